@@ -1,0 +1,1 @@
+"""Which battle next, the blind ballot, the vote store, preference export."""

@@ -1,0 +1,1 @@
+"""lm-eval behind one function, and task files for local data."""

@@ -1,0 +1,60 @@
+"""The `adapter-arena` command.
+
+Every command lives in a module of its own under this folder and does four things: read its arguments, call
+one function of the library, print, exit. Results go to stdout, progress to stderr.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+import click
+
+from toolkit import __version__
+from toolkit.errors import ToolkitError
+
+COMMANDS = {
+    "run": "Do everything in a recipe: train, answer, score, judge, rate, report.",
+}
+"""Command -> its one-line help, kept here so that `--help` imports no command. The module of `votes` is
+`toolkit.cli.votes`, and its click command is called `command`."""
+
+
+class Commands(click.Group):
+    """Imports a command when it is used, and turns a `ToolkitError` into its lines and exit code."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"toolkit.cli.{cmd_name}")
+        command = module.command
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except ToolkitError as error:
+            click.echo(f"error: {error}", err=True)
+            ctx.exit(error.exit_code)
+        except KeyboardInterrupt:
+            click.echo("interrupted; the same command continues where it stopped", err=True)
+            ctx.exit(130)
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="adapter-arena")
+def main() -> None:
+    """Fine-tune a language model, then find out whether it got better."""
+
+
+if __name__ == "__main__":
+    sys.exit(main())

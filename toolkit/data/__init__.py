@@ -1,0 +1,1 @@
+"""Reading, checking and formatting data sets; chat templates and loss masks."""

@@ -1,0 +1,56 @@
+"""Every error this package raises on purpose.
+
+`ToolkitError` is the root. Its subclasses say whose turn it is: an `InputError` means that what the user
+gave is wrong (the command exits with 2), anything else that the work itself failed (exit code 1). The
+message is one line: the file, the place in it, what is wrong, and what to do.
+"""
+
+from __future__ import annotations
+
+
+class ToolkitError(Exception):
+    """The work failed. `exit_code` is what the command line ends with."""
+
+    exit_code = 1
+
+
+class InputError(ToolkitError):
+    """Something the user gave is wrong."""
+
+    exit_code = 2
+
+
+class RecipeError(InputError):
+    """A recipe does not parse, names unknown things or contradicts itself."""
+
+
+class DataError(InputError):
+    """A data, completions or votes file is missing, or a row of it does not fit."""
+
+
+class ModelError(InputError):
+    """A model or adapter is missing, broken, or not the one an adapter was trained on."""
+
+
+class TrainingError(ToolkitError):
+    """A training stage stopped: a loss that is not a number, no gradient, a full disk."""
+
+
+class EndpointError(ToolkitError):
+    """A remote model did not answer after its retries."""
+
+
+class JudgeError(ToolkitError):
+    """A judge could not be used at all (single unreadable verdicts are recorded, not raised)."""
+
+
+class RatingError(InputError):
+    """The votes do not determine a rating, or the fit did not converge."""
+
+
+class StoreError(ToolkitError):
+    """The vote store cannot be read or written."""
+
+
+class BusyError(ToolkitError):
+    """Another process is working in the same run folder."""

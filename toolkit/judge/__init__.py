@@ -1,0 +1,1 @@
+"""Judge prompts, verdicts, and pairwise judging into votes."""

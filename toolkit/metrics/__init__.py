@@ -1,0 +1,1 @@
+"""Perplexity, ROUGE, BLEU, chrF, BERTScore and others, each an `evaluate.Metric`."""

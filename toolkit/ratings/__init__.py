@@ -1,0 +1,1 @@
+"""Elo, Bradley-Terry, leaderboards and agreement, with numpy only."""

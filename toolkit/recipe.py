@@ -1,0 +1,420 @@
+"""One YAML file -> a frozen `Recipe`: base model, data, stages, contestants, how to score, judge and arena.
+
+All mistakes are listed at once, each with its key and, for unknown keys, the nearest known one. Where a
+recipe is silent the defaults below hold; their docstrings are the reference of recipe keys.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import os
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from toolkit.errors import RecipeError
+from toolkit.types import Message
+
+PACKAGED = Path(__file__).parent / "recipes"
+"""Recipes and data sets that come with the package; `run demo` finds `demo.yaml` here."""
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+"""Names become file names: letters, digits, `.`, `_`, `-`; at most 64."""
+
+Method = Literal["pretrain", "sft", "dpo", "orpo", "kto", "reward", "rloo", "grpo"]
+
+
+class Section(BaseModel):
+    """Base of every part of a recipe."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class ModelOptions(Section):
+    device: str = "auto"
+    """`auto`, `cpu`, `cuda`, `cuda:1`, `mps`."""
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """`auto`: bfloat16 where the hardware is fast at it, else float16 on CUDA, else float32."""
+    attention: Literal["auto", "eager", "sdpa", "flash_attention_2"] = "auto"
+    quantization: Literal["none", "nf4", "int8"] = "none"
+    """`nf4`: 4-bit weights with double quantisation, as QLoRA."""
+    revision: str | None = None
+    """Commit or tag of a hub model."""
+
+
+class DataSource(Section):
+    source: str
+    """A file (`.json`, `.jsonl`, `.csv`, `.parquet`), a hub data set id, or `package:...` for data shipped
+    with the package. Relative files are looked for beside the recipe; `${VARIABLE}` is taken from the
+    environment."""
+    subset: str | None = None
+    """Configuration name of a hub data set."""
+    split: str = "train"
+    format: Literal["auto", "messages", "sharegpt", "alpaca", "prompt_completion", "preference", "text"] = (
+        "auto"
+    )
+    filter: str | None = None
+    """Rows to keep, e.g. `status != "tie" and chosen_score >= 8`. Parsed, never evaluated as code."""
+    rename: dict[str, str] = {}
+    """Column names of the data -> the names expected."""
+    shuffle: bool = False
+    """Shuffle with the recipe's seed, before `limit`."""
+    limit: int | None = Field(default=None, ge=1)
+    """Use at most this many rows."""
+    skip_bad_rows: bool = False
+    """Leave out rows that do not fit and count them, instead of stopping at the first."""
+
+
+class LoraOptions(Section):
+    """Fields of the PEFT configuration class; unknown ones are passed through to it."""
+
+    model_config = ConfigDict(frozen=True, extra="allow", use_attribute_docstrings=True)
+
+    type: Literal["lora", "ia3", "adalora", "adaption_prompt", "prompt", "prefix"] = "lora"
+    r: int = Field(default=16, ge=1)
+    alpha: int | None = None
+    """Scaling numerator; twice `r` when left out."""
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+    target_modules: str | list[str] = "all-linear"
+
+
+class Stage(Section):
+    name: Name
+    method: Method
+    data: str
+    """A name from `data`."""
+    heldout: str | None = None
+    """A name from `data` to measure on; without it `heldout_share` of the rows are held out."""
+    heldout_share: float = Field(default=0.05, ge=0, lt=1)
+    start: str = "base"
+    """`base`, or the name of an earlier stage to train on top of."""
+    adapter: LoraOptions | Literal["none"] = LoraOptions()
+    """`none`: train all weights."""
+    trainer: dict[str, Any] = {}
+    """Fields of the TRL configuration class of the method, passed through (`learning_rate`, `beta` ...)."""
+    rewards: dict[str, float] = {}
+    """For rloo and grpo: names of reward stages -> their weights."""
+
+
+class Endpoint(Section):
+    url: str
+    """Base URL of an OpenAI-compatible server, up to and including `/v1`."""
+    model: str
+    key_env: str | None = None
+    """Name of the environment variable that holds the API key."""
+    concurrency: int = Field(default=8, ge=1, le=512)
+    timeout: float = Field(default=120.0, gt=0)
+    """Seconds for one request."""
+
+
+class Contestant(Section):
+    stage: str | None = None
+    """Name of a stage: base + its chain of adapters. Left out, with `model` and `endpoint`: the bare base."""
+    model: str | None = None
+    """Another model: hub id, folder, GGUF file or packaged name."""
+    endpoint: Endpoint | None = None
+    prompt: tuple[Message, ...] = ()
+    """Messages put before every example: a system turn, worked examples."""
+
+    @model_validator(mode="after")
+    def one_kind(self) -> Contestant:
+        if sum(part is not None for part in (self.stage, self.model, self.endpoint)) > 1:
+            raise ValueError("give only one of stage, model, endpoint")
+        return self
+
+
+class Generation(Section):
+    max_new_tokens: int = Field(default=256, ge=1)
+    temperature: float = Field(default=0.0, ge=0)
+    """0: greedy."""
+    top_p: float = Field(default=1.0, gt=0, le=1)
+    stop: tuple[str, ...] = ()
+    batch_size: int = Field(default=16, ge=1)
+
+
+class Benchmark(Section):
+    task: str
+    """An lm-eval task or group, or one of the names with local files (`gsm8k`, `hellaswag`, `mmlu` ...)."""
+    files: dict[str, str] = {}
+    """Split -> local file with the hub set's columns; with none the hub is asked."""
+    num_fewshot: int | None = Field(default=None, ge=0)
+    limit: int | None = Field(default=None, ge=1)
+    chat_template: bool = False
+    """Wrap the prompts in the model's chat template."""
+
+
+class Scoring(Section):
+    examples: str
+    """A name from `data`: the held-out prompts with references."""
+    generation: Generation = Generation()
+    metrics: tuple[
+        Literal["perplexity", "rouge", "bleu", "chrf", "ter", "bertscore", "exact_match", "length"], ...
+    ] = (
+        "perplexity",
+        "rouge",
+        "bleu",
+        "chrf",
+        "bertscore",
+    )
+    bertscore_model: str = "all-minilm-l6-v2"
+    """Encoder of BERTScore: the packaged one, a folder, or a hub id such as `roberta-large`."""
+    benchmarks: tuple[Benchmark, ...] = ()
+
+
+class Judge(Section):
+    model: str | None = None
+    """Hub id, folder, GGUF file or packaged name; left out, the recipe's base judges."""
+    endpoint: Endpoint | None = None
+    method: Literal["logits", "written"] = "logits"
+    """`logits`: read the verdict from the next-token probabilities; `written`: parse a reply."""
+    prompt: str = "pairwise"
+    """A packaged judge prompt, or a file of your own."""
+    pairs: Literal["all", "baseline"] = "all"
+    baseline: str | None = None
+    """With `pairs: baseline`: the contestant every other one is compared with."""
+    reference: bool = False
+    """Show the judge the reference answer."""
+    limit: int | None = Field(default=None, ge=1)
+    """Judge at most this many examples per pair."""
+
+
+class ArenaOptions(Section):
+    contestants: tuple[str, ...] = ()
+    """Who takes part; left out, everyone."""
+    pairing: Literal["uniform", "active"] = "active"
+    goal: int = Field(default=100, ge=1)
+    """Votes wanted per pair."""
+
+
+class Recipe(Section):
+    name: Name
+    base: str
+    """Hub id, local folder, GGUF file, or a packaged model's short name."""
+    seed: int = 0
+    model: ModelOptions = ModelOptions()
+    data: dict[Name, DataSource] = {}
+    stages: tuple[Stage, ...] = ()
+    contestants: dict[Name, Contestant] = {}
+    """Left out: `base` and one contestant per stage (reward stages excepted)."""
+    scoring: Scoring | None = None
+    judge: Judge | None = None
+    arena: ArenaOptions = ArenaOptions()
+
+    @field_validator("stages")
+    @classmethod
+    def distinct_stages(cls, stages: tuple[Stage, ...]) -> tuple[Stage, ...]:
+        names = [stage.name for stage in stages]
+        twice = sorted({name for name in names if names.count(name) > 1 or name == "base"})
+        if twice:
+            raise ValueError(f"stage names must be distinct and not `base`: {', '.join(twice)}")
+        return stages
+
+    def stage(self, name: str) -> Stage:
+        return next(stage for stage in self.stages if stage.name == name)
+
+    def chain(self, name: str) -> list[Stage]:
+        """The stages from the base up to and including `name`, in training order."""
+        stages: list[Stage] = []
+        while name != "base":
+            stages.insert(0, self.stage(name))
+            name = stages[0].start
+        return stages
+
+
+def load(source: str | Path, overrides: dict[str, Any] | None = None) -> Recipe:
+    """Read a recipe from a YAML file or by the name of a packaged one.
+
+    Args:
+        source: path of a file, or a packaged name such as `demo`.
+        overrides: dotted keys -> values, set before checking (`{"stages.0.trainer.max_steps": 5}`).
+
+    Raises:
+        RecipeError: with every mistake in the file, one per line.
+    """
+    path = find(source)
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f":{mark.line + 1}" if mark else ""
+        problem = getattr(error, "problem", None) or str(error)
+        raise RecipeError(f"{path}{line}: not valid YAML: {problem}") from None
+    if not isinstance(raw, dict):
+        raise RecipeError(f"{path}: a recipe is a mapping of keys (name, base, data, stages ...)")
+    for key, value in (overrides or {}).items():
+        _set(raw, key, value, path)
+    return parse(raw, path)
+
+
+def find(source: str | Path) -> Path:
+    """The file of a recipe: the path itself, or a packaged recipe of that name."""
+    path, packaged = Path(source), PACKAGED / f"{source}.yaml"
+    if path.is_file():
+        return path
+    if re.fullmatch(r"[\w.-]+", str(source)) and packaged.is_file():
+        return packaged
+    known = ", ".join(sorted(file.stem for file in PACKAGED.glob("*.yaml")))
+    raise RecipeError(f"{source}: no such recipe file; packaged recipes: {known}")
+
+
+def parse(raw: dict[str, Any], path: Path) -> Recipe:
+    """Check a recipe given as plain values; `path` is its file, for messages and relative data files."""
+    try:
+        recipe = Recipe.model_validate(raw)
+    except ValidationError as error:
+        problems = [_explain(problem) for problem in error.errors()]
+    else:
+        problems = _loose_ends(recipe)
+        if not problems:
+            return _with_files(recipe, path)
+    raise RecipeError("\n".join(f"{path}: {problem}" for problem in problems))
+
+
+def dump(recipe: Recipe) -> str:
+    """The resolved recipe as YAML: every default written out."""
+    return yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=100)
+
+
+def fingerprint(*values: Any) -> str:
+    """16 hex digits that change when any of the values (plain JSON values or recipe sections) does."""
+    plain = [v.model_dump(mode="json") if isinstance(v, BaseModel) else v for v in values]
+    text = json.dumps(plain, sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _explain(problem: Any) -> str:
+    """One pydantic problem in one line: key, what is wrong, what to do."""
+    key = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] != "extra_forbidden":
+        return f"{key}: {problem['msg']}"
+    known = _keys_at(problem["loc"][:-1])
+    close = difflib.get_close_matches(str(problem["loc"][-1]), known, n=1)
+    advice = f"; did you mean `{close[0]}`?" if close else f"; known keys: {', '.join(sorted(known))}"
+    return f"{key}: unknown key{advice}"
+
+
+def _keys_at(location: tuple[Any, ...]) -> list[str]:
+    """The keys the section at this place of a recipe may have."""
+    section: Any = Recipe
+    for part in location:
+        if isinstance(section, type) and issubclass(section, BaseModel) and part in section.model_fields:
+            section = _section_of(section.model_fields[str(part)].annotation)
+        elif isinstance(part, str) and part[:1].isupper():  # pydantic names the member of a union it tried
+            continue
+    return list(section.model_fields) if isinstance(section, type) and issubclass(section, BaseModel) else []
+
+
+def _section_of(annotation: Any) -> Any:
+    """The Section class inside an annotation such as `dict[str, DataSource]` or `Scoring | None`."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    for inner in getattr(annotation, "__args__", ()):
+        found = _section_of(inner)
+        if found is not None:
+            return found
+    return None
+
+
+def _loose_ends(recipe: Recipe) -> list[str]:
+    """Names that point nowhere, and stages that cannot start where they say."""
+    problems: list[str] = []
+
+    def must_exist(key: str, name: str | None, known: list[str], what: str) -> None:
+        if name is not None and name not in known:
+            close = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean `{close[0]}`?" if close else f"known: {', '.join(known) or 'none'}"
+            problems.append(f"{key}: no {what} is named `{name}`; {hint}")
+
+    sources = list(recipe.data)
+    earlier = ["base"]
+    for index, stage in enumerate(recipe.stages):
+        at = f"stages.{index}"
+        must_exist(f"{at}.data", stage.data, sources, "data set")
+        must_exist(f"{at}.heldout", stage.heldout, sources, "data set")
+        must_exist(f"{at}.start", stage.start, earlier, "earlier stage")
+        for reward in stage.rewards:
+            must_exist(f"{at}.rewards", reward, earlier[1:], "earlier stage")
+        if stage.method in ("rloo", "grpo") and not stage.rewards:
+            problems.append(f"{at}.rewards: {stage.method} needs at least one reward stage")
+        earlier.append(stage.name)
+    for name, contestant in recipe.contestants.items():
+        must_exist(f"contestants.{name}.stage", contestant.stage, earlier[1:], "stage")
+    players = list(contestants(recipe))
+    if recipe.scoring:
+        must_exist("scoring.examples", recipe.scoring.examples, sources, "data set")
+    if recipe.judge:
+        must_exist("judge.baseline", recipe.judge.baseline, players, "contestant")
+        if recipe.judge.pairs == "baseline" and recipe.judge.baseline is None:
+            problems.append("judge.baseline: name the contestant that the others are compared with")
+        if recipe.scoring is None:
+            problems.append("judge: needs `scoring.examples`, the prompts to judge on")
+    for name in recipe.arena.contestants:
+        must_exist("arena.contestants", name, players, "contestant")
+    return problems
+
+
+def contestants(recipe: Recipe) -> dict[str, Contestant]:
+    """Who competes: as the recipe names them, or the base and every stage that answers prompts."""
+    if recipe.contestants:
+        return dict(recipe.contestants)
+    stages = [stage.name for stage in recipe.stages if stage.method != "reward"]
+    return {"base": Contestant()} | {name: Contestant(stage=name) for name in stages}
+
+
+def _with_files(recipe: Recipe, path: Path) -> Recipe:
+    """The recipe with `${VARIABLE}`s filled in and relative files made absolute, so it works from anywhere."""
+    problems: list[str] = []
+
+    def locate(key: str, source: str) -> str:
+        missing = [name for name in re.findall(r"\$\{(\w+)\}", source) if name not in os.environ]
+        if missing:
+            problems.append(f"{path}: {key}: environment variable {missing[0]} is not set (in `{source}`)")
+            return source
+        source = re.sub(r"\$\{(\w+)\}", lambda match: os.environ[match[1]], source)
+        beside = path.parent / source
+        if source.startswith("package:") or not (Path(source).suffix or beside.exists()):
+            return source
+        return str(beside.resolve())
+
+    data = {
+        name: part.model_copy(update={"source": locate(f"data.{name}.source", part.source)})
+        for name, part in recipe.data.items()
+    }
+    updates: dict[str, Any] = {"data": data}
+    if recipe.scoring:
+        tasks = tuple(
+            task.model_copy(
+                update={
+                    "files": {
+                        s: locate(f"scoring.benchmarks.{i}.files.{s}", f) for s, f in task.files.items()
+                    }
+                }
+            )
+            for i, task in enumerate(recipe.scoring.benchmarks)
+        )
+        updates["scoring"] = recipe.scoring.model_copy(update={"benchmarks": tasks})
+    if problems:
+        raise RecipeError("\n".join(problems))
+    return recipe.model_copy(update=updates)
+
+
+def packaged_file(source: str) -> Path:
+    """The file behind a `package:...` source."""
+    return PACKAGED / source.removeprefix("package:")
+
+
+def _set(raw: dict[str, Any], key: str, value: Any, path: Path) -> None:
+    """Set one dotted key; list positions are numbers."""
+    *parents, last = key.split(".")
+    place: Any = raw
+    try:
+        for part in parents:
+            place = place[int(part)] if isinstance(place, list) else place.setdefault(part, {})
+        place[int(last) if isinstance(place, list) else last] = value
+    except (ValueError, IndexError, TypeError, AttributeError):
+        raise RecipeError(f"{path}: --set {key}: there is no such place in the recipe") from None

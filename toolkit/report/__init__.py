@@ -1,0 +1,1 @@
+"""Tables, charts, one HTML page and Markdown."""

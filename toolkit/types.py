@@ -1,0 +1,206 @@
+"""The records that travel between the rooms and onto disk.
+
+Every record is frozen, refuses unknown fields, and names the records it came from, so any figure in a
+report can be followed back to the answers and votes behind it. This module imports nothing from the
+package and nothing heavier than pydantic.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Role = Literal["system", "user", "assistant", "tool"]
+
+Outcome = Literal["a", "b", "tie", "both_bad"]
+"""Who won a battle, by the side shown. Written to vote files as `WINNERS[outcome]`."""
+
+WINNERS: dict[Outcome, str] = {"a": "model_a", "b": "model_b", "tie": "tie", "both_bad": "tie (bothbad)"}
+"""Outcome -> the `winner` column of FastChat-style battle logs."""
+
+SWAPPED: dict[Outcome, Outcome] = {"a": "b", "b": "a", "tie": "tie", "both_bad": "both_bad"}
+"""The same outcome when the two sides change places."""
+
+
+def digest(*parts: str) -> str:
+    """A short stable id of some texts: 16 hex digits of their SHA-256."""
+    return hashlib.sha256("\x1f".join(parts).encode()).hexdigest()[:16]
+
+
+class Record(BaseModel):
+    """Base of everything written to disk."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Message(Record):
+    role: Role
+    content: str
+
+    def as_dict(self) -> dict[str, str]:
+        """As chat templates and endpoints take it."""
+        return {"role": self.role, "content": self.content}
+
+
+class Example(Record):
+    """One prompt, with its reference answer where one is known."""
+
+    id: str
+    messages: tuple[Message, ...]
+    """The conversation so far; ends with the turn to be answered."""
+    reference: str | None = None
+    category: str | None = None
+
+
+class Completion(Record):
+    """One contestant's answer to one example: a line of `completions/<contestant>.jsonl`."""
+
+    example_id: str
+    contestant: str
+    messages: tuple[Message, ...]
+    """What the example asked, without what the contestant's own prompt put before it."""
+    completion: str
+    reference: str | None = None
+    finish: Literal["stop", "length"]
+    """`stop`: the model ended its answer; `length`: it was cut at the token limit."""
+    tokens: int
+    """How many tokens were generated, the end token not counted."""
+
+    @property
+    def id(self) -> str:
+        return f"{self.example_id}/{self.contestant}"
+
+
+class Score(Record):
+    """One metric of one contestant over `n` examples, with its 95% interval where one exists."""
+
+    contestant: str
+    metric: str
+    value: float
+    low: float | None = None
+    high: float | None = None
+    n: int
+
+
+class Difference(Record):
+    """`contestant` minus `against` in one metric, paired on the same `n` examples."""
+
+    metric: str
+    contestant: str
+    against: str
+    value: float
+    low: float
+    high: float
+    p_value: float
+    """Two-sided, from a paired permutation test."""
+    n: int
+
+
+class Battle(Record):
+    """Two completions of one example, `a` shown first (or left)."""
+
+    example_id: str
+    messages: tuple[Message, ...]
+    reference: str | None = None
+    category: str | None = None
+    model_a: str
+    model_b: str
+    completion_a: str
+    completion_b: str
+
+    @property
+    def id(self) -> str:
+        """The same for the same two answers, so that a judgment is never paid for twice."""
+        return digest(self.example_id, self.model_a, self.model_b, self.completion_a, self.completion_b)
+
+
+class Verdict(Record):
+    """One reply of a judge model on one order of a battle."""
+
+    battle_id: str
+    judge: str
+    order: Literal["ab", "ba"]
+    """Which completion the judge saw first."""
+    outcome: Outcome | None
+    """In terms of the battle's own sides whatever the order; `None` when the reply was unreadable."""
+    probability_a: float | None = None
+    """The judge's probability that side `a` is better, where it gives one."""
+    reason: str | None = None
+    prompt: str = ""
+    """Hash of the judge prompt that was used."""
+    tokens_in: int = 0
+    tokens_out: int = 0
+
+
+class Vote(Record):
+    """An accepted opinion on a battle. A judge model is a voter like a person."""
+
+    battle_id: str = ""
+    example_id: str = ""
+    model_a: str
+    model_b: str
+    outcome: Outcome
+    voter: str = ""
+    kind: Literal["person", "judge"] = "person"
+    weight: float = Field(default=1.0, ge=0)
+    category: str | None = None
+    cast_at: float | None = None
+    """Seconds since 1970, UTC."""
+
+
+class Rating(Record):
+    """One row of a leaderboard."""
+
+    contestant: str
+    value: float
+    low: float | None = None
+    high: float | None = None
+    battles: int
+    rank: int
+    """1 + the number of contestants that are significantly better (as LMArena counts)."""
+
+
+class StageResult(Record):
+    """What training one stage gave."""
+
+    name: str
+    method: str
+    seconds: float
+    peak_memory_bytes: int
+    train_loss: float
+    heldout: dict[str, float] = {}
+    """Figures on rows the stage did not train on: `loss`, `accuracy` (of preferences) ..."""
+
+
+class Ratings(Record):
+    people: tuple[Rating, ...] = ()
+    judge: tuple[Rating, ...] = ()
+
+
+class Summary(Record):
+    """`summary.json`: every figure of a run, for machines."""
+
+    run: str
+    contestants: tuple[str, ...]
+    scores: tuple[Score, ...]
+    differences: tuple[Difference, ...]
+    ratings: Ratings
+    stages: tuple[StageResult, ...]
+    skipped: tuple[str, ...]
+    """Steps that were already done and whose inputs had not changed."""
+    seconds: float
+    notes: dict[str, Any] = {}
+    """Further facts the report shows: judge consistency and position bias, benchmark sources ..."""
+
+
+class Finding(Record):
+    """One thing `check` found."""
+
+    code: str
+    severity: Literal["error", "warning", "info"]
+    place: str
+    """`file:line`, or the recipe key."""
+    message: str
+    fix: str
