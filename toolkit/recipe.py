@@ -28,6 +28,10 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 
 Method = Literal["pretrain", "sft", "dpo", "orpo", "kto", "reward", "rloo", "grpo"]
 
+Format = Literal["auto", "messages", "sharegpt", "alpaca", "prompt_completion", "preference", "text"]
+
+Metric = Literal["perplexity", "rouge", "bleu", "chrf", "ter", "bertscore", "exact_match", "length"]
+
 
 class Section(BaseModel):
     """Base of every part of a recipe."""
@@ -152,15 +156,7 @@ class Scoring(Section):
     examples: str
     """A name from `data`: the held-out prompts with references."""
     generation: Generation = Generation()
-    metrics: tuple[
-        Literal["perplexity", "rouge", "bleu", "chrf", "ter", "bertscore", "exact_match", "length"], ...
-    ] = (
-        "perplexity",
-        "rouge",
-        "bleu",
-        "chrf",
-        "bertscore",
-    )
+    metrics: tuple[Metric, ...] = ("perplexity", "rouge", "bleu", "chrf", "bertscore")
     bertscore_model: str = "all-minilm-l6-v2"
     """Encoder of BERTScore: the packaged one, a folder, or a hub id such as `roberta-large`."""
     benchmarks: tuple[Benchmark, ...] = ()
@@ -321,41 +317,47 @@ def _section_of(annotation: Any) -> Any:
 
 
 def _loose_ends(recipe: Recipe) -> list[str]:
-    """Names that point nowhere, and stages that cannot start where they say."""
-    problems: list[str] = []
-
-    def must_exist(key: str, name: str | None, known: list[str], what: str) -> None:
-        if name is not None and name not in known:
-            close = difflib.get_close_matches(name, known, n=1)
-            hint = f"did you mean `{close[0]}`?" if close else f"known: {', '.join(known) or 'none'}"
-            problems.append(f"{key}: no {what} is named `{name}`; {hint}")
-
-    sources = list(recipe.data)
-    earlier = ["base"]
-    for index, stage in enumerate(recipe.stages):
-        at = f"stages.{index}"
-        must_exist(f"{at}.data", stage.data, sources, "data set")
-        must_exist(f"{at}.heldout", stage.heldout, sources, "data set")
-        must_exist(f"{at}.start", stage.start, earlier, "earlier stage")
-        for reward in stage.rewards:
-            must_exist(f"{at}.rewards", reward, earlier[1:], "earlier stage")
-        if stage.method in ("rloo", "grpo") and not stage.rewards:
-            problems.append(f"{at}.rewards: {stage.method} needs at least one reward stage")
-        earlier.append(stage.name)
-    for name, contestant in recipe.contestants.items():
-        must_exist(f"contestants.{name}.stage", contestant.stage, earlier[1:], "stage")
+    """Names that point nowhere, and parts that need another part."""
+    stages = [stage.name for stage in recipe.stages]
     players = list(contestants(recipe))
+    problems = _loose_stages(recipe)
+    for name, contestant in recipe.contestants.items():
+        problems += _unknown(f"contestants.{name}.stage", contestant.stage, stages, "stage")
     if recipe.scoring:
-        must_exist("scoring.examples", recipe.scoring.examples, sources, "data set")
+        problems += _unknown("scoring.examples", recipe.scoring.examples, list(recipe.data), "data set")
     if recipe.judge:
-        must_exist("judge.baseline", recipe.judge.baseline, players, "contestant")
+        problems += _unknown("judge.baseline", recipe.judge.baseline, players, "contestant")
         if recipe.judge.pairs == "baseline" and recipe.judge.baseline is None:
             problems.append("judge.baseline: name the contestant that the others are compared with")
         if recipe.scoring is None:
             problems.append("judge: needs `scoring.examples`, the prompts to judge on")
     for name in recipe.arena.contestants:
-        must_exist("arena.contestants", name, players, "contestant")
+        problems += _unknown("arena.contestants", name, players, "contestant")
     return problems
+
+
+def _loose_stages(recipe: Recipe) -> list[str]:
+    problems, earlier = [], ["base"]
+    for index, stage in enumerate(recipe.stages):
+        at = f"stages.{index}"
+        problems += _unknown(f"{at}.data", stage.data, list(recipe.data), "data set")
+        problems += _unknown(f"{at}.heldout", stage.heldout, list(recipe.data), "data set")
+        problems += _unknown(f"{at}.start", stage.start, earlier, "earlier stage")
+        for reward in stage.rewards:
+            problems += _unknown(f"{at}.rewards", reward, earlier[1:], "earlier stage")
+        if stage.method in ("rloo", "grpo") and not stage.rewards:
+            problems.append(f"{at}.rewards: {stage.method} needs at least one reward stage")
+        earlier.append(stage.name)
+    return problems
+
+
+def _unknown(key: str, name: str | None, known: list[str], what: str) -> list[str]:
+    """No problem, or one: the key names something that is not there."""
+    if name is None or name in known:
+        return []
+    close = difflib.get_close_matches(name, known, n=1)
+    hint = f"did you mean `{close[0]}`?" if close else f"known: {', '.join(known) or 'none'}"
+    return [f"{key}: no {what} is named `{name}`; {hint}"]
 
 
 def contestants(recipe: Recipe) -> dict[str, Contestant]:
@@ -367,7 +369,7 @@ def contestants(recipe: Recipe) -> dict[str, Contestant]:
 
 
 def _with_files(recipe: Recipe, path: Path) -> Recipe:
-    """The recipe with `${VARIABLE}`s filled in and relative files made absolute, so it works from anywhere."""
+    """The recipe with `${VARIABLE}`s filled in and relative files made absolute."""
     problems: list[str] = []
 
     def locate(key: str, source: str) -> str:
@@ -387,17 +389,12 @@ def _with_files(recipe: Recipe, path: Path) -> Recipe:
     }
     updates: dict[str, Any] = {"data": data}
     if recipe.scoring:
-        tasks = tuple(
-            task.model_copy(
-                update={
-                    "files": {
-                        s: locate(f"scoring.benchmarks.{i}.files.{s}", f) for s, f in task.files.items()
-                    }
-                }
-            )
-            for i, task in enumerate(recipe.scoring.benchmarks)
-        )
-        updates["scoring"] = recipe.scoring.model_copy(update={"benchmarks": tasks})
+        tasks = []
+        for index, task in enumerate(recipe.scoring.benchmarks):
+            at = f"scoring.benchmarks.{index}.files"
+            files = {split: locate(f"{at}.{split}", file) for split, file in task.files.items()}
+            tasks.append(task.model_copy(update={"files": files}))
+        updates["scoring"] = recipe.scoring.model_copy(update={"benchmarks": tuple(tasks)})
     if problems:
         raise RecipeError("\n".join(problems))
     return recipe.model_copy(update=updates)
