@@ -144,7 +144,7 @@ def _from_gguf(file: Path) -> Path:
 
 
 def _convert(file: Path, folder: Path) -> None:
-    """Write the GGUF's dequantised fp32 weights, config and tokenizer as a transformers folder, and check it."""
+    """Write the GGUF as a transformers folder (dequantised fp32 weights, config, tokenizer), and check it."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 

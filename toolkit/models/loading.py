@@ -125,7 +125,7 @@ def load_tokenizer(folder: Path) -> Any:
 
 
 def quantization_config(kind: str, compute: torch.dtype) -> BitsAndBytesConfig:
-    """bitsandbytes settings: `nf4` as in QLoRA (Dettmers et al. 2023), or `int8`."""
+    """Settings of bitsandbytes: `nf4` as in QLoRA (Dettmers et al. 2023), or `int8`."""
     if kind == "int8":
         return BitsAndBytesConfig(load_in_8bit=True)
     return BitsAndBytesConfig(
@@ -149,6 +149,6 @@ def check_lineage(folder: Path, base: Loaded) -> None:
     lineage = json.loads(file.read_text(encoding="utf-8"))
     if lineage["base_fingerprint"] != base.fingerprint:
         raise ModelError(
-            f"{folder}: this adapter was trained on {lineage['base']} (weights {lineage['base_fingerprint']}), "
-            f"not on {base.name} (weights {base.fingerprint}); load it on the base it was trained on"
+            f"{folder}: this adapter was trained on {lineage['base']} (weights "
+            f"{lineage['base_fingerprint']}), not on {base.name} (weights {base.fingerprint}); load it on the base it was trained on"
         )
