@@ -150,5 +150,6 @@ def check_lineage(folder: Path, base: Loaded) -> None:
     if lineage["base_fingerprint"] != base.fingerprint:
         raise ModelError(
             f"{folder}: this adapter was trained on {lineage['base']} (weights "
-            f"{lineage['base_fingerprint']}), not on {base.name} (weights {base.fingerprint}); load it on the base it was trained on"
+            f"{lineage['base_fingerprint']}), not on {base.name} (weights "
+            f"{base.fingerprint}); load it on the base it was trained on"
         )
