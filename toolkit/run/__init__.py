@@ -1,0 +1,1 @@
+"""Executing a recipe: `results/<name>/`, its ledger of finished steps, and the steps themselves."""

@@ -1,0 +1,90 @@
+"""The files of one run, by name, and the lock that keeps two processes out of the same folder."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from toolkit.errors import BusyError, DataError
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Where everything of a run lies: `results/<name>/`."""
+
+    path: Path
+
+    @property
+    def recipe(self) -> Path:
+        return self.path / "recipe.yaml"
+
+    @property
+    def manifest(self) -> Path:
+        return self.path / "manifest.json"
+
+    @property
+    def scores(self) -> Path:
+        return self.path / "scores.json"
+
+    @property
+    def verdicts(self) -> Path:
+        return self.path / "verdicts.jsonl"
+
+    @property
+    def votes(self) -> Path:
+        return self.path / "votes.jsonl"
+
+    @property
+    def ratings(self) -> Path:
+        return self.path / "ratings.json"
+
+    @property
+    def summary(self) -> Path:
+        return self.path / "summary.json"
+
+    @property
+    def arena(self) -> Path:
+        return self.path / "arena.db"
+
+    def adapter(self, stage: str) -> Path:
+        return self.path / "adapters" / stage
+
+    def checkpoints(self, stage: str) -> Path:
+        return self.path / "checkpoints" / stage
+
+    def completions(self, contestant: str) -> Path:
+        return self.path / "completions" / f"{contestant}.jsonl"
+
+    def benchmarks(self, contestant: str) -> Path:
+        return self.path / "benchmarks" / f"{contestant}.json"
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the run folder for this process.
+
+        The operating system drops the lock with the process, so a killed run leaves none behind.
+
+        Raises:
+            BusyError: another process holds it.
+            DataError: the folder cannot be written.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            handle = os.open(self.path / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+        except OSError as error:
+            raise DataError(f"{self.path}: cannot be written: {error.strerror}") from None
+        try:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                holder = os.read(handle, 32).decode(errors="replace").strip()
+                raise BusyError(f"{self.path}: process {holder} is working in this run; wait for it") from None
+            os.truncate(handle, 0)
+            os.write(handle, str(os.getpid()).encode())
+            yield
+        finally:
+            os.close(handle)
