@@ -23,6 +23,8 @@ from toolkit.types import Message
 PACKAGED = Path(__file__).parent / "recipes"
 """Recipes and data sets that come with the package; `run demo` finds `demo.yaml` here."""
 
+DATA_FILES = {".json", ".jsonl", ".csv", ".parquet", ".txt"}
+
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 """Names become file names: letters, digits, `.`, `_`, `-`; at most 64."""
 
@@ -49,6 +51,8 @@ class ModelOptions(Section):
     """`nf4`: 4-bit weights with double quantisation, as QLoRA."""
     revision: str | None = None
     """Commit or tag of a hub model."""
+    chat_template: str | None = None
+    """For a base without one: a Jinja file, or the model (hub id or folder) whose template to use."""
 
 
 class DataSource(Section):
@@ -377,11 +381,11 @@ def _with_files(recipe: Recipe, path: Path) -> Recipe:
         if missing:
             problems.append(f"{path}: {key}: environment variable {missing[0]} is not set (in `{source}`)")
             return source
-        source = re.sub(r"\$\{(\w+)\}", lambda match: os.environ[match[1]], source)
-        beside = path.parent / source
-        if source.startswith("package:") or not (Path(source).suffix or beside.exists()):
-            return source
-        return str(beside.resolve())
+        if "${" in source:  # the environment's paths are the user's, from where the command is run
+            return str(Path(os.path.expandvars(source)).resolve())
+        beside = path.parent / Path(source).expanduser()
+        is_file = Path(source).suffix in DATA_FILES or beside.exists()
+        return str(beside.resolve()) if is_file and not source.startswith("package:") else source
 
     data = {
         name: part.model_copy(update={"source": locate(f"data.{name}.source", part.source)})

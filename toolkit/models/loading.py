@@ -89,7 +89,14 @@ def load_base(name: str, options: ModelOptions = ModelOptions()) -> Loaded:
     folder = bases.resolve_base(name, revision=options.revision)
     chosen = hardware.choose(options)
     model = load_weights(folder, chosen, options.quantization)
-    return Loaded(name, folder, model.eval(), load_tokenizer(folder), chosen, bases.fingerprint(folder))
+    return Loaded(
+        name,
+        folder,
+        model.eval(),
+        load_tokenizer(folder, options.chat_template),
+        chosen,
+        bases.fingerprint(folder),
+    )
 
 
 def load_weights(folder: Path, chosen: hardware.Hardware, quantization: str = "none") -> Any:
@@ -116,9 +123,21 @@ def load_weights(folder: Path, chosen: hardware.Hardware, quantization: str = "n
     return model
 
 
-def load_tokenizer(folder: Path) -> Any:
-    """The tokenizer in `folder`, with a pad token."""
+def load_tokenizer(folder: Path, chat_template: str | None = None) -> Any:
+    """The tokenizer in `folder`, with a pad token, and with another chat template where one is named.
+
+    Args:
+        folder: a model folder.
+        chat_template: a Jinja file, or a model (hub id or folder) to take the template from.
+    """
     tokenizer = AutoTokenizer.from_pretrained(folder)
+    if chat_template is not None:
+        file = Path(chat_template)
+        tokenizer.chat_template = (
+            file.read_text(encoding="utf-8")
+            if file.is_file()
+            else AutoTokenizer.from_pretrained(chat_template).chat_template
+        )
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
