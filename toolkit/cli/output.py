@@ -1,0 +1,42 @@
+"""How commands speak: results to stdout (a table, or JSON for machines), progress to stderr."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from toolkit.types import Record
+
+
+def show_progress() -> None:
+    """Send the package's log to stderr, one line an event with the time of day."""
+    logger = logging.getLogger("toolkit")
+    if not logger.handlers:
+        handler = logging.StreamHandler(sys.stderr)
+        handler.setFormatter(logging.Formatter("%(asctime)s  %(message)s", datefmt="%H:%M:%S"))
+        logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+
+
+def print_json(value: Any) -> None:
+    """Print a record, or plain values that may hold records, as JSON."""
+    click.echo(json.dumps(value, indent=2, ensure_ascii=False, default=_plain))
+
+
+def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print text in columns; the first is aligned left, the others right."""
+    widths = [max(len(line[i]) for line in [header, *rows]) for i in range(len(header))]
+    for line in [header, *rows]:
+        cells = [text.rjust(width) for text, width in zip(line, widths, strict=True)]
+        click.echo("  ".join([line[0].ljust(widths[0]), *cells[1:]]).rstrip())
+
+
+def _plain(value: object) -> Any:
+    if isinstance(value, Record):
+        return value.model_dump(mode="json")
+    raise TypeError(f"{type(value).__name__} is not JSON")
