@@ -82,7 +82,7 @@ class RunFolder:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 holder = os.read(handle, 32).decode(errors="replace").strip()
-                raise BusyError(f"{self.path}: process {holder} is working in this run; wait for it") from None
+                raise BusyError(f"{self.path}: process {holder} is at work here; wait for it") from None
             os.truncate(handle, 0)
             os.write(handle, str(os.getpid()).encode())
             yield

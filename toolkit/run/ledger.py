@@ -75,7 +75,7 @@ class Ledger:
     @property
     def seconds(self) -> float:
         """Work in all steps, over all attempts."""
-        return sum(step["seconds"] for step in self.steps.values())
+        return float(sum(step["seconds"] for step in self.steps.values()))
 
     def _note(self, name: str, *, inputs: str, done: bool, seconds: float) -> None:
         self.steps[name] = {"inputs": inputs, "done": done, "seconds": round(seconds, 2)}

@@ -9,10 +9,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-PACKAGES = (
-    "adapter-arena torch transformers peft trl accelerate bitsandbytes datasets lm-eval evaluate rouge-score "
-    "sacrebleu bert-score streamlit numpy"
-).split()
+PACKAGES = """
+    adapter-arena torch transformers peft trl accelerate bitsandbytes datasets lm-eval evaluate rouge-score
+    sacrebleu bert-score streamlit numpy
+""".split()
 
 
 def versions() -> dict[str, str]:
@@ -47,6 +47,7 @@ def _processor() -> str:
 def _gpu() -> str | None:
     query = ["nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader"]
     try:
-        return subprocess.run(query, capture_output=True, text=True, timeout=10, check=True).stdout.strip() or None
+        answer = subprocess.run(query, capture_output=True, text=True, timeout=10, check=True)
     except (OSError, subprocess.SubprocessError):
         return None
+    return answer.stdout.strip() or None

@@ -1,0 +1,235 @@
+"""Data sets from files, the hub or the package -> checked rows and examples."""
+
+from __future__ import annotations
+
+import csv
+import json
+import random
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from toolkit.data.filters import parse_filter
+from toolkit.data.formats import RowError, conversation, convert, detect
+from toolkit.data.rows import Row
+from toolkit.errors import DataError
+from toolkit.recipe import DATA_FILES, DataSource, fingerprint, packaged_file
+from toolkit.types import Example
+
+T = TypeVar("T")
+
+RawRow = tuple[str, dict[str, Any]]
+"""Where a row stands (`file:line`) and its columns."""
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The rows a source gives."""
+
+    rows: list[Row]
+    places: list[str]
+    """`file:line` of each row."""
+    skipped: int
+    """Rows left out because they did not fit (`skip_bad_rows`)."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes with any text in the rows or with their order."""
+        return fingerprint([row.model_dump(mode="json") for row in self.rows])
+
+
+def load_rows(source: DataSource, *, seed: int = 0) -> Rows:
+    """Read, rename, filter, check, shuffle and limit the rows of a data set.
+
+    Raises:
+        DataError: the data cannot be had, or a row does not fit; the message names file and line.
+    """
+    found, skipped = _converted(source, lambda row, row_id: convert(row, source.format, row_id))
+    chosen = _selected(found, source, seed)
+    return Rows([row for _, row in chosen], [place for place, _ in chosen], skipped)
+
+
+def load_examples(source: DataSource, *, seed: int = 0) -> list[Example]:
+    """The same for prompts to answer, with their reference answers where the rows have them.
+
+    A row may be supervised data (its answer becomes the reference), or a prompt alone: `prompt`,
+    `messages` that end with the user's turn, or `instruction`; `reference` and `category` are kept.
+
+    Raises:
+        DataError: as `load_rows`; also when two rows have the same id.
+    """
+    found, _ = _converted(source, lambda row, row_id: _example(row, source, row_id))
+    chosen = _selected(found, source, seed)
+    seen: dict[str, str] = {}
+    for place, example in chosen:
+        if example.id in seen:
+            raise DataError(f"{place}: the id {example.id!r} is taken by {seen[example.id]}; ids must differ")
+        seen[example.id] = place
+    return [example for _, example in chosen]
+
+
+def split_heldout(rows: list[Row], share: float, seed: int) -> tuple[list[Row], list[Row]]:
+    """Rows to train on and rows to measure on: `share` of them, at least one, chosen by the seed."""
+    if share <= 0 or len(rows) < 2:  # noqa: PLR2004
+        return rows, []
+    count = max(1, round(share * len(rows)))
+    held = set(random.Random(seed).sample(range(len(rows)), count))
+    train = [row for index, row in enumerate(rows) if index not in held]
+    return train, [rows[index] for index in sorted(held)]
+
+
+def raw_rows(source: DataSource) -> Iterator[RawRow]:
+    """The rows as they lie in the file or on the hub, renamed and filtered, each with its place."""
+    keep = parse_filter(source.filter) if source.filter else None
+    for place, row in _opened(source):
+        renamed = {source.rename.get(name, name): value for name, value in row.items()}
+        try:
+            if keep is None or keep(renamed):
+                yield place, renamed
+        except DataError as error:
+            raise DataError(f"{place}: {error}") from None
+
+
+def _converted(
+    source: DataSource, make: Callable[[dict[str, Any], str], T]
+) -> tuple[list[tuple[str, T]], int]:
+    found, skipped = [], 0
+    for place, row in raw_rows(source):
+        row_id = str(row.get("id") or row.get("question_id") or f"row-{place.rsplit(':', 1)[-1]}")
+        try:
+            found.append((place, make(row, row_id)))
+        except RowError as error:
+            if not source.skip_bad_rows:
+                raise DataError(f"{place}: {error} (or set `skip_bad_rows: true`)") from None
+            skipped += 1
+    if not found:
+        raise DataError(f"{source.source}: no rows{' pass the filter' if source.filter else ''}")
+    return found, skipped
+
+
+def _selected(found: list[T], source: DataSource, seed: int) -> list[T]:
+    if source.shuffle:
+        found = random.Random(seed).sample(found, len(found))
+    return found[: source.limit]
+
+
+def _example(row: dict[str, Any], source: DataSource, row_id: str) -> Example:
+    form = source.format
+    given = str(row["reference"]) if row.get("reference") else None
+    if form == "auto" and "messages" not in row and not {"prompt", "completion"} <= row.keys():
+        asked = row.get("prompt") or row.get("instruction")
+        if isinstance(asked, str) and "output" not in row and "chosen" not in row:
+            row, form = (
+                {"messages": [{"role": "user", "content": asked}], "system": row.get("system")},
+                "messages",
+            )
+    if form == "auto":
+        form = detect(row)
+    if form == "preference":
+        raise RowError(
+            "preference rows are to train on; examples need a prompt, with a reference if there is one"
+        )
+    turns = conversation(row, form)
+    if turns[-1].role == "assistant":
+        turns, given = turns[:-1], given or turns[-1].content
+    if not turns or turns[-1].role != "user":
+        raise RowError("an example's conversation must end with the user's turn")
+    category = str(row["category"]) if row.get("category") else None
+    return Example(id=row_id, messages=turns, reference=given, category=category)
+
+
+def _opened(source: DataSource) -> Iterator[RawRow]:
+    name = source.source
+    path = packaged_file(name) if name.startswith("package:") else Path(name)
+    if path.suffix not in DATA_FILES and not path.is_file():
+        return _from_hub(source)
+    if not path.is_file():
+        raise DataError(f"{path}: no such data file")
+    reader = READERS.get(path.suffix)
+    if reader is None:
+        raise DataError(f"{path}: cannot read {path.suffix or 'this'} files; use {', '.join(READERS)}")
+    return reader(path)
+
+
+def _jsonl(path: Path) -> Iterator[RawRow]:
+    # Bytes, not text lines: one row that is not UTF-8 must be named by its own line.
+    for number, line in enumerate(path.read_bytes().split(b"\n"), start=1):
+        if not line.strip():
+            continue
+        place = f"{path}:{number}"
+        try:
+            row = json.loads(line)
+        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+            raise DataError(f"{place}: not a JSON object: {error}") from None
+        yield place, _object(row, place)
+
+
+def _json(path: Path) -> Iterator[RawRow]:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except UnicodeDecodeError:
+        raise DataError(f"{path}: not UTF-8 text") from None
+    except json.JSONDecodeError as error:
+        raise DataError(f"{path}:{error.lineno}: not JSON: {error.msg}") from None
+    if not isinstance(value, list):
+        raise DataError(f"{path}: a JSON data file is a list of rows; for one row a line name it .jsonl")
+    for number, row in enumerate(value, start=1):
+        yield f"{path}:{number}", _object(row, f"{path}:{number}")
+
+
+def _csv(path: Path) -> Iterator[RawRow]:
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        reader = csv.DictReader(file)
+        for row in reader:
+            place = f"{path}:{reader.line_num}"
+            if None in row or None in row.values():
+                raise DataError(f"{place}: the row has more or fewer cells than the header")
+            yield place, dict(row)
+
+
+def _parquet(path: Path) -> Iterator[RawRow]:
+    from pyarrow import parquet
+
+    try:
+        table = parquet.read_table(path)
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: not a Parquet file: {error}") from None
+    for number, row in enumerate(table.to_pylist(), start=1):
+        yield f"{path}:{number}", row
+
+
+def _text_file(path: Path) -> Iterator[RawRow]:
+    """Paragraphs, separated by blank lines, each a row of `text`."""
+    for number, part in enumerate(re.split(r"\n\s*\n", path.read_text(encoding="utf-8")), start=1):
+        if part.strip():
+            yield f"{path}:paragraph {number}", {"text": part.strip()}
+
+
+READERS: dict[str, Callable[[Path], Iterator[RawRow]]] = {
+    ".jsonl": _jsonl,
+    ".json": _json,
+    ".csv": _csv,
+    ".parquet": _parquet,
+    ".txt": _text_file,
+}
+
+
+def _from_hub(source: DataSource) -> Iterator[RawRow]:
+    """A data set of the hub, or a local folder that `datasets` can read."""
+    import datasets
+
+    try:
+        rows = datasets.load_dataset(source.source, source.subset, split=source.split)
+    except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:
+        reason = str(error).splitlines()[0]
+        raise DataError(f"{source.source}: cannot be loaded from the hub or a folder: {reason}") from None
+    for number, row in enumerate(rows):
+        yield f"{source.source}[{source.split}]:{number}", dict(row)
+
+
+def _object(row: Any, place: str) -> dict[str, Any]:
+    if not isinstance(row, dict):
+        raise DataError(f"{place}: a row is a JSON object, not {type(row).__name__}")
+    return row
