@@ -1,0 +1,284 @@
+"""The demo's data: customer messages -> ticket cards.
+
+`python -m toolkit.data.tickets` writes the very same files again.
+
+A card has six fields and a reply:
+
+    Customer: Ines Dahl
+    Product: toaster
+    Order: NB-40718
+    Problem: handle loose
+    Priority: normal
+    Action: replace
+    Reply: Sorry about that, Ines. A new toaster goes out this week.
+
+Priority is high for a hazard or a near deadline, low when the customer says so, else normal. Action is what
+the customer asks for, `ask` when they ask for nothing. Half of the supervised replies are right but
+long-winded, as people write them; the preference pairs say that the short, exact reply is the better one,
+and set it against near misses: one wrong field, a wrong promise, an invented detail, a field left out.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from toolkit import records
+from toolkit.recipe import PACKAGED
+
+FOLDER = PACKAGED / "tickets"
+SEED = 20
+SIZES = {"sft": 360, "pairs": 240, "pairs-heldout": 60, "heldout": 72, "choice": 100}
+FIELDS = ("Customer", "Product", "Order", "Problem", "Priority", "Action", "Reply")
+ACTIONS = ("refund", "replace", "repair", "call", "ask")
+SHORTEST_TYPO = 5
+WHEN = {"high": "today", "normal": "this week", "low": "next week"}
+
+
+@dataclass(frozen=True)
+class Ticket:
+    """What one message is about."""
+
+    customer: str
+    product: str
+    other: str
+    """Another product the message mentions."""
+    order: str
+    """`none` when the customer gives no number."""
+    problem: str
+    priority: str
+    action: str
+
+    @property
+    def first_name(self) -> str:
+        return self.customer.split()[0]
+
+    def reply(self) -> str:
+        """The short, exact reply: it promises what the action says and nothing else."""
+        when, missing = WHEN[self.priority], self.order == "none"
+        number = " Please send us your order number." if missing and self.action != "ask" else ""
+        deeds = {
+            "refund": f"You get your money back for the {self.product} {when}.",
+            "replace": f"A new {self.product} goes out {when}.",
+            "repair": f"Our workshop fixes your {self.product} {when}.",
+            "call": f"We call you {when} about the {self.product}.",
+            "ask": f"Would you like a new {self.product} or a refund?",
+        }
+        return f"Sorry about that, {self.first_name}. {deeds[self.action]}{number}"
+
+    def card(self, reply: str | None = None) -> str:
+        values = (self.customer, self.product, self.order, self.problem, self.priority, self.action)
+        lines = [
+            f"{field}: {value}" for field, value in zip(FIELDS, (*values, reply or self.reply()), strict=True)
+        ]
+        return "\n".join(lines)
+
+
+class Writer:
+    """Writes messages about random tickets from one half of the lexicon."""
+
+    def __init__(self, lexicon: dict[str, Any], half: str, seed: int) -> None:
+        self.words, self.half, self.random = lexicon, half, random.Random(seed)
+
+    def ticket(self) -> tuple[Ticket, str]:
+        """A ticket, and a message it can be read from."""
+        pick = self.random.choice
+        names = self.words["names"][self.half]
+        group = self.words["groups"][pick(sorted(self.words["groups"]))][self.half]
+        product, other = self.random.sample(group["products"], 2)
+        problem, *puts = pick(group["problems"])
+        urgency = pick(["high", "low", "normal", "normal"])
+        ticket = Ticket(
+            customer=f"{pick(names['first'])} {pick(names['last'])}",
+            product=product,
+            other=other,
+            order=self._order() if self.random.random() < 0.85 else "none",  # noqa: PLR2004
+            problem=problem.removeprefix("!"),
+            priority="high" if problem.startswith("!") else urgency,
+            action=pick(ACTIONS),
+        )
+        return ticket, self._message(ticket, pick(puts), urgency if not problem.startswith("!") else "normal")
+
+    def _order(self) -> str:
+        return f"NB-{self.random.randint(10_000, 99_999)}"
+
+    def _message(self, ticket: Ticket, put: str, urgency: str) -> str:
+        pick = self.random.choice
+        middle = [self._fill(pick(self.words["complaints"]), ticket, put)]
+        if ticket.order != "none":
+            middle.append(self._fill(pick(self.words["orders"]), ticket))
+        if self.random.random() < 0.6:  # noqa: PLR2004
+            middle.append(self._fill(pick(self.words["distractions"]), ticket))
+        self.random.shuffle(middle)
+        bought = self._fill(pick(self.words["bought"]), ticket)
+        wish = [pick(self.words["wishes"][ticket.action])]
+        if urgency != "normal":
+            wish.insert(self.random.randint(0, 1), pick(self.words["urgency"][urgency]))
+        greeting, name = pick(self.words["greetings"]), ticket.customer
+        if self.random.random() < 0.5:  # noqa: PLR2004
+            start, end = f"{greeting} {pick(self.words['introductions']).format(name=name)}", ""
+        else:
+            start, end = greeting, pick(self.words["signoffs"]).format(name=name)
+        body = " ".join([start, bought, *middle, *wish, end]).strip()
+        return self._typo(body, ticket) if self.random.random() < 0.3 else body  # noqa: PLR2004
+
+    def _fill(self, text: str, ticket: Ticket, problem: str = "") -> str:
+        return text.format(
+            product=ticket.product,
+            other=ticket.other,
+            order=ticket.order,
+            problem=problem,
+            other_order=self._order(),
+        )
+
+    def _typo(self, text: str, ticket: Ticket) -> str:
+        """Two neighbouring letters change places in one word that no field is copied from."""
+        words = text.split(" ")
+        kept = f"{ticket.customer} {ticket.product} {ticket.problem} {ticket.order}".lower()
+        free = [
+            i for i, word in enumerate(words) if len(word) > 4 and word.isalpha() and word.lower() not in kept
+        ]
+        if free:
+            index = self.random.choice(free)
+            word, at = words[index], self.random.randint(1, len(words[index]) - 3)
+            words[index] = word[:at] + word[at + 1] + word[at] + word[at + 2 :]
+        return " ".join(words)
+
+
+def long_winded(ticket: Ticket, rng: random.Random) -> str:
+    """A right reply, with everything people put around it."""
+    opening = rng.choice(
+        [
+            f"Dear {ticket.first_name}, thank you very much for taking the time to write to us about this.",
+            f"Hello {ticket.first_name}, we are really sorry to hear about the trouble with your {ticket.product}.",
+            f"Thank you for your message, {ticket.first_name}, and please accept our sincere apologies.",
+        ]
+    )
+    closing = rng.choice(
+        [
+            "Please do not hesitate to contact us again if there is anything else we can do for you.",
+            "We hope that this is helpful and wish you a very pleasant rest of the week.",
+            "Your satisfaction means a great deal to all of us here.",
+        ]
+    )
+    return f"{opening} {ticket.reply().split('. ', 1)[1]} {closing}"
+
+
+def _wrong_order(ticket: Ticket, rng: random.Random) -> str:
+    if ticket.order == "none":
+        return replace(ticket, order=f"NB-{rng.randint(10_000, 99_999)}").card(ticket.reply())
+    at = rng.randint(3, len(ticket.order) - 1)
+    digit = rng.choice([d for d in "0123456789" if d != ticket.order[at]])
+    return replace(ticket, order=ticket.order[:at] + digit + ticket.order[at + 1 :]).card()
+
+
+def _wrong_priority(ticket: Ticket, rng: random.Random) -> str:
+    return replace(ticket, priority=rng.choice([p for p in WHEN if p != ticket.priority])).card()
+
+
+def _wrong_action(ticket: Ticket, rng: random.Random) -> str:
+    return replace(ticket, action=rng.choice([a for a in ACTIONS if a != ticket.action])).card()
+
+
+def _wrong_promise(ticket: Ticket, rng: random.Random) -> str:
+    other = replace(ticket, action=rng.choice([a for a in ACTIONS if a != ticket.action]))
+    return ticket.card(other.reply())
+
+
+def _invented(ticket: Ticket, rng: random.Random) -> str:
+    gift = rng.choice(["a 10% voucher", "free shipping for a year", "a small gift", "double loyalty points"])
+    return ticket.card(f"{ticket.reply()} You also get {gift}.")
+
+
+def _field_left_out(ticket: Ticket, rng: random.Random) -> str:
+    lines = ticket.card().split("\n")
+    del lines[rng.randint(0, len(lines) - 2)]
+    return "\n".join(lines)
+
+
+def _wordy(ticket: Ticket, rng: random.Random) -> str:
+    return ticket.card(long_winded(ticket, rng))
+
+
+NEAR_MISSES: dict[str, Callable[[Ticket, random.Random], str]] = {
+    "long_winded": _wordy,
+    "wrong_order": _wrong_order,
+    "wrong_priority": _wrong_priority,
+    "wrong_action": _wrong_action,
+    "wrong_promise": _wrong_promise,
+    "invented_detail": _invented,
+    "field_left_out": _field_left_out,
+}
+
+
+def build() -> dict[str, list[dict[str, Any]]]:
+    """Every file's rows, by name; the same on every machine."""
+    lexicon = yaml.safe_load((FOLDER / "lexicon.yaml").read_text(encoding="utf-8"))
+    train, heldout = Writer(lexicon, "train", SEED), Writer(lexicon, "heldout", SEED + 1)
+    return {
+        "sft": [_supervised(train, i) for i in range(SIZES["sft"])],
+        "pairs": [_pair(train, i) for i in range(SIZES["pairs"])],
+        "pairs-heldout": [_pair(heldout, i) for i in range(SIZES["pairs-heldout"])],
+        "heldout": [_example(heldout, i) for i in range(SIZES["heldout"])],
+        "choice": [_choice(heldout, i) for i in range(SIZES["choice"])],
+    }
+
+
+def _user(message: str) -> list[dict[str, str]]:
+    return [{"role": "user", "content": message}]
+
+
+def _assistant(card: str) -> list[dict[str, str]]:
+    return [{"role": "assistant", "content": card}]
+
+
+def _supervised(writer: Writer, index: int) -> dict[str, Any]:
+    ticket, message = writer.ticket()
+    reply = long_winded(ticket, writer.random) if index % 2 else ticket.reply()
+    return {"id": f"sft-{index}", "prompt": _user(message), "completion": _assistant(ticket.card(reply))}
+
+
+def _pair(writer: Writer, index: int) -> dict[str, Any]:
+    ticket, message = writer.ticket()
+    flaw = list(NEAR_MISSES)[index % len(NEAR_MISSES)]
+    rejected = NEAR_MISSES[flaw](ticket, writer.random)
+    return {
+        "id": f"pair-{index}",
+        "prompt": _user(message),
+        "chosen": _assistant(ticket.card()),
+        "rejected": _assistant(rejected),
+        "flaw": flaw,
+    }
+
+
+def _example(writer: Writer, index: int) -> dict[str, Any]:
+    ticket, message = writer.ticket()
+    row = {"id": f"heldout-{index}", "messages": _user(message), "reference": ticket.card()}
+    return {**row, "category": ticket.action}
+
+
+def _choice(writer: Writer, index: int) -> dict[str, Any]:
+    ticket, message = writer.ticket()
+    return {
+        "id": f"choice-{index}",
+        "question": message,
+        "choices": list(ACTIONS),
+        "answer": ACTIONS.index(ticket.action),
+    }
+
+
+def write(folder: Path = FOLDER) -> None:
+    """Write `<name>.jsonl` for every file."""
+    for name, rows in build().items():
+        lines = [json.dumps(row, ensure_ascii=False) for row in rows]
+        records.write_text(folder / f"{name}.jsonl", "\n".join(lines) + "\n")
+
+
+if __name__ == "__main__":
+    write()
