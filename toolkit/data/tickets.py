@@ -142,7 +142,9 @@ class Writer:
         words = text.split(" ")
         kept = f"{ticket.customer} {ticket.product} {ticket.problem} {ticket.order}".lower()
         free = [
-            i for i, word in enumerate(words) if len(word) > 4 and word.isalpha() and word.lower() not in kept
+            i
+            for i, word in enumerate(words)
+            if len(word) >= SHORTEST_TYPO and word.isalpha() and word.lower() not in kept
         ]
         if free:
             index = self.random.choice(free)
@@ -156,7 +158,7 @@ def long_winded(ticket: Ticket, rng: random.Random) -> str:
     opening = rng.choice(
         [
             f"Dear {ticket.first_name}, thank you very much for taking the time to write to us about this.",
-            f"Hello {ticket.first_name}, we are really sorry to hear about the trouble with your {ticket.product}.",
+            f"Hello {ticket.first_name}, we are really sorry to hear about your {ticket.product}.",
             f"Thank you for your message, {ticket.first_name}, and please accept our sincere apologies.",
         ]
     )
