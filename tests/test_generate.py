@@ -1,0 +1,175 @@
+"""Answers: batching changes nothing, interrupted runs continue, and what ends an answer is recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+import torch
+
+from toolkit import records
+from toolkit.data.chat import prompt_ids
+from toolkit.errors import DataError
+from toolkit.generate import Scripted, answer
+from toolkit.generate.local import sample
+from toolkit.models import Loaded, load_base
+from toolkit.recipe import Generation, ModelOptions
+from toolkit.types import Completion, Example, Message
+
+
+@pytest.fixture(scope="module")
+def tiny(tiny_model: Path) -> Loaded:
+    return load_base(str(tiny_model), ModelOptions(device="cpu", dtype="float32"))
+
+
+def examples(count: int = 12) -> list[Example]:
+    return [
+        Example(id=f"e{i}", messages=(Message(role="user", content="word " * (i * 7 % 12 + 1) + str(i)),))
+        for i in range(count)
+    ]
+
+
+def texts(completions: Sequence[Completion]) -> list[str]:
+    return [completion.completion for completion in completions]
+
+
+def shout(messages: Sequence[Message]) -> str:
+    return messages[-1].content.upper()
+
+
+def one_at_a_time(tiny: Loaded, example: Example, tokens: int) -> list[int]:
+    """Greedy tokens by transformers' own generate, unbatched, without the end token."""
+    ids = torch.tensor([prompt_ids(tiny.tokenizer, example.messages)])
+    answer = tiny.model.generate(
+        ids, attention_mask=torch.ones_like(ids), max_new_tokens=tokens, do_sample=False
+    )
+    return [token for token in answer[0, ids.shape[1] :].tolist() if token != tiny.tokenizer.eos_token_id]
+
+
+def text_of(tiny: Loaded, tokens: list[int]) -> str:
+    return str(tiny.tokenizer.decode(tokens, skip_special_tokens=True))
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 12])
+def test_greedy_text_is_that_of_transformers_one_at_a_time(tiny: Loaded, tmp_path: Path, batch_size: int):
+    options = Generation(max_new_tokens=40, batch_size=batch_size)
+    found = answer(tiny, examples(), contestant="base", options=options, out=tmp_path / "base.jsonl")
+    expected = [one_at_a_time(tiny, example, 40) for example in examples()]
+    assert texts(found) == [text_of(tiny, tokens) for tokens in expected]
+    assert [completion.tokens for completion in found] == [len(tokens) for tokens in expected]
+
+
+def test_an_answer_that_ends_itself_says_stop(tiny: Loaded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    tokens = one_at_a_time(tiny, examples(1)[0], 8)
+    options = Generation(max_new_tokens=8)
+    (cut,) = answer(tiny, examples(1), contestant="a", options=options, out=tmp_path / "a.jsonl")
+    assert (cut.finish, cut.tokens) == ("length", 8)
+    end = next(i for i, token in enumerate(tokens) if token not in tokens[:i] and i > 1)
+    monkeypatch.setattr(tiny.model.generation_config, "eos_token_id", [0, tokens[end]])
+    (ended,) = answer(tiny, examples(1), contestant="b", options=options, out=tmp_path / "b.jsonl")
+    assert (ended.finish, ended.tokens) == ("stop", end)
+    assert ended.completion == text_of(tiny, tokens[:end])
+
+
+def test_sampling_depends_on_the_seed_and_not_on_the_batch(tiny: Loaded, tmp_path: Path):
+    def run(name: str, seed: int, batch_size: int) -> list[str]:
+        options = Generation(max_new_tokens=12, temperature=0.8, top_p=0.9, batch_size=batch_size)
+        return texts(
+            answer(tiny, examples(), contestant="base", options=options, seed=seed, out=tmp_path / name)
+        )
+
+    assert (
+        run("a", seed=1, batch_size=12) == run("b", seed=1, batch_size=5) != run("c", seed=2, batch_size=12)
+    )
+
+
+def test_stop_strings_end_an_answer_and_are_left_out(tiny: Loaded, tmp_path: Path):
+    free = answer(
+        tiny, examples(), contestant="a", options=Generation(max_new_tokens=30), out=tmp_path / "a.jsonl"
+    )
+    stop = free[0].completion[5:7]
+    options = Generation(max_new_tokens=30, stop=(stop,))
+    stopped = answer(tiny, examples(), contestant="b", options=options, out=tmp_path / "b.jsonl")
+    assert texts(stopped) == [text.split(stop)[0] for text in texts(free)]
+    assert stopped[0].finish == "stop"
+
+
+def test_a_contestants_own_prompt_comes_first_and_is_not_recorded(tmp_path: Path):
+    seen: list[Sequence[Message]] = []
+
+    def script(messages: Sequence[Message]) -> str:
+        seen.append(messages)
+        return "fine"
+
+    prompt = (Message(role="system", content="Be brief."),)
+    found = answer(Scripted(script), examples(1), contestant="c", prompt=prompt, out=tmp_path / "c.jsonl")
+    assert seen == [(*prompt, *examples(1)[0].messages)]
+    assert found[0].messages == examples(1)[0].messages
+
+
+class Crash(Exception):
+    """Stands for a killed process."""
+
+
+def crashing(script: Callable[[Sequence[Message]], str], after: int) -> Scripted:
+    calls = 0
+
+    def crash(messages: Sequence[Message]) -> str:
+        nonlocal calls
+        calls += 1
+        if calls > after:
+            raise Crash
+        return script(messages)
+
+    return Scripted(crash)
+
+
+def test_an_interrupted_run_continues_and_ends_with_the_same_bytes(tmp_path: Path):
+    whole, broken = tmp_path / "whole.jsonl", tmp_path / "broken.jsonl"
+    answer(Scripted(shout), examples(), contestant="c", out=whole)
+    with pytest.raises(Crash):
+        answer(crashing(shout, after=5), examples(), contestant="c", out=broken)
+    with broken.open("a") as file:
+        file.write('{"example_id": "e5", "conte')  # the line that was being written
+    assert len(list(records.read(broken, Completion))) == 5
+    answer(crashing(shout, after=7), examples(), contestant="c", out=broken)
+    assert broken.read_bytes() == whole.read_bytes()
+
+
+def test_answers_to_something_else_are_not_taken_over(tmp_path: Path):
+    out = tmp_path / "c.jsonl"
+    answer(Scripted(shout), examples(3), contestant="c", out=out)
+    with pytest.raises(DataError, match=r"c\.jsonl:1: an answer of c to e0, which is not what d is asked"):
+        answer(Scripted(shout), examples(3), contestant="d", out=out)
+    changed = [examples(1)[0].model_copy(update={"messages": (Message(role="user", content="else"),)})]
+    with pytest.raises(DataError, match="remove the file"):
+        answer(Scripted(shout), changed, contestant="c", out=out)
+
+
+def test_examples_need_ids_of_their_own(tmp_path: Path):
+    with pytest.raises(DataError, match="two examples have the id e0"):
+        answer(Scripted(shout), examples(1) * 2, contestant="c", out=tmp_path / "c.jsonl")
+
+
+def test_a_prompt_beyond_the_context_is_named(tiny: Loaded, tmp_path: Path):
+    options = Generation(max_new_tokens=1000)
+    with pytest.raises(DataError, match=r"example e\d+: a prompt of \d+ tokens and 1000 new ones"):
+        answer(tiny, examples(2), contestant="c", options=options, out=tmp_path / "c.jsonl")
+
+
+def test_a_long_scripted_answer_is_cut():
+    script = Scripted(lambda _: "one two three")
+    from toolkit.generate import Request
+
+    request = Request("e", (), 0)
+    ((_, reply),) = script.replies([request], set(), Generation(max_new_tokens=2))
+    assert (reply.text, reply.finish, reply.tokens) == ("one two", "length", 2)
+
+
+def test_nucleus_sampling_draws_from_the_smallest_likely_set():
+    logits = torch.tensor([0.5, 0.3, 0.15, 0.05]).log()
+    options = Generation(temperature=1.0, top_p=0.7)
+    draws = [sample(logits, options, torch.Generator().manual_seed(seed)) for seed in range(400)]
+    assert set(draws) == {0, 1}
+    assert 0.55 < draws.count(0) / 400 < 0.70  # 0.5 / 0.8

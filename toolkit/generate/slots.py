@@ -1,0 +1,139 @@
+"""Continuous batching: a fixed number of slots, each holding one conversation; a finished one makes room.
+
+Two properties make the text of a conversation independent of what it shares a batch with, where the
+matrix kernels compute a row the same way whatever the other rows are (CPU kernels for bfloat16 do; see
+`docs/scoring.md` for what was measured):
+
+- Every conversation starts at position 0 of its slot. Nothing is padded on the left, so keys lie at the
+  same place of the attention kernel's blocks however long the neighbours are; what lies behind a
+  conversation's end is masked and adds exact zeros.
+- The attended length is rounded up to `BLOCK`, and no call has fewer than `LEAST_ROWS` rows, because
+  kernels switch to other summation orders at remainders and at single rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from transformers.cache_utils import Cache, CacheLayerMixin
+
+BLOCK = 64
+LEAST_ROWS = 4
+
+
+class Slots:
+    """The keys and values of several conversations in one model, written where each one has got to.
+
+    Args:
+        model: a causal language model whose layers are all attention.
+        size: number of slots.
+    """
+
+    def __init__(self, model: Any, size: int) -> None:
+        self.model, self.size = model, max(size, LEAST_ROWS)
+        self.lengths = torch.zeros(self.size, dtype=torch.long, device=model.device)
+        self.layers = [_Layer(self) for _ in range(model.config.get_text_config().num_hidden_layers)]
+        self.cache = Cache(layers=list(self.layers))
+        self.rows = torch.empty(0, dtype=torch.long)
+        self.attended = 0
+
+    @torch.inference_mode()
+    def fill(self, slots: Sequence[int], prompts: Sequence[Sequence[int]]) -> None:
+        """Put conversations into slots. Each prompt's last token is left for the first `step`.
+
+        Padding is on the right: causal attention keeps real tokens from seeing it.
+        """
+        device = self.model.device
+        lengths = [len(prompt) - 1 for prompt in prompts]
+        self.lengths[torch.tensor(slots, device=device)] = torch.tensor(lengths, device=device)
+        width = _rounded(max(lengths))
+        ids = torch.zeros(len(slots), width, dtype=torch.long)
+        for row, prompt in enumerate(prompts):
+            ids[row, : len(prompt) - 1] = torch.tensor(prompt[:-1])
+        self.rows = torch.tensor(slots, device=device)
+        positions = torch.arange(width, device=device).expand(len(slots), width)
+        self._forward(ids.to(device), positions, None)
+
+    @torch.inference_mode()
+    def step(self, tokens: Sequence[int]) -> torch.Tensor:
+        """Feed every slot its next token. Returns logits, float32 (size, vocabulary); unused slots: noise."""
+        device = self.model.device
+        self.rows = torch.empty(0, dtype=torch.long)
+        self.attended = _rounded(int(self.lengths.max()) + 1)
+        seen = torch.arange(self.attended, device=device) <= self.lengths[:, None]
+        ids = torch.tensor([*tokens, *[0] * (self.size - len(tokens))], device=device)[:, None]
+        logits = self._forward(ids, self.lengths[:, None], seen[:, None, None, :])
+        self.lengths += 1
+        return logits[:, -1].float()
+
+    def free(self, slot: int) -> None:
+        """Let go of a conversation, so that the slot no longer lengthens what all attend to."""
+        self.lengths[slot] = 0
+
+    def _forward(self, ids: torch.Tensor, positions: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
+        logits: torch.Tensor = self.model(
+            input_ids=ids,
+            attention_mask=mask,
+            position_ids=positions,
+            past_key_values=self.cache,
+            use_cache=True,
+            logits_to_keep=1,
+        ).logits
+        return logits
+
+
+class _Layer(CacheLayerMixin):  # type: ignore[misc]  # transformers is untyped here
+    """One layer's keys and values, shaped (slots, heads, length, size)."""
+
+    keys: torch.Tensor | None
+    values: torch.Tensor | None
+
+    def __init__(self, slots: Slots) -> None:
+        super().__init__()
+        self.slots = slots
+
+    def update(
+        self, key_states: torch.Tensor, value_states: torch.Tensor, *_: Any, **__: Any
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Store what is new; return what is to be attended to."""
+        filling = len(self.slots.rows) > 0
+        length = key_states.shape[2] if filling else self.slots.attended
+        self.keys = _grown(self.keys, key_states, self.slots.size, length)
+        self.values = _grown(self.values, value_states, self.slots.size, length)
+        if filling:
+            self.keys[self.slots.rows, :, :length] = key_states
+            self.values[self.slots.rows, :, :length] = value_states
+            return key_states, value_states
+        every = torch.arange(self.slots.size, device=key_states.device)
+        self.keys[every, :, self.slots.lengths] = key_states[:, :, 0]
+        self.values[every, :, self.slots.lengths] = value_states[:, :, 0]
+        return self.keys[:, :, :length], self.values[:, :, :length]
+
+    def lazy_initialization(self, key_states: torch.Tensor, value_states: torch.Tensor) -> None:
+        """Nothing to do: `update` makes room."""
+
+    def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
+        return query_length, 0
+
+    def get_seq_length(self) -> int:
+        return 0
+
+    def get_max_length(self) -> int:
+        return -1
+
+
+def _grown(held: torch.Tensor | None, like: torch.Tensor, size: int, length: int) -> torch.Tensor:
+    """Room for `length` positions in every slot: what is held, or a larger copy of it."""
+    if held is not None and held.shape[2] >= length:
+        return held
+    wanted = length if held is None else max(length, held.shape[2] + held.shape[2] // 2)
+    room = like.new_zeros(size, like.shape[1], _rounded(wanted), like.shape[3])
+    if held is not None:
+        room[:, :, : held.shape[2]] = held
+    return room
+
+
+def _rounded(length: int) -> int:
+    return max(BLOCK, -(-length // BLOCK) * BLOCK)
