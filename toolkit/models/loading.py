@@ -49,7 +49,7 @@ class Loaded:
         """
         if name in self.adapters:
             return
-        check_lineage(folder, self)
+        check_lineage(folder, self.name, self.fingerprint)
         if isinstance(self.model, PeftModel):
             self.model.load_adapter(str(folder), adapter_name=name)
         else:
@@ -155,10 +155,13 @@ def quantization_config(kind: str, compute: torch.dtype) -> BitsAndBytesConfig:
     )
 
 
-def check_lineage(folder: Path, base: Loaded) -> None:
+def check_lineage(folder: Path, base: str, base_fingerprint: str) -> None:
     """Refuse an adapter that was trained on other weights: it would load without an error and be wrong.
 
     An adapter without our lineage file is somebody else's, and is taken as it is.
+
+    Raises:
+        ModelError: no adapter is there, or it belongs to other weights.
     """
     if not (folder / "adapter_config.json").is_file():
         raise ModelError(f"{folder}: no adapter here (no adapter_config.json)")
@@ -166,9 +169,13 @@ def check_lineage(folder: Path, base: Loaded) -> None:
     if not file.is_file():
         return
     lineage = json.loads(file.read_text(encoding="utf-8"))
-    if lineage["base_fingerprint"] != base.fingerprint:
+    if lineage.get("on_top_of_parent"):
         raise ModelError(
-            f"{folder}: this adapter was trained on {lineage['base']} (weights "
-            f"{lineage['base_fingerprint']}), not on {base.name} (weights "
-            f"{base.fingerprint}); load it on the base it was trained on"
+            f"{folder}: the bare delta of {lineage['stage']}; load its parent folder, which is whole"
+        )
+    if lineage["base_fingerprint"] != base_fingerprint:
+        trained_on = f"{lineage['base']} (weights {lineage['base_fingerprint']})"
+        raise ModelError(
+            f"{folder}: this adapter was trained on {trained_on}, not on {base} (weights "
+            f"{base_fingerprint}); load it on the base it was trained on"
         )

@@ -1,0 +1,60 @@
+"""The model a stage starts from: the base, with everything trained below the stage merged into it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import PeftModel
+
+from toolkit.errors import ModelError
+from toolkit.models import bases, hardware
+from toolkit.models.loading import check_lineage, load_tokenizer, load_weights
+from toolkit.recipe import Recipe, Stage
+
+
+@dataclass(frozen=True)
+class Base:
+    """What a method trains on top of."""
+
+    name: str
+    fingerprint: str
+    """Of the weights on disk that the published adapter will fit."""
+    model: Any
+    tokenizer: Any
+    hardware: hardware.Hardware
+    parent: Path | None
+    """Folder of the adapter merged into `model`, if the stage starts from an earlier one."""
+
+
+def prepare_base(recipe: Recipe, stage: Stage, run: Path) -> Base:
+    """Load the base of a stage with its parent's adapter merged in, so that it is the frozen reference too.
+
+    Weights are held and merged in fp32 on a CPU and whenever there is a parent: a delta is small against
+    the weight it is added to, and 16 bits would lose part of it.
+
+    Raises:
+        ModelError: the base or the parent cannot be loaded, or do not belong together.
+    """
+    chain = recipe.chain(stage.name)[:-1]
+    full = [parent.name for parent in chain if parent.adapter == "none"]
+    name = str(run / "adapters" / full[-1]) if full else recipe.base
+    folder = bases.resolve_base(name, revision=recipe.model.revision)
+    chosen = hardware.choose(recipe.model)
+    parent = run / "adapters" / chain[-1].name if chain and chain[-1].adapter != "none" else None
+    quantized = recipe.model.quantization != "none"
+    if parent and quantized:
+        raise ModelError(
+            f"stage {stage.name}: cannot train on top of {chain[-1].name} in {recipe.model.quantization}: "
+            "merging into so few bits loses the training; merge first, or train this stage unquantised"
+        )
+    whole = hardware.Hardware(chosen.device, torch.float32, chosen.attention)
+    exact = parent is not None or chosen.device.type == "cpu"
+    model = load_weights(folder, whole if exact and not quantized else chosen, recipe.model.quantization)
+    fingerprint = bases.fingerprint(folder)
+    if parent:
+        check_lineage(parent, name, fingerprint)
+        model = PeftModel.from_pretrained(model, str(parent)).merge_and_unload()
+    return Base(name, fingerprint, model, load_tokenizer(folder, recipe.model.chat_template), chosen, parent)

@@ -1,0 +1,51 @@
+"""Finding the newest checkpoint that is whole."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import struct
+from pathlib import Path
+
+NEEDED = ("trainer_state.json", "optimizer.pt", "scheduler.pt")
+
+
+def step_of(checkpoint: Path) -> int:
+    return int(checkpoint.name.rpartition("-")[2])
+
+
+def newest_complete(folder: Path) -> Path | None:
+    """The checkpoint to continue from; torn ones, left by a crash while saving, are removed."""
+    found = sorted(folder.glob("checkpoint-*"), key=step_of, reverse=True)
+    for checkpoint in found:
+        if is_complete(checkpoint):
+            return checkpoint
+        shutil.rmtree(checkpoint)
+    return None
+
+
+def is_complete(checkpoint: Path) -> bool:
+    """Whether every file a resume needs is there and the weights are as long as their header says."""
+    if not all((checkpoint / name).is_file() for name in NEEDED):
+        return False
+    try:
+        json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
+    except ValueError:
+        return False
+    weights = list(checkpoint.glob("*.safetensors"))
+    return bool(weights) and all(_is_whole(file) for file in weights)
+
+
+def _is_whole(file: Path) -> bool:
+    """Compare a safetensors file's size with the end of its last tensor."""
+    with file.open("rb") as data:
+        start = data.read(8)
+        if len(start) < 8:  # noqa: PLR2004
+            return False
+        (length,) = struct.unpack("<Q", start)
+        try:
+            header = json.loads(data.read(length))
+        except ValueError:
+            return False
+    ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
+    return bool(file.stat().st_size == 8 + length + max(ends, default=0))

@@ -1,0 +1,56 @@
+"""Direct preference optimisation: chosen answers likelier than rejected ones, against a frozen reference.
+
+Loss: -log sigmoid(beta * (log-ratio of chosen - log-ratio of rejected)), log-ratios taken against the model
+the stage starts from (Rafailov et al. 2023; TRL's `DPOTrainer`, variants by its `loss_type`).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from datasets import Dataset
+from trl import DPOConfig, DPOTrainer
+
+from toolkit.data import Preference, Row
+from toolkit.recipe import Stage
+from toolkit.train.base import Base
+from toolkit.train.lora import adapter_config
+from toolkit.train.settings import configuration, must_be
+
+DEFAULTS = {
+    "learning_rate": 1e-4,
+    "num_train_epochs": 1,
+    "max_length": 1024,
+    "precompute_ref_log_probs": True,
+}
+
+
+def trainer(
+    base: Base, stage: Stage, train: list[Row], heldout: list[Row], shared: dict[str, Any]
+) -> DPOTrainer:
+    """A TRL trainer ready to run on preferences.
+
+    The reference is the model without the new adapter, that is the base with its parent merged in.
+    """
+    must_be(Preference, train + heldout, stage, "preference")
+    config = configuration(DPOConfig, base, stage, {**shared, **DEFAULTS})
+    return DPOTrainer(
+        model=base.model,
+        args=config,
+        train_dataset=dataset(train),
+        eval_dataset=dataset(heldout) if heldout else None,
+        processing_class=base.tokenizer,
+        peft_config=adapter_config(stage),
+    )
+
+
+def dataset(rows: list[Row]) -> Dataset:
+    """Columns `prompt`, `chosen`, `rejected` as messages; TRL applies the chat template."""
+    pairs = [row for row in rows if isinstance(row, Preference)]
+    return Dataset.from_dict(
+        {
+            "prompt": [[turn.as_dict() for turn in pair.prompt] for pair in pairs],
+            "chosen": [[{"role": "assistant", "content": pair.chosen}] for pair in pairs],
+            "rejected": [[{"role": "assistant", "content": pair.rejected}] for pair in pairs],
+        }
+    )

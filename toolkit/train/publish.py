@@ -1,0 +1,98 @@
+"""From a trained model to `adapters/<stage>/`: one folder that stands on its own, whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from peft import PeftModel
+
+from toolkit import records
+from toolkit.models.bases import fingerprint
+from toolkit.models.loading import LINEAGE
+from toolkit.recipe import Stage
+from toolkit.train.base import Base
+from toolkit.types import StageResult
+
+RESULT = "stage.json"
+"""File in a published folder: the stage's `StageResult`."""
+
+
+@dataclass(frozen=True)
+class Extras:
+    """What is published beside the weights."""
+
+    result: StageResult
+    card: str
+    log: Path
+
+
+def publish(model: Any, base: Base, stage: Stage, folder: Path, extras: Extras) -> None:
+    """Write the stage's folder: the adapter (or model), its lineage, card, log and figures.
+
+    An adapter trained on top of another is joined with it, so that the folder fits the original base. The
+    bare delta stays in `delta/`, as the chapter's merge, train, merge again would use it.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    beside = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+    try:
+        _weights(model, base, stage, beside)
+        base.tokenizer.save_pretrained(beside)
+        records.write_json(beside / LINEAGE, lineage(base, stage))
+        records.write_json(beside / RESULT, extras.result)
+        records.write_text(beside / "README.md", extras.card)
+        shutil.copy(extras.log, beside / "training.jsonl")
+        beside.chmod(0o755)
+        beside.rename(folder)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+
+
+def lineage(base: Base, stage: Stage) -> dict[str, Any]:
+    """What the adapter was trained on, by name and by fingerprint."""
+    parent = base.parent
+    return {
+        "stage": stage.name,
+        "method": stage.method,
+        "base": base.name,
+        "base_fingerprint": base.fingerprint,
+        "parent": parent.name if parent else None,
+        "parent_fingerprint": fingerprint(parent) if parent else None,
+    }
+
+
+def _weights(model: Any, base: Base, stage: Stage, folder: Path) -> None:
+    if not isinstance(model, PeftModel):
+        model.save_pretrained(folder)
+        return
+    delta = folder / "delta" if base.parent else folder
+    model.save_pretrained(delta)
+    _name_base(delta / "adapter_config.json", base.name)
+    if base.parent:
+        _join(model, base, delta, folder)
+        (delta / "README.md").unlink(missing_ok=True)
+        records.write_json(delta / LINEAGE, lineage(base, stage) | {"on_top_of_parent": True})
+
+
+def _join(model: PeftModel, base: Base, delta: Path, folder: Path) -> None:
+    """Add the parent's delta and this one, exactly: their low-rank factors are put side by side."""
+    assert base.parent is not None
+    model.load_adapter(str(base.parent), adapter_name="parent")
+    model.load_adapter(str(delta), adapter_name="delta")
+    model.add_weighted_adapter(["parent", "delta"], [1.0, 1.0], "joined", combination_type="cat")
+    model.save_pretrained(folder, selected_adapters=["joined"])
+    for file in (folder / "joined").iterdir():
+        file.replace(folder / file.name)
+    (folder / "joined").rmdir()
+    _name_base(folder / "adapter_config.json", base.name)
+
+
+def _name_base(config: Path, name: str) -> None:
+    """Name the base as the recipe does, not by where it lies on this machine."""
+    values = json.loads(config.read_text(encoding="utf-8"))
+    values["base_model_name_or_path"] = name
+    records.write_json(config, values)

@@ -1,0 +1,54 @@
+"""Supervised fine-tuning: learn the answers of conversations, and only the answers.
+
+Loss: mean negative log-likelihood of the assistant's tokens, the end token included (TRL's `SFTTrainer`).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from datasets import Dataset
+from trl import SFTConfig, SFTTrainer
+
+from toolkit.data import Conversation, Row
+from toolkit.data.chat import encode_conversation
+from toolkit.recipe import Stage
+from toolkit.train.base import Base
+from toolkit.train.lora import adapter_config
+from toolkit.train.settings import configuration, must_be
+
+DEFAULTS = {"learning_rate": 5e-4, "num_train_epochs": 2, "max_length": 1024}
+
+
+def trainer(
+    base: Base, stage: Stage, train: list[Row], heldout: list[Row], shared: dict[str, Any]
+) -> SFTTrainer:
+    """A TRL trainer ready to run on conversations."""
+    must_be(Conversation, train + heldout, stage, "conversation")
+    prepared = {"dataset_kwargs": {"skip_prepare_dataset": True}}
+    config = configuration(SFTConfig, base, stage, {**shared, **DEFAULTS, **prepared})
+    return SFTTrainer(
+        model=base.model,
+        args=config,
+        train_dataset=dataset(base, train, config.max_length),
+        eval_dataset=dataset(base, heldout, config.max_length) if heldout else None,
+        processing_class=base.tokenizer,
+        peft_config=adapter_config(stage),
+    )
+
+
+def dataset(base: Base, rows: list[Row], max_length: int | None) -> Dataset:
+    """Columns `input_ids` and `labels` (-100 where nothing is learned), one row a conversation."""
+    encoded = [
+        encode_conversation(base.tokenizer, row.messages, max_length)
+        for row in rows
+        if isinstance(row, Conversation)
+    ]
+    labels = [
+        [
+            token if learned else -100
+            for token, learned in zip(row.input_ids, row.completion_mask, strict=True)
+        ]
+        for row in encoded
+    ]
+    return Dataset.from_dict({"input_ids": [row.input_ids for row in encoded], "labels": labels})

@@ -1,0 +1,103 @@
+"""Training one stage of a recipe, from its data to a published folder."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import shutil
+from pathlib import Path
+from typing import Any
+
+from transformers import set_seed
+
+from toolkit import records
+from toolkit.data import Row, load_rows, split_heldout
+from toolkit.errors import TrainingError
+from toolkit.recipe import Recipe, Stage
+from toolkit.train import allocator, checkpoints, publish
+from toolkit.train.base import prepare_base
+from toolkit.train.card import model_card
+from toolkit.train.log import TrainingLog
+from toolkit.types import StageResult
+
+logger = logging.getLogger(__name__)
+
+METHODS = {
+    "sft": "toolkit.train.sft",
+    "dpo": "toolkit.train.dpo",
+}
+"""Method -> the module that has `trainer(base, stage, train, heldout, folder)` for it."""
+
+
+def train_stage(recipe: Recipe, stage: Stage, run: Path) -> StageResult:
+    """Train one stage; continue it when an earlier attempt was cut short.
+
+    Args:
+        recipe: the whole recipe (base, seed, data sets, earlier stages).
+        stage: the stage to train.
+        run: the run folder; `adapters/<stage>/` is written whole, `checkpoints/<stage>/` until then.
+
+    Returns:
+        Seconds over all attempts, peak memory, loss, and figures on held-out rows.
+
+    Raises:
+        DataError: rows do not fit the method.
+        ModelError: base or parent cannot be loaded.
+        TrainingError: the loss is not a number, nothing was learned, or the disk is full.
+    """
+    published, working = run / "adapters" / stage.name, run / "checkpoints" / stage.name
+    if (published / publish.RESULT).exists():
+        return StageResult.model_validate(records.read_json(published / publish.RESULT))
+    train, heldout = rows_of(recipe, stage)
+    set_seed(recipe.seed)
+    allocator.prefer_large_blocks()
+    base = prepare_base(recipe, stage, run)
+    log = TrainingLog(working / "training.jsonl")
+    method = importlib.import_module(METHODS[stage.method])
+    shared = {"output_dir": str(working), "seed": recipe.seed}
+    trainer = method.trainer(base, stage, train, heldout, shared)
+    trainer.add_callback(log)
+    _fit(trainer, working, log, evaluate=bool(heldout))
+    result = log.result(stage.name, stage.method)
+    extras = publish.Extras(result, model_card(base, recipe, stage, result), log.file)
+    publish.publish(trainer.model, base, stage, published, extras)
+    shutil.rmtree(working, ignore_errors=True)
+    return result
+
+
+def rows_of(recipe: Recipe, stage: Stage) -> tuple[list[Row], list[Row]]:
+    """The rows a stage trains on, and those it is measured on."""
+    rows = load_rows(recipe.data[stage.data], seed=recipe.seed).rows
+    if stage.heldout is not None:
+        return rows, load_rows(recipe.data[stage.heldout], seed=recipe.seed).rows
+    return split_heldout(rows, stage.heldout_share, recipe.seed)
+
+
+def _fit(trainer: Any, working: Path, log: TrainingLog, *, evaluate: bool) -> None:
+    checkpoint = checkpoints.newest_complete(working)
+    before = trained_weights(trainer.model)
+    try:
+        if checkpoint is None:
+            log.restart()
+            if evaluate:
+                trainer.evaluate()
+        else:
+            logger.info("continuing from %s", checkpoint.name)
+            log.rewind(checkpoints.step_of(checkpoint))
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        if evaluate:
+            trainer.evaluate()
+    except OSError as error:
+        raise TrainingError(f"{working}: {error.strerror or error}; make room, then run again") from error
+    log.check_learned(moved=checkpoint is not None or _moved(before, trainer.model))
+
+
+def trained_weights(model: Any) -> dict[str, Any]:
+    """A copy of one trainable tensor in eight: enough to see whether training moved them."""
+    trainable = [(name, weight) for name, weight in model.named_parameters() if weight.requires_grad]
+    return {name: weight.detach().clone() for name, weight in trainable[:: max(1, len(trainable) // 8)]}
+
+
+def _moved(before: dict[str, Any], model: Any) -> bool:
+    now = dict(model.named_parameters())
+    return any(not (now[name].detach() == weight).all() for name, weight in before.items())
