@@ -34,7 +34,7 @@ from toolkit.recipe import PACKAGED
 
 FOLDER = PACKAGED / "tickets"
 SEED = 20
-SIZES = {"sft": 360, "pairs": 240, "pairs-heldout": 60, "heldout": 72, "choice": 100}
+SIZES = {"sft": 256, "pairs": 168, "pairs-heldout": 42, "heldout": 60, "choice": 80}
 FIELDS = ("Customer", "Product", "Order", "Problem", "Priority", "Action", "Reply")
 ACTIONS = ("refund", "replace", "repair", "call", "ask")
 SHORTEST_TYPO = 5
@@ -157,16 +157,16 @@ def long_winded(ticket: Ticket, rng: random.Random) -> str:
     """A right reply, with everything people put around it."""
     opening = rng.choice(
         [
-            f"Dear {ticket.first_name}, thank you very much for taking the time to write to us about this.",
+            f"Dear {ticket.first_name}, thank you very much for taking the time to write to us.",
             f"Hello {ticket.first_name}, we are really sorry to hear about your {ticket.product}.",
-            f"Thank you for your message, {ticket.first_name}, and please accept our sincere apologies.",
+            f"Thank you for your message, {ticket.first_name}, and please accept our apologies.",
         ]
     )
     closing = rng.choice(
         [
-            "Please do not hesitate to contact us again if there is anything else we can do for you.",
-            "We hope that this is helpful and wish you a very pleasant rest of the week.",
-            "Your satisfaction means a great deal to all of us here.",
+            "Please do not hesitate to contact us again.",
+            "We hope that this is helpful and wish you a pleasant week.",
+            "Your satisfaction means a great deal to us.",
         ]
     )
     return f"{opening} {ticket.reply().split('. ', 1)[1]} {closing}"
