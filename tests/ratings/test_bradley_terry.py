@@ -1,0 +1,179 @@
+"""Bradley-Terry against a worked example and the field's tools, and what must hold for any votes."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from toolkit.errors import DataError, RatingError
+from toolkit.ratings import bradley_terry, count
+from toolkit.types import SWAPPED, Vote
+
+
+def vote(a, b, outcome="a"):
+    return Vote(model_a=a, model_b=b, outcome=outcome)
+
+
+votes = st.lists(
+    st.builds(
+        lambda pair, outcome: vote(*pair, outcome),
+        st.permutations(["base", "sft", "dpo", "orpo"]).map(lambda p: tuple(p[:2])),
+        st.sampled_from(sorted(SWAPPED)),
+    ),
+    min_size=1,
+    max_size=40,
+)
+
+WIKIPEDIA = {"AB": 2, "BA": 3, "AD": 1, "DA": 4, "BC": 5, "CB": 3, "CD": 1, "DC": 3}
+"""The 22 games of en.wikipedia.org/wiki/Bradley-Terry_model, a cycle on which naive iterations fail."""
+
+
+def by_name(votes, **settings):
+    return {row.contestant: row.value for row in bradley_terry(votes, **settings).ratings}
+
+
+def test_worked_example():
+    games = [vote(*pair) for pair, times in WIKIPEDIA.items() for _ in range(times)]
+    fit = bradley_terry(games)
+    assert fit.prior == 0
+    odds = {name: round(float(np.exp(s)), 2) for name, s in zip(fit.names, fit.strength, strict=True)}
+    assert odds == {"A": 0.64, "B": 1.04, "C": 0.66, "D": 2.27}
+
+
+def test_agrees_with_evalica():
+    evalica = pytest.importorskip("evalica")
+    rng = np.random.default_rng(3)
+    names = [f"m{i}" for i in range(8)]
+    strength = dict(zip(names, np.linspace(-1, 1, 8), strict=True))
+    rows = []
+    for _ in range(2000):
+        a, b = rng.choice(names, 2, replace=False)
+        tied = rng.random() < 0.2
+        won = (
+            "tie"
+            if tied
+            else "model_a"
+            if rng.random() < 1 / (1 + np.exp(strength[b] - strength[a]))
+            else "model_b"
+        )
+        rows.append((str(a), str(b), won))
+    frame = pd.DataFrame(rows, columns=["model_a", "model_b", "winner"])
+    theirs = evalica.bradley_terry(
+        frame["model_a"],
+        frame["model_b"],
+        frame["winner"].map(
+            {"model_a": evalica.Winner.X, "model_b": evalica.Winner.Y, "tie": evalica.Winner.Draw}
+        ),
+        tolerance=1e-12,
+        limit=10_000,
+    ).scores
+    log = np.log(theirs)
+    expected = 1000 + 400 / np.log(10) * (log - log.mean())
+    ours = by_name(frame)
+    for name in names:
+        assert ours[name] == pytest.approx(expected[name], abs=0.01)
+
+
+def test_an_unbeaten_contestant_is_finite_unsure_and_said_to_rest_on_a_prior():
+    fit = bradley_terry([vote("sft", "base")] * 5)
+    best, worst = fit.ratings
+    assert (best.contestant, fit.prior) == ("sft", 1.0)
+    assert best.low < worst.high
+    with pytest.raises(RatingError, match="never lost"):
+        bradley_terry([vote("sft", "base")] * 5, prior=0)
+
+
+def test_bootstrap_and_sandwich_agree_with_the_curvature_on_many_votes():
+    rng = np.random.default_rng(0)
+    cast = [vote("x", "y", "a" if rng.random() < 0.6 else "b") for _ in range(3000)]
+    best = [bradley_terry(cast, interval=kind).ratings[0] for kind in ("curvature", "sandwich", "bootstrap")]
+    widths = [row.high - row.low for row in best]
+    assert widths[1] == pytest.approx(widths[0], rel=0.01)
+    assert widths[2] == pytest.approx(widths[0], rel=0.1)
+
+
+def test_intervals_cover_what_they_promise():
+    """500 simulated arenas of 3 contestants and 60 votes: the gap's 95% interval covers it 94-97% of the time."""
+    rng, truth = np.random.default_rng(5), np.array([0.6, 0.0, -0.6])
+    hits = pairs = 0
+    for _ in range(500):
+        wins = np.zeros((3, 3))
+        for i, j in ((0, 1), (0, 2), (1, 2)):
+            wins[i, j] = rng.binomial(20, 1 / (1 + np.exp(truth[j] - truth[i])))
+            wins[j, i] = 20 - wins[i, j]
+        counts = count(
+            [vote("abc"[i], "abc"[j]) for i in range(3) for j in range(3) for _ in range(int(wins[i, j]))]
+        )
+        fit = bradley_terry(counts)
+        for i, j in ((0, 1), (0, 2), (1, 2)):
+            gap, error = fit._gap("abc"[i], "abc"[j])
+            hits += abs(gap - (truth[i] - truth[j])) <= 1.96 * error
+            pairs += 1
+    assert 0.935 <= hits / pairs <= 0.97
+
+
+def test_votes_needed_shrink_and_probability_is_a_probability():
+    even = [vote("x", "y"), vote("y", "x")]
+    few, many = (
+        bradley_terry(even * 5 + [vote("x", "y")] * 3),
+        bradley_terry(even * 100 + [vote("x", "y")] * 90),
+    )
+    assert few.votes_needed("x", "y") > many.votes_needed("x", "y") == 0
+    assert few.probability("x", "y") + few.probability("y", "x") == pytest.approx(1)
+    assert 0.5 < few.confidence("x", "y") < many.confidence("x", "y") < 1
+
+
+@given(votes)
+@settings(deadline=None)
+def test_sides_and_order_do_not_matter(cast):
+    mirrored = [vote(v.model_b, v.model_a, SWAPPED[v.outcome]) for v in reversed(cast)]
+    assert by_name(cast, prior=1.0) == pytest.approx(by_name(mirrored, prior=1.0), abs=0.02)
+
+
+@given(votes)
+@settings(deadline=None)
+def test_doubling_the_votes_moves_no_rating_and_narrows_every_interval(cast):
+    counts = count(cast)
+    try:
+        once, twice = bradley_terry(counts, prior=0), bradley_terry(cast * 2, prior=0)
+    except RatingError:
+        return
+    assert np.allclose(once.strength, twice.strength, atol=1e-6)
+    assert np.allclose(once.covariance, 2 * twice.covariance, atol=1e-8)
+
+
+@given(votes, st.permutations(["w", "x", "y", "z"]))
+@settings(deadline=None)
+def test_names_do_not_matter(cast, fresh):
+    new = dict(zip(["base", "sft", "dpo", "orpo"], fresh, strict=True))
+    renamed = [vote(new[v.model_a], new[v.model_b], v.outcome) for v in cast]
+    before, after = by_name(cast, prior=1.0), by_name(renamed, prior=1.0)
+    assert {new[name]: value for name, value in before.items()} == pytest.approx(after, abs=0.02)
+
+
+def test_a_running_count_equals_counting_again():
+    cast = [vote("x", "y"), vote("y", "x", "tie"), vote("x", "y", "b")]
+    running = count(cast[:2]).add("x", "y", "b")
+    whole = count(cast)
+    assert np.array_equal(running.wins, whole.wins)
+    assert np.array_equal(running.ties, whole.ties)
+    assert running.votes == 3
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ([("x", "y", "model_a"), ("x", "y", "left")], "row 2.*left"),
+        ([("x", "x", "model_a")], "vote 1.*both sides"),
+        ([("x", None, "model_a")], "row 1.*names"),
+    ],
+)
+def test_bad_rows_are_named(rows, message):
+    with pytest.raises(DataError, match=message):
+        count(pd.DataFrame(rows, columns=["model_a", "model_b", "winner"]))
+
+
+def test_no_votes_says_what_to_do():
+    with pytest.raises(RatingError, match="arena"):
+        bradley_terry([])
