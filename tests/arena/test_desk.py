@@ -1,0 +1,110 @@
+"""The promises of the desk: blind before the vote, one vote a ballot, nothing deleted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.arena.household import CONTESTANTS
+from toolkit.arena.desk import Desk, NotAllowed, Rules
+from toolkit.arena.store import Store
+
+
+def test_a_ballot_has_no_names_before_the_vote(desk: Desk) -> None:
+    ballot = desk.ballot("ann")
+    assert ballot is not None
+    assert not any(name in ballot.model_dump_json() for name in CONTESTANTS)
+
+
+def test_a_vote_opens_the_ballot(desk: Desk) -> None:
+    ballot = desk.ballot("ann")
+    reveal = desk.vote("ann", ballot.id, "a")
+    answer = desk.contest.answers[reveal.ballot.example_id][reveal.ballot.contestant_a]
+    assert answer.completion == ballot.answer_a
+    assert reveal.cast.outcome == "a"
+
+
+def test_reloading_or_a_second_tab_shows_the_same_ballot(desk: Desk) -> None:
+    assert desk.ballot("ann") == desk.ballot("ann")
+
+
+def test_the_first_vote_on_a_ballot_stands(desk: Desk) -> None:
+    ballot = desk.ballot("ann")
+    first = desk.vote("ann", ballot.id, "a")
+    assert desk.vote("ann", ballot.id, "b") == first
+    assert [vote.outcome for vote in desk.store.votes()] == ["a"]
+
+
+def test_no_voter_meets_a_battle_twice(desk: Desk) -> None:
+    met = set()
+    while ballot := desk.ballot("ann"):
+        reveal = desk.vote("ann", ballot.id, "tie")
+        pair = frozenset((reveal.ballot.contestant_a, reveal.ballot.contestant_b))
+        assert (reveal.ballot.example_id, pair) not in met
+        met.add((reveal.ballot.example_id, pair))
+        desk._clock.now += 2
+    assert len(met) == 60
+
+
+def test_somebody_elses_ballot_is_refused(desk: Desk) -> None:
+    ballot = desk.ballot("ann")
+    with pytest.raises(NotAllowed, match="not yours"):
+        desk.vote("bob", ballot.id, "a")
+
+
+def test_a_skipped_battle_is_closed_and_does_not_count(desk: Desk) -> None:
+    ballot = desk.ballot("ann")
+    desk.skip("ann", ballot.id)
+    assert desk.ballot("ann") != ballot
+    with pytest.raises(NotAllowed, match="closed"):
+        desk.vote("ann", ballot.id, "a")
+    assert desk.store.votes() == []
+
+
+def test_undo_is_a_correction_in_the_log(desk: Desk) -> None:
+    ballot = desk.ballot("ann")
+    desk.vote("ann", ballot.id, "a")
+    desk.undo("ann", ballot.id)
+    assert desk.store.votes() == []
+    assert [(line.revision, line.action) for line in desk.store.log(ballot.id)] == [(0, "vote"), (1, "undo")]
+    with pytest.raises(NotAllowed, match="closed"):
+        desk.vote("ann", ballot.id, "b")
+
+
+def test_undo_ends_with_its_grace_time(desk: Desk) -> None:
+    ballot = desk.ballot("ann")
+    desk.vote("ann", ballot.id, "a")
+    desk._clock.now += desk.rules.grace + 1
+    with pytest.raises(NotAllowed, match="60 seconds"):
+        desk.undo("ann", ballot.id)
+
+
+def test_reasons_are_added_without_touching_the_vote(desk: Desk) -> None:
+    ballot = desk.ballot("ann")
+    desk.vote("ann", ballot.id, "b")
+    noted = desk.annotate("ann", ballot.id, ("clearer",), " short and right ")
+    assert (noted.cast.outcome, noted.cast.tags, noted.cast.comment) == ("b", ("clearer",), "short and right")
+    assert len(desk.store.votes()) == 1
+    assert len(desk.store.log(ballot.id)) == 2
+
+
+def test_a_voter_who_is_too_fast_is_slowed_down(desk: Desk) -> None:
+    hurried = Desk(desk.contest, desk.store, Rules(per_minute=2), desk._clock)
+    for _ in range(2):
+        hurried.vote("ann", hurried.ballot("ann").id, "a")
+    with pytest.raises(NotAllowed, match="in a minute"):
+        hurried.vote("ann", hurried.ballot("ann").id, "a")
+    desk._clock.now += 61
+    hurried.vote("ann", hurried.ballot("ann").id, "a")
+
+
+def test_the_same_seed_and_votes_give_the_same_battles(desk: Desk, tmp_path: Path) -> None:
+    twin = Desk(desk.contest, Store(f"sqlite:///{tmp_path / 'twin.db'}"), clock=desk._clock)
+    twin.welcome("ann")
+    for _ in range(10):
+        one, other = desk.ballot("ann"), twin.ballot("ann")
+        assert one.model_copy(update={"id": ""}) == other.model_copy(update={"id": ""})
+        assert one.id != other.id
+        for each, ballot in ((desk, one), (twin, other)):
+            each.vote("ann", ballot.id, "a")

@@ -1,0 +1,108 @@
+"""What is voted on: the stored answers of one run, read from its folder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import combinations
+from pathlib import Path
+
+import yaml
+
+from toolkit import records
+from toolkit.arena.selfreveal import gives_itself_away
+from toolkit.errors import DataError
+from toolkit.recipe import ArenaOptions
+from toolkit.types import Completion, digest
+
+Pair = tuple[str, str]
+"""Two contestants, in alphabetical order."""
+
+
+@dataclass(frozen=True)
+class Contest:
+    """Contestants and their answers to the same examples."""
+
+    run: str
+    contestants: tuple[str, ...]
+    answers: dict[str, dict[str, Completion]]
+    """Example id -> contestant -> its answer, in the order of the files."""
+    flagged: frozenset[str]
+    """Ids of completions that say who wrote them; they are not shown."""
+    options: ArenaOptions
+
+    @property
+    def pairs(self) -> list[Pair]:
+        return [pair(*both) for both in combinations(self.contestants, 2)]
+
+    @cached_property
+    def battles(self) -> dict[Pair, dict[str, str]]:
+        """Pair -> example -> the battle's key, where both answered, unlike, and neither tells its name."""
+        return {both: self._meetings(both) for both in self.pairs}
+
+    def _meetings(self, both: Pair) -> dict[str, str]:
+        keys = {}
+        for example, answers in self.answers.items():
+            sides = [
+                answers[name] for name in both if name in answers and answers[name].id not in self.flagged
+            ]
+            if len(sides) == len(both) and sides[0].completion.strip() != sides[1].completion.strip():
+                one, other = ((side.contestant, side.completion) for side in sides)
+                keys[example] = battle_key(example, one, other)
+        return keys
+
+
+def battle_key(example_id: str, one: tuple[str, str], other: tuple[str, str]) -> str:
+    """The same for two (contestant, answer) on an example, whichever side they were shown on."""
+    return digest(example_id, *(part for side in sorted([one, other]) for part in side))
+
+
+def pair(one: str, other: str) -> Pair:
+    """The two names in their fixed order."""
+    return (one, other) if one < other else (other, one)
+
+
+def read_contest(run: Path, contestants: Sequence[str] = ()) -> Contest:
+    """Read `recipe.yaml` and `completions/*.jsonl` of a run folder.
+
+    Args:
+        run: the folder, `results/<name>/`.
+        contestants: who takes part; left out, as the recipe says, else everyone with answers.
+
+    Raises:
+        DataError: no such folder, fewer than two contestants, one without answers, or a bad line.
+    """
+    files = {path.stem: path for path in sorted((run / "completions").glob("*.jsonl"))}
+    if not files:
+        raise DataError(f"{run}: no completions/*.jsonl here; give a folder that `adapter-arena run` wrote")
+    options = _options(run / "recipe.yaml")
+    names = tuple(contestants) or options.contestants or tuple(files)
+    missing = [name for name in names if name not in files]
+    if missing:
+        known = ", ".join(files)
+        raise DataError(f"{run}: no answers of contestant `{missing[0]}`; there are answers of: {known}")
+    if len(set(names)) < 2:  # noqa: PLR2004
+        raise DataError(f"{run}: an arena needs two contestants, there is only `{names[0]}`")
+    answers: dict[str, dict[str, Completion]] = {}
+    for name in dict.fromkeys(names):
+        for completion in records.read(files[name], Completion):
+            answers.setdefault(completion.example_id, {})[name] = completion
+    flagged = {
+        answer.id
+        for by_contestant in answers.values()
+        for answer in by_contestant.values()
+        if gives_itself_away(answer.completion, names)
+    }
+    return Contest(run.resolve().name, tuple(dict.fromkeys(names)), answers, frozenset(flagged), options)
+
+
+def _options(path: Path) -> ArenaOptions:
+    """The recipe's `arena` section; a folder of bare completions needs no recipe."""
+    if not path.exists():
+        return ArenaOptions()
+    try:
+        section = (yaml.safe_load(path.read_text(encoding="utf-8")) or {}).get("arena") or {}
+        return ArenaOptions.model_validate(section)
+    except (yaml.YAMLError, ValueError, AttributeError) as error:
+        raise DataError(f"{path}: not the recipe of a run: {str(error).splitlines()[0]}") from None

@@ -1,0 +1,188 @@
+"""The arena as its pages see it: hand out a blind ballot, take the vote, open it.
+
+The pages know nothing but this class. What it returns before a vote is a `BlindBallot`, which has no names in
+it, so no page can leak one.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from toolkit.arena.ballot import Action, Ballot, BlindBallot, Cast, Reveal, new_id
+from toolkit.arena.contest import Contest, Pair
+from toolkit.arena.doubt import votes_until_decided
+from toolkit.arena.pairing import Pairing, Tally, draw
+from toolkit.arena.store import Store
+from toolkit.errors import ToolkitError
+from toolkit.types import Outcome, digest
+
+logger = logging.getLogger(__name__)
+
+ATTEMPTS = 20
+"""Draws before a voter is told that nothing is left: other tabs may take a battle between draw and store."""
+
+
+class NotAllowed(ToolkitError):
+    """The arena will not take this: too fast, too late, blocked, or somebody else's ballot."""
+
+
+@dataclass(frozen=True)
+class Rules:
+    """How voters are treated."""
+
+    seed: int = 0
+    """Of the pairing."""
+    grace: float = 60.0
+    """Seconds in which a vote may be taken back."""
+    per_minute: int = 60
+    """Votes a voter may cast in a minute."""
+
+
+class Desk:
+    """One contest, one store, and the rules."""
+
+    def __init__(
+        self,
+        contest: Contest,
+        store: Store,
+        rules: Rules | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.contest = contest
+        self.store = store
+        self.rules = rules or Rules()
+        self._clock = clock
+
+    def welcome(self, voter: str, kind: str = "cookie") -> None:
+        """Note a voter; to be called once a visit."""
+        self.store.add_voter(voter, kind, self._clock())
+
+    def ballot(self, voter: str) -> BlindBallot | None:
+        """The voter's open ballot, or a new one; `None` when they have met every battle.
+
+        A ballot stays open until it is voted on or skipped: reloading the page shows the same one.
+        """
+        for _ in range(ATTEMPTS):
+            newest, cast = self.store.newest(voter)
+            if newest and cast is None:
+                return newest.blind
+            number = newest.number + 1 if newest else 0
+            drawn = self._draw(voter, number)
+            if drawn is None:
+                return None
+            shown = self.store.show(self._fill(drawn, voter, number))
+            if shown:
+                return shown.blind
+        return None
+
+    def vote(self, voter: str, ballot_id: str, outcome: Outcome) -> Reveal:
+        """Commit a vote, then open it. Sent again, it opens what was stored the first time.
+
+        Raises:
+            NotAllowed: not this voter's ballot, skipped or taken back before, or too many votes in a minute.
+            StoreError: the vote could not be committed; nothing is opened.
+        """
+        ballot = self._own(voter, ballot_id)
+        cast = self.store.cast(ballot_id)
+        if cast is None:
+            self._slow_down(voter)
+            cast = self.store.record(self._line(ballot, None, "vote", outcome))
+        if cast.action != "vote":
+            raise NotAllowed("this battle is closed: it was skipped, or its vote taken back")
+        return Reveal(ballot=ballot, cast=cast)
+
+    def skip(self, voter: str, ballot_id: str) -> None:
+        """Close a ballot without a vote; it is not opened, and does not come again."""
+        ballot = self._own(voter, ballot_id)
+        if self.store.cast(ballot_id) is None:
+            self._slow_down(voter)
+            self.store.record(self._line(ballot, None, "skip", None))
+
+    def undo(self, voter: str, ballot_id: str) -> None:
+        """Take a vote back within the grace time, as a correction in the log.
+
+        The battle stays closed: its names are known by now, so another vote on it would not be blind.
+
+        Raises:
+            NotAllowed: there is no vote to take back, or its grace time is over.
+        """
+        ballot, before = self._own(voter, ballot_id), self.store.cast(ballot_id)
+        if before is None or before.action != "vote":
+            raise NotAllowed("there is no vote to take back")
+        if self._clock() > self.undo_until(before):
+            raise NotAllowed(f"a vote can be taken back for {self.rules.grace:.0f} seconds")
+        self.store.record(self._line(ballot, before, "undo", None))
+
+    def undo_until(self, cast: Cast) -> float:
+        """The end of a vote's grace time, in seconds since 1970."""
+        return cast.cast_at + self.rules.grace
+
+    def annotate(self, voter: str, ballot_id: str, tags: tuple[str, ...], comment: str) -> Reveal:
+        """Add reasons to a vote, as a further line of the log with the same outcome."""
+        ballot, before = self._own(voter, ballot_id), self.store.cast(ballot_id)
+        if before is None or before.action != "vote":
+            raise NotAllowed("there is no vote to add to")
+        line = self._line(ballot, before, "vote", before.outcome)
+        noted = line.model_copy(update={"tags": tags, "comment": comment.strip(), "cast_at": before.cast_at})
+        return Reveal(ballot=ballot, cast=self.store.record(noted))
+
+    def tally(self) -> Tally:
+        return Tally.of(self.store.tally(self.contest.run))
+
+    def progress(self, tally: Tally) -> tuple[int, int]:
+        """Votes so far, counted up to each pair's goal, and votes wanted in all."""
+        goal = self.contest.options.goal
+        pairs = self.contest.pairs
+        return sum(min(tally.votes[both], goal) for both in pairs), goal * len(pairs)
+
+    def votes_left(self, tally: Tally, both: Pair) -> int | None:
+        """About how many more votes would decide a pair; 0 when it is decided, `None` when it looks even."""
+        gaps, spreads = tally.posterior(self.contest.contestants).gaps()
+        i, j = (self.contest.contestants.index(name) for name in both)
+        return votes_until_decided(float(gaps[i, j]), float(spreads[i, j]), tally.votes[both])
+
+    def _draw(self, voter: str, number: int) -> Pairing | None:
+        seed = int(digest(str(self.rules.seed), voter, str(number)), 16)
+        return draw(self.contest, self.tally(), self.store.met(voter), np.random.default_rng(seed))
+
+    def _fill(self, drawn: Pairing, voter: str, number: int) -> Ballot:
+        answers = self.contest.answers[drawn.example_id]
+        a, b = answers[drawn.a], answers[drawn.b]
+        return Ballot(
+            id=new_id(),
+            voter=voter,
+            number=number,
+            run=self.contest.run,
+            example_id=drawn.example_id,
+            messages=a.messages,
+            reference=a.reference,
+            contestant_a=drawn.a,
+            contestant_b=drawn.b,
+            answer_a=a.completion,
+            answer_b=b.completion,
+            shown_at=self._clock(),
+        )
+
+    def _own(self, voter: str, ballot_id: str) -> Ballot:
+        ballot = self.store.ballot(ballot_id)
+        if ballot is None or ballot.voter != voter:
+            raise NotAllowed("this battle is not yours to vote on")
+        return ballot
+
+    def _slow_down(self, voter: str) -> None:
+        if self.store.votes_since(voter, self._clock() - 60) >= self.rules.per_minute:
+            raise NotAllowed(f"more than {self.rules.per_minute} votes in a minute; take a breath")
+
+    def _line(self, ballot: Ballot, before: Cast | None, action: Action, outcome: Outcome | None) -> Cast:
+        return Cast(
+            ballot=ballot.id,
+            revision=before.revision + 1 if before else 0,
+            action=action,
+            outcome=outcome,
+            cast_at=self._clock(),
+        )

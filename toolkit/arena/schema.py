@@ -1,0 +1,134 @@
+"""The tables of the vote store, and the steps that bring an older store up to date.
+
+Constraints carry the promises: a voter's ballots are numbered without gaps (two tabs open the same one), no
+voter meets a battle twice, and a ballot's revisions are unique (a vote that is sent twice is stored once).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from sqlalchemy import (
+    JSON,
+    Column,
+    Connection,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    inspect,
+    select,
+    text,
+)
+
+from toolkit.errors import StoreError
+
+metadata = MetaData()
+
+versions = Table("arena_schema", metadata, Column("version", Integer, primary_key=True))
+
+texts = Table(
+    "arena_texts",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("body", Text, nullable=False),
+)
+"""Prompts and answers by the hash of their content: what was voted on stays, whatever becomes of the run."""
+
+voters = Table(
+    "arena_voters",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("kind", String(16), nullable=False),
+    Column("created_at", Float, nullable=False),
+)
+
+ballots = Table(
+    "arena_ballots",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("voter", ForeignKey("arena_voters.id"), nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("battle", String(64), nullable=False),
+    Column("run", String(200), nullable=False),
+    Column("example_id", String(200), nullable=False),
+    Column("category", String(200)),
+    Column("contestant_a", String(200), nullable=False),
+    Column("contestant_b", String(200), nullable=False),
+    Column("messages", ForeignKey("arena_texts.id"), nullable=False),
+    Column("reference", ForeignKey("arena_texts.id")),
+    Column("answer_a", ForeignKey("arena_texts.id"), nullable=False),
+    Column("answer_b", ForeignKey("arena_texts.id"), nullable=False),
+    Column("expected", String(16)),
+    Column("shown_at", Float, nullable=False),
+    UniqueConstraint("voter", "number"),
+    UniqueConstraint("voter", "battle"),
+)
+Index("arena_ballots_run", ballots.c.run, ballots.c.kind)
+
+casts = Table(
+    "arena_votes",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("ballot", ForeignKey("arena_ballots.id"), nullable=False),
+    Column("revision", Integer, nullable=False),
+    Column("action", String(16), nullable=False),
+    Column("outcome", String(16)),
+    Column("tags", JSON, nullable=False),
+    Column("comment", Text, nullable=False),
+    Column("cast_at", Float, nullable=False),
+    UniqueConstraint("ballot", "revision"),
+)
+"""The vote log: lines are only ever added."""
+
+events = Table(
+    "arena_events",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("subject", String(200), nullable=False, index=True),
+    Column("value", JSON, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("at", Float, nullable=False),
+)
+"""What administrators decided (settings, blocked voters); the newest line of a subject is in force."""
+
+
+def _first(connection: Connection) -> None:
+    """Version 1: all of the above."""
+    metadata.create_all(connection)
+
+
+MIGRATIONS: tuple[Callable[[Connection], None], ...] = (_first,)
+"""Step n brings a store from version n to n + 1."""
+
+
+def migrate(connection: Connection) -> None:
+    """Bring the store to this program's version, inside the caller's transaction.
+
+    Raises:
+        StoreError: the store was made by a newer version of this program.
+    """
+    if connection.dialect.name == "postgresql":  # two processes that start at once take turns
+        connection.execute(text("SELECT pg_advisory_xact_lock(7318349)"))
+    version = _version(connection)
+    if version > len(MIGRATIONS):
+        raise StoreError(
+            f"the vote store has schema version {version}, this program knows {len(MIGRATIONS)}: update it"
+        )
+    for step in MIGRATIONS[version:]:
+        step(connection)
+    if version < len(MIGRATIONS):
+        connection.execute(versions.delete())
+        connection.execute(versions.insert().values(version=len(MIGRATIONS)))
+
+
+def _version(connection: Connection) -> int:
+    if not inspect(connection).has_table(versions.name):
+        return 0
+    return connection.execute(select(versions.c.version)).scalar() or 0

@@ -1,0 +1,281 @@
+"""The vote store: ballots shown, votes cast, voters. Votes are committed before anyone is told so.
+
+Every method is one short transaction. Retries, double clicks, reloads and second tabs meet the constraints in
+`schema` and get what is already stored.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Row, Select, and_, func, select
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import IntegrityError
+
+from toolkit.arena.ballot import Ballot, Cast, Reveal
+from toolkit.arena.contest import battle_key
+from toolkit.arena.database import Database
+from toolkit.arena.schema import ballots, casts, events, texts, voters
+from toolkit.types import Message, Record, Vote
+
+NEWEST = (
+    select(casts.c.ballot, func.max(casts.c.revision).label("revision")).group_by(casts.c.ballot).subquery()
+)
+"""The revision of each ballot that counts."""
+
+
+class Shown(Record):
+    """How often one battle was shown and how it ended: a row of the tally that pairing works from."""
+
+    example_id: str
+    contestant_a: str
+    contestant_b: str
+    action: str | None
+    outcome: str | None
+    times: int
+
+
+class Store:
+    """Ballots, votes and voters in one database."""
+
+    def __init__(self, url: str) -> None:
+        self._database = Database(url)
+
+    def close(self) -> None:
+        self._database.close()
+
+    # Voters and settings
+
+    def add_voter(self, voter: str, kind: str, at: float) -> None:
+        """Note a voter's first visit; later ones change nothing."""
+        with self._database.write() as connection:
+            self._add(connection, voters, [{"id": voter, "kind": kind, "created_at": at}])
+
+    def decide(self, subject: str, value: Any, reason: str, at: float) -> None:
+        """Add an administrator's decision on a setting or a voter."""
+        with self._database.write() as connection:
+            connection.execute(events.insert().values(subject=subject, value=value, reason=reason, at=at))
+
+    def decisions(self) -> dict[str, Any]:
+        """Subject -> the value in force."""
+        query = select(events.c.subject, events.c.value).order_by(events.c.id)
+        with self._database.read() as connection:
+            return {row.subject: row.value for row in connection.execute(query)}
+
+    # Ballots
+
+    def show(self, ballot: Ballot) -> Ballot | None:
+        """Store a ballot before it is shown.
+
+        Returns:
+            The ballot; or the one that another tab of this voter stored under the same number; or `None` when
+            the voter has met this battle before.
+        """
+        bodies = {_key(body): body for body in _bodies(ballot)}
+        try:
+            with self._database.write() as connection:
+                self._add(connection, texts, [{"id": key, "body": body} for key, body in bodies.items()])
+                connection.execute(ballots.insert().values(_row_of(ballot)))
+        except IntegrityError:
+            with self._database.read() as connection:
+                return self._one(
+                    connection, ballots.c.voter == ballot.voter, ballots.c.number == ballot.number
+                )
+        return ballot
+
+    def ballot(self, ballot_id: str) -> Ballot | None:
+        with self._database.read() as connection:
+            return self._one(connection, ballots.c.id == ballot_id)
+
+    def newest(self, voter: str) -> tuple[Ballot | None, Cast | None]:
+        """A voter's last ballot, and what was cast on it."""
+        last = select(func.max(ballots.c.number)).where(ballots.c.voter == voter).scalar_subquery()
+        with self._database.read() as connection:
+            ballot = self._one(connection, ballots.c.voter == voter, ballots.c.number == last)
+            return ballot, self._cast(connection, ballot.id) if ballot else None
+
+    def met(self, voter: str) -> set[str]:
+        """Keys of the battles a voter was shown."""
+        with self._database.read() as connection:
+            return set(connection.execute(select(ballots.c.battle).where(ballots.c.voter == voter)).scalars())
+
+    # Votes
+
+    def record(self, cast: Cast) -> Cast:
+        """Commit one line of the vote log; if that revision is there already, return the one that is."""
+        row = cast.model_dump() | {"tags": list(cast.tags)}
+        try:
+            with self._database.write() as connection:
+                connection.execute(casts.insert().values(row))
+        except IntegrityError:
+            with self._database.read() as connection:
+                query = select(casts).where(casts.c.ballot == cast.ballot, casts.c.revision == cast.revision)
+                return _cast_of(connection.execute(query).one())
+        return cast
+
+    def cast(self, ballot_id: str) -> Cast | None:
+        """The line of the vote log that counts for this ballot."""
+        with self._database.read() as connection:
+            return self._cast(connection, ballot_id)
+
+    def votes_since(self, voter: str, since: float) -> int:
+        """How many lines this voter added to the log after a time."""
+        query = (
+            select(func.count())
+            .select_from(casts.join(ballots, casts.c.ballot == ballots.c.id))
+            .where(ballots.c.voter == voter, casts.c.cast_at > since)
+        )
+        with self._database.read() as connection:
+            return int(connection.execute(query).scalar_one())
+
+    def history(self, voter: str, limit: int = 50) -> list[Reveal]:
+        """A voter's own votes, newest first."""
+        query = _voted().where(ballots.c.voter == voter).order_by(ballots.c.number.desc()).limit(limit)
+        with self._database.read() as connection:
+            rows = connection.execute(query).all()
+            found = self._ballots(connection, [row.id for row in rows])
+        return [Reveal(ballot=found[row.id], cast=_cast_of(row)) for row in rows]
+
+    # What was voted on, together
+
+    def tally(self, run: str) -> list[Shown]:
+        """Every battle of a run that was shown, with its outcomes; attention checks are left out."""
+        columns = (ballots.c.example_id, ballots.c.contestant_a, ballots.c.contestant_b)
+        query = (
+            select(*columns, casts.c.action, casts.c.outcome, func.count().label("times"))
+            .select_from(_with_newest())
+            .where(ballots.c.run == run, ballots.c.kind == "battle")
+            .group_by(*columns, casts.c.action, casts.c.outcome)
+        )
+        with self._database.read() as connection:
+            return [Shown.model_validate(dict(row._mapping)) for row in connection.execute(query)]
+
+    def votes(self, run: str | None = None, *, without: Iterable[str] = ()) -> list[Vote]:
+        """The votes that count, oldest first: attention checks and the voters in `without` are left out."""
+        query = _voted().where(ballots.c.kind != "check").order_by(casts.c.id)
+        if run is not None:
+            query = query.where(ballots.c.run == run)
+        left_out = set(without)
+        with self._database.read() as connection:
+            return [_vote_of(row) for row in connection.execute(query) if row.voter not in left_out]
+
+    def voted(self, run: str | None = None, *, kinds: Sequence[str] = ("battle", "live")) -> list[Reveal]:
+        """The votes that count with their full texts, oldest first."""
+        query = _voted().where(ballots.c.kind.in_(kinds)).order_by(casts.c.id)
+        if run is not None:
+            query = query.where(ballots.c.run == run)
+        with self._database.read() as connection:
+            rows = connection.execute(query).all()
+            found = self._ballots(connection, [row.id for row in rows])
+        return [Reveal(ballot=found[row.id], cast=_cast_of(row)) for row in rows]
+
+    def log(self, ballot_id: str) -> list[Cast]:
+        """Every line about one ballot, corrections included."""
+        query = select(casts).where(casts.c.ballot == ballot_id).order_by(casts.c.revision)
+        with self._database.read() as connection:
+            return [_cast_of(row) for row in connection.execute(query)]
+
+    # Rows to records
+
+    def _one(self, connection: Connection, *where: Any) -> Ballot | None:
+        row = connection.execute(select(ballots.c.id).where(and_(*where))).first()
+        return self._ballots(connection, [row.id])[row.id] if row else None
+
+    def _ballots(self, connection: Connection, ids: Sequence[str]) -> dict[str, Ballot]:
+        found: dict[str, Ballot] = {}
+        for start in range(0, len(ids), 500):  # SQLite limits the parameters of one statement
+            chunk = ids[start : start + 500]
+            rows = connection.execute(select(ballots).where(ballots.c.id.in_(chunk))).all()
+            bodies = self._texts(connection, rows)
+            found |= {row.id: _ballot_of(row, bodies) for row in rows}
+        return found
+
+    def _texts(self, connection: Connection, rows: Sequence[Row[Any]]) -> dict[str, str]:
+        keys = {
+            key for row in rows for key in (row.messages, row.reference, row.answer_a, row.answer_b) if key
+        }
+        query = select(texts).where(texts.c.id.in_(keys))
+        return {row.id: row.body for row in connection.execute(query)}
+
+    def _cast(self, connection: Connection, ballot_id: str) -> Cast | None:
+        query = select(casts).where(casts.c.ballot == ballot_id).order_by(casts.c.revision.desc()).limit(1)
+        row = connection.execute(query).first()
+        return _cast_of(row) if row else None
+
+    def _add(self, connection: Connection, table: Any, rows: list[dict[str, Any]]) -> None:
+        """Insert the rows that are not there yet."""
+        insert = postgresql.insert if self._database.dialect == "postgresql" else sqlite.insert
+        connection.execute(insert(table).on_conflict_do_nothing(), rows)
+
+
+def _with_newest() -> Any:
+    """Ballots, each with the line of the vote log that counts, if any."""
+    latest = casts.join(
+        NEWEST, and_(casts.c.ballot == NEWEST.c.ballot, casts.c.revision == NEWEST.c.revision)
+    )
+    return ballots.join(latest, casts.c.ballot == ballots.c.id, isouter=True)
+
+
+def _voted() -> Select[Any]:
+    columns = [column for column in ballots.c if column.name not in ("messages", "reference")]
+    newest = [
+        casts.c[name] for name in ("ballot", "revision", "action", "outcome", "tags", "comment", "cast_at")
+    ]
+    return select(*columns, *newest).select_from(_with_newest()).where(casts.c.action == "vote")
+
+
+def _bodies(ballot: Ballot) -> list[str]:
+    bodies = [_prompt(ballot), ballot.answer_a, ballot.answer_b]
+    return [*bodies, ballot.reference] if ballot.reference is not None else bodies
+
+
+def _prompt(ballot: Ballot) -> str:
+    return json.dumps([message.as_dict() for message in ballot.messages], ensure_ascii=False)
+
+
+def _key(body: str) -> str:
+    return hashlib.sha256(body.encode()).hexdigest()
+
+
+def _row_of(ballot: Ballot) -> dict[str, Any]:
+    sides = (ballot.contestant_a, ballot.answer_a), (ballot.contestant_b, ballot.answer_b)
+    return ballot.model_dump() | {
+        "battle": battle_key(ballot.example_id, *sides),
+        "messages": _key(_prompt(ballot)),
+        "reference": None if ballot.reference is None else _key(ballot.reference),
+        "answer_a": _key(ballot.answer_a),
+        "answer_b": _key(ballot.answer_b),
+    }
+
+
+def _ballot_of(row: Row[Any], bodies: dict[str, str]) -> Ballot:
+    fields = {name: value for name, value in row._mapping.items() if name in Ballot.model_fields}
+    return Ballot.model_validate(
+        fields
+        | {
+            "messages": tuple(Message.model_validate(m) for m in json.loads(bodies[row.messages])),
+            "reference": bodies[row.reference] if row.reference else None,
+            "answer_a": bodies[row.answer_a],
+            "answer_b": bodies[row.answer_b],
+        }
+    )
+
+
+def _cast_of(row: Row[Any]) -> Cast:
+    return Cast.model_validate({name: row._mapping[name] for name in Cast.model_fields})
+
+
+def _vote_of(row: Row[Any]) -> Vote:
+    return Vote(
+        battle_id=row.battle,
+        example_id=row.example_id,
+        model_a=row.contestant_a,
+        model_b=row.contestant_b,
+        outcome=row.outcome,
+        voter=row.voter,
+        category=row.category,
+        cast_at=row.cast_at,
+    )
