@@ -34,7 +34,7 @@ from toolkit.recipe import PACKAGED
 
 FOLDER = PACKAGED / "tickets"
 SEED = 20
-SIZES = {"sft": 256, "pairs": 168, "pairs-heldout": 42, "heldout": 60, "choice": 80}
+SIZES = {"sft": 384, "pairs": 168, "pairs-heldout": 35, "heldout": 60, "choice": 80}
 FIELDS = ("Customer", "Product", "Order", "Problem", "Priority", "Action", "Reply")
 ACTIONS = ("refund", "replace", "repair", "call", "ask")
 SHORTEST_TYPO = 5
@@ -93,22 +93,26 @@ class Writer:
         group = self.words["groups"][pick(sorted(self.words["groups"]))][self.half]
         product, other = self.random.sample(group["products"], 2)
         problem, *puts = pick(group["problems"])
-        urgency = pick(["high", "low", "normal", "normal"])
+        urgency, hazard = pick(["high", "low", "normal", "normal"]), problem.startswith("!")
         ticket = Ticket(
             customer=f"{pick(names['first'])} {pick(names['last'])}",
             product=product,
             other=other,
             order=self._order() if self.random.random() < 0.85 else "none",  # noqa: PLR2004
             problem=problem.removeprefix("!"),
-            priority="high" if problem.startswith("!") else urgency,
+            priority="high" if hazard else urgency,
             action=pick(ACTIONS),
         )
-        return ticket, self._message(ticket, pick(puts), urgency if not problem.startswith("!") else "normal")
+        worry = [pick(self.words["alarms"])] if hazard else self._urgency(urgency)
+        return ticket, self._message(ticket, pick(puts), worry)
+
+    def _urgency(self, priority: str) -> list[str]:
+        return [] if priority == "normal" else [self.random.choice(self.words["urgency"][priority])]
 
     def _order(self) -> str:
         return f"NB-{self.random.randint(10_000, 99_999)}"
 
-    def _message(self, ticket: Ticket, put: str, urgency: str) -> str:
+    def _message(self, ticket: Ticket, put: str, worry: list[str]) -> str:
         pick = self.random.choice
         middle = [self._fill(pick(self.words["complaints"]), ticket, put)]
         if ticket.order != "none":
@@ -118,8 +122,7 @@ class Writer:
         self.random.shuffle(middle)
         bought = self._fill(pick(self.words["bought"]), ticket)
         wish = [pick(self.words["wishes"][ticket.action])]
-        if urgency != "normal":
-            wish.insert(self.random.randint(0, 1), pick(self.words["urgency"][urgency]))
+        self.random.shuffle(wish := wish + worry)
         greeting, name = pick(self.words["greetings"]), ticket.customer
         if self.random.random() < 0.5:  # noqa: PLR2004
             start, end = f"{greeting} {pick(self.words['introductions']).format(name=name)}", ""

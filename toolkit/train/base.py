@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +50,9 @@ def prepare_base(recipe: Recipe, stage: Stage, run: Path) -> Base:
             f"stage {stage.name}: cannot train on top of {chain[-1].name} in {recipe.model.quantization}: "
             "merging into so few bits loses the training; merge first, or train this stage unquantised"
         )
-    whole = hardware.Hardware(chosen.device, torch.float32, chosen.attention)
+    if recipe.model.attention == "auto" and chosen.device.type == "cpu":
+        chosen = replace(chosen, attention="eager")  # half the time of sdpa, whose backward is slow on a CPU
+    whole = replace(chosen, dtype=torch.float32)
     exact = parent is not None or chosen.device.type == "cpu"
     model = load_weights(folder, whole if exact and not quantized else chosen, recipe.model.quantization)
     fingerprint = bases.fingerprint(folder)
