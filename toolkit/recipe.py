@@ -179,6 +179,9 @@ class Judge(Section):
     """With `pairs: baseline`: the contestant every other one is compared with."""
     reference: bool = False
     """Show the judge the reference answer."""
+    rule: Literal["agreement", "average"] = "agreement"
+    """How two orders make a vote. `agreement`: the same winner in both, else a tie. `average`: the mean of the
+    probabilities decides, which also hears a judge that always leans to one side."""
     limit: int | None = Field(default=None, ge=1)
     """Judge at most this many examples per pair."""
 

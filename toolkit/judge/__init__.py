@@ -1,1 +1,33 @@
-"""Judge prompts, verdicts, and pairwise judging into votes."""
+"""A judge model as a voter: which battles, what it is asked, how its verdicts are read, kept and counted."""
+
+from typing import TYPE_CHECKING, Any
+
+from toolkit.judge.asking import JudgePrompt, load_prompt
+from toolkit.judge.counting import votes
+from toolkit.judge.judging import PairJudge, judge_battles, recorded
+from toolkit.judge.pairing import battles
+from toolkit.judge.statistics import statistics
+
+if TYPE_CHECKING:
+    from toolkit.judge.logits import LogitsJudge
+
+__all__ = [
+    "JudgePrompt",
+    "LogitsJudge",
+    "PairJudge",
+    "battles",
+    "judge_battles",
+    "load_prompt",
+    "recorded",
+    "statistics",
+    "votes",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import on first use: counting votes must not wait for torch."""
+    if name != "LogitsJudge":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from toolkit.judge.logits import LogitsJudge
+
+    return LogitsJudge

@@ -1,0 +1,27 @@
+"""A tiny judge with random weights: it knows nothing, and says so with every path of the real one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from toolkit.judge import JudgePrompt
+from toolkit.models import Loaded, load_base
+from toolkit.recipe import ModelOptions
+
+
+@pytest.fixture(scope="session")
+def tiny(tiny_model: Path) -> Loaded:
+    return load_base(str(tiny_model), ModelOptions(device="cpu", dtype="float32"))
+
+
+@pytest.fixture
+def short() -> JudgePrompt:
+    """A prompt of few bytes, for a model that reads 1,024 of them."""
+    return JudgePrompt(
+        system="Judge.",
+        user="{{ question }}\n{{ answer_1 }}\n{{ answer_2 }}\n",
+        letter="A or B?",
+        written="[[A]], [[B]] or [[C]]?",
+    )

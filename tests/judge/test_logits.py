@@ -1,0 +1,87 @@
+"""The logits judge on a tiny random model: the same verdicts packed or plain, whole or resumed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.judge.battlefield import battle
+from toolkit.errors import JudgeError
+from toolkit.judge import JudgePrompt, LogitsJudge, judge_battles, load_prompt
+from toolkit.judge.logits import NextToken
+from toolkit.models import Loaded
+
+
+def field(count: int = 6) -> list:
+    return [battle(i // 2, f"answer {i} " * (i + 1), "other words " * (7 - i)) for i in range(count)]
+
+
+def test_the_probability_is_that_of_the_label_tokens(tiny: Loaded, short: JudgePrompt, tmp_path: Path):
+    judge = LogitsJudge(tiny, short)
+    verdicts = judge_battles(judge, field(), out=tmp_path / "verdicts.jsonl")
+    from toolkit.judge.asking import case, render
+
+    for index, verdict in enumerate(verdicts):
+        fought = field()[index // 2]
+        text = judge.reader.text(render(short, "letter", case(fought, verdict.order), judge.reader.control))
+        ids = torch.tensor([tiny.tokenizer.encode(text, add_special_tokens=False)])
+        with torch.inference_mode():
+            logits = tiny.model(ids).logits[0, -1]
+        pair = logits[tiny.tokenizer.convert_tokens_to_ids(["A", "B"])].softmax(-1)
+        shown_a = pair[0] if verdict.order == "ab" else pair[1]
+        assert verdict.probability_a == pytest.approx(float(shown_a), abs=1e-5)
+        assert verdict.outcome == ("a" if shown_a > 0.5 else "b")
+        assert verdict.tokens_in == ids.shape[1]
+
+
+def test_a_model_that_takes_no_mask_gets_padded_batches(tiny: Loaded, short: JudgePrompt, tmp_path: Path):
+    packed, plain = LogitsJudge(tiny, short), LogitsJudge(tiny, short)
+    plain.reader._packs = False
+    one = judge_battles(packed, field(), out=tmp_path / "packed.jsonl")
+    other = judge_battles(plain, field(), out=tmp_path / "plain.jsonl")
+    assert packed.reader._packs
+    assert [v.probability_a for v in one] == pytest.approx([v.probability_a for v in other], abs=1e-5)
+
+
+def test_a_model_that_ignores_the_mask_is_found_out(tiny: Loaded, short: JudgePrompt, tmp_path: Path):
+    judge = LogitsJudge(tiny, short)
+    forward = tiny.model.forward
+
+    def ignoring(*, attention_mask: torch.Tensor, **inputs: object) -> object:
+        return forward(attention_mask=attention_mask if attention_mask.ndim == 2 else None, **inputs)
+
+    tiny.model.forward = ignoring
+    try:
+        judge_battles(judge, field(), out=tmp_path / "verdicts.jsonl")
+    finally:
+        tiny.model.forward = forward
+    assert judge.reader._packs is False
+
+
+def test_an_interrupted_run_ends_with_the_same_bytes(tiny: Loaded, short: JudgePrompt, tmp_path: Path):
+    whole, broken = tmp_path / "whole.jsonl", tmp_path / "broken.jsonl"
+    judge_battles(LogitsJudge(tiny, short), field(), out=whole)
+    lines = whole.read_text().splitlines(keepends=True)
+    broken.write_text("".join(lines[:5]) + lines[5][:20])
+    judge_battles(LogitsJudge(tiny, short), field(), out=broken)
+    assert sorted(broken.read_text().splitlines()) == sorted(whole.read_text().splitlines())
+
+
+def test_what_does_not_fit_the_window_is_unreadable_not_cut(tiny: Loaded, short: JudgePrompt, tmp_path: Path):
+    judge = LogitsJudge(tiny, short)
+    verdicts = judge_battles(judge, [battle(0, "x" * 2000), battle(1)], out=tmp_path / "verdicts.jsonl")
+    assert [verdict.outcome is None for verdict in verdicts] == [True, True, False, False]
+    assert "longer than the judge can read" in str(verdicts[0].reason)
+
+
+def test_labels_must_be_single_tokens(tiny: Loaded):
+    assert NextToken(tiny, ("1", "2")).label_ids == tiny.tokenizer.convert_tokens_to_ids(["1", "2"])
+    with pytest.raises(JudgeError, match="`AB` is not one token"):
+        _ = NextToken(tiny, ("AB", "B")).label_ids
+
+
+def test_a_grading_prompt_cannot_compare(tiny: Loaded):
+    with pytest.raises(JudgeError, match="a single prompt cannot compare two answers"):
+        LogitsJudge(tiny, load_prompt("single"))

@@ -1,0 +1,123 @@
+"""Judge prompts: YAML files a user can read and replace, rendered for one order of one battle.
+
+A file has `protocol` (`pairwise` or `single`), `system`, `user` (a Jinja template of `question`, `reference`,
+`answer_1`, `answer_2`, `conversation_1`, `conversation_2`, which all arrive quoted), and what is asked at the
+end: `letter` of a judge whose verdict is read from its next token, `written` of one that gives reasons first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+import yaml
+from jinja2 import StrictUndefined, Template, TemplateError
+from jinja2.sandbox import SandboxedEnvironment
+from pydantic import ValidationError
+
+from toolkit.errors import DataError
+from toolkit.judge.quoting import quote
+from toolkit.types import Battle, Message, Record, digest
+
+PACKAGED = Path(__file__).parent / "prompts"
+
+Order = Literal["ab", "ba"]
+Method = Literal["letter", "written"]
+
+ENVIRONMENT = SandboxedEnvironment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+
+
+class JudgePrompt(Record):
+    """One judge prompt. Its `key` is stored with every verdict."""
+
+    protocol: Literal["pairwise", "single"] = "pairwise"
+    system: str
+    user: str
+    letter: str
+    written: str
+
+    def key(self, method: Method) -> str:
+        """Hash of all that is said to the judge apart from the battle."""
+        return digest(self.protocol, self.system, self.user, getattr(self, method))
+
+    @cached_property
+    def template(self) -> Template:
+        return ENVIRONMENT.from_string(self.user)
+
+
+class Case(Record):
+    """What a judge is shown: one question with one or two answers, in the order shown."""
+
+    messages: tuple[Message, ...]
+    reference: str | None = None
+    answers: tuple[str, ...]
+    histories: tuple[tuple[Message, ...], ...] = ()
+    """Where the answers' earlier turns differ: the messages before each."""
+
+
+def load_prompt(source: str | Path) -> JudgePrompt:
+    """A packaged judge prompt by name, or one of your own by its file.
+
+    Raises:
+        DataError: there is no such prompt, or its file does not fit.
+    """
+    file = Path(source) if Path(source).suffix in {".yaml", ".yml"} else PACKAGED / f"{source}.yaml"
+    if not file.is_file():
+        known = ", ".join(sorted(path.stem for path in PACKAGED.glob("*.yaml")))
+        raise DataError(f"{source}: no such judge prompt: not a .yaml file, and not one of {known}")
+    try:
+        prompt = JudgePrompt.model_validate(yaml.safe_load(file.read_text(encoding="utf-8")))
+        render(prompt, "letter", _PROBE)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        raise DataError(f"{file}: {'.'.join(map(str, problem['loc']))}: {problem['msg']}") from None
+    except (yaml.YAMLError, UnicodeDecodeError, TemplateError) as error:
+        raise DataError(f"{file}: {' '.join(str(error).split())}") from None
+    return prompt
+
+
+def case(battle: Battle, order: Order, *, reference: bool = True) -> Case:
+    """One order of a battle as the judge is shown it."""
+    answers = (battle.completion_a, battle.completion_b)
+    return Case(
+        messages=battle.messages,
+        reference=battle.reference if reference else None,
+        answers=answers if order == "ab" else answers[::-1],
+    )
+
+
+def render(
+    prompt: JudgePrompt, method: Method, shown: Case, tokens: Iterable[str] = ()
+) -> tuple[Message, Message]:
+    """The system and user messages put to the judge.
+
+    Args:
+        prompt: the judge prompt.
+        method: how the verdict will be read.
+        shown: question and answers; all of it is quoted.
+        tokens: control tokens of the judge's own tokenizer, to be broken up in quoted text.
+    """
+    tokens = list(tokens)
+    histories = shown.histories or (shown.messages,) * len(shown.answers)
+    fields = {
+        "question": quote(conversation(shown.messages), "question", tokens),
+        "reference": quote(shown.reference, "reference", tokens) if shown.reference is not None else "",
+    }
+    for number, (history, answer) in enumerate(zip(histories, shown.answers, strict=True), start=1):
+        whole = conversation((*history, Message(role="assistant", content=answer)))
+        fields[f"answer_{number}"] = quote(answer, f"answer_{number}", tokens)
+        fields[f"conversation_{number}"] = quote(whole, f"conversation_{number}", tokens)
+    asked = f"{prompt.template.render(fields).strip()}\n\n{getattr(prompt, method).strip()}"
+    return Message(role="system", content=prompt.system.strip()), Message(role="user", content=asked)
+
+
+def conversation(messages: Sequence[Message]) -> str:
+    """A single user turn as it is; several turns with the speaker's name before each."""
+    if len(messages) == 1:
+        return messages[0].content
+    return "\n\n".join(f"{message.role.capitalize()}: {message.content}" for message in messages)
+
+
+_PROBE = Case(messages=(Message(role="user", content="?"),), reference="!", answers=("!", "!"))

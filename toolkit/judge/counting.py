@@ -1,0 +1,64 @@
+"""Verdicts -> votes. A judge is one voter, whatever the number of its verdicts on a battle."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Literal
+
+from toolkit.types import Battle, Outcome, Verdict, Vote
+
+Rule = Literal["agreement", "average"]
+
+
+def votes(battles: Sequence[Battle], verdicts: Iterable[Verdict], *, rule: Rule = "agreement") -> list[Vote]:
+    """At most one vote a judge and battle, in the order of `battles`.
+
+    Args:
+        battles: what was judged.
+        verdicts: of any number of judges; on other battles they are ignored.
+        rule: `agreement`: both orders agree = that outcome, they disagree = a tie (as in MT-bench, Zheng et
+            al. 2023). `average`: the mean probability over both orders decides, and a tie is exactly 0.5;
+            needs a judge that gives probabilities.
+
+    A battle with one order missing or unreadable gets no vote.
+    """
+    pairs = judged(verdicts)
+    by_battle: dict[str, list[tuple[str, Outcome]]] = {}
+    for (battle_id, judge, _prompt), (ab, ba) in pairs.items():
+        outcome = _decide(ab, ba, rule)
+        if outcome is not None:
+            by_battle.setdefault(battle_id, []).append((judge, outcome))
+    return [
+        Vote(
+            battle_id=battle.id,
+            example_id=battle.example_id,
+            model_a=battle.model_a,
+            model_b=battle.model_b,
+            outcome=outcome,
+            voter=judge,
+            kind="judge",
+            category=battle.category,
+        )
+        for battle in battles
+        for judge, outcome in by_battle.get(battle.id, ())
+    ]
+
+
+def judged(verdicts: Iterable[Verdict]) -> dict[tuple[str, str, str], tuple[Verdict, Verdict]]:
+    """(battle, judge, prompt) -> its verdicts in the orders ab and ba, where both are there."""
+    orders: dict[tuple[str, str, str], dict[str, Verdict]] = {}
+    for verdict in verdicts:
+        orders.setdefault((verdict.battle_id, verdict.judge, verdict.prompt), {})[verdict.order] = verdict
+    both = {"ab", "ba"}
+    return {key: (found["ab"], found["ba"]) for key, found in orders.items() if found.keys() == both}
+
+
+def _decide(ab: Verdict, ba: Verdict, rule: Rule) -> Outcome | None:
+    if ab.outcome is None or ba.outcome is None:
+        return None
+    if rule == "agreement":
+        return ab.outcome if ab.outcome == ba.outcome else "tie"
+    if ab.probability_a is None or ba.probability_a is None:
+        return None
+    mean = (ab.probability_a + ba.probability_a) / 2
+    return "a" if mean > 0.5 else "b" if mean < 0.5 else "tie"  # noqa: PLR2004

@@ -1,0 +1,121 @@
+"""Put every battle to a judge in both orders; each verdict is on disk the moment it exists."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator, Sequence, Set
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+from toolkit import records
+from toolkit.judge.asking import Order
+from toolkit.types import SWAPPED, Battle, Outcome, Verdict
+
+logger = logging.getLogger(__name__)
+
+IDENTICAL = "identical answers: a tie, the judge was not asked"
+"""`reason` of a verdict on two answers that are the same text."""
+
+ORDERS: tuple[Order, ...] = ("ab", "ba")
+
+
+class Ask(NamedTuple):
+    """One question to a judge: a battle in one order."""
+
+    battle: Battle
+    order: Order
+
+
+class Key(NamedTuple):
+    """What a verdict is known by; a second one under the same key is never asked for."""
+
+    battle_id: str
+    judge: str
+    order: Order
+    prompt: str
+
+
+class PairJudge(Protocol):
+    """A model that compares two answers."""
+
+    @property
+    def name(self) -> str:
+        """What its verdicts and votes are signed with."""
+
+    @property
+    def prompt_key(self) -> str:
+        """Hash of the judge prompt it uses."""
+
+    def verdicts(self, asks: Sequence[Ask], known: Set[Ask]) -> Iterator[Verdict]:
+        """Yield a verdict for every ask that is not `known`, each as soon as it is there, in any order."""
+
+
+def judge_battles(judge: PairJudge, battles: Sequence[Battle], *, out: Path) -> list[Verdict]:
+    """Verdicts of `judge` on both orders of every battle, in the order of `battles`.
+
+    Each verdict is appended to `out` when it arrives. Verdicts already there (same battle, judge, order and
+    prompt) are not asked for again, so an interrupted call continues and a finished one costs nothing.
+
+    Raises:
+        JudgeError: the judge cannot be used for these battles.
+        EndpointError: the judge's server does not answer; what it said before is kept.
+        DataError: `out` has a line that is no verdict.
+    """
+    found = recorded(out)
+    asks = {_key(judge, ask): ask for ask in _both_orders(battles)}
+    to_ask = {key: ask for key, ask in asks.items() if ask.battle.completion_a != ask.battle.completion_b}
+    same = [identical(key) for key in asks if key not in to_ask and key not in found]
+    records.append(out, same)
+    found |= {key_of(verdict): verdict for verdict in same}
+    logger.info(
+        "judge %s: %d verdicts wanted, %d known, %d on identical answers",
+        judge.name,
+        len(asks),
+        len(found.keys() & to_ask.keys()),
+        len(asks) - len(to_ask),
+    )
+    if not to_ask.keys() <= found.keys():
+        known = {ask for key, ask in to_ask.items() if key in found}
+        for verdict in judge.verdicts(list(to_ask.values()), known):
+            records.append(out, [verdict])
+            found[key_of(verdict)] = verdict
+    return [found[key] for key in asks]
+
+
+def recorded(out: Path) -> dict[Key, Verdict]:
+    """Every verdict of a log, by what it is known by; none when there is no log yet."""
+    if not out.exists():
+        return {}
+    return {key_of(verdict): verdict for verdict in records.read(out, Verdict)}
+
+
+def key_of(verdict: Verdict) -> Key:
+    return Key(verdict.battle_id, verdict.judge, verdict.order, verdict.prompt)
+
+
+def in_battle_terms(first_wins: Outcome | None, order: Order) -> Outcome | None:
+    """An outcome in terms of what was shown (`a`: the first) -> in terms of the battle's sides."""
+    return first_wins if order == "ab" or first_wins is None else SWAPPED[first_wins]
+
+
+def identical(key: Key) -> Verdict:
+    """The verdict on two answers that are the same text."""
+    return Verdict(
+        battle_id=key.battle_id,
+        judge=key.judge,
+        order=key.order,
+        prompt=key.prompt,
+        outcome="tie",
+        probability_a=0.5,
+        reason=IDENTICAL,
+    )
+
+
+def _key(judge: PairJudge, ask: Ask) -> Key:
+    return Key(ask.battle.id, judge.name, ask.order, judge.prompt_key)
+
+
+def _both_orders(battles: Iterable[Battle]) -> Iterator[Ask]:
+    for battle in battles:
+        for order in ORDERS:
+            yield Ask(battle, order)

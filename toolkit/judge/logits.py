@@ -1,0 +1,206 @@
+"""The logits judge: a local model's verdict read from its next token, without a word being written.
+
+The probabilities of the answer letters after the prompt are renormalised to those letters, so every reply
+can be read, and how sure the judge is comes with it.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Iterator, Sequence, Set
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from toolkit.data import chat
+from toolkit.errors import DataError, JudgeError
+from toolkit.judge import packing
+from toolkit.judge.asking import Case, JudgePrompt, case, render
+from toolkit.judge.judging import Ask, in_battle_terms
+from toolkit.models import Loaded
+from toolkit.types import Message, Outcome, Verdict
+
+logger = logging.getLogger(__name__)
+
+PACK_TOKENS = 1024
+"""Tokens in one forward pass on a CPU: the mask is square, so longer packs share more and attend slower."""
+
+BATCH = 8
+"""Prompts in one padded pass, for models that take no mask of ours."""
+
+ALIKE = 0.25
+"""Root mean square difference of packed and plain logits, in standard deviations of the logits, up to which
+they are the same: bfloat16 gives 0.06, a model that ignores the mask of a pack 0.8."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a judge's next token says."""
+
+    shares: tuple[float, ...]
+    """Probability of each label, renormalised to the labels."""
+    mass: float
+    """Probability that the next token is a label at all."""
+    tokens: int
+    """Length of the prompt."""
+
+
+class LogitsJudge:
+    """A local model as a judge of pairs; adapters on it are switched off while it judges."""
+
+    def __init__(self, loaded: Loaded, prompt: JudgePrompt, *, reference: bool = False) -> None:
+        if prompt.protocol != "pairwise":
+            raise JudgeError(f"a {prompt.protocol} prompt cannot compare two answers; use a pairwise one")
+        self.prompt = prompt
+        self.reference = reference
+        self.reader = NextToken(loaded, ("A", "B"))
+
+    @property
+    def name(self) -> str:
+        return self.reader.name
+
+    @property
+    def prompt_key(self) -> str:
+        return self.prompt.key("letter")
+
+    def verdicts(self, asks: Sequence[Ask], known: Set[Ask]) -> Iterator[Verdict]:
+        """Yield verdicts pack by pack. Packs are made of all asks, so that an interrupted run packs alike."""
+        cases = [case(ask.battle, ask.order, reference=self.reference) for ask in asks]
+        wanted = {index for index, ask in enumerate(asks) if ask not in known}
+        for index, reading in self.reader.read(self.prompt, cases, wanted):
+            yield self._verdict(asks[index], reading)
+
+    def _verdict(self, ask: Ask, reading: Reading | None) -> Verdict:
+        outcome: Outcome | None = None
+        probability, reason = None, "the prompt is longer than the judge can read"
+        if reading is not None:
+            first, second = reading.shares
+            shown: Outcome = "a" if first > second else "b" if second > first else "tie"
+            outcome = in_battle_terms(shown, ask.order)
+            probability = first if ask.order == "ab" else second
+            reason = f"A {first:.3f}, B {second:.3f}; a letter is {reading.mass:.0%} of the next token"
+        return Verdict(
+            battle_id=ask.battle.id,
+            judge=self.name,
+            order=ask.order,
+            outcome=outcome,
+            probability_a=probability,
+            reason=reason,
+            prompt=self.prompt_key,
+            tokens_in=reading.tokens if reading else 0,
+        )
+
+
+class NextToken:
+    """Reads the probabilities of some labels as a model's next token."""
+
+    def __init__(self, loaded: Loaded, labels: Sequence[str]) -> None:
+        self.loaded = loaded
+        self.labels = tuple(labels)
+        self.control = control_tokens(loaded.tokenizer)
+        self.window: int = _window(loaded.model.config)
+        self._packs: bool | None = None
+
+    @property
+    def name(self) -> str:
+        """The model's name with the start of its weights' fingerprint: other weights, another judge."""
+        return f"{Path(self.loaded.name).name}@{self.loaded.fingerprint[:6]}"
+
+    @cached_property
+    def label_ids(self) -> list[int]:
+        """The token of each label, as it follows a prompt.
+
+        Raises:
+            JudgeError: a label is more than one token, or two labels begin with the same one.
+        """
+        text = self.text((Message(role="system", content="-"), Message(role="user", content="-")))
+        before, ids = self.encode(text), []
+        for label in self.labels:
+            after = self.encode(text + label)
+            if after[:-1] != before or after[-1] in ids:
+                raise JudgeError(
+                    f"{self.loaded.name}: `{label}` is not one token of its own after the prompt; "
+                    "judge with `method: written`, or with another model"
+                )
+            ids.append(after[-1])
+        return ids
+
+    def text(self, messages: Sequence[Message]) -> str:
+        """A prompt up to where the judge begins to answer, in one user turn where no system turn is taken."""
+        tokenizer = self.loaded.tokenizer
+        if tokenizer.chat_template is None:
+            return "".join(f"{message.content}\n\n" for message in messages)
+        try:
+            return chat.render(tokenizer, messages)
+        except DataError:
+            joined = "\n\n".join(message.content for message in messages)
+            return chat.render(tokenizer, (Message(role="user", content=joined),))
+
+    def encode(self, text: str) -> list[int]:
+        tokenizer: Any = self.loaded.tokenizer
+        return list(tokenizer(text, add_special_tokens=tokenizer.chat_template is None)["input_ids"])
+
+    def read(
+        self, prompt: JudgePrompt, cases: Sequence[Case], wanted: Set[int]
+    ) -> Iterator[tuple[int, Reading | None]]:
+        """Yield (position in `cases`, reading) of the wanted ones; `None`: longer than the model's window."""
+        prompts = [self.encode(self.text(render(prompt, "letter", shown, self.control))) for shown in cases]
+        fitting = [index for index in range(len(cases)) if len(prompts[index]) < self.window]
+        for index in sorted(wanted - set(fitting)):
+            yield index, None
+        chosen = [prompts[index] for index in fitting]
+        places = {place for place, index in enumerate(fitting) if index in wanted}
+        with self.loaded.using(None) as model:
+            for members, logits in self._passes(model, chosen, places):
+                for member, row in zip(members, logits, strict=True):
+                    if member in places:
+                        yield fitting[member], self._reading(row, len(chosen[member]))
+
+    def _passes(
+        self, model: Any, prompts: Sequence[list[int]], wanted: Set[int]
+    ) -> Iterator[tuple[Sequence[int], torch.Tensor]]:
+        """One forward pass each: (members, their logits), for every group that has a wanted member."""
+        packs = list(packing.pack(prompts, PACK_TOKENS))
+        if self._honours_masks(model, packs, prompts):
+            for part in packs:
+                if not wanted.isdisjoint(part.members):
+                    yield part.members, packing.packed_logits(model, part)
+            return
+        by_length = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))
+        for start in range(0, len(by_length), BATCH):
+            members = by_length[start : start + BATCH]
+            if not wanted.isdisjoint(members):
+                pad = self.loaded.tokenizer.pad_token_id
+                yield members, packing.plain_logits(model, [prompts[index] for index in members], pad)
+
+    def _honours_masks(self, model: Any, packs: Sequence[packing.Pack], prompts: Sequence[list[int]]) -> bool:
+        """Whether the last member of a pack gets the logits it gets alone; not every model takes a mask."""
+        if self._packs is None and self.loaded.hardware.attention == "flash_attention_2":
+            self._packs = False
+        part = next((part for part in packs if len(part.members) > 1), None)
+        if self._packs is None and part is not None:
+            pad = self.loaded.tokenizer.pad_token_id
+            alone = packing.plain_logits(model, [prompts[part.members[-1]]], pad)[0]
+            apart = (packing.packed_logits(model, part)[-1] - alone).square().mean().sqrt()
+            self._packs = bool(apart < ALIKE * alone.std())
+        return bool(self._packs)
+
+    def _reading(self, logits: torch.Tensor, tokens: int) -> Reading:
+        chances = logits.softmax(-1)[self.label_ids]
+        mass = float(chances.sum())
+        shares = tuple(float(share) for share in logits[self.label_ids].softmax(-1))
+        return Reading(shares, mass, tokens)
+
+
+def _window(config: Any) -> int:
+    """How many tokens a model reads; models without positions of their own read any number."""
+    return int(getattr(config.get_text_config(), "max_position_embeddings", None) or sys.maxsize)
+
+
+def control_tokens(tokenizer: Any) -> list[str]:
+    """The tokens that a tokenizer reads as control marks when they occur in a text."""
+    return [str(token) for token in tokenizer.added_tokens_decoder.values()]
