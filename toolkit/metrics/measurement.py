@@ -1,0 +1,143 @@
+"""What a metric found: a row of numbers for every example, and how their sums become the metric's value.
+
+A mean keeps one number an example, perplexity two (bits, tokens), BLEU ten n-gram counts. Because every metric
+is a function of column sums, one bootstrap and one permutation test serve them all (`intervals`), corpus
+metrics included, without scoring a text twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from toolkit.types import Record
+
+Array = NDArray[np.float64]
+
+Kind = Literal["mean", "exp_ratio", "ratio", "bleu", "chrf", "ter"]
+
+
+class Measurement(Record):
+    """One metric of one contestant, example by example: a line of `measurements/<contestant>.jsonl`."""
+
+    contestant: str
+    metric: str
+    kind: Kind
+    example_ids: tuple[str, ...]
+    rows: tuple[tuple[float, ...], ...]
+    """One an example, in the order of `example_ids`; `kind` says what the columns are."""
+    signature: str | None = None
+    """The reference tool's own signature, where it has one (sacrebleu, bert-score)."""
+
+    @property
+    def table(self) -> Array:
+        """The rows as an array (examples, columns)."""
+        return np.array(self.rows, dtype=np.float64).reshape(len(self.example_ids), -1)
+
+    @property
+    def value(self) -> float:
+        """The metric over all examples."""
+        return float(combine(self.kind, self.table.sum(axis=0), len(self.rows)))
+
+    def per_example(self) -> dict[str, float]:
+        """The metric of every example on its own."""
+        values = combine(self.kind, self.table, 1)
+        return dict(zip(self.example_ids, values.tolist(), strict=True))
+
+
+def combine(kind: Kind, sums: Array, n: int) -> Array:
+    """The metric's value from column sums.
+
+    Args:
+        kind: which metric.
+        sums: column sums, shape (..., columns).
+        n: how many rows were summed.
+
+    Returns:
+        Values of shape (...).
+    """
+    return COMBINE[kind](sums, n)
+
+
+def mean(sums: Array, n: int) -> Array:
+    """Columns: (value)."""
+    return sums[..., 0] / n
+
+
+def ratio(sums: Array, n: int) -> Array:
+    """Columns: (numerator, denominator); 0 / 0 is 0."""
+    return _divide(sums[..., 0], sums[..., 1])
+
+
+def exp_ratio(sums: Array, n: int) -> Array:
+    """Columns: (nats, tokens). Perplexity is the exponential of nats per token."""
+    return np.exp(ratio(sums, n))
+
+
+def bleu(sums: Array, n: int) -> Array:
+    """Columns as sacrebleu's: (length, reference length, 4 matches, 4 totals); smoothing `exp`."""
+    length, reference, matches, totals = sums[..., 0], sums[..., 1], sums[..., 2:6], sums[..., 6:10]
+    halvings = np.cumsum((matches == 0) & (totals > 0), axis=-1)
+    counted = np.where(matches > 0, matches, 0.5**halvings)
+    precisions = _divide(100 * counted, totals)
+    with np.errstate(divide="ignore"):
+        geometric = np.exp(np.log(precisions).mean(axis=-1))
+    brevity = np.exp(np.minimum(0.0, 1 - _divide(reference, length)))
+    return np.where((matches.sum(axis=-1) > 0) & (length > 0), brevity * geometric, 0.0)
+
+
+def chrf(sums: Array, n: int) -> Array:
+    """Columns as sacrebleu's: (hypothesis, reference, matching n-grams) for each order; beta 2."""
+    counts = sums.reshape(*sums.shape[:-1], -1, 3)
+    hypothesis, reference, matching = counts[..., 0], counts[..., 1], counts[..., 2]
+    there = (hypothesis > 0) & (reference > 0)
+    orders = there.sum(axis=-1)
+    precision = _divide(np.where(there, _divide(matching, hypothesis), 0.0).sum(axis=-1), orders)
+    recall = _divide(np.where(there, _divide(matching, reference), 0.0).sum(axis=-1), orders)
+    return 100 * _divide(5 * precision * recall, 4 * precision + recall)
+
+
+def ter(sums: Array, n: int) -> Array:
+    """Columns as sacrebleu's: (edits, reference length); words against an empty reference are all wrong."""
+    edits, length = sums[..., 0], sums[..., 1]
+    return 100 * np.where(length > 0, _divide(edits, length), (edits > 0).astype(float))
+
+
+COMBINE: dict[Kind, Callable[[Array, int], Array]] = {
+    "mean": mean,
+    "ratio": ratio,
+    "exp_ratio": exp_ratio,
+    "bleu": bleu,
+    "chrf": chrf,
+    "ter": ter,
+}
+
+
+def paired(first: Measurement, second: Measurement) -> tuple[Array, Array]:
+    """The tables of two contestants in one metric, on the examples both have, in the same order."""
+    place = {example: index for index, example in enumerate(second.example_ids)}
+    both = [(i, place[example]) for i, example in enumerate(first.example_ids) if example in place]
+    left, right = first.table, second.table
+    return left[[i for i, _ in both]], right[[j for _, j in both]]
+
+
+def of_values(
+    contestant: str, metric: str, values: dict[str, Any] | Sequence[tuple[str, float]]
+) -> Measurement:
+    """A mean of per-example values, e.g. a benchmark's accuracies or a person's grades."""
+    pairs = tuple(values.items()) if isinstance(values, dict) else tuple(values)
+    return Measurement(
+        contestant=contestant,
+        metric=metric,
+        kind="mean",
+        example_ids=tuple(example for example, _ in pairs),
+        rows=tuple((float(value),) for _, value in pairs),
+    )
+
+
+def _divide(above: Array, below: Array) -> Array:
+    """Quotients, 0 where the divisor is 0."""
+    return np.divide(above, below, out=np.zeros(np.broadcast(above, below).shape), where=below > 0)
