@@ -14,8 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from toolkit.arena.ballot import Action, Ballot, BlindBallot, Cast, Reveal, new_id
-from toolkit.arena.contest import Contest, Pair
-from toolkit.arena.doubt import votes_until_decided
+from toolkit.arena.contest import Contest
 from toolkit.arena.pairing import Pairing, Tally, draw
 from toolkit.arena.store import Store
 from toolkit.errors import ToolkitError
@@ -139,12 +138,6 @@ class Desk:
         goal = self.contest.options.goal
         pairs = self.contest.pairs
         return sum(min(tally.votes[both], goal) for both in pairs), goal * len(pairs)
-
-    def votes_left(self, tally: Tally, both: Pair) -> int | None:
-        """About how many more votes would decide a pair; 0 when it is decided, `None` when it looks even."""
-        gaps, spreads = tally.posterior(self.contest.contestants).gaps()
-        i, j = (self.contest.contestants.index(name) for name in both)
-        return votes_until_decided(float(gaps[i, j]), float(spreads[i, j]), tally.votes[both])
 
     def _draw(self, voter: str, number: int) -> Pairing | None:
         seed = int(digest(str(self.rules.seed), voter, str(number)), 16)

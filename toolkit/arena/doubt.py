@@ -64,19 +64,6 @@ def order_doubt(state: Posterior) -> Matrix:
     return _upper_tail(z)
 
 
-def votes_until_decided(gap: float, spread: float, votes: int, *, z: float = 1.96) -> int | None:
-    """How many more votes would separate a pair at its present gap, if `spread` shrinks as sqrt(1/n).
-
-    Returns:
-        0 when it is separated now; `None` when no gap is in sight.
-    """
-    if abs(gap) >= z * spread:
-        return 0
-    if votes == 0 or abs(gap) < 1e-3:  # noqa: PLR2004
-        return None
-    return int(np.ceil(votes * (z * spread / abs(gap)) ** 2)) - votes
-
-
 def _upper_tail(z: Matrix) -> Matrix:
     """P(Z > z) of a standard normal, z >= 0: Abramowitz and Stegun 26.2.17, error below 7.5e-8."""
     t = 1 / (1 + 0.2316419 * z)

@@ -17,6 +17,7 @@ from toolkit.errors import ToolkitError
 COMMANDS = {
     "run": "Do everything in a recipe: train, answer, score, judge, rate, report.",
     "ratings": "Rate contestants from a file of votes.",
+    "serve": "Open the blind arena in the browser.",
 }
 """Command -> its one-line help, kept here so that `--help` imports no command. The module of `votes` is
 `toolkit.cli.votes`, and its click command is called `command`."""

@@ -1,0 +1,33 @@
+"""What `adapter-arena serve` tells the pages. It travels in the environment of the server's process."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass
+
+VARIABLE = "ADAPTER_ARENA_SERVE"
+VOTER_COOKIE = "adapter_arena_voter"
+PASSWORD = "ADAPTER_ARENA_ADMIN_PASSWORD"
+"""Environment variable with the administrator's password; without one there is no Admin page."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    run: str
+    """Run folder."""
+    database: str
+    """SQLAlchemy URL of the vote store."""
+    contestants: tuple[str, ...] = ()
+    """Who takes part; empty: as the recipe says."""
+    seed: int = 0
+    per_minute: int = 60
+    grace: float = 60.0
+
+    def as_environment(self) -> dict[str, str]:
+        return {VARIABLE: json.dumps(asdict(self))}
+
+    @classmethod
+    def from_environment(cls) -> Settings:
+        fields = json.loads(os.environ[VARIABLE])
+        return cls(**fields | {"contestants": tuple(fields["contestants"])})

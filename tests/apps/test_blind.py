@@ -1,0 +1,92 @@
+"""Blind on the wire: before a vote, nothing that reaches the browser names a contestant."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, Response, WebSocket
+
+from tests.arena.household import CONTESTANTS
+from toolkit.arena.store import Store
+
+
+class Wire:
+    """Everything the browser is sent: websocket frames, bodies, headers, addresses, cookies."""
+
+    def __init__(self, page: Page) -> None:
+        self.received: list[bytes] = []
+        page.on("websocket", self._listen)
+        page.on("response", self._read)
+
+    def _listen(self, socket: WebSocket) -> None:
+        socket.on(
+            "framereceived",
+            lambda data: self.received.append(data if isinstance(data, bytes) else data.encode()),
+        )
+
+    def _read(self, response: Response) -> None:
+        self.received.append(response.url.encode())
+        self.received.append(str(response.headers).encode())
+
+    def leaks(self) -> list[tuple[str, bytes]]:
+        return [
+            (name, data)
+            for data in self.received
+            for name in CONTESTANTS
+            if name.encode() in data.lower().replace(b"\\", b"")  # Markdown may have escaped it
+        ]
+
+
+def cast_votes(page: Page, address: str, wire: Wire, battles: int) -> int:
+    """Vote by key on that many battles; returns how many frames came before a vote, none with a name."""
+    searched = 0
+    page.goto(address)
+    for number in range(battles):
+        page.get_by_role("button", name="A is better").wait_for()
+        page.wait_for_timeout(50)
+        assert wire.received, "the test listens to nothing"
+        assert wire.leaks() == []
+        assert not any(name in page.content() for name in CONTESTANTS)
+        searched += len(wire.received)
+        page.keyboard.press("atxb"[number % 4])
+        page.get_by_role("button", name="Next battle").wait_for()
+        assert {name for name, _ in wire.leaks()} <= set(CONTESTANTS)
+        assert len({name for name, _ in wire.leaks()}) == 2, "the reveal names both"
+        wire.received.clear()
+        page.keyboard.press("n")
+    return searched
+
+
+def test_votes_are_blind_on_the_wire(
+    page: Page, serve: Callable[..., str], household: Path, tmp_path: Path
+) -> None:
+    database = f"sqlite:///{tmp_path / 'arena.db'}"
+    address = serve(household, "--db", database)
+    assert cast_votes(page, address, Wire(page), battles=8) > 0
+    assert [vote.outcome for vote in Store(database).votes()] == ["a", "tie", "both_bad", "b"] * 2
+    assert not any(name in cookie["value"] for cookie in page.context.cookies() for name in CONTESTANTS)
+
+
+def test_a_reload_shows_the_same_battle(
+    page: Page, serve: Callable[..., str], household: Path, tmp_path: Path
+) -> None:
+    address = serve(household, "--db", f"sqlite:///{tmp_path / 'arena.db'}")
+    page.goto(address)
+    first = page.locator(".st-key-answer-a").inner_text()
+    page.reload()
+    assert page.locator(".st-key-answer-a").inner_text() == first
+
+
+@pytest.mark.slow
+def test_two_hundred_battles_leak_nothing(
+    page: Page, serve: Callable[..., str], household: Path, tmp_path: Path
+) -> None:
+    address = serve(household, "--db", f"sqlite:///{tmp_path / 'arena.db'}", "--votes-per-minute", "1000")
+    searched = 0
+    for _ in range(4):  # four voters with fifty battles each
+        page.context.clear_cookies()
+        wire = Wire(page)
+        searched += cast_votes(page, address, wire, battles=50)
+    assert searched > 200

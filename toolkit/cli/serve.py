@@ -1,0 +1,57 @@
+"""`adapter-arena serve`: the blind arena in the browser."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command("serve")
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option(
+    "--host", default="127.0.0.1", show_default=True, help="Address to listen on; 0.0.0.0: everywhere."
+)
+@click.option("--port", default=8501, show_default=True, help="Port to listen on.")
+@click.option("--base-path", default="", help="Prefix of the URL behind a proxy.")
+@click.option(
+    "--db", metavar="URL", help="SQLAlchemy URL of the vote store; arena.db in the run folder if left out."
+)
+@click.option(
+    "--contestant", "contestants", multiple=True, help="Who takes part; repeat it. Everyone if left out."
+)
+@click.option("--seed", default=0, show_default=True, help="Seed of the pairing.")
+@click.option(
+    "--votes-per-minute", default=60, show_default=True, help="Most votes of one voter in a minute."
+)
+@click.option("--undo-seconds", default=60.0, show_default=True, help="How long a vote can be taken back.")
+def command(  # noqa: PLR0913, PLR0917 - one argument per option
+    run: Path,
+    host: str,
+    port: int,
+    base_path: str,
+    db: str | None,
+    contestants: tuple[str, ...],
+    seed: int,
+    votes_per_minute: int,
+    undo_seconds: float,
+) -> None:
+    r"""Open the blind arena on the answers of RUN, a folder that `adapter-arena run` wrote.
+
+    \b
+    Example:
+      adapter-arena serve results/demo
+    """
+    from apps.server import Address, serve
+    from apps.settings import Settings
+    from toolkit.arena.contest import read_contest
+    from toolkit.arena.store import Store
+
+    read_contest(run, contestants)  # what is wrong with the run or the store is said now, not in the browser
+    database = db or f"sqlite:///{(run / 'arena.db').resolve()}"
+    Store(database).close()
+    settings = Settings(str(run.resolve()), database, contestants, seed, votes_per_minute, undo_seconds)
+    click.echo(
+        f"Arena: http://{'localhost' if host in ('127.0.0.1', '0.0.0.0') else host}:{port}/{base_path}"
+    )
+    serve(settings, Address(host, port, base_path))
