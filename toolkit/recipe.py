@@ -110,7 +110,7 @@ class Stage(Section):
 
 
 class Endpoint(Section):
-    url: str
+    url: str = Field(pattern=r"^https?://")
     """Base URL of an OpenAI-compatible server, up to and including `/v1`."""
     model: str
     key_env: str | None = None
@@ -118,6 +118,9 @@ class Endpoint(Section):
     concurrency: int = Field(default=8, ge=1, le=512)
     timeout: float = Field(default=120.0, gt=0)
     """Seconds for one request."""
+    parameters: dict[str, Any] = {}
+    """Further fields of every request, in place of ours where they have the same name; `null` leaves one out
+    (`{max_tokens: null, max_completion_tokens: 512}`)."""
 
 
 class Contestant(Section):
@@ -180,8 +183,8 @@ class Judge(Section):
     reference: bool = False
     """Show the judge the reference answer."""
     rule: Literal["agreement", "average"] = "agreement"
-    """How two orders make a vote. `agreement`: the same winner in both, else a tie. `average`: the mean of the
-    probabilities decides, which also hears a judge that always leans to one side."""
+    """How two orders make a vote. `agreement`: the same winner in both, else a tie. `average`: the mean of
+    the probabilities decides, which also hears a judge that always leans to one side."""
     limit: int | None = Field(default=None, ge=1)
     """Judge at most this many examples per pair."""
 

@@ -1,0 +1,246 @@
+"""Endpoints against a real server on loopback that fails in every way servers fail."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+
+import pytest
+
+from tests.faultserver import FaultServer, Say, serving
+from toolkit.errors import EndpointError, ModelError
+from toolkit.models.endpoints import ChatReply, ChatRequest, Refusal, chat
+from toolkit.models.pacing import Retry, asked_to_wait, duration
+from toolkit.recipe import Generation
+from toolkit.types import Message
+
+QUICK = Retry(first_wait=0.001, longest_wait=0.01, cool_off=0.001)
+
+
+def requests(count: int) -> list[ChatRequest]:
+    return [ChatRequest((Message(role="user", content=f"question {i}"),)) for i in range(count)]
+
+
+def asked(request: dict) -> str:
+    return str(request["messages"][-1]["content"])
+
+
+def echo(_number: int, request: dict) -> Say:
+    return Say(f"re: {asked(request)}")
+
+
+def ask(server: FaultServer, count: int = 1, retry: Retry = QUICK, **options: object) -> dict:
+    return dict(chat(server.endpoint(**options), requests(count), Generation(), retry=retry))
+
+
+def test_every_reply_comes_to_its_own_request_with_its_usage():
+    with serving(echo) as server:
+        replies = ask(server, 50, concurrency=7)
+    assert replies == {i: ChatReply(f"re: question {i}", "stop", 2, 3) for i in range(50)}
+    assert server.most_busy <= 7
+    assert len(server.requests) == 50
+
+
+def test_the_limit_is_used():
+    with serving(lambda _number, _request: Say(delay=0.2)) as server:
+        began = time.monotonic()
+        ask(server, 40, concurrency=8)
+        took = time.monotonic() - began
+    assert server.most_busy == 8
+    assert server.busy_seconds / (8 * took) > 0.5, "the perf script measures it on a quiet machine"
+
+
+def test_generation_options_are_sent_and_parameters_have_the_last_word():
+    options = Generation(max_new_tokens=9, temperature=0.5, top_p=0.9, stop=("END",))
+    parameters = {"max_tokens": None, "max_completion_tokens": 10, "temperature": 1}
+    wanted = ChatRequest(requests(1)[0].messages, seed=3, response_format={"type": "json_object"})
+    with serving(echo) as server:
+        list(chat(server.endpoint(parameters=parameters), [wanted], options))
+    assert server.requests[0] == {
+        "model": "judge-model",
+        "messages": [{"role": "user", "content": "question 0"}],
+        "max_completion_tokens": 10,
+        "temperature": 1,
+        "top_p": 0.9,
+        "stop": ["END"],
+        "seed": 3,
+        "response_format": {"type": "json_object"},
+    }
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Say(status=500, body="oops"),
+        Say(status=503),
+        Say(status=408),
+        Say(status=429),
+        Say(drop=True),
+        Say(body="<html>a proxy's page</html>"),
+        Say(body='{"choices": []}'),
+    ],
+)
+def test_what_may_pass_is_tried_again_under_the_same_key(fault: Say):
+    with serving(lambda number, request: fault if number < 2 else echo(number, request)) as server:
+        assert ask(server)[0].text == "re: question 0"
+    assert len(server.requests) == 3
+    assert len({headers["idempotency-key"] for headers in server.headers}) == 1
+
+
+def test_a_silent_server_is_left_after_the_timeout_and_asked_again():
+    with serving(lambda number, request: Say(delay=0.5) if number == 0 else echo(number, request)) as server:
+        assert ask(server, timeout=0.1)[0].text == "re: question 0"
+        assert len(server.requests) == 2
+
+
+def test_retry_after_holds_all_requests_back():
+    def limited(number: int, request: dict) -> Say:
+        return Say(status=429, headers={"retry-after": "0.4"}) if number == 0 else echo(number, request)
+
+    with serving(limited) as server:
+        ask(server, 6, concurrency=2)
+    after = [moment - server.times[0] for moment in server.times[2:]]
+    assert min(after) >= 0.39
+
+
+def test_being_asked_to_wait_uses_up_no_attempts():
+    with serving(lambda number, request: Say(status=429) if number < 20 else echo(number, request)) as server:
+        assert ask(server)[0].text == "re: question 0"
+
+
+def test_an_exhausted_budget_is_waited_for():
+    spent = {"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "300ms"}
+    with serving(lambda number, _request: Say(headers=spent if number == 0 else {})) as server:
+        ask(server, 2, concurrency=1)
+    assert server.times[1] - server.times[0] >= 0.29
+
+
+def test_a_request_the_server_will_never_take_is_a_refusal_and_the_others_go_on():
+    def picky(number: int, request: dict) -> Say:
+        return Say(status=400, body="too long") if asked(request) == "question 1" else echo(number, request)
+
+    with serving(picky) as server:
+        replies = ask(server, 3)
+    assert replies[1] == Refusal(400, "HTTP 400: too long")
+    assert [replies[0].text, replies[2].text] == ["re: question 0", "re: question 2"]
+    assert len(server.requests) == 3
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        Say(finish="content_filter"),
+        Say(body='{"choices": [{"message": {"content": null}, "finish_reason": "tool_calls"}]}'),
+    ],
+)
+def test_a_reply_without_text_is_a_refusal(said: Say):
+    with serving(lambda _number, _request: said) as server:
+        assert isinstance(ask(server)[0], Refusal)
+
+
+def test_one_request_that_always_fails_does_not_stop_the_others():
+    def poisoned(number: int, request: dict) -> Say:
+        return Say(status=500) if asked(request) == "question 3" else echo(number, request)
+
+    with serving(poisoned) as server:
+        replies = chat(server.endpoint(), requests(30), Generation(), retry=QUICK)
+        assert len([next(replies) for _ in range(29)]) == 29
+        with pytest.raises(EndpointError, match="1 requests had no answer after 6"):
+            next(replies)
+
+
+@pytest.mark.parametrize(
+    ("said", "message"),
+    [
+        (Say(status=401, body="bad key"), "the API key is refused"),
+        (Say(status=404), "no such model or address"),
+        (Say(status=429, body='{"error": {"code": "insufficient_quota"}}'), "no quota left"),
+    ],
+)
+def test_what_would_meet_every_request_stops_at_once(said: Say, message: str):
+    with serving(lambda _number, _request: said) as server:
+        with pytest.raises(EndpointError, match=message) as raised:
+            ask(server, 100, concurrency=2)
+        assert len(server.requests) <= 4
+    assert str(raised.value).startswith(server.url)
+
+
+def test_the_breaker_stops_asking_a_server_that_is_down():
+    with serving(lambda _number, _request: Say(status=503)) as server:
+        with pytest.raises(EndpointError, match=r"requests in a row failed.*HTTP 503"):
+            ask(server, 500, concurrency=8, retry=Retry(1000, 3600, 0.001, 0.01, 10, 0.001, 5))
+        assert len(server.requests) <= 10 + 8 + 5
+
+
+def test_the_breaker_closes_again_when_the_server_is_back():
+    with serving(lambda number, request: Say(status=503) if number < 14 else echo(number, request)) as server:
+        replies = ask(server, 60, concurrency=8, retry=Retry(20, 3600, 0.001, 0.01, 10, 0.001, 5))
+    assert len(replies) == 60
+
+
+def test_nobody_listens():
+    with serving(echo) as server:
+        pass
+    with pytest.raises(EndpointError, match="ConnectError"):
+        ask(server, 20)
+
+
+def test_the_key_comes_from_the_environment_and_stays_out_of_messages(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("JUDGE_KEY", "sk-secret")
+    with serving(lambda _number, _request: Say(status=401, body="wrong key sk-secret")) as server:
+        with pytest.raises(EndpointError) as raised:
+            ask(server, key_env="JUDGE_KEY")
+        assert server.headers[0]["authorization"] == "Bearer sk-secret"
+        assert "sk-secret" not in str(raised.value)
+        monkeypatch.delenv("JUDGE_KEY")
+        with pytest.raises(ModelError, match="JUDGE_KEY holds no API key"):
+            ask(server, key_env="JUDGE_KEY")
+        assert len(server.requests) == 1
+
+
+def test_a_place_is_free_only_when_its_reply_is_dealt_with():
+    with serving(echo) as server:
+        replies = chat(server.endpoint(concurrency=3), requests(30), Generation())
+        next(replies)
+        time.sleep(0.2)
+        assert len(server.requests) == 3
+        assert len(list(replies)) == 29
+
+
+def test_a_caller_that_walks_away_stops_the_asking():
+    before = threading.active_count()
+    with serving(echo) as server:
+        for _ in chat(server.endpoint(concurrency=2), requests(100), Generation()):
+            break
+        assert len(server.requests) < 10
+    assert threading.active_count() == before
+
+
+def test_a_caller_inside_an_event_loop_is_served():
+    async def within() -> dict:
+        return ask(server, 3)
+
+    with serving(echo) as server:
+        assert len(asyncio.run(within())) == 3
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({"retry-after": "7"}, 7),
+        ({"retry-after-ms": "250", "retry-after": "7"}, 0.25),
+        ({"retry-after": "Wed, 21 Oct 2015 07:28:00 GMT"}, 0),
+        ({"retry-after": "soon"}, None),
+        ({"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "1m2.5s"}, 62.5),
+        ({"x-ratelimit-remaining-tokens": "5", "x-ratelimit-reset-tokens": "1s"}, None),
+        ({}, None),
+    ],
+)
+def test_headers_that_ask_to_wait(headers: dict, seconds: float | None):
+    assert asked_to_wait(headers) == seconds
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("6m0s", 360), ("20ms", 0.02), ("1.5", 1.5), ("later", None)])
+def test_durations(text: str, seconds: float | None):
+    assert duration(text) == seconds
