@@ -7,9 +7,9 @@ from typing import Literal
 
 from toolkit.types import Message, Outcome, Record
 
-Kind = Literal["battle", "check", "live"]
+Kind = Literal["battle", "check", "live", "imported"]
 """`battle`: two stored answers; `check`: an attention check with a known right side; `live`: the voter's own
-question."""
+question; `imported`: from a battle log."""
 
 Action = Literal["vote", "undo", "skip"]
 

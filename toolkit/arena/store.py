@@ -26,6 +26,9 @@ NEWEST = (
 )
 """The revision of each ballot that counts."""
 
+CHUNK = 500
+"""Ids asked for in one statement; databases limit its parameters."""
+
 
 class Shown(Record):
     """How often one battle was shown and how it ended: a row of the tally that pairing works from."""
@@ -86,6 +89,26 @@ class Store:
                 )
         return ballot
 
+    def load(self, lines: Sequence[tuple[Ballot, Cast]]) -> int:
+        """Add votes cast elsewhere, all or none; returns how many were not there yet."""
+        with self._database.write() as connection:
+            known: set[str] = set()
+            for start in range(0, len(lines), CHUNK):
+                ids = [ballot.id for ballot, _ in lines[start : start + CHUNK]]
+                known.update(connection.execute(select(ballots.c.id).where(ballots.c.id.in_(ids))).scalars())
+            new = [(ballot, cast) for ballot, cast in lines if ballot.id not in known]
+            if new:
+                who = {
+                    ballot.voter: {"id": ballot.voter, "kind": "imported", "created_at": 0.0}
+                    for ballot, _ in new
+                }
+                bodies = {_key(body): body for ballot, _ in new for body in _bodies(ballot)}
+                self._add(connection, voters, list(who.values()))
+                self._add(connection, texts, [{"id": key, "body": body} for key, body in bodies.items()])
+                connection.execute(ballots.insert(), [_row_of(ballot) for ballot, _ in new])
+                connection.execute(casts.insert(), [_row_of_cast(cast) for _, cast in new])
+        return len(new)
+
     def ballot(self, ballot_id: str) -> Ballot | None:
         with self._database.read() as connection:
             return self._one(connection, ballots.c.id == ballot_id)
@@ -106,10 +129,9 @@ class Store:
 
     def record(self, cast: Cast) -> Cast:
         """Commit one line of the vote log; if that revision is there already, return the one that is."""
-        row = cast.model_dump() | {"tags": list(cast.tags)}
         try:
             with self._database.write() as connection:
-                connection.execute(casts.insert().values(row))
+                connection.execute(casts.insert().values(_row_of_cast(cast)))
         except IntegrityError:
             with self._database.read() as connection:
                 query = select(casts).where(casts.c.ballot == cast.ballot, casts.c.revision == cast.revision)
@@ -162,7 +184,9 @@ class Store:
         with self._database.read() as connection:
             return [_vote_of(row) for row in connection.execute(query) if row.voter not in left_out]
 
-    def voted(self, run: str | None = None, *, kinds: Sequence[str] = ("battle", "live")) -> list[Reveal]:
+    def voted(
+        self, run: str | None = None, *, kinds: Sequence[str] = ("battle", "live", "imported")
+    ) -> list[Reveal]:
         """The votes that count with their full texts, oldest first."""
         query = _voted().where(ballots.c.kind.in_(kinds)).order_by(casts.c.id)
         if run is not None:
@@ -186,8 +210,8 @@ class Store:
 
     def _ballots(self, connection: Connection, ids: Sequence[str]) -> dict[str, Ballot]:
         found: dict[str, Ballot] = {}
-        for start in range(0, len(ids), 500):  # SQLite limits the parameters of one statement
-            chunk = ids[start : start + 500]
+        for start in range(0, len(ids), CHUNK):
+            chunk = ids[start : start + CHUNK]
             rows = connection.execute(select(ballots).where(ballots.c.id.in_(chunk))).all()
             bodies = self._texts(connection, rows)
             found |= {row.id: _ballot_of(row, bodies) for row in rows}
@@ -243,12 +267,16 @@ def _key(body: str) -> str:
 def _row_of(ballot: Ballot) -> dict[str, Any]:
     sides = (ballot.contestant_a, ballot.answer_a), (ballot.contestant_b, ballot.answer_b)
     return ballot.model_dump() | {
-        "battle": battle_key(ballot.example_id, *sides),
+        "battle": ballot.id if ballot.kind == "imported" else battle_key(ballot.example_id, *sides),
         "messages": _key(_prompt(ballot)),
         "reference": None if ballot.reference is None else _key(ballot.reference),
         "answer_a": _key(ballot.answer_a),
         "answer_b": _key(ballot.answer_b),
     }
+
+
+def _row_of_cast(cast: Cast) -> dict[str, Any]:
+    return cast.model_dump() | {"tags": list(cast.tags)}
 
 
 def _ballot_of(row: Row[Any], bodies: dict[str, str]) -> Ballot:

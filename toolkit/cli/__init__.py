@@ -17,6 +17,8 @@ from toolkit.errors import ToolkitError
 COMMANDS = {
     "run": "Do everything in a recipe: train, answer, score, judge, rate, report.",
     "ratings": "Rate contestants from a file of votes.",
+    "votes": "Write the arena's votes to a file, or read votes cast elsewhere.",
+    "preferences": "Turn votes into chosen/rejected pairs to train on.",
     "serve": "Open the blind arena in the browser.",
 }
 """Command -> its one-line help, kept here so that `--help` imports no command. The module of `votes` is

@@ -1,0 +1,108 @@
+"""`votes` and `preferences` from the command line, on a real vote store."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from tests.arena.household import write_run
+from toolkit.arena import Desk, Store, accepted_votes, read_contest
+from toolkit.cli import main
+from toolkit.data import load_rows
+from toolkit.recipe import DataSource
+
+
+def call(*arguments: object) -> Result:
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """A run with thirty votes: `otter-b2` always wins, `badger-c3` always loses."""
+    folder = write_run(tmp_path / "household")
+    desk = Desk(read_contest(folder), Store(f"sqlite:///{folder / 'arena.db'}"))
+    desk.welcome("ann")
+    order = ("badger-c3", "heron-a1", "otter-b2")
+    for _ in range(30):
+        ballot = desk.store.ballot(desk.ballot("ann").id)
+        better = order.index(ballot.contestant_a) > order.index(ballot.contestant_b)
+        desk.vote("ann", ballot.id, "a" if better else "b")
+    return folder
+
+
+@pytest.mark.parametrize("suffix", ["jsonl", "json", "csv"])
+def test_votes_survive_export_and_import(run: Path, tmp_path: Path, suffix: str) -> None:
+    log, other = tmp_path / f"log.{suffix}", tmp_path / "other"
+    other.mkdir()
+    assert call("votes", "export", run, log).exit_code == 0
+    for added, known in ((30, 0), (0, 30)):
+        result = call("votes", "import", log, other, "--json")
+        assert json.loads(result.stdout) == {"added": added, "known": known, "run": "other"}
+    before = accepted_votes(f"sqlite:///{run / 'arena.db'}")
+    after = accepted_votes(f"sqlite:///{other / 'arena.db'}")
+    assert [(v.model_a, v.model_b, v.outcome) for v in after] == [
+        (v.model_a, v.model_b, v.outcome) for v in before
+    ]
+
+
+def test_exported_votes_can_be_rated(run: Path, tmp_path: Path) -> None:
+    call("votes", "export", run, tmp_path / "log.csv")
+    ratings = json.loads(call("ratings", tmp_path / "log.csv", "--json").stdout)["ratings"]
+    assert [row["contestant"] for row in ratings] == ["otter-b2", "heron-a1", "badger-c3"]
+
+
+def test_texts_go_with_the_votes_when_asked(run: Path, tmp_path: Path) -> None:
+    call("votes", "export", run, tmp_path / "log.jsonl", "--texts")
+    other = tmp_path / "other"
+    other.mkdir()
+    call("votes", "import", tmp_path / "log.jsonl", other)
+    pairs = [
+        [
+            (line["prompt"], line["chosen"])
+            for line in map(json.loads, (tmp_path / name).read_text().splitlines())
+        ]
+        for name, source in (("one.jsonl", run), ("two.jsonl", other))
+        if call("preferences", "--from-votes", source, "--out", tmp_path / name).exit_code == 0
+    ]
+    assert pairs[0] == pairs[1]
+    assert len(pairs[0]) == 30
+
+
+def test_preferences_are_rows_that_training_reads(run: Path, tmp_path: Path) -> None:
+    out, heldout = tmp_path / "pairs.jsonl", tmp_path / "heldout.jsonl"
+    result = call("preferences", "--from-votes", run, "--out", out, "--heldout", heldout, "--json")
+    counts = json.loads(result.stdout)
+    assert counts["pairs"] + counts["heldout"] == 30
+    rows = load_rows(DataSource(source=str(out)), seed=0).rows
+    assert len(rows) == counts["pairs"]
+    assert not any(row.chosen.startswith("Hard to say") for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (("votes", "export", "nowhere", "log.csv"), "no vote store here"),
+        (("preferences", "--from-votes", "nowhere", "--out", "x.jsonl"), "no vote store here"),
+        (("votes", "import", "nowhere.csv", "."), "no such vote file"),
+        (("serve", "nowhere"), "no completions"),
+    ],
+)
+def test_what_is_missing_is_one_line_and_exit_code_2(
+    tmp_path: Path, arguments: tuple[str, ...], problem: str
+) -> None:
+    result = call(*arguments)
+    assert result.exit_code == 2
+    assert problem in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_a_bad_row_of_a_log_is_named_and_nothing_is_imported(run: Path, tmp_path: Path) -> None:
+    log = tmp_path / "log.csv"
+    log.write_text("model_a,model_b,winner\nx,y,model_a\nx,y,nobody\n")
+    result = call("votes", "import", log, run)
+    assert result.exit_code == 2
+    assert "log.csv:2: winner is 'nobody'" in result.stderr
+    assert len(accepted_votes(f"sqlite:///{run / 'arena.db'}")) == 30

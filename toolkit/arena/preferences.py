@@ -1,0 +1,186 @@
+"""Votes to preference pairs: the rows `dpo` trains on, each with the votes it came from.
+
+Votes on the same two answers are taken together, whoever was shown on which side. A tie says nothing about
+which answer to prefer and is dropped; what is left has to agree.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from toolkit.arena.ballot import Reveal
+from toolkit.arena.contest import Contest
+from toolkit.types import Message, Outcome, Record, Vote, digest
+
+
+class Opinion(Record):
+    """One vote with the texts it was about, whoever cast it."""
+
+    example_id: str
+    messages: tuple[Message, ...]
+    contestant_a: str
+    contestant_b: str
+    answer_a: str
+    answer_b: str
+    outcome: Outcome
+    voter: str
+
+
+class Provenance(Record):
+    """Where a preference row comes from."""
+
+    example_id: str
+    chosen_contestant: str
+    rejected_contestant: str
+    votes: int
+    """Votes on these two answers, ties left out."""
+    agreement: float
+    """Share of them that chose as this row does."""
+    voters: tuple[str, ...]
+
+
+class PreferenceRow(Record):
+    """A row in TRL's conversational preference format, with its provenance beside it."""
+
+    id: str
+    prompt: tuple[Message, ...]
+    chosen: tuple[Message, ...]
+    rejected: tuple[Message, ...]
+    provenance: Provenance
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which pairs to take."""
+
+    min_votes: int = 1
+    min_agreement: float = 0.6
+    heldout_share: float = 0.1
+    """Of the prompts; every pair on a prompt falls on the same side of the split."""
+    seed: int = 0
+
+
+@dataclass
+class Preferences:
+    train: list[PreferenceRow] = field(default_factory=list)
+    heldout: list[PreferenceRow] = field(default_factory=list)
+    dropped: dict[str, int] = field(default_factory=lambda: {"tie": 0, "too few votes": 0, "disagreement": 0})
+    """Why pairs were left out, and how many."""
+
+
+def preferences(opinions: Iterable[Opinion], wanted: Wanted | None = None) -> Preferences:
+    """Turn votes into training and held-out preference rows; see the module."""
+    rules = wanted or Wanted()
+    found = Preferences()
+    for battle in _together(opinions).values():
+        row = _row(battle, rules)
+        if isinstance(row, str):
+            found.dropped[row] += 1
+        else:
+            (found.heldout if _held_out(row.prompt, rules) else found.train).append(row)
+    return found
+
+
+def opinions_of_people(reveals: Iterable[Reveal]) -> list[Opinion]:
+    """Votes of the arena, with the texts the store kept."""
+    return [
+        Opinion(
+            example_id=reveal.ballot.example_id,
+            messages=reveal.ballot.messages,
+            contestant_a=reveal.ballot.contestant_a,
+            contestant_b=reveal.ballot.contestant_b,
+            answer_a=reveal.ballot.answer_a,
+            answer_b=reveal.ballot.answer_b,
+            outcome=reveal.cast.outcome,
+            voter=reveal.ballot.voter,
+        )
+        for reveal in reveals
+        if reveal.cast.outcome is not None
+    ]
+
+
+def opinions_on(contest: Contest, votes: Iterable[Vote]) -> list[Opinion]:
+    """Votes that name their example and contestants only (a judge's), with the texts of the run."""
+    opinions = []
+    for vote in votes:
+        answers = contest.answers.get(vote.example_id, {})
+        if vote.model_a in answers and vote.model_b in answers:
+            a, b = answers[vote.model_a], answers[vote.model_b]
+            opinions.append(
+                Opinion(
+                    example_id=vote.example_id,
+                    messages=a.messages,
+                    contestant_a=a.contestant,
+                    contestant_b=b.contestant,
+                    answer_a=a.completion,
+                    answer_b=b.completion,
+                    outcome=vote.outcome,
+                    voter=vote.voter or vote.kind,
+                )
+            )
+    return opinions
+
+
+def _together(opinions: Iterable[Opinion]) -> dict[str, list[Opinion]]:
+    """Opinions by prompt and unordered pair of texts; answers that are the same text make no pair."""
+    battles: dict[str, list[Opinion]] = defaultdict(list)
+    for opinion in opinions:
+        if opinion.answer_a.strip() != opinion.answer_b.strip():
+            key = digest(_prompt_key(opinion.messages), *sorted((opinion.answer_a, opinion.answer_b)))
+            battles[key].append(opinion)
+    return battles
+
+
+def _row(battle: Sequence[Opinion], rules: Wanted) -> PreferenceRow | str:
+    """The pair these votes make, or why they make none."""
+    decided = [opinion for opinion in battle if opinion.outcome in ("a", "b")]
+    first = battle[0]
+    for_first = [o for o in decided if _chosen(o)[1] == first.answer_a]
+    against = [o for o in decided if _chosen(o)[1] != first.answer_a]
+    if len(for_first) == len(against):
+        return "disagreement" if decided else "tie"
+    if len(decided) < rules.min_votes:
+        return "too few votes"
+    winners = max(for_first, against, key=len)
+    agreement = len(winners) / len(decided)
+    if agreement < rules.min_agreement:
+        return "disagreement"
+    (chosen_by, chosen), (rejected_by, rejected) = _chosen(winners[0]), _rejected(winners[0])
+    return PreferenceRow(
+        id=digest(_prompt_key(first.messages), chosen, rejected),
+        prompt=first.messages,
+        chosen=(Message(role="assistant", content=chosen),),
+        rejected=(Message(role="assistant", content=rejected),),
+        provenance=Provenance(
+            example_id=first.example_id,
+            chosen_contestant=chosen_by,
+            rejected_contestant=rejected_by,
+            votes=len(decided),
+            agreement=round(agreement, 4),
+            voters=tuple(sorted({opinion.voter for opinion in decided})),
+        ),
+    )
+
+
+def _chosen(opinion: Opinion) -> tuple[str, str]:
+    """Contestant and text of the side that won."""
+    if opinion.outcome == "a":
+        return opinion.contestant_a, opinion.answer_a
+    return opinion.contestant_b, opinion.answer_b
+
+
+def _rejected(opinion: Opinion) -> tuple[str, str]:
+    if opinion.outcome == "a":
+        return opinion.contestant_b, opinion.answer_b
+    return opinion.contestant_a, opinion.answer_a
+
+
+def _prompt_key(messages: Sequence[Message]) -> str:
+    return digest(*(part for message in messages for part in (message.role, message.content)))
+
+
+def _held_out(prompt: Sequence[Message], rules: Wanted) -> bool:
+    """By the hash of the prompt: the same prompt falls on the same side in every export."""
+    return int(digest(str(rules.seed), _prompt_key(prompt)), 16) / 2**64 < rules.heldout_share

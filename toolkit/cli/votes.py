@@ -1,0 +1,85 @@
+"""`adapter-arena votes`: people's votes in and out of an arena, as FastChat-style battle logs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from toolkit.cli.output import print_json
+
+
+def database_of(source: str) -> str:
+    """The vote store a command means: a SQLAlchemy URL, a SQLite file, or a run folder's own arena.
+
+    Raises:
+        DataError: a path at which there is nothing.
+    """
+    from toolkit.errors import DataError
+
+    if "://" in source:
+        return source
+    path = Path(source)
+    file = path / "arena.db" if path.is_dir() else path
+    if not file.is_file():
+        raise DataError(f"{file}: no vote store here; `adapter-arena serve {source}` opens one")
+    return f"sqlite:///{file.resolve()}"
+
+
+@click.group("votes")
+def command() -> None:
+    """Write the arena's votes to a file, or read votes cast elsewhere into it."""
+
+
+@command.command("export")
+@click.argument("source")
+@click.argument("out", type=click.Path(path_type=Path))
+@click.option("--texts", is_flag=True, help="Write both conversations of every vote too.")
+@click.option("--run", help="Only the votes of this run.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def export(source: str, out: Path, texts: bool, run: str | None, as_json: bool) -> None:
+    r"""Write the votes in SOURCE (run folder, arena.db or database URL) to OUT (.jsonl, .json, .csv).
+
+    \b
+    Example:
+      adapter-arena votes export results/demo votes.csv
+    """
+    from toolkit.arena.exchange import battle_row, write_log
+    from toolkit.arena.store import Store
+
+    store = Store(database_of(source))
+    rows = [battle_row(reveal, texts=texts) for reveal in store.voted(run)]
+    write_log(out, rows)
+    if as_json:
+        print_json({"votes": len(rows), "file": str(out)})
+    else:
+        click.echo(f"{len(rows)} votes written to {out}")
+
+
+@command.command("import")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("target")
+@click.option("--run", help="Run the votes belong to; left out, the name of the folder TARGET.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def import_(file: Path, target: str, run: str | None, as_json: bool) -> None:
+    r"""Add the votes of FILE (model_a, model_b, winner ...) to TARGET (run folder or database URL), once.
+
+    \b
+    Example:
+      adapter-arena votes import battles.jsonl results/demo
+    """
+    from toolkit.arena.exchange import import_rows
+    from toolkit.arena.store import Store
+    from toolkit.ratings import read_votes
+
+    folder = Path(target)
+    url = f"sqlite:///{(folder / 'arena.db').resolve()}" if folder.is_dir() else database_of(target)
+    frame = read_votes(file)
+    plain = frame.astype(object).where(frame.notna(), None)
+    rows = [dict(zip(frame.columns, row, strict=True)) for row in plain.itertuples(index=False, name=None)]
+    run = run or (folder.resolve().name if folder.is_dir() else file.stem)
+    added, known = import_rows(Store(url), rows, run=run, source=file.name)
+    if as_json:
+        print_json({"added": added, "known": known, "run": run})
+    else:
+        click.echo(f"{added} votes added to {target}; {known} were there already")
