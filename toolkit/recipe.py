@@ -187,6 +187,8 @@ class Judge(Section):
     the probabilities decides, which also hears a judge that always leans to one side."""
     limit: int | None = Field(default=None, ge=1)
     """Judge at most this many examples per pair."""
+    budget: int | None = Field(default=None, ge=1)
+    """Judge at most this many battles in all, spread evenly over pairs and categories."""
 
 
 class ArenaOptions(Section):

@@ -109,11 +109,15 @@ class Battle(Record):
     model_b: str
     completion_a: str
     completion_b: str
+    messages_b: tuple[Message, ...] | None = None
+    """What b was answering, where its own earlier turns differ from those in `messages`."""
 
     @property
     def id(self) -> str:
-        """The same for the same two answers, so that a judgment is never paid for twice."""
-        return digest(self.example_id, self.model_a, self.model_b, self.completion_a, self.completion_b)
+        """The same for the same two answers to the same question: a judgment is never paid for twice."""
+        turns = [f"{turn.role}: {turn.content}" for turn in (*self.messages, *(self.messages_b or ()))]
+        answers = (self.model_a, self.model_b, self.completion_a, self.completion_b)
+        return digest(self.example_id, *answers, self.reference or "", *turns)
 
 
 class Verdict(Record):
@@ -130,6 +134,8 @@ class Verdict(Record):
     reason: str | None = None
     prompt: str = ""
     """Hash of the judge prompt that was used."""
+    attempt: int = 1
+    """Which reply this is: a judge that writes is asked again when it cannot be read."""
     tokens_in: int = 0
     tokens_out: int = 0
 

@@ -22,7 +22,7 @@ def test_packaged_prompts_show_what_they_promise(name: str):
     prompt = load_prompt(name)
     shown = case(battle(7, "FIRST ANSWER", "SECOND ANSWER", reference="THE REFERENCE"), "ab")
     if prompt.protocol == "single":
-        shown = shown.model_copy(update={"answers": shown.answers[:1]})
+        shown = shown.model_copy(update={"answers": shown.answers[:1], "histories": ()})
     system, user = render(prompt, "letter", shown)
     assert system.role == "system"
     assert "Question 7?" in user.content

@@ -1,11 +1,17 @@
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.judge.battlefield import completion
 from toolkit.errors import DataError
-from toolkit.judge import battles
+from toolkit.judge import battles, load_prompt
+from toolkit.judge.asking import case, render
 from toolkit.recipe import Judge
+from toolkit.types import Completion, Message
 
 FIELD = {name: [completion(name, i, f"{name} {i}") for i in range(6)] for name in ("base", "sft", "dpo")}
 
@@ -48,3 +54,35 @@ def test_battles_that_lack_an_answer_are_left_out_and_said(caplog: pytest.LogCap
 def test_what_cannot_be_paired_is_named(field: dict, judge: Judge, message: str):
     with pytest.raises(DataError, match=message):
         battles(field, judge)
+
+
+def test_a_budget_is_spread_evenly_over_pairs_and_categories():
+    categories = {str(i): "sums" if i < 4 else "poems" for i in range(6)}
+    fought = battles(FIELD, Judge(budget=7), seed=1, categories=categories)
+    pairs = Counter((b.model_a, b.model_b) for b in fought)
+    assert len(fought) == 7
+    assert max(pairs.values()) - min(pairs.values()) <= 1
+    assert {b.category for b in fought} == {"sums", "poems"}
+
+
+@given(st.integers(1, 18), st.integers(0, 5))
+def test_a_larger_budget_keeps_what_was_judged(budget: int, seed: int):
+    smaller = {b.id for b in battles(FIELD, Judge(budget=budget), seed)}
+    assert len(smaller) == budget
+    assert smaller <= {b.id for b in battles(FIELD, Judge(budget=budget + 3), seed)}
+
+
+def test_own_earlier_turns_are_kept_apart_and_other_questions_refused():
+    def second_turn(contestant: str, first_answer: str, question: str = "And why?") -> Completion:
+        turns = [("user", "What?"), ("assistant", first_answer), ("user", question)]
+        messages = tuple(Message(role=role, content=text) for role, text in turns)
+        return completion(contestant, 0).model_copy(update={"messages": messages})
+
+    (fought,) = battles({"x": [second_turn("x", "this")], "y": [second_turn("y", "that")]}, Judge())
+    assert [fought.messages[1].content, fought.messages_b[1].content] == ["this", "that"]
+    ab, ba = (case(fought, order) for order in ("ab", "ba"))
+    assert [history[1].content for history in ba.histories] == ["that", "this"]
+    _, asked = render(load_prompt("multi-turn"), "letter", ab)
+    assert asked.content.index("this") < asked.content.index("that")
+    with pytest.raises(DataError, match="example 0: x and y were asked different things"):
+        battles({"x": [second_turn("x", "this")], "y": [second_turn("y", "that", "How?")]}, Judge())

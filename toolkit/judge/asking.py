@@ -54,7 +54,7 @@ class Case(Record):
     reference: str | None = None
     answers: tuple[str, ...]
     histories: tuple[tuple[Message, ...], ...] = ()
-    """Where the answers' earlier turns differ: the messages before each."""
+    """The messages before each answer, where they are not the same."""
 
 
 def load_prompt(source: str | Path) -> JudgePrompt:
@@ -81,10 +81,12 @@ def load_prompt(source: str | Path) -> JudgePrompt:
 def case(battle: Battle, order: Order, *, reference: bool = True) -> Case:
     """One order of a battle as the judge is shown it."""
     answers = (battle.completion_a, battle.completion_b)
+    histories = (battle.messages, battle.messages_b or battle.messages)
     return Case(
-        messages=battle.messages,
+        messages=tuple(turn for turn in battle.messages if battle.messages_b is None or turn.role == "user"),
         reference=battle.reference if reference else None,
         answers=answers if order == "ab" else answers[::-1],
+        histories=histories if order == "ab" else histories[::-1],
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 
@@ -25,26 +26,36 @@ def battles(
 
     Args:
         completions: contestant -> its completions.
-        judge: `pairs`, `baseline`, and `limit` (a seeded choice of examples, the same for every pair).
-        seed: of the choice.
+        judge: `pairs`, `baseline`; `limit` (examples per pair, the same for every pair) and `budget` (battles
+            in all, spread evenly over pairs). Both choose by `seed`, and evenly over categories.
+        seed: of the choice. A larger limit or budget keeps the battles of a smaller one.
         categories: example id -> category, where known.
 
     Raises:
-        DataError: a contestant answered an example twice, the baseline is missing, or there is no pair.
+        DataError: a contestant answered an example twice or another question under the same id, the baseline
+            is missing, or there is no pair.
     """
     answers = {name: _by_example(name, rows) for name, rows in completions.items()}
     pairs = _pairs(list(answers), judge)
     asked: dict[str, None] = {row.example_id: None for rows in completions.values() for row in rows}
+    categories = categories or {}
+    chosen = _in_order_of_choice(list(asked), categories, seed)[: judge.limit]
     fought = [
-        _battle(answers[a][example], answers[b][example], (categories or {}).get(example))
-        for example in _chosen(list(asked), judge.limit, seed)
-        for a, b in pairs
+        (example, a, b)
+        for turn, example in enumerate(chosen)
+        for a, b in [*pairs[turn % len(pairs) :], *pairs[: turn % len(pairs)]]  # a cut hits no pair twice
         if example in answers[a] and example in answers[b]
     ]
+    kept = set(fought[: judge.budget])
     missing = sum(len(asked) - len(rows) for rows in answers.values())
     if missing:
         logger.warning("judge: %d answers are missing; battles without both answers are left out", missing)
-    return fought
+    return [
+        _battle(answers[a][example], answers[b][example], categories.get(example))
+        for example in asked
+        for a, b in pairs
+        if (example, a, b) in kept
+    ]
 
 
 def _by_example(name: str, rows: Sequence[Completion]) -> dict[str, Completion]:
@@ -66,15 +77,24 @@ def _pairs(names: list[str], judge: Judge) -> list[tuple[str, str]]:
     return [(name, judge.baseline) for name in names if name != judge.baseline]
 
 
-def _chosen(examples: list[str], limit: int | None, seed: int) -> list[str]:
-    """All examples, or a seeded choice of `limit` of them; in their own order."""
-    if limit is None or limit >= len(examples):
-        return examples
-    kept = set(random.Random(seed).sample(sorted(examples), limit))
-    return [example for example in examples if example in kept]
+def _in_order_of_choice(examples: list[str], categories: Mapping[str, str], seed: int) -> list[str]:
+    """Examples shuffled by the seed, one of each category in turn."""
+    shuffled = sorted(examples)
+    random.Random(seed).shuffle(shuffled)
+    places: Counter[str] = Counter()
+    turns = []
+    for example in shuffled:
+        category = categories.get(example, "")
+        turns.append((places[category], example))
+        places[category] += 1
+    return [example for _, example in sorted(turns, key=lambda turn: turn[0])]
 
 
 def _battle(a: Completion, b: Completion, category: str | None) -> Battle:
+    if _asked(a) != _asked(b):
+        raise DataError(
+            f"example {a.example_id}: {a.contestant} and {b.contestant} were asked different things"
+        )
     return Battle(
         example_id=a.example_id,
         messages=a.messages,
@@ -84,4 +104,10 @@ def _battle(a: Completion, b: Completion, category: str | None) -> Battle:
         model_b=b.contestant,
         completion_a=a.completion,
         completion_b=b.completion,
+        messages_b=b.messages if b.messages != a.messages else None,
     )
+
+
+def _asked(completion: Completion) -> list[str]:
+    """What a contestant was asked, without its own earlier answers."""
+    return [message.content for message in completion.messages if message.role != "assistant"]
