@@ -82,7 +82,6 @@ def _evaluate(lm: HFLM, benchmark: Benchmark, folder: Path, seed: int) -> dict[s
             torch_random_seed=seed,
             fewshot_random_seed=seed,
             log_samples=False,
-            bootstrap_iters=0,
         )
     except (ConnectionError, OSError) as error:
         reason = str(error).splitlines()[0]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import sys
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,12 +16,17 @@ from toolkit.types import Record
 
 
 def show_progress() -> None:
-    """Send the package's log to stderr, one line an event with the time of day."""
+    """Send the package's log to stderr, one line an event with the time of day, and nobody else's chatter."""
+    os.environ.setdefault("TQDM_DISABLE", "1")
+    warnings.simplefilter("ignore", FutureWarning)
+    for library in ("bitsandbytes", "lm_eval", "transformers", "datasets"):
+        logging.getLogger(library).setLevel(logging.ERROR)
     logger = logging.getLogger("toolkit")
     if not logger.handlers:
         handler = logging.StreamHandler(sys.stderr)
         handler.setFormatter(logging.Formatter("%(asctime)s  %(message)s", datefmt="%H:%M:%S"))
         logger.addHandler(handler)
+        logger.propagate = False
     logger.setLevel(logging.INFO)
 
 

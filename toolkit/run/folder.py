@@ -59,6 +59,9 @@ class RunFolder:
     def completions(self, contestant: str) -> Path:
         return self.path / "completions" / f"{contestant}.jsonl"
 
+    def measurements(self, contestant: str) -> Path:
+        return self.path / "measurements" / f"{contestant}.jsonl"
+
     def benchmarks(self, contestant: str) -> Path:
         return self.path / "benchmarks" / f"{contestant}.json"
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import shutil
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,15 @@ class Ledger:
         self.skipped: list[str] = []
         self.ran: list[str] = []
 
-    def step(self, name: str, inputs: str, outputs: Iterable[Path], work: Callable[[], object]) -> str:
+    def step(
+        self,
+        name: str,
+        inputs: str,
+        outputs: Sequence[Path],
+        work: Callable[[], object],
+        *,
+        aside: Sequence[Path] = (),
+    ) -> None:
         """Do `work` unless it is done already.
 
         Args:
@@ -38,20 +46,18 @@ class Ledger:
             inputs: fingerprint of everything the outputs depend on.
             outputs: files and folders the step writes; those of other inputs are removed first.
             work: writes the outputs; may find its own unfinished ones and continue them.
-
-        Returns:
-            `inputs`, for the fingerprints of the steps that build on this one.
+            aside: files it keeps only while it works (checkpoints).
         """
-        paths, entry = list(outputs), self.steps.get(name, {})
+        entry = self.steps.get(name, {})
         same = entry.get("inputs") == inputs
-        if same and entry.get("done") and all(path.exists() for path in paths):
+        if same and entry.get("done") and all(path.exists() for path in outputs):
             logger.info("%s: done already, inputs unchanged", name)
             self.skipped.append(name)
-            return inputs
+            return
         if entry and not same:
             logger.info("%s: inputs changed, doing it again", name)
         if not same:
-            for path in paths:
+            for path in (*outputs, *aside):
                 _remove(path)
             entry = {}
         logger.info("%s ...", name)
@@ -65,7 +71,6 @@ class Ledger:
         self._note(name, inputs=inputs, done=True, seconds=seconds)
         self.ran.append(name)
         logger.info("%s: done in %.1f s", name, seconds)
-        return inputs
 
     def record(self, **facts: Any) -> None:
         """Keep facts about the run (versions, hardware, data) in the manifest."""

@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from transformers import set_seed
+from transformers import PrinterCallback, set_seed
 
 from toolkit import records
 from toolkit.data import Row, load_rows, split_heldout
@@ -56,6 +56,7 @@ def train_stage(recipe: Recipe, stage: Stage, run: Path) -> StageResult:
     method = importlib.import_module(METHODS[stage.method])
     shared = {"output_dir": str(working), "seed": recipe.seed}
     trainer = method.trainer(base, stage, train, heldout, shared)
+    trainer.remove_callback(PrinterCallback)  # it writes to stdout
     trainer.add_callback(log)
     _fit(trainer, working, log, evaluate=bool(heldout))
     result = log.result(stage.name, stage.method)
@@ -93,9 +94,10 @@ def _fit(trainer: Any, working: Path, log: TrainingLog, *, evaluate: bool) -> No
 
 
 def trained_weights(model: Any) -> dict[str, Any]:
-    """A copy of one trainable tensor in eight: enough to see whether training moved them."""
+    """A copy of some nine trainable tensors: enough to see whether training moved them."""
     trainable = [(name, weight) for name, weight in model.named_parameters() if weight.requires_grad]
-    return {name: weight.detach().clone() for name, weight in trainable[:: max(1, len(trainable) // 8)]}
+    stride = len(trainable) // 8 | 1  # odd: LoRA's A and B alternate, and A stands still until B has moved
+    return {name: weight.detach().clone() for name, weight in trainable[::stride]}
 
 
 def _moved(before: dict[str, Any], model: Any) -> bool:
