@@ -173,8 +173,9 @@ class Judge(Section):
     model: str | None = None
     """Hub id, folder, GGUF file or packaged name; left out, the recipe's base judges."""
     endpoint: Endpoint | None = None
-    method: Literal["logits", "written"] = "logits"
-    """`logits`: read the verdict from the next-token probabilities; `written`: parse a reply."""
+    method: Literal["logits", "written", "reward"] = "logits"
+    """`logits`: read the verdict from the next-token probabilities; `written`: parse a reply, the one method
+    of an endpoint; `reward`: `model` is a reward model's folder, and the higher reward wins."""
     prompt: str = "pairwise"
     """A packaged judge prompt, or a file of your own."""
     pairs: Literal["all", "baseline"] = "all"

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from collections.abc import Set as AbstractSet
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from toolkit.judge.judging import Ask, in_battle_terms
 from toolkit.types import Battle, Completion, Message, Outcome, Verdict
@@ -39,7 +38,7 @@ class RuleJudge:
         self.rule, self.name, self.prompt_key = rule, name, "by-rule"
         self.asked: list[Ask] = []
 
-    def verdicts(self, asks: Sequence[Ask], known: AbstractSet[Ask]) -> Iterator[Verdict]:
+    def verdicts(self, asks: Sequence[Ask], known: Mapping[Ask, Verdict]) -> Iterator[Verdict]:
         for ask in asks:
             if ask not in known:
                 self.asked.append(ask)

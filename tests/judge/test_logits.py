@@ -82,6 +82,13 @@ def test_labels_must_be_single_tokens(tiny: Loaded):
         _ = NextToken(tiny, ("AB", "B")).label_ids
 
 
-def test_a_grading_prompt_cannot_compare(tiny: Loaded):
-    with pytest.raises(JudgeError, match="a single prompt cannot compare two answers"):
-        LogitsJudge(tiny, load_prompt("single"))
+def test_a_prompt_that_does_not_show_the_battle_is_refused(tiny: Loaded, short: JudgePrompt, tmp_path: Path):
+    own_turns = battle(3).model_copy(update={"messages_b": battle(4).messages})
+    for prompt, fought, message in [
+        (load_prompt("single"), battle(), "a single prompt cannot compare two answers"),
+        (load_prompt("pairwise-reference"), battle(5), "example 5 has no reference answer"),
+        (short, own_turns, "example 3: the contestants' earlier turns differ.*use `multi-turn`"),
+    ]:
+        with pytest.raises(JudgeError, match=message):
+            judge_battles(LogitsJudge(tiny, prompt), [fought], out=tmp_path / "verdicts.jsonl")
+    assert not (tmp_path / "verdicts.jsonl").exists()

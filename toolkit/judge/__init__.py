@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 from toolkit.judge.asking import JudgePrompt, load_prompt
 from toolkit.judge.counting import votes
 from toolkit.judge.judging import PairJudge, judge_battles, recorded
+from toolkit.judge.opening import open_judge
 from toolkit.judge.pairing import battles
 from toolkit.judge.statistics import statistics
 
@@ -18,6 +19,7 @@ __all__ = [
     "battles",
     "judge_battles",
     "load_prompt",
+    "open_judge",
     "recorded",
     "statistics",
     "votes",

@@ -17,9 +17,10 @@ from jinja2 import StrictUndefined, Template, TemplateError
 from jinja2.sandbox import SandboxedEnvironment
 from pydantic import ValidationError
 
-from toolkit.errors import DataError
+from toolkit.errors import DataError, JudgeError
+from toolkit.judge.parsing import LABELS
 from toolkit.judge.quoting import quote
-from toolkit.types import Battle, Message, Record, digest
+from toolkit.types import Battle, Message, Outcome, Record, digest
 
 PACKAGED = Path(__file__).parent / "prompts"
 
@@ -37,10 +38,23 @@ class JudgePrompt(Record):
     user: str
     letter: str
     written: str
+    labels: dict[str, Outcome] = LABELS
+    """What the judge is asked to write -> what it means; `a` is the answer shown first."""
+
+    def label(self, outcome: Outcome) -> str:
+        """What stands for this outcome.
+
+        Raises:
+            JudgeError: the prompt has no label for it.
+        """
+        found = [label for label, meaning in self.labels.items() if meaning == outcome]
+        if not found:
+            raise JudgeError(f"this judge prompt has no label that means `{outcome}`; add one to `labels`")
+        return found[0]
 
     def key(self, method: Method) -> str:
         """Hash of all that is said to the judge apart from the battle."""
-        return digest(self.protocol, self.system, self.user, getattr(self, method))
+        return digest(self.protocol, self.system, self.user, getattr(self, method), repr(self.labels))
 
     @cached_property
     def template(self) -> Template:
@@ -76,6 +90,29 @@ def load_prompt(source: str | Path) -> JudgePrompt:
     except (yaml.YAMLError, UnicodeDecodeError, TemplateError) as error:
         raise DataError(f"{file}: {' '.join(str(error).split())}") from None
     return prompt
+
+
+def check_fits(prompt: JudgePrompt, asks: Iterable[tuple[Battle, Order]]) -> None:
+    """Refuse a prompt that would not show the judge what these battles are about.
+
+    Raises:
+        JudgeError: the prompt grades single answers, needs a reference that is not there, or shows only last
+            answers where the contestants' earlier turns differ.
+    """
+    if prompt.protocol != "pairwise":
+        raise JudgeError(f"a {prompt.protocol} prompt cannot compare two answers; use a pairwise one")
+    needs_reference = "{{ reference }}" in prompt.user and "if reference" not in prompt.user
+    for battle, _ in asks:
+        if battle.messages_b is not None and "conversation_" not in prompt.user:
+            raise JudgeError(
+                f"example {battle.example_id}: the contestants' earlier turns differ, and this judge prompt "
+                "does not show them; use `multi-turn`"
+            )
+        if battle.reference is None and needs_reference:
+            raise JudgeError(
+                f"example {battle.example_id} has no reference answer, and this judge prompt shows one; use "
+                "`pairwise`, or give every example a reference"
+            )
 
 
 def case(battle: Battle, order: Order, *, reference: bool = True) -> Case:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -46,8 +46,14 @@ class PairJudge(Protocol):
     def prompt_key(self) -> str:
         """Hash of the judge prompt it uses."""
 
-    def verdicts(self, asks: Sequence[Ask], known: Set[Ask]) -> Iterator[Verdict]:
-        """Yield a verdict for every ask that is not `known`, each as soon as it is there, in any order."""
+    def verdicts(self, asks: Sequence[Ask], known: Mapping[Ask, Verdict]) -> Iterator[Verdict]:
+        """Yield what is still to be said on `asks`, each verdict as soon as it is there, in any order.
+
+        Args:
+            asks: all of them, so that how they are grouped does not depend on what is known.
+            known: the last verdict on each ask that has one. A judge may say more on an unreadable one, with
+                the next `attempt`; every other is final.
+        """
 
 
 def judge_battles(judge: PairJudge, battles: Sequence[Battle], *, out: Path) -> list[Verdict]:
@@ -65,25 +71,20 @@ def judge_battles(judge: PairJudge, battles: Sequence[Battle], *, out: Path) -> 
     asks = {_key(judge, ask): ask for ask in _both_orders(battles)}
     to_ask = {key: ask for key, ask in asks.items() if ask.battle.completion_a != ask.battle.completion_b}
     same = [identical(key) for key in asks if key not in to_ask and key not in found]
-    records.append(out, same)
-    found |= {key_of(verdict): verdict for verdict in same}
-    logger.info(
-        "judge %s: %d verdicts wanted, %d known, %d on identical answers",
-        judge.name,
-        len(asks),
-        len(found.keys() & to_ask.keys()),
-        len(asks) - len(to_ask),
-    )
-    if not to_ask.keys() <= found.keys():
-        known = {ask for key, ask in to_ask.items() if key in found}
-        for verdict in judge.verdicts(list(to_ask.values()), known):
-            records.append(out, [verdict])
-            found[key_of(verdict)] = verdict
+    if same:
+        records.append(out, same)
+        found |= {key_of(verdict): verdict for verdict in same}
+    known = {ask: found[key] for key, ask in to_ask.items() if key in found}
+    counts = len(asks), len(known), len(asks) - len(to_ask)
+    logger.info("judge %s: %d verdicts wanted, %d known, %d on identical answers", judge.name, *counts)
+    for verdict in judge.verdicts(list(to_ask.values()), known):
+        records.append(out, [verdict])
+        found[key_of(verdict)] = verdict
     return [found[key] for key in asks]
 
 
 def recorded(out: Path) -> dict[Key, Verdict]:
-    """Every verdict of a log, by what it is known by; none when there is no log yet."""
+    """The last verdict of a log under each key; none when there is no log yet."""
     if not out.exists():
         return {}
     return {key_of(verdict): verdict for verdict in records.read(out, Verdict)}

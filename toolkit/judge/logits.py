@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,7 +19,7 @@ import torch
 from toolkit.data import chat
 from toolkit.errors import DataError, JudgeError
 from toolkit.judge import packing
-from toolkit.judge.asking import Case, JudgePrompt, case, render
+from toolkit.judge.asking import Case, JudgePrompt, case, check_fits, render
 from toolkit.judge.judging import Ask, in_battle_terms
 from toolkit.models import Loaded
 from toolkit.types import Message, Outcome, Verdict
@@ -53,11 +53,9 @@ class LogitsJudge:
     """A local model as a judge of pairs; adapters on it are switched off while it judges."""
 
     def __init__(self, loaded: Loaded, prompt: JudgePrompt, *, reference: bool = False) -> None:
-        if prompt.protocol != "pairwise":
-            raise JudgeError(f"a {prompt.protocol} prompt cannot compare two answers; use a pairwise one")
         self.prompt = prompt
         self.reference = reference
-        self.reader = NextToken(loaded, ("A", "B"))
+        self.reader = NextToken(loaded, [prompt.label(side) for side in ("a", "b")])
 
     @property
     def name(self) -> str:
@@ -67,8 +65,11 @@ class LogitsJudge:
     def prompt_key(self) -> str:
         return self.prompt.key("letter")
 
-    def verdicts(self, asks: Sequence[Ask], known: Set[Ask]) -> Iterator[Verdict]:
+    def verdicts(self, asks: Sequence[Ask], known: Mapping[Ask, Verdict]) -> Iterator[Verdict]:
         """Yield verdicts pack by pack. Packs are made of all asks, so that an interrupted run packs alike."""
+        if all(ask in known for ask in asks):
+            return
+        check_fits(self.prompt, asks)
         cases = [case(ask.battle, ask.order, reference=self.reference) for ask in asks]
         wanted = {index for index, ask in enumerate(asks) if ask not in known}
         for index, reading in self.reader.read(self.prompt, cases, wanted):
@@ -82,7 +83,10 @@ class LogitsJudge:
             shown: Outcome = "a" if first > second else "b" if second > first else "tie"
             outcome = in_battle_terms(shown, ask.order)
             probability = first if ask.order == "ab" else second
-            reason = f"A {first:.3f}, B {second:.3f}; a letter is {reading.mass:.0%} of the next token"
+            one, other = self.reader.labels
+            reason = (
+                f"{one} {first:.3f}, {other} {second:.3f}; {reading.mass:.0%} of the next token is a label"
+            )
         return Verdict(
             battle_id=ask.battle.id,
             judge=self.name,
@@ -102,7 +106,7 @@ class NextToken:
         self.loaded = loaded
         self.labels = tuple(labels)
         self.control = control_tokens(loaded.tokenizer)
-        self.window: int = _window(loaded.model.config)
+        self.window: int = window(loaded.model.config)
         self._packs: bool | None = None
 
     @property
@@ -196,7 +200,7 @@ class NextToken:
         return Reading(shares, mass, tokens)
 
 
-def _window(config: Any) -> int:
+def window(config: Any) -> int:
     """How many tokens a model reads; models without positions of their own read any number."""
     return int(getattr(config.get_text_config(), "max_position_embeddings", None) or sys.maxsize)
 

@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.faultserver import Say, serving
+from tests.judge.battlefield import completion
+from toolkit.errors import JudgeError
+from toolkit.judge import JudgePrompt, load_prompt
+from toolkit.judge.grading import Grade, LetterGrader, WrittenGrader, grade, grade_scores
+from toolkit.judge.writing import EndpointWriter
+from toolkit.models import Loaded
+from toolkit.types import Completion
+
+ROWS = [completion(name, i, f"{name} {i}") for name in ("base", "sft") for i in range(4)]
+
+
+def by_words(_number: int, request: dict) -> Say:
+    text = request["messages"][-1]["content"]
+    return Say("Hm.") if "base 3" in text else Say("So so.\n[[4]]" if "base" in text else "Well done.\n[[9]]")
+
+
+def test_written_grades_are_kept_and_averaged(tmp_path: Path):
+    out = tmp_path / "grades.jsonl"
+    with serving(by_words) as server:
+        grader = WrittenGrader(EndpointWriter(server.endpoint()), load_prompt("single"))
+        grades = grade(grader, ROWS, out=out)
+        assert len(server.requests) == 8 + 2
+        assert grade(grader, ROWS, out=out) == grades
+        assert len(server.requests) == 8 + 2
+    assert [row.value for row in grades] == [4, 4, 4, None, 9, 9, 9, 9]
+    assert [(score.contestant, score.value, score.n) for score in grade_scores(grades)] == [
+        ("base", 4, 3),
+        ("sft", 9, 4),
+    ]
+
+
+def test_the_letter_grade_is_the_mean_digit(tiny: Loaded, tmp_path: Path):
+    prompt = JudgePrompt(
+        protocol="single", system="Grade.", user="{{ question }}\n{{ answer_1 }}", letter="1-9?", written="w"
+    )
+    grades = grade(LetterGrader(tiny, prompt), ROWS, out=tmp_path / "grades.jsonl")
+    assert all(1 < row.value < 9 for row in grades)
+    assert len({row.value for row in grades}) == len(grades)
+    assert grade(LetterGrader(tiny, prompt), ROWS, out=tmp_path / "grades.jsonl") == grades
+
+
+def test_intervals():
+    rows = [
+        Grade(example_id=str(i), contestant="x", completion="", judge="j", value=value, prompt="p")
+        for i, value in enumerate([4.0, 6.0, 8.0, None])
+    ]
+    (score,) = grade_scores(rows)
+    assert (score.value, score.n) == (6, 3)
+    assert (score.low, score.high) == pytest.approx((6 - 1.96 * 2 / 3**0.5, 6 + 1.96 * 2 / 3**0.5), abs=1e-3)
+
+
+def test_a_comparing_prompt_cannot_grade(tiny: Loaded):
+    with pytest.raises(JudgeError, match="a pairwise prompt cannot grade one answer"):
+        LetterGrader(tiny, load_prompt("pairwise"))
+
+
+def test_references_are_shown_where_wanted(tmp_path: Path):
+    row = Completion.model_validate(ROWS[0].model_dump() | {"reference": "THE TRUTH"})
+    with serving(lambda _number, _request: Say("[[5]]")) as server:
+        for reference in (False, True):
+            writer = EndpointWriter(server.endpoint())
+            grader = WrittenGrader(writer, load_prompt("rubric"), reference=reference)
+            grade(grader, [row], out=tmp_path / f"{reference}.jsonl")
+    shown = ["THE TRUTH" in request["messages"][-1]["content"] for request in server.requests]
+    assert shown == [False, True]

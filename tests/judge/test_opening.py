@@ -1,0 +1,103 @@
+"""From a recipe's judge section to a judge, reward models included."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.judge.battlefield import battle
+from toolkit.errors import ModelError, RecipeError
+from toolkit.judge import LogitsJudge, judge_battles, open_judge, votes
+from toolkit.judge.opening import prompt_of
+from toolkit.judge.rewards import RewardJudge
+from toolkit.judge.written import WrittenJudge
+from toolkit.models import Loaded
+from toolkit.recipe import Endpoint, Judge, ModelOptions
+
+ENDPOINT = Endpoint(url="http://127.0.0.1:9/v1", model="m")
+
+
+def test_each_section_opens_its_judge(tiny: Loaded):
+    assert isinstance(open_judge(Judge(), lambda _name: tiny, base="tiny"), LogitsJudge)
+    assert isinstance(open_judge(Judge(model="x", method="written"), lambda _name: tiny), WrittenJudge)
+    judge = open_judge(Judge(endpoint=ENDPOINT, method="written"), lambda _name: tiny)
+    assert isinstance(judge, WrittenJudge)
+    assert judge.name == "m"
+
+
+@pytest.mark.parametrize(
+    ("section", "message"),
+    [
+        (Judge(), "name the model that judges"),
+        (Judge(endpoint=ENDPOINT), "an endpoint does not show its logits"),
+        (Judge(method="reward"), "name the folder of the reward model"),
+    ],
+)
+def test_sections_that_name_no_judge(section: Judge, message: str, tiny: Loaded):
+    with pytest.raises(RecipeError, match=message):
+        open_judge(section, lambda _name: tiny)
+
+
+def test_a_reference_asks_for_the_prompt_that_shows_it():
+    assert "{{ reference }}" in prompt_of(Judge(reference=True)).user
+    assert "{{ reference }}" not in prompt_of(Judge()).user
+
+
+@pytest.fixture(scope="module")
+def reward_model(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    folder = tmp_path_factory.mktemp("reward")
+    torch.manual_seed(3)
+    model = AutoModelForSequenceClassification.from_pretrained(tiny_model, num_labels=1)
+    model.save_pretrained(folder)
+    AutoTokenizer.from_pretrained(tiny_model).save_pretrained(folder)
+    return folder
+
+
+def test_a_reward_model_votes_for_the_higher_reward(reward_model: Path, tmp_path: Path):
+    judge = RewardJudge(reward_model, ModelOptions(device="cpu", dtype="float32"))
+    fought = [battle(i, f"answer {i}", f"reply {i * i}") for i in range(6)]
+    verdicts = judge_battles(judge, fought, out=tmp_path / "verdicts.jsonl")
+    for fight, ab, ba in zip(fought, verdicts[::2], verdicts[1::2], strict=True):
+        one, other = (alone(judge, fight, text) for text in (fight.completion_a, fight.completion_b))
+        assert (
+            ab.probability_a == ba.probability_a == pytest.approx(float(torch.sigmoid(one - other)), abs=1e-5)
+        )
+        assert ab.outcome == ("a" if one > other else "b")
+    assert len(votes(fought, verdicts)) == 6
+
+
+def alone(judge: RewardJudge, fight: object, text: str) -> torch.Tensor:
+    turns = [{"role": "user", "content": fight.messages[0].content}, {"role": "assistant", "content": text}]
+    ids = judge.tokenizer.apply_chat_template(turns, return_dict=False)
+    ids = ids[: len(ids) - ids[::-1].index(judge.tokenizer.eos_token_id)]
+    with torch.inference_mode():
+        return judge.model(torch.tensor([ids])).logits[0, 0]
+
+
+def test_a_reward_adapter_is_put_on_its_base(tiny_model: Path, tmp_path: Path):
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForSequenceClassification
+
+    torch.manual_seed(4)
+    base = AutoModelForSequenceClassification.from_pretrained(tiny_model, num_labels=1)
+    trained = get_peft_model(base, LoraConfig(task_type="SEQ_CLS", target_modules=["q_proj"], r=2))
+    trained.save_pretrained(tmp_path / "reward")
+    judge = RewardJudge(tmp_path / "reward", ModelOptions(device="cpu", dtype="float32"))
+    (verdict, _) = judge_battles(judge, [battle()], out=tmp_path / "verdicts.jsonl")
+    assert 0 < verdict.probability_a < 1
+    head = trained.base_model.model.score.modules_to_save.default.weight
+    assert any(
+        torch.equal(head, weight) for name, weight in judge.model.named_parameters() if "score" in name
+    )
+
+
+def test_a_language_model_is_no_reward_model(tiny_model: Path, tmp_path: Path):
+    from transformers import AutoModelForSequenceClassification
+
+    AutoModelForSequenceClassification.from_pretrained(tiny_model, num_labels=3).save_pretrained(tmp_path)
+    with pytest.raises(ModelError, match="it has 3 outputs, not one"):
+        RewardJudge(tmp_path)

@@ -1,0 +1,113 @@
+"""Real replies of GPT-4 as a judge, and replies made to mislead a parser."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from toolkit.judge.parsing import read_grade, read_outcome, read_scores
+
+NUMBERED = {"1": "a", "2": "b", "3": "tie"}
+
+
+@pytest.mark.parametrize(
+    ("reply", "outcome"),
+    [
+        ("Both are fine.\n\n[[A]]", "a"),
+        ("[[B]]", "b"),
+        ("My final verdict is: [[C]].", "tie"),
+        ("Answer A says to output [[A]], which is a trick.\nVerdict: [[B]]", "b"),
+        ("[[A]] and again [[A]]: A is better.", "a"),
+        ("My final verdict is: [[B>>A]]", "b"),
+        ("[[A=B]]", "tie"),
+        ('{"reason": "A says [[B]]", "verdict": "[[A]]"}', "a"),
+        ('```json\n{"verdict": "B"}\n```', "b"),
+        ("The second is wrong.\n\n**A**", "a"),
+        ("Verdict: B.", "b"),
+        ("The better answer is from Assistant B.", "b"),
+    ],
+)
+def test_stated_verdicts_are_read(reply: str, outcome: str):
+    assert read_outcome(reply) == outcome
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        "",
+        "Both answers are good.",
+        "[[A]] or [[B]], hard to say",
+        "It is [[A]].\nOr rather [[B]] [[C]].",
+        "I choose [[D]]",
+        "[[A]] at first, later [[nothing]]",
+        '{"verdict": "maybe"}',
+        "Answer: 2",
+        "2",
+        "Neither is right, A",
+        "I prefer A over B",
+        "The best answer is from Assistant A or Assistant B",
+    ],
+)
+def test_what_is_not_stated_is_not_guessed(reply: str):
+    assert read_outcome(reply) is None
+
+
+def test_a_prompts_own_labels_are_the_ones_read():
+    assert read_outcome("so\n2", NUMBERED) == "b"
+    assert read_outcome("so\nBest answer: 3", NUMBERED) == "tie"
+    assert read_outcome("so\nA", NUMBERED) is None
+
+
+@given(st.text(max_size=200))
+def test_any_text_is_read_or_unreadable(text: str):
+    assert read_outcome(text) in {"a", "b", "tie", None}
+    grade, scores = read_grade(text), read_scores(text)
+    assert grade is None or 1 <= grade <= 10
+    assert scores is None or max(scores) <= 10
+
+
+@pytest.mark.parametrize(
+    ("reply", "grade"),
+    [
+        ("Good.\nRating: [[7]]", 7),
+        ("[[7.5]]", 7.5),
+        ("Score: 8/10", 8),
+        ("9", 9),
+        ('{"reason": "short", "grade": 6}', 6),
+        ("[[11]]", None),
+        ("[[0]]", None),
+        ("It has 3 parts, 2 of them wrong.", None),
+        ("[[4]] or [[5]]", None),
+        ("[[good]]\n7", None),
+        ("", None),
+    ],
+)
+def test_grades(reply: str, grade: float | None):
+    assert read_grade(reply) == grade
+
+
+def test_gpt4s_verdicts_are_read_as_by_those_who_asked_it(shared_data: Path):
+    """QLoRA's authors (Dettmers et al. 2023) read 600 of these replies and gave up on 100."""
+    rows = [json.loads(line) for line in (shared_data / "battles_qlora" / "judge_texts.jsonl").open()]
+    read = [(row, read_outcome(row["text"], NUMBERED)) for row in rows]
+    theirs = {"1": "a", "2": "b", "tie": "tie"}
+    assert all(outcome == theirs[row["verdict"]] for row, outcome in read if row["verdict"] in theirs)
+    more = [(row["last_line"], outcome) for row, outcome in read if row["verdict"] == "unparsed" and outcome]
+    assert len(more) >= 75
+    for line, outcome in more:
+        said = {"1": "a", "2": "b", "3": "tie"}
+        assert {said[mark] for mark in line if mark in said} == {outcome}, line
+
+
+def test_vicunas_scores_are_read_as_by_their_authors(shared_data: Path):
+    """All but two, where the authors noted 2 for a reply that says 4."""
+    files = sorted((shared_data / "judge_vicuna80").glob("*.jsonl"))
+    rows = [json.loads(line) for file in files for line in file.open()]
+    assert len(rows) == 160
+    other = [row for row in rows if read_scores(row["review"]) != tuple(row["score"])]
+    assert [(read_scores(row["review"]), row["score"]) for row in other] == [((10, 4), [10, 2])] * 2
+    assert all("Assistant 2: 4" in row["review"] for row in other)

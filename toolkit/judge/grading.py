@@ -1,0 +1,202 @@
+"""Single-answer grading: a judge gives each completion a grade from 1 to 10, by itself.
+
+A letter judge's grade is the mean of the digits 1 to 9 under its next-token probabilities, which makes finer
+differences than the likeliest digit does (G-Eval, Liu et al. 2023); a writing judge's is the one it states.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from toolkit import records
+from toolkit.errors import JudgeError
+from toolkit.judge.asking import Case, JudgePrompt, render
+from toolkit.judge.parsing import read_grade
+from toolkit.judge.writing import Writer, grade_format
+from toolkit.judge.written import AGAIN, words
+from toolkit.models.endpoints import Answer, ChatReply, ChatRequest
+from toolkit.recipe import Generation
+from toolkit.types import Completion, Record, Score, digest
+
+if TYPE_CHECKING:
+    from toolkit.models import Loaded
+
+DIGITS = tuple("123456789")
+Z = 1.959964
+
+
+class Grade(Record):
+    """A line of `grades.jsonl`: one reply of a judge on one completion."""
+
+    example_id: str
+    contestant: str
+    completion: str
+    """Hash of the text that was graded."""
+    judge: str
+    value: float | None
+    """From 1 to 10; `None` when the reply was unreadable."""
+    reason: str | None = None
+    prompt: str
+    attempt: int = 1
+    tokens_in: int = 0
+    tokens_out: int = 0
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        return (self.example_id, self.contestant, self.completion, self.judge, self.prompt)
+
+
+class Grader(Protocol):
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def prompt_key(self) -> str: ...
+
+    def grades(self, rows: Sequence[Completion], known: Mapping[int, Grade]) -> Iterator[Grade]:
+        """Yield what is still to be said; `known`: place in `rows` -> the last grade on it."""
+
+
+def grade(grader: Grader, completions: Sequence[Completion], *, out: Path) -> list[Grade]:
+    """A grade of every completion, in their order; each is appended to `out` when it arrives.
+
+    Grades already in `out` (same completion, judge and prompt) are not asked for again.
+    """
+    found = {row.key: row for row in records.read(out, Grade)} if out.exists() else {}
+    keys = [_grade(grader, row).key for row in completions]
+    known = {place: found[key] for place, key in enumerate(keys) if key in found}
+    for said in grader.grades(completions, known):
+        records.append(out, [said])
+        found[said.key] = said
+    return [found[key] for key in keys]
+
+
+def grade_scores(grades: Iterable[Grade]) -> list[Score]:
+    """Mean grade of each contestant, unreadable ones left out; 95% interval by the normal approximation."""
+    readable = sorted((row for row in grades if row.value is not None), key=lambda row: row.contestant)
+    scores = []
+    for contestant, rows in groupby(readable, key=lambda row: row.contestant):
+        values = [row.value for row in rows if row.value is not None]
+        mean = math.fsum(values) / len(values)
+        spread = math.fsum((value - mean) ** 2 for value in values) / max(1, len(values) - 1)
+        margin = Z * math.sqrt(spread / len(values)) if len(values) > 1 else None
+        low, high = (mean - margin, mean + margin) if margin is not None else (None, None)
+        scores.append(
+            Score(contestant=contestant, metric="judge_grade", value=mean, low=low, high=high, n=len(values))
+        )
+    return scores
+
+
+class LetterGrader:
+    """A local model's grade by its next token."""
+
+    def __init__(self, loaded: Loaded, prompt: JudgePrompt, *, reference: bool = False) -> None:
+        from toolkit.judge.logits import NextToken
+
+        self.prompt, self.reference = _single(prompt), reference
+        self.reader = NextToken(loaded, DIGITS)
+
+    @property
+    def name(self) -> str:
+        return self.reader.name
+
+    @property
+    def prompt_key(self) -> str:
+        return self.prompt.key("letter")
+
+    def grades(self, rows: Sequence[Completion], known: Mapping[int, Grade]) -> Iterator[Grade]:
+        wanted = set(range(len(rows))) - known.keys()
+        if not wanted:
+            return
+        cases = [_case(row, self.reference) for row in rows]
+        for index, reading in self.reader.read(self.prompt, cases, wanted):
+            value, reason, tokens = None, "the prompt is longer than the judge can read", 0
+            if reading is not None:
+                value = sum(int(digit) * share for digit, share in zip(DIGITS, reading.shares, strict=True))
+                reason = f"a digit is {reading.mass:.0%} of the next token"
+                tokens = reading.tokens
+            yield _grade(self, rows[index], value=value, reason=reason, tokens_in=tokens)
+
+
+class WrittenGrader:
+    """A grade that a model states after its reasons."""
+
+    def __init__(
+        self,
+        writer: Writer,
+        prompt: JudgePrompt,
+        *,
+        reference: bool = False,
+        attempts: int = 3,
+        options: Generation = Generation(max_new_tokens=512),
+    ) -> None:
+        self.writer, self.prompt, self.reference = writer, _single(prompt), reference
+        self.attempts, self.options = attempts, options
+
+    @property
+    def name(self) -> str:
+        return self.writer.name
+
+    @property
+    def prompt_key(self) -> str:
+        return self.prompt.key("written")
+
+    def grades(self, rows: Sequence[Completion], known: Mapping[int, Grade]) -> Iterator[Grade]:
+        last = {place: row.attempt if row.value is None else self.attempts for place, row in known.items()}
+        for attempt in range(1, self.attempts + 1):
+            now = [place for place in range(len(rows)) if last.get(place, 0) < attempt]
+            options = self.options
+            if attempt > 1:
+                options = options.model_copy(update={"temperature": max(options.temperature, AGAIN)})
+            asked = [self._request(rows[place], attempt) for place in now]
+            for index, answer in self.writer.write(asked, options):
+                said = self._read(rows[now[index]], answer, attempt)
+                last[now[index]] = attempt if said.value is None else self.attempts
+                yield said
+
+    def _request(self, row: Completion, attempt: int) -> ChatRequest:
+        messages = render(self.prompt, "written", _case(row, self.reference), self.writer.control)
+        return ChatRequest(messages, int(digest(row.id, str(attempt)), 16) % 2**31, grade_format())
+
+    def _read(self, row: Completion, answer: Answer, attempt: int) -> Grade:
+        if not isinstance(answer, ChatReply):
+            return _grade(self, row, reason=f"no reply: {answer.reason}", attempt=attempt)
+        return _grade(
+            self,
+            row,
+            value=read_grade(answer.text) if answer.finish == "stop" else None,
+            reason=words(answer.text),
+            attempt=attempt,
+            tokens_in=answer.tokens_in,
+            tokens_out=answer.tokens_out,
+        )
+
+
+def _single(prompt: JudgePrompt) -> JudgePrompt:
+    if prompt.protocol != "single":
+        raise JudgeError("a pairwise prompt cannot grade one answer; use `single`, or `rubric`")
+    return prompt
+
+
+def _case(row: Completion, reference: bool) -> Case:
+    return Case(
+        messages=row.messages, reference=row.reference if reference else None, answers=(row.completion,)
+    )
+
+
+def _grade(grader: Grader, row: Completion, *, value: float | None = None, **fields: str | int) -> Grade:
+    return Grade.model_validate(
+        {
+            "example_id": row.example_id,
+            "contestant": row.contestant,
+            "completion": digest(row.completion),
+            "judge": grader.name,
+            "prompt": grader.prompt_key,
+            "value": value,
+            **fields,
+        }
+    )

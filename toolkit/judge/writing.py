@@ -1,0 +1,113 @@
+"""Judges that write: one way to ask a model on an endpoint or in memory for many replies."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from toolkit.data.chat import prompt_ids
+from toolkit.generate import Request
+from toolkit.models.endpoints import Answer, ChatReply, ChatRequest, Refusal, chat
+from toolkit.models.pacing import Retry
+from toolkit.recipe import Endpoint, Generation
+
+if TYPE_CHECKING:
+    from toolkit.models import Loaded
+
+UNSUPPORTED = {400, 415, 422, 501}
+"""Statuses with which servers refuse a `response_format` they do not know."""
+
+
+class Writer(Protocol):
+    """A model that writes replies."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def control(self) -> Sequence[str]:
+        """Its control tokens, where they are known: to be broken up in quoted text."""
+
+    def write(self, requests: Sequence[ChatRequest], options: Generation) -> Iterator[tuple[int, Answer]]:
+        """Yield (position in `requests`, reply) as replies arrive, in any order."""
+
+
+@dataclass
+class EndpointWriter:
+    """A model behind an OpenAI-compatible server; asks for structured output until the server refuses it."""
+
+    endpoint: Endpoint
+    retry: Retry = Retry()
+    structured: bool = True
+    control: Sequence[str] = ()
+
+    @property
+    def name(self) -> str:
+        return self.endpoint.model
+
+    def write(self, requests: Sequence[ChatRequest], options: Generation) -> Iterator[tuple[int, Answer]]:
+        again = []
+        sent = requests if self.structured else [replace(each, response_format=None) for each in requests]
+        for index, answer in chat(self.endpoint, sent, options, retry=self.retry):
+            refused = isinstance(answer, Refusal) and answer.status in UNSUPPORTED
+            if refused and sent[index].response_format is not None:
+                self.structured = False
+                again.append(index)
+            else:
+                yield index, answer
+        plain = [replace(requests[index], response_format=None) for index in again]
+        for place, answer in chat(self.endpoint, plain, options, retry=self.retry):
+            yield again[place], answer
+
+
+class LocalWriter:
+    """A model in memory, adapters switched off."""
+
+    def __init__(self, loaded: Loaded, *, batch_size: int = 16) -> None:
+        from toolkit.judge.logits import control_tokens
+
+        self.loaded, self.batch_size = loaded, batch_size
+        self.control = control_tokens(loaded.tokenizer)
+
+    @property
+    def name(self) -> str:
+        return f"{Path(self.loaded.name).name}@{self.loaded.fingerprint[:6]}"
+
+    def write(self, requests: Sequence[ChatRequest], options: Generation) -> Iterator[tuple[int, Answer]]:
+        """Yield replies as they end; a prompt that leaves no room for a reply is refused."""
+        from toolkit.generate.local import Local
+        from toolkit.judge.logits import window
+
+        room = window(self.loaded.model.config) - options.max_new_tokens
+        lengths = [len(prompt_ids(self.loaded.tokenizer, request.messages)) for request in requests]
+        fitting = []
+        for index, request in enumerate(requests):
+            if lengths[index] > room:
+                yield index, Refusal(0, f"a prompt of {lengths[index]} tokens, and there is room for {room}")
+            else:
+                fitting.append(Request(str(index), request.messages, request.seed or 0))
+        batched = options.model_copy(update={"batch_size": self.batch_size})
+        for said, reply in Local(self.loaded).replies(fitting, (), batched):
+            yield int(said.id), ChatReply(reply.text, reply.finish, lengths[int(said.id)], reply.tokens)
+
+
+def choice_format(labels: Sequence[str]) -> Mapping[str, Any]:
+    """`response_format` for a comparison: the judge's reasons, then one of the labels in MT-bench's marks."""
+    return _schema("verdict", {"type": "string", "enum": [f"[[{label}]]" for label in labels]})
+
+
+def grade_format() -> Mapping[str, Any]:
+    """`response_format` for a grade: the judge's reasons, then a whole number from 1 to 10."""
+    return _schema("grade", {"type": "integer", "minimum": 1, "maximum": 10})
+
+
+def _schema(name: str, value: dict[str, Any]) -> Mapping[str, Any]:
+    schema = {
+        "type": "object",
+        "properties": {"reason": {"type": "string"}, name: value},
+        "required": ["reason", name],
+        "additionalProperties": False,
+    }
+    return {"type": "json_schema", "json_schema": {"name": name, "strict": True, "schema": schema}}
