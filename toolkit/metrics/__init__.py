@@ -1,6 +1,23 @@
 """Perplexity, ROUGE, BLEU, chrF, BERTScore and others; their intervals and differences."""
 
+from typing import TYPE_CHECKING, Any
+
 from toolkit.metrics.intervals import difference, score
 from toolkit.metrics.measurement import Measurement
 
-__all__ = ["Measurement", "difference", "score"]
+if TYPE_CHECKING:
+    from toolkit.metrics.measuring import measure_texts
+    from toolkit.metrics.perplexity import measure_perplexity
+
+__all__ = ["Measurement", "difference", "measure_perplexity", "measure_texts", "score"]
+
+_HOMES = {"measure_texts": "measuring", "measure_perplexity": "perplexity"}
+
+
+def __getattr__(name: str) -> Any:
+    """Import on first use: intervals of figures that are already there must not wait for torch."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import importlib
+
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)

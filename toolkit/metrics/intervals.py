@@ -10,7 +10,7 @@ their p-values come from swapping the two contestants' results at random (approx
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from statistics import NormalDist
 
 import numpy as np
@@ -20,6 +20,8 @@ from toolkit.types import Difference, Score
 
 RESAMPLES = 4000
 LEVEL = 0.95
+FEWEST = 2
+"""One example says nothing about others."""
 EXACT_UP_TO = 13
 """With so few pairs all 2^n swaps are tried."""
 
@@ -45,7 +47,7 @@ def score(measurement: Measurement, *, seed: int = 0) -> Score:
 def interval(measurement: Measurement, *, seed: int = 0) -> tuple[float | None, float | None]:
     """The 95% interval of a metric over examples like these."""
     table = measurement.table
-    if len(table) < 2:
+    if len(table) < FEWEST:
         return None, None
     if measurement.kind == "mean" and is_binary(table):
         return wilson(table.sum(), len(table))
@@ -56,7 +58,7 @@ def difference(first: Measurement, second: Measurement, *, seed: int = 0) -> Dif
     """`first` minus `second` in their metric, on the examples both have; `None` with fewer than two."""
     left, right = paired(first, second)
     n, columns = left.shape
-    if n < 2:
+    if n < FEWEST:
         return None
 
     def statistic(sums: Array, rows: int) -> Array:
@@ -96,7 +98,7 @@ def wilson(successes: float, n: int) -> tuple[float, float]:
 
 
 def paired_proportions(left: Array, right: Array) -> tuple[float, float]:
-    """Interval of a difference of paired proportions: Wald with half a pair added to each cell (Agresti & Min 2005)."""
+    """Interval of a difference of paired proportions: half a pair added to each cell (Agresti & Min 2005)."""
     n = len(left) + 2
     gains, losses = float((left > right).sum()) + 0.5, float((left < right).sum()) + 0.5
     middle = (gains - losses) / n
@@ -106,10 +108,10 @@ def paired_proportions(left: Array, right: Array) -> tuple[float, float]:
 
 def mcnemar(left: Array, right: Array) -> float:
     """Two-sided exact p-value: could so many more gains than losses come from a fair coin?"""
+    from scipy.stats import binomtest
+
     gains, losses = int((left > right).sum()), int((left < right).sum())
-    tosses, fewer = gains + losses, min(gains, losses)
-    tail = sum(math.comb(tosses, k) for k in range(fewer + 1)) / 2**tosses
-    return min(1.0, 2 * tail)
+    return float(binomtest(gains, gains + losses).pvalue) if gains + losses else 1.0
 
 
 def permutation(left: Array, right: Array, statistic: Statistic, *, seed: int = 0) -> float:
@@ -121,21 +123,31 @@ def permutation(left: Array, right: Array, statistic: Statistic, *, seed: int = 
         statistic: of the sums of both tables side by side.
         seed: of the swaps.
     """
-    n = len(left)
-    total, change = (
-        np.concatenate([left, right], axis=1),
-        np.concatenate([right - left, left - right], axis=1),
-    )
-    exact = n <= EXACT_UP_TO
-    swaps = _all_swaps(n) if exact else np.random.default_rng(seed).random((RESAMPLES, n)) < 0.5
-    values = np.abs(statistic(total.sum(axis=0) + swaps.astype(np.float64) @ change, n))
-    observed = abs(float(statistic(total.sum(axis=0), n)))
-    as_large = int((values >= observed - 1e-12 * max(1.0, observed)).sum())
-    return as_large / len(swaps) if exact else (1 + as_large) / (1 + len(swaps))
+    n, sums = len(left), np.concatenate([left, right], axis=1).sum(axis=0)
+    change = np.concatenate([right - left, left - right], axis=1)
+    observed = abs(float(statistic(sums, n)))
+    least = observed - 1e-12 * max(1.0, observed)
+    as_large = tried = 0
+    for swaps in _all_swaps(n) if n <= EXACT_UP_TO else _some_swaps(n, seed):
+        as_large += int((np.abs(statistic(sums + swaps @ change, n)) >= least).sum())
+        tried += len(swaps)
+    return as_large / tried if n <= EXACT_UP_TO else (1 + as_large) / (1 + tried)
 
 
-def _all_swaps(n: int) -> np.ndarray[tuple[int, int], np.dtype[np.bool_]]:
-    return (np.arange(2**n)[:, None] >> np.arange(n)) % 2 == 1
+def _all_swaps(n: int) -> Iterator[Array]:
+    yield ((np.arange(2**n)[:, None] >> np.arange(n)) % 2).astype(np.float64)
+
+
+def _some_swaps(n: int, seed: int) -> Iterator[Array]:
+    rng = np.random.default_rng(seed)
+    for count in _pieces(n):
+        yield rng.integers(2, size=(count, n)).astype(np.float64)
+
+
+def _pieces(n: int) -> list[int]:
+    """How many resamples of `n` rows to make at a time: 32 MB of numbers."""
+    piece = max(1, min(RESAMPLES, 4_000_000 // n))
+    return [min(piece, RESAMPLES - start) for start in range(0, RESAMPLES, piece)]
 
 
 def bootstrap(table: Array, statistic: Statistic, *, seed: int = 0) -> tuple[float, float]:
@@ -164,18 +176,14 @@ def bootstrap(table: Array, statistic: Statistic, *, seed: int = 0) -> tuple[flo
 
 
 def _resampled_sums(table: Array, seed: int) -> Array:
-    """Column sums of `RESAMPLES` resamples (resamples, columns), in pieces of at most 32 MB."""
+    """Column sums of `RESAMPLES` resamples, shape (resamples, columns)."""
     rng, n = np.random.default_rng(seed), len(table)
-    piece = max(1, min(RESAMPLES, 4_000_000 // n))
-    parts = [
-        rng.multinomial(n, np.full(n, 1 / n), size=min(piece, RESAMPLES - start)).astype(np.float64) @ table
-        for start in range(0, RESAMPLES, piece)
-    ]
-    return np.concatenate(parts)
+    even = np.full(n, 1 / n)
+    return np.concatenate([rng.multinomial(n, even, size=count) @ table for count in _pieces(n)])
 
 
 def _small_sample_quantile(n: int) -> float:
-    """The normal quantile whose bootstrap tail has Student's width: bootstrap spread is too small by (n-1)/n."""
+    """The normal quantile whose bootstrap tail has Student's width; bootstrap spread is (n-1)/n too small."""
     return student_quantile((1 + LEVEL) / 2, n - 1) * math.sqrt(n / (n - 1))
 
 
@@ -200,3 +208,42 @@ def holm(p_values: Sequence[float]) -> list[float]:
         largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[i]))
         corrected[i] = largest
     return corrected
+
+
+def examples_to_settle(found: Difference, *, power: float = 0.8) -> int | None:
+    """How many examples would show a difference of the size found, with this probability, at p < 0.05.
+
+    `None` when no difference was found at all. The estimate takes the difference for the true one.
+    """
+    if found.value == 0:
+        return None
+    two_sided = NORMAL.inv_cdf((1 + LEVEL) / 2)
+    error = (found.high - found.low) / (2 * two_sided)
+    wanted = found.n * ((two_sided + NORMAL.inv_cdf(power)) * error / found.value) ** 2
+    return max(FEWEST, math.ceil(wanted))
+
+
+def clustered(measurement: Measurement, groups: Mapping[str, str]) -> Measurement:
+    """The same metric with groups in the place of examples, for intervals over groups.
+
+    Where examples come in groups (questions on one passage, turns of one conversation) they are not
+    independent, and intervals over examples are too narrow. The value stays what it was.
+
+    Args:
+        measurement: of examples.
+        groups: example id -> group; an example without a group is one of its own.
+    """
+    table = measurement.table
+    if measurement.kind == "mean":
+        table = np.concatenate([table, np.ones_like(table)], axis=1)
+    sums: dict[str, Array] = {}
+    for example, row in zip(measurement.example_ids, table, strict=True):
+        group = groups.get(example, example)
+        sums[group] = sums.get(group, 0.0) + row
+    return measurement.model_copy(
+        update={
+            "kind": "ratio" if measurement.kind == "mean" else measurement.kind,
+            "example_ids": tuple(sums),
+            "rows": tuple(tuple(row.tolist()) for row in sums.values()),
+        }
+    )

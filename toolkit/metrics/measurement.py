@@ -1,8 +1,8 @@
 """What a metric found: a row of numbers for every example, and how their sums become the metric's value.
 
-A mean keeps one number an example, perplexity two (bits, tokens), BLEU ten n-gram counts. Because every metric
-is a function of column sums, one bootstrap and one permutation test serve them all (`intervals`), corpus
-metrics included, without scoring a text twice.
+A mean keeps one number an example, perplexity two (nats, tokens), BLEU ten n-gram counts. Because every
+metric is a function of column sums, one bootstrap and one permutation test serve them all (`intervals`),
+corpus metrics included, without scoring a text twice.
 """
 
 from __future__ import annotations

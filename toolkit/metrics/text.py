@@ -1,215 +1,114 @@
-"""Text metrics against references: ROUGE, BLEU, chrF, TER, BERTScore, exact match, token F1, length.
+"""Text metrics against references: ROUGE, BLEU, chrF, TER, exact match, token F1, length, repetition.
 
-Each is an `evaluate.Metric` that works with no network, and gives exactly what its reference tool gives
-(rouge-score, sacrebleu, bert-score). `rows` has the same figures example by example, for intervals.
+Each is an `evaluate.Metric` that works with no network, under `evaluate.combine` too, and gives exactly what
+its reference tool gives. `rows` has the same figures example by example, for intervals. BERTScore is in
+`bertscore`.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
-from functools import cache
-from itertools import pairwise
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
 
 import datasets
 import evaluate
 import numpy as np
-from bert_score import BERTScorer
-from rouge_score.rouge_scorer import RougeScorer
-from sacrebleu.metrics import BLEU, CHRF, TER
 
-from toolkit.metrics.measurement import Kind, Measurement, combine
-from toolkit.models import resolve_encoder
-from toolkit.types import Completion
+from toolkit.metrics import tools
+from toolkit.metrics.measurement import Kind, combine
+from toolkit.metrics.tools import References, Rows
 
-Row = tuple[float, ...]
-Table = dict[str, tuple[Kind, list[Row]]]
+Table = dict[str, tuple[Kind, Rows]]
 """Metric -> its kind and one row of numbers an example."""
 
 
-class TextMetric(evaluate.Metric):  # type: ignore[misc]
-    """A metric of predictions against one reference each."""
-
-    description = ""
-    signature: str | None = None
-    """The reference tool's own signature, known once it has scored."""
+class TextMetric(evaluate.Metric):  # type: ignore[misc]  # evaluate is untyped
+    """A metric of predictions against one or more references each."""
 
     def _info(self) -> evaluate.MetricInfo:
         text = datasets.Value("string")
-        features = datasets.Features({"predictions": text, "references": text})
-        return evaluate.MetricInfo(description=self.description, citation="", features=features)
+        several = datasets.Features({"predictions": text, "references": datasets.List(text)})
+        one = datasets.Features({"predictions": text, "references": text})
+        return evaluate.MetricInfo(description=self.__doc__ or "", citation="", features=[several, one])
 
-    def _compute(self, predictions: Sequence[str], references: Sequence[str]) -> dict[str, float]:
-        table = self.rows(predictions, references)
+    def _compute(self, predictions: Sequence[str], references: Sequence[Any]) -> dict[str, float]:
+        table = self.rows(predictions, [[ref] if isinstance(ref, str) else ref for ref in references])
         return {
             name: float(combine(kind, np.array(rows, dtype=np.float64).sum(axis=0), len(rows)))
             for name, (kind, rows) in table.items()
         }
 
-    def rows(self, predictions: Sequence[str], references: Sequence[str]) -> Table:
+    def rows(self, predictions: Sequence[str], references: References) -> Table:
         """The figures behind the metric, one row an example."""
         raise NotImplementedError
 
-
-class Rouge(TextMetric):
-    """F1 of ROUGE-1, -2, -L and -Lsum, 0 to 1, without stemming (Lin 2004; rouge-score)."""
-
-    description = "ROUGE-1/2/L/Lsum F1 by rouge-score."
-    TYPES = ("rouge1", "rouge2", "rougeL", "rougeLsum")
-
-    def rows(self, predictions: Sequence[str], references: Sequence[str]) -> Table:
-        scorer = RougeScorer(self.TYPES)
-        found = [scorer.score(ref, said) for said, ref in zip(predictions, references, strict=True)]
-        return {name: ("mean", [(scores[name].fmeasure,) for scores in found]) for name in self.TYPES}
+    def signature(self, references: References) -> str | None:
+        """What the reference tool asks to be quoted with its figures, where it has such a thing."""
+        return None
 
 
-class SacreBleu(TextMetric):
-    """Base of sacrebleu's corpus metrics: BLEU, chrF and TER, 0 to 100 (Post 2018)."""
+class _Means(TextMetric):
+    """Metrics that are means of columns of rows."""
 
-    name_, tool, kind = "", BLEU, "bleu"
+    columns: ClassVar[Sequence[str]]
+    work: ClassVar[Callable[[Sequence[str], References], Rows]]
 
-    def rows(self, predictions: Sequence[str], references: Sequence[str]) -> Table:
-        tool = self.tool()
-        statistics = tool._extract_corpus_statistics(list(predictions), [list(references)])
-        self.signature = str(tool.get_signature())
-        columns = [tuple(float(value) for value in row) for row in statistics]
-        return {self.name_: (self.kind, [self.arranged(row) for row in columns])}  # type: ignore[dict-item]
-
-    def arranged(self, row: Row) -> Row:
-        """Sacrebleu's columns as `measurement` names them."""
-        return row
+    def rows(self, predictions: Sequence[str], references: References) -> Table:
+        found = tools.in_parallel(type(self).work, predictions, references)
+        return {name: ("mean", [(row[i],) for row in found]) for i, name in enumerate(self.columns)}
 
 
-class Bleu(SacreBleu):
-    """Corpus BLEU with sacrebleu's defaults (Papineni et al. 2002)."""
+class Rouge(_Means):
+    """F1 of ROUGE-1, -2, -L and -Lsum by rouge-score, 0 to 1, without stemming (Lin 2004)."""
 
-    description = "Corpus BLEU by sacrebleu."
-    name_, tool, kind = "bleu", BLEU, "bleu"
-
-
-class Chrf(SacreBleu):
-    """Corpus chrF2: character n-gram F-score (Popovic 2015)."""
-
-    description = "Corpus chrF2 by sacrebleu."
-    name_, tool, kind = "chrf", CHRF, "chrf"
+    columns = tools.ROUGE
+    work = tools.rouge_rows
 
 
-class Ter(SacreBleu):
-    """Translation edit rate; less is better (Snover et al. 2006)."""
+class Match(_Means):
+    """Exact match and token F1, 0 to 1: SQuAD's, with punctuation and articles kept."""
 
-    description = "Corpus TER by sacrebleu."
-    name_, tool, kind = "ter", TER, "ter"
-
-
-class BertScore(TextMetric):
-    """Mean precision, recall and F1 of BERTScore, not rescaled (Zhang et al. 2020; bert-score)."""
-
-    description = "BERTScore by bert-score."
-
-    def __init__(self, encoder: str = "all-minilm-l6-v2", **options: Any) -> None:
-        super().__init__(**options)
-        self.encoder = encoder
-
-    def rows(self, predictions: Sequence[str], references: Sequence[str]) -> Table:
-        scorer = bert_scorer(self.encoder)
-        self.signature = f"{self.encoder}_L{scorer.num_layers}_no-idf"
-        scores = np.zeros((len(predictions), 3))
-        # An empty text has no token to match; bert-score gives it 0 too, but trips over today's tokenizers.
-        full = [
-            i for i, (a, b) in enumerate(zip(predictions, references, strict=True)) if a.strip() and b.strip()
-        ]
-        if full:
-            found = scorer.score([predictions[i] for i in full], [references[i] for i in full])
-            scores[full] = np.stack([part.double().numpy() for part in found], axis=1)
-        names = ("bertscore_precision", "bertscore_recall", "bertscore_f1")
-        return {name: ("mean", [(float(x),) for x in scores[:, i]]) for i, name in enumerate(names)}
+    columns = ("exact_match", "token_f1")
+    work = tools.match_rows
 
 
-class ExactMatch(TextMetric):
-    """Exact match and token F1 after folding case and white space, 0 to 1 (as SQuAD, articles kept)."""
+class Form(_Means):
+    """Words per answer, the shares of distinct words and word pairs, the share of repeated word 4-grams."""
 
-    description = "Exact match and token F1."
-
-    def rows(self, predictions: Sequence[str], references: Sequence[str]) -> Table:
-        pairs = [(a.lower().split(), b.lower().split()) for a, b in zip(predictions, references, strict=True)]
-        return {
-            "exact_match": ("mean", [(float(a == b),) for a, b in pairs]),
-            "token_f1": ("mean", [(token_f1(a, b),) for a, b in pairs]),
-        }
+    columns = ("length_words", "distinct_1", "distinct_2", "repetition_4")
+    work = tools.form_rows
 
 
-class Length(TextMetric):
-    """Mean length in words, and the share of distinct word pairs (distinct-2; Li et al. 2016)."""
+class _Corpus(TextMetric):
+    """Corpus metrics of sacrebleu, 0 to 100, with its defaults (Post 2018)."""
 
-    description = "Words per answer and distinct-2."
+    name_: ClassVar[Kind]
+    tool: ClassVar[str]
+    work: ClassVar[Callable[[Sequence[str], References], Rows]]
 
-    def rows(self, predictions: Sequence[str], references: Sequence[str]) -> Table:
-        words = [said.split() for said in predictions]
-        pairs = [list(pairwise(text)) for text in words]
-        return {
-            "length_words": ("mean", [(float(len(text)),) for text in words]),
-            "distinct_2": ("mean", [(len(set(two)) / len(two) if two else 0.0,) for two in pairs]),
-        }
+    def rows(self, predictions: Sequence[str], references: References) -> Table:
+        return {self.name_: (self.name_, tools.in_parallel(type(self).work, predictions, references))}
 
-
-METRICS: dict[str, type[TextMetric]] = {
-    "rouge": Rouge,
-    "bleu": Bleu,
-    "chrf": Chrf,
-    "ter": Ter,
-    "bertscore": BertScore,
-    "exact_match": ExactMatch,
-    "length": Length,
-}
-"""Name in a recipe -> metric."""
+    def signature(self, references: References) -> str | None:
+        return tools.sacrebleu_signature(self.tool, references)
 
 
-def measure_texts(
-    completions: Sequence[Completion], metrics: Sequence[str], *, encoder: str = "all-minilm-l6-v2"
-) -> list[Measurement]:
-    """Measure one contestant's completions against their references.
+class Bleu(_Corpus):
+    """Corpus BLEU by sacrebleu (Papineni et al. 2002)."""
 
-    Args:
-        completions: of one contestant; those without a reference are left out.
-        metrics: names as in a recipe.
-        encoder: of BERTScore.
-    """
-    known = [completion for completion in completions if completion.reference is not None]
-    if not known:
-        return []
-    said = [completion.completion for completion in known]
-    references = [completion.reference or "" for completion in known]
-    ids = tuple(completion.example_id for completion in known)
-    found = []
-    for name in metrics:
-        metric = METRICS[name](encoder) if name == "bertscore" else METRICS[name]()
-        for figure, (kind, rows) in metric.rows(said, references).items():
-            found.append(
-                Measurement(
-                    contestant=known[0].contestant,
-                    metric=figure,
-                    kind=kind,
-                    example_ids=ids,
-                    rows=tuple(rows),
-                    signature=metric.signature,
-                )
-            )
-    return found
+    name_, tool = "bleu", "BLEU"
+    work = tools.bleu_rows
 
 
-def token_f1(said: Sequence[str], reference: Sequence[str]) -> float:
-    """Harmonic mean of precision and recall over words, counted with their multiplicity."""
-    shared = sum((Counter(said) & Counter(reference)).values())
-    return 2 * shared / (len(said) + len(reference)) if said or reference else 1.0
+class Chrf(_Corpus):
+    """Corpus chrF2 by sacrebleu: character n-gram F-score (Popovic 2015)."""
+
+    name_, tool = "chrf", "CHRF"
+    work = tools.chrf_rows
 
 
-@cache
-def bert_scorer(encoder: str) -> BERTScorer:
-    """The scorer of an encoder, loaded once. Layer: bert-score's own choice, else the last."""
-    from bert_score.utils import model2layers
-    from transformers import AutoConfig
+class Ter(_Corpus):
+    """Translation edit rate by sacrebleu; less is better (Snover et al. 2006)."""
 
-    folder = resolve_encoder(encoder)
-    layers = model2layers.get(encoder) or AutoConfig.from_pretrained(folder).num_hidden_layers
-    return BERTScorer(model_type=folder, num_layers=layers, use_fast_tokenizer=True)
+    name_, tool = "ter", "TER"
+    work = tools.ter_rows

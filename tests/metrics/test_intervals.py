@@ -1,0 +1,168 @@
+"""Intervals cover what they say they cover; paired tests agree with the textbook and the reference tools."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from toolkit.metrics import Measurement, difference, intervals, score, tools
+from toolkit.metrics.measurement import Kind, combine, of_values
+
+
+def of_table(table: np.ndarray, kind: Kind = "mean", contestant: str = "a") -> Measurement:
+    return Measurement(
+        contestant=contestant,
+        metric="m",
+        kind=kind,
+        example_ids=tuple(f"e{i}" for i in range(len(table))),
+        rows=tuple(tuple(row) for row in table.astype(float).tolist()),
+    )
+
+
+def test_wilson_is_that_of_the_textbook():
+    expected = stats.binomtest(81, 263).proportion_ci(method="wilson")
+    assert intervals.wilson(81, 263) == pytest.approx((expected.low, expected.high), abs=1e-9)
+
+
+def test_five_right_of_five_is_not_certainty():
+    found = score(of_values("a", "accuracy", {f"e{i}": 1.0 for i in range(5)}))
+    assert (found.value, found.high, found.n) == (1.0, 1.0, 5)
+    assert found.low == pytest.approx(0.566, abs=1e-3)
+
+
+def test_one_example_has_no_interval():
+    found = score(of_values("a", "m", {"e": 0.3}))
+    assert (found.value, found.low, found.high, found.n) == (0.3, None, None, 1)
+
+
+def test_a_means_interval_is_near_students():
+    values = np.random.default_rng(0).normal(5, 2, 40)
+    found = score(of_table(values[:, None]))
+    expected = stats.t.interval(0.95, 39, values.mean(), stats.sem(values))
+    assert (found.low, found.high) == pytest.approx(expected, abs=0.08)
+
+
+def skewed(rng: np.random.Generator, n: int) -> np.ndarray:
+    return rng.beta(5, 1.2, (n, 1))
+
+
+def surprises(rng: np.random.Generator, n: int) -> np.ndarray:
+    tokens = rng.integers(10, 60, n)
+    return np.stack([rng.gamma(0.5 * tokens, 1.0), tokens], axis=1)
+
+
+@pytest.mark.parametrize(
+    ("draw", "kind", "truth"), [(skewed, "mean", 5 / 6.2), (surprises, "exp_ratio", math.exp(0.5))]
+)
+def test_95_percent_intervals_cover_95_percent(
+    draw, kind: Kind, truth: float, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(intervals, "RESAMPLES", 600)
+    rng, hits, repeats = np.random.default_rng(1), 0, 600
+    for seed in range(repeats):
+        low, high = intervals.bootstrap(draw(rng, 40), lambda sums, n: combine(kind, sums, n), seed=seed)
+        hits += low <= truth <= high
+    assert abs(hits / repeats - 0.95) < 0.015 + 2 * math.sqrt(0.95 * 0.05 / repeats)
+
+
+def test_a_corpus_metric_has_an_interval_and_its_value_is_the_corpus_value():
+    said = ["the cat sat on the mat", "dogs run in the park today", "it is raining again here"] * 5
+    known = [["the cat sat on a mat"], ["dogs ran in the park"], ["it rains here again"]] * 5
+    found = score(of_table(np.array(tools.bleu_rows(said, known)), "bleu"))
+    assert found.low is not None
+    assert found.high is not None
+    assert found.low < found.value < found.high
+    assert found.value == pytest.approx(tools_bleu(said, known), abs=1e-9)
+
+
+def tools_bleu(said: list[str], known: list[list[str]]) -> float:
+    from sacrebleu.metrics import BLEU
+
+    return float(BLEU().corpus_score(said, [[refs[0] for refs in known]]).score)
+
+
+def test_few_pairs_are_permuted_exactly():
+    left, right = np.array([[1.0], [2.0], [4.0], [8.0]]), np.zeros((4, 1))
+    expected = stats.permutation_test(
+        (left[:, 0], right[:, 0]), lambda a, b: np.mean(a - b), permutation_type="samples", n_resamples=np.inf
+    )
+    found = difference(of_table(left), of_table(right, contestant="b"))
+    assert found is not None
+    assert (found.value, found.p_value) == (3.75, pytest.approx(expected.pvalue))
+
+
+def test_many_pairs_agree_with_scipys_permutation_test():
+    rng = np.random.default_rng(3)
+    left = rng.normal(0.2, 1, (50, 1))
+    right = rng.normal(0, 1, (50, 1))
+    expected = stats.permutation_test(
+        (left[:, 0], right[:, 0]), lambda a, b: np.mean(a - b), permutation_type="samples", n_resamples=20_000
+    )
+    found = difference(of_table(left), of_table(right, contestant="b"))
+    assert found is not None
+    assert found.p_value == pytest.approx(expected.pvalue, abs=0.03)
+
+
+def test_right_and_wrong_are_tested_as_mcnemar_does():
+    left, right = np.ones((30, 1)), np.ones((30, 1))
+    right[:9] = 0
+    left[9] = 0
+    found = difference(of_table(left), of_table(right, contestant="b"))
+    assert found is not None
+    assert found.p_value == pytest.approx(stats.binomtest(9, 10).pvalue)
+    assert found.value == pytest.approx(8 / 30)
+    assert 0 < found.low < found.value < found.high
+
+
+def test_equal_contestants_differ_by_nothing_but_not_with_certainty():
+    same = of_table(np.ones((20, 1)))
+    found = difference(same, same.model_copy(update={"contestant": "b"}))
+    assert found is not None
+    assert (found.value, found.p_value) == (0.0, 1.0)
+    assert found.low < 0 < found.high
+
+
+def test_only_shared_examples_are_compared():
+    left = of_values("a", "m", {"x": 1.0, "y": 2.0, "z": 4.0})
+    right = of_values("b", "m", {"z": 1.0, "y": 1.0, "w": 9.0})
+    found = difference(left, right)
+    assert found is not None
+    assert (found.value, found.n) == (2.0, 2)
+    assert difference(left, of_values("b", "m", {"x": 1.0})) is None
+
+
+@given(st.lists(st.floats(0.0, 1.0), min_size=1, max_size=12))
+def test_holms_correction_is_that_of_its_definition(p_values: list[float]):
+    found = intervals.holm(p_values)
+    ordered = sorted(range(len(p_values)), key=p_values.__getitem__)
+    running = 0.0
+    for rank, i in enumerate(ordered):
+        running = max(running, min(1.0, p_values[i] * (len(p_values) - rank)))
+        assert found[i] == running
+
+
+def test_the_number_of_examples_that_would_settle_a_difference_settles_it():
+    rng = np.random.default_rng(5)
+    left, right = rng.normal(0.2, 1, (60, 1)), rng.normal(0, 1, (60, 1))
+    found = difference(of_table(left), of_table(right, contestant="b"))
+    assert found is not None
+    wanted = intervals.examples_to_settle(found)
+    assert wanted is not None
+    gap, spread = (left - right).mean(), (left - right).std(ddof=1)
+    detected = [stats.ttest_1samp(rng.normal(gap, spread, wanted), 0).pvalue < 0.05 for _ in range(400)]
+    assert 0.70 < np.mean(detected) < 0.90
+
+
+def test_examples_in_groups_make_wider_intervals_and_the_same_value():
+    rng = np.random.default_rng(7)
+    by_group = np.repeat(rng.normal(0, 1, 12), 10)
+    found = of_table((by_group + rng.normal(0, 0.1, 120))[:, None])
+    groups = {f"e{i}": f"g{i // 10}" for i in range(120)}
+    alone, together = score(found), score(intervals.clustered(found, groups))
+    assert together.value == pytest.approx(alone.value)
+    assert together.high - together.low > 2 * (alone.high - alone.low)

@@ -1,0 +1,186 @@
+"""Our metrics equal the reference tools used directly, on real model outputs where they are at hand."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+import evaluate
+import numpy as np
+import pytest
+from bert_score import BERTScorer
+from hypothesis import given
+from hypothesis import strategies as st
+from rouge_score.rouge_scorer import RougeScorer
+from sacrebleu.metrics import BLEU, CHRF, TER
+
+from toolkit.errors import DataError, ModelError
+from toolkit.metrics import measure_texts, tools
+from toolkit.metrics.bertscore import BertScore
+from toolkit.metrics.measurement import combine
+from toolkit.metrics.text import Bleu, Chrf, Form, Match, Rouge, Ter, TextMetric
+from toolkit.models import resolve_encoder
+from toolkit.types import Completion
+
+SAID = [
+    "The cat sat on the mat.",
+    "A dog\nruns fast",
+    "",
+    "completely different words here",
+    "same text again",
+]
+KNOWN = ["The cat is on the mat.", "The dog\nran very fast", "an answer", "nothing shared", "same text again"]
+
+
+@pytest.fixture(scope="module")
+def real(shared_data: Path) -> tuple[list[str], list[str]]:
+    """What a real model said to 252 instructions, and what people wrote."""
+    file = next((shared_data / "ref_selfinstruct").glob("*.jsonl"))
+    rows = [json.loads(line) for line in file.read_text().splitlines()]
+    return [row["outputs"]["davinci-self-instruct"] for row in rows], [row["reference"] for row in rows]
+
+
+def both_kinds(real: tuple[list[str], list[str]]) -> list[tuple[list[str], list[str]]]:
+    return [(SAID, KNOWN), (real[0][:60], real[1][:60])]
+
+
+def test_rouge_is_that_of_rouge_score(real: tuple[list[str], list[str]]):
+    for said, known in both_kinds(real):
+        scorer = RougeScorer(list(tools.ROUGE))
+        direct = [scorer.score(ref, text) for text, ref in zip(said, known, strict=True)]
+        ours = Rouge().compute(predictions=said, references=known)
+        for name in tools.ROUGE:
+            assert ours[name] == pytest.approx(np.mean([s[name].fmeasure for s in direct]), abs=1e-12)
+
+
+@pytest.mark.parametrize(("metric", "tool"), [(Bleu, BLEU), (Chrf, CHRF), (Ter, TER)])
+def test_corpus_metrics_are_those_of_sacrebleu(
+    metric: type[TextMetric], tool: type[BLEU | CHRF | TER], real: tuple[list[str], list[str]]
+):
+    for said, known in both_kinds(real):
+        direct = tool()
+        expected = direct.corpus_score(said, [known]).score
+        (found,) = metric().compute(predictions=said, references=known).values()
+        assert found == pytest.approx(expected, abs=1e-10)
+        assert metric().signature([[ref] for ref in known]) == str(direct.get_signature())
+
+
+@pytest.mark.parametrize(("metric", "tool"), [(Bleu, BLEU), (Chrf, CHRF), (Ter, TER)])
+def test_several_references_as_sacrebleu_takes_them(metric: type[TextMetric], tool: type[BLEU | CHRF | TER]):
+    said = ["the cat sat on the mat today", "a quick dog runs very fast"]
+    references = [["the cat sat on a mat", "today the cat sat down"], ["the quick dog runs fast"]]
+    streams = [[refs[0] for refs in references], [references[0][1], None]]
+    (found,) = metric().compute(predictions=said, references=references).values()
+    assert found == pytest.approx(tool().corpus_score(said, streams).score, abs=1e-10)
+
+
+@given(
+    st.lists(
+        st.tuples(st.text("ab .", max_size=24), st.text("ab .", min_size=1, max_size=24)),
+        min_size=1,
+        max_size=6,
+    )
+)
+def test_sums_of_rows_give_what_sacrebleu_gives(pairs: list[tuple[str, str]]):
+    said, known = [list(side) for side in zip(*pairs, strict=True)]
+    for kind, rows, tool in (
+        ("bleu", tools.bleu_rows, BLEU),
+        ("chrf", tools.chrf_rows, CHRF),
+        ("ter", tools.ter_rows, TER),
+    ):
+        table = np.array(rows(said, [[ref] for ref in known]))
+        expected = tool().corpus_score(said, [known]).score
+        assert combine(kind, table.sum(axis=0), len(said)) == pytest.approx(expected, abs=1e-9)
+
+
+@pytest.mark.parametrize("idf", [False, True])
+def test_bertscore_is_that_of_bert_score(idf: bool, real: tuple[list[str], list[str]]):
+    said, known = real[0][:12], real[1][:12]
+    folder = resolve_encoder("all-minilm-l6-v2")
+    full = [i for i, text in enumerate(said) if text.strip() and known[i].strip()]
+    scorer = BERTScorer(
+        model_type=folder, num_layers=4, idf=idf, idf_sents=known if idf else None, nthreads=0
+    )
+    direct = scorer.score([said[i] for i in full], [known[i] for i in full])
+    table = BertScore(idf=idf).rows(said, [[ref] for ref in known])
+    for name, expected in zip(("precision", "recall", "f1"), direct, strict=True):
+        rows = table[f"bertscore_{name}"][1]
+        assert [rows[i][0] for i in full] == pytest.approx(expected.tolist(), abs=1e-6)
+        assert all(rows[i][0] == 0 for i in range(len(said)) if i not in full)
+
+
+def test_bertscore_takes_the_best_of_several_references():
+    table = BertScore().rows(["a small dog"], [["the stock market", "a small dog"]])
+    assert table["bertscore_f1"][1][0][0] == pytest.approx(1.0, abs=1e-5)
+
+
+def test_bertscore_says_with_what_it_was_made():
+    signature = BertScore(layer=5).signature([["x"]])
+    assert signature is not None
+    assert signature.startswith("all-minilm-l6-v2_L5_no-idf")
+
+
+def test_bertscore_rescales_only_by_a_published_baseline():
+    with pytest.raises(DataError, match="no baseline for all-minilm-l6-v2"):
+        BertScore(rescale=True).rows(["a"], [["b"]])
+
+
+def test_an_unknown_encoder_is_named(tmp_path: Path):
+    with pytest.raises(ModelError, match="no such encoder"):
+        BertScore(str(tmp_path))
+
+
+def test_metrics_combine_and_need_no_network():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        both = evaluate.combine([Rouge(), Bleu()])
+        found = both.compute(predictions=SAID, references=KNOWN)
+    assert set(found) == {*tools.ROUGE, "bleu"}
+
+
+def test_large_sets_are_shared_out_and_come_back_in_order(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(tools, "LARGE", 4)
+    monkeypatch.setattr(tools.os, "sched_getaffinity", lambda _: {0, 1})
+    references = [[ref] for ref in KNOWN]
+    assert tools.in_parallel(tools.rouge_rows, SAID, references) == tools.rouge_rows(SAID, references)
+
+
+def test_matches_fold_case_and_white_space():
+    found = Match().compute(
+        predictions=["The  Answer ", "three cats"], references=["the answer", "three dogs"]
+    )
+    assert found == {"exact_match": 0.5, "token_f1": 0.75}
+
+
+def test_form_counts_words_and_repetition():
+    found = Form().compute(predictions=["a b a b a b a", ""], references=["", ""])
+    assert found["length_words"] == 3.5
+    assert found["distinct_2"] == pytest.approx((2 / 6 + 1) / 2)
+    assert found["repetition_4"] == pytest.approx((1 - 2 / 4) / 2)
+
+
+def completions(references: Sequence[str | None]) -> list[Completion]:
+    return [
+        Completion(
+            example_id=f"e{i}",
+            contestant="c",
+            messages=(),
+            completion="x y",
+            reference=ref,
+            finish="stop",
+            tokens=2,
+        )
+        for i, ref in enumerate(references)
+    ]
+
+
+def test_only_length_measures_answers_without_a_reference():
+    found = {m.metric: m for m in measure_texts(completions(["x y", None]), ["rouge", "length", "bleu"])}
+    assert found["rouge1"].example_ids == ("e0",)
+    assert found["rouge1"].per_example() == {"e0": 1.0}
+    assert found["length_words"].example_ids == ("e0", "e1")
+    assert found["bleu"].signature is not None
+    assert found["bleu"].signature.startswith("nrefs:1|")
+    assert measure_texts(completions([None]), ["rouge"]) == []
