@@ -7,7 +7,6 @@ one function of the library, print, exit. Results go to stdout, progress to stde
 from __future__ import annotations
 
 import importlib
-import sys
 
 import click
 
@@ -58,7 +57,3 @@ class Commands(click.Group):
 @click.version_option(__version__, prog_name="adapter-arena")
 def main() -> None:
     """Fine-tune a language model, then find out whether it got better."""
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -34,7 +34,7 @@ from toolkit.recipe import PACKAGED
 
 FOLDER = PACKAGED / "tickets"
 SEED = 20
-SIZES = {"sft": 384, "pairs": 168, "pairs-heldout": 35, "heldout": 60, "choice": 80}
+SIZES = {"sft": 320, "pairs": 154, "pairs-heldout": 21, "heldout": 60, "choice": 80}
 FIELDS = ("Customer", "Product", "Order", "Problem", "Priority", "Action", "Reply")
 ACTIONS = ("refund", "replace", "repair", "call", "ask")
 SHORTEST_TYPO = 5

@@ -67,7 +67,7 @@ def _carry_out(execution: Execution) -> Summary:
         notes=notes,
     )
     _finish(execution, summary)
-    return summary
+    return summary.model_copy(update={"skipped": tuple(ledger.skipped)})
 
 
 def _finish(execution: Execution, summary: Summary) -> None:

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from toolkit import records
-from toolkit.judge import battles, judge_battles, load_prompt, recorded, statistics, votes
+from toolkit.judge import battles, judge_battles, open_judge, prompt_key, recorded, statistics, votes
 from toolkit.metrics import Measurement, difference, score
 from toolkit.ratings import bradley_terry, elo
 from toolkit.recipe import Judge, Scoring, fingerprint
 from toolkit.run.execution import Execution, Player
-from toolkit.types import Battle, Completion, Difference, Ratings, Score, StageResult, Verdict, Vote
+from toolkit.run.folder import RunFolder
+from toolkit.types import Completion, Difference, Ratings, Score, StageResult, Verdict, Vote
 
 logger = logging.getLogger(__name__)
 
@@ -148,22 +149,21 @@ def judge(run: Execution, asked: Judge, answers: dict[str, list[Completion]]) ->
     verdicts: list[Verdict] = []
 
     def work() -> None:
-        from toolkit.judge import LogitsJudge
-
-        judge_model = LogitsJudge(
-            run.model(asked.model or run.recipe.base), load_prompt(asked.prompt), reference=asked.reference
-        )
+        judge_model = open_judge(asked, run.model, base=run.recipe.base)
         verdicts.extend(judge_battles(judge_model, fought, out=run.folder.verdicts))
-        records.write(run.folder.votes, votes(fought, verdicts))
+        records.write(run.folder.votes, votes(fought, verdicts, rule=asked.rule))
 
-    said = fingerprint([battle.id for battle in fought])
+    said = fingerprint([battle.id for battle in fought], prompt_key(asked))
     run.ledger.step("judge", fingerprint(asked, said, run.base), [run.folder.votes], work)
-    return statistics(fought, verdicts or _verdicts_on(fought, run.folder.verdicts))
+    heard = verdicts or _verdicts_behind(run.folder, prompt_key(asked))
+    return statistics(fought, heard, rule=asked.rule)
 
 
-def _verdicts_on(fought: list[Battle], log: Path) -> list[Verdict]:
-    known = {battle.id for battle in fought}
-    return [verdict for verdict in recorded(log).values() if verdict.battle_id in known]
+def _verdicts_behind(folder: RunFolder, prompt: str) -> list[Verdict]:
+    """The verdicts that the run's votes were made of; the log may hold more, of other judges and prompts."""
+    voters = {vote.voter for vote in records.read(folder.votes, Vote)}
+    said = recorded(folder.verdicts).values()
+    return [verdict for verdict in said if verdict.judge in voters and verdict.prompt == prompt]
 
 
 def rate(run: Execution) -> Ratings:

@@ -1,0 +1,129 @@
+"""A run is skipped when done, continued when killed, and ends the same either way."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+COMMAND = [sys.executable, "-W", "ignore", "-m", "toolkit.cli"]
+
+
+def start(*arguments: str | Path) -> subprocess.Popen[str]:
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+    return subprocess.Popen(
+        [*COMMAND, *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+        start_new_session=True,
+    )
+
+
+def finish(*arguments: str | Path) -> tuple[int, str, str]:
+    process = start(*arguments)
+    out, err = process.communicate(timeout=240)
+    return process.returncode, out, err
+
+
+def kill_at(sign: str, *arguments: str | Path) -> bool:
+    """Run until a line of progress holds `sign`, then kill -9; says whether it was seen."""
+    process = start(*arguments)
+    assert process.stderr is not None
+    seen = False
+    for line in process.stderr:
+        if sign in line:
+            os.killpg(process.pid, signal.SIGKILL)
+            seen = True
+            break
+    process.communicate()
+    return seen
+
+
+def essence(run: Path) -> dict[str, object]:
+    """What must not depend on how often a run was interrupted."""
+    texts = {
+        str(path.relative_to(run)): path.read_text()
+        for folder in ("completions", "measurements")
+        for path in sorted((run / folder).glob("*.jsonl"))
+    }
+    summary = json.loads((run / "summary.json").read_text())
+    stages = [{key: stage[key] for key in ("name", "train_loss", "heldout")} for stage in summary["stages"]]
+    verdicts = sorted((run / "verdicts.jsonl").read_text().splitlines())
+    kept = {key: summary[key] for key in ("scores", "differences", "ratings", "notes", "contestants")}
+    return {**texts, **kept, "stages": stages, "verdicts": verdicts}
+
+
+def test_killed_at_every_step_it_ends_like_an_unbroken_run(small_recipe: Path, tmp_path: Path):
+    code, out, err = finish("run", small_recipe, "--out", tmp_path / "whole")
+    assert code == 0, err
+    assert "report.html" in out
+
+    broken = ("run", small_recipe, "--out", tmp_path / "broken")
+    signs = ["step 1 of 6", "train dpo ...", "answer base ...", "measure sft ...", "judge ...", "report ..."]
+    assert all(kill_at(sign, *broken) for sign in signs)
+    code, _, err = finish(*broken)
+    assert code == 0, err
+    assert "train sft: done already" in err
+    assert essence(tmp_path / "broken" / "small") == essence(tmp_path / "whole" / "small")
+
+    # Done and unchanged: nothing is touched, and it says so.
+    before = {
+        path: path.stat().st_mtime_ns for path in (tmp_path / "whole" / "small" / "completions").iterdir()
+    }
+    code, out, _ = finish("run", small_recipe, "--out", tmp_path / "whole")
+    assert code == 0
+    assert "Nothing to do" in out
+    assert before == {path: path.stat().st_mtime_ns for path in before}
+
+    # A changed judge prompt touches the judge's step and what follows, and no training.
+    changed = yaml.safe_load(small_recipe.read_text()) | {"judge": {"limit": 3}}
+    small_recipe.write_text(yaml.safe_dump(changed))
+    code, _, err = finish("run", small_recipe, "--out", tmp_path / "whole")
+    assert code == 0
+    assert "train dpo: done already" in err
+    assert "judge: inputs changed" in err
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"bass": "x"}, "bass: unknown key; did you mean `base`?"),
+        ({"data": {"sft": {"source": "gone.jsonl"}}}, "no data set is named `pairs`"),
+        ({"base": "/nowhere/at/all"}, "no such model"),
+    ],
+)
+def test_a_bad_recipe_gives_a_clear_line_and_exit_code_2(small_recipe: Path, tmp_path: Path, change, message):
+    small_recipe.write_text(yaml.safe_dump(yaml.safe_load(small_recipe.read_text()) | change))
+    code, out, err = finish("run", small_recipe, "--out", tmp_path / "out")
+    assert code == 2
+    assert message in err
+    assert "Traceback" not in err
+    assert out == ""
+
+
+def test_a_bad_row_is_named_by_file_and_line(small_recipe: Path, tmp_path: Path):
+    rows = (tmp_path / "sft.jsonl").read_text().splitlines()
+    rows[3] = json.dumps({"prompt": [{"role": "usr", "content": "x"}], "completion": "y"})
+    (tmp_path / "sft.jsonl").write_text("\n".join(rows) + "\n")
+    code, _, err = finish("run", small_recipe, "--out", tmp_path / "out")
+    assert code == 2
+    assert "sft.jsonl:4: `prompt`[0] has the unknown role 'usr'" in err
+
+
+def test_two_processes_do_not_share_a_run_folder(small_recipe: Path, tmp_path: Path):
+    first = start("run", small_recipe, "--out", tmp_path / "out")
+    assert first.stderr is not None
+    first.stderr.readline()
+    code, _, err = finish("run", small_recipe, "--out", tmp_path / "out")
+    os.killpg(first.pid, signal.SIGKILL)
+    first.communicate()
+    assert code == 1
+    assert "is at work here" in err
