@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 from toolkit.judge.asking import JudgePrompt, load_prompt
 from toolkit.judge.counting import votes
 from toolkit.judge.judging import PairJudge, judge_battles, recorded
-from toolkit.judge.opening import open_judge
+from toolkit.judge.opening import open_judge, prompt_key
 from toolkit.judge.pairing import battles
 from toolkit.judge.statistics import statistics
 
@@ -20,6 +20,7 @@ __all__ = [
     "judge_battles",
     "load_prompt",
     "open_judge",
+    "prompt_key",
     "recorded",
     "statistics",
     "votes",

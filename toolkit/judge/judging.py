@@ -9,12 +9,15 @@ from typing import NamedTuple, Protocol
 
 from toolkit import records
 from toolkit.judge.asking import Order
-from toolkit.types import SWAPPED, Battle, Outcome, Verdict
+from toolkit.types import SWAPPED, Battle, Outcome, Verdict, digest
 
 logger = logging.getLogger(__name__)
 
 IDENTICAL = "identical answers: a tie, the judge was not asked"
 """`reason` of a verdict on two answers that are the same text."""
+
+REWARD = digest("reward")
+"""`Verdict.prompt` of a reward model, which is asked in no words."""
 
 ORDERS: tuple[Order, ...] = ("ab", "ba")
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from toolkit.errors import RecipeError
 from toolkit.judge.asking import JudgePrompt, load_prompt
-from toolkit.judge.judging import PairJudge
+from toolkit.judge.judging import REWARD, PairJudge
 from toolkit.recipe import Judge
 
 if TYPE_CHECKING:
@@ -48,6 +48,13 @@ def prompt_of(asked: Judge) -> JudgePrompt:
     """The judge prompt a section names; `pairwise` with a reference is `pairwise-reference`."""
     wants_reference = asked.reference and asked.prompt == "pairwise"
     return load_prompt("pairwise-reference" if wants_reference else asked.prompt)
+
+
+def prompt_key(asked: Judge) -> str:
+    """What the verdicts of this section are kept under, known before any model is loaded."""
+    if asked.method == "reward":
+        return REWARD
+    return prompt_of(asked).key("letter" if asked.method == "logits" else "written")
 
 
 def _local(loaded: Loaded, prompt: JudgePrompt, asked: Judge) -> PairJudge:

@@ -16,12 +16,12 @@ import torch
 from toolkit import records
 from toolkit.data import chat
 from toolkit.errors import ModelError
-from toolkit.judge.judging import Ask
+from toolkit.judge.judging import REWARD, Ask
 from toolkit.judge.logits import window
 from toolkit.models import bases, hardware
 from toolkit.models.loading import LINEAGE, load_tokenizer
 from toolkit.recipe import ModelOptions
-from toolkit.types import Message, Outcome, Verdict, digest
+from toolkit.types import Message, Outcome, Verdict
 
 BATCH = 8
 
@@ -29,7 +29,7 @@ BATCH = 8
 class RewardJudge:
     """A sequence classifier with one output, as TRL's RewardTrainer saves it, as a judge of pairs."""
 
-    prompt_key = digest("reward")
+    prompt_key = REWARD
 
     def __init__(self, folder: Path, options: ModelOptions = ModelOptions()) -> None:
         """Load the reward model in `folder`: a model folder, or an adapter folder on its base.

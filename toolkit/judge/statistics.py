@@ -11,9 +11,9 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from toolkit.judge.counting import judged, votes
+from toolkit.judge.counting import Rule, judged, votes
 from toolkit.judge.judging import IDENTICAL
-from toolkit.types import Battle, Verdict
+from toolkit.types import Battle, Verdict, Vote
 
 Z = 1.959964
 """97.5% quantile of the normal distribution."""
@@ -22,8 +22,10 @@ MARKDOWN = re.compile(r"^ {0,3}(?:#{1,6} |[-*+] |\d+[.)] |>|```|\|)|\*\*[^*\n]+\
 """Headings, list items, quotes, code, tables, bold text."""
 
 
-def statistics(battles: Sequence[Battle], verdicts: Iterable[Verdict]) -> dict[str, dict[str, Any]]:
-    """Figures of each judge: judge -> figure -> value.
+def statistics(
+    battles: Sequence[Battle], verdicts: Iterable[Verdict], *, rule: Rule = "agreement"
+) -> dict[str, dict[str, Any]]:
+    """Figures of each judge: judge -> figure -> value. `rule` is how its verdicts became votes.
 
     Every share is `{"value", "low", "high", "n"}`; `value` is `None` where nothing was observed.
     `consistency`: the same outcome in both orders. `first_position`: how often the answer shown first won,
@@ -36,16 +38,16 @@ def statistics(battles: Sequence[Battle], verdicts: Iterable[Verdict]) -> dict[s
     for verdict in verdicts:
         if verdict.battle_id in known:
             by_judge.setdefault(verdict.judge, []).append(verdict)
-    return {judge: _figures(battles, found) for judge, found in by_judge.items()}
+    return {judge: _figures(battles, found, rule) for judge, found in by_judge.items()}
 
 
-def _figures(battles: Sequence[Battle], verdicts: list[Verdict]) -> dict[str, Any]:
+def _figures(battles: Sequence[Battle], verdicts: list[Verdict], rule: Rule) -> dict[str, Any]:
     asked = [verdict for verdict in verdicts if verdict.reason != IDENTICAL]
     both = [(ab, ba) for ab, ba in judged(asked).values() if ab.outcome and ba.outcome]
     firsts = [(_first(ab), _first(ba)) for ab, ba in both]
     # Of a battle whose orders agree on a winner exactly half the verdicts name the first; ties count half.
     first = [(one + other) / 2 for one, other in firsts]
-    cast = votes(battles, verdicts)
+    cast = votes(battles, verdicts, rule=rule)
     return {
         "battles": len({verdict.battle_id for verdict in verdicts}),
         "identical": len({verdict.battle_id for verdict in verdicts}) - len({v.battle_id for v in asked}),
@@ -55,20 +57,20 @@ def _figures(battles: Sequence[Battle], verdicts: list[Verdict]) -> dict[str, An
         "always_second": share(first.count(0.0), len(first)),
         "ties": share(sum(vote.outcome == "tie" for vote in cast), len(cast)),
         "unreadable": share(sum(verdict.outcome is None for verdict in asked), len(asked)),
-        "longer": preference(battles, verdicts, len),
-        "more_markdown": preference(battles, verdicts, markdown),
+        "longer": preference(battles, cast, len),
+        "more_markdown": preference(battles, cast, markdown),
         "tokens_in": sum(verdict.tokens_in for verdict in verdicts),
         "tokens_out": sum(verdict.tokens_out for verdict in verdicts),
     }
 
 
 def preference(
-    battles: Sequence[Battle], verdicts: Iterable[Verdict], measure: Callable[[str], float]
+    battles: Sequence[Battle], cast: Iterable[Vote], measure: Callable[[str], float]
 ) -> dict[str, Any]:
     """How often the winner is the answer with the larger `measure`, where the two differ in it."""
     found = {battle.id: battle for battle in battles}
     won = []
-    for vote in votes(battles, verdicts):
+    for vote in cast:
         a, b = (measure(found[vote.battle_id].completion_a), measure(found[vote.battle_id].completion_b))
         if vote.outcome in ("a", "b") and a != b:
             won.append((vote.outcome == "a") == (a > b))
