@@ -1,0 +1,84 @@
+"""Every vote that was acknowledged is there, none twice: fifty voters, processes killed, two databases."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import create_engine, func, select
+
+from tests.arena.postgres import cluster
+from toolkit.arena import Store, schema
+
+VOTERS, KILLS, BETWEEN = 50, 5, 40
+
+
+@pytest.fixture(scope="module")
+def postgres() -> Iterator[str]:
+    with cluster() as url:
+        yield url
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'arena.db'}"
+    return str(request.getfixturevalue("postgres"))
+
+
+def read(acknowledged: Path) -> list[tuple[str, str, str]]:
+    text = acknowledged.read_text() if acknowledged.exists() else ""
+    return [(*line.split(),) for line in text.splitlines() if len(line.split()) == 3]
+
+
+def until(acknowledged: Path, count: int, processes: list[subprocess.Popen[bytes]]) -> None:
+    """Wait for that many acknowledged votes."""
+    deadline = time.monotonic() + 60
+    while len(read(acknowledged)) < count:
+        assert time.monotonic() < deadline, f"only {len(read(acknowledged))} of {count} votes in a minute"
+        assert all(process.poll() is None for process in processes), "a voting process ended by itself"
+        time.sleep(0.02)
+
+
+@pytest.mark.slow
+def test_no_acknowledged_vote_is_lost_and_none_is_there_twice(
+    database: str, household: Path, tmp_path: Path
+) -> None:
+    acknowledged = tmp_path / "acknowledged"
+    command = [sys.executable, "-m", "tests.arena.voting", household, database, acknowledged, str(VOTERS)]
+    for _ in range(KILLS):
+        processes = [subprocess.Popen(command) for _ in range(2)]  # two arenas on one store
+        until(acknowledged, len(read(acknowledged)) + BETWEEN, processes)
+        for process in processes:
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+    votes = read(acknowledged)
+    assert len(votes) >= KILLS * BETWEEN
+
+    store = Store(database)
+    for _, ballot, outcome in votes:
+        log = store.log(ballot)
+        assert [(line.action, line.outcome) for line in log] == [("vote", outcome)]
+    assert len({ballot for _, ballot, _ in votes}) <= len(store.votes())
+    assert not doubled(database)
+
+
+def doubled(database: str) -> list[object]:
+    """Ballots with two first votes, and battles that one voter met twice."""
+    engine = create_engine(database.replace("postgresql://", "postgresql+psycopg://"))
+    with engine.connect() as connection:
+        first = connection.execute(
+            select(schema.casts.c.ballot).where(schema.casts.c.revision == 0)
+        ).scalars()
+        twice: list[object] = [ballot for ballot, times in Counter(first).items() if times > 1]
+        met = select(schema.ballots.c.voter, schema.ballots.c.battle, func.count())
+        rows = connection.execute(met.group_by(schema.ballots.c.voter, schema.ballots.c.battle))
+        twice += [row for row in rows if row[2] > 1]
+    engine.dispose()
+    return twice

@@ -1,0 +1,52 @@
+"""Fifty people voting at once, as a process that can be killed.
+
+    python -m tests.arena.voting RUN URL ACKNOWLEDGED VOTERS
+
+Each vote that the desk has taken is added to the file ACKNOWLEDGED, as an impatient client would see it: some
+votes are sent twice, some by two tabs at once, and the last one before a crash is sent again.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import sys
+import threading
+from pathlib import Path
+
+from toolkit.arena import Desk, Rules, Store, read_contest
+
+
+def vote_on(desk: Desk, voter: str, acknowledged: int, luck: random.Random) -> None:
+    """One voter: vote until nothing is left."""
+    while ballot := desk.ballot(voter):
+        outcome = luck.choice(["a", "b", "tie", "both_bad"])
+        if luck.random() < 0.2:  # a second tab at the same moment
+            twin = threading.Thread(
+                target=desk.vote, args=(voter, ballot.id, luck.choice(["a", "b"])), daemon=True
+            )
+            twin.start()
+        taken = desk.vote(voter, ballot.id, outcome).cast.outcome
+        os.write(acknowledged, f"{voter} {ballot.id} {taken}\n".encode())
+        if luck.random() < 0.2:
+            assert desk.vote(voter, ballot.id, "a").cast.outcome == taken
+
+
+def main(run: str, url: str, acknowledged: str, voters: str) -> None:
+    desk = Desk(read_contest(Path(run)), Store(url), Rules(per_minute=10_000))
+    log = os.open(acknowledged, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    threads = []
+    for number in range(int(voters)):
+        voter = f"voter-{number}"
+        desk.welcome(voter)
+        threads.append(
+            threading.Thread(target=vote_on, args=(desk, voter, log, random.Random()), daemon=True)
+        )
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
