@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 import torch
+import transformers
 
+from tests.faultserver import Say, serving
 from toolkit import records
 from toolkit.data.chat import prompt_ids
-from toolkit.errors import DataError
+from toolkit.errors import DataError, EndpointError
 from toolkit.generate import Scripted, answer
 from toolkit.generate.local import sample
+from toolkit.generate.slots import suits
 from toolkit.models import Loaded, load_base
 from toolkit.recipe import Generation, ModelOptions
 from toolkit.types import Completion, Example, Message
@@ -108,6 +112,55 @@ def test_a_contestants_own_prompt_comes_first_and_is_not_recorded(tmp_path: Path
     assert found[0].messages == examples(1)[0].messages
 
 
+FAMILY = {
+    "vocab_size": 300,
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 256,
+    "initializer_range": 0.3,
+    "sliding_window": 128,
+    "pad_token_id": 0,
+}
+
+
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+@pytest.mark.parametrize("family", ["llama", "mistral", "qwen2", "gemma3_text"])
+def test_model_families_fit_slots(family: str, attention: str):
+    torch.manual_seed(0)
+    config = transformers.AutoConfig.for_model(family, **FAMILY)
+    model = transformers.AutoModelForCausalLM.from_config(config, attn_implementation=attention).eval()
+    prompt = torch.randint(3, 300, (40,)).tolist()
+    assert suits(model, prompt, longest=100)
+
+
+def test_models_with_a_memory_of_their_own_do_not_fit_slots_and_are_asked_alone(tiny: Loaded, tmp_path: Path):
+    torch.manual_seed(0)
+    config = transformers.MambaConfig(vocab_size=259, hidden_size=32, num_hidden_layers=2, eos_token_id=0)
+    model = transformers.MambaForCausalLM(config).eval()
+    recurrent = dataclasses.replace(tiny, model=model)
+    prompt = prompt_ids(tiny.tokenizer, examples(1)[0].messages)
+    assert not suits(model, prompt, longest=100)
+
+    def run(name: str, **options: float) -> list[str]:
+        chosen = Generation(max_new_tokens=6, **options)
+        return texts(
+            answer(recurrent, examples(3), contestant="c", options=chosen, seed=1, out=tmp_path / name)
+        )
+
+    expected = [text_of(tiny, one_at_a_time(recurrent, example, 6)) for example in examples(3)]
+    assert run("greedy") == expected
+    assert run("one", temperature=0.7) == run("two", temperature=0.7)
+
+
+def test_a_window_shorter_than_the_conversation_does_not_fit_slots():
+    config = transformers.AutoConfig.for_model("mistral", **FAMILY)
+    model = transformers.AutoModelForCausalLM.from_config(config).eval()
+    assert not suits(model, [5, 6, 7], longest=129)
+
+
 class Crash(Exception):
     """Stands for a killed process."""
 
@@ -173,3 +226,31 @@ def test_nucleus_sampling_draws_from_the_smallest_likely_set():
     draws = [sample(logits, options, torch.Generator().manual_seed(seed)) for seed in range(400)]
     assert set(draws) == {0, 1}
     assert 0.55 < draws.count(0) / 400 < 0.70  # 0.5 / 0.8
+
+
+def echo(_number: int, request: dict) -> Say:
+    return Say("re: " + str(request["messages"][-1]["content"]))
+
+
+def test_an_endpoint_is_a_contestant_like_any_other(tmp_path: Path):
+    with serving(echo) as server:
+        found = answer(server.endpoint(), examples(), contestant="remote", out=tmp_path / "remote.jsonl")
+    assert texts(found) == ["re: " + example.messages[-1].content for example in examples()]
+
+
+def test_what_an_endpoint_answered_is_not_asked_again(tmp_path: Path):
+    def refuses_one(_number: int, request: dict) -> Say:
+        text = str(request["messages"][-1]["content"])
+        return Say(status=400, body="too long") if text.endswith(" 7") else echo(_number, request)
+
+    out = tmp_path / "remote.jsonl"
+    with (
+        serving(refuses_one) as server,
+        pytest.raises(EndpointError, match="1 of 12 requests were refused, first example e7 with status 400"),
+    ):
+        answer(server.endpoint(), examples(), contestant="remote", out=out)
+    with serving(echo) as server:
+        answer(server.endpoint(), examples(), contestant="remote", out=out)
+    assert [request["messages"][-1]["content"] for request in server.requests] == [
+        examples()[7].messages[-1].content
+    ]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 from toolkit import records
 from toolkit.errors import DataError
-from toolkit.recipe import Generation
+from toolkit.recipe import Endpoint, Generation
 from toolkit.types import Completion, Example, Message, digest
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ class Scripted:
 
 
 def answer(  # noqa: PLR0913 - one call says who is asked what, how, and where the answers go
-    source: Loaded | Source,
+    source: Loaded | Source | Endpoint,
     examples: Sequence[Example],
     *,
     contestant: str,
@@ -90,7 +90,7 @@ def answer(  # noqa: PLR0913 - one call says who is asked what, how, and where t
     end the file is rewritten in the order of the examples. Interrupted and resumed, it holds the same bytes.
 
     Args:
-        source: a loaded model, or anything else that answers.
+        source: a loaded model, an endpoint, or anything else that answers.
         examples: what to ask; their ids must differ.
         contestant: name written into each completion.
         adapter: the attached adapter to switch on (loaded models only); `None` is the bare base.
@@ -102,6 +102,7 @@ def answer(  # noqa: PLR0913 - one call says who is asked what, how, and where t
     Raises:
         DataError: two examples share an id, one does not fit the model's context, or `out` holds answers to
             something else.
+        EndpointError: the endpoint did not answer, or refused some requests; what it answered is kept.
     """
     requests = [_request(example, prompt, seed) for example in examples]
     asked = {example.id: example for example in examples}
@@ -143,10 +144,14 @@ def earlier(out: Path, asked: dict[str, Example], contestant: str) -> dict[str, 
     return found
 
 
-def _speaker(source: Loaded | Source, adapter: str | None) -> Source:
+def _speaker(source: Loaded | Source | Endpoint, adapter: str | None) -> Source:
     if isinstance(source, Source):
         return source
-    from toolkit.generate.local import Local
+    if isinstance(source, Endpoint):
+        from toolkit.generate.remote import Remote
+
+        return Remote(source)
+    from toolkit.generate.local import Local  # imports torch
 
     return Local(source, adapter)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -11,9 +12,11 @@ import torch
 from toolkit.data.chat import prompt_ids
 from toolkit.errors import DataError
 from toolkit.generate.answering import Reply, Request
-from toolkit.generate.slots import Slots
+from toolkit.generate.slots import Slots, suits
 from toolkit.models import Loaded
 from toolkit.recipe import Generation
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -24,6 +27,10 @@ class _Talk:
     prompt: list[int]
     sampler: torch.Generator | None
     tokens: list[int] = field(default_factory=list)
+
+    @property
+    def next_input(self) -> int:
+        return self.tokens[-1] if self.tokens else self.prompt[-1]
 
 
 @dataclass(frozen=True)
@@ -36,44 +43,78 @@ class Local:
     def replies(
         self, requests: Sequence[Request], done: Collection[str], options: Generation
     ) -> Iterator[tuple[Request, Reply]]:
-        """Longest prompts first, `batch_size` at a time, a new one whenever one has finished."""
-        waiting = [self._talk(request, options) for request in requests if request.id not in done]
-        waiting.sort(key=lambda talk: (len(talk.prompt), talk.request.id))  # taken from the end
-        if not waiting:
+        """Longest prompts first, `batch_size` at a time, a new one whenever one has finished.
+
+        Models that do not fit slots (recurrent layers, prompt tuning, a window shorter than the
+        conversation) are asked one conversation at a time by transformers' own `generate`.
+        """
+        talks = [self._talk(request, options) for request in requests if request.id not in done]
+        talks.sort(key=lambda talk: (len(talk.prompt), talk.request.id))
+        if not talks:
             return
-        ends = end_tokens(self.loaded)
+        longest = len(talks[-1].prompt) + options.max_new_tokens
         with self.loaded.using(self.adapter) as model:
-            slots = Slots(model, min(options.batch_size, len(waiting)))
-            talks: list[_Talk | None] = [None] * min(options.batch_size, len(waiting))
-            while waiting or any(talks):
-                _take(waiting, talks, slots)
-                logits = slots.step([_next_input(talk) for talk in talks])
-                chosen = logits.argmax(dim=-1).tolist()
-                for slot, talk in enumerate(talks):
-                    if talk is None:
-                        continue
-                    token = (
-                        chosen[slot] if talk.sampler is None else sample(logits[slot], options, talk.sampler)
-                    )
-                    reply = self._reply(talk, token, ends, options)
-                    if reply is not None:
-                        talks[slot] = None
-                        slots.free(slot)
-                        yield talk.request, reply
+            if suits(model, talks[0].prompt, longest):
+                yield from self._together(model, talks, options)
+            else:
+                logger.info("%s: answers one conversation at a time", self.loaded.name)
+                yield from self._one_by_one(model, talks, options)
+
+    def _together(
+        self, model: Any, waiting: list[_Talk], options: Generation
+    ) -> Iterator[tuple[Request, Reply]]:
+        places: list[_Talk | None] = [None] * min(options.batch_size, len(waiting))
+        slots, ends = Slots(model, len(places)), end_tokens(self.loaded)
+        while waiting or any(places):
+            _take(waiting, places, slots)
+            logits = slots.step([talk.next_input if talk else 0 for talk in places])
+            greedy = logits.argmax(dim=-1).tolist()
+            for slot, talk in enumerate(places):
+                if talk is None:
+                    continue
+                token = greedy[slot] if talk.sampler is None else sample(logits[slot], options, talk.sampler)
+                reply = self._reply(talk, token, ends, options)
+                if reply is not None:
+                    places[slot] = None
+                    slots.free(slot)
+                    yield talk.request, reply
+
+    def _one_by_one(
+        self, model: Any, talks: list[_Talk], options: Generation
+    ) -> Iterator[tuple[Request, Reply]]:
+        how: dict[str, Any] = {"do_sample": False, "temperature": None, "top_p": None, "top_k": None}
+        if options.temperature > 0:
+            how = {"do_sample": True, "temperature": options.temperature, "top_p": options.top_p, "top_k": 0}
+        ends = end_tokens(self.loaded)
+        for talk in talks:
+            ids = torch.tensor([talk.prompt], device=model.device)
+            with torch.inference_mode(), torch.random.fork_rng():
+                torch.manual_seed(talk.request.seed)
+                made = model.generate(
+                    input_ids=ids,
+                    attention_mask=torch.ones_like(ids),
+                    max_new_tokens=options.max_new_tokens,
+                    eos_token_id=sorted(ends),
+                    pad_token_id=self.loaded.tokenizer.pad_token_id,
+                    **how,
+                )
+            new = made[0, len(talk.prompt) :].tolist()
+            replies = (self._reply(talk, token, ends, options) for token in new)
+            yield talk.request, next(reply for reply in replies if reply is not None)
 
     def _talk(self, request: Request, options: Generation) -> _Talk:
         prompt = prompt_ids(self.loaded.tokenizer, request.messages)
         room = getattr(self.loaded.model.config.get_text_config(), "max_position_embeddings", None)
         if room is not None and len(prompt) + options.max_new_tokens > room:
             raise DataError(
-                f"example {request.id}: a prompt of {len(prompt)} tokens and {options.max_new_tokens} new ones "
-                f"do not fit the model's context of {room}; shorten it or lower generation.max_new_tokens"
+                f"example {request.id}: a prompt of {len(prompt)} tokens and {options.max_new_tokens} new "
+                f"ones do not fit the model's context of {room}; shorten it, or lower max_new_tokens"
             )
         sampler = torch.Generator().manual_seed(request.seed) if options.temperature > 0 else None
         return _Talk(request, prompt, sampler)
 
     def _reply(self, talk: _Talk, token: int, ends: set[int], options: Generation) -> Reply | None:
-        """The finished reply once `token` ends it."""
+        """Add a token; the finished reply if that ends it."""
         if token in ends:
             return self._finished(talk, "stop", options)
         talk.tokens.append(token)
@@ -84,8 +125,7 @@ class Local:
         return None
 
     def _finished(self, talk: _Talk, finish: Literal["stop", "length"], options: Generation) -> Reply:
-        text = self._text(talk)
-        return Reply(text[: self._stop_at(talk, options)], finish, len(talk.tokens))
+        return Reply(self._text(talk)[: self._stop_at(talk, options)], finish, len(talk.tokens))
 
     def _stop_at(self, talk: _Talk, options: Generation) -> int | None:
         """Where the first stop string begins in the text so far."""
@@ -97,20 +137,14 @@ class Local:
         return str(self.loaded.tokenizer.decode(talk.tokens, skip_special_tokens=True))
 
 
-def _take(waiting: list[_Talk], talks: list[_Talk | None], slots: Slots) -> None:
-    """Put waiting conversations into the empty slots."""
-    empty = [slot for slot, talk in enumerate(talks) if talk is None][: len(waiting)]
+def _take(waiting: list[_Talk], places: list[_Talk | None], slots: Slots) -> None:
+    """Put waiting conversations, the longest first, into the empty slots."""
+    empty = [slot for slot, talk in enumerate(places) if talk is None][: len(waiting)]
     if empty:
         taken = [waiting.pop() for _ in empty]
         slots.fill(empty, [talk.prompt for talk in taken])
         for slot, talk in zip(empty, taken, strict=True):
-            talks[slot] = talk
-
-
-def _next_input(talk: _Talk | None) -> int:
-    if talk is None:
-        return 0
-    return talk.tokens[-1] if talk.tokens else talk.prompt[-1]
+            places[slot] = talk
 
 
 def sample(logits: torch.Tensor, options: Generation, sampler: torch.Generator) -> int:

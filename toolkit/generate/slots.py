@@ -21,6 +21,31 @@ from transformers.cache_utils import Cache, CacheLayerMixin
 
 BLOCK = 64
 LEAST_ROWS = 4
+NOISE = 0.3
+"""How far the logits of one token may be apart between two orders of summation, in standard deviations of
+the logits. Rounding to bfloat16 gives up to 0.1, a wrong position or mask several."""
+
+
+def suits(model: Any, prompt: Sequence[int], longest: int) -> bool:
+    """Whether a model can be asked in slots: tried on a prompt, against the model's plain forward pass.
+
+    A layer that keeps something else than keys and values, learned virtual tokens, a chat's own attention
+    pattern: what does not fit shows as other logits, or as an error. Models with a sliding window fit as
+    long as conversations of up to `longest` tokens do not leave it.
+    """
+    config = model.config.get_text_config()
+    window = getattr(config, "sliding_window", None)
+    if window is not None and window < longest:
+        return False
+    try:
+        with torch.inference_mode():
+            plain = model(input_ids=torch.tensor([prompt], device=model.device)).logits[0, -1].float()
+        slots = Slots(model, 1)
+        slots.fill([0], [prompt])
+        ours = slots.step([prompt[-1]])[0]
+    except (AttributeError, NotImplementedError, RuntimeError, TypeError, ValueError):
+        return False
+    return bool((ours - plain).abs().max() < NOISE * plain.std())
 
 
 class Slots:
@@ -64,13 +89,20 @@ class Slots:
         self.attended = _rounded(int(self.lengths.max()) + 1)
         seen = torch.arange(self.attended, device=device) <= self.lengths[:, None]
         ids = torch.tensor([*tokens, *[0] * (self.size - len(tokens))], device=device)[:, None]
-        logits = self._forward(ids, self.lengths[:, None], seen[:, None, None, :])
+        logits = self._forward(ids, self.lengths[:, None], self._mask(seen[:, None, None, :]))
         self.lengths += 1
         return logits[:, -1].float()
 
     def free(self, slot: int) -> None:
         """Let go of a conversation, so that the slot no longer lengthens what all attend to."""
         self.lengths[slot] = 0
+
+    def _mask(self, seen: torch.Tensor) -> torch.Tensor:
+        """As the model's attention takes it: PyTorch's kernels a Boolean, the plain one something to add."""
+        if self.model.config.get_text_config()._attn_implementation != "eager":
+            return seen
+        least = torch.finfo(self.model.dtype).min
+        return torch.zeros_like(seen, dtype=self.model.dtype).masked_fill(~seen, least)
 
     def _forward(self, ids: torch.Tensor, positions: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
         logits: torch.Tensor = self.model(
@@ -87,6 +119,7 @@ class Slots:
 class _Layer(CacheLayerMixin):  # type: ignore[misc]  # transformers is untyped here
     """One layer's keys and values, shaped (slots, heads, length, size)."""
 
+    is_sliding = False
     keys: torch.Tensor | None
     values: torch.Tensor | None
 

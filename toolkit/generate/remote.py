@@ -1,0 +1,43 @@
+"""A model behind an OpenAI-compatible server as a source of answers: vLLM, `transformers serve`, Ollama."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+
+from toolkit.errors import EndpointError
+from toolkit.generate.answering import Reply, Request
+from toolkit.models.endpoints import ChatRequest, Refusal, chat
+from toolkit.models.pacing import Retry
+from toolkit.recipe import Endpoint, Generation
+
+
+@dataclass(frozen=True)
+class Remote:
+    """Answers of an endpoint, many conversations at once."""
+
+    endpoint: Endpoint
+    retry: Retry = Retry()
+
+    def replies(
+        self, requests: Sequence[Request], done: Collection[str], options: Generation
+    ) -> Iterator[tuple[Request, Reply]]:
+        """Replies as they arrive.
+
+        Raises:
+            EndpointError: the server is down; or, once all others are answered, it refused some requests.
+        """
+        waiting = [request for request in requests if request.id not in done]
+        refused: list[tuple[Request, Refusal]] = []
+        asked = [ChatRequest(request.messages, seed=request.seed % 2**31) for request in waiting]
+        for index, answer in chat(self.endpoint, asked, options, retry=self.retry):
+            if isinstance(answer, Refusal):
+                refused.append((waiting[index], answer))
+            else:
+                yield waiting[index], Reply(answer.text, answer.finish, answer.tokens_out)
+        if refused:
+            request, first = refused[0]
+            raise EndpointError(
+                f"{self.endpoint.url}: {len(refused)} of {len(waiting)} requests were refused, first example "
+                f"{request.id} with status {first.status}: {first.reason}"
+            )
