@@ -1,25 +1,43 @@
-"""Perplexity of reference answers: how surprised a contestant is by what it should have said.
+"""Perplexity: of reference answers given their prompts, or of whole texts.
 
-exp of the mean negative log-likelihood per token of the reference, given the prompt in the chat template and
-the contestant's own prompt; the end token counts. Bits per byte divide the same nats by the reference's
-UTF-8 bytes, so that models with different tokenizers can be compared.
+exp of the mean negative log-likelihood per token. Bits per byte divide the same nats by the text's UTF-8
+bytes, so that models with different tokenizers can be compared (Gao et al. 2020).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
-import torch
-
 from toolkit.data.chat import answer_ids, prompt_ids
+from toolkit.data.rows import Text
+from toolkit.errors import DataError
+from toolkit.metrics.likelihood import Span, nats
 from toolkit.metrics.measurement import Measurement
 from toolkit.models import Loaded
 from toolkit.types import Example, Message
 
-BATCH_TOKENS = 4096
-"""Tokens in one padded batch."""
+LONGEST = 2048
+"""Window for models that do not say how long their context is."""
+
+
+@dataclass(frozen=True)
+class Window:
+    """How a long text is cut: `length` tokens at a time, moved on by `stride`.
+
+    With a stride of the whole length each token is predicted once from what its own window holds before it,
+    which is lm-eval's rolling log-likelihood. A smaller stride gives tokens more context and takes longer;
+    from the second window on, only the last `stride` tokens are scored.
+    """
+
+    length: int
+    stride: int
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.stride <= self.length:
+            raise DataError(f"stride {self.stride}: it must be from 1 to the window's length, {self.length}")
 
 
 def measure_perplexity(
@@ -30,7 +48,7 @@ def measure_perplexity(
     adapter: str | None = None,
     prompt: Sequence[Message] = (),
 ) -> list[Measurement]:
-    """Perplexity and bits per byte of the examples' references.
+    """Perplexity and bits per byte of the examples' references, their end tokens included.
 
     Args:
         loaded: the model, with `adapter` attached.
@@ -39,65 +57,92 @@ def measure_perplexity(
         adapter: the adapter to switch on; `None` is the bare base.
         prompt: the contestant's own messages, put before every example's.
     """
-    known = [example for example in examples if example.reference is not None]
-    if not known:
-        return []
-    pairs = []
-    for example in known:
+    known = {example.id: example for example in examples if example.reference is not None}
+    spans = {}
+    for example in known.values():
         asked = (*prompt, *example.messages)
-        reference = example.reference or ""
-        pairs.append((prompt_ids(loaded.tokenizer, asked), answer_ids(loaded.tokenizer, asked, reference)))
-    with loaded.using(adapter) as model, torch.inference_mode():
-        nats = negative_log_likelihoods(model, pairs, loaded.tokenizer.pad_token_id)
-    ids = tuple(example.id for example in known)
-    tokens = tuple((surprise, float(len(answer))) for surprise, (_, answer) in zip(nats, pairs, strict=True))
-    sizes = [len((example.reference or "").encode()) for example in known]
-    bits = tuple((surprise / math.log(2), float(size)) for surprise, size in zip(nats, sizes, strict=True))
-    return [
-        Measurement(
-            contestant=contestant, metric="perplexity", kind="exp_ratio", example_ids=ids, rows=tokens
-        ),
-        Measurement(contestant=contestant, metric="bits_per_byte", kind="ratio", example_ids=ids, rows=bits),
-    ]
+        answer = answer_ids(loaded.tokenizer, asked, example.reference or "")
+        spans[example.id] = [Span([*prompt_ids(loaded.tokenizer, asked), *answer], len(answer))]
+    sizes = {name: len((example.reference or "").encode()) for name, example in known.items()}
+    return _measured(loaded, adapter, spans, sizes, contestant)
 
 
-def negative_log_likelihoods(
-    model: Any, pairs: Sequence[tuple[Sequence[int], Sequence[int]]], pad: int
-) -> list[float]:
-    """Nats of each answer given its prompt, in the order of `pairs` (prompt ids, answer ids).
+def measure_text_perplexity(
+    loaded: Loaded,
+    texts: Sequence[Text],
+    *,
+    contestant: str,
+    adapter: str | None = None,
+    window: int | None = None,
+    stride: int | None = None,
+) -> list[Measurement]:
+    """Perplexity and bits per byte of whole texts, every token predicted, the first from a start token.
 
-    Logits are made only where an answer is predicted, one row at a time, so memory does not grow with the
-    vocabulary times the text.
+    Args:
+        loaded: the model, with `adapter` attached.
+        texts: documents; empty ones are left out.
+        contestant: name in the measurements.
+        adapter: the adapter to switch on; `None` is the bare base.
+        window: tokens seen at once; left out, the model's whole context.
+        stride: how far windows move on; left out, a whole window.
+
+    Raises:
+        DataError: the stride is longer than the window.
     """
-    nats = [0.0] * len(pairs)
-    for batch in _batches(pairs):
-        rows = [[*pairs[i][0], *pairs[i][1]] for i in batch]
-        width = max(len(row) for row in rows)
-        ids = torch.tensor([[*row, *[pad] * (width - len(row))] for row in rows], device=model.device)
-        mask = torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in rows], device=model.device)
-        hidden = _body(model)(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state
-        head = model.get_output_embeddings()
-        for place, i in enumerate(batch):
-            start, answer = len(pairs[i][0]), torch.tensor(pairs[i][1], device=model.device)
-            logits = head(hidden[place, start - 1 : start - 1 + len(answer)]).float()
-            nats[i] = float(torch.nn.functional.cross_entropy(logits, answer, reduction="sum"))
-    return nats
+    length = window or context_length(loaded)
+    cut, start = Window(length, stride or length), start_token(loaded.tokenizer)
+    spans = {}
+    for text in texts:
+        ids = loaded.tokenizer(text.text, add_special_tokens=False, verbose=False)["input_ids"]
+        if ids:
+            spans[text.id] = windows(ids, start, cut)
+    sizes = {text.id: len(text.text.encode()) for text in texts if text.id in spans}
+    return _measured(loaded, adapter, spans, sizes, contestant)
 
 
-def _body(model: Any) -> Any:
-    """The transformer without its head, whatever wraps it."""
-    whole = model.get_base_model() if hasattr(model, "get_base_model") else model
-    return whole.base_model
+def windows(ids: Sequence[int], start: int, cut: Window) -> list[Span]:
+    """Overlapping or adjoining spans that together score every token of `ids` once."""
+    first = ids[: cut.length]
+    spans = [Span([start, *first], len(first))]
+    for begin in range(cut.length, len(ids), cut.stride):
+        end = min(begin + cut.stride, len(ids))
+        spans.append(Span(ids[max(0, end - cut.length - 1) : end], end - begin))
+    return spans
 
 
-def _batches(pairs: Sequence[tuple[Sequence[int], Sequence[int]]]) -> Iterator[list[int]]:
-    """Rows of like length together, `BATCH_TOKENS` padded tokens at most."""
-    lengths = [len(prompt) + len(answer) for prompt, answer in pairs]
-    batch: list[int] = []
-    for index in sorted(range(len(pairs)), key=lengths.__getitem__, reverse=True):
-        if batch and lengths[batch[0]] * (len(batch) + 1) > BATCH_TOKENS:
-            yield batch
-            batch = []
-        batch.append(index)
-    if batch:
-        yield batch
+def start_token(tokenizer: Any) -> int:
+    """What the first token is predicted from, as lm-eval has it: the start token, else the end token."""
+    token = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
+    if token is None:
+        raise DataError("this tokenizer has no start or end token to predict a text's first token from")
+    return int(token)
+
+
+def context_length(loaded: Loaded) -> int:
+    """How many tokens the model was made to see at once."""
+    config = loaded.model.config.get_text_config()
+    return int(getattr(config, "max_position_embeddings", None) or LONGEST)
+
+
+def _measured(
+    loaded: Loaded,
+    adapter: str | None,
+    spans: dict[str, list[Span]],
+    sizes: dict[str, int],
+    contestant: str,
+) -> list[Measurement]:
+    """Both metrics from each text's spans and its bytes; none without texts."""
+    if not spans:
+        return []
+    with loaded.using(adapter) as model:
+        each = iter(nats(model, [span for parts in spans.values() for span in parts]))
+    total = {name: sum(next(each) for _ in parts) for name, parts in spans.items()}
+    tokens = {name: float(sum(span.scored for span in parts)) for name, parts in spans.items()}
+    ids = tuple(spans)
+    rows = tuple((total[name], tokens[name]) for name in ids)
+    bits = tuple((total[name] / math.log(2), float(sizes[name])) for name in ids)
+    both = {"contestant": contestant, "example_ids": ids}
+    return [
+        Measurement(metric="perplexity", kind="exp_ratio", rows=rows, **both),
+        Measurement(metric="bits_per_byte", kind="ratio", rows=bits, **both),
+    ]
