@@ -1,0 +1,113 @@
+"""Win rates: AlpacaEval's published raw figures to the digit, and the logistic fit against scikit-learn."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.judge.battlefield import RuleJudge, battle
+from toolkit.errors import DataError
+from toolkit.judge import judge_battles
+from toolkit.judge.winrates import (
+    Preference,
+    length_controlled,
+    logistic,
+    preferences,
+    standard_error,
+    win_rates,
+)
+
+
+def preference(value: float, length: int = 100, other: int = 100) -> Preference:
+    return Preference(contestant="x", against="y", value=value, length=length, length_against=other)
+
+
+def alpaca(folder: Path, model: str) -> list[Preference]:
+    rows = [json.loads(line) for line in (folder / f"{model}.jsonl").open()]
+    return [
+        preference((row["preference"] or 1.5) - 1, len(row["output"]), row["len_baseline"])
+        for row in rows
+        if row["preference"] is not None
+    ]
+
+
+def published(folder: Path) -> dict[str, dict[str, float]]:
+    rows = [json.loads(line) for line in (folder / "published.jsonl").open()]
+    names = ("win_rate", "standard_error", "length_controlled_winrate")
+    return {row["model"]: {name: float(row[name]) for name in names} for row in rows}
+
+
+def test_alpacaevals_raw_win_rates_to_the_digit(shared_data: Path):
+    folder = shared_data / "judge_alpacaeval_NC"
+    for model, figures in published(folder).items():
+        rows = alpaca(folder, model)
+        (found,) = win_rates(rows)
+        assert 100 * found["win_rate"]["value"] == pytest.approx(figures["win_rate"], abs=1e-9)
+        assert 100 * standard_error(rows) == pytest.approx(figures["standard_error"], abs=1e-9)
+
+
+def test_length_control_moves_as_published(shared_data: Path):
+    """The published fit also uses files that are not here: difficulties, gamed answers of its baseline."""
+    folder = shared_data / "judge_alpacaeval_NC"
+    covered = 0
+    for model, figures in published(folder).items():
+        found = length_controlled(alpaca(folder, model))
+        assert 100 * found["value"] > figures["win_rate"]
+        assert 100 * found["value"] == pytest.approx(figures["length_controlled_winrate"], abs=8)
+        covered += 100 * found["low"] < figures["length_controlled_winrate"] < 100 * found["high"]
+    assert covered == 3, "all but gpt4_gamed, whose answers are always shorter by far"
+
+
+def test_the_fit_is_scikit_learns():
+    linear = pytest.importorskip("sklearn.linear_model")
+    chooser = np.random.default_rng(0)
+    columns = np.stack([np.ones(200), chooser.normal(size=200), chooser.normal(size=200)], axis=1)
+    values = chooser.beta(0.5, 0.5, size=200)
+    fitted, _ = logistic(columns, values, np.full(3, 0.5))
+    reference = linear.LogisticRegression(C=2.0, fit_intercept=False, tol=1e-10, max_iter=1000)
+    reference.fit(
+        np.concatenate([columns, columns]),
+        np.repeat([1, 0], 200),
+        sample_weight=np.concatenate([values, 1 - values]),
+    )
+    assert fitted == pytest.approx(reference.coef_[0], abs=1e-6)
+
+
+def test_a_judge_that_only_counts_characters_finds_equal_answers_equal():
+    chooser = np.random.default_rng(1)
+    lengths = chooser.integers(50, 500, size=(400, 2))
+    rows = [preference(float(a + 150 > b), int(a) + 150, int(b)) for a, b in lengths]
+    (found,) = win_rates(rows)
+    assert found["win_rate"]["value"] > 0.75
+    assert abs(found["length_controlled"]["value"] - 0.5) < 0.15
+
+
+def test_without_a_difference_in_length_nothing_is_taken_out():
+    rows = [preference(1.0)] * 30 + [preference(0.0)] * 10
+    found = length_controlled(rows)
+    assert found["value"] == pytest.approx(0.75, abs=1e-3)
+    assert (found["low"], found["high"]) == pytest.approx((0.596, 0.859), abs=0.01)
+
+
+@given(st.integers(1, 40))
+def test_a_clean_sweep_keeps_an_interval(n: int):
+    found = length_controlled([preference(1.0, 100 + i, 100) for i in range(n)])
+    assert 0.5 < found["value"] < 1
+    assert found["high"] - found["low"] > 1e-3
+
+
+def test_no_battles_no_rate():
+    with pytest.raises(DataError, match="no battles"):
+        length_controlled([])
+
+
+def test_votes_become_preferences_with_lengths(tmp_path: Path):
+    fought = [battle(i, "x" * (i + 2), "y") for i in range(3)]
+    judge = RuleJudge(lambda one, other: "a" if len(one) > len(other) else "b")
+    found = preferences(fought, judge_battles(judge, fought, out=tmp_path / "verdicts.jsonl"))
+    assert [(row.contestant, row.value, row.length) for row in found] == [("left", 1.0, n) for n in (2, 3, 4)]
