@@ -118,6 +118,7 @@ def _selected(found: list[T], source: DataSource, seed: int) -> list[T]:
 def _example(row: dict[str, Any], source: DataSource, row_id: str) -> Example:
     form = source.format
     given = str(row["reference"]) if row.get("reference") else None
+    category = str(row["category"]) if row.get("category") else None
     if form == "auto" and "messages" not in row and not {"prompt", "completion"} <= row.keys():
         asked = row.get("prompt") or row.get("instruction")
         if isinstance(asked, str) and "output" not in row and "chosen" not in row:
@@ -136,7 +137,6 @@ def _example(row: dict[str, Any], source: DataSource, row_id: str) -> Example:
         turns, given = turns[:-1], given or turns[-1].content
     if not turns or turns[-1].role != "user":
         raise RowError("an example's conversation must end with the user's turn")
-    category = str(row["category"]) if row.get("category") else None
     return Example(id=row_id, messages=turns, reference=given, category=category)
 
 

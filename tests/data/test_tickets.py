@@ -1,0 +1,63 @@
+"""The demo's data: reproducible, and what is held out never occurs in training."""
+
+from __future__ import annotations
+
+import json
+
+import yaml
+
+from toolkit.data import tickets
+
+
+def rows(name: str) -> list[dict]:
+    return [json.loads(line) for line in (tickets.FOLDER / f"{name}.jsonl").read_text().splitlines()]
+
+
+def test_the_files_are_what_the_script_writes(tmp_path):
+    tickets.write(tmp_path)
+    for name in tickets.SIZES:
+        file = f"{name}.jsonl"
+        assert (tmp_path / file).read_bytes() == (tickets.FOLDER / file).read_bytes()
+
+
+def test_there_is_enough_of_everything():
+    assert len(rows("sft")) >= 240
+    assert len(rows("pairs")) >= 150
+    assert len(rows("heldout")) >= 60
+    assert {row["flaw"] for row in rows("pairs-heldout")} == set(tickets.NEAR_MISSES)
+
+
+def test_no_name_product_or_problem_is_shared():
+    lexicon = yaml.safe_load((tickets.FOLDER / "lexicon.yaml").read_text())
+    names = lexicon["names"]
+    assert not set(names["train"]["first"]) & set(names["heldout"]["first"])
+    assert not set(names["train"]["last"]) & set(names["heldout"]["last"])
+    groups = lexicon["groups"].values()
+
+    def words(half: str) -> set[str]:
+        return {
+            word
+            for group in groups
+            for word in (
+                *group[half]["products"],
+                *(problem[0].lstrip("!") for problem in group[half]["problems"]),
+            )
+        }
+
+    assert not words("train") & words("heldout")
+
+
+def test_no_message_is_in_two_files():
+    asked = [
+        json.dumps(row.get("prompt") or row.get("messages"))
+        for name in ("sft", "pairs", "heldout")
+        for row in rows(name)
+    ]
+    assert len(set(asked)) == len(asked)
+
+
+def test_cards_are_whole_and_rejections_differ():
+    for row in rows("sft"):
+        fields = [line.split(": ")[0] for line in row["completion"][0]["content"].split("\n")]
+        assert tuple(fields) == tickets.FIELDS
+    assert all(row["chosen"] != row["rejected"] for row in rows("pairs"))
