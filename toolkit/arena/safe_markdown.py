@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 import string
 from collections.abc import Callable
+from functools import lru_cache
 
 from markdown_it import MarkdownIt
 from markdown_it.rules_block import StateBlock
@@ -20,6 +21,11 @@ from markdown_it.tree import SyntaxTreeNode
 
 LIMIT = 40_000
 """Characters shown of an answer; the rest is cut, and the cut is said."""
+
+DEPTH = 40
+"""Lists in quotes in lists ... deeper than this are shown as plain text."""
+
+FORMULA_LINES = 60
 
 LANGUAGES = frozenset(
     """bash c cpp csharp css diff go html http ini java javascript js json jsonc jsx kotlin lua makefile
@@ -31,8 +37,13 @@ LANGUAGES = frozenset(
 _UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]")
 """Control characters, and those that reverse the direction of what follows."""
 
-_ADDRESS = re.compile(r"(?:[a-z][a-z0-9+.-]*://|www\.)[^\s`<>]+|[\w.+-]+@[\w-]+\.[\w.-]+", re.IGNORECASE)
-"""What a renderer may turn into a link of its own accord."""
+_ADDRESS = re.compile(
+    r"(?:\b[a-z][a-z0-9+.-]{0,20}://|\bwww\.)[^\s`<>\"']*[^\s`<>\"'.,;:)]"
+    r"|[\w.+-]{1,64}@[\w-]{1,64}\.[\w.-]*\w",
+    re.IGNORECASE,
+)
+"""What a renderer may turn into a link of its own accord. All patterns here are bounded: an answer may be
+made to match slowly."""
 
 _REPLACED = re.compile(r"(?<=:)(?=[\w+/-]+:)|(?<=\s)(?=(?:<->|->|<-|--|>=|<=|~=)\s)")
 """Where Streamlit would put an emoji, an icon or another sign in place of the text."""
@@ -51,11 +62,13 @@ _UNSAFE_FORMULA = re.compile(
 """Commands that move, size, colour or hide ink, link, or define others."""
 
 _INLINE_FORMULA = re.compile(
-    r"\\\((?P<brackets>.+?)\\\)|\\\[(?P<square>.+?)\\\]|\$\$(?P<double>[^$]+?)\$\$"
+    r"\\\((?P<brackets>.{1,2000}?)\\\)|\\\[(?P<square>.{1,2000}?)\\\]|\$\$(?P<double>[^$]+?)\$\$"
     r"|\$(?P<single>(?![\s$])[^$\n]*?[^\s$])\$(?!\d)",
     re.DOTALL,
 )
-_BLOCK_FORMULA = re.compile(r"(?:\$\$(?P<double>[^$]+?)\$\$|\\\[(?P<square>.+?)\\\])[ \t]*\n", re.DOTALL)
+_BLOCK_FORMULA = re.compile(
+    r"(?:\$\$(?P<double>[^$]+?)\$\$|\\\[(?P<square>.{1,4000}?)\\\])[ \t]*\n", re.DOTALL
+)
 
 
 def _find_formula(state: StateInline, silent: bool) -> bool:
@@ -75,7 +88,8 @@ def _find_formula_block(state: StateBlock, start: int, end: int, silent: bool) -
     r"""The parser's rule for `$$` and `\[` formulas that have their lines to themselves."""
     if not state.src.startswith(("$$", r"\["), state.bMarks[start] + state.tShift[start]):
         return False
-    text = state.getLines(start, end, state.blkIndent, True).lstrip(" ")
+    last = min(end, start + FORMULA_LINES)
+    text = state.getLines(start, last, state.blkIndent, True).lstrip(" ")
     found = _BLOCK_FORMULA.match(text if text.endswith("\n") else text + "\n")
     if not found or state.is_code_block(start):
         return False
@@ -87,18 +101,31 @@ def _find_formula_block(state: StateBlock, start: int, end: int, silent: bool) -
     return True
 
 
-_PARSER = MarkdownIt("commonmark", {"html": False}).enable(["table", "strikethrough"])
+_PARSER = MarkdownIt("commonmark", {"html": False, "maxNesting": 2 * DEPTH}).enable(
+    ["table", "strikethrough"]
+)
 _PARSER.inline.ruler.before("escape", "formula", _find_formula)
 _PARSER.block.ruler.before(
     "fence", "formula_block", _find_formula_block, {"alt": ["paragraph", "blockquote"]}
 )
 
 
+@lru_cache(maxsize=4096)
 def safe_markdown(answer: str) -> str:
     """The answer in Markdown without anything active in it; see the module."""
     shown = _UNSEEN.sub("", answer.replace("\r\n", "\n"))
+    if not shown.strip():
+        return "*(an empty answer)*"
     cut = f"\n\n*({len(shown) - LIMIT} more characters are not shown)*" if len(shown) > LIMIT else ""
-    return _blocks(SyntaxTreeNode(_PARSER.parse(shown[:LIMIT])).children) + cut
+    return _written(shown[:LIMIT]) + cut
+
+
+def _written(text: str) -> str:
+    tokens = _PARSER.parse(text)
+    deepest = max((t.level for token in tokens for t in [token, *(token.children or ())]), default=0)
+    if deepest > DEPTH:
+        return "\\\n".join(_text_of(line) for line in text.split("\n"))
+    return _blocks(SyntaxTreeNode(tokens).children)
 
 
 def _blocks(nodes: list[SyntaxTreeNode], between: str = "\n\n") -> str:
@@ -166,11 +193,15 @@ def _span(node: SyntaxTreeNode) -> str:
 
 
 def _text(node: SyntaxTreeNode) -> str:
+    return _text_of(node.content)
+
+
+def _text_of(content: str) -> str:
     parts, end = [], 0
-    for address in _ADDRESS.finditer(node.content):
-        parts += [_escape(node.content[end : address.start()]), _inline_code(address.group())]
+    for address in _ADDRESS.finditer(content):
+        parts += [_escape(content[end : address.start()]), _inline_code(address.group())]
         end = address.end()
-    return "".join([*parts, _escape(node.content[end:])])
+    return "".join([*parts, _escape(content[end:])])
 
 
 def _code_span(node: SyntaxTreeNode) -> str:

