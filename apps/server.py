@@ -62,6 +62,7 @@ def _config(address: Address) -> dict[str, Any]:
         "client.showErrorLinks": False,
         "client.toolbarMode": "minimal",
         "runner.magicEnabled": False,
+        "runner.postScriptGC": False,  # a full collection after every click is most of its time
         "logger.hideWelcomeMessage": True,
     }
     return fixed | THEME

@@ -15,6 +15,7 @@ import numpy as np
 
 from toolkit.arena.ballot import Action, Ballot, BlindBallot, Cast, Reveal, new_id
 from toolkit.arena.contest import Contest
+from toolkit.arena.live import LiveTally
 from toolkit.arena.pairing import Pairing, Tally, draw
 from toolkit.arena.store import Store
 from toolkit.errors import ToolkitError
@@ -56,6 +57,7 @@ class Desk:
         self.store = store
         self.rules = rules or Rules()
         self._clock = clock
+        self._tally = LiveTally(store, contest.run, clock)
 
     def welcome(self, voter: str, kind: str = "cookie") -> None:
         """Note a voter; to be called once a visit."""
@@ -74,7 +76,10 @@ class Desk:
             drawn = self._draw(voter, number)
             if drawn is None:
                 return None
-            shown = self.store.show(self._fill(drawn, voter, number))
+            ballot = self._fill(drawn, voter, number)
+            shown = self.store.show(ballot)
+            if shown is ballot:
+                self._tally.shown(ballot)
             if shown:
                 return shown.blind
         return None
@@ -90,7 +95,10 @@ class Desk:
         cast = self.store.cast(ballot_id)
         if cast is None:
             self._slow_down(voter)
-            cast = self.store.record(self._line(ballot, None, "vote", outcome))
+            line = self._line(ballot, None, "vote", outcome)
+            cast = self.store.record(line)
+            if cast is line:
+                self._tally.voted(ballot, cast)
         if cast.action != "vote":
             raise NotAllowed("this battle is closed: it was skipped, or its vote taken back")
         return Reveal(ballot=ballot, cast=cast)
@@ -116,6 +124,7 @@ class Desk:
         if self._clock() > self.undo_until(before):
             raise NotAllowed(f"a vote can be taken back for {self.rules.grace:.0f} seconds")
         self.store.record(self._line(ballot, before, "undo", None))
+        self._tally.forget()
 
     def undo_until(self, cast: Cast) -> float:
         """The end of a vote's grace time, in seconds since 1970."""
@@ -131,7 +140,8 @@ class Desk:
         return Reveal(ballot=ballot, cast=self.store.record(noted))
 
     def tally(self) -> Tally:
-        return Tally.of(self.store.tally(self.contest.run))
+        """What was shown and voted so far; to be looked at, not changed."""
+        return self._tally.read()
 
     def progress(self, tally: Tally) -> tuple[int, int]:
         """Votes so far, counted up to each pair's goal, and votes wanted in all."""
