@@ -15,6 +15,9 @@ from toolkit.errors import ToolkitError
 
 COMMANDS = {
     "run": "Do everything in a recipe: train, answer, score, judge, rate, report.",
+    "check": "Find what is wrong with a recipe and its data before training.",
+    "report": "Write a run's report again.",
+    "judge": "Let a judge model vote on answers, of a run or in files.",
     "ratings": "Rate contestants from a file of votes.",
     "votes": "Write the arena's votes to a file, or read votes cast elsewhere.",
     "preferences": "Turn votes into chosen/rejected pairs to train on.",

@@ -1,0 +1,120 @@
+"""Training on a tiny model: what is published, what it fits, what it is refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from peft import PeftModel
+from transformers import AutoModelForCausalLM
+
+from toolkit import recipe as recipes
+from toolkit.errors import DataError, ModelError, RecipeError
+from toolkit.models import load_base
+from toolkit.recipe import ModelOptions, Recipe
+from toolkit.train import train_stage
+from toolkit.train.checkpoints import newest_complete
+
+FP32 = ModelOptions(device="cpu", dtype="float32")
+
+
+@pytest.fixture
+def recipe(tmp_path: Path, tiny_model: Path) -> Recipe:
+    words = ["lamp", "fan", "bag", "cup", "hat", "pen", "box", "key"]
+    sft = [{"prompt": f"my {word}", "completion": f"a {word}"} for word in words]
+    pairs = [{"prompt": f"my {word}", "chosen": f"a {word}", "rejected": "no"} for word in words]
+    for name, rows in {"sft": sft, "pairs": pairs}.items():
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    trainer = {"max_steps": 4, "per_device_train_batch_size": 4, "learning_rate": 0.01}
+    raw = {
+        "name": "t",
+        "base": str(tiny_model),
+        "model": {"device": "cpu", "dtype": "float32"},
+        "data": {"sft": {"source": "sft.jsonl"}, "pairs": {"source": "pairs.jsonl"}},
+        "stages": [
+            {"name": "sft", "method": "sft", "data": "sft", "trainer": trainer},
+            {"name": "dpo", "method": "dpo", "start": "sft", "data": "pairs", "trainer": trainer},
+        ],
+    }
+    return recipes.parse(raw, tmp_path / "r.yaml")
+
+
+def logits(model: torch.nn.Module) -> torch.Tensor:
+    with torch.inference_mode():
+        return model.eval()(torch.arange(3, 60)[None]).logits
+
+
+def test_a_published_adapter_stands_on_its_own(recipe: Recipe, tmp_path: Path, tiny_model: Path):
+    """The joined folder on the original base = merge SFT, put the delta on, merge again; in plain PEFT."""
+    first, second = (train_stage(recipe, stage, tmp_path) for stage in recipe.stages)
+    assert first.heldout["loss"] < first.heldout["loss_before"]
+    assert second.heldout["loss_before"] == pytest.approx(
+        0.6931, abs=1e-3
+    )  # the reference is SFT, not the base
+
+    def base() -> torch.nn.Module:
+        return AutoModelForCausalLM.from_pretrained(tiny_model)
+
+    joined = PeftModel.from_pretrained(base(), str(tmp_path / "adapters" / "dpo"))
+    merged = PeftModel.from_pretrained(base(), str(tmp_path / "adapters" / "sft")).merge_and_unload()
+    sft_only = logits(merged).clone()
+    stacked = PeftModel.from_pretrained(
+        merged, str(tmp_path / "adapters" / "dpo" / "delta")
+    ).merge_and_unload()
+    assert (logits(joined) - logits(stacked)).abs().max() < 1e-3
+    assert (logits(joined) - sft_only).abs().max() > 1e-3
+
+    card = (tmp_path / "adapters" / "dpo" / "README.md").read_text()
+    assert "library_name: peft" in card
+    assert str(tmp_path) not in (tmp_path / "adapters" / "dpo" / "adapter_config.json").read_text()
+    assert not (tmp_path / "checkpoints" / "dpo").exists()
+
+
+def test_an_adapter_is_refused_on_other_weights(recipe: Recipe, tmp_path: Path, tiny_model: Path):
+    for stage in recipe.stages:
+        train_stage(recipe, stage, tmp_path)
+    other = AutoModelForCausalLM.from_pretrained(tiny_model)
+    with torch.no_grad():
+        other.model.layers[0].mlp.up_proj.weight.mul_(1.01)
+    other.save_pretrained(tmp_path / "other")
+    for file in tiny_model.glob("*token*"):
+        (tmp_path / "other" / file.name).write_bytes(file.read_bytes())
+    with pytest.raises(ModelError, match="was trained on"):
+        load_base(str(tmp_path / "other"), FP32).attach("sft", tmp_path / "adapters" / "sft")
+    with pytest.raises(ModelError, match="bare delta"):
+        load_base(str(tiny_model), FP32).attach("dpo", tmp_path / "adapters" / "dpo" / "delta")
+
+
+def test_switching_adapters_leaves_the_base_as_it_was(recipe: Recipe, tmp_path: Path, tiny_model: Path):
+    train_stage(recipe, recipe.stages[0], tmp_path)
+    loaded = load_base(str(tiny_model), FP32)
+    before = logits(loaded.model)
+    loaded.attach("sft", tmp_path / "adapters" / "sft")
+    with loaded.using("sft") as model:
+        assert not torch.equal(logits(model), before)
+    with loaded.using(None) as model:
+        assert torch.equal(logits(model), before)
+
+
+def test_wrong_rows_and_unknown_fields_are_refused(recipe: Recipe, tmp_path: Path):
+    sft = recipe.stages[0]
+    with pytest.raises(DataError, match="sft needs conversation rows"):
+        train_stage(recipe, sft.model_copy(update={"data": "pairs"}), tmp_path)
+    wrong = sft.model_copy(update={"trainer": {"learning_rat": 1}})
+    with pytest.raises(RecipeError, match="did you mean `learning_rate`"):
+        train_stage(recipe, wrong, tmp_path)
+
+
+def test_a_torn_newest_checkpoint_is_passed_over(tmp_path: Path):
+    for step, size in ((2, 80), (4, 79)):
+        folder = tmp_path / f"checkpoint-{step}"
+        folder.mkdir()
+        for name in ("trainer_state.json", "optimizer.pt", "scheduler.pt"):
+            (folder / name).write_text("{}")
+        header = b'{"w":{"dtype":"F32","shape":[4],"data_offsets":[0,16]}}'.ljust(56)
+        weights = len(header).to_bytes(8, "little") + header + bytes(16)
+        (folder / "adapter_model.safetensors").write_bytes(weights[:size])
+    assert newest_complete(tmp_path) == tmp_path / "checkpoint-2"
+    assert not (tmp_path / "checkpoint-4").exists()
