@@ -28,7 +28,7 @@ DATA_FILES = {".json", ".jsonl", ".csv", ".parquet", ".txt"}
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 """Names become file names: letters, digits, `.`, `_`, `-`; at most 64."""
 
-Method = Literal["pretrain", "sft", "dpo", "orpo", "kto", "reward", "rloo", "grpo"]
+Method = Literal["sft", "dpo"]
 
 Format = Literal["auto", "messages", "sharegpt", "alpaca", "prompt_completion", "preference", "text"]
 
@@ -105,8 +105,6 @@ class Stage(Section):
     """`none`: train all weights."""
     trainer: dict[str, Any] = {}
     """Fields of the TRL configuration class of the method, passed through (`learning_rate`, `beta` ...)."""
-    rewards: dict[str, float] = {}
-    """For rloo and grpo: names of reward stages -> their weights."""
 
 
 class Endpoint(Section):
@@ -209,7 +207,7 @@ class Recipe(Section):
     data: dict[Name, DataSource] = {}
     stages: tuple[Stage, ...] = ()
     contestants: dict[Name, Contestant] = {}
-    """Left out: `base` and one contestant per stage (reward stages excepted)."""
+    """Left out: `base` and one contestant per stage."""
     scoring: Scoring | None = None
     judge: Judge | None = None
     arena: ArenaOptions = ArenaOptions()
@@ -356,10 +354,6 @@ def _loose_stages(recipe: Recipe) -> list[str]:
         problems += _unknown(f"{at}.data", stage.data, list(recipe.data), "data set")
         problems += _unknown(f"{at}.heldout", stage.heldout, list(recipe.data), "data set")
         problems += _unknown(f"{at}.start", stage.start, earlier, "earlier stage")
-        for reward in stage.rewards:
-            problems += _unknown(f"{at}.rewards", reward, earlier[1:], "earlier stage")
-        if stage.method in ("rloo", "grpo") and not stage.rewards:
-            problems.append(f"{at}.rewards: {stage.method} needs at least one reward stage")
         earlier.append(stage.name)
     return problems
 
@@ -374,11 +368,10 @@ def _unknown(key: str, name: str | None, known: list[str], what: str) -> list[st
 
 
 def contestants(recipe: Recipe) -> dict[str, Contestant]:
-    """Who competes: as the recipe names them, or the base and every stage that answers prompts."""
+    """Who competes: as the recipe names them, or the base and every stage."""
     if recipe.contestants:
         return dict(recipe.contestants)
-    stages = [stage.name for stage in recipe.stages if stage.method != "reward"]
-    return {"base": Contestant()} | {name: Contestant(stage=name) for name in stages}
+    return {"base": Contestant()} | {stage.name: Contestant(stage=stage.name) for stage in recipe.stages}
 
 
 def _with_files(recipe: Recipe, path: Path) -> Recipe:

@@ -10,7 +10,7 @@ import difflib
 from collections.abc import Iterator
 from typing import Any
 
-from toolkit.data import Conversation, Preference, Row, Text, load_examples, load_rows
+from toolkit.data import Conversation, Preference, Row, load_examples, load_rows
 from toolkit.data.chat import encode_conversation, prompt_ids
 from toolkit.errors import DataError, ModelError, RecipeError
 from toolkit.models import bases
@@ -33,25 +33,10 @@ RETIRED = {
 }
 """Trainer fields of older tutorials -> what replaces them."""
 
-CONFIGS = {
-    "pretrain": "SFTConfig",
-    "sft": "SFTConfig",
-    "dpo": "DPOConfig",
-    "kto": "KTOConfig",
-    "reward": "RewardConfig",
-    "rloo": "RLOOConfig",
-    "grpo": "GRPOConfig",
-}
+CONFIGS = {"sft": "SFTConfig", "dpo": "DPOConfig"}
 """Method -> TRL's configuration class."""
 
-WANTED: dict[str, type[Row]] = {
-    "pretrain": Text,
-    "sft": Conversation,
-    "dpo": Preference,
-    "orpo": Preference,
-    "kto": Preference,
-    "reward": Preference,
-}
+WANTED: dict[str, type[Row]] = {"sft": Conversation, "dpo": Preference}
 
 
 def check(recipe: Recipe) -> list[Finding]:
@@ -109,9 +94,7 @@ def _trainer(stage: Stage) -> Iterator[Finding]:
     """Trainer fields that TRL does not know, and values it refuses."""
     import trl
 
-    name = CONFIGS.get(stage.method)
-    if name is None:
-        return
+    name = CONFIGS[stage.method]
     known = {field.name for field in dataclasses.fields(getattr(trl, name))}
     for field in stage.trainer:
         place = f"stages.{stage.name}.trainer.{field}"
@@ -127,10 +110,10 @@ def _trainer(stage: Stage) -> Iterator[Finding]:
 
 
 def _kinds(stage: Stage, rows: dict[str, list[Row]]) -> Iterator[Finding]:
-    wanted = WANTED.get(stage.method)
+    wanted = WANTED[stage.method]
     for name in (stage.data, stage.heldout):
-        strangers = [row for row in rows.get(name or "", []) if wanted and not isinstance(row, wanted)]
-        if strangers and wanted:
+        strangers = [row for row in rows.get(name or "", []) if not isinstance(row, wanted)]
+        if strangers:
             text = f"{stage.method} needs {wanted.__name__.lower()} rows; {strangers[0].id} is none"
             yield _finding("row-kind", "error", f"stages.{stage.name}", text, f"give {name} another format")
 

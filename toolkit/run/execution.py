@@ -79,8 +79,7 @@ class Execution:
     def stage(self, stage: Stage) -> str:
         """Fingerprint of a trained stage: its settings, rows, and everything below it."""
         below = self.stage(self.recipe.stage(stage.start)) if stage.start != "base" else self.base
-        rewards = [self.stage(self.recipe.stage(name)) for name in stage.rewards]
-        return fingerprint(stage, self.data[stage.data], self.data.get(stage.heldout or ""), below, rewards)
+        return fingerprint(stage, self.data[stage.data], self.data.get(stage.heldout or ""), below)
 
     def _player(self, name: str, spec: Contestant) -> Player:
         prompt = [message.as_dict() for message in spec.prompt]
