@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tests.judge.battlefield import RuleJudge, battle
 from toolkit.errors import DataError
-from toolkit.judge import judge_battles
+from toolkit.judge import judge_battles, votes
 from toolkit.judge.winrates import (
     Preference,
     length_controlled,
@@ -109,5 +109,5 @@ def test_no_battles_no_rate():
 def test_votes_become_preferences_with_lengths(tmp_path: Path):
     fought = [battle(i, "x" * (i + 2), "y") for i in range(3)]
     judge = RuleJudge(lambda one, other: "a" if len(one) > len(other) else "b")
-    found = preferences(fought, judge_battles(judge, fought, out=tmp_path / "verdicts.jsonl"))
+    found = preferences(fought, votes(fought, judge_battles(judge, fought, out=tmp_path / "verdicts.jsonl")))
     assert [(row.contestant, row.value, row.length) for row in found] == [("left", 1.0, n) for n in (2, 3, 4)]

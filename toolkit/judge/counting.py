@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Literal
 
@@ -42,6 +43,20 @@ def votes(battles: Sequence[Battle], verdicts: Iterable[Verdict], *, rule: Rule 
         for battle in battles
         for judge, outcome in by_battle.get(battle.id, ())
     ]
+
+
+def jury(cast: Iterable[Vote], *, voter: str = "jury") -> list[Vote]:
+    """One vote a battle: what more than half of the judges that voted on it say, else a tie."""
+    heard: dict[str, list[Vote]] = {}
+    for vote in cast:
+        heard.setdefault(vote.battle_id, []).append(vote)
+    return [_majority(said, voter) for said in heard.values()]
+
+
+def _majority(said: list[Vote], voter: str) -> Vote:
+    outcome, count = Counter(vote.outcome for vote in said).most_common(1)[0]
+    agreed: Outcome = outcome if 2 * count > len(said) else "tie"
+    return said[0].model_copy(update={"outcome": agreed, "voter": voter})
 
 
 def judged(verdicts: Iterable[Verdict]) -> dict[tuple[str, str, str], tuple[Verdict, Verdict]]:

@@ -9,11 +9,12 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterable, Sequence
+from itertools import combinations
 from typing import Any
 
 from toolkit.judge.counting import Rule, judged, votes
 from toolkit.judge.judging import IDENTICAL
-from toolkit.types import Battle, Verdict, Vote
+from toolkit.types import Battle, Outcome, Verdict, Vote
 
 Z = 1.959964
 """97.5% quantile of the normal distribution."""
@@ -61,6 +62,25 @@ def _figures(battles: Sequence[Battle], verdicts: list[Verdict], rule: Rule) -> 
         "more_markdown": preference(battles, cast, markdown),
         "tokens_in": sum(verdict.tokens_in for verdict in verdicts),
         "tokens_out": sum(verdict.tokens_out for verdict in verdicts),
+    }
+
+
+def disagreement(cast: Iterable[Vote]) -> dict[str, Any]:
+    """How far a jury is of one mind: `unanimous` battles, and the agreement of each two judges.
+
+    Of battles that all judges voted on; a tie agrees with a tie.
+    """
+    heard: dict[str, dict[str, Outcome]] = {}
+    for vote in cast:
+        heard.setdefault(vote.battle_id, {})[vote.voter] = vote.outcome
+    judges = sorted({judge for said in heard.values() for judge in said})
+    full = [said for said in heard.values() if len(said) == len(judges)]
+    return {
+        "unanimous": share(sum(len(set(said.values())) == 1 for said in full), len(full)),
+        "pairs": [
+            {"judges": [one, other], "agreement": share(sum(s[one] == s[other] for s in full), len(full))}
+            for one, other in combinations(judges, 2)
+        ],
     }
 
 

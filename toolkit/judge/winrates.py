@@ -14,9 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from toolkit.errors import DataError
-from toolkit.judge.counting import Rule, votes
 from toolkit.judge.statistics import Z, share
-from toolkit.types import Battle, Outcome, Record, Verdict
+from toolkit.types import Battle, Outcome, Record, Vote
 
 Array = NDArray[np.float64]
 
@@ -42,10 +41,8 @@ class Preference(Record):
     """Of the example, where one is known: a covariate of the length-controlled win rate."""
 
 
-def preferences(
-    battles: Sequence[Battle], verdicts: Iterable[Verdict], *, rule: Rule = "agreement"
-) -> list[Preference]:
-    """The votes of one or more judges as preferences, seen from side `a`."""
+def preferences(battles: Sequence[Battle], cast: Iterable[Vote]) -> list[Preference]:
+    """Votes on battles as preferences, seen from side `a`."""
     lengths = {battle.id: (len(battle.completion_a), len(battle.completion_b)) for battle in battles}
     return [
         Preference(
@@ -55,7 +52,7 @@ def preferences(
             length=lengths[vote.battle_id][0],
             length_against=lengths[vote.battle_id][1],
         )
-        for vote in votes(battles, verdicts, rule=rule)
+        for vote in cast
     ]
 
 

@@ -1,0 +1,163 @@
+"""Answers and judgments as other tools write them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.judge.battlefield import RuleJudge, battle, completion
+from toolkit import records
+from toolkit.errors import DataError
+from toolkit.judge import battles, judge_battles, votes
+from toolkit.judge.answers import read_answers
+from toolkit.judge.judgments import battle_log, mt_bench_judgments, read_judgments, read_preferences
+from toolkit.recipe import Judge
+
+
+def written(path: Path, *rows: dict) -> Path:
+    if path.suffix == ".json":
+        path.write_text(json.dumps(rows))
+    else:
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def test_our_own_completions(tmp_path: Path):
+    records.write(tmp_path / "base.jsonl", [completion("base", 0), completion("base", 1)])
+    found = read_answers([tmp_path / "base.jsonl"])
+    assert found.completions == {"base": [completion("base", 0), completion("base", 1)]}
+
+
+def test_alpaca_eval_outputs(tmp_path: Path):
+    rows = [
+        {"dataset": "koala", "instruction": "Why?", "output": f"{model} says", "generator": model}
+        for model in ("m1", "m2")
+    ]
+    found = read_answers([written(tmp_path / "model_outputs.json", *rows)])
+    (fought,) = battles(found.completions, Judge(), categories=found.categories)
+    assert (fought.model_a, fought.completion_b, fought.category) == ("m1", "m2 says", "koala")
+    assert fought.messages[0].content == "Why?"
+
+
+def test_mt_bench_answers_are_two_battles_the_second_with_own_first_turns(tmp_path: Path):
+    question = {
+        "question_id": 81,
+        "category": "writing",
+        "turns": ["Write.", "Rewrite."],
+        "reference": ["R1"],
+    }
+    questions = written(tmp_path / "question.jsonl", question)
+    files = [
+        written(
+            tmp_path / f"{model}.jsonl",
+            {
+                "question_id": 81,
+                "model_id": model,
+                "choices": [{"index": 0, "turns": [f"{model}1", f"{model}2"]}],
+            },
+        )
+        for model in ("x", "y")
+    ]
+    found = read_answers(files, questions=questions)
+    first, second = battles(found.completions, Judge(), categories=found.categories)
+    assert (first.example_id, first.reference, first.category) == ("81/1", "R1", "writing")
+    assert (first.completion_a, first.messages_b) == ("x1", None)
+    assert [turn.content for turn in second.messages] == ["Write.", "x1", "Rewrite."]
+    assert [turn.content for turn in second.messages_b] == ["Write.", "y1", "Rewrite."]
+    assert (second.completion_b, second.reference) == ("y2", None)
+    with pytest.raises(DataError, match="question 81 is not known; give the questions' file"):
+        read_answers(files)
+
+
+def test_arena_hard_answers_of_both_versions(tmp_path: Path):
+    questions = written(
+        tmp_path / "question.jsonl", {"question_id": "q", "cluster": "c", "turns": [{"content": "Sum?"}]}
+    )
+    choices = [{"index": 0, "turns": [{"content": "four", "token_len": 1}]}]
+    old = written(tmp_path / "old.jsonl", {"question_id": "q", "model_id": "m", "choices": choices})
+    talk = [{"role": "user", "content": "Sum?"}, {"role": "assistant", "content": {"answer": "five"}}]
+    new = written(tmp_path / "new.jsonl", {"uid": "q", "model": "n", "messages": talk})
+    found = read_answers([old, new], questions=questions)
+    (fought,) = battles(found.completions, Judge(), categories=found.categories)
+    assert (fought.completion_a, fought.completion_b, fought.category) == ("four", "five", "c")
+
+
+def test_prompts_with_outputs(tmp_path: Path):
+    row = {"id": 7, "prompt": "Why?", "reference": "so", "outputs": {"m1": "a", "m2": "b"}}
+    found = read_answers([written(tmp_path / "outputs.jsonl", row)])
+    (fought,) = battles(found.completions, Judge())
+    assert (fought.example_id, fought.reference, fought.completion_b) == ("7", "so", "b")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('{"a": 1}\n', "x.jsonl:1: no known format of answers has the fields a"),
+        ('{"prompt": "p", "outputs": ["t"]}\n', "x.jsonl:1: this row does not fit its format"),
+        ("nonsense\n", "x.jsonl:1: not JSON"),
+        ("[1]\n", "x.jsonl:1: expected an object"),
+    ],
+)
+def test_rows_that_fit_no_format_are_named(tmp_path: Path, text: str, message: str):
+    file = tmp_path / "x.jsonl"
+    file.write_text(text)
+    with pytest.raises(DataError, match=message):
+        read_answers([file])
+
+
+def test_the_real_sets_are_read(shared_data: Path):
+    arena_hard = read_answers([shared_data / "prompts_arenahard" / "v01.jsonl"])
+    assert {name: len(rows) for name, rows in arena_hard.completions.items()} == dict.fromkeys(
+        ("gpt-4-0314", "gpt-4-0613", "gpt-3.5-turbo-0125"), 200
+    )
+    instructions = read_answers([shared_data / "ref_selfinstruct" / "test.jsonl"])
+    assert len(battles(instructions.completions, Judge())) == 152 * 28
+    assert all(row.reference for rows in instructions.completions.values() for row in rows[:5])
+
+
+def judged(tmp_path: Path) -> tuple[list, list]:
+    fought = [battle(i, *(("long answer", "short")[:: 1 if i else -1])) for i in range(3)]
+    judge = RuleJudge(lambda one, other: None if "Q" in one else "a" if len(one) > len(other) else "b")
+    return fought, judge_battles(judge, fought, out=tmp_path / "verdicts.jsonl")
+
+
+def test_mt_bench_judgments_come_back_as_the_same_votes(tmp_path: Path):
+    fought, verdicts = judged(tmp_path)
+    rows = mt_bench_judgments(fought, verdicts)
+    assert [row["g1_winner"] for row in rows] == ["model_2", "model_1", "model_1"]
+    back = read_judgments(written(tmp_path / "pair.jsonl", *rows))
+    ours = votes(fought, verdicts)
+    assert [(v.example_id, v.model_a, v.outcome, v.voter) for v in back] == [
+        (v.example_id, v.model_a, v.outcome, v.voter) for v in ours
+    ]
+
+
+def test_mt_bench_errors_are_no_votes_and_disagreements_ties(tmp_path: Path):
+    row = {"question_id": 1, "model_1": "x", "model_2": "y", "judge": ["gpt-4", "pair-v2"], "turn": 1}
+    games = [("model_1", "model_2"), ("model_1", "error"), ("model_2", "model_2"), ("tie", "model_1")]
+    rows = [row | {"g1_winner": one, "g2_winner": other} for one, other in games]
+    back = read_judgments(written(tmp_path / "pair.jsonl", *rows))
+    assert [vote.outcome for vote in back] == ["tie", "b", "tie"]
+    with pytest.raises(DataError, match="winners must be one of"):
+        read_judgments(written(tmp_path / "bad.jsonl", row | {"g1_winner": "x", "g2_winner": "y"}))
+
+
+def test_alpaca_eval_annotations(tmp_path: Path):
+    row = {"instruction": "Why?", "generator_1": "base", "generator_2": "mine", "annotator": "gpt-4"}
+    row |= {"output_1": "because", "output_2": "so"}
+    rows = [row | {"preference": value} for value in (1, 2, 1.5, 0, None, 1.9)]
+    file = written(tmp_path / "annotations.json", *rows)
+    assert [vote.outcome for vote in read_judgments(file)] == ["a", "b", "tie", "tie", "b"]
+    found = read_preferences(file)
+    assert [row.value for row in found] == pytest.approx([0, 1, 0.5, 0.5, 0.9])
+    assert {(row.contestant, row.length, row.length_against) for row in found} == {("mine", 2, 7)}
+
+
+def test_battle_logs_have_the_columns_of_fastchat(tmp_path: Path):
+    fought, verdicts = judged(tmp_path)
+    rows = battle_log(fought, votes(fought, verdicts))
+    needed = {"question_id", "model_a", "model_b", "winner", "judge", "turn", "anony", "language", "tstamp"}
+    assert all(needed <= row.keys() for row in rows)
+    assert [row["winner"] for row in rows] == ["model_b", "model_a", "model_a"]

@@ -1,0 +1,135 @@
+"""The command, from answer files to votes, win rates and a jury's disagreement."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from tests.faultserver import Say, serving
+from toolkit import records
+from toolkit.cli import main
+from toolkit.judge.counting import jury
+from toolkit.judge.statistics import disagreement
+from toolkit.types import Vote
+
+
+def adapter_arena(*arguments: object) -> Result:
+    return CliRunner().invoke(main, ["judge", *map(str, arguments)])
+
+
+def outputs(folder: Path, count: int = 5) -> Path:
+    file = folder / "outputs.jsonl"
+    rows = [
+        {"id": i, "prompt": f"Question {i}?", "outputs": {"sft": "GOOD " * (i + 1), "base": f"BAD {i}"}}
+        for i in range(count)
+    ]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return file
+
+
+def fair(_number: int, request: dict) -> Say:
+    text = request["messages"][-1]["content"]
+    return Say("[[A]]" if text.index("GOOD") < text.index("BAD") else "[[B]]")
+
+
+def partial(number: int, request: dict) -> Say:
+    """One judge of the two always takes the first answer."""
+    return Say("[[A]]") if request["model"] == "lazy" else fair(number, request)
+
+
+def test_files_of_outputs_are_judged_and_everything_is_written(tmp_path: Path):
+    out = tmp_path / "judged"
+    with serving(fair) as server:
+        options = ["--judge", "fair", "--endpoint", server.url, "--out", out]
+        result = adapter_arena(outputs(tmp_path), *options, "--json")
+        assert result.exit_code == 0, result.output
+        assert len(server.requests) == 10
+        again = adapter_arena(outputs(tmp_path), *options)
+        assert len(server.requests) == 10
+    printed = json.loads(result.stdout)
+    assert printed["votes"] == 5
+    assert printed["win_rates"][0]["win_rate"]["value"] == 1
+    assert printed["statistics"]["fair"]["consistency"]["value"] == 1
+    assert "sft over base" in again.stdout
+    assert [vote.outcome for vote in records.read(out / "votes.jsonl", Vote)] == ["a"] * 5
+    assert {path.name for path in out.iterdir()} == {
+        "verdicts.jsonl",
+        "votes.jsonl",
+        "battle_log.jsonl",
+        "mt_bench_judgments.jsonl",
+        "judge.json",
+    }
+
+
+def test_several_judges_are_a_jury(tmp_path: Path):
+    out = tmp_path / "judged"
+    with serving(partial) as server:
+        judges = ["--judge", "fair", "--judge", "lazy", "--judge", "second"]
+        result = adapter_arena(outputs(tmp_path), *judges, "--endpoint", server.url, "--out", out)
+    assert result.exit_code == 0, result.output
+    assert {(vote.voter, vote.outcome) for vote in records.read(out / "votes.jsonl", Vote)} == {("jury", "a")}
+    found = records.read_json(out / "judge.json")["disagreement"]
+    assert found["unanimous"]["value"] == 0
+    agreement = {tuple(pair["judges"]): pair["agreement"]["value"] for pair in found["pairs"]}
+    assert agreement == {("fair", "lazy"): 0, ("fair", "second"): 1, ("lazy", "second"): 0}
+
+
+def test_an_estimate_asks_nobody_and_comes_near(tmp_path: Path):
+    out = tmp_path / "judged"
+    with serving(fair) as server:
+        options = ["--judge", "fair", "--endpoint", server.url, "--out", out]
+        before = adapter_arena(outputs(tmp_path), *options, "--estimate", "--json")
+        assert before.exit_code == 0, before.output
+        assert server.requests == []
+        adapter_arena(outputs(tmp_path), *options)
+        after = adapter_arena(outputs(tmp_path), *options, "--estimate", "--json")
+        asked = [message["content"] for request in server.requests for message in request["messages"]]
+    (estimate,) = json.loads(before.stdout)["estimates"]
+    assert (estimate["battles"], estimate["requests"]) == (5, 10)
+    assert estimate["tokens_in"] == pytest.approx(sum(map(len, asked)) / 4, rel=0.02)
+    assert json.loads(after.stdout)["estimates"][0]["requests"] == 0
+
+
+def test_a_local_judge_with_a_prompt_of_ones_own(tiny_model: Path, tmp_path: Path):
+    prompt = tmp_path / "mine.yaml"
+    prompt.write_text('system: J\nuser: "{{ answer_1 }}\\n{{ answer_2 }}"\nletter: "A/B?"\nwritten: w\n')
+    options = ["--judge", tiny_model, "--prompt", prompt, "--rule", "average", "--budget", 2]
+    result = adapter_arena(outputs(tmp_path), *options, "--out", tmp_path / "out", "--json")
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["votes"] == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--endpoint", "http://127.0.0.1:9/v1"], "name the model that judges there with --judge"),
+        ([], "judge.model: name the model that judges"),
+        (["--judge", "m", "--prompt", "nope"], "nope: no such judge prompt"),
+        (["--judge", "m", "--baseline", "gpt"], "judge.baseline: gpt has no completions; known: sft, base"),
+    ],
+)
+def test_mistakes_are_one_line_and_exit_code_2(tmp_path: Path, options: list[str], message: str):
+    result = adapter_arena(outputs(tmp_path), "--out", tmp_path / "out", *options)
+    assert result.exit_code == 2
+    assert message in result.stderr
+    assert len([line for line in result.stderr.splitlines() if line.startswith("error")]) == 1
+
+
+def vote(battle: str, voter: str, outcome: str) -> Vote:
+    return Vote(battle_id=battle, model_a="x", model_b="y", outcome=outcome, voter=voter, kind="judge")
+
+
+def test_a_jury_needs_more_than_half():
+    cast = [vote("1", judge, outcome) for judge, outcome in zip("rst", ["a", "a", "b"], strict=True)]
+    cast += [vote("2", judge, outcome) for judge, outcome in zip("rst", ["a", "b", "tie"], strict=True)]
+    cast += [vote("3", judge, outcome) for judge, outcome in zip("rs", ["a", "b"], strict=True)]
+    assert [(found.battle_id, found.outcome) for found in jury(cast)] == [
+        ("1", "a"),
+        ("2", "tie"),
+        ("3", "tie"),
+    ]
+    found = disagreement(cast)
+    assert found["unanimous"]["n"] == 2, "the third battle was not voted on by all"

@@ -1,0 +1,167 @@
+"""`adapter-arena judge`: let judge models vote on answers, of a run or in files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from toolkit.cli.output import print_json, print_table, show_progress
+
+if TYPE_CHECKING:
+    from toolkit.judge.answers import Answers
+    from toolkit.judge.costs import Estimate
+    from toolkit.judge.court import Judged
+    from toolkit.recipe import Judge, Recipe
+
+PATH = click.Path(path_type=Path)
+
+
+@click.command("judge")
+@click.argument("sources", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True))
+@click.option("--judge", "models", multiple=True, metavar="MODEL", help="Who judges; several make a jury.")
+@click.option("--endpoint", metavar="URL", help="Server of the judges, up to /v1; left out, they are local.")
+@click.option("--key-env", metavar="NAME", help="Environment variable that holds the server's API key.")
+@click.option("--method", type=click.Choice(["logits", "written", "reward"]), help="How verdicts are read.")
+@click.option("--prompt", help="A packaged judge prompt, or a .yaml file of your own.")
+@click.option("--reference", is_flag=True, default=None, help="Show the judge the reference answers.")
+@click.option("--baseline", metavar="NAME", help="Compare the others with this contestant only.")
+@click.option("--limit", type=click.IntRange(1), help="Examples per pair.")
+@click.option("--budget", type=click.IntRange(1), help="Battles in all, spread over pairs and categories.")
+@click.option("--rule", type=click.Choice(["agreement", "average"]), help="How two orders make a vote.")
+@click.option("--questions", type=PATH, help="Your prompts for the run, or the questions of answer files.")
+@click.option("--out", type=PATH, help="Folder to write to; left out: the run's, or `judged`.")
+@click.option("--estimate", is_flag=True, help="Say what it would cost, and ask nobody.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
+def command(
+    sources: tuple[Path, ...],
+    models: tuple[str, ...],
+    questions: Path | None,
+    out: Path | None,
+    estimate: bool,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    r"""Let a judge vote on every pair of answers, in both orders.
+
+    SOURCES is a run folder, or files of answers: this package's completions, AlpacaEval outputs, MT-bench or
+    Arena-Hard answers, or rows of a prompt with its outputs. Judging continues where it stopped.
+
+    \b
+    Examples:
+      adapter-arena judge results/demo
+      adapter-arena judge results/demo --questions my_prompts.txt
+      adapter-arena judge outputs.jsonl --judge smollm2-135m-instruct --budget 200
+      adapter-arena judge outputs.jsonl --judge gpt-4.1 --endpoint https://api.openai.com/v1 \
+        --key-env OPENAI_API_KEY --estimate
+    """
+    show_progress()
+    from toolkit.judge import court
+
+    recipe = _recipe_of(sources)
+    judges = _judges(models, options, recipe)
+    folder = out or _default_folder(sources, recipe, questions)
+    answers = _answers(sources, recipe, questions, folder)
+    seed = recipe.seed if recipe else 0
+    base = recipe.base if recipe else None
+    if estimate:
+        _print_estimate(court.costs(judges, answers, out=folder, seed=seed, base=base), as_json)
+        return
+    judged = court.hold(judges, answers, _load, out=folder, base=base, seed=seed)
+    _print_judged(judged, folder, as_json)
+
+
+def _recipe_of(sources: tuple[Path, ...]) -> Recipe | None:
+    """The recipe of the run, where the source is one."""
+    from toolkit.recipe import load
+
+    if len(sources) == 1 and (sources[0] / "recipe.yaml").is_file():
+        return load(sources[0] / "recipe.yaml")
+    return None
+
+
+def _judges(models: tuple[str, ...], options: dict[str, Any], recipe: Recipe | None) -> list[Judge]:
+    """The recipe's judge section with the options put in, once for every judge that is named."""
+    from toolkit.errors import InputError
+    from toolkit.recipe import Endpoint, Judge
+
+    section = recipe.judge if recipe and recipe.judge else Judge()
+    url, key_env = options.pop("endpoint"), options.pop("key_env")
+    given = {name: value for name, value in options.items() if value is not None}
+    if "baseline" in given:
+        given["pairs"] = "baseline"
+    if url is None:
+        named = [{"model": name, "endpoint": None} for name in models]
+        return [section.model_copy(update=given | who) for who in named or [{}]]
+    if not models:
+        raise InputError("--endpoint: name the model that judges there with --judge")
+    servers = [Endpoint(url=url, model=name, key_env=key_env) for name in models]
+    return [section.model_copy(update={"method": "written"} | given | {"endpoint": one}) for one in servers]
+
+
+def _default_folder(sources: tuple[Path, ...], recipe: Recipe | None, questions: Path | None) -> Path:
+    if recipe is None:
+        return Path("judged")
+    return sources[0] / "questions" / questions.stem if questions else sources[0]
+
+
+def _answers(sources: tuple[Path, ...], recipe: Recipe | None, questions: Path | None, out: Path) -> Answers:
+    """The answers to judge: of files, of the run, or of the run's contestants to new questions."""
+    from toolkit.judge.answers import Answers, read_answers
+
+    if recipe is None:
+        files = [file for source in sources for file in ([source] if source.is_file() else _within(source))]
+        return read_answers(files, questions=questions)
+    if questions is None:
+        return read_answers(_within(sources[0] / "completions"))
+    from toolkit.run.questions import answer_questions
+
+    return Answers(answer_questions(sources[0], questions, out / "completions"))
+
+
+def _within(folder: Path) -> list[Path]:
+    return sorted([*folder.glob("*.jsonl"), *folder.glob("*.json")])
+
+
+def _load(name: str) -> Any:
+    from toolkit.models import load_base
+
+    return load_base(name)
+
+
+def _print_estimate(found: list[Estimate], as_json: bool) -> None:
+    if as_json:
+        print_json({"estimates": found})
+        return
+    header = ["battles", "identical", "known", "requests", "tokens in", "tokens out, at most"]
+    print_table(header, [[f"{value:,}" for value in each.model_dump().values()] for each in found])
+
+
+def _print_judged(judged: Judged, folder: Path, as_json: bool) -> None:
+    if as_json:
+        counts = {"battles": len(judged.battles), "votes": len(judged.votes), "folder": str(folder)}
+        print_json(counts | {"statistics": judged.statistics, "win_rates": judged.win_rates})
+        return
+    rows = [
+        [
+            f"{row['contestant']} over {row['against']}",
+            _share(row["win_rate"]),
+            _share(row["length_controlled"]),
+            str(row["win_rate"]["n"]),
+        ]
+        for row in judged.win_rates
+    ]
+    print_table(["", "win rate", "at equal length", "votes"], rows)
+    for judge, figures in judged.statistics.items():
+        click.echo(
+            f"{judge}: same verdict in both orders {_share(figures['consistency'])}, first answer wins "
+            f"{_share(figures['first_position'])}, unreadable {_share(figures['unreadable'])}"
+        )
+    click.echo(f"Votes: {folder / 'votes.jsonl'}")
+
+
+def _share(share: dict[str, Any]) -> str:
+    if share["value"] is None:
+        return "-"
+    return f"{share['value']:.0%} ({share['low']:.0%}..{share['high']:.0%})"

@@ -1,0 +1,132 @@
+"""Judgments in and out, as MT-bench, AlpacaEval and FastChat's battle logs have them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from toolkit.errors import DataError
+from toolkit.judge.answers import rows
+from toolkit.judge.counting import judged
+from toolkit.judge.winrates import Preference
+from toolkit.types import WINNERS, Battle, Outcome, Verdict, Vote, digest
+
+MT_BENCH: dict[Outcome | None, str] = {"a": "model_1", "b": "model_2", "tie": "tie", None: "error"}
+"""Outcome -> the winner in MT-bench's judgment files."""
+
+
+def battle_log(battles: Sequence[Battle], votes: Iterable[Vote]) -> list[dict[str, Any]]:
+    """Votes as rows of a battle log, which FastChat's rating scripts and arena-rank read."""
+    found = {battle.id: battle for battle in battles}
+    return [
+        {
+            "question_id": vote.example_id,
+            "model_a": vote.model_a,
+            "model_b": vote.model_b,
+            "winner": WINNERS[vote.outcome],
+            "judge": vote.voter,
+            "turn": sum(message.role == "user" for message in found[vote.battle_id].messages),
+            "anony": True,
+            "language": "",
+            "category": vote.category or "",
+            "tstamp": float(place),
+        }
+        for place, vote in enumerate(votes)
+    ]
+
+
+def mt_bench_judgments(battles: Sequence[Battle], verdicts: Iterable[Verdict]) -> list[dict[str, Any]]:
+    """Verdicts as rows of MT-bench's `*_pair.jsonl`: one a battle and judge, both orders in it."""
+    found = {battle.id: battle for battle in battles}
+    return [
+        {
+            "question_id": found[battle_id].example_id,
+            "model_1": found[battle_id].model_a,
+            "model_2": found[battle_id].model_b,
+            "g1_winner": MT_BENCH[ab.outcome],
+            "g2_winner": MT_BENCH[ba.outcome],
+            "judge": [judge, prompt],
+            "g1_judgment": ab.reason,
+            "g2_judgment": ba.reason,
+            "turn": sum(message.role == "user" for message in found[battle_id].messages),
+        }
+        for (battle_id, judge, prompt), (ab, ba) in judged(verdicts).items()
+        if battle_id in found
+    ]
+
+
+def read_judgments(file: Path) -> list[Vote]:
+    """Votes from MT-bench's pair judgments, or from AlpacaEval's annotations.
+
+    MT-bench: two games that agree make a vote, two that do not a tie, an `error` none. AlpacaEval: the
+    preference, from 1 (`generator_1`) to 2 (`generator_2`), decides; 1.5 and 0 are a tie, `null` no vote.
+
+    Raises:
+        DataError: a row is of neither format.
+    """
+    votes = []
+    for place, row in rows(file):
+        if {"model_1", "model_2", "g1_winner", "g2_winner"} <= row.keys():
+            votes.append(_mt_bench_vote(row, place))
+        elif {"generator_1", "generator_2", "preference"} <= row.keys():
+            votes.append(_alpaca_eval_vote(row))
+        else:
+            raise DataError(f"{place}: neither a judgment of MT-bench nor an annotation of AlpacaEval")
+    return [vote for vote in votes if vote is not None]
+
+
+def read_preferences(file: Path) -> list[Preference]:
+    """AlpacaEval's annotations as preferences for `generator_2` over `generator_1`, the baseline."""
+    found = []
+    for place, row in rows(file):
+        if not {"generator_1", "generator_2", "output_1", "output_2", "preference"} <= row.keys():
+            raise DataError(f"{place}: no annotation of AlpacaEval with both outputs")
+        if row["preference"] is not None:
+            found.append(
+                Preference(
+                    contestant=row["generator_2"],
+                    against=row["generator_1"],
+                    value=(float(row["preference"]) or 1.5) - 1,
+                    length=len(row["output_2"]),
+                    length_against=len(row["output_1"]),
+                )
+            )
+    return found
+
+
+def _mt_bench_vote(row: Mapping[str, Any], place: str) -> Vote | None:
+    meaning = {text: outcome for outcome, text in MT_BENCH.items()}
+    games = [row["g1_winner"], row["g2_winner"]]
+    if not set(games) <= meaning.keys():
+        raise DataError(f"{place}: winners must be one of {', '.join(meaning)}")
+    first, second = (meaning[game] for game in games)
+    if first is None or second is None:
+        return None
+    judge = row["judge"]
+    return Vote(
+        battle_id=digest(str(row["question_id"]), str(row.get("turn")), row["model_1"], row["model_2"]),
+        example_id=str(row["question_id"]),
+        model_a=row["model_1"],
+        model_b=row["model_2"],
+        outcome=first if first == second else "tie",
+        voter=str(judge[0] if isinstance(judge, list) else judge),
+        kind="judge",
+    )
+
+
+def _alpaca_eval_vote(row: Mapping[str, Any]) -> Vote | None:
+    if row["preference"] is None:
+        return None
+    preference = float(row["preference"]) or 1.5
+    outcome: Outcome = "tie" if preference == 1.5 else "a" if preference < 1.5 else "b"  # noqa: PLR2004
+    return Vote(
+        battle_id=digest(row["instruction"], row["generator_1"], row["generator_2"]),
+        example_id=digest(row["instruction"]),
+        model_a=row["generator_1"],
+        model_b=row["generator_2"],
+        outcome=outcome,
+        voter=str(row.get("annotator", "")),
+        kind="judge",
+        category=row.get("dataset"),
+    )
