@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import combinations
 from pathlib import Path
@@ -95,6 +95,30 @@ def read_contest(run: Path, contestants: Sequence[str] = ()) -> Contest:
         if gives_itself_away(answer.completion, names)
     }
     return Contest(run.resolve().name, tuple(dict.fromkeys(names)), answers, frozenset(flagged), options)
+
+
+def joined(contest: Contest, guest: Contest) -> Contest:
+    """The contest with another run's contestants in it.
+
+    They meet on the examples that ask the same; names that are taken get the run before them.
+    """
+    names = {
+        name: name if name not in contest.contestants else f"{guest.run}/{name}" for name in guest.contestants
+    }
+    example_of = {
+        next(iter(answers.values())).messages: example for example, answers in contest.answers.items()
+    }
+    answers = {example: dict(by_name) for example, by_name in contest.answers.items()}
+    flagged = set(contest.flagged)
+    for example, by_name in guest.answers.items():
+        place = example_of.get(next(iter(by_name.values())).messages, f"{guest.run}/{example}")
+        for name, answer in by_name.items():
+            moved = answer.model_copy(update={"contestant": names[name], "example_id": place})
+            answers.setdefault(place, {})[names[name]] = moved
+            if answer.id in guest.flagged:
+                flagged.add(moved.id)
+    contestants = (*contest.contestants, *names.values())
+    return replace(contest, contestants=contestants, answers=answers, flagged=frozenset(flagged))
 
 
 def _options(path: Path) -> ArenaOptions:

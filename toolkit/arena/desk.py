@@ -6,22 +6,22 @@ it, so no page can leak one.
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from toolkit.arena.ballot import Action, Ballot, BlindBallot, Cast, Reveal, new_id
+from toolkit.arena.checks import is_due, plant
 from toolkit.arena.contest import Contest
+from toolkit.arena.control import Control, Office, arranged
 from toolkit.arena.live import LiveTally
 from toolkit.arena.pairing import Pairing, Tally, draw
 from toolkit.arena.store import Store
 from toolkit.errors import ToolkitError
 from toolkit.types import Outcome, digest
-
-logger = logging.getLogger(__name__)
 
 ATTEMPTS = 20
 """Draws before a voter is told that nothing is left: other tabs may take a battle between draw and store."""
@@ -41,6 +41,8 @@ class Rules:
     """Seconds in which a vote may be taken back."""
     per_minute: int = 60
     """Votes a voter may cast in a minute."""
+    check_every: int = 0
+    """One battle in so many is an attention check; 0: none."""
 
 
 class Desk:
@@ -53,11 +55,21 @@ class Desk:
         rules: Rules | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self.contest = contest
         self.store = store
         self.rules = rules or Rules()
+        self.office = Office(store, contest.run, clock)
         self._clock = clock
+        self._started_with = contest
+        self._contest = (Control(), contest)
         self._tally = LiveTally(store, contest.run, clock)
+
+    @property
+    def contest(self) -> Contest:
+        """Who takes part now, as the administrator has it."""
+        control = self.office.control
+        if control != self._contest[0]:
+            self._contest = control, arranged(self._started_with, control)
+        return self._contest[1]
 
     def welcome(self, voter: str, kind: str = "cookie") -> None:
         """Note a voter; to be called once a visit."""
@@ -67,16 +79,18 @@ class Desk:
         """The voter's open ballot, or a new one; `None` when they have met every battle.
 
         A ballot stays open until it is voted on or skipped: reloading the page shows the same one.
+
+        Raises:
+            NotAllowed: the arena is closed, or the voter blocked.
         """
+        self._admit(voter)
         for _ in range(ATTEMPTS):
             newest, cast = self.store.newest(voter)
             if newest and cast is None:
                 return newest.blind
-            number = newest.number + 1 if newest else 0
-            drawn = self._draw(voter, number)
-            if drawn is None:
+            ballot = self._draw(voter, newest.number + 1 if newest else 0)
+            if ballot is None:
                 return None
-            ballot = self._fill(drawn, voter, number)
             shown = self.store.show(ballot)
             if shown is ballot:
                 self._tally.shown(ballot)
@@ -94,6 +108,7 @@ class Desk:
         ballot = self._own(voter, ballot_id)
         cast = self.store.cast(ballot_id)
         if cast is None:
+            self._admit(voter)
             self._slow_down(voter)
             line = self._line(ballot, None, "vote", outcome)
             cast = self.store.record(line)
@@ -149,27 +164,36 @@ class Desk:
         pairs = self.contest.pairs
         return sum(min(tally.votes[both], goal) for both in pairs), goal * len(pairs)
 
-    def _draw(self, voter: str, number: int) -> Pairing | None:
-        seed = int(digest(str(self.rules.seed), voter, str(number)), 16)
-        return draw(self.contest, self.tally(), self.store.met(voter), np.random.default_rng(seed))
+    def _draw(self, voter: str, number: int) -> Ballot | None:
+        rng = np.random.default_rng(int(digest(str(self.rules.seed), voter, str(number)), 16))
+        fields = plant(self.contest, rng) if is_due(number, self.rules.check_every, rng) else None
+        if fields is None:
+            drawn = draw(self.contest, self.tally(), self.store.met(voter), rng)
+            if drawn is None:
+                return None
+            fields = self._fill(drawn)
+        given = {"id": new_id(), "voter": voter, "number": number, "run": self.contest.run}
+        return Ballot.model_validate({"shown_at": self._clock(), **given, **fields})
 
-    def _fill(self, drawn: Pairing, voter: str, number: int) -> Ballot:
+    def _fill(self, drawn: Pairing) -> dict[str, Any]:
+        """A ballot's fields for two stored answers."""
         answers = self.contest.answers[drawn.example_id]
         a, b = answers[drawn.a], answers[drawn.b]
-        return Ballot(
-            id=new_id(),
-            voter=voter,
-            number=number,
-            run=self.contest.run,
-            example_id=drawn.example_id,
-            messages=a.messages,
-            reference=a.reference,
-            contestant_a=drawn.a,
-            contestant_b=drawn.b,
-            answer_a=a.completion,
-            answer_b=b.completion,
-            shown_at=self._clock(),
-        )
+        return {
+            "example_id": drawn.example_id,
+            "messages": a.messages,
+            "reference": a.reference,
+            "contestant_a": drawn.a,
+            "contestant_b": drawn.b,
+            "answer_a": a.completion,
+            "answer_b": b.completion,
+        }
+
+    def _admit(self, voter: str) -> None:
+        if not self.office.control.open:
+            raise NotAllowed("the arena is closed")
+        if voter in self.office.blocked:
+            raise NotAllowed("you may not vote here")
 
     def _own(self, voter: str, ballot_id: str) -> Ballot:
         ballot = self.store.ballot(ballot_id)

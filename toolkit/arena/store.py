@@ -26,6 +26,9 @@ NEWEST = (
 )
 """The revision of each ballot that counts."""
 
+BLOCKED = "blocked:"
+"""Decisions on voters have this before the voter's id as their subject."""
+
 CHUNK = 500
 """Ids asked for in one statement; databases limit its parameters."""
 
@@ -61,6 +64,19 @@ class Store:
         """Add an administrator's decision on a setting or a voter."""
         with self._database.write() as connection:
             connection.execute(events.insert().values(subject=subject, value=value, reason=reason, at=at))
+
+    def block(self, voter: str, reason: str, at: float, *, blocked: bool = True) -> None:
+        """Leave out a voter's votes from now on, or count them again."""
+        self.decide(f"{BLOCKED}{voter}", blocked, reason, at)
+
+    def blocked(self, decisions: dict[str, Any] | None = None) -> set[str]:
+        """Voters who are blocked now."""
+        known = self.decisions() if decisions is None else decisions
+        return {
+            subject.removeprefix(BLOCKED)
+            for subject, on in known.items()
+            if subject.startswith(BLOCKED) and on
+        }
 
     def decisions(self) -> dict[str, Any]:
         """Subject -> the value in force."""
@@ -164,33 +180,40 @@ class Store:
     # What was voted on, together
 
     def tally(self, run: str) -> list[Shown]:
-        """Every battle of a run that was shown, with its outcomes; attention checks are left out."""
+        """Every battle of a run that was shown, with its outcomes.
+
+        Attention checks and blocked voters are left out.
+        """
         columns = (ballots.c.example_id, ballots.c.contestant_a, ballots.c.contestant_b)
         query = (
             select(*columns, casts.c.action, casts.c.outcome, func.count().label("times"))
             .select_from(_with_newest())
-            .where(ballots.c.run == run, ballots.c.kind == "battle")
+            .where(ballots.c.run == run, ballots.c.kind == "battle", ballots.c.voter.not_in(self.blocked()))
             .group_by(*columns, casts.c.action, casts.c.outcome)
         )
         with self._database.read() as connection:
             return [Shown.model_validate(dict(row._mapping)) for row in connection.execute(query)]
 
     def votes(self, run: str | None = None, *, without: Iterable[str] = ()) -> list[Vote]:
-        """The votes that count, oldest first: attention checks and the voters in `without` are left out."""
+        """The votes that count, oldest first.
+
+        Attention checks, blocked voters and the voters in `without` are left out.
+        """
         query = _voted().where(ballots.c.kind != "check").order_by(casts.c.id)
         if run is not None:
             query = query.where(ballots.c.run == run)
-        left_out = set(without)
+        left_out = self.blocked() | set(without)
         with self._database.read() as connection:
             return [_vote_of(row) for row in connection.execute(query) if row.voter not in left_out]
 
     def voted(
         self, run: str | None = None, *, kinds: Sequence[str] = ("battle", "live", "imported")
     ) -> list[Reveal]:
-        """The votes that count with their full texts, oldest first."""
+        """The votes that count with their full texts, oldest first; blocked voters are left out."""
         query = _voted().where(ballots.c.kind.in_(kinds)).order_by(casts.c.id)
         if run is not None:
             query = query.where(ballots.c.run == run)
+        query = query.where(ballots.c.voter.not_in(self.blocked()))
         with self._database.read() as connection:
             rows = connection.execute(query).all()
             found = self._ballots(connection, [row.id for row in rows])

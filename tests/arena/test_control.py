@@ -1,0 +1,83 @@
+"""What an administrator changes holds at once, for everybody, and can be read afterwards."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.arena.household import write_run
+from toolkit.arena.checks import RIGHT, WRONG
+from toolkit.arena.contest import joined, read_contest
+from toolkit.arena.control import Control
+from toolkit.arena.desk import Desk, NotAllowed, Rules
+from toolkit.arena.store import Store
+
+
+def test_a_closed_arena_takes_no_votes(desk: Desk) -> None:
+    ballot = desk.ballot("ann")
+    desk.office.change(Control(open=False), "enough votes")
+    with pytest.raises(NotAllowed, match="closed"):
+        desk.vote("ann", ballot.id, "a")
+    desk.office.change(Control(), "once more")
+    desk.vote("ann", ballot.id, "a")
+    assert len(desk.store.votes()) == 1
+
+
+def test_a_blocked_voter_is_stopped_and_not_counted_but_stays_in_the_log(desk: Desk) -> None:
+    ballot = desk.ballot("ann")
+    desk.vote("ann", ballot.id, "a")
+    desk.office.block("ann", "votes for A whatever it says")
+    assert desk.store.votes() == []
+    assert desk.store.tally(desk.contest.run) == []
+    assert len(desk.store.log(ballot.id)) == 1
+    with pytest.raises(NotAllowed, match="may not vote"):
+        desk.ballot("ann")
+    desk.office.block("ann", "it was a mistake", blocked=False)
+    assert len(desk.store.votes()) == 1
+
+
+def test_only_chosen_contestants_meet(desk: Desk) -> None:
+    desk.office.change(Control(contestants=("heron-a1", "otter-b2")), "final")
+    for _ in range(10):
+        reveal = desk.vote("ann", desk.ballot("ann").id, "tie")
+        assert {reveal.ballot.contestant_a, reveal.ballot.contestant_b} == {"heron-a1", "otter-b2"}
+
+
+def test_another_process_follows(desk: Desk, url: str) -> None:
+    other = Desk(desk.contest, Store(url), clock=desk._clock)
+    assert other.office.control.open
+    desk.office.change(Control(open=False), "enough votes")
+    desk._clock.now += 3
+    assert not other.office.control.open
+
+
+def test_another_runs_contestants_join_on_the_same_prompts(desk: Desk, tmp_path: Path) -> None:
+    guest = write_run(tmp_path / "guest")
+    both = joined(desk.contest, read_contest(guest))
+    assert len(both.contestants) == 6
+    assert len(both.answers) == len(desk.contest.answers)
+    assert both.battles["badger-c3", "guest/otter-b2"]
+    assert not both.battles["guest/otter-b2", "otter-b2"], "the same text twice is no battle"
+    desk.office.change(Control(runs=(str(guest),)), "the old ones too")
+    assert len(desk.contest.contestants) == 6
+
+
+def test_attention_checks_look_like_battles_and_do_not_count(desk: Desk) -> None:
+    watchful = Desk(desk.contest, desk.store, Rules(check_every=3, per_minute=1000), desk._clock)
+    kinds = []
+    for _ in range(30):
+        ballot = watchful.ballot("ann")
+        assert set(ballot.model_dump()) == {"id", "messages", "answer_a", "answer_b"}
+        reveal = watchful.vote("ann", ballot.id, "a")
+        kinds.append(reveal.ballot.kind)
+        if reveal.ballot.kind == "check":
+            right = (
+                reveal.ballot.contestant_a if reveal.ballot.expected == "a" else reveal.ballot.contestant_b
+            )
+            assert right == RIGHT
+            assert {reveal.ballot.contestant_a, reveal.ballot.contestant_b} == {RIGHT, WRONG}
+    assert 3 <= kinds.count("check") <= 18
+    assert kinds[0] == "battle"
+    assert len(desk.store.votes()) == kinds.count("battle")
+    assert len(desk.store.voted(kinds=("check",))) == kinds.count("check")

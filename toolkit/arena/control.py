@@ -1,0 +1,83 @@
+"""What an administrator sets while the arena runs: open or closed, who takes part, who may vote.
+
+Settings are lines of an append-only log in the store, so every process of an arena follows them and every
+change can be read afterwards.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
+from toolkit.arena.contest import Contest, joined, read_contest
+from toolkit.arena.store import Store
+from toolkit.types import Record
+
+REFRESH = 2.0
+"""Seconds after which a change is seen by every process."""
+
+
+class Control(Record):
+    """The settings of one run's arena."""
+
+    open: bool = True
+    contestants: tuple[str, ...] = ()
+    """Who takes part; empty: as the arena was started."""
+    pairing: Literal["uniform", "active"] | None = None
+    """`None`: as the recipe says."""
+    runs: tuple[str, ...] = ()
+    """Further run folders whose contestants join."""
+
+
+def arranged(contest: Contest, control: Control) -> Contest:
+    """The contest with further runs joined and only the chosen contestants in it."""
+    for run in control.runs:
+        contest = joined(contest, read_contest(Path(run)))
+    chosen = tuple(name for name in contest.contestants if name in control.contestants)
+    options = contest.options.model_copy(update={"pairing": control.pairing or contest.options.pairing})
+    return replace(contest, contestants=chosen or contest.contestants, options=options)
+
+
+class Office:
+    """Reads and writes the settings of one run, and who is blocked."""
+
+    def __init__(self, store: Store, run: str, clock: Callable[[], float]) -> None:
+        self._store = store
+        self._subject = f"arena:{run}"
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._read_at = float("-inf")
+        self._control = Control()
+        self._blocked: frozenset[str] = frozenset()
+
+    @property
+    def control(self) -> Control:
+        self._refresh()
+        return self._control
+
+    @property
+    def blocked(self) -> frozenset[str]:
+        """Voters who may not vote and whose votes do not count."""
+        self._refresh()
+        return self._blocked
+
+    def change(self, control: Control, reason: str) -> None:
+        self._store.decide(self._subject, control.model_dump(mode="json"), reason, self._clock())
+        self._read_at = float("-inf")
+
+    def block(self, voter: str, reason: str, *, blocked: bool = True) -> None:
+        """Stop a voter and leave out their votes, or undo that; the votes stay in the log."""
+        self._store.block(voter, reason, self._clock(), blocked=blocked)
+        self._read_at = float("-inf")
+
+    def _refresh(self) -> None:
+        with self._lock:
+            if self._clock() < self._read_at + REFRESH:
+                return
+            self._read_at = self._clock()
+            decisions = self._store.decisions()
+            self._control = Control.model_validate(decisions.get(self._subject, {}))
+            self._blocked = frozenset(self._store.blocked(decisions))
