@@ -43,7 +43,7 @@ def command(
     as_json: bool,
     **options: Any,
 ) -> None:
-    r"""Let a judge vote on every pair of answers, in both orders.
+    """Let a judge vote on every pair of answers, in both orders.
 
     SOURCES is a run folder, or files of answers: this package's completions, AlpacaEval outputs, MT-bench or
     Arena-Hard answers, or rows of a prompt with its outputs. Judging continues where it stopped.
@@ -53,9 +53,8 @@ def command(
       adapter-arena judge results/demo
       adapter-arena judge results/demo --questions my_prompts.txt
       adapter-arena judge outputs.jsonl --judge smollm2-135m-instruct --budget 200
-      adapter-arena judge outputs.jsonl --judge gpt-4.1 --endpoint https://api.openai.com/v1 \
-        --key-env OPENAI_API_KEY --estimate
-    """
+      adapter-arena judge outputs.jsonl --judge MODEL --endpoint http://127.0.0.1:8000/v1 --estimate
+    """  # noqa: D301 - \b is click's mark for text that keeps its lines
     show_progress()
     from toolkit.judge import court
 

@@ -1,0 +1,86 @@
+"""Killed in the middle of paid judgments: none is lost, and none on disk is asked for again."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.faultserver import FaultServer, Say, serving
+from toolkit import records
+from toolkit.types import Verdict, Vote
+
+CONCURRENCY = 8
+
+
+def faulty(number: int, request: dict) -> Say:
+    """Answers fairly, apart from a fault in every tenth request."""
+    faults = [Say(status=500), Say(status=429, headers={"retry-after-ms": "20"}), Say(drop=True)]
+    if number % 10 == 9:
+        return faults[number // 10 % 3]
+    text = request["messages"][-1]["content"]
+    return Say("[[A]]" if text.index("GOOD") < text.index("BAD") else "[[B]]", delay=0.005)
+
+
+def outputs(file: Path, battles: int) -> Path:
+    rows = [
+        {"id": i, "prompt": f"Question {i}?", "outputs": {"sft": f"GOOD {i}", "base": f"BAD {i}"}}
+        for i in range(battles)
+    ]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return file
+
+
+def judging(server: FaultServer, answers: Path, out: Path) -> subprocess.Popen[bytes]:
+    arguments = [answers, "--judge", "judge-model", "--endpoint", server.url, "--out", out]
+    command = [sys.executable, "-m", "toolkit.cli", "judge", *map(str, arguments)]
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+
+
+def kill_at(server: FaultServer, process: subprocess.Popen[bytes], requests: int) -> None:
+    deadline = time.monotonic() + 120
+    while len(server.requests) < requests and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.002)
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+
+
+@pytest.mark.parametrize("battles", [60, pytest.param(1000, marks=pytest.mark.slow)])
+def test_kill_9_loses_and_repeats_nothing(tmp_path: Path, battles: int):
+    answers, out = outputs(tmp_path / "outputs.jsonl", battles), tmp_path / "judged"
+    log, sent = out / "verdicts.jsonl", 0
+    kept_at_kills: list[set[str]] = []
+    with serving(faulty) as server:
+        for share in (0.3, 0.6):
+            kill_at(server, judging(server, answers, out), sent + int(share * battles))
+            kept_at_kills.append(set(log.read_text().split("\n")[:-1]))
+            sent = len(server.requests)
+        last = judging(server, answers, out)
+        _, said = last.communicate(timeout=300)
+        assert last.returncode == 0, said.decode()
+
+    assert 0 < len(kept_at_kills[0]) < len(kept_at_kills[1]) < 2 * battles
+    final = set(log.read_text().split("\n")[:-1])
+    assert kept_at_kills[0] < kept_at_kills[1] < final, "what was on disk stays as it was"
+    verdicts = list(records.read(log, Verdict))
+    assert len({(verdict.battle_id, verdict.order) for verdict in verdicts}) == len(verdicts) == 2 * battles
+    assert [vote.outcome for vote in records.read(out / "votes.jsonl", Vote)] == ["a"] * battles
+
+    paid = [json.dumps(request, sort_keys=True) for request in server.answered]
+    again = len(paid) - len(set(paid))
+    assert len(set(paid)) == 2 * battles
+    assert again <= 2 * CONCURRENCY, "only what was under way when the process died"
+    keys = {
+        json.dumps(request, sort_keys=True): headers["idempotency-key"]
+        for request, headers in zip(server.requests, server.headers, strict=True)
+    }
+    assert all(
+        headers["idempotency-key"] == keys[json.dumps(request, sort_keys=True)]
+        for request, headers in zip(server.requests, server.headers, strict=True)
+    ), "and that under the key it had, so that a server that knows keys bills it once"
