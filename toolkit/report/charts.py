@@ -1,14 +1,36 @@
-"""Charts as inline SVG: dots with their intervals, and lines. Drawn here, so the page needs no script."""
+"""Charts as inline SVG: dots with their intervals, and curves. Drawn here, so the page needs no script.
+
+Every chart is one size and is laid out in a grid, so that its text is as large on a phone as on a desk.
+Colours come from the page's style sheet (classes `c0` .. `c5`, `better`, `worse`, `unclear`).
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from html import escape
 
-ROW, LABEL, WIDTH, AXIS = 26, 132, 560, 26
-HEIGHT = 170
+from markupsafe import Markup, escape
+
+from toolkit.report import figures
+
+WIDTH = 340
+COLOURS = 6
+ROW, AXIS = 24, 24
+LABEL, VALUE = 104, 50
+"""Room for names on the left and for values on the right of a dot plot."""
+LONGEST_LABEL = 16
+CURVE = (190, 44, 8, 12)
+"""Height of a curve's chart, and its left, right and top margins."""
+MOST_POINTS = 400
+FOREST = (150, 22)
+
+NOT_XML = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+Position = Callable[[float], str]
+"""A value -> its place on the chart's axis."""
 
 
 @dataclass(frozen=True)
@@ -23,78 +45,164 @@ class Dot:
     """Index of the contestant's colour."""
 
 
-def dots(title: str, rows: Sequence[Dot], digits: int = 2) -> str:
-    """A dot for each value and a bar for its interval, one row each, on one scale."""
+@dataclass(frozen=True)
+class Curve:
+    """One line of a chart: (x, y) points in the order of x."""
+
+    label: str
+    points: Sequence[tuple[float, float]]
+    dotted: bool = False
+    """Show its points, for figures taken now and then."""
+
+
+def dots(title: str, rows: Sequence[Dot], digits: int = 2) -> Markup:
+    """A dot for each value and a bar for its interval, one row each, on one scale; empty without values."""
     known = [x for row in rows for x in (row.value, row.low, row.high) if x is not None and math.isfinite(x)]
     if not known:
-        return ""
+        return Markup()
     start, end = _scale(min(known), max(known))
     height = ROW * len(rows) + AXIS
 
-    def x(value: float) -> float:
-        return round(LABEL + (value - start) / (end - start) * (WIDTH - LABEL - 64), 1)
+    def x(value: float) -> str:
+        return f"{LABEL + (value - start) / (end - start) * (WIDTH - LABEL - VALUE - 14):.1f}"
 
-    parts = [_open(title, WIDTH, height)]
-    for tick in _ticks(start, end):
-        parts.append(f'<line class="grid" x1="{x(tick)}" x2="{x(tick)}" y1="4" y2="{height - AXIS + 4}"/>')
-        parts.append(f'<text class="tick" x="{x(tick)}" y="{height - 8}">{_number(tick)}</text>')
-    for index, row in enumerate(rows):
-        y = ROW * index + ROW // 2 + 2
-        parts.append(f'<text class="name" x="{LABEL - 10}" y="{y + 4}">{escape(row.label)}</text>')
-        if not math.isfinite(row.value):
-            continue
-        if row.low is not None and row.high is not None:
-            parts.append(f'<path class="bar c{row.colour % 6}" d="M{x(row.low)} {y}H{x(row.high)}"/>')
-        parts.append(f'<circle class="dot c{row.colour % 6}" cx="{x(row.value)}" cy="{y}" r="4.5"/>')
-        edge = x(row.high if row.high is not None else row.value)
-        parts.append(f'<text class="value" x="{edge + 9}" y="{y + 4}">{row.value:.{digits}f}</text>')
-    return "".join([*parts, "</svg>"])
-
-
-def line(title: str, points: Sequence[tuple[float, float]], unit: str) -> str:
-    """One curve over training steps."""
-    kept = [(x, y) for x, y in points if math.isfinite(x) and math.isfinite(y)]
-    if len(kept) < 2:  # noqa: PLR2004
-        return ""
-    left, right = min(x for x, _ in kept), max(x for x, _ in kept)
-    start, end = _scale(min(y for _, y in kept), max(y for _, y in kept))
-    width, margin, floor = 360, 52, HEIGHT - AXIS
-
-    def at(x: float, y: float) -> str:
-        across = margin + (x - left) / max(right - left, 1e-9) * (width - margin - 12)
-        return f"{across:.1f},{12 + (end - y) / (end - start) * (floor - 12):.1f}"
-
-    parts = [_open(title, width, HEIGHT)]
+    said = "; ".join(f"{row.label} {figures.number(row.value, digits)}" for row in rows)
+    parts: list[str] = [_open(f"{title}: {said}", height)]
     for tick in _ticks(start, end, 4):
-        y = 12 + (end - tick) / (end - start) * (floor - 12)
-        parts.append(f'<line class="grid" x1="{margin}" x2="{width - 12}" y1="{y:.1f}" y2="{y:.1f}"/>')
-        parts.append(f'<text class="name" x="{margin - 8}" y="{y + 4:.1f}">{_number(tick)}</text>')
-    parts.append(f'<polyline class="curve" points="{" ".join(at(x, y) for x, y in kept)}"/>')
-    for x in (left, right):
-        across = at(x, start).split(",", maxsplit=1)[0]
-        parts.append(f'<text class="tick" x="{across}" y="{HEIGHT - 6}">{x:.0f}</text>')
-    parts.append(f'<text class="tick" x="{width / 2 + 20}" y="{HEIGHT - 6}">{escape(unit)}</text>')
-    return "".join([*parts, "</svg>"])
+        parts.append(f'<path class="grid" d="M{x(tick)} 4V{height - AXIS + 2}"/>')
+        parts.append(f'<text class="tick" x="{x(tick)}" y="{height - 7}">{tick:g}</text>')
+    for index, row in enumerate(rows):
+        parts += _dot_row(row, ROW * index + ROW // 2 + 2, x, digits)
+    return Markup("".join([*parts, "</svg>"]))
 
 
-def _open(title: str, width: int, height: int) -> str:
-    label = escape(title, quote=True)
-    return f'<svg role="img" aria-label="{label}" viewBox="0 0 {width} {height}" width="{width}">'
+def _dot_row(row: Dot, y: int, x: Position, digits: int) -> list[str]:
+    colour = f"c{row.colour % COLOURS}"
+    parts = [f'<text class="name" x="{LABEL - 12}" y="{y + 4}">{_text(_short(row.label))}</text>']
+    if not math.isfinite(row.value):
+        return parts
+    if row.low is not None and row.high is not None and math.isfinite(row.low + row.high):
+        parts.append(f'<path class="bar {colour}" d="M{x(row.low)} {y}H{x(row.high)}"/>')
+    parts.append(f'<circle class="dot {colour}" cx="{x(row.value)}" cy="{y}" r="4"/>')
+    value = figures.number(row.value, digits)
+    return [*parts, f'<text class="value" x="{WIDTH - 2}" y="{y + 4}">{value}</text>']
+
+
+def forest(title: str, value: float, interval: tuple[float, float], reach: float, reading: str) -> Markup:
+    """One difference in a table's cell: zero in the middle, the interval as a bar.
+
+    Args:
+        title: what a screen reader says.
+        value: the difference, its sign such that more is better: better is drawn to the right.
+        interval: its two ends.
+        reach: the size of difference at the chart's edges.
+        reading: `better`, `worse` or `unclear`, the colour.
+    """
+    width, height = FOREST
+    if not all(math.isfinite(number) for number in (value, *interval)):
+        return Markup()
+
+    def x(number: float) -> str:
+        share = max(-1.0, min(1.0, number / reach)) if reach > 0 else 0.0
+        return f"{width / 2 + share * (width / 2 - 8):.1f}"
+
+    y = height // 2
+    return Markup("").join(
+        [
+            _open(title, height, width),
+            Markup(f'<path class="zero" d="M{width / 2} 1V{height - 1}"/>'),
+            Markup(f'<path class="bar {reading}" d="M{x(interval[0])} {y}H{x(interval[1])}"/>'),
+            Markup(f'<circle class="dot {reading}" cx="{x(value)}" cy="{y}" r="4"/></svg>'),
+        ]
+    )
+
+
+def curves(title: str, lines: Sequence[Curve], unit: str = "step") -> Markup:
+    """Lines over training steps, on one scale; empty when no line has two points."""
+    height, left, right, top = CURVE
+    kept = [Curve(line.label, _thin(_finite(line.points)), line.dotted) for line in lines]
+    kept = [line for line in kept if line.points]
+    points = [point for line in kept for point in line.points]
+    if not any(len(line.points) > 1 for line in kept):
+        return Markup()
+    first, last = min(x for x, _ in points), max(x for x, _ in points)
+    start, end = _scale(min(y for _, y in points), max(y for _, y in points))
+    floor = height - AXIS - 6
+
+    def at(x: float, y: float) -> tuple[float, float]:
+        across = left + (x - first) / max(last - first, 1e-9) * (WIDTH - left - right)
+        return round(across, 1), round(top + (end - y) / (end - start) * (floor - top), 1)
+
+    parts: list[str] = [_open(f"{title}: {_told(kept)}", height)]
+    for tick in _ticks(start, end, 4):
+        y = at(first, tick)[1]
+        parts.append(f'<path class="grid" d="M{left} {y}H{WIDTH - right}"/>')
+        parts.append(f'<text class="name tick" x="{left - 7}" y="{y + 4}">{tick:g}</text>')
+    for index, line in enumerate(kept):
+        parts += _line(line, [at(x, y) for x, y in line.points], index)
+    for x, anchor in ((first, "start"), (last, "end")):
+        place = f'x="{at(x, start)[0]}" y="{height - 8}"'
+        parts.append(f'<text class="tick {anchor}" {place}>{_text(f"{unit} {x:g}")}</text>')
+    return Markup("".join([*parts, "</svg>"]))
+
+
+def _line(line: Curve, points: Sequence[tuple[float, float]], index: int) -> list[str]:
+    path = " ".join(f"{x},{y}" for x, y in points)
+    parts = [f'<polyline class="curve s{index}" points="{path}"/>']
+    if line.dotted:
+        parts += [f'<circle class="point s{index}" cx="{x}" cy="{y}" r="3"/>' for x, y in points]
+    return parts
+
+
+def _told(lines: Sequence[Curve]) -> str:
+    """Where each line starts and ends, for those who cannot see it."""
+    return "; ".join(
+        f"{line.label} from {line.points[0][1]:.4g} at {line.points[0][0]:g} "
+        f"to {line.points[-1][1]:.4g} at {line.points[-1][0]:g}"
+        for line in lines
+    )
+
+
+def _finite(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    return [(x, y) for x, y in points if math.isfinite(x) and math.isfinite(y)]
+
+
+def _thin(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """At most `MOST_POINTS`: the means of runs of neighbours."""
+    run = math.ceil(len(points) / MOST_POINTS) or 1
+    pieces = [points[start : start + run] for start in range(0, len(points), run)]
+    return [
+        (sum(x for x, _ in piece) / len(piece), sum(y for _, y in piece) / len(piece)) for piece in pieces
+    ]
+
+
+def _open(title: str, height: int, width: int = WIDTH) -> Markup:
+    return Markup(
+        f'<svg role="img" aria-label="{_text(title)}" viewBox="0 0 {width} {height}" width="{width}">'
+    )
+
+
+def _text(text: str) -> Markup:
+    """Escaped, and without the control characters that XML does not know."""
+    return escape(NOT_XML.sub("\N{REPLACEMENT CHARACTER}", text))
+
+
+def _short(label: str) -> str:
+    return label if len(label) <= LONGEST_LABEL else f"{label[: LONGEST_LABEL - 1]}\N{HORIZONTAL ELLIPSIS}"
 
 
 def _scale(low: float, high: float) -> tuple[float, float]:
     """A little room on both sides; never of no width."""
-    room = (high - low) * 0.06 or max(abs(high) * 0.1, 0.5)
+    room = (high - low) * 0.06
+    if room <= abs(high) * 1e-9:
+        room = max(abs(high) * 0.1, 0.5)
     return low - room, high + room
 
 
-def _ticks(start: float, end: float, wanted: int = 5) -> list[float]:
+def _ticks(start: float, end: float, wanted: int) -> list[float]:
+    """Round numbers between two ends, about as many as wanted."""
     rough = (end - start) / wanted
-    power = 10 ** math.floor(math.log10(rough))
-    step = next(power * m for m in (1, 2, 5, 10) if power * m >= rough)
+    power = 10.0 ** math.floor(math.log10(rough))
+    step = next(power * m for m in (1, 2, 2.5, 5, 10) if power * m >= rough * 0.999)
     first = math.ceil(start / step)
-    return [round(i * step, 10) for i in range(first, math.floor(end / step) + 1)]
-
-
-def _number(value: float) -> str:
-    return f"{value:g}"
+    return [float(f"{i * step:.10g}") for i in range(first, math.floor(end / step) + 1)]

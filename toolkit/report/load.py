@@ -5,13 +5,19 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+import yaml
 from pydantic import ValidationError
 
 from toolkit import records
 from toolkit.errors import DataError
-from toolkit.types import Completion, Summary, Vote
+from toolkit.metrics import Measurement
+from toolkit.ratings import bradley_terry
+from toolkit.recipe import Recipe
+from toolkit.types import Completion, Finding, Rating, Record, Summary, Vote
+
+R = TypeVar("R", bound=Record)
 
 
 @dataclass(frozen=True)
@@ -21,14 +27,40 @@ class RunView:
     folder: Path
     summary: Summary
     manifest: dict[str, Any]
-    recipe: str
+    recipe_text: str
     """The resolved recipe's YAML."""
+    recipe: Recipe | None
+    """The same, read; `None` when it is absent or of another version."""
     completions: dict[str, list[Completion]]
-    votes: list[Vote]
+    measurements: dict[str, list[Measurement]]
+    """Contestant -> its metrics, example by example."""
+    judged: list[Vote]
+    """Votes of judge models."""
+    people: list[Vote]
     curves: dict[str, list[dict[str, Any]]]
     """Stage -> the rows of its training log."""
-    checks: list[dict[str, Any]]
-    """Findings of `check`, where it was run."""
+    lineages: dict[str, dict[str, Any]]
+    """Stage -> what its adapter was trained on."""
+    benchmarks: dict[str, dict[str, Any]]
+    """Contestant -> lm-eval's own results."""
+    findings: list[Finding]
+    """What `check` found, where it was run."""
+
+    @property
+    def people_ratings(self) -> tuple[Rating, ...]:
+        """From the votes there are now: people go on voting when the run is over."""
+        return bradley_terry(self.people).ratings if self.people else self.summary.ratings.people
+
+    @property
+    def less_is_better(self) -> frozenset[str]:
+        """Benchmark metrics, as `task/metric`, of which lm-eval says that less is better."""
+        return frozenset(
+            f"{task}/{metric}"
+            for result in self.benchmarks.values()
+            for task, metrics in result.get("higher_is_better", {}).items()
+            for metric, more in metrics.items()
+            if more is False
+        )
 
 
 def load_run(folder: Path) -> RunView:
@@ -37,33 +69,67 @@ def load_run(folder: Path) -> RunView:
     Raises:
         DataError: there is no summary, or a file does not parse.
     """
-    file = folder / "summary.json"
-    if not file.exists():
-        raise DataError(f"{folder}: no summary.json here; run the recipe first (adapter-arena run ...)")
-    try:
-        summary = Summary.model_validate(records.read_json(file))
-    except ValidationError as error:
-        problem = error.errors()[0]
-        place = ".".join(map(str, problem["loc"]))
-        raise DataError(f"{file}: {place}: {problem['msg']}") from None
-    answers = {name: folder / "completions" / f"{name}.jsonl" for name in summary.contestants}
-    logs = {stage.name: folder / "adapters" / stage.name / "training.jsonl" for stage in summary.stages}
+    summary = _summary(folder / "summary.json")
+    names, stages = summary.contestants, [stage.name for stage in summary.stages]
+    votes = _records(folder / "votes.jsonl", Vote)
+    text = _text(folder / "recipe.yaml")
     return RunView(
         folder=folder,
         summary=summary,
         manifest=_json(folder / "manifest.json", {}),
-        recipe=_text(folder / "recipe.yaml"),
-        completions={
-            name: list(records.read(path, Completion)) for name, path in answers.items() if path.exists()
+        recipe_text=text,
+        recipe=_recipe(text),
+        completions=_each(folder / "completions", names, Completion),
+        measurements=_each(folder / "measurements", names, Measurement),
+        judged=[vote for vote in votes if vote.kind == "judge"],
+        people=[vote for vote in votes if vote.kind == "person"] + _arena(folder / "arena.db"),
+        curves={stage: _log(folder / "adapters" / stage / "training.jsonl") for stage in stages},
+        lineages={stage: _json(folder / "adapters" / stage / "lineage.json", {}) for stage in stages},
+        benchmarks={
+            name: found for name in names if (found := _json(folder / "benchmarks" / f"{name}.json", {}))
         },
-        votes=list(records.read(folder / "votes.jsonl", Vote)) if (folder / "votes.jsonl").exists() else [],
-        curves={name: _log(path) for name, path in logs.items() if path.exists()},
-        checks=_json(folder / "checks.json", []),
+        findings=[Finding.model_validate(row) for row in _json(folder / "checks.json", [])],
     )
 
 
+def _summary(file: Path) -> Summary:
+    if not file.exists():
+        raise DataError(f"{file.parent}: no summary.json here; run the recipe first (adapter-arena run ...)")
+    try:
+        return Summary.model_validate(records.read_json(file))
+    except ValidationError as error:
+        problem = error.errors()[0]
+        place = ".".join(map(str, problem["loc"]))
+        raise DataError(f"{file}: {place}: {problem['msg']}") from None
+
+
+def _recipe(text: str) -> Recipe | None:
+    try:
+        return Recipe.model_validate(yaml.safe_load(text))
+    except (ValidationError, yaml.YAMLError):
+        return None
+
+
+def _each(folder: Path, names: tuple[str, ...], kind: type[R]) -> dict[str, list[R]]:
+    found = {name: _records(folder / f"{name}.jsonl", kind) for name in names}
+    return {name: rows for name, rows in found.items() if rows}
+
+
+def _records(path: Path, kind: type[R]) -> list[R]:
+    return list(records.read(path, kind)) if path.exists() else []
+
+
+def _arena(database: Path) -> list[Vote]:
+    """The votes people cast in the run's own arena, if one was opened."""
+    if not database.exists():
+        return []
+    from toolkit.arena import accepted_votes
+
+    return accepted_votes(f"sqlite:///{database.resolve()}")
+
+
 def _log(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for _, line in records.read_lines(path)]
+    return [json.loads(line) for _, line in records.read_lines(path)] if path.exists() else []
 
 
 def _json(path: Path, otherwise: Any) -> Any:

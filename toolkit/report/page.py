@@ -2,46 +2,27 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
 from toolkit import records
-from toolkit.report import answer, charts, words
+from toolkit.report import (
+    answer,
+    charts,
+    examples,
+    figures,
+    provenance,
+    roles,
+    tables,
+    training,
+    voters,
+)
 from toolkit.report.load import RunView, load_run
-from toolkit.types import Completion, Score
-
-EXAMPLES_SHOWN = 6
-ONE = 1.0
-CURVES = {
-    "loss": "loss",
-    "rewards/accuracies": "preference accuracy",
-    "learning_rate": "learning rate",
-    "grad_norm": "gradient norm",
-}
-"""Column of a training log -> title of its chart."""
-
-
-@dataclass(frozen=True)
-class Panel:
-    """One metric of all contestants: its chart's dots and its table's cells."""
-
-    metric: str
-    scores: tuple[Score, ...]
-    note: str
-
-
-@dataclass(frozen=True)
-class Shown:
-    """One example, with every contestant's answer marked against the reference."""
-
-    question: str
-    reference: list[tuple[words.Kind, str]]
-    answers: list[tuple[str, list[tuple[words.Kind, str]]]]
+from toolkit.report.meanings import BENCHMARKS, GROUPS
+from toolkit.types import Rating
 
 
 def write_report(folder: Path) -> Path:
@@ -51,135 +32,151 @@ def write_report(folder: Path) -> Path:
         The path of `report.html`.
 
     Raises:
-        DataError: the folder holds no finished run.
+        DataError: the folder holds no finished run, or one of its files does not parse.
     """
-    view = load_run(folder)
-    facts = gather(view)
+    facts = gather(load_run(folder))
     for name in ("report.html", "report.md"):
-        records.write_text(folder / name, _environment(name).get_template(f"{name}.jinja").render(**facts))
+        records.write_text(folder / name, render(f"{name}.jinja", facts))
     return folder / "report.html"
 
 
 def gather(view: RunView) -> dict[str, Any]:
-    """Everything the templates show."""
+    """Everything the templates show, by section."""
     summary = view.summary
-    colours = {name: index for index, name in enumerate(summary.contestants)}
-    compared = answer.comparisons(summary)
-    return {
+    names = summary.contestants
+    colours = {name: index for index, name in enumerate(names)}
+    asked = roles.questions(names, view.recipe)
+    compared = [answer.compare(summary, question, view.less_is_better) for question in asked]
+    compared = [comparison for comparison in compared if comparison.claims]
+    rest = others(view, compared)
+    grouped = tables.panels(view, colours)
+    measured = [panel for group, found in grouped.items() if group != BENCHMARKS for panel in found]
+    facts = {
         "run": view,
         "summary": summary,
         "colours": colours,
+        "opening": answer.opening(compared),
+        "leading": answer.leading(compared),
         "comparisons": compared,
-        "headlines": headlines(compared, summary.contestants),
-        "leads": [
-            sentence
-            for sentence in (
-                answer.ranking(summary.ratings.people, "People"),
-                answer.ranking(summary.ratings.judge, "The judge model's votes"),
-            )
-            if sentence
-        ],
-        "panels": panels(summary.scores, benchmarks=False),
-        "benchmarks": panels(summary.scores, benchmarks=True),
-        "differences": summary.differences,
-        "wins": win_rates(view),
-        "examples": most_different(view),
-        "curves": {name: curves(rows) for name, rows in view.curves.items()},
-        "charts": charts,
-        "Dot": charts.Dot,
-        "goodness": answer.goodness,
+        "others": rest,
+        "caution": answer.caution(compared),
+        "unknowns": answer.unknowns(summary, compared),
+        "differences": tables.differences(compared) if compared else None,
+        "panels": measured,
+        "readings": readings(grouped),
+        "scores": tables.scores(measured, names) if measured else None,
+        "benchmarks": grouped.get(BENCHMARKS, []),
+        "benchmark_table": tables.benchmarks(grouped.get(BENCHMARKS, []), names),
+        "votes": votes(view, colours),
+        "chosen": examples.choose(view, asked[0]) if asked else None,
+        "stages": tables.stages(summary.stages) if summary.stages else None,
+        "curves": {stage: training.drawings(rows) for stage, rows in view.curves.items()},
+        "answers": tables.answers(view.completions) if view.completions else None,
+        "data": provenance.data(view),
+        "findings": provenance.findings(view.findings),
+        "provenance": provenance.made_with(view),
+        "command": provenance.command(view),
     }
+    return facts | {"subtitle": subtitle(view), "sections": sections(facts)}
 
 
-def headlines(compared: Sequence[answer.Comparison], names: Sequence[str]) -> list[answer.Comparison]:
-    """Those that open the report: the last contestant against all, the others against the one before."""
-    last = [c for c in compared if names and c.contestant == names[-1]]
-    before = dict(zip(names[1:-1], names[:-2], strict=False))
-    return last + [c for c in compared if before.get(c.contestant) == c.against]
+def subtitle(view: RunView) -> str:
+    """What was done, in one line."""
+    summary, recipe = view.summary, view.recipe
+    parts = [figures.counted(len(summary.contestants), "contestant")]
+    examples_asked = max((len(found) for found in view.completions.values()), default=0)
+    if examples_asked:
+        parts.append(f"on {figures.counted(examples_asked, 'held-out example')}")
+    if recipe and summary.stages:
+        told = [s.name if s.name == s.method else f"{s.name} ({s.method})" for s in summary.stages]
+        trained = ", then ".join(told)
+        parts.append(f"trained {trained} on {recipe.base}")
+    return f"{'; '.join([' '.join(parts[:2]), *parts[2:]])}. Intervals are 95%."
 
 
-def panels(scores: Sequence[Score], *, benchmarks: bool) -> list[Panel]:
-    """Scores by metric, in the order they were made."""
-    metrics = dict.fromkeys(score.metric for score in scores if ("/" in score.metric) == benchmarks)
-    notes = {1: "more is better", -1: "less is better", 0: "describes, does not rank"}
+def readings(grouped: dict[str, list[tables.Panel]]) -> list[tuple[str, str]]:
+    """Titles of the metrics of a group -> how to read them."""
     return [
-        Panel(metric, tuple(s for s in scores if s.metric == metric), notes[answer.goodness(metric)])
-        for metric in metrics
+        (figures.listed([panel.meaning.title for panel in grouped[group]]), f"{group}. {note}".strip())
+        for group, note in GROUPS.items()
+        if group in grouped
     ]
 
 
-def win_rates(view: RunView) -> dict[tuple[str, str], tuple[float, int]]:
-    """(row, column) -> share of points the row took from the column, and the votes behind it."""
-    points: Counter[tuple[str, str]] = Counter()
-    met: Counter[tuple[str, str]] = Counter()
-    for vote in view.votes:
-        a, b = vote.model_a, vote.model_b
-        share = ONE if vote.outcome == "a" else 0.0 if vote.outcome == "b" else ONE / 2
-        points[a, b] += share  # type: ignore[assignment]
-        points[b, a] += ONE - share  # type: ignore[assignment]
-        met[a, b] += 1
-        met[b, a] += 1
-    return {pair: (points[pair] / n, n) for pair, n in met.items()}
+def sections(facts: dict[str, Any]) -> list[tuple[str, str]]:
+    """Anchor and title of the sections that have something to show."""
+    there = {
+        "answer": ("Answer", True),
+        "scores": ("Scores", facts["scores"]),
+        "differences": ("Differences", facts["differences"]),
+        "benchmarks": ("Benchmarks", facts["benchmarks"]),
+        "votes": ("Judge and people", facts["votes"]["boards"] or facts["votes"]["judges"]),
+        "examples": ("Examples", facts["chosen"] and facts["chosen"].examples),
+        "training": ("Training", facts["stages"]),
+        "data": ("Data and checks", facts["answers"] or facts["data"] or facts["findings"]),
+        "provenance": ("Provenance", True),
+    }
+    return [(anchor, title) for anchor, (title, shown) in there.items() if shown]
 
 
-def most_different(view: RunView) -> list[Shown]:
-    """The examples on which contestants' answers share the fewest words."""
-    answers: dict[str, dict[str, Completion]] = {}
-    for name, completions in view.completions.items():
-        for completion in completions:
-            answers.setdefault(completion.example_id, {})[name] = completion
-    complete = [row for row in answers.values() if len(row) == len(view.completions) > 1]
-    complete.sort(key=_overlap)
-    step = max(1, len(complete) // 2 // EXAMPLES_SHOWN)  # from the more different half, not only the oddest
-    return [_shown(row) for row in complete[: EXAMPLES_SHOWN * step : step]]
+def others(view: RunView, compared: list[answer.Comparison]) -> list[answer.Comparison]:
+    """The pairs that were compared and are not among the report's own questions."""
+    asked = {(c.question.contestant, c.question.against) for c in compared}
+    pairs = dict.fromkeys((found.contestant, found.against) for found in view.summary.differences)
+    rest = [roles.Question(*pair, roles.OTHER) for pair in pairs if pair not in asked]
+    return [answer.compare(view.summary, pair, view.less_is_better) for pair in rest]
 
 
-def _overlap(row: dict[str, Completion]) -> float:
-    bags = [set(completion.completion.split()) for completion in row.values()]
-    everything = set().union(*bags)
-    return len(set.intersection(*bags)) / max(1, len(everything))
+def votes(view: RunView, colours: dict[str, int]) -> dict[str, Any]:
+    """Judge and people: standings, charts, matrices, and how far to trust them."""
+    names = view.summary.contestants
+    sides = [
+        ("People", view.people_ratings, view.people),
+        ("The judge model's votes", view.summary.ratings.judge, view.judged),
+    ]
+    boards = [
+        {
+            "title": title,
+            "chart": rating_chart(title, rows, colours),
+            "table": tables.ratings(title, rows),
+            "wins": tables.wins(title, cast, names),
+            "standing": answer.standing(rows, title),
+        }
+        for title, rows, cast in sides
+        if rows or cast
+    ]
+    found = voters.judges(view.summary.notes)
+    return {
+        "boards": boards,
+        "judges": [
+            (judge, tables.facts(f"Judge {judge.name}", voters.share_cells(judge))) for judge in found
+        ],
+        "agreement": voters.agreement(view.judged, view.people),
+    }
 
 
-def _shown(row: dict[str, Completion]) -> Shown:
-    any_answer = next(iter(row.values()))
-    reference = any_answer.reference or ""
-    turns = [turn.content for turn in any_answer.messages if turn.role == "user"]
-    against = reference or any_answer.completion
-    return Shown(
-        question=turns[-1] if turns else "",
-        reference=[("same", reference)] if reference else [],
-        answers=[(name, words.marked(completion.completion, against)) for name, completion in row.items()],
-    )
+def rating_chart(title: str, rows: tuple[Rating, ...], colours: dict[str, int]) -> Markup:
+    dots = [
+        charts.Dot(row.contestant, row.value, row.low, row.high, colours.get(row.contestant, 0))
+        for row in rows
+    ]
+    return charts.dots(f"{title}: ratings with 95% intervals", dots, 0)
 
 
-def curves(rows: Sequence[dict[str, Any]]) -> list[tuple[str, str]]:
-    """The charts of one training log, each with its title."""
-    drawn = []
-    for key, title in CURVES.items():
-        points = [(float(row["step"]), float(row[key])) for row in rows if key in row]
-        drawn.append((title, charts.line(title, points, "step")))
-    return [(title, chart) for title, chart in drawn if chart]
-
-
-def _environment(name: str) -> Environment:
-    html = name.endswith(".html")
+def render(name: str, facts: dict[str, Any]) -> str:
+    """A template of this room, filled in; HTML is escaped throughout."""
     environment = Environment(
         loader=PackageLoader("toolkit.report"),
-        autoescape=html,
+        autoescape=name.endswith(".html.jinja"),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["pvalue"] = lambda p: "p < 0.001" if p < 0.001 else f"p = {p:.3f}"  # noqa: PLR2004
-    environment.filters["signed"] = lambda x: f"{x:+.3f}".replace("-", "\N{MINUS SIGN}")
-    environment.filters["figure"] = figure
-    environment.filters["cell"] = lambda text: str(text).replace("|", "\\|").replace("\n", " ")
-    return environment
-
-
-def figure(value: float | None) -> str:
-    """A number with as many digits as a reader needs."""
-    if value is None:
-        return "\N{EN DASH}"
-    digits = next((digits for size, digits in ((1000, 0), (20, 1), (2, 2)) if abs(value) >= size), 3)
-    return f"{value:.{digits}f}"
+    environment.filters |= {
+        "markdown": tables.to_markdown,
+        "line": tables.escaped,
+        "fenced": tables.fenced,
+        "duration": figures.duration,
+        "lower_first": lambda text: text[:1].lower() + text[1:],
+    }
+    return environment.get_template(name).render(**facts)

@@ -1,0 +1,122 @@
+"""Where a run's figures come from: data, checks, versions, seeds, fingerprints, times."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from toolkit.report import figures
+from toolkit.report.load import RunView
+from toolkit.report.tables import Cell, Table, facts
+from toolkit.types import Finding
+
+
+def command(view: RunView) -> str:
+    """What to type to get the same run."""
+    return str(view.manifest.get("command") or "adapter-arena run recipe.yaml")
+
+
+def data(view: RunView) -> Table | None:
+    """Data sets with what they were used for and the fingerprint of their rows."""
+    recipe, prints = view.recipe, view.manifest.get("data", {})
+    if recipe is None or not recipe.data:
+        return None
+    uses: dict[str, list[str]] = {}
+    for stage in recipe.stages:
+        uses.setdefault(stage.data, []).append(f"trains {stage.name}")
+        if stage.heldout:
+            uses.setdefault(stage.heldout, []).append(f"held out from {stage.name}")
+    if recipe.scoring:
+        uses.setdefault(recipe.scoring.examples, []).append("the examples scored")
+        prints = {recipe.scoring.examples: prints.get("examples"), **prints}
+    rows = tuple(
+        (
+            Cell(name),
+            Cell(source.source, tone="words"),
+            Cell(", ".join(uses.get(name, ["not used"])), tone="words"),
+            Cell(prints.get(name) or figures.ABSENT, tone="code"),
+        )
+        for name, source in recipe.data.items()
+    )
+    return Table("Data sets", ("name", "source", "use", "fingerprint of its rows"), rows)
+
+
+def findings(found: list[Finding]) -> Table | None:
+    """What `adapter-arena check` said about the recipe and its data."""
+    if not found:
+        return None
+    rows = tuple(
+        (
+            Cell(finding.severity, finding.code),
+            Cell(finding.place, tone="words"),
+            Cell(finding.message, tone="words"),
+            Cell(finding.fix, tone="words"),
+        )
+        for finding in found
+    )
+    return Table("Findings of the check", ("severity", "place", "what", "what to do"), rows)
+
+
+def made_with(view: RunView) -> list[Table]:
+    """Seed, hardware, versions, lineage of adapters, and the steps with their times and fingerprints."""
+    manifest = view.manifest
+    tables = [
+        facts("Settings", _settings(view)),
+        facts("Hardware", _hardware(manifest.get("hardware", {}))),
+        facts("Versions", manifest.get("versions", {})),
+        _lineage(view),
+        _steps(manifest.get("steps", {})),
+    ]
+    return [table for table in tables if table and table.rows]
+
+
+def _settings(view: RunView) -> dict[str, Any]:
+    recipe, manifest = view.recipe, view.manifest
+    found: dict[str, Any] = {"seed": manifest.get("seed", recipe.seed if recipe else None)}
+    if recipe:
+        found |= {"base": recipe.base, "dtype": recipe.model.dtype, "quantisation": recipe.model.quantization}
+    if recipe and recipe.scoring:
+        asked = recipe.scoring.generation
+        manner = (
+            "greedy"
+            if asked.temperature == 0
+            else f"temperature {asked.temperature:g}, top p {asked.top_p:g}"
+        )
+        found["answers"] = f"{manner}, at most {asked.max_new_tokens} new tokens"
+    signatures = {m.metric: m.signature for own in view.measurements.values() for m in own if m.signature}
+    found |= {f"{metric} signature": signature for metric, signature in signatures.items()}
+    return {key: value for key, value in found.items() if value is not None}
+
+
+def _hardware(found: dict[str, Any]) -> dict[str, Any]:
+    named = {key.replace("_bytes", ""): value for key, value in found.items() if value is not None}
+    if isinstance(found.get("memory_bytes"), (int, float)):
+        named["memory"] = figures.size(found["memory_bytes"])
+    return named
+
+
+def _lineage(view: RunView) -> Table | None:
+    rows = tuple(
+        (
+            Cell(stage, str(found.get("method", ""))),
+            Cell(f"{found.get('parent') or found.get('base') or figures.ABSENT}", tone="words"),
+            Cell(
+                f"{found.get('parent_fingerprint') or found.get('base_fingerprint') or figures.ABSENT}",
+                tone="code",
+            ),
+        )
+        for stage, found in view.lineages.items()
+        if found
+    )
+    return Table("What each stage was trained on", ("stage", "on", "its fingerprint"), rows) if rows else None
+
+
+def _steps(steps: dict[str, dict[str, Any]]) -> Table:
+    rows = tuple(
+        (
+            Cell(name),
+            Cell(figures.duration(float(step.get("seconds", 0.0)))),
+            Cell(str(step.get("inputs", "")), tone="code"),
+        )
+        for name, step in steps.items()
+    )
+    return Table("Steps", ("step", "time", "fingerprint of its inputs"), rows)

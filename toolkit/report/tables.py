@@ -1,0 +1,264 @@
+"""The report's tables as plain values: drawn once as HTML and once as Markdown."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from markupsafe import Markup
+
+from toolkit.report import charts, figures
+from toolkit.report.answer import Claim, Comparison
+from toolkit.report.load import RunView
+from toolkit.report.meanings import BENCHMARKS, GROUPS, Meaning, meaning
+from toolkit.types import Completion, Rating, Score, StageResult, Vote
+
+EMPTY = Markup()
+
+
+@dataclass(frozen=True)
+class Cell:
+    text: str
+    small: str = ""
+    """A second line: the interval, the number of votes."""
+    tone: str = ""
+    """Class of the style sheet: `better`, `worse`, `words`, `tint-1` .. `tint-5`."""
+    chart: Markup = EMPTY
+
+
+@dataclass(frozen=True)
+class Table:
+    """A caption, one header row, and rows whose first cell names them."""
+
+    caption: str
+    header: tuple[str, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One metric of all contestants."""
+
+    metric: str
+    meaning: Meaning
+    scores: tuple[Score, ...]
+    colours: dict[str, int]
+
+    @property
+    def n(self) -> str:
+        counts = sorted({score.n for score in self.scores})
+        return str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+
+    @property
+    def chart(self) -> Markup:
+        rows = [
+            charts.Dot(s.contestant, s.value, s.low, s.high, self.colours.get(s.contestant, 0))
+            for s in self.scores
+        ]
+        title = f"{self.meaning.title} of every contestant with 95% intervals, {self.meaning.note}"
+        return charts.dots(title, rows, self.meaning.digits)
+
+
+def panels(view: RunView, colours: dict[str, int]) -> dict[str, list[Panel]]:
+    """Group of metrics -> its panels, in the report's order; benchmarks are a group of their own."""
+    by_metric: dict[str, list[Score]] = {}
+    for score in view.summary.scores:
+        by_metric.setdefault(score.metric, []).append(score)
+    found = [
+        Panel(metric, meaning(metric, view.less_is_better), tuple(scores), colours)
+        for metric, scores in by_metric.items()
+    ]
+    grouped = {
+        group: [panel for panel in found if panel.meaning.group == group] for group in (*GROUPS, BENCHMARKS)
+    }
+    return {group: own for group, own in grouped.items() if own}
+
+
+def scores(found: Iterable[Panel], names: Sequence[str]) -> Table:
+    """Every score with its interval: a row a metric, a column a contestant."""
+    rows = []
+    for panel in found:
+        by_name = {score.contestant: score for score in panel.scores}
+        cells = [_score(by_name.get(name), panel.meaning.digits) for name in names]
+        rows.append((Cell(panel.meaning.title, panel.meaning.note), *cells, Cell(panel.n)))
+    return Table("Every score, with its 95% interval below it", ("metric", *names, "n"), tuple(rows))
+
+
+def _score(score: Score | None, digits: int) -> Cell:
+    if score is None:
+        return Cell(figures.ABSENT)
+    return Cell(figures.number(score.value, digits), figures.span(score.low, score.high, digits))
+
+
+def benchmarks(found: Iterable[Panel], names: Sequence[str]) -> Table:
+    """Benchmarks as lm-eval reports them: value and standard error."""
+    rows = []
+    for panel in found:
+        by_name = {score.contestant: score for score in panel.scores}
+        cells = [_benchmark(by_name.get(name)) for name in names]
+        rows.append((Cell(panel.meaning.title, panel.meaning.note), *cells, Cell(panel.n)))
+    return Table("Benchmarks, with the standard error below each", ("task: metric", *names, "n"), tuple(rows))
+
+
+def _benchmark(score: Score | None) -> Cell:
+    if score is None:
+        return Cell(figures.ABSENT)
+    error = "" if score.low is None or score.high is None else f"± {(score.high - score.low) / 3.92:.3f}"
+    return Cell(figures.number(score.value), error)
+
+
+def differences(compared: Sequence[Comparison]) -> Table:
+    """A row a metric, a column a comparison, every interval drawn; rows of one metric have one scale."""
+    reach = _reaches(compared)
+    by_metric: dict[str, dict[int, Claim]] = {}
+    for column, comparison in enumerate(compared):
+        for claim in comparison.claims:
+            by_metric.setdefault(claim.difference.metric, {})[column] = claim
+    rows = []
+    for metric, claims in by_metric.items():
+        means = next(iter(claims.values())).meaning
+        cells = [_difference(claims.get(column), reach[metric]) for column in range(len(compared))]
+        counts = sorted({claim.difference.n for claim in claims.values()})
+        n = f"n {counts[0]}" if len(counts) == 1 else f"n {counts[0]} to {counts[-1]}"
+        rows.append((Cell(means.title, f"{means.note}, {n}"), *cells))
+    header = ("metric", *(f"{c.question.contestant} {figures.MINUS} {c.question.against}" for c in compared))
+    return Table("Paired differences with 95% intervals and corrected p", header, tuple(rows))
+
+
+def _difference(claim: Claim | None, reach: float) -> Cell:
+    if claim is None:
+        return Cell(figures.ABSENT)
+    found, sign = claim.difference, claim.meaning.better or 1
+    ends = sorted((found.low * sign, found.high * sign))
+    tone = "unclear" if claim.reading == "describes" else claim.reading
+    title = f"{claim.meaning.title}: {claim.evidence}; {claim.reading}"
+    chart = charts.forest(title, found.value * sign, (ends[0], ends[1]), reach, tone)
+    return Cell(claim.size, f"{claim.interval}; {claim.p}", tone, chart)
+
+
+def _reaches(compared: Iterable[Comparison]) -> dict[str, float]:
+    """Metric -> the furthest end of its intervals in any comparison: rows of one metric share a scale."""
+    found: dict[str, float] = {}
+    for claim in (claim for comparison in compared for claim in comparison.claims):
+        row = claim.difference
+        found[row.metric] = max(found.get(row.metric, 0.0), abs(row.low), abs(row.high), abs(row.value))
+    return found
+
+
+def ratings(title: str, rows: Sequence[Rating]) -> Table:
+    return Table(
+        f"{title}: Bradley-Terry ratings",
+        ("contestant", "rank", "rating", "95% interval", "battles"),
+        tuple(
+            (
+                Cell(row.contestant),
+                Cell(str(row.rank)),
+                Cell(figures.number(row.value, 0)),
+                Cell(figures.span(row.low, row.high, 0)),
+                Cell(str(row.battles)),
+            )
+            for row in rows
+        ),
+    )
+
+
+def wins(title: str, votes: Sequence[Vote], names: Sequence[str]) -> Table | None:
+    """Pair by pair, the share of points the row took from the column; a tie is half a point."""
+    if not votes:
+        return None
+    points: dict[tuple[str, str], float] = {}
+    met: Counter[tuple[str, str]] = Counter()
+    for vote in votes:
+        share = {"a": 1.0, "b": 0.0}.get(vote.outcome, 0.5)
+        for pair, won in (((vote.model_a, vote.model_b), share), ((vote.model_b, vote.model_a), 1 - share)):
+            points[pair] = points.get(pair, 0.0) + won
+            met[pair] += 1
+    rows = tuple((Cell(a), *(_won(points.get((a, b)), met[a, b]) for b in names)) for a in names)
+    caption = f"{title}: share of points the row took from the column (a tie is half a point)"
+    return Table(caption, ("", *names), rows)
+
+
+def _won(points: float | None, n: int) -> Cell:
+    if points is None or n == 0:
+        return Cell(figures.ABSENT)
+    share = points / n
+    return Cell(figures.percent(share), f"n {n}", tone=f"tint-{1 + min(4, int(share * 5))}")
+
+
+def stages(found: Sequence[StageResult]) -> Table:
+    rows = tuple(
+        (
+            Cell(stage.name, stage.method),
+            Cell(figures.duration(stage.seconds)),
+            Cell(figures.size(stage.peak_memory_bytes)),
+            Cell(figures.number(stage.train_loss)),
+            Cell(_named(stage.heldout), tone="words"),
+        )
+        for stage in found
+    )
+    return Table("Stages", ("stage", "time", "peak memory", "train loss", "on held-out rows"), rows)
+
+
+def _named(values: dict[str, float]) -> str:
+    return ", ".join(f"{key.replace('_', ' ')} {figures.number(value)}" for key, value in values.items())
+
+
+def answers(completions: dict[str, list[Completion]]) -> Table:
+    """What can go wrong with answers before any metric is asked."""
+    rows = tuple((Cell(name), *_counts(found)) for name, found in completions.items())
+    header = (
+        "contestant",
+        "answers",
+        "cut at the token limit",
+        "empty",
+        "said more than once",
+        "median tokens",
+    )
+    return Table("The answers themselves", header, rows)
+
+
+def _counts(found: Sequence[Completion]) -> tuple[Cell, ...]:
+    texts = Counter(completion.completion for completion in found)
+    tokens = sorted(completion.tokens for completion in found)
+    return (
+        Cell(str(len(found))),
+        Cell(str(sum(completion.finish == "length" for completion in found))),
+        Cell(str(sum(not completion.completion.strip() for completion in found))),
+        Cell(str(sum(count for count in texts.values() if count > 1))),
+        Cell(str(tokens[len(tokens) // 2])),
+    )
+
+
+def facts(caption: str, values: dict[str, Any], header: tuple[str, str] = ("", "")) -> Table:
+    """Names and values."""
+    rows = tuple((Cell(key), Cell(str(value), tone="words")) for key, value in values.items())
+    return Table(caption, header, rows)
+
+
+def to_markdown(table: Table) -> str:
+    """A GitHub-style table; charts are left out."""
+    lines = [[escaped(title) for title in table.header], ["---", *("---:" for _ in table.header[1:])]]
+    lines += [[_plain(cell) for cell in row] for row in table.rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _plain(cell: Cell) -> str:
+    text = f"{cell.text} ({cell.small})" if cell.small else cell.text
+    return escaped(text)
+
+
+def escaped(text: str) -> str:
+    """Untrusted text inside a line of Markdown: no tags, no table cells, no emphasis, no links."""
+    for mark in "\\`*_[]|#~":
+        text = text.replace(mark, f"\\{mark}")
+    return " ".join(text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").split())
+
+
+def fenced(text: str) -> str:
+    """Untrusted text as a Markdown code block, in a fence longer than any inside it."""
+    longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return f"{fence}text\n{text}\n{fence}"

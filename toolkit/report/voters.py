@@ -1,0 +1,125 @@
+"""How far the judge model's votes and the people's can be trusted, in plain sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from toolkit.judge.statistics import share as share_of
+from toolkit.report import figures
+from toolkit.types import Vote
+
+COIN = 0.5
+"""A judge that tosses a coin gives the same winner in both orders half of the time."""
+STEADY = 0.8
+FIGURES = {
+    "consistency": "Same verdict in both orders",
+    "first_position": "Won by the answer shown first (50% is unbiased)",
+    "always_first": "Named the first answer in both orders",
+    "always_second": "Named the second answer in both orders",
+    "ties": "Votes that are ties",
+    "unreadable": "Verdicts that could not be read",
+    "longer": "Votes for the longer answer, where lengths differ",
+    "more_markdown": "Votes for the answer with more Markdown, where it differs",
+}
+"""Key of `summary.notes["judge"]` -> what it says."""
+
+
+@dataclass(frozen=True)
+class Judge:
+    """One judge model, and what its own verdicts say about it."""
+
+    name: str
+    battles: int
+    identical: int
+    shares: dict[str, dict[str, Any]]
+    """Key of `FIGURES` -> `{"value", "low", "high", "n"}`."""
+
+    @property
+    def strength(self) -> str:
+        """How much its votes weigh, said first."""
+        share = self.shares.get("consistency", {})
+        value, low, high = share.get("value"), share.get("low"), share.get("high")
+        if value is None or low is None or high is None:
+            return "How consistent this judge is was not measured: read its ratings as unproven."
+        return f"{_strength(value, low, high)} {self._measured(share)}"
+
+    @property
+    def weak(self) -> bool:
+        value = self.shares.get("consistency", {}).get("value")
+        return value is None or value < STEADY
+
+    @property
+    def position(self) -> str:
+        """Which side it leans to, if these battles show it."""
+        share = self.shares.get("first_position", {})
+        value, low, high = share.get("value"), share.get("low"), share.get("high")
+        if value is None or low is None or high is None:
+            return ""
+        told = f"the answer shown first won {_share(share)}"
+        if low <= COIN <= high:
+            return f"No lean to one position is shown: {told}."
+        side = "first" if value > COIN else "second"
+        return (
+            f"It leans to the answer shown {side}: {told}. Asking in both orders takes this out of the votes."
+        )
+
+    def _measured(self, share: dict[str, Any]) -> str:
+        return f"It gave the same verdict in both orders on {_share(share)}; a coin would on 50%."
+
+
+def _strength(value: float, low: float, high: float) -> str:
+    if high < COIN:
+        return "Very weak judge: the order of the answers decides more often than the answers do."
+    if low <= COIN:
+        return "Very weak judge: these battles do not tell its verdicts from tosses of a coin."
+    if value < STEADY:
+        return "Weak judge: where its two verdicts differ the vote is a tie, which draws ratings together."
+    return "Consistent judge. That is not the same as a right one: only people's votes can show that."
+
+
+def judges(notes: dict[str, Any]) -> list[Judge]:
+    """From `summary.notes`; parts that are not there are left out."""
+    found = notes.get("judge") or {}
+    return [
+        Judge(
+            name,
+            int(facts.get("battles", 0)),
+            int(facts.get("identical", 0)),
+            {key: facts[key] for key in FIGURES if isinstance(facts.get(key), dict) and facts[key].get("n")},
+        )
+        for name, facts in found.items()
+        if isinstance(facts, dict)
+    ]
+
+
+def share_cells(judge: Judge) -> dict[str, str]:
+    """What each share is called -> the share with its interval and n."""
+    return {FIGURES[key]: _share(share) for key, share in judge.shares.items()}
+
+
+def _share(share: dict[str, Any]) -> str:
+    interval = f"{figures.percent(share.get('low'))} to {figures.percent(share.get('high'))}"
+    return f"{figures.percent(share['value'])} (95% interval {interval}, n {share['n']})"
+
+
+def agreement(judged: Sequence[Vote], people: Sequence[Vote]) -> str:
+    """How often judge and person said the same of the same two answers; empty without common battles."""
+    said: dict[tuple[str, frozenset[str]], list[str]] = {}
+    for vote in judged:
+        said.setdefault(_battle(vote), []).append(_winner(vote))
+    same = [_winner(vote) == other for vote in people for other in said.get(_battle(vote), ())]
+    if not same:
+        return ""
+    share = _share(share_of(sum(same), len(same)))
+    return f"The judge's vote was a person's vote on {share} of the battles both saw, ties included."
+
+
+def _battle(vote: Vote) -> tuple[str, frozenset[str]]:
+    return vote.example_id, frozenset((vote.model_a, vote.model_b))
+
+
+def _winner(vote: Vote) -> str:
+    """The winner's name, whichever side it stood on; `tie` for both kinds of tie."""
+    return {"a": vote.model_a, "b": vote.model_b}.get(vote.outcome, "tie")
