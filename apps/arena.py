@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import streamlit as st
 
-from apps import leaderboard, vote, yours
+from apps import admin, compare, leaderboard, vote, yours
 from apps.look import ICON, STYLE
+from apps.session import has_admins
 
 st.set_page_config(page_title="Arena", page_icon=ICON, layout="wide")
 st.html(STYLE)
 
 pages = [
-    st.Page(vote.page, title="Vote", url_path="vote", default=True),
+    st.Page(vote.page, title="Vote", default=True),
     st.Page(yours.page, title="Your votes", url_path="yours"),
     st.Page(leaderboard.page, title="Leaderboard", url_path="leaderboard"),
+    st.Page(compare.page, title="Compare", url_path="compare"),
 ]
+if has_admins():
+    pages.append(st.Page(admin.page, title="Admin", url_path="admin"))
 st.navigation(pages, position="top").run()

@@ -3,23 +3,32 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import secrets
 from pathlib import Path
 
 import streamlit as st
 
-from apps.settings import VOTER_COOKIE, Settings
+from apps.settings import ADMINS, PASSWORD, VOTER_COOKIE, Settings
+from toolkit import records
 from toolkit.arena.contest import read_contest
 from toolkit.arena.desk import Desk, Rules
 from toolkit.arena.store import Store
+from toolkit.arena.voters import VoterReport, voter_reports
+from toolkit.types import Vote
 
 
 @st.cache_resource(show_spinner=False)
 def desk() -> Desk:
     settings = Settings.from_environment()
     contest = read_contest(Path(settings.run), settings.contestants)
-    rules = Rules(seed=settings.seed, grace=settings.grace, per_minute=settings.per_minute)
+    rules = Rules(
+        seed=settings.seed,
+        grace=settings.grace,
+        per_minute=settings.per_minute,
+        check_every=settings.check_every,
+    )
     return Desk(contest, Store(settings.database), rules)
 
 
@@ -38,3 +47,34 @@ def _credential() -> tuple[str, str]:
         return "signed-in", str(st.user.get("sub") or st.user.get("email"))
     cookie = st.context.cookies.get(VOTER_COOKIE, "")
     return ("cookie", cookie) if re.fullmatch(r"[\w-]{32}", cookie) else ("visit", secrets.token_urlsafe(24))
+
+
+def is_admin() -> bool:
+    """Signed in with the administrator's password, or by the identity provider as one of them."""
+    if st.session_state.get("admin"):
+        return True
+    named = {name.strip() for name in os.environ.get(ADMINS, "").split(",") if name.strip()}
+    return bool(st.user.get("is_logged_in")) and str(st.user.get("email")) in named
+
+
+def has_admins() -> bool:
+    """Whether anybody can be an administrator here."""
+    return bool(os.environ.get(PASSWORD) or os.environ.get(ADMINS))
+
+
+@st.cache_data(ttl=60, show_spinner=False)
+def judge_votes() -> list[Vote]:
+    """The judge's votes of the run, if it was judged."""
+    file = Path(Settings.from_environment().run) / "votes.jsonl"
+    return [vote for vote in records.read(file, Vote) if vote.kind == "judge"] if file.exists() else []
+
+
+@st.cache_data(ttl=30, show_spinner=False)
+def report_on_voters() -> list[VoterReport]:
+    """How each voter's votes compare with the others'."""
+    return voter_reports(desk().store.votes(desk().contest.run), desk().store.voted(kinds=("check",)))
+
+
+def suspects() -> set[str]:
+    """Voters who do not fit."""
+    return {report.voter for report in report_on_voters() if report.flagged}

@@ -11,6 +11,9 @@ VOTER_COOKIE = "adapter_arena_voter"
 PASSWORD = "ADAPTER_ARENA_ADMIN_PASSWORD"
 """Environment variable with the administrator's password; without one there is no Admin page."""
 
+ADMINS = "ADAPTER_ARENA_ADMINS"
+"""Environment variable with the e-mail addresses, separated by commas, of those who sign in to administer."""
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -23,6 +26,7 @@ class Settings:
     seed: int = 0
     per_minute: int = 60
     grace: float = 60.0
+    check_every: int = 0
 
     def as_environment(self) -> dict[str, str]:
         return {VARIABLE: json.dumps(asdict(self))}

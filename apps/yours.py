@@ -5,6 +5,11 @@ from __future__ import annotations
 import streamlit as st
 
 from apps.session import desk, voter
+from toolkit.arena.ballot import Reveal
+from toolkit.arena.safe_markdown import safe_markdown
+
+SHOWN = 90
+"""Characters of a prompt."""
 
 
 def page() -> None:
@@ -13,15 +18,22 @@ def page() -> None:
     if not history:
         st.write("None yet.")
         return
-    rows = [
-        {
-            "prompt": reveal.ballot.messages[-1].content,
-            "A": reveal.ballot.contestant_a,
-            "B": reveal.ballot.contestant_b,
-            "your vote": (reveal.cast.outcome or "").replace("_", " "),
-            "why": ", ".join(reveal.cast.tags),
-            "comment": reveal.cast.comment,
-        }
-        for reveal in history
-    ]
-    st.dataframe(rows, hide_index=True)
+    st.caption(f"The last {len(history)}, newest first." if len(history) > 1 else "One so far.")
+    st.table([_row(reveal) for reveal in history], hide_index=True, border="horizontal")
+
+
+def _row(reveal: Reveal) -> dict[str, str]:
+    ballot, cast = reveal.ballot, reveal.cast
+    prompt = " ".join(ballot.messages[-1].content.split())
+    chosen = {"a": ballot.contestant_a, "b": ballot.contestant_b}
+    lost = {"a": ballot.contestant_b, "b": ballot.contestant_a}
+    both = f"{ballot.contestant_a}, {ballot.contestant_b}"
+    verdict = {"tie": "tie", "both_bad": "both bad"}
+    return {
+        "Your vote": verdict.get(str(cast.outcome)) or safe_markdown(chosen[str(cast.outcome)]),
+        "Against": safe_markdown(lost.get(str(cast.outcome), both)),
+        "Prompt": safe_markdown(prompt if len(prompt) <= SHOWN else prompt[:SHOWN] + "..."),
+        "Why": safe_markdown("; ".join(part for part in (", ".join(cast.tags), cast.comment) if part))
+        if cast.tags or cast.comment
+        else "",
+    }

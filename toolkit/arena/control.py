@@ -34,11 +34,17 @@ class Control(Record):
 
 def arranged(contest: Contest, control: Control) -> Contest:
     """The contest with further runs joined and only the chosen contestants in it."""
-    for run in control.runs:
-        contest = joined(contest, read_contest(Path(run)))
+    contest = with_runs(contest, control)
     chosen = tuple(name for name in contest.contestants if name in control.contestants)
     options = contest.options.model_copy(update={"pairing": control.pairing or contest.options.pairing})
     return replace(contest, contestants=chosen or contest.contestants, options=options)
+
+
+def with_runs(contest: Contest, control: Control) -> Contest:
+    """The contest with everybody who could be chosen."""
+    for run in control.runs:
+        contest = joined(contest, read_contest(Path(run)))
+    return contest
 
 
 class Office:

@@ -16,7 +16,7 @@ import numpy as np
 from toolkit.arena.ballot import Action, Ballot, BlindBallot, Cast, Reveal, new_id
 from toolkit.arena.checks import is_due, plant
 from toolkit.arena.contest import Contest
-from toolkit.arena.control import Control, Office, arranged
+from toolkit.arena.control import Control, Office, arranged, with_runs
 from toolkit.arena.live import LiveTally
 from toolkit.arena.pairing import Pairing, Tally, draw
 from toolkit.arena.store import Store
@@ -70,6 +70,11 @@ class Desk:
         if control != self._contest[0]:
             self._contest = control, arranged(self._started_with, control)
         return self._contest[1]
+
+    @property
+    def contest_of_all(self) -> Contest:
+        """Everybody who could take part."""
+        return with_runs(self._started_with, self.office.control)
 
     def welcome(self, voter: str, kind: str = "cookie") -> None:
         """Note a voter; to be called once a visit."""

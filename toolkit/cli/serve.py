@@ -25,6 +25,9 @@ import click
     "--votes-per-minute", default=60, show_default=True, help="Most votes of one voter in a minute."
 )
 @click.option("--undo-seconds", default=60.0, show_default=True, help="How long a vote can be taken back.")
+@click.option(
+    "--check-every", default=0, show_default=True, help="One battle in so many checks attention; 0: none."
+)
 def command(  # noqa: PLR0913, PLR0917 - one argument per option
     run: Path,
     host: str,
@@ -35,6 +38,7 @@ def command(  # noqa: PLR0913, PLR0917 - one argument per option
     seed: int,
     votes_per_minute: int,
     undo_seconds: float,
+    check_every: int,
 ) -> None:
     r"""Open the blind arena on the answers of RUN, a folder that `adapter-arena run` wrote.
 
@@ -50,7 +54,15 @@ def command(  # noqa: PLR0913, PLR0917 - one argument per option
     read_contest(run, contestants)  # what is wrong with the run or the store is said now, not in the browser
     database = db or f"sqlite:///{(run / 'arena.db').resolve()}"
     Store(database).close()
-    settings = Settings(str(run.resolve()), database, contestants, seed, votes_per_minute, undo_seconds)
+    settings = Settings(
+        run=str(run.resolve()),
+        database=database,
+        contestants=contestants,
+        seed=seed,
+        per_minute=votes_per_minute,
+        grace=undo_seconds,
+        check_every=check_every,
+    )
     click.echo(
         f"Arena: http://{'localhost' if host in ('127.0.0.1', '0.0.0.0') else host}:{port}/{base_path}"
     )

@@ -1,0 +1,139 @@
+"""Admin: open and close the arena, choose who takes part and how they are paired, block voters, export."""
+
+from __future__ import annotations
+
+import hmac
+import json
+import os
+import time
+from pathlib import Path
+
+import streamlit as st
+
+from apps.session import desk, is_admin, report_on_voters
+from apps.settings import PASSWORD, Settings
+from toolkit.arena.control import Control
+from toolkit.arena.exchange import battle_row
+from toolkit.errors import ToolkitError
+
+TRIES = 5
+PAIRINGS = {
+    None: "as the recipe says",
+    "active": "active: doubtful pairs first",
+    "uniform": "uniform: every pair alike",
+}
+
+
+def page() -> None:
+    st.title("Admin", anchor=False)
+    if not is_admin():
+        _sign_in()
+        return
+    control = desk().office.control
+    _session(control)
+    _contest(control)
+    _voters()
+    _export()
+
+
+def _sign_in() -> None:
+    state = st.session_state
+    wanted = os.environ.get(PASSWORD, "")
+    with st.form("sign-in", border=False, width=360):
+        given = st.text_input("Password", type="password", autocomplete="current-password")
+        if st.form_submit_button("Sign in", type="primary") and wanted:
+            state.tries = state.get("tries", 0) + 1
+            time.sleep(min(state.tries, TRIES))  # guessing takes its time
+            if state.tries <= TRIES and hmac.compare_digest(given.encode(), wanted.encode()):
+                state.admin = True
+                st.rerun()
+            st.error("That is not the password.")
+
+
+def _session(control: Control) -> None:
+    st.subheader("Session", anchor=False)
+    st.write("The arena is **open**." if control.open else "The arena is **closed**: nobody can vote.")
+    label = "Close the arena" if control.open else "Open the arena"
+    st.button(label, on_click=_change, args=(control.model_copy(update={"open": not control.open}), label))
+
+
+def _contest(control: Control) -> None:
+    st.subheader("Contest", anchor=False)
+    here = Path(Settings.from_environment().run)
+    others = [str(path.parent) for path in sorted(here.parent.glob("*/completions")) if path.parent != here]
+    with st.form("contest", border=False):
+        runs = st.multiselect(
+            "Further runs", others, default=[r for r in control.runs if r in others], format_func=_name
+        )
+        contestants = st.multiselect(
+            "Contestants", desk().contest_of_all.contestants, default=desk().contest.contestants
+        )
+        pairing = st.selectbox(
+            "Pairing",
+            list(PAIRINGS),
+            index=list(PAIRINGS).index(control.pairing),
+            format_func=lambda key: PAIRINGS[key],
+        )
+        if st.form_submit_button("Apply"):
+            added = set(runs) != set(control.runs)
+            chosen = () if added else tuple(contestants)
+            update = {"runs": tuple(runs), "contestants": chosen, "pairing": pairing}
+            _change(control.model_copy(update=update), "contest")
+            st.rerun()
+    flagged = len(desk().contest.flagged)
+    st.caption(
+        f"{flagged} answers say who wrote them and are not shown."
+        if flagged
+        else "No answer says who wrote it."
+    )
+
+
+def _voters() -> None:
+    st.subheader("Voters", anchor=False)
+    blocked = desk().office.blocked
+    for report in report_on_voters()[:20]:
+        name, verdict, action = st.columns([3, 5, 2], vertical_alignment="center")
+        name.text(report.voter[:12])
+        unlikely = "too few votes to judge" if report.p_value is None else f"p = {report.p_value:.3f}"
+        odd = " · **does not fit**" if report.flagged else ""
+        passed = (
+            f" · {report.checks - report.failed} of {report.checks} checks passed" if report.checks else ""
+        )
+        verdict.write(f"{report.votes} votes{passed} · {unlikely}{odd}")
+        off = report.voter in blocked
+        action.button(
+            "Unblock" if off else "Block",
+            key=f"block-{report.voter}",
+            on_click=_block,
+            args=(report.voter, not off),
+        )
+    if not report_on_voters():
+        st.write("Nobody has voted yet.")
+    hidden = [voter for voter in blocked if voter not in {report.voter for report in report_on_voters()}]
+    for voter in hidden:
+        st.button(f"Unblock {voter[:12]}", key=f"block-{voter}", on_click=_block, args=(voter, False))
+
+
+def _export() -> None:
+    st.subheader("Export", anchor=False)
+    rows = [battle_row(reveal, texts=True) for reveal in desk().store.voted(desk().contest.run)]
+    lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    st.download_button(
+        f"Download {len(rows)} votes with their texts", lines, "battles.jsonl", "application/jsonl"
+    )
+
+
+def _change(control: Control, reason: str) -> None:
+    try:
+        desk().office.change(control, reason)
+    except ToolkitError as error:
+        st.error(str(error))
+
+
+def _block(voter: str, blocked: bool) -> None:
+    desk().office.block(voter, "by an administrator", blocked=blocked)
+    report_on_voters.clear()
+
+
+def _name(run: str) -> str:
+    return Path(run).name
