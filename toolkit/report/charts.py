@@ -24,6 +24,7 @@ LONGEST_LABEL = 16
 CURVE = (190, 44, 8, 12)
 """Height of a curve's chart, and its left, right and top margins."""
 MOST_POINTS = 400
+LARGEST, SMALLEST = 1e100, 1e-100
 FOREST = (150, 22)
 
 NOT_XML = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -57,7 +58,7 @@ class Curve:
 
 def dots(title: str, rows: Sequence[Dot], digits: int = 2) -> Markup:
     """A dot for each value and a bar for its interval, one row each, on one scale; empty without values."""
-    known = [x for row in rows for x in (row.value, row.low, row.high) if x is not None and math.isfinite(x)]
+    known = [x for row in rows for x in (row.value, row.low, row.high) if x is not None and _drawable(x)]
     if not known:
         return Markup()
     start, end = _scale(min(known), max(known))
@@ -79,9 +80,9 @@ def dots(title: str, rows: Sequence[Dot], digits: int = 2) -> Markup:
 def _dot_row(row: Dot, y: int, x: Position, digits: int) -> list[str]:
     colour = f"c{row.colour % COLOURS}"
     parts = [f'<text class="name" x="{LABEL - 12}" y="{y + 4}">{_text(_short(row.label))}</text>']
-    if not math.isfinite(row.value):
+    if not _drawable(row.value):
         return parts
-    if row.low is not None and row.high is not None and math.isfinite(row.low + row.high):
+    if row.low is not None and row.high is not None and _drawable(row.low) and _drawable(row.high):
         parts.append(f'<path class="bar {colour}" d="M{x(row.low)} {y}H{x(row.high)}"/>')
     parts.append(f'<circle class="dot {colour}" cx="{x(row.value)}" cy="{y}" r="4"/>')
     value = figures.number(row.value, digits)
@@ -99,7 +100,7 @@ def forest(title: str, value: float, interval: tuple[float, float], reach: float
         reading: `better`, `worse` or `unclear`, the colour.
     """
     width, height = FOREST
-    if not all(math.isfinite(number) for number in (value, *interval)):
+    if not all(_drawable(number) for number in (value, *interval)):
         return Markup()
 
     def x(number: float) -> str:
@@ -163,8 +164,13 @@ def _told(lines: Sequence[Curve]) -> str:
     )
 
 
+def _drawable(number: float) -> bool:
+    """Not infinite, not NaN, and no size that arithmetic with it would overflow."""
+    return abs(number) < LARGEST
+
+
 def _finite(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    return [(x, y) for x, y in points if math.isfinite(x) and math.isfinite(y)]
+    return [(x, y) for x, y in points if _drawable(x) and _drawable(y)]
 
 
 def _thin(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
@@ -194,7 +200,7 @@ def _short(label: str) -> str:
 def _scale(low: float, high: float) -> tuple[float, float]:
     """A little room on both sides; never of no width."""
     room = (high - low) * 0.06
-    if room <= abs(high) * 1e-9:
+    if room <= max(abs(low), abs(high), SMALLEST) * 1e-9:
         room = max(abs(high) * 0.1, 0.5)
     return low - room, high + room
 

@@ -65,7 +65,8 @@ def choose(view: RunView, question: Question) -> Chosen | None:
         return None
     metric, values = _measured(view.measurements, question)
     gain = _gain(both, values, question)
-    picked = _pick(sorted((example for example in both if example in gain), key=gain.__getitem__), gain)
+    ordered = sorted(gain, key=gain.__getitem__)
+    picked = _pick(ordered, gain) if metric else [(e, "most different") for e in ordered[::-1][: 3 * EACH]]
     own = {name: values.get(name, {}) for name in rows[next(iter(both))]}
     shown = tuple(_shown(both[example], why, own, metric) for example, why in picked)
     return Chosen(meaning(metric).title if metric else "words in common", question, shown)

@@ -130,9 +130,11 @@ def others(view: RunView, compared: list[answer.Comparison]) -> list[answer.Comp
 def votes(view: RunView, colours: dict[str, int]) -> dict[str, Any]:
     """Judge and people: standings, charts, matrices, and how far to trust them."""
     names = view.summary.contestants
+    found = voters.judges(view.summary.notes)
+    weak = any(judge.weak for judge in found)
     sides = [
-        ("People", view.people_ratings, view.people),
-        ("The judge model's votes", view.summary.ratings.judge, view.judged),
+        ("People", view.people_ratings, view.people, False),
+        ("The judge model's votes", view.summary.ratings.judge, view.judged, weak),
     ]
     boards = [
         {
@@ -141,11 +143,11 @@ def votes(view: RunView, colours: dict[str, int]) -> dict[str, Any]:
             "table": tables.ratings(title, rows),
             "wins": tables.wins(title, cast, names),
             "standing": answer.standing(rows, title),
+            "weak": weak,
         }
-        for title, rows, cast in sides
+        for title, rows, cast, weak in sides
         if rows or cast
     ]
-    found = voters.judges(view.summary.notes)
     return {
         "boards": boards,
         "judges": [

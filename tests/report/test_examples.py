@@ -1,0 +1,93 @@
+"""Which examples are shown."""
+
+from pathlib import Path
+
+from toolkit.metrics.measurement import of_values
+from toolkit.report.examples import choose
+from toolkit.report.load import RunView
+from toolkit.report.roles import OTHER, Question
+from toolkit.types import Completion, Message, Ratings, Summary
+
+QUESTION = Question("new", "old", OTHER)
+
+
+def view(gains: list[float], *, measured: bool = True) -> RunView:
+    """Answers of two contestants, the second better by `gains` in ROUGE-L."""
+    ids = [f"e{i}" for i in range(len(gains))]
+    answers = {
+        name: [
+            Completion(
+                example_id=example,
+                contestant=name,
+                messages=(Message(role="user", content="?"),),
+                completion=" ".join(f"{name}{j}" if j < i else "same" for j in range(len(ids))),
+                finish="stop",
+                tokens=3,
+            )
+            for i, example in enumerate(ids)
+        ]
+        for name in ("old", "new")
+    }
+    values = {"old": [0.5] * len(gains), "new": [0.5 + gain for gain in gains]}
+    measurements = {
+        name: [of_values(name, "rougeL", dict(zip(ids, found, strict=True)))]
+        for name, found in values.items()
+    }
+    summary = Summary(
+        run="r",
+        contestants=("old", "new"),
+        scores=(),
+        differences=(),
+        ratings=Ratings(),
+        stages=(),
+        skipped=(),
+        seconds=0,
+    )
+    return RunView(
+        folder=Path(),
+        summary=summary,
+        manifest={},
+        recipe_text="",
+        recipe=None,
+        completions=answers,
+        measurements=measurements if measured else {},
+        judged=[],
+        people=[],
+        curves={},
+        lineages={},
+        benchmarks={},
+        findings=[],
+    )
+
+
+def test_the_most_gained_the_most_lost_and_the_middle():
+    chosen = choose(view([0.1, -0.4, 0.4, 0.0, -0.1, 0.3, 0.05, -0.2]), QUESTION)
+    assert [(shown.id, shown.why) for shown in chosen.examples] == [
+        ("e2", "largest gain"),
+        ("e5", "largest gain"),
+        ("e1", "largest loss"),
+        ("e7", "largest loss"),
+        ("e3", "typical"),
+        ("e6", "typical"),
+    ]
+    assert chosen.metric == "ROUGE-L"
+    assert chosen.examples[0].answers[1].figure == "ROUGE-L 0.90"
+
+
+def test_no_example_is_shown_twice_or_called_a_loss_when_it_is_none():
+    chosen = choose(view([0.2, 0.1]), QUESTION)
+    assert [(shown.id, shown.why) for shown in chosen.examples] == [
+        ("e0", "largest gain"),
+        ("e1", "largest gain"),
+    ]
+
+
+def test_without_a_metric_the_most_different_answers_are_shown():
+    chosen = choose(view([0.0] * 6, measured=False), QUESTION)
+    assert chosen.examples[0].id == "e5"
+    assert "largest gain" not in {shown.why for shown in chosen.examples}
+    assert chosen.examples[0].answers[0].figure == ""
+
+
+def test_no_answers_no_examples():
+    assert choose(view([]), QUESTION) is None
