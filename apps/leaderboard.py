@@ -30,7 +30,7 @@ def page() -> None:
     st.altair_chart(charts.intervals(fit.ratings), key="intervals")
     spread = {row.contestant: row for row in online.ratings}
     rows = [_row(rating, spread[rating.contestant]) for rating in fit.ratings]
-    st.table(rows, hide_index=True, border="horizontal")
+    st.container(key="ratings").table(rows, hide_index=True, border="horizontal")
     st.caption(
         "Bradley-Terry ratings with 95% intervals. Rank is 1 + the number of contestants that are surely "
         "better. Elo's span is that of 95% of random orders of the same votes."

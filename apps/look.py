@@ -1,4 +1,4 @@
-"""Colours and type. Text on its background has a contrast of at least 7:1, controls of at least 4.5:1."""
+"""Colours and type. Every text has a contrast of at least 4.5:1 with what is behind it, in light and dark."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ THEME: dict[str, Any] = {
     "theme.dark.backgroundColor": "#16181b",
     "theme.dark.secondaryBackgroundColor": "#1f2226",
     "theme.dark.textColor": "#e8e8e5",
-    "theme.dark.primaryColor": "#3d7db8",
+    "theme.dark.primaryColor": "#2f6fab",
     "theme.dark.borderColor": "#3a3e44",
     "theme.dark.codeBackgroundColor": "#1f2226",
 }

@@ -1,0 +1,118 @@
+"""Every page, wide and narrow, light and dark: readable, usable without a mouse, and nothing cut off.
+
+Screenshots go to the folder in ADAPTER_ARENA_SCREENSHOTS, where that is set, to be looked at.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from toolkit.arena import Desk, Rules, Store, read_contest
+
+pytestmark = pytest.mark.slow
+
+CONTRAST = Path(__file__).with_name("contrast.js").read_text()
+NAMELESS = Path(__file__).with_name("nameless.js").read_text()
+
+
+@pytest.fixture(scope="module")
+def address(serve: Callable[..., str], household: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """An arena with some votes in it and an administrator."""
+    database = f"sqlite:///{tmp_path_factory.mktemp('arena') / 'arena.db'}"
+    desk = Desk(read_contest(household), Store(database), Rules(per_minute=1000))
+    for voter in ("ann", "bob", "cy"):
+        desk.welcome(voter)
+        for number in range(20):
+            desk.vote(voter, desk.ballot(voter).id, "abab"[number % 4] if number % 5 else "tie")
+    os.environ["ADAPTER_ARENA_ADMIN_PASSWORD"] = "between us"
+    try:
+        return serve(household, "--db", database, "--votes-per-minute", "1000")
+    finally:
+        del os.environ["ADAPTER_ARENA_ADMIN_PASSWORD"]
+
+
+@pytest.fixture(
+    params=[(1280, "light"), (1280, "dark"), (390, "light"), (390, "dark")], ids=lambda p: f"{p[0]}-{p[1]}"
+)
+def screen(request: pytest.FixtureRequest, browser: Browser) -> Iterator[Page]:
+    width, scheme = request.param
+    context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
+    context.set_default_timeout(30_000)
+    yield context.new_page()
+    context.close()
+
+
+def examine(page: Page, name: str, screen: str) -> None:
+    page.wait_for_timeout(700)
+    folder = os.environ.get("ADAPTER_ARENA_SCREENSHOTS")
+    if folder:
+        page.screenshot(path=Path(folder) / f"{name}-{screen}.png")
+    assert page.evaluate(CONTRAST) == [], "AA asks for 4.5:1"
+    assert page.evaluate(NAMELESS) == [], "a screen reader has no name for these"
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), "wider than the screen"
+
+
+def test_every_page_is_readable(screen: Page, address: str, request: pytest.FixtureRequest) -> None:
+    kind = request.node.callspec.id
+    screen.goto(address)
+    screen.get_by_role("button", name="A is better").wait_for()
+    examine(screen, "vote", kind)
+    screen.keyboard.press("a")
+    screen.get_by_role("button", name="Next battle").wait_for()
+    examine(screen, "reveal", kind)
+    for name, heading in (
+        ("leaderboard", "Votes of each pair"),
+        ("yours", "Your votes"),
+        ("compare", "Compare"),
+    ):
+        screen.goto(f"{address}/{name}")
+        screen.get_by_role("heading", name=heading).wait_for()
+        examine(screen, name, kind)
+    screen.goto(f"{address}/admin")
+    screen.get_by_label("Password", exact=True).fill("wrong")
+    screen.keyboard.press("Enter")
+    screen.get_by_text("That is not the password").wait_for()
+    screen.get_by_label("Password", exact=True).fill("between us")
+    screen.keyboard.press("Enter")
+    screen.get_by_role("heading", name="Voters").wait_for()
+    examine(screen, "admin", kind)
+
+
+def test_the_arena_can_be_used_without_a_mouse(page: Page, address: str) -> None:
+    page.goto(address)
+    page.get_by_role("button", name="A is better").wait_for()
+    reached = []
+    for _ in range(30):
+        page.keyboard.press("Tab")
+        reached.append(page.evaluate("document.activeElement.innerText.split('\\n')[0]"))
+        if reached[-1] == "Tie":
+            break
+    assert "Tie" in reached
+    outline = page.evaluate("(s => s.outlineStyle + s.boxShadow)(getComputedStyle(document.activeElement))")
+    assert outline != "nonenone", "the focus can be seen"
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name="You called it a tie.")).to_be_visible()
+    page.keyboard.press("u")
+    expect(page.get_by_role("heading", name="Which answer is better?")).to_be_visible()
+    page.keyboard.press("s")
+    page.wait_for_timeout(300)
+    page.keyboard.press("b")
+    expect(page.get_by_role("heading", name="You chose B.")).to_be_visible()
+
+
+def test_typing_a_comment_casts_no_vote_and_is_kept(page: Page, address: str) -> None:
+    page.goto(address)
+    page.get_by_role("button", name="A is better").wait_for()
+    page.keyboard.press("x")
+    page.get_by_label("Comment (optional)").fill("nab: but no next battle")
+    page.get_by_label("Comment (optional)").press("Enter")
+    page.get_by_role("button", name="clear").click()
+    expect(page.get_by_role("heading", name="You found both bad.")).to_be_visible()
+    page.wait_for_timeout(500)
+    page.goto(f"{address}/yours")
+    expect(page.get_by_text("clear; nab: but no next battle")).to_be_visible()
