@@ -201,7 +201,7 @@ def test_a_run_that_only_has_a_summary(copied):
     records.write_json(copied / "summary.json", summary | empty)
     page = read(copied)
     assert "Nothing can be said" in page.text
-    assert {name for name in page.ids if "-" not in name} == {"answer", "provenance"}
+    assert {name for name in page.ids if "-" not in name} == {"answer"}
 
 
 def test_no_run_here(tmp_path):

@@ -1,4 +1,4 @@
-"""`adapter-arena report`: write a run's report again."""
+"""`adapter-arena report`: write a run's report again, or compare two runs."""
 
 from __future__ import annotations
 
@@ -6,16 +6,28 @@ from pathlib import Path
 
 import click
 
+from toolkit.cli.output import print_json
+
 
 @click.command("report")
 @click.argument("run", type=click.Path(path_type=Path))
-def command(run: Path) -> None:
+@click.argument("against", type=click.Path(path_type=Path), required=False)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def command(run: Path, against: Path | None, as_json: bool) -> None:
     r"""Write report.html and report.md of RUN, a folder that `adapter-arena run` wrote.
+
+    With AGAINST, another such folder, write RUN/against-AGAINST.html and .md instead: the contestants both
+    have, compared in pairs on the examples both have, and what was changed between the two runs.
 
     \b
     Example:
       adapter-arena report results/demo
+      adapter-arena report results/second results/demo
     """
-    from toolkit.report import write_report
+    from toolkit.report import write_comparison, write_report
 
-    click.echo(write_report(run))
+    page = write_comparison(run, against) if against else write_report(run)
+    if as_json:
+        print_json({"html": str(page), "markdown": str(page.with_suffix(".md"))})
+    else:
+        click.echo(page)

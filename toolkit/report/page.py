@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,12 +41,12 @@ def write_report(folder: Path) -> Path:
     return folder / "report.html"
 
 
-def gather(view: RunView) -> dict[str, Any]:
-    """Everything the templates show, by section."""
+def gather(view: RunView, asked: Sequence[roles.Question] | None = None) -> dict[str, Any]:
+    """Everything the templates show, by section; `asked` in place of a run's own questions."""
     summary = view.summary
     names = summary.contestants
     colours = {name: index for index, name in enumerate(names)}
-    asked = roles.questions(names, view.recipe)
+    asked = roles.questions(names, view.recipe) if asked is None else asked
     compared = [answer.compare(summary, question, view.less_is_better) for question in asked]
     compared = [comparison for comparison in compared if comparison.claims]
     rest = others(view, compared)
@@ -75,7 +76,8 @@ def gather(view: RunView) -> dict[str, Any]:
         "data": provenance.data(view),
         "findings": provenance.findings(view.findings),
         "provenance": provenance.made_with(view),
-        "command": provenance.command(view),
+        "command": provenance.command(view) if view.manifest or view.recipe else "",
+        "changes": None,
     }
     return facts | {"subtitle": subtitle(view), "sections": sections(facts)}
 
@@ -114,7 +116,7 @@ def sections(facts: dict[str, Any]) -> list[tuple[str, str]]:
         "examples": ("Examples", facts["chosen"] and facts["chosen"].examples),
         "training": ("Training", facts["stages"]),
         "data": ("Data and checks", facts["answers"] or facts["data"] or facts["findings"]),
-        "provenance": ("Provenance", True),
+        "provenance": ("Provenance", facts["provenance"] or facts["command"]),
     }
     return [(anchor, title) for anchor, (title, shown) in there.items() if shown]
 

@@ -97,7 +97,7 @@ def _hardware(found: dict[str, Any]) -> dict[str, Any]:
 def _lineage(view: RunView) -> Table | None:
     rows = tuple(
         (
-            Cell(stage, str(found.get("method", ""))),
+            Cell(stage, "" if found.get("method") == stage else str(found.get("method", ""))),
             Cell(f"{found.get('parent') or found.get('base') or figures.ABSENT}", tone="words"),
             Cell(
                 f"{found.get('parent_fingerprint') or found.get('base_fingerprint') or figures.ABSENT}",

@@ -37,6 +37,11 @@ class Table:
     header: tuple[str, ...]
     rows: tuple[tuple[Cell, ...], ...]
 
+    def tone(self, column: int) -> str:
+        """`words` over a column of texts, which are not aligned as numbers are."""
+        cells = [row[column] for row in self.rows if column < len(row)]
+        return "words" if cells and cells[0].tone in ("words", "code") else ""
+
 
 @dataclass(frozen=True)
 class Panel:
@@ -191,7 +196,7 @@ def _won(points: float | None, n: int) -> Cell:
 def stages(found: Sequence[StageResult]) -> Table:
     rows = tuple(
         (
-            Cell(stage.name, stage.method),
+            Cell(stage.name, "" if stage.method == stage.name else stage.method),
             Cell(figures.duration(stage.seconds)),
             Cell(figures.size(stage.peak_memory_bytes)),
             Cell(figures.number(stage.train_loss)),

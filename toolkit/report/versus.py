@@ -1,0 +1,178 @@
+"""Two runs on the same examples: is one better than the other, and what was changed between them?
+
+The contestants that both have by name are compared, paired, on the examples whose prompt and reference are
+the same in both.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from toolkit import records
+from toolkit.errors import DataError
+from toolkit.metrics import Measurement, difference, score
+from toolkit.report.load import RunView, load_run
+from toolkit.report.page import gather, render
+from toolkit.report.roles import Question
+from toolkit.report.tables import Cell, Table
+from toolkit.types import Completion, Difference, Ratings, Summary
+
+ROLE = "the same contestant of the other run"
+
+Measured = dict[str, dict[str, Measurement]]
+"""Contestant -> metric -> measurement."""
+
+
+def write_comparison(run: Path, other: Path) -> Path:
+    """Write `against-<other>.html` and `.md` into `run`: its contestants minus those of `other`.
+
+    Returns:
+        The path of the HTML page.
+
+    Raises:
+        DataError: a folder holds no finished run, or the two have no contestant or no example in common.
+    """
+    facts = compare_runs(load_run(run), load_run(other))
+    page = run / f"against-{other.resolve().name}.html"
+    records.write_text(page, render("report.html.jinja", facts))
+    records.write_text(page.with_suffix(".md"), render("report.md.jinja", facts))
+    return page
+
+
+def compare_runs(run: RunView, other: RunView) -> dict[str, Any]:
+    """What the templates show of two runs.
+
+    Raises:
+        DataError: they have no contestant or no example in common.
+    """
+    names = [name for name in reversed(run.summary.contestants) if name in other.summary.contestants]
+    if not names:
+        raise DataError(f"{run.folder} and {other.folder}: no contestant is in both")
+    same = same_examples(run, other)
+    if not same:
+        raise DataError(f"{run.folder} and {other.folder}: no example is in both with the same prompt")
+    new, old = labels(run, other)
+    asked = [Question(f"{name} ({new})", f"{name} ({old})", ROLE) for name in names]
+    view = joined((run, new), (other, old), names, same)
+    return gather(view, asked) | {"changes": changes(run, other, (new, old))}
+
+
+def same_examples(run: RunView, other: RunView) -> set[str]:
+    """Ids of the examples whose prompt and reference are the same in both runs."""
+    mine, theirs = _asked(run), _asked(other)
+    return {example for example, asked in mine.items() if theirs.get(example) == asked}
+
+
+def _asked(run: RunView) -> dict[str, tuple[object, str | None]]:
+    return {
+        answer.example_id: (answer.messages, answer.reference)
+        for answers in run.completions.values()
+        for answer in answers
+    }
+
+
+def labels(run: RunView, other: RunView) -> tuple[str, str]:
+    """Two different names for the two runs."""
+    for one, two in (
+        (run.summary.run, other.summary.run),
+        (run.folder.resolve().name, other.folder.resolve().name),
+    ):
+        if one != two:
+            return one, two
+    return "first", "second"
+
+
+def joined(run: tuple[RunView, str], other: tuple[RunView, str], names: list[str], same: set[str]) -> RunView:
+    """Both runs as one, their contestants told apart by the run's label, on the same examples only."""
+    measured: Measured = {}
+    answers: dict[str, list[Completion]] = {}
+    for view, label in (run, other):
+        for name in names:
+            full = f"{name} ({label})"
+            answers[full] = [a for a in view.completions.get(name, []) if a.example_id in same]
+            found = [_only(m, same, full) for m in view.measurements.get(name, [])]
+            measured[full] = {m.metric: m for m in found if m.rows}
+    summary = Summary(
+        run=f"{run[1]} against {other[1]}",
+        contestants=tuple(f"{name} ({label})" for name in names for _, label in (other, run)),
+        scores=tuple(score(m) for found in measured.values() for m in found.values()),
+        differences=tuple(_differences(measured, names, run[1], other[1])),
+        ratings=Ratings(),
+        stages=tuple(
+            stage.model_copy(update={"name": f"{stage.name} ({label})"})
+            for view, label in (run, other)
+            for stage in view.summary.stages
+        ),
+        skipped=(),
+        seconds=0.0,
+    )
+    return RunView(
+        folder=run[0].folder,
+        summary=summary,
+        manifest={},
+        recipe_text="",
+        recipe=None,
+        completions={name: found for name, found in answers.items() if found},
+        measurements={name: list(found.values()) for name, found in measured.items()},
+        judged=[],
+        people=[],
+        curves={},
+        lineages={},
+        benchmarks={},
+        findings=[],
+    )
+
+
+def _only(measurement: Measurement, examples: set[str], contestant: str) -> Measurement:
+    """The part of a measurement that is on these examples, under another contestant's name."""
+    kept = [i for i, example in enumerate(measurement.example_ids) if example in examples]
+    return measurement.model_copy(
+        update={
+            "contestant": contestant,
+            "example_ids": tuple(measurement.example_ids[i] for i in kept),
+            "rows": tuple(measurement.rows[i] for i in kept),
+        }
+    )
+
+
+def _differences(measured: Measured, names: list[str], new: str, old: str) -> list[Difference]:
+    found = [
+        difference(mine, theirs)
+        for name in names
+        for metric, mine in measured[f"{name} ({new})"].items()
+        if (theirs := measured[f"{name} ({old})"].get(metric)) and theirs.kind == mine.kind
+    ]
+    return [row for row in found if row]
+
+
+def changes(run: RunView, other: RunView, names: tuple[str, str]) -> Table | None:
+    """Recipe keys, versions, hardware and data that are not the same in both runs."""
+    mine, theirs = _settings(run), _settings(other)
+    keys = [key for key in dict.fromkeys([*mine, *theirs]) if mine.get(key) != theirs.get(key)]
+    if not keys:
+        return None
+    rows = tuple((Cell(key), _told(mine.get(key)), _told(theirs.get(key))) for key in keys)
+    return Table("What is not the same in both runs", ("key", *names), rows)
+
+
+def _settings(run: RunView) -> dict[str, Any]:
+    recipe = run.recipe.model_dump(mode="json", exclude={"name"}) if run.recipe else {}
+    made = {part: run.manifest.get(part, {}) for part in ("versions", "hardware", "data")}
+    return _flat(recipe) | {f"run {key}": value for key, value in _flat(made).items()}
+
+
+def _flat(value: Any, key: str = "") -> dict[str, Any]:
+    """Nested dicts and lists -> dotted key -> value."""
+    parts = (
+        value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else None
+    )
+    if parts is None:
+        return {key: value}
+    return {
+        k: v for name, part in parts for k, v in _flat(part, f"{key}.{name}" if key else str(name)).items()
+    }
+
+
+def _told(value: Any) -> Cell:
+    return Cell("not set" if value is None else str(value), tone="words")
