@@ -7,6 +7,7 @@ import os
 import re
 import secrets
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import streamlit as st
 
@@ -17,6 +18,9 @@ from toolkit.arena.desk import Desk, Rules
 from toolkit.arena.store import Store
 from toolkit.arena.voters import VoterReport, voter_reports
 from toolkit.types import Vote
+
+if TYPE_CHECKING:
+    from toolkit.ratings import BradleyTerry
 
 
 @st.cache_resource(show_spinner=False)
@@ -67,6 +71,15 @@ def judge_votes() -> list[Vote]:
     """The judge's votes of the run, if it was judged."""
     file = Path(Settings.from_environment().run) / "votes.jsonl"
     return [vote for vote in records.read(file, Vote) if vote.kind == "judge"] if file.exists() else []
+
+
+@st.cache_data(ttl=10, show_spinner=False)
+def standing(run: str) -> BradleyTerry | None:
+    """The ratings now, a few seconds old at most; `None` before the first vote."""
+    from toolkit.ratings import bradley_terry
+
+    votes = desk().store.votes(run)
+    return bradley_terry(votes) if votes else None
 
 
 @st.cache_data(ttl=30, show_spinner=False)

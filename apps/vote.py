@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from apps.session import desk, voter
+from apps.session import desk, standing, voter
 from toolkit.arena.ballot import BlindBallot, Reveal
 from toolkit.arena.safe_markdown import safe_markdown
 from toolkit.errors import ToolkitError
@@ -27,10 +27,10 @@ REASONS = ("correct", "complete", "clear", "short", "friendly", "follows the ins
 
 def page() -> None:
     state = st.session_state
-    if "ballot" not in state:
-        state.ballot = desk().ballot(voter())
+    if state.get("ballot") is None:
+        state.ballot = _draw()
     if state.ballot is None:
-        _nothing_left()
+        _nothing_left(state.pop("problem", None))
         return
     reveal: Reveal | None = state.get("reveal")
     _head(reveal)
@@ -38,11 +38,16 @@ def page() -> None:
     _answers(state.ballot, reveal)
     if state.get("problem"):
         st.warning(state.pop("problem"))
+    if reveal and reveal.ballot.kind == "check":
+        st.info(
+            "This one was to see that people read: one answer belongs to another prompt. It does not count."
+        )
     if reveal is None:
         _ballot_box(state.ballot)
     else:
         _after(reveal)
-        state.prepared = desk().ballot(voter())  # prepared while the names are being read
+        if not state.get("prepared"):
+            state.prepared = _draw()  # while the names are being read
 
 
 def _head(reveal: Reveal | None) -> None:
@@ -96,6 +101,8 @@ def _after(reveal: Reveal) -> None:
     with st.container(key="ballot-box", horizontal=True):
         st.button("Next battle", key="next", type="primary", shortcut="N", on_click=_next)
         st.button("Undo", key="undo", shortcut="U", on_click=_undo, args=(reveal.ballot.id,))
+    if reveal.ballot.kind == "battle":
+        st.caption(_outlook(reveal))
     with st.container(key="reasons"):
         st.pills(
             "Why? (optional)",
@@ -114,9 +121,30 @@ def _after(reveal: Reveal) -> None:
         )
 
 
-def _nothing_left() -> None:
-    st.title("Nothing left to vote on", anchor=False)
-    st.write("You have seen every battle there is. Thank you.")
+def _outlook(reveal: Reveal) -> str:
+    """How far this pair is from being decided."""
+    a, b = safe_markdown(reveal.ballot.contestant_a), safe_markdown(reveal.ballot.contestant_b)
+    now = standing(reveal.ballot.run)
+    if now is None or not {reveal.ballot.contestant_a, reveal.ballot.contestant_b} <= set(now.names):
+        return f"These are the first votes on {a} and {b}."
+    left = now.votes_needed(reveal.ballot.contestant_a, reveal.ballot.contestant_b)
+    if left:
+        return f"About {left} more votes on {a} and {b} would decide between them."
+    return f"The votes on {a} and {b} have decided between them."
+
+
+def _nothing_left(problem: str | None) -> None:
+    st.title("Nothing to vote on", anchor=False)
+    st.write(problem or "You have seen every battle there is. Thank you.")
+
+
+def _draw() -> BlindBallot | None:
+    """The next ballot, or none and why."""
+    try:
+        return desk().ballot(voter())
+    except ToolkitError as error:
+        st.session_state.problem = f"{str(error).capitalize()}."
+        return None
 
 
 def _vote(ballot_id: str, outcome: Outcome) -> None:
@@ -137,7 +165,7 @@ def _skip(ballot_id: str) -> None:
 
 def _next() -> None:
     st.session_state.reveal = None
-    st.session_state.ballot = st.session_state.pop("prepared", None) or desk().ballot(voter())
+    st.session_state.ballot = st.session_state.pop("prepared", None) or _draw()
 
 
 def _undo(ballot_id: str) -> None:
