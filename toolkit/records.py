@@ -25,19 +25,20 @@ def read_lines(path: Path) -> Iterator[tuple[int, str]]:
     """Yield (line number, line) of every whole, non-empty line; a torn last line is left out.
 
     Raises:
-        DataError: the file does not exist or is not UTF-8 text.
+        DataError: the file does not exist or a line is not UTF-8 text.
     """
+    number = 0
     try:
-        with path.open(encoding="utf-8", newline="\n") as lines:
+        with path.open("rb") as lines:  # as bytes: the torn line may end inside a character
             for number, line in enumerate(lines, start=1):
-                if line.endswith("\n") and line.strip():
-                    yield number, line
+                if line.endswith(b"\n") and line.strip():
+                    yield number, line.decode()
     except FileNotFoundError:
         raise DataError(f"{path}: no such file") from None
     except (IsADirectoryError, PermissionError) as error:
         raise DataError(f"{path}: {error.strerror}") from None
     except UnicodeDecodeError as error:
-        raise DataError(f"{path}: not UTF-8 text (byte {error.start}); save it as UTF-8") from None
+        raise DataError(f"{path}:{number}: not UTF-8 text (byte {error.start}); save it as UTF-8") from None
 
 
 def read(path: Path, kind: type[R]) -> Iterator[R]:
@@ -109,6 +110,8 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise DataError(f"{path}: no such file") from None
+    except (IsADirectoryError, PermissionError) as error:
+        raise DataError(f"{path}: {error.strerror}") from None
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
         line = getattr(error, "lineno", 1)
         raise DataError(f"{path}:{line}: not JSON: {error}") from None

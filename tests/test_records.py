@@ -1,0 +1,218 @@
+"""Files are whole or not there, logs lose at most a torn last line, and errors say where."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from toolkit import records
+from toolkit.errors import DataError
+from toolkit.types import Score, Vote
+
+line = st.text(max_size=30)
+votes = st.lists(
+    st.builds(
+        Vote,
+        example_id=line,
+        model_a=line,
+        model_b=line,
+        outcome=st.sampled_from(["a", "b", "tie", "both_bad"]),
+        voter=line,
+        category=st.none() | line,
+        cast_at=st.none() | st.floats(0, 2e9),
+    ),
+    max_size=6,
+)
+
+
+def vote(voter: str) -> Vote:
+    return Vote(model_a="x", model_b="y", outcome="a", voter=voter)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("records")
+
+
+@given(first=votes, second=votes)
+def test_what_was_appended_is_read(folder, first, second):
+    file = folder / "log.jsonl"
+    file.unlink(missing_ok=True)
+    records.append(file, first)
+    records.append(file, second)
+    assert list(records.read(file, Vote)) == [*first, *second]
+
+
+@given(rows=votes)
+def test_what_was_written_is_read(folder, rows):
+    records.write(folder / "whole.jsonl", rows)
+    assert list(records.read(folder / "whole.jsonl", Vote)) == rows
+
+
+@given(rows=votes, more=votes, cut=st.integers(0, 10_000))
+def test_a_crash_at_any_byte_loses_no_more_than_the_line_it_was_writing(folder, rows, more, cut):
+    file = folder / "torn.jsonl"
+    records.write(file, rows)
+    whole = file.read_bytes()
+    torn = whole[: min(cut, len(whole))]
+    file.write_bytes(torn)
+    kept = rows[: torn.count(b"\n")]
+    assert list(records.read(file, Vote)) == kept
+    records.append(file, more)
+    assert list(records.read(file, Vote)) == [*kept, *more]
+
+
+def test_a_torn_line_longer_than_a_block_is_dropped(tmp_path):
+    file = tmp_path / "log.jsonl"
+    records.append(file, [vote("ann")])
+    with file.open("a", encoding="utf-8") as log:
+        log.write('{"voter": "' + "x" * 20_000)
+    records.drop_torn_line(file)
+    assert list(records.read(file, Vote)) == [vote("ann")]
+
+
+def test_a_log_that_is_all_torn_becomes_empty(tmp_path):
+    file = tmp_path / "log.jsonl"
+    file.write_text("{" * 10_000)
+    records.drop_torn_line(file)
+    assert file.read_bytes() == b""
+    records.drop_torn_line(tmp_path / "missing.jsonl")
+
+
+def test_a_line_torn_inside_a_character_is_left_out(tmp_path):
+    file = tmp_path / "log.jsonl"
+    records.append(file, [vote("ann")])
+    with file.open("ab") as log:
+        log.write('{"voter": "é'.encode()[:-1])
+    assert list(records.read(file, Vote)) == [vote("ann")]
+    records.append(file, [vote("bob")])
+    assert list(records.read(file, Vote)) == [vote("ann"), vote("bob")]
+
+
+def test_line_separators_inside_a_text_do_not_split_it(tmp_path):
+    file = tmp_path / "log.jsonl"
+    rows = [vote("one\u2028two\u0085three\rfour\x1cfive\nsix")]
+    records.append(file, rows)
+    assert list(records.read(file, Vote)) == rows
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ('{"model_a": "x", "model_b": "y"}\n', r"log\.jsonl:2: outcome: Field required"),
+        ('{"model_a": "x", "model_b": "y", "outcome": "c"}\n', r"log\.jsonl:2: outcome: Input should be"),
+        ('{"model_a": 1}\n', r"log\.jsonl:2: model_a: Input should be a valid string"),
+        (
+            '{"model_a": "x", "model_b": "y", "outcome": "a", "more": 1}\n',
+            r"log\.jsonl:2: more: Extra inputs",
+        ),
+        ("not json\n", r"log\.jsonl:2: line: Invalid JSON"),
+    ],
+)
+def test_a_line_that_does_not_fit_is_named(tmp_path, text, told):
+    file = tmp_path / "log.jsonl"
+    file.write_text(vote("ann").model_dump_json() + "\n" + text)
+    with pytest.raises(DataError, match=told):
+        list(records.read(file, Vote))
+
+
+def test_empty_lines_are_passed_over_and_counted(tmp_path):
+    file = tmp_path / "log.jsonl"
+    file.write_text("\n\n" + vote("ann").model_dump_json() + "\n \n")
+    assert [number for number, _ in records.read_lines(file)] == [3]
+
+
+def test_files_that_cannot_be_read_are_named(tmp_path):
+    missing, binary = tmp_path / "missing.jsonl", tmp_path / "binary.jsonl"
+    binary.write_bytes(b"\xff\xfe\n")
+    for file, told in ((missing, "no such file"), (tmp_path, "Is a directory"), (binary, "not UTF-8 text")):
+        with pytest.raises(DataError, match=told) as raised:
+            list(records.read(file, Vote))
+        assert str(file) in str(raised.value)
+
+
+def test_json_files_that_cannot_be_read_are_named(tmp_path):
+    file = tmp_path / "x.json"
+    with pytest.raises(DataError, match=r"x\.json: no such file"):
+        records.read_json(file)
+    file.write_text('{\n "a": }')
+    with pytest.raises(DataError, match=r"x\.json:2: not JSON: Expecting value"):
+        records.read_json(file)
+    file.write_bytes(b"\xff")
+    with pytest.raises(DataError, match=r"x\.json:1: not JSON"):
+        records.read_json(file)
+    with pytest.raises(DataError, match="Is a directory"):
+        records.read_json(tmp_path)
+
+
+def test_json_comes_back_as_it_was(tmp_path):
+    file = tmp_path / "deep" / "x.json"
+    records.write_json(file, {"é": [1, None, 0.5]})
+    assert records.read_json(file) == {"é": [1, None, 0.5]}
+    records.write_json(file, Score(contestant="c", metric="m", value=1.0, n=2))
+    assert records.read_json(file)["contestant"] == "c"
+
+
+def test_a_write_that_fails_leaves_the_old_file_and_nothing_beside_it(tmp_path, monkeypatch):
+    file = tmp_path / "x.txt"
+    records.write_text(file, "old")
+    monkeypatch.setattr(
+        os, "fsync", lambda handle: (_ for _ in ()).throw(OSError(28, "No space left on device"))
+    )
+    with pytest.raises(OSError, match="No space left"):
+        records.write_text(file, "new")
+    assert file.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [file]
+
+
+KILLED = """
+import os, sys
+from pathlib import Path
+from toolkit import records
+from toolkit.types import Vote
+
+def rows():
+    for number in range(1000):
+        if number == 500:
+            os.kill(os.getpid(), 9)
+        yield Vote(model_a="x", model_b="y", outcome="a", voter=str(number))
+
+{call}
+"""
+
+
+@pytest.mark.parametrize(
+    ("call", "left"),
+    [("records.append(Path(sys.argv[1]), rows())", 500), ("records.write(Path(sys.argv[1]), rows())", 0)],
+)
+def test_killed_between_two_records(tmp_path, call, left):
+    """An appended log has every record before the kill; a replaced file is not there at all."""
+    file = tmp_path / "log.jsonl"
+    script = textwrap.dedent(KILLED).replace("{call}", call)
+    root = Path(__file__).parents[1]
+    killed = subprocess.run([sys.executable, "-c", script, str(file)], cwd=root, check=False)
+    assert killed.returncode == -9
+    found = list(records.read(file, Vote)) if file.exists() else []
+    assert [row.voter for row in found] == [str(number) for number in range(left)]
+
+
+def test_two_writers_of_one_file_leave_one_of_the_two_whole(tmp_path):
+    file = tmp_path / "x.txt"
+    script = (
+        "import sys; from pathlib import Path; from toolkit import records\n"
+        "for _ in range(50): records.write_text(Path(sys.argv[1]), sys.argv[2] * 100_000)"
+    )
+    root = Path(__file__).parents[1]
+    writers = [subprocess.Popen([sys.executable, "-c", script, str(file), mark], cwd=root) for mark in "ab"]
+    while any(writer.poll() is None for writer in writers):
+        if file.exists():
+            assert file.read_text() in ("a" * 100_000, "b" * 100_000)
+    assert [writer.returncode for writer in writers] == [0, 0]
+    assert list(tmp_path.iterdir()) == [file]
