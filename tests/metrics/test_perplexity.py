@@ -1,4 +1,4 @@
-"""Perplexity agrees with lm-eval and with a plain loop over transformers, and holds no logits of whole texts."""
+"""Perplexity agrees with lm-eval and with a plain loop, and holds no logits of whole texts."""
 
 from __future__ import annotations
 

@@ -94,7 +94,7 @@ def test_bootstrap_and_sandwich_agree_with_the_curvature_on_many_votes():
 
 
 def test_intervals_cover_what_they_promise():
-    """500 simulated arenas of 3 contestants and 60 votes: the gap's 95% interval covers it 94-97% of the time."""
+    """500 simulated arenas of 3 contestants and 60 votes: 95% intervals of a gap cover it 93.5-97%."""
     rng, truth = np.random.default_rng(5), np.array([0.6, 0.0, -0.6])
     hits = pairs = 0
     for _ in range(500):
