@@ -6,9 +6,13 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+settings.register_profile("house", deadline=None)  # a busy machine is slow, and that is no failure
+settings.load_profile("house")
 
 
 @pytest.fixture(scope="session")

@@ -245,7 +245,7 @@ def load(source: str | Path, overrides: dict[str, Any] | None = None) -> Recipe:
     """
     path = find(source)
     try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+        raw = read_yaml(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         mark = getattr(error, "problem_mark", None)
         line = f":{mark.line + 1}" if mark else ""
@@ -256,6 +256,24 @@ def load(source: str | Path, overrides: dict[str, Any] | None = None) -> Recipe:
     for key, value in (overrides or {}).items():
         _set(raw, key, value, path)
     return parse(raw, path)
+
+
+class _Loader(yaml.SafeLoader):
+    """Reads `1e-3` as a number, as YAML 1.2 does; PyYAML's YAML 1.1 makes it a text."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
+)
+
+
+def read_yaml(text: str) -> Any:
+    """The value of a YAML text of plain values.
+
+    Raises:
+        yaml.YAMLError: it does not parse.
+    """
+    return yaml.load(text, Loader=_Loader)  # a SafeLoader: it makes no objects
 
 
 def find(source: str | Path) -> Path:
@@ -274,7 +292,8 @@ def parse(raw: dict[str, Any], path: Path) -> Recipe:
     try:
         recipe = Recipe.model_validate(raw)
     except ValidationError as error:
-        problems = [_explain(problem) for problem in error.errors()]
+        told = [problem for problem in error.errors() if problem["loc"][-1:] != ("literal['none']",)]
+        problems = [_explain(problem) for problem in told]
     else:
         problems = _loose_ends(recipe)
         if not problems:
@@ -284,7 +303,20 @@ def parse(raw: dict[str, Any], path: Path) -> Recipe:
 
 def dump(recipe: Recipe) -> str:
     """The resolved recipe as YAML: every default written out."""
-    return yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=100)
+    plain = recipe.model_dump(mode="json")
+    return yaml.dump(plain, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes texts with line breaks other than the usual one, which PyYAML would not read back the same."""
+
+
+def _text(dumper: _Dumper, text: str) -> yaml.ScalarNode:
+    style = '"' if re.search("[\x85\u2028\u2029]", text) else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+_Dumper.add_representer(str, _text)
 
 
 def fingerprint(*values: Any) -> str:
@@ -294,13 +326,30 @@ def fingerprint(*values: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
+PLAIN = {
+    "missing": "is required",
+    "tuple_type": "should be a list",
+    "dict_type": "should be a mapping of keys to values",
+    "model_type": "should be a mapping of keys to values",
+    "string_type": "should be text; put it in quotes",
+}
+"""Kind of pydantic problem -> what is wrong, in the words of YAML."""
+
+
 def _explain(problem: Any) -> str:
     """One pydantic problem in one line: key, what is wrong, what to do."""
-    key = ".".join(str(part) for part in problem["loc"])
+    *parents, last = problem["loc"]
+    key = ".".join(str(part) for part in problem["loc"] if part not in ("LoraOptions", "[key]"))
+    if last == "[key]":
+        return (
+            f"{key}: a name is letters, digits, `.`, `_`, `-`, at most 64, and starts with a letter or digit"
+        )
+    if last == "LoraOptions":
+        return f"{key}: should be options such as `{{r: 16}}`, or `none` to train all weights"
     if problem["type"] != "extra_forbidden":
-        return f"{key}: {problem['msg']}"
-    known = _keys_at(problem["loc"][:-1])
-    close = difflib.get_close_matches(str(problem["loc"][-1]), known, n=1)
+        return f"{key}: {PLAIN.get(problem['type'], problem['msg'].removeprefix('Value error, '))}"
+    known = _keys_at(tuple(parents))
+    close = difflib.get_close_matches(str(last), known, n=1)
     advice = f"; did you mean `{close[0]}`?" if close else f"; known keys: {', '.join(sorted(known))}"
     return f"{key}: unknown key{advice}"
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
-import yaml
 
 from toolkit.cli.output import print_json, show_progress
 
@@ -55,4 +54,6 @@ def overrides(changes: tuple[str, ...]) -> dict[str, object]:
     for change in changes:
         if "=" not in change:
             raise click.BadParameter(f"{change}: write it as KEY=VALUE", param_hint="--set")
-    return {key: yaml.safe_load(value) for key, value in parts.items()}
+    from toolkit.recipe import read_yaml
+
+    return {key: read_yaml(value) for key, value in parts.items()}

@@ -1,0 +1,328 @@
+"""Recipes: every mistake named with its key, names that lead somewhere, files found, nothing lost."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from toolkit import recipe
+from toolkit.errors import RecipeError
+from toolkit.recipe import Contestant, Recipe, contestants, dump, fingerprint, load, parse
+
+MINE = Path("somewhere/mine.yaml")
+
+SMALL: dict[str, Any] = {
+    "name": "mine",
+    "base": "some-model",
+    "data": {"rows": {"source": "rows.jsonl"}, "pairs": {"source": "pairs.jsonl"}},
+    "stages": [
+        {"name": "one", "method": "sft", "data": "rows"},
+        {"name": "two", "method": "dpo", "data": "pairs", "start": "one"},
+    ],
+    "scoring": {"examples": "rows"},
+}
+
+
+def changed(**changes: Any) -> dict[str, Any]:
+    """The small recipe with some dotted keys (`__` for the dot) set."""
+    raw = copy.deepcopy(SMALL)
+    for key, value in changes.items():
+        place: Any = raw
+        *parents, last = key.split("__")
+        for part in parents:
+            place = place[int(part)] if isinstance(place, list) else place.setdefault(part, {})
+        place[int(last) if isinstance(place, list) else last] = value
+    return raw
+
+
+def mistakes(raw: dict[str, Any]) -> list[str]:
+    with pytest.raises(RecipeError) as raised:
+        parse(raw, MINE)
+    lines = str(raised.value).splitlines()
+    assert all(line.startswith(f"{MINE}: ") for line in lines)
+    return [line.removeprefix(f"{MINE}: ") for line in lines]
+
+
+def test_the_small_recipe_is_fine():
+    assert parse(SMALL, MINE).name == "mine"
+
+
+@pytest.mark.parametrize(
+    ("raw", "told"),
+    [
+        (changed(bas="x"), "bas: unknown key; did you mean `base`?"),
+        (changed(stages__0__trainr={}), "stages.0.trainr: unknown key; did you mean `trainer`?"),
+        (changed(data__rows__limitt=3), "data.rows.limitt: unknown key; did you mean `limit`?"),
+        (
+            changed(scoring__generation__max_new_token=3),
+            "scoring.generation.max_new_token: unknown key; did you mean `max_new_tokens`?",
+        ),
+        (
+            changed(contestants={"x": {"endpoint": {"url": "http://h/v1", "model": "m", "timeot": 1}}}),
+            "contestants.x.endpoint.timeot: unknown key; did you mean `timeout`?",
+        ),
+        (
+            changed(arena__zzz=1),
+            "arena.zzz: unknown key; known keys: contestants, goal, pairing",
+        ),
+        (
+            changed(stages__0__adapter={"r": 0}),
+            "stages.0.adapter.r: Input should be greater than or equal to 1",
+        ),
+        (
+            changed(stages__0__adapter="lora"),
+            "stages.0.adapter: should be options such as `{r: 16}`, or `none` to train all weights",
+        ),
+        (changed(stages="one"), "stages: should be a list"),
+        (changed(data=["rows"]), "data: should be a mapping of keys to values"),
+        (changed(scoring="rows"), "scoring: should be a mapping of keys to values"),
+        (changed(name=3), "name: should be text; put it in quotes"),
+        (changed(scoring={}), "scoring.examples: is required"),
+        (
+            changed(contestants={"../up": {}}),
+            "contestants.../up: a name is letters, digits, `.`, `_`, `-`, at most 64, "
+            "and starts with a letter or digit",
+        ),
+        (
+            changed(contestants={"x": {"stage": "one", "model": "m"}}),
+            "contestants.x: give only one of stage, model, endpoint",
+        ),
+        (changed(stages__1__name="one"), "stages: stage names must be distinct and not `base`: one"),
+        (changed(stages__0__name="base"), "stages: stage names must be distinct and not `base`: base"),
+        (changed(stages__0__method="stf"), "stages.0.method: Input should be 'sft' or 'dpo'"),
+        (changed(stages__0__data="row"), "stages.0.data: no data set is named `row`; did you mean `rows`?"),
+        (changed(stages__1__heldout="zz"), "stages.1.heldout: no data set is named `zz`; known: rows, pairs"),
+        (changed(stages__0__start="two"), "stages.0.start: no earlier stage is named `two`; known: base"),
+        (
+            changed(scoring__examples="pair"),
+            "scoring.examples: no data set is named `pair`; did you mean `pairs`?",
+        ),
+        (
+            changed(contestants={"x": {"stage": "tow"}}),
+            "contestants.x.stage: no stage is named `tow`; did you mean `two`?",
+        ),
+        (
+            changed(arena__contestants=["basse"]),
+            "arena.contestants: no contestant is named `basse`; did you mean `base`?",
+        ),
+        (
+            changed(judge={"pairs": "baseline"}),
+            "judge.baseline: name the contestant that the others are compared with",
+        ),
+        (
+            changed(judge={"baseline": "thre"}),
+            "judge.baseline: no contestant is named `thre`; known: base, one, two",
+        ),
+        (changed(scoring=None, judge={}), "judge: needs `scoring.examples`, the prompts to judge on"),
+    ],
+)
+def test_one_mistake_is_one_line(raw, told):
+    assert mistakes(raw) == [told]
+
+
+def test_all_mistakes_of_form_are_listed_at_once():
+    raw = changed(bas="x", stages__0__trainr={}, stages__1__method="stf", seed="a", scoring={})
+    assert {line.split(": ")[0] for line in mistakes(raw)} == {
+        "bas",
+        "stages.0.trainr",
+        "stages.1.method",
+        "seed",
+        "scoring.examples",
+    }
+
+
+def test_all_names_that_lead_nowhere_are_listed_at_once():
+    raw = changed(stages__0__data="x", stages__1__start="y", scoring__examples="z", judge={"baseline": "w"})
+    assert [line.split(": ")[0] for line in mistakes(raw)] == [
+        "stages.0.data",
+        "stages.1.start",
+        "scoring.examples",
+        "judge.baseline",
+    ]
+
+
+def test_the_chain_of_a_stage():
+    found = parse(SMALL, MINE)
+    assert [stage.name for stage in found.chain("two")] == ["one", "two"]
+    assert [stage.name for stage in found.chain("one")] == ["one"]
+    assert found.chain("base") == []
+
+
+def test_contestants_left_out_are_the_base_and_every_stage():
+    named = {"only": Contestant(stage="one")}
+    assert list(contestants(parse(SMALL, MINE))) == ["base", "one", "two"]
+    assert contestants(parse(changed(contestants={"only": {"stage": "one"}}), MINE)) == named
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "mine.yaml"
+    path.write_text(yaml.safe_dump(SMALL))
+    return path
+
+
+def test_files_are_beside_the_recipe(file):
+    assert load(file).data["rows"].source == str(file.parent / "rows.jsonl")
+
+
+def test_hub_ids_and_packaged_rows_stay_as_they_are(file):
+    file.write_text(
+        yaml.safe_dump(
+            changed(data__rows__source="owner/set", data__pairs__source="package:tickets/pairs.jsonl")
+        )
+    )
+    found = load(file)
+    assert found.data["rows"].source == "owner/set"
+    assert recipe.packaged_file(found.data["pairs"].source).is_file()
+
+
+def test_benchmark_files_are_found_too(file):
+    tasks = [{"task": "gsm8k", "files": {"test": "${FOLDER}/x.jsonl", "train": "y.jsonl"}}]
+    file.write_text(yaml.safe_dump(changed(scoring__benchmarks=tasks)))
+    with pytest.raises(
+        RecipeError, match=r"scoring\.benchmarks\.0\.files\.test: environment variable FOLDER is not set"
+    ):
+        load(file)
+
+
+def test_variables_come_from_the_environment(file, monkeypatch, tmp_path):
+    file.write_text(
+        yaml.safe_dump(changed(data__rows__source="${FOLDER}/rows.jsonl", data__pairs__source="${NO}/x"))
+    )
+    monkeypatch.delenv("NO", raising=False)
+    monkeypatch.setenv("FOLDER", str(tmp_path / "elsewhere"))
+    with pytest.raises(RecipeError) as raised:
+        load(file)
+    assert (
+        str(raised.value) == f"{file}: data.pairs.source: environment variable NO is not set (in `${{NO}}/x`)"
+    )
+    monkeypatch.setenv("NO", str(tmp_path))
+    assert load(file).data["rows"].source == str(tmp_path / "elsewhere" / "rows.jsonl")
+
+
+def test_keys_can_be_set_from_outside(file):
+    changes = {
+        "stages.0.trainer.max_steps": 5,
+        "scoring.generation.temperature": 0.5,
+        "judge.limit": 3,
+        "stages.1.name": "three",
+    }
+    found = load(file, changes)
+    assert found.stages[0].trainer == {"max_steps": 5}
+    assert found.scoring.generation.temperature == 0.5
+    assert found.judge.limit == 3
+    assert found.stages[1].name == "three"
+
+
+@pytest.mark.parametrize("key", ["stages.7.name", "stages.first.name", "name.more", "stages.0.name.more"])
+def test_a_place_that_is_not_there_cannot_be_set(file, key):
+    with pytest.raises(RecipeError) as raised:
+        load(file, {key: 1})
+    assert str(raised.value) == f"{file}: --set {key}: there is no such place in the recipe"
+
+
+def test_what_is_set_is_checked(file):
+    with pytest.raises(RecipeError, match="seeed: unknown key; did you mean `seed`"):
+        load(file, {"seeed": 1})
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("a: [1\nb: 2\n", r"mine\.yaml:2: not valid YAML: "),
+        ("- a\n- b\n", r"mine\.yaml: a recipe is a mapping of keys"),
+        ("", r"mine\.yaml: a recipe is a mapping of keys"),
+        ("name: !!python/object/apply:os.getcwd []\n", r"mine\.yaml:1: not valid YAML: could not determine"),
+        ("\tname: x\n", r"mine\.yaml:1: not valid YAML: "),
+    ],
+)
+def test_files_that_are_no_recipes(file, text, told):
+    file.write_text(text)
+    with pytest.raises(RecipeError, match=told):
+        load(file)
+
+
+def test_a_file_that_is_not_text(file):
+    file.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(RecipeError, match=r"mine\.yaml: not valid YAML"):
+        load(file)
+
+
+def test_a_recipe_that_is_not_there_names_those_that_are(tmp_path):
+    with pytest.raises(RecipeError, match=r"no such recipe file; packaged recipes: .*demo"):
+        load(tmp_path / "missing.yaml")
+    with pytest.raises(RecipeError, match="no such recipe file"):
+        load("../recipe")
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("1e-3", 0.001), ("2E5", 2e5), ("-1.5e-4", -1.5e-4), ("1.0e-3", 0.001), (".5e1", 5.0)],
+)
+def test_powers_of_ten_are_numbers(text, value):
+    assert recipe.read_yaml(f"x: {text}") == {"x": value}
+
+
+@pytest.mark.parametrize("text", ["1e", "e5", "1e-3x", "v1e3"])
+def test_other_words_stay_words(text):
+    assert recipe.read_yaml(f"x: {text}") == {"x": text}
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False), st.text(max_size=20))
+@example(0.5, "one\x85two three\u2028four")
+def test_a_written_recipe_reads_back_the_same(number, text):
+    raw = changed(stages__0__trainer={"learning_rate": number, "run_name": text}, data__rows__filter=text)
+    found = Recipe.model_validate(raw)
+    again = Recipe.model_validate(recipe.read_yaml(dump(found)))
+    assert again == found
+    assert fingerprint(again) == fingerprint(found)
+
+
+def test_a_fingerprint_changes_with_any_part():
+    found = parse(SMALL, MINE)
+    prints = {
+        fingerprint(found),
+        fingerprint(parse(changed(seed=1), MINE)),
+        fingerprint(parse(changed(stages__0__trainer={"beta": 0.1}), MINE)),
+        fingerprint(found, "more"),
+    }
+    assert len(prints) == 4
+    assert fingerprint({"a": 1, "b": 2}) == fingerprint({"b": 2, "a": 1})
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8) | st.integers(), inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+sections = st.sampled_from(
+    ["name", "base", "seed", "model", "data", "stages", "contestants", "scoring", "judge"]
+)
+
+
+@given(st.dictionaries(sections | st.text(max_size=8), json_values, max_size=6))
+def test_whatever_a_file_holds_it_is_a_recipe_or_one_clear_error(raw):
+    try:
+        told = dump(parse(SMALL | raw, MINE))
+    except RecipeError as error:
+        told = str(error)
+    assert told.startswith((f"{MINE}: ", "name: "))
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in recipe.PACKAGED.glob("*.yaml")))
+def test_every_packaged_recipe_parses_and_survives_writing(name, monkeypatch, tmp_path):
+    monkeypatch.setenv("ADAPTER_ARENA_DATA", str(tmp_path))
+    found = load(name)
+    assert found.name == name
+    assert Recipe.model_validate(recipe.read_yaml(dump(found))) == found
+    for source in found.data.values():
+        if source.source.startswith("package:"):
+            assert recipe.packaged_file(source.source).is_file()
