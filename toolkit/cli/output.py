@@ -12,8 +12,6 @@ from typing import Any
 
 import click
 
-from toolkit.types import Record
-
 
 def show_progress() -> None:
     """Send the package's log to stderr, one line an event with the time of day, and nobody else's chatter."""
@@ -44,6 +42,8 @@ def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
 
 def _plain(value: object) -> Any:
+    from toolkit.types import Record  # `--help` has no need of pydantic
+
     if isinstance(value, Record):
         return value.model_dump(mode="json")
     raise TypeError(f"{type(value).__name__} is not JSON")
