@@ -1,0 +1,88 @@
+"""The whole server, killed five times under fifty voters: what a voter saw acknowledged is stored, once.
+
+On SQLite one server; on PostgreSQL two replicas, and each voter meets now the one, now the other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from websockets.exceptions import WebSocketException
+
+from tests.apps.conftest import free_port, start
+from tests.apps.visitor import Visitor
+from tests.arena.postgres import cluster
+from tests.arena.test_durability import doubled
+from toolkit.arena import Store
+from toolkit.arena.ballot import new_id
+
+pytestmark = pytest.mark.slow
+
+VOTERS, KILLS, BETWEEN = 50, 5, 30
+CHOICES = {"A is better": "a", "B is better": "b", "Tie": "tie", "Both bad": "both_bad"}
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path / 'arena.db'}"
+    else:
+        with cluster() as url:
+            yield url
+
+
+async def vote(cookie: str, addresses: list[str], acknowledged: list[tuple[str, str]]) -> None:
+    """One voter, who comes back to any server that answers until nothing is left."""
+    luck = random.Random(cookie)
+    while True:
+        try:
+            async with Visitor(luck.choice(addresses), cookie) as visitor:
+                while "A is better" in visitor.buttons:
+                    label = luck.choice(list(CHOICES))
+                    ballot = visitor.buttons[label][-len(new_id()) :]  # a widget's id ends with its key
+                    await visitor.press(label)
+                    assert "Next battle" in visitor.buttons
+                    acknowledged.append((ballot, CHOICES[label]))
+                    await visitor.press("Next battle")
+                return
+        except (OSError, WebSocketException, TimeoutError):
+            await asyncio.sleep(0.2)
+
+
+async def vote_and_kill(run: Path, database: str, replicas: int) -> list[tuple[str, str]]:
+    ports = [free_port() for _ in range(replicas)]
+    options = ("--db", database, "--votes-per-minute", "10000")
+    addresses = [f"http://127.0.0.1:{port}" for port in ports]
+    acknowledged: list[tuple[str, str]] = []
+    cookies = [f"adapter_arena_voter={number:032d}" for number in range(VOTERS)]
+    voters = [asyncio.create_task(vote(cookie, addresses, acknowledged)) for cookie in cookies]
+    for _ in range(KILLS):
+        servers = [await asyncio.to_thread(start, run, *options, port=port) for port in ports]
+        before = len(acknowledged)
+        async with asyncio.timeout(90):
+            while len(acknowledged) < before + BETWEEN:
+                await asyncio.sleep(0.02)
+        for process, _ in servers:
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+    for voter in voters:
+        voter.cancel()
+    ended = await asyncio.gather(*voters, return_exceptions=True)
+    assert [end for end in ended if isinstance(end, AssertionError)] == []
+    return acknowledged
+
+
+def test_what_voters_saw_acknowledged_is_stored_once(database: str, household: Path) -> None:
+    replicas = 1 if database.startswith("sqlite") else 2
+    acknowledged = asyncio.run(vote_and_kill(household, database, replicas))
+    assert len(acknowledged) >= KILLS * BETWEEN
+    store = Store(database)
+    for ballot, outcome in acknowledged:
+        assert [(line.action, line.outcome) for line in store.log(ballot)] == [("vote", outcome)]
+    assert len({vote.voter for vote in store.votes()}) > VOTERS / 2
+    assert not doubled(database)
