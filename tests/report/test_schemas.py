@@ -1,0 +1,45 @@
+"""The schema files are those of the records, and fit what is written."""
+
+import json
+from pathlib import Path
+
+import jsonschema
+import pytest
+import yaml
+
+from toolkit import recipe, records
+from toolkit.report.schemas import FILES, schema
+
+SUMMARY, RECIPE = FILES
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
+def test_the_file_is_up_to_date(file):
+    assert records.read_json(file) == json.loads(json.dumps(schema(file))), (
+        'run python -c "from toolkit.report.schemas import write; write()"'
+    )
+    jsonschema.Draft202012Validator.check_schema(schema(file))
+
+
+def validator(file: Path) -> jsonschema.Draft202012Validator:
+    return jsonschema.Draft202012Validator(records.read_json(file))
+
+
+def test_a_written_summary_fits(finished):
+    summary = records.read_json(finished / "summary.json")
+    validator(SUMMARY).validate(summary)
+    del summary["scores"][0]["n"]
+    assert not validator(SUMMARY).is_valid(summary)
+
+
+@pytest.mark.parametrize("file", sorted(recipe.PACKAGED.glob("*.yaml")), ids=lambda file: file.stem)
+def test_packaged_recipes_fit(file):
+    raw = recipe.read_yaml(file.read_text(encoding="utf-8"))
+    validator(RECIPE).validate(raw)
+    assert not validator(RECIPE).is_valid(raw | {"basee": "x"})
+
+
+def test_an_editor_is_told_what_every_key_of_the_top_sections_means():
+    definitions = records.read_json(RECIPE)["$defs"]
+    assert "Relative files" in definitions["DataSource"]["properties"]["source"]["description"]
+    assert yaml.safe_load(json.dumps(definitions["Stage"]["properties"]["start"]["default"])) == "base"
