@@ -18,8 +18,10 @@ from toolkit.cli.output import print_json, print_table
 from toolkit.errors import DataError, TrainingError
 from toolkit.types import Score
 
-HEAVY = """torch transformers trl peft datasets evaluate lm_eval streamlit pandas numpy scipy sqlalchemy
-    jinja2 pydantic""".split()
+HEAVY = """
+    torch transformers trl peft datasets evaluate lm_eval streamlit
+    pandas numpy scipy sqlalchemy jinja2 pydantic
+""".split()
 ROOT = Path(__file__).parents[2]
 
 
