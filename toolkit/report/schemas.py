@@ -28,8 +28,8 @@ FILES: dict[Path, tuple[type[BaseModel], str]] = {
 def schema(file: Path) -> dict[str, Any]:
     """What one of `FILES` should hold."""
     kind, title = FILES[file]
-    mode = "serialization" if kind is Summary else "validation"
-    return {"$schema": DIALECT, **kind.model_json_schema(mode=mode), "title": title}
+    found = kind.model_json_schema(mode="serialization" if kind is Summary else "validation")
+    return {"$schema": DIALECT, **found, "title": title}
 
 
 def write() -> None:
