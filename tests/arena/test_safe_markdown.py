@@ -35,18 +35,18 @@ def test_nothing_active_comes_out(answer: str) -> None:
 
 @pytest.mark.parametrize("answer", HOSTILE.values(), ids=HOSTILE.keys())
 def test_hostile_answers_come_out_harmless_and_soon(answer: str) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     assert active(safe_markdown.__wrapped__(answer)) == []
-    assert time.perf_counter() - started < 1
+    assert time.process_time() - started < 20  # a guard against catastrophic growth, not a measurement
 
 
 @pytest.mark.parametrize(
     "unit", ["x", "a.", "\\(", "\\[\n", "$", "$$\n", "[", "](", "> ", "* ", "_x", ":x", "@", "`", "|a"]
 )
 def test_time_grows_no_faster_than_the_answer(unit: str) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     safe_markdown(unit * (LIMIT // len(unit)))
-    assert time.perf_counter() - started < 3
+    assert time.process_time() - started < 60  # linear takes one second or two, quadratic many minutes
 
 
 @given(st.lists(st.text(alphabet="abcdefgh", min_size=1, max_size=8), min_size=1, max_size=30), st.randoms())

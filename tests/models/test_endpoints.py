@@ -209,12 +209,14 @@ def test_a_place_is_free_only_when_its_reply_is_dealt_with():
 
 
 def test_a_caller_that_walks_away_stops_the_asking():
-    before = threading.active_count()
+    before = set(threading.enumerate())
     with serving(echo) as server:
         for _ in chat(server.endpoint(concurrency=2), requests(100), Generation()):
             break
         assert len(server.requests) < 10
-    assert threading.active_count() == before
+    for thread in set(threading.enumerate()) - before:
+        thread.join(timeout=5)
+        assert not thread.is_alive()
 
 
 def test_a_caller_inside_an_event_loop_is_served():
