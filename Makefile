@@ -12,10 +12,10 @@ demo: $(VENV)/.installed
 	@$(BIN)/adapter-arena run demo
 
 test: $(VENV)/.installed-test
-	$(BIN)/pytest -n auto --dist loadgroup
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist loadgroup
 
 quick: $(VENV)/.installed-test
-	$(BIN)/pytest -n auto -m "not slow and not gpu"
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist loadgroup -m "not slow and not gpu"
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .
