@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import streamlit as st
 
-from apps import admin, compare, leaderboard, vote, yours
+from apps import admin, ask, compare, leaderboard, vote, yours
 from apps.look import ICON, STYLE
 from apps.session import has_admins
+from apps.settings import Settings
 
 st.set_page_config(page_title="Arena", page_icon=ICON, layout="wide")
 st.html(STYLE)
@@ -17,6 +18,8 @@ pages = [
     st.Page(leaderboard.page, title="Leaderboard", url_path="leaderboard"),
     st.Page(compare.page, title="Compare", url_path="compare"),
 ]
+if Settings.from_environment().ask:
+    pages.insert(1, st.Page(ask.page, title="Ask", url_path="ask"))
 if has_admins():
     pages.append(st.Page(admin.page, title="Admin", url_path="admin"))
 st.navigation(pages, position="top").run()

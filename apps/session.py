@@ -15,6 +15,7 @@ from apps.settings import ADMINS, PASSWORD, VOTER_COOKIE, Settings
 from toolkit import records
 from toolkit.arena.contest import read_contest
 from toolkit.arena.desk import Desk, Rules
+from toolkit.arena.respondents import Respondents
 from toolkit.arena.store import Store
 from toolkit.arena.voters import VoterReport, voter_reports
 from toolkit.types import Vote
@@ -34,6 +35,12 @@ def desk() -> Desk:
         check_every=settings.check_every,
     )
     return Desk(contest, Store(settings.database), rules)
+
+
+@st.cache_resource(show_spinner=False)
+def respondents() -> Respondents:
+    """Who answers on the Ask page."""
+    return Respondents(Path(Settings.from_environment().run))
 
 
 def voter() -> str:

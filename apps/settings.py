@@ -27,6 +27,8 @@ class Settings:
     per_minute: int = 60
     grace: float = 60.0
     check_every: int = 0
+    ask: bool = False
+    """Whether voters may ask questions of their own, which takes the models themselves."""
 
     def as_environment(self) -> dict[str, str]:
         return {VARIABLE: json.dumps(asdict(self))}

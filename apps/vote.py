@@ -68,11 +68,11 @@ def _answers(ballot: BlindBallot, reveal: Reveal | None) -> None:
     sides = (("a", ballot.answer_a), ("b", ballot.answer_b))
     for column, (side, answer) in zip(st.columns(2, gap="medium"), sides, strict=True):
         with column.container(border=True, height="stretch", key=f"answer-{side}"):
-            st.subheader(f"Answer {side.upper()}{_name(reveal, side)}", anchor=False)
+            st.subheader(f"Answer {side.upper()}{name_shown(reveal, side)}", anchor=False)
             st.markdown(safe_markdown(answer))
 
 
-def _name(reveal: Reveal | None, side: str) -> str:
+def name_shown(reveal: Reveal | None, side: str) -> str:
     """What is added to a panel's heading after the vote: who wrote it, and a mark on the one chosen."""
     if reveal is None:
         return ""

@@ -7,7 +7,7 @@ it, so no page can leak one.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,10 +18,11 @@ from toolkit.arena.checks import is_due, plant
 from toolkit.arena.contest import Contest
 from toolkit.arena.control import Control, Office, arranged, with_runs
 from toolkit.arena.live import LiveTally
-from toolkit.arena.pairing import Pairing, Tally, draw
+from toolkit.arena.pairing import Pairing, Tally, draw, meet
+from toolkit.arena.selfreveal import gives_itself_away
 from toolkit.arena.store import Store
 from toolkit.errors import ToolkitError
-from toolkit.types import Outcome, digest
+from toolkit.types import Message, Outcome, digest
 
 ATTEMPTS = 20
 """Draws before a voter is told that nothing is left: other tabs may take a battle between draw and store."""
@@ -91,7 +92,7 @@ class Desk:
         self._admit(voter)
         for _ in range(ATTEMPTS):
             newest, cast = self.store.newest(voter)
-            if newest and cast is None:
+            if newest and cast is None and newest.kind != "live":
                 return newest.blind
             ballot = self._draw(voter, newest.number + 1 if newest else 0)
             if ballot is None:
@@ -102,6 +103,50 @@ class Desk:
             if shown:
                 return shown.blind
         return None
+
+    def meet(self, names: Sequence[str], seed: int) -> tuple[str, str]:
+        """Two of these contestants, in order, to answer a voter's own question.
+
+        Raises:
+            NotAllowed: fewer than two of them take part.
+        """
+        pairs = [both for both in self.contest.pairs if set(both) <= set(names)]
+        if not pairs:
+            raise NotAllowed("fewer than two contestants can answer here")
+        return meet(self.contest, self.tally(), pairs, np.random.default_rng(seed))
+
+    def live(
+        self, voter: str, sides: tuple[str, str], questions: Sequence[str], answers: tuple[str, str]
+    ) -> str:
+        """Store what two contestants answered to a voter's own questions; returns the ballot's id.
+
+        Raises:
+            NotAllowed: closed, blocked, or an answer says who wrote it.
+        """
+        self._admit(voter)
+        if any(gives_itself_away(answer, self.contest.contestants) for answer in answers):
+            raise NotAllowed(
+                "an answer says who wrote it, so this battle would not be blind; ask something else"
+            )
+        key = new_id()
+        newest, _ = self.store.newest(voter)
+        ballot = Ballot(
+            id=key,
+            voter=voter,
+            number=newest.number + 1 if newest else 0,
+            kind="live",
+            run=self.contest.run,
+            example_id=f"live-{key}",
+            messages=tuple(Message(role="user", content=question) for question in questions),
+            contestant_a=sides[0],
+            contestant_b=sides[1],
+            answer_a=answers[0],
+            answer_b=answers[1],
+            shown_at=self._clock(),
+        )
+        if self.store.show(ballot) is not ballot:
+            raise NotAllowed("another tab of yours was quicker; ask again")
+        return key
 
     def vote(self, voter: str, ballot_id: str, outcome: Outcome) -> Reveal:
         """Commit a vote, then open it. Sent again, it opens what was stored the first time.

@@ -75,12 +75,16 @@ def draw(contest: Contest, tally: Tally, met: set[str], rng: Generator) -> Pairi
     pairs = [both for both in contest.pairs if open_examples[both]]
     if not pairs:
         return None
+    a, b = meet(contest, tally, pairs, rng)
+    counts = {example: tally.on_example[example, pair(a, b)] for example in open_examples[pair(a, b)]}
+    return Pairing(_least(list(counts), counts, rng), a, b)
+
+
+def meet(contest: Contest, tally: Tally, pairs: list[Pair], rng: Generator) -> tuple[str, str]:
+    """Which of these pairs meets next, and who stands on the left."""
     chosen = _doubtful(contest, tally, pairs, rng) or _least(pairs, tally.shown, rng)
-    example = _least(
-        open_examples[chosen], {e: tally.on_example[e, chosen] for e in open_examples[chosen]}, rng
-    )
     a = _least(list(chosen), {name: tally.left[chosen, name] for name in chosen}, rng)
-    return Pairing(example, a, chosen[1] if a == chosen[0] else chosen[0])
+    return a, chosen[1] if a == chosen[0] else chosen[0]
 
 
 def _doubtful(contest: Contest, tally: Tally, pairs: list[Pair], rng: Generator) -> Pair | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from toolkit.arena.ballot import Reveal
 from toolkit.arena.contest import Contest
@@ -84,7 +85,7 @@ def preferences(opinions: Iterable[Opinion], wanted: Wanted | None = None) -> Pr
 
 
 def opinions_of_people(reveals: Iterable[Reveal]) -> list[Opinion]:
-    """Votes of the arena, with the texts the store kept."""
+    """Votes of the arena, with the texts the store kept; dialogues are left out, they make no pair."""
     return [
         Opinion(
             example_id=reveal.ballot.example_id,
@@ -97,8 +98,14 @@ def opinions_of_people(reveals: Iterable[Reveal]) -> list[Opinion]:
             voter=reveal.ballot.voter,
         )
         for reveal in reveals
-        if reveal.cast.outcome is not None
+        if reveal.cast.outcome is not None and not _is_dialogue(reveal.ballot.messages)
     ]
+
+
+def _is_dialogue(messages: Sequence[Message]) -> bool:
+    """Whether a voter asked both sides several questions: each side then had a history of its own."""
+    roles = [message.role for message in messages]
+    return any(one == other == "user" for one, other in pairwise(roles))
 
 
 def opinions_on(contest: Contest, votes: Iterable[Vote]) -> list[Opinion]:

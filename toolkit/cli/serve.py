@@ -28,6 +28,7 @@ import click
 @click.option(
     "--check-every", default=0, show_default=True, help="One battle in so many checks attention; 0: none."
 )
+@click.option("--ask", is_flag=True, help="Let voters ask questions of their own; loads the models.")
 def command(  # noqa: PLR0913, PLR0917 - one argument per option
     run: Path,
     host: str,
@@ -39,6 +40,7 @@ def command(  # noqa: PLR0913, PLR0917 - one argument per option
     votes_per_minute: int,
     undo_seconds: float,
     check_every: int,
+    ask: bool,
 ) -> None:
     r"""Open the blind arena on the answers of RUN, a folder that `adapter-arena run` wrote.
 
@@ -62,6 +64,7 @@ def command(  # noqa: PLR0913, PLR0917 - one argument per option
         per_minute=votes_per_minute,
         grace=undo_seconds,
         check_every=check_every,
+        ask=ask,
     )
     click.echo(
         f"Arena: http://{'localhost' if host in ('127.0.0.1', '0.0.0.0') else host}:{port}/{base_path}"

@@ -1,0 +1,97 @@
+"""The contestants of a run, answering live: one base in memory with adapters switched on it, and endpoints.
+
+Models are loaded with the first question, not before: an arena that shows stored answers imports no torch.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from toolkit import recipe as recipes
+from toolkit.errors import ModelError
+from toolkit.recipe import Contestant, Generation, Recipe
+from toolkit.types import Message, digest
+
+if TYPE_CHECKING:
+    from toolkit.generate import Source
+    from toolkit.models import Loaded
+
+
+class Respondents:
+    """Answers questions as any contestant of a run."""
+
+    def __init__(self, run: Path) -> None:
+        """Read the run's recipe.
+
+        Raises:
+            RecipeError: the folder has no recipe that parses.
+        """
+        self._run = run
+        self._recipe: Recipe = recipes.load(run / "recipe.yaml")
+        self._players = recipes.contestants(self._recipe)
+        self._models: dict[str, Loaded] = {}
+        self._turn = threading.Lock()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(self._players)
+
+    def answer(self, name: str, conversation: Sequence[Message], *, seed: int) -> str:
+        """One contestant's answer to a conversation that ends with a question.
+
+        Raises:
+            ModelError: its model or adapter is not there.
+            EndpointError: its server does not answer.
+        """
+        from toolkit.generate import Request
+
+        player = self._players[name]
+        options = self._recipe.scoring.generation if self._recipe.scoring else Generation()
+        request = Request(
+            id="live",
+            messages=(*player.prompt, *conversation),
+            seed=int(digest(str(seed), name), 16) % 2**63,
+        )
+        if player.endpoint:
+            return self._said(self._source(name, player), request, options)
+        with self._turn:  # one model in memory answers one question at a time
+            return self._said(self._source(name, player), request, options)
+
+    def _said(self, source: Source, request: object, options: Generation) -> str:
+        replies = source.replies([request], set(), options)  # type: ignore[list-item]
+        return next(iter(replies))[1].text
+
+    def _source(self, name: str, player: Contestant) -> Source:
+        if player.endpoint:
+            from toolkit.generate.remote import Remote
+
+            return Remote(player.endpoint)
+        from toolkit.generate.local import Local
+
+        base, adapter = self._place(player)
+        loaded = self._model(base)
+        if adapter:
+            loaded.attach(name, adapter)
+        return Local(loaded, name if adapter else None)
+
+    def _place(self, player: Contestant) -> tuple[str, Path | None]:
+        """The model to load, and the adapter to put on it."""
+        if player.stage is None:
+            return player.model or self._recipe.base, None
+        trained = self._run / "adapters" / player.stage
+        if not trained.is_dir():
+            raise ModelError(f"{trained}: no trained stage here; `adapter-arena run` the recipe first")
+        full = [stage.name for stage in self._recipe.chain(player.stage) if stage.adapter == "none"]
+        if full and full[-1] == player.stage:
+            return str(trained), None
+        return str(self._run / "adapters" / full[-1]) if full else self._recipe.base, trained
+
+    def _model(self, name: str) -> Loaded:
+        if name not in self._models:
+            from toolkit.models import load_base
+
+            self._models[name] = load_base(name, self._recipe.model)
+        return self._models[name]
