@@ -217,10 +217,19 @@ def test_a_summary_of_another_make_is_named_with_its_place(copied):
         write_report(copied)
 
 
-def test_a_recipe_of_another_version_is_shown_but_not_read(copied):
+def test_a_recipe_of_another_version_is_read_as_far_as_it_is_known(copied):
     recipe = yaml.safe_load((copied / "recipe.yaml").read_text()) | {"from_the_future": True}
+    recipe["stages"][0]["once_there_was"] = {}
     (copied / "recipe.yaml").write_text(yaml.safe_dump(recipe))
-    assert "from_the_future" in read(copied).text
+    text = read(copied).text
+    assert "from_the_future" in text
+    assert "base-fewshot, the fair baseline" in text
+
+
+@pytest.mark.parametrize("text", ["stages: 3", "a: [", ""])
+def test_a_recipe_that_cannot_be_read_costs_only_what_it_would_tell(copied, text):
+    (copied / "recipe.yaml").write_text(text)
+    assert "dpo is better than base" in read(copied).text
 
 
 def test_peoples_votes_are_rated_when_the_report_is_written(copied):

@@ -104,10 +104,27 @@ def _summary(file: Path) -> Summary:
 
 
 def _recipe(text: str) -> Recipe | None:
+    """The recipe, without keys that this version does not know: a run may be older or newer than it."""
     try:
-        return Recipe.model_validate(yaml.safe_load(text))
-    except (ValidationError, yaml.YAMLError):
+        raw = yaml.safe_load(text)
+        return Recipe.model_validate(raw)
+    except yaml.YAMLError:
         return None
+    except ValidationError as error:
+        for problem in error.errors():
+            if problem["type"] == "extra_forbidden":
+                _drop(raw, problem["loc"])
+    try:
+        return Recipe.model_validate(raw)
+    except ValidationError:
+        return None
+
+
+def _drop(raw: Any, location: tuple[int | str, ...]) -> None:
+    *parents, last = location
+    for part in parents:
+        raw = raw[part]
+    del raw[last]
 
 
 def _each(folder: Path, names: tuple[str, ...], kind: type[R]) -> dict[str, list[R]]:
