@@ -19,7 +19,7 @@ from markdown_it.rules_block import StateBlock
 from markdown_it.rules_inline import StateInline
 from markdown_it.tree import SyntaxTreeNode
 
-LIMIT = 40_000
+LIMIT = 20_000
 """Characters shown of an answer; the rest is cut, and the cut is said."""
 
 DEPTH = 40
