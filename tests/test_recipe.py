@@ -275,6 +275,7 @@ def test_other_words_stay_words(text):
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False), st.text(max_size=20))
+@example(0.5, "0E0")
 @example(0.5, "one\x85two three\u2028four")
 def test_a_written_recipe_reads_back_the_same(number, text):
     raw = changed(stages__0__trainer={"learning_rate": number, "run_name": text}, data__rows__filter=text)

@@ -14,7 +14,7 @@ from toolkit import records
 from toolkit.errors import DataError
 from toolkit.metrics import Measurement
 from toolkit.ratings import bradley_terry
-from toolkit.recipe import Recipe
+from toolkit.recipe import Recipe, read_yaml
 from toolkit.types import Completion, Finding, Rating, Record, Summary, Vote
 
 R = TypeVar("R", bound=Record)
@@ -106,7 +106,7 @@ def _summary(file: Path) -> Summary:
 def _recipe(text: str) -> Recipe | None:
     """The recipe, without keys that this version does not know: a run may be older or newer than it."""
     try:
-        raw = yaml.safe_load(text)
+        raw = read_yaml(text)
         return Recipe.model_validate(raw)
     except yaml.YAMLError:
         return None
