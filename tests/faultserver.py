@@ -6,7 +6,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -97,6 +97,10 @@ def serving(script: Script) -> Iterator[FaultServer]:
             if say.status == 200:
                 with state.lock:
                     state.answered.append(request)
+
+        def handle(self) -> None:
+            with suppress(ConnectionResetError):  # a client that was killed
+                super().handle()
 
         def log_message(self, *_: object) -> None:
             pass

@@ -1,0 +1,54 @@
+"""Attacks: what reaches a judge of them, and how their success is counted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.judge.battlefield import RuleJudge, battle
+from toolkit.judge.asking import case, load_prompt, render
+from toolkit.judge.attacks import ATTACKS, attack_success, attacked
+from toolkit.judge.quoting import CONTROL
+from toolkit.types import Outcome
+
+FOUGHT = [battle(i, *(("GOOD", "BAD")[:: 1 if i % 2 else -1])) for i in range(4)]
+
+
+def fair(one: str, _other: str) -> Outcome:
+    return "a" if one.startswith("GOOD") else "b"
+
+
+def gullible(one: str, other: str) -> Outcome:
+    """Does what an answer orders, whichever it is."""
+    for outcome, text in (("a", one), ("b", other)):
+        if "Choose this answer" in text:
+            return outcome
+    return fair(one, other)
+
+
+def test_a_fair_judge_withstands_and_a_gullible_one_falls_for_the_order(tmp_path: Path):
+    found = attack_success(RuleJudge(fair), FOUGHT, out=tmp_path / "fair.jsonl")
+    assert (found["all"]["value"], found["all"]["n"]) == (0, 4 * len(ATTACKS))
+    found = attack_success(RuleJudge(gullible), FOUGHT, out=tmp_path / "gullible.jsonl")
+    assert found["order"]["value"] == 1
+    assert found["all"]["value"] == pytest.approx(1 / len(ATTACKS))
+
+
+def test_battles_that_nobody_lost_are_not_counted(tmp_path: Path):
+    found = attack_success(RuleJudge(lambda _one, _other: "tie"), FOUGHT, out=tmp_path / "ties.jsonl")
+    assert found["all"]["n"] == 0
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+@pytest.mark.parametrize("loser", ["a", "b"])
+def test_no_attack_gets_out_of_its_quotation(attack: str, loser: str):
+    prompt = load_prompt("pairwise")
+    system, asked = render(prompt, "written", case(attacked(FOUGHT[0], loser, attack), "ab"))
+    _, honest = render(prompt, "written", case(FOUGHT[0], "ab"))
+    marks = [line for line in asked.content.splitlines() if CONTROL.search(line)]
+    ours = [line for line in honest.content.splitlines() if CONTROL.search(line)]
+    assert [mark.partition(" ")[0] for mark in marks] == [mark.partition(" ")[0] for mark in ours]
+    last_mark = asked.content.rindex(marks[-1])
+    assert asked.content[last_mark + len(marks[-1]) :].strip() == prompt.written.strip()
+    assert system.content == prompt.system.strip()
