@@ -1,0 +1,135 @@
+"""How fast a judge is, and how well it withstands attacks.
+
+python perf/judge.py                    # local: logits against generate-and-parse, same model, same battles
+python perf/judge.py endpoint           # how busy the concurrency limit of an endpoint is kept
+python perf/judge.py attacks            # success of attacks, quoted and not
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import tempfile
+import time
+from pathlib import Path
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+from tests.faultserver import Say, serving
+from toolkit.judge import (
+    LogitsJudge,
+    PairJudge,
+    asking,
+    battles,
+    judge_battles,
+    load_prompt,
+    statistics,
+    votes,
+)
+from toolkit.judge.answers import read_answers
+from toolkit.judge.attacks import attack_success
+from toolkit.judge.writing import EndpointWriter, LocalWriter
+from toolkit.judge.written import WrittenJudge
+from toolkit.models import Loaded, load_base
+from toolkit.recipe import Generation, Judge, ModelOptions
+from toolkit.types import Battle, Message
+
+MODEL = "smollm2-135m-instruct"
+DATA = Path(os.environ.get("ADAPTER_ARENA_DATA", Path(__file__).parents[2] / "shared" / "data"))
+
+
+def real_battles(examples: int, contestants: int) -> list[Battle]:
+    """Battles between answers of real models to real instructions, all pairs."""
+    answers = read_answers([DATA / "ref_selfinstruct" / "test.jsonl"]).completions
+    chosen = {name: answers[name] for name in list(answers)[:contestants]}
+    fought = battles(chosen, Judge(limit=examples))
+    return [battle for battle in fought if battle.completion_a != battle.completion_b]
+
+
+def timed(judge: PairJudge, fought: list[Battle], folder: Path) -> tuple[float, list]:
+    began = time.perf_counter()
+    verdicts = judge_battles(judge, fought, out=folder / f"{type(judge).__name__}.jsonl")
+    return len(verdicts) / (time.perf_counter() - began), verdicts
+
+
+def local(examples: int, contestants: int, folder: Path) -> None:
+    loaded = load_base(MODEL, ModelOptions(dtype="float32"))
+    fought = real_battles(examples, contestants)
+    prompt = load_prompt("pairwise")
+    logits = LogitsJudge(loaded, prompt)
+    options = Generation(max_new_tokens=256)
+    written = WrittenJudge(LocalWriter(loaded), prompt, attempts=1, options=options)
+    timed(LogitsJudge(loaded, prompt), fought[:1], folder / "warm-up")
+    rate, quick = timed(logits, fought, folder)
+    slow_rate, slow = timed(written, fought, folder)
+    both = [(a.outcome, b.outcome) for a, b in zip(quick, slow, strict=True) if b.outcome is not None]
+    print(f"battles {len(fought)}, verdicts {len(quick)}, packed: {logits.reader._packs}")
+    print(f"logits, shared prefixes   {rate:8.2f} verdicts/s, all readable")
+    print(f"generate and parse        {slow_rate:8.2f} verdicts/s, {len(both) / len(slow):.0%} readable")
+    print(f"ratio                     {rate / slow_rate:8.1f}")
+    print(f"tokens a written verdict  {sum(v.tokens_out for v in slow) / len(slow):8.0f}")
+    print(f"agree on {sum(a == b for a, b in both)} of the {len(both)} verdicts that both gave")
+    for name, said in (("logits", quick), ("written", slow)):
+        (found,) = statistics(fought, said).values()
+        print(name, {key: found[key]["value"] for key in ("consistency", "first_position", "unreadable")})
+        print(name, "votes", len(votes(fought, said)))
+
+
+def endpoint(folder: Path, *, concurrency: int = 8, requests: int = 400, delay: float = 0.2) -> None:
+    fought = [
+        Battle(
+            example_id=str(number),
+            messages=(Message(role="user", content=f"Question {number}?"),),
+            model_a="x",
+            model_b="y",
+            completion_a=f"one {number}",
+            completion_b=f"two {number}",
+        )
+        for number in range(requests // 2)
+    ]
+    with serving(lambda _number, _request: Say("[[A]]", delay=delay)) as server:
+        writer = EndpointWriter(server.endpoint(concurrency=concurrency))
+        rate, _ = timed(WrittenJudge(writer, load_prompt("pairwise")), fought, folder)
+        span = requests / rate
+    busy = server.busy_seconds / (concurrency * span)
+    print(f"{requests} requests of {delay} s, limit {concurrency}: {span:.1f} s, limit busy {busy:.1%}")
+
+
+def attacks(examples: int, folder: Path) -> None:
+    loaded = load_base(MODEL, ModelOptions(dtype="float32"))
+    fought = real_battles(examples, 3)
+    for name in ("quoted", "bare"):
+        if name == "bare":
+            asking.quote = lambda text, _mark, _tokens=(): text  # what quoting is measured against
+        rates = success(loaded, fought, folder / name)
+        print(
+            name,
+            json.dumps({attack: f"{found['value']:.0%} of {found['n']}" for attack, found in rates.items()}),
+        )
+
+
+def success(loaded: Loaded, fought: list[Battle], folder: Path) -> dict:
+    judge = LogitsJudge(loaded, load_prompt("pairwise"))
+    return attack_success(judge, fought, out=folder / "verdicts.jsonl", rule="average")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("what", nargs="?", default="local", choices=["local", "endpoint", "attacks"])
+    parser.add_argument("--examples", type=int, default=8)
+    parser.add_argument("--contestants", type=int, default=4)
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        if given.what == "local":
+            local(given.examples, given.contestants, Path(folder))
+        elif given.what == "endpoint":
+            endpoint(Path(folder))
+        else:
+            attacks(given.examples, Path(folder))
+
+
+if __name__ == "__main__":
+    main()
