@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from toolkit.errors import DataError, RatingError
-from toolkit.ratings import bradley_terry, count
+from toolkit.ratings import Counts, bradley_terry, count
 from toolkit.types import SWAPPED, Vote
 
 
@@ -79,38 +79,34 @@ def test_an_unbeaten_contestant_is_finite_unsure_and_said_to_rest_on_a_prior():
     fit = bradley_terry([vote("sft", "base")] * 5)
     best, worst = fit.ratings
     assert (best.contestant, fit.prior) == ("sft", 1.0)
-    assert best.low < worst.high
-    with pytest.raises(RatingError, match="never lost"):
+    assert fit.note.startswith("sft never lost")
+    assert best.high - best.low > 400
+    assert worst.rank == 2
+    with pytest.raises(RatingError, match="sft never lost: .* allow a prior"):
         bradley_terry([vote("sft", "base")] * 5, prior=0)
 
 
-def test_bootstrap_and_sandwich_agree_with_the_curvature_on_many_votes():
+def test_four_wins_in_four_decide_nothing_and_seven_in_seven_do():
+    assert [row.rank for row in bradley_terry([vote("sft", "base")] * 4).ratings] == [1, 1]
+    assert [row.rank for row in bradley_terry([vote("sft", "base")] * 7).ratings] == [1, 2]
+
+
+def test_groups_that_never_met_are_named():
+    apart = [vote("a", "b"), vote("b", "a"), vote("x", "y"), vote("y", "x"), vote("x", "y")]
+    assert "a, b and x, y never met" in bradley_terry(apart).note
+    with pytest.raises(RatingError, match="a, b and x, y never met"):
+        bradley_terry(apart, prior=0)
+
+
+@pytest.mark.parametrize("kind", ["sandwich", "profile", "bootstrap"])
+def test_on_many_votes_every_interval_is_that_of_the_curvature(kind):
     rng = np.random.default_rng(0)
     cast = [vote("x", "y", "a" if rng.random() < 0.6 else "b") for _ in range(3000)]
-    best = [bradley_terry(cast, interval=kind).ratings[0] for kind in ("curvature", "sandwich", "bootstrap")]
-    widths = [row.high - row.low for row in best]
-    assert widths[1] == pytest.approx(widths[0], rel=0.01)
-    assert widths[2] == pytest.approx(widths[0], rel=0.1)
-
-
-def test_intervals_cover_what_they_promise():
-    """500 simulated arenas of 3 contestants and 60 votes: 95% intervals of a gap cover it 93.5-97%."""
-    rng, truth = np.random.default_rng(5), np.array([0.6, 0.0, -0.6])
-    hits = pairs = 0
-    for _ in range(500):
-        wins = np.zeros((3, 3))
-        for i, j in ((0, 1), (0, 2), (1, 2)):
-            wins[i, j] = rng.binomial(20, 1 / (1 + np.exp(truth[j] - truth[i])))
-            wins[j, i] = 20 - wins[i, j]
-        counts = count(
-            [vote("abc"[i], "abc"[j]) for i in range(3) for j in range(3) for _ in range(int(wins[i, j]))]
-        )
-        fit = bradley_terry(counts)
-        for i, j in ((0, 1), (0, 2), (1, 2)):
-            gap, error = fit._gap("abc"[i], "abc"[j])
-            hits += abs(gap - (truth[i] - truth[j])) <= 1.96 * error
-            pairs += 1
-    assert 0.935 <= hits / pairs <= 0.97
+    usual, other = (bradley_terry(cast, interval=how) for how in ("curvature", kind))
+    assert other.interval == kind
+    for row, expected in zip(other.ratings, usual.ratings, strict=True):
+        assert row.value == expected.value
+        assert row.high - row.low == pytest.approx(expected.high - expected.low, rel=0.1)
 
 
 def test_votes_needed_shrink_and_probability_is_a_probability():
@@ -154,19 +150,24 @@ def test_names_do_not_matter(cast, fresh):
 
 def test_a_running_count_equals_counting_again():
     cast = [vote("x", "y"), vote("y", "x", "tie"), vote("x", "y", "b")]
-    running = count(cast[:2]).add("x", "y", "b")
-    whole = count(cast)
-    assert np.array_equal(running.wins, whole.wins)
-    assert np.array_equal(running.ties, whole.ties)
-    assert running.votes == 3
+    running, whole = Counts(), count(cast)
+    for one in [*cast, vote("x", "new")]:
+        running.add(one.model_a, one.model_b, one.outcome)
+    running.remove("x", "new", "a")
+    assert running.names == ("x", "y", "new")
+    assert np.array_equal(running.wins[:2, :2], whole.wins)
+    assert np.array_equal(running.ties[:2, :2], whole.ties)
+    assert (running.votes, list(running.battles)) == (3, [3, 3, 0])
 
 
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
         ([("x", "y", "model_a"), ("x", "y", "left")], "row 2.*left"),
-        ([("x", "x", "model_a")], "vote 1.*both sides"),
-        ([("x", None, "model_a")], "row 1.*names"),
+        ([("x", "x", "model_a")], "row 1: x is on both sides"),
+        ([("x", 3, "model_a")], "row 1: model_b is 3"),
+        ([("", "y", "model_a"), ("x", "y", "nobody")], "row 1: model_a is ''"),
+        ([("x", None, "model_a")], "row 1: model_b is None"),
     ],
 )
 def test_bad_rows_are_named(rows, message):

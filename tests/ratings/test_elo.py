@@ -6,16 +6,18 @@ import pandas as pd
 import pytest
 
 from toolkit.errors import DataError
-from toolkit.ratings import elo, read_votes
+from toolkit.ratings import elo, elo_history, read_votes
 from toolkit.types import Vote
 
 
 def test_by_hand():
     cast = [Vote(model_a="x", model_b="y", outcome="a"), Vote(model_a="x", model_b="y", outcome="tie")]
-    result = elo(cast, k=32, shuffles=0)
-    assert result.history[0] == {"x": 1016.0, "y": 984.0}
+    history = elo_history(cast, k=32)
     expected = 1 / (1 + 10 ** (-32 / 400))
-    assert result.history[1]["x"] == pytest.approx(1016 + 32 * (0.5 - expected))
+    assert history.names == ("x", "y")
+    assert history.values[0].tolist() == [1016.0, 984.0]
+    assert history.values[1, 0] == pytest.approx(1016 + 32 * (0.5 - expected))
+    assert elo(cast, k=32, shuffles=0).ratings[0].value == pytest.approx(history.values[-1, 0], abs=1e-3)
 
 
 def test_points_are_only_moved_and_the_spread_holds_the_value():

@@ -1,13 +1,34 @@
-"""Ratings from votes, with numpy only.
+"""Ratings from votes: Elo, Bradley-Terry, and how far voters agree. With numpy only.
 
 from toolkit.ratings import bradley_terry, read_votes
 for rating in bradley_terry(read_votes(Path("votes.csv"))).ratings:
-    print(rating)
+    print(rating.rank, rating.contestant, rating.value, rating.low, rating.high)
 """
 
 from toolkit.ratings.bradley_terry import BradleyTerry, bradley_terry
+from toolkit.ratings.categories import by_category
+from toolkit.ratings.chances import votes_needed, win_probability
 from toolkit.ratings.counts import Counts, count
-from toolkit.ratings.elo import Elo, elo
-from toolkit.ratings.files import read_votes
+from toolkit.ratings.elo import Elo, History, elo, elo_history
+from toolkit.ratings.files import RATED, read_votes
+from toolkit.ratings.resampling import Bootstrap
+from toolkit.ratings.table import Table, tabulate
 
-__all__ = ["BradleyTerry", "Counts", "Elo", "bradley_terry", "count", "elo", "read_votes"]
+__all__ = [
+    "RATED",
+    "Bootstrap",
+    "BradleyTerry",
+    "Counts",
+    "Elo",
+    "History",
+    "Table",
+    "bradley_terry",
+    "by_category",
+    "count",
+    "elo",
+    "elo_history",
+    "read_votes",
+    "tabulate",
+    "votes_needed",
+    "win_probability",
+]

@@ -1,20 +1,34 @@
 """Bradley-Terry ratings from pairwise votes, by maximum likelihood.
 
-Contestant i beats contestant j with probability 1 / (1 + exp(s_j - s_i)) (Bradley and Terry 1952). A tie is
-half a win for both. The strengths s are found by Newton's method on the counts of pairs, which converges
-where naive iterations fail in silence; intervals come from the curvature of the likelihood at its top.
+Contestant i beats contestant j with probability 1 / (1 + exp(s_j - s_i)) (Bradley and Terry 1952). Ratings
+are 1000 + 400 / ln(10) * s, as LMArena's. Ties are half a win for both, or have a model of their own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from toolkit.errors import RatingError
-from toolkit.ratings.counts import Array, Counts, count
+from toolkit.ratings.chances import NORMAL, votes_needed
+from toolkit.ratings.connection import gap_in_votes
+from toolkit.ratings.counts import Counts, count
+from toolkit.ratings.intervals import (
+    contrasts_to,
+    curvature_covariance,
+    joint_quantile,
+    profile,
+    sandwich_covariance,
+    symmetric,
+)
+from toolkit.ratings.newton import Games, Likelihood, solve
+from toolkit.ratings.ranking import leaderboard, rank_ranges, ranks_of
+from toolkit.ratings.resampling import Bootstrap, replicates
+from toolkit.ratings.table import Array, Table, tabulate
+from toolkit.ratings.ties import TIE_MODELS, TieModel, Ties
 from toolkit.types import Rating, Vote
 
 if TYPE_CHECKING:
@@ -23,13 +37,16 @@ if TYPE_CHECKING:
 SCALE = float(400 / np.log(10))
 """Points per unit of strength: 400 points are ten times the odds, as in chess and at LMArena."""
 CENTRE = 1000.0
-NORMAL_95 = 1.959963984540054
 PRIOR = 1.0
 """Imagined games against an average contestant, half of them won, where the votes alone do not do."""
-TOLERANCE = 1e-10
-STEPS = 100
+PROFILE_PRIOR = 1.5
+"""Imagined games behind profile intervals: the fewest with which 4 : 0 does not pass for significant."""
+FEW = 50
+"""Profile intervals are the default where somebody was in fewer battles than this ..."""
+SMALL = 50
+"""... and there are at most so many contestants; elsewhere they are what the curvature gives."""
 
-Interval = Literal["curvature", "sandwich", "bootstrap"]
+Interval = Literal["curvature", "sandwich", "profile", "bootstrap"]
 
 
 @dataclass(frozen=True)
@@ -38,203 +55,203 @@ class BradleyTerry:
 
     ratings: tuple[Rating, ...]
     votes: int
+    ties: Ties
+    tie_parameter: float | None
+    """Davidson's nu or Rao and Kupper's theta, where ties have a model."""
     prior: float
     """Imagined games per contestant; 0: plain maximum likelihood."""
+    note: str | None
+    """Why there is a prior though none was asked for."""
     interval: Interval
+    level: float
     anchor: str | None
+    centre: float
     names: tuple[str, ...]
     strength: Array
-    """In the order of `names`, their mean 0."""
+    """In log-odds, in the order of `names`, their mean 0."""
     covariance: Array
     """Of `strength`."""
+    eta: float
 
     def probability(self, first: str, second: str) -> float:
-        """Chance that `first` beats `second` in their next battle, ties aside."""
-        i, j = self.names.index(first), self.names.index(second)
-        return float(1 / (1 + np.exp(self.strength[j] - self.strength[i])))
+        """Points `first` can expect from its next battle with `second`, a tie being half a win."""
+        gap, _ = self.gap(first, second)
+        return TIE_MODELS[self.ties].expected(gap, self.eta)
 
     def confidence(self, first: str, second: str) -> float:
         """Probability that `first` is the stronger of the two, given the votes (normal approximation)."""
-        gap, error = self._gap(first, second)
-        return 0.5 if error == 0 else float(normal_cdf(gap / error))
+        gap, error = self.gap(first, second)
+        return NORMAL.cdf(gap / error) if error > 0 else 0.5
 
     def votes_needed(self, first: str, second: str) -> int:
-        """About how many more votes on this pair would make its 95% interval exclude 0; 0 when it does."""
-        gap, error = self._gap(first, second)
-        if abs(gap) > NORMAL_95 * error:
-            return 0
-        p = self.probability(first, second)
-        wanted = (NORMAL_95 / max(abs(gap), 0.05)) ** 2  # gaps under 0.05 (9 points) are not worth chasing
-        return max(1, round((wanted - 1 / error**2) / (p * (1 - p))))
+        """About how many more votes on this pair would decide it; 0 when it is decided."""
+        gap, error = self.gap(first, second)
+        return votes_needed(gap, error, level=self.level)
 
-    def _gap(self, first: str, second: str) -> tuple[float, float]:
-        i, j = self.names.index(first), self.names.index(second)
+    def gap(self, first: str, second: str) -> tuple[float, float]:
+        """How much stronger `first` is than `second`, in log-odds, and the standard error of that."""
+        i, j = _place(self.names, first), _place(self.names, second)
         c = self.covariance
-        return float(self.strength[i] - self.strength[j]), float(np.sqrt(c[i, i] + c[j, j] - 2 * c[i, j]))
+        variance = max(0.0, float(c[i, i] + c[j, j] - 2 * c[i, j]))
+        return float(self.strength[i] - self.strength[j]), variance**0.5
+
+    def rank_ranges(self) -> dict[str, tuple[int, int]]:
+        """Contestant -> its best and worst possible rank, right for all of them together at `level`."""
+        ranges = rank_ranges(self.strength, self.covariance, self.level)
+        return dict(zip(self.names, ranges, strict=True))
+
+    def simultaneous(self) -> tuple[Rating, ...]:
+        """The ratings with intervals so wide that all of them hold together at `level`."""
+        contrasts = contrasts_to(len(self.names), None)
+        reach = joint_quantile(self.covariance, contrasts, self.level)
+        error = dict(zip(self.names, SCALE * np.sqrt(np.diag(self.covariance)), strict=True))
+        return tuple(
+            row.model_copy(
+                update={
+                    "low": row.value - reach * error[row.contestant],
+                    "high": row.value + reach * error[row.contestant],
+                }
+            )
+            for row in self.ratings
+        )
 
 
 def bradley_terry(  # noqa: PLR0913 - every choice of the model by its name, all with a default
-    votes: Iterable[Vote] | pd.DataFrame | Counts,
+    votes: Iterable[Vote] | pd.DataFrame | Table | Counts,
     *,
+    ties: Ties = "half",
     prior: float | None = None,
-    interval: Interval = "curvature",
+    interval: Interval | Bootstrap | None = None,
+    level: float = 0.95,
     anchor: str | None = None,
     centre: float = CENTRE,
-    replicates: int = 1000,
-    seed: int = 0,
 ) -> BradleyTerry:
     """Rate every contestant.
 
     Args:
-        votes: records, a pandas frame (`model_a`, `model_b`, `winner`), or counts.
+        votes: records, a pandas frame (`model_a`, `model_b`, `winner`), a table, or a running tally.
+        ties: half a win for both, or Davidson's (1970) or Rao and Kupper's (1967) model of ties.
         prior: imagined games of each contestant against an average one. Left out: none where the votes
-            determine every rating, else `PRIOR`, and the result says so.
-        interval: how the 95% intervals are made; `bootstrap` resamples votes.
-        anchor: contestant whose rating is `centre`; left out, the mean of all is.
+            determine every rating, else `PRIOR`, and `note` says why.
+        interval: how the intervals are made. Left out: the profile of the likelihood where votes are few,
+            else the curvature of the likelihood, or the sandwich for weighted votes.
+        level: of the intervals.
+        anchor: contestant whose rating is `centre`, without an interval; left out, the mean of all is.
         centre: that rating.
-        replicates: of the bootstrap.
-        seed: of the bootstrap.
 
     Raises:
-        RatingError: no votes, or with `prior=0` votes that leave a rating infinite or undetermined.
+        RatingError: no votes; votes that leave a rating infinite or without meaning, with `prior=0`; a
+            model of ties where everything or nothing tied; an unknown anchor; a fit that did not converge.
+        DataError: a row does not fit; the message names it.
     """
-    counts = count(votes)
-    if anchor is not None and anchor not in counts.names:
-        raise RatingError(f"anchor {anchor} is in no vote; known: {', '.join(counts.names)}")
-    chosen = _prior(counts, prior)
-    points = counts.points
-    strength = solve(points[None], chosen)[0]
-    if interval == "bootstrap":
-        covariance = np.cov(_resampled(counts, chosen, replicates, seed).T)
-    else:
-        covariance = _covariance(counts, strength, chosen, robust=interval == "sandwich")
-    shift = strength[counts.names.index(anchor)] if anchor else 0.0
-    value = centre + SCALE * (strength - shift)
-    margin = NORMAL_95 * SCALE * np.sqrt(np.diag(covariance))
-    ratings = leaderboard(counts, value, value - margin, value + margin)
+    table = None if isinstance(votes, Counts) else tabulate(votes)
+    counts = count(votes if table is None else table)
+    model = _model(counts, ties)
+    chosen, note = _prior(counts, prior)
+    how = Bootstrap() if interval == "bootstrap" else interval or usual_interval(counts)
+    likelihood = Likelihood(Games.of(counts), model, chosen)
+    theta = solve(likelihood)[0]
+    n = len(counts.names)
+    covariance, ends = _spread(likelihood, theta, counts, how, table, level)
+    low, high = ends(contrasts_to(n, None))
+    ranks = ranks_of(low, high)
+    strength = values = theta[:n]
+    if anchor is not None:
+        origin = _place(counts.names, anchor)
+        values = strength - strength[origin]
+        low, high = ends(contrasts_to(n, origin))
+    eta = float(theta[-1]) if model.has_parameter else 0.0
     return BradleyTerry(
-        ratings, counts.votes, chosen, interval, anchor, counts.names, strength, np.atleast_2d(covariance)
+        ratings=leaderboard(
+            counts.names,
+            centre + SCALE * values,
+            (centre + SCALE * np.minimum(low, values), centre + SCALE * np.maximum(high, values)),
+            counts.battles,
+            ranks,
+        ),
+        votes=counts.votes,
+        ties=ties,
+        tie_parameter=model.parameter(eta),
+        prior=chosen,
+        note=note,
+        interval=how if isinstance(how, str) else "bootstrap",
+        level=level,
+        anchor=anchor,
+        centre=centre,
+        names=counts.names,
+        strength=strength,
+        covariance=covariance,
+        eta=eta,
     )
 
 
-def leaderboard(counts: Counts, value: Array, low: Array, high: Array) -> tuple[Rating, ...]:
-    """Rows, best first; the rank is 1 + how many contestants' intervals lie above (as LMArena's)."""
-    rank = 1 + (low[None, :] > high[:, None]).sum(axis=1)
-    rows = [
-        Rating(
-            contestant=name,
-            value=round(float(value[i]), 2),
-            low=round(float(low[i]), 2),
-            high=round(float(high[i]), 2),
-            battles=int(counts.battles[i]),
-            rank=int(rank[i]),
+def usual_interval(counts: Counts) -> Interval:
+    """The intervals that cover what they promise: see docs/ratings.md for the simulation."""
+    if counts.weighted:
+        return "sandwich"
+    few = counts.battles.min() < FEW and len(counts.names) <= SMALL
+    return "profile" if few else "curvature"
+
+
+def _spread(
+    likelihood: Likelihood,
+    theta: Array,
+    counts: Counts,
+    how: Interval | Bootstrap,
+    table: Table | None,
+    level: float,
+) -> tuple[Array, Callable[[Array], tuple[Array, Array]]]:
+    """The covariance of the strengths, and a function from contrasts of them (k, n) to their intervals."""
+    n = likelihood.games.n
+    centring = contrasts_to(n, None)
+    if isinstance(how, Bootstrap):
+        drawn = replicates(likelihood, theta, counts, table, how, PRIOR)[:, :n]
+        tails = [(1 - level) / 2, (1 + level) / 2]
+        return np.atleast_2d(np.cov(drawn.T)), lambda contrasts: _pair(
+            np.quantile(drawn @ contrasts.T, tails, axis=0)
         )
-        for i, name in enumerate(counts.names)
-    ]
-    return tuple(sorted(rows, key=lambda row: (-row.value, row.contestant)))
+    if how == "sandwich":
+        covariance = sandwich_covariance(likelihood, theta, counts)[:n, :n]
+    else:
+        covariance = curvature_covariance(likelihood, theta)[:n, :n]
+    covariance = centring @ covariance @ centring
+    if how == "profile":
+        penalised = replace(likelihood, prior=max(PROFILE_PRIOR, likelihood.prior))
+        top = solve(penalised, theta[None])[0]
+        unused = np.zeros((n, penalised.size - n))
+        return covariance, lambda contrasts: profile(penalised, top, np.hstack([contrasts, unused]), level)
+    return covariance, lambda contrasts: symmetric(theta[:n], covariance, contrasts, level)
 
 
-def solve(points: Array, prior: float) -> Array:
-    """Strengths that maximise the likelihood, for many vote logs at once.
-
-    Args:
-        points: points i took from j, shape (logs, n, n).
-        prior: imagined games against an average contestant.
-
-    Returns:
-        Shape (logs, n), each row's mean 0.
-
-    Raises:
-        RatingError: Newton's method did not converge.
-    """
-    logs, n, _ = points.shape
-    met = points + points.transpose(0, 2, 1)
-    scored = points.sum(axis=2)
-    strength = np.zeros((logs, n))
-    for _ in range(STEPS):
-        win = _sigmoid(strength[:, :, None] - strength[:, None, :])
-        gradient = scored - (met * win).sum(axis=2) + prior * (0.5 - _sigmoid(strength))
-        step = np.linalg.solve(_curvature(met, win, strength, prior), gradient[:, :, None])[:, :, 0]
-        longest = np.abs(step).max(axis=1, keepdims=True)
-        strength += step * np.minimum(1.0, 2.0 / np.maximum(longest, TOLERANCE))
-        if longest.max() < TOLERANCE:
-            return np.asarray(strength - strength.mean(axis=1, keepdims=True))
-    raise RatingError("the Bradley-Terry fit did not converge; set a prior, or see who never meets whom")
+def _pair(rows: Array) -> tuple[Array, Array]:
+    return rows[0], rows[1]
 
 
-def _curvature(met: Array, win: Array, strength: Array, prior: float) -> Array:
-    """Minus the second derivative; a constant is added where without a prior the level is free."""
-    noise = met * win * (1 - win)
-    average = _sigmoid(strength)
-    n = met.shape[1]
-    diagonal = noise.sum(axis=2) + prior * average * (1 - average)
-    level = 1.0 / n if prior == 0 else 0.0
-    curvature: Array = np.eye(n) * diagonal[:, :, None] - noise + level
-    return curvature
+def _model(counts: Counts, ties: Ties) -> TieModel:
+    model = TIE_MODELS[ties]
+    if not counts.votes:
+        raise RatingError("no votes to rate; collect some in the arena, or let a judge vote")
+    if model.has_parameter and not (counts.ties.any() and counts.wins.any()):
+        what = "is a tie" if counts.wins.any() else "is decided"
+        raise RatingError(f"no vote {what}, so {ties} has no tie parameter to fit; count ties as half wins")
+    return model
 
 
-def _covariance(counts: Counts, strength: Array, prior: float, *, robust: bool) -> Array:
-    points = counts.points
-    met = (points + points.T)[None]
-    win = _sigmoid(strength[:, None] - strength[None, :])
-    inverse: Array = np.linalg.inv(_curvature(met, win[None], strength[None], prior)[0])
-    n = len(strength)
-    if robust:  # inverse curvature, around the spread of the votes' own scores (Huber's sandwich)
-        wins, ties = counts.wins, counts.ties
-        spread = wins * (1 - win) ** 2 + wins.T * win**2 + ties * (0.5 - win) ** 2
-        meat = np.diag(spread.sum(axis=1)) - spread
-        inverse = inverse @ meat @ inverse
-    centre = np.eye(n) - 1 / n
-    return np.asarray(centre @ inverse @ centre)
+def _prior(counts: Counts, asked: float | None) -> tuple[float, str | None]:
+    """The prior to use, and why there is one if none was asked for."""
+    if asked is not None and not asked >= 0:
+        raise RatingError(f"prior must be 0 or more, got {asked}")
+    if asked:
+        return asked, None
+    reason = gap_in_votes(counts)
+    if reason is None:
+        return 0.0, None
+    if asked == 0:
+        raise RatingError(f"{reason}: the votes leave a rating infinite; collect more, or allow a prior")
+    return PRIOR, f"{reason}, so each contestant is given {PRIOR:g} imagined game against an average one"
 
 
-def _resampled(counts: Counts, prior: float, replicates: int, seed: int) -> Array:
-    """Strengths from `replicates` logs of as many votes, drawn from the counts; shape (replicates, n)."""
-    n = len(counts.names)
-    upper = np.triu_indices(n, 1)
-    cells = np.concatenate([counts.wins[upper], counts.wins.T[upper], counts.ties[upper]])
-    total = round(float(cells.sum()))
-    drawn = np.random.default_rng(seed).multinomial(total, cells / cells.sum(), size=replicates)
-    wins, losses, ties = np.split(drawn.astype(np.float64), 3, axis=1)
-    points = np.zeros((replicates, n, n))
-    points[:, upper[0], upper[1]] = wins + ties / 2
-    points[:, upper[1], upper[0]] = losses + ties / 2
-    # A replicate may leave somebody unbeaten; the lightest prior keeps it finite.
-    return solve(points, max(prior, 0.1))
-
-
-def _prior(counts: Counts, asked: float | None) -> float:
-    if asked is not None and asked < 0:
-        raise RatingError(f"prior must not be negative, got {asked}")
-    determined = strongly_connected(counts.points > 0)
-    if asked == 0 and not determined:
-        raise RatingError(
-            "the votes leave a rating infinite: some contestants never lost to, or never met, the others; "
-            "collect more votes, or allow a prior"
-        )
-    return asked if asked is not None else 0.0 if determined else PRIOR
-
-
-def strongly_connected(beat: np.ndarray[tuple[int, int], np.dtype[np.bool_]]) -> bool:
-    """Whether everyone took something from everyone, directly or through others (Ford 1957)."""
-    n = len(beat)
-    for graph in (beat, beat.T):
-        reached, frontier = {0}, [0]
-        while frontier:
-            nearby = set(np.flatnonzero(graph[frontier.pop()]).tolist()) - reached
-            reached |= nearby
-            frontier.extend(nearby)
-        if len(reached) < n:
-            return False
-    return True
-
-
-def _sigmoid(x: Array) -> Array:
-    return np.asarray(0.5 * (1 + np.tanh(x / 2)))
-
-
-def normal_cdf(x: float) -> float:
-    """The standard normal distribution function."""
-    from math import erf, sqrt
-
-    return 0.5 * (1 + erf(x / sqrt(2)))
+def _place(names: tuple[str, ...], name: str) -> int:
+    if name not in names:
+        raise RatingError(f"no vote is on {name}; contestants: {', '.join(names)}")
+    return names.index(name)

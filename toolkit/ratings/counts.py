@@ -3,32 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from toolkit.errors import DataError, RatingError
-from toolkit.types import WINNERS, Outcome, Vote
+from toolkit.ratings.table import FIRST, RESULTS, SECOND, TIE, Array, Table, tabulate
+from toolkit.types import Outcome, Vote
 
 if TYPE_CHECKING:
     import pandas as pd
 
-Array = NDArray[np.float64]
-
-OUTCOMES: dict[str, Outcome] = {winner: outcome for outcome, winner in WINNERS.items()}
-"""The `winner` column of a vote file -> outcome."""
+BLOCK = 1 << 20
+"""Votes tallied at a time, so that memory does not grow with their number."""
 
 
-@dataclass(frozen=True)
 class Counts:
-    """How often `names[i]` beat `names[j]` (`wins[i, j]`) and tied with it (`ties[i, j]`), by weight."""
+    """A running tally: a vote more costs the same after a thousand votes as after ten million.
 
-    names: tuple[str, ...]
-    wins: Array
-    ties: Array
-    votes: int
+    `wins[i, j]` is the weight of the votes in which `names[i]` beat `names[j]`, `ties[i, j]` (symmetric) of
+    those that tied; `wins_squared` and `ties_squared` are the sums of squared weights, which the spread of
+    weighted votes depends on.
+    """
+
+    def __init__(self, names: Iterable[str] = ()) -> None:
+        self.names: tuple[str, ...] = tuple(names)
+        n = len(self.names)
+        self.wins, self.ties = np.zeros((n, n)), np.zeros((n, n))
+        self.wins_squared, self.ties_squared = np.zeros((n, n)), np.zeros((n, n))
+        self.battles: NDArray[np.int64] = np.zeros(n, dtype=np.int64)
+        """How many votes each contestant was in, whatever their weight."""
+        self.votes = 0
+        self._index = {name: i for i, name in enumerate(self.names)}
 
     @property
     def points(self) -> Array:
@@ -36,85 +42,90 @@ class Counts:
         return self.wins + self.ties / 2
 
     @property
-    def battles(self) -> NDArray[np.int64]:
-        """Weight of all votes that each contestant was in, rounded."""
-        met = self.wins + self.wins.T + self.ties
-        return np.asarray(np.rint(met.sum(axis=1)), dtype=np.int64)
+    def met(self) -> Array:
+        """Weight of the votes on each pair (symmetric)."""
+        return self.wins + self.wins.T + self.ties
 
-    def add(self, a: str, b: str, outcome: Outcome, weight: float = 1.0) -> Counts:
-        """These counts with one vote more, on known contestants; costs the same at any size."""
-        i, j = self.names.index(a), self.names.index(b)
-        if outcome == "a":
-            self.wins[i, j] += weight
-        elif outcome == "b":
-            self.wins[j, i] += weight
-        else:
-            self.ties[i, j] += weight
-            self.ties[j, i] += weight
-        return Counts(self.names, self.wins, self.ties, self.votes + 1)
+    @property
+    def weighted(self) -> bool:
+        """Whether any vote counted other than 1."""
+        return not (
+            np.array_equal(self.wins, self.wins_squared) and np.array_equal(self.ties, self.ties_squared)
+        )
+
+    def add(self, a: str, b: str, outcome: Outcome, *, weight: float = 1.0) -> None:
+        """Count one vote more; contestants not seen before join."""
+        self._change(a, b, outcome, weight, weight**2, 1)
+
+    def remove(self, a: str, b: str, outcome: Outcome, *, weight: float = 1.0) -> None:
+        """Take one vote back that was counted before."""
+        self._change(a, b, outcome, -weight, -(weight**2), -1)
+
+    def _change(self, a: str, b: str, outcome: Outcome, weight: float, squared: float, votes: int) -> None:
+        i, j = self._place(a), self._place(b)
+        result = RESULTS[outcome]
+        for cells, ties, amount in (
+            (self.wins, self.ties, weight),
+            (self.wins_squared, self.ties_squared, squared),
+        ):
+            if result == TIE:
+                ties[i, j] += amount
+                ties[j, i] += amount
+            else:
+                cells[(i, j) if result == FIRST else (j, i)] += amount
+        self.battles[[i, j]] += votes
+        self.votes += votes
+
+    def _place(self, name: str) -> int:
+        if name not in self._index:
+            self._index[name] = len(self.names)
+            self.names += (name,)
+            for cells in ("wins", "ties", "wins_squared", "ties_squared"):
+                setattr(self, cells, np.pad(getattr(self, cells), ((0, 1), (0, 1))))
+            self.battles = np.append(self.battles, 0)
+        return self._index[name]
 
 
-def count(votes: Iterable[Vote] | pd.DataFrame | Counts) -> Counts:
-    """Collapse votes: records of ours, or a pandas frame with the columns `model_a`, `model_b`, `winner`.
+def count(votes: Iterable[Vote] | pd.DataFrame | Table | Counts) -> Counts:
+    """Collapse votes given as records, as a pandas frame, or as a table.
 
     Raises:
         RatingError: there are no votes.
-        DataError: a row of the frame has an unknown outcome, no name, or one contestant twice.
+        DataError: a row of the frame does not fit; the message names it.
     """
-    if isinstance(votes, Counts):
-        return votes
-    if hasattr(votes, "columns"):
-        left, right, outcome, weight = _columns(votes)
-    else:
-        cast = list(votes)
-        left = np.array([vote.model_a for vote in cast], dtype=object)
-        right = np.array([vote.model_b for vote in cast], dtype=object)
-        outcome = np.array([vote.outcome for vote in cast], dtype=object)
-        weight = np.array([vote.weight for vote in cast], dtype=np.float64)
-    if not len(left):
-        raise RatingError("no votes to rate; collect some in the arena, or let a judge vote")
-    if (left == right).any():
-        row = int(np.argmax(left == right))
-        raise DataError(f"vote {row + 1}: {left[row]} is on both sides")
-    return _tally(left, right, outcome, weight)
+    return votes if isinstance(votes, Counts) else tally(tabulate(votes))
 
 
-def as_votes(votes: Iterable[Vote] | pd.DataFrame) -> list[Vote]:
-    """Votes as records, in order; a frame's rows are checked as in `count`."""
-    if not hasattr(votes, "columns"):
-        return list(votes)
-    rows = zip(*_columns(votes), strict=True)
-    return [Vote(model_a=a, model_b=b, outcome=outcome, weight=weight) for a, b, outcome, weight in rows]
+def tally(table: Table, factor: Array | None = None) -> Counts:
+    """The counts of a table; `factor` multiplies the votes' weights, for resampling."""
+    counts = Counts(table.names)
+    weight = table.weight if factor is None else factor * (1 if table.weight is None else table.weight)
+    seen = _cells(table, None)
+    heavy = seen if weight is None else _cells(table, weight)
+    heavy_squared = seen if weight is None else _cells(table, weight**2)
+    counts.wins, counts.ties = _folded(heavy)
+    counts.wins_squared, counts.ties_squared = _folded(heavy_squared)
+    each = seen.sum(axis=0)
+    counts.battles += np.rint(each.sum(axis=0) + each.sum(axis=1)).astype(np.int64)
+    counts.votes = len(table)
+    return counts
 
 
-def _tally(left: Any, right: Any, outcome: Any, weight: Array) -> Counts:
-    names, codes = np.unique(np.concatenate([left, right]), return_inverse=True)
-    size, n = len(names), len(left)
-    a, b = codes[:n], codes[n:]
-
-    def tally(first: Any, second: Any, chosen: Any) -> Array:
-        pairs = first[chosen] * size + second[chosen]
-        cells = np.bincount(pairs, weights=weight[chosen], minlength=size * size)
-        return cells.reshape(size, size).astype(np.float64)
-
-    won, lost = outcome == "a", outcome == "b"
-    wins = tally(a, b, won) + tally(b, a, lost)
-    ties = tally(a, b, ~won & ~lost)
-    return Counts(tuple(str(name) for name in names), wins, ties + ties.T, n)
+def _folded(cells: Array) -> tuple[Array, Array]:
+    """Wins and ties, whichever side a contestant was on."""
+    return cells[FIRST] + cells[SECOND].T, cells[TIE] + cells[TIE].T
 
 
-def _columns(frame: Any) -> tuple[Any, Any, Any, Array]:
-    """The columns of a vote frame, checked; the first bad row is named by its number, counted from 1."""
-    missing = [name for name in ("model_a", "model_b", "winner") if name not in frame.columns]
-    if missing:
-        raise DataError(f"votes: no column {missing[0]}; a vote has model_a, model_b, winner")
-    left, right = frame["model_a"].to_numpy(dtype=object), frame["model_b"].to_numpy(dtype=object)
-    winner = frame["winner"].to_numpy(dtype=object)
-    for row, (a, b, won) in enumerate(zip(left, right, winner, strict=True), start=1):
-        if won not in OUTCOMES:
-            raise DataError(f"votes row {row}: winner is {won!r}; it must be one of {', '.join(OUTCOMES)}")
-        if not (isinstance(a, str) and a and isinstance(b, str) and b):
-            raise DataError(f"votes row {row}: model_a and model_b must be names, not {a!r} and {b!r}")
-    outcome = np.array([OUTCOMES[won] for won in winner], dtype=object)
-    weight = frame["weight"].to_numpy(dtype=np.float64) if "weight" in frame.columns else np.ones(len(left))
-    return left, right, outcome, weight
+def _cells(table: Table, weight: Array | None) -> Array:
+    """Weight of the votes by outcome, first and second contestant; shape (3, n, n)."""
+    n = len(table.names)
+    total = np.zeros(3 * n * n)
+    for start in range(0, len(table), BLOCK):
+        part = slice(start, start + BLOCK)
+        cell = table.outcome[part].astype(np.int64)
+        cell *= n
+        cell += table.first[part]
+        cell *= n
+        cell += table.second[part]
+        total += np.bincount(cell, None if weight is None else weight[part], minlength=len(total))
+    return total.reshape(3, n, n)

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
-from toolkit.errors import RatingError
-from toolkit.ratings.counts import as_votes
-from toolkit.types import Outcome, Rating, Vote
+from toolkit.ratings.counts import tally
+from toolkit.ratings.ranking import leaderboard, ranks_of
+from toolkit.ratings.table import Array, Table, tabulate
+from toolkit.types import Rating, Vote
 
 if TYPE_CHECKING:
     import pandas as pd
 
-POINTS: dict[Outcome, float] = {"a": 1.0, "b": 0.0, "tie": 0.5, "both_bad": 0.5}
+INITIAL = 1000.0
+K = 16.0
+PER_POINT = math.log(10) / 400
+POINTS = np.array([1.0, 0.0, 0.5])
+"""Of the first contestant, by the code of the outcome."""
+REMEMBERED = 20_000
+"""Votes, or 500 for each contestant if that is more, after which what came before has faded."""
 
 
 @dataclass(frozen=True)
@@ -23,20 +32,33 @@ class Elo:
     """Ratings, best first, and how they were made."""
 
     ratings: tuple[Rating, ...]
-    """Values in the votes' own order; `low` and `high` span 95% of random orders of the same votes."""
+    """`low` and `high` span 95% of random orders of the same votes: what the order alone does."""
     votes: int
     k: float
     initial: float
-    history: tuple[dict[str, float], ...]
-    """Everyone's rating after each vote."""
+    shuffles: int
+    averaged: bool
+    """Whether the values are means over the random orders, instead of those of the votes' own order."""
+
+
+@dataclass(frozen=True)
+class History:
+    """Everyone's Elo rating after some of the votes."""
+
+    names: tuple[str, ...]
+    at: NDArray[np.int64]
+    """After how many votes, shape (moments,); the last is after all."""
+    values: Array
+    """Shape (moments, contestants)."""
 
 
 def elo(
-    votes: Iterable[Vote] | pd.DataFrame,
+    votes: Iterable[Vote] | pd.DataFrame | Table,
     *,
-    k: float = 16.0,
-    initial: float = 1000.0,
+    k: float = K,
+    initial: float = INITIAL,
     shuffles: int = 100,
+    averaged: bool = False,
     seed: int = 0,
 ) -> Elo:
     """Rate every contestant vote by vote.
@@ -46,51 +68,81 @@ def elo(
         k: points that a vote can move at most.
         initial: rating everyone starts with.
         shuffles: random orders behind the spread; 0: no spread.
+        averaged: give the mean over the random orders, as QLoRA (Dettmers et al. 2023) does.
         seed: of the shuffles.
 
     Raises:
         RatingError: there are no votes.
+        DataError: a row does not fit; the message names it.
     """
-    cast = as_votes(votes)
-    if not cast:
-        raise RatingError("no votes to rate; collect some in the arena, or let a judge vote")
-    history = play(cast, k=k, initial=initial)
+    table = tabulate(votes)
+    values = history_of(table, k, np.full(len(table.names), initial), moments=1).values[-1]
+    low = high = np.full(len(values), np.nan)
+    ranks = 1 + (values[None, :] > values[:, None]).sum(axis=1)
+    if shuffles:
+        spread = _in_random_orders(table, k, initial, values, shuffles, seed)
+        low, high = np.quantile(spread, [0.025, 0.975], axis=0)
+        ranks = ranks_of(low, high)
+        values = spread.mean(axis=0) if averaged else values
+    rows = leaderboard(table.names, values, (low, high), tally(table).battles, ranks)
+    return Elo(rows, len(table), k, initial, shuffles, averaged)
+
+
+def elo_history(
+    votes: Iterable[Vote] | pd.DataFrame | Table,
+    *,
+    k: float = K,
+    initial: float = INITIAL,
+    moments: int = 200,
+) -> History:
+    """Everyone's rating at about `moments` moments spread evenly over the votes, the last after all of them.
+
+    Raises:
+        RatingError: there are no votes.
+        DataError: a row does not fit; the message names it.
+    """
+    table = tabulate(votes)
+    return history_of(table, k, np.full(len(table.names), initial), moments=moments)
+
+
+def history_of(table: Table, k: float, start: Array, *, moments: int) -> History:
+    """Play the votes in order from the ratings `start`: r_a += k w (points - expected), r_b the opposite."""
+    now = start.tolist()
+    votes = len(table)
+    every = max(1, math.ceil(votes / moments))
+    kept: list[list[float]] = []
+    points = POINTS[table.outcome].tolist()
+    weights = (np.full(votes, k) if table.weight is None else k * table.weight).tolist()
+    rows = zip(table.first.tolist(), table.second.tolist(), points, weights, strict=True)
+    for number, (a, b, won, most) in enumerate(rows, 1):
+        move = most * (won - 1 / (1 + 10 ** ((now[b] - now[a]) / 400)))
+        now[a] += move
+        now[b] -= move
+        if number % every == 0 or number == votes:
+            kept.append(now.copy())
+    at = np.minimum(np.arange(1, len(kept) + 1) * every, votes)
+    return History(table.names, at, np.array(kept))
+
+
+def _in_random_orders(
+    table: Table, k: float, initial: float, final: Array, shuffles: int, seed: int
+) -> Array:
+    """Final ratings after random orders of the votes, all played side by side; shape (shuffles, n).
+
+    Elo forgets: of a long log each order plays its last votes only, from the `final` ratings.
+    """
+    played = min(len(table), max(REMEMBERED, 500 * len(table.names)))
     rng = np.random.default_rng(seed)
-    others = [
-        play([cast[i] for i in rng.permutation(len(cast))], k=k, initial=initial)[-1] for _ in range(shuffles)
-    ]
-    rows = [_row(name, value, cast, others) for name, value in history[-1].items()]
-    rows.sort(key=lambda row: (-row.value, row.contestant))
-    ranked = [row.model_copy(update={"rank": 1 + sum(_above(other, row) for other in rows)}) for row in rows]
-    return Elo(tuple(ranked), len(cast), k, initial, tuple(history))
-
-
-def play(votes: Sequence[Vote], *, k: float, initial: float) -> list[dict[str, float]]:
-    """Everyone's rating after each vote: r_a += k * weight * (points - expected), r_b the opposite."""
-    names = sorted({name for vote in votes for name in (vote.model_a, vote.model_b)})
-    now = dict.fromkeys(names, initial)
-    history = []
-    for vote in votes:
-        expected = 1 / (1 + 10 ** ((now[vote.model_b] - now[vote.model_a]) / 400))
-        move = k * vote.weight * (POINTS[vote.outcome] - expected)
-        now = now | {vote.model_a: now[vote.model_a] + move, vote.model_b: now[vote.model_b] - move}
-        history.append(now)
-    return history
-
-
-def _row(name: str, value: float, cast: Sequence[Vote], others: Sequence[dict[str, float]]) -> Rating:
-    low, high = np.quantile([other[name] for other in others], [0.025, 0.975]) if others else (None, None)
-    return Rating(
-        contestant=name,
-        value=round(value, 2),
-        low=None if low is None else round(float(low), 2),
-        high=None if high is None else round(float(high), 2),
-        battles=sum(name in (vote.model_a, vote.model_b) for vote in cast),
-        rank=1,
-    )
-
-
-def _above(other: Rating, row: Rating) -> bool:
-    if other.low is None or row.high is None:
-        return other.value > row.value
-    return other.low > row.high
+    order = np.array([rng.permutation(len(table))[:played] for _ in range(shuffles)])
+    first, second = table.first[order.T].astype(np.intp), table.second[order.T].astype(np.intp)
+    points = POINTS[table.outcome[order.T]]
+    weights = k * (np.ones(order.T.shape) if table.weight is None else table.weight[order.T])
+    start = np.full(len(table.names), initial) if played == len(table) else final
+    now = np.tile(start, (shuffles, 1))
+    each = np.arange(shuffles)
+    for a, b, won, most in zip(first, second, points, weights, strict=True):
+        of_a, of_b = now[each, a], now[each, b]
+        move = most * (won - 1 / (1 + np.exp((of_b - of_a) * PER_POINT)))
+        now[each, a] = of_a + move
+        now[each, b] = of_b - move
+    return now

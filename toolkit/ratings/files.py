@@ -1,44 +1,227 @@
-"""Vote files: CSV, JSONL or Parquet with columns `model_a`, `model_b`, `winner`, as FastChat has them."""
+"""Vote files: CSV, JSONL, JSON or Parquet with columns `model_a`, `model_b`, `winner`, as FastChat has them.
+
+Our own vote logs, which have `outcome` (`a`, `b`, `tie`, `both_bad`) in place of `winner`, are read too.
+"""
 
 from __future__ import annotations
 
+import csv
+import json
+import logging
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from toolkit.errors import DataError
+from toolkit.ratings.table import LABELS, from_frame
+from toolkit.types import WINNERS
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow as pa
 
-COLUMNS = ("model_a", "model_b", "winner")
+logger = logging.getLogger(__name__)
+
+REQUIRED = ("model_a", "model_b", "winner")
+RENAMED = {"example_id": "question_id", "cast_at": "tstamp"}
+"""Columns of our own vote logs -> their names in battle logs."""
+RATED = (
+    *REQUIRED,
+    *(column for columns in LABELS.values() for column in columns),
+    *("outcome", "battle_id", "tstamp", "cast_at", "weight", "kind"),
+)
+"""The columns that ratings and agreement look at."""
 
 
-def read_votes(path: Path) -> pd.DataFrame:
-    """The votes of a file as a frame; optional columns (`voter`, `judge`, `tstamp`, `weight` ...) are kept.
+def read_votes(path: Path, *, columns: Sequence[str] | None = None) -> pd.DataFrame:
+    """The votes of a file, checked, as a frame with at least the columns `model_a`, `model_b`, `winner`.
+
+    Args:
+        path: a `.csv`, `.jsonl`, `.json` or `.parquet` file.
+        columns: the only ones to read, where they are there; left out, all. `RATED` are those that rating
+            needs, and reading only them is many times faster.
 
     Raises:
-        DataError: the file is missing, of an unknown kind, torn, or has no such columns.
+        DataError: the file is missing or unreadable, a column is missing, or a row does not fit: the message
+            has file and row (the line of a text file, counted from 1).
     """
-    import pandas as pd
-
     if not path.is_file():
         raise DataError(f"{path}: no such vote file")
-    try:
-        if path.suffix == ".csv":
-            frame = pd.read_csv(
-                path, dtype={"model_a": str, "model_b": str, "winner": str}, keep_default_na=False
-            )
-        elif path.suffix == ".parquet":
-            frame = pd.read_parquet(path)
-        elif path.suffix in (".jsonl", ".json"):
-            frame = pd.read_json(path, lines=path.suffix == ".jsonl", dtype=False)
-        else:
-            raise DataError(
-                f"{path}: cannot read {path.suffix or 'this'} files; use .csv, .jsonl, .json or .parquet"
-            )
-    except ValueError as error:
-        raise DataError(f"{path}: {str(error).splitlines()[0]}") from None
-    missing = [name for name in COLUMNS if name not in frame.columns]
+    readers = {".csv": _csv, ".jsonl": _jsonl, ".json": _json, ".parquet": _parquet}
+    if path.suffix not in readers:
+        known = ", ".join(readers)
+        raise DataError(f"{path}: cannot read {path.suffix or 'such'} files as votes; use one of {known}")
+    frame = _named(readers[path.suffix](path, columns))
+    missing = [name for name in REQUIRED if name not in frame.columns]
     if missing:
-        raise DataError(f"{path}: no column {missing[0]}; a vote file has {', '.join(COLUMNS)}")
+        raise DataError(f"{path}: no column {missing[0]}; a vote file has {', '.join(REQUIRED)}")
+    from_frame(frame, place=lambda row: f"{path}:{line_of(path, row)}")
     return frame
+
+
+def line_of(path: Path, row: int) -> int:
+    """The line on which a vote begins, its position counted from 0; in other files the row."""
+    if path.suffix == ".jsonl":
+        lines = (number for number, _ in _objects(path))
+    elif path.suffix == ".csv":
+        lines = (number for number, _ in _csv_rows(path))
+    else:
+        return row + 1
+    return next(number for position, number in enumerate(lines) if position == row)
+
+
+def _named(frame: pd.DataFrame) -> pd.DataFrame:
+    """The frame with our own logs' column names and outcomes turned into those of battle logs."""
+    if "winner" not in frame.columns and "outcome" in frame.columns:
+        words: dict[Any, str] = dict(WINNERS)
+        outcome = frame["outcome"].astype(object)
+        frame = frame.assign(winner=outcome.map(lambda value: words.get(value, value))).drop(
+            columns="outcome"
+        )
+    taken = set(frame.columns)
+    return frame.rename(columns={old: new for old, new in RENAMED.items() if new not in taken})
+
+
+def _parquet(path: Path, columns: Sequence[str] | None) -> pd.DataFrame:
+    """Text columns arrive as categories: no Python string is made for a vote."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    try:
+        names = parquet.read_schema(path).names
+        wanted = [name for name in names if columns is None or name in columns]
+        words = [name for name in wanted if name in RATED and name not in ("tstamp", "cast_at", "weight")]
+        table = parquet.read_table(path, columns=wanted, read_dictionary=words)
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(f"{path}: not a Parquet file: {_first_line(error)}") from None
+    return _to_pandas(table)
+
+
+def _csv(path: Path, columns: Sequence[str] | None) -> pd.DataFrame:
+    import pyarrow as pa
+    from pyarrow import csv as arrow_csv
+
+    with path.open(encoding="utf-8", newline="") as file:
+        names = next(csv.reader(file), [])
+    wanted = [name for name in names if columns is None or name in columns]
+    words = {name: pa.dictionary(pa.int32(), pa.string()) for name in wanted if name in RATED}
+    words |= {name: pa.float64() for name in wanted if name in ("tstamp", "cast_at", "weight")}
+    try:
+        table = arrow_csv.read_csv(
+            path,
+            parse_options=arrow_csv.ParseOptions(newlines_in_values=True),
+            convert_options=arrow_csv.ConvertOptions(include_columns=wanted, column_types=words),
+        )
+    except pa.ArrowException:
+        return _csv_by_row(path, wanted)
+    return _to_pandas(table)
+
+
+def _csv_by_row(path: Path, wanted: Sequence[str]) -> pd.DataFrame:
+    """Slowly, for files that the fast reader refuses; names the row it cannot read."""
+    import pandas as pd
+
+    rows = [row for _, row in _csv_rows(path)]
+    return pd.DataFrame(rows, columns=list(wanted) if not rows else None)[list(wanted)]
+
+
+def _csv_rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
+    """(line on which it begins, row) of every row of a CSV file.
+
+    Raises:
+        DataError: a row has more or fewer columns than the heading.
+    """
+    with path.open(encoding="utf-8", newline="") as file:
+        reader = csv.reader(file)
+        heading = next(reader, [])
+        begins = reader.line_num + 1
+        for row in reader:
+            if row and len(row) != len(heading):
+                raise DataError(f"{path}:{begins}: {len(row)} columns where the heading has {len(heading)}")
+            if row:
+                yield begins, dict(zip(heading, row, strict=True))
+            begins = reader.line_num + 1
+
+
+def _jsonl(path: Path, columns: Sequence[str] | None) -> pd.DataFrame:
+    import pandas as pd
+    import pyarrow as pa
+    from pyarrow import json as arrow_json
+
+    if columns is not None:
+        schema = pa.schema([(name, pa.string()) for name in columns if name not in NUMBERS])
+        for name in set(columns) & set(NUMBERS):
+            schema = schema.append(pa.field(name, pa.float64()))
+        try:
+            table = arrow_json.read_json(
+                path,
+                parse_options=arrow_json.ParseOptions(
+                    explicit_schema=schema, unexpected_field_behavior="ignore"
+                ),
+            )
+        except pa.ArrowException:
+            logger.debug("%s: read line by line", path)
+        else:
+            return _to_pandas(_without_empty(table))
+    rows = [row for _, row in _objects(path)]
+    frame = pd.DataFrame(rows)
+    return frame if columns is None else frame[[name for name in frame.columns if name in columns]]
+
+
+NUMBERS = ("tstamp", "cast_at", "weight")
+
+
+def _without_empty(table: pa.Table) -> pa.Table:
+    """The table without the columns that no row has; texts as dictionaries."""
+    import pyarrow as pa
+
+    kept = [name for name in table.column_names if table[name].null_count < len(table)]
+    table = table.select(kept)
+    for position, name in enumerate(kept):
+        if pa.types.is_string(table[name].type):
+            table = table.set_column(position, name, table[name].dictionary_encode())
+    return table
+
+
+def _json(path: Path, columns: Sequence[str] | None) -> pd.DataFrame:
+    import pandas as pd
+
+    try:
+        rows = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise DataError(f"{path}:{getattr(error, 'lineno', 1)}: not JSON: {_first_line(error)}") from None
+    if not (isinstance(rows, list) and all(isinstance(row, dict) for row in rows)):
+        raise DataError(f"{path}: a JSON vote file is a list of objects, one a vote")
+    frame = pd.DataFrame(rows)
+    return frame if columns is None else frame[[name for name in frame.columns if name in columns]]
+
+
+def _objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """(line, object) of every line that is not empty; a last line torn by a crash is left out.
+
+    Raises:
+        DataError: a line is not a JSON object.
+    """
+    with path.open(encoding="utf-8", newline="\n") as file:
+        for number, line in enumerate(file, 1):
+            if not line.strip():
+                continue
+            try:
+                value = json.loads(line)
+            except ValueError as error:
+                if not line.endswith("\n"):
+                    logger.warning("%s:%d: the last line is torn and left out", path, number)
+                    return
+                raise DataError(f"{path}:{number}: not JSON: {error}") from None
+            if not isinstance(value, dict):
+                raise DataError(f"{path}:{number}: a vote is an object, not {type(value).__name__}")
+            yield number, value
+
+
+def _to_pandas(table: pa.Table) -> pd.DataFrame:
+    frame: pd.DataFrame = table.to_pandas(self_destruct=True, split_blocks=True)
+    return frame
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__

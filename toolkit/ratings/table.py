@@ -1,0 +1,262 @@
+"""Votes as checked columns of small integers: what every rating method works on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from toolkit.errors import DataError, RatingError
+from toolkit.types import WINNERS, Outcome, Vote
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from typing_extensions import TypeIs
+
+Array = NDArray[np.float64]
+Codes = NDArray[np.integer[Any]]
+
+FIRST, SECOND, TIE = 0, 1, 2
+RESULTS: dict[Outcome, int] = {"a": FIRST, "b": SECOND, "tie": TIE, "both_bad": TIE}
+
+OUTCOMES: dict[str, Outcome] = {winner: outcome for outcome, winner in WINNERS.items()} | {
+    "both_bad": "both_bad"
+}
+"""The `winner` column of a battle log -> outcome; LMArena's newer logs write `both_bad`."""
+
+LABELS = {
+    "voter": ("voter", "judge"),
+    "example": ("question_id", "example_id"),
+    "category": ("category",),
+}
+"""What a vote may be labelled with -> the columns it is read from, the first one present."""
+
+MISSING = -1
+
+
+@dataclass(frozen=True)
+class Labels:
+    """One label a vote: `names[codes[i]]`, or none where the code is `MISSING`."""
+
+    codes: Codes
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Table:
+    """Votes in order: `names[first[i]]` met `names[second[i]]`, and it ended as `outcome[i]`."""
+
+    names: tuple[str, ...]
+    """Contestants, sorted."""
+    first: Codes
+    second: Codes
+    outcome: Codes
+    """`FIRST` or `SECOND` won, or `TIE`."""
+    weight: Array | None
+    """`None`: every vote counts 1."""
+    labels: Mapping[str, Labels]
+    """`voter`, `example` and `category`, where the votes have them."""
+
+    def __len__(self) -> int:
+        return len(self.first)
+
+    def label(self, kind: str) -> Labels:
+        """The votes' labels of one kind.
+
+        Raises:
+            RatingError: some votes have none.
+        """
+        labels = self.labels.get(kind)
+        if labels is None or (labels.codes == MISSING).any():
+            columns = " or ".join(LABELS[kind])
+            raise RatingError(f"not every vote says its {kind}: fill in the column {columns}")
+        return labels
+
+    def take(self, chosen: NDArray[Any]) -> Table:
+        """The votes at these positions, or where a mask holds; `names` stays as it is."""
+        return Table(
+            names=self.names,
+            first=self.first[chosen],
+            second=self.second[chosen],
+            outcome=self.outcome[chosen],
+            weight=None if self.weight is None else self.weight[chosen],
+            labels={kind: Labels(part.codes[chosen], part.names) for kind, part in self.labels.items()},
+        )
+
+    def compact(self) -> Table:
+        """The same votes, with only the contestants that are in them."""
+        used, codes = np.unique(np.concatenate([self.first, self.second]), return_inverse=True)
+        names = tuple(self.names[code] for code in used)
+        return replace(self, names=names, first=codes[: len(self)], second=codes[len(self) :])
+
+    def reweighted(self, voters: Mapping[str, float]) -> Table:
+        """The same votes, with the weights of these voters' votes multiplied.
+
+        Raises:
+            RatingError: a voter is unknown, or a weight is negative.
+        """
+        labels = self.label("voter")
+        factors = np.ones(len(labels.names))
+        for voter, factor in voters.items():
+            if voter not in labels.names:
+                raise RatingError(f"no vote is by {voter}; voters: {', '.join(labels.names[:10])}")
+            if not factor >= 0:
+                raise RatingError(f"the weight of {voter} is {factor}; it must be 0 or more")
+            factors[labels.names.index(voter)] = factor
+        before = np.ones(len(self)) if self.weight is None else self.weight
+        return replace(self, weight=before * factors[labels.codes])
+
+
+def tabulate(votes: Iterable[Vote] | pd.DataFrame | Table) -> Table:
+    """Check votes and turn them into columns of integers.
+
+    Args:
+        votes: records of ours, or a pandas frame with the columns `model_a`, `model_b`, `winner` and
+            perhaps `weight`, `voter` or `judge`, `question_id`, `category`. Categorical columns are fastest.
+
+    Raises:
+        RatingError: there are no votes.
+        DataError: a column is missing or a row does not fit; the first such row is named, counted from 1.
+    """
+    if isinstance(votes, Table):
+        table = votes
+    elif is_frame(votes):
+        table = from_frame(votes, place=lambda row: f"votes row {row + 1}")
+    else:
+        table = _from_records(list(votes))
+    if not len(table):
+        raise RatingError("no votes to rate; collect some in the arena, or let a judge vote")
+    return table
+
+
+def is_frame(votes: object) -> TypeIs[pd.DataFrame]:
+    """Whether this is a pandas frame; found out without importing pandas."""
+    return hasattr(votes, "columns")
+
+
+def from_frame(frame: pd.DataFrame, *, place: Callable[[int], str]) -> Table:
+    """A frame's votes; `place` names a row, given its position, in messages.
+
+    Raises:
+        DataError: a column is missing, or a row does not fit.
+    """
+    missing = [name for name in ("model_a", "model_b", "winner") if name not in frame.columns]
+    if missing:
+        raise DataError(f"votes: no column {missing[0]}; a vote has model_a, model_b, winner")
+    a, b, winner = (_factorize(frame[name]) for name in ("model_a", "model_b", "winner"))
+    names = _names_used(a, b)
+    index = {name: code for code, name in enumerate(names)}
+    first, second = _translate(a, index), _translate(b, index)
+    outcome = _translate(winner, {name: RESULTS[known] for name, known in OUTCOMES.items()})
+    weight = _weights(frame)
+    _refuse(frame, place, first, second, outcome, weight)
+    labels = {kind: _labels(frame, columns) for kind, columns in LABELS.items()}
+    kept = {kind: part for kind, part in labels.items() if part is not None}
+    return Table(tuple(names), first, second, outcome, weight, kept)
+
+
+def _refuse(
+    frame: pd.DataFrame,
+    place: Callable[[int], str],
+    first: Codes,
+    second: Codes,
+    outcome: Codes,
+    weight: Array | None,
+) -> None:
+    """Raise for the earliest row that does not fit, if there is one."""
+    allowed = ", ".join(OUTCOMES)
+    faults = [
+        (first == MISSING, "model_a is {model_a!r}; it must be a name"),
+        (second == MISSING, "model_b is {model_b!r}; it must be a name"),
+        (outcome == MISSING, "winner is {winner!r}; it must be one of " + allowed),
+        ((first == second) & (first != MISSING), "{model_a} is on both sides"),
+    ]
+    if weight is not None:
+        faults.append((~(np.isfinite(weight) & (weight >= 0)), "weight is {weight!r}; it must be 0 or more"))
+    found = [(int(wrong.argmax()), message) for wrong, message in faults if wrong.any()]
+    if found:
+        row, message = min(found)
+        values = {str(name): frame[name].iloc[row : row + 1].tolist()[0] for name in frame.columns}
+        raise DataError(f"{place(row)}: {message.format(**values)}")
+
+
+def _factorize(column: pd.Series[Any]) -> tuple[Codes, list[Any]]:
+    """Codes into the column's distinct values, `MISSING` for none."""
+    if column.dtype == "category":
+        return column.cat.codes.to_numpy(), column.cat.categories.tolist()
+    codes, values = column.factorize()
+    return codes.astype(np.int32), list(values)
+
+
+def _names_used(*columns: tuple[Codes, Sequence[Any]]) -> list[str]:
+    """The distinct names that occur, sorted; other values are left for `_refuse` to name."""
+    used: set[str] = set()
+    for codes, values in columns:
+        occurs = np.zeros(len(values) + 1, dtype=bool)
+        occurs[codes] = True
+        used |= {value for value, here in zip(values, occurs, strict=False) if here and _is_name(value)}
+    return sorted(used)
+
+
+def _is_name(value: object) -> bool:
+    return isinstance(value, str) and value != ""
+
+
+def _translate(column: tuple[Codes, Sequence[Any]], index: Mapping[str, int]) -> Codes:
+    """Each value's number in `index`, in the smallest type that fits; `MISSING` for unknown values."""
+    codes, values = column
+    numbers = [index.get(value, MISSING) if isinstance(value, str) else MISSING for value in values]
+    # Code -1 (no value) takes the last entry.
+    return np.array([*numbers, MISSING], dtype=np.min_scalar_type(-len(index) - 1))[codes]
+
+
+def _weights(frame: pd.DataFrame) -> Array | None:
+    import pandas as pd
+
+    if "weight" not in frame.columns:
+        return None
+    weight = pd.to_numeric(frame["weight"], errors="coerce").to_numpy(dtype=np.float64)
+    return None if (weight == 1).all() else weight
+
+
+def _labels(frame: pd.DataFrame, columns: Sequence[str]) -> Labels | None:
+    column = next((name for name in columns if name in frame.columns), None)
+    if column is None:
+        return None
+    codes, values = _factorize(frame[column])
+    empty = [position for position, value in enumerate(values) if value == ""]
+    if empty:
+        codes = np.where(np.isin(codes, empty), MISSING, codes)
+    return Labels(codes, tuple(str(value) for value in values))
+
+
+def _from_records(votes: Sequence[Vote]) -> Table:
+    names = sorted({name for vote in votes for name in (vote.model_a, vote.model_b)})
+    index = {name: code for code, name in enumerate(names)}
+    same = next((number for number, vote in enumerate(votes, 1) if vote.model_a == vote.model_b), None)
+    if same:
+        raise DataError(f"votes row {same}: {votes[same - 1].model_a} is on both sides")
+    weight = np.array([vote.weight for vote in votes], dtype=np.float64)
+    labels = {
+        "voter": _coded([vote.voter for vote in votes]),
+        "example": _coded([vote.example_id for vote in votes]),
+        "category": _coded([vote.category or "" for vote in votes]),
+    }
+    return Table(
+        names=tuple(names),
+        first=np.array([index[vote.model_a] for vote in votes], dtype=np.int32),
+        second=np.array([index[vote.model_b] for vote in votes], dtype=np.int32),
+        outcome=np.array([RESULTS[vote.outcome] for vote in votes], dtype=np.int8),
+        weight=None if (weight == 1).all() else weight,
+        labels=labels,
+    )
+
+
+def _coded(values: Sequence[str]) -> Labels:
+    """Labels of these texts; the empty text is none."""
+    index: dict[str, int] = {}
+    codes = [index.setdefault(value, len(index)) if value else MISSING for value in values]
+    return Labels(np.array(codes, dtype=np.int32), tuple(index))
