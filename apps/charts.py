@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import altair as alt
 import pandas as pd
 
 from toolkit.types import Rating
+
+if TYPE_CHECKING:
+    from toolkit.ratings import History
 
 ROW, AXIS = 36, 60
 """Height of one contestant and of an axis with its title, in pixels."""
@@ -47,14 +50,12 @@ def win_rates(rates: Sequence[dict[str, Any]], order: Sequence[str]) -> alt.Laye
     return alt.layer(base.mark_rect(cornerRadius=4).encode(color=shade), text)
 
 
-def over_time(history: Sequence[dict[str, float]]) -> alt.Chart:
-    """Online Elo after each vote."""
-    step = max(1, len(history) // 400)
+def over_time(history: History) -> alt.Chart:
+    """Online Elo as the votes came."""
     rows = [
         {"vote": number, "contestant": name, "rating": value}
-        for number, now in enumerate(history, start=1)
-        if number % step == 0 or number == len(history)
-        for name, value in now.items()
+        for number, now in zip(history.at.tolist(), history.values.tolist(), strict=True)
+        for name, value in zip(history.names, now, strict=True)
     ]
     chart: alt.Chart = alt.Chart(pd.DataFrame(rows), height=280).mark_line(strokeWidth=2)
     encoded: alt.Chart = chart.encode(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import streamlit as st
 
@@ -12,11 +13,14 @@ from toolkit.arena.overview import win_rates
 from toolkit.errors import RatingError
 from toolkit.types import Rating, Vote
 
+if TYPE_CHECKING:
+    from toolkit.ratings import History
+
 SOURCES = ("People", "Judge", "Both")
 
 
 def page() -> None:
-    from toolkit.ratings import bradley_terry, elo
+    from toolkit.ratings import bradley_terry, elo, elo_history
 
     st.title("Leaderboard", anchor=False)
     votes = _chosen_votes()
@@ -35,7 +39,7 @@ def page() -> None:
         "Bradley-Terry ratings with 95% intervals. Rank is 1 + the number of contestants that are surely "
         "better. Elo's span is that of 95% of random orders of the same votes."
     )
-    _details(votes, [rating.contestant for rating in fit.ratings], online.history)
+    _details(votes, [rating.contestant for rating in fit.ratings], elo_history(votes))
 
 
 def _chosen_votes() -> list[Vote]:
@@ -88,7 +92,7 @@ def _span(rating: Rating) -> str:
     return "" if rating.low is None or rating.high is None else f"{rating.low:.0f} to {rating.high:.0f}"
 
 
-def _details(votes: list[Vote], order: list[str], history: Sequence[dict[str, float]]) -> None:
+def _details(votes: list[Vote], order: list[str], history: History) -> None:
     rates = win_rates(votes)
     left, right = st.columns(2, gap="large")
     with left:

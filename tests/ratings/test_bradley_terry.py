@@ -82,7 +82,7 @@ def test_an_unbeaten_contestant_is_finite_unsure_and_said_to_rest_on_a_prior():
     assert fit.note.startswith("sft never lost")
     assert best.high - best.low > 400
     assert worst.rank == 2
-    with pytest.raises(RatingError, match="sft never lost: .* allow a prior"):
+    with pytest.raises(RatingError, match=r"sft never lost: .* allow a prior"):
         bradley_terry([vote("sft", "base")] * 5, prior=0)
 
 
