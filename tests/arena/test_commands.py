@@ -104,5 +104,5 @@ def test_a_bad_row_of_a_log_is_named_and_nothing_is_imported(run: Path, tmp_path
     log.write_text("model_a,model_b,winner\nx,y,model_a\nx,y,nobody\n")
     result = call("votes", "import", log, run)
     assert result.exit_code == 2
-    assert "log.csv:2: winner is 'nobody'" in result.stderr
+    assert "log.csv:3: winner is 'nobody'" in result.stderr
     assert len(accepted_votes(f"sqlite:///{run / 'arena.db'}")) == 30
