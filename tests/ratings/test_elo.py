@@ -5,8 +5,7 @@ import csv
 import pandas as pd
 import pytest
 
-from toolkit.errors import DataError
-from toolkit.ratings import elo, elo_history, read_votes
+from toolkit.ratings import elo, elo_history
 from toolkit.types import Vote
 
 
@@ -40,22 +39,3 @@ def test_agrees_with_evalicas_golden_scores(shared_data):
     ours = {row.contestant: row.value for row in elo(frame, k=4, shuffles=0).ratings}
     assert golden
     assert ours == pytest.approx(golden, abs=0.01)
-
-
-def test_vote_files_read_alike(tmp_path):
-    frame = pd.DataFrame(
-        {"model_a": ["x", "y"], "model_b": ["y", "x"], "winner": ["model_a", "tie (bothbad)"]}
-    )
-    frame.to_csv(tmp_path / "v.csv", index=False)
-    frame.to_json(tmp_path / "v.jsonl", orient="records", lines=True)
-    frame.to_parquet(tmp_path / "v.parquet")
-    for name in ("v.csv", "v.jsonl", "v.parquet"):
-        assert read_votes(tmp_path / name).to_dict() == frame.to_dict()
-
-
-def test_broken_files_are_named(tmp_path):
-    (tmp_path / "v.csv").write_text("model_a,winner\nx,model_a\n")
-    with pytest.raises(DataError, match=r"v\.csv: no column model_b"):
-        read_votes(tmp_path / "v.csv")
-    with pytest.raises(DataError, match="no such vote file"):
-        read_votes(tmp_path / "gone.csv")

@@ -1,53 +1,147 @@
-"""`adapter-arena ratings`: who is better, from a file of votes."""
+"""`adapter-arena ratings`: who is better, from votes."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from toolkit.cli.output import print_json, print_table
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from toolkit.ratings import BradleyTerry, Elo, Table
+    from toolkit.types import Rating
+
+METHODS = {"bradley-terry": "half", "davidson": "davidson", "rao-kupper": "rao-kupper"}
+"""Methods that are Bradley-Terry, with their treatment of ties."""
+
 
 @click.command("ratings")
-@click.argument("votes", type=click.Path(path_type=Path))
+@click.argument("votes")
 @click.option(
-    "--method", type=click.Choice(["bradley-terry", "elo"]), default="bradley-terry", show_default=True
+    "--method",
+    type=click.Choice([*METHODS, "elo"]),
+    default="bradley-terry",
+    show_default=True,
+    help="Ties are half wins, or have Davidson's or Rao and Kupper's model.",
 )
 @click.option(
     "--interval",
-    type=click.Choice(["curvature", "sandwich", "bootstrap"]),
-    default="curvature",
-    show_default=True,
-    help="How Bradley-Terry's 95% intervals are made.",
+    type=click.Choice(["curvature", "sandwich", "profile", "bootstrap"]),
+    help="How intervals are made; left out: as suits the number of votes.",
 )
-@click.option("--anchor", help="Contestant whose rating is 1000; left out, the mean is.")
+@click.option(
+    "--resample",
+    type=click.Choice(["votes", "examples", "voters"]),
+    default="votes",
+    show_default=True,
+    help="What a bootstrap draws again.",
+)
+@click.option("--prior", type=click.FloatRange(min=0), help="Imagined games of each against an average one.")
+@click.option("--anchor", metavar="NAME", help="Contestant whose rating is the centre; left out: the mean.")
+@click.option("--centre", type=float, default=1000.0, show_default=True, help="That rating.")
+@click.option("--weight", "weights", multiple=True, metavar="VOTER=W", help="Let a voter's votes count W.")
+@click.option("--k", type=float, default=16.0, show_default=True, help="Elo: points a vote can move at most.")
+@click.option(
+    "--by", type=click.Choice(["category", "voter"]), help="Rate the votes of each on their own too."
+)
+@click.option("--chart", type=click.Path(path_type=Path), metavar="FILE.svg", help="Draw the ratings.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
-def command(votes: Path, method: str, interval: str, anchor: str | None, as_json: bool) -> None:
-    r"""Rate every contestant in VOTES (.csv, .jsonl, .parquet with model_a, model_b, winner), best first.
+def command(
+    votes: str,
+    weights: tuple[str, ...],
+    by: str | None,
+    chart: Path | None,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    r"""Rate every contestant in VOTES, best first.
+
+    VOTES is a .csv, .jsonl, .json or .parquet file with the columns model_a, model_b, winner, a run folder,
+    or a vote store (arena.db, or a database URL).
 
     \b
-    Example:
-      adapter-arena ratings results/demo/votes.jsonl
+    Examples:
+      adapter-arena ratings results/demo
+      adapter-arena ratings votes.csv --method davidson --by category
+      adapter-arena ratings votes.parquet --anchor base --chart ratings.svg
     """
-    from toolkit.ratings import bradley_terry, elo, read_votes
+    from toolkit.cli.vote_sources import load_votes
+    from toolkit.ratings import by_category
 
-    frame = read_votes(votes)
-    if method == "elo":
-        ratings = elo(frame).ratings
-    else:
-        ratings = bradley_terry(frame, interval=interval, anchor=anchor).ratings  # type: ignore[arg-type]
+    table = load_votes(votes)
+    if weights:
+        table = table.reweighted(_weights(weights))
+    fit = _rate(table, options)
+    parts = by_category(table, lambda part: _rate(part, options), label=by) if by else {}
+    if chart:
+        _draw(chart, fit, options["method"])
     if as_json:
-        print_json({"method": method, "votes": len(frame), "ratings": ratings})
+        print_json(_machine(fit, parts, by, options["method"]))
         return
+    _show(fit.ratings)
+    for name, part in parts.items():
+        click.echo(f"\n{name} ({part.votes} votes)")
+        _show(part.ratings)
+    click.echo(f"\n{fit.made}")
+
+
+def _rate(table: Table, options: dict[str, Any]) -> BradleyTerry | Elo:
+    from toolkit.ratings import Bootstrap, bradley_terry, elo
+
+    if options["method"] == "elo":
+        return elo(table, k=options["k"], initial=options["centre"])
+    how = Bootstrap(over=options["resample"]) if options["interval"] == "bootstrap" else options["interval"]
+    return bradley_terry(
+        table,
+        ties=METHODS[options["method"]],  # type: ignore[arg-type] # the choices of --method
+        prior=options["prior"],
+        interval=how,
+        anchor=options["anchor"],
+        centre=options["centre"],
+    )
+
+
+def _weights(given: Sequence[str]) -> dict[str, float]:
+    """`("gpt-4=0.5",)` -> `{"gpt-4": 0.5}`."""
+    weights = {}
+    for text in given:
+        voter, _, number = text.rpartition("=")
+        try:
+            weights[voter] = float(number)
+        except ValueError:
+            voter = ""
+        if not voter:
+            raise click.BadParameter(f"{text}: write it as VOTER=NUMBER", param_hint="--weight")
+    return weights
+
+
+def _machine(
+    fit: BradleyTerry | Elo, parts: dict[str, BradleyTerry | Elo], by: str | None, method: str
+) -> dict[str, Any]:
+    value: dict[str, Any] = {"method": method, "votes": fit.votes, "ratings": fit.ratings}
+    value |= {key: getattr(fit, key) for key in ("interval", "prior", "note", "k") if hasattr(fit, key)}
+    if by:
+        value[by] = {name: {"votes": part.votes, "ratings": part.ratings} for name, part in parts.items()}
+    return value
+
+
+def _draw(file: Path, fit: BradleyTerry | Elo, method: str) -> None:
+    from toolkit.ratings.chart import chart
+    from toolkit.records import write_text
+
+    write_text(file, chart(fit.ratings, f"{method} ratings from {fit.votes} votes"))
+
+
+def _show(ratings: Sequence[Rating]) -> None:
     rows = [
-        [
-            row.contestant,
-            f"{row.rank}",
-            f"{row.value:.0f}",
-            f"{row.low:.0f}..{row.high:.0f}",
-            f"{row.battles}",
-        ]
-        for row in ratings
+        [row.contestant, f"{row.rank}", f"{row.value:.0f}", _span(row), f"{row.battles}"] for row in ratings
     ]
     print_table(["contestant", "rank", "rating", "95% interval", "battles"], rows)
+
+
+def _span(row: Rating) -> str:
+    return "" if row.low is None or row.high is None else f"{row.low:.0f}..{row.high:.0f}"

@@ -73,6 +73,18 @@ class BradleyTerry:
     """Of `strength`."""
     eta: float
 
+    @property
+    def made(self) -> str:
+        """How the figures were made, in one sentence."""
+        parts = [f"{self.votes} votes; intervals: {self.interval}"]
+        if self.tie_parameter is not None:
+            parts.append(f"tie parameter {self.tie_parameter:.3f}")
+        if self.note:
+            parts.append(self.note)
+        elif self.prior:
+            parts.append(f"prior: {self.prior:g} imagined games each against an average contestant")
+        return "; ".join(parts) + "."
+
     def probability(self, first: str, second: str) -> float:
         """Points `first` can expect from its next battle with `second`, a tie being half a win."""
         gap, _ = self.gap(first, second)

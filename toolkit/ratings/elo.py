@@ -40,6 +40,12 @@ class Elo:
     averaged: bool
     """Whether the values are means over the random orders, instead of those of the votes' own order."""
 
+    @property
+    def made(self) -> str:
+        """How the figures were made, in one sentence."""
+        spread = f"; the intervals span 95% of {self.shuffles} random orders of the same votes"
+        return f"{self.votes} votes, k = {self.k:g}{spread if self.shuffles else ''}."
+
 
 @dataclass(frozen=True)
 class History:

@@ -51,7 +51,10 @@ def read_votes(path: Path, *, columns: Sequence[str] | None = None) -> pd.DataFr
     if path.suffix not in readers:
         known = ", ".join(readers)
         raise DataError(f"{path}: cannot read {path.suffix or 'such'} files as votes; use one of {known}")
-    frame = _named(readers[path.suffix](path, columns))
+    try:
+        frame = _named(readers[path.suffix](path, columns))
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: not UTF-8 text (byte {error.start}); save it as UTF-8") from None
     missing = [name for name in REQUIRED if name not in frame.columns]
     if missing:
         raise DataError(f"{path}: no column {missing[0]}; a vote file has {', '.join(REQUIRED)}")
@@ -101,7 +104,7 @@ def _csv(path: Path, columns: Sequence[str] | None) -> pd.DataFrame:
     import pyarrow as pa
     from pyarrow import csv as arrow_csv
 
-    with path.open(encoding="utf-8", newline="") as file:
+    with path.open(encoding="utf-8-sig", newline="") as file:
         names = next(csv.reader(file), [])
     wanted = [name for name in names if columns is None or name in columns]
     words = {name: pa.dictionary(pa.int32(), pa.string()) for name in wanted if name in RATED}
@@ -131,7 +134,7 @@ def _csv_rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
     Raises:
         DataError: a row has more or fewer columns than the heading.
     """
-    with path.open(encoding="utf-8", newline="") as file:
+    with path.open(encoding="utf-8-sig", newline="") as file:
         reader = csv.reader(file)
         heading = next(reader, [])
         begins = reader.line_num + 1

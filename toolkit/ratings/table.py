@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -115,7 +115,7 @@ def tabulate(votes: Iterable[Vote] | pd.DataFrame | Table) -> Table:
 
     Args:
         votes: records of ours, or a pandas frame with the columns `model_a`, `model_b`, `winner` and
-            perhaps `weight`, `voter` or `judge`, `question_id`, `category`. Categorical columns are fastest.
+            perhaps `weight` (1 where empty), `voter` or `judge`, `question_id`, `category`. Categorical columns are fastest.
 
     Raises:
         RatingError: there are no votes.
@@ -178,7 +178,7 @@ def _refuse(
         faults.append((~(np.isfinite(weight) & (weight >= 0)), "weight is {weight!r}; it must be 0 or more"))
     found = [(int(wrong.argmax()), message) for wrong, message in faults if wrong.any()]
     if found:
-        row, message = min(found)
+        row, message = min(found, key=lambda fault: fault[0])
         values = {str(name): frame[name].iloc[row : row + 1].tolist()[0] for name in frame.columns}
         raise DataError(f"{place(row)}: {message.format(**values)}")
 
@@ -187,7 +187,10 @@ def _factorize(column: pd.Series[Any]) -> tuple[Codes, list[Any]]:
     """Codes into the column's distinct values, `MISSING` for none."""
     if column.dtype == "category":
         return column.cat.codes.to_numpy(), column.cat.categories.tolist()
-    codes, values = column.factorize()
+    try:
+        codes, values = column.factorize()
+    except TypeError:  # lists and the like are no names: leave them out, for `_refuse` to name their rows
+        codes, values = column.map(lambda value: value if isinstance(value, Hashable) else None).factorize()
     return codes.astype(np.int32), list(values)
 
 
@@ -218,7 +221,8 @@ def _weights(frame: pd.DataFrame) -> Array | None:
 
     if "weight" not in frame.columns:
         return None
-    weight = pd.to_numeric(frame["weight"], errors="coerce").to_numpy(dtype=np.float64)
+    column = frame["weight"]
+    weight = pd.to_numeric(column, errors="coerce").mask(column.isna(), 1.0).to_numpy(dtype=np.float64)
     return None if (weight == 1).all() else weight
 
 

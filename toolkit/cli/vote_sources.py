@@ -1,0 +1,34 @@
+"""Where commands find votes: a file, a run folder's arena, or a vote store."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from toolkit.ratings import Table
+
+DATABASES = (".db", ".sqlite", ".sqlite3")
+
+
+def load_votes(source: str) -> Table:
+    """The votes of a vote file, an `arena.db`, a database URL, or a run folder.
+
+    A run folder's votes are the people's in its arena, or where no arena was opened the judge's.
+
+    Raises:
+        DataError: there is nothing of the kind, or a row does not fit.
+        RatingError: there are no votes.
+        StoreError: the database cannot be read.
+    """
+    from toolkit.arena import accepted_votes
+    from toolkit.cli.votes import database_of
+    from toolkit.ratings import RATED, read_votes, tabulate
+
+    path = Path(source)
+    judged = path / "votes.jsonl"
+    if "://" in source or path.suffix in DATABASES:
+        return tabulate(accepted_votes(database_of(source)))
+    if path.is_dir() and ((path / "arena.db").exists() or not judged.exists()):
+        return tabulate(accepted_votes(database_of(source)))
+    return tabulate(read_votes(judged if path.is_dir() else path, columns=RATED))
