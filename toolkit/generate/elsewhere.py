@@ -1,0 +1,155 @@
+"""Completions made elsewhere: AlpacaEval outputs, MT-bench answers, lm-eval sample logs, plain rows.
+
+Examples get the same id whoever answered them, so that contestants from different files can be compared. A
+question that is there twice counts once, with the first answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from toolkit.data.reading import RawRow, raw_rows
+from toolkit.errors import DataError
+from toolkit.recipe import DataSource
+from toolkit.types import Completion, Message, digest
+
+Columns = dict[str, Any]
+
+SAID = ("completion", "output", "response", "answer", "prediction")
+ASKED = ("prompt", "instruction", "question", "input")
+KNOWN = ("reference", "target", "ground_truth", "label")
+"""Names that plain rows use for the answer, the question and the reference."""
+
+
+def read_completions(
+    path: Path, *, contestant: str | None = None, references: Path | None = None
+) -> list[Completion]:
+    """The completions in a file, ours or another tool's, told apart by their columns.
+
+    Args:
+        path: `.jsonl`, `.json` or `.csv`.
+        contestant: who answered; left out, what the file says, else its name.
+        references: a file in any of these formats whose answers (or references) are the reference answers
+            to the same questions, e.g. MT-bench's `reference_answer/gpt-4.jsonl`.
+
+    Raises:
+        DataError: a row fits no format; the message names file and line.
+    """
+    rows = list(raw_rows(DataSource(source=str(path))))
+    if not rows:
+        raise DataError(f"{path}: no rows")
+    read, known = _reader(rows[0]), _references(references)
+    found: dict[tuple[str, str], Completion] = {}
+    for place, row in rows:
+        try:
+            made = read(row, contestant or path.stem)
+        except (KeyError, IndexError, TypeError, AttributeError, ValidationError) as error:
+            reason = f"{type(error).__name__}: {str(error).splitlines()[0]}"
+            raise DataError(f"{place}: not as the file's first row ({reason})") from None
+        for completion in made:
+            found.setdefault((completion.example_id, completion.contestant), completion)
+    return [_with(made, contestant, known.get(made.example_id)) for made in found.values()]
+
+
+def _with(made: Completion, contestant: str | None, known: str | None) -> Completion:
+    """The completion under a name of the caller's, with a reference where it has none."""
+    name = contestant or made.contestant
+    reference = known if made.reference is None else made.reference
+    return made.model_copy(update={"contestant": name, "reference": reference})
+
+
+Reader = Callable[[Columns, str], list[Completion]]
+"""(row, name of the contestant where the row gives none) -> completions."""
+
+
+def _reader(first: RawRow) -> Reader:
+    place, row = first
+    for columns, reader in READERS:
+        if columns <= row.keys():
+            return reader
+    if _first(row, SAID) is not None and _first(row, ASKED) is not None:
+        return _plain
+    raise DataError(
+        f"{place}: columns {', '.join(sorted(row))} are of no known format; known: ours, AlpacaEval "
+        f"outputs, MT-bench answers, lm-eval samples, or rows with one of {', '.join(ASKED)} and one of "
+        f"{', '.join(SAID)}"
+    )
+
+
+def _ours(row: Columns, name: str) -> list[Completion]:
+    return [Completion.model_validate(row)]
+
+
+def _alpaca_eval(row: Columns, name: str) -> list[Completion]:
+    asked = "\n\n".join(part for part in (row["instruction"], row.get("input")) if part)
+    return [_completion(asked, str(row["output"]), str(row.get("generator") or name), _first(row, KNOWN))]
+
+
+def _mt_bench(row: Columns, name: str) -> list[Completion]:
+    """One completion a turn; the questions are in another file, so the conversation is left empty."""
+    turns = row["choices"][0]["turns"]
+    return [
+        Completion(
+            example_id=f"{row['question_id']}-{turn}",
+            contestant=str(row["model_id"]),
+            messages=(),
+            completion=str(said),
+            finish="stop",
+            tokens=0,
+        )
+        for turn, said in enumerate(turns, start=1)
+    ]
+
+
+def _lm_eval(row: Columns, name: str) -> list[Completion]:
+    """The first response of a generated sample; a sample logged once per filter counts once."""
+    asked, said = row["arguments"], row["resps"][0]
+    asked = asked["gen_args_0"]["arg_0"] if isinstance(asked, Mapping) else asked[0][0]
+    text = said[0] if isinstance(said, list) else said
+    if not isinstance(text, str):
+        raise TypeError("only samples of generating tasks hold completions")
+    made = _completion(str(asked), text, name, str(row["target"]))
+    return [made.model_copy(update={"example_id": str(row["doc_id"])})]
+
+
+def _plain(row: Columns, name: str) -> list[Completion]:
+    said, asked, known = _first(row, SAID), _first(row, ASKED), _first(row, KNOWN)
+    made = _completion(str(asked), str(said), str(row.get("model") or row.get("contestant") or name), known)
+    own = row.get("id") or row.get("example_id")
+    return [made if own is None else made.model_copy(update={"example_id": str(own)})]
+
+
+READERS: list[tuple[set[str], Reader]] = [
+    ({"example_id", "completion", "contestant", "finish"}, _ours),
+    ({"question_id", "choices", "model_id"}, _mt_bench),
+    ({"doc_id", "resps", "target", "arguments"}, _lm_eval),
+    ({"instruction", "output"}, _alpaca_eval),
+]
+"""Columns that tell a format -> how to read its rows."""
+
+
+def _references(path: Path | None) -> dict[str, str]:
+    """Example id -> reference answer, from a file of outputs."""
+    if path is None:
+        return {}
+    return {made.example_id: made.reference or made.completion for made in read_completions(path)}
+
+
+def _completion(asked: str, said: str, name: str, reference: Any) -> Completion:
+    return Completion(
+        example_id=digest(asked),
+        contestant=name,
+        messages=(Message(role="user", content=asked),),
+        completion=said,
+        reference=None if reference is None else str(reference),
+        finish="stop",
+        tokens=0,
+    )
+
+
+def _first(row: Columns, names: tuple[str, ...]) -> Any:
+    return next((row[name] for name in names if row.get(name) is not None), None)
