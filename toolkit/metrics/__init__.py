@@ -7,11 +7,22 @@ from toolkit.metrics.measurement import Measurement
 
 if TYPE_CHECKING:
     from toolkit.metrics.measuring import measure_texts
-    from toolkit.metrics.perplexity import measure_perplexity
+    from toolkit.metrics.perplexity import measure_perplexity, measure_text_perplexity
 
-__all__ = ["Measurement", "difference", "measure_perplexity", "measure_texts", "score"]
+__all__ = [
+    "Measurement",
+    "difference",
+    "measure_perplexity",
+    "measure_text_perplexity",
+    "measure_texts",
+    "score",
+]
 
-_HOMES = {"measure_texts": "measuring", "measure_perplexity": "perplexity"}
+_HOMES = {
+    "measure_texts": "measuring",
+    "measure_perplexity": "perplexity",
+    "measure_text_perplexity": "perplexity",
+}
 
 
 def __getattr__(name: str) -> Any:

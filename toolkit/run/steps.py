@@ -47,7 +47,7 @@ def answer(run: Execution, scoring: Scoring) -> dict[str, list[Completion]]:
             from toolkit.generate import answer
 
             answer(
-                run.ready(player),
+                player.spec.endpoint or run.ready(player),
                 run.examples,
                 contestant=player.name,
                 adapter=player.name if player.adapter else None,

@@ -1,0 +1,151 @@
+"""answer, perplexity, metrics, score: arguments in, results on stdout, one clear line on wrong input."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from toolkit import records
+from toolkit.cli import main
+from toolkit.types import Completion
+
+
+def run(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+def parsed(*arguments: str | Path) -> dict[str, Any]:
+    result = run(*arguments, "--json")
+    assert result.exit_code == 0, result.output
+    return json.loads(result.stdout)
+
+
+@pytest.fixture
+def questions(tmp_path: Path) -> Path:
+    file = tmp_path / "questions.jsonl"
+    rows = [{"id": f"q{i}", "prompt": f"What is {i}?", "reference": f"It is {i}."} for i in range(3)]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return file
+
+
+@pytest.fixture
+def two(tmp_path: Path) -> list[Path]:
+    """Completions of two contestants, the second one better."""
+    files = []
+    for name, said in (("base", "something else"), ("sft", "the cat sat on the mat")):
+        made = [
+            Completion(
+                example_id=f"e{i}",
+                contestant=name,
+                messages=(),
+                completion=f"{said} {i}",
+                reference=f"the cat sat on the mat {i}",
+                finish="stop",
+                tokens=3,
+            )
+            for i in range(8)
+        ]
+        files.append(tmp_path / f"{name}.jsonl")
+        records.write(files[-1], made)
+    return files
+
+
+def test_answer_writes_completions(tiny_model: Path, questions: Path, tmp_path: Path):
+    out = tmp_path / "out.jsonl"
+    found = parsed("answer", tiny_model, questions, "--out", out, "--max-new-tokens", "4", "--name", "tiny")
+    made = list(records.read(out, Completion))
+    assert [each.example_id for each in made] == ["q0", "q1", "q2"]
+    assert found == {
+        "contestant": "tiny",
+        "completions": 3,
+        "tokens": sum(each.tokens for each in made),
+        "cut_off": sum(each.finish == "length" for each in made),
+        "file": str(out),
+    }
+
+
+def test_perplexity_of_reference_answers(tiny_model: Path, questions: Path):
+    scores = parsed("perplexity", tiny_model, questions)["scores"]
+    assert [(each["metric"], each["n"]) for each in scores] == [("perplexity", 3), ("bits_per_byte", 3)]
+    assert scores[0]["low"] < scores[0]["value"] < scores[0]["high"]
+
+
+def test_perplexity_of_a_text_file(tiny_model: Path, tmp_path: Path):
+    text = tmp_path / "text.txt"
+    text.write_text("One paragraph.\n\nAnother one." * 20)
+    (perplexity, _) = parsed("perplexity", tiny_model, text, "--window", "64", "--stride", "16")["scores"]
+    assert perplexity["n"] == 1
+    result = run("perplexity", tiny_model, text, "--window", "64", "--stride", "65")
+    assert result.exit_code == 2
+    assert result.stderr.endswith("error: stride 65: it must be from 1 to the window's length, 64\n")
+
+
+def test_metrics_of_files(two: list[Path]):
+    scores = parsed("metrics", *two, "--metric", "rouge", "--metric", "bleu")["scores"]
+    value = {(each["contestant"], each["metric"]): each["value"] for each in scores}
+    assert len(value) == 10
+    assert value["sft", "rouge1"] == 1.0
+    assert value["base", "rouge1"] < 0.5
+
+
+def test_score_compares_contestants_on_the_same_examples(two: list[Path]):
+    found = parsed("score", *two, "--metric", "rouge")
+    assert {each["metric"] for each in found["scores"]} == {"rouge1", "rouge2", "rougeL", "rougeLsum"}
+    first = found["differences"][0]
+    assert (first["contestant"], first["against"], first["n"]) == ("sft", "base", 8)
+    assert first["value"] > 0.5
+    assert first["p_value"] == pytest.approx(2 / 2**8)
+    assert found["p_holm"][0] == pytest.approx(4 * 2 / 2**8)
+
+
+def test_score_reads_a_run_folder_with_its_perplexities(two: list[Path], tmp_path: Path):
+    folder = tmp_path / "run"
+    (folder / "completions").mkdir(parents=True)
+    for file in two:
+        file.rename(folder / "completions" / file.name)
+    from toolkit.metrics import Measurement
+
+    measured = Measurement(
+        contestant="sft",
+        metric="perplexity",
+        kind="exp_ratio",
+        example_ids=("e0", "e1"),
+        rows=((2, 4), (1, 4)),
+    )
+    records.write(folder / "measurements" / "sft.jsonl", [measured])
+    metrics = {each["metric"] for each in parsed("score", folder, "--metric", "bleu")["scores"]}
+    assert metrics == {"bleu", "perplexity"}
+
+
+def test_tables_are_for_people(two: list[Path]):
+    result = run("score", *two, "--metric", "exact_match")
+    assert result.exit_code == 0
+    assert "exact_match" in result.stdout
+    assert "p (Holm)" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["metrics", "nowhere.jsonl"], "nowhere.jsonl: no such data file"),
+        (["perplexity", "no-such-model", "nowhere.txt"], "nowhere.txt: no such data file"),
+        (["answer", "./no-model", "package:tickets/heldout.jsonl", "--out", "x.jsonl"], "no such model"),
+    ],
+)
+def test_wrong_input_is_one_line_and_exit_code_2(arguments: list[str], message: str):
+    result = run(*arguments)
+    assert result.exit_code == 2
+    assert message in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_the_same_contestant_twice_is_refused(two: list[Path], tmp_path: Path):
+    copy = tmp_path / "copy.jsonl"
+    copy.write_bytes(two[0].read_bytes())
+    result = run("score", two[0], copy)
+    assert result.exit_code == 2
+    assert "contestant base is in" in result.stderr

@@ -1,0 +1,81 @@
+"""`adapter-arena answer`: a model's answers to a file of questions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from toolkit.cli.model_options import PATH, model_options, open_model
+from toolkit.cli.output import print_json, show_progress
+
+if TYPE_CHECKING:
+    from toolkit.types import Completion, Message
+
+
+@click.command("answer")
+@click.argument("model")
+@click.argument("examples")
+@click.option("--out", type=PATH, required=True, help="JSONL file of completions; continued if it is there.")
+@click.option("--system", help="System message put before every question.")
+@click.option("--endpoint", metavar="URL", help="Server of the model, up to /v1; left out, it is local.")
+@click.option("--key-env", metavar="NAME", help="Environment variable that holds the server's API key.")
+@click.option("--max-new-tokens", type=click.IntRange(1), default=256, show_default=True)
+@click.option("--temperature", type=click.FloatRange(0), default=0.0, show_default=True, help="0: greedy.")
+@click.option("--top-p", type=click.FloatRange(0, 1, min_open=True), default=1.0, show_default=True)
+@click.option("--stop", multiple=True, metavar="TEXT", help="Text that ends an answer; may be repeated.")
+@click.option("--batch-size", type=click.IntRange(1), default=16, show_default=True)
+@click.option("--limit", type=click.IntRange(1), help="Ask at most this many examples.")
+@click.option("--seed", default=0, show_default=True, help="Of sampling.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@model_options
+def command(  # noqa: PLR0913, PLR0917 - one argument per option
+    model: str,
+    examples: str,
+    out: Path,
+    system: str | None,
+    endpoint: str | None,
+    key_env: str | None,
+    limit: int | None,
+    seed: int,
+    as_json: bool,
+    name: str | None,
+    **options: Any,
+) -> None:
+    r"""Ask MODEL (hub id, folder, GGUF file, packaged name) every question in EXAMPLES, and keep the answers.
+
+    \b
+    Examples:
+      adapter-arena answer smollm2-135m-instruct package:tickets/heldout.jsonl --out base.jsonl
+      adapter-arena answer MODEL questions.jsonl --endpoint http://127.0.0.1:8000/v1 --out remote.jsonl
+    """
+    show_progress()
+    from toolkit.data import load_examples
+    from toolkit.generate import answer
+    from toolkit.recipe import DataSource, Endpoint, Generation
+    from toolkit.types import Message
+
+    asked = load_examples(DataSource(source=examples, limit=limit))
+    settings = {key: options.pop(key) for key in Generation.model_fields if key in options}
+    prompt: tuple[Message, ...] = (Message(role="system", content=system),) if system else ()
+    common: dict[str, Any] = {"prompt": prompt, "options": Generation(**settings), "seed": seed, "out": out}
+    if endpoint:
+        server = Endpoint(url=endpoint, model=model, key_env=key_env)
+        said = answer(server, asked, contestant=name or Path(model).name, **common)
+    else:
+        chosen = open_model(model, name=name, **options)
+        said = answer(chosen.loaded, asked, contestant=chosen.name, adapter=chosen.adapter, **common)
+    _print(said, out, as_json)
+
+
+def _print(said: list[Completion], out: Path, as_json: bool) -> None:
+    tokens = sum(completion.tokens for completion in said)
+    cut = sum(completion.finish == "length" for completion in said)
+    if as_json:
+        print_json(
+            {"contestant": said[0].contestant if said else None, "completions": len(said), "tokens": tokens}
+            | {"cut_off": cut, "file": str(out)}
+        )
+    else:
+        click.echo(f"{len(said)} answers, {tokens} tokens, {cut} cut off at the limit: {out}")

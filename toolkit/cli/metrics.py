@@ -1,0 +1,49 @@
+"""`adapter-arena metrics`: text metrics of completions against their references."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from toolkit.cli.model_options import PATH
+from toolkit.cli.output import print_json, show_progress
+from toolkit.cli.scores import METRICS, print_scores
+
+
+@click.command("metrics")
+@click.argument("files", nargs=-1, required=True, type=PATH)
+@click.option(
+    "--metric", "metrics", multiple=True, type=click.Choice(METRICS), help="May be repeated; left out: all."
+)
+@click.option("--references", type=PATH, help="File of reference answers, where FILES have none.")
+@click.option(
+    "--encoder", default="all-minilm-l6-v2", show_default=True, help="Of BERTScore: folder or hub id."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+def command(
+    files: tuple[Path, ...], metrics: tuple[str, ...], references: Path | None, encoder: str, as_json: bool
+) -> None:
+    r"""Score the completions in FILES against their references, with no network.
+
+    FILES are this package's completions, AlpacaEval outputs, MT-bench answers, lm-eval samples, or rows with
+    a prompt and an answer.
+
+    \b
+    Example:
+      adapter-arena metrics results/demo/completions/*.jsonl --metric rouge --metric bleu
+    """
+    show_progress()
+    from toolkit.generate.elsewhere import read_completions
+    from toolkit.metrics import measure_texts, score
+
+    scores = []
+    for file in files:
+        said = read_completions(file, references=references)
+        for name in sorted({completion.contestant for completion in said}):
+            own = [completion for completion in said if completion.contestant == name]
+            scores += [score(found) for found in measure_texts(own, metrics or METRICS, encoder=encoder)]
+    if as_json:
+        print_json({"scores": scores})
+    else:
+        print_scores(scores)

@@ -1,0 +1,58 @@
+"""`adapter-arena score`: contestants' completions scored and compared on the same examples."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from toolkit.cli.model_options import PATH
+from toolkit.cli.output import print_json, show_progress
+from toolkit.cli.scores import METRICS, print_differences, print_scores
+
+
+@click.command("score")
+@click.argument("sources", nargs=-1, required=True, type=PATH)
+@click.option(
+    "--against", metavar="NAME", help="Compare all others with this contestant; left out, the first."
+)
+@click.option(
+    "--metric", "metrics", multiple=True, type=click.Choice(METRICS), help="May be repeated; left out: all."
+)
+@click.option("--references", type=PATH, help="File of reference answers, where SOURCES have none.")
+@click.option(
+    "--encoder", default="all-minilm-l6-v2", show_default=True, help="Of BERTScore: folder or hub id."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
+def command(
+    sources: tuple[Path, ...],
+    against: str | None,
+    metrics: tuple[str, ...],
+    references: Path | None,
+    encoder: str,
+    as_json: bool,
+) -> None:
+    r"""Score the completions in SOURCES and compare the contestants, paired on the examples they share.
+
+    SOURCES are run folders (their perplexities are taken over as they were measured), or files of completions
+    as for `metrics`. Nothing is generated again.
+
+    \b
+    Example:
+      adapter-arena score results/demo --against base
+    """
+    show_progress()
+    from toolkit.metrics.collecting import collect
+    from toolkit.metrics.comparing import compare
+
+    found = collect(sources, metrics or METRICS, references=references, encoder=encoder)
+    compared = compare(found, against=against)
+    if as_json:
+        print_json(
+            {"scores": compared.scores, "differences": compared.differences, "p_holm": compared.corrected}
+            | {"examples_to_settle": compared.wanted}
+        )
+        return
+    print_scores(compared.scores)
+    if compared.differences:
+        print_differences(compared.differences, compared.corrected)

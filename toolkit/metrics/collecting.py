@@ -1,0 +1,53 @@
+"""Run folders and files of completions -> measurements of every contestant in them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from toolkit import records
+from toolkit.errors import DataError
+from toolkit.generate.elsewhere import read_completions
+from toolkit.metrics.measurement import Measurement
+from toolkit.metrics.measuring import measure_texts
+from toolkit.types import Completion
+
+FROM_MODELS = ("perplexity", "bits_per_byte")
+"""Metrics that need the model itself; taken from a run's own measurements."""
+
+
+def collect(
+    sources: Sequence[Path], metrics: Sequence[str], *, references: Path | None = None, encoder: str
+) -> list[Measurement]:
+    """Measure all completions in run folders and files.
+
+    Raises:
+        DataError: a source holds no completions, or a contestant is in two of them.
+    """
+    found: list[Measurement] = []
+    seen: dict[str, Path] = {}
+    for source in sources:
+        for name, said in _completions(source, references).items():
+            if name in seen:
+                raise DataError(f"{source}: contestant {name} is in {seen[name]} already; rename one of them")
+            seen[name] = source
+            found += measure_texts(said, metrics, encoder=encoder)
+            found += _of_the_run(source, name)
+    return found
+
+
+def _completions(source: Path, references: Path | None) -> dict[str, list[Completion]]:
+    """Contestant -> completions."""
+    files = sorted((source / "completions").glob("*.jsonl")) if source.is_dir() else [source]
+    if not files:
+        raise DataError(f"{source}: no completions here; `adapter-arena run` writes them")
+    said = [each for file in files for each in read_completions(file, references=references)]
+    names = dict.fromkeys(each.contestant for each in said)
+    return {name: [each for each in said if each.contestant == name] for name in names}
+
+
+def _of_the_run(source: Path, contestant: str) -> list[Measurement]:
+    file = source / "measurements" / f"{contestant}.jsonl"
+    if not file.is_file():
+        return []
+    return [each for each in records.read(file, Measurement) if each.metric in FROM_MODELS]
