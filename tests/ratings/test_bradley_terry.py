@@ -41,40 +41,6 @@ def test_worked_example():
     assert odds == {"A": 0.64, "B": 1.04, "C": 0.66, "D": 2.27}
 
 
-def test_agrees_with_evalica():
-    evalica = pytest.importorskip("evalica")
-    rng = np.random.default_rng(3)
-    names = [f"m{i}" for i in range(8)]
-    strength = dict(zip(names, np.linspace(-1, 1, 8), strict=True))
-    rows = []
-    for _ in range(2000):
-        a, b = rng.choice(names, 2, replace=False)
-        tied = rng.random() < 0.2
-        won = (
-            "tie"
-            if tied
-            else "model_a"
-            if rng.random() < 1 / (1 + np.exp(strength[b] - strength[a]))
-            else "model_b"
-        )
-        rows.append((str(a), str(b), won))
-    frame = pd.DataFrame(rows, columns=["model_a", "model_b", "winner"])
-    theirs = evalica.bradley_terry(
-        frame["model_a"],
-        frame["model_b"],
-        frame["winner"].map(
-            {"model_a": evalica.Winner.X, "model_b": evalica.Winner.Y, "tie": evalica.Winner.Draw}
-        ),
-        tolerance=1e-12,
-        limit=10_000,
-    ).scores
-    log = np.log(theirs)
-    expected = 1000 + 400 / np.log(10) * (log - log.mean())
-    ours = by_name(frame)
-    for name in names:
-        assert ours[name] == pytest.approx(expected[name], abs=0.01)
-
-
 def test_an_unbeaten_contestant_is_finite_unsure_and_said_to_rest_on_a_prior():
     fit = bradley_terry([vote("sft", "base")] * 5)
     best, worst = fit.ratings

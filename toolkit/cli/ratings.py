@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ from toolkit.cli.output import print_json, print_table
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from toolkit.ratings import BradleyTerry, Elo, Table
+    from toolkit.ratings import BradleyTerry, Elo, StyleControlled, Table
     from toolkit.types import Rating
 
 METHODS = {"bradley-terry": "half", "davidson": "davidson", "rao-kupper": "rao-kupper"}
@@ -48,11 +49,19 @@ METHODS = {"bradley-terry": "half", "davidson": "davidson", "rao-kupper": "rao-k
 @click.option(
     "--by", type=click.Choice(["category", "voter"]), help="Rate the votes of each on their own too."
 )
+@click.option(
+    "--control",
+    "features",
+    multiple=True,
+    metavar="FEATURE",
+    help="Hold this equal: length, headers, lists, bold, or NAME with columns NAME_a and NAME_b.",
+)
 @click.option("--chart", type=click.Path(path_type=Path), metavar="FILE.svg", help="Draw the ratings.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 def command(
     votes: str,
     weights: tuple[str, ...],
+    features: tuple[str, ...],
     by: str | None,
     chart: Path | None,
     as_json: bool,
@@ -69,14 +78,15 @@ def command(
       adapter-arena ratings votes.csv --method davidson --by category
       adapter-arena ratings votes.parquet --anchor base --chart ratings.svg
     """
-    from toolkit.cli.vote_sources import load_votes
-    from toolkit.ratings import by_category
-
-    table = load_votes(votes)
-    if weights:
-        table = table.reweighted(_weights(weights))
-    fit = _rate(table, options)
-    parts = by_category(table, lambda part: _rate(part, options), label=by) if by else {}
+    fit: BradleyTerry | Elo | StyleControlled
+    parts: dict[str, BradleyTerry | Elo] = {}
+    if features:
+        _refuse_with_control(by, weights, options)
+        fit = _held_equal(votes, features, options)
+    else:
+        table = _load(votes, weights)
+        fit = _rate(table, options)
+        parts = _parts(table, by, options)
     if chart:
         _draw(chart, fit, options["method"])
     if as_json:
@@ -105,6 +115,39 @@ def _rate(table: Table, options: dict[str, Any]) -> BradleyTerry | Elo:
     )
 
 
+def _load(votes: str, weights: tuple[str, ...]) -> Table:
+    from toolkit.cli.vote_sources import load_votes
+
+    table = load_votes(votes)
+    return table.reweighted(_weights(weights)) if weights else table
+
+
+def _parts(table: Table, by: str | None, options: dict[str, Any]) -> dict[str, BradleyTerry | Elo]:
+    from toolkit.ratings import by_category
+
+    return by_category(table, lambda part: _rate(part, options), label=by) if by else {}
+
+
+def _held_equal(votes: str, features: tuple[str, ...], options: dict[str, Any]) -> StyleControlled:
+    from toolkit.cli.vote_sources import load_texts
+    from toolkit.ratings import style_controlled
+
+    settings = {name: options[name] for name in ("prior", "anchor", "centre")}
+    return style_controlled(load_texts(votes, features), features, **settings)
+
+
+def _refuse_with_control(by: str | None, weights: tuple[str, ...], options: dict[str, Any]) -> None:
+    given = {
+        "--by": by,
+        "--weight": weights,
+        "--interval": options["interval"],
+        "--method": options["method"] != "bradley-terry",
+    }
+    for name, value in given.items():
+        if value:
+            raise click.UsageError(f"--control and {name} do not go together")
+
+
 def _weights(given: Sequence[str]) -> dict[str, float]:
     """`("gpt-4=0.5",)` -> `{"gpt-4": 0.5}`."""
     weights = {}
@@ -120,16 +163,21 @@ def _weights(given: Sequence[str]) -> dict[str, float]:
 
 
 def _machine(
-    fit: BradleyTerry | Elo, parts: dict[str, BradleyTerry | Elo], by: str | None, method: str
+    fit: BradleyTerry | Elo | StyleControlled,
+    parts: dict[str, BradleyTerry | Elo],
+    by: str | None,
+    method: str,
 ) -> dict[str, Any]:
     value: dict[str, Any] = {"method": method, "votes": fit.votes, "ratings": fit.ratings}
     value |= {key: getattr(fit, key) for key in ("interval", "prior", "note", "k") if hasattr(fit, key)}
+    if hasattr(fit, "coefficients"):
+        value["coefficients"] = [asdict(part) for part in fit.coefficients]
     if by:
         value[by] = {name: {"votes": part.votes, "ratings": part.ratings} for name, part in parts.items()}
     return value
 
 
-def _draw(file: Path, fit: BradleyTerry | Elo, method: str) -> None:
+def _draw(file: Path, fit: BradleyTerry | Elo | StyleControlled, method: str) -> None:
     from toolkit.ratings.chart import chart
     from toolkit.records import write_text
 

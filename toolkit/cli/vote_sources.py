@@ -6,9 +6,29 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import pandas as pd
+
     from toolkit.ratings import Table
 
 DATABASES = (".db", ".sqlite", ".sqlite3")
+
+
+def load_texts(source: str, features: Sequence[str]) -> pd.DataFrame:
+    """The votes of a file with what style control looks at: the features' columns, or the texts.
+
+    Raises:
+        DataError: it is not a vote file, or a row does not fit.
+    """
+    from toolkit.errors import DataError
+    from toolkit.ratings import RATED, read_votes
+
+    path = Path(source)
+    if "://" in source or path.is_dir() or path.suffix in DATABASES:
+        raise DataError(f"{source}: --control needs a vote file; `votes export --texts` writes one")
+    wanted = [f"{name}_{side}" for name in (*features, "conversation") for side in ("a", "b")]
+    return read_votes(path, columns=[*RATED, *wanted])
 
 
 def load_votes(source: str) -> Table:

@@ -12,15 +12,18 @@ from toolkit.ratings.counts import Counts, count
 from toolkit.ratings.elo import Elo, History, elo, elo_history
 from toolkit.ratings.files import RATED, read_votes
 from toolkit.ratings.resampling import Bootstrap
+from toolkit.ratings.style import Coefficient, StyleControlled, style_controlled
 from toolkit.ratings.table import Table, tabulate
 
 __all__ = [
     "RATED",
     "Bootstrap",
     "BradleyTerry",
+    "Coefficient",
     "Counts",
     "Elo",
     "History",
+    "StyleControlled",
     "Table",
     "bradley_terry",
     "by_category",
@@ -28,6 +31,7 @@ __all__ = [
     "elo",
     "elo_history",
     "read_votes",
+    "style_controlled",
     "tabulate",
     "votes_needed",
     "win_probability",

@@ -102,7 +102,7 @@ class BradleyTerry:
 
     def gap(self, first: str, second: str) -> tuple[float, float]:
         """How much stronger `first` is than `second`, in log-odds, and the standard error of that."""
-        i, j = _place(self.names, first), _place(self.names, second)
+        i, j = place_of(self.names, first), place_of(self.names, second)
         c = self.covariance
         variance = max(0.0, float(c[i, i] + c[j, j] - 2 * c[i, j]))
         return float(self.strength[i] - self.strength[j]), variance**0.5
@@ -159,7 +159,7 @@ def bradley_terry(  # noqa: PLR0913 - every choice of the model by its name, all
     table = None if isinstance(votes, Counts) else tabulate(votes)
     counts = count(votes if table is None else table)
     model = _model(counts, ties)
-    chosen, note = _prior(counts, prior)
+    chosen, note = choose_prior(counts, prior)
     how = Bootstrap() if interval == "bootstrap" else interval or usual_interval(counts)
     likelihood = Likelihood(Games.of(counts), model, chosen)
     theta = solve(likelihood)[0]
@@ -169,7 +169,7 @@ def bradley_terry(  # noqa: PLR0913 - every choice of the model by its name, all
     ranks = ranks_of(low, high)
     strength = values = theta[:n]
     if anchor is not None:
-        origin = _place(counts.names, anchor)
+        origin = place_of(counts.names, anchor)
         values = strength - strength[origin]
         low, high = ends(contrasts_to(n, origin))
     eta = float(theta[-1]) if model.has_parameter else 0.0
@@ -249,7 +249,7 @@ def _model(counts: Counts, ties: Ties) -> TieModel:
     return model
 
 
-def _prior(counts: Counts, asked: float | None) -> tuple[float, str | None]:
+def choose_prior(counts: Counts, asked: float | None) -> tuple[float, str | None]:
     """The prior to use, and why there is one if none was asked for."""
     if asked is not None and not asked >= 0:
         raise RatingError(f"prior must be 0 or more, got {asked}")
@@ -263,7 +263,8 @@ def _prior(counts: Counts, asked: float | None) -> tuple[float, str | None]:
     return PRIOR, f"{reason}, so each contestant is given {PRIOR:g} imagined game against an average one"
 
 
-def _place(names: tuple[str, ...], name: str) -> int:
+def place_of(names: tuple[str, ...], name: str) -> int:
+    """Where a contestant is in `names`; raises `RatingError` if it is not."""
     if name not in names:
         raise RatingError(f"no vote is on {name}; contestants: {', '.join(names)}")
     return names.index(name)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from toolkit.ratings.counts import tally
 from toolkit.ratings.ranking import leaderboard, ranks_of
-from toolkit.ratings.table import Array, Table, tabulate
+from toolkit.ratings.table import POINTS, Array, Table, tabulate
 from toolkit.types import Rating, Vote
 
 if TYPE_CHECKING:
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 INITIAL = 1000.0
 K = 16.0
 PER_POINT = math.log(10) / 400
-POINTS = np.array([1.0, 0.0, 0.5])
-"""Of the first contestant, by the code of the outcome."""
 REMEMBERED = 20_000
 """Votes, or 500 for each contestant if that is more, after which what came before has faded."""
 

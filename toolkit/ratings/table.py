@@ -20,6 +20,8 @@ Array = NDArray[np.float64]
 Codes = NDArray[np.integer[Any]]
 
 FIRST, SECOND, TIE = 0, 1, 2
+POINTS = np.array([1.0, 0.0, 0.5])
+"""What each outcome is worth to the first contestant."""
 RESULTS: dict[Outcome, int] = {"a": FIRST, "b": SECOND, "tie": TIE, "both_bad": TIE}
 
 OUTCOMES: dict[str, Outcome] = {winner: outcome for outcome, winner in WINNERS.items()} | {
@@ -115,7 +117,8 @@ def tabulate(votes: Iterable[Vote] | pd.DataFrame | Table) -> Table:
 
     Args:
         votes: records of ours, or a pandas frame with the columns `model_a`, `model_b`, `winner` and
-            perhaps `weight` (1 where empty), `voter` or `judge`, `question_id`, `category`. Categorical columns are fastest.
+            perhaps `weight` (1 where empty), `voter` or `judge`, `question_id`, `category`. Categorical
+            columns are fastest.
 
     Raises:
         RatingError: there are no votes.

@@ -1,0 +1,108 @@
+"""Models of ties: probabilities, derivatives, and the maximum that a general optimiser finds."""
+
+import numpy as np
+import pytest
+from scipy.optimize import check_grad, minimize
+
+from tests.ratings.logs import simulated
+from toolkit.errors import RatingError
+from toolkit.ratings import Bootstrap, bradley_terry, count
+from toolkit.ratings.newton import Games, Likelihood
+from toolkit.ratings.ties import TIE_MODELS
+from toolkit.types import Vote
+
+LOG = simulated(5, 800, seed=1)
+MODELED = ["davidson", "rao-kupper"]
+
+
+def by_formula(kind, d, parameter):
+    """P(win), P(loss), P(tie) as in the papers, with pi_i / pi_j = exp(d)."""
+    pi, one = np.exp(d), 1.0
+    if kind == "davidson":
+        total = pi + one + parameter * np.sqrt(pi * one)
+        return pi / total, one / total, parameter * np.sqrt(pi * one) / total
+    win, loss = pi / (pi + parameter * one), one / (one + parameter * pi)
+    return win, loss, 1 - win - loss
+
+
+@pytest.mark.parametrize("kind", MODELED)
+def test_probabilities_are_the_papers(kind):
+    d = np.linspace(-3, 3, 7)
+    logs = TIE_MODELS[kind].logs(d, np.array(0.4))
+    for ours, theirs in zip(logs, by_formula(kind, d, np.exp(0.4)), strict=True):
+        assert np.exp(ours) == pytest.approx(theirs)
+
+
+@pytest.mark.parametrize("kind", MODELED)
+def test_an_optimiser_finds_no_better(kind):
+    counts = count(LOG)
+    i, j = np.triu_indices(5, 1)
+
+    def loss(free):
+        s = np.append(free[:4], -free[:4].sum())
+        win, loss, tie = by_formula(kind, s[i] - s[j], 1.0 + np.exp(free[4]))
+        if kind == "davidson":
+            win, loss, tie = by_formula(kind, s[i] - s[j], np.exp(free[4]))
+        logs = (
+            counts.wins[i, j] * np.log(win),
+            counts.wins[j, i] * np.log(loss),
+            counts.ties[i, j] * np.log(tie),
+        )
+        return -sum(part.sum() for part in logs)
+
+    found = minimize(
+        loss, np.zeros(5), method="Nelder-Mead", options={"maxiter": 20_000, "fatol": 1e-12, "xatol": 1e-9}
+    )
+    fit = bradley_terry(LOG, ties=kind)
+    assert fit.strength[:4] == pytest.approx(found.x[:4], abs=1e-5)
+    expected = np.exp(found.x[4]) + (kind == "rao-kupper")
+    assert fit.tie_parameter == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["half", *MODELED])
+def test_derivatives(kind):
+    likelihood = Likelihood(Games.of(count(LOG)), TIE_MODELS[kind], 0.7)
+    theta = np.array([0.3, -0.2, 0.5, 0.1, -0.4, 0.6])[: likelihood.size]
+    error = check_grad(
+        lambda t: likelihood.value(t[None])[0], lambda t: likelihood.gradient(t[None])[0], theta
+    )
+    assert error < 1e-3
+    step = 1e-5 * np.eye(likelihood.size)
+    slopes = [
+        (likelihood.gradient((theta - h)[None]) - likelihood.gradient((theta + h)[None]))[0] / 2e-5
+        for h in step
+    ]
+    assert likelihood.curvature(theta[None])[0] == pytest.approx(np.array(slopes), rel=1e-5, abs=1e-4)
+
+
+@pytest.mark.parametrize("kind", MODELED)
+@pytest.mark.parametrize("interval", ["sandwich", "profile", Bootstrap(replicates=300)])
+def test_every_interval_is_like_the_curvatures(kind, interval):
+    usual, other = bradley_terry(LOG, ties=kind), bradley_terry(LOG, ties=kind, interval=interval)
+    for row, expected in zip(other.ratings, usual.ratings, strict=True):
+        assert row.value == expected.value
+        assert row.high - row.low == pytest.approx(expected.high - expected.low, rel=0.2)
+
+
+@pytest.mark.parametrize("kind", MODELED)
+@pytest.mark.parametrize(
+    ("outcomes", "message"), [("ab", "no vote is a tie"), (["tie", "tie"], "no vote is decided")]
+)
+def test_without_ties_or_with_nothing_else_there_is_nothing_to_fit(kind, outcomes, message):
+    with pytest.raises(RatingError, match=message):
+        bradley_terry([Vote(model_a="x", model_b="y", outcome=outcome) for outcome in outcomes], ties=kind)
+
+
+@pytest.mark.parametrize("kind", ["half", *MODELED])
+def test_expected_points_are_what_happens(kind):
+    fit = bradley_terry(LOG, ties=kind)
+    assert fit.probability("m0", "m4") + fit.probability("m4", "m0") == pytest.approx(1)
+    met = LOG[
+        (LOG["model_a"] == "m4") & (LOG["model_b"] == "m0")
+        | (LOG["model_a"] == "m0") & (LOG["model_b"] == "m4")
+    ]
+    winner = np.where(
+        met["winner"] == "tie", "tie", np.where(met["winner"] == "model_a", met["model_a"], met["model_b"])
+    )
+    seen = (winner == "m4").mean() + (winner == "tie").mean() / 2
+    assert fit.probability("m4", "m0") == pytest.approx(seen, abs=0.1)
