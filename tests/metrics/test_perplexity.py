@@ -17,10 +17,10 @@ from lm_eval.models.huggingface import HFLM
 from toolkit.data.chat import render
 from toolkit.data.rows import Text
 from toolkit.errors import DataError
-from toolkit.metrics import likelihood, score
-from toolkit.metrics.likelihood import Span, nats
+from toolkit.metrics import score
 from toolkit.metrics.perplexity import Window, measure_perplexity, measure_text_perplexity, windows
-from toolkit.models import Loaded, load_base
+from toolkit.models import Loaded, likelihood, load_base
+from toolkit.models.likelihood import Span, nats
 from toolkit.recipe import ModelOptions
 from toolkit.types import Example, Message
 

@@ -14,9 +14,9 @@ from typing import Any
 from toolkit.data.chat import answer_ids, prompt_ids
 from toolkit.data.rows import Text
 from toolkit.errors import DataError
-from toolkit.metrics.likelihood import Span, nats
 from toolkit.metrics.measurement import Measurement
 from toolkit.models import Loaded
+from toolkit.models.likelihood import Span, nats
 from toolkit.types import Example, Message
 
 LONGEST = 2048

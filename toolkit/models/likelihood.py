@@ -1,0 +1,132 @@
+"""How surprised a model is: nats of chosen tokens given those before them.
+
+No logits of whole texts are ever held. The transformer's last hidden states go through the output layer a
+piece at a time, so peak memory depends on the batch and not on how long the texts are or how many.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch.nn.functional import cross_entropy
+
+BATCH_TOKENS = 8192
+"""Padded tokens in one batch."""
+
+PIECE = 2**24
+"""Logits made at a time: 64 MB in float32."""
+
+TOLERANCE = 0.05
+"""Two ways to the same logits may differ by this share of their standard deviation, by rounding alone."""
+
+
+@dataclass(frozen=True)
+class Span:
+    """Some tokens, of which the last `scored` are measured, each given all before it in the span."""
+
+    ids: Sequence[int]
+    scored: int
+
+    @property
+    def wanted(self) -> Sequence[int]:
+        return self.ids[len(self.ids) - self.scored :]
+
+
+class Reader:
+    """A model in two parts: tokens -> hidden states, and hidden states -> logits.
+
+    The output layer alone is not always the second part: some models scale or cap their logits after it,
+    and learned virtual tokens are added outside the transformer. So the parts are tried on some tokens
+    against the model's own logits; where they do not agree, the "hidden states" are the model's logits.
+    """
+
+    def __init__(self, model: Any, probe: Sequence[int]) -> None:
+        self.model = model
+        whole = model.get_base_model() if hasattr(model, "get_base_model") else model
+        self.transformer, self.head = whole.base_model, model.get_output_embeddings()
+        ids = torch.tensor([list(probe)[:32]], device=model.device)
+        with torch.inference_mode():
+            self.in_parts = self.head is not None and self._agree(ids)
+
+    def logits(self, states: torch.Tensor) -> torch.Tensor:
+        """Of states (n, width): (n, vocabulary)."""
+        made: torch.Tensor = self.head(states) if self.in_parts else states
+        return made
+
+    def batches(self, spans: Sequence[Span]) -> Iterator[tuple[list[int], torch.Tensor]]:
+        """Spans of like length together, padded on the right, where causal attention does not look.
+
+        Yields:
+            The spans' places in `spans`, and the states before each of their scored tokens, one span after
+            the other, shape (sum of scored, width).
+        """
+        for batch in _batches(spans):
+            chosen = [spans[i] for i in batch]
+            states = self._states(_padded(chosen, self.model.device))
+            ends = [len(span.ids) - 1 for span in chosen]
+            rows = [
+                states[row, end - s.scored : end]
+                for row, (end, s) in enumerate(zip(ends, chosen, strict=True))
+            ]
+            yield batch, torch.cat(rows)
+
+    def _agree(self, ids: torch.Tensor) -> bool:
+        own, ours = self._whole(ids).float(), self.head(self._hidden(ids)).float()
+        return own.shape == ours.shape and bool((own - ours).abs().max() <= TOLERANCE * own.std())
+
+    def _states(self, ids: torch.Tensor) -> torch.Tensor:
+        return self._hidden(ids) if self.in_parts else self._whole(ids)
+
+    def _hidden(self, ids: torch.Tensor) -> torch.Tensor:
+        hidden: torch.Tensor = self.transformer(input_ids=ids, use_cache=False).last_hidden_state
+        return hidden
+
+    def _whole(self, ids: torch.Tensor) -> torch.Tensor:
+        made: torch.Tensor = self.model(input_ids=ids, use_cache=False).logits
+        return made[:, -ids.shape[1] :]  # virtual tokens come first
+
+
+@torch.inference_mode()
+def nats(model: Any, spans: Sequence[Span]) -> list[float]:
+    """Negative log-likelihood of each span's scored tokens, in nats, summed; in the order of `spans`."""
+    found = [0.0] * len(spans)
+    if not spans:
+        return found
+    reader = Reader(model, min((span.ids for span in spans), key=len))
+    for batch, states in reader.batches(spans):
+        wanted = torch.tensor([token for i in batch for token in spans[i].wanted], device=states.device)
+        each = _token_nats(reader, states, wanted)
+        for i, part in zip(batch, torch.split(each, [spans[i].scored for i in batch]), strict=True):
+            found[i] = float(part.double().sum())
+    return found
+
+
+def _token_nats(reader: Reader, states: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
+    """Nats of each wanted token (n,) from the state before it (n, width), a piece at a time."""
+    size = max(1, PIECE // int(reader.logits(states[:1]).shape[-1]))
+    pieces = zip(torch.split(states, size), torch.split(wanted, size), strict=True)
+    return torch.cat([cross_entropy(reader.logits(s).float(), w, reduction="none") for s, w in pieces])
+
+
+def _padded(spans: Sequence[Span], device: torch.device) -> torch.Tensor:
+    """Ids of all spans but their last token, which nothing is predicted from."""
+    width = max(len(span.ids) for span in spans) - 1
+    ids = torch.zeros(len(spans), width, dtype=torch.long)
+    for row, span in enumerate(spans):
+        ids[row, : len(span.ids) - 1] = torch.tensor(list(span.ids)[:-1])
+    return ids.to(device)
+
+
+def _batches(spans: Sequence[Span]) -> Iterator[list[int]]:
+    """Indices of spans of like length, `BATCH_TOKENS` padded tokens a batch at most."""
+    batch: list[int] = []
+    for index in sorted(range(len(spans)), key=lambda i: len(spans[i].ids), reverse=True):
+        if batch and len(spans[batch[0]].ids) * (len(batch) + 1) > BATCH_TOKENS:
+            yield batch
+            batch = []
+        batch.append(index)
+    if batch:
+        yield batch
