@@ -64,7 +64,7 @@ def local(examples: int, contestants: int, folder: Path) -> None:
     rate, quick = timed(logits, fought, folder)
     slow_rate, slow = timed(written, fought, folder)
     both = [(a.outcome, b.outcome) for a, b in zip(quick, slow, strict=True) if b.outcome is not None]
-    print(f"battles {len(fought)}, verdicts {len(quick)}, packed: {logits.reader._packs}")
+    print(f"battles {len(fought)}, verdicts {len(quick)}, shared beginnings: {logits.reader._trees}")
     print(f"logits, shared prefixes   {rate:8.2f} verdicts/s, all readable")
     print(f"generate and parse        {slow_rate:8.2f} verdicts/s, {len(both) / len(slow):.0%} readable")
     print(f"ratio                     {rate / slow_rate:8.1f}")

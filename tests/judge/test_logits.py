@@ -38,10 +38,10 @@ def test_the_probability_is_that_of_the_label_tokens(tiny: Loaded, short: JudgeP
 
 def test_a_model_that_takes_no_mask_gets_padded_batches(tiny: Loaded, short: JudgePrompt, tmp_path: Path):
     packed, plain = LogitsJudge(tiny, short), LogitsJudge(tiny, short)
-    plain.reader._packs = False
+    plain.reader._trees = False
     one = judge_battles(packed, field(), out=tmp_path / "packed.jsonl")
     other = judge_battles(plain, field(), out=tmp_path / "plain.jsonl")
-    assert packed.reader._packs
+    assert packed.reader._trees
     assert [v.probability_a for v in one] == pytest.approx([v.probability_a for v in other], abs=1e-5)
 
 
@@ -57,7 +57,7 @@ def test_a_model_that_ignores_the_mask_is_found_out(tiny: Loaded, short: JudgePr
         judge_battles(judge, field(), out=tmp_path / "verdicts.jsonl")
     finally:
         tiny.model.forward = forward
-    assert judge.reader._packs is False
+    assert judge.reader._trees is False
 
 
 def test_an_interrupted_run_ends_with_the_same_bytes(tiny: Loaded, short: JudgePrompt, tmp_path: Path):

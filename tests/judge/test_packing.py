@@ -7,30 +7,29 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from toolkit.judge.packing import Pack, pack, packed_logits, plain_logits
+from toolkit.judge.packing import Pack, Tree, groups, pack, plain_logits, sorted_by_tokens, tree_size
 from toolkit.models import Loaded
 
 prompts = st.lists(st.lists(st.integers(3, 6), min_size=1, max_size=12), min_size=1, max_size=12)
 
 
-def own_tokens(part: Pack, place: int) -> list[int]:
-    return [part.tokens[spot] for spot in part.paths[place]]
+def whole(many: list[list[int]]) -> Pack:
+    return pack(many, sorted_by_tokens(many))
 
 
-@given(prompts, st.integers(1, 40))
-def test_every_prompt_is_read_once_and_whole(many: list[list[int]], limit: int):
-    packs = list(pack(many, limit))
-    assert sorted(member for part in packs for member in part.members) == list(range(len(many)))
-    for part in packs:
-        assert len(part.members) == 1 or len(part.tokens) <= limit
-        for place, member in enumerate(part.members):
-            assert own_tokens(part, place) == many[member]
-            assert [part.positions[spot] for spot in part.paths[place]] == list(range(len(many[member])))
+@given(prompts)
+def test_a_pack_holds_every_prompt_whole(many: list[list[int]]):
+    part = whole(many)
+    assert sorted(part.members) == list(range(len(many)))
+    for member, path in zip(part.members, part.paths, strict=True):
+        assert [part.tokens[spot] for spot in path] == many[member]
+        assert [part.positions[spot] for spot in path] == list(range(len(many[member])))
+    assert len(part.tokens) == tree_size(many, part.members, 0)
 
 
 @given(prompts)
 def test_a_token_sees_the_tokens_before_it_in_its_own_prompt_and_no_others(many: list[list[int]]):
-    (part,) = pack(many, 10_000)
+    part = whole(many)
     seen = part.mask()
     for path in part.paths:
         for depth, spot in enumerate(path):
@@ -38,36 +37,88 @@ def test_a_token_sees_the_tokens_before_it_in_its_own_prompt_and_no_others(many:
 
 
 def test_beginnings_are_stored_once():
-    (part,) = pack([[1, 2, 3, 4], [1, 2, 3, 5], [1, 2, 9]], 100)
-    assert part.tokens == [1, 2, 3, 4, 5, 9]
+    assert whole([[1, 2, 3, 4], [1, 2, 3, 5], [1, 2, 9]]).tokens == [1, 2, 3, 4, 5, 9]
 
 
-def test_packed_logits_are_those_of_each_prompt_alone(tiny: Loaded):
-    chooser = torch.Generator().manual_seed(1)
+@given(prompts, st.integers(1, 20))
+def test_groups_are_whole_branches_within_the_limit(many: list[list[int]], limit: int):
+    members = sorted_by_tokens(many)
+    found = list(groups(many, members, 0, limit))
+    assert [index for group in found for index in group] == members
+    firsts = [{many[index][0] for index in group} for group in found]
+    assert sum(map(len, firsts)) == len(set().union(*firsts)), "no branch is torn"
+    assert all(
+        len(first) == 1 or tree_size(many, group, 0) <= limit
+        for group, first in zip(found, firsts, strict=True)
+    )
+
+
+class Counting:
+    """A model that counts the tokens it reads."""
+
+    def __init__(self, model: object) -> None:
+        self.model, self.read = model, 0
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self.model, name)
+
+    def __call__(self, **inputs: object) -> object:
+        self.read += inputs["input_ids"].numel()
+        return self.model(**inputs)
+
+
+def related(seed: int) -> list[list[int]]:
+    """Prompts with beginnings in common, one the beginning of another, and one twice."""
+    chooser = torch.Generator().manual_seed(seed)
     roots = [torch.randint(3, 200, (20,), generator=chooser).tolist() for _ in range(2)]
     many = [
         root[:cut] + torch.randint(3, 200, (length,), generator=chooser).tolist()
         for root in roots
-        for cut, length in [(20, 5), (20, 1), (10, 30), (7, 2)]
-    ] + [roots[0]]
+        for cut, length in [(20, 5), (20, 1), (20, 9), (10, 30), (7, 2)]
+    ]
+    return [*many, roots[0], many[0]]
+
+
+@pytest.mark.parametrize("limit", [1, 8, 40, 1000])
+def test_logits_are_those_of_each_prompt_alone_and_no_token_is_read_twice(tiny: Loaded, limit: int):
+    many = related(1)
     alone = torch.cat([plain_logits(tiny.model, [prompt], 2) for prompt in many])
-    for limit in (40, 1000):
-        for part in pack(many, limit):
-            torch.testing.assert_close(
-                packed_logits(tiny.model, part), alone[list(part.members)], atol=1e-4, rtol=1e-4
-            )
+    model = Counting(tiny.model)
+    found = {}
+    for members, logits in Tree(model, many, limit).logits(set(range(len(many)))):
+        found |= dict(zip(members, logits, strict=True))
+    assert sorted(found) == list(range(len(many)))
+    torch.testing.assert_close(torch.stack([found[i] for i in range(len(many))]), alone, atol=1e-4, rtol=1e-4)
+    assert model.read <= tree_size(many, sorted_by_tokens(many), 0) + len(many)
     torch.testing.assert_close(plain_logits(tiny.model, many, 2), alone, atol=1e-4, rtol=1e-4)
 
 
+@given(st.sets(st.integers(0, 11), min_size=1))
+def test_what_is_wanted_changes_no_number(tiny: Loaded, wanted: set[int]):
+    many = related(2)
+    everything = {
+        m: row
+        for members, rows in Tree(tiny.model, many, 8).logits(set(range(12)))
+        for m, row in zip(members, rows, strict=True)
+    }
+    some = {
+        m: row
+        for members, rows in Tree(tiny.model, many, 8).logits(wanted)
+        for m, row in zip(members, rows, strict=True)
+    }
+    assert wanted <= some.keys()
+    assert all(torch.equal(row, everything[member]) for member, row in some.items())
+
+
 @pytest.mark.slow
-def test_the_real_model_reads_packs_as_it_reads_single_prompts():
+def test_the_real_model_reads_trees_as_it_reads_single_prompts():
     from toolkit.models import load_base
     from toolkit.recipe import ModelOptions
 
     real = load_base("smollm2-135m-instruct", ModelOptions(dtype="float32"))
     texts = [f"Name a fruit.\n{one}\n{other}" for one in ("an apple", "a pear") for other in ("red", "a car")]
     many = [real.tokenizer.encode(text) for text in texts]
-    (part,) = pack(many, 1000)
-    for place, member in enumerate(part.members):
-        alone = plain_logits(real.model, [many[member]], 0)[0]
-        torch.testing.assert_close(packed_logits(real.model, part)[place], alone, atol=1e-3, rtol=1e-3)
+    for members, logits in Tree(real.model, many, 4).logits({0, 1, 2, 3}):
+        for member, row in zip(members, logits, strict=True):
+            alone = plain_logits(real.model, [many[member]], 0)[0]
+            torch.testing.assert_close(row, alone, atol=1e-3, rtol=1e-3)

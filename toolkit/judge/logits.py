@@ -26,15 +26,11 @@ from toolkit.types import Message, Outcome, Verdict
 
 logger = logging.getLogger(__name__)
 
-PACK_TOKENS = 1024
-"""Tokens in one forward pass on a CPU: the mask is square, so longer packs share more and attend slower."""
+PACK_TOKENS = 512
+"""Tokens in one forward pass beyond those in the cache: the mask is square, so longer ones attend slower."""
 
 BATCH = 8
 """Prompts in one padded pass, for models that take no mask of ours."""
-
-ALIKE = 0.25
-"""Root mean square difference of packed and plain logits, in standard deviations of the logits, up to which
-they are the same: bfloat16 gives 0.06, a model that ignores the mask of a pack 0.8."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +103,7 @@ class NextToken:
         self.labels = tuple(labels)
         self.control = control_tokens(loaded.tokenizer)
         self.window: int = window(loaded.model.config)
-        self._packs: bool | None = None
+        self._trees: bool | None = None
 
     @property
     def name(self) -> str:
@@ -167,12 +163,9 @@ class NextToken:
     def _passes(
         self, model: Any, prompts: Sequence[list[int]], wanted: Set[int]
     ) -> Iterator[tuple[Sequence[int], torch.Tensor]]:
-        """One forward pass each: (members, their logits), for every group that has a wanted member."""
-        packs = list(packing.pack(prompts, PACK_TOKENS))
-        if self._honours_masks(model, packs, prompts):
-            for part in packs:
-                if not wanted.isdisjoint(part.members):
-                    yield part.members, packing.packed_logits(model, part)
+        """One forward pass each: (places in `prompts`, their logits), for all that have a wanted one."""
+        if self._shares(model, prompts):
+            yield from packing.Tree(model, prompts, PACK_TOKENS).logits(wanted)
             return
         by_length = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))
         for start in range(0, len(by_length), BATCH):
@@ -181,17 +174,13 @@ class NextToken:
                 pad = self.loaded.tokenizer.pad_token_id
                 yield members, packing.plain_logits(model, [prompts[index] for index in members], pad)
 
-    def _honours_masks(self, model: Any, packs: Sequence[packing.Pack], prompts: Sequence[list[int]]) -> bool:
-        """Whether the last member of a pack gets the logits it gets alone; not every model takes a mask."""
-        if self._packs is None and self.loaded.hardware.attention == "flash_attention_2":
-            self._packs = False
-        part = next((part for part in packs if len(part.members) > 1), None)
-        if self._packs is None and part is not None:
-            pad = self.loaded.tokenizer.pad_token_id
-            alone = packing.plain_logits(model, [prompts[part.members[-1]]], pad)[0]
-            apart = (packing.packed_logits(model, part)[-1] - alone).square().mean().sqrt()
-            self._packs = bool(apart < ALIKE * alone.std())
-        return bool(self._packs)
+    def _shares(self, model: Any, prompts: Sequence[list[int]]) -> bool:
+        """Whether shared beginnings can be computed once with this model."""
+        if self._trees is None:
+            flash = self.loaded.hardware.attention == "flash_attention_2"
+            self._trees = not flash and packing.honours_masks(model, prompts)
+        sliding = getattr(model.config.get_text_config(), "sliding_window", None)
+        return self._trees and (sliding is None or max(map(len, prompts)) <= sliding)
 
     def _reading(self, logits: torch.Tensor, tokens: int) -> Reading:
         chances = logits.softmax(-1)[self.label_ids]

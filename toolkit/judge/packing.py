@@ -1,26 +1,33 @@
 """Next-token logits of many prompts that begin alike, each shared beginning computed once.
 
 The prompts' tokens form a tree: the system turn is common to all, the question to all battles on it, the
-first answer to all battles that show it first. The tree's tokens are laid one after the other in a single
-sequence, and an attention mask lets each token see its own ancestors only, at its own position in its own
-prompt. One forward pass of that sequence gives every prompt's logits, with no padding (tree attention, as in
-SpecInfer, Miao et al. 2023).
+first answer to all battles that show it first. The tree is walked from its root. What all prompts of a branch
+share is put into the key-value cache once; where a branch is small enough, the rest of its tokens are laid
+one after the other in a single sequence, and an attention mask lets each token see the cache and its own
+ancestors only, at its own position in its own prompt. That one pass gives the logits of all its prompts, with
+no padding (tree attention, as in SpecInfer, Miao et al. 2023).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 import torch
+from transformers import DynamicCache
 
 Tokens = Sequence[int]
+
+ALIKE = 0.25
+"""Root mean square difference between logits in a tree and alone, in standard deviations of the logits, up to
+which they are the same: bfloat16 gives 0.06, a model that ignores the mask 0.8."""
 
 
 @dataclass(frozen=True)
 class Pack:
-    """Some prompts as one sequence of the tokens of their tree."""
+    """Some prompts, from a common beginning on, as one sequence of the tokens of their tree."""
 
     members: tuple[int, ...]
     """Which prompts, as positions in the list that was packed."""
@@ -47,43 +54,65 @@ class Pack:
         return seen
 
 
-def pack(prompts: Sequence[Tokens], limit: int) -> Iterator[Pack]:
-    """Gather prompts that begin alike into packs of at most `limit` tokens.
+def pack(prompts: Sequence[Tokens], members: Sequence[int], start: int = 0) -> Pack:
+    """The tree of some prompts' tokens from `start` on, as one sequence; `members` are sorted by tokens."""
+    growing = _Growing(start)
+    for index in members:
+        growing.add(index, prompts[index])
+    return growing.done()
 
-    A prompt longer than `limit` gets a pack of its own. Every prompt is in exactly one pack.
+
+def sorted_by_tokens(prompts: Sequence[Tokens]) -> list[int]:
+    """The prompts' places in the order in which those that begin alike lie side by side."""
+    return sorted(range(len(prompts)), key=lambda index: list(prompts[index]))
+
+
+def groups(prompts: Sequence[Tokens], members: Sequence[int], start: int, limit: int) -> Iterator[list[int]]:
+    """Sorted members that share `start` tokens, in runs whose trees have at most `limit` further tokens.
+
+    A run is made of whole branches. A branch larger than `limit` is a run by itself.
     """
-    order = sorted(range(len(prompts)), key=lambda index: list(prompts[index]))
-    current = _Growing()
-    for index in order:
-        if current.members and len(current.tokens) + current.added(prompts[index]) > limit:
-            yield current.done()
-            current = _Growing()
-        current.add(index, prompts[index])
-    if current.members:
-        yield current.done()
+    run: list[int] = []
+    size = 0
+    for _, branch in groupby(members, key=lambda index: prompts[index][start]):
+        grown = list(branch)
+        added = tree_size(prompts, grown, start)
+        if run and size + added > limit:
+            yield run
+            run, size = [], 0
+        run, size = run + grown, size + added
+    yield run
+
+
+def tree_size(prompts: Sequence[Tokens], members: Sequence[int], start: int) -> int:
+    """Tokens in the tree of the members (sorted), from `start` on."""
+    total, last = 0, None
+    for index in members:
+        prompt = prompts[index]
+        total += len(prompt) - max(start, shared(prompts[last], prompt) if last is not None else 0)
+        last = index
+    return total
 
 
 class _Growing:
     """A pack being filled with prompts in sorted order, so that each shares most with the one before."""
 
-    def __init__(self) -> None:
+    def __init__(self, start: int) -> None:
+        self.start = start
         self.members: list[int] = []
         self.tokens: list[int] = []
         self.positions: list[int] = []
         self.paths: list[list[int]] = []
         self.last: Tokens = ()
 
-    def added(self, prompt: Tokens) -> int:
-        return len(prompt) - shared(self.last, prompt)
-
     def add(self, index: int, prompt: Tokens) -> None:
-        common = shared(self.last, prompt)
-        start = len(self.tokens)
+        common = max(self.start, shared(self.last, prompt))
+        begin = len(self.tokens)
         new = prompt[common:]
         self.tokens += new
         self.positions += range(common, len(prompt))
-        before = self.paths[-1][:common] if self.paths else []
-        self.paths.append(before + list(range(start, start + len(new))))
+        before = self.paths[-1][: common - self.start] if self.paths else []
+        self.paths.append(before + list(range(begin, begin + len(new))))
         self.members.append(index)
         self.last = prompt
 
@@ -101,21 +130,93 @@ def shared(one: Tokens, other: Tokens) -> int:
     return count
 
 
-@torch.inference_mode()
-def packed_logits(model: Any, part: Pack) -> torch.Tensor:
-    """Logits after the last token of each member: float32, (members, vocabulary)."""
-    additive = torch.zeros(len(part.tokens), len(part.tokens), dtype=model.dtype)
-    additive.masked_fill_(~part.mask(), torch.finfo(model.dtype).min)
-    ends = torch.tensor([path[-1] for path in part.paths], device=model.device)
-    output = model(
-        input_ids=torch.tensor([part.tokens], device=model.device),
-        position_ids=torch.tensor([part.positions], device=model.device),
-        attention_mask=additive[None, None].to(model.device),
-        logits_to_keep=ends,
-        use_cache=False,
-    )
-    logits: torch.Tensor = output.logits[0].float()
-    return logits
+class Tree:
+    """Some prompts, walked along the tree of their tokens with one model."""
+
+    def __init__(self, model: Any, prompts: Sequence[Tokens], limit: int) -> None:
+        self.model, self.prompts, self.limit = model, prompts, limit
+        self.cache = DynamicCache(config=model.config)
+
+    def logits(self, wanted: Set[int]) -> Iterator[tuple[tuple[int, ...], torch.Tensor]]:
+        """Yield (prompts, their next-token logits: float32, (prompts, vocabulary)), pass by pass.
+
+        Passes without a wanted prompt are left out. Which prompts go together depends on all prompts, not on
+        which are wanted, so that the numbers are the same to the last bit when a run is taken up again.
+        """
+        yield from self._walk(sorted_by_tokens(self.prompts), 0, wanted)
+
+    def _walk(
+        self, members: list[int], depth: int, wanted: Set[int]
+    ) -> Iterator[tuple[tuple[int, ...], torch.Tensor]]:
+        """Read a branch whose first `depth` tokens are in the cache, and leave the cache as it was."""
+        if wanted.isdisjoint(members):
+            return
+        first, last = self.prompts[members[0]], self.prompts[members[-1]]
+        common = min(shared(first, last), min(len(self.prompts[index]) for index in members) - 1)
+        if common > depth:
+            self._forward(first[depth:common], range(depth, common), None, torch.tensor([0]))
+        for group in groups(self.prompts, members, common, self.limit):
+            small = tree_size(self.prompts, group, common) <= self.limit
+            if small or len(group) == 1 or (group == members and common == depth):
+                if not wanted.isdisjoint(group):
+                    yield tuple(group), self._read(pack(self.prompts, group, common), common)
+            else:
+                yield from self._walk(group, common, wanted)
+        self._forget(depth)
+
+    def _read(self, part: Pack, common: int) -> torch.Tensor:
+        ends = torch.tensor([path[-1] for path in part.paths])
+        logits = self._forward(part.tokens, part.positions, part.mask(), ends)
+        self._forget(common)
+        return logits
+
+    def _forget(self, length: int) -> None:
+        """Cut the cache back to this many tokens."""
+        self.cache.crop(-(self.cache.get_seq_length() - length))
+
+    @torch.inference_mode()
+    def _forward(
+        self, tokens: Tokens, positions: Sequence[int], seen: torch.Tensor | None, keep: torch.Tensor
+    ) -> torch.Tensor:
+        """Logits at `keep`; the tokens' keys and values are added to the cache.
+
+        `seen` (tokens, tokens) is who sees whom among the tokens; `None`: each all before it.
+        """
+        if seen is None:
+            seen = torch.ones(len(tokens), len(tokens), dtype=torch.bool).tril()
+        before = torch.ones(len(tokens), self.cache.get_seq_length(), dtype=torch.bool)
+        hidden = ~torch.cat([before, seen], dim=1)
+        additive = torch.zeros(hidden.shape, dtype=self.model.dtype)
+        additive.masked_fill_(hidden, torch.finfo(self.model.dtype).min)
+        device = self.model.device
+        output = self.model(
+            input_ids=torch.tensor([list(tokens)], device=device),
+            position_ids=torch.tensor([list(positions)], device=device),
+            attention_mask=additive[None, None].to(device),
+            past_key_values=self.cache,
+            logits_to_keep=keep.to(device),
+            use_cache=True,
+        )
+        logits: torch.Tensor = output.logits[0].float()
+        return logits
+
+
+def honours_masks(model: Any, prompts: Sequence[Tokens]) -> bool:
+    """Whether a model gives prompts the logits in a tree that it gives them alone; not every kind does.
+
+    Tried on three short prompts made of real ones, at a limit that puts two in one pass and cuts the cache.
+    """
+    root, other = prompts[0][:24], prompts[-1][-24:]
+    probes = [[*root, *other[:8]], [*root, *other[8:12]], [*root[:12], *other[12:]]]
+    alone = torch.cat([plain_logits(model, [probe], 0) for probe in probes])
+    together = torch.empty_like(alone)
+    try:
+        for members, logits in Tree(model, probes, limit=16).logits({0, 1, 2}):
+            together[list(members)] = logits
+    except (RuntimeError, TypeError, ValueError):
+        return False
+    apart = (together - alone).square().mean(-1).sqrt()
+    return bool((apart < ALIKE * alone.std(-1)).all())
 
 
 @torch.inference_mode()
