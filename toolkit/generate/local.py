@@ -19,18 +19,27 @@ from toolkit.recipe import Generation
 logger = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True)
+class Prompt:
+    """Tokens to be continued."""
+
+    id: str
+    tokens: list[int]
+    seed: int = 0
+    """For sampling."""
+
+
 @dataclass
 class _Talk:
     """One conversation under way."""
 
-    request: Request
-    prompt: list[int]
+    prompt: Prompt
     sampler: torch.Generator | None
     tokens: list[int] = field(default_factory=list)
 
     @property
     def next_input(self) -> int:
-        return self.tokens[-1] if self.tokens else self.prompt[-1]
+        return self.tokens[-1] if self.tokens else self.prompt.tokens[-1]
 
 
 @dataclass(frozen=True)
@@ -43,26 +52,35 @@ class Local:
     def replies(
         self, requests: Sequence[Request], done: Collection[str], options: Generation
     ) -> Iterator[tuple[Request, Reply]]:
-        """Longest prompts first, `batch_size` at a time, a new one whenever one has finished.
+        """Answers to conversations, in the model's chat template.
+
+        Raises:
+            DataError: an example does not fit the model's context.
+        """
+        waiting = {request.id: request for request in requests if request.id not in done}
+        prompts = [self._prompt(request, options) for request in waiting.values()]
+        for name, reply in self.continued(prompts, options):
+            yield waiting[name], reply
+
+    def continued(self, prompts: Sequence[Prompt], options: Generation) -> Iterator[tuple[str, Reply]]:
+        """Continuations by prompt id: longest prompts first, a new one whenever one has finished.
 
         Models that do not fit slots (recurrent layers, prompt tuning, a window shorter than the
-        conversation) are asked one conversation at a time by transformers' own `generate`.
+        conversation) are asked one prompt at a time, by transformers' own `generate`.
         """
-        talks = [self._talk(request, options) for request in requests if request.id not in done]
-        talks.sort(key=lambda talk: (len(talk.prompt), talk.request.id))
+        talks = [_Talk(prompt, _sampler(prompt, options)) for prompt in prompts]
+        talks.sort(key=lambda talk: (len(talk.prompt.tokens), talk.prompt.id))
         if not talks:
             return
-        longest = len(talks[-1].prompt) + options.max_new_tokens
+        longest = len(talks[-1].prompt.tokens) + options.max_new_tokens
         with self.loaded.using(self.adapter) as model:
-            if suits(model, talks[0].prompt, longest):
+            if suits(model, talks[0].prompt.tokens, longest):
                 yield from self._together(model, talks, options)
             else:
                 logger.info("%s: answers one conversation at a time", self.loaded.name)
                 yield from self._one_by_one(model, talks, options)
 
-    def _together(
-        self, model: Any, waiting: list[_Talk], options: Generation
-    ) -> Iterator[tuple[Request, Reply]]:
+    def _together(self, model: Any, waiting: list[_Talk], options: Generation) -> Iterator[tuple[str, Reply]]:
         places: list[_Talk | None] = [None] * min(options.batch_size, len(waiting))
         slots, ends = Slots(model, len(places)), end_tokens(self.loaded)
         while waiting or any(places):
@@ -77,19 +95,17 @@ class Local:
                 if reply is not None:
                     places[slot] = None
                     slots.free(slot)
-                    yield talk.request, reply
+                    yield talk.prompt.id, reply
 
-    def _one_by_one(
-        self, model: Any, talks: list[_Talk], options: Generation
-    ) -> Iterator[tuple[Request, Reply]]:
+    def _one_by_one(self, model: Any, talks: list[_Talk], options: Generation) -> Iterator[tuple[str, Reply]]:
         how: dict[str, Any] = {"do_sample": False, "temperature": None, "top_p": None, "top_k": None}
         if options.temperature > 0:
             how = {"do_sample": True, "temperature": options.temperature, "top_p": options.top_p, "top_k": 0}
         ends = end_tokens(self.loaded)
         for talk in talks:
-            ids = torch.tensor([talk.prompt], device=model.device)
+            ids = torch.tensor([talk.prompt.tokens], device=model.device)
             with torch.inference_mode(), torch.random.fork_rng():
-                torch.manual_seed(talk.request.seed)
+                torch.manual_seed(talk.prompt.seed)
                 made = model.generate(
                     input_ids=ids,
                     attention_mask=torch.ones_like(ids),
@@ -98,20 +114,19 @@ class Local:
                     pad_token_id=self.loaded.tokenizer.pad_token_id,
                     **how,
                 )
-            new = made[0, len(talk.prompt) :].tolist()
+            new = made[0, ids.shape[1] :].tolist()
             replies = (self._reply(talk, token, ends, options) for token in new)
-            yield talk.request, next(reply for reply in replies if reply is not None)
+            yield talk.prompt.id, next(reply for reply in replies if reply is not None)
 
-    def _talk(self, request: Request, options: Generation) -> _Talk:
-        prompt = prompt_ids(self.loaded.tokenizer, request.messages)
+    def _prompt(self, request: Request, options: Generation) -> Prompt:
+        tokens = prompt_ids(self.loaded.tokenizer, request.messages)
         room = getattr(self.loaded.model.config.get_text_config(), "max_position_embeddings", None)
-        if room is not None and len(prompt) + options.max_new_tokens > room:
+        if room is not None and len(tokens) + options.max_new_tokens > room:
             raise DataError(
-                f"example {request.id}: a prompt of {len(prompt)} tokens and {options.max_new_tokens} new "
+                f"example {request.id}: a prompt of {len(tokens)} tokens and {options.max_new_tokens} new "
                 f"ones do not fit the model's context of {room}; shorten it, or lower max_new_tokens"
             )
-        sampler = torch.Generator().manual_seed(request.seed) if options.temperature > 0 else None
-        return _Talk(request, prompt, sampler)
+        return Prompt(request.id, tokens, request.seed)
 
     def _reply(self, talk: _Talk, token: int, ends: set[int], options: Generation) -> Reply | None:
         """Add a token; the finished reply if that ends it."""
@@ -142,9 +157,13 @@ def _take(waiting: list[_Talk], places: list[_Talk | None], slots: Slots) -> Non
     empty = [slot for slot, talk in enumerate(places) if talk is None][: len(waiting)]
     if empty:
         taken = [waiting.pop() for _ in empty]
-        slots.fill(empty, [talk.prompt for talk in taken])
+        slots.fill(empty, [talk.prompt.tokens for talk in taken])
         for slot, talk in zip(empty, taken, strict=True):
             places[slot] = talk
+
+
+def _sampler(prompt: Prompt, options: Generation) -> torch.Generator | None:
+    return torch.Generator().manual_seed(prompt.seed) if options.temperature > 0 else None
 
 
 def sample(logits: torch.Tensor, options: Generation, sampler: torch.Generator) -> int:

@@ -1,0 +1,148 @@
+"""A loaded model as lm-eval's `LM`: its own wrapper for transformers, with the two slow parts replaced.
+
+- Log-likelihoods: logits are made only where a continuation is scored, and inputs that several requests share
+  (one-token choices) are read once. The figures are those of lm-eval's wrapper, number for number.
+- Generation: continuous batching instead of left-padded batches. In float32 the texts are those of lm-eval's
+  wrapper; in 16 bit that wrapper's own texts depend on the batch size, these do not.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from lm_eval.api.instance import Instance
+from lm_eval.models.huggingface import HFLM
+from lm_eval.models.utils import handle_stop_sequences, normalize_gen_kwargs
+
+from toolkit.generate.local import Local, Prompt
+from toolkit.models import Loaded
+from toolkit.models.likelihood import PIECE, Reader, Span
+from toolkit.recipe import Generation
+from toolkit.types import digest
+
+Request = tuple[Any, list[int], list[int]]
+"""(what lm-eval caches it under, context tokens, continuation tokens)."""
+
+OURS = {"do_sample", "temperature", "top_p"}
+"""Generation settings that continuous batching knows; with any other, lm-eval's own wrapper generates."""
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """A request: its place among them, and the tokens whose likelihood it asks for."""
+
+    place: int
+    tokens: list[int]
+
+
+class LoadedLM(HFLM):  # type: ignore[misc]  # lm-eval is untyped
+    """The model as it is now: switch the adapter on before, and keep it on while lm-eval works."""
+
+    def __init__(self, loaded: Loaded, adapter: str | None, *, seed: int = 0, batch_size: int = 16) -> None:
+        super().__init__(pretrained=loaded.model, tokenizer=loaded.tokenizer, batch_size=batch_size)
+        self.local, self.seed = Local(loaded, adapter), seed
+
+    @torch.inference_mode()
+    def _loglikelihood_tokens(
+        self, requests: list[Request], disable_tqdm: bool = False, override_bs: int | None = None
+    ) -> list[tuple[float, bool]]:
+        """(log-likelihood of the continuation, whether greedy decoding would say it), in order."""
+        found: list[tuple[float, bool]] = [(0.0, False)] * len(requests)
+        shared: dict[tuple[int, ...], list[_Asked]] = {}
+        for i, (_, context, continuation) in enumerate(requests):
+            seen = tuple(
+                (context + continuation)[-(self.max_length + 1) :][:-1]
+            )  # the last is only predicted
+            shared.setdefault(seen, []).append(_Asked(i, continuation))
+        spans = [Span([*seen, 0], max(len(one.tokens) for one in asked)) for seen, asked in shared.items()]
+        groups = list(shared.values())
+        if spans:
+            reader = Reader(self.model, spans[0].ids)
+            for batch, states in reader.batches(spans):
+                sizes = [spans[i].scored for i in batch]
+                for asked, answer in self._answers(reader, states, sizes, [groups[i] for i in batch]):
+                    found[asked] = answer
+        for (name, _, _), answer in zip(requests, found, strict=True):
+            if name is not None:
+                self.cache_hook.add_partial("loglikelihood", name, answer)
+        return found
+
+    def _answers(
+        self, reader: Reader, states: torch.Tensor, sizes: Sequence[int], groups: Sequence[Sequence[_Asked]]
+    ) -> list[tuple[int, tuple[float, bool]]]:
+        """(place of the request, its answer) for all requests of a batch of spans.
+
+        Args:
+            reader: makes logits of states.
+            states: those before each span's scored tokens, one span after the other.
+            sizes: how many each span has.
+            groups: the requests that each span is to answer.
+        """
+        ends = itertools.accumulate(sizes)
+        asked = [(one, end) for group, end in zip(groups, ends, strict=True) for one in group]
+        rows = torch.tensor([row for one, end in asked for row in range(end - len(one.tokens), end)])
+        tokens = torch.tensor([token for one, _ in asked for token in one.tokens])
+        values, greedy = self._read(reader, states, rows.to(states.device), tokens.to(states.device))
+        lengths = [len(one.tokens) for one, _ in asked]
+        parts = zip(torch.split(values, lengths), torch.split(greedy, lengths), strict=True)
+        return [
+            (one.place, (float(v.sum()), bool(g.all())))
+            for (one, _), (v, g) in zip(asked, parts, strict=True)
+        ]
+
+    def _read(
+        self, reader: Reader, states: torch.Tensor, rows: torch.Tensor, tokens: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Log-probability of each token at its row of states, and whether it is the likeliest there."""
+        first = reader.logits(states[:1])
+        values = torch.empty(len(rows), dtype=self.softmax_dtype or first.dtype, device=first.device)
+        greedy = torch.empty(len(rows), dtype=torch.bool, device=first.device)
+        size = max(1, PIECE // first.shape[-1])
+        for start in range(0, len(states), size):
+            here = (rows >= start) & (rows < start + size)
+            log = reader.logits(states[start : start + size]).log_softmax(-1, dtype=self.softmax_dtype)
+            values[here] = log[rows[here] - start, tokens[here]]
+            greedy[here] = log.argmax(-1)[rows[here] - start] == tokens[here]
+        return values, greedy
+
+    def generate_until(self, requests: list[Instance], disable_tqdm: bool = False) -> list[str]:
+        """Continuations up to the first stop string, in order."""
+        said: dict[int, str] = {}
+        by_settings: dict[str, list[int]] = {}
+        for i, request in enumerate(requests):
+            by_settings.setdefault(repr(request.args[1]), []).append(i)
+        for places in by_settings.values():
+            settings = normalize_gen_kwargs(requests[places[0]].args[1], self.max_gen_toks)
+            stop = handle_stop_sequences(settings.pop("until", None), eos=None)
+            options = self._options(settings, stop)
+            if options is None:
+                texts = super().generate_until([requests[i] for i in places], disable_tqdm)
+                said |= dict(zip(places, texts, strict=True))
+                continue
+            prompts = [self._prompt(str(i), requests[i].args[0], options) for i in places]
+            said |= {int(name): reply.text for name, reply in self.local.continued(prompts, options)}
+        for i, request in enumerate(requests):
+            self.cache_hook.add_partial("generate_until", request.args, said[i])
+        return [said[i] for i in range(len(requests))]
+
+    def _options(self, settings: dict[str, Any], stop: Sequence[str]) -> Generation | None:
+        """lm-eval's generation settings as ours, or `None` when they ask for more."""
+        longest = settings.pop("max_gen_toks")
+        if set(settings) - OURS:
+            return None
+        sampled = bool(settings.get("do_sample"))
+        return Generation(
+            max_new_tokens=longest,
+            temperature=float(settings.get("temperature") or 1.0) if sampled else 0.0,
+            top_p=float(settings.get("top_p") or 1.0) if sampled else 1.0,
+            stop=tuple(text for text in stop if text),
+            batch_size=int(self.batch_size),
+        )
+
+    def _prompt(self, name: str, context: str, options: Generation) -> Prompt:
+        tokens = self.tok_encode(context, left_truncate_len=self.max_length - options.max_new_tokens)
+        return Prompt(name, tokens, int(digest(str(self.seed), name), 16) % 2**63)
