@@ -93,6 +93,17 @@ def test_without_ties_or_with_nothing_else_there_is_nothing_to_fit(kind, outcome
         bradley_terry([Vote(model_a="x", model_b="y", outcome=outcome) for outcome in outcomes], ties=kind)
 
 
+@pytest.mark.parametrize("kind", MODELED)
+def test_wins_and_ties_without_a_loss_need_a_prior(kind):
+    """The tie parameter could explain ever more of them: the maximum is at infinity."""
+    cast = [Vote(model_a="x", model_b="y", outcome=outcome) for outcome in ["a", "a", "tie", "tie"]]
+    fit = bradley_terry(cast, ties=kind)
+    assert fit.note.startswith("x never lost")
+    assert bradley_terry(cast).note is None
+    with pytest.raises(RatingError, match="x never lost"):
+        bradley_terry(cast, ties=kind, prior=0)
+
+
 @pytest.mark.parametrize("kind", ["half", *MODELED])
 def test_expected_points_are_what_happens(kind):
     fit = bradley_terry(LOG, ties=kind)

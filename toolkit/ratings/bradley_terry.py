@@ -159,7 +159,7 @@ def bradley_terry(  # noqa: PLR0913 - every choice of the model by its name, all
     table = None if isinstance(votes, Counts) else tabulate(votes)
     counts = count(votes if table is None else table)
     model = _model(counts, ties)
-    chosen, note = choose_prior(counts, prior)
+    chosen, note = choose_prior(counts, ties, prior)
     how = Bootstrap() if interval == "bootstrap" else interval or usual_interval(counts)
     likelihood = Likelihood(Games.of(counts), model, chosen)
     theta = solve(likelihood)[0]
@@ -249,13 +249,17 @@ def _model(counts: Counts, ties: Ties) -> TieModel:
     return model
 
 
-def choose_prior(counts: Counts, asked: float | None) -> tuple[float, str | None]:
-    """The prior to use, and why there is one if none was asked for."""
+def choose_prior(counts: Counts, ties: Ties, asked: float | None) -> tuple[float, str | None]:
+    """The prior to use, and why there is one if none was asked for.
+
+    Raises:
+        RatingError: the prior asked for is negative, or 0 where the votes need one.
+    """
     if asked is not None and not asked >= 0:
         raise RatingError(f"prior must be 0 or more, got {asked}")
     if asked:
         return asked, None
-    reason = gap_in_votes(counts)
+    reason = gap_in_votes(counts, ties_count=ties == "half")
     if reason is None:
         return 0.0, None
     if asked == 0:

@@ -10,20 +10,22 @@ from toolkit.ratings.counts import Counts
 Graph = NDArray[np.bool_]
 
 
-def gap_in_votes(counts: Counts) -> str | None:
+def gap_in_votes(counts: Counts, *, ties_count: bool) -> str | None:
     """Why plain maximum likelihood has no finite solution, in one clause; `None` where it has one.
 
     It has one exactly when everyone took something from everyone, directly or through others (Ford 1957): no
-    group of contestants may be without a loss, or without any battle, against the rest.
+    group of contestants may be without a loss, or without any battle, against the rest. A tie takes something
+    where it is half a win (`ties_count`); a model of ties can put any number of them down to its parameter.
     """
-    if is_strongly_connected(counts.points > 0):
+    took = (counts.points if ties_count else counts.wins) > 0
+    if is_strongly_connected(took):
         return None
     names = counts.names
     groups = components(counts.met > 0)
     if len(groups) > 1:
         some, other = (", ".join(names[i] for i in group[:3]) for group in groups[:2])
         return f"{some} and {other} never met, not even through others"
-    group = unbeaten(counts.points > 0)
+    group = unbeaten(took)
     listed = ", ".join(names[i] for i in group[:3]) + (", ..." if len(group) > 3 else "")  # noqa: PLR2004
     return f"{listed} never lost" + (" to any of the others" if len(group) > 1 else "")
 

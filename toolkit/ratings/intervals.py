@@ -8,11 +8,16 @@ from __future__ import annotations
 
 import numpy as np
 
+from toolkit.errors import RatingError
 from toolkit.ratings.chances import NORMAL
 from toolkit.ratings.counts import Counts
-from toolkit.ratings.newton import Games, Likelihood
+from toolkit.ratings.newton import Games, Likelihood, advance
 from toolkit.ratings.table import Array
 from toolkit.ratings.ties import Three, dot
+
+CLOSE = 1e-7
+"""How exactly the ends of a profile interval are found, in log-odds."""
+NOT_FOUND = "the profile intervals did not converge; ask for those of the curvature"
 
 DRAWS, DRAWS_AT_ONCE = 10_000, 250
 """Of the simulation behind simultaneous intervals."""
@@ -97,9 +102,9 @@ def _profile_end(likelihood: Likelihood, theta: Array, contrast: Array, reach: f
         root = np.sign(reach) * np.sqrt(max(0.0, 2 * (top - float(likelihood.value(here[None])[0]))))
         step = (reach - root) * root / pull
         value += step
-        if abs(step) < 1e-7:  # noqa: PLR2004
-            break
-    return value
+        if abs(step) < CLOSE:
+            return value
+    raise RatingError(NOT_FOUND)
 
 
 def _held(likelihood: Likelihood, theta: Array, contrast: Array, value: float) -> tuple[Array, float]:
@@ -110,10 +115,11 @@ def _held(likelihood: Likelihood, theta: Array, contrast: Array, value: float) -
         both = np.linalg.solve(likelihood.curvature(theta[None])[0], np.column_stack([gradient, contrast]))
         pull = float((value - contrast @ theta - contrast @ both[:, 0]) / (contrast @ both[:, 1]))
         step = both[:, 0] + pull * both[:, 1]
-        theta = theta + step * min(1.0, 2.0 / max(float(np.abs(step).max()), 1e-12))
-        if np.abs(step).max() < 1e-9:  # noqa: PLR2004
-            break
-    return theta, pull
+        short = step * min(1.0, 2.0 / max(float(np.abs(step).max()), 1e-12))
+        theta = advance(likelihood, theta[None], short[None])[0]
+        if np.abs(step).max() < CLOSE / 100:
+            return theta, pull
+    raise RatingError(NOT_FOUND)
 
 
 def joint_quantile(covariance: Array, contrasts: Array, level: float, seed: int = 0) -> float:

@@ -119,8 +119,9 @@ def _one(likelihood: Likelihood, log: int, theta: Array, fallback: float) -> Arr
     games = likelihood.games.select(slice(log, log + 1))
     wins, losses, ties = games.outcomes
     points = np.zeros((games.n, games.n))
-    points[games.first, games.second] = (wins + ties / 2)[0]
-    points[games.second, games.first] = (losses + ties / 2)[0]
+    shared = 0 * ties if likelihood.model.has_parameter else ties / 2
+    points[games.first, games.second] = (wins + shared)[0]
+    points[games.second, games.first] = (losses + shared)[0]
     prior = likelihood.prior if is_strongly_connected(points > 0) else max(fallback, likelihood.prior)
     if likelihood.model.has_parameter and not ties.any():
         ties = np.full_like(ties, 0.5 / ties.size)  # not one tie was drawn: count half of one

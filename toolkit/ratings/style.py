@@ -95,7 +95,7 @@ def style_controlled(
     """
     table = tabulate(votes)
     counts = tally(table)
-    chosen, note = choose_prior(counts, prior)
+    chosen, note = choose_prior(counts, "half", prior)
     rows = _Rows(table, _scaled(votes, features), chosen)
     theta = _solve(rows)
     n = len(table.names)
