@@ -16,6 +16,8 @@ from pathlib import Path
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
+import torch
+
 from tests.faultserver import Say, serving
 from toolkit.judge import (
     LogitsJudge,
@@ -32,7 +34,7 @@ from toolkit.judge.attacks import attack_success
 from toolkit.judge.writing import EndpointWriter, LocalWriter
 from toolkit.judge.written import WrittenJudge
 from toolkit.models import Loaded, load_base
-from toolkit.recipe import Generation, Judge, ModelOptions
+from toolkit.recipe import Judge, ModelOptions
 from toolkit.types import Battle, Message
 
 MODEL = "smollm2-135m-instruct"
@@ -53,17 +55,18 @@ def timed(judge: PairJudge, fought: list[Battle], folder: Path) -> tuple[float, 
     return len(verdicts) / (time.perf_counter() - began), verdicts
 
 
-def local(examples: int, contestants: int, folder: Path) -> None:
-    loaded = load_base(MODEL, ModelOptions(dtype="float32"))
+def local(examples: int, contestants: int, reply: int, folder: Path) -> None:
+    loaded = load_base(MODEL)
     fought = real_battles(examples, contestants)
     prompt = load_prompt("pairwise")
     logits = LogitsJudge(loaded, prompt)
-    options = Generation(max_new_tokens=256)
+    options = Generation(max_new_tokens=reply)
     written = WrittenJudge(LocalWriter(loaded), prompt, attempts=1, options=options)
     timed(LogitsJudge(loaded, prompt), fought[:1], folder / "warm-up")
     rate, quick = timed(logits, fought, folder)
     slow_rate, slow = timed(written, fought, folder)
     both = [(a.outcome, b.outcome) for a, b in zip(quick, slow, strict=True) if b.outcome is not None]
+    print(f"{loaded.hardware}, {torch.get_num_threads()} threads")
     print(f"battles {len(fought)}, verdicts {len(quick)}, shared beginnings: {logits.reader._trees}")
     print(f"logits, shared prefixes   {rate:8.2f} verdicts/s, all readable")
     print(f"generate and parse        {slow_rate:8.2f} verdicts/s, {len(both) / len(slow):.0%} readable")
@@ -121,10 +124,11 @@ def main() -> None:
     parser.add_argument("what", nargs="?", default="local", choices=["local", "endpoint", "attacks"])
     parser.add_argument("--examples", type=int, default=8)
     parser.add_argument("--contestants", type=int, default=4)
+    parser.add_argument("--reply", type=int, default=512, help="longest written verdict, in tokens")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         if given.what == "local":
-            local(given.examples, given.contestants, Path(folder))
+            local(given.examples, given.contestants, given.reply, Path(folder))
         elif given.what == "endpoint":
             endpoint(Path(folder))
         else:
