@@ -155,6 +155,8 @@ class Benchmark(Section):
     limit: int | None = Field(default=None, ge=1)
     chat_template: bool = False
     """Wrap the prompts in the model's chat template."""
+    allow_code_execution: bool = False
+    """For tasks such as `humaneval`: run the code the model writes, in a sandbox."""
 
 
 class Scoring(Section):

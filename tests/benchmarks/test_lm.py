@@ -38,13 +38,13 @@ def test_log_likelihoods_are_lm_evals(tiny: Loaded):
     pairs += [(contexts[0] + " x" * 700, " and so on")]  # longer than the context: cut from the left
     theirs = HFLM(pretrained=tiny.model, tokenizer=tiny.tokenizer, batch_size=4)
     expected = theirs.loglikelihood(likelihoods(pairs), disable_tqdm=True)
-    found = LoadedLM(tiny, None).loglikelihood(likelihoods(pairs), disable_tqdm=True)
+    found = LoadedLM(tiny).loglikelihood(likelihoods(pairs), disable_tqdm=True)
     assert [value for value, _ in found] == pytest.approx([value for value, _ in expected], abs=1e-3)
     assert [greedy for _, greedy in found] == [greedy for _, greedy in expected]
 
 
 def test_what_greedy_decoding_would_say_is_known(tiny: Loaded):
-    lm = LoadedLM(tiny, None)
+    lm = LoadedLM(tiny)
     (said,) = lm.generate_until([Instance("generate_until", {}, ("the cat", {"max_gen_toks": 1}), 0)])
     ids = tiny.tokenizer("the cat" + said)["input_ids"]
     ((_, greedy),) = lm._loglikelihood_tokens([(None, ids[:-1], ids[-1:])])
@@ -57,22 +57,22 @@ def test_generated_texts_are_lm_evals(tiny: Loaded, until: list[str]):
     requests = [Instance("generate_until", {}, (context, settings), 0) for context in sentences(9, 2)]
     theirs = HFLM(pretrained=tiny.model, tokenizer=tiny.tokenizer, batch_size=4)
     expected = theirs.generate_until(requests, disable_tqdm=True)
-    assert LoadedLM(tiny, None, batch_size=4).generate_until(requests) == expected
+    assert LoadedLM(tiny, batch_size=4).generate_until(requests) == expected
 
 
 def test_sampled_texts_differ_between_repeats_and_not_between_runs(tiny: Loaded):
     settings = {"max_gen_toks": 12, "do_sample": True, "temperature": 0.9, "top_p": 0.95}
     requests = [Instance("generate_until", {}, ("the cat", settings), 0) for _ in range(4)]
-    said = LoadedLM(tiny, None, seed=3).generate_until(requests)
+    said = LoadedLM(tiny, seed=3).generate_until(requests)
     assert len(set(said)) > 1
-    assert LoadedLM(tiny, None, seed=3, batch_size=2).generate_until(requests) == said
+    assert LoadedLM(tiny, seed=3, batch_size=2).generate_until(requests) == said
 
 
 def test_settings_of_which_we_know_nothing_are_left_to_lm_eval(tiny: Loaded):
     settings = {"max_gen_toks": 8, "do_sample": False, "repetition_penalty": 1.3}
     requests = [Instance("generate_until", {}, (context, settings), 0) for context in sentences(3, 4)]
     theirs = HFLM(pretrained=tiny.model, tokenizer=tiny.tokenizer, batch_size=16)
-    assert LoadedLM(tiny, None).generate_until(requests) == theirs.generate_until(requests, disable_tqdm=True)
+    assert LoadedLM(tiny).generate_until(requests) == theirs.generate_until(requests, disable_tqdm=True)
 
 
 def test_sixteen_bit_likelihoods_are_rounded_as_lm_evals_are(tiny_model: Path):
@@ -80,6 +80,6 @@ def test_sixteen_bit_likelihoods_are_rounded_as_lm_evals_are(tiny_model: Path):
     pairs = [(context, " " + ending) for context in sentences(6, 5) for ending in sentences(2, len(context))]
     theirs = HFLM(pretrained=half.model, tokenizer=half.tokenizer, batch_size=4)
     expected = [value for value, _ in theirs.loglikelihood(likelihoods(pairs), disable_tqdm=True)]
-    found = [value for value, _ in LoadedLM(half, None).loglikelihood(likelihoods(pairs), disable_tqdm=True)]
+    found = [value for value, _ in LoadedLM(half).loglikelihood(likelihoods(pairs), disable_tqdm=True)]
     assert torch.tensor(found).bfloat16().tolist() == found  # as coarse as theirs
     assert found == pytest.approx(expected, rel=0.02)

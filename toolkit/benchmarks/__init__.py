@@ -1,13 +1,13 @@
-"""lm-eval behind one function, and task files for local data."""
+"""lm-eval behind one function, task files for local data, and the leaderboard of results."""
 
 from typing import TYPE_CHECKING, Any
 
-from toolkit.benchmarks.results import scores_of
+from toolkit.benchmarks.results import scores_of, values_of
 
 if TYPE_CHECKING:
     from toolkit.benchmarks.running import run_benchmarks
 
-__all__ = ["run_benchmarks", "scores_of"]
+__all__ = ["run_benchmarks", "scores_of", "values_of"]
 
 
 def __getattr__(name: str) -> Any:

@@ -42,9 +42,9 @@ class _Asked:
 class LoadedLM(HFLM):  # type: ignore[misc]  # lm-eval is untyped
     """The model as it is now: switch the adapter on before, and keep it on while lm-eval works."""
 
-    def __init__(self, loaded: Loaded, adapter: str | None, *, seed: int = 0, batch_size: int = 16) -> None:
+    def __init__(self, loaded: Loaded, *, seed: int = 0, batch_size: int = 16) -> None:
         super().__init__(pretrained=loaded.model, tokenizer=loaded.tokenizer, batch_size=batch_size)
-        self.local, self.seed = Local(loaded, adapter), seed
+        self.local, self.seed = Local(loaded), seed
 
     @torch.inference_mode()
     def _loglikelihood_tokens(
@@ -124,7 +124,9 @@ class LoadedLM(HFLM):  # type: ignore[misc]  # lm-eval is untyped
                 said |= dict(zip(places, texts, strict=True))
                 continue
             prompts = [self._prompt(str(i), requests[i].args[0], options) for i in places]
-            said |= {int(name): reply.text for name, reply in self.local.continued(prompts, options)}
+            said |= {
+                int(name): reply.text for name, reply in self.local.continued(self.model, prompts, options)
+            }
         for i, request in enumerate(requests):
             self.cache_hook.add_partial("generate_until", request.args, said[i])
         return [said[i] for i in range(len(requests))]

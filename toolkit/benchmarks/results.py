@@ -1,33 +1,62 @@
-"""lm-eval's result files -> scores."""
+"""lm-eval's result files -> scores, and its sample logs -> values per question."""
 
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
+from statistics import NormalDist
 from typing import Any
 
 from toolkit import records
 from toolkit.types import Score
 
-Z = 1.959964
-"""97.5% quantile of the normal distribution."""
+Z = NormalDist().inv_cdf(0.975)
+
+PROPORTIONS = {"acc", "acc_norm", "acc_bytes", "exact_match", "pass@1"}
+"""Metrics that are right or wrong on every question."""
 
 
 def scores_of(file: Path, contestant: str) -> list[Score]:
-    """Every figure of an lm-eval result file, with an interval from its standard error.
+    """Every figure of an lm-eval result file with its 95% interval: tasks, and the groups they make up.
 
-    Metrics are named `<task>/<metric>`, with lm-eval's filter where it is not `none`.
+    Proportions have Wilson's interval, other figures one from lm-eval's standard error. Metrics are named
+    `<task>/<metric>`, with lm-eval's filter where it is not `none`.
 
     Raises:
         DataError: the file is missing or is no lm-eval result.
     """
     result = records.read_json(file)
-    counts = result.get("n-samples", {})
+    counts = {task: int(n.get("effective", 0)) for task, n in result.get("n-samples", {}).items()}
+    members = result.get("group_subtasks", {})
     return [
         score
         for task, figures in result.get("results", {}).items()
-        for score in _scores(contestant, task, figures, int(counts.get(task, {}).get("effective", 0)))
+        for score in _scores(contestant, task, figures, _questions(task, counts, members))
     ]
+
+
+def values_of(folder: Path) -> dict[str, dict[str, float]]:
+    """Metric (as in `scores_of`) -> question -> value, from the sample logs in a folder.
+
+    Two contestants' values can be compared in pairs; questions are named by a hash of their content.
+    """
+    found: dict[str, dict[str, float]] = {}
+    for file in sorted(folder.glob("samples_*.jsonl")):
+        task = file.stem.removeprefix("samples_")
+        for _, line in records.read_lines(file):
+            sample = json.loads(line)
+            kind = sample.get("filter", "none")
+            for metric in sample.get("metrics", ()):
+                if isinstance(sample.get(metric), (int, float)):
+                    values = found.setdefault(_name(task, metric, kind), {})
+                    values[f"{sample['doc_id']}-{sample['doc_hash'][:8]}"] = float(sample[metric])
+    return found
+
+
+def _questions(task: str, counts: dict[str, int], members: dict[str, list[str]]) -> int:
+    """How many were asked, of a group in all its tasks."""
+    return counts.get(task) or sum(_questions(each, counts, members) for each in members.get(task, ()))
 
 
 def _scores(contestant: str, task: str, figures: dict[str, Any], n: int) -> list[Score]:
@@ -36,9 +65,25 @@ def _scores(contestant: str, task: str, figures: dict[str, Any], n: int) -> list
         metric, _, kind = key.partition(",")
         if not isinstance(value, (int, float)) or not kind or metric.endswith("_stderr"):
             continue
-        error = figures.get(f"{metric}_stderr,{kind}")
-        margin = Z * error if isinstance(error, (int, float)) and math.isfinite(error) else None
-        name = f"{task}/{metric}" if kind == "none" else f"{task}/{metric},{kind}"
-        low, high = (None, None) if margin is None else (value - margin, value + margin)
+        low, high = interval(metric, float(value), figures.get(f"{metric}_stderr,{kind}"), n)
+        name = _name(task, metric, kind)
         scores.append(Score(contestant=contestant, metric=name, value=value, low=low, high=high, n=n))
     return scores
+
+
+def interval(metric: str, value: float, error: object, n: int) -> tuple[float | None, float | None]:
+    """95% interval of a figure over `n` questions with a standard error, if it has one.
+
+    An error of 0 (all questions alike) is no certainty: it gives an interval for proportions only.
+    """
+    if not isinstance(error, (int, float)) or not math.isfinite(error) or n == 0:
+        return None, None
+    if metric in PROPORTIONS:
+        middle = (value + Z * Z / (2 * n)) / (1 + Z * Z / n)
+        half = Z / (1 + Z * Z / n) * math.sqrt(value * (1 - value) / n + Z * Z / (4 * n * n))
+        return max(0.0, middle - half), min(1.0, middle + half)
+    return (value - Z * error, value + Z * error) if error > 0 else (None, None)
+
+
+def _name(task: str, metric: str, kind: str) -> str:
+    return f"{task}/{metric}" if kind == "none" else f"{task}/{metric},{kind}"

@@ -4,26 +4,32 @@ from __future__ import annotations
 
 import json
 import logging
+import os
+import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import lm_eval
-from lm_eval.models.huggingface import HFLM
 from lm_eval.tasks import TaskManager
+from lm_eval.utils import handle_non_serializable, sanitize_list
 
 from toolkit import records
+from toolkit.benchmarks.lm import LoadedLM
+from toolkit.benchmarks.local import OWN, settings, task_file, write_local_tasks
 from toolkit.benchmarks.results import scores_of
-from toolkit.benchmarks.tasks import write_local_task
-from toolkit.errors import ModelError
+from toolkit.errors import DataError, ModelError
 from toolkit.models import Loaded
 from toolkit.recipe import Benchmark
 from toolkit.types import Score
 
 logger = logging.getLogger(__name__)
 
-BATCH = 8
+BOOTSTRAP = 1000
+"""Resamples for the standard errors that lm-eval has no formula for (f1, mcc)."""
 
 
 def run_benchmarks(
@@ -37,55 +43,120 @@ def run_benchmarks(
 ) -> list[Score]:
     """Run lm-eval's tasks on a contestant and keep its results in lm-eval's own JSON format.
 
+    Every answer is logged in lm-eval's format too, `samples_<task>.jsonl` in a folder beside `out`.
+
     Args:
         loaded: the model, with `adapter` attached.
         benchmarks: tasks, from local files where they are named, else from the hub.
         contestant: name in the scores.
         adapter: the adapter to switch on; `None` is the bare base.
         out: file of the results, one lm-eval result with all tasks.
-        seed: for sampling few-shot examples.
+        seed: for sampling few-shot examples and answers.
 
     Raises:
-        DataError: a task or a file is not there.
+        DataError: a task or a file is not there, or a task would run code and is not allowed to.
         ModelError: the hub was needed and could not be reached.
     """
+    for benchmark in benchmarks:
+        _check_code(benchmark)
     merged: dict[str, Any] = {}
-    with loaded.using(adapter) as model, tempfile.TemporaryDirectory() as folder:
-        lm = HFLM(pretrained=model, tokenizer=loaded.tokenizer, batch_size=BATCH)
-        for benchmark in benchmarks:
+    with loaded.using(adapter), tempfile.TemporaryDirectory() as folder:
+        lm = LoadedLM(loaded, seed=seed)
+        for number, benchmark in enumerate(benchmarks):
             logger.info("%s: benchmark %s", contestant, benchmark.task)
-            found = _evaluate(lm, benchmark, Path(folder), seed)
-            found.pop("samples", None)
-            for key, value in found.items():
-                merged[key] = merged[key] | value if isinstance(merged.get(key), dict) else value
+            found = _evaluate(lm, benchmark, Path(folder) / str(number), seed)
+            _log_samples(found.pop("samples", {}), out.with_suffix(""))
+            _merge(merged, found, benchmark)
     merged["model_name"] = contestant
-    records.write_json(out, json.loads(json.dumps(merged, default=str)))
+    records.write_json(out, json.loads(json.dumps(merged, default=handle_non_serializable)))
     return scores_of(out, contestant)
 
 
-def _evaluate(lm: HFLM, benchmark: Benchmark, folder: Path, seed: int) -> dict[str, Any]:
+def _check_code(benchmark: Benchmark) -> None:
+    if benchmark.allow_code_execution or not (OWN / f"{benchmark.task}.yaml").is_file():
+        return
+    if settings(task_file(benchmark.task)).get("unsafe_code"):
+        raise DataError(
+            f"benchmark {benchmark.task}: it runs code that the model writes (in a sandbox); allow it with "
+            "allow_code_execution: true in the recipe, or --allow-code-execution"
+        )
+
+
+def _evaluate(lm: LoadedLM, benchmark: Benchmark, folder: Path, seed: int) -> dict[str, Any]:
     if benchmark.files:
-        write_local_task(benchmark, folder)
+        write_local_tasks(benchmark, folder)
         manager = TaskManager(include_path=str(folder), include_defaults=False)
     else:
-        manager = TaskManager()
+        manager = _all_tasks()
     try:
-        found = lm_eval.simple_evaluate(
-            model=lm,
-            tasks=[benchmark.task],
-            task_manager=manager,
-            num_fewshot=benchmark.num_fewshot,
-            limit=benchmark.limit,
-            apply_chat_template=benchmark.chat_template,
-            random_seed=seed,
-            numpy_random_seed=seed,
-            torch_random_seed=seed,
-            fewshot_random_seed=seed,
-            log_samples=False,
-        )
+        with _quiet():
+            found = lm_eval.simple_evaluate(
+                model=lm,
+                tasks=[benchmark.task],
+                task_manager=manager,
+                num_fewshot=benchmark.num_fewshot,
+                limit=benchmark.limit,
+                apply_chat_template=benchmark.chat_template,
+                random_seed=seed,
+                numpy_random_seed=seed,
+                torch_random_seed=seed,
+                fewshot_random_seed=seed,
+                bootstrap_iters=BOOTSTRAP,
+                confirm_run_unsafe_code=benchmark.allow_code_execution,
+            )
     except (ConnectionError, OSError) as error:
         reason = str(error).splitlines()[0]
         raise ModelError(
             f"benchmark {benchmark.task}: the hub cannot be reached: {reason}; name local files"
         ) from error
+    except KeyError as error:
+        raise DataError(
+            f"benchmark {benchmark.task}: no such task, or a column is missing: {error}"
+        ) from error
     return dict(found)
+
+
+@cache
+def _all_tasks() -> TaskManager:
+    """lm-eval's index of all its tasks and ours; takes several seconds to make."""
+    return TaskManager(include_path=str(OWN))
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """lm-eval prints, and starts processes for its bootstrap: to stderr, and in this process."""
+    before = os.environ.get("DISABLE_MULTIPROC")
+    os.environ["DISABLE_MULTIPROC"] = "1"
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    finally:
+        if before is None:
+            del os.environ["DISABLE_MULTIPROC"]
+        else:
+            os.environ["DISABLE_MULTIPROC"] = before
+
+
+def _merge(merged: dict[str, Any], found: dict[str, Any], benchmark: Benchmark) -> None:
+    """Add one benchmark's result to those before it; `configs` says whether the chat template was on."""
+    for config in found.get("configs", {}).values():
+        config["metadata"] = dict(config.get("metadata") or {}) | {"chat_template": benchmark.chat_template}
+    for key, value in found.items():
+        whole = merged.get(key)
+        merged[key] = whole | value if isinstance(whole, dict) and isinstance(value, dict) else value
+
+
+def _log_samples(samples: dict[str, list[dict[str, Any]]], folder: Path) -> None:
+    """One file a task, one line a question (and filter), as lm-eval's own `--log_samples` writes them."""
+    for task, rows in samples.items():
+        lines = [json.dumps(_plain(row), default=handle_non_serializable, ensure_ascii=False) for row in rows]
+        records.write_text(folder / f"samples_{task}.jsonl", "".join(line + "\n" for line in lines))
+
+
+def _plain(row: dict[str, Any]) -> dict[str, Any]:
+    asked = {
+        f"gen_args_{i}": {f"arg_{j}": part for j, part in enumerate(arguments)}
+        for i, arguments in enumerate(row["arguments"])
+    }
+    said = {key: sanitize_list(row[key]) for key in ("resps", "filtered_resps")}
+    return row | said | {"arguments": asked, "target": str(row["target"])}

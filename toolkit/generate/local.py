@@ -59,26 +59,33 @@ class Local:
         """
         waiting = {request.id: request for request in requests if request.id not in done}
         prompts = [self._prompt(request, options) for request in waiting.values()]
-        for name, reply in self.continued(prompts, options):
-            yield waiting[name], reply
+        with self.loaded.using(self.adapter) as model:
+            for name, reply in self.continued(model, prompts, options):
+                yield waiting[name], reply
 
-    def continued(self, prompts: Sequence[Prompt], options: Generation) -> Iterator[tuple[str, Reply]]:
+    def continued(
+        self, model: Any, prompts: Sequence[Prompt], options: Generation
+    ) -> Iterator[tuple[str, Reply]]:
         """Continuations by prompt id: longest prompts first, a new one whenever one has finished.
 
         Models that do not fit slots (recurrent layers, prompt tuning, a window shorter than the
         conversation) are asked one prompt at a time, by transformers' own `generate`.
+
+        Args:
+            model: the loaded one, with the adapter switched on already.
+            prompts: what to continue.
+            options: length, sampling, stop strings.
         """
         talks = [_Talk(prompt, _sampler(prompt, options)) for prompt in prompts]
         talks.sort(key=lambda talk: (len(talk.prompt.tokens), talk.prompt.id))
         if not talks:
             return
         longest = len(talks[-1].prompt.tokens) + options.max_new_tokens
-        with self.loaded.using(self.adapter) as model:
-            if suits(model, talks[0].prompt.tokens, longest):
-                yield from self._together(model, talks, options)
-            else:
-                logger.info("%s: answers one conversation at a time", self.loaded.name)
-                yield from self._one_by_one(model, talks, options)
+        if suits(model, talks[0].prompt.tokens, longest):
+            yield from self._together(model, talks, options)
+        else:
+            logger.info("%s: answers one conversation at a time", self.loaded.name)
+            yield from self._one_by_one(model, talks, options)
 
     def _together(self, model: Any, waiting: list[_Talk], options: Generation) -> Iterator[tuple[str, Reply]]:
         places: list[_Talk | None] = [None] * min(options.batch_size, len(waiting))

@@ -1,0 +1,161 @@
+"""lm-eval task files: our own tasks, and official ones with only the place of their data changed.
+
+A local task includes lm-eval's packaged YAML, so prompts, filters and metrics are untouched; what changes is
+`dataset_path` (files instead of the hub) and the splits for which there is no file.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import re
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from toolkit import records
+from toolkit.benchmarks.columns import HUB_COLUMNS, Columns
+from toolkit.data.reading import raw_rows
+from toolkit.errors import DataError
+from toolkit.recipe import Benchmark, DataSource
+
+OFFICIAL = {
+    "gsm8k": "gsm8k/gsm8k.yaml",
+    "hellaswag": "hellaswag/hellaswag.yaml",
+    "truthfulqa_mc1": "truthfulqa/truthfulqa_mc1.yaml",
+    "truthfulqa_mc2": "truthfulqa/truthfulqa_mc2.yaml",
+    "cola": "glue/cola/default.yaml",
+    "mrpc": "glue/mrpc/default.yaml",
+    "rte": "glue/rte/default.yaml",
+    "sst2": "glue/sst2/default.yaml",
+}
+"""Where lm-eval keeps the tasks asked for most; any other is looked for, which takes a second or two."""
+
+OWN = Path(__file__).parent / "tasks"
+MMLU = "mmlu/default"
+SPLITS = ("training_split", "validation_split", "test_split", "fewshot_split")
+
+
+def write_local_tasks(benchmark: Benchmark, folder: Path) -> None:
+    """Write task files and data for a benchmark with local files into `folder`, for lm-eval to find.
+
+    Raises:
+        DataError: lm-eval has no task of that name, a file cannot be read, or there is none for the split
+            that few-shot examples come from.
+    """
+    if benchmark.task == "mmlu" or benchmark.task.startswith("mmlu_"):
+        _write_mmlu(benchmark, folder)
+        return
+    convert = HUB_COLUMNS.get(benchmark.task)
+    rows = {split: _rows(source) for split, source in benchmark.files.items()}
+    if convert is not None:
+        rows = {split: [convert(row) for row in some] for split, some in rows.items()}
+    _write_task(benchmark, benchmark.task, task_file(benchmark.task), rows, folder)
+
+
+def task_file(task: str) -> Path:
+    """The YAML of a task: ours, or lm-eval's.
+
+    Raises:
+        DataError: there is none.
+    """
+    own = OWN / f"{task}.yaml"
+    if own.is_file():
+        return own
+    if task in OFFICIAL:
+        return lm_eval_tasks() / OFFICIAL[task]
+    named = re.compile(rf"""^["']?task["']?\s*:\s*["']?{re.escape(task)}["']?\s*$""", re.MULTILINE)
+    for file in sorted(lm_eval_tasks().rglob("*.yaml")):
+        if named.search(file.read_text(encoding="utf-8", errors="replace")):
+            return file
+    raise DataError(f"benchmark {task}: neither lm-eval nor this package has a task of that name")
+
+
+def settings(file: Path) -> dict[str, Any]:
+    """A task file's keys with those of the files it includes; `!function` values are left as text."""
+    own = _plain(file)
+    parent = own.pop("include", None)
+    return own if parent is None else settings(file.parent / parent) | own
+
+
+def _write_task(
+    benchmark: Benchmark, task: str, official: Path, rows: dict[str, list[Columns]], folder: Path
+) -> None:
+    """One task file, its data beside it."""
+    whole = settings(official)
+    _check_fewshot(benchmark, whole, set(rows))
+    files = {}
+    for split, some in rows.items():
+        file = folder / f"{task}-{split}.jsonl"
+        records.write_text(file, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in some))
+        files[split] = str(file)
+    local: dict[str, Any] = {
+        "include": str(official),
+        "task": task,
+        "dataset_path": "json",
+        "dataset_name": None,
+        "dataset_kwargs": {"data_files": files},
+    }
+    local |= {key: None for key in SPLITS if whole.get(key) and whole[key] not in files}
+    records.write_text(folder / f"{task}.yaml", yaml.safe_dump(local, sort_keys=False))
+
+
+def _check_fewshot(benchmark: Benchmark, task: dict[str, Any], there: set[str]) -> None:
+    """Few-shot examples must not be questions themselves, which lm-eval would fall back to."""
+    wanted = benchmark.num_fewshot if benchmark.num_fewshot is not None else task.get("num_fewshot") or 0
+    split = task.get("fewshot_split") or task.get("training_split") or task.get("validation_split")
+    given = task.get("fewshot_config", {}).get("samples") is not None
+    if wanted and not given and split not in there:
+        raise DataError(
+            f"benchmark {benchmark.task}: {wanted} few-shot examples come from split `{split}`; name a file "
+            "for it, or set num_fewshot: 0"
+        )
+
+
+def _write_mmlu(benchmark: Benchmark, folder: Path) -> None:
+    """A task for every subject in the rows, and the groups they belong to."""
+    rows = {split: _rows(source) for split, source in benchmark.files.items()}
+    official = lm_eval_tasks() / MMLU
+    there: set[str] = set()
+    for subject in sorted({str(row.get("subject")) for some in rows.values() for row in some}):
+        file = official / f"mmlu_{subject}.yaml"
+        if not file.is_file():
+            raise DataError(f"benchmark {benchmark.task}: MMLU has no subject `{subject}`")
+        own = {split: [row for row in some if row["subject"] == subject] for split, some in rows.items()}
+        _write_task(benchmark, f"mmlu_{subject}", file, own, folder)
+        there.add(str(_plain(file)["tag"]))
+    for name in ("stem", "other", "social_sciences", "humanities"):
+        if f"mmlu_{name}_tasks" in there:
+            _copy(official / f"_mmlu_{name}.yaml", folder)
+    whole = _plain(official / "_mmlu.yaml")
+    whole["task"] = [name for name in whole["task"] if f"{name}_tasks" in there]
+    records.write_text(folder / "_mmlu.yaml", yaml.safe_dump(whole, sort_keys=False))
+
+
+def _copy(file: Path, folder: Path) -> None:
+    records.write_text(folder / file.name, file.read_text(encoding="utf-8"))
+
+
+def _rows(source: str) -> list[Columns]:
+    return [row for _, row in raw_rows(DataSource(source=source))]
+
+
+def _plain(file: Path) -> dict[str, Any]:
+    """The keys in one YAML file."""
+
+    class Loader(yaml.SafeLoader):
+        pass
+
+    Loader.add_constructor("!function", lambda loader, node: str(node.value))
+    return dict(yaml.load(file.read_text(encoding="utf-8"), Loader))
+
+
+@cache
+def lm_eval_tasks() -> Path:
+    """The folder of lm-eval's packaged tasks."""
+    spec = importlib.util.find_spec("lm_eval")
+    if spec is None or spec.origin is None:
+        raise DataError("lm-eval is not installed; run `pip install lm-eval`")
+    return Path(spec.origin).parent / "tasks"

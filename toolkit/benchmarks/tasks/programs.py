@@ -1,0 +1,44 @@
+"""Functions that the task files beside this one name: programs from answers, and pass@k by our sandbox."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from toolkit.benchmarks import sandbox
+
+
+def pass_at_k(
+    references: Sequence[str], predictions: Sequence[Sequence[str]], k: Sequence[int]
+) -> dict[str, float]:
+    """Mean pass@k over problems.
+
+    Args:
+        references: each problem's tests.
+        predictions: each problem's candidate programs.
+        k: sizes of the samples.
+    """
+    passed = []
+    for test, candidates in zip(references, predictions, strict=True):
+        outcomes = sandbox.check([f"{candidate}\n{test}" for candidate in candidates])
+        passed.append((len(outcomes), outcomes.count("passed")))
+    return {
+        f"pass@{size}": sum(sandbox.pass_at_k(n, right, size) for n, right in passed) / len(passed)
+        for size in k
+        if all(n >= size for n, _ in passed)
+    }
+
+
+def build_predictions(resps: Sequence[Sequence[str]], docs: Sequence[dict[str, Any]]) -> list[list[str]]:
+    """The function's head from the problem, its body from the answer."""
+    return [[doc["prompt"] + said for said in answers] for answers, doc in zip(resps, docs, strict=True)]
+
+
+def build_predictions_instruct(
+    resps: Sequence[Sequence[str]], docs: Sequence[dict[str, Any]]
+) -> list[list[str]]:
+    """The same, up to the end of the answer's code block."""
+    return [
+        [doc["prompt"] + said.partition("```")[0] for said in answers]
+        for answers, doc in zip(resps, docs, strict=True)
+    ]
