@@ -149,3 +149,25 @@ def test_the_same_contestant_twice_is_refused(two: list[Path], tmp_path: Path):
     result = run("score", two[0], copy)
     assert result.exit_code == 2
     assert "contestant base is in" in result.stderr
+
+
+def test_bench_and_leaderboard(tiny_model: Path, tmp_path: Path):
+    task = ["tickets_choice", "--file", "test=package:tickets/choice.jsonl", "--limit", "10"]
+    for name in ("one", "two"):
+        out = tmp_path / "run" / "benchmarks" / f"{name}.json"
+        (score,) = parsed("bench", tiny_model, *task, "--name", name, "--out", out)["scores"]
+        assert (score["contestant"], score["metric"], score["n"]) == (name, "tickets_choice/acc", 10)
+    board = parsed("leaderboard", tmp_path / "run")
+    assert board["tasks"] == ["tickets_choice/acc"]
+    assert [row["contestant"] for row in board["rows"]] == ["one", "two"]
+    (difference,) = board["differences"]
+    assert (difference["value"], difference["p_value"], difference["n"]) == (0.0, 1.0, 10)
+    assert "within noise" in run("leaderboard", tmp_path / "run").stdout
+
+
+def test_bench_says_what_it_was_not_told(tiny_model: Path, tmp_path: Path):
+    assert run("bench", tiny_model, "gsm8k", "--file", "rows.jsonl").exit_code == 2
+    result = run("bench", tiny_model, "humaneval", "--file", "test=rows.jsonl", "--out", tmp_path / "x.json")
+    assert result.exit_code == 2
+    assert "--allow-code-execution" in result.stderr
+    assert "no benchmark results here" in run("leaderboard", tmp_path).stderr

@@ -22,6 +22,8 @@ COMMANDS = {
     "perplexity": "How surprised a model is by texts, or by the right answers.",
     "metrics": "ROUGE, BLEU, chrF, TER, BERTScore ... of completions against references.",
     "score": "Score contestants' completions and compare them on the same examples.",
+    "bench": "Run an lm-eval task on a model, from the hub or from local files.",
+    "leaderboard": "All contestants on all benchmarks in one table.",
     "judge": "Let a judge model vote on answers, of a run or in files.",
     "ratings": "Rate contestants from a file of votes.",
     "votes": "Write the arena's votes to a file, or read votes cast elsewhere.",

@@ -1,0 +1,82 @@
+"""The table says who is best, how sure that is, and what to be wary of."""
+
+from __future__ import annotations
+
+import pytest
+
+from toolkit.benchmarks.leaderboard import above_chance, goodhart, leaderboard, overlap
+from toolkit.types import Difference, Score
+
+
+def score(contestant: str, metric: str, value: float, margin: float = 0.02) -> Score:
+    return Score(
+        contestant=contestant, metric=metric, value=value, low=value - margin, high=value + margin, n=100
+    )
+
+
+def change(metric: str, value: float, p_value: float = 0.001) -> Difference:
+    return Difference(
+        metric=metric, contestant="dpo", against="base", value=value, low=0, high=0, p_value=p_value, n=50
+    )
+
+
+def test_the_best_average_is_first_and_what_may_be_as_good_is_marked():
+    board = leaderboard(
+        [
+            score("base", "hellaswag/acc", 0.30),
+            score("base", "hellaswag/acc_norm", 0.40),
+            score("base", "rte/acc", 0.60),
+            score("sft", "hellaswag/acc_norm", 0.45),
+            score("sft", "rte/acc", 0.59),
+        ]
+    )
+    assert board.tasks == ("hellaswag/acc_norm", "rte/acc")
+    assert [row.contestant for row in board.rows] == ["sft", "base"]
+    sft, base = board.rows
+    assert sft.average == pytest.approx((0.45 + 0.59) / 2)
+    assert sft.above_chance == pytest.approx((0.2 / 0.75 + 0.18) / 2)
+    assert [cell.within_noise for cell in sft.cells] == [True, True]  # 0.59 against 0.60 +- 0.02
+    assert [cell.within_noise for cell in base.cells] == [False, True]
+
+
+def test_averages_are_over_the_tasks_all_have():
+    board = leaderboard([score("a", "rte/acc", 0.6), score("a", "sst2/acc", 0.9), score("b", "rte/acc", 0.7)])
+    b, a = board.rows
+    assert (b.contestant, b.average, a.average) == ("b", 0.7, 0.6)
+    assert b.cells[1] is None
+
+
+def test_mmlus_subjects_are_one_column():
+    board = leaderboard([score("a", "mmlu/acc", 0.3), score("a", "mmlu_anatomy/acc", 0.5)])
+    assert board.tasks == ("mmlu/acc",)
+
+
+@pytest.mark.parametrize(
+    ("task", "value", "expected"),
+    [
+        ("rte/acc", 0.5, 0.0),
+        ("rte/acc", 0.4, 0.0),
+        ("rte/acc", 1.0, 1.0),
+        ("mmlu_anatomy/acc", 0.625, 0.5),
+        ("new/acc", 0.3, 0.3),
+    ],
+)
+def test_guessing_is_zero_and_all_right_is_one(task: str, value: float, expected: float):
+    assert above_chance(task, value) == pytest.approx(expected)
+
+
+def test_one_gain_and_many_losses_are_worth_a_note():
+    (note,) = goodhart([change("rougeL", 0.2), change("perplexity", 3.0), change("gsm8k/acc", -0.1)])
+    assert note.startswith("dpo gains on rougeL and loses on perplexity, gsm8k/acc against base")
+    assert goodhart([change("rougeL", 0.2), change("perplexity", -3.0)]) == []
+    assert goodhart([change("rougeL", 0.2), change("bleu", -1, 0.4), change("chrf", -1, 0.4)]) == []
+
+
+def test_questions_that_are_in_the_training_data_are_found():
+    question = "How many apples does Ann have if she buys three bags of five apples each?"
+    training = ["Some text. " + question.upper().replace(" ", "  ") + " Fifteen.", "unrelated"]
+    assert overlap(
+        [question, "What is the capital city of a country that no text here ever names at all?"], training
+    ) == [0]
+    assert overlap(["short one"], ["a short one here"]) == [0]
+    assert overlap([""], training) == []

@@ -1,0 +1,111 @@
+"""`adapter-arena leaderboard`: all contestants on all benchmarks, in one table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from toolkit.cli.model_options import PATH
+from toolkit.cli.output import print_json, print_table
+from toolkit.cli.scores import print_differences
+
+if TYPE_CHECKING:
+    from toolkit.benchmarks.leaderboard import Cell, Leaderboard
+    from toolkit.metrics import Measurement
+
+
+@click.command("leaderboard")
+@click.argument("sources", nargs=-1, required=True, type=PATH)
+@click.option(
+    "--against", metavar="NAME", help="Compare all others with this contestant; left out, the first."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
+def command(sources: tuple[Path, ...], against: str | None, as_json: bool) -> None:
+    r"""Set contestants' benchmark results side by side, with averages, and differences on the same questions.
+
+    SOURCES are run folders, or lm-eval result files named after the contestants.
+
+    \b
+    Example:
+      adapter-arena leaderboard results/demo --against base
+    """
+    from toolkit.benchmarks import scores_of
+    from toolkit.benchmarks.leaderboard import goodhart, leaderboard
+    from toolkit.metrics.comparing import compare
+
+    files = [file for source in sources for file in _files(source)]
+    board = leaderboard([score for file in files for score in scores_of(file, file.stem)])
+    compared = compare([each for file in files for each in _by_question(file)], against=against)
+    notes = goodhart(compared.differences)
+    if as_json:
+        print_json(
+            _plain(board)
+            | {"differences": compared.differences, "p_holm": compared.corrected, "notes": notes}
+        )
+        return
+    _print(board)
+    if compared.differences:
+        print_differences(compared.differences, compared.corrected)
+    for note in notes:
+        click.echo(f"\nnote: {note}")
+
+
+def _files(source: Path) -> list[Path]:
+    from toolkit.errors import DataError
+
+    files = sorted((source / "benchmarks").glob("*.json")) if source.is_dir() else [source]
+    if not files:
+        raise DataError(f"{source}: no benchmark results here; name benchmarks in the recipe's scoring")
+    return files
+
+
+def _by_question(file: Path) -> list[Measurement]:
+    from toolkit.benchmarks import values_of
+    from toolkit.metrics.measurement import of_values
+
+    return [
+        of_values(file.stem, metric, values) for metric, values in values_of(file.with_suffix("")).items()
+    ]
+
+
+def _print(board: Leaderboard) -> None:
+    header = ["contestant", *board.tasks, "average", "above chance"]
+    rows = [
+        [row.contestant, *map(_shown, row.cells), _percent(row.average), _percent(row.above_chance)]
+        for row in board.rows
+    ]
+    print_table(header, rows)
+    click.echo("~ within noise of the best; intervals are 95%; averages are over the tasks all have")
+
+
+def _shown(cell: Cell | None) -> str:
+    if cell is None:
+        return "-"
+    low, high = cell.score.low, cell.score.high
+    margin = "" if low is None or high is None else f" +-{50 * (high - low):.1f}"
+    return f"{'~' if cell.within_noise else ''}{100 * cell.score.value:.1f}{margin}"
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.1f}"
+
+
+def _plain(board: Leaderboard) -> dict[str, Any]:
+    def cells(row: Sequence[Cell | None]) -> list[Any]:
+        return [
+            None if cell is None else {"score": cell.score, "within_noise": cell.within_noise} for cell in row
+        ]
+
+    rows = [
+        {
+            "contestant": row.contestant,
+            "average": row.average,
+            "above_chance": row.above_chance,
+            "cells": cells(row.cells),
+        }
+        for row in board.rows
+    ]
+    return {"tasks": board.tasks, "rows": rows}
