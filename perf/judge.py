@@ -34,7 +34,7 @@ from toolkit.judge.attacks import attack_success
 from toolkit.judge.writing import EndpointWriter, LocalWriter
 from toolkit.judge.written import WrittenJudge
 from toolkit.models import Loaded, load_base
-from toolkit.recipe import Judge, ModelOptions
+from toolkit.recipe import Generation, Judge, ModelOptions
 from toolkit.types import Battle, Message
 
 MODEL = "smollm2-135m-instruct"

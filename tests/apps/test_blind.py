@@ -52,6 +52,7 @@ def cast_votes(page: Page, address: str, wire: Wire, battles: int) -> int:
         searched += len(wire.received)
         page.keyboard.press("atxb"[number % 4])
         page.get_by_role("button", name="Next battle").wait_for()
+        page.locator("[data-test-script-state=notRunning]").wait_for()  # the reveal is all there
         assert {name for name, _ in wire.leaks()} <= set(CONTESTANTS)
         assert len({name for name, _ in wire.leaks()}) == 2, "the reveal names both"
         wire.received.clear()

@@ -33,6 +33,7 @@ def test_a_fair_judge_withstands_and_a_gullible_one_falls_for_the_order(tmp_path
     found = attack_success(RuleJudge(gullible), FOUGHT, out=tmp_path / "gullible.jsonl")
     assert found["order"]["value"] == 1
     assert found["all"]["value"] == pytest.approx(1 / len(ATTACKS))
+    assert found["harmless"]["value"] == 0
 
 
 def test_battles_that_nobody_lost_are_not_counted(tmp_path: Path):
@@ -44,7 +45,7 @@ def test_battles_that_nobody_lost_are_not_counted(tmp_path: Path):
 @pytest.mark.parametrize("loser", ["a", "b"])
 def test_no_attack_gets_out_of_its_quotation(attack: str, loser: str):
     prompt = load_prompt("pairwise")
-    system, asked = render(prompt, "written", case(attacked(FOUGHT[0], loser, attack), "ab"))
+    system, asked = render(prompt, "written", case(attacked(FOUGHT[0], loser, ATTACKS[attack]), "ab"))
     _, honest = render(prompt, "written", case(FOUGHT[0], "ab"))
     marks = [line for line in asked.content.splitlines() if CONTROL.search(line)]
     ours = [line for line in honest.content.splitlines() if CONTROL.search(line)]

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import click
 
 from toolkit.cli.output import print_table
-from toolkit.types import Difference, Score
+
+if TYPE_CHECKING:
+    from toolkit.types import Difference, Score
 
 METRICS = ("rouge", "bleu", "chrf", "ter", "bertscore", "exact_match", "length")
 """The text metrics' names."""

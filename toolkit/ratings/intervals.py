@@ -103,7 +103,7 @@ def _profile_end(likelihood: Likelihood, theta: Array, contrast: Array, reach: f
         step = (reach - root) * root / pull
         value += step
         if abs(step) < CLOSE:
-            return value
+            return float(value)
     raise RatingError(NOT_FOUND)
 
 

@@ -1,0 +1,271 @@
+"""How fast ratings are, beside arena-rank, evalica, choix and FastChat's method, from the same vote files.
+
+    python perf/ratings.py                                   # 10^4 to 10^6 votes
+    python perf/ratings.py --votes 10000000 --contestants 20
+    python perf/ratings.py --arena-rank /path/to/venv/bin/python
+
+arena-rank pins an older numpy, so it runs in an environment of its own. Every figure is the median over fresh
+processes, from the Parquet file to the ratings, imports not counted; memory is the growth of the process.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+COLUMNS = ["model_a", "model_b", "winner"]
+REPLICATES = 1000
+FASTCHAT_REPLICATES = 100
+"""FastChat's bootstrap is timed with a tenth of them; the table shows ten times that."""
+
+
+def make(path: Path, contestants: int, votes: int) -> None:
+    """A file of votes on pairs drawn evenly, a fifth of them ties, with two style measures."""
+    rng = np.random.default_rng(1)
+    names = np.array([f"contestant-{k:03}" for k in range(contestants)])
+    strength = rng.normal(0, 0.7, contestants)
+    i = rng.integers(0, contestants, votes)
+    j = (i + rng.integers(1, contestants, votes)) % contestants
+    won = rng.random(votes) < 1 / (1 + np.exp(strength[j] - strength[i]))
+    outcome = np.where(rng.random(votes) < 0.2, 2, np.where(won, 0, 1))
+    columns = {
+        "model_a": pd.Categorical.from_codes(i, names),
+        "model_b": pd.Categorical.from_codes(j, names),
+        "winner": pd.Categorical.from_codes(outcome, ["model_a", "model_b", "tie"]),
+    }
+    style = {
+        f"{name}_{side}": rng.gamma(2, 200, votes).round() for name in ("length", "lists") for side in "ab"
+    }
+    pd.DataFrame(columns | style).to_parquet(path)
+
+
+def read_and_factorise(path: Path) -> None:
+    """What any tool has to do first."""
+    frame = pd.read_parquet(path, columns=COLUMNS)
+    for column in COLUMNS:
+        pd.factorize(frame[column].astype(str))
+
+
+def ours(path: Path, *, interval: Any = "sandwich") -> None:
+    from toolkit.ratings import RATED, bradley_terry, read_votes
+
+    bradley_terry(read_votes(path, columns=RATED), interval=interval)
+
+
+def ours_bootstrap(path: Path) -> None:
+    from toolkit.ratings import Bootstrap
+
+    ours(path, interval=Bootstrap(replicates=REPLICATES))
+
+
+def ours_style(path: Path) -> None:
+    from toolkit.ratings import read_votes, style_controlled
+
+    columns = [*COLUMNS, "length_a", "length_b", "lists_a", "lists_b"]
+    style_controlled(read_votes(path, columns=columns), ["length", "lists"])
+
+
+def arena_rank(path: Path) -> None:
+    from arena_rank.models.bradley_terry import BradleyTerry
+    from arena_rank.utils.data_utils import PairDataset
+
+    data = PairDataset.from_pandas(pd.read_parquet(path, columns=COLUMNS).astype(str))
+    BradleyTerry(len(data.competitors)).compute_ratings_and_cis(data)["rating_lower"].block_until_ready()
+
+
+def arena_rank_style(path: Path) -> None:
+    from arena_rank.models.contextual_bradley_terry import ContextualBradleyTerry
+    from arena_rank.utils.data_utils import ContextualPairDataset
+
+    frame = pd.read_parquet(path)
+    frame[COLUMNS] = frame[COLUMNS].astype(str)
+    for name in ("length", "lists"):
+        a, b = frame[f"{name}_a"], frame[f"{name}_b"]
+        frame[name] = (a - b) / (a + b + 1)
+    data = ContextualPairDataset.from_pandas(frame, ["length", "lists"], reweighted=False)
+    model = ContextualBradleyTerry(len(data.competitors), 2, reg=0.0)
+    model.compute_ratings_and_cis(data)["rating_lower"].block_until_ready()
+
+
+def evalica(path: Path) -> None:
+    import evalica as tool
+
+    frame = pd.read_parquet(path, columns=COLUMNS)
+    outcome = {"model_a": tool.Winner.X, "model_b": tool.Winner.Y, "tie": tool.Winner.Draw}
+    winners = frame["winner"].astype(object).map(outcome)
+    tool.bradley_terry(frame["model_a"].astype(object), frame["model_b"].astype(object), winners)
+
+
+def choix(path: Path) -> None:
+    """Its dense solver, on counts; a tie is half a win."""
+    import choix as tool
+
+    from toolkit.ratings import RATED, count, read_votes
+
+    tool.ilsr_pairwise_dense(count(read_votes(path, columns=RATED)).points, alpha=0)
+
+
+def fastchat(path: Path, *, replicates: int = 0) -> None:
+    """FastChat's method: unique rows with counts, L-BFGS; the bootstrap fits resampled counts one by one."""
+    from multiprocessing import Pool
+
+    frame = pd.read_parquet(path, columns=COLUMNS).astype(str)
+    codes, names = pd.factorize(pd.concat([frame["model_a"], frame["model_b"]]))
+    rows = np.ones((len(frame), 3), dtype=np.int32)
+    rows[:, 0], rows[:, 1] = codes[: len(frame)], codes[len(frame) :]
+    rows[frame["winner"] == "model_a", 2] = 2
+    rows[frame["winner"] == "model_b", 2] = 0
+    unique, times = np.unique(rows, return_counts=True, axis=0)
+    fastchat_fit((unique, times.astype(float), len(names)))
+    if replicates:
+        drawn = np.random.default_rng(0).multinomial(len(frame), times / times.sum(), size=replicates)
+        with Pool() as pool:
+            list(pool.imap_unordered(fastchat_fit, ((unique, row / len(frame), len(names)) for row in drawn)))
+
+
+def fastchat_fit(task: tuple[Any, Any, int]) -> Any:
+    from scipy.optimize import minimize
+    from scipy.special import expit
+
+    rows, times, n = task
+    points, base = rows[:, 2] / 2, np.log(10)
+
+    def loss(ratings: Any) -> tuple[float, Any]:
+        met = ratings[rows[:, :2]]
+        p = expit(base * (met[:, 0] - met[:, 1]))
+        gradient = np.zeros(n)
+        np.add.at(gradient, rows[:, :2], (-base * (points - p) * times)[:, None] * np.array([1.0, -1.0]))
+        return -((np.log(p) * points + np.log(1 - p) * (1 - points)) * times).sum(), gradient
+
+    return minimize(loss, np.zeros(n), jac=True, method="L-BFGS-B", options={"maxiter": 100, "gtol": 1e-6}).x
+
+
+def fastchat_bootstrap(path: Path) -> None:
+    fastchat(path, replicates=FASTCHAT_REPLICATES)
+
+
+CASES: dict[str, tuple[str, Callable[[Path], None]]] = {
+    "read": ("reading and factorising", read_and_factorise),
+    "ours": ("ours: point + sandwich", ours),
+    "ours_bootstrap": (f"ours: point + {REPLICATES} replicates", ours_bootstrap),
+    "ours_style": ("ours: style control + sandwich", ours_style),
+    "arena_rank": ("arena-rank: point + sandwich", arena_rank),
+    "arena_rank_style": ("arena-rank: style control + sandwich", arena_rank_style),
+    "evalica": ("evalica: point", evalica),
+    "choix": ("choix: point (from our counts)", choix),
+    "fastchat": ("FastChat: point", fastchat),
+    "fastchat_bootstrap": (f"FastChat: point + {REPLICATES} replicates", fastchat_bootstrap),
+}
+
+
+def one(case: str, path: Path) -> None:
+    """Run one case twice in this process and print the times and the growth of its memory."""
+    call = CASES[case][1]
+    warm_up(path.with_name("small.parquet"), call)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    times = []
+    for _ in range(2):
+        started = time.perf_counter()
+        call(path)
+        times.append(time.perf_counter() - started)
+    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    print(json.dumps({"cold": times[0], "warm": times[1], "memory": grown * 1024}))
+
+
+def warm_up(path: Path, call: Callable[[Path], None]) -> None:
+    """Import everything, on a hundred votes."""
+    call(path)
+
+
+def measure(case: str, path: Path, python: str, rounds: int) -> dict[str, float]:
+    command = [python, __file__, "--case", case, "--file", str(path)]
+    found = [
+        json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+        for _ in range(rounds)
+    ]
+    median = {key: statistics.median(run[key] for run in found) for key in found[0]}
+    if case == "fastchat_bootstrap":
+        median = {key: value * (REPLICATES / FASTCHAT_REPLICATES) for key, value in median.items()}
+    return median
+
+
+def table(folder: Path, contestants: int, votes: int, options: argparse.Namespace) -> None:
+    """Measure every case on one file and print its rows."""
+    path = folder / "votes.parquet"
+    make(path, contestants, votes)
+    make(folder / "small.parquet", contestants, 100 * contestants)
+    read = pd.read_parquet(path, columns=COLUMNS).memory_usage(index=False, deep=True).sum()
+    print(
+        f"\n{votes:,} votes, {contestants} contestants; the columns read take {read / 1e6:.1f} MB as codes\n"
+    )
+    print("| | seconds | against reading | against ours | memory, MB |")
+    print("| --- | ---: | ---: | ---: | ---: |")
+    found: dict[str, float] = {}
+    for case, (title, _) in CASES.items():
+        python = options.arena_rank if case.startswith("arena_rank") else sys.executable
+        if not python or case in options.skip:
+            continue
+        run = measure(case, path, python, options.rounds)
+        seconds = found[case] = run["warm"]
+        own = "ours_style" if "style" in case else "ours_bootstrap" if "bootstrap" in case else "ours"
+        ratio = f"{seconds / found[own]:.1f}x" if own in found else ""
+        cells = [f"{seconds:.3f}", f"{seconds / found['read']:.2f}x", ratio, f"{run['memory'] / 1e6:.0f}"]
+        print(f"| {title} | " + " | ".join(cells) + " |", flush=True)
+
+
+def running_store() -> None:
+    """What one vote more costs, and rating again, after few votes and after many."""
+    from toolkit.ratings import Counts, bradley_terry
+
+    print("\n| votes in the running tally | one more vote, microseconds | rating again, ms |")
+    print("| ---: | ---: | ---: |")
+    rng = np.random.default_rng(0)
+    for votes in (10**3, 10**7):
+        counts = Counts(f"c{k}" for k in range(20))
+        counts.wins += rng.multinomial(votes, np.full(400, 1 / 400)).reshape(20, 20) * (1 - np.eye(20))
+        counts.wins_squared += counts.wins
+        started = time.perf_counter()
+        for number in range(10_000):
+            counts.add(f"c{number % 19}", "c19", "a")
+        added = (time.perf_counter() - started) / 10_000
+        started = time.perf_counter()
+        bradley_terry(counts, interval="curvature")
+        print(f"| {votes:,} | {added * 1e6:.1f} | {(time.perf_counter() - started) * 1e3:.1f} |")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--votes", type=int, nargs="+", default=[10**4, 10**5, 10**6])
+    parser.add_argument("--contestants", type=int, nargs="+", default=[20, 200])
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--skip", nargs="*", default=[], choices=list(CASES))
+    parser.add_argument("--arena-rank", help="python of an environment with arena-rank")
+    parser.add_argument("--case", choices=list(CASES), help=argparse.SUPPRESS)
+    parser.add_argument("--file", type=Path, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.case:
+        one(options.case, options.file)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        for contestants in options.contestants:
+            for votes in options.votes:
+                table(Path(folder), contestants, votes, options)
+    running_store()
+
+
+if __name__ == "__main__":
+    main()
