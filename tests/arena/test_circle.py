@@ -1,7 +1,7 @@
 """The circle closes: train, vote, export the votes, train on them, and the new contestant wins the next vote.
 
-The voters are scripted. Two of them like short answers and say so to nobody; a third tosses a coin. SFT teaches
-a tiny model to answer now shortly, now at length; only the votes can tell DPO which is liked.
+The voters are scripted. Two of them like short answers and say so to nobody; a third tosses a coin. SFT
+teaches a tiny model to answer now shortly, now at length; only the votes can tell DPO which is liked.
 """
 
 from __future__ import annotations
