@@ -58,6 +58,8 @@ class Slots:
 
     def __init__(self, model: Any, size: int) -> None:
         self.model, self.size = model, max(size, LEAST_ROWS)
+        whole = model.get_base_model() if hasattr(model, "get_base_model") else model
+        self.transformer = whole.base_model
         self.lengths = torch.zeros(self.size, dtype=torch.long, device=model.device)
         self.layers = [_Layer(self) for _ in range(model.config.get_text_config().num_hidden_layers)]
         self.cache = Cache(layers=list(self.layers))
@@ -79,7 +81,7 @@ class Slots:
             ids[row, : len(prompt) - 1] = torch.tensor(prompt[:-1])
         self.rows = torch.tensor(slots, device=device)
         positions = torch.arange(width, device=device).expand(len(slots), width)
-        self._forward(ids.to(device), positions, None)
+        self._forward(self.transformer, ids.to(device), positions, None)
 
     @torch.inference_mode()
     def step(self, tokens: Sequence[int]) -> torch.Tensor:
@@ -89,7 +91,8 @@ class Slots:
         self.attended = _rounded(int(self.lengths.max()) + 1)
         seen = torch.arange(self.attended, device=device) <= self.lengths[:, None]
         ids = torch.tensor([*tokens, *[0] * (self.size - len(tokens))], device=device)[:, None]
-        logits = self._forward(ids, self.lengths[:, None], self._mask(seen[:, None, None, :]))
+        mask = self._mask(seen[:, None, None, :])
+        logits: torch.Tensor = self._forward(self.model, ids, self.lengths[:, None], mask).logits
         self.lengths += 1
         return logits[:, -1].float()
 
@@ -104,16 +107,16 @@ class Slots:
         least = torch.finfo(self.model.dtype).min
         return torch.zeros_like(seen, dtype=self.model.dtype).masked_fill(~seen, least)
 
-    def _forward(self, ids: torch.Tensor, positions: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
-        logits: torch.Tensor = self.model(
+    def _forward(
+        self, model: Any, ids: torch.Tensor, positions: torch.Tensor, mask: torch.Tensor | None
+    ) -> Any:
+        return model(
             input_ids=ids,
             attention_mask=mask,
             position_ids=positions,
             past_key_values=self.cache,
             use_cache=True,
-            logits_to_keep=1,
-        ).logits
-        return logits
+        )
 
 
 class _Layer(CacheLayerMixin):  # type: ignore[misc]  # transformers is untyped here

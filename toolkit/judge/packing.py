@@ -230,7 +230,9 @@ def plain_logits(model: Any, prompts: Sequence[Tokens], pad: int) -> torch.Tenso
         input_ids=torch.tensor(rows, device=model.device),
         attention_mask=attention,
         position_ids=(attention.cumsum(-1) - 1).clamp(min=0),
-        logits_to_keep=1,
+        logits_to_keep=torch.tensor(
+            [width - 1], device=model.device
+        ),  # by index: a slice makes copies of the head
         use_cache=False,
     )
     logits: torch.Tensor = output.logits[:, -1].float()

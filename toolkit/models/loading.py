@@ -22,7 +22,7 @@ from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 
 from toolkit.errors import ModelError
-from toolkit.models import bases, hardware
+from toolkit.models import allocator, bases, hardware
 from toolkit.recipe import ModelOptions
 
 LINEAGE = "lineage.json"
@@ -101,6 +101,8 @@ def load_base(name: str, options: ModelOptions = ModelOptions()) -> Loaded:
 
 def load_weights(folder: Path, chosen: hardware.Hardware, quantization: str = "none") -> Any:
     """The causal language model in `folder`, quantised or not, on its device."""
+    if chosen.device.type == "cpu":
+        allocator.prefer_large_blocks()
     extra: dict[str, Any] = {}
     if quantization != "none":
         extra["quantization_config"] = quantization_config(quantization, chosen.dtype)

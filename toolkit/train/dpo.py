@@ -14,6 +14,7 @@ from trl import DPOConfig, DPOTrainer
 from toolkit.data import Preference, Row
 from toolkit.recipe import Stage
 from toolkit.train.base import Base
+from toolkit.train.head import score_learned_tokens_only
 from toolkit.train.lora import adapter_config
 from toolkit.train.settings import configuration, must_be
 
@@ -34,7 +35,7 @@ def trainer(
     """
     must_be(Preference, train + heldout, stage, "preference")
     config = configuration(DPOConfig, base, stage, {**shared, **DEFAULTS})
-    return DPOTrainer(
+    return _Trainer(
         model=base.model,
         args=config,
         train_dataset=dataset(train),
@@ -42,6 +43,22 @@ def trainer(
         processing_class=base.tokenizer,
         peft_config=adapter_config(stage),
     )
+
+
+class _Trainer(DPOTrainer):  # type: ignore[misc]  # TRL is untyped here
+    """With our output layer, put in when TRL has put in its own and before the reference is asked."""
+
+    def _precompute_ref_logps(self, dataset: Dataset, name: str, batch_size: int) -> Dataset:
+        self._quicken()
+        return super()._precompute_ref_logps(dataset, name, batch_size)
+
+    def train(self, *args: Any, **kwargs: Any) -> Any:
+        self._quicken()
+        return super().train(*args, **kwargs)
+
+    def _quicken(self) -> None:
+        if not self.args.use_weighting:  # WPO asks more of each position than our layer gives
+            score_learned_tokens_only(self.model)
 
 
 def dataset(rows: list[Row]) -> Dataset:

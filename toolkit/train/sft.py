@@ -14,10 +14,16 @@ from toolkit.data import Conversation, Row
 from toolkit.data.chat import encode_conversation
 from toolkit.recipe import Stage
 from toolkit.train.base import Base
+from toolkit.train.head import score_learned_tokens_only
 from toolkit.train.lora import adapter_config
 from toolkit.train.settings import configuration, must_be
 
-DEFAULTS = {"learning_rate": 5e-4, "num_train_epochs": 2, "max_length": 1024}
+DEFAULTS = {
+    "learning_rate": 5e-4,
+    "num_train_epochs": 2,
+    "max_length": 1024,
+    "train_sampling_strategy": "group_by_length",
+}
 
 
 def trainer(
@@ -27,7 +33,7 @@ def trainer(
     must_be(Conversation, train + heldout, stage, "conversation")
     prepared = {"dataset_kwargs": {"skip_prepare_dataset": True}}
     config = configuration(SFTConfig, base, stage, {**shared, **DEFAULTS, **prepared})
-    return SFTTrainer(
+    made = SFTTrainer(
         model=base.model,
         args=config,
         train_dataset=dataset(base, train, config.max_length),
@@ -35,6 +41,8 @@ def trainer(
         processing_class=base.tokenizer,
         peft_config=adapter_config(stage),
     )
+    score_learned_tokens_only(made.model)
+    return made
 
 
 def dataset(base: Base, rows: list[Row], max_length: int | None) -> Dataset:

@@ -8,15 +8,17 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import torch
 from transformers import PrinterCallback, set_seed
 
 from toolkit import records
 from toolkit.data import Row, load_rows, split_heldout
 from toolkit.errors import TrainingError
 from toolkit.recipe import Recipe, Stage
-from toolkit.train import allocator, checkpoints, publish
+from toolkit.train import checkpoints, publish
 from toolkit.train.base import prepare_base
 from toolkit.train.card import model_card
+from toolkit.train.head import hold_frozen_weights_in
 from toolkit.train.log import TrainingLog
 from toolkit.types import StageResult
 
@@ -50,12 +52,13 @@ def train_stage(recipe: Recipe, stage: Stage, run: Path) -> StageResult:
         return StageResult.model_validate(records.read_json(published / publish.RESULT))
     train, heldout = rows_of(recipe, stage)
     set_seed(recipe.seed)
-    allocator.prefer_large_blocks()
     base = prepare_base(recipe, stage, run)
     log = TrainingLog(working / "training.jsonl")
     method = importlib.import_module(METHODS[stage.method])
     shared = {"output_dir": str(working), "seed": recipe.seed}
     trainer = method.trainer(base, stage, train, heldout, shared)
+    if trainer.args.bf16:
+        hold_frozen_weights_in(trainer.model, torch.bfloat16)
     trainer.remove_callback(PrinterCallback)  # it writes to stdout
     trainer.add_callback(log)
     _fit(trainer, working, log, evaluate=bool(heldout))

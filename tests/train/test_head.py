@@ -1,0 +1,82 @@
+"""Our output layer on a CPU against TRL's: the same figures and the same gradients."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from peft import LoraConfig, get_peft_model
+from transformers import AutoModelForCausalLM
+from trl.trainer.utils import add_fused_lm_head
+
+from toolkit.train.head import PIECE, hold_frozen_weights_in, score_learned_tokens_only
+
+FIGURES = ("log_probs", "entropy", "mean_logits", "is_top1", "label_mask")
+
+
+@pytest.fixture
+def model(tiny_model: Path) -> Any:
+    torch.manual_seed(0)
+    base = AutoModelForCausalLM.from_pretrained(tiny_model, dtype=torch.float32)
+    add_fused_lm_head(base, outputs=("log_probs", "entropy", "mean_logits", "is_top1"))
+    return get_peft_model(base, LoraConfig(r=2, target_modules="all-linear", init_lora_weights=False))
+
+
+def batch(rows: int, length: int, learned: float) -> dict[str, torch.Tensor]:
+    ids = torch.randint(3, 60, (rows, length), generator=torch.Generator().manual_seed(rows))
+    chosen = torch.rand(rows, length, generator=torch.Generator().manual_seed(length)) < learned
+    labels = ids.masked_fill(~chosen, -100)
+    return {"input_ids": ids, "attention_mask": torch.ones_like(ids), "labels": labels}
+
+
+def scored(model: Any, inputs: dict[str, torch.Tensor], **extra: Any) -> tuple[Any, dict[str, torch.Tensor]]:
+    model.zero_grad()
+    output = model(**inputs, fused_lm_head=True, **extra)
+    output.loss.backward()
+    gradients = {name: w.grad.clone() for name, w in model.named_parameters() if w.grad is not None}
+    return output, gradients
+
+
+@pytest.mark.parametrize("inputs", [batch(3, 17, 0.5), batch(2, 9, 0.0), batch(4, PIECE, 0.9)])
+@pytest.mark.parametrize("extra", [{}, {"num_items_in_batch": 40}])
+def test_same_figures_and_gradients_as_trls(model: Any, inputs: dict[str, torch.Tensor], extra: Any):
+    theirs, their_gradients = scored(model, inputs, **extra)
+    score_learned_tokens_only(model)
+    ours, our_gradients = scored(model, inputs, **extra)
+    assert torch.allclose(ours.loss, theirs.loss, atol=1e-6)
+    for name in FIGURES:
+        assert torch.allclose(getattr(ours, name).float(), getattr(theirs, name).float(), atol=1e-5), name
+    assert our_gradients.keys() == their_gradients.keys()
+    for name, gradient in our_gradients.items():
+        assert torch.allclose(gradient, their_gradients[name], atol=1e-6), name
+    assert any(gradient.abs().max() > 0 for gradient in our_gradients.values()) == bool(
+        (inputs["labels"][:, 1:] != -100).any()
+    )
+
+
+def test_without_labels_the_model_answers_as_ever(model: Any):
+    ids = torch.arange(3, 20)[None]
+    before = model(input_ids=ids).logits
+    score_learned_tokens_only(model)
+    assert torch.equal(model(input_ids=ids).logits, before)
+
+
+def test_a_trained_output_layer_is_left_to_trl(model: Any):
+    whole = model.get_base_model()
+    whole.get_output_embeddings().weight.requires_grad_(True)
+    before = whole.forward
+    score_learned_tokens_only(model)
+    assert whole.forward == before
+
+
+def test_weights_held_in_16_bit_change_nothing_under_autocast(model: Any):
+    ids = torch.arange(3, 40)[None]
+    with torch.autocast("cpu", torch.bfloat16):
+        before = model(input_ids=ids).logits
+        hold_frozen_weights_in(model, torch.bfloat16)
+        assert torch.equal(model(input_ids=ids).logits, before)
+    kinds = {w.dtype for w in model.parameters() if w.requires_grad}
+    assert kinds == {torch.float32}
+    assert model.get_input_embeddings().weight.dtype == torch.float32

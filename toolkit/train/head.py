@@ -1,0 +1,123 @@
+"""The output layer of a causal model on a CPU: likelihoods of the learned tokens, and nothing besides.
+
+TRL's fused output layer is written for GPUs; without one it scores every position, prompt and padding too,
+several times over, and makes a gradient of the frozen weights. That was half of the time of a training step.
+Here only learned positions are scored, once, and what the backward pass needs is made on the way.
+"""
+
+from __future__ import annotations
+
+from types import MethodType
+from typing import Any
+
+import torch
+from peft import PeftModel
+from torch.nn.functional import linear
+from trl.trainer.utils import FusedCausalLMOutput
+
+PIECE = 512
+"""Positions scored at a time: 100 MB of logits at a vocabulary of 50,000."""
+
+SPECIAL = (
+    "final_logit_softcapping",
+    "logit_scale",
+    "logits_scaling",
+    "lm_head_multiplier",
+    "output_multiplier",
+    "output_router_logits",
+)
+"""Fields of models that do more to their logits than one matrix product, or to their loss than sum it up."""
+
+
+class _LogProbs(torch.autograd.Function):
+    """Log-probability of each target under softmax(hidden @ weight.T), and what trainers log beside it."""
+
+    @staticmethod
+    def forward(ctx: Any, hidden: torch.Tensor, weight: torch.Tensor, targets: torch.Tensor) -> Any:
+        """Of hidden (n, width), weight (vocabulary, width), targets (n): log-probability, entropy, mean logit,
+        and whether the target is the likeliest token, each (n).
+        """
+        wanted = ctx.needs_input_grad[0]
+        pieces = [
+            _piece(states, weight, chosen, wanted)
+            for states, chosen in zip(hidden.split(PIECE), targets.split(PIECE), strict=True)
+        ]
+        log_probs, entropy, mean_logits, is_top1, slope = map(torch.cat, zip(*pieces, strict=True))
+        ctx.save_for_backward(slope)
+        ctx.mark_non_differentiable(entropy, mean_logits, is_top1)
+        return log_probs, entropy, mean_logits, is_top1
+
+    @staticmethod
+    def backward(ctx: Any, grad: torch.Tensor, *_: Any) -> Any:
+        (slope,) = ctx.saved_tensors
+        return grad[:, None].to(slope.dtype) * slope, None, None
+
+
+def _piece(
+    states: torch.Tensor, weight: torch.Tensor, targets: torch.Tensor, wanted: bool
+) -> tuple[torch.Tensor, ...]:
+    logits = linear(states.to(weight.dtype), weight).float()
+    target = targets[:, None]
+    log_z = logits.logsumexp(-1)
+    chosen = logits.gather(-1, target)[:, 0]
+    is_top1 = logits.argmax(-1) == targets
+    mean = logits.mean(-1)
+    p = (logits - log_z[:, None]).exp_()
+    entropy = log_z - torch.linalg.vecdot(p, logits)
+    slope = states.new_empty((len(states), 0))
+    if wanted:  # d log p(target) / d hidden = weight[target] - sum over v of p(v) weight[v]
+        slope = (weight[targets].float() - (p.to(weight.dtype) @ weight).float()).to(states.dtype)
+    return chosen - log_z, entropy, mean, is_top1, slope
+
+
+def score_learned_tokens_only(model: Any) -> None:
+    """Put this output layer in the place of TRL's, in a model that a TRL trainer has prepared.
+
+    Left as it is: models on a GPU, models whose output layer is trained, and models that scale their logits.
+    """
+    whole = model.get_base_model() if isinstance(model, PeftModel) else model
+    head, config = whole.get_output_embeddings(), whole.config.get_text_config()
+    plain = type(head) is torch.nn.Linear and head.bias is None and not head.weight.requires_grad
+    special = any(getattr(config, name, None) is not None for name in SPECIAL)
+    if not plain or special or head.weight.device.type != "cpu":
+        return
+    theirs = whole.forward
+    if getattr(theirs, "learned_tokens_only", False):
+        return
+
+    def forward(self: Any, *args: Any, labels: Any = None, fused_lm_head: bool = False, **kwargs: Any) -> Any:
+        if not fused_lm_head or labels is None:
+            given = {} if labels is None else {"labels": labels}
+            return theirs(*args, **given, fused_lm_head=fused_lm_head, **kwargs)
+        share = kwargs.pop("num_items_in_batch", None)
+        states = self.base_model(*args, **{**kwargs, "use_cache": False}).last_hidden_state[:, :-1]
+        labels = labels[:, 1:]
+        mask = labels != -100
+        kind = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else states.dtype
+        found = _LogProbs.apply(states[mask], head.weight.detach().to(kind), labels[mask])
+        # masked_scatter keeps the graph whole when a batch has no learned token
+        log_probs, entropy, mean, top1 = (x.new_zeros(mask.shape).masked_scatter(mask, x) for x in found)
+        return FusedCausalLMOutput(
+            loss=-log_probs.sum() / (mask.sum().clamp(min=1) if share is None else share),
+            log_probs=log_probs,
+            entropy=entropy,
+            mean_logits=mean,
+            is_top1=top1,
+            label_mask=mask,
+        )
+
+    forward.learned_tokens_only = True  # type: ignore[attr-defined]
+    whole.forward = MethodType(forward, whole)
+
+
+def hold_frozen_weights_in(model: Any, kind: torch.dtype) -> None:
+    """Cast frozen linear layers once, to what autocast casts them to in every forward pass.
+
+    Not the output layer: its weights may be the input embedding's too, which autocast leaves whole.
+    """
+    head = model.get_output_embeddings()
+    for module in model.modules():
+        if hasattr(module, "cast_input_dtype_enabled"):
+            module.cast_input_dtype_enabled = False  # PEFT: to fp32, from where autocast brings it back
+        if type(module) is torch.nn.Linear and module is not head and not module.weight.requires_grad:
+            module.weight.data = module.weight.data.to(kind)
