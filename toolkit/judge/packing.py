@@ -230,9 +230,8 @@ def plain_logits(model: Any, prompts: Sequence[Tokens], pad: int) -> torch.Tenso
         input_ids=torch.tensor(rows, device=model.device),
         attention_mask=attention,
         position_ids=(attention.cumsum(-1) - 1).clamp(min=0),
-        logits_to_keep=torch.tensor(
-            [width - 1], device=model.device
-        ),  # by index: a slice makes copies of the head
+        # by index: of a slice, the matrix product would copy the output layer once a row
+        logits_to_keep=torch.tensor([width - 1], device=model.device),
         use_cache=False,
     )
     logits: torch.Tensor = output.logits[:, -1].float()

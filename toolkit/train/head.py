@@ -15,6 +15,9 @@ from peft import PeftModel
 from torch.nn.functional import linear
 from trl.trainer.utils import FusedCausalLMOutput
 
+IGNORED = -100
+"""The label of a token that is not learned."""
+
 PIECE = 512
 """Positions scored at a time: 100 MB of logits at a vocabulary of 50,000."""
 
@@ -34,13 +37,14 @@ class _LogProbs(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, hidden: torch.Tensor, weight: torch.Tensor, targets: torch.Tensor) -> Any:
-        """Of hidden (n, width), weight (vocabulary, width), targets (n): log-probability, entropy, mean logit,
-        and whether the target is the likeliest token, each (n).
+        """Log-probability, entropy, mean logit, and whether the target is the likeliest token, each (n).
+
+        Of hidden (n, width), weight (vocabulary, width), targets (n).
         """
         wanted = ctx.needs_input_grad[0]
         pieces = [
             _piece(states, weight, chosen, wanted)
-            for states, chosen in zip(hidden.split(PIECE), targets.split(PIECE), strict=True)
+            for states, chosen in zip(torch.split(hidden, PIECE), torch.split(targets, PIECE), strict=True)
         ]
         log_probs, entropy, mean_logits, is_top1, slope = map(torch.cat, zip(*pieces, strict=True))
         ctx.save_for_backward(slope)
@@ -92,9 +96,10 @@ def score_learned_tokens_only(model: Any) -> None:
         share = kwargs.pop("num_items_in_batch", None)
         states = self.base_model(*args, **{**kwargs, "use_cache": False}).last_hidden_state[:, :-1]
         labels = labels[:, 1:]
-        mask = labels != -100
+        mask = labels != IGNORED
         kind = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else states.dtype
-        found = _LogProbs.apply(states[mask], head.weight.detach().to(kind), labels[mask])
+        weight = head.weight.detach().to(kind)
+        found = _LogProbs.apply(states[mask], weight, labels[mask])  # type: ignore[no-untyped-call]
         # masked_scatter keeps the graph whole when a batch has no learned token
         log_probs, entropy, mean, top1 = (x.new_zeros(mask.shape).masked_scatter(mask, x) for x in found)
         return FusedCausalLMOutput(
