@@ -171,22 +171,16 @@ CASES: dict[str, tuple[str, Callable[[Path], None]]] = {
 
 
 def one(case: str, path: Path) -> None:
-    """Run one case twice in this process and print the times and the growth of its memory."""
+    """Run one case in this process and print its time, and the growth of the memory, once it is warm."""
     call = CASES[case][1]
-    warm_up(path.with_name("small.parquet"), call)
+    call(path.with_name("small.parquet"))  # imports everything
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    times = []
-    for _ in range(2):
-        started = time.perf_counter()
-        call(path)
-        times.append(time.perf_counter() - started)
-    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-    print(json.dumps({"cold": times[0], "warm": times[1], "memory": grown * 1024}))
-
-
-def warm_up(path: Path, call: Callable[[Path], None]) -> None:
-    """Import everything, on a hundred votes."""
     call(path)
+    started = time.perf_counter()
+    call(path)
+    seconds = time.perf_counter() - started
+    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    print(json.dumps({"seconds": seconds, "memory": grown * 1024}))
 
 
 def measure(case: str, path: Path, python: str, rounds: int) -> dict[str, float]:
@@ -218,7 +212,7 @@ def table(folder: Path, contestants: int, votes: int, options: argparse.Namespac
         if not python or case in options.skip:
             continue
         run = measure(case, path, python, options.rounds)
-        seconds = found[case] = run["warm"]
+        seconds = found[case] = run["seconds"]
         own = "ours_style" if "style" in case else "ours_bootstrap" if "bootstrap" in case else "ours"
         ratio = f"{seconds / found[own]:.1f}x" if own in found else ""
         cells = [f"{seconds:.3f}", f"{seconds / found['read']:.2f}x", ratio, f"{run['memory'] / 1e6:.0f}"]

@@ -19,6 +19,8 @@ from typing import Any
 import torch
 from transformers.cache_utils import Cache, CacheLayerMixin
 
+from toolkit.models.loading import unwrapped
+
 BLOCK = 64
 LEAST_ROWS = 4
 NOISE = 0.3
@@ -58,8 +60,7 @@ class Slots:
 
     def __init__(self, model: Any, size: int) -> None:
         self.model, self.size = model, max(size, LEAST_ROWS)
-        whole = model.get_base_model() if hasattr(model, "get_base_model") else model
-        self.transformer = whole.base_model
+        self.transformer = unwrapped(model).base_model
         self.lengths = torch.zeros(self.size, dtype=torch.long, device=model.device)
         self.layers = [_Layer(self) for _ in range(model.config.get_text_config().num_hidden_layers)]
         self.cache = Cache(layers=list(self.layers))

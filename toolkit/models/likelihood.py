@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from torch.nn.functional import cross_entropy
 
+from toolkit.models.loading import unwrapped
+
 BATCH_TOKENS = 8192
 """Padded tokens in one batch."""
 
@@ -45,8 +47,7 @@ class Reader:
 
     def __init__(self, model: Any, probe: Sequence[int]) -> None:
         self.model = model
-        whole = model.get_base_model() if hasattr(model, "get_base_model") else model
-        self.transformer, self.head = whole.base_model, model.get_output_embeddings()
+        self.transformer, self.head = unwrapped(model).base_model, model.get_output_embeddings()
         ids = torch.tensor([list(probe)[:32]], device=model.device)
         with torch.inference_mode():
             self.in_parts = self.head is not None and self._agree(ids)

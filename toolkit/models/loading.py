@@ -125,6 +125,11 @@ def load_weights(folder: Path, chosen: hardware.Hardware, quantization: str = "n
     return model
 
 
+def unwrapped(model: Any) -> Any:
+    """The transformers model that PEFT wrapped, or the model itself; adapter layers inside it stay."""
+    return model.get_base_model() if isinstance(model, PeftModel) else model
+
+
 def load_tokenizer(folder: Path, chat_template: str | None = None) -> Any:
     """The tokenizer in `folder`, with a pad token, and with another chat template where one is named.
 

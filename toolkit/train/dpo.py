@@ -35,7 +35,7 @@ def trainer(
     """
     must_be(Preference, train + heldout, stage, "preference")
     config = configuration(DPOConfig, base, stage, {**shared, **DEFAULTS})
-    return _Trainer(
+    made = _Trainer(
         model=base.model,
         args=config,
         train_dataset=dataset(train),
@@ -43,20 +43,18 @@ def trainer(
         processing_class=base.tokenizer,
         peft_config=adapter_config(stage),
     )
+    made.quicken()
+    return made
 
 
 class _Trainer(DPOTrainer):  # type: ignore[misc]  # TRL is untyped here
-    """With our output layer, put in when TRL has put in its own and before the reference is asked."""
+    """With our output layer, also where TRL asks the reference before it is done with making the trainer."""
 
     def _precompute_ref_logps(self, dataset: Dataset, name: str, batch_size: int) -> Dataset:
-        self._quicken()
+        self.quicken()
         return super()._precompute_ref_logps(dataset, name, batch_size)
 
-    def train(self, *args: Any, **kwargs: Any) -> Any:
-        self._quicken()
-        return super().train(*args, **kwargs)
-
-    def _quicken(self) -> None:
+    def quicken(self) -> None:
         if not self.args.use_weighting:  # WPO asks more of each position than our layer gives
             score_learned_tokens_only(self.model)
 

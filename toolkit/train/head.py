@@ -11,9 +11,10 @@ from types import MethodType
 from typing import Any
 
 import torch
-from peft import PeftModel
 from torch.nn.functional import linear
 from trl.trainer.utils import FusedCausalLMOutput
+
+from toolkit.models.loading import unwrapped
 
 IGNORED = -100
 """The label of a token that is not learned."""
@@ -79,7 +80,7 @@ def score_learned_tokens_only(model: Any) -> None:
 
     Left as it is: models on a GPU, models whose output layer is trained, and models that scale their logits.
     """
-    whole = model.get_base_model() if isinstance(model, PeftModel) else model
+    whole = unwrapped(model)
     head, config = whole.get_output_embeddings(), whole.config.get_text_config()
     plain = type(head) is torch.nn.Linear and head.bias is None and not head.weight.requires_grad
     special = any(getattr(config, name, None) is not None for name in SPECIAL)

@@ -14,7 +14,7 @@ from toolkit.data import Conversation, Row
 from toolkit.data.chat import encode_conversation
 from toolkit.recipe import Stage
 from toolkit.train.base import Base
-from toolkit.train.head import score_learned_tokens_only
+from toolkit.train.head import IGNORED, score_learned_tokens_only
 from toolkit.train.lora import adapter_config
 from toolkit.train.settings import configuration, must_be
 
@@ -54,7 +54,7 @@ def dataset(base: Base, rows: list[Row], max_length: int | None) -> Dataset:
     ]
     labels = [
         [
-            token if learned else -100
+            token if learned else IGNORED
             for token, learned in zip(row.input_ids, row.completion_mask, strict=True)
         ]
         for row in encoded
