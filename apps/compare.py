@@ -1,12 +1,17 @@
-"""Compare: one example, everybody's answer, and what people and judges said. It names the contestants."""
+"""Compare: one example, everybody's answer and its scores, and what people and judges said, with the names."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import streamlit as st
 
-from apps.session import desk, is_admin, judge_votes
+from apps.session import desk, is_admin, judgments, measured
+from toolkit.arena.overview import verdicts_on
 from toolkit.arena.safe_markdown import safe_markdown
-from toolkit.types import Completion
+from toolkit.types import Completion, Verdict
+
+OUTCOMES = {"tie": "tie", "both_bad": "both bad", None: "unreadable"}
 
 
 def page() -> None:
@@ -29,7 +34,9 @@ def page() -> None:
             st.markdown(safe_markdown(first.reference))
     if chosen:
         _side_by_side([by_name[name] for name in chosen])
-    _said(example)
+    _scores(example, [name for name in by_name if not chosen or name in chosen])
+    _judgments(by_name)
+    _votes(example)
 
 
 def _side_by_side(completions: list[Completion]) -> None:
@@ -44,19 +51,77 @@ def _side_by_side(completions: list[Completion]) -> None:
             st.markdown(safe_markdown(completion.completion))
 
 
-def _said(example: str) -> None:
-    """Votes on this example."""
-    votes = [*desk().store.votes(desk().contest.run), *judge_votes()]
+def _scores(example: str, names: Sequence[str]) -> None:
+    """Every metric of these answers on this example alone."""
+    from toolkit.report.meanings import meaning  # a room that voting does not need
+
+    values = {name: measured().get(name, {}) for name in names}
+    metrics = dict.fromkeys(metric for own in values.values() for metric in own if example in own[metric])
+    if not metrics:
+        return
+    st.subheader("Scores on this example", anchor=False)
     rows = [
-        {"A": vote.model_a, "B": vote.model_b, "Outcome": vote.outcome.replace("_", " "), "By": vote.kind}
-        for vote in votes
-        if vote.example_id == example
+        {"Metric": meaning(metric).title}
+        | {
+            safe_markdown(name): _figure(own.get(metric, {}).get(example), meaning(metric).digits)
+            for name, own in values.items()
+        }
+        for metric in metrics
     ]
+    st.table(rows, hide_index=True, border="horizontal")
+
+
+def _judgments(answers: Mapping[str, Completion]) -> None:
+    """What the judge said on each order of each battle, before it became a vote."""
+    found = verdicts_on(answers, judgments())
+    if not found:
+        return
+    st.subheader("Judgments", anchor=False)
+    rows = [
+        {
+            "Read first": safe_markdown(a if verdict.order == "ab" else b),
+            "Read second": safe_markdown(b if verdict.order == "ab" else a),
+            "Preferred": safe_markdown(_preferred(verdict, a, b)),
+            "Sure": _sureness(verdict),
+            "Reason": safe_markdown(verdict.reason or ""),
+        }
+        for a, b, verdict in found
+    ]
+    st.table(rows, hide_index=True, border="horizontal")
+    st.caption("Two orders that agree make a vote of the judge; two that do not make a tie.")
+
+
+def _votes(example: str) -> None:
+    """People's votes on this example, oldest first."""
     st.subheader("Votes", anchor=False)
+    rows = [
+        {
+            "A": safe_markdown(reveal.ballot.contestant_a),
+            "B": safe_markdown(reveal.ballot.contestant_b),
+            "Outcome": OUTCOMES.get(reveal.cast.outcome) or f"{str(reveal.cast.outcome).upper()} is better",
+            "Why": safe_markdown("; ".join(filter(None, (", ".join(reveal.cast.tags), reveal.cast.comment)))),
+        }
+        for reveal in desk().store.voted(desk().contest.run, example=example)
+    ]
     if rows:
         st.table(rows, hide_index=True, border="horizontal")
     else:
-        st.write("None on this example yet.")
+        st.write("No person has voted on this example yet.")
+
+
+def _preferred(verdict: Verdict, a: str, b: str) -> str:
+    return {"a": a, "b": b}.get(str(verdict.outcome)) or OUTCOMES[verdict.outcome]
+
+
+def _sureness(verdict: Verdict) -> str:
+    """The judge's probability of the side it chose, where it gives one."""
+    if verdict.probability_a is None:
+        return ""
+    return f"{max(verdict.probability_a, 1 - verdict.probability_a):.0%}"
+
+
+def _figure(value: float | None, digits: int) -> str:
+    return "" if value is None else f"{value:.{digits}f}"
 
 
 def _label(example: str, answers: dict[str, Completion]) -> str:

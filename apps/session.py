@@ -18,7 +18,7 @@ from toolkit.arena.desk import Desk, Rules
 from toolkit.arena.respondents import Respondents
 from toolkit.arena.store import Store
 from toolkit.arena.voters import VoterReport, voter_reports
-from toolkit.types import Vote
+from toolkit.types import Verdict, Vote
 
 if TYPE_CHECKING:
     from toolkit.ratings import BradleyTerry
@@ -78,6 +78,25 @@ def judge_votes() -> list[Vote]:
     """The judge's votes of the run, if it was judged."""
     file = Path(Settings.from_environment().run) / "votes.jsonl"
     return [vote for vote in records.read(file, Vote) if vote.kind == "judge"] if file.exists() else []
+
+
+@st.cache_data(ttl=60, show_spinner=False)
+def judgments() -> list[Verdict]:
+    """What the run's judge said, verdict by verdict."""
+    file = Path(Settings.from_environment().run) / "verdicts.jsonl"
+    return list(records.read(file, Verdict)) if file.exists() else []
+
+
+@st.cache_data(ttl=60, show_spinner=False)
+def measured() -> dict[str, dict[str, dict[str, float]]]:
+    """Contestant -> metric -> example -> value, of the run the arena was opened on."""
+    from toolkit.metrics import Measurement
+
+    files = sorted((Path(Settings.from_environment().run) / "measurements").glob("*.jsonl"))
+    return {
+        file.stem: {found.metric: found.per_example() for found in records.read(file, Measurement)}
+        for file in files
+    }
 
 
 @st.cache_data(ttl=10, show_spinner=False)

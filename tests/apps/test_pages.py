@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from tests.arena.household import judge_run, write_run
 from toolkit.arena import Desk, Rules, Store, read_contest
 
 pytestmark = pytest.mark.slow
@@ -21,17 +22,18 @@ NAMELESS = Path(__file__).with_name("nameless.js").read_text()
 
 
 @pytest.fixture(scope="module")
-def address(serve: Callable[..., str], household: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """An arena with some votes in it and an administrator."""
-    database = f"sqlite:///{tmp_path_factory.mktemp('arena') / 'arena.db'}"
-    desk = Desk(read_contest(household), Store(database), Rules(per_minute=1000))
+def address(serve: Callable[..., str], tmp_path_factory: pytest.TempPathFactory) -> str:
+    """An arena on a judged run, with some votes in it and an administrator."""
+    run = judge_run(write_run(tmp_path_factory.mktemp("results") / "household"))
+    database = f"sqlite:///{run / 'arena.db'}"
+    desk = Desk(read_contest(run), Store(database), Rules(per_minute=1000))
     for voter in ("ann", "bob", "cy"):
         desk.welcome(voter)
         for number in range(20):
             desk.vote(voter, desk.ballot(voter).id, "abab"[number % 4] if number % 5 else "tie")
     os.environ["ADAPTER_ARENA_ADMIN_PASSWORD"] = "between us"
     try:
-        return serve(household, "--db", database, "--votes-per-minute", "1000")
+        return serve(run, "--votes-per-minute", "1000")
     finally:
         del os.environ["ADAPTER_ARENA_ADMIN_PASSWORD"]
 
@@ -81,6 +83,12 @@ def test_every_page_is_readable(screen: Page, address: str, request: pytest.Fixt
     screen.keyboard.press("Enter")
     screen.get_by_role("heading", name="Voters").wait_for()
     examine(screen, "admin", kind)
+    if screen.viewport_size and screen.viewport_size["width"] < 640:
+        screen.get_by_test_id("stToolbar").get_by_role("button").first.click()
+    screen.get_by_role("link", name="Compare").click()
+    for heading in ("Scores on this example", "Judgments", "Votes"):
+        screen.get_by_role("heading", name=heading).wait_for()
+    examine(screen, "compare-open", kind)
 
 
 def test_the_arena_can_be_used_without_a_mouse(page: Page, address: str) -> None:

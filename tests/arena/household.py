@@ -11,7 +11,10 @@ import sys
 from pathlib import Path
 
 from toolkit import records
-from toolkit.types import Completion, Message
+from toolkit.judge import battles, votes
+from toolkit.metrics import measure_texts
+from toolkit.recipe import Judge
+from toolkit.types import Battle, Completion, Message, Outcome, Verdict
 
 CONTESTANTS = ("badger-c3", "heron-a1", "otter-b2")
 
@@ -133,6 +136,35 @@ def write_run(folder: Path) -> Path:
         folder / "recipe.yaml", "name: household\nbase: none\narena: {pairing: active, goal: 40}\n"
     )
     return folder
+
+
+def judge_run(folder: Path) -> Path:
+    """Add scores of every answer, and a judge who prefers the longer one but for a weakness for the first."""
+    completions = {
+        name: list(records.read(folder / "completions" / f"{name}.jsonl", Completion)) for name in CONTESTANTS
+    }
+    for name, rows in completions.items():
+        records.write(folder / "measurements" / f"{name}.jsonl", measure_texts(rows, ["rouge", "length"]))
+    fought = battles(completions, Judge())
+    verdicts = [
+        Verdict(
+            battle_id=battle.id,
+            judge="wordy",
+            order=order,
+            outcome=order[0] if number % 4 == 0 else _longer(battle),
+            probability_a=0.72 if _longer(battle) == "a" else 0.31,
+            reason="It says more.",
+        )
+        for number, battle in enumerate(fought)
+        for order in ("ab", "ba")
+    ]
+    records.write(folder / "verdicts.jsonl", verdicts)
+    records.write(folder / "votes.jsonl", votes(fought, verdicts))
+    return folder
+
+
+def _longer(battle: Battle) -> Outcome:
+    return "a" if len(battle.completion_a) >= len(battle.completion_b) else "b"
 
 
 if __name__ == "__main__":

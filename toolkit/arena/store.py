@@ -207,12 +207,18 @@ class Store:
             return [_vote_of(row) for row in connection.execute(query) if row.voter not in left_out]
 
     def voted(
-        self, run: str | None = None, *, kinds: Sequence[str] = ("battle", "live", "imported")
+        self,
+        run: str | None = None,
+        *,
+        kinds: Sequence[str] = ("battle", "live", "imported"),
+        example: str | None = None,
     ) -> list[Reveal]:
         """The votes that count with their full texts, oldest first; blocked voters are left out."""
         query = _voted().where(ballots.c.kind.in_(kinds)).order_by(casts.c.id)
         if run is not None:
             query = query.where(ballots.c.run == run)
+        if example is not None:
+            query = query.where(ballots.c.example_id == example)
         query = query.where(ballots.c.voter.not_in(self.blocked()))
         with self._database.read() as connection:
             rows = connection.execute(query).all()

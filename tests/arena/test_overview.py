@@ -1,0 +1,31 @@
+"""What pages show besides ratings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.arena.household import judge_run, write_run
+from toolkit import records
+from toolkit.arena import read_contest
+from toolkit.arena.overview import verdicts_on, win_rates
+from toolkit.types import Verdict, Vote
+
+
+def test_a_tie_is_half_a_win_for_each() -> None:
+    votes = [Vote(model_a="x", model_b="y", outcome=outcome) for outcome in ("a", "a", "tie", "b")]
+    assert win_rates(votes) == [
+        {"contestant": "x", "against": "y", "rate": 0.625, "votes": 4},
+        {"contestant": "y", "against": "x", "rate": 0.375, "votes": 4},
+    ]
+
+
+def test_an_examples_verdicts_are_found_by_what_was_judged(tmp_path: Path) -> None:
+    run = judge_run(write_run(tmp_path / "household"))
+    verdicts = list(records.read(run / "verdicts.jsonl", Verdict))
+    answers = read_contest(run).answers
+    found = {example: verdicts_on(by_name, verdicts) for example, by_name in answers.items()}
+    assert {len(each) for each in found.values()} == {6}, "three pairs in two orders"
+    assert sum(len(each) for each in found.values()) == len(verdicts)
+    first = answers["house-00"]
+    changed = {name: answer.model_copy(update={"completion": "new"}) for name, answer in first.items()}
+    assert verdicts_on(changed, verdicts) == []
