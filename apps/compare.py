@@ -1,4 +1,4 @@
-"""Compare: one example, everybody's answer and its scores, and what people and judges said, with the names."""
+"""Compare: one example, everybody's answer and its scores, and what people and judges said, with names."""
 
 from __future__ import annotations
 
