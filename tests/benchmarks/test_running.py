@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -75,6 +76,15 @@ def test_results_are_in_lm_evals_format(tuned: Loaded, tmp_path: Path, sums: Ben
         ("gsm8k/exact_match,flexible-extract", 4),
     ]
     assert scores == scores_of(out, "base")
+
+
+def test_results_say_nothing_of_the_machine(tuned: Loaded, tmp_path: Path, capfd: pytest.CaptureFixture[str]):
+    out = tmp_path / "base.json"
+    run_benchmarks(tuned, [choices()], contestant="base", out=out)
+    text = out.read_text().replace(tuned.name, "the base as the recipe names it")
+    for word in (tempfile.gettempdir(), str(Path.home()), "git"):
+        assert word not in text
+    assert "git" not in capfd.readouterr().err
 
 
 def test_every_answer_is_logged(tuned: Loaded, tmp_path: Path):

@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import lm_eval
+from lm_eval import evaluator
 from lm_eval.tasks import TaskManager
 from lm_eval.utils import handle_non_serializable, sanitize_list
 
 from toolkit import records
 from toolkit.benchmarks.lm import LoadedLM
-from toolkit.benchmarks.local import OWN, settings, task_file, write_local_tasks
+from toolkit.benchmarks.local import OWN, lm_eval_tasks, settings, task_file, write_local_tasks
 from toolkit.benchmarks.results import scores_of
 from toolkit.errors import DataError, ModelError
 from toolkit.models import Loaded
@@ -30,6 +31,9 @@ logger = logging.getLogger(__name__)
 
 BOOTSTRAP = 1000
 """Resamples for the standard errors that lm-eval has no formula for (f1, mcc)."""
+
+OF_THE_MACHINE = ("pretty_env_info", "git_hash", "upper_git_hash")
+"""Fields of lm-eval's results that are left out."""
 
 
 def run_benchmarks(
@@ -66,9 +70,10 @@ def run_benchmarks(
             logger.info("%s: benchmark %s", contestant, benchmark.task)
             found = _evaluate(lm, benchmark, Path(folder) / str(number), seed)
             _log_samples(found.pop("samples", {}), out.with_suffix(""))
-            _merge(merged, found, benchmark)
+            _merge(merged, _without_machine(found, Path(folder) / str(number)), benchmark)
     merged["model_name"] = contestant
-    records.write_json(out, json.loads(json.dumps(merged, default=handle_non_serializable)))
+    merged["config"]["model"] = loaded.name
+    records.write_json(out, merged)
     return scores_of(out, contestant)
 
 
@@ -124,17 +129,32 @@ def _all_tasks() -> TaskManager:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """lm-eval prints, and starts processes for its bootstrap: to stderr, and in this process."""
+    """lm-eval prints, starts processes for its bootstrap, and asks git what is around: none of it."""
     before = os.environ.get("DISABLE_MULTIPROC")
     os.environ["DISABLE_MULTIPROC"] = "1"
+    ask_git = evaluator.get_git_commit_hash
+    evaluator.get_git_commit_hash = lambda: None
     try:
         with redirect_stdout(sys.stderr):
             yield
     finally:
+        evaluator.get_git_commit_hash = ask_git
         if before is None:
             del os.environ["DISABLE_MULTIPROC"]
         else:
             os.environ["DISABLE_MULTIPROC"] = before
+
+
+def _without_machine(found: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """As plain JSON, without where on this machine things lay, what else runs on it, and whose git is around.
+
+    Results are shown to others, and compared; the run's manifest says what they were made with.
+    """
+    kept = {key: value for key, value in found.items() if key not in OF_THE_MACHINE}
+    text = json.dumps(kept, default=handle_non_serializable)
+    for place, name in ((folder, ""), (lm_eval_tasks(), "lm_eval/tasks/"), (OWN, "")):
+        text = text.replace(json.dumps(f"{place}{os.sep}")[1:-1], name)
+    return dict(json.loads(text))
 
 
 def _merge(merged: dict[str, Any], found: dict[str, Any], benchmark: Benchmark) -> None:
