@@ -95,10 +95,16 @@ def test_the_small_recipe_is_fine():
         ),
         (changed(stages__1__name="one"), "stages: stage names must be distinct and not `base`: one"),
         (changed(stages__0__name="base"), "stages: stage names must be distinct and not `base`: base"),
-        (changed(stages__0__method="stf"), "stages.0.method: Input should be 'sft' or 'dpo'"),
+        (
+            changed(stages__0__method="stf"),
+            "stages.0.method: Input should be 'text', 'sft', 'dpo', 'orpo', 'kto', 'reward', 'rloo'",
+        ),
         (changed(stages__0__data="row"), "stages.0.data: no data set is named `row`; did you mean `rows`?"),
         (changed(stages__1__heldout="zz"), "stages.1.heldout: no data set is named `zz`; known: rows, pairs"),
-        (changed(stages__0__start="two"), "stages.0.start: no earlier stage is named `two`; known: base"),
+        (
+            changed(stages__0__start="two"),
+            "stages.0.start: no earlier stage is named `two`; known: base",
+        ),
         (
             changed(scoring__examples="pair"),
             "scoring.examples: no data set is named `pair`; did you mean `pairs`?",

@@ -28,9 +28,14 @@ DATA_FILES = {".json", ".jsonl", ".csv", ".parquet", ".txt"}
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 """Names become file names: letters, digits, `.`, `_`, `-`; at most 64."""
 
-Method = Literal["sft", "dpo"]
+Method = Literal["text", "sft", "dpo", "orpo", "kto", "reward", "rloo", "grpo"]
 
-Format = Literal["auto", "messages", "sharegpt", "alpaca", "prompt_completion", "preference", "text"]
+ONLINE = ("rloo", "grpo")
+"""Methods that answer prompts while they train, and learn from the rewards of their answers."""
+
+Format = Literal[
+    "auto", "messages", "sharegpt", "alpaca", "prompt_completion", "preference", "unpaired", "text"
+]
 
 Metric = Literal["perplexity", "rouge", "bleu", "chrf", "ter", "bertscore", "exact_match", "length"]
 
@@ -63,9 +68,7 @@ class DataSource(Section):
     subset: str | None = None
     """Configuration name of a hub data set."""
     split: str = "train"
-    format: Literal["auto", "messages", "sharegpt", "alpaca", "prompt_completion", "preference", "text"] = (
-        "auto"
-    )
+    format: Format = "auto"
     filter: str | None = None
     """Rows to keep, e.g. `status != "tie" and chosen_score >= 8`. Parsed, never evaluated as code."""
     rename: dict[str, str] = {}
@@ -105,6 +108,17 @@ class Stage(Section):
     """`none`: train all weights."""
     trainer: dict[str, Any] = {}
     """Fields of the TRL configuration class of the method, passed through (`learning_rate`, `beta` ...)."""
+    rewards: dict[str, float] = {}
+    """Of `rloo` and `grpo`: reward model -> weight. A reward model is an earlier `reward` stage, or a folder
+    or hub id of a sequence classifier with one output."""
+
+    @model_validator(mode="after")
+    def rewards_where_needed(self) -> Stage:
+        if self.method in ONLINE and not self.rewards:
+            raise ValueError(f"{self.method} needs `rewards`, such as {{helpful: 1.0, safe: 0.5}}")
+        if self.rewards and self.method not in ONLINE:
+            raise ValueError(f"`rewards` are for {' and '.join(ONLINE)}, not for {self.method}")
+        return self
 
 
 class Endpoint(Section):
@@ -381,7 +395,7 @@ def _section_of(annotation: Any) -> Any:
 
 def _loose_ends(recipe: Recipe) -> list[str]:
     """Names that point nowhere, and parts that need another part."""
-    stages = [stage.name for stage in recipe.stages]
+    stages = [stage.name for stage in recipe.stages if stage.method != "reward"]
     players = list(contestants(recipe))
     problems = _loose_stages(recipe)
     for name, contestant in recipe.contestants.items():
@@ -406,7 +420,8 @@ def _loose_stages(recipe: Recipe) -> list[str]:
         problems += _unknown(f"{at}.data", stage.data, list(recipe.data), "data set")
         problems += _unknown(f"{at}.heldout", stage.heldout, list(recipe.data), "data set")
         problems += _unknown(f"{at}.start", stage.start, earlier, "earlier stage")
-        earlier.append(stage.name)
+        if stage.method != "reward":  # a reward model scores answers and writes none
+            earlier.append(stage.name)
     return problems
 
 
@@ -420,10 +435,11 @@ def _unknown(key: str, name: str | None, known: list[str], what: str) -> list[st
 
 
 def contestants(recipe: Recipe) -> dict[str, Contestant]:
-    """Who competes: as the recipe names them, or the base and every stage."""
+    """Who competes: as the recipe names them, or the base and every stage that writes answers."""
     if recipe.contestants:
         return dict(recipe.contestants)
-    return {"base": Contestant()} | {stage.name: Contestant(stage=stage.name) for stage in recipe.stages}
+    writers = [stage.name for stage in recipe.stages if stage.method != "reward"]
+    return {"base": Contestant()} | {name: Contestant(stage=name) for name in writers}
 
 
 def _with_files(recipe: Recipe, path: Path) -> Recipe:

@@ -72,10 +72,10 @@ def test_a_reward_model_votes_for_the_higher_reward(reward_model: Path, tmp_path
 
 def alone(judge: RewardJudge, fight: object, text: str) -> torch.Tensor:
     turns = [{"role": "user", "content": fight.messages[0].content}, {"role": "assistant", "content": text}]
-    ids = judge.tokenizer.apply_chat_template(turns, return_dict=False)
-    ids = ids[: len(ids) - ids[::-1].index(judge.tokenizer.eos_token_id)]
+    ids = judge.scorer.tokenizer.apply_chat_template(turns, return_dict=False)
+    ids = ids[: len(ids) - ids[::-1].index(judge.scorer.tokenizer.eos_token_id)]
     with torch.inference_mode():
-        return judge.model(torch.tensor([ids])).logits[0, 0]
+        return judge.scorer.model(torch.tensor([ids])).logits[0, 0]
 
 
 def test_a_reward_adapter_is_put_on_its_base(tiny_model: Path, tmp_path: Path):
@@ -91,7 +91,7 @@ def test_a_reward_adapter_is_put_on_its_base(tiny_model: Path, tmp_path: Path):
     assert 0 < verdict.probability_a < 1
     head = trained.base_model.model.score.modules_to_save.default.weight
     assert any(
-        torch.equal(head, weight) for name, weight in judge.model.named_parameters() if "score" in name
+        torch.equal(head, weight) for name, weight in judge.scorer.model.named_parameters() if "score" in name
     )
 
 

@@ -1,6 +1,16 @@
 """Reading, checking and formatting data sets; chat templates and loss masks."""
 
 from toolkit.data.reading import Rows, load_examples, load_rows, split_heldout
-from toolkit.data.rows import Conversation, Preference, Row, Text
+from toolkit.data.rows import Conversation, Preference, Rated, Row, Text
 
-__all__ = ["Conversation", "Preference", "Row", "Rows", "Text", "load_examples", "load_rows", "split_heldout"]
+__all__ = [
+    "Conversation",
+    "Preference",
+    "Rated",
+    "Row",
+    "Rows",
+    "Text",
+    "load_examples",
+    "load_rows",
+    "split_heldout",
+]

@@ -1,7 +1,8 @@
 """Raw rows in the field's formats -> our rows.
 
 Known formats: `messages` (OpenAI, TRL), ShareGPT `conversations`, Alpaca `instruction/input/output`,
-`prompt/completion`, `prompt/chosen/rejected` (strings or messages, as TRL takes them), and plain `text`.
+`prompt/completion`, `prompt/chosen/rejected`, unpaired `prompt/completion/label` (strings or messages, as
+TRL takes them), and plain `text`.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import Any, get_args
 
 from pydantic import ValidationError
 
-from toolkit.data.rows import Conversation, Preference, Row, Text
+from toolkit.data.rows import Conversation, Preference, Rated, Row, Text
 from toolkit.recipe import Format
 from toolkit.types import Message, Role
 
@@ -34,6 +35,7 @@ def detect(columns: Mapping[str, Any]) -> Format:
         ("preference", {"chosen", "rejected"}),
         ("messages", {"messages"}),
         ("sharegpt", {"conversations"}),
+        ("unpaired", {"prompt", "completion", "label"}),
         ("prompt_completion", {"prompt", "completion"}),
         ("alpaca", {"instruction", "output"}),
         ("text", {"text"}),
@@ -57,6 +59,8 @@ def convert(row: Mapping[str, Any], form: Format, row_id: str) -> Row:
         return Text(id=row_id, text=_text(row, "text"))
     if form == "preference":
         return _preference(row, row_id)
+    if form == "unpaired":
+        return _rated(row, row_id)
     turns = conversation(row, form)
     if turns[-1].role != "assistant":
         raise RowError(
@@ -106,6 +110,14 @@ def _preference(row: Mapping[str, Any], row_id: str) -> Preference:
     if not prompt:
         raise RowError("no prompt: give a `prompt` column, or chosen/rejected as whole conversations")
     return Preference(id=row_id, prompt=_with_system(row, prompt), chosen=chosen, rejected=rejected)
+
+
+def _rated(row: Mapping[str, Any], row_id: str) -> Rated:
+    label = _column(row, "label")
+    if label not in (True, False):
+        raise RowError(f"`label` is {label!r}; use true for a wanted answer, false for an unwanted one")
+    answer = answer_text(_column(row, "completion"), "completion")
+    return Rated(id=row_id, prompt=_with_system(row, _prompt(row)), completion=answer, wanted=bool(label))
 
 
 def _prompt(row: Mapping[str, Any]) -> tuple[Message, ...]:

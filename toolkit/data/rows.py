@@ -1,4 +1,4 @@
-"""The three kinds of training row, whatever format they came in."""
+"""The four kinds of training row, whatever format they came in."""
 
 from __future__ import annotations
 
@@ -21,6 +21,15 @@ class Preference(Record):
     rejected: str
 
 
+class Rated(Record):
+    """Unpaired preference row: one prompt, one answer, and whether it is wanted."""
+
+    id: str
+    prompt: tuple[Message, ...]
+    completion: str
+    wanted: bool
+
+
 class Text(Record):
     """Plain text, for language modelling."""
 
@@ -28,4 +37,4 @@ class Text(Record):
     text: str
 
 
-Row = Conversation | Preference | Text
+Row = Conversation | Preference | Rated | Text

@@ -7,7 +7,6 @@ can be read, and how sure the judge is comes with it.
 from __future__ import annotations
 
 import logging
-import sys
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import cached_property
@@ -22,6 +21,7 @@ from toolkit.judge import packing
 from toolkit.judge.asking import Case, JudgePrompt, case, check_fits, render
 from toolkit.judge.judging import Ask, in_battle_terms
 from toolkit.models import Loaded
+from toolkit.models.loading import context_window
 from toolkit.types import Message, Outcome, Verdict
 
 logger = logging.getLogger(__name__)
@@ -102,7 +102,7 @@ class NextToken:
         self.loaded = loaded
         self.labels = tuple(labels)
         self.control = control_tokens(loaded.tokenizer)
-        self.window: int = window(loaded.model.config)
+        self.window: int = context_window(loaded.model.config)
         self._trees: bool | None = None
 
     @property
@@ -187,11 +187,6 @@ class NextToken:
         mass = float(chances.sum())
         shares = tuple(float(share) for share in logits[self.label_ids].softmax(-1))
         return Reading(shares, mass, tokens)
-
-
-def window(config: Any) -> int:
-    """How many tokens a model reads; models without positions of their own read any number."""
-    return int(getattr(config.get_text_config(), "max_position_embeddings", None) or sys.maxsize)
 
 
 def control_tokens(tokenizer: Any) -> list[str]:

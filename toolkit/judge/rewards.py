@@ -9,21 +9,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
-import torch
-
-from toolkit import records
-from toolkit.data import chat
-from toolkit.errors import ModelError
 from toolkit.judge.judging import REWARD, Ask
-from toolkit.judge.logits import window
-from toolkit.models import bases, hardware
-from toolkit.models.loading import LINEAGE, load_tokenizer
+from toolkit.models.rewards import RewardModel
 from toolkit.recipe import ModelOptions
 from toolkit.types import Message, Outcome, Verdict
-
-BATCH = 8
 
 
 class RewardJudge:
@@ -37,12 +27,8 @@ class RewardJudge:
         Raises:
             ModelError: no reward model is there.
         """
-        self.chosen = hardware.choose(options)
-        self.model, base = _load(folder, self.chosen)
-        self.tokenizer = load_tokenizer(base, options.chat_template)
-        self.name = f"{folder.name}@{bases.fingerprint(folder)[:6]}"
-        self.model.config.get_text_config().pad_token_id = self.tokenizer.pad_token_id
-        self.window = window(self.model.config)
+        self.scorer = RewardModel(folder, options)
+        self.name = self.scorer.name
 
     def verdicts(self, asks: Sequence[Ask], known: Mapping[Ask, Verdict]) -> Iterator[Verdict]:
         """Yield verdicts, shortest answers first; the second order of a battle costs nothing."""
@@ -50,8 +36,8 @@ class RewardJudge:
         answers: dict[tuple[Message, ...], list[int]] = {}
         for ask in wanted:
             for said in _sides(ask):
-                answers.setdefault(said, self._encode(said))
-        rewards = self._rewards(answers)
+                answers.setdefault(said, self.scorer.encode(said[:-1], said[-1].content))
+        rewards = dict(zip(answers, self.scorer.rewards(list(answers.values())), strict=True))
         for ask in wanted:
             a, b = (rewards[said] for said in _sides(ask))
             tokens = sum(len(answers[said]) for said in _sides(ask)) if ask.order == "ab" else 0
@@ -74,56 +60,9 @@ class RewardJudge:
             tokens_in=tokens,
         )
 
-    def _encode(self, conversation: tuple[Message, ...]) -> list[int]:
-        *prompt, answer = conversation
-        return [
-            *chat.prompt_ids(self.tokenizer, prompt),
-            *chat.answer_ids(self.tokenizer, prompt, answer.content),
-        ]
-
-    @torch.inference_mode()
-    def _rewards(
-        self, answers: Mapping[tuple[Message, ...], list[int]]
-    ) -> dict[tuple[Message, ...], float | None]:
-        rewards: dict[tuple[Message, ...], float | None] = dict.fromkeys(answers)
-        short = [said for said in answers if len(answers[said]) <= self.window]
-        fitting = sorted(short, key=lambda said: len(answers[said]))
-        for start in range(0, len(fitting), BATCH):
-            batch = fitting[start : start + BATCH]
-            padded = self.tokenizer.pad({"input_ids": [answers[said] for said in batch]}, return_tensors="pt")
-            scores = self.model(**padded.to(self.chosen.device)).logits[:, 0].float().tolist()
-            rewards |= dict(zip(batch, scores, strict=True))
-        return rewards
-
 
 def _sides(ask: Ask) -> tuple[tuple[Message, ...], tuple[Message, ...]]:
     battle = ask.battle
     a = (*battle.messages, Message(role="assistant", content=battle.completion_a))
     b = (*(battle.messages_b or battle.messages), Message(role="assistant", content=battle.completion_b))
     return a, b
-
-
-def _load(folder: Path, chosen: hardware.Hardware) -> tuple[Any, Path]:
-    """The reward model in evaluation mode, and the folder of its tokenizer."""
-    from peft import PeftModel
-    from transformers import AutoModelForSequenceClassification
-
-    adapter = (folder / "adapter_config.json").is_file()
-    below = _base_of(folder) if adapter else bases.resolve_base(str(folder))
-    options = {"num_labels": 1} if adapter else {}
-    model = AutoModelForSequenceClassification.from_pretrained(
-        below, dtype=chosen.dtype, use_safetensors=True, **options
-    )
-    if adapter:
-        model = PeftModel.from_pretrained(model, str(folder))
-    if model.config.num_labels != 1:
-        raise ModelError(f"{folder}: not a reward model: it has {model.config.num_labels} outputs, not one")
-    return model.to(chosen.device).eval(), folder if (folder / "tokenizer_config.json").is_file() else below
-
-
-def _base_of(adapter: Path) -> Path:
-    """The model folder an adapter was trained on."""
-    lineage = adapter / LINEAGE
-    if lineage.is_file():
-        return bases.resolve_base(records.read_json(lineage)["base"])
-    return bases.resolve_base(records.read_json(adapter / "adapter_config.json")["base_model_name_or_path"])

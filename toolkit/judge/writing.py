@@ -78,9 +78,9 @@ class LocalWriter:
     def write(self, requests: Sequence[ChatRequest], options: Generation) -> Iterator[tuple[int, Answer]]:
         """Yield replies as they end; a prompt that leaves no room for a reply is refused."""
         from toolkit.generate.local import Local
-        from toolkit.judge.logits import window
+        from toolkit.models.loading import context_window
 
-        room = window(self.loaded.model.config) - options.max_new_tokens
+        room = context_window(self.loaded.model.config) - options.max_new_tokens
         lengths = [len(prompt_ids(self.loaded.tokenizer, request.messages)) for request in requests]
         fitting = []
         for index, request in enumerate(requests):

@@ -11,6 +11,7 @@ with loaded.using(None):
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -128,6 +129,11 @@ def load_weights(folder: Path, chosen: hardware.Hardware, quantization: str = "n
 def unwrapped(model: Any) -> Any:
     """The transformers model that PEFT wrapped, or the model itself; adapter layers inside it stay."""
     return model.get_base_model() if isinstance(model, PeftModel) else model
+
+
+def context_window(config: Any) -> int:
+    """How many tokens a model reads; models without positions of their own read any number."""
+    return int(getattr(config.get_text_config(), "max_position_embeddings", None) or sys.maxsize)
 
 
 def load_tokenizer(folder: Path, chat_template: str | None = None) -> Any:

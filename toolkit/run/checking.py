@@ -5,16 +5,16 @@ What needs the hub and cannot be reached is reported as not checked, never as fi
 
 from __future__ import annotations
 
-import dataclasses
 import difflib
 from collections.abc import Iterator
 from typing import Any
 
-from toolkit.data import Conversation, Preference, Row, load_examples, load_rows
+from toolkit.data import Conversation, Preference, Rated, Row, load_examples, load_rows
 from toolkit.data.chat import encode_conversation, prompt_ids
 from toolkit.errors import DataError, ModelError, RecipeError
 from toolkit.models import bases
 from toolkit.recipe import Recipe, Stage, contestants
+from toolkit.train.methods import METHODS, config_fields, stranger
 from toolkit.types import Finding, Message
 
 RETIRED = {
@@ -32,11 +32,6 @@ RETIRED = {
     "num_train_epoch": "num_train_epochs",
 }
 """Trainer fields of older tutorials -> what replaces them."""
-
-CONFIGS = {"sft": "SFTConfig", "dpo": "DPOConfig"}
-"""Method -> TRL's configuration class."""
-
-WANTED: dict[str, type[Row]] = {"sft": Conversation, "dpo": Preference}
 
 
 def check(recipe: Recipe) -> list[Finding]:
@@ -92,10 +87,7 @@ def _unread(name: str, error: str) -> Finding:
 
 def _trainer(stage: Stage) -> Iterator[Finding]:
     """Trainer fields that TRL does not know, and values it refuses."""
-    import trl
-
-    name = CONFIGS[stage.method]
-    known = {field.name for field in dataclasses.fields(getattr(trl, name))}
+    known, name = config_fields(stage), METHODS[stage.method].config.rpartition(".")[2]
     for field in stage.trainer:
         place = f"stages.{stage.name}.trainer.{field}"
         if field in known:
@@ -110,11 +102,9 @@ def _trainer(stage: Stage) -> Iterator[Finding]:
 
 
 def _kinds(stage: Stage, rows: dict[str, list[Row]]) -> Iterator[Finding]:
-    wanted = WANTED[stage.method]
     for name in (stage.data, stage.heldout):
-        strangers = [row for row in rows.get(name or "", []) if not isinstance(row, wanted)]
-        if strangers:
-            text = f"{stage.method} needs {wanted.__name__.lower()} rows; {strangers[0].id} is none"
+        text = stranger(stage, rows.get(name or "", []))
+        if text:
             yield _finding("row-kind", "error", f"stages.{stage.name}", text, f"give {name} another format")
 
 
@@ -146,7 +136,9 @@ def _tokenizer(recipe: Recipe) -> tuple[Any, list[Finding]]:
 
 def _lengths(stage: Stage, rows: dict[str, list[Row]], tokenizer: Any) -> Iterator[Finding]:
     """How many rows are cut at the maximum length, and whether an answer is lost."""
-    limit = int(stage.trainer.get("max_length") or 1024)
+    limit = stage.trainer.get("max_length", METHODS[stage.method].max_length)
+    if limit is None:
+        return
     talks = [_talk(row) for row in rows.get(stage.data, [])]
     cut = [encode_conversation(tokenizer, talk, limit) for talk in talks if talk]
     truncated = [row for row in cut if row.truncated]
@@ -165,6 +157,8 @@ def _talk(row: Row) -> tuple[Message, ...]:
         return row.messages
     if isinstance(row, Preference):
         return (*row.prompt, Message(role="assistant", content=row.chosen))
+    if isinstance(row, Rated):
+        return (*row.prompt, Message(role="assistant", content=row.completion))
     return ()
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,8 @@ class Base:
     hardware: hardware.Hardware
     parent: Path | None
     """Folder of the adapter merged into `model`, if the stage starts from an earlier one."""
+    rewards: dict[str, Path] = field(default_factory=dict)
+    """Name -> folder of the reward models that online methods learn from."""
 
 
 def prepare_base(recipe: Recipe, stage: Stage, run: Path) -> Base:
@@ -59,4 +61,12 @@ def prepare_base(recipe: Recipe, stage: Stage, run: Path) -> Base:
     if parent:
         check_lineage(parent, name, fingerprint)
         model = PeftModel.from_pretrained(model, str(parent)).merge_and_unload()
-    return Base(name, fingerprint, model, load_tokenizer(folder, recipe.model.chat_template), chosen, parent)
+    tokenizer = load_tokenizer(folder, recipe.model.chat_template)
+    return Base(name, fingerprint, model, tokenizer, chosen, parent, _rewards(recipe, stage, run))
+
+
+def _rewards(recipe: Recipe, stage: Stage, run: Path) -> dict[str, Path]:
+    own = {other.name for other in recipe.stages if other.method == "reward"}
+    return {
+        name: run / "adapters" / name if name in own else bases.resolve_base(name) for name in stage.rewards
+    }

@@ -16,7 +16,7 @@ from toolkit.recipe import Stage
 from toolkit.train.base import Base
 from toolkit.train.head import score_learned_tokens_only
 from toolkit.train.lora import adapter_config
-from toolkit.train.settings import configuration, must_be
+from toolkit.train.settings import configuration
 
 DEFAULTS = {
     "learning_rate": 1e-4,
@@ -33,7 +33,6 @@ def trainer(
 
     The reference is the model without the new adapter, that is the base with its parent merged in.
     """
-    must_be(Preference, train + heldout, stage, "preference")
     config = configuration(DPOConfig, base, stage, {**shared, **DEFAULTS})
     made = _Trainer(
         model=base.model,

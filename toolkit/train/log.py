@@ -123,6 +123,10 @@ class TrainingLog(TrainerCallback):  # type: ignore[misc]
             "eval_rewards/accuracies": "accuracy",
             "eval_rewards/margins": "margin",
             "eval_mean_token_accuracy": "token_accuracy",
+            "eval_accuracy": "accuracy",
+            "eval_calibration_error": "calibration_error",
+            "eval_reward": "reward",
+            "eval_kl": "kl",
         }
         first, last = evaluations[0], evaluations[-1]
         figures = {new: round(last[old], 4) for old, new in names.items() if old in last}

@@ -9,7 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from peft import PeftModel
+from peft import PeftConfig, PeftModel, set_peft_model_state_dict
+from peft.utils import SAFETENSORS_WEIGHTS_NAME as WEIGHTS
+from peft.utils import ModulesToSaveWrapper
+from safetensors.torch import load_file
 
 from toolkit import records
 from toolkit.models.bases import fingerprint
@@ -79,11 +82,22 @@ def _weights(model: Any, base: Base, stage: Stage, folder: Path) -> None:
 
 
 def _join(model: PeftModel, base: Base, delta: Path, folder: Path) -> None:
-    """Add the parent's delta and this one, exactly: their low-rank factors are put side by side."""
+    """Add the parent's delta and this one, exactly: their low-rank factors are put side by side.
+
+    Layers that are trained whole (a reward model's output) are this stage's.
+    """
     assert base.parent is not None
-    model.load_adapter(str(base.parent), adapter_name="parent")
     model.load_adapter(str(delta), adapter_name="delta")
-    model.add_weighted_adapter(["parent", "delta"], [1.0, 1.0], "joined", combination_type="cat")
+    model.add_adapter("parent", PeftConfig.from_pretrained(str(base.parent)))
+    whole = {name: weight for name, weight in load_file(delta / WEIGHTS).items() if ".lora_" not in name}
+    set_peft_model_state_dict(model, whole | load_file(base.parent / WEIGHTS), adapter_name="parent")
+    kept = [module for module in model.modules() if isinstance(module, ModulesToSaveWrapper)]
+    for module in kept:
+        del module.modules_to_save["parent"]  # PEFT joins adapters of which one at most has such layers
+    model.add_weighted_adapter(["delta", "parent"], [1.0, 1.0], "joined", combination_type="cat")
+    for module in kept:
+        module.update("joined")
+        module.modules_to_save["joined"].load_state_dict(module.modules_to_save["delta"].state_dict())
     model.save_pretrained(folder, selected_adapters=["joined"])
     for file in (folder / "joined").iterdir():
         file.replace(folder / file.name)

@@ -8,8 +8,7 @@ from typing import Any
 
 import torch
 
-from toolkit.data import Row
-from toolkit.errors import DataError, RecipeError
+from toolkit.errors import RecipeError
 from toolkit.recipe import Stage
 from toolkit.train.base import Base
 
@@ -46,20 +45,6 @@ def configuration(kind: type[Any], base: Base, stage: Stage, defaults: dict[str,
         return kind(**fields)
     except (TypeError, ValueError) as error:
         raise RecipeError(f"stages.{stage.name}.trainer: {str(error).splitlines()[0]}") from None
-
-
-def must_be(kind: type[Any], rows: list[Row], stage: Stage, wanted: str) -> None:
-    """Check that all rows are of the kind a method learns from.
-
-    Raises:
-        DataError: naming the first row that is not.
-    """
-    for row in rows:
-        if not isinstance(row, kind):
-            found = type(row).__name__.lower()
-            raise DataError(
-                f"stage {stage.name}: {stage.method} needs {wanted} rows, but {row.id} is a {found}"
-            )
 
 
 def _precision(base: Base) -> dict[str, Any]:

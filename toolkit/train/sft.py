@@ -5,6 +5,7 @@ Loss: mean negative log-likelihood of the assistant's tokens, the end token incl
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from datasets import Dataset
@@ -16,7 +17,7 @@ from toolkit.recipe import Stage
 from toolkit.train.base import Base
 from toolkit.train.head import IGNORED, score_learned_tokens_only
 from toolkit.train.lora import adapter_config
-from toolkit.train.settings import configuration, must_be
+from toolkit.train.settings import configuration
 
 DEFAULTS = {
     "learning_rate": 5e-4,
@@ -30,14 +31,25 @@ def trainer(
     base: Base, stage: Stage, train: list[Row], heldout: list[Row], shared: dict[str, Any]
 ) -> SFTTrainer:
     """A TRL trainer ready to run on conversations."""
-    must_be(Conversation, train + heldout, stage, "conversation")
+    return learner(base, stage, dataset, train, heldout, shared)
+
+
+def learner(
+    base: Base,
+    stage: Stage,
+    encode: Callable[[Base, list[Row], int | None], Dataset],
+    train: list[Row],
+    heldout: list[Row],
+    shared: dict[str, Any],
+) -> SFTTrainer:
+    """A TRL trainer that learns the tokens whose labels `encode` gives."""
     prepared = {"dataset_kwargs": {"skip_prepare_dataset": True}}
     config = configuration(SFTConfig, base, stage, {**shared, **DEFAULTS, **prepared})
     made = SFTTrainer(
         model=base.model,
         args=config,
-        train_dataset=dataset(base, train, config.max_length),
-        eval_dataset=dataset(base, heldout, config.max_length) if heldout else None,
+        train_dataset=encode(base, train, config.max_length),
+        eval_dataset=encode(base, heldout, config.max_length) if heldout else None,
         processing_class=base.tokenizer,
         peft_config=adapter_config(stage),
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import logging
 import shutil
 from pathlib import Path
@@ -14,21 +13,16 @@ from transformers import PrinterCallback, set_seed
 from toolkit import records
 from toolkit.data import Row, load_rows, split_heldout
 from toolkit.errors import TrainingError
-from toolkit.recipe import Recipe, Stage
+from toolkit.recipe import ONLINE, Recipe, Stage
 from toolkit.train import checkpoints, publish
 from toolkit.train.base import prepare_base
 from toolkit.train.card import model_card
 from toolkit.train.head import hold_frozen_weights_in
 from toolkit.train.log import TrainingLog
+from toolkit.train.methods import must_fit, trainer_module
 from toolkit.types import StageResult
 
 logger = logging.getLogger(__name__)
-
-METHODS = {
-    "sft": "toolkit.train.sft",
-    "dpo": "toolkit.train.dpo",
-}
-"""Method -> the module that has `trainer(base, stage, train, heldout, folder)` for it."""
 
 
 def train_stage(recipe: Recipe, stage: Stage, run: Path) -> StageResult:
@@ -51,13 +45,13 @@ def train_stage(recipe: Recipe, stage: Stage, run: Path) -> StageResult:
     if (published / publish.RESULT).exists():
         return StageResult.model_validate(records.read_json(published / publish.RESULT))
     train, heldout = rows_of(recipe, stage)
+    must_fit(stage, train + heldout)
     set_seed(recipe.seed)
     base = prepare_base(recipe, stage, run)
     log = TrainingLog(working / "training.jsonl")
-    method = importlib.import_module(METHODS[stage.method])
     shared = {"output_dir": str(working), "seed": recipe.seed}
-    trainer = method.trainer(base, stage, train, heldout, shared)
-    if trainer.args.bf16:
+    trainer = trainer_module(stage).trainer(base, stage, train, heldout, shared)
+    if trainer.args.bf16 and stage.method not in ONLINE:  # answers are generated without autocast
         hold_frozen_weights_in(trainer.model, torch.bfloat16)
     trainer.remove_callback(PrinterCallback)  # it writes to stdout
     trainer.add_callback(log)

@@ -1,0 +1,169 @@
+"""Every method, on a tiny model: it learns from its rows, and what it publishes can be loaded."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from peft import PeftModel
+from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
+
+from toolkit import recipe as recipes
+from toolkit.errors import DataError, RecipeError
+from toolkit.models import load_base
+from toolkit.models.rewards import RewardModel
+from toolkit.recipe import ModelOptions, Recipe
+from toolkit.train import train_stage
+from toolkit.train.reward import calibration_error
+from toolkit.types import Message, StageResult
+
+WORDS = ["lamp", "fan", "bag", "cup", "hat", "pen", "box", "key", "jar", "mat", "rug", "toy"]
+FP32 = ModelOptions(device="cpu", dtype="float32")
+TRAINER = {"max_steps": 8, "per_device_train_batch_size": 4, "learning_rate": 0.01}
+
+DATA: dict[str, list[dict[str, Any]]] = {
+    "texts": [{"text": f"the {word} is a {word} " * 3} for word in WORDS],
+    "answers": [{"prompt": f"my {word}", "completion": f"a {word}"} for word in WORDS],
+    "pairs": [{"prompt": f"my {word}", "chosen": f"a {word}", "rejected": "no"} for word in WORDS],
+    "rated": [
+        {"prompt": f"my {word}", "completion": said, "label": label}
+        for word in WORDS
+        for said, label in ((f"a {word}", True), ("no", False))
+    ],
+}
+
+
+def recipe_of(folder: Path, model: Path, stages: list[dict[str, Any]]) -> Recipe:
+    for name, rows in DATA.items():
+        (folder / f"{name}.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    raw = {
+        "name": "t",
+        "base": str(model),
+        "model": {"device": "cpu", "dtype": "float32"},
+        "data": {name: {"source": f"{name}.jsonl"} for name in DATA},
+        "stages": stages,
+    }
+    return recipes.parse(raw, folder / "r.yaml")
+
+
+def stage(name: str, method: str, data: str, **more: Any) -> dict[str, Any]:
+    trainer = TRAINER | more.pop("trainer", {})
+    return {"name": name, "method": method, "data": data, "heldout_share": 0.25, "trainer": trainer} | more
+
+
+def train(recipe: Recipe, run: Path) -> list[StageResult]:
+    return [train_stage(recipe, part, run) for part in recipe.stages]
+
+
+def norms(run: Path, name: str) -> list[float]:
+    rows = map(json.loads, (run / "adapters" / name / "training.jsonl").read_text().splitlines())
+    return [row["grad_norm"] for row in rows if "grad_norm" in row]
+
+
+@pytest.mark.parametrize(
+    ("method", "data"),
+    [
+        ("text", "texts"),
+        ("sft", "answers"),
+        ("dpo", "pairs"),
+        ("orpo", "pairs"),
+        ("kto", "pairs"),
+        ("kto", "rated"),
+        ("reward", "pairs"),
+    ],
+)
+@pytest.mark.parametrize("adapter", [{"r": 4}, "none"], ids=["lora", "full"])
+def test_a_method_lowers_its_loss_on_rows_it_has_not_seen(
+    method: str, data: str, adapter: Any, tmp_path: Path, tiny_model: Path
+):
+    trainer = {"learning_rate": 0.002} if adapter == "none" else {}
+    recipe = recipe_of(tmp_path, tiny_model, [stage("s", method, data, adapter=adapter, trainer=trainer)])
+    (result,) = train(recipe, tmp_path)
+    assert result.heldout["loss"] < result.heldout["loss_before"]
+    assert max(norms(tmp_path, "s")) > 0
+    if adapter != "none" and method != "reward":
+        load_base(str(tiny_model), FP32).attach("s", tmp_path / "adapters" / "s")
+
+
+def asked(word: str) -> list[Message]:
+    return [Message(role="user", content=f"my {word}")]
+
+
+def test_a_reward_model_stands_on_a_trained_chain(tmp_path: Path, tiny_model: Path):
+    stages = [stage("sft", "sft", "answers"), stage("helpful", "reward", "pairs", start="sft")]
+    _, result = train(recipe_of(tmp_path, tiny_model, stages), tmp_path)
+    assert result.heldout["accuracy"] == 1
+    assert 0 <= result.heldout["calibration_error"] < 0.5
+    model = RewardModel(tmp_path / "adapters" / "helpful", FP32)
+    good, bad = model.rewards([model.encode(asked("urn"), said) for said in ("a urn", "no")])
+    assert good is not None
+    assert bad is not None
+    assert good > bad
+    sft, delta = tmp_path / "adapters" / "sft", tmp_path / "adapters" / "helpful" / "delta"
+    writer = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(tiny_model), str(sft))
+    stacked = AutoModelForSequenceClassification.from_pretrained(tiny_model, num_labels=1, pad_token_id=2)
+    stacked.model = writer.merge_and_unload().model
+    stacked = PeftModel.from_pretrained(stacked, str(delta)).eval()
+    with torch.inference_mode():
+        reward = stacked(torch.tensor([model.encode(asked("urn"), "a urn")])).logits.item()
+    assert reward == pytest.approx(good, abs=1e-4)
+
+
+@pytest.mark.parametrize("method", ["rloo", "grpo"])
+def test_online_methods_learn_what_reward_models_like(method: str, tmp_path: Path, tiny_model: Path):
+    online = {"num_generations": 4, "max_completion_length": 8, "per_device_train_batch_size": 8}
+    stages = [
+        stage("helpful", "reward", "pairs"),
+        stage("safe", "reward", "pairs"),
+        stage(
+            "rl", method, "answers", rewards={"helpful": 1.0, "safe": 0.5}, trainer=online, heldout_share=0.4
+        ),
+    ]
+    *_, result = train(recipe_of(tmp_path, tiny_model, stages), tmp_path)
+    assert result.heldout["reward"] > result.heldout["reward_before"]
+    assert max(norms(tmp_path, "rl")) > 0
+    rows = map(json.loads, (tmp_path / "adapters" / "rl" / "training.jsonl").read_text().splitlines())
+    logged = next(row for row in rows if "rewards/helpful/mean" in row)
+    assert logged["reward"] == pytest.approx(
+        logged["rewards/helpful/mean"] + 0.5 * logged["rewards/safe/mean"], abs=1e-4
+    )
+
+
+def test_the_reference_of_online_training_is_never_the_wrong_model(tmp_path: Path, tiny_model: Path):
+    stages = [
+        stage("sft", "sft", "answers"),
+        stage("helpful", "reward", "pairs"),
+        stage("rl", "rloo", "answers", start="sft", rewards={"helpful": 1}, adapter="none"),
+    ]
+    with pytest.raises(RecipeError, match="takes the bare base as the reference"):
+        train(recipe_of(tmp_path, tiny_model, stages), tmp_path)
+
+
+def test_rewards_belong_to_online_methods(tmp_path: Path, tiny_model: Path):
+    for broken, told in (
+        (stage("rl", "rloo", "answers"), "rloo needs `rewards`"),
+        (stage("s", "sft", "answers", rewards={"x": 1}), "`rewards` are for rloo and grpo"),
+    ):
+        with pytest.raises(RecipeError, match=told):
+            recipe_of(tmp_path, tiny_model, [broken])
+    with pytest.raises(RecipeError, match="no earlier stage is named `r`"):
+        recipe_of(
+            tmp_path, tiny_model, [stage("r", "reward", "pairs"), stage("s", "sft", "answers", start="r")]
+        )
+
+
+def test_methods_refuse_rows_of_another_kind(tmp_path: Path, tiny_model: Path):
+    for method, data in (("text", "answers"), ("orpo", "answers"), ("kto", "answers"), ("reward", "rated")):
+        with pytest.raises(DataError, match=f"{method} needs"):
+            train(recipe_of(tmp_path, tiny_model, [stage("s", method, data)]), tmp_path)
+
+
+def test_calibration_error_is_zero_when_confidence_is_accuracy():
+    confidence = 0.75
+    margin = math.log(confidence / (1 - confidence))
+    assert calibration_error(torch.tensor([margin] * 3 + [-margin])) == pytest.approx(0, abs=1e-6)
+    assert calibration_error(torch.tensor([-margin] * 4)) == pytest.approx(confidence, abs=1e-6)

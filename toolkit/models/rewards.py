@@ -1,0 +1,89 @@
+"""Reward models: a sequence classifier with one output, which scores an answer to a conversation.
+
+Saved as TRL's `RewardTrainer` does: a model folder, or an adapter folder on its base.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import PeftModel
+from transformers import AutoModelForSequenceClassification
+
+from toolkit import records
+from toolkit.data import chat
+from toolkit.errors import ModelError
+from toolkit.models import bases, hardware
+from toolkit.models.loading import LINEAGE, check_lineage, context_window, load_tokenizer
+from toolkit.recipe import ModelOptions
+from toolkit.types import Message
+
+BATCH = 8
+
+
+class RewardModel:
+    """A reward model in memory, in evaluation mode."""
+
+    def __init__(self, folder: Path, options: ModelOptions = ModelOptions()) -> None:
+        """Load the reward model in `folder`.
+
+        Raises:
+            ModelError: no reward model is there, or its adapter was trained on another base.
+        """
+        self.chosen = hardware.choose(options)
+        self.model, base = _load(folder, self.chosen)
+        self.tokenizer = load_tokenizer(base, options.chat_template)
+        self.name = f"{folder.name}@{bases.fingerprint(folder)[:6]}"
+        self.model.config.get_text_config().pad_token_id = self.tokenizer.pad_token_id
+        self.window = context_window(self.model.config)
+
+    def encode(self, prompt: Sequence[Message], answer: str) -> list[int]:
+        """Token ids of a conversation and its answer, ending with the answer's end token."""
+        return rated_ids(self.tokenizer, prompt, answer)
+
+    @torch.inference_mode()
+    def rewards(self, answers: Sequence[list[int]]) -> list[float | None]:
+        """The reward of each answer as `encode` gives it; `None`: longer than the model can read."""
+        rewards: list[float | None] = [None] * len(answers)
+        fitting = [number for number, ids in enumerate(answers) if len(ids) <= self.window]
+        fitting.sort(key=lambda number: len(answers[number]))
+        for start in range(0, len(fitting), BATCH):
+            batch = fitting[start : start + BATCH]
+            padded = self.tokenizer.pad({"input_ids": [answers[n] for n in batch]}, return_tensors="pt")
+            scores = self.model(**padded.to(self.chosen.device)).logits[:, 0].float().tolist()
+            for number, score in zip(batch, scores, strict=True):
+                rewards[number] = score
+        return rewards
+
+
+def rated_ids(tokenizer: Any, prompt: Sequence[Message], answer: str) -> list[int]:
+    """Token ids of what a reward model reads: its score is taken at the last one, the answer's end token."""
+    return [*chat.prompt_ids(tokenizer, prompt), *chat.answer_ids(tokenizer, prompt, answer)]
+
+
+def _load(folder: Path, chosen: hardware.Hardware) -> tuple[Any, Path]:
+    """The reward model, and the folder of its tokenizer."""
+    adapter = (folder / "adapter_config.json").is_file()
+    name = _base_of(folder) if adapter else str(folder)
+    below = bases.resolve_base(name)
+    options = {"num_labels": 1} if adapter else {}
+    model = AutoModelForSequenceClassification.from_pretrained(
+        below, dtype=chosen.dtype, use_safetensors=True, **options
+    )
+    if adapter:
+        check_lineage(folder, name, bases.fingerprint(below))
+        model = PeftModel.from_pretrained(model, str(folder))
+    if model.config.num_labels != 1:
+        raise ModelError(f"{folder}: not a reward model: it has {model.config.num_labels} outputs, not one")
+    return model.to(chosen.device).eval(), folder if (folder / "tokenizer_config.json").is_file() else below
+
+
+def _base_of(adapter: Path) -> str:
+    """The name of the model an adapter was trained on."""
+    lineage = adapter / LINEAGE
+    if lineage.is_file():
+        return str(records.read_json(lineage)["base"])
+    return str(records.read_json(adapter / "adapter_config.json")["base_model_name_or_path"])

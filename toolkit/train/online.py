@@ -1,0 +1,84 @@
+"""Reinforcement learning against reward models: answer prompts, have them scored, prefer what scores well.
+
+RLOO (Ahmadian et al. 2024) and GRPO (Shao et al. 2024), the successors of PPO, which TRL no longer has.
+Several reward models are added up by their weights (helpfulness and safety, as in Llama 2), and a KL penalty,
+`beta`, keeps the model near the one the stage starts from.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from datasets import Dataset
+from trl import GRPOConfig, GRPOTrainer, RLOOConfig, RLOOTrainer
+
+from toolkit.data import Conversation, Preference, Rated, Row
+from toolkit.errors import RecipeError
+from toolkit.models.rewards import RewardModel
+from toolkit.recipe import ModelOptions, Stage
+from toolkit.train.base import Base
+from toolkit.train.lora import adapter_config
+from toolkit.train.settings import configuration
+from toolkit.types import Message
+
+DEFAULTS = {
+    "learning_rate": 5e-5,
+    "num_train_epochs": 1,
+    "num_generations": 4,
+    "max_completion_length": 256,
+    "beta": 0.05,
+}
+
+KINDS: dict[str, tuple[type[Any], type[Any]]] = {
+    "rloo": (RLOOConfig, RLOOTrainer),
+    "grpo": (GRPOConfig, GRPOTrainer),
+}
+
+
+def trainer(base: Base, stage: Stage, train: list[Row], heldout: list[Row], shared: dict[str, Any]) -> Any:
+    """A TRL trainer ready to run on the prompts of any rows but plain texts."""
+    settings, kind = KINDS[stage.method]
+    weights = {"reward_weights": list(stage.rewards.values())}
+    config = configuration(settings, base, stage, {**shared, **DEFAULTS, **weights})
+    adapter = adapter_config(stage)
+    if adapter is None and base.parent and config.beta:
+        raise RecipeError(
+            f"stages.{stage.name}.adapter: with all weights trained, TRL takes the bare base as the "
+            f"reference, not {stage.start}; train an adapter, or set trainer.beta: 0"
+        )
+    options = ModelOptions(device=str(base.hardware.device))
+    return kind(
+        model=base.model,
+        reward_funcs=[_Reward(name, RewardModel(folder, options)) for name, folder in base.rewards.items()],
+        args=config,
+        train_dataset=dataset(train),
+        eval_dataset=dataset(heldout) if heldout else None,
+        processing_class=base.tokenizer,
+        peft_config=adapter,
+    )
+
+
+class _Reward:
+    """A reward model as TRL's trainers ask one; an answer longer than it can read has no reward."""
+
+    def __init__(self, name: str, model: RewardModel) -> None:
+        self.__name__ = name
+        self.model = model
+
+    def __call__(self, prompts: list[Any], completions: list[Any], **_: Any) -> list[float | None]:
+        encoded = [
+            self.model.encode([Message(**turn) for turn in prompt], completion[-1]["content"])
+            for prompt, completion in zip(prompts, completions, strict=True)
+        ]
+        return self.model.rewards(encoded)
+
+
+def dataset(rows: list[Row]) -> Dataset:
+    """Column `prompt`, as messages: what the rows ask, without their answers."""
+    return Dataset.from_dict({"prompt": [[turn.as_dict() for turn in _asked(row)] for row in rows]})
+
+
+def _asked(row: Row) -> tuple[Message, ...]:
+    if isinstance(row, Conversation):
+        return row.messages[:-1]
+    return row.prompt if isinstance(row, (Preference, Rated)) else ()

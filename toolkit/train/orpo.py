@@ -1,0 +1,60 @@
+"""Odds-ratio preference optimisation: SFT and preference in one stage, without a reference model.
+
+Loss: negative log-likelihood of the chosen answer - beta * log sigmoid(log odds ratio of chosen to rejected)
+(Hong et al. 2024; TRL's experimental `ORPOTrainer`).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from datasets import Dataset
+from trl.experimental.orpo import ORPOConfig, ORPOTrainer
+
+from toolkit.data import Preference, Row, chat
+from toolkit.recipe import Stage
+from toolkit.train.base import Base
+from toolkit.train.head import IGNORED
+from toolkit.train.lora import adapter_config
+from toolkit.train.settings import configuration
+
+DEFAULTS = {"learning_rate": 2e-4, "num_train_epochs": 1, "max_length": 1024, "remove_unused_columns": False}
+
+
+def trainer(
+    base: Base, stage: Stage, train: list[Row], heldout: list[Row], shared: dict[str, Any]
+) -> ORPOTrainer:
+    """A TRL trainer ready to run on preferences."""
+    config = configuration(ORPOConfig, base, stage, {**shared, **DEFAULTS})
+    return _Trainer(
+        model=base.model,
+        args=config,
+        train_dataset=dataset(base, train, config.max_length),
+        eval_dataset=dataset(base, heldout, config.max_length) if heldout else None,
+        processing_class=base.tokenizer,
+        peft_config=adapter_config(stage),
+    )
+
+
+class _Trainer(ORPOTrainer):  # type: ignore[misc]  # TRL is untyped here
+    """On rows that are tokens already: TRL would put a second begin token before some templates' own."""
+
+    def tokenize_row(self, feature: dict[str, Any], model: Any = None) -> dict[str, Any]:
+        return feature
+
+
+def dataset(base: Base, rows: list[Row], max_length: int | None) -> Dataset:
+    """For the prompt and both answers `<part>_input_ids`, `_attention_mask`, and for answers `_labels`."""
+    pairs = [row for row in rows if isinstance(row, Preference)]
+    return Dataset.from_list([_encoded(base.tokenizer, pair, max_length) for pair in pairs])
+
+
+def _encoded(tokenizer: Any, pair: Preference, max_length: int | None) -> dict[str, list[int]]:
+    prompt = chat.prompt_ids(tokenizer, pair.prompt)
+    row = {"prompt_input_ids": prompt, "prompt_attention_mask": [1] * len(prompt)}
+    for side, text in (("chosen", pair.chosen), ("rejected", pair.rejected)):
+        answer = chat.answer_ids(tokenizer, pair.prompt, text)
+        ids = [*prompt, *answer][:max_length]
+        labels = [*([IGNORED] * len(prompt)), *answer][:max_length]
+        row |= {f"{side}_input_ids": ids, f"{side}_attention_mask": [1] * len(ids), f"{side}_labels": labels}
+    return row

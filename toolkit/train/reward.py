@@ -1,0 +1,109 @@
+"""Reward models: a sequence classifier with one output that gives the chosen answer the higher score.
+
+Loss: -log sigmoid(reward of chosen - reward of rejected) (Bradley-Terry; Ouyang et al. 2022; TRL's
+`RewardTrainer`). The held-out figures say whether it can be trusted: accuracy, and calibration, which is how
+far its probabilities that the chosen answer is better are from how often they are right.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import torch
+from datasets import Dataset
+from torch import nn
+from transformers import AutoModelForSequenceClassification
+from trl import RewardConfig, RewardTrainer
+
+from toolkit.data import Preference, Row
+from toolkit.models.rewards import rated_ids
+from toolkit.recipe import Stage
+from toolkit.train.base import Base
+from toolkit.train.lora import adapter_config
+from toolkit.train.settings import configuration
+
+DEFAULTS = {"learning_rate": 2e-4, "num_train_epochs": 1, "max_length": 1024}
+
+BINS = 10
+
+
+def trainer(
+    base: Base, stage: Stage, train: list[Row], heldout: list[Row], shared: dict[str, Any]
+) -> RewardTrainer:
+    """A TRL trainer ready to run on preferences; pairs longer than `max_length` are left out."""
+    config = configuration(RewardConfig, base, stage, {**shared, **DEFAULTS})
+    return _Trainer(
+        model=classifier(base),
+        args=config,
+        train_dataset=dataset(base, train),
+        eval_dataset=dataset(base, heldout) if heldout else None,
+        processing_class=base.tokenizer,
+        peft_config=adapter_config(stage, "SEQ_CLS"),
+    )
+
+
+class _Trainer(RewardTrainer):  # type: ignore[misc]  # TRL is untyped here
+    """Also measures calibration, over all held-out pairs."""
+
+    def evaluation_loop(self, *args: Any, **kwargs: Any) -> Any:
+        self.margins: list[torch.Tensor] = []
+        found = super().evaluation_loop(*args, **kwargs)
+        if self.margins:
+            found.metrics["eval_calibration_error"] = calibration_error(torch.cat(self.margins))
+        return found
+
+    def compute_loss(
+        self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        loss, outputs = super().compute_loss(model, inputs, True, num_items_in_batch)
+        if not self.model.training:
+            chosen, rejected = outputs.logits.detach().float().squeeze(-1).chunk(2)
+            self.margins.append(chosen - rejected)
+        return (loss, outputs) if return_outputs else loss
+
+
+def calibration_error(margins: torch.Tensor) -> float:
+    """Expected calibration error (Guo et al. 2017) of preferring the answer with the higher reward.
+
+    Args:
+        margins: rewards of chosen answers minus those of rejected ones (n).
+
+    Returns:
+        Mean distance of confidence, sigmoid(|margin|), from accuracy, over ten bins of confidence; 0 is best.
+    """
+    confidence, right = torch.sigmoid(margins.abs()), (margins > 0).float()
+    place = ((confidence - 0.5) * 2 * BINS).long().clamp(max=BINS - 1)
+    gaps = [(confidence[place == i] - right[place == i]).sum().abs() for i in range(BINS)]
+    return float(torch.stack(gaps).sum() / len(margins))
+
+
+def classifier(base: Base) -> Any:
+    """The base with one number instead of a vocabulary as its output; that layer is random, by the seed."""
+    config = copy.deepcopy(base.model.config)
+    config.num_labels, config.pad_token_id = 1, base.tokenizer.pad_token_id
+    config.get_text_config().pad_token_id = base.tokenizer.pad_token_id
+    with torch.device("meta"):
+        model = AutoModelForSequenceClassification.from_config(config)
+    setattr(model, model.base_model_prefix, base.model.base_model)
+    for module in model.modules():
+        if isinstance(module, nn.Linear) and module.weight.is_meta:
+            module.to_empty(device=base.model.device)
+            nn.init.normal_(module.weight, std=getattr(config, "initializer_range", 0.02))
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+    for name in ("is_loaded_in_4bit", "is_loaded_in_8bit", "hf_quantizer", "quantization_method"):
+        if hasattr(base.model, name):
+            setattr(model, name, getattr(base.model, name))
+    return model
+
+
+def dataset(base: Base, rows: list[Row]) -> Dataset:
+    """Columns `chosen_ids` and `rejected_ids`, prompt and answer up to the end token that is scored."""
+    pairs = [row for row in rows if isinstance(row, Preference)]
+    return Dataset.from_dict(
+        {
+            "chosen_ids": [rated_ids(base.tokenizer, pair.prompt, pair.chosen) for pair in pairs],
+            "rejected_ids": [rated_ids(base.tokenizer, pair.prompt, pair.rejected) for pair in pairs],
+        }
+    )
