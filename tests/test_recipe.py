@@ -97,7 +97,8 @@ def test_the_small_recipe_is_fine():
         (changed(stages__0__name="base"), "stages: stage names must be distinct and not `base`: base"),
         (
             changed(stages__0__method="stf"),
-            "stages.0.method: Input should be 'text', 'sft', 'dpo', 'orpo', 'kto', 'reward', 'rloo'",
+            "stages.0.method: Input should be 'text', 'sft', 'dpo', 'orpo', 'kto', "
+            "'reward', 'rloo' or 'grpo'",
         ),
         (changed(stages__0__data="row"), "stages.0.data: no data set is named `row`; did you mean `rows`?"),
         (changed(stages__1__heldout="zz"), "stages.1.heldout: no data set is named `zz`; known: rows, pairs"),
