@@ -238,7 +238,15 @@ class Recipe(Section):
         return stages
 
     def stage(self, name: str) -> Stage:
-        return next(stage for stage in self.stages if stage.name == name)
+        """The stage of this name.
+
+        Raises:
+            RecipeError: there is none; the nearest name is told.
+        """
+        for stage in self.stages:
+            if stage.name == name:
+                return stage
+        raise RecipeError(_unknown(self.name, name, [stage.name for stage in self.stages], "stage")[0])
 
     def chain(self, name: str) -> list[Stage]:
         """The stages from the base up to and including `name`, in training order."""
@@ -247,6 +255,13 @@ class Recipe(Section):
             stages.insert(0, self.stage(name))
             name = stages[0].start
         return stages
+
+    def needed(self, name: str) -> list[str]:
+        """The stages to train for stage `name`: its chain, and the reward models that it learns from."""
+        ours = {stage.name for stage in self.stages}
+        chain = self.chain(name)
+        rewards = [reward for part in chain for reward in part.rewards if reward in ours]
+        return [part for reward in rewards for part in self.needed(reward)] + [part.name for part in chain]
 
 
 def load(source: str | Path, overrides: dict[str, Any] | None = None) -> Recipe:

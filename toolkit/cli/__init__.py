@@ -17,6 +17,8 @@ from toolkit.errors import ToolkitError
 COMMANDS = {
     "run": "Do everything in a recipe: train, answer, score, judge, rate, report.",
     "check": "Find what is wrong with a recipe and its data before training.",
+    "train": "Train a recipe's stages, and nothing else.",
+    "merge": "A trained stage and everything below it as one whole model.",
     "report": "Write a run's report again.",
     "answer": "Ask a model every question in a file, and keep its answers.",
     "perplexity": "How surprised a model is by texts, or by the right answers.",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,9 @@ from toolkit.run import provenance, steps
 from toolkit.run.execution import Execution
 from toolkit.run.folder import RunFolder
 from toolkit.run.ledger import Ledger
-from toolkit.types import Difference, Ratings, Score, Summary
+from toolkit.types import Difference, Ratings, Score, StageResult, Summary
 
-__all__ = ["run"]
+__all__ = ["run", "train"]
 
 
 def run(recipe: Recipe, results: Path) -> Summary:
@@ -39,9 +40,29 @@ def run(recipe: Recipe, results: Path) -> Summary:
         return _carry_out(Execution(recipe, folder, ledger))
 
 
+def train(recipe: Recipe, results: Path, only: Sequence[str] = ()) -> tuple[StageResult, ...]:
+    """Train a recipe's stages in `results/<name>/`, and nothing else; what is trained is skipped.
+
+    Args:
+        recipe: what to do.
+        results: folder of runs.
+        only: names of stages; they, and the stages they stand on and learn from, are trained. None: all.
+
+    Raises:
+        BusyError: another process works in the folder.
+        ToolkitError: a stage failed, or there is none of that name; the next call continues from there.
+    """
+    needed = {part for name in only for part in recipe.needed(name)}
+    folder = RunFolder(results / recipe.name)
+    with folder.locked():
+        records.write_text(folder.recipe, dump(recipe))
+        chosen = [stage for stage in recipe.stages if not only or stage.name in needed]
+        return steps.train(Execution(recipe, folder, Ledger(folder)), chosen)
+
+
 def _carry_out(execution: Execution) -> Summary:
     recipe, ledger = execution.recipe, execution.ledger
-    trained = steps.train(execution)
+    trained = steps.train(execution, recipe.stages)
     scores: list[Score] = []
     differences: list[Difference] = []
     notes: dict[str, Any] = {}

@@ -79,7 +79,9 @@ class Execution:
     def stage(self, stage: Stage) -> str:
         """Fingerprint of a trained stage: its settings, rows, and everything below it."""
         below = self.stage(self.recipe.stage(stage.start)) if stage.start != "base" else self.base
-        return fingerprint(stage, self.data[stage.data], self.data.get(stage.heldout or ""), below)
+        rows = (self.data[stage.data], self.data.get(stage.heldout or ""))
+        rewards = [self.stage(part) for part in self.recipe.stages if part.name in stage.rewards]
+        return fingerprint(stage, *rows, below, *rewards)
 
     def _player(self, name: str, spec: Contestant) -> Player:
         prompt = [message.as_dict() for message in spec.prompt]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from toolkit import records
 from toolkit.judge import battles, judge_battles, open_judge, prompt_key, recorded, statistics, votes
 from toolkit.metrics import Measurement, difference, score
 from toolkit.ratings import bradley_terry, elo
-from toolkit.recipe import Judge, Scoring, fingerprint
+from toolkit.recipe import Judge, Scoring, Stage, fingerprint
 from toolkit.run.execution import Execution, Player
 from toolkit.run.folder import RunFolder
 from toolkit.types import Completion, Difference, Ratings, Score, StageResult, Verdict, Vote
@@ -19,10 +20,10 @@ from toolkit.types import Completion, Difference, Ratings, Score, StageResult, V
 logger = logging.getLogger(__name__)
 
 
-def train(run: Execution) -> tuple[StageResult, ...]:
-    """Train every stage that is not trained yet."""
+def train(run: Execution, stages: Sequence[Stage]) -> tuple[StageResult, ...]:
+    """Train those of some stages, in the recipe's order, that are not trained yet."""
     results = []
-    for stage in run.recipe.stages:
+    for stage in stages:
 
         def work(stage: Any = stage) -> None:
             from toolkit.train import train_stage

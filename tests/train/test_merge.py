@@ -1,0 +1,82 @@
+"""Merged models: what transformers loads is what was trained, and the card says how nearly."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from click.testing import CliRunner
+from peft import PeftModel
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from tests.train.test_methods import recipe_of, stage, train
+from toolkit.cli import main
+from toolkit.errors import ModelError, TrainingError
+from toolkit.recipe import Recipe
+from toolkit.run import train as train_in
+from toolkit.train.merge import merge
+
+
+@pytest.fixture
+def chain(tmp_path: Path, tiny_model: Path) -> Recipe:
+    stages = [stage("sft", "sft", "answers"), stage("dpo", "dpo", "pairs", start="sft")]
+    return recipe_of(tmp_path, tiny_model, [*stages, stage("helpful", "reward", "pairs")])
+
+
+def logits(model: torch.nn.Module) -> torch.Tensor:
+    with torch.inference_mode():
+        return model.eval()(torch.arange(3, 60)[None]).logits.float()
+
+
+def test_a_merged_chain_is_the_trained_model(chain: Recipe, tmp_path: Path, tiny_model: Path):
+    train(chain, tmp_path)
+    (drift,) = merge(chain, chain.stage("dpo"), tmp_path, tmp_path / "merged", dtype="float32")
+    merged = AutoModelForCausalLM.from_pretrained(tmp_path / "merged")
+    base = AutoModelForCausalLM.from_pretrained(tiny_model)
+    trained = PeftModel.from_pretrained(base, str(tmp_path / "adapters" / "dpo"))
+    assert (logits(merged) - logits(trained)).abs().max() < 1e-3
+    assert drift.kl == pytest.approx(0, abs=1e-5)
+    assert drift.top1_agreement == 1
+    assert AutoTokenizer.from_pretrained(tmp_path / "merged").chat_template
+    with pytest.raises(TrainingError, match="is there already"):
+        merge(chain, chain.stage("dpo"), tmp_path, tmp_path / "merged")
+    with pytest.raises(ModelError, match="a reward model writes no text"):
+        merge(chain, chain.stage("helpful"), tmp_path, tmp_path / "other")
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
+
+
+def test_what_was_trained_in_4_bit_is_merged_into_the_dequantised_base(tmp_path: Path, tiny_model: Path):
+    # an evaluation in the middle of training: after it bitsandbytes 0.50 on a CPU would give no gradient
+    trainer = {"eval_strategy": "steps", "eval_steps": 3}
+    recipe = recipe_of(tmp_path, tiny_model, [stage("sft", "sft", "answers", trainer=trainer)])
+    model = recipe.model.model_copy(update={"quantization": "nf4"})
+    recipe = recipe.model_copy(update={"model": model})
+    train(recipe, tmp_path)
+    rows = map(json.loads, (tmp_path / "adapters" / "sft" / "training.jsonl").read_text().splitlines())
+    assert all(row["grad_norm"] > 0 for row in rows if "grad_norm" in row)
+    inside, outside = merge(recipe, recipe.stages[0], tmp_path, tmp_path / "merged", dtype="float32")
+    assert (inside.into, outside.into) == ("dequantized", "original")
+    assert inside.kl < outside.kl
+    assert inside.top1_agreement >= outside.top1_agreement
+    card = (tmp_path / "merged" / "README.md").read_text()
+    assert "dequantised base (these weights)" in card
+    assert "original base" in card
+    config = json.loads((tmp_path / "merged" / "config.json").read_text())
+    assert "quantization_config" not in config
+    assert torch.isfinite(logits(AutoModelForCausalLM.from_pretrained(tmp_path / "merged"))).all()
+
+
+def test_train_does_what_a_stage_needs_and_merge_takes_the_run(chain: Recipe, tmp_path: Path):
+    assert [result.name for result in train_in(chain, tmp_path / "runs", ["dpo"])] == ["sft", "dpo"]
+    run = tmp_path / "runs" / chain.name
+    wrong = CliRunner().invoke(main, ["merge", str(run), "dpoo", "--out", str(tmp_path / "m")])
+    assert wrong.exit_code == 2
+    assert "did you mean `dpo`?" in wrong.output
+    done = CliRunner().invoke(main, ["merge", str(run), "dpo", "--out", str(tmp_path / "m"), "--json"])
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["drift"][0]["into"] == "original"
+    untrained = CliRunner().invoke(main, ["merge", str(run), "helpful", "--out", str(tmp_path / "n")])
+    assert untrained.exit_code != 0
+    assert not (run / "adapters" / "helpful").exists()
