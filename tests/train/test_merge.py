@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -14,8 +15,10 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from tests.train.test_methods import recipe_of, stage, train
 from toolkit.cli import main
 from toolkit.errors import ModelError, TrainingError
+from toolkit.models import load_base
 from toolkit.recipe import Recipe
 from toolkit.run import train as train_in
+from toolkit.train import train_stage
 from toolkit.train.merge import merge
 
 
@@ -66,6 +69,19 @@ def test_what_was_trained_in_4_bit_is_merged_into_the_dequantised_base(tmp_path:
     config = json.loads((tmp_path / "merged" / "config.json").read_text())
     assert "quantization_config" not in config
     assert torch.isfinite(logits(AutoModelForCausalLM.from_pretrained(tmp_path / "merged"))).all()
+
+
+def test_a_stage_on_one_trained_in_4_bit_stands_on_what_was_trained(chain: Recipe, tmp_path: Path):
+    recipe = chain.model_copy(update={"model": chain.model.model_copy(update={"quantization": "nf4"})})
+    _, dpo = (train_stage(recipe, recipe.stage(name), tmp_path) for name in ("sft", "dpo"))
+    assert dpo.heldout["loss_before"] == pytest.approx(math.log(2), abs=1e-3)
+    assert dpo.heldout["loss"] < dpo.heldout["loss_before"]
+    loaded = load_base(recipe.base, recipe.model)
+    loaded.attach("dpo", tmp_path / "adapters" / "dpo")
+    merge(recipe, recipe.stage("dpo"), tmp_path, tmp_path / "merged", dtype="float32")
+    merged = AutoModelForCausalLM.from_pretrained(tmp_path / "merged")
+    with loaded.using("dpo") as model:
+        assert (logits(model).argmax(-1) == logits(merged).argmax(-1)).float().mean() > 0.9
 
 
 def test_train_does_what_a_stage_needs_and_merge_takes_the_run(chain: Recipe, tmp_path: Path):

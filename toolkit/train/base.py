@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from peft import PeftModel
 
-from toolkit.errors import ModelError
 from toolkit.models import bases, hardware
 from toolkit.models.loading import check_lineage, load_tokenizer, load_weights
 from toolkit.recipe import Recipe, Stage
@@ -35,7 +34,8 @@ def prepare_base(recipe: Recipe, stage: Stage, run: Path) -> Base:
     """Load the base of a stage with its parent's adapter merged in, so that it is the frozen reference too.
 
     Weights are held and merged in fp32 on a CPU and whenever there is a parent: a delta is small against
-    the weight it is added to, and 16 bits would lose part of it.
+    the weight it is added to, and 16 bits would lose part of it. A quantised base is dequantised for that:
+    the parent was trained on those weights, and this stage is trained unquantised.
 
     Raises:
         ModelError: the base or the parent cannot be loaded, or do not belong together.
@@ -47,11 +47,6 @@ def prepare_base(recipe: Recipe, stage: Stage, run: Path) -> Base:
     chosen = hardware.choose(recipe.model)
     parent = run / "adapters" / chain[-1].name if chain and chain[-1].adapter != "none" else None
     quantized = recipe.model.quantization != "none"
-    if parent and quantized:
-        raise ModelError(
-            f"stage {stage.name}: cannot train on top of {chain[-1].name} in {recipe.model.quantization}: "
-            "merging into so few bits loses the training; merge first, or train this stage unquantised"
-        )
     if recipe.model.attention == "auto" and chosen.device.type == "cpu":
         chosen = replace(chosen, attention="eager")  # half the time of sdpa, whose backward is slow on a CPU
     whole = replace(chosen, dtype=torch.float32)
@@ -60,6 +55,8 @@ def prepare_base(recipe: Recipe, stage: Stage, run: Path) -> Base:
     fingerprint = bases.fingerprint(folder)
     if parent:
         check_lineage(parent, name, fingerprint)
+        if quantized:  # merged into so few bits most of the training would be lost
+            model = model.dequantize(torch.float32)
         model = PeftModel.from_pretrained(model, str(parent)).merge_and_unload()
     tokenizer = load_tokenizer(folder, recipe.model.chat_template)
     return Base(name, fingerprint, model, tokenizer, chosen, parent, _rewards(recipe, stage, run))
