@@ -115,7 +115,8 @@ def test_a_reward_model_stands_on_a_trained_chain(tmp_path: Path, tiny_model: Pa
 
 @pytest.mark.parametrize("method", ["rloo", "grpo"])
 def test_online_methods_learn_what_reward_models_like(method: str, tmp_path: Path, tiny_model: Path):
-    online = {"num_generations": 4, "max_completion_length": 8, "per_device_train_batch_size": 8}
+    online = {"num_generations": 8, "max_completion_length": 8, "per_device_train_batch_size": 16}
+    online |= {"learning_rate": 0.005, "max_steps": 30, "beta": 0.01, "num_generations_eval": 8}
     stages = [
         stage("helpful", "reward", "pairs"),
         stage("safe", "reward", "pairs"),

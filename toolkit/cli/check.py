@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import os
+import sys
+from typing import TYPE_CHECKING
 
 import click
 
-from toolkit.cli.output import print_json
+from toolkit.cli.output import print_json, show_progress
+
+if TYPE_CHECKING:
+    from toolkit.run.checking import Report, Shown
 
 COLOURS = {"error": "red", "warning": "yellow", "info": "blue"}
 
@@ -14,18 +19,27 @@ COLOURS = {"error": "red", "warning": "yellow", "info": "blue"}
 @click.command("check")
 @click.argument("recipe")
 @click.option("--strict", is_flag=True, help="Let warnings fail too.")
+@click.option(
+    "--show", type=click.IntRange(1), metavar="N", help="Print N rows of each stage as the model sees them."
+)
+@click.option(
+    "--gpu", help="GPU to train on: a100, 4090 ..., or a size such as 24GB; left out, the one here."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
 @click.pass_context
-def command(ctx: click.Context, recipe: str, *, strict: bool, as_json: bool) -> None:
-    r"""Check RECIPE, a file or a packaged name: keys, rows, trainer fields, template, lengths, overlaps.
+def command(
+    ctx: click.Context, recipe: str, *, strict: bool, show: int | None, gpu: str | None, as_json: bool
+) -> None:
+    r"""Check RECIPE, a file or a packaged name: keys, rows, fields, template, lengths, overlaps, memory.
 
     Downloads nothing: what is on the hub and not in its local cache is reported as not checked. Exit code 2
     when there is an error (with --strict: or a warning).
 
     \b
     Example:
-      adapter-arena check chapter
+      adapter-arena check chapter --gpu t4
     """
+    show_progress()
     os.environ["HF_HUB_OFFLINE"] = "1"  # look at what is here; download nothing
     from toolkit import recipe as recipes
     from toolkit.errors import RecipeError
@@ -34,16 +48,40 @@ def command(ctx: click.Context, recipe: str, *, strict: bool, as_json: bool) -> 
     try:
         loaded = recipes.load(recipe)
     except RecipeError as error:
-        findings, about = checking.parses(error), recipe
+        report, about = checking.Report(checking.parses(error), []), recipe
     else:
-        findings, about = checking.check(loaded), checking.describe(loaded)
+        report, about = checking.check(loaded, gpu=gpu, examples=show or 0), checking.describe(loaded)
     if as_json:
-        print_json({"findings": findings})
+        print_json({"findings": report.findings})
     else:
         click.echo(about)
-        for finding in findings:
+        for row in report.shown:
+            _print_row(row)
+        for finding in report.findings:
             label = click.style(f"{finding.severity:<7}", fg=COLOURS[finding.severity])
             click.echo(f"{label} {finding.place}: {finding.message}; {finding.fix}")
-        click.echo("nothing wrong found" if not findings else f"{len(findings)} findings")
+        click.echo(_closing(report))
     bad = {"error", "warning"} if strict else {"error"}
-    ctx.exit(2 if any(finding.severity in bad for finding in findings) else 0)
+    ctx.exit(2 if any(finding.severity in bad for finding in report.findings) else 0)
+
+
+def _print_row(row: Shown) -> None:
+    """What is learned in colour, everything else dimmed; without colours, between ⟦ and ⟧."""
+    cut = f", {row.cut} cut off" if row.cut else ""
+    click.echo(click.style(f"\n{row.title} ({row.tokens} tokens{cut})", bold=True))
+    coloured = sys.stdout.isatty()
+    for text, learned in row.parts:
+        if coloured:
+            click.secho(text, nl=False, fg="green" if learned else None, dim=not learned)
+        else:
+            click.echo(f"⟦{text}⟧" if learned else text, nl=False)
+    click.echo("\n")
+
+
+def _closing(report: Report) -> str:
+    counts = [
+        f"{n} {name}{'s' if n != 1 else ''}"
+        for name in ("error", "warning")
+        if (n := sum(finding.severity == name for finding in report.findings))
+    ]
+    return " and ".join(counts) if counts else "nothing wrong found"

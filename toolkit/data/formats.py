@@ -79,7 +79,7 @@ def conversation(row: Mapping[str, Any], form: Format) -> tuple[Message, ...]:
         extra = str(row.get("input") or "").strip()
         asked = _text(row, "instruction") + (f"\n\n{extra}" if extra else "")
         turns = (Message(role="user", content=asked), Message(role="assistant", content=_text(row, "output")))
-    elif form == "prompt_completion":
+    elif form in ("prompt_completion", "unpaired"):
         turns = (
             *_prompt(row),
             Message(role="assistant", content=answer_text(_column(row, "completion"), "completion")),

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from datasets import Dataset
-from trl import DPOConfig, DPOTrainer
+from trl import DPOTrainer
 
 from toolkit.data import Preference, Row
 from toolkit.recipe import Stage
@@ -17,13 +17,6 @@ from toolkit.train.base import Base
 from toolkit.train.head import score_learned_tokens_only
 from toolkit.train.lora import adapter_config
 from toolkit.train.settings import configuration
-
-DEFAULTS = {
-    "learning_rate": 1e-4,
-    "num_train_epochs": 1,
-    "max_length": 1024,
-    "precompute_ref_log_probs": True,
-}
 
 
 def trainer(
@@ -33,7 +26,7 @@ def trainer(
 
     The reference is the model without the new adapter, that is the base with its parent merged in.
     """
-    config = configuration(DPOConfig, base, stage, {**shared, **DEFAULTS})
+    config = configuration(base, stage, shared)
     made = _Trainer(
         model=base.model,
         args=config,

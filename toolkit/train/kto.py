@@ -10,7 +10,7 @@ import copy
 from typing import Any
 
 from datasets import Dataset
-from trl import KTOConfig, KTOTrainer
+from trl import KTOTrainer
 
 from toolkit.data import Preference, Rated, Row
 from toolkit.recipe import Stage
@@ -18,8 +18,6 @@ from toolkit.train.base import Base
 from toolkit.train.head import score_learned_tokens_only
 from toolkit.train.lora import adapter_config
 from toolkit.train.settings import configuration
-
-DEFAULTS = {"learning_rate": 1e-4, "num_train_epochs": 1, "max_length": 1024}
 
 
 def trainer(
@@ -29,7 +27,7 @@ def trainer(
 
     The reference is the model the stage starts from.
     """
-    config = configuration(KTOConfig, base, stage, {**shared, **DEFAULTS})
+    config = configuration(base, stage, shared)
     adapter = adapter_config(stage)
     made = KTOTrainer(
         model=base.model,

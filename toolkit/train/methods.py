@@ -14,6 +14,31 @@ from toolkit.recipe import Method, Stage
 os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")  # TRL says at every import that a part may change
 
 
+SHARED: dict[str, Any] = {
+    "save_steps": 0.25,  # a share of all steps
+    "save_total_limit": 2,
+    "logging_steps": 1,
+    "report_to": "none",
+    "disable_tqdm": True,
+    "gradient_checkpointing": False,
+    "lr_scheduler_type": "cosine",
+    "warmup_steps": 0.05,
+    "num_train_epochs": 1,
+    "per_device_train_batch_size": 8,
+    "gradient_accumulation_steps": 1,
+    "per_device_eval_batch_size": 8,
+    "dataloader_pin_memory": False,
+}
+"""Defaults of every method."""
+
+LEARN = {"learning_rate": 5e-4, "num_train_epochs": 2, "train_sampling_strategy": "group_by_length"}
+
+PAIRS = {"max_length": 1024, "per_device_train_batch_size": 4, "gradient_accumulation_steps": 2}
+"""A batch of pairs holds twice as many sequences."""
+
+ANSWER = {"learning_rate": 5e-5, "num_generations": 4, "max_completion_length": 256, "beta": 0.05}
+
+
 @dataclasses.dataclass(frozen=True)
 class Way:
     """How a method is done."""
@@ -23,31 +48,53 @@ class Way:
     config: str
     """TRL's configuration class: the fields of a stage's `trainer`."""
     rows: tuple[type[Row], ...]
-    max_length: int | None = 1024
-    """Tokens of a row that are kept, by default; `None`: rows are not cut."""
+    defaults: dict[str, Any]
+    """Fields, over `SHARED`; a stage's own go over both."""
 
+
+TALK = (Conversation, Preference, Rated)
 
 METHODS: dict[Method, Way] = {
-    "text": Way("toolkit.train.text", "trl.SFTConfig", (Text,), max_length=None),
-    "sft": Way("toolkit.train.sft", "trl.SFTConfig", (Conversation,)),
-    "dpo": Way("toolkit.train.dpo", "trl.DPOConfig", (Preference,)),
-    "orpo": Way("toolkit.train.orpo", "trl.experimental.orpo.ORPOConfig", (Preference,)),
-    "kto": Way("toolkit.train.kto", "trl.KTOConfig", (Rated, Preference)),
-    "reward": Way("toolkit.train.reward", "trl.RewardConfig", (Preference,)),
-    "rloo": Way("toolkit.train.online", "trl.RLOOConfig", (Conversation, Preference, Rated), None),
-    "grpo": Way("toolkit.train.online", "trl.GRPOConfig", (Conversation, Preference, Rated), None),
+    "text": Way("text", "trl.SFTConfig", (Text,), LEARN | {"max_length": 1024}),
+    "sft": Way("sft", "trl.SFTConfig", (Conversation,), LEARN | {"max_length": 1024}),
+    "dpo": Way(
+        "dpo",
+        "trl.DPOConfig",
+        (Preference,),
+        PAIRS | {"learning_rate": 1e-4, "precompute_ref_log_probs": True},
+    ),
+    "orpo": Way(
+        "orpo",
+        "trl.experimental.orpo.ORPOConfig",
+        (Preference,),
+        PAIRS | {"learning_rate": 2e-4, "remove_unused_columns": False},
+    ),
+    "kto": Way("kto", "trl.KTOConfig", (Rated, Preference), {"learning_rate": 1e-4, "max_length": 1024}),
+    "reward": Way("reward", "trl.RewardConfig", (Preference,), PAIRS | {"learning_rate": 2e-4}),
+    "rloo": Way("online", "trl.RLOOConfig", TALK, ANSWER),
+    "grpo": Way("online", "trl.GRPOConfig", TALK, ANSWER),
 }
+
+
+def settings(stage: Stage) -> dict[str, Any]:
+    """The fields of a stage's configuration class: its own, over those of its method."""
+    return SHARED | METHODS[stage.method].defaults | stage.trainer
 
 
 def trainer_module(stage: Stage) -> Any:
     """The module whose `trainer` trains this stage."""
-    return importlib.import_module(METHODS[stage.method].module)
+    return importlib.import_module(f"toolkit.train.{METHODS[stage.method].module}")
+
+
+def config_class(stage: Stage) -> Any:
+    """TRL's configuration class of a stage."""
+    module, _, name = METHODS[stage.method].config.rpartition(".")
+    return getattr(importlib.import_module(module), name)
 
 
 def config_fields(stage: Stage) -> set[str]:
     """The names that a stage's `trainer` may have."""
-    module, _, name = METHODS[stage.method].config.rpartition(".")
-    return {field.name for field in dataclasses.fields(getattr(importlib.import_module(module), name))}
+    return {field.name for field in dataclasses.fields(config_class(stage))}
 
 
 def stranger(stage: Stage, rows: list[Row]) -> str | None:

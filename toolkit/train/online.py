@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from datasets import Dataset
-from trl import GRPOConfig, GRPOTrainer, RLOOConfig, RLOOTrainer
+from trl import GRPOTrainer, RLOOTrainer
 
 from toolkit.data import Conversation, Preference, Rated, Row
 from toolkit.errors import RecipeError
@@ -21,25 +21,13 @@ from toolkit.train.lora import adapter_config
 from toolkit.train.settings import configuration
 from toolkit.types import Message
 
-DEFAULTS = {
-    "learning_rate": 5e-5,
-    "num_train_epochs": 1,
-    "num_generations": 4,
-    "max_completion_length": 256,
-    "beta": 0.05,
-}
-
-KINDS: dict[str, tuple[type[Any], type[Any]]] = {
-    "rloo": (RLOOConfig, RLOOTrainer),
-    "grpo": (GRPOConfig, GRPOTrainer),
-}
+KINDS: dict[str, type[Any]] = {"rloo": RLOOTrainer, "grpo": GRPOTrainer}
 
 
 def trainer(base: Base, stage: Stage, train: list[Row], heldout: list[Row], shared: dict[str, Any]) -> Any:
     """A TRL trainer ready to run on the prompts of any rows but plain texts."""
-    settings, kind = KINDS[stage.method]
     weights = {"reward_weights": list(stage.rewards.values())}
-    config = configuration(settings, base, stage, {**shared, **DEFAULTS, **weights})
+    config = configuration(base, stage, shared | weights)
     adapter = adapter_config(stage)
     if adapter is None and base.parent and config.beta:
         raise RecipeError(
@@ -47,7 +35,7 @@ def trainer(base: Base, stage: Stage, train: list[Row], heldout: list[Row], shar
             f"reference, not {stage.start}; train an adapter, or set trainer.beta: 0"
         )
     options = ModelOptions(device=str(base.hardware.device))
-    return kind(
+    return KINDS[stage.method](
         model=base.model,
         reward_funcs=[_Reward(name, RewardModel(folder, options)) for name, folder in base.rewards.items()],
         args=config,

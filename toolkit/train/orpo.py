@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from datasets import Dataset
-from trl.experimental.orpo import ORPOConfig, ORPOTrainer
+from trl.experimental.orpo import ORPOTrainer
 
 from toolkit.data import Preference, Row, chat
 from toolkit.recipe import Stage
@@ -18,14 +18,12 @@ from toolkit.train.head import IGNORED
 from toolkit.train.lora import adapter_config
 from toolkit.train.settings import configuration
 
-DEFAULTS = {"learning_rate": 2e-4, "num_train_epochs": 1, "max_length": 1024, "remove_unused_columns": False}
-
 
 def trainer(
     base: Base, stage: Stage, train: list[Row], heldout: list[Row], shared: dict[str, Any]
 ) -> ORPOTrainer:
     """A TRL trainer ready to run on preferences."""
-    config = configuration(ORPOConfig, base, stage, {**shared, **DEFAULTS})
+    config = configuration(base, stage, shared)
     return _Trainer(
         model=base.model,
         args=config,

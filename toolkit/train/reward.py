@@ -14,7 +14,7 @@ import torch
 from datasets import Dataset
 from torch import nn
 from transformers import AutoModelForSequenceClassification
-from trl import RewardConfig, RewardTrainer
+from trl import RewardTrainer
 
 from toolkit.data import Preference, Row
 from toolkit.models.rewards import rated_ids
@@ -23,8 +23,6 @@ from toolkit.train.base import Base
 from toolkit.train.lora import adapter_config
 from toolkit.train.settings import configuration
 
-DEFAULTS = {"learning_rate": 2e-4, "num_train_epochs": 1, "max_length": 1024}
-
 BINS = 10
 
 
@@ -32,7 +30,7 @@ def trainer(
     base: Base, stage: Stage, train: list[Row], heldout: list[Row], shared: dict[str, Any]
 ) -> RewardTrainer:
     """A TRL trainer ready to run on preferences; pairs longer than `max_length` are left out."""
-    config = configuration(RewardConfig, base, stage, {**shared, **DEFAULTS})
+    config = configuration(base, stage, shared)
     return _Trainer(
         model=classifier(base),
         args=config,

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from datasets import Dataset
-from trl import SFTConfig, SFTTrainer
+from trl import SFTTrainer
 
 from toolkit.data import Conversation, Row
 from toolkit.data.chat import encode_conversation
@@ -18,13 +18,6 @@ from toolkit.train.base import Base
 from toolkit.train.head import IGNORED, score_learned_tokens_only
 from toolkit.train.lora import adapter_config
 from toolkit.train.settings import configuration
-
-DEFAULTS = {
-    "learning_rate": 5e-4,
-    "num_train_epochs": 2,
-    "max_length": 1024,
-    "train_sampling_strategy": "group_by_length",
-}
 
 
 def trainer(
@@ -44,7 +37,7 @@ def learner(
 ) -> SFTTrainer:
     """A TRL trainer that learns the tokens whose labels `encode` gives."""
     prepared = {"dataset_kwargs": {"skip_prepare_dataset": True}}
-    config = configuration(SFTConfig, base, stage, {**shared, **DEFAULTS, **prepared})
+    config = configuration(base, stage, shared | prepared)
     made = SFTTrainer(
         model=base.model,
         args=config,

@@ -1,0 +1,350 @@
+"""`check` finds every planted fault, names its place, and finds nothing where nothing is wrong."""
+
+from __future__ import annotations
+
+import copy
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+from transformers import AutoTokenizer
+
+from toolkit import recipe as recipes
+from toolkit.cli import main
+from toolkit.errors import DataError
+from toolkit.run import checking
+from toolkit.types import Finding
+
+WORDS = (
+    "lamp fan bag cup hat pen box key jar mat rug toy urn vase bowl fork spoon plate stool clock desk".split()
+)
+SAID = "sorry about that; a new one goes out to you this week by post"
+
+
+class Plan:
+    """A recipe and its files, right until something is changed."""
+
+    def __init__(self, folder: Path, model: Path) -> None:
+        self.folder = folder
+        self.files: dict[str, list[Any]] = {
+            "sft": [{"prompt": f"my {w} broke", "completion": f"{w}: {SAID}"} for w in WORDS],
+            "pairs": [
+                {
+                    "prompt": f"the {w} is late",
+                    "chosen": f"{w}: {SAID}",
+                    "rejected": f"{w}? {'no ' * (i % 2 * 40)}",
+                }
+                for i, w in enumerate(WORDS)
+            ],
+            "heldout": [{"prompt": f"where is the {w} I paid for", "completion": w} for w in WORDS],
+            "bench": [
+                {"question": f"what is a {w} good for in a house", "choices": ["a", "b"], "answer": 0}
+                for w in WORDS
+            ],
+        }
+        trainer = {"learning_rate": 1e-3, "per_device_train_batch_size": 4}
+        self.raw: dict[str, Any] = {
+            "name": "t",
+            "base": str(model),
+            "data": {name: {"source": f"{name}.jsonl"} for name in ("sft", "pairs", "heldout")},
+            "stages": [
+                {"name": "sft", "method": "sft", "data": "sft", "trainer": dict(trainer)},
+                {"name": "dpo", "method": "dpo", "start": "sft", "data": "pairs", "trainer": dict(trainer)},
+            ],
+            "scoring": {
+                "examples": "heldout",
+                "benchmarks": [{"task": "tickets_choice", "files": {"test": "bench.jsonl"}}],
+            },
+        }
+
+    def check(self, **options: Any) -> list[Finding]:
+        for name, rows in self.files.items():
+            lines = [row if isinstance(row, str) else json.dumps(row) for row in rows]
+            (self.folder / f"{name}.jsonl").write_text("\n".join(lines) + "\n")
+        return checking.check(recipes.parse(self.raw, self.folder / "r.yaml"), **options).findings
+
+    def template(self, text: str | None, **tokens: str) -> None:
+        """Give the base another chat template, and other special tokens."""
+        own = self.folder / "model"
+        shutil.copytree(self.raw["base"], own)
+        tokenizer = AutoTokenizer.from_pretrained(own)
+        for name, token in tokens.items():
+            setattr(tokenizer, name, token)
+        (own / "chat_template.jinja").unlink(missing_ok=True)
+        tokenizer.chat_template = text
+        tokenizer.save_pretrained(own)
+        self.raw["base"] = str(own)
+
+
+@pytest.fixture
+def plan(tmp_path: Path, tiny_model: Path) -> Plan:
+    return Plan(tmp_path, tiny_model)
+
+
+def serious(findings: list[Finding]) -> list[Finding]:
+    return [finding for finding in findings if finding.severity != "info"]
+
+
+def test_nothing_is_found_where_nothing_is_wrong(plan: Plan):
+    assert serious(plan.check()) == []
+
+
+TURNS = "{% for m in messages %}<|start|>{{ m['role'] }}\n{{ m['content'] }}<|end|>\n{% endfor %}"
+ASK = "{% if add_generation_prompt %}<|start|>assistant\n{% endif %}"
+NO_SYSTEM = TURNS.replace("messages %}", "messages if m['role'] != 'system' %}", 1)
+SYSTEM = {"role": "system", "content": "be short"}
+
+
+def stage(plan: Plan, index: int = 0, **changes: Any) -> None:
+    plan.raw["stages"][index] |= changes
+
+
+def field(plan: Plan, index: int = 0, **changes: Any) -> None:
+    plan.raw["stages"][index]["trainer"] |= changes
+
+
+def row(plan: Plan, name: str, number: int, value: Any) -> None:
+    plan.files[name][number] = value
+
+
+def talk(*turns: tuple[str, str]) -> dict[str, Any]:
+    return {"messages": [{"role": role, "content": content} for role, content in turns]}
+
+
+def online(plan: Plan, **trainer: Any) -> None:
+    reward = {"name": "good", "method": "reward", "data": "pairs"}
+    plan.raw["stages"] = [
+        plan.raw["stages"][0],
+        reward,
+        {
+            "name": "rl",
+            "method": "rloo",
+            "data": "sft",
+            "start": "sft",
+            "rewards": {"good": 1},
+            "trainer": trainer,
+        },
+    ]
+
+
+def pairs(plan: Plan, change: Callable[[dict[str, str]], dict[str, str]]) -> None:
+    plan.files["pairs"] = [change(copy.copy(pair)) for pair in plan.files["pairs"]]
+
+
+def swap(plan: Plan) -> None:
+    first = plan.files["pairs"][0]
+    plan.files["pairs"].append(first | {"chosen": first["rejected"], "rejected": first["chosen"]})
+
+
+FAULTS: dict[str, tuple[Callable[[Plan], Any], str, str]] = {
+    # name: (what is planted, the finding's code, what its place and message hold)
+    "a retired field": (lambda p: field(p, max_seq_length=512), "retired-field", "use max_length"),
+    "a field of older TRL": (
+        lambda p: field(p, 1, max_prompt_length=9),
+        "retired-field",
+        "stages.dpo.trainer",
+    ),
+    "a mistyped field": (lambda p: field(p, learning_rat=1), "unknown-field", "did you mean learning_rate"),
+    "a value of the wrong kind": (lambda p: field(p, eval_strategy="often"), "field-value", "often"),
+    "a learning rate of 0": (lambda p: field(p, learning_rate=0), "field-value", "nothing would be learned"),
+    "a learning rate of another age": (lambda p: field(p, learning_rate=0.5), "learning-rate", "0.5"),
+    "a learning rate too high for whole weights": (
+        lambda p: stage(p, adapter="none"),
+        "learning-rate",
+        "whole weights",
+    ),
+    "both precisions": (lambda p: field(p, bf16=True, fp16=True), "precision", "stages.sft"),
+    "no preference in the loss": (lambda p: field(p, 1, beta=0), "beta", "stages.dpo.trainer.beta"),
+    "an unknown adapter field": (lambda p: stage(p, adapter={"ranks": 3}), "adapter-field", "ranks"),
+    "all of a 4-bit model": (
+        lambda p: (p.raw.update(model={"quantization": "nf4"}), stage(p, adapter="none")),
+        "quantised-whole",
+        "no gradient",
+    ),
+    "KTO with nothing to compare": (
+        lambda p: stage(p, 1, method="kto", trainer={"per_device_train_batch_size": 1}),
+        "batch",
+        "set it to 2",
+    ),
+    "answers torn apart": (
+        lambda p: online(p, per_device_train_batch_size=6, num_generations=4),
+        "batch",
+        "multiple of 4",
+    ),
+    "DPO beside SFT, not on it": (lambda p: stage(p, 1, start="base"), "start", "its reference"),
+    "rows of the wrong kind": (lambda p: stage(p, 1, data="sft"), "row-kind", "dpo needs preference rows"),
+    "a line that is no JSON": (lambda p: row(p, "sft", 3, "{oops"), "data", "sft.jsonl:4"),
+    "an unknown role": (
+        lambda p: row(p, "sft", 2, talk(("usr", "a"), ("assistant", "b"))),
+        "row",
+        "sft.jsonl:3",
+    ),
+    "an empty answer": (lambda p: row(p, "sft", 5, {"prompt": "x", "completion": " "}), "row", "sft.jsonl:6"),
+    "no answer": (lambda p: row(p, "sft", 0, talk(("user", "a"))), "row", "sft.jsonl:1"),
+    "unknown columns": (lambda p: row(p, "sft", 1, {"q": "x", "a": "y"}), "row", "rename them"),
+    "chosen equal to rejected": (
+        lambda p: row(p, "pairs", 4, {"prompt": "x", "chosen": "y", "rejected": "y"}),
+        "row",
+        "pairs.jsonl:5",
+    ),
+    "chosen nearly equal to rejected": (
+        lambda p: row(p, "pairs", 4, {"prompt": "x", "chosen": "Yes", "rejected": "yes "}),
+        "nearly-same",
+        "pairs.jsonl:5",
+    ),
+    "copies": (lambda p: row(p, "sft", 9, p.files["sft"][1]), "rows-double", "sft.jsonl:10"),
+    "a pair and its opposite": (swap, "contradiction", "decide which is better"),
+    "chosen answers that are always longer": (
+        lambda p: pairs(p, lambda pair: pair | {"rejected": "no"}),
+        "length-bias",
+        "longer",
+    ),
+    "ratings of one kind": (
+        lambda p: (
+            p.files.update(pairs=[{"prompt": w, "completion": w, "label": True} for w in WORDS]),
+            stage(p, 1, method="kto"),
+        ),
+        "one-sided",
+        "nothing to tell apart",
+    ),
+    "a template inside the text": (
+        lambda p: row(p, "sft", 7, {"prompt": "<|start|>user\nhello<|end|>", "completion": "b"}),
+        "template-in-text",
+        "sft.jsonl:8",
+    ),
+    "lost letters": (
+        lambda p: row(p, "sft", 7, {"prompt": "caf\ufffd", "completion": "b"}),
+        "mojibake",
+        "sft.jsonl:8",
+    ),
+    "answers in spaces": (
+        lambda p: p.files.update(sft=[r | {"completion": f" {r['completion']}\n"} for r in p.files["sft"]]),
+        "outer-space",
+        "is learned too",
+    ),
+    "two questions in a row": (
+        lambda p: row(p, "sft", 1, talk(("user", "a"), ("user", "b"), ("assistant", "c"))),
+        "turns",
+        "sft.jsonl:2",
+    ),
+    "a late system turn": (
+        lambda p: row(p, "sft", 1, talk(("user", "a"), ("system", "b"), ("assistant", "c"))),
+        "turns",
+        "put it first",
+    ),
+    "an answer to nothing": (
+        lambda p: row(p, "sft", 1, talk(("assistant", "c"))),
+        "no-question",
+        "sft.jsonl:2",
+    ),
+    "no chat template": (lambda p: p.template(None), "chat-template", "no chat template"),
+    "no generation prompt": (lambda p: p.template(TURNS), "generation-prompt", "its turn"),
+    "a template that drops the system turn": (
+        lambda p: (
+            p.template(NO_SYSTEM + ASK),
+            row(p, "sft", 0, {"messages": [SYSTEM, *talk(("user", "a"), ("assistant", "b"))["messages"]]}),
+        ),
+        "system-turn",
+        "drops system turns",
+    ),
+    "no end token after answers": (
+        lambda p: p.template(TURNS.replace("<|end|>", "") + ASK),
+        "end-token",
+        "puts no <|end|> after answers",
+    ),
+    "two begin tokens": (lambda p: p.template("<|start|>" + TURNS + ASK), "double-bos", "twice"),
+    "padding with the end token": (
+        lambda p: p.template(TURNS + ASK, pad_token="<|end|>"),
+        "pad-is-end",
+        "never learn to stop",
+    ),
+    "an answer cut off": (lambda p: field(p, max_length=60), "truncated", "its end"),
+    "an answer lost": (lambda p: field(p, max_length=20), "truncated", "lose their whole answer"),
+    "more than the model can see": (lambda p: field(p, max_length=4096), "context", "1024"),
+    "a held-out question in training": (
+        lambda p: row(p, "heldout", 0, {"prompt": "My LAMP broke!", "completion": "x"}),
+        "overlap",
+        "1 of 21 held-out questions",
+    ),
+    "held-out rows in training": (
+        lambda p: (
+            p.raw["data"].update(pairs2={"source": "pairs.jsonl", "limit": 3}),
+            stage(p, 1, heldout="pairs2"),
+        ),
+        "overlap",
+        "3 of 3 held-out rows",
+    ),
+    "measured on what is trained on": (
+        lambda p: stage(p, 1, heldout="pairs"),
+        "overlap",
+        "trained on and measured on",
+    ),
+    "a benchmark question in training": (
+        lambda p: row(p, "sft", 0, {"prompt": "What is a lamp good for in a house?", "completion": "x"}),
+        "overlap",
+        "tickets_choice questions",
+    ),
+    "a benchmark question in training, a little changed": (
+        lambda p: (
+            row(p, "bench", 0, {"question": "one " * 3 + " ".join(WORDS), "choices": ["a"], "answer": 0}),
+            row(p, "sft", 0, {"prompt": "two " + " ".join(WORDS), "completion": "x"}),
+        ),
+        "overlap-words",
+        "nearly copies",
+    ),
+    "fewer rows than a batch": (
+        lambda p: field(p, per_device_train_batch_size=64),
+        "few-rows",
+        "fewer than one batch",
+    ),
+    "data nobody uses": (lambda p: p.raw["data"].update(more={"source": "sft.jsonl"}), "unused", "data.more"),
+    "nothing scored": (lambda p: p.raw.pop("scoring"), "no-scoring", "scoring"),
+}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_planted_fault_is_found(name: str, plan: Plan):
+    planted, code, told = FAULTS[name]
+    planted(plan)
+    found = [finding for finding in plan.check() if finding.code == code]
+    assert any(told in f"{finding.place}: {finding.message}; {finding.fix}" for finding in found), found
+
+
+def test_memory_is_held_against_the_named_gpu(plan: Plan):
+    (note,) = [
+        finding for finding in plan.check(gpu="1GB") if finding.code == "memory" and "sft" in finding.place
+    ]
+    assert note.severity == "error"
+    assert "a 1 GB GPU has 1 GB" in note.message
+    assert not [finding for finding in plan.check(gpu="h100") if finding.code == "memory"]
+    with pytest.raises(DataError, match="not a GPU known here"):
+        plan.check(gpu="abacus")
+    (steps,) = [finding for finding in plan.check() if finding.code == "plan" and "sft" in finding.place]
+    assert steps.message.startswith("20 rows, 2 epochs, batches of 4: 10 steps")
+
+
+def test_many_bad_rows_are_counted_and_the_first_are_named(plan: Plan):
+    plan.files["sft"][:9] = [{"prompt": "x", "completion": ""}] * 9
+    places = [Path(finding.place).name for finding in plan.check() if finding.code == "row"]
+    assert places == [*(f"sft.jsonl:{line}" for line in range(1, 6)), "data.sft"]
+    plan.raw["data"]["sft"]["skip_bad_rows"] = True
+    assert [f.message for f in plan.check() if f.code == "rows-skipped"] == [
+        "9 rows do not fit and are left out"
+    ]
+
+
+def test_the_command_shows_rows_as_the_model_sees_them(plan: Plan):
+    plan.check()
+    (plan.folder / "r.yaml").write_text(json.dumps(plan.raw))
+    shown = CliRunner().invoke(main, ["check", str(plan.folder / "r.yaml"), "--show", "1"])
+    assert shown.exit_code == 0, shown.output
+    assert f"<|start|>user\nmy lamp broke<|end|>\n<|start|>assistant\n⟦lamp: {SAID}<|end|>⟧" in shown.output
+    assert "pairs.jsonl:1, rejected" in shown.output
+    plan.files["sft"].append(plan.files["sft"][0])
+    plan.check()
+    assert CliRunner().invoke(main, ["check", str(plan.folder / "r.yaml")]).exit_code == 0
+    assert CliRunner().invoke(main, ["check", str(plan.folder / "r.yaml"), "--strict"]).exit_code == 2

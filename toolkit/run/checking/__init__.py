@@ -1,0 +1,76 @@
+"""Everything that can be wrong with a recipe, found before anything is trained.
+
+What needs the hub and cannot be reached is reported as not checked, never as fine.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from toolkit.errors import RecipeError
+from toolkit.recipe import Recipe, contestants
+from toolkit.run.checking import fields, memory, overlap, rows, template
+from toolkit.run.checking.findings import error
+from toolkit.run.checking.showing import Shown, show
+from toolkit.types import Finding
+
+__all__ = ["Report", "Shown", "check", "describe", "parses"]
+
+ORDER = {"error": 0, "warning": 1, "info": 2}
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a check found, the worst first, and rows as the model will see them."""
+
+    findings: list[Finding]
+    shown: list[Shown]
+
+
+def check(recipe: Recipe, *, gpu: str | None = None, examples: int = 0) -> Report:
+    """Check a recipe that parsed.
+
+    Args:
+        recipe: what would be run.
+        gpu: name or size of the GPU to train on; left out, the one that is here, or this computer.
+        examples: how many rows of each stage to decode.
+
+    Raises:
+        DataError: `gpu` is not known.
+    """
+    target = memory.machine(gpu)
+    sets, heldout, findings = rows.read(recipe)
+    findings += fields.fields(recipe)
+    findings += rows.kinds(recipe, sets)
+    tokenizer, found = template.tokenizer_of(recipe)
+    findings += found
+    findings += rows.contents(sets, tokenizer.all_special_tokens if tokenizer else [])
+    shown: list[Shown] = []
+    tokens: template.Tokens = {}
+    if tokenizer is not None:
+        found, usable = template.template(recipe, sets, tokenizer)
+        findings += found
+        if usable:
+            tokens, found = template.encode(recipe, sets, tokenizer)
+            findings += found
+            findings += template.lengths(recipe, tokens, tokenizer, memory.context(recipe))
+            shown = show(recipe, sets, tokenizer, examples)
+    findings += overlap.overlap(recipe, sets, heldout)
+    findings += memory.memory(recipe, sets, tokens, target)
+    return Report(sorted(findings, key=lambda finding: ORDER[finding.severity]), shown)
+
+
+def describe(recipe: Recipe) -> str:
+    """One line on what a recipe would do."""
+    stages = ", ".join(f"{stage.name} ({stage.method})" for stage in recipe.stages) or "no training"
+    return f"{recipe.name}: {stages}; contestants {', '.join(contestants(recipe))}"
+
+
+def parses(problem: RecipeError) -> list[Finding]:
+    """The mistakes of a recipe that does not parse, as findings."""
+    return [error("recipe", *_place(line), "mend the key") for line in str(problem).splitlines()]
+
+
+def _place(line: str) -> tuple[str, str]:
+    file, _, rest = line.partition(": ")
+    return file, rest or line

@@ -1,0 +1,182 @@
+"""Fields of stages: retired and unknown names, values refused, settings that work against each other."""
+
+from __future__ import annotations
+
+import difflib
+import tempfile
+from collections.abc import Iterator
+from typing import Any
+
+from toolkit.errors import RecipeError
+from toolkit.recipe import ONLINE, Recipe, Stage
+from toolkit.run.checking.findings import error, info, warning
+from toolkit.train.lora import adapter_config
+from toolkit.train.methods import METHODS, config_class, config_fields, settings
+from toolkit.types import Finding
+
+RETIRED = {
+    "max_seq_length": "max_length",
+    "max_prompt_length": "max_length (prompt and answer together)",
+    "max_target_length": "max_length (prompt and answer together)",
+    "warmup_ratio": "warmup_steps (a value below 1 is a share of all steps)",
+    "group_by_length": 'train_sampling_strategy: "group_by_length"',
+    "length_column_name": "nothing: lengths are measured",
+    "dataset_text_field": "a data source with format: text",
+    "tokenizer": "nothing: the base's tokenizer is used",
+    "packing_strategy": "packing: true",
+    "evaluation_strategy": "eval_strategy",
+    "ref_adapter_name": "nothing: the stage's `start` is the reference",
+    "model_adapter_name": "nothing: adapters are named by their stage",
+    "ref_model": "nothing: the stage's `start` is the reference",
+    "peft_config": "the stage's `adapter`",
+    "formatting_func": "a data source's format and rename",
+    "no_cuda": "model.device: cpu",
+    "fp16_opt_level": "nothing: PyTorch's own mixed precision is used",
+    "overwrite_output_dir": "nothing: a changed recipe redoes what it touches",
+    "num_train_epoch": "num_train_epochs",
+    "per_gpu_train_batch_size": "per_device_train_batch_size",
+    "per_gpu_eval_batch_size": "per_device_eval_batch_size",
+    "label_pad_token_id": "nothing: what is not learned is masked",
+    "force_use_ref_model": "nothing: the stage's `start` is the reference",
+    "kl_coef": "beta (of rloo and grpo)",
+    "init_kl_coef": "beta (of rloo and grpo)",
+}
+"""Trainer fields of older tutorials -> what replaces them."""
+
+FAST = 2e-2
+"""A learning rate above which hardly any adapter trains; whole weights bear a hundredth of it."""
+
+
+def fields(recipe: Recipe) -> Iterator[Finding]:
+    """Findings on the fields of every stage."""
+    for stage in recipe.stages:
+        unknown = list(_names(stage))
+        yield from unknown
+        if not unknown:
+            yield from _values(stage)
+        yield from _adapter(recipe, stage)
+        yield from _against_each_other(recipe, stage)
+    yield from _unused(recipe)
+
+
+def _names(stage: Stage) -> Iterator[Finding]:
+    known, name = config_fields(stage), METHODS[stage.method].config.rpartition(".")[2]
+    for field in stage.trainer:
+        place = f"stages.{stage.name}.trainer.{field}"
+        if field in known:
+            continue
+        if field in RETIRED:
+            yield error(
+                "retired-field", place, f"{field} is gone from today's libraries", f"use {RETIRED[field]}"
+            )
+            continue
+        close = difflib.get_close_matches(field, known, n=1)
+        fix = f"did you mean {close[0]}?" if close else f"see the fields of trl.{name}"
+        yield error("unknown-field", place, f"{name} has no field {field}", fix)
+
+
+def _values(stage: Stage) -> Iterator[Finding]:
+    """Values that the configuration class itself refuses."""
+    import torch
+
+    with tempfile.TemporaryDirectory() as folder:
+        plain = {"output_dir": folder, "bf16": False, "fp16": False, "use_cpu": not torch.cuda.is_available()}
+        kept = {key: value for key, value in stage.trainer.items() if key not in ("bf16", "fp16")}
+        try:
+            made = config_class(stage)(**{**plain, "report_to": "none", **kept})
+        except (TypeError, ValueError, ImportError) as problem:
+            text = str(problem).splitlines()[0]
+            yield error("field-value", f"stages.{stage.name}.trainer", text, "give it a value that TRL takes")
+            return
+    for field in ("learning_rate", "num_train_epochs", "per_device_train_batch_size"):
+        value = getattr(made, field)
+        if not isinstance(value, (int, float)) or value <= 0:
+            text = f"{value!r} is no number above 0: nothing would be learned"
+            yield error(
+                "field-value", f"stages.{stage.name}.trainer.{field}", text, "give it a positive number"
+            )
+
+
+def _adapter(recipe: Recipe, stage: Stage) -> Iterator[Finding]:
+    place = f"stages.{stage.name}.adapter"
+    try:
+        adapter_config(stage)
+    except RecipeError as problem:
+        yield error("adapter-field", place, str(problem).partition(": ")[2], "see PEFT's configuration class")
+    if stage.adapter == "none" and recipe.model.quantization != "none":
+        text = f"all weights are to be trained, but in {recipe.model.quantization} they have no gradient"
+        yield error("quantised-whole", place, text, "train an adapter, or set model.quantization: none")
+
+
+def _against_each_other(recipe: Recipe, stage: Stage) -> Iterator[Finding]:
+    import torch
+
+    trainer, place = stage.trainer, f"stages.{stage.name}.trainer"
+    rate = trainer.get("learning_rate")
+    top = FAST / 100 if stage.adapter == "none" else FAST
+    if isinstance(rate, (int, float)) and rate > top:
+        text = f"a learning rate of {rate} is far above what {_what(stage)} bear: the loss would explode"
+        yield warning("learning-rate", f"{place}.learning_rate", text, f"stay below {top:g}")
+    if trainer.get("fp16") and trainer.get("bf16"):
+        yield error("precision", place, "fp16 and bf16 are both on", "keep one")
+    if isinstance(trainer.get("beta"), (int, float)) and trainer["beta"] <= 0 and stage.method not in ONLINE:
+        text = "beta of 0 or less takes the preference out of the loss"
+        yield error("beta", f"{place}.beta", text, "0.1 is usual")
+    if str(trainer.get("optim", "")).startswith("paged") and not torch.cuda.is_available():
+        text = f"{trainer['optim']} needs a CUDA GPU, and none is here"
+        yield info("paged-optimizer", f"{place}.optim", text, "train on a GPU, or take adamw_torch")
+    batch = settings(stage)["per_device_train_batch_size"]
+    if stage.method == "kto" and batch == 1 and trainer.get("loss_type", "kto") == "kto":
+        text = "KTO compares an answer with the others of its batch, and there are none"
+        yield error("batch", f"{place}.per_device_train_batch_size", text, "set it to 2 or more")
+    answers = settings(stage).get("num_generations", 1)
+    if isinstance(batch, int) and batch % answers:
+        text = f"{batch} is no multiple of num_generations ({answers}): answers to one prompt are torn apart"
+        yield error(
+            "batch", f"{place}.per_device_train_batch_size", text, f"set it to a multiple of {answers}"
+        )
+    if (
+        stage.method in ("dpo", "kto")
+        and stage.start == "base"
+        and any(s.method == "sft" for s in recipe.stages)
+    ):
+        text = f"{stage.method} starts from the base, though there is an SFT stage; the base is its reference"
+        yield warning(
+            "start", f"stages.{stage.name}.start", text, "start from the SFT stage, if that is meant"
+        )
+
+
+def _what(stage: Stage) -> str:
+    return "whole weights" if stage.adapter == "none" else "adapters"
+
+
+def _unused(recipe: Recipe) -> Iterator[Finding]:
+    """Data sets and stages that nothing looks at."""
+    used = {name for stage in recipe.stages for name in (stage.data, stage.heldout)}
+    used |= {recipe.scoring.examples} if recipe.scoring else set()
+    for name in recipe.data:
+        if name not in used:
+            yield info(
+                "unused",
+                f"data.{name}",
+                "no stage and no scoring uses it",
+                "drop it, or name it where it is meant",
+            )
+    if recipe.stages and recipe.scoring is None:
+        text = "nothing is scored: whether training helped will not be known"
+        yield info("no-scoring", "scoring", text, "name held-out examples in scoring.examples")
+
+
+def steps(stage: Stage, rows: int) -> dict[str, Any]:
+    """How often a stage's trainer would step: rows, batch, steps, epochs."""
+    trainer = settings(stage)
+    share = 0 if stage.heldout else stage.heldout_share
+    train = rows - (max(1, round(share * rows)) if share and rows > 1 else 0)
+    if stage.method == "kto":
+        train *= 2
+    batch = int(trainer["per_device_train_batch_size"] * trainer["gradient_accumulation_steps"])
+    if stage.method in ONLINE:
+        batch = max(1, batch // int(trainer["num_generations"]))
+    epochs, most = float(trainer["num_train_epochs"]), int(trainer.get("max_steps", -1))
+    count = most if most > 0 else round(-(-train // batch) * epochs)
+    return {"rows": train, "batch": batch, "epochs": epochs, "steps": count}

@@ -1,0 +1,165 @@
+"""Steps, and about how much memory a stage takes, from the model's shape; nothing is loaded.
+
+Weights, gradients and Adam's two moments are counted exactly. Activations are 34 bytes for each token, layer
+and unit of width in 16 bit (Korthikanti et al. 2022), and with gradient checkpointing 2, and one layer whole.
+Fused attention on a GPU keeps no scores; eager attention, which training on a CPU takes, does, 6 bytes for
+each pair of tokens, head and layer. CUDA, or Python with its libraries, takes about 1 GB.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from toolkit.errors import DataError, ModelError
+from toolkit.models import bases
+from toolkit.recipe import ONLINE, LoraOptions, Recipe, Stage
+from toolkit.run.checking.fields import steps
+from toolkit.run.checking.findings import error, info, warning
+from toolkit.run.checking.rows import Seen
+from toolkit.run.checking.template import Tokens
+from toolkit.train.methods import settings
+from toolkit.types import Finding
+
+GPUS = {
+    "t4": 16, "v100": 32, "l4": 24, "a10": 24, "3090": 24, "4090": 24, "5090": 32, "l40s": 48, "a6000": 48,
+    "a100-40": 40, "a100": 80, "h100": 80, "h200": 141, "b200": 180,
+}  # fmt: skip
+"""Name -> GB that it has."""
+
+ITSELF = 1e9
+PIECE = 512
+TIGHT = 0.85
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What a recipe would be trained on."""
+
+    name: str
+    memory: float
+    """Bytes."""
+    gpu: bool = True
+
+
+def machine(name: str | None) -> Machine:
+    """A GPU by its name (`a100`) or size (`24GB`); with no name the GPU that is here, or this computer.
+
+    Raises:
+        DataError: the name says nothing.
+    """
+    if name is None:
+        import torch
+
+        if torch.cuda.is_available():
+            return Machine(torch.cuda.get_device_name(), torch.cuda.get_device_properties(0).total_memory)
+        return Machine("this computer", os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"), gpu=False)
+    size = re.fullmatch(r"(\d+)\s*(gb?)?", name.lower())
+    if name.lower() in GPUS:
+        return Machine(name, GPUS[name.lower()] * 1e9)
+    if size:
+        return Machine(f"a {size[1]} GB GPU", int(size[1]) * 1e9)
+    raise DataError(f"--gpu {name}: not a GPU known here; use {', '.join(GPUS)}, or a size such as 24GB")
+
+
+def memory(recipe: Recipe, sets: dict[str, Seen], tokens: Tokens, target: Machine) -> Iterator[Finding]:
+    """Steps and memory of every stage."""
+    shape = _shape(recipe)
+    for stage in recipe.stages:
+        place = f"stages.{stage.name}"
+        text = ""
+        if stage.data in sets:
+            plan = steps(stage, len(sets[stage.data].rows))
+            text = "{rows} rows, {epochs:g} epochs, batches of {batch}: {steps} steps".format(**plan)
+            if plan["rows"] < plan["batch"]:
+                yield warning(
+                    "few-rows", place, f"{plan['rows']} rows are fewer than one batch", "use smaller batches"
+                )
+        if shape is not None:
+            longest = max((len(row.input_ids) for _, row in tokens.get(stage.name, [])), default=None)
+            needed = estimate(recipe, stage, shape, target, longest)
+            about = f"about {needed / 1e9:.1f} GB on {'a GPU' if target.gpu else 'a CPU'}"
+            text = f"{text}; {about}" if text else about
+            if needed > target.memory * TIGHT:
+                find = error if needed > target.memory else warning
+                fix = "smaller batches with gradient_accumulation_steps, a smaller max_length, or nf4"
+                yield find("memory", place, f"{about}; {target.name} has {target.memory / 1e9:.0f} GB", fix)
+        if text:
+            yield info(
+                "plan", place, text, "change num_train_epochs or the batch, if that is not what you want"
+            )
+
+
+def _shape(recipe: Recipe) -> Any:
+    """The model without its weights, where its configuration is here."""
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    try:
+        config = AutoConfig.from_pretrained(bases.resolve_base(recipe.base, revision=recipe.model.revision))
+        with torch.device("meta"):
+            return AutoModelForCausalLM.from_config(config)
+    except (ModelError, OSError, ValueError):
+        return None
+
+
+def context(recipe: Recipe) -> int | None:
+    """Tokens the model can see, where its configuration is here."""
+    shape = _shape(recipe)
+    return (
+        getattr(shape.config.get_text_config(), "max_position_embeddings", None)
+        if shape is not None
+        else None
+    )
+
+
+def estimate(recipe: Recipe, stage: Stage, model: Any, target: Machine, longest: int | None) -> float:
+    """Bytes of a training step at its fullest, with rows as long as the longest one, where that is known."""
+    from torch import nn
+
+    head = model.get_output_embeddings()
+    linear = {name: m for name, m in model.named_modules() if isinstance(m, nn.Linear) and m is not head}
+    inside = sum(module.weight.numel() for module in linear.values())
+    outside = sum(weight.numel() for weight in model.parameters()) - inside
+    whole = 2 if target.gpu and stage.start == "base" and recipe.model.dtype != "float32" else 4
+    bits = (
+        {"nf4": 0.52, "int8": 1.0}.get(recipe.model.quantization, whole) if stage.start == "base" else whole
+    )
+    moments = 4 if "8bit" in str(stage.trainer.get("optim", "")) else 8
+    if isinstance(stage.adapter, LoraOptions):
+        weights = inside * bits + outside * whole + _trainable(stage.adapter, linear) * (4 + 4 + moments)
+    else:
+        weights = (inside + outside) * (4 + 4 + moments)
+    config = model.config.get_text_config()
+    trainer = settings(stage)
+    length = int(trainer.get("max_length") or longest or 1024)
+    length = min(length, longest or length)
+    if stage.method in ONLINE:
+        length = 256 + int(trainer["max_completion_length"])
+    sequences = int(trainer["per_device_train_batch_size"])
+    sequences *= 2 if stage.method in ("dpo", "orpo", "reward") else 1
+    layers = config.num_hidden_layers
+    a_layer = 34 * sequences * length * config.hidden_size
+    if not target.gpu:
+        a_layer += 6 * sequences * length**2 * config.num_attention_heads
+    inputs = 2 * sequences * length * config.hidden_size * layers
+    kept = inputs + a_layer if _checkpointed(stage) else a_layer * layers
+    return float(weights + kept + PIECE * config.vocab_size * 10 + ITSELF)
+
+
+def _checkpointed(stage: Stage) -> bool:
+    return bool(stage.trainer.get("gradient_checkpointing", False))
+
+
+def _trainable(adapter: LoraOptions, linear: dict[str, Any]) -> int:
+    """Weights of a LoRA adapter; other kinds are smaller."""
+    targets = adapter.target_modules
+    chosen = [
+        module
+        for name, module in linear.items()
+        if targets == "all-linear" or name.rpartition(".")[2] in targets
+    ]
+    return sum(adapter.r * (module.in_features + module.out_features) for module in chosen)

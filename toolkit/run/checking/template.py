@@ -1,0 +1,190 @@
+"""What the chat template makes of rows: what the model sees, which tokens it learns, what is cut off."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from toolkit.data import Conversation, Preference, Row, Text
+from toolkit.data.chat import Encoded, encode_conversation, prompt_ids, render
+from toolkit.errors import DataError, ModelError
+from toolkit.models import bases
+from toolkit.recipe import ONLINE, Recipe, Stage
+from toolkit.run.checking.findings import error, info, warning
+from toolkit.run.checking.rows import Seen, answer_of, prompt_of
+from toolkit.train.methods import settings
+from toolkit.types import Finding, Message
+
+PLACE = "model.chat_template"
+
+SAMPLE = 50
+"""Rows whose loss mask is looked at token by token."""
+
+HELLO = Message(role="user", content="hello")
+REPLY = Message(role="assistant", content="good day")
+RULE = Message(role="system", content="speak softly")
+
+
+def tokenizer_of(recipe: Recipe) -> tuple[Any, list[Finding]]:
+    """The base's tokenizer, where it can be had without the hub."""
+    try:
+        folder = bases.resolve_base(recipe.base, revision=recipe.model.revision)
+    except ModelError as problem:
+        fix = "it will be fetched at the first run; to check it now, go online"
+        find = info if "hub cannot be reached" in str(problem) else error
+        return None, [find("base-not-checked", "base", str(problem), fix)]
+    from toolkit.models.loading import load_tokenizer
+
+    try:
+        return load_tokenizer(folder, recipe.model.chat_template), []
+    except (OSError, ValueError) as problem:
+        return None, [
+            error("chat-template", PLACE, str(problem).splitlines()[0], "name a file or a model that is here")
+        ]
+
+
+def template(recipe: Recipe, sets: dict[str, Seen], tokenizer: Any) -> tuple[list[Finding], bool]:
+    """Findings on the chat template, and whether conversations can be encoded with it at all."""
+    if all(stage.method == "text" for stage in recipe.stages) and recipe.scoring is None:
+        return [], False
+    other = "name another one: a file, or a model that has one"
+    try:
+        before = render(tokenizer, [HELLO])
+        encode_conversation(tokenizer, [HELLO, REPLY])
+    except DataError as problem:
+        return [error("chat-template", PLACE, str(problem), other)], False
+    findings = list(_ends(tokenizer, before, other))
+    plain = tokenizer.apply_chat_template([HELLO.as_dict()], tokenize=False)
+    if before == plain:
+        text = "it has no generation prompt: the model is not told that it is its turn"
+        findings.append(error("generation-prompt", PLACE, text, other))
+    if any(turn.role == "system" for seen in sets.values() for row in seen.rows for turn in prompt_of(row)):
+        findings += _system(tokenizer, other)
+    ids = prompt_ids(tokenizer, [HELLO])
+    if tokenizer.bos_token_id is not None and ids[:2] == [tokenizer.bos_token_id] * 2:
+        text = f"prompts begin with {tokenizer.bos_token} twice, which no model has seen"
+        findings.append(error("double-bos", PLACE, text, other))
+    return findings, True
+
+
+def _ends(tokenizer: Any, before: str, other: str) -> Iterator[Finding]:
+    """Whether answers end with the token that ends generation, and whether it is learned."""
+    if tokenizer.eos_token_id is None:
+        yield error("end-token", PLACE, "the tokenizer has no end token, so answers never end", other)
+        return
+    whole = tokenizer.apply_chat_template([HELLO.as_dict(), REPLY.as_dict()], tokenize=False)
+    if tokenizer.eos_token not in whole[len(before) :]:
+        text = (
+            f"it puts no {tokenizer.eos_token} after answers: SFT adds it, but pairs lack it, and "
+            "the model unlearns to stop"
+        )
+        yield warning("end-token", PLACE, text, other)
+    if tokenizer.pad_token_id == tokenizer.eos_token_id:
+        text = (
+            f"{tokenizer.pad_token} pads and ends answers; trainers that mask all padding never learn to stop"
+        )
+        yield info(
+            "pad-is-end",
+            "base",
+            text,
+            "nothing to do: here padding is masked by its place, and the end token is learned",
+        )
+
+
+def _system(tokenizer: Any, other: str) -> list[Finding]:
+    try:
+        kept = RULE.content in render(tokenizer, [RULE, HELLO])
+    except DataError as problem:
+        return [error("system-turn", PLACE, f"rows have system turns: {problem}", other)]
+    text = "it drops system turns, and rows have them: the model would not see what they say"
+    return [] if kept else [error("system-turn", PLACE, text, other)]
+
+
+def encoded_rows(stage: Stage, rows: list[Row], tokenizer: Any) -> Iterator[tuple[str, Encoded]]:
+    """The text that is meant to be learned, and the row as the model gets it, cut at nothing yet."""
+    for row in rows:
+        if isinstance(row, Text):
+            ids = [*tokenizer(row.text)["input_ids"], tokenizer.eos_token_id]
+            yield row.text, Encoded(ids, [1] * len(ids), truncated=False)
+            continue
+        answers = [answer_of(row)] if stage.method not in ONLINE else []
+        if isinstance(row, Preference) and answers:
+            answers.append(row.rejected)
+        for answer in answers:
+            talk = row.messages if isinstance(row, Conversation) else prompt_of(row)
+            turns = (
+                talk if isinstance(row, Conversation) else (*talk, Message(role="assistant", content=answer))
+            )
+            yield answer, encode_conversation(tokenizer, turns)
+
+
+Tokens = dict[str, list[tuple[str, Encoded]]]
+"""Stage -> its rows as `encoded_rows` gives them."""
+
+
+def encode(recipe: Recipe, sets: dict[str, Seen], tokenizer: Any) -> tuple[Tokens, list[Finding]]:
+    """Every stage's rows as tokens, and stages whose rows the template refuses."""
+    tokens: Tokens = {}
+    findings = []
+    for stage in recipe.stages:
+        if stage.data not in sets:
+            continue
+        try:
+            tokens[stage.name] = list(encoded_rows(stage, sets[stage.data].rows, tokenizer))
+        except DataError as problem:
+            findings.append(
+                error("chat-template", f"data.{stage.data}", str(problem), "name another template")
+            )
+    return tokens, findings
+
+
+def lengths(recipe: Recipe, tokens: Tokens, tokenizer: Any, context: int | None) -> Iterator[Finding]:
+    """Per stage: what is cut off, whether the answer survives, and whether just the answer is learned."""
+    for stage in recipe.stages:
+        place = f"stages.{stage.name}.trainer.max_length"
+        limit = settings(stage).get("max_length")
+        if limit and context and limit > context:
+            text = f"{limit} tokens are more than the model can see, {context}"
+            yield error("context", place, text, f"set it to {context} or less")
+        rows = tokens.get(stage.name, [])
+        yield from _cut(stage, rows, limit)
+        yield from _mask(stage, rows[:SAMPLE], tokenizer)
+
+
+def _cut(stage: Stage, rows: list[tuple[str, Encoded]], limit: int | None) -> Iterator[Finding]:
+    if limit is None or stage.method in ("text", *ONLINE):
+        return
+    long = [row for _, row in rows if len(row.input_ids) > limit]
+    if not long:
+        return
+    lost = sum(not any(row.completion_mask[:limit]) for row in long)
+    text = (
+        f"{len(long)} of {len(rows)} rows are longer than {limit} tokens (the longest has "
+        f"{max(len(row.input_ids) for row in long)}); {lost} lose their whole answer, the others its end"
+    )
+    find = error if lost else warning
+    yield find(
+        "truncated", f"stages.{stage.name}.trainer.max_length", text, "raise max_length, or shorten the rows"
+    )
+
+
+def _mask(stage: Stage, rows: list[tuple[str, Encoded]], tokenizer: Any) -> Iterator[Finding]:
+    """Whether the learned tokens are the answer, and the tokens are ones the model knows."""
+    unknown = tokenizer.unk_token_id
+    if unknown is not None and unknown != tokenizer.eos_token_id:
+        tokens = [token for _, row in rows for token in row.input_ids]
+        strange = sum(token == unknown for token in tokens)
+        if strange:
+            text = f"{strange} of {len(tokens)} tokens are {tokenizer.unk_token}: the tokenizer lacks them"
+            yield warning(
+                "unknown-tokens", f"data.{stage.data}", text, "look for a script or signs it was not made for"
+            )
+    for answer, row in rows:
+        learned = [token for token, mask in zip(row.input_ids, row.completion_mask, strict=True) if mask]
+        said = tokenizer.decode(learned, skip_special_tokens=True)
+        if answer.split() != said.split() and answer.split() != said.split()[-len(answer.split()) :]:
+            text = f"what is learned is not the answer but {said[:60]!r}"
+            yield error("mask", f"data.{stage.data}", text, "name another template")
+            return
+    if rows and stage.method not in ("text",) and not any(any(row.completion_mask) for _, row in rows):
+        yield error("mask", f"data.{stage.data}", "no token is learned", "name another template")
