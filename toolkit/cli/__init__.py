@@ -28,6 +28,7 @@ COMMANDS = {
     "leaderboard": "All contestants on all benchmarks in one table.",
     "judge": "Let a judge model vote on answers, of a run or in files.",
     "ratings": "Rate contestants from a file of votes.",
+    "agreement": "How far two sets of votes agree, a judge's and people's above all.",
     "votes": "Write the arena's votes to a file, or read votes cast elsewhere.",
     "preferences": "Turn votes into chosen/rejected pairs to train on.",
     "serve": "Open the blind arena in the browser.",

@@ -1,0 +1,178 @@
+"""Agreement: published figures from published votes, Krippendorff's own example, and what must not change."""
+
+from __future__ import annotations
+
+import json
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.metrics import cohen_kappa_score
+
+from toolkit.cli import main
+from toolkit.errors import RatingError
+from toolkit.ratings import tabulate
+from toolkit.ratings.agreement import Agreement, agreement, trust
+from toolkit.ratings.table import Table
+
+WINNERS = ("model_a", "model_b", "tie")
+
+
+def table(outcomes: list[tuple[int, int]], voter: str = "v") -> Table:
+    """Votes (question, outcome) of one voter on the answers of x and y."""
+    rows = [
+        {
+            "model_a": "x",
+            "model_b": "y",
+            "winner": WINNERS[said],
+            "question_id": f"q{question}",
+            "voter": voter,
+        }
+        for question, said in outcomes
+    ]
+    return tabulate(pd.DataFrame(rows))
+
+
+def several(columns: list[list[int | None]]) -> Table:
+    frames = [
+        {
+            "model_a": "x",
+            "model_b": "y",
+            "winner": WINNERS[said],
+            "question_id": f"q{i}",
+            "voter": f"v{number}",
+        }
+        for number, column in enumerate(columns)
+        for i, said in enumerate(column)
+        if said is not None
+    ]
+    return tabulate(pd.DataFrame(frames))
+
+
+votes_of_two = st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2)), min_size=3, max_size=40)
+
+
+@given(votes_of_two)
+def test_kappa_is_scikit_learns(pairs: list[tuple[int, int]]):
+    one, other = zip(*pairs, strict=True)
+    found = agreement(table(list(enumerate(one))), table(list(enumerate(other)))).between
+    expected = cohen_kappa_score(one, other) if len({*one, *other}) > 1 else np.nan
+    if np.isnan(expected):
+        assert found.kappa.value is None
+    else:
+        assert found.kappa.value == pytest.approx(expected, abs=1e-12)
+    assert found.agreement.value == pytest.approx(np.mean([a == b for a, b in pairs]))
+
+
+@given(votes_of_two)
+def test_sides_may_be_swapped_and_turned(pairs: list[tuple[int, int]]):
+    def figures(found: Agreement) -> list[float | None]:
+        return [
+            found.agreement.value,
+            found.agreement_without_ties.value,
+            found.kappa.value,
+            found.alpha.value,
+        ]
+
+    one, other = (table([(i, pair[side]) for i, pair in enumerate(pairs)]) for side in (0, 1))
+    turned = tabulate(
+        pd.DataFrame(
+            {"model_a": "y", "model_b": "x", "winner": WINNERS[(1, 0, 2)[pair[1]]], "question_id": f"q{i}"}
+            for i, pair in enumerate(pairs)
+        )
+    )
+    straight = figures(agreement(one, other).between)
+    assert figures(agreement(other, one).between) == pytest.approx(straight, nan_ok=True)
+    assert figures(agreement(one, turned).between) == pytest.approx(straight, nan_ok=True)
+
+
+def test_alpha_of_an_example_worked_by_hand():
+    """Two coders, ten units, no agreement on one of them (Krippendorff 2011, binary example)."""
+    one = [0, 1, 0, 0, 0, 0, 0, 0, 1, 0]
+    other = [1, 1, 1, 0, 0, 1, 0, 0, 0, 0]
+    found = agreement(table(list(enumerate(one))), table(list(enumerate(other)))).between
+    assert found.alpha.value == pytest.approx(0.095, abs=5e-4)
+
+
+def test_published_kappas_between_people(shared_data: Path):
+    """PandaLM's README: 0.85, 0.88 and 0.86 between its annotators on 999 pairs; these are the first 500."""
+    file = shared_data / "judge_pandalm" / "first500.jsonl"
+    rows = [json.loads(line) for line in file.read_text().splitlines()]
+    said = [[{0: 2, 1: 0, 2: 1}[row[f"annotator{k}"]] for row in rows] for k in (1, 2, 3)]
+    for one, other in combinations(said, 2):
+        kappa = agreement(table(list(enumerate(one))), table(list(enumerate(other)))).between.kappa
+        assert kappa.value == pytest.approx(cohen_kappa_score(one, other))
+        assert kappa.value == pytest.approx(0.86, abs=0.06)
+    people = several(said)
+    judge = [{"1": 0, "2": 1, "Tie": 2}.get(row["gpt35_verdict"]) for row in rows]
+    found = agreement(several([judge]), people)
+    assert found.within is not None
+    assert found.within.kappa.low is not None
+    assert found.between.kappa.value is not None
+    assert found.between.kappa.value < found.within.kappa.low
+    assert "not as good as one of theirs" in trust(found)
+
+
+def test_published_agreement_between_a_judges_two_orders(shared_data: Path):
+    """LLMBar's own statistics of stored verdicts, to the last digit."""
+    folder, checked = shared_data / "judge_llmbar", 0
+    published = [json.loads(line) for line in (folder / "published_stats.jsonl").read_text().splitlines()]
+    for row in published:
+        file = folder / f"{row['set'].replace('/', '_')}.jsonl"
+        if not file.exists():
+            continue
+        key = f"{row['judge']}/{row['prompt']}"
+        verdicts = [json.loads(line)["judges"][key] for line in file.read_text().splitlines() if key in line]
+        orders = [[verdict[f"swap = {swap}"] for verdict in verdicts] for swap in (False, True)]
+        if not verdicts or {said for order in orders for said in order} - {"1", "2"}:
+            continue
+        one, other = ([(i, int(said) - 1) for i, said in enumerate(order)] for order in orders)
+        found = agreement(table(one), table(other)).between
+        assert found.agreement.value == pytest.approx(float(row["equal"].split("=")[1].strip(" %")) / 100)
+        if not np.isnan(row["kappa_agreement"]):
+            assert found.kappa.value == pytest.approx(row["kappa_agreement"], abs=1e-12)
+        checked += 1
+    assert checked >= 30  # of 48; in the others some verdicts are unreadable
+
+
+def test_several_voters_each_unit_weighs_the_same():
+    found = agreement(several([[0, 0]]), several([[0, 0], [1, 0], [1, None]]))
+    assert found.between.agreement.value == pytest.approx((1 / 3 + 1) / 2)
+    assert found.within is not None
+    assert found.within.agreement.value == pytest.approx((1 / 3 + 1) / 2)
+
+
+def test_nothing_in_common_is_said():
+    with pytest.raises(RatingError, match="no answers to the same question"):
+        agreement(table([(1, 0)]), table([(2, 0)]))
+
+
+def test_the_command_and_its_categories(tmp_path: Path):
+    rows = [(i, i % 3, "easy" if i % 2 else "hard") for i in range(30)]
+    for name, shift in (("judge", 0), ("people", 1)):
+        frame = pd.DataFrame(
+            {
+                "model_a": "x",
+                "model_b": "y",
+                "winner": WINNERS[(said + shift * (i % 5 == 0)) % 3],
+                "question_id": f"q{i}",
+                "category": category,
+            }
+            for i, said, category in rows
+        )
+        frame.to_csv(tmp_path / f"{name}.csv", index=False)
+    files = [str(tmp_path / "judge.csv"), str(tmp_path / "people.csv")]
+    shown = CliRunner().invoke(main, ["agreement", *files])
+    assert shown.exit_code == 0, shown.output
+    assert "easy" in shown.output
+    assert "They say the same on 80%" in shown.output
+    plain = json.loads(CliRunner().invoke(main, ["agreement", *files, "--json"]).stdout)
+    assert plain["n"] == 30
+    assert plain["agreement"]["value"] == pytest.approx(0.8)
+    assert set(plain["categories"]) == {"easy", "hard"}
+    assert plain["agreement"]["low"] < 0.8 < plain["agreement"]["high"]
