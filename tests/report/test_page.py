@@ -238,7 +238,7 @@ def test_peoples_votes_are_rated_when_the_report_is_written(copied):
     records.append(copied / "votes.jsonl", people)
     text = read(copied).text
     assert "People " in text
-    assert "was a person's vote on 100%" in text
+    assert "They say the same on 100%" in text
 
 
 def test_losses_are_shown_beside_gains(copied):

@@ -6,7 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from toolkit.judge.statistics import share as share_of
+from toolkit.errors import RatingError
+from toolkit.ratings import tabulate
+from toolkit.ratings.agreement import agreement as compare
+from toolkit.ratings.agreement import trust
 from toolkit.report import figures
 from toolkit.types import Vote
 
@@ -105,21 +108,11 @@ def _share(share: dict[str, Any]) -> str:
 
 
 def agreement(judged: Sequence[Vote], people: Sequence[Vote]) -> str:
-    """How often judge and person said the same of the same two answers; empty without common battles."""
-    said: dict[tuple[str, frozenset[str]], list[str]] = {}
-    for vote in judged:
-        said.setdefault(_battle(vote), []).append(_winner(vote))
-    same = [_winner(vote) == other for vote in people for other in said.get(_battle(vote), ())]
-    if not same:
+    """How far the judge's votes can stand in for people's; empty without battles that both saw."""
+    if not judged or not people:
         return ""
-    share = _share(share_of(sum(same), len(same)))
-    return f"The judge's vote was a person's vote on {share} of the battles both saw, ties included."
-
-
-def _battle(vote: Vote) -> tuple[str, frozenset[str]]:
-    return vote.example_id, frozenset((vote.model_a, vote.model_b))
-
-
-def _winner(vote: Vote) -> str:
-    """The winner's name, whichever side it stood on; `tie` for both kinds of tie."""
-    return {"a": vote.model_a, "b": vote.model_b}.get(vote.outcome, "tie")
+    try:
+        found = compare(tabulate(judged), tabulate(people))
+    except RatingError:
+        return ""
+    return f"The judge against people, on the battles both saw. {trust(found)}"
