@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, Response, WebSocket
+from playwright.sync_api import Page, Response, WebSocket, expect
 
 from tests.arena.household import CONTESTANTS
 from toolkit.arena.store import Store
@@ -75,9 +75,11 @@ def test_a_reload_shows_the_same_battle(
 ) -> None:
     address = serve(household, "--db", f"sqlite:///{tmp_path / 'arena.db'}")
     page.goto(address)
+    page.get_by_role("button", name="A is better").wait_for()  # it comes after the answers
     first = page.locator(".st-key-answer-a").inner_text()
+    assert len(first) > len("Answer A")
     page.reload()
-    assert page.locator(".st-key-answer-a").inner_text() == first
+    expect(page.locator(".st-key-answer-a")).to_have_text(first, use_inner_text=True)
 
 
 @pytest.mark.slow
