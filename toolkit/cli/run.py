@@ -8,16 +8,19 @@ import click
 
 from toolkit.cli.output import print_json, show_progress
 
-
-@click.command("run")
-@click.argument("recipe")
-@click.option(
+results_folder = click.option(
     "--out",
     type=click.Path(path_type=Path),
     default=Path("results"),
     show_default=True,
     help="Folder of runs.",
 )
+"""Where commands that carry out a recipe write."""
+
+
+@click.command("run")
+@click.argument("recipe")
+@results_folder
 @click.option(
     "--set", "changes", multiple=True, metavar="KEY=VALUE", help="Change a key: stages.0.trainer.max_steps=5."
 )

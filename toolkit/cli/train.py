@@ -7,19 +7,13 @@ from pathlib import Path
 import click
 
 from toolkit.cli.output import print_json, print_table, show_progress
-from toolkit.cli.run import overrides
+from toolkit.cli.run import overrides, results_folder
 
 
 @click.command("train")
 @click.argument("recipe")
 @click.argument("stages", nargs=-1)
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    default=Path("results"),
-    show_default=True,
-    help="Folder of runs.",
-)
+@results_folder
 @click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", help="Change a key of the recipe.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(

@@ -38,3 +38,19 @@ class Text(Record):
 
 
 Row = Conversation | Preference | Rated | Text
+
+
+def prompt_of(row: Row) -> tuple[Message, ...]:
+    """What comes before the last answer."""
+    if isinstance(row, Conversation):
+        return row.messages[:-1]
+    return () if isinstance(row, Text) else row.prompt
+
+
+def answer_of(row: Row) -> str:
+    """The answer that is learned or preferred; a text is all answer."""
+    if isinstance(row, Conversation):
+        return row.messages[-1].content
+    if isinstance(row, Preference):
+        return row.chosen
+    return row.completion if isinstance(row, Rated) else row.text

@@ -18,7 +18,8 @@ import torch
 from peft import PeftModel
 
 from toolkit import records
-from toolkit.data import Conversation, Preference, Rated, Row, Text, chat
+from toolkit.data import Row, Text, chat
+from toolkit.data.rows import answer_of, prompt_of
 from toolkit.errors import ModelError, TrainingError
 from toolkit.models import bases, hardware
 from toolkit.models.loading import LINEAGE, check_lineage, context_window, load_tokenizer, load_weights
@@ -164,13 +165,8 @@ def _tokens(tokenizer: Any, row: Row, window: int) -> chat.Encoded:
     if isinstance(row, Text):
         ids = tokenizer(row.text)["input_ids"][: min(window, POSITIONS)]
         return chat.Encoded(ids, [0, *([1] * (len(ids) - 1))], truncated=False)
-    turns = row.messages if isinstance(row, Conversation) else _answered(row)
+    turns = (*prompt_of(row), Message(role="assistant", content=answer_of(row)))
     return chat.encode_conversation(tokenizer, turns, window)
-
-
-def _answered(row: Preference | Rated) -> tuple[Message, ...]:
-    answer = row.chosen if isinstance(row, Preference) else row.completion
-    return (*row.prompt, Message(role="assistant", content=answer))
 
 
 @torch.inference_mode()

@@ -12,7 +12,8 @@ from typing import Any
 from datasets import Dataset
 from trl import GRPOTrainer, RLOOTrainer
 
-from toolkit.data import Conversation, Preference, Rated, Row
+from toolkit.data import Row
+from toolkit.data.rows import prompt_of
 from toolkit.errors import RecipeError
 from toolkit.models.rewards import RewardModel
 from toolkit.recipe import ModelOptions, Stage
@@ -63,10 +64,4 @@ class _Reward:
 
 def dataset(rows: list[Row]) -> Dataset:
     """Column `prompt`, as messages: what the rows ask, without their answers."""
-    return Dataset.from_dict({"prompt": [[turn.as_dict() for turn in _asked(row)] for row in rows]})
-
-
-def _asked(row: Row) -> tuple[Message, ...]:
-    if isinstance(row, Conversation):
-        return row.messages[:-1]
-    return row.prompt if isinstance(row, (Preference, Rated)) else ()
+    return Dataset.from_dict({"prompt": [[turn.as_dict() for turn in prompt_of(row)] for row in rows]})

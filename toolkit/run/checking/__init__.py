@@ -45,6 +45,7 @@ def check(recipe: Recipe, *, gpu: str | None = None, examples: int = 0) -> Repor
     tokenizer, found = template.tokenizer_of(recipe)
     findings += found
     findings += rows.contents(sets, tokenizer.all_special_tokens if tokenizer else [])
+    shape = memory.shape_of(recipe)
     shown: list[Shown] = []
     tokens: template.Tokens = {}
     if tokenizer is not None:
@@ -53,10 +54,10 @@ def check(recipe: Recipe, *, gpu: str | None = None, examples: int = 0) -> Repor
         if usable:
             tokens, found = template.encode(recipe, sets, tokenizer)
             findings += found
-            findings += template.lengths(recipe, tokens, tokenizer, memory.context(recipe))
+            findings += template.lengths(recipe, tokens, tokenizer, memory.context(shape))
             shown = show(recipe, sets, tokenizer, examples)
     findings += overlap.overlap(recipe, sets, heldout)
-    findings += memory.memory(recipe, sets, tokens, target)
+    findings += memory.memory(recipe, sets, tokens, shape, target)
     return Report(sorted(findings, key=lambda finding: ORDER[finding.severity]), shown)
 
 

@@ -65,9 +65,10 @@ def machine(name: str | None) -> Machine:
     raise DataError(f"--gpu {name}: not a GPU known here; use {', '.join(GPUS)}, or a size such as 24GB")
 
 
-def memory(recipe: Recipe, sets: dict[str, Seen], tokens: Tokens, target: Machine) -> Iterator[Finding]:
-    """Steps and memory of every stage."""
-    shape = _shape(recipe)
+def memory(
+    recipe: Recipe, sets: dict[str, Seen], tokens: Tokens, shape: Any, target: Machine
+) -> Iterator[Finding]:
+    """Steps and memory of every stage; `shape` as `shape_of` gives it."""
     for stage in recipe.stages:
         place = f"stages.{stage.name}"
         text = ""
@@ -93,7 +94,7 @@ def memory(recipe: Recipe, sets: dict[str, Seen], tokens: Tokens, target: Machin
             )
 
 
-def _shape(recipe: Recipe) -> Any:
+def shape_of(recipe: Recipe) -> Any:
     """The model without its weights, where its configuration is here."""
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
@@ -106,14 +107,11 @@ def _shape(recipe: Recipe) -> Any:
         return None
 
 
-def context(recipe: Recipe) -> int | None:
-    """Tokens the model can see, where its configuration is here."""
-    shape = _shape(recipe)
-    return (
-        getattr(shape.config.get_text_config(), "max_position_embeddings", None)
-        if shape is not None
-        else None
-    )
+def context(shape: Any) -> int | None:
+    """Tokens a model of this shape can see, where that is known."""
+    if shape is None:
+        return None
+    return getattr(shape.config.get_text_config(), "max_position_embeddings", None)
 
 
 def estimate(recipe: Recipe, stage: Stage, model: Any, target: Machine, longest: int | None) -> float:

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from toolkit.data import Conversation, Preference, Rated, Row, Text, load_examples, load_rows
 from toolkit.data.formats import RowError, convert
 from toolkit.data.reading import raw_rows
+from toolkit.data.rows import answer_of, prompt_of
 from toolkit.errors import DataError
 from toolkit.recipe import DataSource, Recipe
 from toolkit.run.checking.findings import error, info, warning
 from toolkit.train.methods import stranger
-from toolkit.types import Example, Finding, Message
+from toolkit.types import Example, Finding
 
 TOLD = 5
 """Places named for one kind of problem; the rest are counted."""
@@ -199,22 +200,6 @@ def _pairs(name: str, seen: Seen) -> Iterator[Finding]:
             f"every answer is {'wanted' if rated[0].wanted else 'unwanted'}: there is nothing to tell apart"
         )
         yield error("one-sided", f"data.{name}", text, "add answers of the other kind")
-
-
-def prompt_of(row: Row) -> tuple[Message, ...]:
-    """What comes before the last answer."""
-    if isinstance(row, Conversation):
-        return row.messages[:-1]
-    return () if isinstance(row, Text) else row.prompt
-
-
-def answer_of(row: Row) -> str:
-    """The answer that is learned or preferred; a text is all answer."""
-    if isinstance(row, Conversation):
-        return row.messages[-1].content
-    if isinstance(row, Preference):
-        return row.chosen
-    return row.completion if isinstance(row, Rated) else row.text
 
 
 def question_of(row: Row) -> str:

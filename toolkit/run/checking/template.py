@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from toolkit.data import Conversation, Preference, Row, Text
+from toolkit.data import Preference, Row, Text
 from toolkit.data.chat import Encoded, encode_conversation, prompt_ids, render
+from toolkit.data.rows import answer_of, prompt_of
 from toolkit.errors import DataError, ModelError
 from toolkit.models import bases
 from toolkit.recipe import ONLINE, Recipe, Stage
 from toolkit.run.checking.findings import error, info, warning
-from toolkit.run.checking.rows import Seen, answer_of, prompt_of
+from toolkit.run.checking.rows import Seen
 from toolkit.train.methods import settings
 from toolkit.types import Finding, Message
 
@@ -111,10 +112,7 @@ def encoded_rows(stage: Stage, rows: list[Row], tokenizer: Any) -> Iterator[tupl
         if isinstance(row, Preference) and answers:
             answers.append(row.rejected)
         for answer in answers:
-            talk = row.messages if isinstance(row, Conversation) else prompt_of(row)
-            turns = (
-                talk if isinstance(row, Conversation) else (*talk, Message(role="assistant", content=answer))
-            )
+            turns = (*prompt_of(row), Message(role="assistant", content=answer))
             yield answer, encode_conversation(tokenizer, turns)
 
 
@@ -186,5 +184,5 @@ def _mask(stage: Stage, rows: list[tuple[str, Encoded]], tokenizer: Any) -> Iter
             text = f"what is learned is not the answer but {said[:60]!r}"
             yield error("mask", f"data.{stage.data}", text, "name another template")
             return
-    if rows and stage.method not in ("text",) and not any(any(row.completion_mask) for _, row in rows):
+    if rows and stage.method != "text" and not any(any(row.completion_mask) for _, row in rows):
         yield error("mask", f"data.{stage.data}", "no token is learned", "name another template")
