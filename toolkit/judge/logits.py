@@ -17,10 +17,9 @@ import torch
 
 from toolkit.data import chat
 from toolkit.errors import DataError, JudgeError
-from toolkit.judge import packing
 from toolkit.judge.asking import Case, JudgePrompt, case, check_fits, render
 from toolkit.judge.judging import Ask, in_battle_terms
-from toolkit.models import Loaded
+from toolkit.models import Loaded, packing
 from toolkit.models.loading import context_window
 from toolkit.types import Message, Outcome, Verdict
 

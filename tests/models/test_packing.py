@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from toolkit.judge.packing import Pack, Tree, groups, pack, plain_logits, sorted_by_tokens, tree_size
-from toolkit.models import Loaded
+from toolkit.models import Loaded, load_base
+from toolkit.models.packing import Pack, Tree, groups, pack, plain_logits, sorted_by_tokens, tree_size
+from toolkit.recipe import ModelOptions
 
 prompts = st.lists(st.lists(st.integers(3, 6), min_size=1, max_size=12), min_size=1, max_size=12)
+
+
+@pytest.fixture(scope="module")
+def tiny(tiny_model: Path) -> Loaded:
+    return load_base(str(tiny_model), ModelOptions(device="cpu", dtype="float32"))
 
 
 def whole(many: list[list[int]]) -> Pack:
@@ -112,9 +120,6 @@ def test_what_is_wanted_changes_no_number(tiny: Loaded, wanted: set[int]):
 
 @pytest.mark.slow
 def test_the_real_model_reads_trees_as_it_reads_single_prompts():
-    from toolkit.models import load_base
-    from toolkit.recipe import ModelOptions
-
     real = load_base("smollm2-135m-instruct", ModelOptions(dtype="float32"))
     texts = [f"Name a fruit.\n{one}\n{other}" for one in ("an apple", "a pear") for other in ("red", "a car")]
     many = [real.tokenizer.encode(text) for text in texts]
