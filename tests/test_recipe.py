@@ -334,3 +334,45 @@ def test_every_packaged_recipe_parses_and_survives_writing(name, monkeypatch, tm
     for source in found.data.values():
         if source.source.startswith("package:"):
             assert recipe.packaged_file(source.source).is_file()
+
+
+def test_a_recipe_starts_from_another(file, tmp_path):
+    (tmp_path / "more").mkdir()
+    child = tmp_path / "more" / "child.yaml"
+    child.write_text(
+        "extends: ../mine.yaml\nname: child\nseed: 7\ndata: {pairs: {source: mine.jsonl, limit: 3}}\n"
+        "stages: [{name: one, method: sft, data: rows}]\nscoring: {generation: {temperature: 0.5}}\n"
+    )
+    found = load(child)
+    assert (found.name, found.seed, found.base, found.extends) == ("child", 7, "some-model", "../mine.yaml")
+    assert found.data["rows"].source == str(tmp_path / "rows.jsonl")  # beside the recipe that names it
+    assert found.data["pairs"].source == str(tmp_path / "more" / "mine.jsonl")
+    assert [stage.name for stage in found.stages] == ["one"]
+    assert found.scoring.examples == "rows"
+    assert found.scoring.generation.temperature == 0.5
+    assert "extends" not in dump(found)
+
+
+def test_a_packaged_recipe_can_be_extended_and_a_section_taken_away(tmp_path):
+    child = tmp_path / "child.yaml"
+    child.write_text("extends: demo\nname: child\njudge: null\n")
+    found = load(child)
+    assert found.judge is None
+    assert found.stages == load("demo").stages
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("extends: child.yaml\n", "child.yaml: extends itself"),
+        ("extends: gone.yaml\n", "child.yaml: extends: gone.yaml: no such recipe file"),
+        ("extends: 3\nname: a\nbase: b\n", "child.yaml: extends: should be text; put it in quotes"),
+        ("extends: demo\nnaem: a\n", "child.yaml: naem: unknown key; did you mean `name`?"),
+    ],
+)
+def test_what_cannot_be_extended_is_told(text, told, tmp_path):
+    child = tmp_path / "child.yaml"
+    child.write_text(text)
+    with pytest.raises(RecipeError) as raised:
+        load(child)
+    assert told in str(raised.value)

@@ -215,6 +215,9 @@ class ArenaOptions(Section):
 
 
 class Recipe(Section):
+    extends: str | None = Field(default=None, exclude=True)
+    """Another recipe, a file beside this one or a packaged name, to start from. Mappings are merged key by key;
+    lists and single values are replaced, and `null` takes a section away."""
     name: Name
     base: str
     """Hub id, local folder, GGUF file, or a packaged model's short name."""
@@ -275,6 +278,31 @@ def load(source: str | Path, overrides: dict[str, Any] | None = None) -> Recipe:
         RecipeError: with every mistake in the file, one per line.
     """
     path = find(source)
+    raw = _inherited(path, ())
+    for key, value in (overrides or {}).items():
+        _set(raw, key, value, path)
+    return parse(raw, path)
+
+
+def _inherited(path: Path, children: tuple[Path, ...]) -> dict[str, Any]:
+    """A recipe file's plain values, on top of those of the recipe it extends."""
+    if path.resolve() in children:
+        raise RecipeError(f"{path}: extends itself")
+    raw = _read(path)
+    parent = raw.get("extends")
+    if not isinstance(parent, str):  # what else it may be, `parse` tells
+        return raw
+    beside = path.parent / parent
+    try:
+        file = beside if beside.is_file() else find(parent)
+    except RecipeError as error:
+        raise RecipeError(f"{path}: extends: {error}") from None
+    inherited = _inherited(file, (*children, path.resolve()))
+    _make_absolute(inherited, file.parent)
+    return _merged(inherited, raw)
+
+
+def _read(path: Path) -> dict[str, Any]:
     try:
         raw = read_yaml(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -284,9 +312,36 @@ def load(source: str | Path, overrides: dict[str, Any] | None = None) -> Recipe:
         raise RecipeError(f"{path}{line}: not valid YAML: {problem}") from None
     if not isinstance(raw, dict):
         raise RecipeError(f"{path}: a recipe is a mapping of keys (name, base, data, stages ...)")
-    for key, value in (overrides or {}).items():
-        _set(raw, key, value, path)
-    return parse(raw, path)
+    return raw
+
+
+def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    """Mappings key by key; anything else is what `above` says."""
+    both = {
+        key: _merged(below[key], value)
+        for key, value in above.items()
+        if isinstance(value, dict) and isinstance(below.get(key), dict)
+    }
+    return below | above | both
+
+
+def _make_absolute(raw: dict[str, Any], folder: Path) -> None:
+    """Let the data files of an extended recipe be found from another folder."""
+    data, scoring = raw.get("data"), raw.get("scoring")
+    tasks = scoring.get("benchmarks") if isinstance(scoring, dict) else None
+    holders = [(part, "source") for part in data.values()] if isinstance(data, dict) else []
+    files = [task.get("files") for task in tasks or () if isinstance(task, dict)]
+    holders += [(named, split) for named in files if isinstance(named, dict) for split in named]
+    for holder, key in holders:
+        if isinstance(holder, dict) and isinstance(holder.get(key), str) and "${" not in holder[key]:
+            holder[key] = _beside(folder, holder[key])
+
+
+def _beside(folder: Path, source: str) -> str:
+    """The absolute path of a file named beside a recipe; hub ids and packaged data as they are."""
+    path = folder / Path(source).expanduser()
+    is_file = Path(source).suffix in DATA_FILES or path.exists()
+    return str(path.resolve()) if is_file and not source.startswith("package:") else source
 
 
 class _Loader(yaml.SafeLoader):
@@ -468,9 +523,7 @@ def _with_files(recipe: Recipe, path: Path) -> Recipe:
             return source
         if "${" in source:  # the environment's paths are the user's, from where the command is run
             return str(Path(os.path.expandvars(source)).resolve())
-        beside = path.parent / Path(source).expanduser()
-        is_file = Path(source).suffix in DATA_FILES or beside.exists()
-        return str(beside.resolve()) if is_file and not source.startswith("package:") else source
+        return _beside(path.parent, source)
 
     data = {
         name: part.model_copy(update={"source": locate(f"data.{name}.source", part.source)})

@@ -37,6 +37,8 @@ def test_packaged_recipes_fit(file):
     raw = recipe.read_yaml(file.read_text(encoding="utf-8"))
     validator(RECIPE).validate(raw)
     assert not validator(RECIPE).is_valid(raw | {"basee": "x"})
+    assert not validator(RECIPE).is_valid({"name": "x"})
+    assert validator(RECIPE).is_valid({"name": "x", "extends": "demo"})
 
 
 def test_an_editor_is_told_what_every_key_of_the_top_sections_means():

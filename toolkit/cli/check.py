@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from toolkit.cli.output import print_json, show_progress
+from toolkit.cli.recipe_options import overrides, set_keys
 
 if TYPE_CHECKING:
     from toolkit.run.checking import Report, Shown
@@ -18,6 +19,7 @@ COLOURS = {"error": "red", "warning": "yellow", "info": "blue"}
 
 @click.command("check")
 @click.argument("recipe")
+@set_keys
 @click.option("--strict", is_flag=True, help="Let warnings fail too.")
 @click.option(
     "--show", type=click.IntRange(1), metavar="N", help="Print N rows of each stage as the model sees them."
@@ -28,7 +30,14 @@ COLOURS = {"error": "red", "warning": "yellow", "info": "blue"}
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
 @click.pass_context
 def command(
-    ctx: click.Context, recipe: str, *, strict: bool, show: int | None, gpu: str | None, as_json: bool
+    ctx: click.Context,
+    recipe: str,
+    changes: tuple[str, ...],
+    *,
+    strict: bool,
+    show: int | None,
+    gpu: str | None,
+    as_json: bool,
 ) -> None:
     r"""Check RECIPE, a file or a packaged name: keys, rows, fields, template, lengths, overlaps, memory.
 
@@ -46,7 +55,7 @@ def command(
     from toolkit.run import checking
 
     try:
-        loaded = recipes.load(recipe)
+        loaded = recipes.load(recipe, overrides(changes))
     except RecipeError as error:
         report, about = checking.Report(checking.parses(error), []), recipe
     else:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import click
 
+from toolkit.cli.output import print_json
+
 METHODS = {"Conversation": "sft", "Preference": "dpo", "Rated": "kto", "Text": "text"}
 """Kind of row -> the method that learns from it."""
 
@@ -53,10 +55,11 @@ HELD = "Held-out examples to score on (a file; empty: none)"
 
 @click.command("init")
 @click.argument("file", type=click.Path(path_type=Path), default=Path("recipe.yaml"))
-@click.option("--base", prompt=BASE, default="smollm2-135m-instruct", help=BASE)
-@click.option("--data", prompt=DATA, help=DATA)
-@click.option("--heldout", prompt=HELD, default="", show_default=False, help=HELD)
-def command(file: Path, base: str, data: str, heldout: str) -> None:
+@click.option("--base", help=BASE)
+@click.option("--data", help=DATA)
+@click.option("--heldout", help=HELD)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON; the questions go to stderr.")
+def command(file: Path, base: str | None, data: str | None, heldout: str | None, *, as_json: bool) -> None:
     r"""Write a commented recipe to FILE, from the answers to three questions.
 
     \b
@@ -70,18 +73,26 @@ def command(file: Path, base: str, data: str, heldout: str) -> None:
 
     if file.exists():
         raise DataError(f"{file}: is there already; name another file")
+    base = base or click.prompt(BASE, default="smollm2-135m-instruct", err=True)
+    data = data or click.prompt(DATA, err=True)
+    if heldout is None:
+        heldout = click.prompt(HELD, default="", show_default=False, err=True)
+    method = _method(file, data)
     text = RECIPE.format(
         file=file,
         name=file.stem,
         base=json.dumps(base),
         data=json.dumps(data),
-        method=_method(file, data),
+        method=method,
         heldout=HELDOUT.format(heldout=json.dumps(heldout)) if heldout else "",
         scoring=SCORING.format() if heldout else "",
     )
     recipes.parse(recipes.read_yaml(text), file)
     records.write_text(file, text)
-    click.echo(f"{file}: written. Next: adapter-arena check {file}")
+    if as_json:
+        print_json({"file": str(file), "method": method})
+    else:
+        click.echo(f"{file}: written. Next: adapter-arena check {file}")
 
 
 def _method(file: Path, data: str) -> str:

@@ -7,23 +7,12 @@ from pathlib import Path
 import click
 
 from toolkit.cli.output import print_json, show_progress
-
-results_folder = click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    default=Path("results"),
-    show_default=True,
-    help="Folder of runs.",
-)
-"""Where commands that carry out a recipe write."""
-
+from toolkit.cli.recipe_options import overrides, results_folder, set_keys
 
 @click.command("run")
 @click.argument("recipe")
 @results_folder
-@click.option(
-    "--set", "changes", multiple=True, metavar="KEY=VALUE", help="Change a key: stages.0.trainer.max_steps=5."
-)
+@set_keys
 @click.option("--json", "as_json", is_flag=True, help="Print summary.json instead of where things are.")
 def command(recipe: str, out: Path, changes: tuple[str, ...], as_json: bool) -> None:
     r"""Do everything in RECIPE, a file or a packaged name: train, answer, score, judge, rate, report.
@@ -49,14 +38,3 @@ def command(recipe: str, out: Path, changes: tuple[str, ...], as_json: bool) -> 
         )
     click.echo(f"Report:  {folder / 'report.html'}")
     click.echo(f"Arena:   adapter-arena serve {folder}")
-
-
-def overrides(changes: tuple[str, ...]) -> dict[str, object]:
-    """`("a.b=3",)` -> `{"a.b": 3}`; values are read as YAML."""
-    parts = dict(change.partition("=")[::2] for change in changes)
-    for change in changes:
-        if "=" not in change:
-            raise click.BadParameter(f"{change}: write it as KEY=VALUE", param_hint="--set")
-    from toolkit.recipe import read_yaml
-
-    return {key: read_yaml(value) for key, value in parts.items()}

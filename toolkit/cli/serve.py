@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from toolkit.cli.output import print_json
+
 
 @click.command("serve")
 @click.argument("run", type=click.Path(path_type=Path))
@@ -29,6 +31,7 @@ import click
     "--check-every", default=0, show_default=True, help="One battle in so many checks attention; 0: none."
 )
 @click.option("--ask", is_flag=True, help="Let voters ask questions of their own; loads the models.")
+@click.option("--json", "as_json", is_flag=True, help="Print the address as JSON, then serve.")
 def command(  # noqa: PLR0913, PLR0917 - one argument per option
     run: Path,
     host: str,
@@ -41,6 +44,7 @@ def command(  # noqa: PLR0913, PLR0917 - one argument per option
     undo_seconds: float,
     check_every: int,
     ask: bool,
+    as_json: bool,
 ) -> None:
     r"""Open the blind arena on the answers of RUN, a folder that `adapter-arena run` wrote.
 
@@ -66,7 +70,9 @@ def command(  # noqa: PLR0913, PLR0917 - one argument per option
         check_every=check_every,
         ask=ask,
     )
-    click.echo(
-        f"Arena: http://{'localhost' if host in ('127.0.0.1', '0.0.0.0') else host}:{port}/{base_path}"
-    )
+    url = f"http://{'localhost' if host in ('127.0.0.1', '0.0.0.0') else host}:{port}/{base_path}"
+    if as_json:
+        print_json({"url": url})
+    else:
+        click.echo(f"Arena: {url}")
     serve(settings, Address(host, port, base_path))

@@ -7,14 +7,14 @@ from pathlib import Path
 import click
 
 from toolkit.cli.output import print_json, print_table, show_progress
-from toolkit.cli.run import overrides, results_folder
+from toolkit.cli.recipe_options import overrides, results_folder, set_keys
 
 
 @click.command("train")
 @click.argument("recipe")
 @click.argument("stages", nargs=-1)
 @results_folder
-@click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", help="Change a key of the recipe.")
+@set_keys
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(
     recipe: str, stages: tuple[str, ...], out: Path, changes: tuple[str, ...], *, as_json: bool

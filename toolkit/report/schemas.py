@@ -29,6 +29,8 @@ def schema(file: Path) -> dict[str, Any]:
     """What one of `FILES` should hold."""
     kind, title = FILES[file]
     found = kind.model_json_schema(mode="serialization" if kind is Summary else "validation")
+    if kind is Recipe:  # one that extends another need not repeat what that one says
+        found["anyOf"] = [{"required": ["extends"]}, {"required": found.pop("required")}]
     return {"$schema": DIALECT, **found, "title": title}
 
 
