@@ -216,8 +216,8 @@ class ArenaOptions(Section):
 
 class Recipe(Section):
     extends: str | None = Field(default=None, exclude=True)
-    """Another recipe, a file beside this one or a packaged name, to start from. Mappings are merged key by key;
-    lists and single values are replaced, and `null` takes a section away."""
+    """Another recipe to start from, a file beside this one or a packaged name. Mappings are merged key by
+    key; lists and single values are replaced, and `null` takes a section away."""
     name: Name
     base: str
     """Hub id, local folder, GGUF file, or a packaged model's short name."""

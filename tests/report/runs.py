@@ -175,6 +175,12 @@ def _benchmarks(folder: Path) -> list[Score]:
             "n-samples": {"cards": {"original": 80, "effective": 80}},
         }
         records.write_json(folder / "benchmarks" / f"{name}.json", result)
+        asked = [
+            {"doc_id": i, "doc_hash": f"{i:064x}", "metrics": ["acc"], "acc": float(i < round(80 * value))}
+            for i in range(80)
+        ]
+        samples = "".join(json.dumps(row) + "\n" for row in asked)
+        records.write_text(folder / "benchmarks" / name / "samples_cards.jsonl", samples)
         found.append(
             Score(
                 contestant=name,

@@ -56,6 +56,7 @@ def view(gains: list[float], *, measured: bool = True) -> RunView:
         curves={},
         lineages={},
         benchmarks={},
+        questions={},
         findings=[],
     )
 

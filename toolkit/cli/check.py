@@ -29,7 +29,7 @@ COLOURS = {"error": "red", "warning": "yellow", "info": "blue"}
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
 @click.pass_context
-def command(
+def command(  # noqa: PLR0913 - one argument per option
     ctx: click.Context,
     recipe: str,
     changes: tuple[str, ...],

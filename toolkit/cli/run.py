@@ -9,6 +9,7 @@ import click
 from toolkit.cli.output import print_json, show_progress
 from toolkit.cli.recipe_options import overrides, results_folder, set_keys
 
+
 @click.command("run")
 @click.argument("recipe")
 @results_folder

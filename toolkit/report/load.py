@@ -11,6 +11,7 @@ import yaml
 from pydantic import ValidationError
 
 from toolkit import records
+from toolkit.benchmarks import values_of
 from toolkit.errors import DataError
 from toolkit.metrics import Measurement
 from toolkit.ratings import bradley_terry
@@ -43,6 +44,8 @@ class RunView:
     """Stage -> what its adapter was trained on."""
     benchmarks: dict[str, dict[str, Any]]
     """Contestant -> lm-eval's own results."""
+    questions: dict[str, dict[str, dict[str, float]]]
+    """Contestant -> benchmark metric -> question -> value, from lm-eval's sample logs."""
     findings: list[Finding]
     """What `check` found, where it was run."""
 
@@ -88,6 +91,7 @@ def load_run(folder: Path) -> RunView:
         benchmarks={
             name: found for name in names if (found := _json(folder / "benchmarks" / f"{name}.json", {}))
         },
+        questions={name: found for name in names if (found := values_of(folder / "benchmarks" / name))},
         findings=[Finding.model_validate(row) for row in _json(folder / "checks.json", [])],
     )
 

@@ -82,37 +82,20 @@ def panels(view: RunView, colours: dict[str, int]) -> dict[str, list[Panel]]:
     return {group: own for group, own in grouped.items() if own}
 
 
-def scores(found: Iterable[Panel], names: Sequence[str]) -> Table:
+def scores(found: Iterable[Panel], names: Sequence[str], title: str = "Every score") -> Table:
     """Every score with its interval: a row a metric, a column a contestant."""
     rows = []
     for panel in found:
         by_name = {score.contestant: score for score in panel.scores}
         cells = [_score(by_name.get(name), panel.meaning.digits) for name in names]
         rows.append((Cell(panel.meaning.title, panel.meaning.note), *cells, Cell(panel.n)))
-    return Table("Every score, with its 95% interval below it", ("metric", *names, "n"), tuple(rows))
+    return Table(f"{title}, with its 95% interval below it", ("metric", *names, "n"), tuple(rows))
 
 
 def _score(score: Score | None, digits: int) -> Cell:
     if score is None:
         return Cell(figures.ABSENT)
     return Cell(figures.number(score.value, digits), figures.span(score.low, score.high, digits))
-
-
-def benchmarks(found: Iterable[Panel], names: Sequence[str]) -> Table:
-    """Benchmarks as lm-eval reports them: value and standard error."""
-    rows = []
-    for panel in found:
-        by_name = {score.contestant: score for score in panel.scores}
-        cells = [_benchmark(by_name.get(name)) for name in names]
-        rows.append((Cell(panel.meaning.title, panel.meaning.note), *cells, Cell(panel.n)))
-    return Table("Benchmarks, with the standard error below each", ("task: metric", *names, "n"), tuple(rows))
-
-
-def _benchmark(score: Score | None) -> Cell:
-    if score is None:
-        return Cell(figures.ABSENT)
-    error = "" if score.low is None or score.high is None else f"± {(score.high - score.low) / 3.92:.3f}"
-    return Cell(figures.number(score.value), error)
 
 
 def differences(compared: Sequence[Comparison]) -> Table:

@@ -120,6 +120,7 @@ def joined(run: tuple[RunView, str], other: tuple[RunView, str], names: list[str
         curves={},
         lineages={},
         benchmarks={},
+        questions={},
         findings=[],
     )
 

@@ -62,6 +62,7 @@ def train(recipe: Recipe, results: Path, only: Sequence[str] = ()) -> tuple[Stag
 
 def _carry_out(execution: Execution) -> Summary:
     recipe, ledger = execution.recipe, execution.ledger
+    steps.check(execution)
     trained = steps.train(execution, recipe.stages)
     scores: list[Score] = []
     differences: list[Difference] = []

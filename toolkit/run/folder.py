@@ -27,6 +27,10 @@ class RunFolder:
         return self.path / "manifest.json"
 
     @property
+    def checks(self) -> Path:
+        return self.path / "checks.json"
+
+    @property
     def scores(self) -> Path:
         return self.path / "scores.json"
 

@@ -1,4 +1,4 @@
-"""A recipe's steps, in order: train, answer, measure, benchmark, judge, rate."""
+"""A recipe's steps, in order: check, train, answer, measure, benchmark, judge, rate."""
 
 from __future__ import annotations
 
@@ -18,6 +18,25 @@ from toolkit.run.folder import RunFolder
 from toolkit.types import Completion, Difference, Ratings, Score, StageResult, Verdict, Vote
 
 logger = logging.getLogger(__name__)
+
+
+def check(run: Execution) -> None:
+    """Keep what a check finds for the report, and say aloud what is wrong; nothing is stopped by it."""
+
+    def work() -> None:
+        from toolkit.run.checking import check
+
+        found = check(run.recipe).findings
+        for finding in found:
+            if finding.severity != "info":
+                logger.warning(
+                    "%s: %s: %s; %s", finding.severity, finding.place, finding.message, finding.fix
+                )
+        records.write_json(run.folder.checks, [finding.model_dump() for finding in found])
+
+    asked = run.questions if run.recipe.scoring else None
+    inputs = fingerprint(run.recipe.model_dump(mode="json", exclude={"name", "arena"}), run.data, asked)
+    run.ledger.step("check", inputs, [run.folder.checks], work)
 
 
 def train(run: Execution, stages: Sequence[Stage]) -> tuple[StageResult, ...]:
