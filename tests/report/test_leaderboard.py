@@ -19,7 +19,7 @@ def test_contestants_are_ranked_and_noise_is_marked(finished: Path):
     assert texts(found.board) == [
         ["sft", "≈ 52.0", "52.0", "52.0"],
         ["dpo", "≈ 50.0", "50.0", "50.0"],
-        ["base", "≈ 41.0", "41.0", "41.0"],
+        ["base", "41.0", "41.0", "41.0"],
     ]
 
 
