@@ -64,6 +64,33 @@ def test_greedy_text_is_that_of_transformers_one_at_a_time(tiny: Loaded, tmp_pat
     assert [completion.tokens for completion in found] == [len(tokens) for tokens in expected]
 
 
+@pytest.mark.parametrize("batch_size", [1, 3, 12])
+def test_a_long_common_beginning_is_read_once_and_changes_no_text(
+    tiny: Loaded, tmp_path: Path, batch_size: int
+):
+    worked = (Message(role="user", content="a long question " * 12), Message(role="assistant", content="yes"))
+    options = Generation(max_new_tokens=40, batch_size=batch_size)
+    asked = [example.model_copy(update={"messages": (*worked, *example.messages)}) for example in examples()]
+    expected = [text_of(tiny, one_at_a_time(tiny, example, 40)) for example in asked]
+    out = tmp_path / "base.jsonl"
+    read = 0
+
+    def count(_module: torch.nn.Module, _args: object, given: dict[str, torch.Tensor]) -> None:
+        nonlocal read
+        read += given["input_ids"].numel() if given["input_ids"].shape[1] > 1 else 0
+
+    hook = tiny.model.base_model.register_forward_pre_hook(count, with_kwargs=True)
+    found = answer(tiny, examples(), contestant="base", prompt=worked, options=options, out=out)
+    hook.remove()
+    assert texts(found) == expected
+    assert read < sum(len(prompt_ids(tiny.tokenizer, example.messages)) for example in asked)
+
+    whole = out.read_bytes()
+    out.write_bytes(b"".join(whole.splitlines(keepends=True)[3:8]))
+    answer(tiny, examples(), contestant="base", prompt=worked, options=options, out=out)
+    assert out.read_bytes() == whole
+
+
 def test_an_answer_that_ends_itself_says_stop(tiny: Loaded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     tokens = one_at_a_time(tiny, examples(1)[0], 8)
     options = Generation(max_new_tokens=8)
@@ -134,6 +161,7 @@ def test_model_families_fit_slots(family: str, attention: str):
     model = transformers.AutoModelForCausalLM.from_config(config, attn_implementation=attention).eval()
     prompt = torch.randint(3, 300, (40,)).tolist()
     assert suits(model, prompt, longest=100)
+    assert suits(model, prompt, longest=100, common=prompt[:33])
 
 
 def test_models_with_a_memory_of_their_own_do_not_fit_slots_and_are_asked_alone(tiny: Loaded, tmp_path: Path):

@@ -57,6 +57,24 @@ def test_references_are_measured_given_their_prompt_end_token_included(tiny: Loa
     assert score(perplexity).n == 1
 
 
+def test_a_long_common_beginning_is_read_once_and_changes_no_figure(tiny: Loaded):
+    worked = (Message(role="user", content="a long question " * 9), Message(role="assistant", content="yes"))
+    asked = [
+        Example(id=f"e{i}", messages=(Message(role="user", content="why " * (i + 1)),), reference="so " * i)
+        for i in range(8)
+    ]
+    seen: list[int] = []
+    hook = tiny.model.base_model.register_forward_pre_hook(
+        lambda _module, _args, given: seen.append(given["input_ids"].numel()), with_kwargs=True
+    )
+    together = measure_perplexity(tiny, asked, contestant="c", prompt=worked)[0]
+    read = sum(seen)
+    alone = [measure_perplexity(tiny, [one], contestant="c", prompt=worked)[0].rows[0] for one in asked]
+    hook.remove()
+    assert [row[0] for row in together.rows] == pytest.approx([row[0] for row in alone], rel=1e-5)
+    assert read < (sum(seen) - read) / 2
+
+
 def test_examples_without_a_reference_are_left_out(tiny: Loaded):
     asked = (Message(role="user", content="?"),)
     known, unknown = Example(id="a", messages=asked, reference="yes"), Example(id="b", messages=asked)

@@ -12,7 +12,7 @@ import torch
 from toolkit.data.chat import prompt_ids
 from toolkit.errors import DataError
 from toolkit.generate.answering import Reply, Request
-from toolkit.generate.slots import Slots, suits
+from toolkit.generate.slots import Slots, beginning, suits
 from toolkit.models import Loaded
 from toolkit.recipe import Generation
 
@@ -57,14 +57,14 @@ class Local:
         Raises:
             DataError: an example does not fit the model's context.
         """
-        waiting = {request.id: request for request in requests if request.id not in done}
-        prompts = [self._prompt(request, options) for request in waiting.values()]
+        asked = {request.id: request for request in requests}
+        prompts = [self._prompt(request, options) for request in requests]
         with self.loaded.using(self.adapter) as model:
-            for name, reply in self.continued(model, prompts, options):
-                yield waiting[name], reply
+            for name, reply in self.continued(model, prompts, options, done):
+                yield asked[name], reply
 
     def continued(
-        self, model: Any, prompts: Sequence[Prompt], options: Generation
+        self, model: Any, prompts: Sequence[Prompt], options: Generation, done: Collection[str] = ()
     ) -> Iterator[tuple[str, Reply]]:
         """Continuations by prompt id: longest prompts first, a new one whenever one has finished.
 
@@ -73,23 +73,27 @@ class Local:
 
         Args:
             model: the loaded one, with the adapter switched on already.
-            prompts: what to continue.
+            prompts: all of them, so that what they begin with does not depend on what is done.
             options: length, sampling, stop strings.
+            done: ids of those that need no continuation any more.
         """
-        talks = [_Talk(prompt, _sampler(prompt, options)) for prompt in prompts]
+        talks = [_Talk(prompt, _sampler(prompt, options)) for prompt in prompts if prompt.id not in done]
         talks.sort(key=lambda talk: (len(talk.prompt.tokens), talk.prompt.id))
         if not talks:
             return
         longest = len(talks[-1].prompt.tokens) + options.max_new_tokens
-        if suits(model, talks[0].prompt.tokens, longest):
-            yield from self._together(model, talks, options)
+        common = beginning([prompt.tokens for prompt in prompts])
+        if suits(model, talks[0].prompt.tokens, longest, common):
+            yield from self._together(model, talks, options, common)
         else:
             logger.info("%s: answers one conversation at a time", self.loaded.name)
             yield from self._one_by_one(model, talks, options)
 
-    def _together(self, model: Any, waiting: list[_Talk], options: Generation) -> Iterator[tuple[str, Reply]]:
+    def _together(
+        self, model: Any, waiting: list[_Talk], options: Generation, common: Sequence[int]
+    ) -> Iterator[tuple[str, Reply]]:
         places: list[_Talk | None] = [None] * min(options.batch_size, len(waiting))
-        slots, ends = Slots(model, len(places)), end_tokens(self.loaded)
+        slots, ends = Slots(model, len(places), common), end_tokens(self.loaded)
         while waiting or any(places):
             _take(waiting, places, slots)
             logits = slots.step([talk.next_input if talk else 0 for talk in places])

@@ -1,5 +1,7 @@
 """Continuous batching: a fixed number of slots, each holding one conversation; a finished one makes room.
 
+What all conversations begin with (a system turn, worked examples) is read once and copied into every slot.
+
 Two properties make the text of a conversation independent of what it shares a batch with, where the
 matrix kernels compute a row the same way whatever the other rows are (CPU kernels for bfloat16 do; see
 `docs/scoring.md` for what was measured):
@@ -20,15 +22,28 @@ import torch
 from transformers.cache_utils import Cache, CacheLayerMixin
 
 from toolkit.models.loading import unwrapped
+from toolkit.models.packing import shared
 
 BLOCK = 64
 LEAST_ROWS = 4
+LEAST_BEGINNING = 16
+"""Tokens in common from which on they are read once for all."""
 NOISE = 0.3
 """How far the logits of one token may be apart between two orders of summation, in standard deviations of
 the logits. Rounding to bfloat16 gives up to 0.1, a wrong position or mask several."""
 
 
-def suits(model: Any, prompt: Sequence[int], longest: int) -> bool:
+def beginning(prompts: Sequence[Sequence[int]]) -> list[int]:
+    """The tokens that all prompts begin with, where they are enough to be worth reading apart.
+
+    Each prompt keeps at least two tokens of its own: one to fill its slot with, and one for the first step.
+    """
+    first, last = min(map(list, prompts)), max(map(list, prompts))
+    count = min(shared(first, last), min(map(len, prompts)) - 2)
+    return first[:count] if count >= LEAST_BEGINNING else []
+
+
+def suits(model: Any, prompt: Sequence[int], longest: int, common: Sequence[int] = ()) -> bool:
     """Whether a model can be asked in slots: tried on a prompt, against the model's plain forward pass.
 
     A layer that keeps something else than keys and values, learned virtual tokens, a chat's own attention
@@ -42,7 +57,7 @@ def suits(model: Any, prompt: Sequence[int], longest: int) -> bool:
     try:
         with torch.inference_mode():
             plain = model(input_ids=torch.tensor([prompt], device=model.device)).logits[0, -1].float()
-        slots = Slots(model, 1)
+        slots = Slots(model, 1, common)
         slots.fill([0], [prompt])
         ours = slots.step([prompt[-1]])[0]
     except (AttributeError, NotImplementedError, RuntimeError, TypeError, ValueError):
@@ -56,9 +71,10 @@ class Slots:
     Args:
         model: a causal language model whose layers are all attention.
         size: number of slots.
+        common: what every conversation begins with.
     """
 
-    def __init__(self, model: Any, size: int) -> None:
+    def __init__(self, model: Any, size: int, common: Sequence[int] = ()) -> None:
         self.model, self.size = model, max(size, LEAST_ROWS)
         self.transformer = unwrapped(model).base_model
         self.lengths = torch.zeros(self.size, dtype=torch.long, device=model.device)
@@ -66,6 +82,18 @@ class Slots:
         self.cache = Cache(layers=list(self.layers))
         self.rows = torch.empty(0, dtype=torch.long)
         self.attended = 0
+        self.common = 0
+        if common:
+            self._read(list(common))
+
+    @torch.inference_mode()
+    def _read(self, common: list[int]) -> None:
+        """Read what all conversations begin with, into every slot."""
+        ids = torch.tensor([common], device=self.model.device)
+        self.rows = torch.arange(self.size, device=self.model.device)
+        self._forward(self.transformer, ids, torch.arange(len(common), device=ids.device)[None], None)
+        self.common = len(common)
+        self.lengths[:] = self.common
 
     @torch.inference_mode()
     def fill(self, slots: Sequence[int], prompts: Sequence[Sequence[int]]) -> None:
@@ -73,16 +101,20 @@ class Slots:
 
         Padding is on the right: causal attention keeps real tokens from seeing it.
         """
-        device = self.model.device
+        device, start = self.model.device, self.common
         lengths = [len(prompt) - 1 for prompt in prompts]
         self.lengths[torch.tensor(slots, device=device)] = torch.tensor(lengths, device=device)
-        width = _rounded(max(lengths))
+        width = _rounded(max(lengths) - start)
         ids = torch.zeros(len(slots), width, dtype=torch.long)
         for row, prompt in enumerate(prompts):
-            ids[row, : len(prompt) - 1] = torch.tensor(prompt[:-1])
+            ids[row, : len(prompt) - 1 - start] = torch.tensor(prompt[start:-1])
         self.rows = torch.tensor(slots, device=device)
-        positions = torch.arange(width, device=device).expand(len(slots), width)
-        self._forward(self.transformer, ids.to(device), positions, None)
+        places = torch.arange(start, start + width, device=device)
+        mask = None
+        if start:
+            seen = torch.arange(start + width, device=device) <= places[:, None]
+            mask = self._mask(seen[None, None])
+        self._forward(self.transformer, ids.to(device), places.expand(len(slots), width), mask)
 
     @torch.inference_mode()
     def step(self, tokens: Sequence[int]) -> torch.Tensor:
@@ -99,7 +131,7 @@ class Slots:
 
     def free(self, slot: int) -> None:
         """Let go of a conversation, so that the slot no longer lengthens what all attend to."""
-        self.lengths[slot] = 0
+        self.lengths[slot] = self.common
 
     def _mask(self, seen: torch.Tensor) -> torch.Tensor:
         """As the model's attention takes it: PyTorch's kernels a Boolean, the plain one something to add."""
@@ -135,14 +167,17 @@ class _Layer(CacheLayerMixin):  # type: ignore[misc]  # transformers is untyped 
         self, key_states: torch.Tensor, value_states: torch.Tensor, *_: Any, **__: Any
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Store what is new; return what is to be attended to."""
-        filling = len(self.slots.rows) > 0
-        length = key_states.shape[2] if filling else self.slots.attended
+        rows, start = self.slots.rows, self.slots.common
+        filling = len(rows) > 0
+        length = start + key_states.shape[2] if filling else self.slots.attended
         self.keys = _grown(self.keys, key_states, self.slots.size, length)
         self.values = _grown(self.values, value_states, self.slots.size, length)
         if filling:
-            self.keys[self.slots.rows, :, :length] = key_states
-            self.values[self.slots.rows, :, :length] = value_states
-            return key_states, value_states
+            self.keys[rows, :, start:length] = key_states
+            self.values[rows, :, start:length] = value_states
+            if not start:
+                return key_states, value_states
+            return self.keys[rows, :, :length], self.values[rows, :, :length]
         every = torch.arange(self.slots.size, device=key_states.device)
         self.keys[every, :, self.slots.lengths] = key_states[:, :, 0]
         self.values[every, :, self.slots.lengths] = value_states[:, :, 0]

@@ -1,25 +1,32 @@
 """How surprised a model is: nats of chosen tokens given those before them.
 
 No logits of whole texts are ever held. The transformer's last hidden states go through the output layer a
-piece at a time, so peak memory depends on the batch and not on how long the texts are or how many.
+piece at a time, so peak memory depends on the batch and not on how long the texts are or how many. What all
+texts begin with (a system turn, worked examples) is read once.
 """
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch.nn.functional import cross_entropy
+from transformers import DynamicCache
 
 from toolkit.models.loading import unwrapped
+from toolkit.models.packing import shared
 
 BATCH_TOKENS = 8192
 """Padded tokens in one batch."""
 
 PIECE = 2**24
 """Logits made at a time: 64 MB in float32."""
+
+LEAST_BEGINNING = 16
+"""Tokens in common from which on they are read once for all."""
 
 TOLERANCE = 0.05
 """Two ways to the same logits may differ by this share of their standard deviation, by rounding alone."""
@@ -64,25 +71,62 @@ class Reader:
             The spans' places in `spans`, and the states before each of their scored tokens, one span after
             the other, shape (sum of scored, width).
         """
+        common = self._beginning(spans)
+        begun = self._read(common) if common else None
         for batch in _batches(spans):
             chosen = [spans[i] for i in batch]
-            states = self._states(_padded(chosen, self.model.device))
-            ends = [len(span.ids) - 1 for span in chosen]
+            states = self._states(_padded(chosen, len(common), self.model.device), begun)
+            ends = [len(span.ids) - 1 - len(common) for span in chosen]
             rows = [
                 states[row, end - s.scored : end]
                 for row, (end, s) in enumerate(zip(ends, chosen, strict=True))
             ]
             yield batch, torch.cat(rows)
 
+    def _beginning(self, spans: Sequence[Span]) -> Sequence[int]:
+        """What all spans begin with, where that is enough and the model can go on from it; nothing scored."""
+        if len(spans) < 2 or not self.in_parts:  # noqa: PLR2004
+            return ()
+        ids = [list(span.ids) for span in spans]
+        own = min(len(span.ids) - 1 - span.scored for span in spans)
+        count = min(shared(min(ids), max(ids)), own)
+        common = ids[0][:count]
+        return common if count >= LEAST_BEGINNING and self._continues(common) else ()
+
+    def _continues(self, common: Sequence[int]) -> bool:
+        """Whether the model goes on from a beginning that was read apart as if it had read all at once."""
+        half = LEAST_BEGINNING // 2
+        ids = torch.tensor([list(common[: 2 * half])], device=self.model.device)
+        try:
+            whole = self._hidden(ids)[:, half:]
+            apart = self._hidden(ids[:, half:], self._read(common[:half]))
+        except (AttributeError, NotImplementedError, RuntimeError, TypeError, ValueError):
+            return False
+        return bool((self.head(whole) - self.head(apart)).abs().max() <= TOLERANCE * self.head(whole).std())
+
+    @torch.inference_mode()
+    def _read(self, common: Sequence[int]) -> DynamicCache:
+        """Keys and values of a beginning."""
+        begun = DynamicCache(config=self.model.config)
+        ids = torch.tensor([list(common)], device=self.model.device)
+        self.transformer(input_ids=ids, past_key_values=begun, use_cache=True)
+        return begun
+
     def _agree(self, ids: torch.Tensor) -> bool:
         own, ours = self._whole(ids).float(), self.head(self._hidden(ids)).float()
         return own.shape == ours.shape and bool((own - ours).abs().max() <= TOLERANCE * own.std())
 
-    def _states(self, ids: torch.Tensor) -> torch.Tensor:
-        return self._hidden(ids) if self.in_parts else self._whole(ids)
+    def _states(self, ids: torch.Tensor, begun: DynamicCache | None) -> torch.Tensor:
+        return self._hidden(ids, begun) if self.in_parts else self._whole(ids)
 
-    def _hidden(self, ids: torch.Tensor) -> torch.Tensor:
-        hidden: torch.Tensor = self.transformer(input_ids=ids, use_cache=False).last_hidden_state
+    def _hidden(self, ids: torch.Tensor, begun: DynamicCache | None = None) -> torch.Tensor:
+        """Last hidden states of ids (n, length), which go on from what was read before."""
+        given: dict[str, Any] = {"use_cache": False}
+        if begun is not None:
+            cache = copy.deepcopy(begun)
+            cache.batch_repeat_interleave(len(ids))
+            given = {"use_cache": True, "past_key_values": cache}
+        hidden: torch.Tensor = self.transformer(input_ids=ids, **given).last_hidden_state
         return hidden
 
     def _whole(self, ids: torch.Tensor) -> torch.Tensor:
@@ -112,12 +156,12 @@ def _token_nats(reader: Reader, states: torch.Tensor, wanted: torch.Tensor) -> t
     return torch.cat([cross_entropy(reader.logits(s).float(), w, reduction="none") for s, w in pieces])
 
 
-def _padded(spans: Sequence[Span], device: torch.device) -> torch.Tensor:
-    """Ids of all spans but their last token, which nothing is predicted from."""
-    width = max(len(span.ids) for span in spans) - 1
+def _padded(spans: Sequence[Span], start: int, device: torch.device) -> torch.Tensor:
+    """Ids of all spans from `start` on, but their last token, which nothing is predicted from."""
+    width = max(len(span.ids) for span in spans) - 1 - start
     ids = torch.zeros(len(spans), width, dtype=torch.long)
     for row, span in enumerate(spans):
-        ids[row, : len(span.ids) - 1] = torch.tensor(list(span.ids)[:-1])
+        ids[row, : len(span.ids) - 1 - start] = torch.tensor(list(span.ids)[start:-1])
     return ids.to(device)
 
 
