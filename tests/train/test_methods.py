@@ -13,8 +13,10 @@ from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
 
 from toolkit import recipe as recipes
+from toolkit.data.chat import answer_ids, prompt_ids
 from toolkit.errors import DataError, RecipeError
 from toolkit.models import load_base
+from toolkit.models.likelihood import Span, nats
 from toolkit.models.rewards import RewardModel
 from toolkit.recipe import ModelOptions, Recipe
 from toolkit.train import train_stage
@@ -91,6 +93,39 @@ def test_a_method_lowers_its_loss_on_rows_it_has_not_seen(
 
 def asked(word: str) -> list[Message]:
     return [Message(role="user", content=f"my {word}")]
+
+
+def test_dpo_tells_how_often_the_chosen_answer_is_the_likelier_one(tmp_path: Path, tiny_model: Path):
+    """Before and after, against likelihoods taken another way; rewards say nothing before."""
+    pairs = [{"prompt": f"my {w}", "chosen": f"a {w}", "rejected": f"a {w[::-1]}"} for w in WORDS]
+    (tmp_path / "near.jsonl").write_text("\n".join(map(json.dumps, pairs)))
+    data = {"near": recipes.DataSource(source=str(tmp_path / "near.jsonl"))}
+    made = recipe_of(tmp_path, tiny_model, [stage("s", "dpo", "pairs", heldout="pairs")])
+    near = made.stages[0].model_copy(update={"data": "near", "heldout": "near"})
+    (result,) = train(made.model_copy(update={"data": data, "stages": (near,)}), tmp_path)
+
+    loaded = load_base(str(tiny_model), FP32)
+    loaded.attach("s", tmp_path / "adapters" / "s")
+
+    def ranked(adapter: str | None) -> float:
+        spans = []
+        for pair in pairs:
+            for said in (pair["chosen"], pair["rejected"]):
+                prompt = asked(pair["prompt"].removeprefix("my "))
+                answer = answer_ids(loaded.tokenizer, prompt, said)
+                spans.append(Span([*prompt_ids(loaded.tokenizer, prompt), *answer], len(answer)))
+        with loaded.using(adapter) as model:
+            each = nats(model, spans)
+        return sum(chosen < rejected for chosen, rejected in zip(each[::2], each[1::2], strict=True)) / len(
+            pairs
+        )
+
+    figures = result.heldout
+    assert 0 < figures["ranking_accuracy_before"] < 1
+    assert figures["ranking_accuracy_before"] == pytest.approx(ranked(None), abs=1e-4)
+    assert figures["ranking_accuracy"] == pytest.approx(ranked("s"), abs=1e-4)
+    assert {"accuracy", "margin"} <= figures.keys()
+    assert not {"accuracy_before", "margin_before"} & figures.keys()
 
 
 def test_a_reward_model_stands_on_a_trained_chain(tmp_path: Path, tiny_model: Path):

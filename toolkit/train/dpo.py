@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from datasets import Dataset
 from trl import DPOTrainer
 
@@ -40,11 +41,32 @@ def trainer(
 
 
 class _Trainer(DPOTrainer):  # type: ignore[misc]  # TRL is untyped here
-    """With our output layer, also where TRL asks the reference before it is done with making the trainer."""
+    """With our output layer, also where TRL asks the reference before it is done with making the trainer.
+
+    TRL's accuracy on held-out pairs asks whether training moved a pair the right way, which says nothing of
+    the model it started from. Beside it stands how often the chosen answer is simply the likelier one
+    (ranking accuracy, Chen et al. 2024).
+    """
 
     def _precompute_ref_logps(self, dataset: Dataset, name: str, batch_size: int) -> Dataset:
         self.quicken()
         return super()._precompute_ref_logps(dataset, name, batch_size)
+
+    def _compute_loss(self, model: Any, inputs: dict[str, Any], return_outputs: bool) -> Any:
+        if self.model.training:
+            return super()._compute_loss(model, inputs, return_outputs)
+        heard: list[torch.Tensor] = []
+
+        def listening(**given: Any) -> Any:
+            said = model(**given)
+            heard.append(said.log_probs.sum(dim=1))
+            return said
+
+        loss = super()._compute_loss(listening, inputs, return_outputs)
+        chosen, rejected = heard[0].chunk(2)
+        right = self.accelerator.gather((chosen > rejected).float())
+        self._metrics["eval"]["ranking_accuracy"] += right.tolist()  # one a pair: batches differ in size
+        return loss
 
     def quicken(self) -> None:
         if not self.args.use_weighting:  # WPO asks more of each position than our layer gives

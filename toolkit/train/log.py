@@ -23,6 +23,9 @@ logger = logging.getLogger(__name__)
 MESSAGE_EVERY = 5.0
 """Seconds between two live messages."""
 
+RELATIVE = 1e-6
+"""A mean margin below this at the start: rewards are relative to the start, where they say nothing."""
+
 
 class TrainingLog(TrainerCallback):  # type: ignore[misc]
     """Keeps `training.jsonl`: step, loss, learning_rate, grad_norm, tokens, seconds, memory_bytes."""
@@ -122,6 +125,7 @@ class TrainingLog(TrainerCallback):  # type: ignore[misc]
             "eval_loss": "loss",
             "eval_rewards/accuracies": "accuracy",
             "eval_rewards/margins": "margin",
+            "eval_ranking_accuracy": "ranking_accuracy",
             "eval_mean_token_accuracy": "token_accuracy",
             "eval_accuracy": "accuracy",
             "eval_calibration_error": "calibration_error",
@@ -130,6 +134,8 @@ class TrainingLog(TrainerCallback):  # type: ignore[misc]
         }
         first, last = evaluations[0], evaluations[-1]
         figures = {new: round(last[old], 4) for old, new in names.items() if old in last}
+        if abs(first.get("eval_rewards/margins", 1.0)) < RELATIVE:
+            first = {old: value for old, value in first.items() if not old.startswith("eval_rewards/")}
         return figures | {f"{new}_before": round(first[old], 4) for old, new in names.items() if old in first}
 
 
