@@ -10,10 +10,11 @@ from pathlib import Path
 
 import streamlit as st
 
-from apps.session import desk, is_admin, report_on_voters
+from apps.session import can_sign_in, desk, is_admin, report_on_voters
 from apps.settings import PASSWORD, Settings
 from toolkit.arena.control import Control
 from toolkit.arena.exchange import battle_row
+from toolkit.arena.safe_markdown import safe_markdown
 from toolkit.errors import ToolkitError
 
 TRIES = 5
@@ -37,11 +38,24 @@ def page() -> None:
 
 
 def _sign_in() -> None:
+    """By the identity provider, by the password, or by either, whichever the server was started with."""
+    if can_sign_in():
+        if st.user.get("is_logged_in"):
+            st.write(
+                f"You are signed in as {safe_markdown(str(st.user.get('email')))}, no administrator here."
+            )
+            st.button("Sign out", on_click=st.logout)
+        else:
+            st.button("Sign in with your account", type="primary", on_click=st.login)
+    if os.environ.get(PASSWORD):
+        _ask_password(os.environ[PASSWORD])
+
+
+def _ask_password(wanted: str) -> None:
     state = st.session_state
-    wanted = os.environ.get(PASSWORD, "")
     with st.form("sign-in", border=False, width=360):
         given = st.text_input("Password", type="password", autocomplete="current-password")
-        if st.form_submit_button("Sign in", type="primary") and wanted:
+        if st.form_submit_button("Sign in", type="primary"):
             state.tries = state.get("tries", 0) + 1
             time.sleep(min(state.tries, TRIES))  # guessing takes its time
             if state.tries <= TRIES and hmac.compare_digest(given.encode(), wanted.encode()):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import altair as alt
@@ -32,6 +32,25 @@ def intervals(ratings: Sequence[Rating]) -> alt.LayerChart | alt.FacetChart:
     return alt.layer(span, dot)
 
 
+def beside(sides: Mapping[str, Sequence[Rating]]) -> alt.LayerChart | alt.FacetChart:
+    """The same contestants as several kinds of voters rate them, one under the other."""
+    rows = pd.DataFrame(
+        [{**row.model_dump(), "votes of": side} for side, own in sides.items() for row in own]
+    )
+    order = list(sides)
+    base = alt.Chart(rows, height=alt.Step(ROW / 2)).encode(
+        y=alt.Y("contestant:N", sort=None, title=None, axis=alt.Axis(labelLimit=220, labelFontSize=14)),
+        yOffset=alt.YOffset("votes of:N", sort=order),
+    )
+    span = base.mark_rule(strokeWidth=3, color=GREY).encode(x=_points("low"), x2="high:Q")
+    dot = base.mark_point(size=90, filled=True, opacity=1).encode(
+        x=_points("value"),
+        color=alt.Color("votes of:N", sort=order, title=None, legend=alt.Legend(orient="top")),
+        shape=alt.Shape("votes of:N", sort=order, title=None),
+    )
+    return alt.layer(span, dot)
+
+
 def win_rates(rates: Sequence[dict[str, Any]], order: Sequence[str]) -> alt.LayerChart | alt.FacetChart:
     """How often the row beat the column; the number of votes is in the tip."""
     rows = pd.DataFrame(rates)
@@ -45,25 +64,33 @@ def win_rates(rates: Sequence[dict[str, Any]], order: Sequence[str]) -> alt.Laye
         y=alt.Y("contestant:N", sort=list(order), title=None, axis=alt.Axis(labelLimit=220)),
         tooltip=["contestant", "against", alt.Tooltip("rate:Q", format=".0%"), "votes"],
     )
-    shade = alt.Color("rate:Q", scale=alt.Scale(domain=[0, 1], range=["#f3e3d3", "#cfe0f0"]), legend=None)
+    shade = alt.Color(
+        "rate:Q", scale=alt.Scale(domain=[0, 1], range=["#f3e3d3", "#cfe0f0"], interpolate="rgb"), legend=None
+    )
     text = base.mark_text(fontSize=14, color="#1d2125").encode(text=alt.Text("rate:Q", format=".0%"))
     return alt.layer(base.mark_rect(cornerRadius=4).encode(color=shade), text)
 
 
-def over_time(history: History) -> alt.Chart:
-    """Online Elo as the votes came."""
+def over_time(history: History, spread: Sequence[Rating]) -> alt.LayerChart | alt.FacetChart:
+    """Online Elo as the votes came; at the end, how far other orders of the same votes spread."""
     rows = [
         {"vote": number, "contestant": name, "rating": value}
         for number, now in zip(history.at.tolist(), history.values.tolist(), strict=True)
         for name, value in zip(history.names, now, strict=True)
     ]
-    chart: alt.Chart = alt.Chart(pd.DataFrame(rows), height=280).mark_line(strokeWidth=2)
-    encoded: alt.Chart = chart.encode(
-        x=alt.X("vote:Q", title="votes", axis=alt.Axis(tickMinStep=1)),
-        y=alt.Y("rating:Q", title="Elo", scale=alt.Scale(zero=False)),
-        color=alt.Color("contestant:N", title=None, legend=alt.Legend(orient="bottom")),
+    last = int(history.at[-1])
+    ends = [{"vote": last * (1 + 0.03 * (1 + place)), **row.model_dump()} for place, row in enumerate(spread)]
+    color = alt.Color("contestant:N", title=None, legend=alt.Legend(orient="bottom"))
+    lines = alt.Chart(pd.DataFrame(rows), height=280).mark_line(strokeWidth=2)
+    bars = alt.Chart(pd.DataFrame(ends)).mark_rule(strokeWidth=4, opacity=0.6)
+    return alt.layer(
+        lines.encode(
+            x=alt.X("vote:Q", title="votes", axis=alt.Axis(tickMinStep=1)),
+            y=alt.Y("rating:Q", title="Elo", scale=alt.Scale(zero=False)),
+            color=color,
+        ),
+        bars.encode(x="vote:Q", y="low:Q", y2="high:Q", color=color),
     )
-    return encoded
 
 
 def _points(field: str) -> alt.X:

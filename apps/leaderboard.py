@@ -8,22 +8,24 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from apps import charts
-from apps.session import desk, judge_votes, suspects
-from toolkit.arena.overview import win_rates
+from apps.session import desk, judge_votes, suspects, votes_with_texts
+from toolkit.arena.overview import win_rates, with_lengths
+from toolkit.arena.safe_markdown import safe_markdown
 from toolkit.errors import RatingError
 from toolkit.types import Rating, Vote
 
 if TYPE_CHECKING:
-    from toolkit.ratings import History
+    from toolkit.ratings import Elo
 
 SOURCES = ("People", "Judge", "Both")
 
 
 def page() -> None:
-    from toolkit.ratings import bradley_terry, elo, elo_history
+    from toolkit.ratings import bradley_terry, elo
 
     st.title("Leaderboard", anchor=False)
-    votes = _chosen_votes()
+    people, judged = _chosen_votes()
+    votes = people + judged
     try:
         fit = bradley_terry(votes)
         online = elo(votes)
@@ -33,28 +35,34 @@ def page() -> None:
     st.write(_sentence(fit.ratings, len(votes), len({vote.voter for vote in votes})))
     st.altair_chart(charts.intervals(fit.ratings), key="intervals")
     spread = {row.contestant: row for row in online.ratings}
-    rows = [_row(rating, spread[rating.contestant]) for rating in fit.ratings]
+    even = _at_equal_length(votes)
+    rows = [_row(rating, spread[rating.contestant], even) for rating in fit.ratings]
     st.container(key="ratings").table(rows, hide_index=True, border="horizontal")
     st.caption(
         "Bradley-Terry ratings with 95% intervals. Rank is 1 + the number of contestants that are surely "
         "better. Elo's span is that of 95% of random orders of the same votes."
+        + (" At equal length: what the ratings would be if all answers were equally long." if even else "")
     )
-    _details(votes, [rating.contestant for rating in fit.ratings], elo_history(votes))
+    if people and judged:
+        _beside(people, judged)
+    _details(votes, [rating.contestant for rating in fit.ratings], online)
 
 
-def _chosen_votes() -> list[Vote]:
-    """The filters, and the votes they leave."""
+def _chosen_votes() -> tuple[list[Vote], list[Vote]]:
+    """The filters, and the people's and the judge's votes they leave."""
     people = desk().store.votes(desk().contest.run)
     judged = judge_votes()
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
         source = (
             st.segmented_control("Votes of", SOURCES, default="People", required=True) if judged else "People"
         )
-        votes = {"People": people, "Judge": judged, "Both": people + judged}[source or "People"]
-        categories = sorted({vote.category for vote in votes if vote.category})
+        people, judged = people if source != "Judge" else [], judged if source != "People" else []
+        categories = sorted({vote.category for vote in people + judged if vote.category})
         if categories:
-            category = st.selectbox("Category", ["all", *categories])
-            votes = [vote for vote in votes if category in ("all", vote.category)]
+            category = st.selectbox("Category", ["all", *categories], width=220)
+            people, judged = (
+                [vote for vote in votes if category in ("all", vote.category)] for votes in (people, judged)
+            )
         odd = suspects()
         label = (
             "Without one voter who does not fit"
@@ -62,13 +70,13 @@ def _chosen_votes() -> list[Vote]:
             else f"Without {len(odd)} voters who do not fit"
         )
         if odd and st.toggle(label, help="Their votes are unlike everyone else's."):
-            votes = [vote for vote in votes if vote.voter not in odd]
-    return votes
+            people = [vote for vote in people if vote.voter not in odd]
+    return people, judged
 
 
 def _sentence(ratings: Sequence[Rating], votes: int, voters: int) -> str:
     """The answer first."""
-    leaders = [rating.contestant for rating in ratings if rating.rank == 1]
+    leaders = [safe_markdown(rating.contestant) for rating in ratings if rating.rank == 1]
     by = f"{votes} votes by {voters} {'voter' if voters == 1 else 'voters'}."
     if len(leaders) == 1:
         return f"**{leaders[0]}** is the best of {len(ratings)}, as far as these votes can tell. {by}"
@@ -77,22 +85,60 @@ def _sentence(ratings: Sequence[Rating], votes: int, voters: int) -> str:
     )
 
 
-def _row(rating: Rating, online: Rating) -> dict[str, str]:
-    return {
+def _at_equal_length(votes: Sequence[Vote]) -> dict[str, Rating]:
+    """Contestant -> its rating with the answers' lengths held equal; empty where these votes cannot tell."""
+    import pandas as pd
+
+    from toolkit.ratings import style_controlled
+
+    rows = with_lengths(votes, desk().contest, votes_with_texts())
+    try:
+        return {row.contestant: row for row in style_controlled(pd.DataFrame(rows)).ratings} if rows else {}
+    except RatingError:
+        return {}
+
+
+def _row(rating: Rating, online: Rating, even: dict[str, Rating]) -> dict[str, str]:
+    row = {
         "Rank": str(rating.rank),
-        "Contestant": rating.contestant,
+        "Contestant": safe_markdown(rating.contestant),
         "Rating": f"{rating.value:.0f}",
         "95% interval": _span(rating),
         "Elo": f"{online.value:.0f} ({_span(online)})",
         "Battles": str(rating.battles),
     }
+    if even:
+        row["At equal length"] = _figure(even.get(rating.contestant))
+    return row
+
+
+def _figure(rating: Rating | None) -> str:
+    return "" if rating is None else f"{rating.value:.0f} ({_span(rating)})"
+
+
+def _beside(people: Sequence[Vote], judged: Sequence[Vote]) -> None:
+    """People's ratings and the judge's, and how far the two agree."""
+    from toolkit.ratings import bradley_terry, tabulate
+    from toolkit.ratings.agreement import agreement, trust
+
+    st.subheader("People and judge", anchor=False)
+    sides = {"People": bradley_terry(people).ratings, "Judge": bradley_terry(judged).ratings}
+    st.altair_chart(charts.beside(sides), key="beside")
+    try:
+        found = agreement(tabulate(judged), tabulate(people))
+    except RatingError:
+        st.write("The judge and the people have no pair of answers in common.")
+    else:
+        st.write(f"The judge's votes against the people's. {trust(found)}")
 
 
 def _span(rating: Rating) -> str:
     return "" if rating.low is None or rating.high is None else f"{rating.low:.0f} to {rating.high:.0f}"
 
 
-def _details(votes: list[Vote], order: list[str], history: History) -> None:
+def _details(votes: list[Vote], order: list[str], online: Elo) -> None:
+    from toolkit.ratings import elo_history
+
     rates = win_rates(votes)
     left, right = st.columns(2, gap="large")
     with left:
@@ -101,11 +147,12 @@ def _details(votes: list[Vote], order: list[str], history: History) -> None:
         st.caption("Share of battles that the row won against the column; a tie is half a win.")
     with right:
         st.subheader("Elo over time", anchor=False)
-        st.altair_chart(charts.over_time(history), key="history")
+        st.altair_chart(charts.over_time(elo_history(votes), online.ratings), key="history")
+        st.caption("The bars at the end span 95% of random orders of the same votes.")
     st.subheader("Votes of each pair", anchor=False)
     pairs = [
         {
-            "Pair": f"{row['contestant']} against {row['against']}",
+            "Pair": safe_markdown(f"{row['contestant']} against {row['against']}"),
             "Votes": str(row["votes"]),
             "Won": f"{row['rate']:.0%}",
         }

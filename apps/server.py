@@ -18,7 +18,7 @@ from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from apps.look import THEME
-from apps.settings import VOTER_COOKIE, Settings
+from apps.settings import SECRETS, VOTER_COOKIE, Settings
 
 YEAR = 365 * 24 * 3600
 
@@ -65,7 +65,8 @@ def _config(address: Address) -> dict[str, Any]:
         "runner.postScriptGC": False,  # a full collection after every click is most of its time
         "logger.hideWelcomeMessage": True,
     }
-    return fixed | THEME
+    secret = {"secrets.files": [os.environ[SECRETS]]} if os.environ.get(SECRETS) else {}
+    return fixed | secret | THEME
 
 
 class Guard:

@@ -13,6 +13,7 @@ import streamlit as st
 
 from apps.settings import ADMINS, PASSWORD, VOTER_COOKIE, Settings
 from toolkit import records
+from toolkit.arena.ballot import Reveal
 from toolkit.arena.contest import read_contest
 from toolkit.arena.desk import Desk, Rules
 from toolkit.arena.respondents import Respondents
@@ -65,7 +66,13 @@ def is_admin() -> bool:
     if st.session_state.get("admin"):
         return True
     named = {name.strip() for name in os.environ.get(ADMINS, "").split(",") if name.strip()}
-    return bool(st.user.get("is_logged_in")) and str(st.user.get("email")) in named
+    known = bool(st.user.get("is_logged_in")) and st.user.get("email_verified") is not False
+    return known and str(st.user.get("email")) in named
+
+
+def can_sign_in() -> bool:
+    """Whether an identity provider is configured, as Streamlit wants it, in `secrets.toml`."""
+    return "is_logged_in" in st.user
 
 
 def has_admins() -> bool:
@@ -78,6 +85,12 @@ def judge_votes() -> list[Vote]:
     """The judge's votes of the run, if it was judged."""
     file = Path(Settings.from_environment().run) / "votes.jsonl"
     return [vote for vote in records.read(file, Vote) if vote.kind == "judge"] if file.exists() else []
+
+
+@st.cache_data(ttl=60, show_spinner=False)
+def votes_with_texts() -> list[Reveal]:
+    """The votes on answers that are not the run's own: live ones, and imported ones."""
+    return desk().store.voted(desk().contest.run, kinds=("live", "imported"))
 
 
 @st.cache_data(ttl=60, show_spinner=False)

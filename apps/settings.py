@@ -14,6 +14,9 @@ PASSWORD = "ADAPTER_ARENA_ADMIN_PASSWORD"
 ADMINS = "ADAPTER_ARENA_ADMINS"
 """Environment variable with the e-mail addresses, separated by commas, of those who sign in to administer."""
 
+SECRETS = "ADAPTER_ARENA_SECRETS"
+"""Environment variable with the path of a `secrets.toml` in which Streamlit finds its identity provider."""
+
 
 @dataclass(frozen=True)
 class Settings:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from apps.session import desk, voter
+from apps.session import can_sign_in, desk, voter
 from toolkit.arena.ballot import Reveal
 from toolkit.arena.safe_markdown import safe_markdown
 
@@ -15,11 +15,23 @@ SHOWN = 90
 def page() -> None:
     st.title("Your votes", anchor=False)
     history = desk().store.history(voter())
-    if not history:
+    if history:
+        st.caption(f"The last {len(history)}, newest first." if len(history) > 1 else "One so far.")
+        st.table([_row(reveal) for reveal in history], hide_index=True, border="horizontal")
+    else:
         st.write("None yet.")
-        return
-    st.caption(f"The last {len(history)}, newest first." if len(history) > 1 else "One so far.")
-    st.table([_row(reveal) for reveal in history], hide_index=True, border="horizontal")
+    if can_sign_in():
+        _account()
+
+
+def _account() -> None:
+    """Where voters may sign in, their votes are theirs on every device; without, in this browser."""
+    if st.user.get("is_logged_in"):
+        st.caption(f"Signed in as {safe_markdown(str(st.user.get('email') or st.user.get('name')))}.")
+        st.button("Sign out", type="tertiary", on_click=st.logout)
+    else:
+        st.caption("Your votes are kept by a cookie of this browser. Signed in, they are yours everywhere.")
+        st.button("Sign in", on_click=st.login)
 
 
 def _row(reveal: Reveal) -> dict[str, str]:

@@ -63,6 +63,7 @@ class Completion(Record):
     """What the example asked, without what the contestant's own prompt put before it."""
     completion: str
     reference: str | None = None
+    category: str | None = None
     finish: Literal["stop", "length"]
     """`stop`: the model ended its answer; `length`: it was cut at the token limit."""
     tokens: int

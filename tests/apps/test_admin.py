@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
+
+from tests.apps.provider import Provider, provider
+from toolkit.arena import Store
 
 PASSWORD = "between us"
 
@@ -51,3 +54,67 @@ def test_without_a_password_there_is_no_admin_page(
     page.get_by_role("button", name="A is better").wait_for()
     expect(page.get_by_role("link", name="Leaderboard")).to_be_visible()
     assert page.get_by_role("link", name="Admin").count() == 0
+
+
+@pytest.fixture
+def signing_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Provider]:
+    """An identity provider; servers started now use it, and know `boss@example.org` as administrator."""
+    with provider() as who:
+        secrets = tmp_path / "secrets.toml"
+        secrets.write_text(who.secrets())
+        monkeypatch.setenv("ADAPTER_ARENA_SECRETS", str(secrets))
+        monkeypatch.setenv("ADAPTER_ARENA_ADMINS", "boss@example.org, deputy@example.org")
+        yield who
+
+
+@pytest.fixture
+def address_signing_in(
+    serve: Callable[..., str], household: Path, tmp_path: Path, signing_in: Provider
+) -> str:
+    return serve(household, "--db", f"sqlite:///{tmp_path / 'arena.db'}")
+
+
+@pytest.mark.parametrize(
+    ("claims", "admitted"),
+    [
+        ({"email": "boss@example.org", "email_verified": True}, True),
+        ({"email": "boss@example.org", "email_verified": False}, False),
+        ({"email": "guest@example.org"}, False),
+    ],
+)
+def test_administrators_sign_in_with_their_account(
+    page: Page, address_signing_in: str, signing_in: Provider, claims: dict[str, object], admitted: bool
+) -> None:
+    signing_in.person = {"sub": "17", **claims}
+    address = address_signing_in
+    page.goto(f"{address}/admin")
+    assert page.get_by_label("Password", exact=True).count() == 0, "none was set"
+    page.get_by_role("button", name="Sign in with your account").click()
+    page.get_by_role("button", name="A is better").wait_for()
+    page.goto(f"{address}/admin")
+    if admitted:
+        expect(page.get_by_role("button", name="Close the arena")).to_be_visible()
+    else:
+        expect(page.get_by_text("no administrator here")).to_be_visible()
+        assert page.get_by_role("button", name="Close the arena").count() == 0
+
+
+def test_a_signed_in_voter_is_the_same_in_every_browser(
+    page: Page, browser: Browser, address_signing_in: str, tmp_path: Path, signing_in: Provider
+) -> None:
+    signing_in.person = {"sub": "17", "email": "ann@example.org"}
+    address = address_signing_in
+    elsewhere = browser.new_context()
+    for each in (page, elsewhere.new_page()):
+        each.goto(f"{address}/yours")
+        each.get_by_role("button", name="Sign in").click()
+        each.get_by_role("button", name="A is better").click()
+        each.get_by_role("button", name="Next battle").wait_for()
+    page.goto(f"{address}/yours")
+    expect(page.get_by_text("The last 2, newest first.")).to_be_visible()
+    assert len({vote.voter for vote in Store(f"sqlite:///{tmp_path / 'arena.db'}").votes()}) == 1
+    page.get_by_role("button", name="Sign out").click()
+    page.get_by_role("button", name="A is better").wait_for()
+    page.goto(f"{address}/yours")
+    expect(page.get_by_text("None yet.")).to_be_visible()
+    elsewhere.close()

@@ -116,6 +116,11 @@ def answers(question: str, answer: str) -> dict[str, str]:
     return {"otter-b2": answer, "heron-a1": at_length, "badger-c3": f"Hard to say. {question} It depends."}
 
 
+def category(answer: str) -> str:
+    """What kind of question it is, by what its answer holds."""
+    return "code" if "```" in answer else "numbers" if "$" in answer else "home"
+
+
 def write_run(folder: Path) -> Path:
     """Write recipe and completions, as a run leaves them; returns the folder."""
     for contestant in CONTESTANTS:
@@ -126,6 +131,7 @@ def write_run(folder: Path) -> Path:
                 messages=(Message(role="user", content=question),),
                 completion=answers(question, answer)[contestant],
                 reference=answer,
+                category=category(answer),
                 finish="stop",
                 tokens=len(answer.split()),
             )
@@ -145,7 +151,8 @@ def judge_run(folder: Path) -> Path:
     }
     for name, rows in completions.items():
         records.write(folder / "measurements" / f"{name}.jsonl", measure_texts(rows, ["rouge", "length"]))
-    fought = battles(completions, Judge())
+    categories = {row.example_id: row.category for row in completions[CONTESTANTS[0]] if row.category}
+    fought = battles(completions, Judge(), categories=categories)
     verdicts = [
         Verdict(
             battle_id=battle.id,

@@ -25,6 +25,13 @@ def test_a_vote_opens_the_ballot(desk: Desk) -> None:
     assert reveal.cast.outcome == "a"
 
 
+def test_a_vote_knows_its_category(desk: Desk) -> None:
+    reveal = desk.vote("ann", desk.ballot("ann").id, "a")
+    answers = desk.contest.answers[reveal.ballot.example_id]
+    assert reveal.ballot.category == answers["otter-b2"].category in ("home", "numbers", "code")
+    assert [vote.category for vote in desk.store.votes()] == [reveal.ballot.category]
+
+
 def test_reloading_or_a_second_tab_shows_the_same_ballot(desk: Desk) -> None:
     assert desk.ballot("ann") == desk.ballot("ann")
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from tests.arena.household import judge_run, write_run
+from tests.arena.test_voters import check
 from toolkit import records
 from toolkit.arena import read_contest
-from toolkit.arena.overview import verdicts_on, win_rates
+from toolkit.arena.overview import verdicts_on, win_rates, with_lengths
 from toolkit.types import Verdict, Vote
 
 
@@ -29,3 +30,22 @@ def test_an_examples_verdicts_are_found_by_what_was_judged(tmp_path: Path) -> No
     first = answers["house-00"]
     changed = {name: answer.model_copy(update={"completion": "new"}) for name, answer in first.items()}
     assert verdicts_on(changed, verdicts) == []
+
+
+def test_votes_get_the_lengths_of_the_answers_they_are_on(tmp_path: Path) -> None:
+    contest = read_contest(write_run(tmp_path / "household"))
+    on_a_run = Vote(example_id="house-00", model_a="otter-b2", model_b="badger-c3", outcome="a")
+    of_its_own = Vote(example_id="e", model_a="wrong", model_b="right", outcome="tie")
+    unknown = Vote(example_id="gone", model_a="otter-b2", model_b="badger-c3", outcome="b")
+    rows = with_lengths([on_a_run, of_its_own, unknown], contest, [check("ann", "a")])
+    otter, badger = (contest.answers["house-00"][name].completion for name in ("otter-b2", "badger-c3"))
+    assert rows == [
+        {
+            "model_a": "otter-b2",
+            "model_b": "badger-c3",
+            "winner": "model_a",
+            "length_a": len(otter.split()),
+            "length_b": len(badger.split()),
+        },
+        {"model_a": "wrong", "model_b": "right", "winner": "tie", "length_a": 1, "length_b": 1},
+    ]

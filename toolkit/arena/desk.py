@@ -231,6 +231,7 @@ class Desk:
         a, b = answers[drawn.a], answers[drawn.b]
         return {
             "example_id": drawn.example_id,
+            "category": a.category,
             "messages": a.messages,
             "reference": a.reference,
             "contestant_a": drawn.a,

@@ -7,8 +7,10 @@ from collections.abc import Iterable, Mapping
 from itertools import permutations
 from typing import Any
 
+from toolkit.arena.ballot import Reveal
+from toolkit.arena.contest import Contest
 from toolkit.arena.pairing import POINTS
-from toolkit.types import Battle, Completion, Verdict, Vote
+from toolkit.types import WINNERS, Battle, Completion, Verdict, Vote
 
 
 def win_rates(votes: Iterable[Vote]) -> list[dict[str, Any]]:
@@ -26,6 +28,37 @@ def win_rates(votes: Iterable[Vote]) -> list[dict[str, Any]]:
         {"contestant": one, "against": other, "rate": points[one, other] / times, "votes": times}
         for (one, other), times in sorted(met.items())
     ]
+
+
+def with_lengths(
+    votes: Iterable[Vote], contest: Contest, others: Iterable[Reveal] = ()
+) -> list[dict[str, Any]]:
+    """Votes as rows of a battle log with the words of both answers, `length_a` and `length_b`.
+
+    Args:
+        votes: people's or a judge's.
+        contest: whose answers they are on.
+        others: votes with texts of their own: live ones, and imported ones.
+
+    Returns:
+        A row for each vote whose answers are known.
+    """
+    words = {
+        (example, name): len(answer.completion.split())
+        for example, answers in contest.answers.items()
+        for name, answer in answers.items()
+    }
+    for ballot in (reveal.ballot for reveal in others):
+        if ballot.answer_a or ballot.answer_b:
+            words[ballot.example_id, ballot.contestant_a] = len(ballot.answer_a.split())
+            words[ballot.example_id, ballot.contestant_b] = len(ballot.answer_b.split())
+    rows = []
+    for vote in votes:
+        a, b = (words.get((vote.example_id, name)) for name in (vote.model_a, vote.model_b))
+        if a is not None and b is not None:
+            battle = {"model_a": vote.model_a, "model_b": vote.model_b, "winner": WINNERS[vote.outcome]}
+            rows.append({**battle, "length_a": a, "length_b": b})
+    return rows
 
 
 def verdicts_on(

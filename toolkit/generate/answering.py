@@ -171,6 +171,7 @@ def _completion(example: Example, contestant: str, reply: Reply) -> Completion:
         messages=example.messages,
         completion=reply.text,
         reference=example.reference,
+        category=example.category,
         finish=reply.finish,
         tokens=reply.tokens,
     )

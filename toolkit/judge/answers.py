@@ -115,7 +115,8 @@ def _format_of(row: Row, place: str) -> Callable[[Row, Mapping[str, Question], A
 
 
 def _ours(row: Row, _asked: Mapping[str, Question], answers: Answers) -> None:
-    answers.add(Completion.model_validate(row))
+    made = Completion.model_validate(row)
+    answers.add(made, made.category)
 
 
 def _alpaca_eval(row: Row, _asked: Mapping[str, Question], answers: Answers) -> None:
