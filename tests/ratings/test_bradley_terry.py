@@ -1,36 +1,20 @@
-"""Bradley-Terry against a worked example and the field's tools, and what must hold for any votes."""
+"""Bradley-Terry on a worked example, on votes that leave a rating open, and on rows that do not fit."""
 
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from toolkit.errors import DataError, RatingError
 from toolkit.ratings import Counts, bradley_terry, count
-from toolkit.types import SWAPPED, Vote
+from toolkit.types import Vote
 
 
 def vote(a, b, outcome="a"):
     return Vote(model_a=a, model_b=b, outcome=outcome)
 
 
-votes = st.lists(
-    st.builds(
-        lambda pair, outcome: vote(*pair, outcome),
-        st.permutations(["base", "sft", "dpo", "orpo"]).map(lambda p: tuple(p[:2])),
-        st.sampled_from(sorted(SWAPPED)),
-    ),
-    min_size=1,
-    max_size=40,
-)
-
 WIKIPEDIA = {"AB": 2, "BA": 3, "AD": 1, "DA": 4, "BC": 5, "CB": 3, "CD": 1, "DC": 3}
 """The 22 games of en.wikipedia.org/wiki/Bradley-Terry_model, a cycle on which naive iterations fail."""
-
-
-def by_name(votes, **settings):
-    return {row.contestant: row.value for row in bradley_terry(votes, **settings).ratings}
 
 
 def test_worked_example():
@@ -84,34 +68,6 @@ def test_votes_needed_shrink_and_probability_is_a_probability():
     assert few.votes_needed("x", "y") > many.votes_needed("x", "y") == 0
     assert few.probability("x", "y") + few.probability("y", "x") == pytest.approx(1)
     assert 0.5 < few.confidence("x", "y") < many.confidence("x", "y") < 1
-
-
-@given(votes)
-@settings(deadline=None)
-def test_sides_and_order_do_not_matter(cast):
-    mirrored = [vote(v.model_b, v.model_a, SWAPPED[v.outcome]) for v in reversed(cast)]
-    assert by_name(cast, prior=1.0) == pytest.approx(by_name(mirrored, prior=1.0), abs=0.02)
-
-
-@given(votes)
-@settings(deadline=None)
-def test_doubling_the_votes_moves_no_rating_and_narrows_every_interval(cast):
-    counts = count(cast)
-    try:
-        once, twice = bradley_terry(counts, prior=0), bradley_terry(cast * 2, prior=0)
-    except RatingError:
-        return
-    assert np.allclose(once.strength, twice.strength, atol=1e-6)
-    assert np.allclose(once.covariance, 2 * twice.covariance, atol=1e-8)
-
-
-@given(votes, st.permutations(["w", "x", "y", "z"]))
-@settings(deadline=None)
-def test_names_do_not_matter(cast, fresh):
-    new = dict(zip(["base", "sft", "dpo", "orpo"], fresh, strict=True))
-    renamed = [vote(new[v.model_a], new[v.model_b], v.outcome) for v in cast]
-    before, after = by_name(cast, prior=1.0), by_name(renamed, prior=1.0)
-    assert {new[name]: value for name, value in before.items()} == pytest.approx(after, abs=0.02)
 
 
 def test_a_running_count_equals_counting_again():
