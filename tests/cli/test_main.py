@@ -72,7 +72,10 @@ def test_every_command_has_a_module_and_says_what_it_does(name):
     command = importlib.import_module(f"toolkit.cli.{name}").command
     assert isinstance(command, click.Command)
     assert command.name == name
-    assert command.help
+    each = command.commands.values() if isinstance(command, click.Group) else [command]
+    for one in each:
+        assert one.help
+        assert "\\b" not in one.help, "click's mark is the character backspace, not these two letters"
 
 
 def test_every_module_is_a_command():

@@ -25,7 +25,7 @@ NAMES = {
 @click.argument("reference")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(votes: str, reference: str, *, as_json: bool) -> None:
-    r"""Set VOTES, a judge's say, against REFERENCE, people's say: vote files, arena.db or database URLs.
+    """Set VOTES, a judge's say, against REFERENCE, people's say: vote files, arena.db or database URLs.
 
     Taken over the pairs of answers that both judged, found by `question_id` and the contestants' names.
 

@@ -43,7 +43,7 @@ def command(  # noqa: PLR0913, PLR0917 - one argument per option
     name: str | None,
     **options: Any,
 ) -> None:
-    r"""Ask MODEL (hub id, folder, GGUF file, packaged name) every question in EXAMPLES, and keep the answers.
+    """Ask MODEL (hub id, folder, GGUF file, packaged name) every question in EXAMPLES, and keep the answers.
 
     \b
     Examples:

@@ -43,7 +43,7 @@ def command(  # noqa: PLR0913, PLR0917 - one argument per option
     as_json: bool,
     **options: Any,
 ) -> None:
-    r"""Run an lm-eval TASK (or group) on MODEL; results and every answer are kept in lm-eval's own format.
+    """Run an lm-eval TASK (or group) on MODEL; results and every answer are kept in lm-eval's own format.
 
     \b
     Examples:

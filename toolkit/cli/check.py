@@ -39,7 +39,7 @@ def command(  # noqa: PLR0913 - one argument per option
     gpu: str | None,
     as_json: bool,
 ) -> None:
-    r"""Check RECIPE, a file or a packaged name: keys, rows, fields, template, lengths, overlaps, memory.
+    """Check RECIPE, a file or a packaged name: keys, rows, fields, template, lengths, overlaps, memory.
 
     Downloads nothing: what is on the hub and not in its local cache is reported as not checked. Exit code 2
     when there is an error (with --strict: or a warning).

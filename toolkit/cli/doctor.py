@@ -17,7 +17,7 @@ COLOURS = {"ok": "green", "note": "yellow", "missing": "red"}
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def command(ctx: click.Context, out: Path, *, as_json: bool) -> None:
-    r"""Say what this machine has, what will be used of it and why, and what is missing and how to get it.
+    """Say what this machine has, what will be used of it and why, and what is missing and how to get it.
 
     Asks nothing of the network. Exit code 1 when something that is needed is missing.
 

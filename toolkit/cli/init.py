@@ -60,7 +60,7 @@ HELD = "Held-out examples to score on (a file; empty: none)"
 @click.option("--heldout", help=HELD)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON; the questions go to stderr.")
 def command(file: Path, base: str | None, data: str | None, heldout: str | None, *, as_json: bool) -> None:
-    r"""Write a commented recipe to FILE, from the answers to three questions.
+    """Write a commented recipe to FILE, from the answers to three questions.
 
     \b
     Example:

@@ -54,7 +54,7 @@ def command(
       adapter-arena judge results/demo --questions my_prompts.txt
       adapter-arena judge outputs.jsonl --judge smollm2-135m-instruct --budget 200
       adapter-arena judge outputs.jsonl --judge MODEL --endpoint http://127.0.0.1:8000/v1 --estimate
-    """  # noqa: D301 - \b is click's mark for text that keeps its lines
+    """
     show_progress()
     from toolkit.judge import court
 

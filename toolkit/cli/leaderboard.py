@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
 def command(sources: tuple[Path, ...], against: str | None, as_json: bool) -> None:
-    r"""Set contestants' benchmark results side by side, with averages, and differences on the same questions.
+    """Set contestants' benchmark results side by side, with averages, and differences on the same questions.
 
     SOURCES are run folders, or lm-eval result files named after the contestants.
 

@@ -29,7 +29,7 @@ from toolkit.cli.output import print_json, print_table, show_progress
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(run: Path, stage: str, out: Path, into: str, dtype: str, *, as_json: bool) -> None:
-    r"""Merge STAGE of RUN, and every stage below it, into the base: a folder that transformers loads.
+    """Merge STAGE of RUN, and every stage below it, into the base: a folder that transformers loads.
 
     Says how far the merged model is from the trained one on held-out text, and writes that into its card.
 

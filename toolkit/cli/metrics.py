@@ -24,7 +24,7 @@ from toolkit.cli.scores import METRICS, print_scores
 def command(
     files: tuple[Path, ...], metrics: tuple[str, ...], references: Path | None, encoder: str, as_json: bool
 ) -> None:
-    r"""Score the completions in FILES against their references, with no network.
+    """Score the completions in FILES against their references, with no network.
 
     FILES are this package's completions, AlpacaEval outputs, MT-bench answers, lm-eval samples, or rows with
     a prompt and an answer.

@@ -28,7 +28,7 @@ def command(
     as_json: bool,
     **options: Any,
 ) -> None:
-    r"""Perplexity and bits per byte of MODEL on DATA, with 95% intervals over texts.
+    """Perplexity and bits per byte of MODEL on DATA, with 95% intervals over texts.
 
     DATA is a .txt file (one text), rows with `text`, or rows with questions and reference answers: of those,
     the answers are measured, given the questions.

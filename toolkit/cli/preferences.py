@@ -42,7 +42,7 @@ def command(  # noqa: PLR0913, PLR0917 - one argument per option
     seed: int,
     as_json: bool,
 ) -> None:
-    r"""Write the preference pairs in the votes of SOURCE, in TRL's conversational format.
+    """Write the preference pairs in the votes of SOURCE, in TRL's conversational format.
 
     \b
     Example:

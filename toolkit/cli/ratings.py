@@ -67,7 +67,7 @@ def command(
     as_json: bool,
     **options: Any,
 ) -> None:
-    r"""Rate every contestant in VOTES, best first.
+    """Rate every contestant in VOTES, best first.
 
     VOTES is a .csv, .jsonl, .json or .parquet file with the columns model_a, model_b, winner, a run folder,
     or a vote store (arena.db, or a database URL).

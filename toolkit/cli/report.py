@@ -14,7 +14,7 @@ from toolkit.cli.output import print_json
 @click.argument("against", type=click.Path(path_type=Path), required=False)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(run: Path, against: Path | None, as_json: bool) -> None:
-    r"""Write report.html and report.md of RUN, a folder that `adapter-arena run` wrote.
+    """Write report.html and report.md of RUN, a folder that `adapter-arena run` wrote.
 
     With AGAINST, another such folder, write RUN/against-AGAINST.html and .md instead: the contestants both
     have, compared in pairs on the examples both have, and what was changed between the two runs.

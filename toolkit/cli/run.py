@@ -16,7 +16,7 @@ from toolkit.cli.recipe_options import overrides, results_folder, set_keys
 @set_keys
 @click.option("--json", "as_json", is_flag=True, help="Print summary.json instead of where things are.")
 def command(recipe: str, out: Path, changes: tuple[str, ...], as_json: bool) -> None:
-    r"""Do everything in RECIPE, a file or a packaged name: train, answer, score, judge, rate, report.
+    """Do everything in RECIPE, a file or a packaged name: train, answer, score, judge, rate, report.
 
     Run it again after an interruption, or after changing the recipe: what is done and unchanged is skipped.
 

@@ -32,7 +32,7 @@ def command(
     encoder: str,
     as_json: bool,
 ) -> None:
-    r"""Score the completions in SOURCES and compare the contestants, paired on the examples they share.
+    """Score the completions in SOURCES and compare the contestants, paired on the examples they share.
 
     SOURCES are run folders (their perplexities are taken over as they were measured), or files of completions
     as for `metrics`. Nothing is generated again.

@@ -46,7 +46,7 @@ def command(  # noqa: PLR0913, PLR0917 - one argument per option
     ask: bool,
     as_json: bool,
 ) -> None:
-    r"""Open the blind arena on the answers of RUN, a folder that `adapter-arena run` wrote.
+    """Open the blind arena on the answers of RUN, a folder that `adapter-arena run` wrote.
 
     \b
     Example:

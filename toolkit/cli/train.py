@@ -19,7 +19,7 @@ from toolkit.cli.recipe_options import overrides, results_folder, set_keys
 def command(
     recipe: str, stages: tuple[str, ...], out: Path, changes: tuple[str, ...], *, as_json: bool
 ) -> None:
-    r"""Train the STAGES of RECIPE, with the stages they stand on; all of them when none is named.
+    """Train the STAGES of RECIPE, with the stages they stand on; all of them when none is named.
 
     `adapter-arena run` of the same recipe takes them up from where this stopped.
 

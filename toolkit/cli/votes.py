@@ -38,7 +38,7 @@ def command() -> None:
 @click.option("--run", help="Only the votes of this run.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def export(source: str, out: Path, texts: bool, run: str | None, as_json: bool) -> None:
-    r"""Write the votes in SOURCE (run folder, arena.db or database URL) to OUT (.jsonl, .json, .csv).
+    """Write the votes in SOURCE (run folder, arena.db or database URL) to OUT (.jsonl, .json, .csv).
 
     \b
     Example:
@@ -62,7 +62,7 @@ def export(source: str, out: Path, texts: bool, run: str | None, as_json: bool) 
 @click.option("--run", help="Run the votes belong to; left out, the name of the folder TARGET.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def import_(file: Path, target: str, run: str | None, as_json: bool) -> None:
-    r"""Add the votes of FILE (model_a, model_b, winner ...) to TARGET (run folder or database URL), once.
+    """Add the votes of FILE (model_a, model_b, winner ...) to TARGET (run folder or database URL), once.
 
     \b
     Example:
