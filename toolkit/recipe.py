@@ -308,8 +308,10 @@ def _read(path: Path) -> dict[str, Any]:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         mark = getattr(error, "problem_mark", None)
         line = f":{mark.line + 1}" if mark else ""
-        problem = getattr(error, "problem", None) or str(error)
+        problem = getattr(error, "problem", None) or str(error).splitlines()[0]
         raise RecipeError(f"{path}{line}: not valid YAML: {problem}") from None
+    except RecursionError:
+        raise RecipeError(f"{path}: too deeply nested for a recipe") from None
     if not isinstance(raw, dict):
         raise RecipeError(f"{path}: a recipe is a mapping of keys (name, base, data, stages ...)")
     return raw

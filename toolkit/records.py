@@ -6,6 +6,7 @@ a crash can leave is a last line without its newline, and that line is dropped o
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import tempfile
@@ -60,10 +61,12 @@ def append(path: Path, records: Iterable[Record]) -> None:
     """Add records to the end of a JSONL log; each is on disk when its line is complete.
 
     A torn last line left by a crash is cut off first, so the new records start on a line of their own.
+    Several processes may append to one log: each call has it to itself.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    drop_torn_line(path)
     with path.open("a", encoding="utf-8", newline="\n") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        drop_torn_line(path)
         for record in records:
             file.write(record.model_dump_json() + "\n")
             file.flush()

@@ -5,15 +5,21 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
 
 from toolkit import records
 from toolkit.arena.ballot import Ballot, Cast, Reveal
 from toolkit.arena.store import Store
 from toolkit.errors import DataError
 from toolkit.types import WINNERS, Message, Outcome, digest
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 COLUMNS = ("model_a", "model_b", "winner")
 OUTCOMES: dict[str, Outcome] = {winner: outcome for outcome, winner in WINNERS.items()}
@@ -64,6 +70,12 @@ def write_log(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
         raise DataError(f"{path}: cannot write {path.suffix or 'such'} files; use .jsonl, .json or .csv")
 
 
+def rows_of(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """The rows of a frame of votes as plain values; what is not there is `None`."""
+    plain = frame.astype(object).where(frame.notna(), None)
+    return [dict(zip(frame.columns, row, strict=True)) for row in plain.itertuples(index=False, name=None)]
+
+
 def import_rows(store: Store, rows: Iterable[Mapping[str, Any]], *, run: str, source: str) -> tuple[int, int]:
     """Add the rows of a battle log to a store. A row that is there already is not added again.
 
@@ -91,8 +103,15 @@ def _line(row: Mapping[str, Any], number: int, run: str, source: str) -> tuple[B
     if not (isinstance(a, str) and isinstance(b, str) and a and b and a != b):
         raise DataError(f"{source}:{number}: model_a and model_b must be two names, not {a!r} and {b!r}")
     key = digest(run, source, str(number), a, b, winner, str(row.get("tstamp")))
-    at = float(row.get("tstamp") or 0.0)
-    messages, answers = _conversations(row)
+    at = _time(row.get("tstamp"))
+    if at is None:
+        raise DataError(f"{source}:{number}: tstamp is {row['tstamp']!r}; it must be seconds since 1970")
+    try:
+        messages, answers = _conversations(row)
+    except (KeyError, TypeError, IndexError, ValidationError):
+        raise DataError(
+            f"{source}:{number}: a conversation is a list of turns with role and content"
+        ) from None
     ballot = Ballot(
         id=key,
         voter=digest("imported", source, str(row.get("voter") or row.get("judge") or "")),
@@ -100,7 +119,7 @@ def _line(row: Mapping[str, Any], number: int, run: str, source: str) -> tuple[B
         kind="imported",
         run=run,
         example_id=str(row.get("question_id") or f"{source}:{number}"),
-        category=row.get("category") or None,
+        category=str(row.get("category") or "") or None,
         messages=messages,
         contestant_a=a,
         contestant_b=b,
@@ -109,6 +128,15 @@ def _line(row: Mapping[str, Any], number: int, run: str, source: str) -> tuple[B
         shown_at=at,
     )
     return ballot, Cast(ballot=key, revision=0, action="vote", outcome=OUTCOMES[winner], cast_at=at)
+
+
+def _time(value: Any) -> float | None:
+    """Seconds since 1970, 0 where there is none; `None`: it is no time."""
+    try:
+        at = float(value or 0.0)
+    except (TypeError, ValueError):
+        return None
+    return at if math.isfinite(at) else None
 
 
 def _conversations(row: Mapping[str, Any]) -> tuple[tuple[Message, ...], tuple[str, str]]:

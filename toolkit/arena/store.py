@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -121,9 +122,24 @@ class Store:
                 bodies = {_key(body): body for ballot, _ in new for body in _bodies(ballot)}
                 self._add(connection, voters, list(who.values()))
                 self._add(connection, texts, [{"id": key, "body": body} for key, body in bodies.items()])
-                connection.execute(ballots.insert(), [_row_of(ballot) for ballot, _ in new])
+                numbers = self._last_numbers(connection, list(who))
+                rows = []
+                for ballot, _ in new:
+                    numbers[ballot.voter] += 1
+                    rows.append(_row_of(ballot) | {"number": numbers[ballot.voter]})
+                connection.execute(ballots.insert(), rows)
                 connection.execute(casts.insert(), [_row_of_cast(cast) for _, cast in new])
         return len(new)
+
+    @staticmethod
+    def _last_numbers(connection: Connection, who: Sequence[str]) -> Counter[str]:
+        """How many ballots each of these voters has."""
+        found: Counter[str] = Counter()
+        for start in range(0, len(who), CHUNK):
+            some = ballots.c.voter.in_(who[start : start + CHUNK])
+            query = select(ballots.c.voter, func.max(ballots.c.number)).where(some).group_by(ballots.c.voter)
+            found.update({voter: last for voter, last in connection.execute(query)})  # noqa: C416 - rows to pairs
+        return found
 
     def ballot(self, ballot_id: str) -> Ballot | None:
         with self._database.read() as connection:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import click
 
@@ -13,10 +14,21 @@ from toolkit.cli.recipe_options import overrides, results_folder, set_keys
 @click.command("run")
 @click.argument("recipe")
 @results_folder
-@set_keys
+@click.option(
+    "--set", "changes", multiple=True, metavar="KEY=VALUE", help="Change a key: stages.0.trainer.max_steps=5."
+)
+@click.option(
+    "--on",
+    type=click.Choice(["here", "ray"]),
+    default="here",
+    show_default=True,
+    help="ray: steps side by side on the cluster at RAY_ADDRESS, or on this machine's GPUs.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print summary.json instead of where things are.")
-def command(recipe: str, out: Path, changes: tuple[str, ...], as_json: bool) -> None:
-    """Do everything in RECIPE, a file or a packaged name: train, answer, score, judge, rate, report.
+def command(
+    recipe: str, out: Path, changes: tuple[str, ...], on: Literal["here", "ray"], as_json: bool
+) -> None:
+    r"""Do everything in RECIPE, a file or a packaged name: train, answer, score, judge, rate, report.
 
     Run it again after an interruption, or after changing the recipe: what is done and unchanged is skipped.
 
@@ -28,7 +40,7 @@ def command(recipe: str, out: Path, changes: tuple[str, ...], as_json: bool) -> 
     from toolkit import recipe as recipes
     from toolkit.run import run
 
-    summary = run(recipes.load(recipe, overrides(changes)), out)
+    summary = run(recipes.load(recipe, overrides(changes)), out, on=on)
     if as_json:
         print_json(summary)
         return

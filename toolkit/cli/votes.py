@@ -68,15 +68,13 @@ def import_(file: Path, target: str, run: str | None, as_json: bool) -> None:
     Example:
       adapter-arena votes import battles.jsonl results/demo
     """
-    from toolkit.arena.exchange import import_rows
+    from toolkit.arena.exchange import import_rows, rows_of
     from toolkit.arena.store import Store
     from toolkit.ratings import read_votes
 
     folder = Path(target)
     url = f"sqlite:///{(folder / 'arena.db').resolve()}" if folder.is_dir() else database_of(target)
-    frame = read_votes(file)
-    plain = frame.astype(object).where(frame.notna(), None)
-    rows = [dict(zip(frame.columns, row, strict=True)) for row in plain.itertuples(index=False, name=None)]
+    rows = rows_of(read_votes(file))
     run = run or (folder.resolve().name if folder.is_dir() else file.stem)
     added, known = import_rows(Store(url), rows, run=run, source=file.name)
     if as_json:

@@ -37,9 +37,11 @@ def parse_filter(expression: str) -> Predicate:
     """
     try:
         tree = ast.parse(expression, mode="eval").body
+        _check(tree, expression)
     except SyntaxError as error:
         raise DataError(f"filter `{expression}`: does not parse at column {error.offset}") from None
-    _check(tree, expression)
+    except (ValueError, RecursionError, MemoryError):
+        raise DataError("filter: does not parse: a null character in it, or nested too deeply") from None
 
     def passes(row: Mapping[str, Any]) -> bool:
         try:

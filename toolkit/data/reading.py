@@ -161,7 +161,7 @@ def _jsonl(path: Path) -> Iterator[RawRow]:
         place = f"{path}:{number}"
         try:
             row = json.loads(line)
-        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        except (ValueError, RecursionError) as error:
             raise DataError(f"{place}: not a JSON object: {error}") from None
         yield place, _object(row, place)
 
@@ -169,10 +169,10 @@ def _jsonl(path: Path) -> Iterator[RawRow]:
 def _json(path: Path) -> Iterator[RawRow]:
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
-    except UnicodeDecodeError:
-        raise DataError(f"{path}: not UTF-8 text") from None
-    except json.JSONDecodeError as error:
-        raise DataError(f"{path}:{error.lineno}: not JSON: {error.msg}") from None
+    except UnicodeDecodeError as error:
+        raise _not_utf8(path, error) from None
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path}:{getattr(error, 'lineno', 1)}: not JSON: {error}") from None
     if not isinstance(value, list):
         raise DataError(f"{path}: a JSON data file is a list of rows; for one row a line name it .jsonl")
     for number, row in enumerate(value, start=1):
@@ -182,11 +182,16 @@ def _json(path: Path) -> Iterator[RawRow]:
 def _csv(path: Path) -> Iterator[RawRow]:
     with path.open(encoding="utf-8-sig", newline="") as file:
         reader = csv.DictReader(file)
-        for row in reader:
-            place = f"{path}:{reader.line_num}"
-            if None in row or None in row.values():
-                raise DataError(f"{place}: the row has more or fewer cells than the header")
-            yield place, dict(row)
+        try:
+            for row in reader:
+                place = f"{path}:{reader.line_num}"
+                if None in row or None in row.values():
+                    raise DataError(f"{place}: the row has more or fewer cells than the header")
+                yield place, dict(row)
+        except UnicodeDecodeError as error:
+            raise _not_utf8(path, error) from None
+        except csv.Error as error:
+            raise DataError(f"{path}:{reader.line_num}: not CSV: {error}") from None
 
 
 def _parquet(path: Path) -> Iterator[RawRow]:
@@ -202,7 +207,11 @@ def _parquet(path: Path) -> Iterator[RawRow]:
 
 def _text_file(path: Path) -> Iterator[RawRow]:
     """Paragraphs, separated by blank lines, each a row of `text`."""
-    for number, part in enumerate(re.split(r"\n\s*\n", path.read_text(encoding="utf-8")), start=1):
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise _not_utf8(path, error) from None
+    for number, part in enumerate(re.split(r"\n\s*\n", text), start=1):
         if part.strip():
             yield f"{path}:paragraph {number}", {"text": part.strip()}
 
@@ -227,6 +236,10 @@ def _from_hub(source: DataSource) -> Iterator[RawRow]:
         raise DataError(f"{source.source}: cannot be loaded from the hub or a folder: {reason}") from None
     for number, row in enumerate(rows):
         yield f"{source.source}[{source.split}]:{number}", dict(row)
+
+
+def _not_utf8(path: Path, error: UnicodeDecodeError) -> DataError:
+    return DataError(f"{path}: not UTF-8 text (byte {error.start}); save it as UTF-8")
 
 
 def _object(row: Any, place: str) -> dict[str, Any]:

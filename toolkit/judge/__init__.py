@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING, Any
 
 from toolkit.judge.asking import JudgePrompt, load_prompt
 from toolkit.judge.counting import votes
-from toolkit.judge.judging import PairJudge, judge_battles, recorded
-from toolkit.judge.opening import open_judge, prompt_key
+from toolkit.judge.judging import PairJudge, heard, judge_battles, recorded
+from toolkit.judge.opening import judge_name, open_judge, prompt_key
 from toolkit.judge.pairing import battles
 from toolkit.judge.statistics import statistics
 
@@ -17,7 +17,9 @@ __all__ = [
     "LogitsJudge",
     "PairJudge",
     "battles",
+    "heard",
     "judge_battles",
+    "judge_name",
     "load_prompt",
     "open_judge",
     "prompt_key",

@@ -59,11 +59,19 @@ class PairJudge(Protocol):
         """
 
 
-def judge_battles(judge: PairJudge, battles: Sequence[Battle], *, out: Path) -> list[Verdict]:
+def judge_battles(
+    judge: PairJudge, battles: Sequence[Battle], *, out: Path, share: tuple[int, int] = (0, 1)
+) -> list[Verdict]:
     """Verdicts of `judge` on both orders of every battle, in the order of `battles`.
 
     Each verdict is appended to `out` when it arrives. Verdicts already there (same battle, judge, order and
     prompt) are not asked for again, so an interrupted call continues and a finished one costs nothing.
+
+    Args:
+        judge: who judges.
+        battles: all of them, also those that other processes judge: what is batched with what hangs on all.
+        out: the log; several processes may append to one.
+        share: `(k, n)`: judge only the k-th of n parts of the battles, counted from 0, and give its verdicts.
 
     Raises:
         JudgeError: the judge cannot be used for these battles.
@@ -71,19 +79,32 @@ def judge_battles(judge: PairJudge, battles: Sequence[Battle], *, out: Path) -> 
         DataError: `out` has a line that is no verdict.
     """
     found = recorded(out)
+    part, parts = share
+    mine = {
+        battle.id for battle in battles[part * len(battles) // parts : (part + 1) * len(battles) // parts]
+    }
     asks = {_key(judge, ask): ask for ask in _both_orders(battles)}
-    to_ask = {key: ask for key, ask in asks.items() if ask.battle.completion_a != ask.battle.completion_b}
-    same = [identical(key) for key in asks if key not in to_ask and key not in found]
+    ours = [key for key, ask in asks.items() if ask.battle.id in mine]
+    same = [identical(key) for key in ours if key not in found and not _differ(asks[key])]
     if same:
         records.append(out, same)
         found |= {key_of(verdict): verdict for verdict in same}
+    to_ask = {key: ask for key, ask in asks.items() if _differ(ask)}
     known = {ask: found[key] for key, ask in to_ask.items() if key in found}
-    counts = len(asks), len(known), len(asks) - len(to_ask)
-    logger.info("judge %s: %d verdicts wanted, %d known, %d on identical answers", judge.name, *counts)
-    for verdict in judge.verdicts(list(to_ask.values()), known):
+    elsewhere = {ask: identical(key) for key, ask in to_ask.items() if ask.battle.id not in mine}
+    counts = len(ours), sum(key in found for key in ours)
+    logger.info("judge %s: %d verdicts wanted, %d known", judge.name, *counts)
+    for verdict in judge.verdicts(list(to_ask.values()), elsewhere | known):
         records.append(out, [verdict])
         found[key_of(verdict)] = verdict
-    return [found[key] for key in asks]
+    return [found[key] for key in ours]
+
+
+def heard(battles: Sequence[Battle], judge: str, prompt: str, *, out: Path) -> list[Verdict]:
+    """What a judge of this name and prompt has said on some battles so far, in their order."""
+    found = recorded(out)
+    keys = [Key(battle.id, judge, order, prompt) for battle in battles for order in ORDERS]
+    return [found[key] for key in keys if key in found]
 
 
 def recorded(out: Path) -> dict[Key, Verdict]:
@@ -117,6 +138,10 @@ def identical(key: Key) -> Verdict:
 
 def _key(judge: PairJudge, ask: Ask) -> Key:
     return Key(ask.battle.id, judge.name, ask.order, judge.prompt_key)
+
+
+def _differ(ask: Ask) -> bool:
+    return ask.battle.completion_a != ask.battle.completion_b
 
 
 def _both_orders(battles: Iterable[Battle]) -> Iterator[Ask]:

@@ -57,6 +57,20 @@ def prompt_key(asked: Judge) -> str:
     return prompt_of(asked).key("letter" if asked.method == "logits" else "written")
 
 
+def judge_name(asked: Judge, weights: Callable[[str], str], *, base: str | None = None) -> str:
+    """What the verdicts of this section are signed with, known before any model is loaded.
+
+    Args:
+        asked: the recipe's judge section.
+        weights: gives the fingerprint of a model's weights by its name.
+        base: the model that judges when the section names none.
+    """
+    if asked.endpoint is not None:
+        return asked.endpoint.model
+    name = asked.model or base or ""
+    return f"{Path(name).name}@{weights(name)[:6]}"
+
+
 def _local(loaded: Loaded, prompt: JudgePrompt, asked: Judge) -> PairJudge:
     if asked.method == "written":
         from toolkit.judge.writing import LocalWriter

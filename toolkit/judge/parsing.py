@@ -104,7 +104,7 @@ def _field(reply: str, name: str) -> Any:
     text = re.sub(r"^```(?:json)?\s*|\s*```$", "", reply.strip())
     try:
         value = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return value.get(name) if isinstance(value, dict) else None
 

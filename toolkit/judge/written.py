@@ -88,6 +88,6 @@ def words(reply: str) -> str:
     """The judge's reasons: of a structured reply its `reason`, else all of it."""
     try:
         value = json.loads(reply)
-    except ValueError:
+    except (ValueError, RecursionError):
         return reply.strip()
     return str(value.get("reason", reply)) if isinstance(value, dict) else reply.strip()

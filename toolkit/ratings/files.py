@@ -55,6 +55,9 @@ def read_votes(path: Path, *, columns: Sequence[str] | None = None) -> pd.DataFr
         frame = _named(readers[path.suffix](path, columns))
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: not UTF-8 text (byte {error.start}); save it as UTF-8") from None
+    if not frame.columns.is_unique:
+        twice = frame.columns[frame.columns.duplicated()][0]
+        raise DataError(f"{path}: the column {twice} is there twice; keep one of them")
     missing = [name for name in REQUIRED if name not in frame.columns]
     if missing:
         raise DataError(f"{path}: no column {missing[0]}; a vote file has {', '.join(REQUIRED)}")
@@ -138,12 +141,17 @@ def _csv_rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
         reader = csv.reader(file)
         heading = next(reader, [])
         begins = reader.line_num + 1
-        for row in reader:
-            if row and len(row) != len(heading):
-                raise DataError(f"{path}:{begins}: {len(row)} columns where the heading has {len(heading)}")
-            if row:
-                yield begins, dict(zip(heading, row, strict=True))
-            begins = reader.line_num + 1
+        try:
+            for row in reader:
+                if row and len(row) != len(heading):
+                    raise DataError(
+                        f"{path}:{begins}: {len(row)} columns where the heading has {len(heading)}"
+                    )
+                if row:
+                    yield begins, dict(zip(heading, row, strict=True))
+                begins = reader.line_num + 1
+        except csv.Error as error:
+            raise DataError(f"{path}:{begins}: not CSV: {error}") from None
 
 
 def _jsonl(path: Path, columns: Sequence[str] | None) -> pd.DataFrame:
@@ -191,7 +199,7 @@ def _json(path: Path, columns: Sequence[str] | None) -> pd.DataFrame:
 
     try:
         rows = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(f"{path}:{getattr(error, 'lineno', 1)}: not JSON: {_first_line(error)}") from None
     if not (isinstance(rows, list) and all(isinstance(row, dict) for row in rows)):
         raise DataError(f"{path}: a JSON vote file is a list of objects, one a vote")
@@ -211,7 +219,7 @@ def _objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
                 continue
             try:
                 value = json.loads(line)
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 if not line.endswith("\n"):
                     logger.warning("%s:%d: the last line is torn and left out", path, number)
                     return

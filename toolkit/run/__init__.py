@@ -5,26 +5,30 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 from toolkit import records
-from toolkit.recipe import Recipe, dump, fingerprint
-from toolkit.report import write_report
-from toolkit.run import provenance, steps
+from toolkit.recipe import Recipe, dump
+from toolkit.run import steps
 from toolkit.run.execution import Execution
 from toolkit.run.folder import RunFolder
 from toolkit.run.ledger import Ledger
-from toolkit.types import Difference, Ratings, Score, StageResult, Summary
+from toolkit.run.outcome import finish, summarise, trained
+from toolkit.types import StageResult, Summary
 
 __all__ = ["run", "train"]
 
+Place = Literal["here", "ray"]
 
-def run(recipe: Recipe, results: Path) -> Summary:
+
+def run(recipe: Recipe, results: Path, *, on: Place = "here") -> Summary:
     """Carry out a recipe in `results/<name>/`; what is done there and unchanged is skipped.
 
     Args:
         recipe: what to do.
         results: folder of runs.
+        on: `here`: one step after the other in this process; `ray`: on a Ray cluster, side by side, with the
+            same files in `results`, which every machine of it must see under the same path.
 
     Returns:
         The summary, as in `summary.json`; its `skipped` tells what was done before.
@@ -36,8 +40,19 @@ def run(recipe: Recipe, results: Path) -> Summary:
     folder = RunFolder(results / recipe.name)
     with folder.locked():
         records.write_text(folder.recipe, dump(recipe))
-        ledger = Ledger(folder)
-        return _carry_out(Execution(recipe, folder, ledger))
+        ledger, execution = Ledger(folder), Execution(recipe, folder)
+        if on == "ray":
+            from toolkit.run.cluster import carry_out
+
+            carry_out(execution, ledger)
+        else:
+            for step in steps.plan(execution):
+                ledger.do(step)
+            execution.release()
+        summary = summarise(execution, ledger)
+        command = " ".join(["adapter-arena", *sys.argv[1:]])
+        finish(execution, ledger, summary, command)
+        return summary.model_copy(update={"skipped": tuple(ledger.skipped)})
 
 
 def train(recipe: Recipe, results: Path, only: Sequence[str] = ()) -> tuple[StageResult, ...]:
@@ -56,61 +71,8 @@ def train(recipe: Recipe, results: Path, only: Sequence[str] = ()) -> tuple[Stag
     folder = RunFolder(results / recipe.name)
     with folder.locked():
         records.write_text(folder.recipe, dump(recipe))
+        ledger, execution = Ledger(folder), Execution(recipe, folder)
         chosen = [stage for stage in recipe.stages if not only or stage.name in needed]
-        return steps.train(Execution(recipe, folder, Ledger(folder)), chosen)
-
-
-def _carry_out(execution: Execution) -> Summary:
-    recipe, ledger = execution.recipe, execution.ledger
-    steps.check(execution)
-    trained = steps.train(execution, recipe.stages)
-    scores: list[Score] = []
-    differences: list[Difference] = []
-    notes: dict[str, Any] = {}
-    ratings = Ratings()
-    if recipe.scoring:
-        answers = steps.answer(execution, recipe.scoring)
-        found = steps.measure(execution, recipe.scoring, answers)
-        scores, differences = steps.summarise(found, [player.name for player in execution.players])
-        scores += steps.benchmark(execution, recipe.scoring)
-        if recipe.judge:
-            notes["judge"] = steps.judge(execution, recipe.judge, answers)
-        ratings = steps.rate(execution)
-    execution.release()
-    summary = Summary(
-        run=recipe.name,
-        contestants=tuple(player.name for player in execution.players),
-        scores=tuple(scores),
-        differences=tuple(differences),
-        ratings=ratings,
-        stages=trained,
-        skipped=tuple(ledger.skipped),
-        seconds=round(ledger.seconds, 1),
-        notes=notes,
-    )
-    _finish(execution, summary)
-    return summary.model_copy(update={"skipped": tuple(ledger.skipped)})
-
-
-def _finish(execution: Execution, summary: Summary) -> None:
-    """Write the summary and the report, unless they are there and say the same."""
-    folder, ledger = execution.folder, execution.ledger
-    told = fingerprint(summary.model_dump(mode="json", exclude={"skipped", "seconds"}))
-
-    def work() -> None:
-        records.write_json(folder.scores, [score.model_dump() for score in summary.scores])
-        records.write_json(folder.summary, summary)
-        ledger.record(
-            command=" ".join(["adapter-arena", *sys.argv[1:]]),
-            seed=execution.recipe.seed,
-            versions=provenance.versions(),
-            hardware=provenance.hardware(),
-            data=execution.data | {"examples": execution.questions}
-            if execution.recipe.scoring
-            else execution.data,
-        )
-        write_report(folder.path)
-
-    ledger.step(
-        "report", told, [folder.summary, folder.path / "report.html", folder.path / "report.md"], work
-    )
+        for step in steps.training(execution, chosen):
+            ledger.do(step)
+        return trained(folder, chosen)

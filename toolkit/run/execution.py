@@ -13,12 +13,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from toolkit import records
 from toolkit.data import load_examples, load_rows
 from toolkit.models import bases
-from toolkit.recipe import Contestant, Recipe, Stage, contestants, fingerprint
+from toolkit.recipe import Contestant, ModelOptions, Recipe, Stage, contestants, fingerprint
 from toolkit.run.folder import RunFolder
-from toolkit.run.ledger import Ledger
-from toolkit.types import Example
+from toolkit.types import Completion, Example
 
 if TYPE_CHECKING:
     from toolkit.models import Loaded
@@ -42,15 +42,14 @@ class Player:
 class Execution:
     """One recipe being carried out in one run folder. At most one model is in memory at a time."""
 
-    def __init__(self, recipe: Recipe, folder: RunFolder, ledger: Ledger) -> None:
-        self.recipe, self.folder, self.ledger = recipe, folder, ledger
+    def __init__(self, recipe: Recipe, folder: RunFolder) -> None:
+        self.recipe, self.folder = recipe, folder
         self._loaded: tuple[str, Loaded] | None = None
 
     @cached_property
     def base(self) -> str:
         """Fingerprint of the base and of how it is loaded."""
-        folder = bases.resolve_base(self.recipe.base, revision=self.recipe.model.revision)
-        return fingerprint(bases.fingerprint(folder), self.recipe.model, self.recipe.seed)
+        return fingerprint(self.weights(self.recipe.base), self.recipe.model, self.recipe.seed)
 
     @cached_property
     def examples(self) -> list[Example]:
@@ -88,8 +87,7 @@ class Execution:
         if spec.endpoint:
             return Player(name, spec, None, None, fingerprint(name, spec.endpoint, prompt))
         if spec.model:
-            weights = bases.fingerprint(bases.resolve_base(spec.model))
-            inputs = fingerprint(name, weights, self.recipe.model, self.recipe.seed, prompt)
+            inputs = fingerprint(name, self.weights(spec.model), self.recipe.model, self.recipe.seed, prompt)
             return Player(name, spec, spec.model, None, inputs)
         if spec.stage is None:
             return Player(name, spec, self.recipe.base, None, fingerprint(name, self.base, prompt))
@@ -105,6 +103,19 @@ class Execution:
         full = [parent.name for parent in below if parent.adapter == "none"]
         return str(self.folder.adapter(full[-1])) if full else self.recipe.base
 
+    def weights(self, name: str) -> str:
+        """Fingerprint of a model's weights."""
+        return bases.fingerprint(bases.resolve_base(name, revision=self._options(name).revision))
+
+    def _options(self, name: str) -> ModelOptions:
+        """How a model is loaded: as the base is, but the base's revision is the base's alone."""
+        options = self.recipe.model
+        return options if name == self.recipe.base else options.model_copy(update={"revision": None})
+
+    def said(self, player: Player) -> list[Completion]:
+        """The player's answers, once they are there."""
+        return list(records.read(self.folder.completions(player.name), Completion))
+
     def model(self, name: str) -> Loaded:
         """The model of this name, loaded; the one that was in memory before is let go."""
         from toolkit.models import load_base
@@ -112,7 +123,7 @@ class Execution:
         if self._loaded is None or self._loaded[0] != name:
             self.release()
             logger.info("loading %s", name)
-            self._loaded = (name, load_base(name, self.recipe.model))
+            self._loaded = (name, load_base(name, self._options(name)))
         return self._loaded[1]
 
     def ready(self, player: Player) -> Loaded:

@@ -10,7 +10,8 @@ from __future__ import annotations
 import logging
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,26 @@ from toolkit import records
 from toolkit.run.folder import RunFolder
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Step:
+    """A part of a run that knows what it needs and what it leaves, and can be done in any process."""
+
+    name: str
+    """What it is called in the manifest and in messages."""
+    inputs: Callable[[], str]
+    """Fingerprint of everything the outputs depend on; asked for when the steps before are done."""
+    work: Callable[[], object]
+    """Writes the outputs; may find its own unfinished ones and continue them."""
+    outputs: tuple[Path, ...] = ()
+    """Files and folders it writes; those of other inputs are removed first."""
+    aside: tuple[Path, ...] = ()
+    """Files it keeps only while it works (checkpoints)."""
+    after: tuple[str, ...] = ()
+    """Names of the steps whose outputs it reads."""
+    model: bool = False
+    """Whether it computes with a model in this process: it has a GPU to itself, where there are any."""
 
 
 class Ledger:
@@ -28,62 +49,64 @@ class Ledger:
         self.manifest: dict[str, Any] = records.read_json(self.file) if self.file.exists() else {}
         self.steps: dict[str, dict[str, Any]] = self.manifest.setdefault("steps", {})
         self.skipped: list[str] = []
-        self.ran: list[str] = []
 
-    def step(
-        self,
-        name: str,
-        inputs: str,
-        outputs: Sequence[Path],
-        work: Callable[[], object],
-        *,
-        aside: Sequence[Path] = (),
-    ) -> None:
-        """Do `work` unless it is done already.
-
-        Args:
-            name: what the step is called in the manifest and in messages.
-            inputs: fingerprint of everything the outputs depend on.
-            outputs: files and folders the step writes; those of other inputs are removed first.
-            work: writes the outputs; may find its own unfinished ones and continue them.
-            aside: files it keeps only while it works (checkpoints).
-        """
-        entry = self.steps.get(name, {})
-        same = entry.get("inputs") == inputs
-        if same and entry.get("done") and all(path.exists() for path in outputs):
-            logger.info("%s: done already, inputs unchanged", name)
-            self.skipped.append(name)
+    def do(self, step: Step) -> None:
+        """Do a step here and now, unless it is done already."""
+        if not self.begin(step):
             return
-        if entry and not same:
-            logger.info("%s: inputs changed, doing it again", name)
-        if not same:
-            for path in (*outputs, *aside):
-                _remove(path)
-            entry = {}
-        logger.info("%s ...", name)
-        before, started = float(entry.get("seconds", 0.0)), time.monotonic()
-        self._note(name, inputs=inputs, done=False, seconds=before)
+        started = time.monotonic()
         try:
-            work()
-        finally:
-            seconds = before + time.monotonic() - started
-            self._note(name, inputs=inputs, done=False, seconds=seconds)
-        self._note(name, inputs=inputs, done=True, seconds=seconds)
-        self.ran.append(name)
-        logger.info("%s: done in %.1f s", name, seconds)
+            step.work()
+        except BaseException:
+            self.spend(step, time.monotonic() - started)
+            raise
+        self.finish(step, time.monotonic() - started)
+
+    def begin(self, step: Step) -> bool:
+        """Note that a step is being done, and clear away what other inputs left; `False`: it is done."""
+        entry, inputs = self.steps.get(step.name, {}), step.inputs()
+        same = entry.get("inputs") == inputs
+        if same and entry.get("done") and all(path.exists() for path in step.outputs):
+            logger.info("%s: done already, inputs unchanged", step.name)
+            self.skipped.append(step.name)
+            return False
+        if entry and not same:
+            logger.info("%s: inputs changed, doing it again", step.name)
+        if not same:
+            for path in (*step.outputs, *step.aside):
+                _remove(path)
+        logger.info("%s ...", step.name)
+        self.steps[step.name] = {
+            "inputs": inputs,
+            "done": False,
+            "seconds": entry.get("seconds", 0.0) if same else 0.0,
+        }
+        self._save()
+        return True
+
+    def spend(self, step: Step, seconds: float) -> None:
+        """Note that a step has taken so long, and is not done yet."""
+        entry = self.steps[step.name]
+        entry["seconds"] = round(entry["seconds"] + seconds, 2)
+        self._save()
+
+    def finish(self, step: Step, seconds: float) -> None:
+        """Note that a step is done, after so much further work."""
+        self.steps[step.name]["done"] = True
+        self.spend(step, seconds)
+        logger.info("%s: done in %.1f s", step.name, self.steps[step.name]["seconds"])
 
     def record(self, **facts: Any) -> None:
         """Keep facts about the run (versions, hardware, data) in the manifest."""
         self.manifest.update(facts)
-        records.write_json(self.file, self.manifest)
+        self._save()
 
     @property
     def seconds(self) -> float:
         """Work in all steps, over all attempts."""
         return float(sum(step["seconds"] for step in self.steps.values()))
 
-    def _note(self, name: str, *, inputs: str, done: bool, seconds: float) -> None:
-        self.steps[name] = {"inputs": inputs, "done": done, "seconds": round(seconds, 2)}
+    def _save(self) -> None:
         records.write_json(self.file, self.manifest)
 
 

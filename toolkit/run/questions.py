@@ -11,7 +11,6 @@ from toolkit.generate import answer
 from toolkit.recipe import DataSource, Generation, load
 from toolkit.run.execution import Execution
 from toolkit.run.folder import RunFolder
-from toolkit.run.ledger import Ledger
 from toolkit.types import Completion, Example, Message, digest
 
 
@@ -29,7 +28,7 @@ def answer_questions(run: Path, questions: Path, out: Path) -> dict[str, list[Co
     """
     folder = RunFolder(run)
     recipe = load(folder.recipe)
-    execution = Execution(recipe, folder, Ledger(folder))
+    execution = Execution(recipe, folder)
     options = recipe.scoring.generation if recipe.scoring else Generation()
     examples = read_prompts(questions)
     answers = {}

@@ -1,0 +1,112 @@
+"""A run's steps on a Ray cluster: side by side where none waits for another, and again where a worker died.
+
+The process that started the run keeps the ledger and hands out steps by name; a worker finds the step in the
+run folder's recipe and does it as a local run would. What a killed worker left is continued by the next.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import time
+from contextlib import redirect_stdout
+from pathlib import Path
+from typing import Any
+
+from toolkit.errors import InputError, ToolkitError
+from toolkit.recipe import ModelOptions, load
+from toolkit.run.execution import Execution
+from toolkit.run.folder import RunFolder
+from toolkit.run.ledger import Ledger, Step
+from toolkit.run.steps import plan
+
+logger = logging.getLogger(__name__)
+
+ATTEMPTS = 3
+"""How often a step is begun again after its worker was lost."""
+
+
+def carry_out(execution: Execution, ledger: Ledger) -> None:
+    """Do every step of a run that is not done yet, on the cluster at `RAY_ADDRESS` or on one started here.
+
+    Raises:
+        InputError: Ray is not installed, or there is no cluster at the address.
+        ToolkitError: a step failed, or its worker was lost too often; what is done stays done.
+    """
+    try:
+        import ray
+    except ImportError:
+        raise InputError("--on ray needs Ray: run `pip install 'adapter-arena[ray]'`") from None
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    try:
+        ray.init(logging_level=logging.WARNING, include_dashboard=False)
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        address = os.environ.get("RAY_ADDRESS", "a local cluster")
+        raise InputError(f"Ray: {address} cannot be used: {str(error).splitlines()[0]}") from None
+    try:
+        _carry_out(ray, execution, ledger)
+    finally:
+        ray.shutdown()
+
+
+def _carry_out(ray: Any, execution: Execution, ledger: Ledger) -> None:
+    model, slots = needs(ray.nodes(), execution.recipe.model)
+    logger.info("on Ray: %d model%s at a time, each with %s", slots, "s" * (slots > 1), model)
+    parts = slots if execution.recipe.judge and execution.recipe.judge.endpoint is None else 1
+    place = (str(execution.folder.path.resolve()), str(Path.cwd()), parts)
+    task = ray.remote(max_calls=1, max_retries=ATTEMPTS)(do_step)
+    waiting, done, running = plan(execution, judges=parts), set[str](), dict[Any, Step]()
+    while waiting or running:
+        for step in [step for step in waiting if done.issuperset(step.after)]:
+            waiting.remove(step)
+            if ledger.begin(step):
+                running[task.options(name=step.name, **_need(step, model)).remote(step.name, *place)] = step
+            else:
+                done.add(step.name)
+        for result in ray.wait(list(running))[0] if running else ():
+            step = running.pop(result)
+            ledger.finish(step, _result(ray, result, step))
+            done.add(step.name)
+
+
+def needs(nodes: list[dict[str, Any]], options: ModelOptions) -> tuple[dict[str, float], int]:
+    """What a step with a model asks of Ray, and how many such steps run at a time.
+
+    A GPU each; where there is none, a machine each, for torch uses all its cores.
+    """
+    machines = [node["Resources"] for node in nodes if node["Alive"] and node["Resources"].get("CPU")]
+    gpus = int(sum(machine.get("GPU", 0) for machine in machines))
+    if gpus and options.device != "cpu":
+        return {"num_cpus": 1, "num_gpus": 1}, gpus
+    cores = min(machine["CPU"] for machine in machines)
+    return {"num_cpus": cores}, int(sum(machine["CPU"] // cores for machine in machines))
+
+
+def _need(step: Step, model: dict[str, float]) -> dict[str, float]:
+    return model if step.model else {"num_cpus": 1}
+
+
+def do_step(name: str, folder: str, where: str, parts: int) -> float:
+    """In a worker: do the step of this name of the run in `folder`; gives the seconds it took."""
+    started = time.monotonic()
+    os.chdir(where)
+    log = logging.getLogger("toolkit")
+    log.addHandler(logging.StreamHandler(sys.stderr))
+    log.setLevel(logging.INFO)
+    run = RunFolder(Path(folder))
+    steps = plan(Execution(load(run.recipe), run), judges=parts)
+    with redirect_stdout(sys.stderr):  # the driver's stdout is for results
+        next(step for step in steps if step.name == name).work()
+    return time.monotonic() - started
+
+
+def _result(ray: Any, result: Any, step: Step) -> float:
+    try:
+        return float(ray.get(result))
+    except ray.exceptions.RayTaskError as error:
+        if isinstance(error.cause, ToolkitError):
+            raise error.cause from None
+        raise
+    except ray.exceptions.RayError as error:
+        raise ToolkitError(f"{step.name}: its worker was lost: {str(error).splitlines()[0]}") from None

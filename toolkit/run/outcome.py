@@ -1,0 +1,121 @@
+"""What came of a run, read from the files that its steps left: summary, ratings, report."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import combinations
+from pathlib import Path
+
+from toolkit import records
+from toolkit.benchmarks import scores_of
+from toolkit.judge import statistics
+from toolkit.metrics import Measurement, difference, score
+from toolkit.ratings import bradley_terry, elo
+from toolkit.recipe import Stage, fingerprint
+from toolkit.report import write_report
+from toolkit.run import provenance
+from toolkit.run.execution import Execution
+from toolkit.run.folder import RunFolder
+from toolkit.run.ledger import Ledger, Step
+from toolkit.run.steps import benchmarked, fights, verdicts
+from toolkit.types import Difference, Ratings, Score, StageResult, Summary, Vote
+
+
+def summarise(execution: Execution, ledger: Ledger) -> Summary:
+    """Every figure of a run whose steps are done."""
+    recipe, folder = execution.recipe, execution.folder
+    players = execution.players
+    scores: list[Score] = []
+    differences: list[Difference] = []
+    notes = {}
+    if recipe.scoring:
+        files = [folder.measurements(player.name) for player in players]
+        found = [measured for file in files for measured in records.read(file, Measurement)]
+        scores = [score(measured) for measured in found]
+        differences = _differences(found, [player.name for player in players])
+        for player in benchmarked(execution, recipe.scoring):
+            scores += scores_of(folder.benchmarks(player.name), player.name)
+        if recipe.judge:
+            fought = fights(execution, recipe.judge)
+            heard = verdicts(execution, recipe.judge, fought)
+            notes["judge"] = statistics(fought, heard, rule=recipe.judge.rule)
+    return Summary(
+        run=recipe.name,
+        contestants=tuple(player.name for player in players),
+        scores=tuple(scores),
+        differences=tuple(differences),
+        ratings=_rate(folder) if recipe.scoring else Ratings(),
+        stages=trained(folder, recipe.stages),
+        skipped=tuple(ledger.skipped),
+        seconds=round(ledger.seconds, 1),
+        notes=notes,
+    )
+
+
+def trained(folder: RunFolder, stages: Sequence[Stage]) -> tuple[StageResult, ...]:
+    """What training some stages gave."""
+    files = [folder.adapter(stage.name) / "stage.json" for stage in stages]
+    return tuple(StageResult.model_validate(records.read_json(file)) for file in files)
+
+
+def finish(execution: Execution, ledger: Ledger, summary: Summary, command: str) -> None:
+    """Write the summary and the report, unless they are there and say the same."""
+    folder = execution.folder
+    data = execution.data | ({"examples": execution.questions} if execution.recipe.scoring else {})
+
+    def work() -> None:
+        records.write_json(folder.scores, [score.model_dump() for score in summary.scores])
+        records.write_json(folder.summary, summary)
+        ledger.record(
+            command=command,
+            seed=execution.recipe.seed,
+            versions=provenance.versions(),
+            hardware=provenance.hardware(),
+            data=data,
+        )
+        write_report(folder.path)
+
+    told = fingerprint(summary.model_dump(mode="json", exclude={"skipped", "seconds"}))
+    outputs = (folder.summary, folder.path / "report.html", folder.path / "report.md")
+    ledger.do(Step("report", lambda: told, work, outputs))
+
+
+def _differences(found: Sequence[Measurement], names: Sequence[str]) -> list[Difference]:
+    """Each contestant against every one named before it, metric by metric."""
+    by_metric: dict[str, dict[str, Measurement]] = {}
+    for measured in found:
+        by_metric.setdefault(measured.metric, {})[measured.contestant] = measured
+    pairs = [
+        difference(by_name[later], by_name[earlier])
+        for earlier, later in combinations(names, 2)
+        for by_name in by_metric.values()
+        if earlier in by_name and later in by_name
+    ]
+    return [paired for paired in pairs if paired is not None]
+
+
+def _rate(folder: RunFolder) -> Ratings:
+    """Ratings of the judge's votes and of people's, each on its own."""
+    cast = list(records.read(folder.votes, Vote)) if folder.votes.exists() else []
+    judged = [vote for vote in cast if vote.kind == "judge"]
+    people = _people_votes(folder.arena)
+    ratings = Ratings(
+        people=bradley_terry(people).ratings if people else (),
+        judge=bradley_terry(judged).ratings if judged else (),
+    )
+    online = {
+        kind: [row.model_dump() for row in elo(some).ratings]
+        for kind, some in (("people", people), ("judge", judged))
+        if some
+    }
+    records.write_json(folder.ratings, {"bradley_terry": ratings.model_dump(mode="json"), "elo": online})
+    return ratings
+
+
+def _people_votes(database: Path) -> list[Vote]:
+    """The votes cast in the run's own arena, if one was opened."""
+    if not database.exists():
+        return []
+    from toolkit.arena import accepted_votes
+
+    return accepted_votes(f"sqlite:///{database}")
