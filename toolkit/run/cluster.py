@@ -10,6 +10,7 @@ import logging
 import os
 import sys
 import time
+import warnings
 from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
@@ -91,14 +92,22 @@ def do_step(name: str, folder: str, where: str, parts: int) -> float:
     """In a worker: do the step of this name of the run in `folder`; gives the seconds it took."""
     started = time.monotonic()
     os.chdir(where)
-    log = logging.getLogger("toolkit")
-    log.addHandler(logging.StreamHandler(sys.stderr))
-    log.setLevel(logging.INFO)
+    _speak_for_ourselves()
     run = RunFolder(Path(folder))
     steps = plan(Execution(load(run.recipe), run), judges=parts)
     with redirect_stdout(sys.stderr):  # the driver's stdout is for results
         next(step for step in steps if step.name == name).work()
     return time.monotonic() - started
+
+
+def _speak_for_ourselves() -> None:
+    """Let the package's log through to where the run was started, and no library's chatter."""
+    os.environ |= {"TQDM_DISABLE": "1", "TRANSFORMERS_VERBOSITY": "error"}
+    warnings.simplefilter("ignore")
+    logging.getLogger().setLevel(logging.ERROR)
+    log = logging.getLogger("toolkit")
+    log.handlers, log.propagate = [logging.StreamHandler(sys.stderr)], False
+    log.setLevel(logging.INFO)
 
 
 def _result(ray: Any, result: Any, step: Step) -> float:
