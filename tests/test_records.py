@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from toolkit import records
 from toolkit.errors import DataError
-from toolkit.types import Score, Vote
+from toolkit.types import Message, Score, Vote
 
 line = st.text(max_size=30)
 votes = st.lists(
@@ -216,3 +216,22 @@ def test_two_writers_of_one_file_leave_one_of_the_two_whole(tmp_path):
             assert file.read_text() in ("a" * 100_000, "b" * 100_000)
     assert [writer.returncode for writer in writers] == [0, 0]
     assert list(tmp_path.iterdir()) == [file]
+
+
+def test_several_processes_append_to_one_log(tmp_path):
+    """Records of several writers stand in one log line by line, none lost, none cut."""
+    log, many = tmp_path / "log.jsonl", 60
+    script = (
+        "import sys; from pathlib import Path\n"
+        "from toolkit import records; from toolkit.types import Message\n"
+        f"for n in range({many}):\n"
+        "    said = Message(role='user', content=sys.argv[2] + str(n) + 'x' * 9000)\n"
+        "    records.append(Path(sys.argv[1]), [said])"
+    )
+    writers = [
+        subprocess.Popen([sys.executable, "-c", script, str(log), name], cwd=Path(__file__).parents[1])
+        for name in "abc"
+    ]
+    assert [writer.wait() for writer in writers] == [0, 0, 0]
+    said = [message.content.rstrip("x") for message in records.read(log, Message)]
+    assert sorted(said) == sorted(f"{name}{n}" for name in "abc" for n in range(many))

@@ -8,7 +8,7 @@ import pytest
 
 from tests.judge.battlefield import RuleJudge, battle
 from toolkit import records
-from toolkit.judge import judge_battles, recorded, statistics, votes
+from toolkit.judge import heard, judge_battles, recorded, statistics, votes
 from toolkit.judge.judging import IDENTICAL
 from toolkit.types import Outcome
 
@@ -120,3 +120,18 @@ def test_averaging_hears_a_judge_that_leans_to_one_side(tmp_path: Path):
     ]
     assert [vote.outcome for vote in votes(fought, leaning, rule="average")] == ["a", "b"]
     assert votes(fought, verdicts, rule="average") == [], "no probabilities, no average"
+
+
+def test_parts_judged_apart_are_the_whole(tmp_path: Path):
+    """Each part is asked about its own battles alone, in one log, and hears of all that are to be judged."""
+    fought = [*field(7), battle(7, "the same", "the same")]
+    whole = judge_battles(RuleJudge(longer), fought, out=tmp_path / "whole.jsonl")
+    judges = [RuleJudge(longer) for _ in range(3)]
+    for part in (2, 0, 1):
+        judge_battles(judges[part], fought, out=tmp_path / "parts.jsonl", share=(part, 3))
+    asked = [{ask.battle.id for ask in judge.asked} for judge in judges]
+    assert sum(map(len, asked)) == len(set.union(*asked)) == 7
+    assert all(asked)
+    assert heard(fought, "rule", "by-rule", out=tmp_path / "parts.jsonl") == whole
+    assert heard(fought, "another", "by-rule", out=tmp_path / "parts.jsonl") == []
+    assert len(recorded(tmp_path / "parts.jsonl")) == len(whole)

@@ -9,11 +9,12 @@ import torch
 
 from tests.judge.battlefield import battle
 from toolkit.errors import ModelError, RecipeError
-from toolkit.judge import LogitsJudge, judge_battles, open_judge, votes
+from toolkit.judge import LogitsJudge, judge_battles, judge_name, open_judge, votes
 from toolkit.judge.opening import prompt_of
 from toolkit.judge.rewards import RewardJudge
 from toolkit.judge.written import WrittenJudge
 from toolkit.models import Loaded
+from toolkit.models.bases import fingerprint
 from toolkit.recipe import Endpoint, Judge, ModelOptions
 
 ENDPOINT = Endpoint(url="http://127.0.0.1:9/v1", model="m")
@@ -68,6 +69,14 @@ def test_a_reward_model_votes_for_the_higher_reward(reward_model: Path, tmp_path
         )
         assert ab.outcome == ("a" if one > other else "b")
     assert len(votes(fought, verdicts)) == 6
+
+
+@pytest.mark.parametrize("method", ["logits", "written", "reward"])
+def test_a_judge_is_known_by_name_before_it_is_loaded(method: str, tiny: Loaded, reward_model: Path):
+    model = str(reward_model) if method == "reward" else None
+    asked = Judge(model=model, method=method)
+    opened = open_judge(asked, lambda _name: tiny, base=tiny.name)
+    assert judge_name(asked, lambda name: fingerprint(Path(name)), base=tiny.name) == opened.name
 
 
 def alone(judge: RewardJudge, fight: object, text: str) -> torch.Tensor:

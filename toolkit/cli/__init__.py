@@ -20,6 +20,8 @@ COMMANDS = {
     "check": "Find what is wrong with a recipe and its data before training.",
     "train": "Train a recipe's stages, and nothing else.",
     "merge": "A trained stage and everything below it as one whole model.",
+    "export": "A run's completions, scores and votes as data sets.",
+    "push": "Send an adapter or a merged model, with its scores, to the hub.",
     "report": "Write a run's report again.",
     "answer": "Ask a model every question in a file, and keep its answers.",
     "perplexity": "How surprised a model is by texts, or by the right answers.",

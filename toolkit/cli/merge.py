@@ -38,11 +38,9 @@ def command(run: Path, stage: str, out: Path, into: str, dtype: str, *, as_json:
       adapter-arena merge results/demo dpo --out demo-merged
     """
     show_progress()
-    from toolkit import recipe as recipes
-    from toolkit.train.merge import merge
+    from toolkit.run.merging import merge_stage
 
-    recipe = recipes.load(run / "recipe.yaml")
-    drifts = merge(recipe, recipe.stage(stage), run, out, into=into, dtype=dtype)  # type: ignore[arg-type]
+    drifts = merge_stage(run, stage, out, into=into, dtype=dtype)  # type: ignore[arg-type]
     if as_json:
         print_json({"folder": str(out), "drift": drifts})
         return

@@ -13,6 +13,7 @@ from toolkit.metrics import Measurement, difference, score
 from toolkit.ratings import bradley_terry, elo
 from toolkit.recipe import Stage, fingerprint
 from toolkit.report import write_report
+from toolkit.report.cards import write_scores
 from toolkit.run import provenance
 from toolkit.run.execution import Execution
 from toolkit.run.folder import RunFolder
@@ -73,6 +74,8 @@ def finish(execution: Execution, ledger: Ledger, summary: Summary, command: str)
             hardware=provenance.hardware(),
             data=data,
         )
+        for stage in execution.recipe.stages:
+            write_scores(folder.adapter(stage.name) / "README.md", execution.recipe, stage.name, summary)
         write_report(folder.path)
 
     told = fingerprint(summary.model_dump(mode="json", exclude={"skipped", "seconds"}))

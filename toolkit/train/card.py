@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -13,7 +14,9 @@ from toolkit.types import StageResult
 
 def model_card(base: Base, recipe: Recipe, stage: Stage, result: StageResult) -> str:
     """Markdown with YAML front matter: what it is, what it was trained on, how, and what came of it."""
-    front: dict[str, Any] = {"base_model": base.name, "tags": [stage.method, "adapter-arena"]}
+    front: dict[str, Any] = {"tags": [stage.method, "adapter-arena"]}
+    if not Path(base.name).exists():  # a folder here means nothing on the hub
+        front = {"base_model": base.name} | front
     if stage.adapter != "none":
         front |= {"library_name": "peft"}
         front["tags"].append("lora" if stage.adapter.type == "lora" else stage.adapter.type)

@@ -211,7 +211,7 @@ def _card(chain: _Chain, stage: Stage, dtype: str, drifts: Sequence[Drift]) -> s
     return "\n".join(
         [
             "---",
-            f"base_model: {chain.base}",
+            *([f"base_model: {chain.base}"] if not Path(chain.base).exists() else []),
             "library_name: transformers",
             f"tags: [{stage.method}, merged, adapter-arena]",
             "---",

@@ -1,0 +1,80 @@
+"""A run's completions, scores and votes as data sets, to load with `datasets` or to put on the hub."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from toolkit import records
+from toolkit.errors import DataError
+from toolkit.report.load import RunView, load_run
+from toolkit.types import Vote, digest
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+CARD = """---
+pretty_name: {run}, its completions, scores and votes
+tags: [adapter-arena]
+configs:
+{configs}
+---
+# {run}
+
+Written by adapter-arena from a finished run: {sizes}.
+
+    datasets.load_dataset("<this folder>", "{first}")
+"""
+
+
+def run_datasets(run: Path) -> dict[str, Dataset]:
+    """The tables of a finished run: `completions`, `scores`, and `votes` where any were cast.
+
+    Voters who are people appear under a hash of their name.
+
+    Raises:
+        DataError: the folder is no finished run.
+    """
+    from datasets import Dataset
+
+    return {name: Dataset.from_list(rows) for name, rows in _tables(load_run(run)).items() if rows}
+
+
+def write_datasets(run: Path, out: Path) -> dict[str, int]:
+    """Write them as Parquet files and a card, so that `datasets.load_dataset(out, "votes")` reads them.
+
+    Returns:
+        Table -> its number of rows.
+
+    Raises:
+        DataError: the folder is no finished run, or `out` is there already.
+    """
+    tables = run_datasets(run)
+    if out.exists():
+        raise DataError(f"{out}: is there already; name a new folder")
+    out.mkdir(parents=True)
+    for name, table in tables.items():
+        table.to_parquet(out / f"{name}.parquet")
+    sizes = {name: len(table) for name, table in tables.items()}
+    card = CARD.format(
+        run=load_run(run).summary.run,
+        configs="\n".join(f"- config_name: {name}\n  data_files: {name}.parquet" for name in tables),
+        sizes=", ".join(f"{count} {name}" for name, count in sizes.items()),
+        first=next(iter(tables)),
+    )
+    records.write_text(out / "README.md", card)
+    return sizes
+
+
+def _tables(view: RunView) -> dict[str, list[dict[str, Any]]]:
+    said = [completion for rows in view.completions.values() for completion in rows]
+    cast = [*view.judged, *(_nameless(vote) for vote in view.people)]
+    return {
+        "completions": [completion.model_dump(mode="json") for completion in said],
+        "scores": [score.model_dump(mode="json") for score in view.summary.scores],
+        "votes": [vote.model_dump(mode="json") for vote in cast],
+    }
+
+
+def _nameless(vote: Vote) -> Vote:
+    return vote.model_copy(update={"voter": digest("voter", vote.voter)})
