@@ -215,6 +215,8 @@ class ArenaOptions(Section):
 
 
 class Recipe(Section):
+    """Everything about a run: what is trained, who competes, how it is scored and judged."""
+
     extends: str | None = Field(default=None, exclude=True)
     """Another recipe to start from, a file beside this one or a packaged name. Mappings are merged key by
     key; lists and single values are replaced, and `null` takes a section away."""

@@ -36,6 +36,8 @@ class Record(BaseModel):
 
 
 class Message(Record):
+    """One turn of a conversation."""
+
     role: Role
     content: str
 

@@ -14,7 +14,7 @@ from toolkit.cli.output import print_json
 @click.argument("out", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(run: Path, out: Path, *, as_json: bool) -> None:
-    r"""Write the completions, scores and votes of RUN to the new folder OUT, as `datasets` loads them.
+    """Write the completions, scores and votes of RUN to the new folder OUT, as `datasets` loads them.
 
     \b
     Example:

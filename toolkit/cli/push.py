@@ -15,7 +15,7 @@ from toolkit.cli.output import print_json
 @click.option("--public", is_flag=True, help="Make a new repository public; left out, it is private.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(folder: Path, repo: str, *, public: bool, as_json: bool) -> None:
-    r"""Upload FOLDER, an adapter or a merged model with its card and scores, to REPO (owner/name) on the hub.
+    """Upload FOLDER, an adapter or a merged model with its card and scores, to REPO (owner/name) on the hub.
 
     \b
     Example:

@@ -14,9 +14,7 @@ from toolkit.cli.recipe_options import overrides, results_folder, set_keys
 @click.command("run")
 @click.argument("recipe")
 @results_folder
-@click.option(
-    "--set", "changes", multiple=True, metavar="KEY=VALUE", help="Change a key: stages.0.trainer.max_steps=5."
-)
+@set_keys
 @click.option(
     "--on",
     type=click.Choice(["here", "ray"]),
@@ -28,7 +26,7 @@ from toolkit.cli.recipe_options import overrides, results_folder, set_keys
 def command(
     recipe: str, out: Path, changes: tuple[str, ...], on: Literal["here", "ray"], as_json: bool
 ) -> None:
-    r"""Do everything in RECIPE, a file or a packaged name: train, answer, score, judge, rate, report.
+    """Do everything in RECIPE, a file or a packaged name: train, answer, score, judge, rate, report.
 
     Run it again after an interruption, or after changing the recipe: what is done and unchanged is skipped.
 

@@ -1,7 +1,8 @@
-"""A recipe's steps, each with what it needs and what it leaves: train, answer, measure, benchmark, judge."""
+"""A recipe's steps, each with what it needs and leaves: check, train, answer, measure, benchmark, judge."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from functools import cache, partial
 
@@ -12,6 +13,8 @@ from toolkit.run.execution import Execution, Player
 from toolkit.run.ledger import Step
 from toolkit.types import Battle, Verdict
 
+logger = logging.getLogger(__name__)
+
 
 def plan(run: Execution, *, judges: int = 1) -> list[Step]:
     """Every step of a recipe, each behind those that it comes after.
@@ -20,7 +23,7 @@ def plan(run: Execution, *, judges: int = 1) -> list[Step]:
         run: the recipe and its folder.
         judges: into how many steps to split the judging, to be done at the same time.
     """
-    steps = training(run, run.recipe.stages)
+    steps = [_check(run), *training(run, run.recipe.stages)]
     scoring = run.recipe.scoring
     if scoring:
         steps += [_answer(run, scoring, player) for player in run.players]
@@ -44,6 +47,26 @@ def benchmarked(run: Execution, scoring: Scoring) -> list[Player]:
     if not scoring.benchmarks:
         return []
     return [player for player in run.players if player.model is not None and not player.spec.prompt]
+
+
+def _check(run: Execution) -> Step:
+    """Keeping what a check finds for the report, and saying aloud what is wrong; nothing is stopped by it."""
+
+    def inputs() -> str:
+        asked = run.questions if run.recipe.scoring else None
+        return fingerprint(run.recipe.model_dump(mode="json", exclude={"name", "arena"}), run.data, asked)
+
+    def work() -> None:
+        from toolkit.run.checking import check
+
+        found = check(run.recipe).findings
+        for finding in found:
+            if finding.severity != "info":
+                told = (finding.severity, finding.place, finding.message, finding.fix)
+                logger.warning("%s: %s: %s; %s", *told)
+        records.write_json(run.folder.checks, [finding.model_dump() for finding in found])
+
+    return Step("check", inputs, work, (run.folder.checks,))
 
 
 def _train(run: Execution, stage: Stage) -> Step:
