@@ -1,7 +1,8 @@
 """Fuzz one reader, guided by coverage: `python -m tests.fuzz.campaign recipe --minutes 15`.
 
-Needs `pip install atheris`. Minutes are of processor time. A finding does not end the campaign: the first input of each kind (exception and
-place in our code) is kept as a file in `--out`, and the number of kinds is printed at the end.
+Needs `pip install atheris`. Minutes are of processor time. A finding does not end the campaign: the first
+input of each kind (exception and place in our code) is kept as a file in `--out`, and the number of kinds is
+printed at the end.
 """
 
 from __future__ import annotations
