@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import sys
 import warnings
 from collections.abc import Sequence
 from typing import Any
@@ -14,16 +13,16 @@ import click
 
 
 def show_progress() -> None:
-    """Send the package's log to stderr, one line an event with the time of day, and nobody else's chatter."""
+    """Send the package's log to stderr, and nobody else's chatter."""
     os.environ.setdefault("TQDM_DISABLE", "1")
     warnings.simplefilter("ignore", FutureWarning)
     for library in ("bitsandbytes", "lm_eval", "transformers", "datasets"):
         logging.getLogger(library).setLevel(logging.ERROR)
     logger = logging.getLogger("toolkit")
     if not logger.handlers:
-        handler = logging.StreamHandler(sys.stderr)
-        handler.setFormatter(logging.Formatter("%(asctime)s  %(message)s", datefmt="%H:%M:%S"))
-        logger.addHandler(handler)
+        from toolkit.cli.speaking import Speaker
+
+        logger.addHandler(Speaker())
         logger.propagate = False
     logger.setLevel(logging.INFO)
 

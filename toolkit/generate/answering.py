@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 from toolkit import records
 from toolkit.errors import DataError
+from toolkit.progress import tell
 from toolkit.recipe import Endpoint, Generation
 from toolkit.types import Completion, Example, Message, digest
 
@@ -117,8 +118,7 @@ def answer(  # noqa: PLR0913 - one call says who is asked what, how, and where t
         completion = _completion(asked[request.id], contestant, reply)
         records.append(out, [completion])
         done[request.id] = completion
-        if len(done) % 20 == 0:
-            logger.info("%s: %d of %d examples answered", contestant, len(done), len(examples))
+        tell(logger, f"{contestant}: answers", len(done), len(examples))
     completions = [done[example.id] for example in examples]
     records.write(out, completions)
     return completions

@@ -9,6 +9,7 @@ from typing import NamedTuple, Protocol
 
 from toolkit import records
 from toolkit.judge.asking import Order
+from toolkit.progress import tell
 from toolkit.types import SWAPPED, Battle, Outcome, Verdict, digest
 
 logger = logging.getLogger(__name__)
@@ -92,11 +93,13 @@ def judge_battles(
     to_ask = {key: ask for key, ask in asks.items() if _differ(ask)}
     known = {ask: found[key] for key, ask in to_ask.items() if key in found}
     elsewhere = {ask: identical(key) for key, ask in to_ask.items() if ask.battle.id not in mine}
-    counts = len(ours), sum(key in found for key in ours)
-    logger.info("judge %s: %d verdicts wanted, %d known", judge.name, *counts)
+    done = sum(key in found for key in ours)
+    logger.info("judge %s: %d verdicts wanted, %d known", judge.name, len(ours), done)
     for verdict in judge.verdicts(list(to_ask.values()), elsewhere | known):
         records.append(out, [verdict])
         found[key_of(verdict)] = verdict
+        done = min(done + 1, len(ours))  # an unreadable reply is asked for again
+        tell(logger, "verdicts", done, len(ours))
     return [found[key] for key in ours]
 
 

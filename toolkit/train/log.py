@@ -16,12 +16,10 @@ from transformers import TrainerCallback
 
 from toolkit import records
 from toolkit.errors import TrainingError
+from toolkit.progress import tell
 from toolkit.types import StageResult
 
 logger = logging.getLogger(__name__)
-
-MESSAGE_EVERY = 5.0
-"""Seconds between two live messages."""
 
 RELATIVE = 1e-6
 """A mean margin below this at the start: rewards are relative to the start, where they say nothing."""
@@ -35,7 +33,6 @@ class TrainingLog(TrainerCallback):  # type: ignore[misc]
         self.rows: list[dict[str, Any]] = []
         self._started = time.monotonic()
         self._before = 0.0
-        self._spoke = 0.0
 
     def restart(self) -> None:
         """Begin an empty log."""
@@ -76,19 +73,14 @@ class TrainingLog(TrainerCallback):  # type: ignore[misc]
                 f"the loss became {loss} at step {state.global_step}; lower the learning rate, or train "
                 "in float32 (`model.dtype`), then run again"
             )
-        self._speak(state, logs)
-
-    def _speak(self, state: Any, logs: dict[str, Any]) -> None:
-        now = time.monotonic()
-        if "loss" not in logs or now - self._spoke < MESSAGE_EVERY:
-            return
-        self._spoke = now
-        done, steps = state.global_step, state.max_steps
-        left = (now - self._started) / max(1, done - self._first_step()) * (steps - done)
-        logger.info("  step %d of %d, loss %.3f, %s left", done, steps, logs["loss"], _clock(left))
-
-    def _first_step(self) -> int:
-        return next((row["step"] for row in self.rows if row["seconds"] > self._before), 1) - 1
+        if loss is not None:
+            tell(
+                logger,
+                f"{self.file.parent.name}: step",
+                state.global_step,
+                state.max_steps,
+                f"loss {loss:.3f}",
+            )
 
     def check_learned(self, *, moved: bool) -> None:
         """Refuse a training that did nothing.
@@ -145,8 +137,3 @@ def peak_memory() -> int:
         return int(torch.cuda.max_memory_allocated())
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
-
-
-def _clock(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"

@@ -1,0 +1,262 @@
+"""What each command prints with `--json`: the record behind its JSON schema and its page in the docs.
+
+Keys do not change without a version bump. `docs/generate.py` writes the schemas; a test holds every command's
+real output against them.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from toolkit.types import Difference, Finding, Rating, Score, StageResult, Summary
+
+
+class Output(BaseModel):
+    """Base of everything a command prints."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class Share(Output):
+    """A figure with its 95% interval; `null` where nothing was observed."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+    n: int
+    """What it is taken over."""
+
+
+class Init(Output):
+    file: str
+    """The recipe that was written."""
+    method: str
+    """Of its one stage, chosen by the kind of rows."""
+
+
+class Check(Output):
+    findings: list[Finding]
+    """The worst first; exit code 2 when one is an error."""
+
+
+class Train(Output):
+    stages: list[StageResult]
+
+
+class Drift(Output):
+    """How far a merged model is from the one that was trained, on held-out answers."""
+
+    into: Literal["dequantized", "original"]
+    kl: float
+    """Nats, mean over positions."""
+    top1_agreement: float
+    perplexity_trained: float
+    perplexity_merged: float
+    tokens: int
+
+
+class Merge(Output):
+    folder: str
+    drift: list[Drift]
+
+
+class Report(Output):
+    html: str
+    markdown: str
+
+
+class Answer(Output):
+    contestant: str | None
+    """`null` when nothing was asked."""
+    completions: int
+    tokens: int
+    cut_off: int
+    """Answers that ended at the token limit."""
+    file: str
+
+
+class Scores(Output):
+    scores: list[Score]
+
+
+class Compared(Output):
+    scores: list[Score]
+    differences: list[Difference]
+    p_holm: list[float]
+    """P-values of the differences, in their order, corrected for their number."""
+    examples_to_settle: list[int | None]
+    """How many examples would show each difference at p < 0.05 four times in five; `null`: no number would."""
+
+
+class Place(Output):
+    score: Score
+    within_noise: bool
+    """Whether it may be as good as the best."""
+
+
+class Standing(Output):
+    contestant: str
+    average: float | None
+    """Over the tasks that all contestants have."""
+    above_chance: float | None
+    """The same with 0 for guessing and 1 for all right."""
+    cells: list[Place | None]
+    """In the order of `tasks`."""
+
+
+class Leaderboard(Output):
+    tasks: list[str]
+    rows: list[Standing]
+    """Best average first."""
+    differences: list[Difference]
+    """On the same questions, where lm-eval's sample logs are there."""
+    p_holm: list[float]
+    notes: list[str]
+    """What to be wary of."""
+
+
+class WinRate(Output):
+    contestant: str
+    against: str
+    win_rate: Share
+    length_controlled: Share
+    """What it would be between answers of equal length."""
+
+
+class Judged(Output):
+    battles: int
+    votes: int
+    folder: str
+    statistics: dict[str, dict[str, Any]]
+    """Judge -> figure -> a share (`value`, `low`, `high`, `n`) or a count."""
+    win_rates: list[WinRate]
+
+
+class Estimate(Output):
+    battles: int
+    identical: int
+    known: int
+    """Verdicts that are on disk already."""
+    requests: int
+    tokens_in: int
+    tokens_out: int
+    """At most."""
+
+
+class Estimates(Output):
+    estimates: list[Estimate]
+    """One a judge."""
+
+
+class Coefficient(Output):
+    """What one standard deviation more of a feature does to the log-odds of winning."""
+
+    feature: str
+    value: float
+    low: float
+    high: float
+
+
+class Part(Output):
+    votes: int
+    ratings: list[Rating]
+
+
+class Ratings(Output):
+    method: str
+    votes: int
+    ratings: list[Rating]
+    interval: str | None = None
+    prior: float | None = None
+    note: str | None = None
+    """Why there is a prior though none was asked for."""
+    k: float | None = None
+    """Of Elo."""
+    coefficients: list[Coefficient] | None = None
+    """With `--control`."""
+    category: dict[str, Part] | None = None
+    """With `--by category`."""
+    voter: dict[str, Part] | None = None
+    """With `--by voter`."""
+
+
+class Agreed(Output):
+    agreement: Share
+    agreement_without_ties: Share
+    kappa: Share
+    """Cohen's."""
+    alpha: Share
+    """Krippendorff's."""
+
+
+class Agreement(Agreed):
+    n: int
+    trust: str
+    """What follows, in one sentence."""
+    within_reference: Agreed | None
+    """Between the people themselves: nobody can agree with them better than that."""
+    categories: dict[str, Agreed]
+
+
+class Exported(Output):
+    votes: int
+    file: str
+
+
+class Imported(Output):
+    added: int
+    known: int
+    """Rows that were there already."""
+    run: str
+
+
+class Preferences(Output):
+    votes: int
+    pairs: int
+    heldout: int
+    dropped: dict[str, int]
+    """Why -> how many."""
+
+
+class Serve(Output):
+    url: str
+
+
+class Line(Output):
+    what: str
+    state: Literal["ok", "note", "missing"]
+    found: str
+    fix: str
+
+
+class Doctor(Output):
+    lines: list[Line]
+    """Exit code 1 when one is `missing`."""
+
+
+OUTPUTS: dict[str, type[BaseModel]] = {
+    "init": Init,
+    "run": Summary,
+    "check": Check,
+    "train": Train,
+    "merge": Merge,
+    "report": Report,
+    "answer": Answer,
+    "perplexity": Scores,
+    "metrics": Scores,
+    "score": Compared,
+    "bench": Scores,
+    "leaderboard": Leaderboard,
+    "judge": Judged,
+    "judge --estimate": Estimates,
+    "ratings": Ratings,
+    "agreement": Agreement,
+    "votes export": Exported,
+    "votes import": Imported,
+    "preferences": Preferences,
+    "serve": Serve,
+    "doctor": Doctor,
+}
+"""Command -> what it prints with `--json`."""
