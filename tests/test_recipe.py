@@ -198,6 +198,13 @@ def test_benchmark_files_are_found_too(file):
         load(file)
 
 
+def test_a_task_file_of_ones_own_is_beside_the_recipe(file):
+    file.write_text(yaml.safe_dump(changed(scoring__benchmarks=[{"task": "mine.yaml"}, {"task": "gsm8k"}])))
+    own, known = load(file).scoring.benchmarks
+    assert own.task == str(file.parent / "mine.yaml")
+    assert known.task == "gsm8k"
+
+
 def test_variables_come_from_the_environment(file, monkeypatch, tmp_path):
     file.write_text(
         yaml.safe_dump(changed(data__rows__source="${FOLDER}/rows.jsonl", data__pairs__source="${NO}/x"))

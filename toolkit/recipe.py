@@ -162,7 +162,8 @@ class Generation(Section):
 
 class Benchmark(Section):
     task: str
-    """An lm-eval task or group, or one of the names with local files (`gsm8k`, `hellaswag`, `mmlu` ...)."""
+    """An lm-eval task or group, one of the names with local files (`gsm8k`, `hellaswag`, `mmlu` ...), or a
+    task file (`.yaml`) of your own, found beside the recipe."""
     files: dict[str, str] = {}
     """Split -> local file with the hub set's columns; with none the hub is asked."""
     num_fewshot: int | None = Field(default=None, ge=0)
@@ -539,7 +540,9 @@ def _with_files(recipe: Recipe, path: Path) -> Recipe:
         for index, task in enumerate(recipe.scoring.benchmarks):
             at = f"scoring.benchmarks.{index}.files"
             files = {split: locate(f"{at}.{split}", file) for split, file in task.files.items()}
-            tasks.append(task.model_copy(update={"files": files}))
+            own = task.task.endswith((".yaml", ".yml"))
+            name = str((path.parent / task.task).resolve()) if own else task.task
+            tasks.append(task.model_copy(update={"task": name, "files": files}))
         updates["scoring"] = recipe.scoring.model_copy(update={"benchmarks": tuple(tasks)})
     if problems:
         raise RecipeError("\n".join(problems))

@@ -11,6 +11,7 @@ from peft import LoraConfig, get_peft_model
 
 from toolkit import records
 from toolkit.benchmarks import run_benchmarks, scores_of, values_of
+from toolkit.benchmarks.local import task_file
 from toolkit.benchmarks.results import interval
 from toolkit.errors import DataError
 from toolkit.models import Loaded, load_base
@@ -104,6 +105,20 @@ def test_the_chat_template_changes_the_prompt_and_is_stated(tuned: Loaded, tmp_p
     assert result["configs"]["tickets_choice"]["metadata"]["chat_template"] is True
     sample = json.loads((tmp_path / "base/samples_tickets_choice.jsonl").read_text().splitlines()[0])
     assert sample["arguments"]["gen_args_0"]["arg_0"].startswith("<|start|>user\n")
+
+
+def test_a_task_file_of_ones_own(tuned: Loaded, tmp_path: Path):
+    text = task_file("tickets_choice").read_text().replace("tickets_choice", "something else")
+    (tmp_path / "my_choice.yaml").write_text(text)
+    mine = choices().model_copy(update={"task": str(tmp_path / "my_choice.yaml")})
+    (score,) = run_benchmarks(tuned, [mine], contestant="c", out=tmp_path / "mine.json")
+    (known,) = run_benchmarks(tuned, [choices()], contestant="c", out=tmp_path / "known.json")
+    assert score.metric == "my_choice/acc"
+    assert (score.value, score.n) == (known.value, 12)
+    assert str(tmp_path) not in (tmp_path / "mine.json").read_text()
+    gone = mine.model_copy(update={"task": str(tmp_path / "gone.yaml")})
+    with pytest.raises(DataError, match=r"gone\.yaml: no such task file"):
+        run_benchmarks(tuned, [gone], contestant="c", out=tmp_path / "gone.json")
 
 
 def test_what_lm_eval_prints_does_not_reach_stdout(

@@ -52,15 +52,29 @@ def write_local_tasks(benchmark: Benchmark, folder: Path) -> None:
     rows = {split: _rows(source) for split, source in benchmark.files.items()}
     if convert is not None:
         rows = {split: [convert(row) for row in some] for split, some in rows.items()}
-    _write_task(benchmark, benchmark.task, task_file(benchmark.task), rows, folder)
+    _write_task(benchmark, task_name(benchmark.task), task_file(benchmark.task), rows, folder)
+
+
+def is_file(task: str) -> bool:
+    """Whether a benchmark is a task file of the user's own."""
+    return Path(task).suffix in (".yaml", ".yml")
+
+
+def task_name(task: str) -> str:
+    """What lm-eval calls a benchmark: a file of the user's own goes by its name without the ending."""
+    return Path(task).stem if is_file(task) else task
 
 
 def task_file(task: str) -> Path:
-    """The YAML of a task: ours, or lm-eval's.
+    """The YAML of a task: the user's own, ours, or lm-eval's.
 
     Raises:
         DataError: there is none.
     """
+    if is_file(task):
+        if not Path(task).is_file():
+            raise DataError(f"benchmark {task}: no such task file")
+        return Path(task).resolve()
     own = OWN / f"{task}.yaml"
     if own.is_file():
         return own
@@ -85,20 +99,20 @@ def _write_task(
 ) -> None:
     """One task file, its data beside it."""
     whole = settings(official)
-    _check_fewshot(benchmark, whole, set(rows))
+    if rows:
+        _check_fewshot(benchmark, whole, set(rows))
     files = {}
     for split, some in rows.items():
         file = folder / f"{task}-{split}.jsonl"
         records.write_text(file, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in some))
         files[split] = str(file)
-    local: dict[str, Any] = {
-        "include": str(official),
-        "task": task,
-        "dataset_path": "json",
-        "dataset_name": None,
-        "dataset_kwargs": {"data_files": files},
-    }
-    local |= {key: None for key in SPLITS if whole.get(key) and whole[key] not in files}
+    local: dict[str, Any] = {"include": str(official), "task": task}
+    if files:
+        local |= {
+            "dataset_path": "json",
+            "dataset_name": None,
+            "dataset_kwargs": {"data_files": files},
+        } | {key: None for key in SPLITS if whole.get(key) and whole[key] not in files}
     records.write_text(folder / f"{task}.yaml", yaml.safe_dump(local, sort_keys=False))
 
 

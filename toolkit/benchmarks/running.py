@@ -20,7 +20,15 @@ from lm_eval.utils import handle_non_serializable, sanitize_list
 
 from toolkit import records
 from toolkit.benchmarks.lm import LoadedLM
-from toolkit.benchmarks.local import OWN, lm_eval_tasks, settings, task_file, write_local_tasks
+from toolkit.benchmarks.local import (
+    OWN,
+    is_file,
+    lm_eval_tasks,
+    settings,
+    task_file,
+    task_name,
+    write_local_tasks,
+)
 from toolkit.benchmarks.results import scores_of
 from toolkit.errors import DataError, ModelError
 from toolkit.models import Loaded
@@ -78,7 +86,8 @@ def run_benchmarks(
 
 
 def _check_code(benchmark: Benchmark) -> None:
-    if benchmark.allow_code_execution or not (OWN / f"{benchmark.task}.yaml").is_file():
+    ours = is_file(benchmark.task) or (OWN / f"{benchmark.task}.yaml").is_file()
+    if benchmark.allow_code_execution or not ours:
         return
     if settings(task_file(benchmark.task)).get("unsafe_code"):
         raise DataError(
@@ -88,7 +97,7 @@ def _check_code(benchmark: Benchmark) -> None:
 
 
 def _evaluate(lm: LoadedLM, benchmark: Benchmark, folder: Path, seed: int) -> dict[str, Any]:
-    if benchmark.files:
+    if benchmark.files or is_file(benchmark.task):
         write_local_tasks(benchmark, folder)
         manager = TaskManager(include_path=str(folder), include_defaults=False)
     else:
@@ -97,7 +106,7 @@ def _evaluate(lm: LoadedLM, benchmark: Benchmark, folder: Path, seed: int) -> di
         with _quiet():
             found = lm_eval.simple_evaluate(
                 model=lm,
-                tasks=[benchmark.task],
+                tasks=[task_name(benchmark.task)],
                 task_manager=manager,
                 num_fewshot=benchmark.num_fewshot,
                 limit=benchmark.limit,

@@ -34,11 +34,16 @@ def command(sources: tuple[Path, ...], against: str | None, as_json: bool) -> No
     """
     from toolkit.benchmarks import scores_of
     from toolkit.benchmarks.leaderboard import goodhart, leaderboard
+    from toolkit.errors import DataError
     from toolkit.metrics.comparing import compare
 
     files = [file for source in sources for file in _files(source)]
     board = leaderboard([score for file in files for score in scores_of(file, file.stem)])
-    compared = compare([each for file in files for each in _by_question(file)], against=against)
+    names = [row.contestant for row in board.rows]
+    if against is not None and against not in names:
+        raise DataError(f"no contestant is named {against}; there are {', '.join(names)}")
+    answered = [each for file in files for each in _by_question(file)]
+    compared = compare(answered, against=against if answered else None)
     notes = goodhart(compared.differences)
     if as_json:
         print_json(

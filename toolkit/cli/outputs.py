@@ -87,7 +87,7 @@ class Compared(Output):
     p_holm: list[float]
     """P-values of the differences, in their order, corrected for their number."""
     examples_to_settle: list[int | None]
-    """How many examples would show each difference at p < 0.05 four times in five; `null`: no number would."""
+    """How many examples would show each difference at p < 0.05 four times in five; `null`: none would."""
 
 
 class Place(Output):
