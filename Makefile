@@ -1,12 +1,13 @@
 # make demo   set up and run the demo        make quick  the fast tests only
 # make test   set up and run all tests       make lint   ruff, mypy, import-linter
+# make docs   build the documentation site into build/docs, strictly
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/pip --disable-pip-version-check --quiet
 SETUP  := pyproject.toml constraints.txt models.txt
 
-.PHONY: demo test quick lint system
+.PHONY: demo test quick lint docs system
 
 demo: $(VENV)/.installed
 	@$(BIN)/adapter-arena run demo
@@ -22,6 +23,11 @@ lint: $(VENV)/.installed-test
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# The reference pages are written from the code first, so that they cannot be stale.
+docs: $(VENV)/.installed-test
+	$(BIN)/python docs/generate.py
+	$(BIN)/mkdocs build --quiet --strict
 
 # What the browser and PostgreSQL tests use; without it they are skipped.
 system:
@@ -39,5 +45,5 @@ $(VENV)/.installed: $(VENV)/bin/python $(SETUP)
 	@touch $@
 
 $(VENV)/.installed-test: $(VENV)/.installed
-	@$(PIP) install -c constraints.txt -e ".[test]"
+	@$(PIP) install -c constraints.txt -e ".[test,docs]"
 	@touch $@

@@ -53,7 +53,7 @@ class Commands(click.Group):
         module = importlib.import_module(f"toolkit.cli.{cmd_name}")
         command = module.command
         assert isinstance(command, click.Command)
-        return _keeping_lines(command)
+        return command
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -77,14 +77,6 @@ class Commands(click.Group):
         except KeyboardInterrupt:
             click.echo("interrupted; the same command continues where it stopped", err=True)
             ctx.exit(130)
-
-
-def _keeping_lines(command: click.Command) -> click.Command:
-    r"""Docstrings are raw, so click's `\b`, its mark of text that keeps its lines, is two letters in them."""
-    command.help = (command.help or "").replace("\\b\n", "\b\n")
-    for part in command.commands.values() if isinstance(command, click.Group) else ():
-        _keeping_lines(part)
-    return command
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})

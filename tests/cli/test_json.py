@@ -1,0 +1,123 @@
+"""Every command has `--json`, and what it prints is what its schema says."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from toolkit.cli import COMMANDS, main
+from toolkit.cli.outputs import OUTPUTS
+
+
+def commands() -> dict[str, click.Command]:
+    """Every command by its words; those of a group in place of the group."""
+    context, found = click.Context(main), {}
+    for name in COMMANDS:
+        command = main.get_command(context, name)
+        if isinstance(command, click.Group):
+            found |= {f"{name} {sub}": part for sub, part in command.commands.items()}
+        else:
+            found[name] = command
+    return found
+
+
+def test_every_command_takes_json_and_has_a_schema():
+    found = commands()
+    without = [name for name, command in found.items() if not any("--json" in p.opts for p in command.params)]
+    assert without == []
+    assert {name.partition(" --")[0] for name in OUTPUTS} == set(found)
+
+
+@pytest.mark.parametrize("name", sorted(commands()))
+def test_every_option_says_what_it_does_or_names_its_choices(name: str):
+    options = [param for param in commands()[name].params if isinstance(param, click.Option)]
+    assert [o.name for o in options if not o.help and not o.show_default] == []
+
+
+def ask(name: str, *arguments: object, code: int = 0) -> Any:
+    """The value a command prints with `--json`, held against its schema."""
+    words = name.split()
+    done = CliRunner().invoke(main, [*words, *map(str, arguments), "--json"])
+    assert done.exit_code == code, done.output
+    value = json.loads(done.stdout)
+    OUTPUTS[name].model_validate(value)
+    return value
+
+
+@pytest.mark.slow
+def test_trained_scored_and_judged(small_recipe: Path, tmp_path: Path, tiny_model: Path):
+    """One run of a tiny model, and every command that reads it."""
+    out = ("--out", tmp_path / "results")
+    assert [stage["name"] for stage in ask("train", small_recipe, "sft", *out)["stages"]] == ["sft"]
+    assert "train sft" in ask("run", small_recipe, *out)["skipped"]
+    run = tmp_path / "results" / "small"
+    assert Path(ask("report", run)["html"]).is_file()
+    assert ask("score", run, "--against", "base", "--metric", "rouge")["differences"]
+    assert ask("metrics", run / "completions" / "sft.jsonl", "--metric", "rouge")["scores"]
+    assert ask("ratings", run / "votes.jsonl")["ratings"]
+    assert ask("ratings", run / "votes.jsonl", "--method", "elo", "--by", "voter")["voter"]
+    assert ask("agreement", run / "votes.jsonl", run / "votes.jsonl")["agreement"]["value"] == 1
+    assert ask("judge --estimate", run)["estimates"][0]["battles"]
+    assert ask("judge", run)["battles"]
+    ask("preferences", "--from-votes", run, "--voters", "judge", "--out", tmp_path / "pairs.jsonl")
+    assert ask("merge", run, "sft", "--out", tmp_path / "merged")["drift"]
+
+
+def test_one_model_at_a_time(tiny_model: Path, tmp_path: Path):
+    rows = [{"prompt": f"my lamp {i}", "completion": "a lamp"} for i in range(3)]
+    (tmp_path / "q.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    common = ("--device", "cpu", "--dtype", "float32")
+    said = ask(
+        "answer",
+        tiny_model,
+        tmp_path / "q.jsonl",
+        "--out",
+        tmp_path / "a.jsonl",
+        "--max-new-tokens",
+        5,
+        *common,
+    )
+    assert said["completions"] == 3
+    assert ask("perplexity", tiny_model, tmp_path / "q.jsonl", *common)["scores"]
+    file = (
+        "--file",
+        "test=package:tickets/choice.jsonl",
+        "--limit",
+        4,
+        "--out",
+        tmp_path / "benchmarks" / "t.json",
+    )
+    assert ask("bench", tiny_model, "tickets_choice", *file, *common)["scores"]
+    assert ask("leaderboard", tmp_path)["rows"]
+
+
+def test_votes_in_and_out(tmp_path: Path):
+    row = {"model_a": "x", "model_b": "y", "winner": "model_a"}
+    (tmp_path / "votes.jsonl").write_text(json.dumps(row) + "\n")
+    run = tmp_path / "run"
+    run.mkdir()
+    assert ask("votes import", tmp_path / "votes.jsonl", run)["added"] == 1
+    assert ask("votes export", run, tmp_path / "out.csv")["votes"] == 1
+
+
+def test_before_anything_runs(small_recipe: Path, tmp_path: Path):
+    assert "findings" in ask("check", small_recipe)
+    data = ("--base", "x/y", "--data", tmp_path / "sft.jsonl", "--heldout", "")
+    assert ask("init", tmp_path / "new.yaml", *data)["method"] == "sft"
+    done = CliRunner().invoke(main, ["doctor", "--json"])
+    OUTPUTS["doctor"].model_validate(json.loads(done.stdout))
+
+
+def test_serve_prints_its_address_and_serves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    served = []
+    monkeypatch.setattr("apps.server.serve", lambda *given: served.append(given))
+    example = Path(__file__).parents[2] / "results" / "demo-example"
+    run = Path(shutil.copytree(example, tmp_path / "run"))
+    assert ask("serve", run, "--port", 8600)["url"] == "http://localhost:8600/"
+    assert len(served) == 1
