@@ -72,6 +72,7 @@ def test_the_table_and_how_it_was_made(log):
         (["--weight", "ann=0.5", "--anchor", "m0", "--centre", "0"], "prior"),
         (["--control", "length"], "coefficients"),
         (["--by", "category"], "category"),
+        (["--pairs"], "pairs"),
     ],
 )
 def test_every_option_gives_a_leaderboard(log, arguments, key):
@@ -81,6 +82,19 @@ def test_every_option_gives_a_leaderboard(log, arguments, key):
     assert key in found
     assert {row["contestant"] for row in found["ratings"]} == {"m0", "m1", "m2"}
     assert call(log, *arguments).exit_code == 0
+
+
+def test_every_pair_and_what_would_decide_it(log):
+    fit = bradley_terry(LOG)
+    found = json.loads(call(log, "--pairs", "--json").stdout)["pairs"]
+    assert [(row["better"], row["than"]) for row in found] == [("m2", "m1"), ("m2", "m0"), ("m1", "m0")]
+    for row in found:
+        pair = row["better"], row["than"]
+        assert row["expected"] == pytest.approx(fit.probability(*pair))
+        assert row["confidence"] == pytest.approx(fit.confidence(*pair))
+        assert row["votes_needed"] == fit.votes_needed(*pair)
+    assert "m2 over m0" in call(log, "--pairs").output
+    assert "decided" in call(log, "--pairs").output
 
 
 def test_a_chart_is_a_picture_with_everybody_in_it(log, tmp_path):
@@ -112,6 +126,7 @@ def test_a_bad_row_ends_with_code_2_and_names_it(tmp_path, row, message):
         (["--anchor", "nobody"], "no vote is on nobody; contestants: m0, m1, m2"),
         (["--weight", "ann"], "ann: write it as VOTER=NUMBER"),
         (["--control", "length", "--by", "category"], "--control and --by do not go together"),
+        (["--method", "elo", "--pairs"], "--pairs and --method elo do not go together"),
     ],
 )
 def test_what_does_not_fit_ends_with_code_2(log, arguments, message):

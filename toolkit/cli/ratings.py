@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -56,6 +57,9 @@ METHODS = {"bradley-terry": "half", "davidson": "davidson", "rao-kupper": "rao-k
     metavar="FEATURE",
     help="Hold this equal: length, headers, lists, bold, or NAME with columns NAME_a and NAME_b.",
 )
+@click.option(
+    "--pairs", is_flag=True, help="Say of every pair who is better, how surely, and what would decide it."
+)
 @click.option("--chart", type=click.Path(path_type=Path), metavar="FILE.svg", help="Draw the ratings.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 def command(
@@ -87,12 +91,14 @@ def command(
         table = _load(votes, weights)
         fit = _rate(table, options)
         parts = _parts(table, by, options)
+    duels = _duels(fit) if options["pairs"] else []
     if chart:
         _draw(chart, fit, options["method"])
     if as_json:
-        print_json(_machine(fit, parts, by, options["method"]))
+        print_json(_machine(fit, parts, by, options["method"]) | ({"pairs": duels} if duels else {}))
         return
     _show(fit.ratings)
+    _show_duels(duels)
     for name, part in parts.items():
         click.echo(f"\n{name} ({part.votes} votes)")
         _show(part.ratings)
@@ -113,6 +119,25 @@ def _rate(table: Table, options: dict[str, Any]) -> BradleyTerry | Elo:
         anchor=options["anchor"],
         centre=options["centre"],
     )
+
+
+def _duels(fit: BradleyTerry | Elo | StyleControlled) -> list[dict[str, Any]]:
+    """Every pair, the better one first."""
+    from toolkit.ratings import BradleyTerry
+
+    if not isinstance(fit, BradleyTerry):
+        raise click.UsageError("--pairs and --method elo do not go together")
+    order = [row.contestant for row in fit.ratings]
+    return [
+        {
+            "better": one,
+            "than": other,
+            "expected": fit.probability(one, other),
+            "confidence": fit.confidence(one, other),
+            "votes_needed": fit.votes_needed(one, other),
+        }
+        for one, other in combinations(order, 2)
+    ]
 
 
 def _load(votes: str, weights: tuple[str, ...]) -> Table:
@@ -140,6 +165,7 @@ def _refuse_with_control(by: str | None, weights: tuple[str, ...], options: dict
     given = {
         "--by": by,
         "--weight": weights,
+        "--pairs": options["pairs"],
         "--interval": options["interval"],
         "--method": options["method"] != "bradley-terry",
     }
@@ -189,6 +215,21 @@ def _show(ratings: Sequence[Rating]) -> None:
         [row.contestant, f"{row.rank}", f"{row.value:.0f}", _span(row), f"{row.battles}"] for row in ratings
     ]
     print_table(["contestant", "rank", "rating", "95% interval", "battles"], rows)
+
+
+def _show_duels(duels: Sequence[dict[str, Any]]) -> None:
+    rows = [
+        [
+            f"{duel['better']} over {duel['than']}",
+            f"{duel['expected']:.0%}",
+            f"{duel['confidence']:.1%}",
+            f"{duel['votes_needed']:,}" if duel["votes_needed"] else "decided",
+        ]
+        for duel in duels
+    ]
+    if rows:
+        click.echo()
+        print_table(["pair", "points expected", "surely better", "votes still needed"], rows)
 
 
 def _span(row: Rating) -> str:
