@@ -24,6 +24,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+Points = dict[str, float]
+"""Contestant -> rating; where zero lies does not matter."""
+
+SCALE = 400 / np.log(10)
 COLUMNS = ["model_a", "model_b", "winner"]
 REPLICATES = 1000
 FASTCHAT_REPLICATES = 100
@@ -57,34 +61,43 @@ def read_and_factorise(path: Path) -> None:
         pd.factorize(frame[column].astype(str))
 
 
-def ours(path: Path, *, interval: Any = "sandwich") -> None:
+def ours(path: Path, *, interval: Any = "sandwich") -> Points:
     from toolkit.ratings import RATED, bradley_terry, read_votes
 
-    bradley_terry(read_votes(path, columns=RATED), interval=interval)
+    fit = bradley_terry(read_votes(path, columns=RATED), interval=interval)
+    return {row.contestant: row.value for row in fit.ratings}
 
 
-def ours_bootstrap(path: Path) -> None:
+def ours_bootstrap(path: Path) -> Points:
     from toolkit.ratings import Bootstrap
 
-    ours(path, interval=Bootstrap(replicates=REPLICATES))
+    return ours(path, interval=Bootstrap(replicates=REPLICATES))
 
 
-def ours_style(path: Path) -> None:
+def ours_style(path: Path) -> Points:
     from toolkit.ratings import read_votes, style_controlled
 
     columns = [*COLUMNS, "length_a", "length_b", "lists_a", "lists_b"]
-    style_controlled(read_votes(path, columns=columns), ["length", "lists"])
+    fit = style_controlled(read_votes(path, columns=columns), ["length", "lists"])
+    return {row.contestant: row.value for row in fit.ratings}
 
 
-def arena_rank(path: Path) -> None:
+def arena_rank(path: Path) -> Points:
     from arena_rank.models.bradley_terry import BradleyTerry
     from arena_rank.utils.data_utils import PairDataset
 
     data = PairDataset.from_pandas(pd.read_parquet(path, columns=COLUMNS).astype(str))
-    BradleyTerry(len(data.competitors)).compute_ratings_and_cis(data)["rating_lower"].block_until_ready()
+    return fitted(BradleyTerry(len(data.competitors)), data)
 
 
-def arena_rank_style(path: Path) -> None:
+def fitted(model: Any, data: Any) -> Points:
+    """Ratings and intervals of one of arena-rank's models."""
+    found = model.compute_ratings_and_cis(data)
+    found["rating_lower"].block_until_ready()
+    return dict(zip(data.competitors, map(float, found["ratings"]), strict=True))
+
+
+def arena_rank_style(path: Path) -> Points:
     from arena_rank.models.contextual_bradley_terry import ContextualBradleyTerry
     from arena_rank.utils.data_utils import ContextualPairDataset
 
@@ -94,29 +107,30 @@ def arena_rank_style(path: Path) -> None:
         a, b = frame[f"{name}_a"], frame[f"{name}_b"]
         frame[name] = (a - b) / (a + b + 1)
     data = ContextualPairDataset.from_pandas(frame, ["length", "lists"], reweighted=False)
-    model = ContextualBradleyTerry(len(data.competitors), 2, reg=0.0)
-    model.compute_ratings_and_cis(data)["rating_lower"].block_until_ready()
+    return fitted(ContextualBradleyTerry(len(data.competitors), 2, reg=0.0), data)
 
 
-def evalica(path: Path) -> None:
+def evalica(path: Path) -> Points:
     import evalica as tool
 
     frame = pd.read_parquet(path, columns=COLUMNS)
     outcome = {"model_a": tool.Winner.X, "model_b": tool.Winner.Y, "tie": tool.Winner.Draw}
     winners = frame["winner"].astype(object).map(outcome)
-    tool.bradley_terry(frame["model_a"].astype(object), frame["model_b"].astype(object), winners)
+    found = tool.bradley_terry(frame["model_a"].astype(object), frame["model_b"].astype(object), winners)
+    return (SCALE * np.log(found.scores)).to_dict()
 
 
-def choix(path: Path) -> None:
+def choix(path: Path) -> Points:
     """Its dense solver, on counts; a tie is half a win."""
     import choix as tool
 
     from toolkit.ratings import RATED, count, read_votes
 
-    tool.ilsr_pairwise_dense(count(read_votes(path, columns=RATED)).points, alpha=0)
+    counts = count(read_votes(path, columns=RATED))
+    return dict(zip(counts.names, SCALE * tool.ilsr_pairwise_dense(counts.points, alpha=0), strict=True))
 
 
-def fastchat(path: Path, *, replicates: int = 0) -> None:
+def fastchat(path: Path, *, replicates: int = 0) -> Points:
     """FastChat's method: unique rows with counts, L-BFGS; the bootstrap fits resampled counts one by one."""
     from multiprocessing import Pool
 
@@ -127,11 +141,12 @@ def fastchat(path: Path, *, replicates: int = 0) -> None:
     rows[frame["winner"] == "model_a", 2] = 2
     rows[frame["winner"] == "model_b", 2] = 0
     unique, times = np.unique(rows, return_counts=True, axis=0)
-    fastchat_fit((unique, times.astype(float), len(names)))
+    point = fastchat_fit((unique, times.astype(float), len(names)))
     if replicates:
         drawn = np.random.default_rng(0).multinomial(len(frame), times / times.sum(), size=replicates)
         with Pool() as pool:
             list(pool.imap_unordered(fastchat_fit, ((unique, row / len(frame), len(names)) for row in drawn)))
+    return dict(zip(names, 400 * point, strict=True))
 
 
 def fastchat_fit(task: tuple[Any, Any, int]) -> Any:
@@ -151,11 +166,11 @@ def fastchat_fit(task: tuple[Any, Any, int]) -> Any:
     return minimize(loss, np.zeros(n), jac=True, method="L-BFGS-B", options={"maxiter": 100, "gtol": 1e-6}).x
 
 
-def fastchat_bootstrap(path: Path) -> None:
-    fastchat(path, replicates=FASTCHAT_REPLICATES)
+def fastchat_bootstrap(path: Path) -> Points:
+    return fastchat(path, replicates=FASTCHAT_REPLICATES)
 
 
-CASES: dict[str, tuple[str, Callable[[Path], None]]] = {
+CASES: dict[str, tuple[str, Callable[[Path], Points | None]]] = {
     "read": ("reading and factorising", read_and_factorise),
     "ours": ("ours: point + sandwich", ours),
     "ours_bootstrap": (f"ours: point + {REPLICATES} replicates", ours_bootstrap),
@@ -170,15 +185,16 @@ CASES: dict[str, tuple[str, Callable[[Path], None]]] = {
 
 
 def one(case: str, path: Path) -> None:
-    """Run one case in this process and print its time, and how far its memory grew, once it is warm."""
+    """Run one case in this process and print its ratings, its time and the growth of its memory, once warm."""
     call = CASES[case][1]
     call(path.with_name("small.parquet"))  # imports everything
     before = memory("VmRSS")
-    call(path)
+    points = call(path)
     peak = memory("VmHWM")
     started = time.perf_counter()
     call(path)
-    print(json.dumps({"seconds": time.perf_counter() - started, "memory": max(0, peak - before)}))
+    seconds = time.perf_counter() - started
+    print(json.dumps({"seconds": seconds, "memory": max(0, peak - before), "points": points}))
 
 
 def memory(kind: str) -> int:
@@ -191,16 +207,22 @@ def memory(kind: str) -> int:
     return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith(kind + ":"))
 
 
-def measure(case: str, path: Path, python: str, rounds: int) -> dict[str, float]:
+def measure(case: str, path: Path, python: str, rounds: int) -> dict[str, Any]:
     command = [python, __file__, "--case", case, "--file", str(path)]
     found = [
         json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
         for _ in range(rounds)
     ]
-    median = {key: statistics.median(run[key] for run in found) for key in found[0]}
+    middle = {key: statistics.median(run[key] for run in found) for key in ("seconds", "memory")}
     if case == "fastchat_bootstrap":
-        median = {key: value * (REPLICATES / FASTCHAT_REPLICATES) for key, value in median.items()}
-    return median
+        middle["seconds"] *= REPLICATES / FASTCHAT_REPLICATES
+    return {**middle, "points": found[0]["points"]}
+
+
+def apart(one: Points, other: Points) -> float:
+    """The largest difference of two sets of ratings, both about their mean."""
+    gaps = np.array([one[name] - other[name] for name in one])
+    return float(np.abs(gaps - gaps.mean()).max())
 
 
 def table(folder: Path, contestants: int, votes: int, options: argparse.Namespace) -> None:
@@ -212,18 +234,25 @@ def table(folder: Path, contestants: int, votes: int, options: argparse.Namespac
     print(
         f"\n{votes:,} votes, {contestants} contestants; the columns read take {read / 1e6:.1f} MB as codes\n"
     )
-    print("| | seconds | against reading | against ours | memory, MB |")
-    print("| --- | ---: | ---: | ---: | ---: |")
-    found: dict[str, float] = {}
+    print("| | seconds | against reading | against ours | memory, MB | off ours, points |")
+    print("| --- | ---: | ---: | ---: | ---: | ---: |")
+    found: dict[str, Any] = {}
     for case, (title, _) in CASES.items():
         python = options.arena_rank if case.startswith("arena_rank") else sys.executable
         if not python or case in options.skip:
             continue
-        run = measure(case, path, python, options.rounds)
-        seconds = found[case] = run["seconds"]
-        own = "ours_style" if "style" in case else "ours_bootstrap" if "bootstrap" in case else "ours"
-        ratio = f"{seconds / found[own]:.1f}x" if own in found else ""
-        cells = [f"{seconds:.3f}", f"{seconds / found['read']:.2f}x", ratio, f"{run['memory'] / 1e6:.0f}"]
+        run = found[case] = measure(case, path, python, options.rounds)
+        seconds = run["seconds"]
+        own = found.get(
+            "ours_style" if "style" in case else "ours_bootstrap" if "bootstrap" in case else "ours"
+        )
+        cells = [
+            f"{seconds:.3f}",
+            f"{seconds / found['read']['seconds']:.2f}x",
+            f"{seconds / own['seconds']:.1f}x" if own else "",
+            f"{run['memory'] / 1e6:.0f}",
+            f"{apart(run['points'], own['points']):.4f}" if own and own is not run else "",
+        ]
         print(f"| {title} | " + " | ".join(cells) + " |", flush=True)
 
 
