@@ -185,7 +185,7 @@ CASES: dict[str, tuple[str, Callable[[Path], Points | None]]] = {
 
 
 def one(case: str, path: Path) -> None:
-    """Run one case in this process and print its ratings, its time and the growth of its memory, once warm."""
+    """Run one case in this process; print its ratings, its time and the growth of its memory, once warm."""
     call = CASES[case][1]
     call(path.with_name("small.parquet"))  # imports everything
     before = memory("VmRSS")
