@@ -64,6 +64,10 @@ def test_every_page_is_readable(screen: Page, address: str, request: pytest.Fixt
     screen.goto(address)
     screen.get_by_role("button", name="A is better").wait_for()
     examine(screen, "vote", kind)
+    size = screen.viewport_size
+    screen.set_viewport_size({"width": size["width"], "height": 320})
+    expect(screen.get_by_role("button", name="A is better")).to_be_in_viewport()  # however long the answers
+    screen.set_viewport_size(size)
     screen.keyboard.press("a")
     screen.get_by_role("button", name="Next battle").wait_for()
     examine(screen, "reveal", kind)
@@ -74,6 +78,13 @@ def test_every_page_is_readable(screen: Page, address: str, request: pytest.Fixt
     ):
         screen.goto(f"{address}/{name}")
         screen.get_by_role("heading", name=heading).wait_for()
+        if name == "leaderboard":
+            screen.get_by_text("Both", exact=True).click()
+            screen.get_by_role("heading", name="People and judge").wait_for()
+            expect(
+                screen.get_by_text("The judge's votes against the people's. They say the same")
+            ).to_be_visible()
+            expect(screen.get_by_role("columnheader", name="At equal length")).to_be_attached()
         examine(screen, name, kind)
     screen.goto(f"{address}/admin")
     screen.get_by_label("Password", exact=True).fill("wrong")
@@ -83,7 +94,7 @@ def test_every_page_is_readable(screen: Page, address: str, request: pytest.Fixt
     screen.keyboard.press("Enter")
     screen.get_by_role("heading", name="Voters").wait_for()
     examine(screen, "admin", kind)
-    if screen.viewport_size and screen.viewport_size["width"] < 640:
+    if size["width"] < 640:
         screen.get_by_test_id("stToolbar").get_by_role("button").first.click()
     screen.get_by_role("link", name="Compare").click()
     for heading in ("Scores on this example", "Judgments", "Votes"):
