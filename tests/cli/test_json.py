@@ -14,6 +14,8 @@ from click.testing import CliRunner
 from toolkit.cli import COMMANDS, main
 from toolkit.cli.outputs import OUTPUTS
 
+EXAMPLE = Path(__file__).parents[2] / "results" / "demo-example"
+
 
 def commands() -> dict[str, click.Command]:
     """Every command by its words; those of a group in place of the group."""
@@ -114,10 +116,18 @@ def test_before_anything_runs(small_recipe: Path, tmp_path: Path):
     OUTPUTS["doctor"].model_validate(json.loads(done.stdout))
 
 
+def test_data_sets_of_a_run(tmp_path: Path):
+    assert ask("export", EXAMPLE, tmp_path / "data")["rows"]
+
+
+def test_a_push_says_where_it_went(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("toolkit.models.hub.push", lambda folder, repo, *, private: f"https://hub/{repo}")
+    assert ask("push", tmp_path, "ann/tickets")["repository"].endswith("ann/tickets")
+
+
 def test_serve_prints_its_address_and_serves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     served = []
     monkeypatch.setattr("apps.server.serve", lambda *given: served.append(given))
-    example = Path(__file__).parents[2] / "results" / "demo-example"
-    run = Path(shutil.copytree(example, tmp_path / "run"))
+    run = Path(shutil.copytree(EXAMPLE, tmp_path / "run"))
     assert ask("serve", run, "--port", 8600)["url"] == "http://localhost:8600/"
     assert len(served) == 1

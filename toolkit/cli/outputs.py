@@ -62,6 +62,17 @@ class Merge(Output):
     drift: list[Drift]
 
 
+class Export(Output):
+    folder: str
+    rows: dict[str, int]
+    """Data set -> how many rows."""
+
+
+class Push(Output):
+    repository: str
+    """Its address."""
+
+
 class Report(Output):
     html: str
     markdown: str
@@ -242,6 +253,8 @@ OUTPUTS: dict[str, type[BaseModel]] = {
     "check": Check,
     "train": Train,
     "merge": Merge,
+    "export": Export,
+    "push": Push,
     "report": Report,
     "answer": Answer,
     "perplexity": Scores,
