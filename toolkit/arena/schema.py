@@ -99,33 +99,31 @@ events = Table(
 """What administrators decided (settings, blocked voters); the newest line of a subject is in force."""
 
 
-def _first(connection: Connection) -> None:
-    """Version 1: all of the above."""
-    metadata.create_all(connection)
-
-
-MIGRATIONS: tuple[Callable[[Connection], None], ...] = (_first,)
-"""Step n brings a store from version n to n + 1."""
+MIGRATIONS: tuple[Callable[[Connection], None], ...] = ()
+"""Step n brings a store from version n + 1, which had the tables of the first release, to n + 2."""
 
 
 def migrate(connection: Connection) -> None:
-    """Bring the store to this program's version, inside the caller's transaction.
+    """Bring the store to this program's version, inside the caller's transaction; a new one gets its tables.
 
     Raises:
         StoreError: the store was made by a newer version of this program.
     """
     if connection.dialect.name == "postgresql":  # two processes that start at once take turns
         connection.execute(text("SELECT pg_advisory_xact_lock(7318349)"))
-    version = _version(connection)
-    if version > len(MIGRATIONS):
+    version, newest = _version(connection), 1 + len(MIGRATIONS)
+    if version > newest:
         raise StoreError(
-            f"the vote store has schema version {version}, this program knows {len(MIGRATIONS)}: update it"
+            f"the vote store has schema version {version}, this program knows {newest}: update the program"
         )
-    for step in MIGRATIONS[version:]:
-        step(connection)
-    if version < len(MIGRATIONS):
+    if version == 0:
+        metadata.create_all(connection)
+    else:
+        for step in MIGRATIONS[version - 1 :]:
+            step(connection)
+    if version < newest:
         connection.execute(versions.delete())
-        connection.execute(versions.insert().values(version=len(MIGRATIONS)))
+        connection.execute(versions.insert().values(version=newest))
 
 
 def _version(connection: Connection) -> int:
