@@ -24,8 +24,7 @@ def page() -> None:
     from toolkit.ratings import bradley_terry, elo
 
     st.title("Leaderboard", anchor=False)
-    people, judged = _chosen_votes()
-    votes = people + judged
+    votes, people, judged = _chosen_votes()
     try:
         fit = bradley_terry(votes)
         online = elo(votes)
@@ -48,15 +47,13 @@ def page() -> None:
     _details(votes, [rating.contestant for rating in fit.ratings], online)
 
 
-def _chosen_votes() -> tuple[list[Vote], list[Vote]]:
-    """The filters, and the people's and the judge's votes they leave."""
-    people = desk().store.votes(desk().contest.run)
-    judged = judge_votes()
+def _chosen_votes() -> tuple[list[Vote], list[Vote], list[Vote]]:
+    """The filters, and what they leave: the votes to rate, all of people's, all of the judge's."""
+    people, judged = desk().store.votes(desk().contest.run), judge_votes()
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
         source = (
             st.segmented_control("Votes of", SOURCES, default="People", required=True) if judged else "People"
         )
-        people, judged = people if source != "Judge" else [], judged if source != "People" else []
         categories = sorted({vote.category for vote in people + judged if vote.category})
         if categories:
             category = st.selectbox("Category", ["all", *categories], width=220)
@@ -71,7 +68,8 @@ def _chosen_votes() -> tuple[list[Vote], list[Vote]]:
         )
         if odd and st.toggle(label, help="Their votes are unlike everyone else's."):
             people = [vote for vote in people if vote.voter not in odd]
-    return people, judged
+    chosen = {"People": people, "Judge": judged, "Both": people + judged}
+    return chosen[source or "People"], people, judged
 
 
 def _sentence(ratings: Sequence[Rating], votes: int, voters: int) -> str:

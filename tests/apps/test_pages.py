@@ -79,7 +79,6 @@ def test_every_page_is_readable(screen: Page, address: str, request: pytest.Fixt
         screen.goto(f"{address}/{name}")
         screen.get_by_role("heading", name=heading).wait_for()
         if name == "leaderboard":
-            screen.get_by_text("Both", exact=True).click()
             screen.get_by_role("heading", name="People and judge").wait_for()
             expect(
                 screen.get_by_text("The judge's votes against the people's. They say the same")
