@@ -13,11 +13,13 @@ from transformers import AutoModelForCausalLM
 from toolkit import recipe as recipes
 from toolkit.errors import DataError, ModelError, RecipeError
 from toolkit.models import load_base
-from toolkit.recipe import ModelOptions, Recipe
+from toolkit.recipe import LoraOptions, ModelOptions, Recipe
 from toolkit.train import train_stage
 from toolkit.train.checkpoints import newest_complete
 
 FP32 = ModelOptions(device="cpu", dtype="float32")
+LOWER = {"target_modules": ["q_proj", "up_proj"], "layers_to_transform": [0]}
+UPPER = {"target_modules": ["q_proj", "up_proj"], "layers_to_transform": 1}
 
 
 @pytest.fixture
@@ -46,8 +48,18 @@ def logits(model: torch.nn.Module) -> torch.Tensor:
         return model.eval()(torch.arange(3, 60)[None]).logits
 
 
-def test_a_published_adapter_stands_on_its_own(recipe: Recipe, tmp_path: Path, tiny_model: Path):
+@pytest.mark.parametrize("below", [{}, LOWER], ids=["all", "lower"])
+@pytest.mark.parametrize("above", [{}, UPPER], ids=["all", "upper"])
+def test_a_published_adapter_stands_on_its_own(
+    recipe: Recipe, tmp_path: Path, tiny_model: Path, below: dict, above: dict
+):
     """The joined folder on the original base = merge SFT, put the delta on, merge again; in plain PEFT."""
+    adapters = [LoraOptions(r=4, **layers) for layers in (below, above)]
+    stages = [
+        stage.model_copy(update={"adapter": adapter})
+        for stage, adapter in zip(recipe.stages, adapters, strict=True)
+    ]
+    recipe = recipe.model_copy(update={"stages": tuple(stages)})
     first, second = (train_stage(recipe, stage, tmp_path) for stage in recipe.stages)
     assert first.heldout["loss"] < first.heldout["loss_before"]
     assert second.heldout["loss_before"] == pytest.approx(

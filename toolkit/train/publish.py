@@ -91,6 +91,8 @@ def _join(model: PeftModel, base: Base, delta: Path, folder: Path) -> None:
     model.add_adapter("parent", PeftConfig.from_pretrained(str(base.parent)))
     whole = {name: weight for name, weight in load_file(delta / WEIGHTS).items() if ".lora_" not in name}
     set_peft_model_state_dict(model, whole | load_file(base.parent / WEIGHTS), adapter_name="parent")
+    # the joined adapter takes its settings from the first: it needs the layers of both
+    model.peft_config["delta"].layers_to_transform = _layers_of_both(model.peft_config)
     kept = [module for module in model.modules() if isinstance(module, ModulesToSaveWrapper)]
     for module in kept:
         del module.modules_to_save["parent"]  # PEFT joins adapters of which one at most has such layers
@@ -103,6 +105,14 @@ def _join(model: PeftModel, base: Base, delta: Path, folder: Path) -> None:
         file.replace(folder / file.name)
     (folder / "joined").rmdir()
     _name_base(folder / "adapter_config.json", base.name)
+
+
+def _layers_of_both(configs: dict[str, Any]) -> list[int] | None:
+    """Which layers the delta or its parent touches; `None`: all."""
+    chosen = [getattr(configs[name], "layers_to_transform", None) for name in ("delta", "parent")]
+    if None in chosen:
+        return None
+    return sorted({layer for some in chosen for layer in ([some] if isinstance(some, int) else some)})
 
 
 def _name_base(config: Path, name: str) -> None:
