@@ -15,6 +15,7 @@ from trl import DPOTrainer
 from toolkit.data import Preference, Row
 from toolkit.recipe import Stage
 from toolkit.train.base import Base
+from toolkit.train.frozen import run_frozen_layers_once
 from toolkit.train.head import score_learned_tokens_only
 from toolkit.train.lora import adapter_config
 from toolkit.train.settings import configuration
@@ -69,6 +70,7 @@ class _Trainer(DPOTrainer):  # type: ignore[misc]  # TRL is untyped here
         return loss
 
     def quicken(self) -> None:
+        run_frozen_layers_once(self.model)
         if not self.args.use_weighting:  # WPO asks more of each position than our layer gives
             score_learned_tokens_only(self.model)
 

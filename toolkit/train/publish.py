@@ -109,10 +109,13 @@ def _join(model: PeftModel, base: Base, delta: Path, folder: Path) -> None:
 
 def _layers_of_both(configs: dict[str, Any]) -> list[int] | None:
     """Which layers the delta or its parent touches; `None`: all."""
-    chosen = [getattr(configs[name], "layers_to_transform", None) for name in ("delta", "parent")]
-    if None in chosen:
-        return None
-    return sorted({layer for some in chosen for layer in ([some] if isinstance(some, int) else some)})
+    chosen: set[int] = set()
+    for name in ("delta", "parent"):
+        layers = getattr(configs[name], "layers_to_transform", None)
+        if layers is None:
+            return None
+        chosen |= {layers} if isinstance(layers, int) else set(layers)
+    return sorted(chosen)
 
 
 def _name_base(config: Path, name: str) -> None:

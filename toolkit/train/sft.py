@@ -15,6 +15,7 @@ from toolkit.data import Conversation, Row
 from toolkit.data.chat import encode_conversation
 from toolkit.recipe import Stage
 from toolkit.train.base import Base
+from toolkit.train.frozen import run_frozen_layers_once
 from toolkit.train.head import IGNORED, score_learned_tokens_only
 from toolkit.train.lora import adapter_config
 from toolkit.train.settings import configuration
@@ -46,6 +47,7 @@ def learner(
         processing_class=base.tokenizer,
         peft_config=adapter_config(stage),
     )
+    run_frozen_layers_once(made.model)
     score_learned_tokens_only(made.model)
     return made
 

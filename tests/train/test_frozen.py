@@ -1,0 +1,107 @@
+"""Frozen layers that run once a row: same losses, fewer calls, and no cleverness where it would be wrong."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from peft import LoraConfig, get_peft_model
+from transformers import AutoModelForCausalLM
+
+from tests.train.test_methods import recipe_of, stage
+from toolkit.models.loading import unwrapped
+from toolkit.train import dpo, frozen, sft, train_stage
+from toolkit.train.frozen import run_frozen_layers_once
+
+UPPER = {"r": 4, "target_modules": ["q_proj", "up_proj"], "layers_to_transform": [1]}
+
+
+def losses(folder: Path, tiny_model: Path, method: str, data: str) -> list[float]:
+    folder.mkdir()
+    recipe = recipe_of(folder, tiny_model, [stage("s", method, data, adapter=UPPER)])
+    train_stage(recipe, recipe.stages[0], folder)
+    log = (folder / "adapters" / "s" / "training.jsonl").read_text().splitlines()
+    return [row.get("loss", row.get("eval_loss")) for row in map(json.loads, log)]
+
+
+@pytest.mark.parametrize(("method", "data"), [("dpo", "pairs"), ("sft", "answers")])
+def test_training_is_as_without(
+    method: str, data: str, tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+):
+    once = losses(tmp_path / "once", tiny_model, method, data)
+    for module in (dpo, sft):
+        monkeypatch.setattr(module, "run_frozen_layers_once", lambda _: None)
+    assert once == pytest.approx(losses(tmp_path / "plain", tiny_model, method, data), abs=2e-3)
+
+
+@pytest.fixture
+def upper(tiny_model: Path) -> Callable[..., Any]:
+    def made(**config: Any) -> Any:
+        torch.manual_seed(0)
+        options = UPPER | {"init_lora_weights": False} | config
+        return get_peft_model(AutoModelForCausalLM.from_pretrained(tiny_model), LoraConfig(**options))
+
+    return made
+
+
+IDS = torch.arange(3, 27).reshape(3, 8)
+MASK = torch.tensor([[1] * 8, [1] * 5 + [0] * 3, [1] * 7 + [0]])
+LABELS = IDS.masked_fill(MASK == 0, -100)
+
+
+def calls_of_first_layer(model: Any) -> list[int]:
+    calls: list[int] = []
+    unwrapped(model).base_model.layers[0].mlp.register_forward_hook(lambda *_: calls.append(1))
+    return calls
+
+
+def test_a_row_goes_through_frozen_layers_once_whatever_it_is_padded_to(upper: Callable[..., Any]):
+    model, plain = upper(), upper()
+    calls = calls_of_first_layer(model)
+    run_frozen_layers_once(model)
+    run_frozen_layers_once(model)
+    for rows, width in (([0, 1, 2], 8), ([2, 0], 8), ([1], 5), ([1], 8)):
+        given = {"input_ids": IDS[rows, :width], "attention_mask": MASK[rows, :width], "use_cache": False}
+        seen = MASK[rows, :width].bool()
+        torch.testing.assert_close(
+            model(**given).logits[seen], plain(**given).logits[seen], atol=1e-5, rtol=1e-4
+        )
+    assert len(calls) == 1
+    model(input_ids=IDS + 1, attention_mask=MASK, use_cache=False)
+    assert len(calls) == 2
+
+
+def test_gradients_are_those_without(upper: Callable[..., Any]):
+    def gradients(model: Any) -> list[torch.Tensor]:
+        for _ in range(2):
+            model.zero_grad()
+            model(input_ids=IDS, attention_mask=MASK, labels=LABELS, use_cache=False).loss.backward()
+        return [weight.grad for weight in model.parameters() if weight.requires_grad]
+
+    model = upper()
+    run_frozen_layers_once(model)
+    for ours, theirs in zip(gradients(model), gradients(upper()), strict=True):
+        torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-4)
+
+
+def test_it_keeps_out_where_states_are_not_the_same_every_time(
+    upper: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+):
+    whole = upper(layers_to_transform=[0, 1])
+    left_padded = upper()
+    checkpointed = upper()
+    checkpointed.base_model.model.model.gradient_checkpointing = True
+    full = upper()
+    for model, mask in ((whole, MASK), (left_padded, MASK.flip(1)), (checkpointed, MASK), (full, MASK)):
+        calls = calls_of_first_layer(model)
+        run_frozen_layers_once(model)
+        if model is full:
+            monkeypatch.setattr(frozen, "MOST_BYTES", 0)
+        model.eval()
+        for _ in range(2):
+            model(input_ids=IDS, attention_mask=mask, use_cache=False)
+        assert len(calls) == 2
