@@ -163,7 +163,7 @@ def _plain(file: Path) -> dict[str, Any]:
         pass
 
     Loader.add_constructor("!function", lambda loader, node: str(node.value))
-    return dict(yaml.load(file.read_text(encoding="utf-8"), Loader))
+    return dict(yaml.load(file.read_text(encoding="utf-8"), Loader))  # noqa: S506 - a SafeLoader
 
 
 @cache
