@@ -7,6 +7,7 @@ one function of the library, print, exit. Results go to stdout, progress to stde
 from __future__ import annotations
 
 import difflib
+import errno
 import importlib
 
 import click
@@ -39,6 +40,10 @@ COMMANDS = {
 }
 """Command -> its one-line help, kept here so that `--help` imports no command. The module of `votes` is
 `toolkit.cli.votes`, and its click command is called `command`."""
+
+
+NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM}
+"""Errors of the system that are nobody's fault in here: a full disk, a folder that may not be written."""
 
 
 class Commands(click.Group):
@@ -74,6 +79,13 @@ class Commands(click.Group):
         except ToolkitError as error:
             click.echo(f"error: {error}", err=True)
             ctx.exit(error.exit_code)
+        except OSError as error:
+            if error.errno not in NO_ROOM:
+                raise
+            place = f"{error.filename}: " if error.filename else ""
+            told = "what was finished is kept, and the same command continues"
+            click.echo(f"error: {place}{error.strerror}; {told}", err=True)
+            ctx.exit(1)
         except KeyboardInterrupt:
             click.echo("interrupted; the same command continues where it stopped", err=True)
             ctx.exit(130)

@@ -1,0 +1,131 @@
+"""What a full disk, a folder that cannot be written, torn files and a clock that jumps do to a run."""
+
+from __future__ import annotations
+
+import resource
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.run.test_run import COMMAND, essence, finish
+from toolkit import records
+from toolkit.errors import DataError
+from toolkit.run.folder import RunFolder
+from toolkit.run.ledger import Ledger, Step
+
+ROOT = Path(__file__).parents[2]
+
+
+def with_room_for(size: int, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """A command that can write no file beyond a size: to it, the disk is full there."""
+
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+
+    command = [*COMMAND, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, preexec_fn=limit, check=False)
+
+
+def test_a_full_disk_is_one_line_and_leaves_no_half_file(tmp_path: Path):
+    example, out = ROOT / "results" / "demo-example", tmp_path / "sub" / "report"
+    run = tmp_path / "run"
+    run.mkdir()
+    for file in ("summary.json", "recipe.yaml"):
+        (run / file).write_bytes((example / file).read_bytes())
+    done = with_room_for(5_000, "report", run)
+    assert done.returncode == 1
+    assert done.stderr.splitlines() == [
+        "error: File too large; what was finished is kept, and the same command continues"
+    ]
+    assert sorted(path.name for path in run.iterdir()) == ["recipe.yaml", "summary.json"]
+    assert not out.exists()
+    assert with_room_for(resource.RLIM_INFINITY, "report", run).returncode == 0
+
+
+@pytest.mark.slow
+def test_a_run_continues_when_there_is_room_again(small_recipe: Path, tmp_path: Path):
+    code, _, err = finish("run", small_recipe, "--out", tmp_path / "whole")
+    assert code == 0, err
+    for size in (500, 8_000, 60_000):
+        short = with_room_for(size, "run", small_recipe, "--out", tmp_path / "short")
+        assert short.returncode == 1, short.stderr
+        assert "Traceback" not in short.stderr
+    code, _, err = finish("run", small_recipe, "--out", tmp_path / "short")
+    assert code == 0, err
+    assert essence(tmp_path / "short" / "small") == essence(tmp_path / "whole" / "small")
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path):
+    (tmp_path / "taken").write_text("a file")
+    for place in (tmp_path / "taken" / "run", Path("/proc/adapter-arena")):
+        with pytest.raises(DataError, match="cannot be written"), RunFolder(place).locked():
+            pass
+
+
+def counted(ledger: Ledger, step: Step) -> bool:
+    """Do a step; whether it was skipped."""
+    before = len(ledger.skipped)
+    ledger.do(step)
+    return len(ledger.skipped) > before
+
+
+def test_a_step_cut_short_is_not_done_and_its_work_is_kept(tmp_path: Path):
+    folder, out = RunFolder(tmp_path), tmp_path / "out.jsonl"
+
+    def full() -> None:
+        out.write_text("half")
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match="No space left"):
+        Ledger(folder).do(Step("answer x", lambda: "1", full, (out,)))
+    assert records.read_json(folder.manifest)["steps"]["answer x"]["done"] is False
+    seen = []
+    ledger = Ledger(folder)
+    assert not counted(ledger, Step("answer x", lambda: "1", lambda: seen.append(out.read_text()), (out,)))
+    assert seen == ["half"]
+    assert counted(Ledger(folder), Step("answer x", lambda: "1", lambda: None, (out,)))
+    # Of other inputs, what was left is removed first.
+    other = Step("answer x", lambda: "2", lambda: seen.append(str(out.exists())), (out,))
+    Ledger(folder).do(other)
+    assert seen[-1] == "False"
+
+
+def test_a_torn_manifest_is_named(tmp_path: Path):
+    RunFolder(tmp_path).manifest.write_text('{"steps": {"train s')
+    with pytest.raises(DataError, match=r"manifest\.json:1: not JSON"):
+        Ledger(RunFolder(tmp_path))
+
+
+@pytest.mark.parametrize("jump", [-1e9, 1e9])
+def test_a_clock_that_jumps_changes_no_figure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, jump: float):
+    """Durations come from the monotonic clock; the time of day decides nothing."""
+    now = time.time
+    ledger = Ledger(RunFolder(tmp_path))
+    ledger.do(Step("a", lambda: "1", lambda: monkeypatch.setattr(time, "time", lambda: now() + jump)))
+    assert 0 <= ledger.seconds < 5
+    assert counted(Ledger(RunFolder(tmp_path)), Step("a", lambda: "1", lambda: None))
+
+
+DANGEROUS = "S102,S301,S302,S307,S506,S602,S604,S605,S609"
+
+
+def test_no_code_is_made_of_data():
+    """No exec, eval, pickle, unsafe YAML or shell in the package, except where a model's programs are run."""
+    pytest.importorskip("ruff")
+    ruff = [sys.executable, "-m", "ruff", "check", "--isolated", "--ignore-noqa", "--select", DANGEROUS]
+    told = subprocess.run(
+        [*ruff, "--output-format", "concise", "toolkit", "apps"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    ).stdout
+    found = {tuple(line.split(":")[::3][:2]) for line in told.splitlines() if ": S" in line}
+    assert {(file, rule.split()[0]) for file, rule in found} == {
+        ("toolkit/benchmarks/confined.py", "S102"),  # the sandbox of benchmarks that run programs
+        ("toolkit/benchmarks/local.py", "S506"),  # loaders made from SafeLoader
+        ("toolkit/recipe.py", "S506"),
+    }
