@@ -175,6 +175,19 @@ class Part(Output):
     ratings: list[Rating]
 
 
+class Duel(Output):
+    """Two contestants, the one with the higher rating first."""
+
+    better: str
+    than: str
+    expected: float
+    """Points to expect from their next battle, a tie being half a win."""
+    confidence: float
+    """Probability that the first is the stronger one."""
+    votes_needed: int
+    """About how many more votes on the pair would decide it; 0 when it is decided."""
+
+
 class Ratings(Output):
     method: str
     votes: int
@@ -187,6 +200,8 @@ class Ratings(Output):
     """Of Elo."""
     coefficients: list[Coefficient] | None = None
     """With `--control`."""
+    pairs: list[Duel] | None = None
+    """With `--pairs`."""
     category: dict[str, Part] | None = None
     """With `--by category`."""
     voter: dict[str, Part] | None = None
