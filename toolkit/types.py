@@ -143,6 +143,19 @@ class Verdict(Record):
     tokens_out: int = 0
 
 
+def turn_id(question: str, turn: int) -> str:
+    """The example that a turn of a question is, as MT-bench counts turns: `81`, `81/2`."""
+    return question if turn <= 1 else f"{question}/{turn}"
+
+
+def question_and_turn(example_id: str) -> tuple[str, int]:
+    """The question and the turn that an example is; the inverse of `turn_id`."""
+    question, _, turn = example_id.rpartition("/")
+    if question and turn.isdecimal() and turn_id(question, int(turn)) == example_id:
+        return question, int(turn)
+    return example_id, 1
+
+
 class Vote(Record):
     """An accepted opinion on a battle. A judge model is a voter like a person."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from tests.judge.battlefield import RuleJudge, battle, completion
@@ -13,6 +14,7 @@ from toolkit.errors import DataError
 from toolkit.judge import battles, judge_battles, votes
 from toolkit.judge.answers import read_answers
 from toolkit.judge.judgments import battle_log, mt_bench_judgments, read_judgments, read_preferences
+from toolkit.ratings import bradley_terry
 from toolkit.recipe import Judge
 
 
@@ -62,7 +64,8 @@ def test_mt_bench_answers_are_two_battles_the_second_with_own_first_turns(tmp_pa
     ]
     found = read_answers(files, questions=questions)
     first, second = battles(found.completions, Judge(), categories=found.categories)
-    assert (first.example_id, first.reference, first.category) == ("81/1", "R1", "writing")
+    assert (first.example_id, second.example_id) == ("81", "81/2")
+    assert (first.reference, first.category) == ("R1", "writing")
     assert (first.completion_a, first.messages_b) == ("x1", None)
     assert [turn.content for turn in second.messages] == ["Write.", "x1", "Rewrite."]
     assert [turn.content for turn in second.messages_b] == ["Write.", "y1", "Rewrite."]
@@ -157,7 +160,18 @@ def test_alpaca_eval_annotations(tmp_path: Path):
 
 def test_battle_logs_have_the_columns_of_fastchat(tmp_path: Path):
     fought, verdicts = judged(tmp_path)
-    rows = battle_log(fought, votes(fought, verdicts))
+    rows = battle_log(votes(fought, verdicts))
     needed = {"question_id", "model_a", "model_b", "winner", "judge", "turn", "anony", "language", "tstamp"}
     assert all(needed <= row.keys() for row in rows)
     assert [row["winner"] for row in rows] == ["model_b", "model_a", "model_a"]
+
+
+def test_arena_rank_rates_a_battle_log_as_we_do(tmp_path: Path):
+    data_utils = pytest.importorskip("arena_rank.utils.data_utils")
+    models = pytest.importorskip("arena_rank.models.bradley_terry")
+    fought, verdicts = judged(tmp_path)
+    cast = votes(fought, verdicts)
+    pairs = data_utils.PairDataset.from_pandas(pd.DataFrame(battle_log(cast)))
+    theirs = models.BradleyTerry(len(pairs.competitors)).compute_ratings_and_cis(pairs)["ratings"]
+    ours = {row.contestant: row.value for row in bradley_terry(cast).ratings}
+    assert ours == pytest.approx(dict(zip(pairs.competitors, map(float, theirs), strict=True)), abs=0.1)

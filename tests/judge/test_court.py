@@ -133,3 +133,71 @@ def test_a_jury_needs_more_than_half():
     ]
     found = disagreement(cast)
     assert found["unanimous"]["n"] == 2, "the third battle was not voted on by all"
+
+
+def test_a_single_prompt_grades_every_answer_and_asks_once(tmp_path: Path):
+    out = tmp_path / "judged"
+
+    def grades(_number: int, request: dict) -> Say:
+        return Say("Fine.\n[[9]]" if "GOOD" in request["messages"][-1]["content"] else "Poor.\n[[3]]")
+
+    with serving(grades) as server:
+        options = ["--judge", "m", "--endpoint", server.url, "--out", out, "--prompt", "single", "--json"]
+        before = adapter_arena(outputs(tmp_path), *options, "--estimate")
+        assert json.loads(before.stdout)["estimates"][0]["requests"] == 10
+        result = adapter_arena(outputs(tmp_path), *options)
+        assert result.exit_code == 0, result.output
+        adapter_arena(outputs(tmp_path), *options)
+        assert len(server.requests) == 10
+        after = adapter_arena(outputs(tmp_path), *options, "--estimate")
+    scores = {row["contestant"]: (row["value"], row["n"]) for row in json.loads(result.stdout)["grades"]["m"]}
+    assert scores == {"sft": (9, 5), "base": (3, 5)}
+    assert json.loads(after.stdout)["estimates"][0]["known"] == 10
+
+
+def test_prices_before_and_after(tmp_path: Path):
+    with serving(fair) as server:
+        options = [
+            "--judge",
+            "fair",
+            "--endpoint",
+            server.url,
+            "--out",
+            tmp_path / "out",
+            "--price",
+            1000,
+            2000,
+        ]
+        before = adapter_arena(outputs(tmp_path), *options, "--estimate", "--json")
+        after = adapter_arena(outputs(tmp_path), *options)
+        tokens = sum(
+            len(message["content"].split()) for request in server.requests for message in request["messages"]
+        )
+    (row,) = json.loads(before.stdout)["estimates"]
+    assert row["dollars"] == pytest.approx((row["tokens_in"] * 1000 + row["tokens_out"] * 2000) / 1e6)
+    assert row["tokens_out"] == 10 * 512
+    assert (
+        f"{tokens:,} tokens read and 10 written, {(tokens * 1000 + 10 * 2000) / 1e6:.2f} dollars"
+        in after.stdout
+    )
+
+
+def test_annotations_of_alpaca_eval_are_counted_and_nobody_is_asked(tmp_path: Path):
+    row = {
+        "instruction": "Why?",
+        "generator_1": "base",
+        "generator_2": "mine",
+        "output_1": "a",
+        "output_2": "b",
+    }
+    file = tmp_path / "annotations.json"
+    file.write_text(json.dumps([row | {"preference": value} for value in (2, 2, 1, 1.5)]))
+    (found,) = json.loads(adapter_arena(file, "--json").stdout)["win_rates"]
+    assert (found["contestant"], found["win_rate"]["value"], found["win_rate"]["n"]) == ("mine", 0.625, 4)
+    assert "mine over base" in adapter_arena(file).stdout
+
+
+def test_a_reward_model_reads_every_answer_once(tmp_path: Path):
+    options = ["--judge", "m", "--method", "reward", "--out", tmp_path / "out", "--estimate", "--json"]
+    (row,) = json.loads(adapter_arena(outputs(tmp_path), *options).stdout)["estimates"]
+    assert (row["battles"], row["requests"], row["tokens_out"]) == (5, 10, 0)

@@ -152,6 +152,33 @@ def test_nothing_in_common_is_said():
         agreement(table([(1, 0)]), table([(2, 0)]))
 
 
+def test_mt_benchs_judgments_are_set_against_its_human_ones_turn_by_turn(tmp_path: Path):
+    """In the files' own formats: the judge's `*_pair.jsonl`, and people's with `turn` and `winner`."""
+    games = {
+        (81, 1): ("model_1", "model_1"),
+        (81, 2): ("model_2", "model_1"),
+        (82, 1): ("model_2", "model_2"),
+    }
+    judge = [
+        {"question_id": question, "turn": turn, "model_1": "x", "model_2": "y", "judge": ["gpt-4", "pair-v2"]}
+        | {"g1_winner": one, "g2_winner": other}
+        for (question, turn), (one, other) in games.items()
+    ]
+    said = {(81, 1): "model_a", (81, 2): "tie (inconsistent)", (82, 1): "model_a"}
+    people = [
+        {"question_id": question, "turn": turn, "model_a": "x", "model_b": "y", "judge": "author_0"}
+        | {"winner": "tie" if winner.startswith("tie") else winner}
+        for (question, turn), winner in said.items()
+    ]
+    for name, rows in (("pair", judge), ("people", people)):
+        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    files = [str(tmp_path / "pair.jsonl"), str(tmp_path / "people.jsonl")]
+    found = json.loads(CliRunner().invoke(main, ["agreement", *files, "--json"]).stdout)
+    assert found["n"] == 3
+    assert found["agreement"]["value"] == pytest.approx(2 / 3)
+    assert found["agreement_without_ties"]["value"] == pytest.approx(1 / 2)
+
+
 def test_the_command_and_its_categories(tmp_path: Path):
     rows = [(i, i % 3, "easy" if i % 2 else "hard") for i in range(30)]
     for name, shift in (("judge", 0), ("people", 1)):

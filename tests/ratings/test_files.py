@@ -125,3 +125,20 @@ def test_a_torn_last_line_is_left_out_and_an_unended_one_is_not(tmp_path, column
     assert len(read_votes(tmp_path / "v.jsonl", columns=columns)) == 2
     (tmp_path / "v.jsonl").write_text(f'{line}\n{line}\n{{"model_a": "x", "mod')
     assert len(read_votes(tmp_path / "v.jsonl", columns=columns)) == 2
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "json", "parquet"])
+@pytest.mark.parametrize("columns", [None, RATED])
+def test_two_turns_of_one_question_are_two_examples(tmp_path, kind, columns):
+    """MT-bench's human judgments have `turn`; in arena logs it is the length of a conversation."""
+    rows = [("81", 1), ("81", 2), ("82", 1)]
+    frame = FRAME.assign(question_id=[q for q, _ in rows], turn=[turn for _, turn in rows])
+    writers = {"csv": frame.to_csv, "parquet": frame.to_parquet}
+    path = tmp_path / f"votes.{kind}"
+    if kind in writers:
+        writers[kind](path, index=False)
+    else:
+        frame.to_json(path, orient="records", lines=kind == "jsonl")
+    assert list(read_votes(path, columns=columns)["question_id"]) == ["81", "81/2", "82"]
+    frame.assign(question_id=["x", "y", "z"]).to_csv(tmp_path / "arena.csv", index=False)
+    assert list(read_votes(tmp_path / "arena.csv", columns=columns)["question_id"]) == ["x", "y", "z"]

@@ -52,6 +52,7 @@ def view(gains: list[float], *, measured: bool = True) -> RunView:
         completions=answers,
         measurements=measurements if measured else {},
         judged=[],
+        verdicts=[],
         people=[],
         curves={},
         lineages={},

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import xml.etree.ElementTree as ET
 from html.parser import HTMLParser
-from itertools import pairwise
+from itertools import combinations, pairwise
 from pathlib import Path
 
 import pytest
@@ -17,7 +17,7 @@ from tests.report.runs import NAMES, write_run
 from toolkit import records
 from toolkit.errors import DataError
 from toolkit.report import write_report
-from toolkit.types import Completion, Vote
+from toolkit.types import Completion, Verdict, Vote
 
 VOID = {"meta", "br", "img", "input", "link", "hr"}
 HOSTILE = (
@@ -250,6 +250,35 @@ def test_losses_are_shown_beside_gains(copied):
 
 def test_the_judge_is_called_what_it_is(copied):
     assert "Weak judge" in (text := read(copied).text) or "Very weak judge" in text
+
+
+def test_every_cell_of_the_matrix_leads_to_its_battles_with_the_judges_reasons(copied):
+    verdicts = list(records.read(copied / "verdicts.jsonl", Verdict))
+    told = [v.model_copy(update={"reason": f"because <{v.battle_id}> {v.order}"}) for v in verdicts]
+    records.write(copied / "verdicts.jsonl", told)
+    page = read(copied)
+    links = [link["href"] for link in page.named("a") if "battles-judge" in str(link["href"])]
+    assert len(links) == len(NAMES) * (len(NAMES) - 1)
+    assert {link.removeprefix("#") for link in links} == {
+        i for i in page.ids if i.startswith("battles-judge")
+    }
+    votes = list(records.read(copied / "votes.jsonl", Vote))
+    for vote in votes:
+        assert f"because <{vote.battle_id}> ab" in page.text
+        assert f"because <{vote.battle_id}> ba" in page.text
+    for one, other in combinations(sorted(NAMES), 2):
+        assert f"{one} and {other}, 60 votes" in page.text
+
+
+def test_win_rates_are_shown_raw_and_at_equal_length(copied):
+    page = read(copied)
+    cast = [
+        v for v in records.read(copied / "votes.jsonl", Vote) if (v.model_a, v.model_b) == ("base", "sft")
+    ]
+    rate = sum({"a": 0.0, "b": 1.0}.get(vote.outcome, 0.5) for vote in cast) / len(cast)
+    assert re.search(rf"sft over base\s*{100 * rate:.0f}%", page.text)
+    assert "at equal length" in page.text
+    assert "sft over base" in (copied / "report.md").read_text()
 
 
 def test_infinite_scores_are_drawn_around(copied):

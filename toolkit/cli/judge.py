@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from toolkit.judge.costs import Estimate
     from toolkit.judge.court import Judged
     from toolkit.recipe import Judge, Recipe
+    from toolkit.types import Score
 
 PATH = click.Path(path_type=Path)
 
@@ -32,21 +33,24 @@ PATH = click.Path(path_type=Path)
 @click.option("--rule", type=click.Choice(["agreement", "average"]), help="How two orders make a vote.")
 @click.option("--questions", type=PATH, help="Your prompts for the run, or the questions of answer files.")
 @click.option("--out", type=PATH, help="Folder to write to; left out: the run's, or `judged`.")
+@click.option("--price", nargs=2, type=float, help="Dollars for a million tokens in, and out.")
 @click.option("--estimate", is_flag=True, help="Say what it would cost, and ask nobody.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
-def command(
+def command(  # noqa: PLR0913, PLR0917 - one argument per option
     sources: tuple[Path, ...],
     models: tuple[str, ...],
     questions: Path | None,
     out: Path | None,
+    price: tuple[float, float] | None,
     estimate: bool,
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Let a judge vote on every pair of answers, in both orders.
+    """Let a judge vote on every pair of answers, in both orders; with --prompt single, grade each answer.
 
     SOURCES is a run folder, or files of answers: this package's completions, AlpacaEval outputs, MT-bench or
-    Arena-Hard answers, or rows of a prompt with its outputs. Judging continues where it stopped.
+    Arena-Hard answers, or rows of a prompt with its outputs. Judging continues where it stopped. Of files of
+    AlpacaEval's annotations, which are judged already, the win rates are printed.
 
     \b
     Examples:
@@ -58,6 +62,9 @@ def command(
     show_progress()
     from toolkit.judge import court
 
+    if _annotated(sources):
+        _print_annotated(sources, as_json)
+        return
     recipe = _recipe_of(sources)
     judges = _judges(models, options, recipe)
     folder = out or _default_folder(sources, recipe, questions)
@@ -65,10 +72,12 @@ def command(
     seed = recipe.seed if recipe else 0
     base = recipe.base if recipe else None
     if estimate:
-        _print_estimate(court.costs(judges, answers, out=folder, seed=seed, base=base), as_json)
-        return
-    judged = court.hold(judges, answers, _load, out=folder, base=base, seed=seed)
-    _print_judged(judged, folder, as_json)
+        _print_estimate(court.costs(judges, answers, out=folder, seed=seed, base=base), price, as_json)
+    elif court.grades_single(judges[0]):
+        _print_grades(court.grade_all(judges, answers, _load, out=folder, base=base), as_json)
+    else:
+        judged = court.hold(judges, answers, _load, out=folder, base=base, seed=seed)
+        _print_judged(judged, folder, price, as_json)
 
 
 def _recipe_of(sources: tuple[Path, ...]) -> Recipe | None:
@@ -129,19 +138,75 @@ def _load(name: str) -> Any:
     return load_base(name)
 
 
-def _print_estimate(found: list[Estimate], as_json: bool) -> None:
+def _annotated(sources: tuple[Path, ...]) -> bool:
+    from toolkit.judge.judgments import ANNOTATION, holds
+
+    return all(holds(source, ANNOTATION) for source in sources)
+
+
+def _print_annotated(sources: tuple[Path, ...], as_json: bool) -> None:
+    from toolkit.judge.judgments import read_preferences
+    from toolkit.judge.winrates import win_rates
+
+    rates = win_rates(row for source in sources for row in read_preferences(source))
     if as_json:
-        print_json({"estimates": found})
+        print_json({"win_rates": rates})
+    else:
+        _print_win_rates(rates)
+
+
+def _print_estimate(found: list[Estimate], price: tuple[float, float] | None, as_json: bool) -> None:
+    from toolkit.judge import costs
+
+    rows = [each.model_dump() for each in found]
+    if price:
+        rows = [row | {"dollars": costs.price(row["tokens_in"], row["tokens_out"], price)} for row in rows]
+    if as_json:
+        print_json({"estimates": rows})
         return
     header = ["battles", "identical", "known", "requests", "tokens in", "tokens out, at most"]
-    print_table(header, [[f"{value:,}" for value in each.model_dump().values()] for each in found])
+    counts = [[f"{row[name]:,}" for name in type(found[0]).model_fields] for row in rows]
+    dollars = [[f"{row['dollars']:.2f}"] if price else [] for row in rows]
+    print_table(
+        [*header, *(["dollars, at most"] if price else [])],
+        [count + cost for count, cost in zip(counts, dollars, strict=True)],
+    )
 
 
-def _print_judged(judged: Judged, folder: Path, as_json: bool) -> None:
+def _print_grades(found: dict[str, list[Score]], as_json: bool) -> None:
+    if as_json:
+        print_json({"grades": found})
+        return
+    rows = [
+        [judge, score.contestant, f"{score.value:.2f}", f"{score.low:.2f} to {score.high:.2f}", str(score.n)]
+        if score.low is not None and score.high is not None
+        else [judge, score.contestant, f"{score.value:.2f}", "", str(score.n)]
+        for judge, scores in found.items()
+        for score in scores
+    ]
+    print_table(["judge", "", "mean grade", "95% interval", "answers"], rows)
+
+
+def _print_judged(judged: Judged, folder: Path, price: tuple[float, float] | None, as_json: bool) -> None:
+    from toolkit.judge import costs
+
     if as_json:
         counts = {"battles": len(judged.battles), "votes": len(judged.votes), "folder": str(folder)}
         print_json(counts | {"statistics": judged.statistics, "win_rates": judged.win_rates})
         return
+    _print_win_rates(judged.win_rates)
+    for judge, figures in judged.statistics.items():
+        click.echo(
+            f"{judge}: same verdict in both orders {_share(figures['consistency'])}, first answer wins "
+            f"{_share(figures['first_position'])}, unreadable {_share(figures['unreadable'])}"
+        )
+        read, written = figures["tokens_in"], figures["tokens_out"]
+        cost = f", {costs.price(read, written, price):.2f} dollars" if price else ""
+        click.echo(f"{judge}: {read:,} tokens read and {written:,} written{cost}")
+    click.echo(f"Votes: {folder / 'votes.jsonl'}")
+
+
+def _print_win_rates(rates: list[dict[str, Any]]) -> None:
     rows = [
         [
             f"{row['contestant']} over {row['against']}",
@@ -149,15 +214,9 @@ def _print_judged(judged: Judged, folder: Path, as_json: bool) -> None:
             _share(row["length_controlled"]),
             str(row["win_rate"]["n"]),
         ]
-        for row in judged.win_rates
+        for row in rates
     ]
     print_table(["", "win rate", "at equal length", "votes"], rows)
-    for judge, figures in judged.statistics.items():
-        click.echo(
-            f"{judge}: same verdict in both orders {_share(figures['consistency'])}, first answer wins "
-            f"{_share(figures['first_position'])}, unreadable {_share(figures['unreadable'])}"
-        )
-    click.echo(f"Votes: {folder / 'votes.jsonl'}")
 
 
 def _share(share: dict[str, Any]) -> str:

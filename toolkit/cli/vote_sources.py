@@ -34,7 +34,8 @@ def load_texts(source: str, features: Sequence[str]) -> pd.DataFrame:
 def load_votes(source: str) -> Table:
     """The votes of a vote file, an `arena.db`, a database URL, or a run folder.
 
-    A run folder's votes are the people's in its arena, or where no arena was opened the judge's.
+    A run folder's votes are the people's in its arena, or where no arena was opened the judge's. MT-bench's
+    pair judgments and AlpacaEval's annotations are vote files too.
 
     Raises:
         DataError: there is nothing of the kind, or a row does not fit.
@@ -43,6 +44,7 @@ def load_votes(source: str) -> Table:
     """
     from toolkit.arena import accepted_votes
     from toolkit.cli.votes import database_of
+    from toolkit.judge import judgments
     from toolkit.ratings import RATED, read_votes, tabulate
 
     path = Path(source)
@@ -51,4 +53,6 @@ def load_votes(source: str) -> Table:
         return tabulate(accepted_votes(database_of(source)))
     if path.is_dir() and ((path / "arena.db").exists() or not judged.exists()):
         return tabulate(accepted_votes(database_of(source)))
+    if any(judgments.holds(path, fields) for fields in (judgments.MT_BENCH_PAIR, judgments.ANNOTATION)):
+        return tabulate(judgments.read_judgments(path))
     return tabulate(read_votes(judged if path.is_dir() else path, columns=RATED))

@@ -21,7 +21,7 @@ from pydantic import ValidationError
 
 from toolkit import records
 from toolkit.errors import DataError
-from toolkit.types import Completion, Message, digest
+from toolkit.types import Completion, Message, digest, turn_id
 
 Row = Mapping[str, Any]
 
@@ -146,9 +146,8 @@ def _by_turns(row: Row, asked: Mapping[str, Question], answers: Answers) -> None
     talk: list[str] = []
     for turn, (text, answer) in enumerate(zip(question.turns, said, strict=False)):
         talk.append(text)
-        name = number if len(question.turns) == 1 else f"{number}/{turn + 1}"
-        reference = question.references[turn]
-        answers.add(_completion(name, contestant, talk, answer, reference=reference), question.category)
+        example, reference = turn_id(number, turn + 1), question.references[turn]
+        answers.add(_completion(example, contestant, talk, answer, reference=reference), question.category)
         talk.append(answer)
 
 

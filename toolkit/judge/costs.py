@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
-from toolkit.judge.asking import JudgePrompt, Method, case, render
-from toolkit.judge.judging import ORDERS
+from toolkit.judge.asking import Case, JudgePrompt, Method, case, render
+from toolkit.judge.judging import LONGEST_REPLY, ORDERS, Ask, sides
 from toolkit.types import Battle, Record
 
 CHARACTERS = 4.0
@@ -17,48 +17,68 @@ class Estimate(Record):
     """What is still to be asked, and how much of it there is."""
 
     battles: int
+    """Or answers, where they are graded one by one."""
     identical: int
     """Battles between equal texts: ties that nobody is asked about."""
     known: int
     """Verdicts that are on disk already."""
     requests: int
     tokens_in: int
+    """Four characters are taken for one."""
     tokens_out: int
     """At most: every reply as long as it may be, none unreadable."""
 
-    def price(self, dollars_in: float, dollars_out: float) -> float:
-        """In dollars, at dollars for a million tokens."""
-        return (self.tokens_in * dollars_in + self.tokens_out * dollars_out) / 1e6
+
+def price(tokens_in: int, tokens_out: int, dollars: tuple[float, float]) -> float:
+    """In dollars, at `dollars` for a million tokens read and written."""
+    return (tokens_in * dollars[0] + tokens_out * dollars[1]) / 1e6
 
 
 def estimate(
-    battles: Sequence[Battle],
-    prompt: JudgePrompt,
-    method: Method,
-    *,
-    known: Collection[tuple[str, str]] = (),
-    longest_reply: int = 512,
-    count: Callable[[str], int] | None = None,
+    battles: Sequence[Battle], prompt: JudgePrompt, method: Method, known: Collection[tuple[str, str]] = ()
 ) -> Estimate:
     """What a judge will be asked for these battles. Asks nothing of any model or network.
 
     Args:
         battles: to be judged.
         prompt: the judge prompt.
-        method: `letter` replies with nothing, `written` with up to `longest_reply` tokens.
+        method: `letter` replies with nothing, `written` in words.
         known: (battle id, order) of verdicts that are there.
-        longest_reply: in tokens.
-        count: tokens of a text; left out, four characters are one.
     """
-    count = count or (lambda text: math.ceil(len(text) / CHARACTERS))
     different = [battle for battle in battles if battle.completion_a != battle.completion_b]
     asks = [(b, order) for b in different for order in ORDERS if (b.id, order) not in known]
-    shown = (render(prompt, method, case(battle, order)) for battle, order in asks)
     return Estimate(
         battles=len(battles),
         identical=len(battles) - len(different),
         known=2 * len(different) - len(asks),
-        requests=len(asks),
-        tokens_in=sum(count(message.content) for messages in shown for message in messages),
-        tokens_out=len(asks) * longest_reply if method == "written" else 0,
+        **tokens(prompt, method, [case(battle, order) for battle, order in asks]),
     )
+
+
+def reward_estimate(battles: Sequence[Battle], known: Collection[tuple[str, str]] = ()) -> Estimate:
+    """The same of a reward model, which reads every answer once."""
+    different = [battle for battle in battles if battle.completion_a != battle.completion_b]
+    left = [battle for battle in different if (battle.id, "ab") not in known]
+    answers = {side for battle in left for side in sides(Ask(battle, "ab"))}
+    return Estimate(
+        battles=len(battles),
+        identical=len(battles) - len(different),
+        known=2 * (len(different) - len(left)),
+        requests=len(answers),
+        tokens_in=_count(message.content for answer in answers for message in answer),
+        tokens_out=0,
+    )
+
+
+def tokens(prompt: JudgePrompt, method: Method, cases: Sequence[Case]) -> dict[str, int]:
+    """Requests, and the tokens of what is asked and at most replied."""
+    shown = (message.content for each in cases for message in render(prompt, method, each))
+    return {
+        "requests": len(cases),
+        "tokens_in": _count(shown),
+        "tokens_out": len(cases) * LONGEST_REPLY if method == "written" else 0,
+    }
+
+
+def _count(texts: Iterable[str]) -> int:
+    return sum(math.ceil(len(text) / CHARACTERS) for text in texts)

@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 from toolkit import records
 from toolkit.judge.answers import Answers
-from toolkit.judge.asking import Method
-from toolkit.judge.costs import Estimate, estimate
+from toolkit.judge.costs import Estimate, estimate, reward_estimate, tokens
 from toolkit.judge.counting import jury, votes
+from toolkit.judge.grading import Grade, grade, grade_scores, graded_case
 from toolkit.judge.judging import judge_battles, recorded
 from toolkit.judge.judgments import battle_log, mt_bench_judgments
-from toolkit.judge.opening import open_judge, prompt_key, prompt_of
+from toolkit.judge.opening import asked_for, open_grader, open_judge, prompt_key, prompt_of
 from toolkit.judge.pairing import battles
 from toolkit.judge.statistics import disagreement, statistics
 from toolkit.judge.winrates import preferences, win_rates
 from toolkit.recipe import Judge
-from toolkit.types import Battle, Verdict, Vote
+from toolkit.types import Battle, Score, Verdict, Vote, digest
 
 if TYPE_CHECKING:
     from toolkit.models import Loaded
@@ -80,27 +80,81 @@ def hold(
     return found
 
 
+def grade_all(
+    judges: Sequence[Judge],
+    answers: Answers,
+    load: Callable[[str], Loaded],
+    *,
+    out: Path,
+    base: str | None = None,
+) -> dict[str, list[Score]]:
+    """Every judge's mean grade of every contestant; `grades.jsonl` (appended to) and `judge.json` in `out`.
+
+    Args and errors as of `hold`, for sections whose prompts grade single answers.
+    """
+    rows = [row for completions in answers.completions.values() for row in completions]
+    found = {}
+    for section in judges:
+        grader = open_grader(section, load, base=base)
+        found[grader.name] = grade_scores(grade(grader, rows, out=out / "grades.jsonl"))
+    scores = {name: [score.model_dump() for score in said] for name, said in found.items()}
+    records.write_json(out / "judge.json", {"grades": scores})
+    return found
+
+
+def grades_single(section: Judge) -> bool:
+    """Whether a section's prompt has the judge grade answers one by one."""
+    return section.method != "reward" and prompt_of(section).protocol == "single"
+
+
 def costs(
     judges: Sequence[Judge], answers: Answers, *, out: Path, base: str | None = None, seed: int = 0
 ) -> list[Estimate]:
-    """What `hold` would ask of each judge. Loads no model and asks nothing of the network."""
+    """What `hold` or `grade_all` would ask of each judge. Loads no model and asks nothing of the network."""
+    if grades_single(judges[0]):
+        return [_costs_of_grades(section, answers, out, base) for section in judges]
     fought = battles(answers.completions, judges[0], seed, categories=answers.categories)
     said = recorded(out / "verdicts.jsonl")
     found = []
     for section in judges:
-        name = section.endpoint.model if section.endpoint else Path(section.model or base or "").name
-        mine = [verdict for verdict in said.values() if verdict.judge.partition("@")[0] == name]
-        known = {
-            (verdict.battle_id, verdict.order) for verdict in mine if verdict.prompt == prompt_key(section)
-        }
-        method: Method = "letter" if section.method == "logits" else "written"
-        found.append(estimate(fought, prompt_of(section), method, known=known))
+        prompt = prompt_key(section)
+        mine = [verdict for verdict in said.values() if _is_by(section, base, verdict.judge)]
+        known = {(verdict.battle_id, verdict.order) for verdict in mine if verdict.prompt == prompt}
+        if section.method == "reward":
+            found.append(reward_estimate(fought, known))
+        else:
+            found.append(estimate(fought, prompt_of(section), asked_for(section), known))
     return found
+
+
+def _costs_of_grades(section: Judge, answers: Answers, out: Path, base: str | None) -> Estimate:
+    rows = [row for completions in answers.completions.values() for row in completions]
+    log, prompt = out / "grades.jsonl", prompt_key(section)
+    said = records.read(log, Grade) if log.exists() else []
+    known = {
+        (row.example_id, row.contestant, row.completion)
+        for row in said
+        if row.prompt == prompt and _is_by(section, base, row.judge)
+    }
+    left = [row for row in rows if (row.example_id, row.contestant, digest(row.completion)) not in known]
+    cases = [graded_case(row, section.reference) for row in left]
+    return Estimate(
+        battles=len(rows),
+        identical=0,
+        known=len(rows) - len(left),
+        **tokens(prompt_of(section), asked_for(section), cases),
+    )
+
+
+def _is_by(section: Judge, base: str | None, name: str) -> bool:
+    """Whether a judge of this name is the section's; a local one's name ends with its weights' print."""
+    asked = section.endpoint.model if section.endpoint else Path(section.model or base or "").name
+    return name.partition("@")[0] == asked
 
 
 def _write(found: Judged, out: Path) -> None:
     records.write(out / "votes.jsonl", found.votes)
-    _write_rows(out / "battle_log.jsonl", battle_log(found.battles, found.votes))
+    _write_rows(out / "battle_log.jsonl", battle_log(found.votes))
     _write_rows(out / "mt_bench_judgments.jsonl", mt_bench_judgments(found.battles, found.verdicts))
     figures = {"statistics": found.statistics, "win_rates": found.win_rates}
     if found.disagreement is not None:

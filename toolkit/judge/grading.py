@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 from toolkit import records
 from toolkit.errors import JudgeError
 from toolkit.judge.asking import Case, JudgePrompt, render
+from toolkit.judge.judging import LONGEST_REPLY
 from toolkit.judge.parsing import read_grade
 from toolkit.judge.writing import Writer, grade_format
 from toolkit.judge.written import AGAIN, words
@@ -112,7 +113,7 @@ class LetterGrader:
         wanted = set(range(len(rows))) - known.keys()
         if not wanted:
             return
-        cases = [_case(row, self.reference) for row in rows]
+        cases = [graded_case(row, self.reference) for row in rows]
         for index, reading in self.reader.read(self.prompt, cases, wanted):
             value, reason, tokens = None, "the prompt is longer than the judge can read", 0
             if reading is not None:
@@ -132,7 +133,7 @@ class WrittenGrader:
         *,
         reference: bool = False,
         attempts: int = 3,
-        options: Generation = Generation(max_new_tokens=512),
+        options: Generation = Generation(max_new_tokens=LONGEST_REPLY),
     ) -> None:
         self.writer, self.prompt, self.reference = writer, _single(prompt), reference
         self.attempts, self.options = attempts, options
@@ -159,7 +160,7 @@ class WrittenGrader:
                 yield said
 
     def _request(self, row: Completion, attempt: int) -> ChatRequest:
-        messages = render(self.prompt, "written", _case(row, self.reference), self.writer.control)
+        messages = render(self.prompt, "written", graded_case(row, self.reference), self.writer.control)
         return ChatRequest(messages, int(digest(row.id, str(attempt)), 16) % 2**31, grade_format())
 
     def _read(self, row: Completion, answer: Answer, attempt: int) -> Grade:
@@ -182,7 +183,8 @@ def _single(prompt: JudgePrompt) -> JudgePrompt:
     return prompt
 
 
-def _case(row: Completion, reference: bool) -> Case:
+def graded_case(row: Completion, reference: bool) -> Case:
+    """One answer as a grading judge is shown it."""
     return Case(
         messages=row.messages, reference=row.reference if reference else None, answers=(row.completion,)
     )

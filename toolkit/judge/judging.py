@@ -10,7 +10,7 @@ from typing import NamedTuple, Protocol
 from toolkit import records
 from toolkit.judge.asking import Order
 from toolkit.progress import tell
-from toolkit.types import SWAPPED, Battle, Outcome, Verdict, digest
+from toolkit.types import SWAPPED, Battle, Message, Outcome, Verdict, digest
 
 logger = logging.getLogger(__name__)
 
@@ -21,6 +21,9 @@ REWARD = digest("reward")
 """`Verdict.prompt` of a reward model, which is asked in no words."""
 
 ORDERS: tuple[Order, ...] = ("ab", "ba")
+
+LONGEST_REPLY = 512
+"""Tokens of a verdict or a grade in words, at most."""
 
 
 class Ask(NamedTuple):
@@ -124,6 +127,14 @@ def key_of(verdict: Verdict) -> Key:
 def in_battle_terms(first_wins: Outcome | None, order: Order) -> Outcome | None:
     """An outcome in terms of what was shown (`a`: the first) -> in terms of the battle's sides."""
     return first_wins if order == "ab" or first_wins is None else SWAPPED[first_wins]
+
+
+def sides(ask: Ask) -> tuple[tuple[Message, ...], tuple[Message, ...]]:
+    """Both conversations of a battle, each with its answer: a's and b's, whatever the order."""
+    battle = ask.battle
+    a = (*battle.messages, Message(role="assistant", content=battle.completion_a))
+    b = (*(battle.messages_b or battle.messages), Message(role="assistant", content=battle.completion_b))
+    return a, b
 
 
 def identical(key: Key) -> Verdict:

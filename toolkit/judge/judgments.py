@@ -10,23 +10,22 @@ from toolkit.errors import DataError
 from toolkit.judge.answers import rows
 from toolkit.judge.counting import judged
 from toolkit.judge.winrates import Preference
-from toolkit.types import WINNERS, Battle, Outcome, Verdict, Vote, digest
+from toolkit.types import WINNERS, Battle, Outcome, Verdict, Vote, digest, question_and_turn, turn_id
 
 MT_BENCH: dict[Outcome | None, str] = {"a": "model_1", "b": "model_2", "tie": "tie", None: "error"}
 """Outcome -> the winner in MT-bench's judgment files."""
 
 
-def battle_log(battles: Sequence[Battle], votes: Iterable[Vote]) -> list[dict[str, Any]]:
+def battle_log(votes: Iterable[Vote]) -> list[dict[str, Any]]:
     """Votes as rows of a battle log, which FastChat's rating scripts and arena-rank read."""
-    found = {battle.id: battle for battle in battles}
     return [
         {
-            "question_id": vote.example_id,
+            "question_id": question_and_turn(vote.example_id)[0],
             "model_a": vote.model_a,
             "model_b": vote.model_b,
             "winner": WINNERS[vote.outcome],
             "judge": vote.voter,
-            "turn": sum(message.role == "user" for message in found[vote.battle_id].messages),
+            "turn": question_and_turn(vote.example_id)[1],
             "anony": True,
             "language": "",
             "category": vote.category or "",
@@ -41,7 +40,7 @@ def mt_bench_judgments(battles: Sequence[Battle], verdicts: Iterable[Verdict]) -
     found = {battle.id: battle for battle in battles}
     return [
         {
-            "question_id": found[battle_id].example_id,
+            "question_id": question_and_turn(found[battle_id].example_id)[0],
             "model_1": found[battle_id].model_a,
             "model_2": found[battle_id].model_b,
             "g1_winner": MT_BENCH[ab.outcome],
@@ -49,11 +48,24 @@ def mt_bench_judgments(battles: Sequence[Battle], verdicts: Iterable[Verdict]) -
             "judge": [judge, prompt],
             "g1_judgment": ab.reason,
             "g2_judgment": ba.reason,
-            "turn": sum(message.role == "user" for message in found[battle_id].messages),
+            "turn": question_and_turn(found[battle_id].example_id)[1],
         }
         for (battle_id, judge, prompt), (ab, ba) in judged(verdicts).items()
         if battle_id in found
     ]
+
+
+MT_BENCH_PAIR = {"model_1", "model_2", "g1_winner", "g2_winner"}
+ANNOTATION = {"generator_1", "generator_2", "preference"}
+"""Fields that tell MT-bench's pair judgments and AlpacaEval's annotations."""
+
+
+def holds(file: Path, fields: set[str]) -> bool:
+    """Whether the first row of a file of rows has these fields."""
+    if file.suffix not in {".json", ".jsonl"} or not file.is_file():
+        return False
+    _, first = next(rows(file), ("", {}))
+    return fields <= first.keys()
 
 
 def read_judgments(file: Path) -> list[Vote]:
@@ -67,9 +79,9 @@ def read_judgments(file: Path) -> list[Vote]:
     """
     votes = []
     for place, row in rows(file):
-        if {"model_1", "model_2", "g1_winner", "g2_winner"} <= row.keys():
+        if row.keys() >= MT_BENCH_PAIR:
             votes.append(_mt_bench_vote(row, place))
-        elif {"generator_1", "generator_2", "preference"} <= row.keys():
+        elif row.keys() >= ANNOTATION:
             votes.append(_alpaca_eval_vote(row))
         else:
             raise DataError(f"{place}: neither a judgment of MT-bench nor an annotation of AlpacaEval")
@@ -80,7 +92,7 @@ def read_preferences(file: Path) -> list[Preference]:
     """AlpacaEval's annotations as preferences for `generator_2` over `generator_1`, the baseline."""
     found = []
     for place, row in rows(file):
-        if not {"generator_1", "generator_2", "output_1", "output_2", "preference"} <= row.keys():
+        if not {*ANNOTATION, "output_1", "output_2"} <= row.keys():
             raise DataError(f"{place}: no annotation of AlpacaEval with both outputs")
         if row["preference"] is not None:
             found.append(
@@ -103,10 +115,10 @@ def _mt_bench_vote(row: Mapping[str, Any], place: str) -> Vote | None:
     first, second = (meaning[game] for game in games)
     if first is None or second is None:
         return None
-    judge = row["judge"]
+    judge, example = row["judge"], turn_id(str(row["question_id"]), int(row.get("turn") or 1))
     return Vote(
-        battle_id=digest(str(row["question_id"]), str(row.get("turn")), row["model_1"], row["model_2"]),
-        example_id=str(row["question_id"]),
+        battle_id=digest(example, row["model_1"], row["model_2"]),
+        example_id=example,
         model_a=row["model_1"],
         model_b=row["model_2"],
         outcome=first if first == second else "tie",

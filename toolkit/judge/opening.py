@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from toolkit.errors import RecipeError
-from toolkit.judge.asking import JudgePrompt, load_prompt
+from toolkit.judge.asking import JudgePrompt, Method, load_prompt
 from toolkit.judge.judging import REWARD, PairJudge
 from toolkit.recipe import Judge
 
 if TYPE_CHECKING:
+    from toolkit.judge.grading import Grader
+    from toolkit.judge.writing import Writer
     from toolkit.models import Loaded
 
 
@@ -31,17 +33,29 @@ def open_judge(asked: Judge, load: Callable[[str], Loaded], *, base: str | None 
     if asked.method == "reward":
         return _reward(asked)
     prompt = prompt_of(asked)
-    if asked.endpoint is not None:
-        from toolkit.judge.writing import EndpointWriter
+    if asked.method == "written":
         from toolkit.judge.written import WrittenJudge
 
-        if asked.method == "logits":
-            raise RecipeError("judge.method: an endpoint does not show its logits; use `method: written`")
-        return WrittenJudge(EndpointWriter(asked.endpoint), prompt, reference=asked.reference)
-    name = asked.model or base
-    if name is None:
-        raise RecipeError("judge.model: name the model that judges, or an endpoint")
-    return _local(load(name), prompt, asked)
+        return WrittenJudge(_writer(asked, load, base), prompt, reference=asked.reference)
+    from toolkit.judge.logits import LogitsJudge
+
+    return LogitsJudge(_local(asked, load, base), prompt, reference=asked.reference)
+
+
+def open_grader(asked: Judge, load: Callable[[str], Loaded], *, base: str | None = None) -> Grader:
+    """The judge that gives single answers grades, for a section whose prompt is such a one.
+
+    Raises:
+        ToolkitError: as `open_judge`; or a reward model is asked for, whose rewards are no grades.
+    """
+    from toolkit.judge.grading import LetterGrader, WrittenGrader
+
+    if asked.method == "reward":
+        raise RecipeError("judge.method: a reward model gives no grades from 1 to 10; use a pairwise prompt")
+    prompt = prompt_of(asked)
+    if asked.method == "written":
+        return WrittenGrader(_writer(asked, load, base), prompt, reference=asked.reference)
+    return LetterGrader(_local(asked, load, base), prompt, reference=asked.reference)
 
 
 def prompt_of(asked: Judge) -> JudgePrompt:
@@ -54,7 +68,7 @@ def prompt_key(asked: Judge) -> str:
     """What the verdicts of this section are kept under, known before any model is loaded."""
     if asked.method == "reward":
         return REWARD
-    return prompt_of(asked).key("letter" if asked.method == "logits" else "written")
+    return prompt_of(asked).key(asked_for(asked))
 
 
 def judge_name(asked: Judge, weights: Callable[[str], str], *, base: str | None = None) -> str:
@@ -71,15 +85,24 @@ def judge_name(asked: Judge, weights: Callable[[str], str], *, base: str | None 
     return f"{Path(name).name}@{weights(name)[:6]}"
 
 
-def _local(loaded: Loaded, prompt: JudgePrompt, asked: Judge) -> PairJudge:
-    if asked.method == "written":
-        from toolkit.judge.writing import LocalWriter
-        from toolkit.judge.written import WrittenJudge
+def asked_for(asked: Judge) -> Method:
+    """How the judge of this section is asked."""
+    return "letter" if asked.method == "logits" else "written"
 
-        return WrittenJudge(LocalWriter(loaded), prompt, reference=asked.reference)
-    from toolkit.judge.logits import LogitsJudge
 
-    return LogitsJudge(loaded, prompt, reference=asked.reference)
+def _writer(asked: Judge, load: Callable[[str], Loaded], base: str | None) -> Writer:
+    from toolkit.judge.writing import EndpointWriter, LocalWriter
+
+    return EndpointWriter(asked.endpoint) if asked.endpoint else LocalWriter(_local(asked, load, base))
+
+
+def _local(asked: Judge, load: Callable[[str], Loaded], base: str | None) -> Loaded:
+    if asked.endpoint is not None:
+        raise RecipeError("judge.method: an endpoint does not show its logits; use `method: written`")
+    name = asked.model or base
+    if name is None:
+        raise RecipeError("judge.model: name the model that judges, or an endpoint")
+    return load(name)
 
 
 def _reward(asked: Judge) -> PairJudge:

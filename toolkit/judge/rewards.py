@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from toolkit.judge.judging import REWARD, Ask
+from toolkit.judge.judging import REWARD, Ask, sides
 from toolkit.models.rewards import RewardModel
 from toolkit.recipe import ModelOptions
 from toolkit.types import Message, Outcome, Verdict
@@ -35,12 +35,12 @@ class RewardJudge:
         wanted = [ask for ask in asks if ask not in known]
         answers: dict[tuple[Message, ...], list[int]] = {}
         for ask in wanted:
-            for said in _sides(ask):
+            for said in sides(ask):
                 answers.setdefault(said, self.scorer.encode(said[:-1], said[-1].content))
         rewards = dict(zip(answers, self.scorer.rewards(list(answers.values())), strict=True))
         for ask in wanted:
-            a, b = (rewards[said] for said in _sides(ask))
-            tokens = sum(len(answers[said]) for said in _sides(ask)) if ask.order == "ab" else 0
+            a, b = (rewards[said] for said in sides(ask))
+            tokens = sum(len(answers[said]) for said in sides(ask)) if ask.order == "ab" else 0
             yield self._verdict(ask, a, b, tokens)
 
     def _verdict(self, ask: Ask, a: float | None, b: float | None, tokens: int) -> Verdict:
@@ -59,10 +59,3 @@ class RewardJudge:
             prompt=self.prompt_key,
             tokens_in=tokens,
         )
-
-
-def _sides(ask: Ask) -> tuple[tuple[Message, ...], tuple[Message, ...]]:
-    battle = ask.battle
-    a = (*battle.messages, Message(role="assistant", content=battle.completion_a))
-    b = (*(battle.messages_b or battle.messages), Message(role="assistant", content=battle.completion_b))
-    return a, b

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from toolkit.judge.asking import JudgePrompt, case, check_fits, render
-from toolkit.judge.judging import Ask, in_battle_terms
+from toolkit.judge.judging import LONGEST_REPLY, Ask, in_battle_terms
 from toolkit.judge.parsing import read_outcome
 from toolkit.judge.writing import Writer, choice_format
 from toolkit.models.endpoints import Answer, ChatReply, ChatRequest
@@ -28,7 +28,7 @@ class WrittenJudge:
         *,
         reference: bool = False,
         attempts: int = 3,
-        options: Generation = Generation(max_new_tokens=512),
+        options: Generation = Generation(max_new_tokens=LONGEST_REPLY),
     ) -> None:
         self.writer, self.prompt, self.reference = writer, prompt, reference
         self.attempts, self.options = attempts, options

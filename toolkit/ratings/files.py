@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from toolkit.errors import DataError
 from toolkit.ratings.table import LABELS, from_frame
-from toolkit.types import WINNERS
+from toolkit.types import WINNERS, turn_id
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,10 +25,11 @@ logger = logging.getLogger(__name__)
 REQUIRED = ("model_a", "model_b", "winner")
 RENAMED = {"example_id": "question_id", "cast_at": "tstamp"}
 """Columns of our own vote logs -> their names in battle logs."""
+NUMBERS = ("turn", "tstamp", "cast_at", "weight")
 RATED = (
     *REQUIRED,
     *(column for columns in LABELS.values() for column in columns),
-    *("outcome", "battle_id", "tstamp", "cast_at", "weight", "kind"),
+    *("outcome", "battle_id", "kind", *NUMBERS),
 )
 """The columns that ratings and agreement look at."""
 
@@ -85,7 +86,28 @@ def _named(frame: pd.DataFrame) -> pd.DataFrame:
             columns="outcome"
         )
     taken = set(frame.columns)
+    if {"question_id", "turn"} <= taken:
+        frame = _turns_apart(frame)
     return frame.rename(columns={old: new for old, new in RENAMED.items() if new not in taken})
+
+
+def _turns_apart(frame: pd.DataFrame) -> pd.DataFrame:
+    """Questions with votes on several of their turns, as MT-bench has them, named turn by turn.
+
+    Elsewhere `turn` is the length of a conversation, and says nothing about which answer was judged.
+    """
+    import numpy as np
+    import pandas as pd
+
+    turns = pd.to_numeric(frame["turn"], errors="coerce").fillna(1).astype(int)
+    questions, _ = pd.factorize(frame["question_id"])
+    pairs = questions.astype(np.int64) * (turns.max() + 1) + turns.to_numpy()
+    if not len(frame) or len(pd.unique(pairs)) == len(pd.unique(questions)):
+        return frame
+    named = zip(frame["question_id"].astype(object), turns, strict=True)
+    return frame.assign(
+        question_id=[name if pd.isna(name) else turn_id(str(name), turn) for name, turn in named]
+    )
 
 
 def _parquet(path: Path, columns: Sequence[str] | None) -> pd.DataFrame:
@@ -96,7 +118,7 @@ def _parquet(path: Path, columns: Sequence[str] | None) -> pd.DataFrame:
     try:
         names = parquet.read_schema(path).names
         wanted = [name for name in names if columns is None or name in columns]
-        words = [name for name in wanted if name in RATED and name not in ("tstamp", "cast_at", "weight")]
+        words = [name for name in wanted if name in RATED and name not in NUMBERS]
         table = parquet.read_table(path, columns=wanted, read_dictionary=words)
     except (pa.ArrowException, OSError) as error:
         raise DataError(f"{path}: not a Parquet file: {_first_line(error)}") from None
@@ -111,7 +133,7 @@ def _csv(path: Path, columns: Sequence[str] | None) -> pd.DataFrame:
         names = next(csv.reader(file), [])
     wanted = [name for name in names if columns is None or name in columns]
     words = {name: pa.dictionary(pa.int32(), pa.string()) for name in wanted if name in RATED}
-    words |= {name: pa.float64() for name in wanted if name in ("tstamp", "cast_at", "weight")}
+    words |= {name: pa.float64() for name in wanted if name in NUMBERS}
     try:
         table = arrow_csv.read_csv(
             path,
@@ -177,9 +199,6 @@ def _jsonl(path: Path, columns: Sequence[str] | None) -> pd.DataFrame:
     rows = [row for _, row in _objects(path)]
     frame = pd.DataFrame(rows)
     return frame if columns is None else frame[[name for name in frame.columns if name in columns]]
-
-
-NUMBERS = ("tstamp", "cast_at", "weight")
 
 
 def _without_empty(table: pa.Table) -> pa.Table:

@@ -16,7 +16,7 @@ from toolkit.errors import DataError
 from toolkit.metrics import Measurement
 from toolkit.ratings import bradley_terry
 from toolkit.recipe import Recipe, read_yaml
-from toolkit.types import Completion, Finding, Rating, Record, Summary, Vote
+from toolkit.types import Completion, Finding, Rating, Record, Summary, Verdict, Vote
 
 R = TypeVar("R", bound=Record)
 
@@ -37,6 +37,8 @@ class RunView:
     """Contestant -> its metrics, example by example."""
     judged: list[Vote]
     """Votes of judge models."""
+    verdicts: list[Verdict]
+    """What judge models said, for the reasons behind their votes."""
     people: list[Vote]
     curves: dict[str, list[dict[str, Any]]]
     """Stage -> the rows of its training log."""
@@ -85,6 +87,7 @@ def load_run(folder: Path) -> RunView:
         completions=_each(folder / "completions", names, Completion),
         measurements=_each(folder / "measurements", names, Measurement),
         judged=[vote for vote in votes if vote.kind == "judge"],
+        verdicts=_records(folder / "verdicts.jsonl", Verdict),
         people=[vote for vote in votes if vote.kind == "person"] + _arena(folder / "arena.db"),
         curves={stage: _log(folder / "adapters" / stage / "training.jsonl") for stage in stages},
         lineages={stage: _json(folder / "adapters" / stage / "lineage.json", {}) for stage in stages},

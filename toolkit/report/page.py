@@ -12,6 +12,7 @@ from markupsafe import Markup
 from toolkit import records
 from toolkit.report import (
     answer,
+    battles,
     charts,
     examples,
     figures,
@@ -137,19 +138,21 @@ def votes(view: RunView, colours: dict[str, int]) -> dict[str, Any]:
     found = voters.judges(view.summary.notes)
     weak = any(judge.weak for judge in found)
     sides = [
-        ("People", view.people_ratings, view.people, False),
-        ("The judge model's votes", view.summary.ratings.judge, view.judged, weak),
+        ("People", view.people_ratings, "people", view.people, False),
+        ("The judge model's votes", view.summary.ratings.judge, "judge", view.judged, weak),
     ]
     boards = [
         {
             "title": title,
             "chart": rating_chart(title, rows, colours),
             "table": tables.ratings(title, rows),
-            "wins": tables.wins(title, cast, names),
+            "wins": tables.wins(title, cast, names, battles.anchors(side, cast)),
+            "rates": battles.rates(cast, view),
+            "battles": battles.fought(side, cast, view),
             "standing": answer.standing(rows, title),
             "weak": weak,
         }
-        for title, rows, cast, weak in sides
+        for title, rows, side, cast, weak in sides
         if rows or cast
     ]
     return {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +27,8 @@ class Cell:
     tone: str = ""
     """Class of the style sheet: `better`, `worse`, `words`, `tint-1` .. `tint-5`."""
     chart: Markup = EMPTY
+    link: str = ""
+    """Anchor of what is behind the figure."""
 
 
 @dataclass(frozen=True)
@@ -153,8 +155,13 @@ def ratings(title: str, rows: Sequence[Rating]) -> Table:
     )
 
 
-def wins(title: str, votes: Sequence[Vote], names: Sequence[str]) -> Table | None:
-    """Pair by pair, the share of points the row took from the column; a tie is half a point."""
+def wins(
+    title: str, votes: Sequence[Vote], names: Sequence[str], anchors: Mapping[tuple[str, str], str]
+) -> Table | None:
+    """Pair by pair, the share of points the row took from the column; a tie is half a point.
+
+    `anchors`: (row, column) -> where the battles behind it are.
+    """
     if not votes:
         return None
     points: dict[tuple[str, str], float] = {}
@@ -164,16 +171,19 @@ def wins(title: str, votes: Sequence[Vote], names: Sequence[str]) -> Table | Non
         for pair, won in (((vote.model_a, vote.model_b), share), ((vote.model_b, vote.model_a), 1 - share)):
             points[pair] = points.get(pair, 0.0) + won
             met[pair] += 1
-    rows = tuple((Cell(a), *(_won(points.get((a, b)), met[a, b]) for b in names)) for a in names)
+    rows = tuple(
+        (Cell(a), *(_won(points.get((a, b)), met[a, b], anchors.get((a, b), "")) for b in names))
+        for a in names
+    )
     caption = f"{title}: share of points the row took from the column (a tie is half a point)"
     return Table(caption, ("", *names), rows)
 
 
-def _won(points: float | None, n: int) -> Cell:
+def _won(points: float | None, n: int, link: str) -> Cell:
     if points is None or n == 0:
         return Cell(figures.ABSENT)
     share = points / n
-    return Cell(figures.percent(share), f"n {n}", tone=f"tint-{1 + min(4, int(share * 5))}")
+    return Cell(figures.percent(share), f"n {n}", tone=f"tint-{1 + min(4, int(share * 5))}", link=link)
 
 
 def stages(found: Sequence[StageResult]) -> Table:

@@ -116,6 +116,7 @@ def joined(run: tuple[RunView, str], other: tuple[RunView, str], names: list[str
         completions={name: found for name, found in answers.items() if found},
         measurements={name: list(found.values()) for name, found in measured.items()},
         judged=[],
+        verdicts=[],
         people=[],
         curves={},
         lineages={},
