@@ -13,6 +13,7 @@ import os
 import tempfile
 import time
 from pathlib import Path
+from statistics import median
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
@@ -55,7 +56,7 @@ def timed(judge: PairJudge, fought: list[Battle], folder: Path) -> tuple[float, 
     return len(verdicts) / (time.perf_counter() - began), verdicts
 
 
-def local(examples: int, contestants: int, reply: int, folder: Path) -> None:
+def local(examples: int, contestants: int, reply: int, rounds: int, folder: Path) -> None:
     loaded = load_base(MODEL)
     fought = real_battles(examples, contestants)
     prompt = load_prompt("pairwise")
@@ -63,19 +64,26 @@ def local(examples: int, contestants: int, reply: int, folder: Path) -> None:
     options = Generation(max_new_tokens=reply)
     written = WrittenJudge(LocalWriter(loaded), prompt, attempts=1, options=options)
     timed(LogitsJudge(loaded, prompt), fought[:1], folder / "warm-up")
-    rate, quick = timed(logits, fought, folder)
-    slow_rate, slow = timed(written, fought, folder)
+    rates, slow_rates = [], []
+    for number in range(rounds):
+        found, quick = timed(logits, fought, folder / str(number))
+        rates.append(found)
+        found, slow = timed(written, fought, folder / str(number))
+        slow_rates.append(found)
+    rate, slow_rate = median(rates), median(slow_rates)
+    ratios = sorted(one / other for one, other in zip(rates, slow_rates, strict=True))
     both = [(a.outcome, b.outcome) for a, b in zip(quick, slow, strict=True) if b.outcome is not None]
     print(f"{loaded.hardware}, {torch.get_num_threads()} threads")
     print(f"battles {len(fought)}, verdicts {len(quick)}, shared beginnings: {logits.reader._trees}")
     print(f"logits, shared prefixes   {rate:8.2f} verdicts/s, all readable")
     print(f"generate and parse        {slow_rate:8.2f} verdicts/s, {len(both) / len(slow):.0%} readable")
-    print(f"ratio                     {rate / slow_rate:8.1f}")
+    spread = f"{ratios[0]:.1f} to {ratios[-1]:.1f} in {rounds} rounds"
+    print(f"ratio                     {median(ratios):8.1f}, {spread}")
     print(f"tokens a written verdict  {sum(v.tokens_out for v in slow) / len(slow):8.0f}")
     print(f"agree on {sum(a == b for a, b in both)} of the {len(both)} verdicts that both gave")
     for name, said in (("logits", quick), ("written", slow)):
-        (found,) = statistics(fought, said).values()
-        print(name, {key: found[key]["value"] for key in ("consistency", "first_position", "unreadable")})
+        (figures,) = statistics(fought, said).values()
+        print(name, {key: figures[key]["value"] for key in ("consistency", "first_position", "unreadable")})
         print(name, "votes", len(votes(fought, said)))
 
 
@@ -125,10 +133,11 @@ def main() -> None:
     parser.add_argument("--examples", type=int, default=8)
     parser.add_argument("--contestants", type=int, default=4)
     parser.add_argument("--reply", type=int, default=512, help="longest written verdict, in tokens")
+    parser.add_argument("--rounds", type=int, default=3, help="of both, in turn; medians are printed")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         if given.what == "local":
-            local(given.examples, given.contestants, given.reply, Path(folder))
+            local(given.examples, given.contestants, given.reply, given.rounds, Path(folder))
         elif given.what == "endpoint":
             endpoint(Path(folder))
         else:

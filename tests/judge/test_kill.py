@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -52,7 +53,9 @@ def kill_at(server: FaultServer, process: subprocess.Popen[bytes], requests: int
 
 
 @pytest.mark.parametrize("battles", [60, pytest.param(1000, marks=pytest.mark.slow)])
-def test_kill_9_loses_and_repeats_nothing(tmp_path: Path, battles: int):
+def test_kill_9_loses_and_repeats_nothing(
+    tmp_path: Path, battles: int, record_property: Callable[[str, object], None]
+):
     answers, out = outputs(tmp_path / "outputs.jsonl", battles), tmp_path / "judged"
     log, sent = out / "verdicts.jsonl", 0
     kept_at_kills: list[set[str]] = []
@@ -74,6 +77,10 @@ def test_kill_9_loses_and_repeats_nothing(tmp_path: Path, battles: int):
 
     paid = [json.dumps(request, sort_keys=True) for request in server.answered]
     again = len(paid) - len(set(paid))
+    record_property("requests", len(server.requests))
+    record_property("answered", len(paid))
+    record_property("answered twice", again)
+    record_property("on disk at the kills", [len(kept) for kept in kept_at_kills])
     assert len(set(paid)) == 2 * battles
     assert again <= 2 * CONCURRENCY, "only what was under way when the process died"
     keys = {

@@ -127,13 +127,18 @@ def test_published_agreement_between_a_judges_two_orders(shared_data: Path):
         if not file.exists():
             continue
         key = f"{row['judge']}/{row['prompt']}"
-        verdicts = [json.loads(line)["judges"][key] for line in file.read_text().splitlines() if key in line]
+        lines = [line for line in file.read_text().splitlines() if key in json.loads(line)["judges"]]
+        verdicts = [json.loads(line)["judges"][key] for line in lines]
         orders = [[verdict[f"swap = {swap}"] for verdict in verdicts] for swap in (False, True)]
         if not verdicts or {said for order in orders for said in order} - {"1", "2"}:
             continue
         one, other = ([(i, int(said) - 1) for i, said in enumerate(order)] for order in orders)
         found = agreement(table(one), table(other)).between
         assert found.agreement.value == pytest.approx(float(row["equal"].split("=")[1].strip(" %")) / 100)
+        label = table([(i, int(json.loads(line)["label"]) - 1) for i, line in enumerate(lines)])
+        for order, swap in ((one, False), (other, True)):
+            right = float(row[f"correct_{swap}"].split("=")[1].strip(" %")) / 100
+            assert agreement(table(order), label).between.agreement.value == pytest.approx(right, abs=1e-12)
         if not np.isnan(row["kappa_agreement"]):
             assert found.kappa.value == pytest.approx(row["kappa_agreement"], abs=1e-12)
         checked += 1
