@@ -1,0 +1,69 @@
+"""One YAML file -> a frozen `Recipe`: base model, data, stages, contestants, how to score, judge and arena.
+
+All mistakes are listed at once, each with its key and, for unknown keys, the nearest known one. Where a
+recipe is silent, the defaults of `sections` hold; their docstrings are the reference of recipe keys.
+"""
+
+from toolkit.recipe.reading import (
+    DATA_FILES,
+    PACKAGED,
+    dump,
+    find,
+    load,
+    packaged_file,
+    parse,
+    read_yaml,
+)
+from toolkit.recipe.sections import (
+    ONLINE,
+    ArenaOptions,
+    Benchmark,
+    Contestant,
+    DataSource,
+    Endpoint,
+    Format,
+    Generation,
+    Judge,
+    LoraOptions,
+    Method,
+    Metric,
+    ModelOptions,
+    Name,
+    Recipe,
+    Scoring,
+    Section,
+    Stage,
+    contestants,
+    fingerprint,
+)
+
+__all__ = [
+    "DATA_FILES",
+    "ONLINE",
+    "PACKAGED",
+    "ArenaOptions",
+    "Benchmark",
+    "Contestant",
+    "DataSource",
+    "Endpoint",
+    "Format",
+    "Generation",
+    "Judge",
+    "LoraOptions",
+    "Method",
+    "Metric",
+    "ModelOptions",
+    "Name",
+    "Recipe",
+    "Scoring",
+    "Section",
+    "Stage",
+    "contestants",
+    "dump",
+    "find",
+    "fingerprint",
+    "load",
+    "packaged_file",
+    "parse",
+    "read_yaml",
+]

@@ -1,0 +1,91 @@
+"""What is wrong with a recipe, all of it, in lines that say the key and what to do."""
+
+from __future__ import annotations
+
+import difflib
+from typing import Any
+
+from pydantic import BaseModel
+
+from toolkit.recipe.sections import Recipe, contestants, unknown
+
+PLAIN = {
+    "missing": "is required",
+    "tuple_type": "should be a list",
+    "dict_type": "should be a mapping of keys to values",
+    "model_type": "should be a mapping of keys to values",
+    "string_type": "should be text; put it in quotes",
+}
+"""Kind of pydantic problem -> what is wrong, in the words of YAML."""
+
+
+def explain(problem: Any) -> str:
+    """One pydantic problem in one line: key, what is wrong, what to do."""
+    *parents, last = problem["loc"]
+    key = ".".join(str(part) for part in problem["loc"] if part not in ("LoraOptions", "[key]"))
+    if last == "[key]":
+        return (
+            f"{key}: a name is letters, digits, `.`, `_`, `-`, at most 64, and starts with a letter or digit"
+        )
+    if last == "LoraOptions":
+        return f"{key}: should be options such as `{{r: 16}}`, or `none` to train all weights"
+    if problem["type"] != "extra_forbidden":
+        return f"{key}: {PLAIN.get(problem['type'], problem['msg'].removeprefix('Value error, '))}"
+    known = _keys_at(tuple(parents))
+    close = difflib.get_close_matches(str(last), known, n=1)
+    advice = f"; did you mean `{close[0]}`?" if close else f"; known keys: {', '.join(sorted(known))}"
+    return f"{key}: unknown key{advice}"
+
+
+def _keys_at(location: tuple[Any, ...]) -> list[str]:
+    """The keys the section at this place of a recipe may have."""
+    section: Any = Recipe
+    for part in location:
+        if isinstance(section, type) and issubclass(section, BaseModel) and part in section.model_fields:
+            section = _section_of(section.model_fields[str(part)].annotation)
+        elif isinstance(part, str) and part[:1].isupper():  # pydantic names the member of a union it tried
+            continue
+    return list(section.model_fields) if isinstance(section, type) and issubclass(section, BaseModel) else []
+
+
+def _section_of(annotation: Any) -> Any:
+    """The Section class inside an annotation such as `dict[str, DataSource]` or `Scoring | None`."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    for inner in getattr(annotation, "__args__", ()):
+        found = _section_of(inner)
+        if found is not None:
+            return found
+    return None
+
+
+def loose_ends(recipe: Recipe) -> list[str]:
+    """Names that point nowhere, and parts that need another part."""
+    stages = [stage.name for stage in recipe.stages if stage.method != "reward"]
+    players = list(contestants(recipe))
+    problems = _loose_stages(recipe)
+    for name, contestant in recipe.contestants.items():
+        problems += unknown(f"contestants.{name}.stage", contestant.stage, stages, "stage")
+    if recipe.scoring:
+        problems += unknown("scoring.examples", recipe.scoring.examples, list(recipe.data), "data set")
+    if recipe.judge:
+        problems += unknown("judge.baseline", recipe.judge.baseline, players, "contestant")
+        if recipe.judge.pairs == "baseline" and recipe.judge.baseline is None:
+            problems.append("judge.baseline: name the contestant that the others are compared with")
+        if recipe.scoring is None:
+            problems.append("judge: needs `scoring.examples`, the prompts to judge on")
+    for name in recipe.arena.contestants:
+        problems += unknown("arena.contestants", name, players, "contestant")
+    return problems
+
+
+def _loose_stages(recipe: Recipe) -> list[str]:
+    problems, earlier = [], ["base"]
+    for index, stage in enumerate(recipe.stages):
+        at = f"stages.{index}"
+        problems += unknown(f"{at}.data", stage.data, list(recipe.data), "data set")
+        problems += unknown(f"{at}.heldout", stage.heldout, list(recipe.data), "data set")
+        problems += unknown(f"{at}.start", stage.start, earlier, "earlier stage")
+        if stage.method != "reward":  # a reward model scores answers and writes none
+            earlier.append(stage.name)
+    return problems

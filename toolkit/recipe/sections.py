@@ -1,0 +1,281 @@
+"""A recipe's sections: their defaults hold where it is silent, their docstrings are the reference."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from toolkit.errors import RecipeError
+from toolkit.types import Message
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+"""Names become file names: letters, digits, `.`, `_`, `-`; at most 64."""
+
+Method = Literal["text", "sft", "dpo", "orpo", "kto", "reward", "rloo", "grpo"]
+
+ONLINE = ("rloo", "grpo")
+"""Methods that answer prompts while they train, and learn from the rewards of their answers."""
+
+Format = Literal[
+    "auto", "messages", "sharegpt", "alpaca", "prompt_completion", "preference", "unpaired", "text"
+]
+
+Metric = Literal["perplexity", "rouge", "bleu", "chrf", "ter", "bertscore", "exact_match", "length"]
+
+
+class Section(BaseModel):
+    """Base of every part of a recipe."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class ModelOptions(Section):
+    device: str = "auto"
+    """`auto`, `cpu`, `cuda`, `cuda:1`, `mps`."""
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """`auto`: bfloat16 where the hardware is fast at it, else float16 on CUDA, else float32."""
+    attention: Literal["auto", "eager", "sdpa", "flash_attention_2"] = "auto"
+    quantization: Literal["none", "nf4", "int8"] = "none"
+    """`nf4`: 4-bit weights with double quantisation, as QLoRA."""
+    revision: str | None = None
+    """Commit or tag of a hub model."""
+    chat_template: str | None = None
+    """For a base without one: a Jinja file, or the model (hub id or folder) whose template to use."""
+
+
+class DataSource(Section):
+    source: str
+    """A file (`.json`, `.jsonl`, `.csv`, `.parquet`), a hub data set id, or `package:...` for data shipped
+    with the package. Relative files are looked for beside the recipe; `${VARIABLE}` is taken from the
+    environment."""
+    subset: str | None = None
+    """Configuration name of a hub data set."""
+    split: str = "train"
+    format: Format = "auto"
+    filter: str | None = None
+    """Rows to keep, e.g. `status != "tie" and chosen_score >= 8`. Parsed, never evaluated as code."""
+    rename: dict[str, str] = {}
+    """Column names of the data -> the names expected."""
+    shuffle: bool = False
+    """Shuffle with the recipe's seed, before `limit`."""
+    limit: int | None = Field(default=None, ge=1)
+    """Use at most this many rows."""
+    skip_bad_rows: bool = False
+    """Leave out rows that do not fit and count them, instead of stopping at the first."""
+
+
+class LoraOptions(Section):
+    """Fields of the PEFT configuration class; unknown ones are passed through to it."""
+
+    model_config = ConfigDict(frozen=True, extra="allow", use_attribute_docstrings=True)
+
+    type: Literal["lora", "ia3", "adalora", "adaption_prompt", "prompt", "prefix"] = "lora"
+    r: int = Field(default=16, ge=1)
+    alpha: int | None = None
+    """Scaling numerator; twice `r` when left out."""
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+    target_modules: str | list[str] = "all-linear"
+
+
+class Stage(Section):
+    name: Name
+    method: Method
+    data: str
+    """A name from `data`."""
+    heldout: str | None = None
+    """A name from `data` to measure on; without it `heldout_share` of the rows are held out."""
+    heldout_share: float = Field(default=0.05, ge=0, lt=1)
+    start: str = "base"
+    """`base`, or the name of an earlier stage to train on top of."""
+    adapter: LoraOptions | Literal["none"] = LoraOptions()
+    """`none`: train all weights."""
+    trainer: dict[str, Any] = {}
+    """Fields of the TRL configuration class of the method, passed through (`learning_rate`, `beta` ...)."""
+    rewards: dict[str, float] = {}
+    """Of `rloo` and `grpo`: reward model -> weight. A reward model is an earlier `reward` stage, or a folder
+    or hub id of a sequence classifier with one output."""
+
+    @model_validator(mode="after")
+    def rewards_where_needed(self) -> Stage:
+        if self.method in ONLINE and not self.rewards:
+            raise ValueError(f"{self.method} needs `rewards`, such as {{helpful: 1.0, safe: 0.5}}")
+        if self.rewards and self.method not in ONLINE:
+            raise ValueError(f"`rewards` are for {' and '.join(ONLINE)}, not for {self.method}")
+        return self
+
+
+class Endpoint(Section):
+    url: str = Field(pattern=r"^https?://")
+    """Base URL of an OpenAI-compatible server, up to and including `/v1`."""
+    model: str
+    key_env: str | None = None
+    """Name of the environment variable that holds the API key."""
+    concurrency: int = Field(default=8, ge=1, le=512)
+    timeout: float = Field(default=120.0, gt=0)
+    """Seconds for one request."""
+    parameters: dict[str, Any] = {}
+    """Further fields of every request, in place of ours where they have the same name; `null` leaves one out
+    (`{max_tokens: null, max_completion_tokens: 512}`)."""
+
+
+class Contestant(Section):
+    stage: str | None = None
+    """Name of a stage: base + its chain of adapters. Left out, with `model` and `endpoint`: the bare base."""
+    model: str | None = None
+    """Another model: hub id, folder, GGUF file or packaged name."""
+    endpoint: Endpoint | None = None
+    prompt: tuple[Message, ...] = ()
+    """Messages put before every example: a system turn, worked examples."""
+
+    @model_validator(mode="after")
+    def one_kind(self) -> Contestant:
+        if sum(part is not None for part in (self.stage, self.model, self.endpoint)) > 1:
+            raise ValueError("give only one of stage, model, endpoint")
+        return self
+
+
+class Generation(Section):
+    max_new_tokens: int = Field(default=256, ge=1)
+    temperature: float = Field(default=0.0, ge=0)
+    """0: greedy."""
+    top_p: float = Field(default=1.0, gt=0, le=1)
+    stop: tuple[str, ...] = ()
+    batch_size: int = Field(default=16, ge=1)
+
+
+class Benchmark(Section):
+    task: str
+    """An lm-eval task or group, one of the names with local files (`gsm8k`, `hellaswag`, `mmlu` ...), or a
+    task file (`.yaml`) of your own, found beside the recipe."""
+    files: dict[str, str] = {}
+    """Split -> local file with the hub set's columns; with none the hub is asked."""
+    num_fewshot: int | None = Field(default=None, ge=0)
+    limit: int | None = Field(default=None, ge=1)
+    chat_template: bool = False
+    """Wrap the prompts in the model's chat template."""
+    allow_code_execution: bool = False
+    """For tasks such as `humaneval`: run the code the model writes, in a sandbox."""
+
+
+class Scoring(Section):
+    examples: str
+    """A name from `data`: the held-out prompts with references."""
+    generation: Generation = Generation()
+    metrics: tuple[Metric, ...] = ("perplexity", "rouge", "bleu", "chrf", "bertscore")
+    bertscore_model: str = "all-minilm-l6-v2"
+    """Encoder of BERTScore: the packaged one, a folder, or a hub id such as `roberta-large`."""
+    benchmarks: tuple[Benchmark, ...] = ()
+
+
+class Judge(Section):
+    model: str | None = None
+    """Hub id, folder, GGUF file or packaged name; left out, the recipe's base judges."""
+    endpoint: Endpoint | None = None
+    method: Literal["logits", "written", "reward"] = "logits"
+    """`logits`: read the verdict from the next-token probabilities; `written`: parse a reply, the one method
+    of an endpoint; `reward`: `model` is a reward model's folder, and the higher reward wins."""
+    prompt: str = "pairwise"
+    """A packaged judge prompt, or a file of your own."""
+    pairs: Literal["all", "baseline"] = "all"
+    baseline: str | None = None
+    """With `pairs: baseline`: the contestant every other one is compared with."""
+    reference: bool = False
+    """Show the judge the reference answer."""
+    rule: Literal["agreement", "average"] = "agreement"
+    """How two orders make a vote. `agreement`: the same winner in both, else a tie. `average`: the mean of
+    the probabilities decides, which also hears a judge that always leans to one side."""
+    limit: int | None = Field(default=None, ge=1)
+    """Judge at most this many examples per pair."""
+    budget: int | None = Field(default=None, ge=1)
+    """Judge at most this many battles in all, spread evenly over pairs and categories."""
+
+
+class ArenaOptions(Section):
+    contestants: tuple[str, ...] = ()
+    """Who takes part; left out, everyone."""
+    pairing: Literal["uniform", "active"] = "active"
+    goal: int = Field(default=100, ge=1)
+    """Votes wanted per pair."""
+
+
+class Recipe(Section):
+    """Everything about a run: what is trained, who competes, how it is scored and judged."""
+
+    extends: str | None = Field(default=None, exclude=True)
+    """Another recipe to start from, a file beside this one or a packaged name. Mappings are merged key by
+    key; lists and single values are replaced, and `null` takes a section away."""
+    name: Name
+    base: str
+    """Hub id, local folder, GGUF file, or a packaged model's short name."""
+    seed: int = 0
+    model: ModelOptions = ModelOptions()
+    data: dict[Name, DataSource] = {}
+    stages: tuple[Stage, ...] = ()
+    contestants: dict[Name, Contestant] = {}
+    """Left out: `base` and one contestant per stage."""
+    scoring: Scoring | None = None
+    judge: Judge | None = None
+    arena: ArenaOptions = ArenaOptions()
+
+    @field_validator("stages")
+    @classmethod
+    def distinct_stages(cls, stages: tuple[Stage, ...]) -> tuple[Stage, ...]:
+        names = [stage.name for stage in stages]
+        twice = sorted({name for name in names if names.count(name) > 1 or name == "base"})
+        if twice:
+            raise ValueError(f"stage names must be distinct and not `base`: {', '.join(twice)}")
+        return stages
+
+    def stage(self, name: str) -> Stage:
+        """The stage of this name.
+
+        Raises:
+            RecipeError: there is none; the nearest name is told.
+        """
+        for stage in self.stages:
+            if stage.name == name:
+                return stage
+        raise RecipeError(unknown(self.name, name, [stage.name for stage in self.stages], "stage")[0])
+
+    def chain(self, name: str) -> list[Stage]:
+        """The stages from the base up to and including `name`, in training order."""
+        stages: list[Stage] = []
+        while name != "base":
+            stages.insert(0, self.stage(name))
+            name = stages[0].start
+        return stages
+
+    def needed(self, name: str) -> list[str]:
+        """The stages to train for stage `name`: its chain, and the reward models that it learns from."""
+        ours = {stage.name for stage in self.stages}
+        chain = self.chain(name)
+        rewards = [reward for part in chain for reward in part.rewards if reward in ours]
+        return [part for reward in rewards for part in self.needed(reward)] + [part.name for part in chain]
+
+
+def contestants(recipe: Recipe) -> dict[str, Contestant]:
+    """Who competes: as the recipe names them, or the base and every stage that writes answers."""
+    if recipe.contestants:
+        return dict(recipe.contestants)
+    writers = [stage.name for stage in recipe.stages if stage.method != "reward"]
+    return {"base": Contestant()} | {name: Contestant(stage=name) for name in writers}
+
+
+def unknown(key: str, name: str | None, known: list[str], what: str) -> list[str]:
+    """No problem, or one: the key names something that is not there."""
+    if name is None or name in known:
+        return []
+    close = difflib.get_close_matches(name, known, n=1)
+    hint = f"did you mean `{close[0]}`?" if close else f"known: {', '.join(known) or 'none'}"
+    return [f"{key}: no {what} is named `{name}`; {hint}"]
+
+
+def fingerprint(*values: Any) -> str:
+    """16 hex digits that change when any of the values (plain JSON values or recipe sections) does."""
+    plain = [v.model_dump(mode="json") if isinstance(v, BaseModel) else v for v in values]
+    text = json.dumps(plain, sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
