@@ -84,6 +84,10 @@ def test_the_page_is_usable_by_a_screen_reader(copied):
     assert page.named("html")[0]["lang"] == "en"
     assert len(page.named("caption")) == len(tables)
     assert len(page.named("h1")) == 1
+    assert all(len(page.named(landmark)) == 1 for landmark in ("header", "nav", "main", "footer"))
+    assert page.named("nav")[0]["aria-label"]
+    assert {part["aria-labelledby"] for part in page.named("section")} <= set(page.ids)
+    assert all(cell.get("scope") in ("col", "row") for cell in page.named("th"))
     assert all(chart["role"] == "img" and chart["aria-label"] for chart in page.named("svg"))
     headings = [int(tag[1]) for tag, _ in page.tags if re.fullmatch(r"h[1-6]", tag)]
     assert all(after - before <= 1 for before, after in pairwise(headings))
