@@ -31,6 +31,13 @@ COMMANDS_INTRO = """\
 Results go to stdout, progress to stderr. Exit codes: 0 done, 1 the work failed, 2 the input is wrong, 130
 interrupted (the same command continues). Every command has `--help`, and `--json` for machines, whose keys
 are in [Machine output](output.md).
+
+Shells complete commands and options; for bash (zsh and fish alike), once:
+
+```sh
+_ADAPTER_ARENA_COMPLETE=bash_source adapter-arena > ~/.adapter-arena-complete.bash
+echo '. ~/.adapter-arena-complete.bash' >> ~/.bashrc
+```
 """
 
 RECIPE_INTRO = """\

@@ -19,6 +19,13 @@ PACKAGE = "adapter-arena"
 ROOM = 5e9
 """Bytes on disk below which a run of a small model may not fit."""
 
+EXTRAS = (
+    ("psycopg", "arenas in PostgreSQL", 'pip install "adapter-arena[postgres]"'),
+    ("authlib", "signing in to arenas", 'pip install "adapter-arena[oidc]"'),
+    ("ray", "runs on a cluster", 'pip install "adapter-arena[ray]"'),
+)
+"""What is used only where it is installed: module, what for, how to get it."""
+
 
 @dataclass(frozen=True)
 class Line:
@@ -112,8 +119,7 @@ def _places(results: Path) -> list[Line]:
         lines = [Line("disk", "missing", lines[0].found, "make room, or give --out another disk")]
     if not os.access(folder, os.W_OK):
         lines.append(Line("disk", "missing", f"{folder} cannot be written to", "give --out another folder"))
-    postgres = _importable("psycopg", "arenas in PostgreSQL", 'pip install "psycopg[binary]"', required=False)
-    return [*lines, postgres]
+    return [*lines, *(_importable(*extra, required=False) for extra in EXTRAS)]
 
 
 def _importable(module: str, what: str, fix: str, *, required: bool = True) -> Line:
