@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 
+import pytest
 import yaml
 
 from toolkit.data import tickets
@@ -23,8 +25,23 @@ def test_the_files_are_what_the_script_writes(tmp_path):
 def test_there_is_enough_of_everything():
     assert len(rows("sft")) >= 240
     assert len(rows("pairs")) >= 150
+    assert len(rows("pairs-heldout")) >= 40
     assert len(rows("heldout")) >= 60
-    assert {row["flaw"] for row in rows("pairs-heldout")} == set(tickets.NEAR_MISSES)
+
+
+@pytest.mark.parametrize("name", ["pairs", "pairs-heldout"])
+def test_a_rejected_card_errs_in_one_line_and_the_commonest_mistakes_are_the_commonest_flaws(name):
+    wrong: dict[str, set[str]] = {}
+    for row in rows(name):
+        chosen, rejected = (row[side][0]["content"].split("\n") for side in ("chosen", "rejected"))
+        (line,) = [one for one, other in zip(chosen, rejected, strict=True) if one != other]
+        wrong.setdefault(row["flaw"], set()).add(line.split(":")[0])
+    assert wrong.keys() == tickets.NEAR_MISSES.keys()
+    assert wrong.pop("near_problem") == {"Problem"}
+    assert wrong.pop("wrong_field") <= {"Order", "Priority", "Action"}
+    assert all(lines == {"Reply"} for lines in wrong.values())
+    flaws = Counter(row["flaw"] for row in rows(name))
+    assert [flaw for flaw, _ in flaws.most_common(2)] == ["wrong_date", "near_problem"]
 
 
 def test_no_name_product_or_problem_is_shared():

@@ -6,16 +6,17 @@ A card has six fields and a reply:
 
     Customer: Ines Dahl
     Product: toaster
-    Order: NB-40718
+    Order: NB-4071
     Problem: handle loose
     Priority: normal
     Action: replace
     Reply: Sorry about that, Ines. A new toaster goes out this week.
 
 Priority is high for a hazard or a near deadline, low when the customer says so, else normal. Action is what
-the customer asks for, `ask` when they ask for nothing. Half of the supervised replies are right but
+the customer asks for, `ask` when they ask for nothing. Two in three of the supervised replies are right but
 long-winded, as people write them; the preference pairs say that the short, exact reply is the better one,
-and set it against near misses: one wrong field, a wrong promise, an invented detail, a field left out.
+and set it against near misses, most of them of the kinds that a model trained on the supervised rows makes: a
+promise for the wrong date, a problem in nearly the right words, an order number not asked for.
 """
 
 from __future__ import annotations
@@ -34,10 +35,11 @@ from toolkit.recipe import PACKAGED
 
 FOLDER = PACKAGED / "tickets"
 SEED = 20
-SIZES = {"sft": 320, "pairs": 154, "pairs-heldout": 21, "heldout": 60, "choice": 80}
+SIZES = {"sft": 256, "pairs": 150, "pairs-heldout": 40, "heldout": 60, "choice": 80}
 FIELDS = ("Customer", "Product", "Order", "Problem", "Priority", "Action", "Reply")
 ACTIONS = ("refund", "replace", "repair", "call", "ask")
 SHORTEST_TYPO = 5
+NUMBER_PLEASE = " Please send us your order number."
 WHEN = {"high": "today", "normal": "this week", "low": "next week"}
 
 
@@ -52,6 +54,8 @@ class Ticket:
     order: str
     """`none` when the customer gives no number."""
     problem: str
+    put: str
+    """How the customer puts the problem."""
     priority: str
     action: str
 
@@ -62,7 +66,7 @@ class Ticket:
     def reply(self) -> str:
         """The short, exact reply: it promises what the action says and nothing else."""
         when, missing = WHEN[self.priority], self.order == "none"
-        number = " Please send us your order number." if missing and self.action != "ask" else ""
+        number = NUMBER_PLEASE if missing and self.action != "ask" else ""
         deeds = {
             "refund": f"You get your money back for the {self.product} {when}.",
             "replace": f"A new {self.product} goes out {when}.",
@@ -100,21 +104,22 @@ class Writer:
             other=other,
             order=self._order() if self.random.random() < 0.85 else "none",  # noqa: PLR2004
             problem=problem.removeprefix("!"),
+            put=pick(puts),
             priority="high" if hazard else urgency,
             action=pick(ACTIONS),
         )
         worry = [pick(self.words["alarms"])] if hazard else self._urgency(urgency)
-        return ticket, self._message(ticket, pick(puts), worry)
+        return ticket, self._message(ticket, worry)
 
     def _urgency(self, priority: str) -> list[str]:
         return [] if priority == "normal" else [self.random.choice(self.words["urgency"][priority])]
 
     def _order(self) -> str:
-        return f"NB-{self.random.randint(10_000, 99_999)}"
+        return f"NB-{self.random.randint(1_000, 9_999)}"
 
-    def _message(self, ticket: Ticket, put: str, worry: list[str]) -> str:
+    def _message(self, ticket: Ticket, worry: list[str]) -> str:
         pick = self.random.choice
-        middle = [self._fill(pick(self.words["complaints"]), ticket, put)]
+        middle = [self._fill(pick(self.words["complaints"]), ticket)]
         if ticket.order != "none":
             middle.append(self._fill(pick(self.words["orders"]), ticket))
         if self.random.random() < 0.6:  # noqa: PLR2004
@@ -131,12 +136,12 @@ class Writer:
         body = " ".join([start, bought, *middle, *wish, end]).strip()
         return self._typo(body, ticket) if self.random.random() < 0.3 else body  # noqa: PLR2004
 
-    def _fill(self, text: str, ticket: Ticket, problem: str = "") -> str:
+    def _fill(self, text: str, ticket: Ticket) -> str:
         return text.format(
             product=ticket.product,
             other=ticket.other,
             order=ticket.order,
-            problem=problem,
+            problem=ticket.put,
             other_order=self._order(),
         )
 
@@ -157,43 +162,69 @@ class Writer:
 
 
 def long_winded(ticket: Ticket, rng: random.Random) -> str:
-    """A right reply, with everything people put around it."""
+    """A right reply, with what people put around it."""
     opening = rng.choice(
         [
-            f"Dear {ticket.first_name}, thank you very much for taking the time to write to us.",
             f"Hello {ticket.first_name}, we are really sorry to hear about your {ticket.product}.",
-            f"Thank you for your message, {ticket.first_name}, and please accept our apologies.",
+            f"Hello {ticket.first_name}, thank you very much for writing to us about this.",
         ]
     )
     closing = rng.choice(
         [
-            "Please do not hesitate to contact us again.",
-            "We hope that this is helpful and wish you a pleasant week.",
-            "Your satisfaction means a great deal to us.",
+            " Please do not hesitate to contact us again.",
+            " Your satisfaction means a great deal to us.",
+            "",
+            "",
         ]
     )
-    return f"{opening} {ticket.reply().split('. ', 1)[1]} {closing}"
+    return f"{opening} {ticket.reply().split('. ', 1)[1]}{closing}"
 
 
-def _wrong_order(ticket: Ticket, rng: random.Random) -> str:
+def _wordy(ticket: Ticket, rng: random.Random) -> str:
+    return ticket.card(long_winded(ticket, rng))
+
+
+def _wrong_date(ticket: Ticket, rng: random.Random) -> str:
+    return ticket.card(_other_priority(ticket, rng).reply())
+
+
+def _number_forgotten(ticket: Ticket, rng: random.Random) -> str:
+    return ticket.card(ticket.reply().removesuffix(NUMBER_PLEASE))
+
+
+def _near_problem(ticket: Ticket, rng: random.Random) -> str:
+    """As the customer's sentence ends, turned round, or a word short."""
+    words = ticket.problem.split(" ")
+    short = rng.randrange(len(words))
+    near = [ticket.put.split(" ")[-3:], [*words[1:], words[0]], words[:short] + words[short + 1 :]]
+    return replace(
+        ticket, problem=" ".join(rng.choice([some for some in near if some and some != words]))
+    ).card()
+
+
+def _wrong_field(ticket: Ticket, rng: random.Random) -> str:
+    wrong = rng.choice([_other_order, _other_priority, _other_action])(ticket, rng)
+    return wrong.card(ticket.reply())
+
+
+def _other_order(ticket: Ticket, rng: random.Random) -> Ticket:
     if ticket.order == "none":
-        return replace(ticket, order=f"NB-{rng.randint(10_000, 99_999)}").card(ticket.reply())
+        return replace(ticket, order=f"NB-{rng.randint(1_000, 9_999)}")
     at = rng.randint(3, len(ticket.order) - 1)
     digit = rng.choice([d for d in "0123456789" if d != ticket.order[at]])
-    return replace(ticket, order=ticket.order[:at] + digit + ticket.order[at + 1 :]).card()
+    return replace(ticket, order=ticket.order[:at] + digit + ticket.order[at + 1 :])
 
 
-def _wrong_priority(ticket: Ticket, rng: random.Random) -> str:
-    return replace(ticket, priority=rng.choice([p for p in WHEN if p != ticket.priority])).card()
+def _other_priority(ticket: Ticket, rng: random.Random) -> Ticket:
+    return replace(ticket, priority=rng.choice([p for p in WHEN if p != ticket.priority]))
 
 
-def _wrong_action(ticket: Ticket, rng: random.Random) -> str:
-    return replace(ticket, action=rng.choice([a for a in ACTIONS if a != ticket.action])).card()
+def _other_action(ticket: Ticket, rng: random.Random) -> Ticket:
+    return replace(ticket, action=rng.choice([a for a in ACTIONS if a != ticket.action]))
 
 
 def _wrong_promise(ticket: Ticket, rng: random.Random) -> str:
-    other = replace(ticket, action=rng.choice([a for a in ACTIONS if a != ticket.action]))
-    return ticket.card(other.reply())
+    return ticket.card(_other_action(ticket, rng).reply())
 
 
 def _invented(ticket: Ticket, rng: random.Random) -> str:
@@ -201,38 +232,47 @@ def _invented(ticket: Ticket, rng: random.Random) -> str:
     return ticket.card(f"{ticket.reply()} You also get {gift}.")
 
 
-def _field_left_out(ticket: Ticket, rng: random.Random) -> str:
-    lines = ticket.card().split("\n")
-    del lines[rng.randint(0, len(lines) - 2)]
-    return "\n".join(lines)
-
-
-def _wordy(ticket: Ticket, rng: random.Random) -> str:
-    return ticket.card(long_winded(ticket, rng))
-
-
 NEAR_MISSES: dict[str, Callable[[Ticket, random.Random], str]] = {
+    "wrong_date": _wrong_date,
     "long_winded": _wordy,
-    "wrong_order": _wrong_order,
-    "wrong_priority": _wrong_priority,
-    "wrong_action": _wrong_action,
+    "near_problem": _near_problem,
+    "number_forgotten": _number_forgotten,
+    "wrong_field": _wrong_field,
     "wrong_promise": _wrong_promise,
     "invented_detail": _invented,
-    "field_left_out": _field_left_out,
 }
+"""What is wrong with a rejected card. On a ticket that a flaw does not fit, it leaves the card as it is."""
+
+ROUND = (
+    "wrong_date",
+    "long_winded",
+    "near_problem",
+    "wrong_date",
+    "number_forgotten",
+    "wrong_field",
+    "wrong_date",
+    "near_problem",
+    "wrong_promise",
+    "invented_detail",
+)
+"""The flaws of ten pairs: most often what a model still does wrong after supervised training."""
 
 
 def build() -> dict[str, list[dict[str, Any]]]:
     """Every file's rows, by name; the same on every machine."""
     lexicon = yaml.safe_load((FOLDER / "lexicon.yaml").read_text(encoding="utf-8"))
-    train, heldout = Writer(lexicon, "train", SEED), Writer(lexicon, "heldout", SEED + 1)
-    return {
-        "sft": [_supervised(train, i) for i in range(SIZES["sft"])],
-        "pairs": [_pair(train, i) for i in range(SIZES["pairs"])],
-        "pairs-heldout": [_pair(heldout, i) for i in range(SIZES["pairs-heldout"])],
-        "heldout": [_example(heldout, i) for i in range(SIZES["heldout"])],
-        "choice": [_choice(heldout, i) for i in range(SIZES["choice"])],
+    kinds = {
+        "sft": ("train", _supervised),
+        "pairs": ("train", _pair),
+        "pairs-heldout": ("heldout", _pair),
+        "heldout": ("heldout", _example),
+        "choice": ("heldout", _choice),
     }
+    rows = {}
+    for seed, (name, (half, row)) in enumerate(kinds.items(), start=SEED):
+        writer = Writer(lexicon, half, seed)
+        rows[name] = [row(writer, index) for index in range(SIZES[name])]
+    return rows
 
 
 def _user(message: str) -> list[dict[str, str]]:
@@ -245,14 +285,17 @@ def _assistant(card: str) -> list[dict[str, str]]:
 
 def _supervised(writer: Writer, index: int) -> dict[str, Any]:
     ticket, message = writer.ticket()
-    reply = long_winded(ticket, writer.random) if index % 2 else ticket.reply()
+    reply = long_winded(ticket, writer.random) if index % 3 else ticket.reply()
     return {"id": f"sft-{index}", "prompt": _user(message), "completion": _assistant(ticket.card(reply))}
 
 
 def _pair(writer: Writer, index: int) -> dict[str, Any]:
-    ticket, message = writer.ticket()
-    flaw = list(NEAR_MISSES)[index % len(NEAR_MISSES)]
-    rejected = NEAR_MISSES[flaw](ticket, writer.random)
+    flaw = ROUND[index % len(ROUND)]
+    while True:
+        ticket, message = writer.ticket()
+        rejected = NEAR_MISSES[flaw](ticket, writer.random)
+        if rejected != ticket.card():
+            break
     return {
         "id": f"pair-{index}",
         "prompt": _user(message),
