@@ -1,13 +1,14 @@
 # make demo   set up and run the demo        make quick  the fast tests only
 # make test   set up and run all tests       make lint   ruff, mypy, import-linter
 # make docs   build the documentation site into build/docs, strictly
+# make coverage  the fast tests, with the share of lines they run
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/pip --disable-pip-version-check --quiet
 SETUP  := pyproject.toml constraints.txt models.txt
 
-.PHONY: demo test quick lint docs system
+.PHONY: demo test quick coverage lint docs system
 
 demo: $(VENV)/.installed
 	@$(BIN)/adapter-arena run demo
@@ -17,6 +18,9 @@ test: $(VENV)/.installed-test
 
 quick: $(VENV)/.installed-test
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist loadgroup -m "not slow and not gpu"
+
+coverage: $(VENV)/.installed-test
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist loadgroup -m "not slow and not gpu" --cov=toolkit --cov=apps --cov-report=term:skip-covered
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .
