@@ -11,6 +11,7 @@ from click.testing import CliRunner, Result
 from tests.faultserver import Say, serving
 from toolkit import records
 from toolkit.cli import main
+from toolkit.cli.outputs import OUTPUTS
 from toolkit.judge.counting import jury
 from toolkit.judge.statistics import disagreement
 from toolkit.types import Vote
@@ -150,6 +151,7 @@ def test_a_single_prompt_grades_every_answer_and_asks_once(tmp_path: Path):
         adapter_arena(outputs(tmp_path), *options)
         assert len(server.requests) == 10
         after = adapter_arena(outputs(tmp_path), *options, "--estimate")
+    OUTPUTS["judge --prompt"].model_validate_json(result.stdout)
     scores = {row["contestant"]: (row["value"], row["n"]) for row in json.loads(result.stdout)["grades"]["m"]}
     assert scores == {"sft": (9, 5), "base": (3, 5)}
     assert json.loads(after.stdout)["estimates"][0]["known"] == 10
@@ -173,6 +175,7 @@ def test_prices_before_and_after(tmp_path: Path):
         tokens = sum(
             len(message["content"].split()) for request in server.requests for message in request["messages"]
         )
+    OUTPUTS["judge --estimate"].model_validate_json(before.stdout)
     (row,) = json.loads(before.stdout)["estimates"]
     assert row["dollars"] == pytest.approx((row["tokens_in"] * 1000 + row["tokens_out"] * 2000) / 1e6)
     assert row["tokens_out"] == 10 * 512
@@ -192,7 +195,9 @@ def test_annotations_of_alpaca_eval_are_counted_and_nobody_is_asked(tmp_path: Pa
     }
     file = tmp_path / "annotations.json"
     file.write_text(json.dumps([row | {"preference": value} for value in (2, 2, 1, 1.5)]))
-    (found,) = json.loads(adapter_arena(file, "--json").stdout)["win_rates"]
+    printed = json.loads(adapter_arena(file, "--json").stdout)
+    OUTPUTS["judge"].model_validate(printed)
+    (found,) = printed["win_rates"]
     assert (found["contestant"], found["win_rate"]["value"], found["win_rate"]["n"]) == ("mine", 0.625, 4)
     assert "mine over base" in adapter_arena(file).stdout
 

@@ -150,7 +150,8 @@ def _print_annotated(sources: tuple[Path, ...], as_json: bool) -> None:
 
     rates = win_rates(row for source in sources for row in read_preferences(source))
     if as_json:
-        print_json({"win_rates": rates})
+        n = sum(row["win_rate"]["n"] for row in rates)
+        print_json({"battles": n, "votes": n, "folder": "", "statistics": {}, "win_rates": rates})
     else:
         _print_win_rates(rates)
 

@@ -140,13 +140,20 @@ class Judged(Output):
     battles: int
     votes: int
     folder: str
+    """Empty where annotations were counted and nothing was written."""
     statistics: dict[str, dict[str, Any]]
     """Judge -> figure -> a share (`value`, `low`, `high`, `n`) or a count."""
     win_rates: list[WinRate]
 
 
+class Grades(Output):
+    grades: dict[str, list[Score]]
+    """Judge -> the mean grade of every contestant, from 1 to 10."""
+
+
 class Estimate(Output):
     battles: int
+    """Or answers, where they are graded one by one."""
     identical: int
     known: int
     """Verdicts that are on disk already."""
@@ -154,6 +161,8 @@ class Estimate(Output):
     tokens_in: int
     tokens_out: int
     """At most."""
+    dollars: float | None = None
+    """At most; with `--price`."""
 
 
 class Estimates(Output):
@@ -278,6 +287,7 @@ OUTPUTS: dict[str, type[BaseModel]] = {
     "bench": Scores,
     "leaderboard": Leaderboard,
     "judge": Judged,
+    "judge --prompt": Grades,
     "judge --estimate": Estimates,
     "ratings": Ratings,
     "agreement": Agreement,
