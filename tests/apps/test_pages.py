@@ -96,6 +96,8 @@ def test_every_page_is_readable(screen: Page, address: str, request: pytest.Fixt
     if size["width"] < 640:
         screen.get_by_test_id("stToolbar").get_by_role("button").first.click()
     screen.get_by_role("link", name="Compare").click()
+    if size["width"] < 640:
+        screen.get_by_test_id("stSidebarCollapseButton").get_by_role("button").click()
     for heading in ("Scores on this example", "Judgments", "Votes"):
         screen.get_by_role("heading", name=heading).wait_for()
     examine(screen, "compare-open", kind)
