@@ -2,6 +2,7 @@
 
 python perf/first_hour.py               # on the packaged model, with a small data set made up here
 python perf/first_hour.py --setup       # before that, a fresh clone is set up as `make` does it
+python perf/first_hour.py --base DIR    # on another model
 
 The data set is small on purpose: 60 rows to learn and 12 to score on, one epoch. What is measured is the way
 there, not a training. `--setup` downloads every dependency; how long that takes is the network's affair.
@@ -59,13 +60,15 @@ def set_up(folder: Path) -> tuple[str, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--setup", action="store_true", help="time a fresh clone and its installation too")
+    parser.add_argument("--base", default="smollm2-135m-instruct", help="model to train")
+    asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        python, total = set_up(folder) if parser.parse_args().setup else (sys.executable, 0.0)
+        python, total = set_up(folder) if asked.setup else (sys.executable, 0.0)
         for file, count, seed in (("train.jsonl", 60, 1), ("test.jsonl", 12, 2)):
             (folder / file).write_text("".join(json.dumps(row) + "\n" for row in rows(count, seed)))
         ours = [python, "-m", "toolkit.cli"]
-        answers = ["--base", "smollm2-135m-instruct", "--data", "train.jsonl", "--heldout", "test.jsonl"]
+        answers = ["--base", asked.base, "--data", "train.jsonl", "--heldout", "test.jsonl"]
         total += timed("adapter-arena doctor", [*ours, "doctor"], folder)
         total += timed("adapter-arena init mine.yaml", [*ours, "init", "mine.yaml", *answers], folder)
         total += timed("adapter-arena check mine.yaml", [*ours, "check", "mine.yaml"], folder)
