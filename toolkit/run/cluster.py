@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 import sys
 import time
 import warnings
@@ -40,15 +41,29 @@ def carry_out(execution: Execution, ledger: Ledger) -> None:
     except ImportError:
         raise InputError("--on ray needs Ray: run `pip install 'adapter-arena[ray]'`") from None
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    address = os.environ.get("RAY_ADDRESS", "")
+    _must_answer(address)
     try:
         ray.init(logging_level=logging.WARNING, include_dashboard=False)
     except (ConnectionError, ValueError, RuntimeError) as error:
-        address = os.environ.get("RAY_ADDRESS", "a local cluster")
-        raise InputError(f"Ray: {address} cannot be used: {str(error).splitlines()[0]}") from None
+        place = address or "a cluster on this machine"
+        raise InputError(f"Ray: {place} cannot be used: {str(error).splitlines()[0]}") from None
     try:
         _carry_out(ray, execution, ledger)
     finally:
         ray.shutdown()
+
+
+def _must_answer(address: str) -> None:
+    """Refuse an address at which nothing listens, which Ray would try for minutes."""
+    host, _, port = address.rpartition("://")[2].rpartition(":")
+    if not (host and port.isdigit()):
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=10).close()
+    except OSError as error:
+        told = f"Ray: {address} cannot be used: {error.strerror or error}; see RAY_ADDRESS"
+        raise InputError(told) from None
 
 
 def _carry_out(ray: Any, execution: Execution, ledger: Ledger) -> None:
