@@ -49,8 +49,8 @@ def page() -> None:
     talk: Talk | None = state.get("talk")
     if talk is None:
         st.write(
-            "Any question you ask is sent to both of two contestants, who answer without their names. Then say "
-            "which answer is better."
+            "Any question you ask is sent to both of two contestants, who answer without their names. Then "
+            "say which answer is better."
         )
         st.caption("What you ask and what they answer is kept, and may be used to improve them.")
     else:
