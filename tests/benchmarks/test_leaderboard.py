@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from toolkit.benchmarks.leaderboard import above_chance, goodhart, leaderboard, overlap
+from toolkit.benchmarks.leaderboard import above_chance, goodhart, leaderboard
 from toolkit.types import Difference, Score
 
 
@@ -70,13 +70,3 @@ def test_one_gain_and_many_losses_are_worth_a_note():
     assert note.startswith("dpo gains on rougeL and loses on perplexity, gsm8k/acc against base")
     assert goodhart([change("rougeL", 0.2), change("perplexity", -3.0)]) == []
     assert goodhart([change("rougeL", 0.2), change("bleu", -1, 0.4), change("chrf", -1, 0.4)]) == []
-
-
-def test_questions_that_are_in_the_training_data_are_found():
-    question = "How many apples does Ann have if she buys three bags of five apples each?"
-    training = ["Some text. " + question.upper().replace(" ", "  ") + " Fifteen.", "unrelated"]
-    assert overlap(
-        [question, "What is the capital city of a country that no text here ever names at all?"], training
-    ) == [0]
-    assert overlap(["short one"], ["a short one here"]) == [0]
-    assert overlap([""], training) == []

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from toolkit.models import Loaded, load_base
@@ -99,6 +99,28 @@ def test_logits_are_those_of_each_prompt_alone_and_no_token_is_read_twice(tiny: 
     torch.testing.assert_close(torch.stack([found[i] for i in range(len(many))]), alone, atol=1e-4, rtol=1e-4)
     assert model.read <= tree_size(many, sorted_by_tokens(many), 0) + len(many)
     torch.testing.assert_close(plain_logits(tiny.model, many, 2), alone, atol=1e-4, rtol=1e-4)
+
+
+@torch.inference_mode()
+def last_logits(model: torch.nn.Module, prompt: list[int], rows: int) -> torch.Tensor:
+    return model(input_ids=torch.tensor([prompt])).logits[0, -rows:]
+
+
+@pytest.mark.parametrize("limit", [1, 8, 40, 1000])
+@given(st.data())
+@settings(max_examples=10)
+def test_several_last_rows_are_those_of_each_prompt_alone(tiny: Loaded, limit: int, data: st.DataObject):
+    """Also where the wanted rows themselves are shared, as those of choices that begin alike."""
+    many = related(data.draw(st.integers(0, 5)))
+    rows = [data.draw(st.integers(1, len(prompt))) for prompt in many]
+    found: dict[int, torch.Tensor] = {}
+    for members, logits in Tree(tiny.model, many, limit, rows).logits(set(range(len(many)))):
+        parts = torch.split(logits, [rows[member] for member in members])
+        found |= dict(zip(members, parts, strict=True))
+    assert sorted(found) == list(range(len(many)))
+    for member, part in found.items():
+        alone = last_logits(tiny.model, many[member], rows[member])
+        torch.testing.assert_close(part, alone, atol=1e-4, rtol=1e-4)
 
 
 @given(st.sets(st.integers(0, 11), min_size=1))

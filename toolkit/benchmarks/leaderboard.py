@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from toolkit.types import Difference, Score
@@ -110,30 +110,6 @@ def goodhart(found: Sequence[Difference], level: float = 0.05) -> list[str]:
                 f"{against}: it may be tuned to the measure rather than to the task"
             )
     return notes
-
-
-def overlap(questions: Sequence[str], training: Sequence[str], *, words: int = 13) -> list[int]:
-    """Which questions share a run of words with the training data (13-grams, as in Brown et al. 2020).
-
-    Returns:
-        Places in `questions`, in order; a shorter question counts when the whole of it is in the data.
-    """
-    asked = [_words(question) for question in questions]
-    sizes = {min(words, len(tokens)) for tokens in asked} - {0}
-    seen = {gram for text in training for size in sizes for gram in _grams(_words(text), size)}
-    return [
-        place
-        for place, tokens in enumerate(asked)
-        if tokens and any(gram in seen for gram in _grams(tokens, min(words, len(tokens))))
-    ]
-
-
-def _grams(tokens: Sequence[str], size: int) -> Iterator[tuple[str, ...]]:
-    return (tuple(tokens[i : i + size]) for i in range(len(tokens) - size + 1))
-
-
-def _words(text: str) -> list[str]:
-    return "".join(letter if letter.isalnum() else " " for letter in text.lower()).split()
 
 
 def _headlines(scores: Sequence[Score]) -> dict[str, dict[str, Score]]:

@@ -1,7 +1,8 @@
 """A loaded model as lm-eval's `LM`: its own wrapper for transformers, with the two slow parts replaced.
 
-- Log-likelihoods: logits are made only where a continuation is scored, and inputs that several requests share
-  (one-token choices) are read once. The figures are those of lm-eval's wrapper, number for number.
+- Log-likelihoods: logits are made only where a continuation is scored, inputs that several requests share
+  (one-token choices) are read once, and so are beginnings that they share (worked examples, a question with
+  its choices). The figures are those of lm-eval's wrapper, but for the order of summation.
 - Generation: continuous batching instead of left-padded batches. In float32 the texts are those of lm-eval's
   wrapper; in 16 bit that wrapper's own texts depend on the batch size, these do not.
 """
@@ -9,7 +10,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +20,7 @@ from lm_eval.models.huggingface import HFLM
 from lm_eval.models.utils import handle_stop_sequences, normalize_gen_kwargs
 
 from toolkit.generate.local import Local, Prompt
-from toolkit.models import Loaded
+from toolkit.models import Loaded, packing
 from toolkit.models.likelihood import PIECE, Reader, Span
 from toolkit.recipe import Generation
 from toolkit.types import digest
@@ -29,6 +30,16 @@ Request = tuple[Any, list[int], list[int]]
 
 OURS = {"do_sample", "temperature", "top_p"}
 """Generation settings that continuous batching knows; with any other, lm-eval's own wrapper generates."""
+
+
+WORTH_SHARING = 0.8
+"""Beginnings are shared when that leaves less than this part of the tokens to read."""
+
+PASS_TOKENS = 512
+"""Tokens in one pass where beginnings are shared: the mask is square."""
+
+ToLogits = Callable[[torch.Tensor], torch.Tensor]
+"""States (n, width) -> logits (n, vocabulary)."""
 
 
 @dataclass(frozen=True)
@@ -58,35 +69,50 @@ class LoadedLM(HFLM):  # type: ignore[misc]  # lm-eval is untyped
                 (context + continuation)[-(self.max_length + 1) :][:-1]
             )  # the last is only predicted
             shared.setdefault(seen, []).append(_Asked(i, continuation))
-        spans = [Span([*seen, 0], max(len(one.tokens) for one in asked)) for seen, asked in shared.items()]
         groups = list(shared.values())
-        if spans:
-            reader = Reader(self.model, spans[0].ids)
-            for batch, states in reader.batches(spans):
-                sizes = [spans[i].scored for i in batch]
-                for asked, answer in self._answers(reader, states, sizes, [groups[i] for i in batch]):
-                    found[asked] = answer
+        for logits, states, members in self._passes(list(shared), [_longest(asked) for asked in groups]):
+            found_here = self._answers(logits, states, [groups[i] for i in members])
+            for place, answer in found_here:
+                found[place] = answer
         for (name, _, _), answer in zip(requests, found, strict=True):
             if name is not None:
                 self.cache_hook.add_partial("loglikelihood", name, answer)
         return found
 
+    def _passes(
+        self, inputs: Sequence[tuple[int, ...]], rows: Sequence[int]
+    ) -> Iterator[tuple[ToLogits, torch.Tensor, Sequence[int]]]:
+        """Yield, pass by pass, what makes logits of states, the states of the last rows of inputs, and which.
+
+        Beginnings are shared where that spares a good part of the reading and the model allows it.
+        """
+        order = packing.sorted_by_tokens(inputs)
+        spared = packing.tree_size(inputs, order, 0) < WORTH_SHARING * sum(map(len, inputs))
+        if spared and packing.suits(self.model, inputs):
+            tree = packing.Tree(self.model, inputs, PASS_TOKENS, rows)
+            for members, logits in tree.logits(set(range(len(inputs)))):
+                yield _as_it_is, logits.to(self.model.dtype), members
+        elif inputs:
+            spans = [Span([*seen, 0], wanted) for seen, wanted in zip(inputs, rows, strict=True)]
+            reader = Reader(self.model, spans[0].ids)
+            for batch, states in reader.batches(spans):
+                yield reader.logits, states, batch
+
     def _answers(
-        self, reader: Reader, states: torch.Tensor, sizes: Sequence[int], groups: Sequence[Sequence[_Asked]]
+        self, to_logits: ToLogits, states: torch.Tensor, groups: Sequence[Sequence[_Asked]]
     ) -> list[tuple[int, tuple[float, bool]]]:
-        """(place of the request, its answer) for all requests of a batch of spans.
+        """(place of the request, its answer) for all requests of one pass.
 
         Args:
-            reader: makes logits of states.
-            states: those before each span's scored tokens, one span after the other.
-            sizes: how many each span has.
-            groups: the requests that each span is to answer.
+            to_logits: makes logits of states.
+            states: those that the scored tokens of each input are predicted from, one input after the other.
+            groups: the requests that each input is to answer.
         """
-        ends = itertools.accumulate(sizes)
+        ends = itertools.accumulate(_longest(asked) for asked in groups)
         asked = [(one, end) for group, end in zip(groups, ends, strict=True) for one in group]
         rows = torch.tensor([row for one, end in asked for row in range(end - len(one.tokens), end)])
         tokens = torch.tensor([token for one, _ in asked for token in one.tokens])
-        values, greedy = self._read(reader, states, rows.to(states.device), tokens.to(states.device))
+        values, greedy = self._read(to_logits, states, rows.to(states.device), tokens.to(states.device))
         lengths = [len(one.tokens) for one, _ in asked]
         parts = zip(torch.split(values, lengths), torch.split(greedy, lengths), strict=True)
         return [
@@ -95,16 +121,16 @@ class LoadedLM(HFLM):  # type: ignore[misc]  # lm-eval is untyped
         ]
 
     def _read(
-        self, reader: Reader, states: torch.Tensor, rows: torch.Tensor, tokens: torch.Tensor
+        self, to_logits: ToLogits, states: torch.Tensor, rows: torch.Tensor, tokens: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Log-probability of each token at its row of states, and whether it is the likeliest there."""
-        first = reader.logits(states[:1])
+        first = to_logits(states[:1])
         values = torch.empty(len(rows), dtype=self.softmax_dtype or first.dtype, device=first.device)
         greedy = torch.empty(len(rows), dtype=torch.bool, device=first.device)
         size = max(1, PIECE // first.shape[-1])
         for start in range(0, len(states), size):
             here = (rows >= start) & (rows < start + size)
-            log = reader.logits(states[start : start + size]).log_softmax(-1, dtype=self.softmax_dtype)
+            log = to_logits(states[start : start + size]).log_softmax(-1, dtype=self.softmax_dtype)
             values[here] = log[rows[here] - start, tokens[here]]
             greedy[here] = log.argmax(-1)[rows[here] - start] == tokens[here]
         return values, greedy
@@ -148,3 +174,11 @@ class LoadedLM(HFLM):  # type: ignore[misc]  # lm-eval is untyped
     def _prompt(self, name: str, context: str, options: Generation) -> Prompt:
         tokens = self.tok_encode(context, left_truncate_len=self.max_length - options.max_new_tokens)
         return Prompt(name, tokens, int(digest(str(self.seed), name), 16) % 2**63)
+
+
+def _longest(asked: Sequence[_Asked]) -> int:
+    return max(len(one.tokens) for one in asked)
+
+
+def _as_it_is(logits: torch.Tensor) -> torch.Tensor:
+    return logits

@@ -54,6 +54,18 @@ def values_of(folder: Path) -> dict[str, dict[str, float]]:
     return found
 
 
+def questions_of(folder: Path) -> dict[str, list[str]]:
+    """Task -> what was asked, from the sample logs in a folder: the longest text of each question's row."""
+    found: dict[str, dict[str, str]] = {}
+    for file in sorted(folder.glob("samples_*.jsonl")):
+        task = found.setdefault(file.stem.removeprefix("samples_"), {})
+        for _, line in records.read_lines(file):
+            sample = json.loads(line)
+            texts = [text for text in sample["doc"].values() if isinstance(text, str)]
+            task[str(sample["doc_id"])] = max(texts, key=len, default="")
+    return {task: list(asked.values()) for task, asked in found.items()}
+
+
 def _questions(task: str, counts: dict[str, int], members: dict[str, list[str]]) -> int:
     """How many were asked, of a group in all its tasks."""
     return counts.get(task) or sum(_questions(each, counts, members) for each in members.get(task, ()))

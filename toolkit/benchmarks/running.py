@@ -40,6 +40,9 @@ logger = logging.getLogger(__name__)
 BOOTSTRAP = 1000
 """Resamples for the standard errors that lm-eval has no formula for (f1, mcc)."""
 
+LM_EVALS = 1234
+"""lm-eval's own seed of few-shot examples; seed 0 stands for it, and asks what its command asks."""
+
 OF_THE_MACHINE = ("pretty_env_info", "git_hash", "upper_git_hash")
 """Fields of lm-eval's results that are left out."""
 
@@ -112,9 +115,9 @@ def _evaluate(lm: LoadedLM, benchmark: Benchmark, folder: Path, seed: int) -> di
                 limit=benchmark.limit,
                 apply_chat_template=benchmark.chat_template,
                 random_seed=seed,
-                numpy_random_seed=seed,
-                torch_random_seed=seed,
-                fewshot_random_seed=seed,
+                numpy_random_seed=seed + LM_EVALS,
+                torch_random_seed=seed + LM_EVALS,
+                fewshot_random_seed=seed + LM_EVALS,
                 bootstrap_iters=BOOTSTRAP,
                 confirm_run_unsafe_code=benchmark.allow_code_execution,
             )

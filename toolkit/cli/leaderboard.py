@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 def command(sources: tuple[Path, ...], against: str | None, as_json: bool) -> None:
     """Set contestants' benchmark results side by side, with averages, and differences on the same questions.
 
-    SOURCES are run folders, or lm-eval result files named after the contestants.
+    SOURCES are run folders, or lm-eval result files named after the contestants. Notes say where a contestant
+    gains on one benchmark and loses on most others, and (run folders) where it was trained on the questions.
 
     \b
     Example:
@@ -36,6 +37,7 @@ def command(sources: tuple[Path, ...], against: str | None, as_json: bool) -> No
     from toolkit.benchmarks.leaderboard import goodhart, leaderboard
     from toolkit.errors import DataError
     from toolkit.metrics.comparing import compare
+    from toolkit.run.contamination import contaminated
 
     files = [file for source in sources for file in _files(source)]
     board = leaderboard([score for file in files for score in scores_of(file, file.stem)])
@@ -45,6 +47,7 @@ def command(sources: tuple[Path, ...], against: str | None, as_json: bool) -> No
     answered = [each for file in files for each in _by_question(file)]
     compared = compare(answered, against=against if answered else None)
     notes = goodhart(compared.differences)
+    notes += [note for source in sources if source.is_dir() for note in contaminated(source)]
     if as_json:
         print_json(
             _plain(board)

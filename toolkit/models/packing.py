@@ -1,4 +1,4 @@
-"""Next-token logits of many prompts that begin alike, each shared beginning computed once.
+"""Logits of many prompts that begin alike, each shared beginning computed once.
 
 The prompts' tokens form a tree: the system turn is common to all, the question to all battles on it, the
 first answer to all battles that show it first. The tree is walked from its root. What all prompts of a branch
@@ -10,7 +10,7 @@ no padding (tree attention, as in SpecInfer, Miao et al. 2023).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
@@ -84,6 +84,17 @@ def groups(prompts: Sequence[Tokens], members: Sequence[int], start: int, limit:
     yield run
 
 
+def runs(prompts: Sequence[Tokens], members: Sequence[int], start: int, limit: int) -> Iterator[list[int]]:
+    """Sorted members in runs whose trees have at most `limit` tokens from `start` on, or of one member."""
+    run: list[int] = []
+    for index in members:
+        if run and tree_size(prompts, [*run, index], start) > limit:
+            yield run
+            run = []
+        run.append(index)
+    yield run
+
+
 def tree_size(prompts: Sequence[Tokens], members: Sequence[int], start: int) -> int:
     """Tokens in the tree of the members (sorted), from `start` on."""
     total, last = 0, None
@@ -131,14 +142,24 @@ def shared(one: Tokens, other: Tokens) -> int:
 
 
 class Tree:
-    """Some prompts, walked along the tree of their tokens with one model."""
+    """Some prompts, walked along the tree of their tokens with one model.
 
-    def __init__(self, model: Any, prompts: Sequence[Tokens], limit: int) -> None:
+    Args:
+        model: a causal language model that honours masks (`honours_masks`).
+        prompts: the tokens of each.
+        limit: tokens in one pass beyond those in the cache.
+        rows: how many of each prompt's last tokens logits are wanted after; left out, one.
+    """
+
+    def __init__(
+        self, model: Any, prompts: Sequence[Tokens], limit: int, rows: Sequence[int] | None = None
+    ) -> None:
         self.model, self.prompts, self.limit = model, prompts, limit
+        self.rows = rows or [1] * len(prompts)
         self.cache = DynamicCache(config=model.config)
 
     def logits(self, wanted: Set[int]) -> Iterator[tuple[tuple[int, ...], torch.Tensor]]:
-        """Yield (prompts, their next-token logits: float32, (prompts, vocabulary)), pass by pass.
+        """Yield (prompts, their logits: float32, (sum of the prompts' rows, vocabulary)), pass by pass.
 
         Passes without a wanted prompt are left out. Which prompts go together depends on all prompts, not on
         which are wanted, so that the numbers are the same to the last bit when a run is taken up again.
@@ -152,23 +173,37 @@ class Tree:
         if wanted.isdisjoint(members):
             return
         first, last = self.prompts[members[0]], self.prompts[members[-1]]
-        common = min(shared(first, last), min(len(self.prompts[index]) for index in members) - 1)
+        unread = [len(self.prompts[index]) - self.rows[index] for index in members]
+        common = min(shared(first, last), *unread)
         if common > depth:
             self._forward(first[depth:common], range(depth, common), None, torch.tensor([0]))
         for group in groups(self.prompts, members, common, self.limit):
-            small = tree_size(self.prompts, group, common) <= self.limit
-            if small or len(group) == 1 or (group == members and common == depth):
-                if not wanted.isdisjoint(group):
-                    yield tuple(group), self._read(pack(self.prompts, group, common), common)
+            if len(group) == 1 or tree_size(self.prompts, group, common) <= self.limit:
+                yield from self._read([group], common, wanted)
+            elif group == members:  # whose wanted rows begin here cannot wait for more to be shared
+                here = [index for index, start in zip(members, unread, strict=True) if start == common]
+                yield from self._read(runs(self.prompts, here, common, self.limit), common, wanted)
+                if len(here) < len(members):
+                    yield from self._walk(
+                        [index for index in members if index not in set(here)], common, wanted
+                    )
             else:
                 yield from self._walk(group, common, wanted)
         self._forget(depth)
 
-    def _read(self, part: Pack, common: int) -> torch.Tensor:
-        ends = torch.tensor([path[-1] for path in part.paths])
-        logits = self._forward(part.tokens, part.positions, part.mask(), ends)
-        self._forget(common)
-        return logits
+    def _read(
+        self, parts: Iterable[list[int]], common: int, wanted: Set[int]
+    ) -> Iterator[tuple[tuple[int, ...], torch.Tensor]]:
+        """One pass for each part that has a wanted prompt."""
+        for members in parts:
+            if wanted.isdisjoint(members):
+                continue
+            part = pack(self.prompts, members, common)
+            ends = [path[-self.rows[index] :] for index, path in zip(members, part.paths, strict=True)]
+            keep = torch.tensor([place for end in ends for place in end])
+            logits = self._forward(part.tokens, part.positions, part.mask(), keep)
+            self._forget(common)
+            yield part.members, logits
 
     def _forget(self, length: int) -> None:
         """Cut the cache back to this many tokens."""
@@ -199,6 +234,14 @@ class Tree:
         )
         logits: torch.Tensor = output.logits[0].float()
         return logits
+
+
+def suits(model: Any, prompts: Sequence[Tokens]) -> bool:
+    """Whether prompts can be read as trees by a model: no window slides over them, and it honours masks."""
+    config = model.config.get_text_config()
+    window = getattr(config, "sliding_window", None)
+    fits = window is None or max(map(len, prompts)) <= window
+    return fits and "flash" not in str(config._attn_implementation) and honours_masks(model, prompts)
 
 
 def honours_masks(model: Any, prompts: Sequence[Tokens]) -> bool:

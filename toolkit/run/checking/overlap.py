@@ -33,7 +33,7 @@ def overlap(recipe: Recipe, sets: dict[str, Seen], examples: Sequence[Example]) 
             continue
         rows = sets[name].rows
         asked = {question_of(row) or plain(all_text(row)) for row in rows}
-        runs = _runs_of([plain(all_text(row)) for row in rows])
+        runs = runs_of([plain(all_text(row)) for row in rows])
         for (place, what), questions in measured.items():
             if place == f"data.{name}":
                 yield error(
@@ -47,7 +47,7 @@ def _compare(
     name: str, place: str, what: str, questions: list[str], asked: set[str], runs: set[str]
 ) -> Iterator[Finding]:
     same = [question for question in questions if question in asked]
-    near = [question for question in questions if question not in asked and _copied(question, runs) >= SHARE]
+    near = [question for question in questions if question not in asked and copied(question, runs) >= SHARE]
     if same:
         text = f"{len(same)} of {len(questions)} {what} are also in `{name}`: scores on them tell nothing"
         yield error("overlap", place, text, "take them out of the training data")
@@ -84,7 +84,7 @@ def _questions(benchmark: Benchmark) -> Iterator[str]:
             return
 
 
-def _copied(question: str, runs: set[str]) -> float:
+def copied(question: str, runs: set[str]) -> float:
     """The share of a question's words that lie in some of these runs."""
     words = question.split()
     inside = [False] * len(words)
@@ -99,7 +99,7 @@ def _runs(text: str) -> set[str]:
     return {" ".join(words[i : i + WORDS]) for i in range(len(words) - WORDS + 1)}
 
 
-def _runs_of(texts: list[str]) -> set[str]:
+def runs_of(texts: list[str]) -> set[str]:
     """The word runs of training texts, but for boilerplate."""
     counts: dict[str, int] = {}
     for text in texts:

@@ -1,0 +1,161 @@
+"""Do the intervals of scores and differences cover what they promise? Simulated samples of known truth.
+
+python perf/score_coverage.py --data DIR            # the table of docs/scoring.md, some minutes
+python perf/score_coverage.py --repeats 200 --sizes 50
+
+Some samples are drawn from distributions. For ROUGE-L, BLEU and chrF real answers are the population
+(DIR/ref_selfinstruct/test.jsonl; left out: $ADAPTER_ARENA_DATA, else these lines are missing), and the truth
+is its own figure. A cell is the share of 95% intervals that hold the truth.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from toolkit.metrics import Measurement, difference, intervals, score, tools
+from toolkit.metrics.measurement import Array, Kind, combine
+
+Draw = Callable[[np.random.Generator, int], tuple[float | None, float | None]]
+"""(random numbers, how many examples) -> an interval."""
+
+GROUP = 5
+"""Questions on one passage."""
+
+
+def measured(table: Array, kind: Kind = "mean", name: str = "a") -> Measurement:
+    rows = tuple(tuple(row) for row in np.asarray(table, dtype=float).reshape(len(table), -1).tolist())
+    ids = tuple(str(i) for i in range(len(table)))
+    return Measurement(contestant=name, metric="m", kind=kind, example_ids=ids, rows=rows)
+
+
+def of_score(table: Array, kind: Kind = "mean") -> tuple[float | None, float | None]:
+    found = score(measured(table, kind))
+    return found.low, found.high
+
+
+def of_difference(left: Array, right: Array, kind: Kind = "mean") -> tuple[float | None, float | None]:
+    found = difference(measured(left, kind), measured(right, kind, "b"))
+    return (None, None) if found is None else (found.low, found.high)
+
+
+def accuracy(share: float) -> Draw:
+    return lambda rng, n: of_score(rng.random(n) < share)
+
+
+def paired_accuracy(rng: np.random.Generator, n: int) -> tuple[float | None, float | None]:
+    """Two contestants right on 60% and 70% of the same questions; both on most of them."""
+    cell = rng.choice(4, n, p=[0.52, 0.08, 0.18, 0.22])
+    return of_difference(np.isin(cell, (0, 2)), np.isin(cell, (0, 1)))
+
+
+def paired_means(rng: np.random.Generator, n: int) -> tuple[float | None, float | None]:
+    """Scores from 0 to 1 that hang together, the first 0.05 higher."""
+    hard = rng.beta(2, 2, n)
+    left, right = (0.8 * hard + rng.normal(0, 0.1, n) for _ in range(2))
+    return of_difference(left + 0.05, right)
+
+
+def clustered(rng: np.random.Generator, n: int) -> tuple[float | None, float | None]:
+    """Questions in groups of five that are easy or hard together; mean difficulty 0.6."""
+    easy = np.repeat(rng.beta(3, 2, n // GROUP), GROUP)
+    right = measured(rng.random(len(easy)) < easy)
+    found = score(intervals.clustered(right, {str(i): str(i // GROUP) for i in range(len(easy))}))
+    return found.low, found.high
+
+
+def ungrouped(rng: np.random.Generator, n: int) -> tuple[float | None, float | None]:
+    """The same, groups left out of account."""
+    easy = np.repeat(rng.beta(3, 2, n // GROUP), GROUP)
+    return of_score(rng.random(len(easy)) < easy)
+
+
+def perplexities(rng: np.random.Generator, n: int) -> tuple[float | None, float | None]:
+    """Nats of answers of 10 to 60 tokens, 0.5 a token; answers differ in how surprising they are."""
+    tokens = rng.integers(10, 61, n)
+    nats = rng.gamma(4.0, 0.125, n) * tokens
+    return of_score(np.stack([nats, tokens], axis=1), "exp_ratio")
+
+
+CASES: dict[str, tuple[float, Draw]] = {
+    "right or wrong, 70% right (Wilson)": (0.7, accuracy(0.7)),
+    "right or wrong, 95% right (Wilson)": (0.95, accuracy(0.95)),
+    "perplexity (BCa)": (math.exp(0.5), perplexities),
+    "difference of right or wrong, paired (Agresti-Min)": (0.1, paired_accuracy),
+    "difference of means, paired (BCa)": (0.05, paired_means),
+    "right or wrong in groups of 5, clustered": (0.6, clustered),
+    "the same, groups left out of account": (0.6, ungrouped),
+}
+"""What is drawn -> the truth, and how."""
+
+
+def from_rows(kind: Kind, rows: Array) -> tuple[float, Draw]:
+    """A metric whose population is some real rows."""
+    truth = float(combine(kind, rows.sum(axis=0), len(rows)))
+    return truth, lambda rng, n: of_score(rows[rng.integers(len(rows), size=n)], kind)
+
+
+def apart(kind: Kind, rows: Array, other: Array) -> tuple[float, Draw]:
+    """The paired difference of two models whose population is some real rows."""
+    one, two = (float(combine(kind, table.sum(axis=0), len(table))) for table in (rows, other))
+
+    def draw(rng: np.random.Generator, n: int) -> tuple[float | None, float | None]:
+        chosen = rng.integers(len(rows), size=n)
+        return of_difference(rows[chosen], other[chosen], kind)
+
+    return one - two, draw
+
+
+def real_cases(data: Path) -> dict[str, tuple[float, Draw]]:
+    """ROUGE-L, BLEU and chrF of real answers."""
+    rows = [json.loads(line) for line in (data / "ref_selfinstruct/test.jsonl").read_text().splitlines()]
+    known = [[row["reference"]] for row in rows]
+    said = {name: [row["outputs"][name] for row in rows] for name in list(rows[0]["outputs"])[:2]}
+    one, two = said.values()
+    rouge, other = (np.array(tools.rouge_rows(texts, known))[:, 2:3] for texts in (one, two))
+    bleu, chrf = np.array(tools.bleu_rows(one, known)), np.array(tools.chrf_rows(one, known))
+    return {
+        "ROUGE-L of real answers (BCa)": from_rows("mean", rouge),
+        "BLEU of real answers (BCa)": from_rows("bleu", bleu),
+        "chrF of real answers (BCa)": from_rows("chrf", chrf),
+        "difference in ROUGE-L of two real models (BCa)": apart("mean", rouge, other),
+        "difference in chrF of two real models (BCa)": apart(
+            "chrf", chrf, np.array(tools.chrf_rows(two, known))
+        ),
+    }
+
+
+def coverage(truth: float, draw: Draw, n: int, repeats: int) -> float:
+    """Share of intervals that hold the truth."""
+    rng = np.random.default_rng(n)
+    found = (draw(rng, n) for _ in range(repeats))
+    return sum(low is not None and high is not None and low <= truth <= high for low, high in found) / repeats
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", type=Path, default=os.environ.get("ADAPTER_ARENA_DATA"))
+    parser.add_argument("--repeats", type=int, default=2000)
+    parser.add_argument("--resamples", type=int, default=1000, help="of each bootstrap; scores take 4000")
+    parser.add_argument("--sizes", type=int, nargs="+", default=[30, 100, 300])
+    given = parser.parse_args()
+    intervals.RESAMPLES = given.resamples
+    cases = CASES | (real_cases(given.data) if given.data else {})
+    print(f"% of 95% intervals that hold the truth, {given.repeats} samples each")
+    print(f"| examples | {' | '.join(map(str, given.sizes))} |")
+    print("| --- |" + " ---: |" * len(given.sizes))
+    for name, (truth, draw) in cases.items():
+        cells = [f"{100 * coverage(truth, draw, n, given.repeats):.1f}" for n in given.sizes]
+        print(f"| {name} | {' | '.join(cells)} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,78 @@
+"""A real `transformers serve` process on loopback is a contestant that says what its model says here."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from toolkit import records
+from toolkit.errors import EndpointError
+from toolkit.generate import answer
+from toolkit.generate.remote import Remote
+from toolkit.models import load_base
+from toolkit.models.pacing import Retry
+from toolkit.recipe import Endpoint, Generation, ModelOptions
+from toolkit.types import Completion, Example, Message
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("serve")]
+
+OPTIONS = Generation(max_new_tokens=12)
+
+
+@pytest.fixture(scope="module")
+def address() -> str:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return f"http://127.0.0.1:{free.getsockname()[1]}"
+
+
+@pytest.fixture(scope="module")
+def served(tiny_model: Path, address: str) -> Iterator[subprocess.Popen[bytes]]:
+    command = [str(Path(sys.executable).with_name("transformers")), "serve", str(tiny_model)]
+    command += ["--host", "127.0.0.1", "--port", address.rpartition(":")[2], "--device", "cpu"]
+    process = subprocess.Popen([*command, "--dtype", "float32"])
+    try:
+        for _ in range(240):
+            if process.poll() is not None:
+                pytest.fail(f"transformers serve ended with {process.returncode}")
+            try:
+                httpx.get(f"{address}/health")
+                break
+            except httpx.TransportError:
+                time.sleep(0.5)
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def examples() -> list[Example]:
+    return [Example(id=f"e{i}", messages=(Message(role="user", content="word " * i),)) for i in range(1, 9)]
+
+
+def test_a_served_model_answers_as_it_does_in_memory_and_is_resumed(
+    served: subprocess.Popen[bytes], address: str, tiny_model: Path, tmp_path: Path
+):
+    endpoint = Endpoint(url=f"{address}/v1", model=str(tiny_model), concurrency=4)
+    remote = tmp_path / "remote.jsonl"
+    first = answer(endpoint, examples()[:5], contestant="c", options=OPTIONS, out=remote)
+    found = answer(endpoint, examples(), contestant="c", options=OPTIONS, out=remote)
+    assert found[:5] == first
+    here = load_base(str(tiny_model), ModelOptions(device="cpu", dtype="float32"))
+    expected = answer(here, examples(), contestant="c", options=OPTIONS, out=tmp_path / "here.jsonl")
+    assert [one.completion for one in found] == [one.completion for one in expected]
+    assert all(one.tokens > 0 for one in found)
+
+    served.kill()
+    served.wait()
+    quick = Remote(endpoint, Retry(first_wait=0.01, longest_wait=0.02, cool_off=0.01, tries=2))
+    more = [*examples(), Example(id="new", messages=(Message(role="user", content="and?"),))]
+    with pytest.raises(EndpointError):
+        answer(quick, more, contestant="c", options=OPTIONS, out=remote)
+    assert len(list(records.read(remote, Completion))) == 8, "what was answered is kept"
