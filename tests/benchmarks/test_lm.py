@@ -10,6 +10,7 @@ import torch
 from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
 
+from toolkit.benchmarks import lm
 from toolkit.benchmarks.lm import LoadedLM
 from toolkit.models import Loaded, load_base
 from toolkit.recipe import ModelOptions
@@ -43,11 +44,37 @@ def test_log_likelihoods_are_lm_evals(tiny: Loaded):
     assert [greedy for _, greedy in found] == [greedy for _, greedy in expected]
 
 
+def test_beginnings_that_requests_share_are_read_once_and_change_no_figure(
+    tiny: Loaded, monkeypatch: pytest.MonkeyPatch
+):
+    worked = " ".join(sentences(6, 8))
+    contexts = [f"{worked} {question}" for question in sentences(6, 9)]
+    pairs = [
+        (context, f" {ending}") for context in contexts for ending in ("on the mat", "on the cat", "ran")
+    ]
+    theirs = HFLM(pretrained=tiny.model, tokenizer=tiny.tokenizer, batch_size=4)
+    expected = theirs.loglikelihood(likelihoods(pairs), disable_tqdm=True)
+    read: list[int] = []
+    layer = tiny.model.get_input_embeddings()
+    hook = layer.register_forward_hook(lambda _module, inputs, _made: read.append(inputs[0].numel()))
+    try:
+        found = LoadedLM(tiny).loglikelihood(likelihoods(pairs), disable_tqdm=True)
+    finally:
+        hook.remove()
+    asked = sum(len(context + ending) for context, ending in pairs)
+    assert sum(read) < asked / 4, "18 requests, 6 questions, 1 beginning"
+    assert [value for value, _ in found] == pytest.approx([value for value, _ in expected], abs=1e-3)
+    assert [greedy for _, greedy in found] == [greedy for _, greedy in expected]
+    monkeypatch.setattr(lm.packing, "suits", lambda *_: False)
+    plain = LoadedLM(tiny).loglikelihood(likelihoods(pairs), disable_tqdm=True)
+    assert [value for value, _ in plain] == pytest.approx([value for value, _ in found], abs=1e-3)
+
+
 def test_what_greedy_decoding_would_say_is_known(tiny: Loaded):
-    lm = LoadedLM(tiny)
-    (said,) = lm.generate_until([Instance("generate_until", {}, ("the cat", {"max_gen_toks": 1}), 0)])
+    model = LoadedLM(tiny)
+    (said,) = model.generate_until([Instance("generate_until", {}, ("the cat", {"max_gen_toks": 1}), 0)])
     ids = tiny.tokenizer("the cat" + said)["input_ids"]
-    ((_, greedy),) = lm._loglikelihood_tokens([(None, ids[:-1], ids[-1:])])
+    ((_, greedy),) = model._loglikelihood_tokens([(None, ids[:-1], ids[-1:])])
     assert greedy
 
 

@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from lm_eval.utils import make_table
 from peft import LoraConfig, get_peft_model
 
 from toolkit import records
@@ -77,6 +78,14 @@ def test_results_are_in_lm_evals_format(tuned: Loaded, tmp_path: Path, sums: Ben
         ("gsm8k/exact_match,flexible-extract", 4),
     ]
     assert scores == scores_of(out, "base")
+
+
+def test_lm_evals_own_table_is_made_of_results(tuned: Loaded, tmp_path: Path, sums: Benchmark):
+    scores = run_benchmarks(tuned, [choices(), sums], contestant="base", out=tmp_path / "base.json")
+    lines = make_table(records.read_json(tmp_path / "base.json")).splitlines()
+    shown = [[cell.strip() for cell in line.split("|")] for line in lines[2:] if line.strip()]
+    assert {f"{score.value:.4f}" for score in scores} == {cells[7] for cells in shown}
+    assert [cells[5] for cells in shown] == ["exact_match", "exact_match", "acc"]
 
 
 def test_results_say_nothing_of_the_machine(tuned: Loaded, tmp_path: Path, capfd: pytest.CaptureFixture[str]):

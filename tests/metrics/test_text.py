@@ -123,8 +123,37 @@ def test_bertscore_says_with_what_it_was_made():
 
 
 def test_bertscore_rescales_only_by_a_published_baseline():
-    with pytest.raises(DataError, match="no baseline for all-minilm-l6-v2"):
+    with pytest.raises(DataError, match="no baseline for layer 4 of all-minilm-l6-v2"):
         BertScore(rescale=True).rows(["a"], [["b"]])
+
+
+@pytest.fixture
+def baseline(tmp_path: Path) -> Path:
+    """A file as bert-score's own: a line for every layer."""
+    file = tmp_path / "baseline.tsv"
+    lines = [f"{layer},{0.1 + layer / 100},{0.2 + layer / 100},{0.3 + layer / 100}" for layer in range(6)]
+    file.write_text("\n".join(["LAYER,P,R,F", *lines]) + "\n")
+    return file
+
+
+def test_bertscore_rescales_as_bert_score_does(baseline: Path):
+    said, known = ["a cat sat down", ""], ["the cat sat", "a dog"]
+    scorer = BERTScorer(
+        model_type=resolve_encoder("all-minilm-l6-v2"),
+        num_layers=3,
+        lang="en",
+        rescale_with_baseline=True,
+        baseline_path=str(baseline),
+        nthreads=0,
+    )
+    expected = [float(part[0]) for part in scorer.score(said[:1], known[:1])]
+    table = BertScore(layer=3, rescale=baseline).rows(said, [[ref] for ref in known])
+    found = [rows for _, rows in table.values()]
+    assert [rows[0][0] for rows in found] == pytest.approx(expected, abs=1e-6)
+    nothing = [-base / (1 - base) for base in (0.13, 0.23, 0.33)]
+    assert [rows[1][0] for rows in found] == pytest.approx(nothing, abs=1e-6)
+    with pytest.raises(DataError, match=r"baseline\.tsv holds no baseline for layer 6"):
+        BertScore(layer=6, rescale=baseline).rows(said, [[ref] for ref in known])
 
 
 def test_an_unknown_encoder_is_named(tmp_path: Path):

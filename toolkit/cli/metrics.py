@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 from toolkit.cli.model_options import PATH
 from toolkit.cli.output import print_json, show_progress
-from toolkit.cli.scores import METRICS, print_scores
+from toolkit.cli.scores import METRICS, encoding, encoding_options, print_scores
 
 
 @click.command("metrics")
@@ -17,12 +18,14 @@ from toolkit.cli.scores import METRICS, print_scores
     "--metric", "metrics", multiple=True, type=click.Choice(METRICS), help="May be repeated; left out: all."
 )
 @click.option("--references", type=PATH, help="File of reference answers, where FILES have none.")
-@click.option(
-    "--encoder", default="all-minilm-l6-v2", show_default=True, help="Of BERTScore: folder or hub id."
-)
+@encoding_options
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 def command(
-    files: tuple[Path, ...], metrics: tuple[str, ...], references: Path | None, encoder: str, as_json: bool
+    files: tuple[Path, ...],
+    metrics: tuple[str, ...],
+    references: Path | None,
+    as_json: bool,
+    **bertscore: Any,
 ) -> None:
     """Score the completions in FILES against their references, with no network.
 
@@ -42,7 +45,10 @@ def command(
         said = read_completions(file, references=references)
         for name in sorted({completion.contestant for completion in said}):
             own = [completion for completion in said if completion.contestant == name]
-            scores += [score(found) for found in measure_texts(own, metrics or METRICS, encoder=encoder)]
+            scores += [
+                score(found)
+                for found in measure_texts(own, metrics or METRICS, encoding=encoding(**bertscore))
+            ]
     if as_json:
         print_json({"scores": scores})
     else:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 from toolkit.cli.model_options import PATH
 from toolkit.cli.output import print_json, show_progress
-from toolkit.cli.scores import METRICS, print_differences, print_scores
+from toolkit.cli.scores import METRICS, encoding, encoding_options, print_differences, print_scores
 
 
 @click.command("score")
@@ -21,16 +22,21 @@ from toolkit.cli.scores import METRICS, print_differences, print_scores
 )
 @click.option("--references", type=PATH, help="File of reference answers, where SOURCES have none.")
 @click.option(
-    "--encoder", default="all-minilm-l6-v2", show_default=True, help="Of BERTScore: folder or hub id."
+    "--groups",
+    type=PATH,
+    help="File of `example_id` and `group` rows, where examples come in groups (one passage, one talk): "
+    "intervals are then over groups.",
 )
+@encoding_options
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
 def command(
     sources: tuple[Path, ...],
     against: str | None,
     metrics: tuple[str, ...],
     references: Path | None,
-    encoder: str,
+    groups: Path | None,
     as_json: bool,
+    **bertscore: Any,
 ) -> None:
     """Score the completions in SOURCES and compare the contestants, paired on the examples they share.
 
@@ -43,10 +49,10 @@ def command(
     """
     show_progress()
     from toolkit.metrics.collecting import collect
-    from toolkit.metrics.comparing import compare
+    from toolkit.metrics.comparing import compare, read_groups
 
-    found = collect(sources, metrics or METRICS, references=references, encoder=encoder)
-    compared = compare(found, against=against)
+    found = collect(sources, metrics or METRICS, references=references, encoding=encoding(**bertscore))
+    compared = compare(found, against=against, groups=read_groups(groups) if groups else None)
     if as_json:
         print_json(
             {"scores": compared.scores, "differences": compared.differences, "p_holm": compared.corrected}
@@ -55,4 +61,4 @@ def command(
         return
     print_scores(compared.scores)
     if compared.differences:
-        print_differences(compared.differences, compared.corrected)
+        print_differences(compared)

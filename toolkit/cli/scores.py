@@ -2,18 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from toolkit.cli.model_options import PATH
 from toolkit.cli.output import print_table
 
 if TYPE_CHECKING:
-    from toolkit.types import Difference, Score
+    from toolkit.metrics.comparing import Comparison
+    from toolkit.metrics.measuring import Encoding
+    from toolkit.types import Score
 
 METRICS = ("rouge", "bleu", "chrf", "ter", "bertscore", "exact_match", "length")
 """The text metrics' names."""
+
+ENCODING = (
+    click.option(
+        "--encoder", default="all-minilm-l6-v2", show_default=True, help="Of BERTScore: folder or hub id."
+    ),
+    click.option("--layer", type=click.IntRange(0), help="Of the encoder; left out, bert-score's choice."),
+    click.option("--idf", is_flag=True, help="BERTScore weights tokens by their rarity."),
+    click.option("--rescale", is_flag=True, help="BERTScore above bert-score's published baseline."),
+    click.option("--baseline", type=PATH, help="The same, with a baseline file in bert-score's format."),
+)
+"""Options of commands that may make BERTScores; they hand what they get to `encoding`."""
+
+DECIDED = 0.05
+"""Corrected p-value below which nothing more is needed."""
+
+
+def encoding_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options of BERTScore to a command."""
+    for option in reversed(ENCODING):
+        command = option(command)
+    return command
+
+
+def encoding(encoder: str, layer: int | None, idf: bool, rescale: bool, baseline: Path | None) -> Encoding:
+    """How BERTScore is to be made."""
+    from toolkit.metrics.measuring import Encoding
+
+    return Encoding(encoder, layer, idf, baseline or rescale)
 
 
 def print_scores(scores: Sequence[Score]) -> None:
@@ -25,8 +57,11 @@ def print_scores(scores: Sequence[Score]) -> None:
     print_table(["metric", "contestant", "value", "95% interval", "n"], rows)
 
 
-def print_differences(found: Sequence[Difference], corrected: Sequence[float]) -> None:
-    """One line a comparison, with its p-value as it is and corrected for the number of comparisons."""
+def print_differences(found: Comparison) -> None:
+    """One line a comparison: its p-value as it is and corrected for the number of comparisons.
+
+    Where it is undecided, the last cell says how many examples would settle a difference of this size.
+    """
     rows = [
         [
             each.metric,
@@ -36,11 +71,12 @@ def print_differences(found: Sequence[Difference], corrected: Sequence[float]) -
             f"{each.p_value:.4f}",
             f"{p_value:.4f}",
             str(each.n),
+            str(wanted) if p_value >= DECIDED and wanted is not None and wanted > each.n else "",
         ]
-        for each, p_value in zip(found, corrected, strict=True)
+        for each, p_value, wanted in zip(found.differences, found.corrected, found.wanted, strict=True)
     ]
     click.echo()
-    print_table(["metric", "difference", "value", "95% interval", "p", "p (Holm)", "n"], rows)
+    print_table(["metric", "difference", "value", "95% interval", "p", "p (Holm)", "n", "n to settle"], rows)
 
 
 def between(low: float | None, high: float | None) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,7 +29,8 @@ class BertScore(TextMetric):
         encoder: packaged name, folder or hub id.
         layer: of the encoder; left out, bert-score's own choice for it.
         idf: weight tokens by their rarity among the references.
-        rescale: subtract bert-score's published English baseline (hub encoders that have one).
+        rescale: subtract bert-score's published English baseline (hub encoders that have one), or that in
+            a file of bert-score's format.
     """
 
     def __init__(
@@ -37,7 +39,7 @@ class BertScore(TextMetric):
         *,
         layer: int | None = None,
         idf: bool = False,
-        rescale: bool = False,
+        rescale: bool | Path = False,
         **options: Any,
     ) -> None:
         super().__init__(**options)
@@ -54,6 +56,9 @@ class BertScore(TextMetric):
             i for i, said in enumerate(predictions) if said.strip() and any(map(str.strip, references[i]))
         ]
         scores = np.zeros((len(predictions), 3))
+        if self.rescale:
+            baseline = scorer.baseline_vals.double().numpy()
+            scores -= baseline / (1 - baseline)
         if full:
             known = [[ref for ref in references[i] if ref.strip()] for i in full]
             found = scorer.score([predictions[i] for i in full], known)
@@ -82,7 +87,7 @@ def default_layer(encoder: str) -> int:
 
 
 @cache
-def load_scorer(encoder: str, layer: int, idf: bool, rescale: bool) -> BERTScorer:
+def load_scorer(encoder: str, layer: int, idf: bool, rescale: bool | Path) -> BERTScorer:
     """The scorer of an encoder, loaded once.
 
     Raises:
@@ -95,7 +100,8 @@ def load_scorer(encoder: str, layer: int, idf: bool, rescale: bool) -> BERTScore
             num_layers=layer,
             idf=idf,
             lang="en",
-            rescale_with_baseline=rescale,
+            rescale_with_baseline=bool(rescale),
+            baseline_path=str(rescale) if isinstance(rescale, Path) else None,
             nthreads=0,
         )
     except OSError as error:
@@ -103,9 +109,10 @@ def load_scorer(encoder: str, layer: int, idf: bool, rescale: bool) -> BERTScore
     if rescale:
         try:
             scorer.baseline_vals  # noqa: B018 - read from a file on first use
-        except ValueError:
+        except (ValueError, IndexError):
+            where = f"{rescale} holds" if isinstance(rescale, Path) else "bert-score has"
             raise DataError(
-                f"BERTScore: bert-score has no baseline for {encoder}; leave out rescaling, or take an "
-                "encoder that has one, such as roberta-large"
+                f"BERTScore: {where} no baseline for layer {layer} of {encoder}; leave out rescaling, or "
+                "take an encoder that has one, such as roberta-large"
             ) from None
     return scorer

@@ -9,7 +9,7 @@ from toolkit import records
 from toolkit.errors import DataError
 from toolkit.generate.elsewhere import read_completions
 from toolkit.metrics.measurement import Measurement
-from toolkit.metrics.measuring import measure_texts
+from toolkit.metrics.measuring import Encoding, measure_texts
 from toolkit.types import Completion
 
 FROM_MODELS = ("perplexity", "bits_per_byte")
@@ -17,7 +17,11 @@ FROM_MODELS = ("perplexity", "bits_per_byte")
 
 
 def collect(
-    sources: Sequence[Path], metrics: Sequence[str], *, references: Path | None = None, encoder: str
+    sources: Sequence[Path],
+    metrics: Sequence[str],
+    *,
+    references: Path | None = None,
+    encoding: Encoding,
 ) -> list[Measurement]:
     """Measure all completions in run folders and files.
 
@@ -31,7 +35,7 @@ def collect(
             if name in seen:
                 raise DataError(f"{source}: contestant {name} is in {seen[name]} already; rename one of them")
             seen[name] = source
-            found += measure_texts(said, metrics, encoder=encoder)
+            found += measure_texts(said, metrics, encoding=encoding)
             found += _of_the_run(source, name)
     return found
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
+from toolkit.data.reading import raw_rows
 from toolkit.errors import DataError
-from toolkit.metrics.intervals import difference, examples_to_settle, holm, score
+from toolkit.metrics.intervals import clustered, difference, examples_to_settle, holm, score
 from toolkit.metrics.measurement import Measurement
+from toolkit.recipe import DataSource
 from toolkit.types import Difference, Score
 
 
@@ -22,16 +25,36 @@ class Comparison:
     """For each difference, how many examples would show it at p < 0.05 four times in five."""
 
 
-def compare(found: Sequence[Measurement], *, against: str | None = None) -> Comparison:
+def read_groups(file: Path) -> dict[str, str]:
+    """Example id -> group, from rows with `example_id` (or `id`) and `group`.
+
+    Raises:
+        DataError: a row lacks one of them.
+    """
+    groups = {}
+    for place, row in raw_rows(DataSource(source=str(file))):
+        name = row.get("example_id", row.get("id"))
+        if name is None or row.get("group") is None:
+            raise DataError(f"{place}: a row of groups has `example_id` and `group`")
+        groups[str(name)] = str(row["group"])
+    return groups
+
+
+def compare(
+    found: Sequence[Measurement], *, against: str | None = None, groups: Mapping[str, str] | None = None
+) -> Comparison:
     """Score all contestants, and compare the others with one of them on shared examples.
 
     Args:
         found: measurements of any number of contestants.
         against: who the others are compared with; left out, the first.
+        groups: example id -> group, where examples come in groups; intervals and p-values are over groups.
 
     Raises:
         DataError: nobody has that name.
     """
+    if groups is not None:
+        found = [clustered(each, groups) for each in found]
     names = list(dict.fromkeys(each.contestant for each in found))
     if against is not None and against not in names:
         raise DataError(f"no contestant is named {against}; there are {', '.join(names)}")

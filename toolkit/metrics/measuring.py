@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 from toolkit.metrics.measurement import Measurement
 from toolkit.metrics.text import Bleu, Chrf, Form, Match, Rouge, Ter, TextMetric
@@ -19,15 +21,25 @@ METRICS: dict[str, Callable[[], TextMetric]] = {
 """Name in a recipe -> metric; `bertscore` has an encoder to choose besides."""
 
 
+@dataclass(frozen=True)
+class Encoding:
+    """How BERTScore is made; see `toolkit.metrics.bertscore.BertScore`."""
+
+    encoder: str = "all-minilm-l6-v2"
+    layer: int | None = None
+    idf: bool = False
+    rescale: bool | Path = False
+
+
 def measure_texts(
-    completions: Sequence[Completion], metrics: Sequence[str], *, encoder: str = "all-minilm-l6-v2"
+    completions: Sequence[Completion], metrics: Sequence[str], *, encoding: Encoding = Encoding()
 ) -> list[Measurement]:
     """Measure one contestant's completions against their references.
 
     Args:
         completions: of one contestant; those without a reference are left out, except for `length`.
         metrics: names as in a recipe.
-        encoder: of BERTScore.
+        encoding: of BERTScore.
 
     Returns:
         A measurement for every figure: `rouge` gives four, `bertscore` three.
@@ -36,15 +48,15 @@ def measure_texts(
     for name in metrics:
         chosen = [each for each in completions if name == "length" or each.reference is not None]
         if chosen:
-            found += _measured(_metric(name, encoder), chosen)
+            found += _measured(_metric(name, encoding), chosen)
     return found
 
 
-def _metric(name: str, encoder: str) -> TextMetric:
+def _metric(name: str, encoding: Encoding) -> TextMetric:
     if name == "bertscore":
         from toolkit.metrics.bertscore import BertScore  # imports torch
 
-        return BertScore(encoder)
+        return BertScore(**vars(encoding))
     return METRICS[name]()
 
 
