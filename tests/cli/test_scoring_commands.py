@@ -92,6 +92,21 @@ def test_metrics_of_files(two: list[Path]):
     assert value["base", "rouge1"] < 0.5
 
 
+def test_several_files_of_references_are_several_references(two: list[Path], tmp_path: Path):
+    files = []
+    for number, said in enumerate(("something else 0", "the cat sat on a mat 1")):
+        rows = [{"id": f"e{number}", "prompt": "?", "answer": said}]
+        files.append(tmp_path / f"known{number}.jsonl")
+        files[-1].write_text("".join(json.dumps(row) + "\n" for row in rows))
+    more = [option for file in files for option in ("--references", file)]
+    (found,) = [
+        each
+        for each in parsed("metrics", two[0], "--metric", "exact_match", *more)["scores"]
+        if each["metric"] == "exact_match"
+    ]
+    assert (found["value"], found["n"]) == (1 / 8, 8), "right by the reference of another file"
+
+
 def test_score_compares_contestants_on_the_same_examples(two: list[Path]):
     found = parsed("score", *two, "--metric", "rouge")
     assert {each["metric"] for each in found["scores"]} == {"rouge1", "rouge2", "rougeL", "rougeLsum"}

@@ -10,7 +10,7 @@ import pytest
 
 from toolkit import records
 from toolkit.errors import DataError
-from toolkit.generate.elsewhere import read_completions
+from toolkit.generate.elsewhere import read_completions, read_references
 from toolkit.types import Completion, Message
 
 
@@ -62,11 +62,12 @@ def test_mt_bench_answers_with_references(tmp_path: Path):
             "choices": [{"index": 0, "turns": ["known one", "known two"]}],
         },
     )
-    found = read_completions(said, references=known)
-    assert [(made.example_id, made.completion, made.reference) for made in found] == [
-        ("81-1", "first", "known one"),
-        ("81-2", "second", "known two"),
-    ]
+    found = [(made.example_id, made.completion) for made in read_completions(said)]
+    assert found == [("81-1", "first"), ("81-2", "second")]
+    assert read_references([known, said]) == {
+        "81-1": ["known one", "first"],
+        "81-2": ["known two", "second"],
+    }
 
 
 def test_lm_eval_samples_count_once_whatever_the_filters(tmp_path: Path):

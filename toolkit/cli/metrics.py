@@ -9,7 +9,7 @@ import click
 
 from toolkit.cli.model_options import PATH
 from toolkit.cli.output import print_json, show_progress
-from toolkit.cli.scores import METRICS, encoding, encoding_options, print_scores
+from toolkit.cli.scores import METRICS, REFERENCES, encoding, encoding_options, print_scores
 
 
 @click.command("metrics")
@@ -17,13 +17,13 @@ from toolkit.cli.scores import METRICS, encoding, encoding_options, print_scores
 @click.option(
     "--metric", "metrics", multiple=True, type=click.Choice(METRICS), help="May be repeated; left out: all."
 )
-@click.option("--references", type=PATH, help="File of reference answers, where FILES have none.")
+@click.option("--references", type=PATH, multiple=True, help=REFERENCES)
 @encoding_options
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 def command(
     files: tuple[Path, ...],
     metrics: tuple[str, ...],
-    references: Path | None,
+    references: tuple[Path, ...],
     as_json: bool,
     **bertscore: Any,
 ) -> None:
@@ -37,18 +37,17 @@ def command(
       adapter-arena metrics results/demo/completions/*.jsonl --metric rouge --metric bleu
     """
     show_progress()
-    from toolkit.generate.elsewhere import read_completions
+    from toolkit.generate.elsewhere import read_completions, read_references
     from toolkit.metrics import measure_texts, score
 
+    known, bert = read_references(references), encoding(**bertscore)
     scores = []
     for file in files:
-        said = read_completions(file, references=references)
+        said = read_completions(file)
         for name in sorted({completion.contestant for completion in said}):
             own = [completion for completion in said if completion.contestant == name]
-            scores += [
-                score(found)
-                for found in measure_texts(own, metrics or METRICS, encoding=encoding(**bertscore))
-            ]
+            found = measure_texts(own, metrics or METRICS, encoding=bert, references=known)
+            scores += [score(each) for each in found]
     if as_json:
         print_json({"scores": scores})
     else:

@@ -9,7 +9,14 @@ import click
 
 from toolkit.cli.model_options import PATH
 from toolkit.cli.output import print_json, show_progress
-from toolkit.cli.scores import METRICS, encoding, encoding_options, print_differences, print_scores
+from toolkit.cli.scores import (
+    METRICS,
+    REFERENCES,
+    encoding,
+    encoding_options,
+    print_differences,
+    print_scores,
+)
 
 
 @click.command("score")
@@ -20,7 +27,7 @@ from toolkit.cli.scores import METRICS, encoding, encoding_options, print_differ
 @click.option(
     "--metric", "metrics", multiple=True, type=click.Choice(METRICS), help="May be repeated; left out: all."
 )
-@click.option("--references", type=PATH, help="File of reference answers, where SOURCES have none.")
+@click.option("--references", type=PATH, multiple=True, help=REFERENCES)
 @click.option(
     "--groups",
     type=PATH,
@@ -33,7 +40,7 @@ def command(
     sources: tuple[Path, ...],
     against: str | None,
     metrics: tuple[str, ...],
-    references: Path | None,
+    references: tuple[Path, ...],
     groups: Path | None,
     as_json: bool,
     **bertscore: Any,

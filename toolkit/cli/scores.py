@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 METRICS = ("rouge", "bleu", "chrf", "ter", "bertscore", "exact_match", "length")
 """The text metrics' names."""
 
+REFERENCES = "File of reference answers, besides those in the completions; may be repeated: several each."
+
 ENCODING = (
     click.option(
         "--encoder", default="all-minilm-l6-v2", show_default=True, help="Of BERTScore: folder or hub id."

@@ -6,7 +6,7 @@ question that is there twice counts once, with the first answer.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,16 +25,12 @@ KNOWN = ("reference", "target", "ground_truth", "label")
 """Names that plain rows use for the answer, the question and the reference."""
 
 
-def read_completions(
-    path: Path, *, contestant: str | None = None, references: Path | None = None
-) -> list[Completion]:
+def read_completions(path: Path, *, contestant: str | None = None) -> list[Completion]:
     """The completions in a file, ours or another tool's, told apart by their columns.
 
     Args:
         path: `.jsonl`, `.json` or `.csv`.
         contestant: who answered; left out, what the file says, else its name.
-        references: a file in any of these formats whose answers (or references) are the reference answers
-            to the same questions, e.g. MT-bench's `reference_answer/gpt-4.jsonl`.
 
     Raises:
         DataError: a row fits no format; the message names file and line.
@@ -42,7 +38,7 @@ def read_completions(
     rows = list(raw_rows(DataSource(source=str(path))))
     if not rows:
         raise DataError(f"{path}: no rows")
-    read, known = _reader(rows[0]), _references(references)
+    read = _reader(rows[0])
     found: dict[tuple[str, str], Completion] = {}
     for place, row in rows:
         try:
@@ -52,14 +48,23 @@ def read_completions(
             raise DataError(f"{place}: not as the file's first row ({reason})") from None
         for completion in made:
             found.setdefault((completion.example_id, completion.contestant), completion)
-    return [_with(made, contestant, known.get(made.example_id)) for made in found.values()]
+    if contestant is None:
+        return list(found.values())
+    return [made.model_copy(update={"contestant": contestant}) for made in found.values()]
 
 
-def _with(made: Completion, contestant: str | None, known: str | None) -> Completion:
-    """The completion under a name of the caller's, with a reference where it has none."""
-    name = contestant or made.contestant
-    reference = known if made.reference is None else made.reference
-    return made.model_copy(update={"contestant": name, "reference": reference})
+def read_references(files: Sequence[Path]) -> dict[str, list[str]]:
+    """Example id -> its reference answers, one of each file that has one.
+
+    Args:
+        files: in any format of `read_completions`; what counts is a row's reference, else its answer, e.g.
+            of MT-bench's `reference_answer/gpt-4.jsonl`.
+    """
+    known: dict[str, list[str]] = {}
+    for file in files:
+        for made in read_completions(file):
+            known.setdefault(made.example_id, []).append(made.reference or made.completion)
+    return known
 
 
 Reader = Callable[[Columns, str], list[Completion]]
@@ -130,13 +135,6 @@ READERS: list[tuple[set[str], Reader]] = [
     ({"instruction", "output"}, _alpaca_eval),
 ]
 """Columns that tell a format -> how to read its rows."""
-
-
-def _references(path: Path | None) -> dict[str, str]:
-    """Example id -> reference answer, from a file of outputs."""
-    if path is None:
-        return {}
-    return {made.example_id: made.reference or made.completion for made in read_completions(path)}
 
 
 def _completion(asked: str, said: str, name: str, reference: Any) -> Completion:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from toolkit import records
 from toolkit.errors import DataError
-from toolkit.generate.elsewhere import read_completions
+from toolkit.generate.elsewhere import read_completions, read_references
 from toolkit.metrics.measurement import Measurement
 from toolkit.metrics.measuring import Encoding, measure_texts
 from toolkit.types import Completion
@@ -20,32 +20,39 @@ def collect(
     sources: Sequence[Path],
     metrics: Sequence[str],
     *,
-    references: Path | None = None,
+    references: Sequence[Path] = (),
     encoding: Encoding,
 ) -> list[Measurement]:
     """Measure all completions in run folders and files.
 
+    Args:
+        sources: run folders, files of completions.
+        metrics: names as in a recipe.
+        references: files of further reference answers.
+        encoding: of BERTScore.
+
     Raises:
         DataError: a source holds no completions, or a contestant is in two of them.
     """
+    known = read_references(references)
     found: list[Measurement] = []
     seen: dict[str, Path] = {}
     for source in sources:
-        for name, said in _completions(source, references).items():
+        for name, said in _completions(source).items():
             if name in seen:
                 raise DataError(f"{source}: contestant {name} is in {seen[name]} already; rename one of them")
             seen[name] = source
-            found += measure_texts(said, metrics, encoding=encoding)
+            found += measure_texts(said, metrics, encoding=encoding, references=known)
             found += _of_the_run(source, name)
     return found
 
 
-def _completions(source: Path, references: Path | None) -> dict[str, list[Completion]]:
+def _completions(source: Path) -> dict[str, list[Completion]]:
     """Contestant -> completions."""
     files = sorted((source / "completions").glob("*.jsonl")) if source.is_dir() else [source]
     if not files:
         raise DataError(f"{source}: no completions here; `adapter-arena run` writes them")
-    said = [each for file in files for each in read_completions(file, references=references)]
+    said = [each for file in files for each in read_completions(file)]
     names = dict.fromkeys(each.contestant for each in said)
     return {name: [each for each in said if each.contestant == name] for name in names}
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from toolkit.metrics.measurement import Measurement
 from toolkit.metrics.text import Bleu, Chrf, Form, Match, Rouge, Ter, TextMetric
@@ -32,7 +33,11 @@ class Encoding:
 
 
 def measure_texts(
-    completions: Sequence[Completion], metrics: Sequence[str], *, encoding: Encoding = Encoding()
+    completions: Sequence[Completion],
+    metrics: Sequence[str],
+    *,
+    encoding: Encoding = Encoding(),
+    references: Mapping[str, Sequence[str]] = MappingProxyType({}),
 ) -> list[Measurement]:
     """Measure one contestant's completions against their references.
 
@@ -40,15 +45,17 @@ def measure_texts(
         completions: of one contestant; those without a reference are left out, except for `length`.
         metrics: names as in a recipe.
         encoding: of BERTScore.
+        references: example id -> further reference answers, besides the completion's own.
 
     Returns:
         A measurement for every figure: `rouge` gives four, `bertscore` three.
     """
+    known = [(each, _known(each, references)) for each in completions]
     found: list[Measurement] = []
     for name in metrics:
-        chosen = [each for each in completions if name == "length" or each.reference is not None]
+        chosen = [(each, refs or [""]) for each, refs in known if name == "length" or refs]
         if chosen:
-            found += _measured(_metric(name, encoding), chosen)
+            found += _measured(_metric(name, encoding), *zip(*chosen, strict=True))
     return found
 
 
@@ -60,8 +67,14 @@ def _metric(name: str, encoding: Encoding) -> TextMetric:
     return METRICS[name]()
 
 
-def _measured(metric: TextMetric, completions: Sequence[Completion]) -> list[Measurement]:
-    references = [[completion.reference or ""] for completion in completions]
+def _known(completion: Completion, references: Mapping[str, Sequence[str]]) -> list[str]:
+    own = [] if completion.reference is None else [completion.reference]
+    return [*own, *references.get(completion.example_id, ())]
+
+
+def _measured(
+    metric: TextMetric, completions: Sequence[Completion], references: Sequence[Sequence[str]]
+) -> list[Measurement]:
     table = metric.rows([completion.completion for completion in completions], references)
     return [
         Measurement(
