@@ -40,7 +40,7 @@ TASKS = {
     "truthfulqa_mc2": {"validation": "bench_truthfulqa/mc.jsonl"},
 }
 SHOTS = {"mmlu_anatomy": 5}
-QUESTIONS = {"mmlu_anatomy": 4, "hellaswag": 10, "truthfulqa_mc2": 3}
+QUESTIONS = {"mmlu_anatomy": 3, "hellaswag": 6, "truthfulqa_mc2": 2}
 """So few that five comparisons end in an hour on two cores; `--times` asks more."""
 
 
@@ -328,8 +328,8 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=1)
     parser.add_argument("--times", type=int, default=1, help="as many questions")
     parser.add_argument("--prompts", type=int, default=20)
-    parser.add_argument("--new-tokens", type=int, default=24)
-    parser.add_argument("--characters", type=int, default=12_000)
+    parser.add_argument("--new-tokens", type=int, default=16)
+    parser.add_argument("--characters", type=int, default=8_000)
     parser.add_argument("--dtype", default="float32")
     parser.add_argument("--results", type=Path, default=Path("contestants.jsonl"))
     parser.add_argument("--table", action="store_true")

@@ -74,6 +74,17 @@ def test_perplexity_of_reference_answers(tiny_model: Path, questions: Path):
     assert scores[0]["low"] < scores[0]["value"] < scores[0]["high"]
 
 
+def test_perplexity_of_each_document(tiny_model: Path, tmp_path: Path):
+    file = tmp_path / "texts.jsonl"
+    rows = [{"id": "one", "text": "A cat sat."}, {"id": "two", "text": "It rained all day."}]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    found = parsed("perplexity", tiny_model, file, "--each")
+    assert [document["id"] for document in found["documents"]] == ["one", "two"]
+    values = sorted(document["perplexity"] for document in found["documents"])
+    assert values[0] < found["scores"][0]["value"] < values[1]
+    assert "bits_per_byte" in run("perplexity", tiny_model, file, "--each").stdout
+
+
 def test_perplexity_of_a_text_file(tiny_model: Path, tmp_path: Path):
     text = tmp_path / "text.txt"
     text.write_text("One paragraph.\n\nAnother one." * 20)
