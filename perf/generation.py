@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -75,13 +76,15 @@ def main() -> None:
     texts: dict[tuple[str, str], list[str]] = {}
     for loaded in models.values():
         ours(loaded, prompts[:1], Generation(max_new_tokens=2))
-    for _ in range(given.repeats):
+    for number in range(given.repeats):
         for way, generate in ways.items():
             began = time.perf_counter()
             texts[way] = generate()
             seconds = time.perf_counter() - began
             made = sum(len(models[way[0]].tokenizer(text)["input_ids"]) for text in texts[way])
             rates[way].append(made / seconds)
+        latest = {" ".join(way): round(values[-1]) for way, values in rates.items()}
+        print(f"repetition {number + 1}: {latest}", file=sys.stderr, flush=True)
     print(
         f"{len(prompts)} prompts, {given.new_tokens} new tokens at most, batches of {given.batch_size}, ",
         end="",

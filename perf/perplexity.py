@@ -81,11 +81,13 @@ def speed(data: Path, dtype: str, texts: int, window: int, repeats: int) -> None
     ours(loaded, pages[:1], window)
     seconds: dict[str, list[float]] = {way: [] for way in WAYS}
     nats: dict[str, float] = {}
-    for _ in range(repeats):
+    for number in range(repeats):
         for way, measure in WAYS.items():
             began = time.perf_counter()
             nats[way] = float(measure(loaded, pages, window))
             seconds[way].append(time.perf_counter() - began)
+        latest = {way: round(tokens[way] / taken[-1]) for way, taken in seconds.items()}
+        print(f"repetition {number + 1}: {latest}", file=sys.stderr, flush=True)
     print(f"{len(pages)} web pages, {sum(sizes)} tokens, window {window}, {dtype}, {repeats} repetitions")
     print("| | tokens/s (median) | ours is faster by | nats a token |\n| --- | ---: | ---: | ---: |")
     for way, taken in seconds.items():

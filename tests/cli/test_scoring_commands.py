@@ -103,6 +103,22 @@ def test_metrics_of_files(two: list[Path]):
     assert value["base", "rouge1"] < 0.5
 
 
+def test_bertscore_is_made_as_asked(two: list[Path], tmp_path: Path):
+    baseline = tmp_path / "baseline.tsv"
+    baseline.write_text("LAYER,P,R,F\n" + "".join(f"{layer},0.5,0.5,0.5\n" for layer in range(4)))
+
+    def f1(*options: str | Path) -> float:
+        scores = parsed("metrics", two[0], "--metric", "bertscore", *options)["scores"]
+        return next(float(each["value"]) for each in scores if each["metric"] == "bertscore_f1")
+
+    plain = f1("--layer", "3")
+    assert f1("--layer", "3", "--baseline", baseline) == pytest.approx(2 * plain - 1, abs=1e-6)
+    assert f1("--layer", "3", "--idf") != pytest.approx(plain, abs=1e-6)
+    result = run("metrics", two[0], "--metric", "bertscore", "--rescale")
+    assert result.exit_code == 2
+    assert "bert-score has no baseline for layer 4 of all-minilm-l6-v2" in result.stderr
+
+
 def test_several_files_of_references_are_several_references(two: list[Path], tmp_path: Path):
     files = []
     for number, said in enumerate(("something else 0", "the cat sat on a mat 1")):
