@@ -234,7 +234,11 @@ def watched(command: list[str]) -> Spent:
         errors.seek(0)
         if process.returncode:
             raise RuntimeError(f"{' '.join(command)}\n{errors.read()[-3000:]}")
-        return Spent(seconds, usage.ru_maxrss * 1024, output.read())
+        spent = Spent(seconds, usage.ru_maxrss * 1024, output.read())
+    print(
+        f"{seconds:.0f} s, {spent.peak / 1e9:.2f} GB: {' '.join(command)[:200]}", file=sys.stderr, flush=True
+    )
+    return spent
 
 
 def printed(table: str) -> dict[str, str]:
