@@ -43,8 +43,8 @@ SPLITS = ("training_split", "validation_split", "test_split", "fewshot_split")
 
 
 def has_local_rows(benchmark: Benchmark) -> bool:
-    """Whether the hub is not needed: files are named, or an installed package ships the rows."""
-    return bool(benchmark.files) or _packaged(benchmark.task) is not None
+    """Whether a task file is written: rows or the task are the user's own, or a package ships the rows."""
+    return bool(benchmark.files) or is_file(benchmark.task) or _packaged(benchmark.task) is not None
 
 
 def write_local_tasks(benchmark: Benchmark, folder: Path) -> None:
@@ -166,7 +166,8 @@ def _copy(file: Path, folder: Path) -> None:
 def _packaged(task: str) -> tuple[Path, str] | None:
     """The file of a task's rows in an installed package, and their split."""
     for beginning, (package, file, split) in PACKAGED.items():
-        spec = importlib.util.find_spec(package) if task.startswith(beginning) else None
+        named = task.startswith(beginning) and not is_file(task)
+        spec = importlib.util.find_spec(package) if named else None
         if spec is not None and spec.submodule_search_locations:
             return Path(spec.submodule_search_locations[0]) / file, split
     return None

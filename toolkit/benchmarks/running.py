@@ -22,18 +22,12 @@ from toolkit import records
 from toolkit.benchmarks.lm import LoadedLM
 from toolkit.benchmarks.local import (
     OWN,
-<<<<<<< HEAD
+    has_local_rows,
     is_file,
     lm_eval_tasks,
     settings,
     task_file,
     task_name,
-=======
-    has_local_rows,
-    lm_eval_tasks,
-    settings,
-    task_file,
->>>>>>> 936fb97 (Scores over groups, BERTScore's layer, IDF and baselines on the command line, HumanEval from its package, parity and coverage scripts)
     write_local_tasks,
 )
 from toolkit.benchmarks.results import scores_of
@@ -107,11 +101,7 @@ def _check_code(benchmark: Benchmark) -> None:
 
 
 def _evaluate(lm: LoadedLM, benchmark: Benchmark, folder: Path, seed: int) -> dict[str, Any]:
-<<<<<<< HEAD
-    if benchmark.files or is_file(benchmark.task):
-=======
     if has_local_rows(benchmark):
->>>>>>> 936fb97 (Scores over groups, BERTScore's layer, IDF and baselines on the command line, HumanEval from its package, parity and coverage scripts)
         write_local_tasks(benchmark, folder)
         manager = TaskManager(include_path=str(folder), include_defaults=False)
     else:

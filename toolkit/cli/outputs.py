@@ -92,6 +92,19 @@ class Scores(Output):
     scores: list[Score]
 
 
+class Document(Output):
+    """A text's own figures."""
+
+    id: str
+    perplexity: float
+    bits_per_byte: float
+
+
+class Perplexity(Scores):
+    documents: list[Document] | None = None
+    """With `--each`."""
+
+
 class Compared(Output):
     scores: list[Score]
     differences: list[Difference]
@@ -281,7 +294,7 @@ OUTPUTS: dict[str, type[BaseModel]] = {
     "push": Push,
     "report": Report,
     "answer": Answer,
-    "perplexity": Scores,
+    "perplexity": Perplexity,
     "metrics": Scores,
     "score": Compared,
     "bench": Scores,

@@ -127,11 +127,12 @@ def _measure(run: Execution, scoring: Scoring, player: Player) -> Step:
         return fingerprint(player.inputs, run.questions, said, metrics, encoder)
 
     def work() -> None:
-        from toolkit.metrics.measuring import measure_texts
+        from toolkit.metrics.measuring import Encoding, measure_texts
         from toolkit.metrics.perplexity import measure_perplexity
 
         texts = [name for name in scoring.metrics if name != "perplexity"]
-        measured = measure_texts(run.said(player), texts, encoder=scoring.bertscore_model)
+        encoding = Encoding(scoring.bertscore_model)
+        measured = measure_texts(run.said(player), texts, encoding=encoding)
         if surprise:
             measured += measure_perplexity(
                 run.ready(player),
@@ -152,93 +153,9 @@ def _measure(run: Execution, scoring: Scoring, player: Player) -> Step:
     )
 
 
-<<<<<<< HEAD
 def _benchmark(run: Execution, scoring: Scoring, player: Player) -> Step:
     """lm-eval's tasks on a contestant."""
     out = run.folder.benchmarks(player.name)
-=======
-def measure(run: Execution, scoring: Scoring, answers: dict[str, list[Completion]]) -> list[Measurement]:
-    """Every metric of every contestant, example by example."""
-    found: list[Measurement] = []
-    for player in run.players:
-        out = run.folder.measurements(player.name)
-
-        def work(player: Player = player, out: Path = out) -> None:
-            from toolkit.metrics.measuring import Encoding, measure_texts
-            from toolkit.metrics.perplexity import measure_perplexity
-
-            texts = [name for name in scoring.metrics if name != "perplexity"]
-            encoding = Encoding(scoring.bertscore_model)
-            measured = measure_texts(answers[player.name], texts, encoding=encoding)
-            if "perplexity" in scoring.metrics and player.model is not None:
-                measured += measure_perplexity(
-                    run.ready(player),
-                    run.examples,
-                    contestant=player.name,
-                    adapter=player.name if player.adapter else None,
-                    prompt=player.spec.prompt,
-                )
-            records.write(out, measured)
-
-        said = [completion.model_dump(mode="json") for completion in answers[player.name]]
-        inputs = fingerprint(
-            player.inputs, run.questions, said, list(scoring.metrics), scoring.bertscore_model
-        )
-        run.ledger.step(f"measure {player.name}", inputs, [out], work)
-        found += records.read(out, Measurement)
-    return found
-
-
-def benchmark(run: Execution, scoring: Scoring) -> list[Score]:
-    """lm-eval's tasks on every contestant that is a model here."""
-    scores: list[Score] = []
-    for player in run.players:
-        if player.model is None or player.spec.prompt or not scoring.benchmarks:
-            continue  # benchmarks bring prompts of their own, so a contestant's prompt plays no part
-        out = run.folder.benchmarks(player.name)
-
-        def work(player: Player = player, out: Path = out) -> None:
-            from toolkit.benchmarks import run_benchmarks
-
-            run_benchmarks(
-                run.ready(player),
-                scoring.benchmarks,
-                contestant=player.name,
-                adapter=player.name if player.adapter else None,
-                out=out,
-                seed=run.recipe.seed,
-            )
-
-        from toolkit.benchmarks import scores_of
-
-        run.ledger.step(
-            f"benchmark {player.name}", fingerprint(player.inputs, *scoring.benchmarks), [out], work
-        )
-        scores += scores_of(out, player.name)
-    return scores
-
-
-def summarise(found: list[Measurement], names: list[str]) -> tuple[list[Score], list[Difference]]:
-    """Scores with intervals, and each contestant against every one named before it."""
-    scores = [score(measurement) for measurement in found]
-    by_metric: dict[str, dict[str, Measurement]] = {}
-    for measurement in found:
-        by_metric.setdefault(measurement.metric, {})[measurement.contestant] = measurement
-    differences = [
-        difference(by_name[later], by_name[earlier])
-        for earlier, later in combinations(names, 2)
-        for by_name in by_metric.values()
-        if earlier in by_name and later in by_name
-    ]
-    return scores, [found for found in differences if found is not None]
-
-
-def judge(run: Execution, asked: Judge, answers: dict[str, list[Completion]]) -> dict[str, Any]:
-    """Let the judge vote on every pair; gives its statistics."""
-    categories = {example.id: example.category for example in run.examples if example.category}
-    fought = battles(answers, asked, run.recipe.seed, categories=categories)
-    verdicts: list[Verdict] = []
->>>>>>> 936fb97 (Scores over groups, BERTScore's layer, IDF and baselines on the command line, HumanEval from its package, parity and coverage scripts)
 
     def work() -> None:
         from toolkit.benchmarks import run_benchmarks
