@@ -98,8 +98,8 @@ CASES: dict[str, tuple[float, Draw]] = {
     "right or wrong, 50% to 97% right (Wilson)": (0.0, any_accuracy),
     "perplexity (BCa)": (math.exp(0.5), perplexities),
     "difference of right or wrong, paired (Agresti-Min)": (0.1, paired_accuracy),
-    "difference of means, paired (BCa)": (0.05, paired_means),
-    "right or wrong in groups of 5, clustered": (0.6, clustered),
+    "difference of means, paired (Student)": (0.05, paired_means),
+    "right or wrong in groups of 5, over groups (BCa)": (0.6, clustered),
     "the same, groups left out of account": (0.6, ungrouped),
 }
 """What is drawn -> the truth, and how."""
@@ -132,12 +132,10 @@ def real_cases(data: Path) -> dict[str, tuple[float, Draw]]:
     bleu, chrf = np.array(tools.bleu_rows(one, known)), np.array(tools.chrf_rows(one, known))
     return {
         "ROUGE-L of real answers (BCa)": from_rows("mean", rouge),
-        "BLEU of real answers (BCa)": from_rows("bleu", bleu),
+        "BLEU of real answers (Student, log scale)": from_rows("bleu", bleu),
         "chrF of real answers (BCa)": from_rows("chrf", chrf),
-        "difference in ROUGE-L of two real models (BCa)": apart("mean", rouge, other),
-        "difference in chrF of two real models (BCa)": apart(
-            "chrf", chrf, np.array(tools.chrf_rows(two, known))
-        ),
+        "difference in ROUGE-L of two real models ": apart("mean", rouge, other),
+        "difference in chrF of two real models ": apart("chrf", chrf, np.array(tools.chrf_rows(two, known))),
     }
 
 

@@ -146,8 +146,8 @@ def test_bertscore_rescales_as_bert_score_does(baseline: Path):
         baseline_path=str(baseline),
         nthreads=0,
     )
-    expected = [float(part[0]) for part in scorer.score(said[:1], known[:1])]
     table = BertScore(layer=3, rescale=baseline).rows(said, [[ref] for ref in known])
+    expected = [float(part[0]) for part in scorer.score(said[:1], known[:1])]
     found = [rows for _, rows in table.values()]
     assert [rows[0][0] for rows in found] == pytest.approx(expected, abs=1e-6)
     nothing = [-base / (1 - base) for base in (0.13, 0.23, 0.33)]

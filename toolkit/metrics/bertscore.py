@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -108,7 +109,9 @@ def load_scorer(encoder: str, layer: int, idf: bool, rescale: bool | Path) -> BE
         raise ModelError(f"BERTScore: {encoder}: cannot be loaded: {str(error).splitlines()[0]}") from error
     if rescale:
         try:
-            scorer.baseline_vals  # noqa: B018 - read from a file on first use
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of PyTorch, about how bert-score reads the file
+                scorer.baseline_vals  # noqa: B018 - read from a file on first use
         except (ValueError, IndexError):
             where = f"{rescale} holds" if isinstance(rescale, Path) else "bert-score has"
             raise DataError(
