@@ -91,7 +91,7 @@ def prepare(place: Place, data: Path) -> None:
         with (place.tasks / f"{task}.yaml").open("a") as file:
             file.write(f"num_fewshot: {shots}\n")
     make_adapters(place)
-    rows = (data / "prompts_arenahard/v01.jsonl").read_text().splitlines()
+    rows = (data / "prompts_arenahard/v01.jsonl").read_text().strip().split("\n")
     asked = [json.loads(row)["prompt"] for row in rows]
     short = [text for text in asked if len(text) < 400][: place.size.prompts]
     text = (data / "ppl_wikitext2/valid.txt").read_text()[: place.size.characters]
@@ -105,7 +105,7 @@ def first_rows(place: Place, data: Path, task: str) -> dict[str, str]:
     """Split -> a file of the task's first rows, and of all few-shot examples."""
     files = {}
     for split, file in TASKS[task].items():
-        lines = (data / file).read_text().splitlines()
+        lines = (data / file).read_text().strip().split("\n")
         own = [line for line in lines if json.loads(line).get("subject", "anatomy") == "anatomy"]
         wanted = own if split == "dev" else own[: place.size.times * QUESTIONS[task]]
         target = place.folder / f"{task}-{split}.jsonl"
@@ -299,7 +299,7 @@ def compare(place: Place) -> dict[str, Any]:
 
 def show(file: Path) -> None:
     """Medians over the comparisons in a file, by size."""
-    rows = [json.loads(line) for line in file.read_text().splitlines()]
+    rows = [json.loads(line) for line in file.read_text().strip().split("\n")]
     for size in dict.fromkeys(json.dumps(row["size"]) for row in rows):
         some = [row for row in rows if json.dumps(row["size"]) == size]
         theirs = [row["lm_eval_seconds"] + row["script_seconds"] for row in some]

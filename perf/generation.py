@@ -59,7 +59,7 @@ def main() -> None:
     given = parser.parse_args()
     if given.data is None:
         parser.error("name the folder of data: --data DIR")
-    rows = (given.data / "prompts_arenahard/v01.jsonl").read_text().splitlines()
+    rows = (given.data / "prompts_arenahard/v01.jsonl").read_text().strip().split("\n")
     prompts = [text for text in (json.loads(row)["prompt"] for row in rows) if len(text) < 400]
     prompts = prompts[: given.prompts]
     options = Generation(max_new_tokens=given.new_tokens, batch_size=given.batch_size)

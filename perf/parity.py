@@ -38,7 +38,9 @@ Line = tuple[str, str, float, float]
 
 
 def texts(data: Path) -> tuple[list[str], list[str]]:
-    rows = [json.loads(line) for line in (data / "ref_selfinstruct/test.jsonl").read_text().splitlines()]
+    rows = [
+        json.loads(line) for line in (data / "ref_selfinstruct/test.jsonl").read_text().strip().split("\n")
+    ]
     return [row["outputs"][WRITER] for row in rows], [row["reference"] for row in rows]
 
 
@@ -99,7 +101,9 @@ def model_lines(data: Path) -> Iterator[Line]:
     from toolkit.models import load_base
     from toolkit.recipe import ModelOptions
 
-    pages = [json.loads(row)["text"] for row in (data / "ppl_c4/c4.jsonl").read_text().splitlines()[:4]]
+    pages = [
+        json.loads(row)["text"] for row in (data / "ppl_c4/c4.jsonl").read_text().strip().split("\n")[:4]
+    ]
     loaded = load_base(MODEL, ModelOptions(dtype="float32"))
     lm = HFLM(pretrained=loaded.model, tokenizer=loaded.tokenizer, batch_size=1, max_length=512)
     requests = [Instance("loglikelihood_rolling", {}, (page,), 0) for page in pages]

@@ -74,7 +74,7 @@ WAYS = {"ours": ours, "lm-eval, 1": lm_eval(1), "lm-eval, 8": lm_eval(8), "as ev
 
 def speed(data: Path, dtype: str, texts: int, window: int, repeats: int) -> None:
     loaded = load_base(MODEL, ModelOptions(dtype=dtype))
-    rows = (data / "ppl_c4/c4.jsonl").read_text().splitlines()[:texts]
+    rows = (data / "ppl_c4/c4.jsonl").read_text().strip().split("\n")[:texts]
     pages = [json.loads(row)["text"] for row in rows]
     sizes = [len(loaded.tokenizer(page)["input_ids"]) for page in pages]
     tokens = {way: sum(sizes) for way in WAYS} | {"as evaluate": sum(min(size, window) for size in sizes)}

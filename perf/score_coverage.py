@@ -124,7 +124,9 @@ def apart(kind: Kind, rows: Array, other: Array) -> tuple[float, Draw]:
 
 def real_cases(data: Path) -> dict[str, tuple[float, Draw]]:
     """ROUGE-L, BLEU and chrF of real answers."""
-    rows = [json.loads(line) for line in (data / "ref_selfinstruct/test.jsonl").read_text().splitlines()]
+    rows = [
+        json.loads(line) for line in (data / "ref_selfinstruct/test.jsonl").read_text().strip().split("\n")
+    ]
     known = [[row["reference"]] for row in rows]
     said = {name: [row["outputs"][name] for row in rows] for name in list(rows[0]["outputs"])[:2]}
     one, two = said.values()
