@@ -36,7 +36,7 @@ class TrainingLog(TrainerCallback):  # type: ignore[misc]
 
     def restart(self) -> None:
         """Begin an empty log."""
-        self.rows, self._before, self._started = [], 0.0, time.monotonic()
+        self.rows, self._before = [], 0.0
         records.write_text(self.file, "")
 
     def rewind(self, step: int) -> None:
@@ -45,7 +45,6 @@ class TrainingLog(TrainerCallback):  # type: ignore[misc]
         self.rows = [row for row in rows if row["step"] <= step]
         records.write_text(self.file, "".join(json.dumps(row) + "\n" for row in self.rows))
         self._before = self.rows[-1]["seconds"] if self.rows else 0.0
-        self._started = time.monotonic()
 
     @property
     def seconds(self) -> float:
