@@ -1,8 +1,8 @@
-"""The chapter's two trainings in plain TRL and PEFT, as one would port them to today's API: what we compare with.
+"""The chapter's two trainings in plain TRL and PEFT, as one would port them to today's API.
 
-Its arguments under their present names: LoRA of rank 64 on the seven projections with dropout 0.1, batches of 2
-accumulated 4 times, gradient checkpointing, learning rate 2e-4 (DPO: 1e-5), cosine, length at most 512. It has no
-CUDA here, so weights are whole and in fp32, and AdamW is not paged.
+Its arguments under their present names: LoRA of rank 64 on the seven projections with dropout 0.1, batches of
+2 accumulated 4 times, gradient checkpointing, learning rate 2e-4 (DPO: 1e-5), cosine, length at most 512.
+Without CUDA weights are whole and in fp32, and AdamW is not paged.
 """
 
 from __future__ import annotations

@@ -1,13 +1,13 @@
-"""How fast training is, and what makes it so: our defaults against the chapter's recipe in plain TRL and PEFT.
+"""How fast training is, and what makes it so: our defaults against the chapter's recipe in plain TRL.
 
 python perf/training.py                     # sft, dpo and their parts, on the packaged tickets
 python perf/training.py dpo --repeats 5
 python perf/training.py sft --rows-from train.jsonl --heldout-from eval.jsonl
 
-Both train the same rows once, at the same rank, from the same base, each training in a process of its own; rounds
-of all variants follow each other, and figures are medians over rounds. The clock runs from rows in memory to trained
-weights: making tokens and asking the reference count, loading the model does not. Held-out loss is that of the
-answers (DPO: at the chapter's beta), measured alike for all, in fp32.
+Both train the same rows once, at the same rank, from the same base, each training in a process of its own;
+rounds of all variants follow each other, and figures are medians over rounds. The clock runs from rows in
+memory to trained weights: making tokens and asking the reference count, loading the model does not. Held-out
+loss is that of the answers (DPO: at the chapter's beta), measured alike for all, in fp32.
 """
 
 from __future__ import annotations
@@ -53,8 +53,8 @@ PARTS = {
     "dpo": ["ours", *[name for name in VARIANTS if name not in MAIN and "rows in" not in name]],
 }
 ROWS = {
-    "sft": ("package:tickets/sft.jsonl", "package:tickets/pairs-heldout.jsonl", 48),
-    "dpo": ("package:tickets/pairs.jsonl", "package:tickets/pairs-heldout.jsonl", 24),
+    "sft": ("package:tickets/sft.jsonl", "package:tickets/pairs-heldout.jsonl", 24),
+    "dpo": ("package:tickets/pairs.jsonl", "package:tickets/pairs-heldout.jsonl", 16),
 }
 
 

@@ -11,6 +11,8 @@ from typing import Any
 
 import click
 
+from toolkit import processes
+
 
 def show_progress() -> None:
     """Send the package's log to stderr, and nobody else's chatter."""
@@ -24,7 +26,7 @@ def show_progress() -> None:
 
         logger.addHandler(Speaker())
         logger.propagate = False
-    logger.setLevel(logging.INFO)
+    logger.setLevel(logging.INFO if processes.is_main() else logging.ERROR)
 
 
 def print_json(value: Any) -> None:

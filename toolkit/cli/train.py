@@ -26,12 +26,16 @@ def command(
     \b
     Example:
       adapter-arena train demo sft
+      accelerate launch --num_processes 2 -m toolkit.cli train demo     # on two GPUs
     """
     show_progress()
+    from toolkit import processes
     from toolkit import recipe as recipes
     from toolkit.run import train
 
     results = train(recipes.load(recipe, overrides(changes)), out, stages)
+    if not processes.is_main():
+        return
     if as_json:
         print_json({"stages": results})
         return

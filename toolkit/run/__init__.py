@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from toolkit import records
+from toolkit import processes, records
+from toolkit.errors import RecipeError
 from toolkit.recipe import Recipe, dump
 from toolkit.run import steps
 from toolkit.run.execution import Execution
@@ -35,8 +36,14 @@ def run(recipe: Recipe, results: Path, *, on: Place = "here") -> Summary:
 
     Raises:
         BusyError: another process works in the folder.
+        RecipeError: several processes were started.
         ToolkitError: a step failed; the next call continues from there.
     """
+    if processes.count() > 1:
+        raise RecipeError(
+            f"{recipe.name}: `run` is for one process; train with several by `accelerate launch ... train`, "
+            "then `run` the recipe: it takes the trained stages up"
+        )
     folder = RunFolder(results / recipe.name)
     with folder.locked():
         records.write_text(folder.recipe, dump(recipe))
@@ -58,6 +65,8 @@ def run(recipe: Recipe, results: Path, *, on: Place = "here") -> Summary:
 def train(recipe: Recipe, results: Path, only: Sequence[str] = ()) -> tuple[StageResult, ...]:
     """Train a recipe's stages in `results/<name>/`, and nothing else; what is trained is skipped.
 
+    Several processes (`accelerate launch`) may call this together: they train as one, and one writes.
+
     Args:
         recipe: what to do.
         results: folder of runs.
@@ -70,8 +79,10 @@ def train(recipe: Recipe, results: Path, only: Sequence[str] = ()) -> tuple[Stag
     needed = {part for name in only for part in recipe.needed(name)}
     folder = RunFolder(results / recipe.name)
     with folder.locked():
-        records.write_text(folder.recipe, dump(recipe))
         ledger, execution = Ledger(folder), Execution(recipe, folder)
+        processes.wait()  # all have read what is done before one writes
+        if processes.is_main():
+            records.write_text(folder.recipe, dump(recipe))
         chosen = [stage for stage in recipe.stages if not only or stage.name in needed]
         for step in steps.training(execution, chosen):
             ledger.do(step)

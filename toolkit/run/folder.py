@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from toolkit import processes
 from toolkit.errors import BusyError, DataError
 
 
@@ -71,7 +72,7 @@ class RunFolder:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the run folder for this process.
+        """Hold the run folder for this process, and for those that train with it.
 
         The operating system drops the lock with the process, so a killed run leaves none behind.
 
@@ -79,6 +80,9 @@ class RunFolder:
             BusyError: another process holds it.
             DataError: the folder cannot be written.
         """
+        if not processes.is_main():
+            yield
+            return
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             handle = os.open(self.path / ".lock", os.O_RDWR | os.O_CREAT, 0o644)

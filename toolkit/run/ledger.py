@@ -11,11 +11,12 @@ import logging
 import shutil
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from toolkit import records
+from toolkit import processes, records
 from toolkit.run.folder import RunFolder
 
 logger = logging.getLogger(__name__)
@@ -58,7 +59,8 @@ class Ledger:
         try:
             step.work()
         except BaseException:
-            self.spend(step, time.monotonic() - started)
+            with suppress(OSError):  # on a full disk, what stopped the work is what to tell
+                self.spend(step, time.monotonic() - started)
             raise
         self.finish(step, time.monotonic() - started)
 
@@ -73,7 +75,7 @@ class Ledger:
         if entry and not same:
             logger.info("%s: inputs changed, doing it again", step.name)
         if not same:
-            for path in (*step.outputs, *step.aside):
+            for path in (*step.outputs, *step.aside) if processes.is_main() else ():
                 _remove(path)
         logger.info("%s ...", step.name)
         self.steps[step.name] = {
@@ -107,7 +109,8 @@ class Ledger:
         return float(sum(step["seconds"] for step in self.steps.values()))
 
     def _save(self) -> None:
-        records.write_json(self.file, self.manifest)
+        if processes.is_main():
+            records.write_json(self.file, self.manifest)
 
 
 def _remove(path: Path) -> None:

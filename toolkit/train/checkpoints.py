@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import shutil
 import struct
+import zipfile
 from pathlib import Path
 
-NEEDED = ("trainer_state.json", "optimizer.pt", "scheduler.pt")
+from toolkit import processes
+
+NEEDED = ("trainer_state.json", "scheduler.pt")
 
 
 def step_of(checkpoint: Path) -> int:
@@ -20,20 +23,27 @@ def newest_complete(folder: Path) -> Path | None:
     for checkpoint in found:
         if is_complete(checkpoint):
             return checkpoint
-        shutil.rmtree(checkpoint)
+        if processes.is_main():
+            shutil.rmtree(checkpoint)
     return None
 
 
 def is_complete(checkpoint: Path) -> bool:
-    """Whether every file a resume needs is there and the weights are as long as their header says."""
+    """Whether every file a resume needs is there and whole.
+
+    Several processes may keep their optimizer (`optimizer.pt` of one) and their weights in folders of shards.
+    """
     if not all((checkpoint / name).is_file() for name in NEEDED):
         return False
     try:
         json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
     except ValueError:
         return False
-    weights = list(checkpoint.glob("*.safetensors"))
-    return bool(weights) and all(_is_whole(file) for file in weights)
+    weights, kept = list(checkpoint.glob("*.safetensors")), list(checkpoint.glob("*.pt*"))
+    if not all(map(_is_whole, weights)) or not all(map(zipfile.is_zipfile, kept)):
+        return False
+    shards = any(part.is_dir() for part in checkpoint.iterdir())
+    return shards or (bool(weights) and (checkpoint / "optimizer.pt") in kept)
 
 
 def _is_whole(file: Path) -> bool:

@@ -6,15 +6,18 @@ the stage starts from (Rafailov et al. 2023; TRL's `DPOTrainer`, variants by its
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import torch
-from datasets import Dataset
+from datasets import Dataset, load_from_disk
 from trl import DPOTrainer
 
+from toolkit import processes
 from toolkit.data import Preference, Row
 from toolkit.recipe import Stage
 from toolkit.train.base import Base
+from toolkit.train.batches import GroupsByLength
 from toolkit.train.frozen import run_frozen_layers_once
 from toolkit.train.head import score_learned_tokens_only
 from toolkit.train.lora import adapter_config
@@ -29,11 +32,12 @@ def trainer(
     The reference is the model without the new adapter, that is the base with its parent merged in.
     """
     config = configuration(base, stage, shared)
+    folder = Path(config.output_dir) / "rows"
     made = _Trainer(
         model=base.model,
         args=config,
-        train_dataset=dataset(train),
-        eval_dataset=dataset(heldout) if heldout else None,
+        train_dataset=_kept(dataset(train), folder / "train"),
+        eval_dataset=_kept(dataset(heldout), folder / "heldout") if heldout else None,
         processing_class=base.tokenizer,
         peft_config=adapter_config(stage),
     )
@@ -41,7 +45,7 @@ def trainer(
     return made
 
 
-class _Trainer(DPOTrainer):  # type: ignore[misc]  # TRL is untyped here
+class _Trainer(GroupsByLength, DPOTrainer):  # type: ignore[misc]  # TRL is untyped here
     """With our output layer, also where TRL asks the reference before it is done with making the trainer.
 
     TRL's accuracy on held-out pairs asks whether training moved a pair the right way, which says nothing of
@@ -73,6 +77,19 @@ class _Trainer(DPOTrainer):  # type: ignore[misc]  # TRL is untyped here
         run_frozen_layers_once(self.model)
         if not self.args.use_weighting:  # WPO asks more of each position than our layer gives
             score_learned_tokens_only(self.model)
+
+
+def _kept(rows: Dataset, folder: Path) -> Dataset:
+    """The same rows on disk.
+
+    TRL keeps the reference's log-probabilities beside them, for all processes and for a continued training.
+    """
+    with processes.main_first():
+        if not folder.exists():
+            beside = folder.with_suffix(".part")
+            rows.save_to_disk(beside)
+            beside.rename(folder)
+    return load_from_disk(folder)
 
 
 def dataset(rows: list[Row]) -> Dataset:

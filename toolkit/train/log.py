@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from transformers import TrainerCallback
 
-from toolkit import records
+from toolkit import processes, records
 from toolkit.errors import TrainingError
 from toolkit.progress import tell
 from toolkit.types import StageResult
@@ -25,26 +25,48 @@ RELATIVE = 1e-6
 """A mean margin below this at the start: rewards are relative to the start, where they say nothing."""
 
 
+SPOKEN = {
+    "loss": "loss {:.3f}",
+    "reward": "reward {:.3f}",
+    "rewards/accuracies": "accuracy {:.2f}",
+    "kl": "KL {:.3f}",
+    "learning_rate": "learning rate {:.1e}",
+    "grad_norm": "gradient {:.2f}",
+    "tokens_per_second": "{:.0f} tokens/s",
+}
+"""What a live message tells of a row, and in which words."""
+
+
 class TrainingLog(TrainerCallback):  # type: ignore[misc]
-    """Keeps `training.jsonl`: step, loss, learning_rate, grad_norm, tokens, seconds, memory_bytes."""
+    """Keeps `training.jsonl`: one row a step, and one for each evaluation.
+
+    A row has `step`, what the trainer logs (`loss`, `learning_rate`, `grad_norm`, rewards, KL ...), `tokens`
+    so far, `tokens_per_second` since the row before, `seconds` over all attempts and the peak `memory_bytes`.
+    """
 
     def __init__(self, file: Path) -> None:
         self.file = file
         self.rows: list[dict[str, Any]] = []
         self._started = time.monotonic()
-        self._before = 0.0
+        self._before, self._tokens_before = 0.0, 0
+        self._mark = (0, self._started)
 
     def restart(self) -> None:
         """Begin an empty log."""
-        self.rows, self._before = [], 0.0
-        records.write_text(self.file, "")
+        self.rows = []
+        self._write()
 
     def rewind(self, step: int) -> None:
         """Go back to the rows up to `step`: training continues from there."""
         rows = [json.loads(line) for _, line in records.read_lines(self.file)]
         self.rows = [row for row in rows if row["step"] <= step]
-        records.write_text(self.file, "".join(json.dumps(row) + "\n" for row in self.rows))
+        self._write()
         self._before = self.rows[-1]["seconds"] if self.rows else 0.0
+        self._tokens_before = max((row.get("tokens", 0) for row in self.rows), default=0)
+
+    def _write(self) -> None:
+        if processes.is_main():
+            records.write_text(self.file, "".join(json.dumps(row) + "\n" for row in self.rows))
 
     @property
     def seconds(self) -> float:
@@ -58,28 +80,52 @@ class TrainingLog(TrainerCallback):  # type: ignore[misc]
             return
         row = {
             "step": state.global_step,
-            **logs,
+            **{
+                key: value
+                for key, value in logs.items()
+                if value is not None and not key.endswith("num_tokens")
+            },
+            **self._pace(logs),
             "seconds": round(self.seconds, 3),
             "memory_bytes": peak_memory(),
         }
-        row["tokens"] = state.num_input_tokens_seen or None
-        with self.file.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({key: value for key, value in row.items() if value is not None}) + "\n")
         self.rows.append(row)
-        loss = logs.get("loss")
-        if loss is not None and not math.isfinite(loss):
-            raise TrainingError(
-                f"the loss became {loss} at step {state.global_step}; lower the learning rate, or train "
-                "in float32 (`model.dtype`), then run again"
-            )
-        if loss is not None:
-            tell(
-                logger,
-                f"{self.file.parent.name}: step",
-                state.global_step,
-                state.max_steps,
-                f"loss {loss:.3f}",
-            )
+        if processes.is_main():
+            with self.file.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(row) + "\n")
+        self._check_finite(row, args)
+        if "loss" in row:
+            told = [words.format(row[name]) for name, words in SPOKEN.items() if name in row]
+            note = ", ".join([*told, f"{row['memory_bytes'] / 1e9:.1f} GB"])
+            tell(logger, f"{self.file.parent.name}: step", state.global_step, state.max_steps, note)
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self._mark = (0, time.monotonic())
+
+    def _pace(self, logs: dict[str, Any]) -> dict[str, float]:
+        """Tokens so far, and in a second since the row before; nothing where the trainer counts none."""
+        tokens, now = logs.get("num_tokens"), time.monotonic()
+        (before, since), self._mark = self._mark, (self._mark[0] if tokens is None else int(tokens), now)
+        if tokens is None:
+            return {}
+        speed = (tokens - before) / max(now - since, 1e-9)
+        return {"tokens": self._tokens_before + int(tokens), "tokens_per_second": round(speed, 1)}
+
+    @staticmethod
+    def _check_finite(row: dict[str, Any], args: Any) -> None:
+        """Stop before a checkpoint is saved that could not be continued.
+
+        Raises:
+            TrainingError: loss or gradient is no number. (In fp16 such steps are skipped, and are no fault.)
+        """
+        for name in ("loss",) if args.fp16 else ("loss", "grad_norm"):
+            value = row.get(name)
+            if value is not None and not math.isfinite(value):
+                raise TrainingError(
+                    f"{name} became {value} at step {row['step']}; lower the learning rate, or train in "
+                    "float32 (`model.dtype`), then run again"
+                )
+
 
     def check_learned(self, *, moved: bool) -> None:
         """Refuse a training that did nothing.

@@ -18,6 +18,7 @@ SHARED: dict[str, Any] = {
     "save_steps": 0.25,  # a share of all steps
     "save_total_limit": 2,
     "logging_steps": 1,
+    "logging_nan_inf_filter": False,  # it hides a loss that is no number
     "report_to": "none",
     "disable_tqdm": True,
     "gradient_checkpointing": False,

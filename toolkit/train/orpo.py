@@ -37,6 +37,20 @@ def trainer(
 class _Trainer(ORPOTrainer):  # type: ignore[misc]  # TRL is untyped here
     """On rows that are tokens already: TRL would put a second begin token before some templates' own."""
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self._tokens = 0
+        super().__init__(*args, **kwargs)
+
+    def get_batch_loss_metrics(self, model: Any, batch: dict[str, Any], train_eval: str = "train") -> Any:
+        if train_eval == "train":
+            seen = batch["chosen_attention_mask"].sum() + batch["rejected_attention_mask"].sum()
+            self._tokens += int(self.accelerator.gather(seen).sum())
+        return super().get_batch_loss_metrics(model, batch, train_eval)
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """TRL's other trainers log how many tokens were seen."""
+        super().log(logs | {"num_tokens": self._tokens} if "loss" in logs else logs, start_time)
+
     def tokenize_row(self, feature: dict[str, Any], model: Any = None) -> dict[str, Any]:
         return feature
 

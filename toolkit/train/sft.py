@@ -15,6 +15,7 @@ from toolkit.data import Conversation, Row
 from toolkit.data.chat import encode_conversation
 from toolkit.recipe import Stage
 from toolkit.train.base import Base
+from toolkit.train.batches import GroupsByLength
 from toolkit.train.frozen import run_frozen_layers_once
 from toolkit.train.head import IGNORED, score_learned_tokens_only
 from toolkit.train.lora import adapter_config
@@ -39,7 +40,7 @@ def learner(
     """A TRL trainer that learns the tokens whose labels `encode` gives."""
     prepared = {"dataset_kwargs": {"skip_prepare_dataset": True}}
     config = configuration(base, stage, shared | prepared)
-    made = SFTTrainer(
+    made = _Trainer(
         model=base.model,
         args=config,
         train_dataset=encode(base, train, config.max_length),
@@ -50,6 +51,10 @@ def learner(
     run_frozen_layers_once(made.model)
     score_learned_tokens_only(made.model)
     return made
+
+
+class _Trainer(GroupsByLength, SFTTrainer):  # type: ignore[misc]  # TRL is untyped here
+    """TRL's, with an order of rows that can be continued."""
 
 
 def dataset(base: Base, rows: list[Row], max_length: int | None) -> Dataset:

@@ -10,9 +10,8 @@ from typing import Any
 import torch
 from transformers import PrinterCallback, set_seed
 
-from toolkit import records
+from toolkit import processes, records
 from toolkit.data import Row, load_rows, split_heldout
-from toolkit.errors import TrainingError
 from toolkit.recipe import ONLINE, Recipe, Stage
 from toolkit.train import checkpoints, publish
 from toolkit.train.base import prepare_base
@@ -20,6 +19,7 @@ from toolkit.train.card import model_card
 from toolkit.train.head import hold_frozen_weights_in
 from toolkit.train.log import TrainingLog
 from toolkit.train.methods import must_fit, trainer_module
+from toolkit.train.stopping import Interrupt, full_disk_told
 from toolkit.types import StageResult
 
 logger = logging.getLogger(__name__)
@@ -41,25 +41,32 @@ def train_stage(recipe: Recipe, stage: Stage, run: Path) -> StageResult:
         ModelError: base or parent cannot be loaded.
         TrainingError: the loss is not a number, nothing was learned, or the disk is full.
     """
+    processes.wait()  # what is outdated is gone
     published, working = run / "adapters" / stage.name, run / "checkpoints" / stage.name
     if (published / publish.RESULT).exists():
         return StageResult.model_validate(records.read_json(published / publish.RESULT))
+    if processes.count() > 1:
+        logger.info("stage %s in %d processes", stage.name, processes.count())
     train, heldout = rows_of(recipe, stage)
     must_fit(stage, train + heldout)
     set_seed(recipe.seed)
     base = prepare_base(recipe, stage, run)
     log = TrainingLog(working / "training.jsonl")
     shared = {"output_dir": str(working), "seed": recipe.seed}
-    trainer = trainer_module(stage).trainer(base, stage, train, heldout, shared)
+    with full_disk_told(working):
+        trainer = trainer_module(stage).trainer(base, stage, train, heldout, shared)
     if trainer.args.bf16 and stage.method not in ONLINE:  # answers are generated without autocast
         hold_frozen_weights_in(trainer.model, torch.bfloat16)
     trainer.remove_callback(PrinterCallback)  # it writes to stdout
     trainer.add_callback(log)
-    _fit(trainer, working, log, evaluate=bool(heldout))
-    result = log.result(stage.name, stage.method)
-    extras = publish.Extras(result, model_card(base, recipe, stage, result), log.file)
-    publish.publish(trainer.model, base, stage, published, extras)
-    shutil.rmtree(working, ignore_errors=True)
+    with full_disk_told(run):
+        _fit(trainer, working, log, evaluate=bool(heldout))
+        result = log.result(stage.name, stage.method)
+        if processes.is_main():
+            extras = publish.Extras(result, model_card(base, recipe, stage, result), log.file)
+            publish.publish(trainer.model, base, stage, published, extras)
+            shutil.rmtree(working, ignore_errors=True)
+    processes.wait()
     return result
 
 
@@ -72,21 +79,21 @@ def rows_of(recipe: Recipe, stage: Stage) -> tuple[list[Row], list[Row]]:
 
 
 def _fit(trainer: Any, working: Path, log: TrainingLog, *, evaluate: bool) -> None:
-    checkpoint = checkpoints.newest_complete(working)
+    with processes.main_first():
+        checkpoint = checkpoints.newest_complete(working)
     before = trained_weights(trainer.model)
-    try:
+    interrupt = Interrupt()
+    trainer.add_callback(interrupt)
+    with interrupt.heard():
         if checkpoint is None:
             log.restart()
-            if evaluate:
-                trainer.evaluate()
+            trainer.args.eval_on_start = evaluate  # by ourselves before, several processes would train apart
         else:
             logger.info("continuing from %s", checkpoint.name)
             log.rewind(checkpoints.step_of(checkpoint))
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-        if evaluate:
+        if evaluate and not interrupt.asked:
             trainer.evaluate()
-    except OSError as error:
-        raise TrainingError(f"{working}: {error.strerror or error}; make room, then run again") from error
     log.check_learned(moved=checkpoint is not None or _moved(before, trainer.model))
 
 

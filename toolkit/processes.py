@@ -1,0 +1,37 @@
+"""Several processes that train together, started by `accelerate launch`: one writes, the others follow."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+def count() -> int:
+    """How many processes train together."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def is_main() -> bool:
+    """Whether this process is the one that writes."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def wait() -> None:
+    """Go on when all processes are here."""
+    if count() > 1:
+        from accelerate import PartialState
+
+        PartialState().wait_for_everyone()
+
+
+@contextmanager
+def main_first() -> Iterator[None]:
+    """Let the others into the block when the one that writes has left it."""
+    if not is_main():
+        wait()
+    try:
+        yield
+    finally:
+        if is_main():
+            wait()
