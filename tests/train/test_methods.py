@@ -19,6 +19,7 @@ from toolkit.models import load_base
 from toolkit.models.likelihood import Span, nats
 from toolkit.models.rewards import RewardModel
 from toolkit.recipe import ModelOptions, Recipe
+from toolkit.report.training import drawings
 from toolkit.train import train_stage
 from toolkit.train.reward import calibration_error
 from toolkit.types import Message, StageResult
@@ -203,3 +204,55 @@ def test_calibration_error_is_zero_when_confidence_is_accuracy():
     margin = math.log(confidence / (1 - confidence))
     assert calibration_error(torch.tensor([margin] * 3 + [-margin])) == pytest.approx(0, abs=1e-6)
     assert calibration_error(torch.tensor([-margin] * 4)) == pytest.approx(confidence, abs=1e-6)
+
+
+def test_curves_reach_tensorboard_and_stay(tmp_path: Path, tiny_model: Path):
+    recipe = recipe_of(
+        tmp_path, tiny_model, [stage("s", "sft", "answers", trainer={"report_to": "tensorboard"})]
+    )
+    train(recipe, tmp_path)
+    events = (tmp_path / "tensorboard" / "s").rglob("events.out.tfevents.*")
+    written = b"".join(file.read_bytes() for file in events)
+    for tag in (b"train/loss", b"train/grad_norm", b"train/learning_rate", b"eval/loss"):
+        assert tag in written
+
+
+def test_reporting_to_what_is_not_installed_is_refused(tmp_path: Path, tiny_model: Path):
+    recipe = recipe_of(
+        tmp_path, tiny_model, [stage("s", "sft", "answers", trainer={"report_to": "comet_ml"})]
+    )
+    with pytest.raises(RecipeError, match=r"stages.s.trainer.report_to: comet_ml is not installed here"):
+        train(recipe, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "adapter",
+    [
+        {"type": "adalora", "r": 4, "target_r": 2, "total_step": 8, "tinit": 1, "tfinal": 2},
+        {"type": "adaption_prompt", "adapter_len": 4, "adapter_layers": 2},
+        {"type": "prompt", "num_virtual_tokens": 4},
+        {"type": "prefix", "num_virtual_tokens": 4},
+        {"type": "ia3"},
+        {"r": 4, "use_dora": True},
+    ],
+    ids=lambda adapter: adapter.get("type", "dora"),
+)
+def test_other_kinds_of_adapter_learn(adapter: dict[str, Any], tmp_path: Path, tiny_model: Path):
+    trainer = {"learning_rate": 0.03, "max_steps": 8}
+    recipe = recipe_of(tmp_path, tiny_model, [stage("s", "sft", "answers", adapter=adapter, trainer=trainer)])
+    (result,) = train(recipe, tmp_path)
+    assert result.heldout["loss"] < result.heldout["loss_before"]
+    assert max(norms(tmp_path, "s")) > 0
+    load_base(str(tiny_model), FP32).attach("s", tmp_path / "adapters" / "s")
+
+
+def test_the_log_tells_speed_and_memory_of_every_step(tmp_path: Path, tiny_model: Path):
+    train(recipe_of(tmp_path, tiny_model, [stage("s", "orpo", "pairs")]), tmp_path)
+    lines = (tmp_path / "adapters" / "s" / "training.jsonl").read_text().splitlines()
+    steps = [row for row in map(json.loads, lines) if "loss" in row]
+    told = {"step", "loss", "learning_rate", "grad_norm", "tokens", "tokens_per_second", "memory_bytes"}
+    assert all(told <= row.keys() for row in steps)
+    assert [row["tokens"] for row in steps] == sorted({row["tokens"] for row in steps})
+    titles = [title for title, *_ in drawings(steps)]
+    assert {"Loss", "Gradient norm", "Learning rate", "Tokens per second", "Peak memory, GB"} <= set(titles)
+    assert "Preference accuracy" in titles

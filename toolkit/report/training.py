@@ -13,13 +13,24 @@ CURVES = {
     "Loss": {"loss": "training", "eval_loss": "held out"},
     "Preference accuracy": {"rewards/accuracies": "training", "eval_rewards/accuracies": "held out"},
     "Reward margin": {"rewards/margins": "training", "eval_rewards/margins": "held out"},
-    "Reward": {"reward": "training"},
-    "KL from the start": {"kl": "training", "objective/kl": "training"},
+    "Accuracy of the reward": {"accuracy": "training", "eval_accuracy": "held out"},
+    "Margin of the reward": {"margin": "training", "eval_margin": "held out"},
+    "Reward": {"reward": "training", "eval_reward": "held out"},
+    "KL from the start": {"kl": "training", "eval_kl": "held out"},
+    "Tokens of an answer": {
+        "completions/mean_length": "training",
+        "eval_completions/mean_length": "held out",
+    },
     "Token accuracy": {"mean_token_accuracy": "training", "eval_mean_token_accuracy": "held out"},
     "Gradient norm": {"grad_norm": "training"},
     "Learning rate": {"learning_rate": "training"},
+    "Tokens per second": {"tokens_per_second": "training"},
+    "Peak memory, GB": {"memory_bytes": "so far"},
 }
 """Title -> column of a training log -> what its line is called."""
+
+SCALES = {"memory_bytes": 1e-9}
+"""Columns that are drawn in another unit than they are logged in."""
 
 Drawing = tuple[str, tuple[str, ...], Markup]
 """Title, names of its lines, chart."""
@@ -40,7 +51,7 @@ def drawings(rows: Sequence[dict[str, Any]]) -> list[Drawing]:
 def _points(rows: Sequence[dict[str, Any]], key: str) -> list[tuple[float, float]]:
     numbers = (int, float)
     return [
-        (float(row["step"]), float(row[key]))
+        (float(row["step"]), float(row[key]) * SCALES.get(key, 1))
         for row in rows
         if isinstance(row.get(key), numbers) and isinstance(row.get("step"), numbers)
     ]

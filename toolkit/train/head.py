@@ -81,6 +81,12 @@ def score_learned_tokens_only(model: Any) -> None:
     Left as it is: models on a GPU, models whose output layer is trained, and models that scale their logits.
     """
     whole = unwrapped(model)
+    _replace_forward(whole)
+    if "forward" in vars(model.base_model):  # PEFT's adaption prompts took the forward there was before TRL's
+        model.base_model.forward = whole.forward
+
+
+def _replace_forward(whole: Any) -> None:
     head, config = whole.get_output_embeddings(), whole.config.get_text_config()
     plain = type(head) is torch.nn.Linear and head.bias is None and not head.weight.requires_grad
     special = any(getattr(config, name, None) is not None for name in SPECIAL)

@@ -46,4 +46,8 @@ def _fields(options: LoraOptions) -> dict[str, Any]:
             "target_modules": options.target_modules,
             **extra,
         }
-    return {"target_modules": options.target_modules, **extra} if options.type == "ia3" else extra
+    if options.type == "ia3" and options.target_modules != "all-linear":  # PEFT could not load that again
+        return {"target_modules": options.target_modules, **extra}
+    return (
+        extra  # PEFT knows the layers of IA3 for each kind of model: keys, values and the feed-forward's last
+    )

@@ -22,7 +22,24 @@ from toolkit.train.lora import adapter_config
 from toolkit.train.settings import configuration
 from toolkit.types import Message
 
-KINDS: dict[str, type[Any]] = {"rloo": RLOOTrainer, "grpo": GRPOTrainer}
+
+class _InAutocast:
+    """Of a trainer: answers are written and read in the same number type as they are learned from."""
+
+    def _generate_and_score_completions(self: Any, inputs: Any) -> Any:
+        with self.accelerator.autocast():
+            return super()._generate_and_score_completions(inputs)  # type: ignore[misc]
+
+
+class _RLOO(_InAutocast, RLOOTrainer):  # type: ignore[misc]  # TRL is untyped here
+    pass
+
+
+class _GRPO(_InAutocast, GRPOTrainer):  # type: ignore[misc]
+    pass
+
+
+KINDS: dict[str, type[Any]] = {"rloo": _RLOO, "grpo": _GRPO}
 
 
 def trainer(base: Base, stage: Stage, train: list[Row], heldout: list[Row], shared: dict[str, Any]) -> Any:

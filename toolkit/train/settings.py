@@ -6,6 +6,7 @@ import difflib
 from typing import Any
 
 import torch
+from transformers.integrations import get_available_reporting_integrations
 
 from toolkit.errors import RecipeError
 from toolkit.recipe import Stage
@@ -25,10 +26,19 @@ def configuration(base: Base, stage: Stage, extra: dict[str, Any]) -> Any:
             close = difflib.get_close_matches(name, known, n=1)
             hint = f"; did you mean `{close[0]}`?" if close else ""
             raise RecipeError(f"stages.{stage.name}.trainer.{name}: {kind.__name__} has no such field{hint}")
+    _must_be_there(stage)
     try:
         return kind(**{**_precision(base), **extra, **settings(stage)})
     except (TypeError, ValueError) as error:
         raise RecipeError(f"stages.{stage.name}.trainer: {str(error).splitlines()[0]}") from None
+
+
+def _must_be_there(stage: Stage) -> None:
+    """Refuse `report_to` of what is not installed before anything is loaded."""
+    asked = stage.trainer.get("report_to", "none")
+    for name in [asked] if isinstance(asked, str) else asked:
+        if name not in ("none", "all", *get_available_reporting_integrations()):
+            raise RecipeError(f"stages.{stage.name}.trainer.report_to: {name} is not installed here")
 
 
 def _precision(base: Base) -> dict[str, Any]:

@@ -9,10 +9,11 @@ from typing import Any
 
 import torch
 from transformers import PrinterCallback, set_seed
+from transformers.integrations import TensorBoardCallback
 
 from toolkit import processes, records
 from toolkit.data import Row, load_rows, split_heldout
-from toolkit.recipe import ONLINE, Recipe, Stage
+from toolkit.recipe import Recipe, Stage
 from toolkit.train import checkpoints, publish
 from toolkit.train.base import prepare_base
 from toolkit.train.card import model_card
@@ -52,13 +53,19 @@ def train_stage(recipe: Recipe, stage: Stage, run: Path) -> StageResult:
     set_seed(recipe.seed)
     base = prepare_base(recipe, stage, run)
     log = TrainingLog(working / "training.jsonl")
-    shared = {"output_dir": str(working), "seed": recipe.seed}
+    shared = {"output_dir": str(working), "seed": recipe.seed, "project": recipe.name}
+    shared["run_name"] = f"{recipe.name}/{stage.name}"  # in Weights & Biases, MLflow, trackio
     with full_disk_told(working):
         trainer = trainer_module(stage).trainer(base, stage, train, heldout, shared)
-    if trainer.args.bf16 and stage.method not in ONLINE:  # answers are generated without autocast
+    if trainer.args.bf16:
         hold_frozen_weights_in(trainer.model, torch.bfloat16)
     trainer.remove_callback(PrinterCallback)  # it writes to stdout
     trainer.add_callback(log)
+    for callback in trainer.callback_handler.callbacks:
+        if isinstance(callback, TensorBoardCallback) and callback.logging_dir is None:
+            callback.logging_dir = str(
+                run / "tensorboard" / stage.name
+            )  # else with the checkpoints, and gone
     with full_disk_told(run):
         _fit(trainer, working, log, evaluate=bool(heldout))
         result = log.result(stage.name, stage.method)
