@@ -6,8 +6,9 @@ python perf/training.py sft --rows-from train.jsonl --heldout-from eval.jsonl
 
 Both train the same rows once, at the same rank, from the same base, each training in a process of its own;
 rounds of all variants follow each other, and figures are medians over rounds. The clock runs from rows in
-memory to trained weights: making tokens and asking the reference count, loading the model does not. Held-out
-loss is that of the answers (DPO: at the chapter's beta), measured alike for all, in fp32.
+memory to trained weights: making tokens and asking the reference count, loading the model does not. CPU
+seconds say what the work took where other programs kept the cores busy. Held-out loss is that of the answers
+(DPO: at the chapter's beta), measured alike for all, in fp32.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -106,14 +108,16 @@ def report(what: str, work: dict[str, Any], names: list[str], found: dict[str, l
     """A Markdown table; speed is relative to its first row."""
     unit = "tokens/s" if work["method"] == "sft" else "pairs/s"
     print(f"\n{what}: {work['rows']} rows, median of {len(found[names[0]])} rounds\n")
-    print(f"| variant | {unit} | lowest .. highest | times as fast | peak memory, GB | held-out loss |")
-    print("| --- | ---: | ---: | ---: | ---: | ---: |")
+    print(f"| variant | {unit} | lowest .. highest | times as fast | CPU seconds | peak memory, GB |", end="")
+    print(" held-out loss |\n| --- |" + " ---: |" * 6)
     first = statistics.median(run["speed"] for run in found[names[0]])
     for name in names:
         speeds = sorted(run["speed"] for run in found[name])
         speed, memory = statistics.median(speeds), max(run["memory"] for run in found[name])
         loss = found[name][0].get("loss")
+        cpu = statistics.median(run["cpu"] for run in found[name])
         cells = [name, f"{speed:.3g}", f"{speeds[0]:.3g} .. {speeds[-1]:.3g}", f"{speed / first:.2f}"]
+        cells.append(f"{cpu:.0f}")
         print("| " + " | ".join([*cells, f"{memory / 1e9:.1f}", f"{loss:.3f}" if loss else ""]) + " |")
     sys.stdout.flush()
 
@@ -133,21 +137,21 @@ def one(task: dict[str, Any]) -> dict[str, float]:
             from plain_port import train
 
             adapter = Path(folder)
-            seconds = train(method, base, rows, adapter)
+            seconds, cpu = train(method, base, rows, adapter)
         else:
-            adapter, seconds = _ours(task, variant, Path(folder))
+            adapter, seconds, cpu = _ours(task, variant, Path(folder))
         found = {"memory": float(peak_memory())}
         tokenizer = loading.load_tokenizer(base)
         work = sum(map(len, _spans(tokenizer, rows))) if method == "sft" else len(rows)
-        found |= {"seconds": seconds, "speed": work / seconds}
+        found |= {"seconds": seconds, "speed": work / seconds, "cpu": cpu}
         if task["measure"]:
             heldout = load_rows(DataSource(source=task["heldout"], limit=40)).rows
             found["loss"] = _heldout_loss(method, base, adapter, tokenizer, heldout)
     return found
 
 
-def _ours(task: dict[str, Any], variant: dict[str, Any], folder: Path) -> tuple[Path, float]:
-    """Our own training at the rank and the length of the chapter; its adapter and seconds."""
+def _ours(task: dict[str, Any], variant: dict[str, Any], folder: Path) -> tuple[Path, float, float]:
+    """Our own training at the rank and the length of the chapter; its adapter, seconds and CPU seconds."""
     from toolkit import recipe as recipes
     from toolkit.train import dpo, sft, stage, train_stage
 
@@ -177,8 +181,20 @@ def _ours(task: dict[str, Any], variant: dict[str, Any], folder: Path) -> tuple[
         "stages": [trained],
     }
     recipe = recipes.parse(raw, folder / "recipe.yaml")
+    cpu = []
+
+    class Timed(stage.TrainingLog):
+        def __init__(self, file: Path) -> None:
+            super().__init__(file)
+            cpu.append(time.process_time())
+
+        def result(self, name: str, method: str) -> Any:
+            cpu.append(time.process_time())
+            return super().result(name, method)
+
+    stage.TrainingLog = Timed
     result = train_stage(recipe, recipe.stages[0], folder)
-    return folder / "adapters" / "s", result.seconds
+    return folder / "adapters" / "s", result.seconds, cpu[1] - cpu[0]
 
 
 def _spans(tokenizer: Any, rows: list[Any]) -> list[list[int]]:

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import json
+import signal
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from peft import PeftModel
+from transformers import AutoModelForCausalLM
 
+from tests.train.test_resume import command, killing, same
 from toolkit import recipe as recipes
+from toolkit.models import bases
+from toolkit.recipe import Recipe
+from toolkit.run import train
 from toolkit.train import train_stage
 from toolkit.train.merge import merge
 
@@ -74,3 +82,59 @@ def test_qlora_trains_and_is_merged_into_the_dequantised_base(tmp_path: Path):
     inside, outside = merge(recipe, recipe.stages[0], tmp_path, tmp_path / "merged")
     assert inside.top1_agreement > 0.9
     assert inside.kl < outside.kl
+
+
+def real(folder: Path, *stages: dict[str, Any], **more: Any) -> Recipe:
+    raw = {
+        "name": "t",
+        "base": "smollm2-135m-instruct",
+        "model": {"dtype": "float32"},
+        "data": {
+            "tickets": {"source": "package:tickets/sft.jsonl", "limit": 10},
+            "pairs": {"source": "package:tickets/pairs.jsonl", "limit": 10},
+        },
+        "stages": list(stages),
+    }
+    return recipes.parse(raw | more, folder / "r.yaml")
+
+
+@pytest.mark.slow
+def test_merged_stage_by_stage_and_stacked_are_the_same_model(tmp_path: Path):
+    """The chapter's way, merge SFT, train DPO, merge again, against the one folder that is published."""
+    steep = FEW | {"learning_rate": 1e-3}
+    recipe = real(
+        tmp_path,
+        stage("sft", "sft", "tickets", trainer=steep),
+        stage("dpo", "dpo", "pairs", start="sft", trainer=steep),
+    )
+    for part in recipe.stages:
+        train_stage(recipe, part, tmp_path)
+    base = bases.resolve_base(recipe.base)
+
+    def plus(model: Any, folder: Path) -> Any:
+        return PeftModel.from_pretrained(model, str(folder)).merge_and_unload().eval()
+
+    adapters = tmp_path / "adapters"
+    ids = torch.arange(300, 420)[None]
+    with torch.inference_mode():
+        bare = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32).eval()
+        before = bare(ids).logits.clone()
+        twice = plus(plus(bare, adapters / "sft"), adapters / "dpo" / "delta")(ids).logits
+        once = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
+        joined = PeftModel.from_pretrained(once, str(adapters / "dpo")).eval()(ids).logits
+    assert (joined - before).abs().max() > 0.1
+    assert (joined - twice).abs().max() < 1e-3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["sft", "dpo"])
+def test_killed_training_of_the_packaged_model_continues(method: str, tmp_path: Path):
+    steps = FEW | {"max_steps": 4, "save_steps": 1}
+    data = "tickets" if method == "sft" else "pairs"
+    recipe = real(tmp_path, stage("s", method, data, trainer=steps))
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    train(recipe, whole)
+    code, told = command(recipe, broken, killing, 3)
+    assert code == -signal.SIGKILL, told
+    train(recipe, broken)
+    same(whole, broken, steps=4, close=1e-5)

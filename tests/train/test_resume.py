@@ -120,15 +120,15 @@ def weights(results: Path) -> dict[str, torch.Tensor]:
     return load_file(file)
 
 
-def same(one: Path, other: Path) -> None:
-    assert [step for step, _ in losses(one)] == list(range(1, 9))
-    assert losses(other) == [(step, pytest.approx(loss, abs=1e-6)) for step, loss in losses(one)]
+def same(one: Path, other: Path, steps: int = 8, close: float = 1e-6) -> None:
+    assert [step for step, _ in losses(one)] == list(range(1, steps + 1))
+    assert losses(other) == [(step, pytest.approx(loss, abs=close)) for step, loss in losses(one)]
     ours, theirs = weights(one), weights(other)
     assert ours.keys() == theirs.keys()
     for name, weight in ours.items():
-        assert torch.allclose(weight, theirs[name], atol=1e-6), name
+        assert torch.allclose(weight, theirs[name], atol=close), name
     ends = [[row for row in rows(place) if "eval_loss" in row][-1] for place in (one, other)]
-    assert ends[0]["eval_loss"] == pytest.approx(ends[1]["eval_loss"], abs=1e-6)
+    assert ends[0]["eval_loss"] == pytest.approx(ends[1]["eval_loss"], abs=close)
 
 
 def nothing(_: int) -> None:
