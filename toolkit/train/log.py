@@ -126,7 +126,6 @@ class TrainingLog(TrainerCallback):  # type: ignore[misc]
                     "float32 (`model.dtype`), then run again"
                 )
 
-
     def check_learned(self, *, moved: bool) -> None:
         """Refuse a training that did nothing.
 
