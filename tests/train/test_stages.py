@@ -123,8 +123,9 @@ def test_a_torn_newest_checkpoint_is_passed_over(tmp_path: Path):
     for step, size in ((2, 80), (4, 79)):
         folder = tmp_path / f"checkpoint-{step}"
         folder.mkdir()
-        for name in ("trainer_state.json", "optimizer.pt", "scheduler.pt"):
-            (folder / name).write_text("{}")
+        (folder / "trainer_state.json").write_text("{}")
+        for name in ("optimizer.pt", "scheduler.pt"):
+            torch.save({}, folder / name)
         header = b'{"w":{"dtype":"F32","shape":[4],"data_offsets":[0,16]}}'.ljust(56)
         weights = len(header).to_bytes(8, "little") + header + bytes(16)
         (folder / "adapter_model.safetensors").write_bytes(weights[:size])
