@@ -87,6 +87,7 @@ def test_a_completion_is_one_line_with_the_documented_keys():
         "finish",
         "tokens",
     }
+    assert json.loads(row.model_copy(update={"category": "lamps"}).model_dump_json())["category"] == "lamps"
     assert row.id == "e/c"
 
 

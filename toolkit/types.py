@@ -65,7 +65,8 @@ class Completion(Record):
     """What the example asked, without what the contestant's own prompt put before it."""
     completion: str
     reference: str | None = None
-    category: str | None = None
+    category: str | None = Field(default=None, exclude_if=lambda value: value is None)
+    """The example's, where it has one; the key is left out where not."""
     finish: Literal["stop", "length"]
     """`stop`: the model ended its answer; `length`: it was cut at the token limit."""
     tokens: int
