@@ -6,12 +6,14 @@
 
 arena-rank pins an older numpy, so it runs in an environment of its own. Every figure is the median over fresh
 processes, from the Parquet file to the ratings, imports not counted; memory is the growth of the process.
+Processor seconds are what to compare where the machine has other work, but for what uses several cores.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -191,10 +193,15 @@ def one(case: str, path: Path) -> None:
     before = memory("VmRSS")
     points = call(path)
     peak = memory("VmHWM")
-    started = time.perf_counter()
+    started, worked = time.perf_counter(), work()
     call(path)
-    seconds = time.perf_counter() - started
-    print(json.dumps({"seconds": seconds, "memory": max(0, peak - before), "points": points}))
+    seconds, worked = time.perf_counter() - started, work() - worked
+    print(json.dumps({"seconds": seconds, "work": worked, "memory": max(0, peak - before), "points": points}))
+
+
+def work() -> float:
+    """Seconds of processor time of this process, its threads and the children it waited for."""
+    return sum(os.times()[:4])
 
 
 def memory(kind: str) -> int:
@@ -207,16 +214,30 @@ def memory(kind: str) -> int:
     return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith(kind + ":"))
 
 
-def measure(case: str, path: Path, python: str, rounds: int) -> dict[str, Any]:
+def run(case: str, path: Path, python: str) -> dict[str, Any]:
+    """One case in a fresh process."""
     command = [python, __file__, "--case", case, "--file", str(path)]
-    found = [
-        json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-        for _ in range(rounds)
-    ]
-    middle = {key: statistics.median(run[key] for run in found) for key in ("seconds", "memory")}
+    found = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+    measured: dict[str, Any] = json.loads(found)
     if case == "fastchat_bootstrap":
-        middle["seconds"] *= REPLICATES / FASTCHAT_REPLICATES
-    return {**middle, "points": found[0]["points"]}
+        measured["seconds"] *= REPLICATES / FASTCHAT_REPLICATES
+        measured["work"] *= REPLICATES / FASTCHAT_REPLICATES
+    return measured
+
+
+def measure(path: Path, options: argparse.Namespace) -> dict[str, dict[str, Any]]:
+    """Medians of every case over rounds; each round runs all, so that no busy spell hits one alone."""
+    pythons = {
+        case: options.arena_rank if case.startswith("arena_rank") else sys.executable for case in CASES
+    }
+    cases = [case for case in CASES if pythons[case] and case not in options.skip]
+    rounds = [{case: run(case, path, pythons[case]) for case in cases} for _ in range(options.rounds)]
+    keys = ("seconds", "work", "memory")
+    return {
+        case: {key: statistics.median(one[case][key] for one in rounds) for key in keys}
+        | {"points": rounds[0][case]["points"]}
+        for case in cases
+    }
 
 
 def apart(one: Points, other: Points) -> float:
@@ -234,15 +255,13 @@ def table(folder: Path, contestants: int, votes: int, options: argparse.Namespac
     print(
         f"\n{votes:,} votes, {contestants} contestants; the columns read take {read / 1e6:.1f} MB as codes\n"
     )
-    print("| | seconds | against reading | against ours | memory, MB | off ours, points |")
-    print("| --- | ---: | ---: | ---: | ---: | ---: |")
-    found: dict[str, Any] = {}
-    for case, (title, _) in CASES.items():
-        python = options.arena_rank if case.startswith("arena_rank") else sys.executable
-        if not python or case in options.skip:
-            continue
-        run = found[case] = measure(case, path, python, options.rounds)
-        seconds = run["seconds"]
+    print(
+        "| | seconds | against reading | against ours | processor seconds | memory, MB | off ours, points |"
+    )
+    print("| --- | ---: | ---: | ---: | ---: | ---: | ---: |")
+    found = measure(path, options)
+    for case, row in found.items():
+        seconds = row["seconds"]
         own = found.get(
             "ours_style" if "style" in case else "ours_bootstrap" if "bootstrap" in case else "ours"
         )
@@ -250,10 +269,11 @@ def table(folder: Path, contestants: int, votes: int, options: argparse.Namespac
             f"{seconds:.3f}",
             f"{seconds / found['read']['seconds']:.2f}x",
             f"{seconds / own['seconds']:.1f}x" if own else "",
-            f"{run['memory'] / 1e6:.0f}",
-            f"{apart(run['points'], own['points']):.4f}" if own and own is not run else "",
+            f"{row['work']:.2f}",
+            f"{row['memory'] / 1e6:.0f}",
+            f"{apart(row['points'], own['points']):.4f}" if own and row["points"] and own is not row else "",
         ]
-        print(f"| {title} | " + " | ".join(cells) + " |", flush=True)
+        print(f"| {CASES[case][0]} | " + " | ".join(cells) + " |", flush=True)
 
 
 def running_store() -> None:

@@ -1,7 +1,7 @@
 """Do the intervals of ratings cover what they promise? Simulated arenas with known strengths.
 
-    python perf/ratings_coverage.py            # the table of docs/ratings.md, some minutes
-    python perf/ratings_coverage.py --arenas 100
+    python perf/ratings_coverage.py            # the table of docs/ratings.md, about an hour
+    python perf/ratings_coverage.py --arenas 2000 --sizes 3/15 --kinds default davidson
 
 Each arena: contestants with strengths drawn from N(0, 0.7) log-odds, votes on pairs drawn evenly. A figure is
 the share of all 95% intervals, over contestants and arenas, that hold the contestant's true rating.
@@ -85,23 +85,39 @@ def arena(truth: Array, votes: int, ties: Ties, rng: np.random.Generator) -> Cou
             return counts
 
 
+KINDS: dict[str, tuple[str | None, Ties]] = {
+    "default": (None, "half"),
+    "curvature": ("curvature", "half"),
+    "sandwich": ("sandwich", "half"),
+    "profile": ("profile", "half"),
+    "bootstrap": ("bootstrap", "half"),
+    "davidson": (None, "davidson"),
+}
+"""Column of the table -> interval and tie model."""
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    sizes = [f"{contestants}/{votes}" for contestants, votes in ARENAS]
     parser.add_argument("--arenas", type=int, default=1000)
-    arenas = parser.parse_args().arenas
-    kinds = [None, "curvature", "sandwich", "profile", "bootstrap"]
-    print(f"{arenas} arenas each: % of 95% intervals that hold the true rating (mean width in points)")
+    parser.add_argument("--sizes", nargs="+", default=sizes, help="contestants/votes")
+    parser.add_argument("--kinds", nargs="+", default=list(KINDS), choices=list(KINDS))
+    options = parser.parse_args()
     print(
-        "| contestants | votes | default | curvature | sandwich | profile | bootstrap | Davidson, default |"
+        f"{options.arenas} arenas each: % of 95% intervals that hold the true rating (mean width in points)"
     )
-    print("| ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
-    for contestants, votes in ARENAS:
-        found = [coverage(contestants, votes, arenas, interval=kind) for kind in kinds]
-        found.append(coverage(contestants, votes, arenas, ties="davidson"))
-        cells = [f"{100 * cell.ratings:.1f} ({cell.width:.0f})" for cell in found]
-        print(f"| {contestants} | {votes} | " + " | ".join(cells) + " |", flush=True)
+    print("| contestants | votes | " + " | ".join(options.kinds) + " |")
+    print("| ---: | ---: |" + " ---: |" * len(options.kinds))
+    for size in options.sizes:
+        contestants, votes = map(int, size.split("/"))
+        print(f"| {contestants} | {votes} |", end="", flush=True)
+        for kind in options.kinds:
+            interval, ties = KINDS[kind]
+            cell = coverage(contestants, votes, options.arenas, interval=interval, ties=ties)
+            print(f" {100 * cell.ratings:.1f} ({cell.width:.0f}) |", end="", flush=True)
+        print()
 
 
 if __name__ == "__main__":
