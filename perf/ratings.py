@@ -219,6 +219,7 @@ def run(case: str, path: Path, python: str) -> dict[str, Any]:
     command = [python, __file__, "--case", case, "--file", str(path)]
     found = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
     measured: dict[str, Any] = json.loads(found)
+    print(f"{case}: {measured['seconds']:.3f} s", file=sys.stderr, flush=True)
     if case == "fastchat_bootstrap":
         measured["seconds"] *= REPLICATES / FASTCHAT_REPLICATES
         measured["work"] *= REPLICATES / FASTCHAT_REPLICATES
