@@ -70,6 +70,7 @@ def local(examples: int, contestants: int, reply: int, rounds: int, folder: Path
         rates.append(found)
         found, slow = timed(written, fought, folder / str(number))
         slow_rates.append(found)
+        print(f"round {number + 1}: {rates[-1]:.2f} and {slow_rates[-1]:.2f} verdicts/s", flush=True)
     rate, slow_rate = median(rates), median(slow_rates)
     ratios = sorted(one / other for one, other in zip(rates, slow_rates, strict=True))
     both = [(a.outcome, b.outcome) for a, b in zip(quick, slow, strict=True) if b.outcome is not None]

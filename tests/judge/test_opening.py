@@ -9,7 +9,7 @@ import torch
 
 from tests.judge.battlefield import battle
 from toolkit.errors import ModelError, RecipeError
-from toolkit.judge import LogitsJudge, judge_battles, judge_name, open_judge, votes
+from toolkit.judge import LogitsJudge, check_votes, judge_battles, judge_name, open_judge, votes
 from toolkit.judge.opening import prompt_of
 from toolkit.judge.rewards import RewardJudge
 from toolkit.judge.written import WrittenJudge
@@ -39,6 +39,39 @@ def test_each_section_opens_its_judge(tiny: Loaded):
 def test_sections_that_name_no_judge(section: Judge, message: str, tiny: Loaded):
     with pytest.raises(RecipeError, match=message):
         open_judge(section, lambda _name: tiny)
+
+
+@pytest.mark.parametrize(
+    ("section", "message"),
+    [
+        (Judge(prompt="single"), "judge.prompt: `single` grades answers one by one"),
+        (Judge(prompt="rubric", method="written"), "judge RUN --prompt rubric"),
+        (Judge(prompt="parwise"), "judge.prompt: parwise: no such judge prompt"),
+        (Judge(method="written", rule="average"), "judge.rule: a written verdict has no probability"),
+        (Judge(endpoint=ENDPOINT), "judge.method: an endpoint does not show its logits"),
+        (Judge(method="reward"), "judge.model: no reward model is named"),
+    ],
+)
+def test_sections_that_cast_no_votes_are_refused_before_any_model_is_loaded(section: Judge, message: str):
+    with pytest.raises(RecipeError) as refused:
+        check_votes(section, base="tiny")
+    assert message in str(refused.value)
+    assert len(str(refused.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "section",
+    [
+        Judge(),
+        Judge(rule="average"),
+        Judge(prompt="multi-turn", method="written"),
+        Judge(reference=True),
+        Judge(endpoint=ENDPOINT, method="written"),
+        Judge(method="reward", model="rewards", rule="average"),
+    ],
+)
+def test_sections_that_vote_are_not_refused(section: Judge):
+    check_votes(section, base="tiny")
 
 
 def test_a_reference_asks_for_the_prompt_that_shows_it():

@@ -301,6 +301,21 @@ FAULTS: dict[str, tuple[Callable[[Plan], Any], str, str]] = {
         "few-rows",
         "fewer than one batch",
     ),
+    "a judge that grades and does not vote": (
+        lambda p: p.raw.update(judge={"prompt": "single"}),
+        "judge",
+        "judge.prompt: `single` grades answers one by one",
+    ),
+    "a judge prompt that is not there": (
+        lambda p: p.raw.update(judge={"prompt": "parwise"}),
+        "judge",
+        "judge.prompt: parwise: no such judge prompt",
+    ),
+    "an endpoint asked for its logits": (
+        lambda p: p.raw.update(judge={"endpoint": {"url": "http://127.0.0.1:9/v1", "model": "m"}}),
+        "judge",
+        "judge.method: an endpoint does not show its logits; use `method: written`",
+    ),
     "data nobody uses": (lambda p: p.raw["data"].update(more={"source": "sft.jsonl"}), "unused", "data.more"),
     "nothing scored": (lambda p: p.raw.pop("scoring"), "no-scoring", "scoring"),
 }

@@ -98,6 +98,7 @@ def test_killed_at_every_step_it_ends_like_an_unbroken_run(small_recipe: Path, t
         ({"bass": "x"}, "bass: unknown key; did you mean `base`?"),
         ({"data": {"sft": {"source": "gone.jsonl"}}}, "no data set is named `pairs`"),
         ({"base": "/nowhere/at/all"}, "no such model"),
+        ({"judge": {"prompt": "single"}}, "error: judge.prompt: `single` grades answers one by one"),
     ],
 )
 def test_a_bad_recipe_gives_a_clear_line_and_exit_code_2(small_recipe: Path, tmp_path: Path, change, message):

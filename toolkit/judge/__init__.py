@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 from toolkit.judge.asking import JudgePrompt, load_prompt
 from toolkit.judge.counting import votes
 from toolkit.judge.judging import PairJudge, heard, judge_battles, recorded
-from toolkit.judge.opening import judge_name, open_judge, prompt_key
+from toolkit.judge.opening import check_votes, judge_name, open_judge, prompt_key
 from toolkit.judge.pairing import battles
 from toolkit.judge.statistics import statistics
 
@@ -17,6 +17,7 @@ __all__ = [
     "LogitsJudge",
     "PairJudge",
     "battles",
+    "check_votes",
     "heard",
     "judge_battles",
     "judge_name",

@@ -15,7 +15,7 @@ from toolkit.judge.counting import jury, votes
 from toolkit.judge.grading import Grade, grade, grade_scores, graded_case
 from toolkit.judge.judging import judge_battles, recorded
 from toolkit.judge.judgments import battle_log, mt_bench_judgments
-from toolkit.judge.opening import asked_for, open_grader, open_judge, prompt_key, prompt_of
+from toolkit.judge.opening import asked_for, check_votes, open_grader, open_judge, prompt_key, prompt_of
 from toolkit.judge.pairing import battles
 from toolkit.judge.statistics import disagreement, statistics
 from toolkit.judge.winrates import preferences, win_rates
@@ -61,6 +61,8 @@ def hold(
     Raises:
         ToolkitError: as the parts do; what was judged before is kept, and the same call continues.
     """
+    for section in judges:
+        check_votes(section, base=base)
     fought = battles(answers.completions, judges[0], seed, categories=answers.categories)
     rule, log = judges[0].rule, out / "verdicts.jsonl"
     verdicts: list[Verdict] = []

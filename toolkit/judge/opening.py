@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from toolkit.errors import RecipeError
+from toolkit.errors import DataError, RecipeError
 from toolkit.judge.asking import JudgePrompt, Method, load_prompt
 from toolkit.judge.judging import REWARD, PairJudge
 from toolkit.recipe import Judge
@@ -40,6 +40,32 @@ def open_judge(asked: Judge, load: Callable[[str], Loaded], *, base: str | None 
     from toolkit.judge.logits import LogitsJudge
 
     return LogitsJudge(_local(asked, load, base), prompt, reference=asked.reference)
+
+
+def check_votes(asked: Judge, *, base: str | None = None) -> None:
+    """Refuse a section whose judge could cast no votes, before anything is trained, loaded or paid for.
+
+    Args:
+        asked: the recipe's judge section.
+        base: the model that judges when the section names none.
+
+    Raises:
+        RecipeError: `key: what is wrong; what to do`.
+    """
+    _who(asked, base)
+    if asked.method == "written" and asked.rule == "average":
+        raise RecipeError("judge.rule: a written verdict has no probability to average; use `agreement`")
+    if asked.method == "reward":
+        return
+    try:
+        prompt = prompt_of(asked)
+    except DataError as error:
+        raise RecipeError(f"judge.prompt: {error}; name one of these, or mend the file") from None
+    if prompt.protocol != "pairwise":
+        raise RecipeError(
+            f"judge.prompt: `{asked.prompt}` grades answers one by one, and votes compare two; use a "
+            f"pairwise prompt, and get grades with `adapter-arena judge RUN --prompt {asked.prompt}`"
+        )
 
 
 def open_grader(asked: Judge, load: Callable[[str], Loaded], *, base: str | None = None) -> Grader:
@@ -97,17 +123,26 @@ def _writer(asked: Judge, load: Callable[[str], Loaded], base: str | None) -> Wr
 
 
 def _local(asked: Judge, load: Callable[[str], Loaded], base: str | None) -> Loaded:
+    return load(_who(asked, base))
+
+
+def _who(asked: Judge, base: str | None) -> str:
+    """The model that judges."""
+    if asked.method == "reward":
+        if asked.model is None:
+            raise RecipeError("judge.model: no reward model is named; name the folder of the reward model")
+        return asked.model
     if asked.endpoint is not None:
-        raise RecipeError("judge.method: an endpoint does not show its logits; use `method: written`")
+        if asked.method == "logits":
+            raise RecipeError("judge.method: an endpoint does not show its logits; use `method: written`")
+        return asked.endpoint.model
     name = asked.model or base
     if name is None:
-        raise RecipeError("judge.model: name the model that judges, or an endpoint")
-    return load(name)
+        raise RecipeError("judge.model: nobody is named; name the model that judges, or an endpoint")
+    return name
 
 
 def _reward(asked: Judge) -> PairJudge:
     from toolkit.judge.rewards import RewardJudge
 
-    if asked.model is None:
-        raise RecipeError("judge.model: name the folder of the reward model")
-    return RewardJudge(Path(asked.model))
+    return RewardJudge(Path(_who(asked, None)))

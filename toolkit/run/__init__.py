@@ -9,6 +9,7 @@ from typing import Literal
 
 from toolkit import processes, records
 from toolkit.errors import RecipeError
+from toolkit.judge import check_votes
 from toolkit.recipe import Recipe, dump
 from toolkit.run import steps
 from toolkit.run.execution import Execution
@@ -35,8 +36,8 @@ def run(recipe: Recipe, results: Path, *, on: Place = "here") -> Summary:
         The summary, as in `summary.json`; its `skipped` tells what was done before.
 
     Raises:
+        RecipeError: several processes were started, or the judge could cast no votes; nothing was written.
         BusyError: another process works in the folder.
-        RecipeError: several processes were started.
         ToolkitError: a step failed; the next call continues from there.
     """
     if processes.count() > 1:
@@ -44,6 +45,8 @@ def run(recipe: Recipe, results: Path, *, on: Place = "here") -> Summary:
             f"{recipe.name}: `run` is for one process; train with several by `accelerate launch ... train`, "
             "then `run` the recipe: it takes the trained stages up"
         )
+    if recipe.judge:
+        check_votes(recipe.judge, base=recipe.base)
     folder = RunFolder(results / recipe.name)
     with folder.locked():
         records.write_text(folder.recipe, dump(recipe))

@@ -1,4 +1,4 @@
-"""Fields of stages: retired and unknown names, values refused, settings that work against each other."""
+"""Fields of stages: unknown and retired names, values refused, settings at odds; judges that cannot vote."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from toolkit.errors import RecipeError
+from toolkit.judge import check_votes
 from toolkit.recipe import ONLINE, Recipe, Stage
 from toolkit.run.checking.findings import error, info, warning
 from toolkit.train.lora import adapter_config
@@ -48,7 +49,7 @@ FAST = 2e-2
 
 
 def fields(recipe: Recipe) -> Iterator[Finding]:
-    """Findings on the fields of every stage."""
+    """Findings on the fields of every stage and of the judge."""
     for stage in recipe.stages:
         unknown = list(_names(stage))
         yield from unknown
@@ -56,6 +57,7 @@ def fields(recipe: Recipe) -> Iterator[Finding]:
             yield from _values(stage)
         yield from _adapter(recipe, stage)
         yield from _against_each_other(recipe, stage)
+    yield from _judge(recipe)
     yield from _unused(recipe)
 
 
@@ -144,6 +146,17 @@ def _against_each_other(recipe: Recipe, stage: Stage) -> Iterator[Finding]:
         yield warning(
             "start", f"stages.{stage.name}.start", text, "start from the SFT stage, if that is meant"
         )
+
+
+def _judge(recipe: Recipe) -> Iterator[Finding]:
+    if recipe.judge is None:
+        return
+    try:
+        check_votes(recipe.judge, base=recipe.base)
+    except RecipeError as problem:
+        place, _, told = str(problem).partition(": ")
+        text, _, fix = told.rpartition("; ")
+        yield error("judge", place, text, fix)
 
 
 def _what(stage: Stage) -> str:

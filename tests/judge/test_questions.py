@@ -1,0 +1,77 @@
+"""A user's own questions: the contestants of a run answer them, and the judge votes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+from click.testing import CliRunner
+
+from toolkit import records
+from toolkit.cli import main
+from toolkit.types import Completion, Vote
+
+
+@pytest.fixture
+def run(tiny_model: Path, tmp_path: Path) -> Path:
+    """A run of two contestants that needed no training."""
+    data = tmp_path / "heldout.jsonl"
+    data.write_text('{"prompt": "old lamp", "completion": "lamp"}\n')
+    recipe = {
+        "name": "run",
+        "base": str(tiny_model),
+        "model": {"device": "cpu", "dtype": "float32"},
+        "data": {"heldout": {"source": str(data)}},
+        "contestants": {"base": {}, "polite": {"prompt": [{"role": "system", "content": "Be polite."}]}},
+        "scoring": {"examples": "heldout", "generation": {"max_new_tokens": 8}},
+    }
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    return folder
+
+
+def judged(run: Path, questions: Path, tmp_path: Path) -> dict:
+    prompt = tmp_path / "mine.yaml"
+    prompt.write_text(
+        'system: J\nuser: "{{ question }} {{ answer_1 }}\\n{{ answer_2 }}"\nletter: "A/B?"\nwritten: w\n'
+    )
+    options = ["--questions", questions, "--prompt", prompt, "--rule", "average", "--json"]
+    result = CliRunner().invoke(main, ["judge", str(run), *map(str, options)])
+    assert result.exit_code == 0, result.output
+    return json.loads(result.stdout)
+
+
+def test_prompts_in_a_text_file_are_answered_and_judged(run: Path, tmp_path: Path):
+    questions, out = tmp_path / "prompts.txt", run / "questions" / "prompts"
+    questions.write_text("Where is my lamp?\n\n  And my kettle? \nWhere is my lamp?\n")
+    found = judged(run, questions, tmp_path)
+    assert (found["battles"], found["votes"], found["folder"]) == (2, 2, str(out))
+    answers = {
+        name: list(records.read(out / "completions" / f"{name}.jsonl", Completion))
+        for name in ("base", "polite")
+    }
+    for said in answers.values():
+        assert [row.messages[-1].content for row in said] == ["Where is my lamp?", "And my kettle?"]
+        assert all(0 < row.tokens <= 8 for row in said)
+    assert answers["polite"][0].completion != answers["base"][0].completion, "its prompt is put before"
+    voted = {vote.example_id for vote in records.read(out / "votes.jsonl", Vote)}
+    assert voted == {row.example_id for row in answers["base"]}
+
+    verdicts = (out / "verdicts.jsonl").read_text()
+    judged(run, questions, tmp_path)
+    assert (out / "verdicts.jsonl").read_text() == verdicts, "what is judged is not judged again"
+    questions.write_text(questions.read_text() + "My fan hums.\n")
+    assert judged(run, questions, tmp_path)["votes"] == 3
+    assert (out / "verdicts.jsonl").read_text().startswith(verdicts)
+    assert not (run / "votes.jsonl").exists(), "the run's own votes are another matter"
+
+
+def test_an_empty_file_of_prompts_is_named(run: Path, tmp_path: Path):
+    questions = tmp_path / "prompts.txt"
+    questions.write_text("\n")
+    result = CliRunner().invoke(main, ["judge", str(run), "--questions", str(questions)])
+    assert result.exit_code == 2
+    assert "prompts.txt: no prompts; write one on each line" in result.stderr
