@@ -198,14 +198,7 @@ def command_line(place: Place, name: str, out: Path) -> list[str]:
     return [
         *(lm_eval, "run", "--model", "hf", "--model_args", arguments, "--device", "cpu"),
         *("--tasks", ",".join(TASKS), "--include_path", str(place.tasks)),
-        *(
-            "--limit",
-            str(place.size.questions),
-            "--batch_size",
-            "8",
-            "--output_path",
-            str(out / f"{name}.json"),
-        ),
+        *("--batch_size", "8", "--output_path", str(out / f"{name}.json")),
     ]
 
 
