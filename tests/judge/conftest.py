@@ -6,9 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.generate.conftest import address, served
 from toolkit.judge import JudgePrompt
 from toolkit.models import Loaded, load_base
 from toolkit.recipe import ModelOptions
+
+__all__ = ["address", "served"]
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,43 @@
+"""Behind a real `transformers serve` process a judge says what its model says in memory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.judge.battlefield import battle
+from toolkit import records
+from toolkit.judge import JudgePrompt, judge_battles
+from toolkit.judge.writing import EndpointWriter, LocalWriter
+from toolkit.judge.written import WrittenJudge
+from toolkit.models import Loaded
+from toolkit.recipe import Endpoint, Generation
+from toolkit.types import Verdict
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("serve")]
+
+OPTIONS = Generation(max_new_tokens=24)
+
+
+@pytest.mark.usefixtures("served")
+def test_a_served_judge_writes_as_it_does_in_memory_and_is_asked_once(
+    address: str, tiny_model: Path, tiny: Loaded, short: JudgePrompt, tmp_path: Path
+):
+    """Random weights write nothing that can be read: every attempt is made, and kept as invalid."""
+    fought = [battle(1), battle(2, "four", "five")]
+    endpoint = Endpoint(url=f"{address}/v1", model=str(tiny_model), concurrency=2)
+    remote = WrittenJudge(EndpointWriter(endpoint), short, attempts=2, options=OPTIONS)
+    judge_battles(remote, fought, out=tmp_path / "remote.jsonl")
+    said = list(records.read(tmp_path / "remote.jsonl", Verdict))
+    here = WrittenJudge(LocalWriter(tiny), short, attempts=1, options=OPTIONS)
+    expected = judge_battles(here, fought, out=tmp_path / "here.jsonl")
+
+    first = {(one.battle_id, one.order): one.reason for one in said if one.attempt == 1}
+    assert first == {(one.battle_id, one.order): one.reason for one in expected}
+    assert sorted(one.attempt for one in said) == [1] * 4 + [2] * 4
+    assert all(one.outcome is None and one.tokens_in > 0 and one.tokens_out > 0 for one in said)
+
+    kept = (tmp_path / "remote.jsonl").read_bytes()
+    judge_battles(remote, fought, out=tmp_path / "remote.jsonl")
+    assert (tmp_path / "remote.jsonl").read_bytes() == kept
