@@ -9,6 +9,7 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
+from tests.faultserver import Say, serving
 from toolkit import records
 from toolkit.cli import main
 from toolkit.types import Completion, Vote
@@ -75,3 +76,16 @@ def test_an_empty_file_of_prompts_is_named(run: Path, tmp_path: Path):
     result = CliRunner().invoke(main, ["judge", str(run), "--questions", str(questions)])
     assert result.exit_code == 2
     assert "prompts.txt: no prompts; write one on each line" in result.stderr
+
+
+def test_a_server_judges_a_run_whose_own_judge_averages_probabilities(run: Path, tmp_path: Path):
+    recipe = yaml.safe_load((run / "recipe.yaml").read_text()) | {"judge": {"rule": "average"}}
+    (run / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    questions = tmp_path / "prompts.txt"
+    questions.write_text("Where is my lamp?\n")
+    with serving(lambda _number, _request: Say("[[A]]")) as server:
+        options = ["--questions", questions, "--judge", "m", "--endpoint", server.url]
+        result = CliRunner().invoke(main, ["judge", str(run), *map(str, options)])
+    assert result.exit_code == 0, result.output
+    (cast,) = records.read(run / "questions" / "prompts" / "votes.jsonl", Vote)
+    assert (cast.voter, cast.outcome) == ("m", "tie")

@@ -105,7 +105,8 @@ def _judges(models: tuple[str, ...], options: dict[str, Any], recipe: Recipe | N
     if not models:
         raise InputError("--endpoint: name the model that judges there with --judge")
     servers = [Endpoint(url=url, model=name, key_env=key_env) for name in models]
-    return [section.model_copy(update={"method": "written"} | given | {"endpoint": one}) for one in servers]
+    writing = {"method": "written", "rule": "agreement"}  # what a server can do, unless told otherwise
+    return [section.model_copy(update=writing | given | {"endpoint": one}) for one in servers]
 
 
 def _default_folder(sources: tuple[Path, ...], recipe: Recipe | None, questions: Path | None) -> Path:
