@@ -99,7 +99,7 @@ CASES: dict[str, tuple[float, Draw]] = {
     "perplexity (BCa)": (math.exp(0.5), perplexities),
     "difference of right or wrong, paired (Agresti-Min)": (0.1, paired_accuracy),
     "difference of means, paired (Student)": (0.05, paired_means),
-    "right or wrong in groups of 5, over groups (BCa)": (0.6, clustered),
+    "right or wrong in groups of 5, over groups (Student, logit)": (0.6, clustered),
     "the same, groups left out of account": (0.6, ungrouped),
 }
 """What is drawn -> the truth, and how."""
@@ -134,10 +134,10 @@ def real_cases(data: Path) -> dict[str, tuple[float, Draw]]:
     bleu, chrf = np.array(tools.bleu_rows(one, known)), np.array(tools.chrf_rows(one, known))
     return {
         "ROUGE-L of real answers (BCa)": from_rows("mean", rouge),
-        "BLEU of real answers (Student, log scale)": from_rows("bleu", bleu),
-        "chrF of real answers (BCa)": from_rows("chrf", chrf),
-        "difference in ROUGE-L of two real models ": apart("mean", rouge, other),
-        "difference in chrF of two real models ": apart("chrf", chrf, np.array(tools.chrf_rows(two, known))),
+        "BLEU of real answers (Student, logit)": from_rows("bleu", bleu),
+        "chrF of real answers (Student, logit)": from_rows("chrf", chrf),
+        "difference in ROUGE-L of two real models": apart("mean", rouge, other),
+        "difference in chrF of two real models": apart("chrf", chrf, np.array(tools.chrf_rows(two, known))),
     }
 
 

@@ -82,6 +82,56 @@ def test_paired_differences_with_long_tails_are_covered(n: int):
     assert abs(hits / repeats - 0.95) < 0.015 + 2 * math.sqrt(0.95 * 0.05 / repeats)
 
 
+def long_tailed_chrf(rng: np.random.Generator, n: int) -> np.ndarray:
+    """Answers of very different length, each with a quality of its own; one n-gram order."""
+    size = np.ceil(rng.lognormal(4, 0.7, n))
+    return np.stack([size, size, rng.binomial(size.astype(int), rng.beta(1, 4, n))], axis=1)
+
+
+def test_bleu_and_chrf_of_texts_of_unlike_length_are_covered():
+    """Where a bias-corrected bootstrap covers 90%; the truth is a fifth."""
+    rng, hits, repeats = np.random.default_rng(5), 0, 2000
+    for _ in range(repeats):
+        low, high = intervals.interval(of_table(long_tailed_chrf(rng, 30), "chrf"))
+        hits += low <= 20.0 <= high
+    assert abs(hits / repeats - 0.95) < 0.015 + 2 * math.sqrt(0.95 * 0.05 / repeats)
+
+
+def grouped_answers(rng: np.random.Generator, groups: int) -> Measurement:
+    """Five questions a group, easy or hard together; 60% right."""
+    easy = np.repeat(rng.beta(3, 2, groups), 5)
+    right = of_table((rng.random(len(easy)) < easy)[:, None])
+    return intervals.clustered(right, {f"e{i}": f"g{i // 5}" for i in range(len(easy))})
+
+
+@pytest.mark.parametrize("groups", [6, 20])
+def test_shares_over_few_groups_are_covered(groups: int):
+    rng, hits, repeats = np.random.default_rng(6), 0, 2000
+    for _ in range(repeats):
+        low, high = intervals.interval(grouped_answers(rng, groups))
+        hits += low <= 0.6 <= high
+    assert abs(hits / repeats - 0.95) < 0.015 + 2 * math.sqrt(0.95 * 0.05 / repeats)
+
+
+def test_all_right_in_every_group_is_not_certainty():
+    right = of_table(np.ones((30, 1)))
+    found = score(intervals.clustered(right, {f"e{i}": f"g{i // 5}" for i in range(30)}))
+    assert (found.value, found.high, found.n) == (1.0, 1.0, 6)
+    assert found.low == pytest.approx(intervals.wilson(6, 6)[0])
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(1, 400), st.integers(1, 400), st.integers(0, 400)), min_size=2, max_size=20
+    )
+)
+def test_a_chrf_interval_holds_its_value_and_stays_between_the_ends(rows: list[tuple[int, int, int]]):
+    table = np.array([(mine, ref, min(mine, ref, match)) for mine, ref, match in rows])
+    found = score(of_table(table, "chrf"))
+    assert 0 <= found.low <= found.value + 1e-9
+    assert found.value - 1e-9 <= found.high <= 100
+
+
 def test_a_means_difference_has_students_interval():
     rng = np.random.default_rng(4)
     left, right = rng.normal(1, 1, (25, 1)), rng.normal(0, 1, (25, 1))

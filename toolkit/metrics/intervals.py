@@ -4,10 +4,10 @@ Intervals of proportions are Wilson's (1927). Other scores have bootstrap interv
 corrected and accelerated (BCa, Efron 1987), tails widened for small samples as in Hesterberg (2015). For
 corpus metrics the column sums are resampled, so BLEU costs what a mean costs. Differences are paired; they
 are nearly symmetric with long tails, where BCa covered 88% of real ones and Student's interval with the
-jackknife's error (Tukey 1958) 95%. BLEU, a product, has that interval on the scale of logarithms. P-values
-come from swapping the two contestants' results at random (approximate randomisation, Riezler & Maxwell
-2005), exactly where there are few examples or only right and wrong. `perf/score_coverage.py` measures how
-many intervals hold the truth.
+jackknife's error (Tukey 1958) 95%. BLEU, chrF and shares over groups, which have two ends and count long
+examples most, have that interval on the logit scale. P-values come from swapping the two contestants'
+results at random (approximate randomisation, Riezler & Maxwell 2005), exactly where there are few examples
+or only right and wrong. `perf/score_coverage.py` measures how many intervals hold the truth.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from statistics import NormalDist
 
 import numpy as np
 
-from toolkit.metrics.measurement import Array, Measurement, bleu, combine, paired
+from toolkit.metrics.measurement import Array, Kind, Measurement, combine, paired
 from toolkit.types import Difference, Score
 
 RESAMPLES = 4000
@@ -27,6 +27,9 @@ FEWEST = 2
 """One example says nothing about others."""
 EXACT_UP_TO = 13
 """With so few pairs all 2^n swaps are tried."""
+
+UPPER_END: dict[Kind, float] = {"bleu": 100.0, "chrf": 100.0, "share": 1.0}
+"""Of the metrics with intervals on the logit scale; their second column is the size of an example."""
 
 NORMAL = NormalDist()
 
@@ -49,15 +52,16 @@ def score(measurement: Measurement, *, seed: int = 0) -> Score:
 
 def interval(measurement: Measurement, *, seed: int = 0) -> tuple[float | None, float | None]:
     """The 95% interval of a metric over examples like these."""
-    table = measurement.table
+    table, kind = measurement.table, measurement.kind
     if len(table) < FEWEST:
         return None, None
-    if measurement.kind == "mean" and is_binary(table):
+    if kind == "mean" and is_binary(table):
         return wilson(table.sum(), len(table))
-    if measurement.kind == "bleu" and measurement.value > 0:
-        spread = math.exp(student_margin(table, bleu) / measurement.value)
-        return measurement.value / spread, min(100.0, measurement.value * spread)
-    return bootstrap(table, lambda sums, n: combine(measurement.kind, sums, n), seed=seed)
+    if kind in UPPER_END and 0 < measurement.value < UPPER_END[kind]:
+        return logit_interval(table, kind)
+    if kind == "share":
+        return wilson(measurement.value * len(table), len(table))
+    return bootstrap(table, lambda sums, n: combine(kind, sums, n), seed=seed)
 
 
 def difference(first: Measurement, second: Measurement, *, seed: int = 0) -> Difference | None:
@@ -77,7 +81,7 @@ def difference(first: Measurement, second: Measurement, *, seed: int = 0) -> Dif
         low, high = paired_proportions(left[:, 0], right[:, 0])
         p_value = mcnemar(left[:, 0], right[:, 0])
     else:
-        margin = student_margin(both, statistic)
+        margin = student_quantile((1 + LEVEL) / 2, n - 1) * jackknife_error(both, statistic)
         low, high = value - margin, value + margin
         p_value = permutation(left, right, statistic, seed=seed)
     return Difference(
@@ -158,12 +162,32 @@ def _pieces(n: int) -> list[int]:
     return [min(piece, RESAMPLES - start) for start in range(0, RESAMPLES, piece)]
 
 
-def student_margin(table: Array, statistic: Statistic) -> float:
-    """Half of Student's 95% interval of a function of column sums, its error from leaving each row out."""
+def jackknife_error(table: Array, statistic: Statistic) -> float:
+    """Standard error of a function of column sums, from leaving each row out in turn."""
     n = len(table)
     left_out = statistic(table.sum(axis=0) - table, n - 1)
-    error = math.sqrt((n - 1) / n * float(((left_out - left_out.mean()) ** 2).sum()))
-    return student_quantile((1 + LEVEL) / 2, n - 1) * error
+    return math.sqrt((n - 1) / n * float(((left_out - left_out.mean()) ** 2).sum()))
+
+
+def logit_interval(table: Array, kind: Kind) -> tuple[float, float]:
+    """Student's interval on the logit scale, of a metric that lies between its two ends.
+
+    A few long examples can outweigh all others, so that the error is known less well than from as many
+    even ones: its degrees of freedom are those of the number of even ones (Kish 1965), less one.
+
+    Args:
+        table: one row an example, its size in the second column.
+        kind: one of `UPPER_END`.
+    """
+    from scipy.special import expit, logit
+
+    end, size = UPPER_END[kind], table[:, 1]
+    share = float(combine(kind, table.sum(axis=0), len(table))) / end
+    error = jackknife_error(table, lambda sums, n: combine(kind, sums, n)) / end
+    freedom = max(1.0, size.sum() ** 2 / (size**2).sum() - 1)
+    margin = student_quantile((1 + LEVEL) / 2, freedom) * error / (share * (1 - share))
+    low, high = expit(logit(share) + np.array([-margin, margin]))
+    return end * float(low), end * float(high)
 
 
 def bootstrap(table: Array, statistic: Statistic, *, seed: int = 0) -> tuple[float, float]:
@@ -209,7 +233,7 @@ def _shifted(z: float, bias: float, skew: float) -> float:
     return NORMAL.cdf(bias + moved / (1 - skew * moved)) if skew * moved < 1 else float(z > 0)
 
 
-def student_quantile(level: float, freedom: int) -> float:
+def student_quantile(level: float, freedom: float) -> float:
     """Quantile of Student's t with `freedom` degrees of freedom."""
     from scipy.stats import t
 
@@ -249,8 +273,9 @@ def clustered(measurement: Measurement, groups: Mapping[str, str]) -> Measuremen
         measurement: of examples.
         groups: example id -> group; an example without a group is one of its own.
     """
-    table = measurement.table
-    if measurement.kind == "mean":
+    table, kind = measurement.table, measurement.kind
+    if kind == "mean":
+        kind = "share" if ((table >= 0) & (table <= 1)).all() else "ratio"
         table = np.concatenate([table, np.ones_like(table)], axis=1)
     sums: dict[str, Array] = {}
     for example, row in zip(measurement.example_ids, table, strict=True):
@@ -258,7 +283,7 @@ def clustered(measurement: Measurement, groups: Mapping[str, str]) -> Measuremen
         sums[group] = sums.get(group, 0.0) + row
     return measurement.model_copy(
         update={
-            "kind": "ratio" if measurement.kind == "mean" else measurement.kind,
+            "kind": kind,
             "example_ids": tuple(sums),
             "rows": tuple(tuple(row.tolist()) for row in sums.values()),
         }

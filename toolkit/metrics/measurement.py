@@ -17,7 +17,7 @@ from toolkit.types import Record
 
 Array = NDArray[np.float64]
 
-Kind = Literal["mean", "exp_ratio", "ratio", "bleu", "chrf", "ter"]
+Kind = Literal["mean", "exp_ratio", "ratio", "share", "bleu", "chrf", "ter"]
 
 
 class Measurement(Record):
@@ -68,7 +68,7 @@ def mean(sums: Array, n: int) -> Array:
 
 
 def ratio(sums: Array, n: int) -> Array:
-    """Columns: (numerator, denominator); 0 / 0 is 0."""
+    """Columns: (numerator, denominator); 0 / 0 is 0. A `share` is one whose numerator is at most that."""
     return _divide(sums[..., 0], sums[..., 1])
 
 
@@ -109,6 +109,7 @@ def ter(sums: Array, n: int) -> Array:
 COMBINE: dict[Kind, Callable[[Array, int], Array]] = {
     "mean": mean,
     "ratio": ratio,
+    "share": ratio,
     "exp_ratio": exp_ratio,
     "bleu": bleu,
     "chrf": chrf,
