@@ -103,7 +103,7 @@ def recipe(tmp_path: Path, tiny_model: Path) -> dict[str, Any]:
                 "method": "sft",
                 "data": "said",
                 "adapter": {"r": 32},
-                "trainer": {"learning_rate": 1e-2, "max_steps": 120, "per_device_train_batch_size": 16},
+                "trainer": {"learning_rate": 1e-2, "max_steps": 240, "per_device_train_batch_size": 16},
             }
         ],
         "contestants": {"sft": {"stage": "sft"}, "sft-more": {"stage": "sft", "prompt": [MANNER]}},

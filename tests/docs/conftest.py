@@ -54,6 +54,7 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     shutil.copy(PACKAGED / "pairs-heldout.jsonl", tmp_path / "pairs-heldout.jsonl")
     shutil.copy(PACKAGED / "heldout.jsonl", tmp_path / "questions.jsonl")
     (tmp_path / "my_prompts.txt").write_text("What is a lamp?\n")
+    (tmp_path / "wikitext.txt").write_text("A lamp stands on the table. " * 40 + "\n")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

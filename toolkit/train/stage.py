@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
+import time
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +101,8 @@ def _fit(trainer: Any, working: Path, log: TrainingLog, *, evaluate: bool) -> No
             log.rewind(checkpoints.step_of(checkpoint))
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
         if evaluate and not interrupt.asked:
+            if any(isinstance(one, TensorBoardCallback) for one in trainer.callback_handler.callbacks):
+                time.sleep(1)  # it names files by the second: a second one in the same replaces the first
             trainer.evaluate()
     log.check_learned(moved=checkpoint is not None or _moved(before, trainer.model))
 
