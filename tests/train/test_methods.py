@@ -14,7 +14,7 @@ from transformers import AutoModelForCausalLM, AutoModelForSequenceClassificatio
 
 from toolkit import recipe as recipes
 from toolkit.data.chat import answer_ids, prompt_ids
-from toolkit.errors import DataError, RecipeError
+from toolkit.errors import DataError, RecipeError, TrainingError
 from toolkit.models import load_base
 from toolkit.models.likelihood import Span, nats
 from toolkit.models.rewards import RewardModel
@@ -211,10 +211,11 @@ def test_curves_reach_tensorboard_and_stay(tmp_path: Path, tiny_model: Path):
         tmp_path, tiny_model, [stage("s", "sft", "answers", trainer={"report_to": "tensorboard"})]
     )
     train(recipe, tmp_path)
-    events = (tmp_path / "tensorboard" / "s").rglob("events.out.tfevents.*")
-    written = b"".join(file.read_bytes() for file in events)
-    for tag in (b"train/loss", b"train/grad_norm", b"train/learning_rate", b"eval/loss"):
-        assert tag in written
+    (events,) = (tmp_path / "tensorboard" / "s").rglob("events.out.tfevents.*")
+    written = events.read_bytes()
+    for tag in (b"train/loss", b"train/grad_norm", b"train/learning_rate"):
+        assert written.count(tag) == 8
+    assert written.count(b"eval/loss") == 2  # before and after
 
 
 def test_reporting_to_what_is_not_installed_is_refused(tmp_path: Path, tiny_model: Path):
@@ -223,6 +224,19 @@ def test_reporting_to_what_is_not_installed_is_refused(tmp_path: Path, tiny_mode
     )
     with pytest.raises(RecipeError, match=r"stages.s.trainer.report_to: comet_ml is not installed here"):
         train(recipe, tmp_path)
+
+
+@pytest.mark.parametrize("scheduler", ["linear", "cosine", "constant_with_warmup"])
+def test_a_training_of_one_step_learns_in_it(scheduler: str, tmp_path: Path, tiny_model: Path):
+    once = {"max_steps": 1, "lr_scheduler_type": scheduler}
+    (result,) = train(recipe_of(tmp_path, tiny_model, [stage("s", "sft", "answers", trainer=once)]), tmp_path)
+    assert result.heldout["loss"] < result.heldout["loss_before"]
+
+
+def test_a_learning_rate_that_was_always_0_is_named(tmp_path: Path, tiny_model: Path):
+    still = stage("s", "sft", "answers", trainer={"learning_rate": 0.0, "max_steps": 1})
+    with pytest.raises(TrainingError, match="the learning rate was 0 in every step"):
+        train(recipe_of(tmp_path, tiny_model, [still]), tmp_path)
 
 
 @pytest.mark.parametrize(

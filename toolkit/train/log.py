@@ -130,12 +130,18 @@ class TrainingLog(TrainerCallback):  # type: ignore[misc]
         """Refuse a training that did nothing.
 
         Raises:
-            TrainingError: no gradient ever arrived, or no weight moved.
+            TrainingError: no gradient ever arrived, the learning rate was always 0, or no weight moved.
         """
         norms = [row["grad_norm"] for row in self.rows if row.get("grad_norm") is not None]
         if norms and max(norms) == 0:
             raise TrainingError(
                 "no gradient arrived in any step: the trained weights are cut off from the loss"
+            )
+        rates = [row["learning_rate"] for row in self.rows if "learning_rate" in row]
+        if rates and max(rates) == 0:
+            raise TrainingError(
+                "the learning rate was 0 in every step, so nothing was learned: look at `learning_rate`, "
+                "`lr_scheduler_type` and `warmup_steps` of the stage's `trainer`"
             )
         if not moved:
             raise TrainingError("training ended, but no trained weight has moved")

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import logging
 import shutil
-import time
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import PrinterCallback, set_seed
+from transformers import PrinterCallback, TrainerCallback, set_seed
 from transformers.integrations import TensorBoardCallback
 
 from toolkit import processes, records
@@ -64,9 +63,8 @@ def train_stage(recipe: Recipe, stage: Stage, run: Path) -> StageResult:
     trainer.add_callback(log)
     for callback in trainer.callback_handler.callbacks:
         if isinstance(callback, TensorBoardCallback) and callback.logging_dir is None:
-            callback.logging_dir = str(
-                run / "tensorboard" / stage.name
-            )  # else with the checkpoints, and gone
+            # else with the checkpoints, and gone
+            callback.logging_dir = str(run / "tensorboard" / stage.name)
     with full_disk_told(run):
         _fit(trainer, working, log, evaluate=bool(heldout))
         result = log.result(stage.name, stage.method)
@@ -90,8 +88,9 @@ def _fit(trainer: Any, working: Path, log: TrainingLog, *, evaluate: bool) -> No
     with processes.main_first():
         checkpoint = checkpoints.newest_complete(working)
     before = trained_weights(trainer.model)
+    _train_in_the_only_step(trainer)
     interrupt = Interrupt()
-    trainer.add_callback(interrupt)
+    trainer.callback_handler.callbacks[:0] = [interrupt, _LastEvaluation(trainer, interrupt)]
     with interrupt.heard():
         if checkpoint is None:
             log.restart()
@@ -100,11 +99,33 @@ def _fit(trainer: Any, working: Path, log: TrainingLog, *, evaluate: bool) -> No
             logger.info("continuing from %s", checkpoint.name)
             log.rewind(checkpoints.step_of(checkpoint))
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-        if evaluate and not interrupt.asked:
-            if any(isinstance(one, TensorBoardCallback) for one in trainer.callback_handler.callbacks):
-                time.sleep(1)  # it names files by the second: a second one in the same replaces the first
-            trainer.evaluate()
     log.check_learned(moved=checkpoint is not None or _moved(before, trainer.model))
+
+
+class _LastEvaluation(TrainerCallback):  # type: ignore[misc]
+    """Measures the trained model before what curves are sent to is told that training has ended.
+
+    TensorBoard, MLflow, trackio and others close then; a later figure would go into another file or run.
+    """
+
+    def __init__(self, trainer: Any, interrupt: Interrupt) -> None:
+        self.trainer, self.interrupt = trainer, interrupt
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if self.trainer.eval_dataset is not None and not self.interrupt.asked:
+            self.trainer.evaluate()
+
+
+def _train_in_the_only_step(trainer: Any) -> None:
+    """Take the warm-up from a training of one step: it would be all of it, at a learning rate of 0."""
+    create = trainer.create_scheduler
+
+    def create_scheduler(num_training_steps: int, optimizer: Any = None) -> Any:
+        if num_training_steps == 1:
+            trainer.args.warmup_steps = 0
+        return create(num_training_steps, optimizer)
+
+    trainer.create_scheduler = create_scheduler
 
 
 def trained_weights(model: Any) -> dict[str, Any]:
