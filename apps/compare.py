@@ -77,8 +77,10 @@ def _judgments(answers: Mapping[str, Completion]) -> None:
     if not found:
         return
     st.subheader("Judgments", anchor=False)
+    several = len({verdict.judge for *_, verdict in found}) > 1
     rows = [
-        {
+        ({"Judge": safe_markdown(verdict.judge)} if several else {})
+        | {
             "Read first": safe_markdown(a if verdict.order == "ab" else b),
             "Read second": safe_markdown(b if verdict.order == "ab" else a),
             "Preferred": safe_markdown(_preferred(verdict, a, b)),
@@ -88,7 +90,7 @@ def _judgments(answers: Mapping[str, Completion]) -> None:
         for a, b, verdict in found
     ]
     st.table(rows, hide_index=True, border="horizontal")
-    st.caption("Two orders that agree make a vote of the judge; two that do not make a tie.")
+    st.caption("Two orders that agree make a vote of a judge; two that do not make a tie.")
 
 
 def _votes(example: str) -> None:

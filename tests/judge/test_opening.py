@@ -50,11 +50,15 @@ def test_sections_that_name_no_judge(section: Judge, message: str, tiny: Loaded)
         (Judge(method="written", rule="average"), "judge.rule: a written verdict has no probability"),
         (Judge(endpoint=ENDPOINT), "judge.method: an endpoint does not show its logits"),
         (Judge(method="reward"), "judge.model: no reward model is named"),
+        (Judge(jury=({}, {"method": "reward"})), "judge.jury.1.model: no reward model is named"),
+        (Judge(jury=({"endpoint": ENDPOINT}, {})), "judge.jury.0.method: an endpoint does not show"),
+        (Judge(jury=({}, {"model": "tiny"})), "judge.jury: tiny is in it twice"),
+        (Judge(jury=({}, {"model": "x", "method": "written"}), rule="average"), "no probability to average"),
     ],
 )
 def test_sections_that_cast_no_votes_are_refused_before_any_model_is_loaded(section: Judge, message: str):
     with pytest.raises(RecipeError) as refused:
-        check_votes(section, base="tiny")
+        check_votes(section.members(), base="tiny")
     assert message in str(refused.value)
     assert len(str(refused.value).splitlines()) == 1
 
@@ -68,10 +72,20 @@ def test_sections_that_cast_no_votes_are_refused_before_any_model_is_loaded(sect
         Judge(reference=True),
         Judge(endpoint=ENDPOINT, method="written"),
         Judge(method="reward", model="rewards", rule="average"),
+        Judge(jury=({}, {"endpoint": ENDPOINT, "method": "written"}, {"model": "r", "method": "reward"})),
     ],
 )
 def test_sections_that_vote_are_not_refused(section: Judge):
-    check_votes(section, base="tiny")
+    check_votes(section.members(), base="tiny")
+
+
+def test_a_jurys_members_are_judges_with_all_that_the_section_says():
+    jury = Judge(jury=({}, {"model": "x", "method": "logits"}), method="written", reference=True, limit=3)
+    assert jury.members() == [
+        Judge(method="written", reference=True, limit=3),
+        Judge(model="x", method="logits", reference=True, limit=3),
+    ]
+    assert Judge(model="x").members() == [Judge(model="x")]
 
 
 def test_a_reference_asks_for_the_prompt_that_shows_it():
@@ -109,7 +123,8 @@ def test_a_judge_is_known_by_name_before_it_is_loaded(method: str, tiny: Loaded,
     model = str(reward_model) if method == "reward" else None
     asked = Judge(model=model, method=method)
     opened = open_judge(asked, lambda _name: tiny, base=tiny.name)
-    assert judge_name(asked, lambda name: fingerprint(Path(name)), base=tiny.name) == opened.name
+    weights = {tiny.name: fingerprint(Path(tiny.name))}  # no base lies in the folder of a reward adapter
+    assert judge_name(asked, weights.__getitem__, base=tiny.name) == opened.name
 
 
 def alone(judge: RewardJudge, fight: object, text: str) -> torch.Tensor:

@@ -256,6 +256,31 @@ def test_the_judge_is_called_what_it_is(copied):
     assert "Weak judge" in (text := read(copied).text) or "Very weak judge" in text
 
 
+def test_a_jury_is_shown_with_its_judges_and_how_far_they_agree(copied):
+    summary = records.read_json(copied / "summary.json")
+    summary["notes"]["judge"]["other judge"] = summary["notes"]["judge"]["tiny judge"]
+    summary["notes"]["jury"] = {
+        "unanimous": {"value": 0.75, "low": 0.6, "high": 0.9, "n": 40},
+        "pairs": [
+            {
+                "judges": ["other judge", "tiny judge"],
+                "agreement": {"value": 0.8, "low": 0.7, "high": 0.9, "n": 40},
+            }
+        ],
+    }
+    records.write_json(copied / "summary.json", summary)
+    text = read(copied).text
+    for told in (
+        "The jury's votes",
+        "How good is the judge, other judge?",
+        "Weak judges in this jury: 2 of 2",
+    ):
+        assert told in text
+    plain = (copied / "report.md").read_text()
+    for told in ("| All judges | 75%", "| other judge and tiny judge | 80%"):
+        assert told in plain
+
+
 def test_every_cell_of_the_matrix_leads_to_its_battles_with_the_judges_reasons(copied):
     verdicts = list(records.read(copied / "verdicts.jsonl", Verdict))
     told = [v.model_copy(update={"reason": f"because <{v.battle_id}> {v.order}"}) for v in verdicts]

@@ -90,7 +90,7 @@ def _recipe_of(sources: tuple[Path, ...]) -> Recipe | None:
 
 
 def _judges(models: tuple[str, ...], options: dict[str, Any], recipe: Recipe | None) -> list[Judge]:
-    """The recipe's judge section with the options put in, once for every judge that is named."""
+    """The recipe's judge or jury, or those that are named instead, with the options put in."""
     from toolkit.errors import InputError
     from toolkit.recipe import Endpoint, Judge
 
@@ -100,13 +100,14 @@ def _judges(models: tuple[str, ...], options: dict[str, Any], recipe: Recipe | N
     if "baseline" in given:
         given["pairs"] = "baseline"
     if url is None:
-        named = [{"model": name, "endpoint": None} for name in models]
-        return [section.model_copy(update=given | who) for who in named or [{}]]
+        named = [{"model": name, "endpoint": None, "jury": ()} for name in models]
+        sitting = [section.model_copy(update=who) for who in named] or section.members()
+        return [one.model_copy(update=given) for one in sitting]
     if not models:
         raise InputError("--endpoint: name the model that judges there with --judge")
     servers = [Endpoint(url=url, model=name, key_env=key_env) for name in models]
     writing = {"method": "written", "rule": "agreement"}  # what a server can do, unless told otherwise
-    return [section.model_copy(update=writing | given | {"endpoint": one}) for one in servers]
+    return [section.model_copy(update=writing | given | {"endpoint": one, "jury": ()}) for one in servers]
 
 
 def _default_folder(sources: tuple[Path, ...], recipe: Recipe | None, questions: Path | None) -> Path:

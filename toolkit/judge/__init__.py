@@ -3,11 +3,11 @@
 from typing import TYPE_CHECKING, Any
 
 from toolkit.judge.asking import JudgePrompt, load_prompt
-from toolkit.judge.counting import votes
+from toolkit.judge.counting import jury, votes
 from toolkit.judge.judging import PairJudge, heard, judge_battles, recorded
 from toolkit.judge.opening import check_votes, judge_name, open_judge, prompt_key
 from toolkit.judge.pairing import battles
-from toolkit.judge.statistics import statistics
+from toolkit.judge.statistics import disagreement, statistics
 
 if TYPE_CHECKING:
     from toolkit.judge.logits import LogitsJudge
@@ -18,9 +18,11 @@ __all__ = [
     "PairJudge",
     "battles",
     "check_votes",
+    "disagreement",
     "heard",
     "judge_battles",
     "judge_name",
+    "jury",
     "load_prompt",
     "open_judge",
     "prompt_key",

@@ -61,8 +61,7 @@ def hold(
     Raises:
         ToolkitError: as the parts do; what was judged before is kept, and the same call continues.
     """
-    for section in judges:
-        check_votes(section, base=base)
+    check_votes(judges, base=base)
     fought = battles(answers.completions, judges[0], seed, categories=answers.categories)
     rule, log = judges[0].rule, out / "verdicts.jsonl"
     verdicts: list[Verdict] = []

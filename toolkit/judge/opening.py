@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from toolkit.errors import DataError, RecipeError
 from toolkit.judge.asking import JudgePrompt, Method, load_prompt
 from toolkit.judge.judging import REWARD, PairJudge
+from toolkit.models import bases
 from toolkit.recipe import Judge
 
 if TYPE_CHECKING:
@@ -42,17 +43,31 @@ def open_judge(asked: Judge, load: Callable[[str], Loaded], *, base: str | None 
     return LogitsJudge(_local(asked, load, base), prompt, reference=asked.reference)
 
 
-def check_votes(asked: Judge, *, base: str | None = None) -> None:
-    """Refuse a section whose judge could cast no votes, before anything is trained, loaded or paid for.
+def check_votes(judges: Sequence[Judge], *, base: str | None = None) -> None:
+    """Refuse judges that could cast no votes, before anything is trained, loaded or paid for.
 
     Args:
-        asked: the recipe's judge section.
-        base: the model that judges when the section names none.
+        judges: the members of the recipe's judge section.
+        base: the model that judges when a section names none.
 
     Raises:
         RecipeError: `key: what is wrong; what to do`.
     """
-    _who(asked, base)
+    names = []
+    for place, asked in enumerate(judges):
+        try:
+            names.append(_who(asked, base))
+        except RecipeError as error:
+            if len(judges) == 1:
+                raise
+            raise RecipeError(f"judge.jury.{place}.{str(error).removeprefix('judge.')}") from None
+        _check_votes(asked)
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise RecipeError(f"judge.jury: {twice} is in it twice, and has one vote; leave one out")
+
+
+def _check_votes(asked: Judge) -> None:
     if asked.method == "written" and asked.rule == "average":
         raise RecipeError("judge.rule: a written verdict has no probability to average; use `agreement`")
     if asked.method == "reward":
@@ -101,14 +116,16 @@ def judge_name(asked: Judge, weights: Callable[[str], str], *, base: str | None 
     """What the verdicts of this section are signed with, known before any model is loaded.
 
     Args:
-        asked: the recipe's judge section.
-        weights: gives the fingerprint of a model's weights by its name.
+        asked: one judge.
+        weights: gives the fingerprint of a base's weights by its name.
         base: the model that judges when the section names none.
     """
     if asked.endpoint is not None:
         return asked.endpoint.model
     name = asked.model or base or ""
-    return f"{Path(name).name}@{weights(name)[:6]}"
+    # A reward model's folder may hold an adapter alone, which is no base.
+    mark = bases.fingerprint(Path(name)) if asked.method == "reward" else weights(name)
+    return f"{Path(name).name}@{mark[:6]}"
 
 
 def asked_for(asked: Judge) -> Method:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -23,6 +23,8 @@ ONLINE = ("rloo", "grpo")
 Format = Literal[
     "auto", "messages", "sharegpt", "alpaca", "prompt_completion", "preference", "unpaired", "text"
 ]
+
+JudgeMethod = Literal["logits", "written", "reward"]
 
 Metric = Literal["perplexity", "rouge", "bleu", "chrf", "ter", "bertscore", "exact_match", "length"]
 
@@ -171,13 +173,30 @@ class Scoring(Section):
     benchmarks: tuple[Benchmark, ...] = ()
 
 
-class Judge(Section):
+class Juror(Section):
+    """One of several judges."""
+
     model: str | None = None
-    """Hub id, folder, GGUF file or packaged name; left out, the recipe's base judges."""
+    """Hub id, folder, GGUF file or packaged name; left out, with `endpoint`: the recipe's base judges."""
     endpoint: Endpoint | None = None
-    method: Literal["logits", "written", "reward"] = "logits"
+    method: JudgeMethod | None = None
+    """Left out: the jury's."""
+
+    @model_validator(mode="after")
+    def one_kind(self) -> Self:
+        if self.model is not None and self.endpoint is not None:
+            raise ValueError("give only one of model, endpoint")
+        return self
+
+
+class Judge(Juror):
+    """One judge, or a jury; what is said of battles, prompt and rule holds for all of its members."""
+
+    method: JudgeMethod = "logits"
     """`logits`: read the verdict from the next-token probabilities; `written`: parse a reply, the one method
     of an endpoint; `reward`: `model` is a reward model's folder, and the higher reward wins."""
+    jury: tuple[Juror, ...] = ()
+    """Several judges in the place of one: what more than half of them say is the vote, else a tie."""
     prompt: str = "pairwise"
     """A packaged judge prompt, or a file of your own."""
     pairs: Literal["all", "baseline"] = "all"
@@ -192,6 +211,26 @@ class Judge(Section):
     """Judge at most this many examples per pair."""
     budget: int | None = Field(default=None, ge=1)
     """Judge at most this many battles in all, spread evenly over pairs and categories."""
+
+    @model_validator(mode="after")
+    def one_or_several(self) -> Self:
+        if self.jury and (self.model is not None or self.endpoint is not None):
+            raise ValueError("name who judges in `jury`, or one judge by `model` or `endpoint`")
+        return self
+
+    def members(self) -> list[Judge]:
+        """The jury, each member as a judge of its own; or the one judge."""
+        return [
+            self.model_copy(
+                update={
+                    "jury": (),
+                    "model": juror.model,
+                    "endpoint": juror.endpoint,
+                    "method": juror.method or self.method,
+                }
+            )
+            for juror in self.jury
+        ] or [self]
 
 
 class ArenaOptions(Section):

@@ -136,10 +136,11 @@ def votes(view: RunView, colours: dict[str, int]) -> dict[str, Any]:
     """Judge and people: standings, charts, matrices, and how far to trust them."""
     names = view.summary.contestants
     found = voters.judges(view.summary.notes)
-    weak = any(judge.weak for judge in found)
+    jury = voters.jury_cells(view.summary.notes)
+    judge = "The jury's votes" if jury else "The judge model's votes"
     sides = [
-        ("People", view.people_ratings, "people", view.people, False),
-        ("The judge model's votes", view.summary.ratings.judge, "judge", view.judged, weak),
+        ("People", view.people_ratings, "people", view.people, ""),
+        (judge, view.summary.ratings.judge, "judge", view.judged, voters.weakness(found)),
     ]
     boards = [
         {
@@ -160,6 +161,7 @@ def votes(view: RunView, colours: dict[str, int]) -> dict[str, Any]:
         "judges": [
             (judge, tables.facts(f"Judge {judge.name}", voters.share_cells(judge))) for judge in found
         ],
+        "jury": tables.facts("The jury: how often its judges cast the same vote", jury) if jury else None,
         "agreement": voters.agreement(view.judged, view.people),
     }
 

@@ -97,6 +97,22 @@ def judges(notes: dict[str, Any]) -> list[Judge]:
     ]
 
 
+def weakness(found: Sequence[Judge]) -> str:
+    """What to be wary of in the votes of these judges; empty where none of them is weak."""
+    weak = sum(judge.weak for judge in found)
+    if not weak:
+        return ""
+    return f"Weak judges in this jury: {weak} of {len(found)}" if len(found) > 1 else "This judge is weak"
+
+
+def jury_cells(notes: dict[str, Any]) -> dict[str, str]:
+    """How often the judges of a jury cast the same vote, all of them and two by two; empty for one judge."""
+    found = notes.get("jury") or {}
+    shares = {"All judges": found.get("unanimous")}
+    shares |= {" and ".join(pair["judges"]): pair["agreement"] for pair in found.get("pairs", ())}
+    return {who: _share(share) for who, share in shares.items() if share and share["n"]}
+
+
 def share_cells(judge: Judge) -> dict[str, str]:
     """What each share is called -> the share with its interval and n."""
     return {FIGURES[key]: _share(share) for key, share in judge.shares.items()}

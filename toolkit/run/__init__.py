@@ -46,7 +46,7 @@ def run(recipe: Recipe, results: Path, *, on: Place = "here") -> Summary:
             "then `run` the recipe: it takes the trained stages up"
         )
     if recipe.judge:
-        check_votes(recipe.judge, base=recipe.base)
+        check_votes(recipe.judge.members(), base=recipe.base)
     folder = RunFolder(results / recipe.name)
     with folder.locked():
         records.write_text(folder.recipe, dump(recipe))

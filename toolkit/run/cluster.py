@@ -69,10 +69,9 @@ def _must_answer(address: str) -> None:
 def _carry_out(ray: Any, execution: Execution, ledger: Ledger) -> None:
     model, slots = needs(ray.nodes(), execution.recipe.model)
     logger.info("on Ray: %d model%s at a time, each with %s", slots, "s" * (slots > 1), model)
-    parts = slots if execution.recipe.judge and execution.recipe.judge.endpoint is None else 1
-    place = (str(execution.folder.path.resolve()), str(Path.cwd()), parts)
+    place = (str(execution.folder.path.resolve()), str(Path.cwd()), slots)
     task = ray.remote(max_calls=1, max_retries=ATTEMPTS)(do_step)
-    waiting, done, running = plan(execution, judges=parts), set[str](), dict[Any, Step]()
+    waiting, done, running = plan(execution, judges=slots), set[str](), dict[Any, Step]()
     while waiting or running:
         for step in [step for step in waiting if done.issuperset(step.after)]:
             waiting.remove(step)
@@ -103,13 +102,13 @@ def _need(step: Step, model: dict[str, float]) -> dict[str, float]:
     return model if step.model else {"num_cpus": 1}
 
 
-def do_step(name: str, folder: str, where: str, parts: int) -> float:
+def do_step(name: str, folder: str, where: str, judges: int) -> float:
     """In a worker: do the step of this name of the run in `folder`; gives the seconds it took."""
     started = time.monotonic()
     os.chdir(where)
     _speak_for_ourselves()
     run = RunFolder(Path(folder))
-    steps = plan(Execution(load(run.recipe), run), judges=parts)
+    steps = plan(Execution(load(run.recipe), run), judges=judges)
     with redirect_stdout(sys.stderr):  # the driver's stdout is for results
         next(step for step in steps if step.name == name).work()
     return time.monotonic() - started

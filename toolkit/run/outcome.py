@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 from toolkit import records
 from toolkit.benchmarks import scores_of
-from toolkit.judge import statistics
+from toolkit.judge import disagreement, statistics, votes
 from toolkit.metrics import Measurement, difference, score
 from toolkit.ratings import bradley_terry, elo
-from toolkit.recipe import Stage, fingerprint
+from toolkit.recipe import Judge, Stage, fingerprint
 from toolkit.report import write_report
 from toolkit.report.cards import write_scores
 from toolkit.run import provenance
@@ -28,7 +29,7 @@ def summarise(execution: Execution, ledger: Ledger) -> Summary:
     players = execution.players
     scores: list[Score] = []
     differences: list[Difference] = []
-    notes = {}
+    notes: dict[str, Any] = {}
     if recipe.scoring:
         files = [folder.measurements(player.name) for player in players]
         found = [measured for file in files for measured in records.read(file, Measurement)]
@@ -37,9 +38,7 @@ def summarise(execution: Execution, ledger: Ledger) -> Summary:
         for player in benchmarked(execution, recipe.scoring):
             scores += scores_of(folder.benchmarks(player.name), player.name)
         if recipe.judge:
-            fought = fights(execution, recipe.judge)
-            heard = verdicts(execution, recipe.judge, fought)
-            notes["judge"] = statistics(fought, heard, rule=recipe.judge.rule)
+            notes = _judged(execution, recipe.judge)
     return Summary(
         run=recipe.name,
         contestants=tuple(player.name for player in players),
@@ -51,6 +50,16 @@ def summarise(execution: Execution, ledger: Ledger) -> Summary:
         seconds=round(ledger.seconds, 1),
         notes=notes,
     )
+
+
+def _judged(execution: Execution, asked: Judge) -> dict[str, Any]:
+    """What the judges' verdicts say about them: each on its own, and of a jury how far it is of one mind."""
+    fought, judges = fights(execution, asked), asked.members()
+    heard = [verdict for judge in judges for verdict in verdicts(execution, judge, fought)]
+    notes = {"judge": statistics(fought, heard, rule=asked.rule)}
+    if len(judges) > 1:
+        notes["jury"] = disagreement(votes(fought, heard, rule=asked.rule))
+    return notes
 
 
 def trained(folder: RunFolder, stages: Sequence[Stage]) -> tuple[StageResult, ...]:

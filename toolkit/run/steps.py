@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from functools import cache, partial
 
 from toolkit import records
-from toolkit.judge import battles, heard, judge_battles, judge_name, open_judge, prompt_key, votes
+from toolkit.judge import battles, heard, judge_battles, judge_name, jury, open_judge, prompt_key, votes
 from toolkit.recipe import Judge, Scoring, Stage, fingerprint
 from toolkit.run.execution import Execution, Player
 from toolkit.run.ledger import Step
@@ -16,12 +16,13 @@ from toolkit.types import Battle, Verdict
 logger = logging.getLogger(__name__)
 
 
-def plan(run: Execution, *, judges: int = 1) -> list[Step]:
+def plan(run: Execution, *, judges: int = 0) -> list[Step]:
     """Every step of a recipe, each behind those that it comes after.
 
     Args:
         run: the recipe and its folder.
-        judges: into how many steps to split the judging, to be done at the same time.
+        judges: how many local models can judge at the same time; each member of a jury gets a step, a local
+            one as many steps as this. 0: judging is one step.
     """
     steps = [_check(run), *training(run, run.recipe.stages)]
     scoring = run.recipe.scoring
@@ -179,49 +180,56 @@ def _benchmark(run: Execution, scoring: Scoring, player: Player) -> Step:
     )
 
 
-def _judging(run: Execution, asked: Judge, parts: int) -> list[Step]:
-    """Judging every pair: the last step turns verdicts into votes, and judges whatever no part before has."""
-    prompt = prompt_key(asked)
+def _judging(run: Execution, asked: Judge, slots: int) -> list[Step]:
+    """Judging every pair: the last step turns verdicts into votes, and judges whatever no step before has."""
+    judges = asked.members()
     answered = tuple(f"answer {player.name}" for player in run.players)
 
     @cache
     def fought() -> list[Battle]:
         return fights(run, asked)
 
-    def inputs() -> str:
-        said = fingerprint([battle.id for battle in fought()], prompt)
-        return fingerprint(asked, said, run.base)
+    def inputs(*who: Judge) -> str:
+        named = [(judge_name(one, run.weights, base=run.recipe.base), prompt_key(one)) for one in who]
+        return fingerprint(*who, named, [battle.id for battle in fought()], run.base)
 
-    def judge_part(part: int, of: int) -> None:
-        said = verdicts(run, asked, fought())
+    def judge(one: Judge, part: int, of: int) -> None:
+        said = verdicts(run, one, fought())
         if len(said) == 2 * len(fought()) and all(verdict.outcome for verdict in said):
             return  # what could not be read may be asked again
-        judge = open_judge(asked, run.model, base=run.recipe.base)
-        judge_battles(judge, fought(), out=run.folder.verdicts, share=(part, of))
+        opened = open_judge(one, run.model, base=run.recipe.base)
+        judge_battles(opened, fought(), out=run.folder.verdicts, share=(part, of))
 
     def count() -> None:
-        judge_part(0, 1)
-        said = verdicts(run, asked, fought())
-        records.write(run.folder.votes, votes(fought(), said, rule=asked.rule))
+        for one in judges:
+            judge(one, 0, 1)
+        said = [verdict for one in judges for verdict in verdicts(run, one, fought())]
+        cast = votes(fought(), said, rule=asked.rule)
+        records.write(run.folder.votes, jury(cast) if len(judges) > 1 else cast)
 
-    local, split = asked.endpoint is None, parts if parts > 1 else 0
+    parts = [
+        (one, part, of)
+        for one in judges
+        for of in (slots if one.endpoint is None else min(1, slots),)
+        for part in range(of)
+    ]
     steps = [
         Step(
-            name=f"judge part {part + 1} of {parts}",
-            inputs=inputs,
-            work=partial(judge_part, part, parts),
+            name=f"judge part {number} of {len(parts)}",
+            inputs=partial(inputs, one),
+            work=partial(judge, one, part, of),
             after=answered,
-            model=local,
+            model=one.endpoint is None,
         )
-        for part in range(split)
+        for number, (one, part, of) in enumerate(parts if len(parts) > 1 else (), start=1)
     ]
     last = Step(
         name="judge",
-        inputs=inputs,
+        inputs=partial(inputs, *judges),
         work=count,
         outputs=(run.folder.votes,),
         after=tuple(step.name for step in steps) or answered,
-        model=local and not split,
+        model=not steps and any(one.endpoint is None for one in judges),
     )
     return [*steps, last]
 
@@ -233,10 +241,10 @@ def fights(run: Execution, asked: Judge) -> list[Battle]:
     return battles(answers, asked, run.recipe.seed, categories=categories)
 
 
-def verdicts(run: Execution, asked: Judge, fought: Sequence[Battle]) -> list[Verdict]:
-    """What the judge has said on some battles; the log may hold more, of other judges and prompts."""
-    name = judge_name(asked, run.weights, base=run.recipe.base)
-    return heard(fought, name, prompt_key(asked), out=run.folder.verdicts)
+def verdicts(run: Execution, judge: Judge, fought: Sequence[Battle]) -> list[Verdict]:
+    """What one judge has said on some battles; the log may hold more, of other judges and prompts."""
+    name = judge_name(judge, run.weights, base=run.recipe.base)
+    return heard(fought, name, prompt_key(judge), out=run.folder.verdicts)
 
 
 def _trained(player: Player) -> tuple[str, ...]:

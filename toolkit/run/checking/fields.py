@@ -152,7 +152,7 @@ def _judge(recipe: Recipe) -> Iterator[Finding]:
     if recipe.judge is None:
         return
     try:
-        check_votes(recipe.judge, base=recipe.base)
+        check_votes(recipe.judge.members(), base=recipe.base)
     except RecipeError as problem:
         place, _, told = str(problem).partition(": ")
         text, _, fix = told.rpartition("; ")
