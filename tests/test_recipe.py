@@ -205,6 +205,20 @@ def test_a_task_file_of_ones_own_is_beside_the_recipe(file):
     assert known.task == "gsm8k"
 
 
+def test_a_file_of_baselines_is_beside_the_recipe_and_there(file):
+    file.write_text(yaml.safe_dump(changed(scoring__bertscore_rescale="mine.tsv")))
+    with pytest.raises(RecipeError, match=r"scoring\.bertscore_rescale: mine\.tsv: no such file"):
+        load(file)
+    (file.parent / "mine.tsv").write_text("LAYER,P,R,F\n0,0.1,0.1,0.1\n")
+    assert load(file).scoring.bertscore_rescale == str(file.parent / "mine.tsv")
+    (file.parent / "below").mkdir()
+    child = file.parent / "below" / "child.yaml"
+    child.write_text(f"extends: {file}\nname: child\n")
+    assert load(child).scoring.bertscore_rescale == str(file.parent / "mine.tsv")
+    file.write_text(yaml.safe_dump(changed(scoring__bertscore_rescale=True)))
+    assert load(file).scoring.bertscore_rescale is True
+
+
 def test_variables_come_from_the_environment(file, monkeypatch, tmp_path):
     file.write_text(
         yaml.safe_dump(changed(data__rows__source="${FOLDER}/rows.jsonl", data__pairs__source="${NO}/x"))

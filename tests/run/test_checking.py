@@ -301,6 +301,16 @@ FAULTS: dict[str, tuple[Callable[[Plan], Any], str, str]] = {
         "few-rows",
         "fewer than one batch",
     ),
+    "rescaling by a baseline that nobody published": (
+        lambda p: p.raw["scoring"].update(bertscore_rescale=True),
+        "bertscore",
+        "bert-score has no baseline for all-minilm-l6-v2",
+    ),
+    "groups by a column that is not there": (
+        lambda p: p.raw["scoring"].update(groups="passage"),
+        "data",
+        "heldout.jsonl:1: the row has no `passage`",
+    ),
     "a judge that grades and does not vote": (
         lambda p: p.raw.update(judge={"prompt": "single"}),
         "judge",

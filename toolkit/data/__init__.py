@@ -1,6 +1,6 @@
 """Reading, checking and formatting data sets; chat templates and loss masks."""
 
-from toolkit.data.reading import Rows, load_examples, load_rows, split_heldout
+from toolkit.data.reading import Rows, load_examples, load_groups, load_rows, split_heldout
 from toolkit.data.rows import Conversation, Preference, Rated, Row, Text
 
 __all__ = [
@@ -11,6 +11,7 @@ __all__ = [
     "Rows",
     "Text",
     "load_examples",
+    "load_groups",
     "load_rows",
     "split_heldout",
 ]

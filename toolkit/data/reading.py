@@ -70,6 +70,20 @@ def load_examples(source: DataSource, *, seed: int = 0) -> list[Example]:
     return [example for _, example in chosen]
 
 
+def load_groups(source: DataSource, column: str) -> dict[str, str]:
+    """Example id -> the group it is in, by a column of the rows that `load_examples` reads.
+
+    Raises:
+        DataError: as `load_rows`; also when a row has nothing in this column.
+    """
+    groups = {}
+    for place, row in raw_rows(source):
+        if row.get(column) in (None, ""):
+            raise DataError(f"{place}: the row has no `{column}` that says which group it is in")
+        groups[_row_id(place, row)] = str(row[column])
+    return groups
+
+
 def split_heldout(rows: list[Row], share: float, seed: int) -> tuple[list[Row], list[Row]]:
     """Rows to train on and rows to measure on: `share` of them, at least one, chosen by the seed."""
     if share <= 0 or len(rows) < 2:  # noqa: PLR2004
@@ -97,9 +111,8 @@ def _converted(
 ) -> tuple[list[tuple[str, T]], int]:
     found, skipped = [], 0
     for place, row in raw_rows(source):
-        row_id = str(row.get("id") or row.get("question_id") or f"row-{place.rsplit(':', 1)[-1]}")
         try:
-            found.append((place, make(row, row_id)))
+            found.append((place, make(row, _row_id(place, row))))
         except RowError as error:
             if not source.skip_bad_rows:
                 raise DataError(f"{place}: {error} (or set `skip_bad_rows: true`)") from None
@@ -107,6 +120,10 @@ def _converted(
     if not found:
         raise DataError(f"{source.source}: no rows{' pass the filter' if source.filter else ''}")
     return found, skipped
+
+
+def _row_id(place: str, row: dict[str, Any]) -> str:
+    return str(row.get("id") or row.get("question_id") or f"row-{place.rsplit(':', 1)[-1]}")
 
 
 def _selected(found: list[T], source: DataSource, seed: int) -> list[T]:

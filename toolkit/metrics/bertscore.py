@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import bert_score
 import numpy as np
 from bert_score import BERTScorer
 from bert_score.utils import model2layers
@@ -85,6 +86,11 @@ def default_layer(encoder: str) -> int:
         return int(AutoConfig.from_pretrained(resolve_encoder(encoder)).num_hidden_layers)
     except (OSError, ValueError) as error:
         raise ModelError(f"BERTScore: {encoder}: no such encoder: {str(error).splitlines()[0]}") from error
+
+
+def published_baseline(encoder: str) -> Path:
+    """Where bert-score's English baseline of an encoder lies, if it has one."""
+    return Path(bert_score.__file__).parent / "rescale_baseline" / "en" / f"{encoder}.tsv"
 
 
 @cache

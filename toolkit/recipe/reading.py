@@ -87,6 +87,7 @@ def _make_absolute(raw: dict[str, Any], folder: Path) -> None:
     holders = [(part, "source") for part in data.values()] if isinstance(data, dict) else []
     files = [task.get("files") for task in tasks or () if isinstance(task, dict)]
     holders += [(named, split) for named in files if isinstance(named, dict) for split in named]
+    holders.append((scoring, "bertscore_rescale"))
     for holder, key in holders:
         if isinstance(holder, dict) and isinstance(holder.get(key), str) and "${" not in holder[key]:
             holder[key] = _beside(folder, holder[key])
@@ -187,7 +188,15 @@ def _with_files(recipe: Recipe, path: Path) -> Recipe:
             own = task.task.endswith((".yaml", ".yml"))
             name = str((path.parent / task.task).resolve()) if own else task.task
             tasks.append(task.model_copy(update={"task": name, "files": files}))
-        updates["scoring"] = recipe.scoring.model_copy(update={"benchmarks": tuple(tasks)})
+        rescale = recipe.scoring.bertscore_rescale
+        if isinstance(rescale, str):
+            key, rescale = "scoring.bertscore_rescale", locate("scoring.bertscore_rescale", rescale)
+            if not Path(rescale).is_file():
+                problems.append(
+                    f"{path}: {key}: {rescale}: no such file; give a file of baselines, or `true`"
+                )
+        found = {"benchmarks": tuple(tasks), "bertscore_rescale": rescale}
+        updates["scoring"] = recipe.scoring.model_copy(update=found)
     if problems:
         raise RecipeError("\n".join(problems))
     return recipe.model_copy(update=updates)

@@ -170,6 +170,15 @@ class Scoring(Section):
     metrics: tuple[Metric, ...] = ("perplexity", "rouge", "bleu", "chrf", "bertscore")
     bertscore_model: str = "all-minilm-l6-v2"
     """Encoder of BERTScore: the packaged one, a folder, or a hub id such as `roberta-large`."""
+    bertscore_layer: int | None = Field(default=None, ge=1)
+    """Of the encoder; left out, bert-score's choice."""
+    bertscore_idf: bool = False
+    """Weight tokens by their rarity among the references."""
+    bertscore_rescale: bool | str = False
+    """`true`: above bert-score's published baseline of the encoder; or a file of baselines in its format."""
+    groups: str | None = None
+    """Where examples come in groups (one passage, one talk): the column of their rows that names the group.
+    Intervals and p-values are then over groups."""
     benchmarks: tuple[Benchmark, ...] = ()
 
 

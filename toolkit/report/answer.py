@@ -209,18 +209,25 @@ def _bracket(row: Rating) -> str:
 
 def unknowns(summary: Summary, compared: Sequence[Comparison]) -> list[str]:
     """What these data cannot tell, whatever the figures say."""
-    found = [_unsettled(comparison) for comparison in compared]
+    over = units(summary)
+    found = [_unsettled(comparison, over) for comparison in compared]
     if summary.stages:
         found.append(
             "Another training run: each stage was trained once, with one seed. The intervals are over "
-            "examples; they do not hold the chance of training itself."
+            f"{over}; they do not hold the chance of training itself."
         )
     if summary.scores:
         found.append("Other prompts: the intervals are for examples drawn like these, not for another task.")
     return [sentence for sentence in found if sentence]
 
 
-def _unsettled(comparison: Comparison) -> str:
+def units(summary: Summary) -> str:
+    """What intervals are over, and n counts."""
+    column = summary.notes.get("groups")
+    return f"groups of examples (by {column})" if column else "examples"
+
+
+def _unsettled(comparison: Comparison, over: str) -> str:
     unclear = comparison.those("unclear")
     if not unclear:
         return ""
@@ -232,7 +239,7 @@ def _unsettled(comparison: Comparison) -> str:
         return told
     least, most = figures.rounded(wanted[0]), figures.rounded(wanted[-1])
     count = least if least == most else f"{least} to {most}"
-    return f"{told} About {count} examples would settle differences of the size found here."
+    return f"{told} About {count} {over} would settle differences of the size found here."
 
 
 def _are(count: int) -> str:

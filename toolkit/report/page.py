@@ -64,6 +64,7 @@ def gather(view: RunView, asked: Sequence[roles.Question] | None = None) -> dict
         "others": rest,
         "caution": answer.caution(compared),
         "unknowns": answer.unknowns(summary, compared),
+        "over": answer.units(summary),
         "differences": tables.differences(compared) if compared else None,
         "panels": measured,
         "readings": readings(grouped),

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from toolkit import records
-from toolkit.data import load_examples, load_rows
+from toolkit.data import load_examples, load_groups, load_rows
 from toolkit.models import bases
 from toolkit.recipe import Contestant, ModelOptions, Recipe, Stage, contestants, fingerprint
 from toolkit.run.folder import RunFolder
@@ -61,6 +61,14 @@ class Execution:
     def questions(self) -> str:
         """Fingerprint of the examples."""
         return fingerprint([example.model_dump(mode="json") for example in self.examples])
+
+    @cached_property
+    def groups(self) -> dict[str, str]:
+        """Example id -> the group it is in; none where the recipe names no column of groups."""
+        scoring = self.recipe.scoring
+        if scoring is None or scoring.groups is None:
+            return {}
+        return load_groups(self.recipe.data[scoring.examples], scoring.groups)
 
     @cached_property
     def players(self) -> list[Player]:

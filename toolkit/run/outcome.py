@@ -11,6 +11,7 @@ from toolkit import records
 from toolkit.benchmarks import scores_of
 from toolkit.judge import disagreement, statistics, votes
 from toolkit.metrics import Measurement, difference, score
+from toolkit.metrics.intervals import clustered
 from toolkit.ratings import bradley_terry, elo
 from toolkit.recipe import Judge, Stage, fingerprint
 from toolkit.report import write_report
@@ -33,12 +34,15 @@ def summarise(execution: Execution, ledger: Ledger) -> Summary:
     if recipe.scoring:
         files = [folder.measurements(player.name) for player in players]
         found = [measured for file in files for measured in records.read(file, Measurement)]
+        if execution.groups:
+            found = [clustered(measured, execution.groups) for measured in found]
+            notes["groups"] = recipe.scoring.groups
         scores = [score(measured) for measured in found]
         differences = _differences(found, [player.name for player in players])
         for player in benchmarked(execution, recipe.scoring):
             scores += scores_of(folder.benchmarks(player.name), player.name)
         if recipe.judge:
-            notes = _judged(execution, recipe.judge)
+            notes |= _judged(execution, recipe.judge)
     return Summary(
         run=recipe.name,
         contestants=tuple(player.name for player in players),

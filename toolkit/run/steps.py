@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from functools import cache, partial
+from pathlib import Path
 
 from toolkit import records
 from toolkit.judge import battles, heard, judge_battles, judge_name, jury, open_judge, prompt_key, votes
@@ -14,6 +15,9 @@ from toolkit.run.ledger import Step
 from toolkit.types import Battle, Verdict
 
 logger = logging.getLogger(__name__)
+
+MEASURED = {"metrics", "bertscore_model", "bertscore_layer", "bertscore_idf", "bertscore_rescale"}
+"""Keys of `scoring` that measurements depend on."""
 
 
 def plan(run: Execution, *, judges: int = 0) -> list[Step]:
@@ -54,7 +58,7 @@ def _check(run: Execution) -> Step:
     """Keeping what a check finds for the report, and saying aloud what is wrong; nothing is stopped by it."""
 
     def inputs() -> str:
-        asked = run.questions if run.recipe.scoring else None
+        asked = (run.questions, run.groups) if run.recipe.scoring else None
         return fingerprint(run.recipe.model_dump(mode="json", exclude={"name", "arena"}), run.data, asked)
 
     def work() -> None:
@@ -121,18 +125,21 @@ def _measure(run: Execution, scoring: Scoring, player: Player) -> Step:
     """Every metric of a contestant, example by example."""
     out = run.folder.measurements(player.name)
     surprise = "perplexity" in scoring.metrics and player.model is not None
+    asked = scoring.bertscore_rescale
+    rescale = Path(asked) if isinstance(asked, str) else asked
 
     def inputs() -> str:
         said = [completion.model_dump(mode="json") for completion in run.said(player)]
-        metrics, encoder = list(scoring.metrics), scoring.bertscore_model
-        return fingerprint(player.inputs, run.questions, said, metrics, encoder)
+        options = scoring.model_dump(mode="json", include=MEASURED)
+        baseline = list(records.read_lines(rescale)) if isinstance(rescale, Path) else None
+        return fingerprint(player.inputs, run.questions, said, options, baseline)
 
     def work() -> None:
         from toolkit.metrics.measuring import Encoding, measure_texts
         from toolkit.metrics.perplexity import measure_perplexity
 
         texts = [name for name in scoring.metrics if name != "perplexity"]
-        encoding = Encoding(scoring.bertscore_model)
+        encoding = Encoding(scoring.bertscore_model, scoring.bertscore_layer, scoring.bertscore_idf, rescale)
         measured = measure_texts(run.said(player), texts, encoding=encoding)
         if surprise:
             measured += measure_perplexity(

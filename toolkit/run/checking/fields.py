@@ -1,4 +1,4 @@
-"""Fields of stages: unknown and retired names, values refused, settings at odds; judges that cannot vote."""
+"""Settings that cannot work: fields of stages, BERTScores without a baseline, judges that cannot vote."""
 
 from __future__ import annotations
 
@@ -57,6 +57,7 @@ def fields(recipe: Recipe) -> Iterator[Finding]:
             yield from _values(stage)
         yield from _adapter(recipe, stage)
         yield from _against_each_other(recipe, stage)
+    yield from _bertscore(recipe)
     yield from _judge(recipe)
     yield from _unused(recipe)
 
@@ -146,6 +147,18 @@ def _against_each_other(recipe: Recipe, stage: Stage) -> Iterator[Finding]:
         yield warning(
             "start", f"stages.{stage.name}.start", text, "start from the SFT stage, if that is meant"
         )
+
+
+def _bertscore(recipe: Recipe) -> Iterator[Finding]:
+    scoring = recipe.scoring
+    if scoring is None or scoring.bertscore_rescale is not True or "bertscore" not in scoring.metrics:
+        return
+    from toolkit.metrics.bertscore import published_baseline
+
+    if not published_baseline(scoring.bertscore_model).is_file():
+        text = f"bert-score has no baseline for {scoring.bertscore_model}"
+        fix = "name a file of baselines, or take an encoder that has one, such as roberta-large"
+        yield error("bertscore", "scoring.bertscore_rescale", text, fix)
 
 
 def _judge(recipe: Recipe) -> Iterator[Finding]:

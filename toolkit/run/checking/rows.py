@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from toolkit.data import Conversation, Preference, Rated, Row, Text, load_examples, load_rows
+from toolkit.data import Conversation, Preference, Rated, Row, Text, load_examples, load_groups, load_rows
 from toolkit.data.formats import RowError, convert
 from toolkit.data.reading import raw_rows
 from toolkit.data.rows import answer_of, prompt_of
@@ -61,6 +61,8 @@ def read(recipe: Recipe) -> tuple[dict[str, Seen], list[Example], list[Finding]]
         name = recipe.scoring.examples
         try:
             examples = load_examples(recipe.data[name], seed=recipe.seed)
+            if recipe.scoring.groups:
+                load_groups(recipe.data[name], recipe.scoring.groups)
         except DataError as problem:
             findings.append(_unread(name, recipe.data[name], str(problem)))
     return sets, examples, findings
