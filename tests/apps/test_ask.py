@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
-import threading
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -14,45 +12,23 @@ from playwright.sync_api import Page, expect
 
 from tests.apps.test_blind import Wire
 from tests.arena.household import write_run
+from tests.faultserver import Say, serving
 from toolkit.arena import Store
 
 pytestmark = pytest.mark.slow
 
 
-class Chat(BaseHTTPRequestHandler):
-    """An OpenAI-compatible server that says which turn it is, in two manners."""
-
-    def do_POST(self) -> None:
-        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        turn = sum(message["role"] == "user" for message in asked["messages"])
-        words = {"otter": "Briefly", "heron": "At length and then some"}[asked["model"]]
-        message = {"role": "assistant", "content": f"{words}: answer number {turn}."}
-        body = {
-            "id": "x",
-            "object": "chat.completion",
-            "created": 0,
-            "model": asked["model"],
-            "choices": [{"index": 0, "message": message, "finish_reason": "stop"}],
-            "usage": {"prompt_tokens": 1, "completion_tokens": 5, "total_tokens": 6},
-        }
-        data = json.dumps(body).encode()
-        self.send_response(200)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
-
-    def log_message(self, *_: object) -> None:
-        """Say nothing."""
+def turns(_number: int, request: dict[str, Any]) -> Say:
+    """Says which turn it is, in two manners."""
+    turn = sum(message["role"] == "user" for message in request["messages"])
+    words = {"otter": "Briefly", "heron": "At length and then some"}[request["model"]]
+    return Say(f"{words}: answer number {turn}.")
 
 
 @pytest.fixture
 def endpoint() -> Iterator[str]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Chat)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}/v1"
-    server.shutdown()
-    server.server_close()
+    with serving(turns) as server:
+        yield server.url
 
 
 @pytest.fixture

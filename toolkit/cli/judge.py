@@ -161,19 +161,21 @@ def _print_annotated(sources: tuple[Path, ...], as_json: bool) -> None:
 def _print_estimate(found: list[Estimate], price: tuple[float, float] | None, as_json: bool) -> None:
     from toolkit.judge import costs
 
-    rows = [each.model_dump() for each in found]
     if price:
-        rows = [row | {"dollars": costs.price(row["tokens_in"], row["tokens_out"], price)} for row in rows]
+        found = [
+            each.model_copy(update={"dollars": costs.price(each.tokens_in, each.tokens_out, price)})
+            for each in found
+        ]
     if as_json:
-        print_json({"estimates": rows})
+        print_json({"estimates": found})
         return
-    header = ["battles", "identical", "known", "requests", "tokens in", "tokens out, at most"]
-    counts = [[f"{row[name]:,}" for name in type(found[0]).model_fields] for row in rows]
-    dollars = [[f"{row['dollars']:.2f}"] if price else [] for row in rows]
-    print_table(
-        [*header, *(["dollars, at most"] if price else [])],
-        [count + cost for count, cost in zip(counts, dollars, strict=True)],
-    )
+    header = ["judge", "battles", "identical", "known", "requests", "tokens in", "tokens out, at most"]
+    rows = []
+    for each in found:
+        counts = (each.battles, each.identical, each.known, each.requests, each.tokens_in, each.tokens_out)
+        dollars = [] if each.dollars is None else [f"{each.dollars:.2f}"]
+        rows.append([each.judge, *(f"{count:,}" for count in counts), *dollars])
+    print_table([*header, *(["dollars, at most"] if price else [])], rows)
 
 
 def _print_grades(found: dict[str, list[Score]], as_json: bool) -> None:

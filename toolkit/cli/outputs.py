@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from toolkit.judge.costs import Estimate
 from toolkit.types import Difference, Finding, Rating, Score, StageResult, Summary
 
 
@@ -162,20 +163,6 @@ class Judged(Output):
 class Grades(Output):
     grades: dict[str, list[Score]]
     """Judge -> the mean grade of every contestant, from 1 to 10."""
-
-
-class Estimate(Output):
-    battles: int
-    """Or answers, where they are graded one by one."""
-    identical: int
-    known: int
-    """Verdicts that are on disk already."""
-    requests: int
-    tokens_in: int
-    tokens_out: int
-    """At most."""
-    dollars: float | None = None
-    """At most; with `--price`."""
 
 
 class Estimates(Output):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterable, Sequence
 
+from pydantic import ConfigDict
+
 from toolkit.judge.asking import Case, JudgePrompt, Method, case, render
 from toolkit.judge.judging import LONGEST_REPLY, ORDERS, Ask, sides
 from toolkit.types import Battle, Record
@@ -16,6 +18,9 @@ CHARACTERS = 4.0
 class Estimate(Record):
     """What is still to be asked, and how much of it there is."""
 
+    model_config = ConfigDict(use_attribute_docstrings=True)  # for the JSON schema
+
+    judge: str
     battles: int
     """Or answers, where they are graded one by one."""
     identical: int
@@ -27,6 +32,8 @@ class Estimate(Record):
     """Four characters are taken for one."""
     tokens_out: int
     """At most: every reply as long as it may be, none unreadable."""
+    dollars: float | None = None
+    """At most; where prices are given."""
 
 
 def price(tokens_in: int, tokens_out: int, dollars: tuple[float, float]) -> float:
@@ -35,11 +42,16 @@ def price(tokens_in: int, tokens_out: int, dollars: tuple[float, float]) -> floa
 
 
 def estimate(
-    battles: Sequence[Battle], prompt: JudgePrompt, method: Method, known: Collection[tuple[str, str]] = ()
+    judge: str,
+    battles: Sequence[Battle],
+    prompt: JudgePrompt,
+    method: Method,
+    known: Collection[tuple[str, str]] = (),
 ) -> Estimate:
     """What a judge will be asked for these battles. Asks nothing of any model or network.
 
     Args:
+        judge: its name.
         battles: to be judged.
         prompt: the judge prompt.
         method: `letter` replies with nothing, `written` in words.
@@ -48,6 +60,7 @@ def estimate(
     different = [battle for battle in battles if battle.completion_a != battle.completion_b]
     asks = [(b, order) for b in different for order in ORDERS if (b.id, order) not in known]
     return Estimate(
+        judge=judge,
         battles=len(battles),
         identical=len(battles) - len(different),
         known=2 * len(different) - len(asks),
@@ -55,12 +68,15 @@ def estimate(
     )
 
 
-def reward_estimate(battles: Sequence[Battle], known: Collection[tuple[str, str]] = ()) -> Estimate:
+def reward_estimate(
+    judge: str, battles: Sequence[Battle], known: Collection[tuple[str, str]] = ()
+) -> Estimate:
     """The same of a reward model, which reads every answer once."""
     different = [battle for battle in battles if battle.completion_a != battle.completion_b]
     left = [battle for battle in different if (battle.id, "ab") not in known]
     answers = {side for battle in left for side in sides(Ask(battle, "ab"))}
     return Estimate(
+        judge=judge,
         battles=len(battles),
         identical=len(battles) - len(different),
         known=2 * (len(different) - len(left)),

@@ -118,28 +118,29 @@ def costs(
     said = recorded(out / "verdicts.jsonl")
     found = []
     for section in judges:
-        prompt = prompt_key(section)
-        mine = [verdict for verdict in said.values() if _is_by(section, base, verdict.judge)]
+        name, prompt = _called(section, base), prompt_key(section)
+        mine = [verdict for verdict in said.values() if _unmarked(verdict.judge) == name]
         known = {(verdict.battle_id, verdict.order) for verdict in mine if verdict.prompt == prompt}
         if section.method == "reward":
-            found.append(reward_estimate(fought, known))
+            found.append(reward_estimate(name, fought, known))
         else:
-            found.append(estimate(fought, prompt_of(section), asked_for(section), known))
+            found.append(estimate(name, fought, prompt_of(section), asked_for(section), known))
     return found
 
 
 def _costs_of_grades(section: Judge, answers: Answers, out: Path, base: str | None) -> Estimate:
     rows = [row for completions in answers.completions.values() for row in completions]
-    log, prompt = out / "grades.jsonl", prompt_key(section)
+    log, name, prompt = out / "grades.jsonl", _called(section, base), prompt_key(section)
     said = records.read(log, Grade) if log.exists() else []
     known = {
         (row.example_id, row.contestant, row.completion)
         for row in said
-        if row.prompt == prompt and _is_by(section, base, row.judge)
+        if row.prompt == prompt and _unmarked(row.judge) == name
     }
     left = [row for row in rows if (row.example_id, row.contestant, digest(row.completion)) not in known]
     cases = [graded_case(row, section.reference) for row in left]
     return Estimate(
+        judge=name,
         battles=len(rows),
         identical=0,
         known=len(rows) - len(left),
@@ -147,10 +148,13 @@ def _costs_of_grades(section: Judge, answers: Answers, out: Path, base: str | No
     )
 
 
-def _is_by(section: Judge, base: str | None, name: str) -> bool:
-    """Whether a judge of this name is the section's; a local one's name ends with its weights' print."""
-    asked = section.endpoint.model if section.endpoint else Path(section.model or base or "").name
-    return name.partition("@")[0] == asked
+def _called(section: Judge, base: str | None) -> str:
+    """The judge's name, of a local one without the mark of its weights."""
+    return section.endpoint.model if section.endpoint else Path(section.model or base or "").name
+
+
+def _unmarked(judge: str) -> str:
+    return judge.partition("@")[0]
 
 
 def _write(found: Judged, out: Path) -> None:
