@@ -123,7 +123,7 @@ def test_a_stride_beyond_the_window_leaves_gaps_and_is_refused(tiny: Loaded):
 
 def test_batches_and_pieces_change_nothing(tiny: Loaded, monkeypatch: pytest.MonkeyPatch):
     whole = measure_text_perplexity(tiny, TEXTS, contestant="c", window=64)[0]
-    monkeypatch.setattr(likelihood, "BATCH_TOKENS", 1)
+    monkeypatch.setitem(likelihood.BATCH_TOKENS, "cpu", 1)
     monkeypatch.setattr(likelihood, "PIECE", 1)
     alone = measure_text_perplexity(tiny, TEXTS, contestant="c", window=64)[0]
     for one, other in zip(whole.rows, alone.rows, strict=True):

@@ -8,14 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from toolkit.ratings.table import FIRST, RESULTS, SECOND, TIE, Array, Table, tabulate
+from toolkit.ratings.table import FIRST, RESULTS, SECOND, TIE, Array, Table, blocks, tabulate
 from toolkit.types import Outcome, Vote
 
 if TYPE_CHECKING:
     import pandas as pd
-
-BLOCK = 1 << 20
-"""Votes tallied at a time, so that memory does not grow with their number."""
 
 
 class Counts:
@@ -120,8 +117,7 @@ def _cells(table: Table, weight: Array | None) -> Array:
     """Weight of the votes by outcome, first and second contestant; shape (3, n, n)."""
     n = len(table.names)
     total = np.zeros(3 * n * n)
-    for start in range(0, len(table), BLOCK):
-        part = slice(start, start + BLOCK)
+    for part in blocks(len(table)):
         cell = table.outcome[part].astype(np.int64)
         cell *= n
         cell += table.first[part]

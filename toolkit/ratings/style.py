@@ -16,11 +16,11 @@ import numpy as np
 
 from toolkit.errors import DataError, RatingError
 from toolkit.ratings.bradley_terry import CENTRE, SCALE, choose_prior, place_of
-from toolkit.ratings.counts import BLOCK, tally
+from toolkit.ratings.counts import tally
 from toolkit.ratings.intervals import contrasts_to, symmetric
 from toolkit.ratings.newton import LONGEST, STEPS, TOLERANCE
 from toolkit.ratings.ranking import leaderboard, ranks_of
-from toolkit.ratings.table import POINTS, Array, Codes, Table, tabulate
+from toolkit.ratings.table import POINTS, Array, Codes, Table, blocks, tabulate
 from toolkit.ratings.ties import sigmoid
 from toolkit.types import Rating
 
@@ -168,8 +168,7 @@ class _Rows:
 
     def _blocks(self, theta: Array, meat: bool) -> Iterator[tuple[Codes, Array, Array, Array]]:
         n = len(self.table.names)
-        for start in range(0, len(self.table), BLOCK):
-            part = slice(start, start + BLOCK)
+        for part in blocks(len(self.table)):
             first, second = self.table.first[part].astype(np.int64), self.table.second[part]
             features = self.features[part]
             chance = sigmoid(theta[first] - theta[second] + features @ theta[n:])

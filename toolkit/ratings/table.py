@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +37,9 @@ LABELS = {
 """What a vote may be labelled with -> the columns it is read from, the first one present."""
 
 MISSING = -1
+
+BLOCK = 1 << 18
+"""Votes looked at a time where each needs some bytes of memory for a moment."""
 
 
 @dataclass(frozen=True)
@@ -112,6 +115,11 @@ class Table:
         return replace(self, weight=before * factors[labels.codes])
 
 
+def blocks(votes: int) -> Iterator[slice]:
+    """Slices that together are all votes, so that memory for a moment does not grow with their number."""
+    return (slice(start, start + BLOCK) for start in range(0, votes, BLOCK))
+
+
 def tabulate(votes: Iterable[Vote] | pd.DataFrame | Table) -> Table:
     """Check votes and turn them into columns of integers.
 
@@ -171,25 +179,30 @@ def _refuse(
 ) -> None:
     """Raise for the earliest row that does not fit, if there is one."""
     allowed = ", ".join(OUTCOMES)
-    faults = [
-        (first == MISSING, "model_a is {model_a!r}; it must be a name"),
-        (second == MISSING, "model_b is {model_b!r}; it must be a name"),
-        (outcome == MISSING, "winner is {winner!r}; it must be one of " + allowed),
-        ((first == second) & (first != MISSING), "{model_a} is on both sides"),
+    faults = [  # made one after the other: each takes a byte a vote
+        (lambda: first == MISSING, "model_a is {model_a!r}; it must be a name"),
+        (lambda: second == MISSING, "model_b is {model_b!r}; it must be a name"),
+        (lambda: outcome == MISSING, "winner is {winner!r}; it must be one of " + allowed),
+        (lambda: (first == second) & (first != MISSING), "{model_a} is on both sides"),
     ]
     if weight is not None:
-        faults.append((~(np.isfinite(weight) & (weight >= 0)), "weight is {weight!r}; it must be 0 or more"))
-    found = [(int(wrong.argmax()), message) for wrong, message in faults if wrong.any()]
+        unfit = lambda: ~(np.isfinite(weight) & (weight >= 0))  # noqa: E731
+        faults.append((unfit, "weight is {weight!r}; it must be 0 or more"))
+    found = [(row, message) for wrong, message in faults if (row := _first_true(wrong())) is not None]
     if found:
         row, message = min(found, key=lambda fault: fault[0])
         values = {str(name): frame[name].iloc[row : row + 1].tolist()[0] for name in frame.columns}
         raise DataError(f"{place(row)}: {message.format(**values)}")
 
 
+def _first_true(wrong: NDArray[np.bool_]) -> int | None:
+    return int(wrong.argmax()) if wrong.any() else None
+
+
 def _factorize(column: pd.Series[Any]) -> tuple[Codes, list[Any]]:
     """Codes into the column's distinct values, `MISSING` for none."""
     if column.dtype == "category":
-        return column.cat.codes.to_numpy(), column.cat.categories.tolist()
+        return np.asarray(column.array.codes), column.cat.categories.tolist()  # `cat.codes` is a copy
     try:
         codes, values = column.factorize()
     except TypeError:  # lists and the like are no names: leave them out, for `_refuse` to name their rows
@@ -202,7 +215,8 @@ def _names_used(*columns: tuple[Codes, Sequence[Any]]) -> list[str]:
     used: set[str] = set()
     for codes, values in columns:
         occurs = np.zeros(len(values) + 1, dtype=bool)
-        occurs[codes] = True
+        for part in blocks(len(codes)):
+            occurs[codes[part]] = True
         used |= {value for value, here in zip(values, occurs, strict=False) if here and _is_name(value)}
     return sorted(used)
 
@@ -216,7 +230,11 @@ def _translate(column: tuple[Codes, Sequence[Any]], index: Mapping[str, int]) ->
     codes, values = column
     numbers = [index.get(value, MISSING) if isinstance(value, str) else MISSING for value in values]
     # Code -1 (no value) takes the last entry.
-    return np.array([*numbers, MISSING], dtype=np.min_scalar_type(-len(index) - 1))[codes]
+    translation = np.array([*numbers, MISSING], dtype=np.min_scalar_type(-len(index) - 1))
+    translated = np.empty(len(codes), dtype=translation.dtype)
+    for part in blocks(len(codes)):
+        translated[part] = translation[codes[part]]
+    return translated
 
 
 def _weights(frame: pd.DataFrame) -> Array | None:
