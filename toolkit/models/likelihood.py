@@ -20,7 +20,7 @@ from toolkit.models.loading import unwrapped
 from toolkit.models.packing import shared
 
 BATCH_TOKENS = {"cpu": 2048}
-"""Padded tokens in one batch, by kind of device: a CPU is a fifth slower once batches leave its caches."""
+"""Padded tokens in one batch, by kind of device: a CPU is a quarter slower once batches leave its caches."""
 MOST_TOKENS = 8192
 """Padded tokens in one batch on other devices."""
 
