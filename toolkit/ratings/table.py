@@ -179,7 +179,9 @@ def _refuse(
 ) -> None:
     """Raise for the earliest row that does not fit, if there is one."""
     allowed = ", ".join(OUTCOMES)
-    faults = [  # made one after the other: each takes a byte a vote
+    faults: list[
+        tuple[Callable[[], NDArray[np.bool_]], str]
+    ] = [  # made one after the other: each takes a byte a vote
         (lambda: first == MISSING, "model_a is {model_a!r}; it must be a name"),
         (lambda: second == MISSING, "model_b is {model_b!r}; it must be a name"),
         (lambda: outcome == MISSING, "winner is {winner!r}; it must be one of " + allowed),
