@@ -12,6 +12,11 @@ def count() -> int:
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
+def share_weights() -> bool:
+    """Whether each process holds a part of the model (FSDP), not a copy."""
+    return os.environ.get("ACCELERATE_USE_FSDP", "false").lower() == "true"
+
+
 def is_main() -> bool:
     """Whether this process is the one that writes."""
     return os.environ.get("RANK", "0") == "0"

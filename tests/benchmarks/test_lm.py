@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import random
 from pathlib import Path
 
@@ -76,6 +77,27 @@ def test_what_greedy_decoding_would_say_is_known(tiny: Loaded):
     ids = tiny.tokenizer("the cat" + said)["input_ids"]
     ((_, greedy),) = model._loglikelihood_tokens([(None, ids[:-1], ids[-1:])])
     assert greedy
+
+
+@pytest.mark.parametrize("asked", ["likelihoods", "texts"])
+def test_how_far_it_is_is_told_to_the_end(
+    asked: str, tiny: Loaded, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(logging.getLogger("toolkit"), "propagate", True)
+    caplog.set_level(logging.INFO, "toolkit.benchmarks.lm")
+    model = LoadedLM(tiny, batch_size=4)
+    model.work = "base: benchmark of a test"
+    if asked == "likelihoods":
+        model.loglikelihood(likelihoods([(text, " end") for text in sentences(9, 5)]), disable_tqdm=True)
+    else:
+        settings = {"until": ["z"], "max_gen_toks": 4}
+        model.generate_until(
+            [Instance("generate_until", {}, (text, settings), 0) for text in sentences(9, 5)]
+        )
+    told = [record.progress for record in caplog.records if hasattr(record, "progress")]
+    assert {one.what for one in told} == {"base: benchmark of a test"}
+    assert [one.done for one in told] == sorted({one.done for one in told})
+    assert (told[-1].done, told[-1].total) == (9, 9)
 
 
 @pytest.mark.parametrize("until", [[], ["a"], ["the", "\n"]])

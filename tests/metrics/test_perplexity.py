@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import math
 from pathlib import Path
 
@@ -55,6 +56,22 @@ def test_references_are_measured_given_their_prompt_end_token_included(tiny: Loa
     assert perplexity.value == pytest.approx(math.exp(expected / len(answer)), rel=1e-5)
     assert bits.value == pytest.approx(expected / math.log(2) / len("It is said."), rel=1e-5)
     assert score(perplexity).n == 1
+
+
+def test_how_far_it_is_is_told_to_the_end(
+    tiny: Loaded, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(logging.getLogger("toolkit"), "propagate", True)
+    monkeypatch.setattr(likelihood, "BATCH_TOKENS", 200)
+    caplog.set_level(logging.INFO, "toolkit.models.likelihood")
+    measure_text_perplexity(tiny, TEXTS, contestant="base", window=100)
+    told = [record.progress for record in caplog.records if hasattr(record, "progress")]
+    spans = told[-1].total
+    assert spans > len(TEXTS)
+    assert [one.done for one in told] == sorted({one.done for one in told})
+    assert told[-1].done == spans
+    assert {one.what for one in told} == {"base: perplexity"}
+    assert len(told) > 1
 
 
 def test_a_long_common_beginning_is_read_once_and_changes_no_figure(tiny: Loaded):

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
+
+from tests import forked
+from toolkit.cli.speaking import Speaker
 
 COMMAND = [sys.executable, "-W", "ignore", "-m", "toolkit.cli"]
 
@@ -33,18 +38,16 @@ def finish(*arguments: str | Path) -> tuple[int, str, str]:
     return process.returncode, out, err
 
 
-def kill_at(sign: str, *arguments: str | Path) -> bool:
-    """Run until a line of progress holds `sign`, then kill -9; says whether it was seen."""
-    process = start(*arguments)
-    assert process.stderr is not None
-    seen = False
-    for line in process.stderr:
-        if sign in line:
-            os.killpg(process.pid, signal.SIGKILL)
-            seen = True
-            break
-    process.communicate()
-    return seen
+def dying(sign: str) -> None:
+    """This process dies, as by kill -9, when a line of its progress holds `sign`."""
+    emit = Speaker.emit
+
+    def emit_and_die(self: Speaker, record: logging.LogRecord) -> None:
+        emit(self, record)
+        if sign in record.getMessage():
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    Speaker.emit = emit_and_die
 
 
 def essence(run: Path) -> dict[str, object]:
@@ -62,14 +65,18 @@ def essence(run: Path) -> dict[str, object]:
 
 
 def test_killed_at_every_step_it_ends_like_an_unbroken_run(small_recipe: Path, tmp_path: Path):
-    code, out, err = finish("run", small_recipe, "--out", tmp_path / "whole")
+    def run(name: str, *happens: Any) -> tuple[int, str, str]:
+        return forked.command(["run", str(small_recipe), "--out", str(tmp_path / name)], tmp_path, *happens)
+
+    code, out, err = run("whole")
     assert code == 0, err
     assert "report.html" in out
 
-    broken = ("run", small_recipe, "--out", tmp_path / "broken")
     signs = ["step 1 of 6", "train dpo ...", "answer base ...", "measure sft ...", "judge ...", "report ..."]
-    assert all(kill_at(sign, *broken) for sign in signs)
-    code, _, err = finish(*broken)
+    for sign in signs:
+        code, _, err = run("broken", dying, sign)
+        assert code == -signal.SIGKILL, err
+    code, _, err = run("broken")
     assert code == 0, err
     assert "train sft: done already" in err
     assert essence(tmp_path / "broken" / "small") == essence(tmp_path / "whole" / "small")
@@ -78,7 +85,7 @@ def test_killed_at_every_step_it_ends_like_an_unbroken_run(small_recipe: Path, t
     before = {
         path: path.stat().st_mtime_ns for path in (tmp_path / "whole" / "small" / "completions").iterdir()
     }
-    code, out, _ = finish("run", small_recipe, "--out", tmp_path / "whole")
+    code, out, _ = run("whole")
     assert code == 0
     assert "Nothing to do" in out
     assert before == {path: path.stat().st_mtime_ns for path in before}
@@ -86,7 +93,7 @@ def test_killed_at_every_step_it_ends_like_an_unbroken_run(small_recipe: Path, t
     # A changed judge prompt touches the judge's step and what follows, and no training.
     changed = yaml.safe_load(small_recipe.read_text()) | {"judge": {"limit": 3}}
     small_recipe.write_text(yaml.safe_dump(changed))
-    code, _, err = finish("run", small_recipe, "--out", tmp_path / "whole")
+    code, _, err = run("whole")
     assert code == 0
     assert "train dpo: done already" in err
     assert "judge: inputs changed" in err

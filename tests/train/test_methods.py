@@ -180,6 +180,17 @@ def test_the_reference_of_online_training_is_never_the_wrong_model(tmp_path: Pat
         train(recipe_of(tmp_path, tiny_model, stages), tmp_path)
 
 
+def test_the_reference_of_dpo_is_never_the_wrong_model(
+    tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+):
+    stages = [stage("sft", "sft", "answers"), stage("dpo", "dpo", "pairs", start="sft", adapter="none")]
+    recipe = recipe_of(tmp_path, tiny_model, stages)
+    train_stage(recipe, recipe.stages[0], tmp_path)
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
+    with pytest.raises(RecipeError, match="takes the bare base as the reference, not sft"):
+        train_stage(recipe, recipe.stages[1], tmp_path)
+
+
 def test_rewards_belong_to_online_methods(tmp_path: Path, tiny_model: Path):
     for broken, told in (
         (stage("rl", "rloo", "answers"), "rloo needs `rewards`"),

@@ -20,49 +20,74 @@ ONE = {"max_steps": 6, "per_device_train_batch_size": 4, "per_device_eval_batch_
 ONE |= {"learning_rate": 0.01, "gradient_accumulation_steps": 1}
 
 
+SHARED = {
+    "fsdp_version": 2,
+    "fsdp_auto_wrap_policy": "TRANSFORMER_BASED_WRAP",
+    "fsdp_cpu_ram_efficient_loading": False,
+}
+
+
 def stages(batch: int) -> list[dict[str, Any]]:
     trainer = ONE | {"per_device_train_batch_size": batch}
     return [
         stage("sft", "sft", "answers", trainer=trainer, heldout_share=0.34),
-        stage("dpo", "dpo", "pairs", start="sft", trainer=trainer, heldout_share=0.34),
+        stage("s", "dpo", "pairs", start="sft", trainer=trainer, heldout_share=0.34),
     ]
 
 
-def launch(recipe: Recipe, results: Path, *extra: str) -> subprocess.CompletedProcess[str]:
-    file = results.with_suffix(".yaml")
+def launch(
+    recipe: Recipe, results: Path, *extra: str, sharded: str = "", **environment: str
+) -> subprocess.CompletedProcess[str]:
+    file, settings = results.with_suffix(".yaml"), results.with_suffix(".accelerate.yaml")
     file.write_text(dump(recipe))
-    command = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
-    # `--multi_gpu` starts processes whatever the device; `--cpu` would start one, or ask for MPI
-    command += ["--num_machines", "1", "--mixed_precision", "no", "--main_process_port", "0"]
-    command += ["--dynamo_backend", "no", "--num_cpu_threads_per_process", "1"]
-    command += ["-m", "toolkit.cli", "train", str(file), "--out", str(results), *extra]
-    return subprocess.run(
-        command, check=False, capture_output=True, text=True, env=os.environ | {"ACCELERATE_USE_CPU": "1"}
-    )
+    config: dict[str, Any] = {"compute_environment": "LOCAL_MACHINE", "num_machines": 1, "num_processes": 2}
+    # MULTI_GPU starts processes whatever the device; MULTI_CPU would start one, or ask for MPI
+    config |= {"distributed_type": "FSDP" if sharded else "MULTI_GPU", "mixed_precision": "no"}
+    if sharded:
+        config["fsdp_config"] = SHARED | {"fsdp_state_dict_type": sharded}
+        environment["ACCELERATE_TORCH_DEVICE"] = "cpu"
+    settings.write_text(json.dumps(config))
+    command = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(settings)]
+    command += ["--main_process_port", "0", "--num_cpu_threads_per_process", "1"]
+    command += ["-m", "tests.train.launched", "train", str(file), "--out", str(results), *extra]
+    environment = os.environ | {"ACCELERATE_USE_CPU": "1"} | environment
+    return subprocess.run(command, check=False, capture_output=True, text=True, env=environment)
 
 
 def rows(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (folder / "training.jsonl").read_text().splitlines()]
 
 
-def test_two_processes_train_what_one_trains(tmp_path: Path, tiny_model: Path):
+@pytest.mark.parametrize(
+    "sharded",
+    [""],
+    ids=lambda kind: kind or "copies",
+)
+def test_two_processes_train_what_one_trains(sharded: str, tmp_path: Path, tiny_model: Path):
+    """Each with a copy of the model, or with a share of it (FSDP); also when they were killed in between."""
     one, two = tmp_path / "one", tmp_path / "two"
     train(recipe_of(tmp_path, tiny_model, stages(4)), one)
     recipe = recipe_of(tmp_path, tiny_model, stages(2))
-    first = launch(recipe, two, "sft")
+    first = launch(recipe, two, "sft", sharded=sharded)
     assert first.returncode == 0, first.stderr
     assert "2 processes" in first.stderr
     assert first.stdout.count("sft") == 2, first.stdout  # name and method in one table, of one process
-    done = launch(recipe, two)
+    killed = launch(recipe, two, sharded=sharded, DIE_AT="5")
+    assert killed.returncode != 0
+    kept = two / "t" / "checkpoints" / "s" / "checkpoint-4"
+    assert (kept / "optimizer.pt").is_file() != bool(sharded), killed.stderr
+    done = launch(recipe, two, sharded=sharded)
     assert done.returncode == 0, done.stderr
     assert "train sft: done already" in done.stderr
-    for name in ("sft", "dpo"):
+    assert "continuing from checkpoint-4" in done.stderr
+    for name in ("sft", "s"):
         ours, theirs = one / "t" / "adapters" / name, two / "t" / "adapters" / name
         losses = [[row["loss"] for row in rows(folder) if "loss" in row] for folder in (ours, theirs)]
         assert losses[1] == pytest.approx(losses[0], abs=1e-4)
         ends = [[row["eval_loss"] for row in rows(folder) if "eval_loss" in row] for folder in (ours, theirs)]
         assert ends[1] == pytest.approx(ends[0], abs=1e-3)
         weights, others = (load_file(folder / "adapter_model.safetensors") for folder in (ours, theirs))
+        assert weights.keys() == others.keys()
         for key, weight in weights.items():
             assert (weight - others[key]).abs().max() < 1e-3, key
         assert not list((two / "t" / "adapters").glob(".*"))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import resource
 import shutil
@@ -17,14 +16,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from tests import forked
 from tests.train.test_methods import recipe_of, stage
-from toolkit.cli import main
 from toolkit.recipe import Recipe, dump
 from toolkit.run import train
 from toolkit.train.log import TrainingLog
-
-FORKS = multiprocessing.get_context("forkserver")  # real processes, without importing torch in each
-FORKS.set_forkserver_preload(["tests.train.test_resume", "toolkit.train.stage", "trl"])
 
 STEPS = {"max_steps": 8, "per_device_train_batch_size": 4, "learning_rate": 0.01, "save_steps": 2}
 ONLINE = STEPS | {"num_generations": 4, "max_completion_length": 6, "num_generations_eval": 2}
@@ -84,25 +80,15 @@ def small_files(size: int) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
 
 
-def child(arguments: list[str], told: Path, prepare: Callable[..., None], value: int) -> None:
-    out = os.open(told, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-    os.dup2(out, 1)
-    os.dup2(out, 2)
-    torch.set_num_threads(1)
-    prepare(value)
-    main(arguments)
-
-
-def command(recipe: Recipe, results: Path, prepare: Callable[..., None], value: int = 0) -> tuple[int, str]:
+def command(
+    recipe: Recipe, results: Path, prepare: Callable[[int], None] = forked.nothing, value: int = 0
+) -> tuple[int, str]:
     """`adapter-arena train` in a process that something happens to: its exit code, and what it told."""
-    file, told = results.with_suffix(".yaml"), results.with_suffix(".told")
+    file, folder = results.with_suffix(".yaml"), results.with_suffix(".told")
     file.write_text(dump(recipe))
-    arguments = ["train", str(file), "--out", str(results)]
-    process = FORKS.Process(target=child, args=(arguments, told, prepare, value))
-    process.start()
-    process.join()
-    assert process.exitcode is not None
-    return process.exitcode, told.read_text()
+    folder.mkdir(exist_ok=True)
+    code, _, told = forked.command(["train", str(file), "--out", str(results)], folder, prepare, value)
+    return code, told
 
 
 def rows(results: Path, name: str = "s") -> list[dict[str, Any]]:
@@ -129,10 +115,6 @@ def same(one: Path, other: Path, steps: int = 8, close: float = 1e-6) -> None:
         assert torch.allclose(weight, theirs[name], atol=close), name
     ends = [[row for row in rows(place) if "eval_loss" in row][-1] for place in (one, other)]
     assert ends[0]["eval_loss"] == pytest.approx(ends[1]["eval_loss"], abs=close)
-
-
-def nothing(_: int) -> None:
-    """Let the command be."""
 
 
 def last_line(told: str) -> str:
@@ -214,7 +196,7 @@ def test_a_full_disk_is_told_in_one_line_and_training_continues(
     if subprocess.run(mount, check=False, capture_output=True).returncode:
         pytest.skip("no small disk can be mounted here")
     try:
-        code, told = command(recipe, broken, nothing)
+        code, told = command(recipe, broken)
         assert code == 1, told
         assert "make room, then run again" in last_line(told)
         subprocess.run(["mount", "-o", "remount,size=100m", str(broken)], check=True)
@@ -228,7 +210,7 @@ def test_a_loss_that_is_no_number_stops_before_it_is_kept(tmp_path: Path, tiny_m
     steep = STEPS | {"learning_rate": 1e30, "max_grad_norm": 0, "warmup_steps": 0}
     recipe = recipe_of(tmp_path, tiny_model, [stage("s", "sft", "answers", trainer=steep)])
     broken = tmp_path / "broken"
-    code, told = command(recipe, broken, nothing)
+    code, told = command(recipe, broken)
     assert code == 1
     assert "lower the learning rate" in last_line(told)
     for checkpoint in (broken / "t" / "checkpoints" / "s").glob("checkpoint-*"):

@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import itertools
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -22,8 +23,11 @@ from lm_eval.models.utils import handle_stop_sequences, normalize_gen_kwargs
 from toolkit.generate.local import Local, Prompt
 from toolkit.models import Loaded, packing
 from toolkit.models.likelihood import PIECE, Reader, Span
+from toolkit.progress import tell
 from toolkit.recipe import Generation
 from toolkit.types import digest
+
+logger = logging.getLogger(__name__)
 
 Request = tuple[Any, list[int], list[int]]
 """(what lm-eval caches it under, context tokens, continuation tokens)."""
@@ -53,6 +57,9 @@ class _Asked:
 class LoadedLM(HFLM):  # type: ignore[misc]  # lm-eval is untyped
     """The model as it is now: switch the adapter on before, and keep it on while lm-eval works."""
 
+    work = "benchmark"
+    """What lm-eval asks its requests for, in the words of progress."""
+
     def __init__(self, loaded: Loaded, *, seed: int = 0, batch_size: int = 16) -> None:
         super().__init__(pretrained=loaded.model, tokenizer=loaded.tokenizer, batch_size=batch_size)
         self.local, self.seed = Local(loaded), seed
@@ -69,11 +76,13 @@ class LoadedLM(HFLM):  # type: ignore[misc]  # lm-eval is untyped
                 (context + continuation)[-(self.max_length + 1) :][:-1]
             )  # the last is only predicted
             shared.setdefault(seen, []).append(_Asked(i, continuation))
-        groups = list(shared.values())
+        groups, done = list(shared.values()), 0
         for logits, states, members in self._passes(list(shared), [_longest(asked) for asked in groups]):
             found_here = self._answers(logits, states, [groups[i] for i in members])
             for place, answer in found_here:
                 found[place] = answer
+            done += len(found_here)
+            tell(logger, self.work, done, len(requests))
         for (name, _, _), answer in zip(requests, found, strict=True):
             if name is not None:
                 self.cache_hook.add_partial("loglikelihood", name, answer)
@@ -148,11 +157,12 @@ class LoadedLM(HFLM):  # type: ignore[misc]  # lm-eval is untyped
             if options is None:
                 texts = super().generate_until([requests[i] for i in places], disable_tqdm)
                 said |= dict(zip(places, texts, strict=True))
+                tell(logger, self.work, len(said), len(requests))
                 continue
             prompts = [self._prompt(str(i), requests[i].args[0], options) for i in places]
-            said |= {
-                int(name): reply.text for name, reply in self.local.continued(self.model, prompts, options)
-            }
+            for name, reply in self.local.continued(self.model, prompts, options):
+                said[int(name)] = reply.text
+                tell(logger, self.work, len(said), len(requests))
         for i, request in enumerate(requests):
             self.cache_hook.add_partial("generate_until", request.args, said[i])
         return [said[i] for i in range(len(requests))]

@@ -79,7 +79,8 @@ def run_benchmarks(
     with loaded.using(adapter), tempfile.TemporaryDirectory() as folder:
         lm = LoadedLM(loaded, seed=seed)
         for number, benchmark in enumerate(benchmarks):
-            logger.info("%s: benchmark %s", contestant, benchmark.task)
+            lm.work = f"{contestant}: benchmark {benchmark.task}"
+            logger.info(lm.work)
             found = _evaluate(lm, benchmark, Path(folder) / str(number), seed)
             _log_samples(found.pop("samples", {}), out.with_suffix(""))
             _merge(merged, _without_machine(found, Path(folder) / str(number)), benchmark)

@@ -135,7 +135,8 @@ def _measured(
     if not spans:
         return []
     with loaded.using(adapter) as model:
-        each = iter(nats(model, [span for parts in spans.values() for span in parts]))
+        every = [span for parts in spans.values() for span in parts]
+        each = iter(nats(model, every, f"{contestant}: perplexity"))
     total = {name: sum(next(each) for _ in parts) for name, parts in spans.items()}
     tokens = {name: float(sum(span.scored for span in parts)) for name, parts in spans.items()}
     ids = tuple(spans)

@@ -8,6 +8,7 @@ texts begin with (a system turn, worked examples) is read once.
 from __future__ import annotations
 
 import copy
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +19,9 @@ from transformers import DynamicCache
 
 from toolkit.models.loading import unwrapped
 from toolkit.models.packing import shared
+from toolkit.progress import tell
+
+logger = logging.getLogger(__name__)
 
 BATCH_TOKENS = {"cpu": 2048}
 """Padded tokens in one batch, by kind of device: a CPU is a quarter slower once batches leave its caches."""
@@ -137,9 +141,12 @@ class Reader:
 
 
 @torch.inference_mode()
-def nats(model: Any, spans: Sequence[Span]) -> list[float]:
-    """Negative log-likelihood of each span's scored tokens, in nats, summed; in the order of `spans`."""
-    found = [0.0] * len(spans)
+def nats(model: Any, spans: Sequence[Span], what: str = "likelihoods") -> list[float]:
+    """Negative log-likelihood of each span's scored tokens, in nats, summed; in the order of `spans`.
+
+    Tells how many spans are done, as progress of `what`.
+    """
+    found, done = [0.0] * len(spans), 0
     if not spans:
         return found
     reader = Reader(model, min((span.ids for span in spans), key=len))
@@ -148,6 +155,8 @@ def nats(model: Any, spans: Sequence[Span]) -> list[float]:
         each = _token_nats(reader, states, wanted)
         for i, part in zip(batch, torch.split(each, [spans[i].scored for i in batch]), strict=True):
             found[i] = float(part.double().sum())
+        done += len(batch)
+        tell(logger, what, done, len(spans))
     return found
 
 

@@ -31,7 +31,7 @@ def newest_complete(folder: Path) -> Path | None:
 def is_complete(checkpoint: Path) -> bool:
     """Whether every file a resume needs is there and whole.
 
-    Several processes may keep their optimizer (`optimizer.pt` of one) and their weights in folders of shards.
+    Processes that share the weights keep the optimizer as `optimizer.bin`, or all in folders of shards.
     """
     if not all((checkpoint / name).is_file() for name in NEEDED):
         return False
@@ -39,11 +39,12 @@ def is_complete(checkpoint: Path) -> bool:
         json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
     except ValueError:
         return False
-    weights, kept = list(checkpoint.glob("*.safetensors")), list(checkpoint.glob("*.pt*"))
+    weights = list(checkpoint.glob("*.safetensors"))
+    kept = [file for kind in ("*.pt*", "*.bin") for file in checkpoint.glob(kind)]
     if not all(map(_is_whole, weights)) or not all(map(zipfile.is_zipfile, kept)):
         return False
     shards = any(part.is_dir() for part in checkpoint.iterdir())
-    return shards or (bool(weights) and (checkpoint / "optimizer.pt") in kept)
+    return shards or (bool(weights) and any(file.stem == "optimizer" for file in kept))
 
 
 def _is_whole(file: Path) -> bool:

@@ -15,6 +15,7 @@ from trl import DPOTrainer
 
 from toolkit import processes
 from toolkit.data import Preference, Row
+from toolkit.errors import RecipeError
 from toolkit.recipe import Stage
 from toolkit.train.base import Base
 from toolkit.train.batches import GroupsByLength
@@ -30,7 +31,16 @@ def trainer(
     """A TRL trainer ready to run on preferences.
 
     The reference is the model without the new adapter, that is the base with its parent merged in.
+
+    Raises:
+        RecipeError: TRL would take another reference.
     """
+    adapter = adapter_config(stage)
+    if adapter is None and base.parent and processes.share_weights():
+        raise RecipeError(
+            f"stages.{stage.name}.adapter: with all weights trained and shared between processes (FSDP), TRL "
+            f"takes the bare base as the reference, not {stage.start}; train an adapter"
+        )
     config = configuration(base, stage, shared)
     folder = Path(config.output_dir) / "rows"
     made = _Trainer(
@@ -39,7 +49,7 @@ def trainer(
         train_dataset=_kept(dataset(train), folder / "train"),
         eval_dataset=_kept(dataset(heldout), folder / "heldout") if heldout else None,
         processing_class=base.tokenizer,
-        peft_config=adapter_config(stage),
+        peft_config=adapter,
     )
     made.quicken()
     return made

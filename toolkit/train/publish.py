@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from peft import PeftConfig, PeftModel, set_peft_model_state_dict
 from peft.utils import SAFETENSORS_WEIGHTS_NAME as WEIGHTS
 from peft.utils import ModulesToSaveWrapper
@@ -34,7 +35,32 @@ class Extras:
     log: Path
 
 
-def publish(model: Any, base: Base, stage: Stage, folder: Path, extras: Extras) -> None:
+@dataclass(frozen=True)
+class Learned:
+    """A trained model, whole in the process that writes."""
+
+    model: Any
+    weights: dict[str, Any] | None
+    """All of them by name, where each process holds a share; `None`: they are in the model."""
+
+    @classmethod
+    def of(cls, trainer: Any) -> Learned:
+        """What a trainer has trained; to be asked in every process, since each may hold a share."""
+        model = trainer.accelerator.unwrap_model(trainer.model)
+        shared = trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled
+        return cls(model, trainer.accelerator.get_state_dict(trainer.model_wrapped) if shared else None)
+
+    def differs(self, before: dict[str, Any]) -> bool:
+        """Whether a weight is not what it was."""
+        now = self.weights or dict(self.model.named_parameters())
+        return any(not torch.equal(now[name], weight) for name, weight in before.items())
+
+    def save(self, folder: Path) -> None:
+        """Write the model, or its adapter, as `from_pretrained` reads it."""
+        self.model.save_pretrained(folder, state_dict=self.weights)
+
+
+def publish(learned: Learned, base: Base, stage: Stage, folder: Path, extras: Extras) -> None:
     """Write the stage's folder: the adapter (or model), its lineage, card, log and figures.
 
     An adapter trained on top of another is joined with it, so that the folder fits the original base. The
@@ -43,7 +69,7 @@ def publish(model: Any, base: Base, stage: Stage, folder: Path, extras: Extras) 
     folder.parent.mkdir(parents=True, exist_ok=True)
     beside = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
     try:
-        _weights(model, base, stage, beside)
+        _weights(learned, base, stage, beside)
         base.tokenizer.save_pretrained(beside)
         records.write_json(beside / LINEAGE, lineage(base, stage))
         records.write_json(beside / RESULT, extras.result)
@@ -68,15 +94,15 @@ def lineage(base: Base, stage: Stage) -> dict[str, Any]:
     }
 
 
-def _weights(model: Any, base: Base, stage: Stage, folder: Path) -> None:
-    if not isinstance(model, PeftModel):
-        model.save_pretrained(folder)
+def _weights(learned: Learned, base: Base, stage: Stage, folder: Path) -> None:
+    if not isinstance(learned.model, PeftModel):
+        learned.save(folder)
         return
     delta = folder / "delta" if base.parent else folder
-    model.save_pretrained(delta)
+    learned.save(delta)
     _name_base(delta / "adapter_config.json", base.name)
     if base.parent:
-        _join(model, base, delta, folder)
+        _join(learned.model, base, delta, folder)
         (delta / "README.md").unlink(missing_ok=True)
         records.write_json(delta / LINEAGE, lineage(base, stage) | {"on_top_of_parent": True})
 

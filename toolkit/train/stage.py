@@ -66,11 +66,11 @@ def train_stage(recipe: Recipe, stage: Stage, run: Path) -> StageResult:
             # else with the checkpoints, and gone
             callback.logging_dir = str(run / "tensorboard" / stage.name)
     with full_disk_told(run):
-        _fit(trainer, working, log, evaluate=bool(heldout))
+        learned = _fit(trainer, working, log, evaluate=bool(heldout))
         result = log.result(stage.name, stage.method)
         if processes.is_main():
             extras = publish.Extras(result, model_card(base, recipe, stage, result), log.file)
-            publish.publish(trainer.model, base, stage, published, extras)
+            publish.publish(learned, base, stage, published, extras)
             shutil.rmtree(working, ignore_errors=True)
     processes.wait()
     return result
@@ -84,7 +84,7 @@ def rows_of(recipe: Recipe, stage: Stage) -> tuple[list[Row], list[Row]]:
     return split_heldout(rows, stage.heldout_share, recipe.seed)
 
 
-def _fit(trainer: Any, working: Path, log: TrainingLog, *, evaluate: bool) -> None:
+def _fit(trainer: Any, working: Path, log: TrainingLog, *, evaluate: bool) -> publish.Learned:
     with processes.main_first():
         checkpoint = checkpoints.newest_complete(working)
     before = trained_weights(trainer.model)
@@ -99,7 +99,10 @@ def _fit(trainer: Any, working: Path, log: TrainingLog, *, evaluate: bool) -> No
             logger.info("continuing from %s", checkpoint.name)
             log.rewind(checkpoints.step_of(checkpoint))
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    log.check_learned(moved=checkpoint is not None or _moved(before, trainer.model))
+    learned = publish.Learned.of(trainer)
+    if processes.is_main():
+        log.check_learned(moved=checkpoint is not None or learned.differs(before))
+    return learned
 
 
 class _LastEvaluation(TrainerCallback):  # type: ignore[misc]
@@ -133,8 +136,3 @@ def trained_weights(model: Any) -> dict[str, Any]:
     trainable = [(name, weight) for name, weight in model.named_parameters() if weight.requires_grad]
     stride = len(trainable) // 8 | 1  # odd: LoRA's A and B alternate, and A stands still until B has moved
     return {name: weight.detach().clone() for name, weight in trainable[::stride]}
-
-
-def _moved(before: dict[str, Any], model: Any) -> bool:
-    now = dict(model.named_parameters())
-    return any(not (now[name].detach() == weight).all() for name, weight in before.items())
