@@ -143,6 +143,10 @@ class Verdict(Record):
     tokens_in: int = 0
     tokens_out: int = 0
 
+    @property
+    def readable(self) -> bool:
+        return self.outcome is not None
+
 
 def turn_id(question: str, turn: int) -> str:
     """The example that a turn of a question is, as MT-bench counts turns: `81`, `81/2`."""

@@ -67,15 +67,16 @@ def hold(
     verdicts: list[Verdict] = []
     for section in judges:
         verdicts += judge_battles(open_judge(section, load, base=base), fought, out=log)
-    cast = votes(fought, verdicts, rule=rule)
+    each = votes(fought, verdicts, rule=rule)
     several = len(judges) > 1
+    cast = jury(each) if several else each
     found = Judged(
         battles=fought,
         verdicts=verdicts,
-        votes=jury(cast) if several else cast,
+        votes=cast,
         statistics=statistics(fought, verdicts, rule=rule),
-        win_rates=win_rates(preferences(fought, jury(cast) if several else cast)),
-        disagreement=disagreement(cast) if several else None,
+        win_rates=win_rates(preferences(fought, cast)),
+        disagreement=disagreement(each) if several else None,
     )
     _write(found, out)
     return found

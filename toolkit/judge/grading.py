@@ -15,12 +15,10 @@ from typing import TYPE_CHECKING, Protocol
 from toolkit import records
 from toolkit.errors import JudgeError
 from toolkit.judge.asking import Case, JudgePrompt, render
-from toolkit.judge.judging import LONGEST_REPLY
 from toolkit.judge.parsing import read_grade
 from toolkit.judge.writing import Writer, grade_format
-from toolkit.judge.written import AGAIN, words
+from toolkit.judge.written import InWords, words
 from toolkit.models.endpoints import Answer, ChatReply, ChatRequest
-from toolkit.recipe import Generation
 from toolkit.types import Completion, Record, Score, digest
 
 if TYPE_CHECKING:
@@ -45,6 +43,10 @@ class Grade(Record):
     attempt: int = 1
     tokens_in: int = 0
     tokens_out: int = 0
+
+    @property
+    def readable(self) -> bool:
+        return self.value is not None
 
     @property
     def key(self) -> tuple[str, ...]:
@@ -123,41 +125,14 @@ class LetterGrader:
             yield _grade(self, rows[index], value=value, reason=reason, tokens_in=tokens)
 
 
-class WrittenGrader:
+class WrittenGrader(InWords[Completion, Grade]):
     """A grade that a model states after its reasons."""
 
-    def __init__(
-        self,
-        writer: Writer,
-        prompt: JudgePrompt,
-        *,
-        reference: bool = False,
-        attempts: int = 3,
-        options: Generation = Generation(max_new_tokens=LONGEST_REPLY),
-    ) -> None:
-        self.writer, self.prompt, self.reference = writer, _single(prompt), reference
-        self.attempts, self.options = attempts, options
-
-    @property
-    def name(self) -> str:
-        return self.writer.name
-
-    @property
-    def prompt_key(self) -> str:
-        return self.prompt.key("written")
+    def __init__(self, writer: Writer, prompt: JudgePrompt, *, reference: bool = False) -> None:
+        super().__init__(writer, _single(prompt), reference=reference)
 
     def grades(self, rows: Sequence[Completion], known: Mapping[int, Grade]) -> Iterator[Grade]:
-        last = {place: row.attempt if row.value is None else self.attempts for place, row in known.items()}
-        for attempt in range(1, self.attempts + 1):
-            now = [place for place in range(len(rows)) if last.get(place, 0) < attempt]
-            options = self.options
-            if attempt > 1:
-                options = options.model_copy(update={"temperature": max(options.temperature, AGAIN)})
-            asked = [self._request(rows[place], attempt) for place in now]
-            for index, answer in self.writer.write(asked, options):
-                said = self._read(rows[now[index]], answer, attempt)
-                last[now[index]] = attempt if said.value is None else self.attempts
-                yield said
+        yield from self.replies(rows, known)
 
     def _request(self, row: Completion, attempt: int) -> ChatRequest:
         messages = render(self.prompt, "written", graded_case(row, self.reference), self.writer.control)

@@ -1,10 +1,12 @@
-"""The judge that writes its reasons, then its verdict; a reply that cannot be read is asked for again."""
+"""Judges that write their reasons, then their verdict; a reply that cannot be read is asked for again."""
 
 from __future__ import annotations
 
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from functools import cached_property
+from typing import Any, Generic, Protocol, TypeVar
 
 from toolkit.judge.asking import JudgePrompt, case, check_fits, render
 from toolkit.judge.judging import LONGEST_REPLY, Ask, in_battle_terms
@@ -18,8 +20,22 @@ AGAIN = 0.7
 """Temperature of further attempts: at 0 the same unreadable reply would come again."""
 
 
-class WrittenJudge:
-    """A model that compares two answers in words."""
+class Said(Protocol):
+    """What a reply was read as: a verdict, a grade."""
+
+    @property
+    def attempt(self) -> int: ...
+
+    @property
+    def readable(self) -> bool: ...
+
+
+Item = TypeVar("Item")
+Read = TypeVar("Read", bound=Said)
+
+
+class InWords(ABC, Generic[Item, Read]):
+    """A model that judges in words; what cannot be read is asked for again, `attempts` times in all."""
 
     def __init__(
         self,
@@ -32,7 +48,6 @@ class WrittenJudge:
     ) -> None:
         self.writer, self.prompt, self.reference = writer, prompt, reference
         self.attempts, self.options = attempts, options
-        self.format = choice_format(list(prompt.labels))
 
     @property
     def name(self) -> str:
@@ -42,29 +57,57 @@ class WrittenJudge:
     def prompt_key(self) -> str:
         return self.prompt.key("written")
 
-    def verdicts(self, asks: Sequence[Ask], known: Mapping[Ask, Verdict]) -> Iterator[Verdict]:
-        """Yield every reply's verdict: readable or the last attempt, it is final."""
-        check_fits(self.prompt, asks)
-        made = {ask: known[ask].attempt if ask in known else 0 for ask in asks}
-        open_asks = [ask for ask in asks if ask not in known or known[ask].outcome is None]
+    def replies(self, items: Sequence[Item], known: Mapping[int, Read]) -> Iterator[Read]:
+        """Yield what every reply says: readable or the last attempt, it is final.
+
+        Args:
+            items: what is judged.
+            known: place in `items` -> what was last said on it.
+        """
+        made = dict.fromkeys(range(len(items)), 0)
+        made |= {place: self._made(said) for place, said in known.items()}
         for attempt in range(1, self.attempts + 1):
-            now = [ask for ask in open_asks if made[ask] < attempt]
+            now = [place for place, count in made.items() if count < attempt]
             options = self.options if attempt == 1 else self._looser()
-            for index, answer in self.writer.write([self._request(ask, attempt) for ask in now], options):
-                verdict = self._verdict(now[index], answer, attempt)
-                made[now[index]] = attempt if verdict.outcome is None else self.attempts
-                yield verdict
+            asked = [self._request(items[place], attempt) for place in now]
+            for index, answer in self.writer.write(asked, options):
+                said = self._read(items[now[index]], answer, attempt)
+                made[now[index]] = self._made(said)
+                yield said
+
+    def _made(self, said: Read) -> int:
+        """How many attempts need not be made any more."""
+        return self.attempts if said.readable else said.attempt
 
     def _looser(self) -> Generation:
         return self.options.model_copy(update={"temperature": max(self.options.temperature, AGAIN)})
+
+    @abstractmethod
+    def _request(self, item: Item, attempt: int) -> ChatRequest: ...
+
+    @abstractmethod
+    def _read(self, item: Item, answer: Answer, attempt: int) -> Read: ...
+
+
+class WrittenJudge(InWords[Ask, Verdict]):
+    """A model that compares two answers in words."""
+
+    def verdicts(self, asks: Sequence[Ask], known: Mapping[Ask, Verdict]) -> Iterator[Verdict]:
+        """Yield every reply's verdict."""
+        check_fits(self.prompt, asks)
+        yield from self.replies(asks, {place: known[ask] for place, ask in enumerate(asks) if ask in known})
+
+    @cached_property
+    def _format(self) -> Mapping[str, Any]:
+        return choice_format(list(self.prompt.labels))
 
     def _request(self, ask: Ask, attempt: int) -> ChatRequest:
         shown = case(ask.battle, ask.order, reference=self.reference)
         messages = render(self.prompt, "written", shown, self.writer.control)
         seed = int(digest(ask.battle.id, ask.order, str(attempt)), 16) % 2**31
-        return ChatRequest(messages, seed=seed, response_format=self.format)
+        return ChatRequest(messages, seed=seed, response_format=self._format)
 
-    def _verdict(self, ask: Ask, answer: Answer, attempt: int) -> Verdict:
+    def _read(self, ask: Ask, answer: Answer, attempt: int) -> Verdict:
         fields: dict[str, Any] = {"reason": f"no reply: {getattr(answer, 'reason', '')}", "outcome": None}
         if isinstance(answer, ChatReply):
             shown = read_outcome(answer.text, self.prompt.labels) if answer.finish == "stop" else None

@@ -202,8 +202,10 @@ def _judging(run: Execution, asked: Judge, slots: int) -> list[Step]:
 
     def judge(one: Judge, part: int, of: int) -> None:
         said = verdicts(run, one, fought())
-        if len(said) == 2 * len(fought()) and all(verdict.outcome for verdict in said):
+        if len(said) == 2 * len(fought()) and all(verdict.readable for verdict in said):
             return  # what could not be read may be asked again
+        if one.method == "reward":
+            run.release()  # it brings a model of its own
         opened = open_judge(one, run.model, base=run.recipe.base)
         judge_battles(opened, fought(), out=run.folder.verdicts, share=(part, of))
 
