@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from tests.arena.conftest import Clock
 from tests.arena.household import write_run
-from toolkit.arena.checks import RIGHT, WRONG
-from toolkit.arena.contest import joined, read_contest
+from toolkit.arena.checks import RIGHT, WRONG, plant
+from toolkit.arena.contest import Contest, joined, read_contest
 from toolkit.arena.control import Control
 from toolkit.arena.desk import Desk, NotAllowed, Rules
 from toolkit.arena.store import Store
+from toolkit.errors import DataError
 
 
 def test_a_closed_arena_takes_no_votes(desk: Desk) -> None:
@@ -52,6 +56,23 @@ def test_another_process_follows(desk: Desk, url: str) -> None:
     assert not other.office.control.open
 
 
+def test_one_contestant_alone_is_refused(desk: Desk) -> None:
+    with pytest.raises(DataError, match="two contestants, not only `otter-b2`"):
+        desk.office.change(Control(contestants=("otter-b2",)), "the best")
+    assert desk.office.control == Control()
+
+
+def test_a_clock_that_is_put_back_delays_nothing(desk: Desk, url: str) -> None:
+    other = Desk(desk.contest, Store(url), clock=Clock())
+    assert other.office.control.open
+    assert not other.tally().votes
+    desk.vote("ann", desk.ballot("ann").id, "a")
+    desk.office.change(Control(open=False), "enough votes")
+    other._clock.now -= 3600
+    assert not other.office.control.open
+    assert sum(other.tally().votes.values()) == 1
+
+
 def test_another_runs_contestants_join_on_the_same_prompts(desk: Desk, tmp_path: Path) -> None:
     guest = write_run(tmp_path / "guest")
     both = joined(desk.contest, read_contest(guest))
@@ -81,3 +102,24 @@ def test_attention_checks_look_like_battles_and_do_not_count(desk: Desk) -> None
     assert kinds[0] == "battle"
     assert len(desk.store.votes()) == kinds.count("battle")
     assert len(desk.store.voted(kinds=("check",))) == kinds.count("check")
+
+
+def test_checks_that_were_met_are_followed_by_battles(contest: Contest, url: str, clock: Clock) -> None:
+    """Two examples make few checks; a voter who has met them is not told that nothing is left."""
+    few = {example: contest.answers[example] for example in ("house-00", "house-01")}
+    desk = Desk(replace(contest, answers=few), Store(url), Rules(check_every=1, per_minute=1000), clock)
+    desk.welcome("ann")
+    kinds = []
+    while ballot := desk.ballot("ann"):
+        kinds.append(desk.vote("ann", ballot.id, "tie").ballot.kind)
+    assert kinds.count("battle") == 6, "every pair on both examples"
+
+
+def test_a_check_shows_no_answer_that_says_who_wrote_it(contest: Contest) -> None:
+    telling = frozenset(answer.id for answer in contest.answers["house-00"].values())
+    rng = np.random.default_rng(0)
+    some = replace(contest, flagged=telling)
+    planted = [plant(some, set(), rng) for _ in range(300)]
+    own = {answer.completion for answer in contest.answers["house-00"].values()}
+    assert all(fields["example_id"] != "house-00" for fields in planted if fields)
+    assert not any(fields[side] in own for fields in planted if fields for side in ("answer_a", "answer_b"))

@@ -6,9 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.arena.conftest import Clock
 from tests.arena.household import CONTESTANTS
+from toolkit.arena.contest import Contest
 from toolkit.arena.desk import Desk, NotAllowed, Rules
 from toolkit.arena.store import Store
+from toolkit.types import Message
 
 
 def test_a_ballot_has_no_names_before_the_vote(desk: Desk) -> None:
@@ -115,3 +118,58 @@ def test_the_same_seed_and_votes_give_the_same_battles(desk: Desk, tmp_path: Pat
         assert one.id != other.id
         for each, ballot in ((desk, one), (twin, other)):
             each.vote("ann", ballot.id, "a")
+
+
+def test_one_voters_questions_do_not_hide_the_battle_they_had_open(desk: Desk) -> None:
+    ballot = desk.ballot("ann")
+    asked(desk)
+    assert desk.ballot("ann") == ballot
+    desk.vote("ann", ballot.id, "a")
+    assert desk.ballot("ann") != ballot
+
+
+def test_a_talk_in_another_tab_takes_a_number_and_nothing_else(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draw = desk._draw
+
+    def overtaken(voter: str, number: int) -> object:
+        ballot = draw(voter, number)
+        monkeypatch.setattr(desk, "_draw", draw)
+        asked(desk)  # between the drawing of a battle and its storing
+        return ballot
+
+    monkeypatch.setattr(desk, "_draw", overtaken)
+    assert desk.ballot("ann").messages != (Message(role="user", content="Why?"),)
+
+
+def test_questions_are_limited_by_the_minute_and_refused_while_closed(desk: Desk) -> None:
+    for _ in range(desk.rules.questions_per_minute):
+        desk.may_ask("ann")
+        asked(desk)
+    with pytest.raises(NotAllowed, match="more than 10 questions in a minute"):
+        desk.may_ask("ann")
+    desk.may_ask("bob")
+    desk._clock.now += 61
+    desk.may_ask("ann")
+    desk.office.change(desk.office.control.model_copy(update={"open": False}), "enough")
+    with pytest.raises(NotAllowed, match="closed"):
+        desk.may_ask("ann")
+
+
+def test_reasons_and_undoing_are_not_counted_as_votes(contest: Contest, url: str, clock: Clock) -> None:
+    desk = Desk(contest, Store(url), Rules(per_minute=2), clock=clock)
+    desk.welcome("ann")
+    first = desk.ballot("ann")
+    desk.vote("ann", first.id, "a")
+    for comment in ("so", "or so", "or so it seems"):
+        desk.annotate("ann", first.id, (), comment)
+    desk.undo("ann", first.id)
+    desk.vote("ann", desk.ballot("ann").id, "b")
+    with pytest.raises(NotAllowed, match="more than 2 votes"):
+        desk.vote("ann", desk.ballot("ann").id, "b")
+
+
+def asked(desk: Desk) -> str:
+    """Ann asks two contestants something of her own."""
+    return desk.live("ann", ("heron-a1", "otter-b2"), ["Why?"], ("Because.", "It depends."))

@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import create_engine, func, select
 
 from tests.arena.postgres import cluster
-from toolkit.arena import Store, schema
+from toolkit.arena import Desk, Store, read_contest, schema
 
 VOTERS, KILLS, BETWEEN = 50, 5, 40
 
@@ -82,3 +82,10 @@ def doubled(database: str) -> list[object]:
         twice += [row for row in rows if row[2] > 1]
     engine.dispose()
     return twice
+
+
+def test_an_answer_with_a_nul_in_it_is_kept_by_either_database(database: str, household: Path) -> None:
+    desk = Desk(read_contest(household), Store(database))
+    desk.welcome("nul")
+    ballot = desk.live("nul", ("heron-a1", "otter-b2"), ["Why?"], ("a\0b", "Because."))
+    assert desk.vote("nul", ballot, "a").ballot.answer_a == "a\ufffdb"

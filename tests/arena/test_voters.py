@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from toolkit.arena.ballot import Ballot, Cast, Reveal
-from toolkit.arena.voters import LEVEL, chi_square_tail, voter_reports
+from toolkit.arena.voters import LEVEL, VoterReport, chi_square_tail, suspicion, voter_reports
 from toolkit.types import Message, Vote
 
 STRENGTH = {"strong": 1.5, "middling": 0.0, "weak": -1.5}
@@ -29,6 +29,14 @@ def cast_by(voter: str, votes: int, rng: np.random.Generator, manner: str = "hon
 def crowd() -> list[Vote]:
     rng = np.random.default_rng(1)
     return [vote for number in range(200) for vote in cast_by(f"honest-{number}", 40, rng)]
+
+
+def test_what_is_as_good_as_impossible_is_more_suspicious_than_what_is_unlikely() -> None:
+    reports = [
+        VoterReport(voter=str(p_value), votes=9, checks=0, failed=0, p_value=p_value, flagged=True)
+        for p_value in (0.05, 0.0, None)
+    ]
+    assert [report.voter for report in sorted(reports, key=suspicion)] == ["0.0", "0.05", "None"]
 
 
 def test_few_honest_voters_are_flagged(crowd: list[Vote]) -> None:

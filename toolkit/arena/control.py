@@ -14,6 +14,7 @@ from typing import Literal
 
 from toolkit.arena.contest import Contest, joined, read_contest
 from toolkit.arena.store import Store
+from toolkit.errors import DataError
 from toolkit.types import Record
 
 REFRESH = 2.0
@@ -71,6 +72,13 @@ class Office:
         return self._blocked
 
     def change(self, control: Control, reason: str) -> None:
+        """Put these settings in force.
+
+        Raises:
+            DataError: only one contestant is chosen.
+        """
+        if len(control.contestants) == 1:
+            raise DataError(f"an arena needs two contestants, not only `{control.contestants[0]}`")
         self._store.decide(self._subject, control.model_dump(mode="json"), reason, self._clock())
         self._read_at = float("-inf")
 
@@ -81,7 +89,7 @@ class Office:
 
     def _refresh(self) -> None:
         with self._lock:
-            if self._clock() < self._read_at + REFRESH:
+            if 0 <= self._clock() - self._read_at < REFRESH:  # a clock that was put back waits for nothing
                 return
             self._read_at = self._clock()
             decisions = self._store.decisions()

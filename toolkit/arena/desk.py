@@ -42,6 +42,8 @@ class Rules:
     """Seconds in which a vote may be taken back."""
     per_minute: int = 60
     """Votes a voter may cast in a minute."""
+    questions_per_minute: int = 10
+    """Questions of their own that a voter may put in a minute: each takes two models' time."""
     check_every: int = 0
     """One battle in so many is an attention check; 0: none."""
 
@@ -91,18 +93,30 @@ class Desk:
         """
         self._admit(voter)
         for _ in range(ATTEMPTS):
-            newest, cast = self.store.newest(voter)
-            if newest and cast is None and newest.kind != "live":
+            newest, cast, number = self.store.newest(voter)
+            if newest and cast is None:
                 return newest.blind
-            ballot = self._draw(voter, newest.number + 1 if newest else 0)
+            ballot = self._draw(voter, number)
             if ballot is None:
                 return None
             shown = self.store.show(ballot)
             if shown is ballot:
                 self._tally.shown(ballot)
-            if shown:
+            if shown and shown.kind != "live":
                 return shown.blind
         return None
+
+    def may_ask(self, voter: str) -> None:
+        """To be called before anybody answers a voter's own question.
+
+        Raises:
+            NotAllowed: the arena is closed, the voter blocked, or they asked too much in this minute.
+        """
+        self._admit(voter)
+        if self.store.asked_since(voter, self._clock() - 60) >= self.rules.questions_per_minute:
+            raise NotAllowed(
+                f"more than {self.rules.questions_per_minute} questions in a minute; take a breath"
+            )
 
     def meet(self, names: Sequence[str], seed: int) -> tuple[str, str]:
         """Two of these contestants, in order, to answer a voter's own question.
@@ -129,11 +143,10 @@ class Desk:
                 "an answer says who wrote it, so this battle would not be blind; ask something else"
             )
         key = new_id()
-        newest, _ = self.store.newest(voter)
         ballot = Ballot(
             id=key,
             voter=voter,
-            number=newest.number + 1 if newest else 0,
+            number=0,
             kind="live",
             run=self.contest.run,
             example_id=f"live-{key}",
@@ -144,9 +157,12 @@ class Desk:
             answer_b=answers[1],
             shown_at=self._clock(),
         )
-        if self.store.show(ballot) is not ballot:
-            raise NotAllowed("another tab of yours was quicker; ask again")
-        return key
+        for _ in range(ATTEMPTS):
+            _, _, number = self.store.newest(voter)
+            numbered = ballot.model_copy(update={"number": number})
+            if self.store.show(numbered) is numbered:
+                return key
+        raise NotAllowed("your other tabs were quicker; ask again")
 
     def vote(self, voter: str, ballot_id: str, outcome: Outcome) -> Reveal:
         """Commit a vote, then open it. Sent again, it opens what was stored the first time.
@@ -216,9 +232,10 @@ class Desk:
 
     def _draw(self, voter: str, number: int) -> Ballot | None:
         rng = np.random.default_rng(int(digest(str(self.rules.seed), voter, str(number)), 16))
-        fields = plant(self.contest, rng) if is_due(number, self.rules.check_every, rng) else None
+        met = self.store.met(voter)
+        fields = plant(self.contest, met, rng) if is_due(number, self.rules.check_every, rng) else None
         if fields is None:
-            drawn = draw(self.contest, self.tally(), self.store.met(voter), rng)
+            drawn = draw(self.contest, self.tally(), met, rng)
             if drawn is None:
                 return None
             fields = self._fill(drawn)

@@ -27,7 +27,7 @@ class LiveTally:
     def read(self) -> Tally:
         """The tally; to be looked at, not changed."""
         with self._lock:
-            if self._tally is None or self._clock() > self._read_at + REFRESH:
+            if self._tally is None or not 0 <= self._clock() - self._read_at <= REFRESH:
                 self._read_at = self._clock()
                 self._tally = Tally.of(self._store.tally(self._run))
             return self._tally

@@ -23,6 +23,9 @@ T = TypeVar("T")
 
 POINTS: Mapping[str, float] = {"a": 1.0, "b": 0.0, "tie": 0.5, "both_bad": 0.5}
 
+LEAST_DOUBT = 1e-12
+"""With thousands of votes a pair's doubt may round to zero, and then that of all of them."""
+
 
 @dataclass
 class Tally:
@@ -92,7 +95,8 @@ def _doubtful(contest: Contest, tally: Tally, pairs: list[Pair], rng: Generator)
     short = [both for both in pairs if tally.votes[both] < contest.options.goal]
     if contest.options.pairing != "active" or not short:
         return None
-    weights = np.array([doubts(contest, tally)[both] for both in short])
+    doubt = doubts(contest, tally)
+    weights = np.maximum([doubt[both] for both in short], LEAST_DOUBT)
     return short[int(rng.choice(len(short), p=weights / weights.sum()))]
 
 

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from toolkit.generate import Source
     from toolkit.models import Loaded
 
+TEMPERATURE = 0.7
+"""Of an answer that is to differ from the one before it."""
+
 
 class Respondents:
     """Answers questions as any contestant of a run."""
@@ -39,8 +42,14 @@ class Respondents:
     def names(self) -> tuple[str, ...]:
         return tuple(self._players)
 
-    def answer(self, name: str, conversation: Sequence[Message], *, seed: int) -> str:
+    def answer(self, name: str, conversation: Sequence[Message], *, seed: int, sampled: bool = False) -> str:
         """One contestant's answer to a conversation that ends with a question.
+
+        Args:
+            name: of the contestant.
+            conversation: turn by turn, without what the contestant's own prompt puts before it.
+            seed: of sampling.
+            sampled: draw tokens at `TEMPERATURE` even where the recipe is greedy, whose answer never changes.
 
         Raises:
             ModelError: its model or adapter is not there.
@@ -50,6 +59,8 @@ class Respondents:
 
         player = self._players[name]
         options = self._recipe.scoring.generation if self._recipe.scoring else Generation()
+        if sampled and options.temperature == 0:
+            options = options.model_copy(update={"temperature": TEMPERATURE})
         request = Request(
             id="live",
             messages=(*player.prompt, *conversation),

@@ -145,17 +145,30 @@ class Store:
         with self._database.read() as connection:
             return self._one(connection, ballots.c.id == ballot_id)
 
-    def newest(self, voter: str) -> tuple[Ballot | None, Cast | None]:
-        """A voter's last ballot, and what was cast on it."""
-        last = select(func.max(ballots.c.number)).where(ballots.c.voter == voter).scalar_subquery()
+    def newest(self, voter: str) -> tuple[Ballot | None, Cast | None, int]:
+        """A voter's last ballot from the run, what was cast on it, and the number of the next ballot."""
+        mine = select(func.max(ballots.c.number)).where(ballots.c.voter == voter)
+        last = mine.where(ballots.c.kind != "live").scalar_subquery()
         with self._database.read() as connection:
             ballot = self._one(connection, ballots.c.voter == voter, ballots.c.number == last)
-            return ballot, self._cast(connection, ballot.id) if ballot else None
+            number = connection.execute(mine).scalar_one()
+            cast = self._cast(connection, ballot.id) if ballot else None
+            return ballot, cast, 0 if number is None else number + 1
 
     def met(self, voter: str) -> set[str]:
         """Keys of the battles a voter was shown."""
         with self._database.read() as connection:
             return set(connection.execute(select(ballots.c.battle).where(ballots.c.voter == voter)).scalars())
+
+    def asked_since(self, voter: str, since: float) -> int:
+        """How many questions of their own this voter had answered after a time."""
+        query = (
+            select(func.count())
+            .select_from(ballots)
+            .where(ballots.c.voter == voter, ballots.c.kind == "live", ballots.c.shown_at > since)
+        )
+        with self._database.read() as connection:
+            return int(connection.execute(query).scalar_one())
 
     # Votes
 
@@ -176,11 +189,11 @@ class Store:
             return self._cast(connection, ballot_id)
 
     def votes_since(self, voter: str, since: float) -> int:
-        """How many lines this voter added to the log after a time."""
+        """How many ballots this voter voted on or skipped after a time; corrections are not counted."""
         query = (
             select(func.count())
             .select_from(casts.join(ballots, casts.c.ballot == ballots.c.id))
-            .where(ballots.c.voter == voter, casts.c.cast_at > since)
+            .where(ballots.c.voter == voter, casts.c.revision == 0, casts.c.cast_at > since)
         )
         with self._database.read() as connection:
             return int(connection.execute(query).scalar_one())
@@ -297,12 +310,18 @@ def _voted() -> Select[Any]:
 
 
 def _bodies(ballot: Ballot) -> list[str]:
-    bodies = [_prompt(ballot), ballot.answer_a, ballot.answer_b]
-    return [*bodies, ballot.reference] if ballot.reference is not None else bodies
+    bodies = [_prompt(ballot), _kept(ballot.answer_a), _kept(ballot.answer_b)]
+    return [*bodies, _kept(ballot.reference)] if ballot.reference is not None else bodies
+
+
+def _kept(text: str) -> str:
+    """The text as every database can keep it: PostgreSQL has no NUL."""
+    return text.replace("\0", "\N{REPLACEMENT CHARACTER}")
 
 
 def _prompt(ballot: Ballot) -> str:
-    return json.dumps([message.as_dict() for message in ballot.messages], ensure_ascii=False)
+    turns = [message.as_dict() | {"content": _kept(message.content)} for message in ballot.messages]
+    return json.dumps(turns, ensure_ascii=False)
 
 
 def _key(body: str) -> str:
@@ -314,9 +333,9 @@ def _row_of(ballot: Ballot) -> dict[str, Any]:
     return ballot.model_dump() | {
         "battle": ballot.id if ballot.kind == "imported" else battle_key(ballot.example_id, *sides),
         "messages": _key(_prompt(ballot)),
-        "reference": None if ballot.reference is None else _key(ballot.reference),
-        "answer_a": _key(ballot.answer_a),
-        "answer_b": _key(ballot.answer_b),
+        "reference": None if ballot.reference is None else _key(_kept(ballot.reference)),
+        "answer_a": _key(_kept(ballot.answer_a)),
+        "answer_b": _key(_kept(ballot.answer_b)),
     }
 
 

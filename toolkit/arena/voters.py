@@ -73,7 +73,12 @@ def voter_reports(votes: Sequence[Vote], checks: Iterable[Reveal], *, seed: int 
                 flagged=inattentive or (p_value is not None and p_value <= LEVEL),
             )
         )
-    return sorted(reports, key=lambda report: (not report.flagged, report.p_value or 1.0, -report.failed))
+    return sorted(reports, key=suspicion)
+
+
+def suspicion(report: VoterReport) -> tuple[bool, float, int]:
+    """Sorts the most suspicious first."""
+    return not report.flagged, 1.0 if report.p_value is None else report.p_value, -report.failed
 
 
 def unlikely(
