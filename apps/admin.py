@@ -65,14 +65,14 @@ def _ask_password(wanted: str) -> None:
 
 
 def _session(control: Control) -> None:
-    st.subheader("Session", anchor=False)
+    st.header("Session", anchor=False)
     st.write("The arena is **open**." if control.open else "The arena is **closed**: nobody can vote.")
     label = "Close the arena" if control.open else "Open the arena"
     st.button(label, on_click=_change, args=(control.model_copy(update={"open": not control.open}), label))
 
 
 def _contest(control: Control) -> None:
-    st.subheader("Contest", anchor=False)
+    st.header("Contest", anchor=False)
     here = Path(Settings.from_environment().run)
     others = [str(path.parent) for path in sorted(here.parent.glob("*/completions")) if path.parent != here]
     with st.form("contest", border=False):
@@ -92,8 +92,8 @@ def _contest(control: Control) -> None:
             added = set(runs) != set(control.runs)
             chosen = () if added else tuple(contestants)
             update = {"runs": tuple(runs), "contestants": chosen, "pairing": pairing}
-            _change(control.model_copy(update=update), "contest")
-            st.rerun()
+            if _change(control.model_copy(update=update), "contest"):
+                st.rerun()
     flagged = len(desk().contest.flagged)
     st.caption(
         f"{flagged} answers say who wrote them and are not shown."
@@ -103,7 +103,7 @@ def _contest(control: Control) -> None:
 
 
 def _voters() -> None:
-    st.subheader("Voters", anchor=False)
+    st.header("Voters", anchor=False)
     blocked = desk().office.blocked
     for report in report_on_voters()[:20]:
         name, verdict, action = st.columns([3, 5, 2], vertical_alignment="center")
@@ -129,7 +129,7 @@ def _voters() -> None:
 
 
 def _export() -> None:
-    st.subheader("Export", anchor=False)
+    st.header("Export", anchor=False)
     rows = [battle_row(reveal, texts=True) for reveal in desk().store.voted(desk().contest.run)]
     lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
     st.download_button(
@@ -137,11 +137,14 @@ def _export() -> None:
     )
 
 
-def _change(control: Control, reason: str) -> None:
+def _change(control: Control, reason: str) -> bool:
+    """Whether the settings are in force; if not, why is said."""
     try:
         desk().office.change(control, reason)
     except ToolkitError as error:
         st.error(str(error))
+        return False
+    return True
 
 
 def _block(voter: str, blocked: bool) -> None:

@@ -7,18 +7,19 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
+from apps.ballot_box import VERDICT, after, announce, choices, panels
 from apps.session import desk, respondents, voter
-from apps.vote import CHOICES, VERDICT, name_shown
 from toolkit.arena.ballot import Reveal
+from toolkit.arena.desk import NotAllowed
 from toolkit.arena.safe_markdown import safe_markdown
 from toolkit.errors import ToolkitError
-from toolkit.types import Message, Outcome
+from toolkit.types import Message
 
 logger = logging.getLogger(__name__)
 
@@ -33,20 +34,24 @@ class Talk:
     sides: tuple[str, str]
     seed: int
     turns: list[tuple[str, tuple[str, str]]] = field(default_factory=list)
+    asked: str | None = None
+    """A question that waits for its answers."""
+    again: bool = False
+    """Whether it was answered before, and the voter wants other answers."""
     ballot: str | None = None
     """Of the talk as it stands, once it was stored."""
-    written: bool = True
-    """Whether the last answers have been written out."""
     reveal: Reveal | None = None
 
 
 def page() -> None:
     state = st.session_state
-    st.title(
-        "Ask" if not state.get("talk") or not state.talk.reveal else VERDICT[state.talk.reveal.cast.outcome],
-        anchor=False,
-    )
     talk: Talk | None = state.get("talk")
+    if talk:
+        announce("Both are thinking." if talk.asked else "Both have answered.", talk.reveal)
+    st.title(VERDICT[talk.reveal.cast.outcome] if talk and talk.reveal else "Ask", anchor=False)
+    if talk is None or talk.reveal is None:
+        prompt = "Ask both something more" if talk else "Your question"
+        st.chat_input(prompt, key="question", max_chars=4000, on_submit=_ask)
     if talk is None:
         st.write(
             "Any question you ask is sent to both of two contestants, who answer without their names. Then "
@@ -57,78 +62,56 @@ def page() -> None:
         _show(talk)
     if state.get("problem"):
         st.warning(state.pop("problem"))
-    if talk is None or talk.reveal is None:
-        question = st.chat_input(
-            "Your question" if talk is None else "Ask both something more", max_chars=4000
-        )
-        if question:
-            _ask(talk, question)
-            st.rerun()
+    if talk:
+        _below(talk)
 
 
 def _show(talk: Talk) -> None:
-    for number, (question, answers) in enumerate(talk.turns):
-        last = number == len(talk.turns) - 1
-        with st.container(key=f"prompt-{number}"):
-            st.subheader("You", anchor=False)
-            st.markdown(safe_markdown(question))
-        places = []
-        for column, side in zip(st.columns(2, gap="medium"), "ab", strict=True):
-            with column.container(border=True, height="stretch", key=f"answer-{side}-{number}"):
-                st.subheader(f"Answer {side.upper()}{name_shown(talk.reveal, side)}", anchor=False)
-                places.append(st.empty())
-        if last and not talk.written:
-            _write(places, answers)
-            talk.written = True
-        for place, answer in zip(places, answers, strict=True):
-            place.markdown(safe_markdown(answer))
-    _ballot_box(talk)
+    for number, (question, (a, b)) in enumerate(talk.turns):
+        _question(number, question)
+        panels((safe_markdown(a), safe_markdown(b)), talk.reveal, f"-{number}")
+    if talk.asked:
+        _question(len(talk.turns), talk.asked)
+        _answer(talk, panels(("*Thinking...*",) * 2, None, f"-{len(talk.turns)}"))
 
 
-def _write(places: Sequence[st.delta_generator.DeltaGenerator], answers: tuple[str, str]) -> None:
+def _question(number: int, question: str) -> None:
+    with st.container(key=f"prompt-{number}"):
+        st.header("You", anchor=False)
+        st.markdown(safe_markdown(question))
+
+
+def _answer(talk: Talk, places: list[DeltaGenerator]) -> None:
+    """Have both answer the question that waits, keep what they said, then write it out.
+
+    A click may end the drawing anywhere, so nothing is drawn before the answers are kept. Without answers the
+    question goes on waiting: it is asked again with the next drawing.
+    """
+    for _ in range(3):
+        st.markdown(
+            ""
+        )  # over the buttons of the answers before, which could be pressed until these are there
+    try:
+        desk().may_ask(voter())
+        answers = _answers(talk)
+    except ToolkitError as error:
+        st.session_state.problem = _said(error)
+        for place in places:
+            place.markdown("*No answer*")
+        return
+    talk.turns.append((str(talk.asked), answers))
+    talk.asked, talk.again = None, False
+    _store(talk)
     for step in range(1, STEPS):
         for place, answer in zip(places, answers, strict=True):
             place.markdown(safe_markdown(answer[: len(answer) * step // STEPS] or "..."))
         time.sleep(PACE)
+    st.rerun()
 
 
-def _ballot_box(talk: Talk) -> None:
-    if talk.reveal is not None:
-        st.button("Ask something else", key="again", type="primary", shortcut="N", on_click=_again)
-        return
-    with st.container(key="ballot-box"):
-        for column, (outcome, label, key) in zip(st.columns(4, gap="small"), CHOICES, strict=True):
-            column.button(
-                label,
-                key=f"live-{outcome}-{talk.ballot}",
-                type="primary" if outcome in ("a", "b") else "secondary",
-                width="stretch",
-                shortcut=key,
-                disabled=talk.ballot is None,
-                on_click=_vote,
-                args=(outcome,),
-            )
-    st.button("Answer again", key=f"regenerate-{talk.seed}", type="tertiary", on_click=_regenerate)
-
-
-def _ask(talk: Talk | None, question: str) -> None:
-    """Have both answer, and store what they said; without an answer the talk stays as it was."""
-    state = st.session_state
-    try:
-        if talk is None:
-            seed = time.time_ns() % 2**32
-            talk = Talk(desk().meet(respondents().names, seed), seed)
-        talk.turns.append((question, _answers(talk, question)))
-    except ToolkitError:
-        logger.exception("no answer to a voter's question")  # not shown: it may name a contestant
-        state.problem = "No answer just now. Ask again in a moment."
-        return
-    state.talk = talk
-    _store(talk)
-
-
-def _answers(talk: Talk, question: str) -> tuple[str, str]:
-    """Both sides' answers to a question, each in its own conversation."""
+def _answers(talk: Talk) -> tuple[str, str]:
+    """Both sides' answers to the question that waits, each in its own conversation."""
+    both = respondents()
 
     def said(side: int) -> str:
         conversation = []
@@ -137,23 +120,22 @@ def _answers(talk: Talk, question: str) -> tuple[str, str]:
                 Message(role="user", content=asked),
                 Message(role="assistant", content=answers[side]),
             ]
-        conversation.append(Message(role="user", content=question))
-        return respondents().answer(talk.sides[side], conversation, seed=talk.seed)
+        conversation.append(Message(role="user", content=str(talk.asked)))
+        return both.answer(talk.sides[side], conversation, seed=talk.seed, sampled=talk.again)
 
-    with ThreadPoolExecutor(2) as both, st.spinner("Both are thinking"):
-        a, b = both.map(said, (0, 1))
+    with ThreadPoolExecutor(2) as pool:
+        a, b = pool.map(said, (0, 1))
     return a, b
 
 
 def _store(talk: Talk) -> None:
     """Make the talk as it stands a ballot, or say why it cannot be one."""
-    talk.written, talk.ballot = False, None
-    transcripts = [_transcript(talk, side) for side in (0, 1)]
     questions = [question for question, _ in talk.turns]
+    transcripts = _transcript(talk, 0), _transcript(talk, 1)
     try:
-        talk.ballot = desk().live(voter(), talk.sides, questions, (transcripts[0], transcripts[1]))
+        talk.ballot = desk().live(voter(), talk.sides, questions, transcripts)
     except ToolkitError as error:
-        st.session_state.problem = f"{str(error).capitalize()}."
+        talk.ballot, st.session_state.problem = None, _said(error)
 
 
 def _transcript(talk: Talk, side: int) -> str:
@@ -162,22 +144,54 @@ def _transcript(talk: Talk, side: int) -> str:
     return "\n\n".join(f"> {question}\n\n{answers[side]}" for question, answers in talk.turns)
 
 
-def _vote(outcome: Outcome) -> None:
-    talk: Talk = st.session_state.talk
+def _said(error: ToolkitError) -> str:
+    """What the voter is told: the arena's own rules, but nothing of models and servers, which have names."""
+    if isinstance(error, NotAllowed):
+        return f"{str(error).capitalize()}."
+    logger.error("no answer to a voter's question", exc_info=error)
+    return "No answer just now. Ask again in a moment."
+
+
+def _below(talk: Talk) -> None:
+    """What the voter can do now."""
+    if talk.reveal:
+        after(talk.reveal, "Ask something else", _start_over, _keep)
+        return
+    if talk.ballot and not talk.asked:
+        choices(talk.ballot, _keep)
+    with st.container(horizontal=True, gap="medium"):
+        if talk.asked:
+            st.button("Ask again", key="ask-again", type="primary")  # drawing the page asks it
+        else:
+            st.button("Answer again", key="answer-again", type="tertiary", on_click=_again)
+        st.button("Start over", key="start-over", type="tertiary", on_click=_start_over)
+
+
+def _ask() -> None:
+    state = st.session_state
     try:
-        talk.reveal = desk().vote(voter(), str(talk.ballot), outcome)
+        state.talk = state.get("talk") or _meet()
     except ToolkitError as error:
-        st.session_state.problem = f"Your vote was not taken: {error}."
+        state.problem = _said(error)
+    else:
+        state.talk.asked, state.talk.again = state.question, False
 
 
-def _regenerate() -> None:
-    talk: Talk = st.session_state.talk
-    last = talk.turns.pop()
-    turns, talk.seed = len(talk.turns), talk.seed + 1
-    _ask(talk, last[0])
-    if len(talk.turns) == turns:
-        talk.turns.append(last)
+def _meet() -> Talk:
+    seed = time.time_ns() % 2**32
+    return Talk(desk().meet(respondents().names, seed), seed)
 
 
 def _again() -> None:
+    """Put the last question to both once more."""
+    talk: Talk = st.session_state.talk
+    talk.asked, talk.again = talk.turns.pop()[0], True
+    talk.seed += 1
+
+
+def _keep(reveal: Reveal) -> None:
+    st.session_state.talk.reveal = reveal
+
+
+def _start_over() -> None:
     st.session_state.talk = None

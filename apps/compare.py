@@ -25,12 +25,12 @@ def page() -> None:
     first = next(iter(by_name.values()))
     with st.container(key="prompt"):
         for message in first.messages:
-            st.subheader(message.role, anchor=False)
+            st.header(message.role, anchor=False)
             st.markdown(safe_markdown(message.content))
     chosen = st.pills("Contestants", list(by_name), selection_mode="multi", default=list(by_name)[:2])
     if first.reference and st.toggle("Show the reference"):
         with st.container(border=True, key="answer-reference"):
-            st.subheader("Reference", anchor=False)
+            st.header("Reference", anchor=False)
             st.markdown(safe_markdown(first.reference))
     if chosen:
         _side_by_side([by_name[name] for name in chosen])
@@ -44,7 +44,7 @@ def _side_by_side(completions: list[Completion]) -> None:
         zip(st.columns(len(completions)), completions, strict=True)
     ):
         with column.container(border=True, height="stretch", key=f"answer-{number}"):
-            st.subheader(safe_markdown(completion.contestant), anchor=False)
+            st.header(safe_markdown(completion.contestant), anchor=False)
             cut = ", cut at the limit" if completion.finish == "length" else ""
             flag = ", says who wrote it" if completion.id in desk().contest.flagged else ""
             st.caption(f"{completion.tokens} tokens{cut}{flag}")
@@ -59,7 +59,7 @@ def _scores(example: str, names: Sequence[str]) -> None:
     metrics = dict.fromkeys(metric for own in values.values() for metric in own if example in own[metric])
     if not metrics:
         return
-    st.subheader("Scores on this example", anchor=False)
+    st.header("Scores on this example", anchor=False)
     rows = [
         {"Metric": meaning(metric).title}
         | {
@@ -76,7 +76,7 @@ def _judgments(answers: Mapping[str, Completion]) -> None:
     found = verdicts_on(answers, judgments())
     if not found:
         return
-    st.subheader("Judgments", anchor=False)
+    st.header("Judgments", anchor=False)
     several = len({verdict.judge for *_, verdict in found}) > 1
     rows = [
         ({"Judge": safe_markdown(verdict.judge)} if several else {})
@@ -95,7 +95,7 @@ def _judgments(answers: Mapping[str, Completion]) -> None:
 
 def _votes(example: str) -> None:
     """People's votes on this example, oldest first."""
-    st.subheader("Votes", anchor=False)
+    st.header("Votes", anchor=False)
     rows = [
         {
             "A": safe_markdown(reveal.ballot.contestant_a),

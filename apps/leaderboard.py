@@ -119,7 +119,7 @@ def _beside(people: Sequence[Vote], judged: Sequence[Vote]) -> None:
     from toolkit.ratings import bradley_terry, tabulate
     from toolkit.ratings.agreement import agreement, trust
 
-    st.subheader("People and judge", anchor=False)
+    st.header("People and judge", anchor=False)
     sides = {"People": bradley_terry(people).ratings, "Judge": bradley_terry(judged).ratings}
     st.altair_chart(charts.beside(sides), key="beside")
     try:
@@ -140,14 +140,14 @@ def _details(votes: list[Vote], order: list[str], online: Elo) -> None:
     rates = win_rates(votes)
     left, right = st.columns(2, gap="large")
     with left:
-        st.subheader("Who beats whom", anchor=False)
+        st.header("Who beats whom", anchor=False)
         st.altair_chart(charts.win_rates(rates, order), key="rates")
         st.caption("Share of battles that the row won against the column; a tie is half a win.")
     with right:
-        st.subheader("Elo over time", anchor=False)
+        st.header("Elo over time", anchor=False)
         st.altair_chart(charts.over_time(elo_history(votes), online.ratings), key="history")
         st.caption("The bars at the end span 95% of random orders of the same votes.")
-    st.subheader("Votes of each pair", anchor=False)
+    st.header("Votes of each pair", anchor=False)
     pairs = [
         {
             "Pair": safe_markdown(f"{row['contestant']} against {row['against']}"),

@@ -10,7 +10,7 @@
     0.2126 * linear(r / 255) + 0.7152 * linear(g / 255) + 0.0722 * linear(b / 255);
   const ancestors = (element) => (element ? [...ancestors(element.parentElement), element] : []);
   const low = [];
-  const main = document.querySelector('[data-testid=stMain]');
+  const main = document.querySelector('#stMain');
   const texts = document.createTreeWalker(main, NodeFilter.SHOW_TEXT);
   while (texts.nextNode()) {
     const text = texts.currentNode.data.trim();

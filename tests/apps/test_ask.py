@@ -4,45 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-import yaml
 from playwright.sync_api import Page, expect
 
+from tests.apps.chat import Chat, chat, write_live_run
 from tests.apps.test_blind import Wire
-from tests.arena.household import write_run
-from tests.faultserver import Say, serving
 from toolkit.arena import Store
 
 pytestmark = pytest.mark.slow
 
 
-def turns(_number: int, request: dict[str, Any]) -> Say:
-    """Says which turn it is, in two manners."""
-    turn = sum(message["role"] == "user" for message in request["messages"])
-    words = {"otter": "Briefly", "heron": "At length and then some"}[request["model"]]
-    return Say(f"{words}: answer number {turn}.")
+@pytest.fixture
+def answering() -> Iterator[Chat]:
+    with chat() as server:
+        yield server
 
 
 @pytest.fixture
-def endpoint() -> Iterator[str]:
-    with serving(turns) as server:
-        yield server.url
+def run(tmp_path: Path, answering: Chat) -> Path:
+    return write_live_run(tmp_path / "household", answering.url)
 
 
-@pytest.fixture
-def run(tmp_path: Path, endpoint: str) -> Path:
-    """The household run, with a recipe whose contestants are endpoints."""
-    folder = write_run(tmp_path / "household")
-    (folder / "completions" / "badger-c3.jsonl").unlink()
-    contestants = {
-        name: {"endpoint": {"url": endpoint, "model": name.partition("-")[0]}}
-        for name in ("heron-a1", "otter-b2")
-    }
-    recipe = {"name": "household", "base": "none", "contestants": contestants}
-    (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe))
-    return folder
+def ask(page: Page, question: str) -> None:
+    page.get_by_test_id("stChatInputTextArea").fill(question)
+    page.keyboard.press("Enter")
 
 
 def test_two_contestants_answer_live_and_stay_anonymous(
@@ -50,32 +36,72 @@ def test_two_contestants_answer_live_and_stay_anonymous(
 ) -> None:
     wire = Wire(page)
     page.goto(f"{serve(run, '--ask')}/ask")
-    page.get_by_placeholder("Your question").fill("What is a kettle?")
-    page.keyboard.press("Enter")
+    ask(page, "What is a kettle?")
     expect(page.get_by_text("Briefly: answer number 1.")).to_be_visible()
     expect(page.get_by_text("At length and then some: answer number 1.")).to_be_visible()
-    page.get_by_placeholder("Ask both something more").fill("And a pot?")
-    page.keyboard.press("Enter")
+    ask(page, "And a pot?")
     expect(page.get_by_text("Briefly: answer number 2.")).to_be_visible()
     page.wait_for_timeout(2500)
     assert wire.leaks() == []
     page.get_by_role("button", name="B is better").click()
     expect(page.get_by_role("heading", name="You chose B.")).to_be_visible()
     expect(page.get_by_text("otter-b2").first).to_be_visible()
+    page.get_by_role("button", name="clear").click()
+    expect(page.get_by_role("button", name="Ask something else")).to_be_visible()
     (reveal,) = Store(f"sqlite:///{run / 'arena.db'}").voted()
     assert [message.content for message in reveal.ballot.messages] == ["What is a kettle?", "And a pot?"]
-    assert (reveal.ballot.kind, reveal.cast.outcome) == ("live", "b")
+    assert (reveal.ballot.kind, reveal.cast.outcome, reveal.cast.tags) == ("live", "b", ("clear",))
+    page.keyboard.press("u")
+    expect(page.get_by_role("heading", name="Ask")).to_be_visible()
+    assert Store(f"sqlite:///{run / 'arena.db'}").voted() == []
 
 
-def test_an_endpoint_that_is_down_is_said_and_costs_nothing(
-    page: Page, serve: Callable[..., str], run: Path, tmp_path: Path
+def test_a_question_is_shown_while_it_is_answered_and_no_vote_is_asked_for(
+    page: Page, serve: Callable[..., str], run: Path, answering: Chat
 ) -> None:
-    recipe = yaml.safe_load((run / "recipe.yaml").read_text())
-    for contestant in recipe["contestants"].values():
-        contestant["endpoint"] |= {"url": "http://127.0.0.1:9/v1", "timeout": 1}
-    (run / "recipe.yaml").write_text(yaml.safe_dump(recipe))
     page.goto(f"{serve(run, '--ask')}/ask")
-    page.get_by_placeholder("Your question").fill("Anyone?")
-    page.keyboard.press("Enter")
+    for turn, question in enumerate(("What is a kettle?", "And a pot?"), start=1):
+        answering.free.clear()
+        ask(page, question)
+        expect(page.get_by_text("Thinking...")).to_have_count(2)
+        expect(page.get_by_text("What is a kettle?")).to_be_visible()
+        expect(page.get_by_text(question)).to_be_visible()
+        expect(page.get_by_role("button", name="is better")).to_have_count(0)
+        answering.free.set()
+        expect(page.get_by_text(f"Briefly: answer number {turn}.")).to_be_visible()
+        expect(page.get_by_role("button", name="is better")).to_have_count(2)
+
+
+def test_another_answer_is_sampled_and_takes_the_place_of_the_first(
+    page: Page, serve: Callable[..., str], run: Path, answering: Chat
+) -> None:
+    page.goto(f"{serve(run, '--ask')}/ask")
+    ask(page, "What is a kettle?")
+    page.get_by_role("button", name="Answer again").wait_for()
+    assert answering.temperatures == [0, 0], "the recipe is greedy"
+    answering.free.clear()
+    page.get_by_role("button", name="Answer again").click()
+    expect(page.get_by_text("Thinking...")).to_have_count(2)
+    expect(page.get_by_role("button", name="is better")).to_have_count(0)
+    answering.free.set()
+    expect(page.get_by_role("button", name="is better")).to_have_count(2)
+    assert answering.temperatures[2:] == [0.7, 0.7]
+    page.get_by_role("button", name="Tie").click()
+    page.get_by_role("button", name="Ask something else").wait_for()
+    (reveal,) = Store(f"sqlite:///{run / 'arena.db'}").voted()
+    assert [message.content for message in reveal.ballot.messages] == ["What is a kettle?"]
+    page.get_by_role("button", name="Ask something else").click()
+    expect(page.get_by_placeholder("Your question")).to_be_visible()
+
+
+def test_an_endpoint_that_is_down_is_said_and_the_question_can_be_asked_again(
+    page: Page, serve: Callable[..., str], tmp_path: Path, answering: Chat
+) -> None:
+    run = write_live_run(tmp_path / "household", "http://127.0.0.1:9/v1", timeout=1)
+    page.goto(f"{serve(run, '--ask')}/ask")
+    ask(page, "Anyone?")
     expect(page.get_by_text("No answer just now")).to_be_visible(timeout=120_000)
     assert not any(word in page.content() for word in ("heron", "otter", "127.0.0.1:9"))
+    expect(page.get_by_text("Anyone?")).to_be_visible()
+    page.get_by_role("button", name="Ask again").click()
+    expect(page.get_by_text("Thinking...")).to_have_count(2)

@@ -6,12 +6,15 @@ Screenshots go to the folder in ADAPTER_ARENA_SCREENSHOTS, where that is set, to
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from tests.apps.chat import chat, write_live_run
 from tests.arena.household import judge_run, write_run
 from toolkit.arena import Desk, Rules, Store, read_contest
 
@@ -44,7 +47,7 @@ def address(serve: Callable[..., str], tmp_path_factory: pytest.TempPathFactory)
 def screen(request: pytest.FixtureRequest, browser: Browser) -> Iterator[Page]:
     width, scheme = request.param
     context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
-    context.set_default_timeout(30_000)
+    context.set_default_timeout(120_000)
     yield context.new_page()
     context.close()
 
@@ -56,6 +59,11 @@ def examine(page: Page, name: str, screen: str) -> None:
         page.screenshot(path=Path(folder) / f"{name}-{screen}.png")
     assert page.evaluate(CONTRAST) == [], "AA asks for 4.5:1"
     assert page.evaluate(NAMELESS) == [], "a screen reader has no name for these"
+    levels = page.evaluate(
+        "[...document.querySelectorAll('#stMain :is(h1, h2, h3, h4)')].map(h => +h.tagName[1])"
+    )
+    assert (levels[0], levels.count(1)) == (1, 1), "one title, and first"
+    assert all(after <= before + 1 for before, after in pairwise(levels)), "no level of headings is skipped"
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), "wider than the screen"
 
 
@@ -103,6 +111,32 @@ def test_every_page_is_readable(screen: Page, address: str, request: pytest.Fixt
     examine(screen, "compare-open", kind)
 
 
+@pytest.fixture(scope="module")
+def asking(serve: Callable[..., str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """An arena with an Ask page, whose contestants answer at once."""
+    with chat() as server:
+        yield serve(write_live_run(tmp_path_factory.mktemp("results") / "household", server.url), "--ask")
+
+
+def test_the_ask_page_is_readable(screen: Page, asking: str, request: pytest.FixtureRequest) -> None:
+    kind = request.node.callspec.id
+    screen.goto(f"{asking}/ask")
+    for turn, question in enumerate(("What is a kettle?", "And a pot? Say it at long length."), start=1):
+        line = screen.get_by_test_id("stChatInputTextArea")
+        line.wait_for()
+        examine(screen, f"ask-{turn}", kind)
+        line.fill(question)
+        line.press("Enter")
+        screen.get_by_text(f"Briefly: answer number {turn}.").wait_for()
+        screen.get_by_role("button", name="A is better").wait_for()
+    examine(screen, "ask-3", kind)
+    screen.get_by_text("What is a kettle?").scroll_into_view_if_needed()
+    expect(screen.get_by_role("button", name="A is better")).to_be_in_viewport()  # however long the answers
+    screen.get_by_role("button", name="A is better").click()
+    screen.get_by_role("button", name="Ask something else").wait_for()
+    examine(screen, "ask-reveal", kind)
+
+
 def test_the_arena_can_be_used_without_a_mouse(page: Page, address: str) -> None:
     page.goto(address)
     page.get_by_role("button", name="A is better").wait_for()
@@ -115,12 +149,18 @@ def test_the_arena_can_be_used_without_a_mouse(page: Page, address: str) -> None
     assert "Tie" in reached
     outline = page.evaluate("(s => s.outlineStyle + s.boxShadow)(getComputedStyle(document.activeElement))")
     assert outline != "nonenone", "the focus can be seen"
+    status = page.get_by_role("status")
+    expect(status).to_have_text("Battle 1 of this visit: which answer is better?")
+    region = status.element_handle()
     page.keyboard.press("Enter")
     expect(page.get_by_role("heading", name="You called it a tie.")).to_be_visible()
+    expect(status).to_have_text(re.compile(r"^You called it a tie\. Answer A: \S+-..\. Answer B: \S+-..\.$"))
     page.keyboard.press("u")
     expect(page.get_by_role("heading", name="Which answer is better?")).to_be_visible()
     page.keyboard.press("s")
     page.wait_for_timeout(300)
+    expect(status).to_have_text("Battle 3 of this visit: which answer is better?")
+    assert region.evaluate("e => e.isConnected"), "what is announced is the change of a region that was there"
     page.keyboard.press("b")
     expect(page.get_by_role("heading", name="You chose B.")).to_be_visible()
 
