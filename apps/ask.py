@@ -5,7 +5,6 @@ Both answers are waited for and then written out side by side at one pace, so th
 
 from __future__ import annotations
 
-import logging
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -14,14 +13,11 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from apps.ballot_box import VERDICT, after, announce, choices, panels
-from apps.session import desk, respondents, voter
+from apps.session import desk, respondents, told, voter
 from toolkit.arena.ballot import Reveal
-from toolkit.arena.desk import NotAllowed
 from toolkit.arena.safe_markdown import safe_markdown
 from toolkit.errors import ToolkitError
 from toolkit.types import Message
-
-logger = logging.getLogger(__name__)
 
 STEPS, PACE = 40, 0.04
 """Answers are written out in so many steps, with so many seconds between them."""
@@ -95,7 +91,7 @@ def _answer(talk: Talk, places: list[DeltaGenerator]) -> None:
         desk().may_ask(voter())
         answers = _answers(talk)
     except ToolkitError as error:
-        st.session_state.problem = _said(error)
+        st.session_state.problem = _told(error)
         for place in places:
             place.markdown("*No answer*")
         return
@@ -135,7 +131,7 @@ def _store(talk: Talk) -> None:
     try:
         talk.ballot = desk().live(voter(), talk.sides, questions, transcripts)
     except ToolkitError as error:
-        talk.ballot, st.session_state.problem = None, _said(error)
+        talk.ballot, st.session_state.problem = None, _told(error)
 
 
 def _transcript(talk: Talk, side: int) -> str:
@@ -144,12 +140,8 @@ def _transcript(talk: Talk, side: int) -> str:
     return "\n\n".join(f"> {question}\n\n{answers[side]}" for question, answers in talk.turns)
 
 
-def _said(error: ToolkitError) -> str:
-    """What the voter is told: the arena's own rules, but nothing of models and servers, which have names."""
-    if isinstance(error, NotAllowed):
-        return f"{str(error).capitalize()}."
-    logger.error("no answer to a voter's question", exc_info=error)
-    return "No answer just now. Ask again in a moment."
+def _told(error: ToolkitError) -> str:
+    return f"{told(error, 'no answer just now; ask again in a moment').capitalize()}."
 
 
 def _below(talk: Talk) -> None:
@@ -172,7 +164,7 @@ def _ask() -> None:
     try:
         state.talk = state.get("talk") or _meet()
     except ToolkitError as error:
-        state.problem = _said(error)
+        state.problem = _told(error)
     else:
         state.talk.asked, state.talk.again = state.question, False
 

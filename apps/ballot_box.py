@@ -8,7 +8,7 @@ from collections.abc import Callable
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from apps.session import desk, standing, voter
+from apps.session import desk, standing, told, voter
 from toolkit.arena.ballot import Reveal
 from toolkit.arena.safe_markdown import safe_markdown
 from toolkit.errors import ToolkitError
@@ -125,14 +125,14 @@ def _vote(ballot: str, outcome: Outcome, keep: Callable[[Reveal], None]) -> None
     try:
         keep(desk().vote(voter(), ballot, outcome))
     except ToolkitError as error:
-        st.session_state.problem = f"Your vote was not taken: {error}."
+        st.session_state.problem = f"Your vote was not taken: {told(error)}."
 
 
 def _undo(ballot: str, go_on: Callable[[], None]) -> None:
     try:
         desk().undo(voter(), ballot)
     except ToolkitError as error:
-        st.session_state.problem = f"Not taken back: {error}."
+        st.session_state.problem = f"Not taken back: {told(error)}."
     else:
         go_on()
 
@@ -143,4 +143,4 @@ def _note(ballot: str, keep: Callable[[Reveal], None]) -> None:
     try:
         keep(desk().annotate(voter(), ballot, tags, state.get(f"comment-{ballot}") or ""))
     except ToolkitError as error:
-        state.problem = f"Not noted: {error}."
+        state.problem = f"Not noted: {told(error)}."

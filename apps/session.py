@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import re
 import secrets
@@ -15,14 +16,17 @@ from apps.settings import ADMINS, PASSWORD, VOTER_COOKIE, Settings
 from toolkit import records
 from toolkit.arena.ballot import Reveal
 from toolkit.arena.contest import read_contest
-from toolkit.arena.desk import Desk, Rules
+from toolkit.arena.desk import Desk, NotAllowed, Rules
 from toolkit.arena.respondents import Respondents
 from toolkit.arena.store import Store
 from toolkit.arena.voters import VoterReport, voter_reports
+from toolkit.errors import ToolkitError
 from toolkit.types import Verdict, Vote
 
 if TYPE_CHECKING:
     from toolkit.ratings import BradleyTerry
+
+logger = logging.getLogger(__name__)
 
 
 @st.cache_resource(show_spinner=False)
@@ -51,6 +55,19 @@ def voter() -> str:
         st.session_state.voter = hashlib.sha256(f"{kind}:{secret}".encode()).hexdigest()[:32]
         desk().welcome(st.session_state.voter, kind)
     return str(st.session_state.voter)
+
+
+def told(
+    error: ToolkitError, otherwise: str = "the server has a fault just now; try again in a moment"
+) -> str:
+    """What a voter is told of an error.
+
+    The arena's own rules are told. Other errors may name contestants, folders or servers: the log has them.
+    """
+    if isinstance(error, NotAllowed):
+        return str(error)
+    logger.error("a voter's click had no effect", exc_info=error)
+    return otherwise
 
 
 def _credential() -> tuple[str, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from apps.ballot_box import VERDICT, after, announce, choices, panels
-from apps.session import desk, voter
+from apps.session import desk, told, voter
 from toolkit.arena.ballot import BlindBallot, Reveal
 from toolkit.arena.safe_markdown import safe_markdown
 from toolkit.errors import ToolkitError
@@ -57,6 +57,7 @@ def _prompt(messages: tuple[Message, ...]) -> None:
 
 
 def _nothing_left(problem: str | None) -> None:
+    announce("Nothing to vote on.", None)
     st.title("Nothing to vote on", anchor=False)
     st.write(problem or "You have seen every battle there is. Thank you.")
 
@@ -66,7 +67,7 @@ def _draw() -> BlindBallot | None:
     try:
         return desk().ballot(voter())
     except ToolkitError as error:
-        st.session_state.problem = f"{str(error).capitalize()}."
+        st.session_state.problem = f"{told(error).capitalize()}."
         return None
 
 
@@ -78,7 +79,7 @@ def _skip(ballot_id: str) -> None:
     try:
         desk().skip(voter(), ballot_id)
     except ToolkitError as error:
-        st.session_state.problem = f"Not skipped: {error}."
+        st.session_state.problem = f"Not skipped: {told(error)}."
     else:
         _next()
 

@@ -137,6 +137,19 @@ def test_the_ask_page_is_readable(screen: Page, asking: str, request: pytest.Fix
     examine(screen, "ask-reveal", kind)
 
 
+def test_what_is_written_from_the_right_stands_on_the_right(page: Page, asking: str) -> None:
+    page.goto(f"{asking}/ask")
+    page.get_by_test_id("stChatInputTextArea").fill("\u05de\u05d4 \u05e9\u05dc\u05d5\u05de\u05da?")
+    page.keyboard.press("Enter")
+    text = page.locator(".st-key-prompt-0 p")
+    text.wait_for()
+    room = text.evaluate(
+        "p => { const r = document.createRange(); r.selectNodeContents(p);"
+        " return p.getBoundingClientRect().right - r.getBoundingClientRect().right; }"
+    )
+    assert room < 2, "pixels between the text and the right side"
+
+
 def test_the_arena_can_be_used_without_a_mouse(page: Page, address: str) -> None:
     page.goto(address)
     page.get_by_role("button", name="A is better").wait_for()

@@ -1,0 +1,14 @@
+"""What voters are told of errors names no folder, server or contestant."""
+
+from __future__ import annotations
+
+from apps.session import told
+from toolkit.arena import NotAllowed
+from toolkit.errors import StoreError
+
+
+def test_the_arenas_own_rules_are_told_and_nothing_else() -> None:
+    assert told(NotAllowed("the arena is closed")) == "the arena is closed"
+    hidden = told(StoreError("postgresql://db.example/heron: the vote store failed: no route"))
+    assert "heron" not in hidden
+    assert "db.example" not in hidden
