@@ -42,6 +42,11 @@ def test_every_reply_comes_to_its_own_request_with_its_usage():
     assert len(server.requests) == 50
 
 
+def test_half_a_surrogate_pair_which_no_file_can_keep_is_replaced():
+    with serving(lambda _number, _request: Say("cut in an emoji: \ud83d")) as server:
+        assert ask(server)[0].text == "cut in an emoji: \ufffd"
+
+
 def test_the_limit_is_used():
     with serving(lambda _number, _request: Say(delay=0.2)) as server:
         began = time.monotonic()

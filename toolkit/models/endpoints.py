@@ -10,6 +10,7 @@ import asyncio
 import logging
 import os
 import queue
+import re
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -30,6 +31,9 @@ HOPELESS = {401: "the API key is refused", 403: "access is refused", 404: "no su
 
 PASSING = {408, 409, 425, 429}
 """Statuses below 500 that may be gone at the next attempt."""
+
+HALF_PAIR = re.compile("[\ud800-\udfff]")
+"""Half a surrogate pair, as servers send that cut a text between the two; no file or database can keep it."""
 
 
 @dataclass(frozen=True)
@@ -268,4 +272,5 @@ def _reply(response: httpx.Response) -> Answer | None:
         return None
     if not isinstance(text, str) or finish == "content_filter":
         return Refusal(response.status_code, f"no text in the reply (finish_reason {finish})")
+    text = HALF_PAIR.sub("\N{REPLACEMENT CHARACTER}", text)
     return ChatReply(text, "length" if finish == "length" else "stop", *counts)
