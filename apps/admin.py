@@ -116,7 +116,7 @@ def _voters() -> None:
         verdict.write(f"{report.votes} votes{passed} · {unlikely}{odd}")
         off = report.voter in blocked
         action.button(
-            "Unblock" if off else "Block",
+            f"{'Unblock' if off else 'Block'} {report.voter[:12]}",
             key=f"block-{report.voter}",
             on_click=_block,
             args=(report.voter, not off),

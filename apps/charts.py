@@ -1,4 +1,4 @@
-"""Charts of the leaderboard: quiet, labelled, the same in light and dark."""
+"""Charts of the leaderboard: quiet, labelled, readable in light and dark."""
 
 from __future__ import annotations
 
@@ -18,6 +18,16 @@ ROW, AXIS = 36, 60
 
 GREY = "#8a8f98"
 """Seen on light and on dark."""
+
+INKS = ("#1d2125", "#e8e8e5")
+"""Of labels, on light and on dark: the page's own."""
+
+
+def inked(chart: alt.LayerChart | alt.FacetChart, *, dark: bool) -> alt.LayerChart | alt.FacetChart:
+    """The chart with labels in the page's ink; Streamlit's grey is too pale for AA."""
+    ink = INKS[dark]
+    axes = chart.configure_axis(labelColor=ink, titleColor=ink)
+    return axes.configure_legend(labelColor=ink, titleColor=ink)
 
 
 def intervals(ratings: Sequence[Rating]) -> alt.LayerChart | alt.FacetChart:

@@ -15,6 +15,8 @@ from toolkit.errors import RatingError
 from toolkit.types import Rating, Vote
 
 if TYPE_CHECKING:
+    import altair as alt
+
     from toolkit.ratings import Elo
 
 SOURCES = ("People", "Judge", "Both")
@@ -32,7 +34,7 @@ def page() -> None:
         st.write("No votes yet. The first ones will show here.")
         return
     st.write(_sentence(fit.ratings, len(votes), len({vote.voter for vote in votes})))
-    st.altair_chart(charts.intervals(fit.ratings), key="intervals")
+    _chart(charts.intervals(fit.ratings), key="intervals")
     spread = {row.contestant: row for row in online.ratings}
     even = _at_equal_length(votes)
     rows = [_row(rating, spread[rating.contestant], even) for rating in fit.ratings]
@@ -45,6 +47,10 @@ def page() -> None:
     if people and judged:
         _beside(people, judged)
     _details(votes, [rating.contestant for rating in fit.ratings], online)
+
+
+def _chart(chart: alt.LayerChart | alt.FacetChart, key: str) -> None:
+    st.altair_chart(charts.inked(chart, dark=st.context.theme.type == "dark"), key=key)
 
 
 def _chosen_votes() -> tuple[list[Vote], list[Vote], list[Vote]]:
@@ -121,7 +127,7 @@ def _beside(people: Sequence[Vote], judged: Sequence[Vote]) -> None:
 
     st.header("People and judge", anchor=False)
     sides = {"People": bradley_terry(people).ratings, "Judge": bradley_terry(judged).ratings}
-    st.altair_chart(charts.beside(sides), key="beside")
+    _chart(charts.beside(sides), key="beside")
     try:
         found = agreement(tabulate(judged), tabulate(people))
     except RatingError:
@@ -141,11 +147,11 @@ def _details(votes: list[Vote], order: list[str], online: Elo) -> None:
     left, right = st.columns(2, gap="large")
     with left:
         st.header("Who beats whom", anchor=False)
-        st.altair_chart(charts.win_rates(rates, order), key="rates")
+        _chart(charts.win_rates(rates, order), key="rates")
         st.caption("Share of battles that the row won against the column; a tie is half a win.")
     with right:
         st.header("Elo over time", anchor=False)
-        st.altair_chart(charts.over_time(elo_history(votes), online.ratings), key="history")
+        _chart(charts.over_time(elo_history(votes), online.ratings), key="history")
         st.caption("The bars at the end span 95% of random orders of the same votes.")
     st.header("Votes of each pair", anchor=False)
     pairs = [
