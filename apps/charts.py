@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import altair as alt
 import pandas as pd
 
+from apps.look import THEME
 from toolkit.types import Rating
 
 if TYPE_CHECKING:
@@ -19,13 +20,10 @@ ROW, AXIS = 36, 60
 GREY = "#8a8f98"
 """Seen on light and on dark."""
 
-INKS = ("#1d2125", "#e8e8e5")
-"""Of labels, on light and on dark: the page's own."""
-
 
 def inked(chart: alt.LayerChart | alt.FacetChart, *, dark: bool) -> alt.LayerChart | alt.FacetChart:
     """The chart with labels in the page's ink; Streamlit's grey is too pale for AA."""
-    ink = INKS[dark]
+    ink = THEME[f"theme.{'dark' if dark else 'light'}.textColor"]
     axes = chart.configure_axis(labelColor=ink, titleColor=ink)
     return axes.configure_legend(labelColor=ink, titleColor=ink)
 
