@@ -53,7 +53,7 @@ class Learned:
     def differs(self, before: dict[str, Any]) -> bool:
         """Whether a weight is not what it was."""
         now = self.weights or dict(self.model.named_parameters())
-        return any(not torch.equal(now[name], weight) for name, weight in before.items())
+        return any(not torch.equal(now[name], weight.to(now[name])) for name, weight in before.items())
 
     def save(self, folder: Path) -> None:
         """Write the model, or its adapter, as `from_pretrained` reads it."""
