@@ -80,43 +80,44 @@ def _question(number: int, question: str) -> None:
 def _answer(talk: Talk, places: list[DeltaGenerator]) -> None:
     """Have both answer the question that waits, keep what they said, then write it out.
 
-    A click may end the drawing anywhere, so nothing is drawn before the answers are kept. Without answers the
-    question goes on waiting: it is asked again with the next drawing.
+    A click while both think has the page drawn anew beside this drawing, and ends this one with what it draws
+    next. So the answers are kept before anything is drawn, and only where nobody was quicker. Without answers
+    the question goes on waiting: it is asked again with the next drawing.
     """
-    for _ in range(3):
-        st.markdown(
-            ""
-        )  # over the buttons of the answers before, which could be pressed until these are there
+    for _ in range(3):  # over the buttons of the answers before, which could be pressed until these are there
+        st.markdown("")
+    who, question, before = voter(), str(talk.asked), list(talk.turns)
     try:
-        desk().may_ask(voter())
-        answers = _answers(talk)
+        desk().may_ask(who)
+        answers = _answers(talk, before, question)
     except ToolkitError as error:
         st.session_state.problem = _told(error)
         for place in places:
             place.markdown("*No answer*")
         return
-    talk.turns.append((str(talk.asked), answers))
-    talk.asked, talk.again = None, False
-    _store(talk)
-    for step in range(1, STEPS):
-        for place, answer in zip(places, answers, strict=True):
-            place.markdown(safe_markdown(answer[: len(answer) * step // STEPS] or "..."))
-        time.sleep(PACE)
+    if (talk.asked, talk.turns) == (question, before):
+        problem = _keep_answers(talk, who, question, answers)
+        if problem:
+            st.session_state.problem = problem
+        for step in range(1, STEPS):
+            for place, answer in zip(places, answers, strict=True):
+                place.markdown(safe_markdown(answer[: len(answer) * step // STEPS] or "..."))
+            time.sleep(PACE)
     st.rerun()
 
 
-def _answers(talk: Talk) -> tuple[str, str]:
-    """Both sides' answers to the question that waits, each in its own conversation."""
+def _answers(talk: Talk, before: list[tuple[str, tuple[str, str]]], question: str) -> tuple[str, str]:
+    """Both sides' answers to the question, each in its own conversation."""
     both = respondents()
 
     def said(side: int) -> str:
         conversation = []
-        for asked, answers in talk.turns:
+        for asked, answers in before:
             conversation += [
                 Message(role="user", content=asked),
                 Message(role="assistant", content=answers[side]),
             ]
-        conversation.append(Message(role="user", content=str(talk.asked)))
+        conversation.append(Message(role="user", content=question))
         return both.answer(talk.sides[side], conversation, seed=talk.seed, sampled=talk.again)
 
     with ThreadPoolExecutor(2) as pool:
@@ -124,14 +125,17 @@ def _answers(talk: Talk) -> tuple[str, str]:
     return a, b
 
 
-def _store(talk: Talk) -> None:
-    """Make the talk as it stands a ballot, or say why it cannot be one."""
-    questions = [question for question, _ in talk.turns]
+def _keep_answers(talk: Talk, who: str, question: str, answers: tuple[str, str]) -> str | None:
+    """Make the talk with this turn a ballot; returns why it cannot be one. Touches nothing of the page."""
+    talk.turns.append((question, answers))
+    talk.asked, talk.again, talk.ballot = None, False, None
+    questions = [asked for asked, _ in talk.turns]
     transcripts = _transcript(talk, 0), _transcript(talk, 1)
     try:
-        talk.ballot = desk().live(voter(), talk.sides, questions, transcripts)
+        talk.ballot = desk().live(who, talk.sides, questions, transcripts)
     except ToolkitError as error:
-        talk.ballot, st.session_state.problem = None, _told(error)
+        return _told(error)
+    return None
 
 
 def _transcript(talk: Talk, side: int) -> str:

@@ -76,6 +76,25 @@ def test_a_question_is_shown_while_it_is_answered_and_no_vote_is_asked_for(
         expect(page.get_by_role("button", name="is better")).to_have_count(2)
 
 
+def test_a_look_at_another_page_meanwhile_doubles_nothing(
+    page: Page, serve: Callable[..., str], run: Path, answering: Chat
+) -> None:
+    page.goto(f"{serve(run, '--ask')}/ask")
+    answering.free.clear()
+    ask(page, "What is a kettle?")
+    expect(page.get_by_text("Thinking...")).to_have_count(2)
+    page.get_by_role("link", name="Your votes").click()
+    expect(page.get_by_text("None yet.")).to_be_visible()
+    page.get_by_role("link", name="Ask").click()
+    expect(page.get_by_text("Thinking...")).to_have_count(2)
+    answering.free.set()
+    expect(page.get_by_role("button", name="is better")).to_have_count(2)
+    expect(page.get_by_text("What is a kettle?")).to_have_count(1)
+    expect(page.get_by_text("Briefly: answer number 1.")).to_have_count(1)
+    page.get_by_role("button", name="Tie").click()
+    expect(page.get_by_role("heading", name="You called it a tie.")).to_be_visible()
+
+
 def test_another_answer_is_sampled_and_takes_the_place_of_the_first(
     page: Page, serve: Callable[..., str], run: Path, answering: Chat
 ) -> None:
