@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from threading import Lock
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
@@ -19,6 +20,9 @@ from toolkit.arena.safe_markdown import safe_markdown
 from toolkit.errors import ToolkitError
 from toolkit.types import Message
 
+Turn = tuple[str, tuple[str, str]]
+"""A question, and what both sides answered."""
+
 STEPS, PACE = 40, 0.04
 """Answers are written out in so many steps, with so many seconds between them."""
 
@@ -29,7 +33,7 @@ class Talk:
 
     sides: tuple[str, str]
     seed: int
-    turns: list[tuple[str, tuple[str, str]]] = field(default_factory=list)
+    turns: list[Turn] = field(default_factory=list)
     asked: str | None = None
     """A question that waits for its answers."""
     again: bool = False
@@ -37,6 +41,8 @@ class Talk:
     ballot: str | None = None
     """Of the talk as it stands, once it was stored."""
     reveal: Reveal | None = None
+    keeping: Lock = field(default_factory=Lock)
+    """Held by the drawing that keeps its answers; another one waits, and finds them kept."""
 
 
 def page() -> None:
@@ -95,8 +101,10 @@ def _answer(talk: Talk, places: list[DeltaGenerator]) -> None:
         for place in places:
             place.markdown("*No answer*")
         return
-    if (talk.asked, talk.turns) == (question, before):
-        problem = _keep_answers(talk, who, question, answers)
+    with talk.keeping:
+        first = (talk.asked, talk.turns) == (question, before)
+        problem = _keep_answers(talk, who, question, answers) if first else None
+    if first:
         if problem:
             st.session_state.problem = problem
         for step in range(1, STEPS):
@@ -106,7 +114,7 @@ def _answer(talk: Talk, places: list[DeltaGenerator]) -> None:
     st.rerun()
 
 
-def _answers(talk: Talk, before: list[tuple[str, tuple[str, str]]], question: str) -> tuple[str, str]:
+def _answers(talk: Talk, before: list[Turn], question: str) -> tuple[str, str]:
     """Both sides' answers to the question, each in its own conversation."""
     both = respondents()
 
@@ -126,22 +134,25 @@ def _answers(talk: Talk, before: list[tuple[str, tuple[str, str]]], question: st
 
 
 def _keep_answers(talk: Talk, who: str, question: str, answers: tuple[str, str]) -> str | None:
-    """Make the talk with this turn a ballot; returns why it cannot be one. Touches nothing of the page."""
-    talk.turns.append((question, answers))
-    talk.asked, talk.again, talk.ballot = None, False, None
-    questions = [asked for asked, _ in talk.turns]
-    transcripts = _transcript(talk, 0), _transcript(talk, 1)
+    """Make the talk with this turn a ballot; returns why it cannot be one. Touches nothing of the page.
+
+    The talk changes last, so that no drawing meets answers that cannot be voted on yet.
+    """
+    turns = [*talk.turns, (question, answers)]
+    ballot, problem = None, None
     try:
-        talk.ballot = desk().live(who, talk.sides, questions, transcripts)
+        transcripts = _transcript(turns, 0), _transcript(turns, 1)
+        ballot = desk().live(who, talk.sides, [asked for asked, _ in turns], transcripts)
     except ToolkitError as error:
-        return _told(error)
-    return None
+        problem = _told(error)
+    talk.ballot, talk.turns, talk.asked, talk.again = ballot, turns, None, False
+    return problem
 
 
-def _transcript(talk: Talk, side: int) -> str:
-    if len(talk.turns) == 1:
-        return talk.turns[0][1][side]
-    return "\n\n".join(f"> {question}\n\n{answers[side]}" for question, answers in talk.turns)
+def _transcript(turns: list[Turn], side: int) -> str:
+    if len(turns) == 1:
+        return turns[0][1][side]
+    return "\n\n".join(f"> {question}\n\n{answers[side]}" for question, answers in turns)
 
 
 def _told(error: ToolkitError) -> str:
