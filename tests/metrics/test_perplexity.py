@@ -62,7 +62,7 @@ def test_how_far_it_is_is_told_to_the_end(
     tiny: Loaded, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(logging.getLogger("toolkit"), "propagate", True)
-    monkeypatch.setattr(likelihood, "BATCH_TOKENS", 200)
+    monkeypatch.setitem(likelihood.BATCH_TOKENS, "cpu", 200)
     caplog.set_level(logging.INFO, "toolkit.models.likelihood")
     measure_text_perplexity(tiny, TEXTS, contestant="base", window=100)
     told = [record.progress for record in caplog.records if hasattr(record, "progress")]
