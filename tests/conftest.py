@@ -2,17 +2,43 @@
 
 from __future__ import annotations
 
+import logging
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+from toolkit.progress import Progress
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 settings.register_profile("house", deadline=None)  # a busy machine is slow, and that is no failure
 settings.load_profile("house")
+
+
+@pytest.fixture
+def told() -> Iterator[list[Progress]]:
+    """What the package says of how far it is while the test runs.
+
+    Not by `caplog`: it hears a record twice, or never, by whether an earlier test began a command.
+    """
+
+    class Listener(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if hasattr(record, "progress"):
+                heard.append(record.progress)
+
+    heard: list[Progress] = []
+    logger, listener = logging.getLogger("toolkit"), Listener()
+    level = logger.level
+    logger.setLevel(logging.INFO)
+    logger.addHandler(listener)
+    yield heard
+    logger.removeHandler(listener)
+    logger.setLevel(level)
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import random
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from lm_eval.models.huggingface import HFLM
 from toolkit.benchmarks import lm
 from toolkit.benchmarks.lm import LoadedLM
 from toolkit.models import Loaded, load_base
+from toolkit.progress import Progress
 from toolkit.recipe import ModelOptions
 
 WORDS = "the a cat dog sat ran on in mat park today again why how it is was".split()
@@ -80,11 +80,7 @@ def test_what_greedy_decoding_would_say_is_known(tiny: Loaded):
 
 
 @pytest.mark.parametrize("asked", ["likelihoods", "texts"])
-def test_how_far_it_is_is_told_to_the_end(
-    asked: str, tiny: Loaded, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.setattr(logging.getLogger("toolkit"), "propagate", True)
-    caplog.set_level(logging.INFO, "toolkit.benchmarks.lm")
+def test_how_far_it_is_is_told_to_the_end(asked: str, tiny: Loaded, told: list[Progress]):
     model = LoadedLM(tiny, batch_size=4)
     model.work = "base: benchmark of a test"
     if asked == "likelihoods":
@@ -94,7 +90,6 @@ def test_how_far_it_is_is_told_to_the_end(
         model.generate_until(
             [Instance("generate_until", {}, (text, settings), 0) for text in sentences(9, 5)]
         )
-    told = [record.progress for record in caplog.records if hasattr(record, "progress")]
     assert {one.what for one in told} == {"base: benchmark of a test"}
     assert [one.done for one in told] == sorted({one.done for one in told})
     assert (told[-1].done, told[-1].total) == (9, 9)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import logging
 import math
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from toolkit.metrics import score
 from toolkit.metrics.perplexity import Window, measure_perplexity, measure_text_perplexity, windows
 from toolkit.models import Loaded, likelihood, load_base
 from toolkit.models.likelihood import Span, nats
+from toolkit.progress import Progress
 from toolkit.recipe import ModelOptions
 from toolkit.types import Example, Message
 
@@ -59,13 +59,10 @@ def test_references_are_measured_given_their_prompt_end_token_included(tiny: Loa
 
 
 def test_how_far_it_is_is_told_to_the_end(
-    tiny: Loaded, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    tiny: Loaded, told: list[Progress], monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(logging.getLogger("toolkit"), "propagate", True)
     monkeypatch.setitem(likelihood.BATCH_TOKENS, "cpu", 200)
-    caplog.set_level(logging.INFO, "toolkit.models.likelihood")
     measure_text_perplexity(tiny, TEXTS, contestant="base", window=100)
-    told = [record.progress for record in caplog.records if hasattr(record, "progress")]
     spans = told[-1].total
     assert spans > len(TEXTS)
     assert [one.done for one in told] == sorted({one.done for one in told})
