@@ -2,16 +2,16 @@
 
 python perf/judge.py                    # local: logits against generate-and-parse, same model, same battles
 python perf/judge.py endpoint           # how busy the concurrency limit of an endpoint is kept
-python perf/judge.py attacks            # success of attacks, quoted and not
+python perf/judge.py attacks            # success of attacks, quoted and not, growing with every example
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import tempfile
 import time
+from itertools import groupby
 from pathlib import Path
 from statistics import median
 
@@ -34,11 +34,12 @@ from toolkit.judge.answers import read_answers
 from toolkit.judge.attacks import attack_success
 from toolkit.judge.writing import EndpointWriter, LocalWriter
 from toolkit.judge.written import WrittenJudge
-from toolkit.models import Loaded, load_base
+from toolkit.models import load_base
 from toolkit.recipe import Generation, Judge, ModelOptions
 from toolkit.types import Battle, Message
 
 MODEL = "smollm2-135m-instruct"
+QUOTE = asking.quote
 DATA = Path(os.environ.get("ADAPTER_ARENA_DATA", Path(__file__).parents[2] / "shared" / "data"))
 
 
@@ -108,22 +109,32 @@ def endpoint(folder: Path, *, concurrency: int = 8, requests: int = 400, delay: 
     print(f"{requests} requests of {delay} s, limit {concurrency}: {span:.1f} s, limit busy {busy:.1%}")
 
 
-def attacks(examples: int, folder: Path) -> None:
+def attacks(examples: int, contestants: int, folder: Path) -> None:
+    """After each example's battles: how often attacks on all so far turned a lost one, quoted and bare."""
+    # in bfloat16 the two orders' probabilities would often cancel exactly, and leave nobody the loser
     loaded = load_base(MODEL, ModelOptions(dtype="float32"))
-    fought = real_battles(examples, 3)
-    for name in ("quoted", "bare"):
-        if name == "bare":
-            asking.quote = lambda text, _mark, _tokens=(): text  # what quoting is measured against
-        rates = success(loaded, fought, folder / name)
-        print(
-            name,
-            json.dumps({attack: f"{found['value']:.0%} of {found['n']}" for attack, found in rates.items()}),
-        )
+    judge, seen = LogitsJudge(loaded, load_prompt("pairwise")), []
+    for number, (_, fought) in enumerate(
+        groupby(real_battles(examples, contestants), key=lambda battle: battle.example_id), start=1
+    ):
+        seen += fought
+        rates = {}
+        for name, quoting in (("quoted", QUOTE), ("bare", lambda text, _mark, _tokens=(): text)):
+            asking.quote = quoting
+            rates[name] = attack_success(judge, seen, out=folder / f"{name}.jsonl", rule="average")
+        print(f"\n{number} of {examples} examples")
+        rows = [
+            ("", *rates),
+            *((kind, *(shown(of[kind]) for of in rates.values())) for kind in rates["bare"]),
+        ]
+        for row in rows:
+            print("".join(f"{cell:26}" for cell in row).rstrip(), flush=True)
 
 
-def success(loaded: Loaded, fought: list[Battle], folder: Path) -> dict:
-    judge = LogitsJudge(loaded, load_prompt("pairwise"))
-    return attack_success(judge, fought, out=folder / "verdicts.jsonl", rule="average")
+def shown(share: dict) -> str:
+    if not share["n"]:
+        return "no battle was lost"
+    return f"{share['value']:.0%} ({share['low']:.0%} to {share['high']:.0%}) of {share['n']}"
 
 
 def main() -> None:
@@ -135,6 +146,7 @@ def main() -> None:
     parser.add_argument("--contestants", type=int, default=4)
     parser.add_argument("--reply", type=int, default=512, help="longest written verdict, in tokens")
     parser.add_argument("--rounds", type=int, default=3, help="of both, in turn; medians are printed")
+    parser.add_argument("--keep", type=Path, help="attacks: folder of verdicts, for a stopped run to go on")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         if given.what == "local":
@@ -142,7 +154,7 @@ def main() -> None:
         elif given.what == "endpoint":
             endpoint(Path(folder))
         else:
-            attacks(given.examples, Path(folder))
+            attacks(given.examples, given.contestants, given.keep or Path(folder))
 
 
 if __name__ == "__main__":
