@@ -129,6 +129,15 @@ def test_empty_lines_are_passed_over_and_counted(tmp_path):
     assert [number for number, _ in records.read_lines(file)] == [3]
 
 
+def test_a_file_made_elsewhere_may_end_without_a_newline_and_begin_with_a_mark(tmp_path):
+    file = tmp_path / "prompts.txt"
+    file.write_bytes("\ufeffone\r\n\r\ntwo".encode())
+    assert [(number, line.strip()) for number, line in records.read_lines(file, ours=False)] == [
+        (1, "one"),
+        (3, "two"),
+    ]
+
+
 def test_files_that_cannot_be_read_are_named(tmp_path):
     missing, binary = tmp_path / "missing.jsonl", tmp_path / "binary.jsonl"
     binary.write_bytes(b"\xff\xfe\n")

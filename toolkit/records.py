@@ -22,8 +22,13 @@ from toolkit.types import Record
 R = TypeVar("R", bound=Record)
 
 
-def read_lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Yield (line number, line) of every whole, non-empty line; a torn last line is left out.
+def read_lines(path: Path, *, ours: bool = True) -> Iterator[tuple[int, str]]:
+    """Yield (line number, line) of every line that is not empty.
+
+    Args:
+        path: the file.
+        ours: it is a log of ours: a last line without its newline was torn by a crash, and is left out. Files
+            made elsewhere may end without one, or begin with a byte order mark.
 
     Raises:
         DataError: the file does not exist or a line is not UTF-8 text.
@@ -32,8 +37,8 @@ def read_lines(path: Path) -> Iterator[tuple[int, str]]:
     try:
         with path.open("rb") as lines:  # as bytes: the torn line may end inside a character
             for number, line in enumerate(lines, start=1):
-                if line.endswith(b"\n") and line.strip():
-                    yield number, line.decode()
+                if line.strip() and (line.endswith(b"\n") or not ours):
+                    yield number, line.decode("utf-8-sig" if number == 1 and not ours else "utf-8")
     except FileNotFoundError:
         raise DataError(f"{path}: no such file") from None
     except (IsADirectoryError, PermissionError) as error:
@@ -110,7 +115,7 @@ def read_json(path: Path) -> Any:
         DataError: the file is missing or does not parse; the message has file and line.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise DataError(f"{path}: no such file") from None
     except (IsADirectoryError, PermissionError) as error:

@@ -69,6 +69,21 @@ def test_csv_parquet_json_and_text_files(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("d.jsonl", '{"text": "one"}\n\n{"text": "two"}'),
+        ("d.json", '[{"text": "one"},\n {"text": "two"}]'),
+        ("d.csv", "text\none\ntwo"),
+        ("d.txt", "one\n\ntwo"),
+    ],
+)
+def test_a_byte_order_mark_and_windows_line_ends_are_no_part_of_a_text(tmp_path, name, text):
+    (tmp_path / name).write_bytes(b"\xef\xbb\xbf" + text.replace("\n", "\r\n").encode())
+    rows = load_rows(DataSource(source=str(tmp_path / name))).rows
+    assert [row.text for row in rows if isinstance(row, Text)] == ["one", "two"]
+
+
+@pytest.mark.parametrize(
     ("row", "message"),
     [
         ({"messages": [ASK]}, "last turn is the user's"),

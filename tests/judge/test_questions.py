@@ -47,7 +47,8 @@ def judged(run: Path, questions: Path, tmp_path: Path) -> dict:
 
 def test_prompts_in_a_text_file_are_answered_and_judged(run: Path, tmp_path: Path):
     questions, out = tmp_path / "prompts.txt", run / "questions" / "prompts"
-    questions.write_text("Where is my lamp?\n\n  And my kettle? \nWhere is my lamp?\n")
+    # no newline at the end, as editors leave it
+    questions.write_text("Where is my lamp?\n\nWhere is my lamp?\n  And my kettle? ")
     found = judged(run, questions, tmp_path)
     assert (found["battles"], found["votes"], found["folder"]) == (2, 2, str(out))
     answers = {
@@ -64,7 +65,7 @@ def test_prompts_in_a_text_file_are_answered_and_judged(run: Path, tmp_path: Pat
     verdicts = (out / "verdicts.jsonl").read_text()
     judged(run, questions, tmp_path)
     assert (out / "verdicts.jsonl").read_text() == verdicts, "what is judged is not judged again"
-    questions.write_text(questions.read_text() + "My fan hums.\n")
+    questions.write_text(questions.read_text() + "\nMy fan hums.\n")
     assert judged(run, questions, tmp_path)["votes"] == 3
     assert (out / "verdicts.jsonl").read_text().startswith(verdicts)
     assert not (run / "votes.jsonl").exists(), "the run's own votes are another matter"

@@ -127,6 +127,21 @@ def test_a_torn_last_line_is_left_out_and_an_unended_one_is_not(tmp_path, column
     assert len(read_votes(tmp_path / "v.jsonl", columns=columns)) == 2
 
 
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("v.csv", "model_a,model_b,winner\nx,y,tie"),
+        ("v.jsonl", '{"model_a": "x", "model_b": "y", "winner": "tie"}'),
+        ("v.json", '[{"model_a": "x", "model_b": "y", "winner": "tie"}]'),
+    ],
+)
+@pytest.mark.parametrize("columns", [None, RATED])
+def test_a_byte_order_mark_is_no_part_of_a_file(tmp_path, name, text, columns):
+    (tmp_path / name).write_bytes(b"\xef\xbb\xbf" + text.replace("\n", "\r\n").encode())
+    (vote,) = read_votes(tmp_path / name, columns=columns).to_dict("records")
+    assert vote == {"model_a": "x", "model_b": "y", "winner": "tie"}
+
+
 @pytest.mark.parametrize("kind", ["csv", "jsonl", "json", "parquet"])
 @pytest.mark.parametrize("columns", [None, RATED])
 def test_two_turns_of_one_question_are_two_examples(tmp_path, kind, columns):

@@ -185,7 +185,7 @@ def _jsonl(path: Path) -> Iterator[RawRow]:
 
 def _json(path: Path) -> Iterator[RawRow]:
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = json.loads(path.read_text(encoding="utf-8-sig"))
     except UnicodeDecodeError as error:
         raise _not_utf8(path, error) from None
     except (ValueError, RecursionError) as error:
@@ -225,7 +225,7 @@ def _parquet(path: Path) -> Iterator[RawRow]:
 def _text_file(path: Path) -> Iterator[RawRow]:
     """Paragraphs, separated by blank lines, each a row of `text`."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise _not_utf8(path, error) from None
     for number, part in enumerate(re.split(r"\n\s*\n", text), start=1):

@@ -91,7 +91,8 @@ def rows(file: Path) -> Iterator[tuple[str, dict[str, Any]]]:
             raise DataError(f"{file}: expected a list of objects")
         places: Iterable[tuple[str, Any]] = ((f"{file}: row {n}", row) for n, row in enumerate(listed, 1))
     else:
-        places = ((f"{file}:{n}", _parsed(f"{file}:{n}", line)) for n, line in records.read_lines(file))
+        lines = records.read_lines(file, ours=False)
+        places = ((f"{file}:{n}", _parsed(f"{file}:{n}", line)) for n, line in lines)
     for place, row in places:
         if not isinstance(row, dict):
             raise DataError(f"{place}: expected an object")

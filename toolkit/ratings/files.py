@@ -234,7 +234,7 @@ def _json(path: Path, columns: Sequence[str] | None) -> pd.DataFrame:
     import pandas as pd
 
     try:
-        rows = json.loads(path.read_text(encoding="utf-8"))
+        rows = json.loads(path.read_text(encoding="utf-8-sig"))
     except (ValueError, RecursionError) as error:
         raise DataError(f"{path}:{getattr(error, 'lineno', 1)}: not JSON: {_first_line(error)}") from None
     if not (isinstance(rows, list) and all(isinstance(row, dict) for row in rows)):
@@ -249,7 +249,7 @@ def _objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     Raises:
         DataError: a line is not a JSON object.
     """
-    with path.open(encoding="utf-8", newline="\n") as file:
+    with path.open(encoding="utf-8-sig", newline="\n") as file:
         for number, line in enumerate(file, 1):
             if not line.strip():
                 continue

@@ -51,7 +51,7 @@ def read_prompts(file: Path) -> list[Example]:
     """The prompts in a file: a line each of a text file, a row each of any other."""
     if file.suffix != ".txt":
         return load_examples(DataSource(source=str(file)))
-    prompts = dict.fromkeys(line.strip() for _, line in records.read_lines(file))
+    prompts = dict.fromkeys(line.strip() for _, line in records.read_lines(file, ours=False))
     if not prompts:
         raise DataError(f"{file}: no prompts; write one on each line")
     return [Example(id=digest(text), messages=(Message(role="user", content=text),)) for text in prompts]

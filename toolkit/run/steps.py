@@ -131,7 +131,7 @@ def _measure(run: Execution, scoring: Scoring, player: Player) -> Step:
     def inputs() -> str:
         said = [completion.model_dump(mode="json") for completion in run.said(player)]
         options = scoring.model_dump(mode="json", include=MEASURED)
-        baseline = list(records.read_lines(rescale)) if isinstance(rescale, Path) else None
+        baseline = list(records.read_lines(rescale, ours=False)) if isinstance(rescale, Path) else None
         return fingerprint(player.inputs, run.questions, said, options, baseline)
 
     def work() -> None:
