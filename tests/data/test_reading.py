@@ -91,6 +91,8 @@ def test_a_byte_order_mark_and_windows_line_ends_are_no_part_of_a_text(tmp_path,
         ({"messages": [ASK, SAY | {"content": " "}]}, r"`messages`\[1\] is empty"),
         ({"prompt": "hi", "chosen": "a", "rejected": "a"}, "are the same"),
         ({"prompt": "", "completion": "a"}, "`prompt` is empty"),
+        ({"chosen": "a", "rejected": "b"}, "no prompt: give a `prompt` column"),
+        ({"conversations": 5}, "`conversations` is not a list of messages"),
         ({"question": "hi"}, "no known format"),
         ([1, 2], "a row is a JSON object"),
     ],
@@ -102,6 +104,12 @@ def test_a_bad_row_is_named_and_can_be_skipped(tmp_path, row, message):
     if isinstance(row, dict):
         rows = load_rows(source.model_copy(update={"skip_bad_rows": True}))
         assert (len(rows.rows), rows.skipped) == (1, 1)
+
+
+def test_a_row_without_the_columns_of_its_format_is_named(tmp_path):
+    source = lines(tmp_path / "d.jsonl", {"prompt": "hi", "chosen": "a"})
+    with pytest.raises(DataError, match=r"d\.jsonl:1: no column `rejected`; the row has prompt, chosen"):
+        load_rows(source.model_copy(update={"format": "preference"}))
 
 
 def test_filter_rename_shuffle_limit(tmp_path):
@@ -157,6 +165,9 @@ def test_examples_keep_ids_categories_and_references(tmp_path):
     assert (second.reference, len(second.messages)) == ("hello", 1)
     with pytest.raises(DataError, match="taken by"):
         load_examples(lines(tmp_path / "e.jsonl", rows[0], rows[0]))
+    numbered = [{"id": number, "prompt": "1 - 1?", "reference": 0} for number in (0, 1)]
+    found = load_examples(lines(tmp_path / "f.jsonl", *numbered))
+    assert [(example.id, example.reference) for example in found] == [("0", "0"), ("1", "0")]
 
 
 @given(st.integers(2, 200), st.floats(0.01, 0.9), st.integers(0, 99))

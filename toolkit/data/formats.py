@@ -74,7 +74,9 @@ def conversation(row: Mapping[str, Any], form: Format) -> tuple[Message, ...]:
     if form == "messages":
         turns = _messages(_column(row, "messages"), "messages")
     elif form == "sharegpt":
-        turns = _messages([_from_sharegpt(turn) for turn in _column(row, "conversations")], "conversations")
+        said = _column(row, "conversations")
+        told = [_from_sharegpt(turn) for turn in said] if isinstance(said, (list, tuple)) else said
+        turns = _messages(told, "conversations")
     elif form == "alpaca":
         extra = str(row.get("input") or "").strip()
         asked = _text(row, "instruction") + (f"\n\n{extra}" if extra else "")
@@ -102,11 +104,12 @@ def answer_text(value: Any, column: str) -> str:
 
 
 def _preference(row: Mapping[str, Any], row_id: str) -> Preference:
-    chosen, rejected = answer_text(row["chosen"], "chosen"), answer_text(row["rejected"], "rejected")
+    chosen, rejected = (answer_text(_column(row, side), side) for side in ("chosen", "rejected"))
     if chosen == rejected:
         raise RowError("`chosen` and `rejected` are the same: nothing to prefer")
     # TRL's implicit-prompt form: the prompt is what both conversations begin with.
-    prompt = _prompt(row) if row.get("prompt") else _messages(row["chosen"], "chosen")[:-1]
+    whole = () if isinstance(row["chosen"], str) else _messages(row["chosen"], "chosen")
+    prompt = _prompt(row) if row.get("prompt") else whole[:-1]
     if not prompt:
         raise RowError("no prompt: give a `prompt` column, or chosen/rejected as whole conversations")
     return Preference(id=row_id, prompt=_with_system(row, prompt), chosen=chosen, rejected=rejected)

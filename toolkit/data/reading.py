@@ -123,7 +123,7 @@ def _converted(
 
 
 def _row_id(place: str, row: dict[str, Any]) -> str:
-    return str(row.get("id") or row.get("question_id") or f"row-{place.rsplit(':', 1)[-1]}")
+    return _given(row.get("id")) or _given(row.get("question_id")) or f"row-{place.rsplit(':', 1)[-1]}"
 
 
 def _selected(found: list[T], source: DataSource, seed: int) -> list[T]:
@@ -134,8 +134,7 @@ def _selected(found: list[T], source: DataSource, seed: int) -> list[T]:
 
 def _example(row: dict[str, Any], source: DataSource, row_id: str) -> Example:
     form = source.format
-    given = str(row["reference"]) if row.get("reference") else None
-    category = str(row["category"]) if row.get("category") else None
+    given, category = (_given(row.get(name)) for name in ("reference", "category"))
     if form == "auto" and "messages" not in row and not {"prompt", "completion"} <= row.keys():
         asked = row.get("prompt") or row.get("instruction")
         if isinstance(asked, str) and "output" not in row and "chosen" not in row:
@@ -155,6 +154,11 @@ def _example(row: dict[str, Any], source: DataSource, row_id: str) -> Example:
     if not turns or turns[-1].role != "user":
         raise RowError("an example's conversation must end with the user's turn")
     return Example(id=row_id, messages=turns, reference=given, category=category)
+
+
+def _given(value: Any) -> str | None:
+    """A value as text, 0 and false too; `None` where there is none."""
+    return None if value in (None, "", []) else str(value)
 
 
 def _opened(source: DataSource) -> Iterator[RawRow]:
