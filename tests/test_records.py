@@ -244,3 +244,13 @@ def test_several_processes_append_to_one_log(tmp_path):
     assert [writer.wait() for writer in writers] == [0, 0, 0]
     said = [message.content.rstrip("x") for message in records.read(log, Message)]
     assert sorted(said) == sorted(f"{name}{n}" for name in "abc" for n in range(many))
+
+
+def test_a_folder_is_there_whole_or_not_at_all(tmp_path):
+    with records.new_folder(tmp_path / "new") as beside:
+        records.write_text(beside / "a.txt", "a")
+        assert not (tmp_path / "new").exists()
+    assert (tmp_path / "new" / "a.txt").read_text() == "a"
+    with pytest.raises(ZeroDivisionError), records.new_folder(tmp_path / "broken") as beside:
+        (beside / "a.txt").write_text(str(1 / 0))
+    assert [path.name for path in tmp_path.iterdir()] == ["new"]

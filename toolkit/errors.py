@@ -25,7 +25,7 @@ class RecipeError(InputError):
 
 
 class DataError(InputError):
-    """A data, completions or votes file is missing, or a row of it does not fit."""
+    """A file that is read is missing or does not fit, or one to write is there already."""
 
 
 class ModelError(InputError):

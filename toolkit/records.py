@@ -1,7 +1,7 @@
 """Read, append and replace files so that nothing is ever half-written.
 
-A whole file appears under its name only when it is complete. JSONL logs grow line by line; the one thing
-a crash can leave is a last line without its newline, and that line is dropped on the next read or append.
+A whole file or folder appears under its name only when it is complete. JSONL logs grow line by line; the one
+thing a crash can leave is a last line without its newline, and it is dropped on the next read or append.
 """
 
 from __future__ import annotations
@@ -9,8 +9,10 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -57,9 +59,13 @@ def read(path: Path, kind: type[R]) -> Iterator[R]:
         try:
             yield kind.model_validate_json(line)
         except ValidationError as error:
-            problem = error.errors()[0]
-            field = ".".join(map(str, problem["loc"])) or "line"
-            raise DataError(f"{path}:{number}: {field}: {problem['msg']}") from None
+            raise DataError(f"{path}:{number}: {first_problem(error, 'line')}") from None
+
+
+def first_problem(error: ValidationError, whole: str) -> str:
+    """The first thing that did not fit, after the field it is in, or after `whole` where it is in none."""
+    problem = error.errors()[0]
+    return f"{'.'.join(map(str, problem['loc'])) or whole}: {problem['msg']}"
 
 
 def append(path: Path, records: Iterable[Record]) -> None:
@@ -139,3 +145,16 @@ def write_text(path: Path, text: str) -> None:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+@contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """A folder beside `path` to write into; it becomes `path` when the block ends well, else it goes."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+    try:
+        yield beside
+        beside.chmod(0o755)
+        beside.rename(path)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)

@@ -46,19 +46,8 @@ def view(gains: list[float], *, measured: bool = True) -> RunView:
     return RunView(
         folder=Path(),
         summary=summary,
-        manifest={},
-        recipe_text="",
-        recipe=None,
         completions=answers,
         measurements=measurements if measured else {},
-        judged=[],
-        verdicts=[],
-        people=[],
-        curves={},
-        lineages={},
-        benchmarks={},
-        questions={},
-        findings=[],
     )
 
 

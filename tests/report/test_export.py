@@ -74,6 +74,10 @@ def test_cards_show_the_scores_as_the_hub_reads_them(run: Path, tmp_path: Path):
     assert f"n = {ours[0].n})" in found[0].metric_name
     assert read.data.base_model == "some/base"
     assert read.text.strip() == body.strip()
+    none_right = ours[0].model_copy(update={"value": 0.0, "low": 0.0, "high": 0.0})
+    write_scores(card, recipe, "dpo", summary.model_copy(update={"scores": (none_right,)}))
+    (result,) = ModelCard.load(card).data.eval_results
+    assert "(95% 0 to 0, n = " in result.metric_name
 
     before = card.read_text()
     write_scores(card, recipe, "reward", summary)

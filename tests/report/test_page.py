@@ -221,6 +221,12 @@ def test_a_summary_of_another_make_is_named_with_its_place(copied):
         write_report(copied)
 
 
+def test_findings_of_another_make_are_named_with_their_place(copied):
+    records.write_json(copied / "checks.json", [{"code": "x"}])
+    with pytest.raises(DataError, match=r"checks\.json: severity: Field required"):
+        write_report(copied)
+
+
 def test_a_recipe_of_another_version_is_read_as_far_as_it_is_known(copied):
     recipe = yaml.safe_load((copied / "recipe.yaml").read_text()) | {"from_the_future": True}
     recipe["stages"][0]["once_there_was"] = {}

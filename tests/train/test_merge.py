@@ -14,7 +14,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from tests.train.test_methods import recipe_of, stage, train
 from toolkit.cli import main
-from toolkit.errors import ModelError, TrainingError
+from toolkit.errors import DataError, ModelError
 from toolkit.models import load_base
 from toolkit.recipe import Recipe
 from toolkit.run import train as train_in
@@ -43,7 +43,7 @@ def test_a_merged_chain_is_the_trained_model(chain: Recipe, tmp_path: Path, tiny
     assert drift.kl == pytest.approx(0, abs=1e-5)
     assert drift.top1_agreement == 1
     assert AutoTokenizer.from_pretrained(tmp_path / "merged").chat_template
-    with pytest.raises(TrainingError, match="is there already"):
+    with pytest.raises(DataError, match="is there already"):
         merge(chain, chain.stage("dpo"), tmp_path, tmp_path / "merged")
     with pytest.raises(ModelError, match="a reward model writes no text"):
         merge(chain, chain.stage("helpful"), tmp_path, tmp_path / "other")

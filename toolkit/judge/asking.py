@@ -17,6 +17,7 @@ from jinja2 import StrictUndefined, Template, TemplateError
 from jinja2.sandbox import SandboxedEnvironment
 from pydantic import ValidationError
 
+from toolkit import records
 from toolkit.errors import DataError, JudgeError
 from toolkit.judge.parsing import LABELS
 from toolkit.judge.quoting import quote
@@ -85,8 +86,7 @@ def load_prompt(source: str | Path) -> JudgePrompt:
         prompt = JudgePrompt.model_validate(yaml.safe_load(file.read_text(encoding="utf-8")))
         render(prompt, "letter", _PROBE)
     except ValidationError as error:
-        problem = error.errors()[0]
-        raise DataError(f"{file}: {'.'.join(map(str, problem['loc']))}: {problem['msg']}") from None
+        raise DataError(f"{file}: {records.first_problem(error, 'prompt')}") from None
     except (yaml.YAMLError, UnicodeDecodeError, TemplateError) as error:
         raise DataError(f"{file}: {' '.join(str(error).split())}") from None
     return prompt

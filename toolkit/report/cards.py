@@ -39,7 +39,8 @@ def _result(score: Score, recipe: Recipe) -> EvalResult:
     from huggingface_hub import EvalResult
 
     task, _, metric = score.metric.rpartition("/")
-    between = f"95% {score.low:.4g} to {score.high:.4g}, " if score.low is not None and score.high else ""
+    known = score.low is not None and score.high is not None
+    between = f"95% {score.low:.4g} to {score.high:.4g}, " if known else ""
     dataset = task or _dataset(recipe)
     return EvalResult(
         task_type="text-generation",

@@ -35,9 +35,7 @@ def run_datasets(run: Path) -> dict[str, Dataset]:
     Raises:
         DataError: the folder is no finished run.
     """
-    from datasets import Dataset
-
-    return {name: Dataset.from_list(rows) for name, rows in _tables(load_run(run)).items() if rows}
+    return _datasets(load_run(run))
 
 
 def write_datasets(run: Path, out: Path) -> dict[str, int]:
@@ -49,21 +47,28 @@ def write_datasets(run: Path, out: Path) -> dict[str, int]:
     Raises:
         DataError: the folder is no finished run, or `out` is there already.
     """
-    tables = run_datasets(run)
     if out.exists():
         raise DataError(f"{out}: is there already; name a new folder")
-    out.mkdir(parents=True)
-    for name, table in tables.items():
-        table.to_parquet(out / f"{name}.parquet")
+    view = load_run(run)
+    tables = _datasets(view)
     sizes = {name: len(table) for name, table in tables.items()}
     card = CARD.format(
-        run=load_run(run).summary.run,
+        run=view.summary.run,
         configs="\n".join(f"- config_name: {name}\n  data_files: {name}.parquet" for name in tables),
         sizes=", ".join(f"{count} {name}" for name, count in sizes.items()),
         first=next(iter(tables)),
     )
-    records.write_text(out / "README.md", card)
+    with records.new_folder(out) as beside:
+        for name, table in tables.items():
+            table.to_parquet(beside / f"{name}.parquet")
+        records.write_text(beside / "README.md", card)
     return sizes
+
+
+def _datasets(view: RunView) -> dict[str, Dataset]:
+    from datasets import Dataset
+
+    return {name: Dataset.from_list(rows) for name, rows in _tables(view).items() if rows}
 
 
 def _tables(view: RunView) -> dict[str, list[dict[str, Any]]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -23,32 +23,32 @@ R = TypeVar("R", bound=Record)
 
 @dataclass(frozen=True)
 class RunView:
-    """What the report shows."""
+    """What the report shows; what a run does not have is empty."""
 
     folder: Path
     summary: Summary
-    manifest: dict[str, Any]
-    recipe_text: str
+    manifest: dict[str, Any] = field(default_factory=dict)
+    recipe_text: str = ""
     """The resolved recipe's YAML."""
-    recipe: Recipe | None
+    recipe: Recipe | None = None
     """The same, read; `None` when it is absent or of another version."""
-    completions: dict[str, list[Completion]]
-    measurements: dict[str, list[Measurement]]
+    completions: dict[str, list[Completion]] = field(default_factory=dict)
+    measurements: dict[str, list[Measurement]] = field(default_factory=dict)
     """Contestant -> its metrics, example by example."""
-    judged: list[Vote]
+    judged: list[Vote] = field(default_factory=list)
     """Votes of judge models."""
-    verdicts: list[Verdict]
+    verdicts: list[Verdict] = field(default_factory=list)
     """What judge models said, for the reasons behind their votes."""
-    people: list[Vote]
-    curves: dict[str, list[dict[str, Any]]]
+    people: list[Vote] = field(default_factory=list)
+    curves: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     """Stage -> the rows of its training log."""
-    lineages: dict[str, dict[str, Any]]
+    lineages: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Stage -> what its adapter was trained on."""
-    benchmarks: dict[str, dict[str, Any]]
+    benchmarks: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Contestant -> lm-eval's own results."""
-    questions: dict[str, dict[str, dict[str, float]]]
+    questions: dict[str, dict[str, dict[str, float]]] = field(default_factory=dict)
     """Contestant -> benchmark metric -> question -> value, from lm-eval's sample logs."""
-    findings: list[Finding]
+    findings: list[Finding] = field(default_factory=list)
     """What `check` found, where it was run."""
 
     @property
@@ -88,26 +88,28 @@ def load_run(folder: Path) -> RunView:
         measurements=_each(folder / "measurements", names, Measurement),
         judged=[vote for vote in votes if vote.kind == "judge"],
         verdicts=_records(folder / "verdicts.jsonl", Verdict),
-        people=[vote for vote in votes if vote.kind == "person"] + _arena(folder / "arena.db"),
+        people=[vote for vote in votes if vote.kind == "person"] + arena_votes(folder / "arena.db"),
         curves={stage: _log(folder / "adapters" / stage / "training.jsonl") for stage in stages},
         lineages={stage: _json(folder / "adapters" / stage / "lineage.json", {}) for stage in stages},
         benchmarks={
             name: found for name in names if (found := _json(folder / "benchmarks" / f"{name}.json", {}))
         },
         questions={name: found for name in names if (found := values_of(folder / "benchmarks" / name))},
-        findings=[Finding.model_validate(row) for row in _json(folder / "checks.json", [])],
+        findings=[_valid(Finding, row, folder / "checks.json") for row in _json(folder / "checks.json", [])],
     )
 
 
 def _summary(file: Path) -> Summary:
     if not file.exists():
         raise DataError(f"{file.parent}: no summary.json here; run the recipe first (adapter-arena run ...)")
+    return _valid(Summary, records.read_json(file), file)
+
+
+def _valid(kind: type[R], value: Any, file: Path) -> R:
     try:
-        return Summary.model_validate(records.read_json(file))
+        return kind.model_validate(value)
     except ValidationError as error:
-        problem = error.errors()[0]
-        place = ".".join(map(str, problem["loc"]))
-        raise DataError(f"{file}: {place}: {problem['msg']}") from None
+        raise DataError(f"{file}: {records.first_problem(error, kind.__name__)}") from None
 
 
 def _recipe(text: str) -> Recipe | None:
@@ -143,8 +145,8 @@ def _records(path: Path, kind: type[R]) -> list[R]:
     return list(records.read(path, kind)) if path.exists() else []
 
 
-def _arena(database: Path) -> list[Vote]:
-    """The votes people cast in the run's own arena, if one was opened."""
+def arena_votes(database: Path) -> list[Vote]:
+    """The votes people cast in a run's own arena, if one was opened."""
     if not database.exists():
         return []
     from toolkit.arena import accepted_votes

@@ -110,19 +110,8 @@ def joined(run: tuple[RunView, str], other: tuple[RunView, str], names: list[str
     return RunView(
         folder=run[0].folder,
         summary=summary,
-        manifest={},
-        recipe_text="",
-        recipe=None,
         completions={name: found for name, found in answers.items() if found},
         measurements={name: list(found.values()) for name, found in measured.items()},
-        judged=[],
-        verdicts=[],
-        people=[],
-        curves={},
-        lineages={},
-        benchmarks={},
-        questions={},
-        findings=[],
     )
 
 

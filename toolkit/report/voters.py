@@ -42,25 +42,25 @@ class Judge:
     @property
     def strength(self) -> str:
         """How much its votes weigh, said first."""
-        share = self.shares.get("consistency", {})
-        value, low, high = share.get("value"), share.get("low"), share.get("high")
-        if value is None or low is None or high is None:
+        found = self._interval("consistency")
+        if found is None:
             return "How consistent this judge is was not measured: read its ratings as unproven."
-        return f"{_strength(value, low, high)} {self._measured(share)}"
+        told = _share(self.shares["consistency"])
+        return f"{_strength(*found)} It gave the same verdict in both orders on {told}; a coin would on 50%."
 
     @property
     def weak(self) -> bool:
-        value = self.shares.get("consistency", {}).get("value")
-        return value is None or value < STEADY
+        found = self._interval("consistency")
+        return found is None or found[0] < STEADY
 
     @property
     def position(self) -> str:
         """Which side it leans to, if these battles show it."""
-        share = self.shares.get("first_position", {})
-        value, low, high = share.get("value"), share.get("low"), share.get("high")
-        if value is None or low is None or high is None:
+        found = self._interval("first_position")
+        if found is None:
             return ""
-        told = f"the answer shown first won {_share(share)}"
+        value, low, high = found
+        told = f"the answer shown first won {_share(self.shares['first_position'])}"
         if low <= COIN <= high:
             return f"No lean to one position is shown: {told}."
         side = "first" if value > COIN else "second"
@@ -68,8 +68,11 @@ class Judge:
             f"It leans to the answer shown {side}: {told}. Asking in both orders takes this out of the votes."
         )
 
-    def _measured(self, share: dict[str, Any]) -> str:
-        return f"It gave the same verdict in both orders on {_share(share)}; a coin would on 50%."
+    def _interval(self, figure: str) -> tuple[float, float, float] | None:
+        """A share with the ends of its interval; `None` where it was not measured."""
+        share = self.shares.get(figure, {})
+        value, low, high = (share.get(key) for key in ("value", "low", "high"))
+        return None if value is None or low is None or high is None else (value, low, high)
 
 
 def _strength(value: float, low: float, high: float) -> str:

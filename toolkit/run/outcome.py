@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import combinations
-from pathlib import Path
 from typing import Any
 
 from toolkit import records
@@ -16,6 +15,7 @@ from toolkit.ratings import bradley_terry, elo
 from toolkit.recipe import Judge, Stage, fingerprint
 from toolkit.report import write_report
 from toolkit.report.cards import write_scores
+from toolkit.report.load import arena_votes
 from toolkit.run import provenance
 from toolkit.run.execution import Execution
 from toolkit.run.folder import RunFolder
@@ -114,7 +114,7 @@ def _rate(folder: RunFolder) -> Ratings:
     """Ratings of the judge's votes and of people's, each on its own."""
     cast = list(records.read(folder.votes, Vote)) if folder.votes.exists() else []
     judged = [vote for vote in cast if vote.kind == "judge"]
-    people = _people_votes(folder.arena)
+    people = arena_votes(folder.arena)
     ratings = Ratings(
         people=bradley_terry(people).ratings if people else (),
         judge=bradley_terry(judged).ratings if judged else (),
@@ -126,12 +126,3 @@ def _rate(folder: RunFolder) -> Ratings:
     }
     records.write_json(folder.ratings, {"bradley_terry": ratings.model_dump(mode="json"), "elo": online})
     return ratings
-
-
-def _people_votes(database: Path) -> list[Vote]:
-    """The votes cast in the run's own arena, if one was opened."""
-    if not database.exists():
-        return []
-    from toolkit.arena import accepted_votes
-
-    return accepted_votes(f"sqlite:///{database}")

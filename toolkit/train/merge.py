@@ -7,8 +7,6 @@ dequantised weights, so it is merged into those: in the original ones it would m
 from __future__ import annotations
 
 import math
-import shutil
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,7 +18,7 @@ from peft import PeftModel
 from toolkit import records
 from toolkit.data import Row, Text, chat
 from toolkit.data.rows import answer_of, prompt_of
-from toolkit.errors import ModelError, TrainingError
+from toolkit.errors import DataError, ModelError
 from toolkit.models import bases, hardware
 from toolkit.models.loading import LINEAGE, check_lineage, context_window, load_tokenizer, load_weights
 from toolkit.recipe import Recipe, Stage
@@ -101,10 +99,10 @@ def merge(
 
     Raises:
         ModelError: the stage is not trained, or is no adapter that can be merged.
-        TrainingError: `out` is there already.
+        DataError: `out` is there already.
     """
     if out.exists():
-        raise TrainingError(f"{out}: is there already; name a new folder")
+        raise DataError(f"{out}: is there already; name a new folder")
     chain = _chain(recipe, stage, run)
     tokenizer = load_tokenizer(chain.adapter)
     quantized = recipe.model.quantization != "none"
@@ -114,9 +112,7 @@ def merge(
     texts = _encoded(tokenizer, rows_of(recipe, stage), context_window(model.config))
     before = _predictions(model, texts)
     del model
-    out.parent.mkdir(parents=True, exist_ok=True)
-    beside = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}."))
-    try:
+    with records.new_folder(out) as beside:
         model = chain.merged(chosen, hardware.DTYPES[dtype])
         model.save_pretrained(beside)
         tokenizer.save_pretrained(beside)
@@ -127,10 +123,6 @@ def merge(
             drifts.append(_drift(other, before, _predictions(model, texts)))
             del model
         records.write_text(beside / "README.md", _card(chain, stage, dtype, drifts))
-        beside.chmod(0o755)
-        beside.rename(out)
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
     return drifts
 
 

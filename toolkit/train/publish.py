@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -66,19 +65,13 @@ def publish(learned: Learned, base: Base, stage: Stage, folder: Path, extras: Ex
     An adapter trained on top of another is joined with it, so that the folder fits the original base. The
     bare delta stays in `delta/`, as the chapter's merge, train, merge again would use it.
     """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    beside = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
-    try:
+    with records.new_folder(folder) as beside:
         _weights(learned, base, stage, beside)
         base.tokenizer.save_pretrained(beside)
         records.write_json(beside / LINEAGE, lineage(base, stage))
         records.write_json(beside / RESULT, extras.result)
         records.write_text(beside / "README.md", extras.card)
         shutil.copy(extras.log, beside / "training.jsonl")
-        beside.chmod(0o755)
-        beside.rename(folder)
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
 
 
 def lineage(base: Base, stage: Stage) -> dict[str, Any]:
