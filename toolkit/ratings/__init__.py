@@ -1,4 +1,4 @@
-"""Ratings from votes: Elo, Bradley-Terry, and how far voters agree. With numpy only.
+"""Ratings from votes: Elo, Bradley-Terry, and how far voters agree. With numpy; pandas where files are read.
 
 from toolkit.ratings import bradley_terry, read_votes
 for rating in bradley_terry(read_votes(Path("votes.csv"))).ratings:

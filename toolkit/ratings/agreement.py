@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from toolkit.errors import RatingError
-from toolkit.ratings.table import FIRST, MISSING, TIE, Array, Table
+from toolkit.ratings.table import MISSING, TIE, Array, Table
 
 REPLICATES = 1000
 OUTCOMES = 3
@@ -140,7 +140,7 @@ def _figures(tables: Array, coincidences: Array, seed: int) -> Agreement:
     weights = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=REPLICATES).astype(float)
     sums = np.concatenate([np.ones((1, n)), weights]) @ np.stack([tables, coincidences], 1).reshape(n, -1)
     table, coincidence = np.moveaxis(sums.reshape(-1, 2, OUTCOMES, OUTCOMES), 1, 0)
-    decided = int((tables[:, : FIRST + 2, : FIRST + 2].sum((1, 2)) > 0).sum())
+    decided = int((tables[:, :TIE, :TIE].sum((1, 2)) > 0).sum())
     return Agreement(
         agreement=_figure(_same(table), n),
         agreement_without_ties=_figure(_same(table[:, :TIE, :TIE]), decided),

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from toolkit.errors import RatingError
-from toolkit.ratings.chances import NORMAL, votes_needed
+from toolkit.ratings.chances import NORMAL, SCALE, votes_needed
 from toolkit.ratings.connection import gap_in_votes
 from toolkit.ratings.counts import Counts, count
 from toolkit.ratings.intervals import (
@@ -34,8 +34,6 @@ from toolkit.types import Rating, Vote
 if TYPE_CHECKING:
     import pandas as pd
 
-SCALE = float(400 / np.log(10))
-"""Points per unit of strength: 400 points are ten times the odds, as in chess and at LMArena."""
 CENTRE = 1000.0
 PRIOR = 1.0
 """Imagined games against an average contestant, half of them won, where the votes alone do not do."""

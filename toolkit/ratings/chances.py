@@ -8,7 +8,10 @@ from statistics import NormalDist
 NORMAL = NormalDist()
 
 POINTS_FOR_TEN_TIMES = 400.0
-"""Rating points between contestants of whom one wins ten times as often."""
+"""Rating points between contestants of whom one wins ten times as often, as in chess and at LMArena."""
+
+SCALE = POINTS_FOR_TEN_TIMES / math.log(10)
+"""Rating points for one unit of log-odds."""
 
 NEGLIGIBLE = 0.05
 """A gap in log-odds (9 points) below which telling a pair apart is not worth the votes."""
@@ -17,6 +20,11 @@ NEGLIGIBLE = 0.05
 def win_probability(rating: float, other: float) -> float:
     """Points a contestant can expect from a battle, from two ratings (Elo's and Bradley-Terry's alike)."""
     return 1 / (1 + 10 ** ((other - rating) / POINTS_FOR_TEN_TIMES))
+
+
+def quantile(level: float) -> float:
+    """How many standard errors an interval of this level reaches to each side."""
+    return NORMAL.inv_cdf((1 + level) / 2)
 
 
 def votes_needed(gap: float, error: float, *, level: float = 0.95) -> int:
@@ -30,7 +38,7 @@ def votes_needed(gap: float, error: float, *, level: float = 0.95) -> int:
         error: its standard error.
         level: of the interval.
     """
-    reach = NORMAL.inv_cdf((1 + level) / 2)
+    reach = quantile(level)
     if abs(gap) > reach * error:
         return 0
     precision = (reach / max(abs(gap), NEGLIGIBLE)) ** 2

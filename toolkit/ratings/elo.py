@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from toolkit.ratings.chances import POINTS_FOR_TEN_TIMES, SCALE
 from toolkit.ratings.counts import tally
 from toolkit.ratings.ranking import leaderboard, ranks_of
 from toolkit.ratings.table import POINTS, Array, Table, tabulate
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
 INITIAL = 1000.0
 K = 16.0
-PER_POINT = math.log(10) / 400
 REMEMBERED = 20_000
 """Votes, or 500 for each contestant if that is more, after which what came before has faded."""
 
@@ -119,7 +119,7 @@ def history_of(table: Table, k: float, start: Array, *, moments: int) -> History
     weights = (np.full(votes, k) if table.weight is None else k * table.weight).tolist()
     rows = zip(table.first.tolist(), table.second.tolist(), points, weights, strict=True)
     for number, (a, b, won, most) in enumerate(rows, 1):
-        move = most * (won - 1 / (1 + 10 ** ((now[b] - now[a]) / 400)))
+        move = most * (won - 1 / (1 + 10 ** ((now[b] - now[a]) / POINTS_FOR_TEN_TIMES)))
         now[a] += move
         now[b] -= move
         if number % every == 0 or number == votes:
@@ -146,7 +146,7 @@ def _in_random_orders(
     each = np.arange(shuffles)
     for a, b, won, most in zip(first, second, points, weights, strict=True):
         of_a, of_b = now[each, a], now[each, b]
-        move = most * (won - 1 / (1 + np.exp((of_b - of_a) * PER_POINT)))
+        move = most * (won - 1 / (1 + np.exp((of_b - of_a) / SCALE)))
         now[each, a] = of_a + move
         now[each, b] = of_b - move
     return now

@@ -56,6 +56,8 @@ def read_votes(path: Path, *, columns: Sequence[str] | None = None) -> pd.DataFr
         frame = _named(readers[path.suffix](path, columns))
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: not UTF-8 text (byte {error.start}); save it as UTF-8") from None
+    except csv.Error as error:
+        raise DataError(f"{path}:1: not CSV: {error}") from None
     if not frame.columns.is_unique:
         twice = frame.columns[frame.columns.duplicated()][0]
         raise DataError(f"{path}: the column {twice} is there twice; keep one of them")

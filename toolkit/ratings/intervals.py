@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from toolkit.errors import RatingError
-from toolkit.ratings.chances import NORMAL
+from toolkit.ratings.chances import quantile
 from toolkit.ratings.counts import Counts
 from toolkit.ratings.newton import Games, Likelihood, advance
 from toolkit.ratings.table import Array
@@ -21,11 +21,6 @@ NOT_FOUND = "the profile intervals did not converge; ask for those of the curvat
 
 DRAWS, DRAWS_AT_ONCE = 10_000, 250
 """Of the simulation behind simultaneous intervals."""
-
-
-def quantile(level: float) -> float:
-    """How many standard errors an interval of this level reaches to each side."""
-    return NORMAL.inv_cdf((1 + level) / 2)
 
 
 def contrasts_to(n: int, anchor: int | None) -> Array:

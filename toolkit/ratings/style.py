@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from toolkit.errors import DataError, RatingError
-from toolkit.ratings.bradley_terry import CENTRE, SCALE, choose_prior, place_of
+from toolkit.ratings.bradley_terry import CENTRE, choose_prior, place_of
+from toolkit.ratings.chances import SCALE
 from toolkit.ratings.counts import tally
 from toolkit.ratings.intervals import contrasts_to, symmetric
 from toolkit.ratings.newton import LONGEST, STEPS, TOLERANCE
