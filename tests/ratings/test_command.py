@@ -126,9 +126,18 @@ def test_a_bad_row_ends_with_code_2_and_names_it(tmp_path, row, message):
         (["--anchor", "nobody"], "no vote is on nobody; contestants: m0, m1, m2"),
         (["--weight", "ann"], "ann: write it as VOTER=NUMBER"),
         (["--control", "length", "--by", "category"], "--control and --by do not go together"),
-        (["--method", "elo", "--pairs"], "--pairs and --method elo do not go together"),
+        (["--method", "elo", "--pairs"], "--method elo and --pairs do not go together"),
+        (["--method", "elo", "--anchor", "m0"], "--method elo and --anchor do not go together"),
+        (["--k", "8"], "--k goes with --method elo"),
+        (["--resample", "voters"], "--resample goes with --interval bootstrap"),
     ],
 )
 def test_what_does_not_fit_ends_with_code_2(log, arguments, message):
     done = call(log, *arguments)
     assert (done.exit_code, message in done.stderr) == (2, True), done.output
+
+
+def test_votes_without_the_label_to_split_by_are_refused(tmp_path):
+    LOG[["model_a", "model_b", "winner"]].to_csv(tmp_path / "votes.csv", index=False)
+    done = call(tmp_path / "votes.csv", "--by", "category")
+    assert (done.exit_code, "--by category: no vote says its category" in done.stderr) == (2, True)

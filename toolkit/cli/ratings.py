@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from toolkit.cli.output import print_json, print_table
 
@@ -19,6 +20,12 @@ if TYPE_CHECKING:
 
 METHODS = {"bradley-terry": "half", "davidson": "davidson", "rao-kupper": "rao-kupper"}
 """Methods that are Bradley-Terry, with their treatment of ties."""
+
+NO_PART = {
+    "--control": ("method", "by", "weights", "pairs", "interval", "resample", "k"),
+    "--method elo": ("pairs", "interval", "resample", "prior", "anchor"),
+}
+"""What is asked for -> the options that would change nothing of it."""
 
 
 @click.command("ratings")
@@ -84,8 +91,8 @@ def command(
     """
     fit: BradleyTerry | Elo | StyleControlled
     parts: dict[str, BradleyTerry | Elo] = {}
+    _refuse_what_would_change_nothing(click.get_current_context())
     if features:
-        _refuse_with_control(by, weights, options)
         fit = _held_equal(votes, features, options)
     else:
         table = _load(votes, weights)
@@ -125,8 +132,7 @@ def _duels(fit: BradleyTerry | Elo | StyleControlled) -> list[dict[str, Any]]:
     """Every pair, the better one first."""
     from toolkit.ratings import BradleyTerry
 
-    if not isinstance(fit, BradleyTerry):
-        raise click.UsageError("--pairs and --method elo do not go together")
+    assert isinstance(fit, BradleyTerry)  # `NO_PART`
     order = [row.contestant for row in fit.ratings]
     return [
         {
@@ -148,9 +154,15 @@ def _load(votes: str, weights: tuple[str, ...]) -> Table:
 
 
 def _parts(table: Table, by: str | None, options: dict[str, Any]) -> dict[str, BradleyTerry | Elo]:
+    from toolkit.errors import RatingError
     from toolkit.ratings import by_category
 
-    return by_category(table, lambda part: _rate(part, options), label=by) if by else {}
+    if by is None:
+        return {}
+    parts = by_category(table, lambda part: _rate(part, options), label=by)
+    if not parts:
+        raise RatingError(f"--by {by}: no vote says its {by}")
+    return parts
 
 
 def _held_equal(votes: str, features: tuple[str, ...], options: dict[str, Any]) -> StyleControlled:
@@ -161,17 +173,21 @@ def _held_equal(votes: str, features: tuple[str, ...], options: dict[str, Any]) 
     return style_controlled(load_texts(votes, features), features, **settings)
 
 
-def _refuse_with_control(by: str | None, weights: tuple[str, ...], options: dict[str, Any]) -> None:
+def _refuse_what_would_change_nothing(ctx: click.Context) -> None:
     given = {
-        "--by": by,
-        "--weight": weights,
-        "--pairs": options["pairs"],
-        "--interval": options["interval"],
-        "--method": options["method"] != "bradley-terry",
+        param.name: param.opts[0]
+        for param in ctx.command.params
+        if ctx.get_parameter_source(str(param.name)) is ParameterSource.COMMANDLINE
     }
-    for name, value in given.items():
-        if value:
-            raise click.UsageError(f"--control and {name} do not go together")
+    elo = ctx.params["method"] == "elo"
+    asked = "--control" if "features" in given else "--method elo" if elo else ""
+    for name in NO_PART.get(asked, ()):
+        if name in given:
+            raise click.UsageError(f"{asked} and {given[name]} do not go together")
+    if "k" in given and not elo:
+        raise click.UsageError("--k goes with --method elo")
+    if "resample" in given and ctx.params["interval"] != "bootstrap":
+        raise click.UsageError("--resample goes with --interval bootstrap")
 
 
 def _weights(given: Sequence[str]) -> dict[str, float]:
