@@ -205,6 +205,28 @@ def test_a_task_file_of_ones_own_is_beside_the_recipe(file):
     assert known.task == "gsm8k"
 
 
+def test_prompts_tasks_and_chat_templates_are_beside_the_recipe_that_names_them(file):
+    for name in ("mine.jinja", "pairwise"):  # a file of the name of a packaged prompt is not meant by it
+        (file.parent / name).write_text("x")
+    tasks = [{"task": "t.yml"}]
+    own = changed(model={"chat_template": "mine.jinja"}, judge__prompt="mine.yaml", scoring__benchmarks=tasks)
+    file.write_text(yaml.safe_dump(own))
+    (file.parent / "below").mkdir()
+    child = file.parent / "below" / "child.yaml"
+    child.write_text("extends: ../mine.yaml\n")
+    for found in (load(file), load(child)):
+        assert found.model.chat_template == str(file.parent / "mine.jinja")
+        assert found.judge.prompt == str(file.parent / "mine.yaml")
+        assert found.scoring.benchmarks[0].task == str(file.parent / "t.yml")
+    other = changed(model={"chat_template": "owner/model"}, judge__prompt="pairwise")
+    file.write_text(yaml.safe_dump(other))
+    assert (load(file).judge.prompt, load(file).model.chat_template) == ("pairwise", "owner/model")
+    other["model"]["chat_template"] = "gone.jinja"
+    file.write_text(yaml.safe_dump(other))
+    with pytest.raises(RecipeError, match=r"model\.chat_template: gone\.jinja: no such file; name one"):
+        load(file)
+
+
 def test_a_file_of_baselines_is_beside_the_recipe_and_there(file):
     file.write_text(yaml.safe_dump(changed(scoring__bertscore_rescale="mine.tsv")))
     with pytest.raises(RecipeError, match=r"scoring\.bertscore_rescale: mine\.tsv: no such file"):

@@ -4,16 +4,8 @@ All mistakes are listed at once, each with its key and, for unknown keys, the ne
 recipe is silent, the defaults of `sections` hold; their docstrings are the reference of recipe keys.
 """
 
-from toolkit.recipe.reading import (
-    DATA_FILES,
-    PACKAGED,
-    dump,
-    find,
-    load,
-    packaged_file,
-    parse,
-    read_yaml,
-)
+from toolkit.recipe.files import DATA_FILES, PACKAGED, packaged_file
+from toolkit.recipe.reading import dump, find, load, parse, read_yaml
 from toolkit.recipe.sections import (
     ONLINE,
     ArenaOptions,

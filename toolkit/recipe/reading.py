@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import copy
 import re
 from pathlib import Path
 from typing import Any
@@ -11,13 +11,9 @@ import yaml
 from pydantic import ValidationError
 
 from toolkit.errors import RecipeError
+from toolkit.recipe.files import PACKAGED, fill_in, locate
 from toolkit.recipe.mistakes import explain, loose_ends
 from toolkit.recipe.sections import Recipe
-
-PACKAGED = Path(__file__).parents[1] / "recipes"
-"""Recipes and data sets that come with the package; `run demo` finds `demo.yaml` here."""
-
-DATA_FILES = {".json", ".jsonl", ".csv", ".parquet", ".txt"}
 
 
 def load(source: str | Path, overrides: dict[str, Any] | None = None) -> Recipe:
@@ -51,7 +47,7 @@ def _inherited(path: Path, children: tuple[Path, ...]) -> dict[str, Any]:
     except RecipeError as error:
         raise RecipeError(f"{path}: extends: {error}") from None
     inherited = _inherited(file, (*children, path.resolve()))
-    _make_absolute(inherited, file.parent)
+    locate(inherited, file.parent)
     return _merged(inherited, raw)
 
 
@@ -78,26 +74,6 @@ def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
         if isinstance(value, dict) and isinstance(below.get(key), dict)
     }
     return below | above | both
-
-
-def _make_absolute(raw: dict[str, Any], folder: Path) -> None:
-    """Let the data files of an extended recipe be found from another folder."""
-    data, scoring = raw.get("data"), raw.get("scoring")
-    tasks = scoring.get("benchmarks") if isinstance(scoring, dict) else None
-    holders = [(part, "source") for part in data.values()] if isinstance(data, dict) else []
-    files = [task.get("files") for task in tasks or () if isinstance(task, dict)]
-    holders += [(named, split) for named in files if isinstance(named, dict) for split in named]
-    holders.append((scoring, "bertscore_rescale"))
-    for holder, key in holders:
-        if isinstance(holder, dict) and isinstance(holder.get(key), str) and "${" not in holder[key]:
-            holder[key] = _beside(folder, holder[key])
-
-
-def _beside(folder: Path, source: str) -> str:
-    """The absolute path of a file named beside a recipe; hub ids and packaged data as they are."""
-    path = folder / Path(source).expanduser()
-    is_file = Path(source).suffix in DATA_FILES or path.exists()
-    return str(path.resolve()) if is_file and not source.startswith("package:") else source
 
 
 class _Loader(yaml.SafeLoader):
@@ -143,16 +119,19 @@ def find(source: str | Path) -> Path:
 
 
 def parse(raw: dict[str, Any], path: Path) -> Recipe:
-    """Check a recipe given as plain values; `path` is its file, for messages and relative data files."""
+    """Check a recipe given as plain values; `path` is its file, for messages and the files beside it."""
+    raw = copy.deepcopy(raw)
+    locate(raw, path.parent)
+    absent = fill_in(raw)
     try:
         recipe = Recipe.model_validate(raw)
     except ValidationError as error:
         told = [problem for problem in error.errors() if problem["loc"][-1:] != ("literal['none']",)]
-        problems = [explain(problem) for problem in told]
+        problems = [explain(problem) for problem in told] + absent
     else:
-        problems = loose_ends(recipe)
+        problems = loose_ends(recipe) + absent
         if not problems:
-            return _with_files(recipe, path)
+            return recipe
     raise RecipeError("\n".join(f"{path}: {problem}" for problem in problems))
 
 
@@ -160,51 +139,6 @@ def dump(recipe: Recipe) -> str:
     """The resolved recipe as YAML: every default written out."""
     plain = recipe.model_dump(mode="json")
     return yaml.dump(plain, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
-
-
-def _with_files(recipe: Recipe, path: Path) -> Recipe:
-    """The recipe with `${VARIABLE}`s filled in and relative files made absolute."""
-    problems: list[str] = []
-
-    def locate(key: str, source: str) -> str:
-        missing = [name for name in re.findall(r"\$\{(\w+)\}", source) if name not in os.environ]
-        if missing:
-            problems.append(f"{path}: {key}: environment variable {missing[0]} is not set (in `{source}`)")
-            return source
-        if "${" in source:  # the environment's paths are the user's, from where the command is run
-            return str(Path(os.path.expandvars(source)).resolve())
-        return _beside(path.parent, source)
-
-    data = {
-        name: part.model_copy(update={"source": locate(f"data.{name}.source", part.source)})
-        for name, part in recipe.data.items()
-    }
-    updates: dict[str, Any] = {"data": data}
-    if recipe.scoring:
-        tasks = []
-        for index, task in enumerate(recipe.scoring.benchmarks):
-            at = f"scoring.benchmarks.{index}.files"
-            files = {split: locate(f"{at}.{split}", file) for split, file in task.files.items()}
-            own = task.task.endswith((".yaml", ".yml"))
-            name = str((path.parent / task.task).resolve()) if own else task.task
-            tasks.append(task.model_copy(update={"task": name, "files": files}))
-        rescale = recipe.scoring.bertscore_rescale
-        if isinstance(rescale, str):
-            key, rescale = "scoring.bertscore_rescale", locate("scoring.bertscore_rescale", rescale)
-            if not Path(rescale).is_file():
-                problems.append(
-                    f"{path}: {key}: {rescale}: no such file; give a file of baselines, or `true`"
-                )
-        found = {"benchmarks": tuple(tasks), "bertscore_rescale": rescale}
-        updates["scoring"] = recipe.scoring.model_copy(update=found)
-    if problems:
-        raise RecipeError("\n".join(problems))
-    return recipe.model_copy(update=updates)
-
-
-def packaged_file(source: str) -> Path:
-    """The file behind a `package:...` source."""
-    return PACKAGED / source.removeprefix("package:")
 
 
 def _set(raw: dict[str, Any], key: str, value: Any, path: Path) -> None:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import difflib
-import hashlib
 import json
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from toolkit.errors import RecipeError
-from toolkit.types import Message
+from toolkit.types import Message, digest
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 """Names become file names: letters, digits, `.`, `_`, `-`; at most 64."""
@@ -46,7 +45,8 @@ class ModelOptions(Section):
     revision: str | None = None
     """Commit or tag of a hub model."""
     chat_template: str | None = None
-    """For a base without one: a Jinja file, or the model (hub id or folder) whose template to use."""
+    """For a base without one: a Jinja file beside the recipe, or the model (hub id, folder) whose template to
+    use."""
 
 
 class DataSource(Section):
@@ -207,7 +207,7 @@ class Judge(Juror):
     jury: tuple[Juror, ...] = ()
     """Several judges in the place of one: what more than half of them say is the vote, else a tie."""
     prompt: str = "pairwise"
-    """A packaged judge prompt, or a file of your own."""
+    """A packaged judge prompt, or a `.yaml` file of your own, found beside the recipe."""
     pairs: Literal["all", "baseline"] = "all"
     baseline: str | None = None
     """With `pairs: baseline`: the contestant every other one is compared with."""
@@ -326,4 +326,4 @@ def fingerprint(*values: Any) -> str:
     """16 hex digits that change when any of the values (plain JSON values or recipe sections) does."""
     plain = [v.model_dump(mode="json") if isinstance(v, BaseModel) else v for v in values]
     text = json.dumps(plain, sort_keys=True, ensure_ascii=False)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return digest(text)

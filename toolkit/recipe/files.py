@@ -1,0 +1,80 @@
+"""The files a recipe names: found beside it, or where variables of the environment say."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+PACKAGED = Path(__file__).parents[1] / "recipes"
+"""Recipes and data sets that come with the package; `run demo` finds `demo.yaml` here."""
+
+DATA_FILES = {".json", ".jsonl", ".csv", ".parquet", ".txt"}
+
+BASELINES = "scoring.bertscore_rescale"
+
+VARIABLE = re.compile(r"\$\{(\w+)\}")
+
+
+def packaged_file(source: str) -> Path:
+    """The file behind a `package:...` source."""
+    return PACKAGED / source.removeprefix("package:")
+
+
+def locate(raw: dict[str, Any], folder: Path) -> None:
+    """Make the files that lie beside a recipe absolute, in its plain values; `${VARIABLE}`s are left."""
+    for _, holder, name in _named(raw):
+        if not VARIABLE.search(holder[name]):
+            holder[name] = _beside(folder, holder[name])
+
+
+def fill_in(raw: dict[str, Any]) -> list[str]:
+    """Put the environment's variables into the names of files; gives what is not set, or not there."""
+    problems = []
+    for key, holder, name in _named(raw):
+        given = holder[name]
+        unset = [variable for variable in VARIABLE.findall(given) if variable not in os.environ]
+        if unset:
+            problems.append(f"{key}: environment variable {unset[0]} is not set (in `{given}`)")
+            continue
+        if VARIABLE.search(given):  # the environment's paths are the user's, from where the command is run
+            holder[name] = str(Path(os.path.expandvars(given)).resolve())
+        if (key == BASELINES or given.endswith(".jinja")) and not Path(holder[name]).is_file():
+            other = "give a file of baselines, or `true`" if key == BASELINES else "name one that is there"
+            problems.append(f"{key}: {holder[name]}: no such file; {other}")
+    return problems
+
+
+def _named(raw: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any], str]]:
+    """Every place that names a file, or may: its key in the recipe, the mapping it is in, the key there."""
+    scoring, tasks = _mapping(raw, "scoring"), _mapping(raw, "scoring").get("benchmarks")
+    places = [(f"data.{name}", part, "source") for name, part in _mapping(raw, "data").items()]
+    for index, task in enumerate(tasks if isinstance(tasks, (list, tuple)) else ()):
+        at, files = f"scoring.benchmarks.{index}", _mapping(task, "files")
+        places += [(f"{at}.files", files, split) for split in files]
+        places += [(at, task, "task")] if _is_yaml(task, "task") else []
+    places += [("scoring", scoring, "bertscore_rescale")]
+    places += [("model", _mapping(raw, "model"), "chat_template")]
+    places += [("judge", raw["judge"], "prompt")] if _is_yaml(raw.get("judge"), "prompt") else []
+    for place, holder, name in places:
+        if isinstance(holder, dict) and isinstance(holder.get(name), str):
+            yield f"{place}.{name}", holder, name
+
+
+def _mapping(raw: Any, key: str) -> dict[str, Any]:
+    value = raw.get(key) if isinstance(raw, dict) else None
+    return value if isinstance(value, dict) else {}
+
+
+def _is_yaml(raw: Any, key: str) -> bool:
+    """Whether a file is named, and not something packaged."""
+    return isinstance(raw, dict) and str(raw.get(key)).endswith((".yaml", ".yml"))
+
+
+def _beside(folder: Path, source: str) -> str:
+    """The absolute path of a file named beside a recipe; hub ids and packaged data as they are."""
+    path = folder / Path(source).expanduser()
+    is_file = Path(source).suffix in DATA_FILES | {".yaml", ".yml"} or path.exists()
+    return str(path.resolve()) if is_file and not source.startswith("package:") else source
