@@ -6,6 +6,7 @@ import hmac
 import json
 import os
 import time
+from functools import partial
 from pathlib import Path
 
 import streamlit as st
@@ -15,6 +16,7 @@ from apps.settings import PASSWORD, Settings
 from toolkit.arena.control import Control
 from toolkit.arena.exchange import battle_row
 from toolkit.arena.safe_markdown import safe_markdown
+from toolkit.arena.store import Store
 from toolkit.errors import ToolkitError
 
 TRIES = 5
@@ -31,6 +33,8 @@ def page() -> None:
         _sign_in()
         return
     control = desk().office.control
+    for problem in desk().arrangement.problems:
+        st.warning(safe_markdown(problem))
     _session(control)
     _contest(control)
     _voters()
@@ -74,13 +78,16 @@ def _session(control: Control) -> None:
 def _contest(control: Control) -> None:
     st.header("Contest", anchor=False)
     here = Path(Settings.from_environment().run)
-    others = [str(path.parent) for path in sorted(here.parent.glob("*/completions")) if path.parent != here]
+    found = [str(path.parent) for path in sorted(here.parent.glob("*/completions")) if path.parent != here]
     with st.form("contest", border=False):
         runs = st.multiselect(
-            "Further runs", others, default=[r for r in control.runs if r in others], format_func=_name
+            "Further runs",
+            list(dict.fromkeys([*found, *control.runs])),
+            default=control.runs,
+            format_func=_name,
         )
         contestants = st.multiselect(
-            "Contestants", desk().contest_of_all.contestants, default=desk().contest.contestants
+            "Contestants", desk().arrangement.everyone.contestants, default=desk().contest.contestants
         )
         pairing = st.selectbox(
             "Pairing",
@@ -130,11 +137,14 @@ def _voters() -> None:
 
 def _export() -> None:
     st.header("Export", anchor=False)
-    rows = [battle_row(reveal, texts=True) for reveal in desk().store.voted(desk().contest.run)]
-    lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-    st.download_button(
-        f"Download {len(rows)} votes with their texts", lines, "battles.jsonl", "application/jsonl"
-    )
+    lines = partial(_lines, desk().store, desk().contest.run)
+    st.download_button("Download all votes with their texts", lines, "battles.jsonl", "application/jsonl")
+
+
+def _lines(store: Store, run: str) -> str:
+    """The votes, read when they are asked for and not with every drawing of the page."""
+    rows = (battle_row(reveal, texts=True) for reveal in store.voted(run))
+    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
 
 
 def _change(control: Control, reason: str) -> bool:

@@ -13,7 +13,7 @@ from threading import Lock
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from apps.ballot_box import VERDICT, after, announce, choices, panels
+from apps.ballot_box import VERDICT, after, announce, choices, panels, switch_of_keys
 from apps.session import desk, respondents, told, voter
 from toolkit.arena.ballot import Reveal
 from toolkit.arena.safe_markdown import safe_markdown
@@ -163,6 +163,7 @@ def _below(talk: Talk) -> None:
     """What the voter can do now."""
     if talk.reveal:
         after(talk.reveal, "Ask something else", _start_over, _keep)
+        switch_of_keys()
         return
     if talk.ballot and not talk.asked:
         choices(talk.ballot, _keep)
@@ -172,6 +173,7 @@ def _below(talk: Talk) -> None:
         else:
             st.button("Answer again", key="answer-again", type="tertiary", on_click=_again)
         st.button("Start over", key="start-over", type="tertiary", on_click=_start_over)
+    switch_of_keys()
 
 
 def _ask() -> None:

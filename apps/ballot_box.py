@@ -8,18 +8,20 @@ from collections.abc import Callable
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from apps.session import desk, standing, told, voter
+from apps.session import desk, saying, standing, voter
 from toolkit.arena.ballot import Reveal
+from toolkit.arena.desk import LONGEST_COMMENT
 from toolkit.arena.safe_markdown import safe_markdown
-from toolkit.errors import ToolkitError
 from toolkit.types import Outcome
 
 CHOICES: tuple[tuple[Outcome, str, str], ...] = (
     ("a", "A is better", "A"),
+    ("b", "B is better", "B"),
     ("tie", "Tie", "T"),
     ("both_bad", "Both bad", "X"),
-    ("b", "B is better", "B"),
 )
+"""Outcome, label and key, in the order in which they are seen and reached."""
+
 VERDICT: dict[Outcome | None, str] = {
     "a": "You chose A.",
     "b": "You chose B.",
@@ -70,14 +72,15 @@ def _name(reveal: Reveal | None, side: str) -> str:
 
 def choices(ballot: str, keep: Callable[[Reveal], None]) -> None:
     """The buttons of a vote on the ballot with this id; what it opens goes to `keep`."""
-    with st.container(key="ballot-box"):
-        for column, (outcome, label, key) in zip(st.columns(4, gap="small"), CHOICES, strict=True):
+    with st.container(key="ballot-box", gap="xsmall"):
+        places = [*st.columns(2, gap="medium"), *st.columns(2, gap="medium")]  # each under its answer
+        for column, (outcome, label, key) in zip(places, CHOICES, strict=True):
             column.button(
                 label,
                 key=f"{outcome}-{ballot}",
                 type="primary" if outcome in ("a", "b") else "secondary",
                 width="stretch",
-                shortcut=key,
+                shortcut=shortcut(key),
                 on_click=_vote,
                 args=(ballot, outcome, keep),
             )
@@ -87,8 +90,8 @@ def after(reveal: Reveal, label: str, go_on: Callable[[], None], keep: Callable[
     """What may follow a vote: going on, taking it back, saying why."""
     ballot = reveal.ballot.id
     with st.container(key="ballot-box", horizontal=True):
-        st.button(label, key="next", type="primary", shortcut="N", on_click=go_on)
-        st.button("Undo", key="undo", shortcut="U", on_click=_undo, args=(ballot, go_on))
+        st.button(label, key="next", type="primary", shortcut=shortcut("N"), on_click=go_on)
+        st.button("Undo", key="undo", shortcut=shortcut("U"), on_click=_undo, args=(ballot, go_on))
     if reveal.ballot.kind != "check":
         st.caption(_outlook(reveal))
     with st.container(key="reasons"):
@@ -103,10 +106,29 @@ def after(reveal: Reveal, label: str, go_on: Callable[[], None], keep: Callable[
         st.text_input(
             "Comment (optional)",
             key=f"comment-{ballot}",
-            max_chars=1000,
+            max_chars=LONGEST_COMMENT,
             on_change=_note,
             args=(ballot, keep),
         )
+
+
+def shortcut(key: str) -> str | None:
+    """The key of a button, unless this visitor has turned single keys off."""
+    return key if st.session_state.get("single_keys", True) else None
+
+
+def switch_of_keys() -> None:
+    """Where single keys are turned off and on: whoever speaks to the computer may hit them unawares.
+
+    The choice holds on every page until the visit ends, longer than the state of a widget does.
+    """
+    state = st.session_state
+    state.setdefault("switch", state.get("single_keys", True))
+    st.toggle("Vote by single keys", key="switch", on_change=_switch_keys)
+
+
+def _switch_keys() -> None:
+    st.session_state.single_keys = st.session_state.switch
 
 
 def _outlook(reveal: Reveal) -> str:
@@ -122,25 +144,18 @@ def _outlook(reveal: Reveal) -> str:
 
 
 def _vote(ballot: str, outcome: Outcome, keep: Callable[[Reveal], None]) -> None:
-    try:
+    with saying("Your vote was not taken"):
         keep(desk().vote(voter(), ballot, outcome))
-    except ToolkitError as error:
-        st.session_state.problem = f"Your vote was not taken: {told(error)}."
 
 
 def _undo(ballot: str, go_on: Callable[[], None]) -> None:
-    try:
+    with saying("Not taken back"):
         desk().undo(voter(), ballot)
-    except ToolkitError as error:
-        st.session_state.problem = f"Not taken back: {told(error)}."
-    else:
         go_on()
 
 
 def _note(ballot: str, keep: Callable[[Reveal], None]) -> None:
     state = st.session_state
     tags = tuple(state.get(f"tags-{ballot}") or ())
-    try:
+    with saying("Not noted"):
         keep(desk().annotate(voter(), ballot, tags, state.get(f"comment-{ballot}") or ""))
-    except ToolkitError as error:
-        state.problem = f"Not noted: {told(error)}."

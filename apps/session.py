@@ -7,6 +7,8 @@ import logging
 import os
 import re
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -68,6 +70,15 @@ def told(
         return str(error)
     logger.error("a voter's click had no effect", exc_info=error)
     return otherwise
+
+
+@contextmanager
+def saying(what: str) -> Iterator[None]:
+    """Carry out what a voter asked for; an error ends the block, and the page says `what` and why."""
+    try:
+        yield
+    except ToolkitError as error:
+        st.session_state.problem = f"{what}: {told(error)}."
 
 
 def _credential() -> tuple[str, str]:
@@ -141,7 +152,8 @@ def standing(run: str) -> BradleyTerry | None:
 @st.cache_data(ttl=30, show_spinner=False)
 def report_on_voters() -> list[VoterReport]:
     """How each voter's votes compare with the others'."""
-    return voter_reports(desk().store.votes(desk().contest.run), desk().store.voted(kinds=("check",)))
+    store, run = desk().store, desk().contest.run
+    return voter_reports(store.votes(run), store.voted(run, kinds=("check",)))
 
 
 def suspects() -> set[str]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import streamlit as st
 
-from apps.ballot_box import VERDICT, after, announce, choices, panels
-from apps.session import desk, told, voter
+from apps.ballot_box import VERDICT, after, announce, choices, panels, shortcut, switch_of_keys
+from apps.session import desk, saying, told, voter
 from toolkit.arena.ballot import BlindBallot, Reveal
 from toolkit.arena.safe_markdown import safe_markdown
 from toolkit.errors import ToolkitError
@@ -34,19 +34,26 @@ def page() -> None:
     if reveal is None:
         choices(ballot.id, _keep)
         st.button(
-            "Skip", key=f"skip-{ballot.id}", type="tertiary", shortcut="S", on_click=_skip, args=(ballot.id,)
+            "Skip",
+            key=f"skip-{ballot.id}",
+            type="tertiary",
+            shortcut=shortcut("S"),
+            on_click=_skip,
+            args=(ballot.id,),
         )
     else:
         after(reveal, "Next battle", _next, _keep)
         if not state.get("prepared"):
             state.prepared = _draw()  # while the names are being read
+    switch_of_keys()
 
 
 def _head(reveal: Reveal | None) -> None:
     done, wanted = desk().progress(desk().tally())
     title, progress = st.columns([3, 1], vertical_alignment="center")
     title.title("Which answer is better?" if reveal is None else VERDICT[reveal.cast.outcome], anchor=False)
-    progress.progress(done / wanted, text=f"{done} of {wanted} votes")
+    if wanted:
+        progress.progress(done / wanted, text=f"{done} of {wanted} votes")
 
 
 def _prompt(messages: tuple[Message, ...]) -> None:
@@ -76,11 +83,8 @@ def _keep(reveal: Reveal) -> None:
 
 
 def _skip(ballot_id: str) -> None:
-    try:
+    with saying("Not skipped"):
         desk().skip(voter(), ballot_id)
-    except ToolkitError as error:
-        st.session_state.problem = f"Not skipped: {told(error)}."
-    else:
         _next()
 
 

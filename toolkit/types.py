@@ -23,6 +23,9 @@ WINNERS: dict[Outcome, str] = {"a": "model_a", "b": "model_b", "tie": "tie", "bo
 SWAPPED: dict[Outcome, Outcome] = {"a": "b", "b": "a", "tie": "tie", "both_bad": "both_bad"}
 """The same outcome when the two sides change places."""
 
+POINTS: dict[Outcome, float] = {"a": 1.0, "b": 0.0, "tie": 0.5, "both_bad": 0.5}
+"""What an outcome gives side `a`; the rest of one point is b's."""
+
 
 def digest(*parts: str) -> str:
     """A short stable id of some texts: 16 hex digits of their SHA-256."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -9,7 +10,9 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.apps.provider import Provider, provider
+from tests.arena.household import write_run
 from toolkit.arena import Store
+from toolkit.arena.control import Control, Office
 
 PASSWORD = "between us"
 
@@ -40,6 +43,30 @@ def test_closing_the_arena_stops_votes(page: Page, browser: Browser, address: st
     voter.reload()
     expect(voter.get_by_text("The arena is closed.")).to_be_visible()
     voting.close()
+
+
+def test_a_further_run_that_is_gone_is_said_to_the_administrator_and_voting_goes_on(
+    page: Page, serve: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ADAPTER_ARENA_ADMIN_PASSWORD", PASSWORD)
+    run = write_run(tmp_path / "results" / "household")
+    store, gone = Store(f"sqlite:///{run / 'arena.db'}"), tmp_path / "results" / "last-week"
+    Office(store, "household", time.time).change(Control(runs=(str(gone),)), "compare with last week")
+    address = serve(run)
+    page.goto(address)
+    page.get_by_role("button", name="A is better").click()
+    page.get_by_role("button", name="Next battle").wait_for()
+    page.goto(f"{address}/leaderboard")
+    page.get_by_role("heading", name="Votes of each pair").wait_for()
+    assert page.get_by_text("last-week").count() == 0, "that is the administrator's matter"
+    page.goto(f"{address}/admin")
+    page.get_by_label("Password", exact=True).fill(PASSWORD)
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("A further run takes no part.")).to_contain_text("last-week")
+    page.get_by_role("button", name="Apply").wait_for()
+    with page.expect_download() as downloaded:
+        page.get_by_role("button", name="Download all votes").click()
+    assert len(Path(downloaded.value.path()).read_text().splitlines()) == 1
 
 
 def test_names_and_answers_stay_apart_while_people_vote(page: Page, address: str) -> None:

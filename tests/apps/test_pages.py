@@ -178,6 +178,52 @@ def test_the_arena_can_be_used_without_a_mouse(page: Page, address: str) -> None
     expect(page.get_by_role("heading", name="You chose B.")).to_be_visible()
 
 
+@pytest.mark.parametrize("width", [1280, 390])
+def test_choices_are_reached_in_the_order_in_which_they_are_seen(
+    page: Page, address: str, width: int
+) -> None:
+    page.set_viewport_size({"width": width, "height": 900})
+    page.goto(address)
+    page.get_by_role("button", name="A is better").focus()
+    reached = []
+    for _ in range(4):
+        reached.append(page.evaluate("document.activeElement.innerText.split('\\n')[0]"))
+        page.keyboard.press("Tab")
+    assert reached == ["A is better", "B is better", "Tie", "Both bad"]
+    seen = page.evaluate(
+        "[...document.querySelectorAll('.st-key-ballot-box button')].map(b => b.getBoundingClientRect())"
+    )
+    assert [(box["y"], box["x"]) for box in seen] == sorted((box["y"], box["x"]) for box in seen), "as read"
+    for side, box in zip("ab", seen, strict=False):
+        if width > 640:
+            panel = page.locator(f".st-key-answer-{side}").bounding_box()
+            assert abs(box["x"] - panel["x"]) < 2, "under the answer that it is about"
+
+
+def test_single_keys_can_be_turned_off_for_the_visit(page: Page, address: str) -> None:
+    page.goto(address)
+    page.get_by_role("button", name="A is better").wait_for()
+    page.get_by_text("Vote by single keys").click()
+    expect(page.locator("button kbd")).to_have_count(0)
+    page.get_by_role("heading", name="Which answer is better?").click()  # away from the switch
+    page.keyboard.press("a")
+    page.wait_for_timeout(1000)
+    expect(page.get_by_role("heading", name="Which answer is better?")).to_be_visible()
+    page.get_by_role("link", name="Your votes").click()
+    page.get_by_role("heading", name="Your votes").wait_for()
+    page.get_by_role("link", name="Vote", exact=True).click()
+    page.get_by_role("button", name="A is better").click()
+    page.get_by_role("button", name="Next battle").wait_for()
+    page.keyboard.press("n")
+    page.wait_for_timeout(1000)
+    expect(page.get_by_role("heading", name="You chose A.")).to_be_visible()
+    page.get_by_text("Vote by single keys").click()
+    expect(page.locator("button kbd")).to_have_count(2)
+    page.get_by_role("heading", name="You chose A.").click()
+    page.keyboard.press("n")
+    expect(page.get_by_role("heading", name="Which answer is better?")).to_be_visible()
+
+
 def test_typing_a_comment_casts_no_vote_and_is_kept(page: Page, address: str) -> None:
     page.goto(address)
     page.get_by_role("button", name="A is better").wait_for()

@@ -48,6 +48,22 @@ def test_votes_survive_export_and_import(run: Path, tmp_path: Path, suffix: str)
     ]
 
 
+@pytest.mark.parametrize("suffix", ["jsonl", "csv"])
+def test_reasons_survive_export_and_import(run: Path, tmp_path: Path, suffix: str) -> None:
+    desk = Desk(read_contest(run), Store(f"sqlite:///{run / 'arena.db'}"))
+    first = desk.store.history("ann")[-1]
+    desk.annotate("ann", first.ballot.id, ("clear", "follows the instructions"), "short, and right")
+    log, other = tmp_path / f"log.{suffix}", tmp_path / "other"
+    other.mkdir()
+    call("votes", "export", run, log)
+    call("votes", "import", log, other)
+    casts = [reveal.cast for reveal in Store(f"sqlite:///{other / 'arena.db'}").voted()]
+    assert [(cast.tags, cast.comment) for cast in casts if cast.tags or cast.comment] == [
+        (("clear", "follows the instructions"), "short, and right")
+    ]
+    assert len(casts) == 30
+
+
 def test_exported_votes_can_be_rated(run: Path, tmp_path: Path) -> None:
     call("votes", "export", run, tmp_path / "log.csv")
     ratings = json.loads(call("ratings", tmp_path / "log.csv", "--json").stdout)["ratings"]

@@ -13,7 +13,7 @@ from tests.arena.household import write_run
 from toolkit.arena.checks import RIGHT, WRONG, plant
 from toolkit.arena.contest import Contest, joined, read_contest
 from toolkit.arena.control import Control
-from toolkit.arena.desk import Desk, NotAllowed, Rules
+from toolkit.arena.desk import LOOK_AGAIN, Desk, NotAllowed, Rules
 from toolkit.arena.store import Store
 from toolkit.errors import DataError
 
@@ -82,6 +82,42 @@ def test_another_runs_contestants_join_on_the_same_prompts(desk: Desk, tmp_path:
     assert not both.battles["guest/otter-b2", "otter-b2"], "the same text twice is no battle"
     desk.office.change(Control(runs=(str(guest),)), "the old ones too")
     assert len(desk.contest.contestants) == 6
+    assert desk.arrangement.problems == ()
+
+
+def test_a_further_run_that_is_gone_stops_nothing_and_the_administrator_is_told(
+    contest: Contest, url: str, clock: Clock, tmp_path: Path
+) -> None:
+    guest, other = write_run(tmp_path / "guest"), write_run(tmp_path / "other")
+    desk = Desk(contest, Store(url), clock=clock)
+    desk.welcome("ann")
+    desk.office.change(Control(runs=(str(guest), str(other))), "all of them")
+    assert len(desk.contest.contestants) == 9
+
+    guest.rename(tmp_path / "away")
+    restarted = Desk(contest, Store(url), clock=clock)
+    assert len(restarted.contest.contestants) == 6
+    assert not any(name.startswith("guest/") for name in restarted.contest.contestants)
+    restarted.vote("ann", restarted.ballot("ann").id, "a")
+    (told,) = restarted.arrangement.problems
+    assert told.startswith(f"A further run takes no part. {guest}: no completions/*.jsonl here")
+    assert "\n" not in told
+
+    (tmp_path / "away").rename(guest)
+    clock.now += LOOK_AGAIN + 1
+    assert len(restarted.contest.contestants) == 9
+    assert restarted.arrangement.problems == ()
+
+
+def test_chosen_contestants_of_a_run_that_is_gone_are_missed_not_replaced(desk: Desk, tmp_path: Path) -> None:
+    gone = Control(runs=(str(tmp_path / "guest"),), contestants=("guest/otter-b2", "otter-b2"))
+    desk.office.change(gone, "old against new")
+    assert desk.contest.contestants == ("otter-b2",)
+    assert desk.ballot("ann") is None
+    assert desk.progress(desk.tally()) == (0, 0)
+    assert desk.arrangement.problems[1] == (
+        "Of the chosen contestants only otter-b2 is there, so nobody can vote: choose others."
+    )
 
 
 def test_attention_checks_look_like_battles_and_do_not_count(desk: Desk) -> None:

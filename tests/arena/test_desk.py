@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from tests.arena.conftest import Clock
 from tests.arena.household import CONTESTANTS
 from toolkit.arena.contest import Contest
-from toolkit.arena.desk import Desk, NotAllowed, Rules
+from toolkit.arena.desk import MOST_CHANGES, Desk, NotAllowed, Rules
 from toolkit.arena.store import Store
 from toolkit.types import Message
 
@@ -97,6 +98,55 @@ def test_reasons_are_added_without_touching_the_vote(desk: Desk) -> None:
     assert (noted.cast.outcome, noted.cast.tags, noted.cast.comment) == ("b", ("clearer",), "short and right")
     assert len(desk.store.votes()) == 1
     assert len(desk.store.log(ballot.id)) == 2
+
+
+@pytest.mark.parametrize(
+    ("tags", "comment", "message"),
+    [
+        ((), "y" * 1001, "may have 1,000 characters, and this has 1,001"),
+        (("y" * 61,), "", "20 reasons of 60 characters"),
+        (tuple(map(str, range(21))), "", "20 reasons of 60 characters"),
+    ],
+)
+def test_reasons_have_a_limit(desk: Desk, tags: tuple[str, ...], comment: str, message: str) -> None:
+    ballot = desk.ballot("ann")
+    desk.vote("ann", ballot.id, "b")
+    with pytest.raises(NotAllowed, match=message):
+        desk.annotate("ann", ballot.id, tags, comment)
+    assert desk.annotate("ann", ballot.id, (), f" {'y' * 1000} ").cast.comment == "y" * 1000
+
+
+def test_the_log_of_one_vote_does_not_grow_without_end(desk: Desk) -> None:
+    ballot = desk.ballot("ann")
+    desk.vote("ann", ballot.id, "b")
+    for _ in range(2):
+        desk.annotate("ann", ballot.id, ("clear",), "so")
+    assert len(desk.store.log(ballot.id)) == 2, "what is there already is no change"
+    for number in range(MOST_CHANGES - 2):
+        desk.annotate("ann", ballot.id, (), str(number))
+    with pytest.raises(NotAllowed, match="changed too often"):
+        desk.annotate("ann", ballot.id, (), "once more")
+    assert len(desk.store.log(ballot.id)) == MOST_CHANGES
+
+
+def test_a_comment_is_kept_as_every_database_can_keep_it(desk: Desk) -> None:
+    ballot = desk.ballot("ann")
+    desk.vote("ann", ballot.id, "b")
+    desk.annotate("ann", ballot.id, ("a\0b",), "one\0two")
+    line = desk.store.cast(ballot.id)
+    assert (line.tags, line.comment) == (("a\ufffdb",), "one\ufffdtwo")
+
+
+def test_two_runs_in_one_store_do_not_mix_up_their_battles(desk: Desk) -> None:
+    elsewhere = Desk(replace(desk.contest, run="another"), desk.store, clock=desk._clock)
+    here = desk.ballot("ann")
+    there = elsewhere.ballot("ann")
+    assert here.id != there.id
+    assert (desk.ballot("ann"), elsewhere.ballot("ann")) == (here, there)
+    elsewhere.vote("ann", there.id, "a")
+    desk.vote("ann", here.id, "b")
+    assert [vote.outcome for vote in desk.store.votes("another")] == ["a"]
+    assert [vote.outcome for vote in desk.store.votes(desk.contest.run)] == ["b"]
 
 
 def test_a_voter_who_is_too_fast_is_slowed_down(desk: Desk) -> None:

@@ -71,7 +71,8 @@ def read_contest(run: Path, contestants: Sequence[str] = ()) -> Contest:
         contestants: who takes part; left out, as the recipe says, else everyone with answers.
 
     Raises:
-        DataError: no such folder, fewer than two contestants, one without answers, or a bad line.
+        DataError: no such folder, fewer than two contestants, one without answers, no answer at all, or a
+            bad line.
     """
     files = {path.stem: path for path in sorted((run / "completions").glob("*.jsonl"))}
     if not files:
@@ -88,6 +89,8 @@ def read_contest(run: Path, contestants: Sequence[str] = ()) -> Contest:
     for name in dict.fromkeys(names):
         for completion in records.read(files[name], Completion):
             answers.setdefault(completion.example_id, {})[name] = completion
+    if not answers:
+        raise DataError(f"{run}: no answer in completions/*.jsonl; let the run make them first")
     flagged = {
         answer.id
         for by_contestant in answers.values()

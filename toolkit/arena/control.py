@@ -6,9 +6,10 @@ change can be read afterwards.
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -16,6 +17,8 @@ from toolkit.arena.contest import Contest, joined, read_contest
 from toolkit.arena.store import Store
 from toolkit.errors import DataError
 from toolkit.types import Record
+
+logger = logging.getLogger(__name__)
 
 REFRESH = 2.0
 """Seconds after which a change is seen by every process."""
@@ -33,19 +36,38 @@ class Control(Record):
     """Further run folders whose contestants join."""
 
 
-def arranged(contest: Contest, control: Control) -> Contest:
-    """The contest with further runs joined and only the chosen contestants in it."""
-    contest = with_runs(contest, control)
-    chosen = tuple(name for name in contest.contestants if name in control.contestants)
-    options = contest.options.model_copy(update={"pairing": control.pairing or contest.options.pairing})
-    return replace(contest, contestants=chosen or contest.contestants, options=options)
+@dataclass(frozen=True)
+class Arrangement:
+    """A contest as the administrator's settings make it."""
+
+    control: Control
+    everyone: Contest
+    """With everybody who could be chosen."""
+    contest: Contest
+    """With those who take part."""
+    problems: tuple[str, ...]
+    """For the administrator, one line each: what cannot be had as it was set; the rest goes on without it."""
 
 
-def with_runs(contest: Contest, control: Control) -> Contest:
-    """The contest with everybody who could be chosen."""
+def arranged(contest: Contest, control: Control) -> Arrangement:
+    """The contest with further runs joined, and of all of them the chosen contestants."""
+    everyone, problems = contest, []
     for run in control.runs:
-        contest = joined(contest, read_contest(Path(run)))
-    return contest
+        try:
+            everyone = joined(everyone, read_contest(Path(run)))
+        except DataError as error:
+            problems.append(f"A further run takes no part. {error}.")
+    names = tuple(name for name in everyone.contestants if name in control.contestants)
+    if control.contestants and len(names) < 2:  # noqa: PLR2004
+        there = f"only {names[0]} is" if names else "none is"
+        problems.append(f"Of the chosen contestants {there} there, so nobody can vote: choose others.")
+    options = contest.options.model_copy(update={"pairing": control.pairing or contest.options.pairing})
+    chosen = names if control.contestants else everyone.contestants
+    for problem in problems:
+        logger.warning("%s: %s", contest.run, problem)
+    return Arrangement(
+        control, everyone, replace(everyone, contestants=chosen, options=options), tuple(problems)
+    )
 
 
 class Office:

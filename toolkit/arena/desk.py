@@ -16,7 +16,7 @@ import numpy as np
 from toolkit.arena.ballot import Action, Ballot, BlindBallot, Cast, Reveal, new_id
 from toolkit.arena.checks import is_due, plant
 from toolkit.arena.contest import Contest
-from toolkit.arena.control import Control, Office, arranged, with_runs
+from toolkit.arena.control import Arrangement, Control, Office, arranged
 from toolkit.arena.live import LiveTally
 from toolkit.arena.pairing import Pairing, Tally, draw, meet
 from toolkit.arena.selfreveal import gives_itself_away
@@ -26,6 +26,19 @@ from toolkit.types import Message, Outcome, digest
 
 ATTEMPTS = 20
 """Draws before a voter is told that nothing is left: other tabs may take a battle between draw and store."""
+
+
+LOOK_AGAIN = 30.0
+"""Seconds after which a further run that was not there is looked for again."""
+
+LONGEST_COMMENT = 1000
+"""Characters."""
+
+MOST_TAGS, LONGEST_TAG = 20, 60
+"""Reasons of one vote, and the characters of each."""
+
+MOST_CHANGES = 100
+"""Lines of the log about one ballot: each change of its reasons adds one."""
 
 
 class NotAllowed(ToolkitError):
@@ -63,21 +76,24 @@ class Desk:
         self.office = Office(store, contest.run, clock)
         self._clock = clock
         self._started_with = contest
-        self._contest = (Control(), contest)
+        self._arrangement = arranged(contest, Control())
+        self._arranged_at = clock()
         self._tally = LiveTally(store, contest.run, clock)
 
     @property
-    def contest(self) -> Contest:
-        """Who takes part now, as the administrator has it."""
-        control = self.office.control
-        if control != self._contest[0]:
-            self._contest = control, arranged(self._started_with, control)
-        return self._contest[1]
+    def arrangement(self) -> Arrangement:
+        """The contest as the administrator has it; what could not be had is looked for again now and then."""
+        control, known = self.office.control, self._arrangement
+        waited = not 0 <= self._clock() - self._arranged_at < LOOK_AGAIN
+        if control != known.control or (known.problems and waited):
+            self._arranged_at = self._clock()
+            self._arrangement = arranged(self._started_with, control)
+        return self._arrangement
 
     @property
-    def contest_of_all(self) -> Contest:
-        """Everybody who could take part."""
-        return with_runs(self._started_with, self.office.control)
+    def contest(self) -> Contest:
+        """Who takes part now."""
+        return self.arrangement.contest
 
     def welcome(self, voter: str, kind: str = "cookie") -> None:
         """Note a voter; to be called once a visit."""
@@ -93,7 +109,7 @@ class Desk:
         """
         self._admit(voter)
         for _ in range(ATTEMPTS):
-            newest, cast, number = self.store.newest(voter)
+            newest, cast, number = self.store.newest(voter, self.contest.run)
             if newest and cast is None:
                 return newest.blind
             ballot = self._draw(voter, number)
@@ -158,7 +174,7 @@ class Desk:
             shown_at=self._clock(),
         )
         for _ in range(ATTEMPTS):
-            _, _, number = self.store.newest(voter)
+            _, _, number = self.store.newest(voter, self.contest.run)
             numbered = ballot.model_copy(update={"number": number})
             if self.store.show(numbered) is numbered:
                 return key
@@ -212,12 +228,27 @@ class Desk:
         return cast.cast_at + self.rules.grace
 
     def annotate(self, voter: str, ballot_id: str, tags: tuple[str, ...], comment: str) -> Reveal:
-        """Add reasons to a vote, as a further line of the log with the same outcome."""
+        """Add reasons to a vote, as a further line of the log with the same outcome.
+
+        Raises:
+            NotAllowed: there is no vote to add to; the reasons are too long, too many, or changed too often.
+        """
         ballot, before = self._own(voter, ballot_id), self.store.cast(ballot_id)
         if before is None or before.action != "vote":
             raise NotAllowed("there is no vote to add to")
+        comment = comment.strip()
+        if (tags, comment) == (before.tags, before.comment):
+            return Reveal(ballot=ballot, cast=before)
+        if len(comment) > LONGEST_COMMENT:
+            raise NotAllowed(
+                f"a comment may have {LONGEST_COMMENT:,} characters, and this has {len(comment):,}"
+            )
+        if len(tags) > MOST_TAGS or any(len(tag) > LONGEST_TAG for tag in tags):
+            raise NotAllowed(f"a vote may have {MOST_TAGS} reasons of {LONGEST_TAG} characters")
+        if before.revision + 1 >= MOST_CHANGES:
+            raise NotAllowed("the reasons of this vote were changed too often")
         line = self._line(ballot, before, "vote", before.outcome)
-        noted = line.model_copy(update={"tags": tags, "comment": comment.strip(), "cast_at": before.cast_at})
+        noted = line.model_copy(update={"tags": tags, "comment": comment, "cast_at": before.cast_at})
         return Reveal(ballot=ballot, cast=self.store.record(noted))
 
     def tally(self) -> Tally:
@@ -225,7 +256,7 @@ class Desk:
         return self._tally.read()
 
     def progress(self, tally: Tally) -> tuple[int, int]:
-        """Votes so far, counted up to each pair's goal, and votes wanted in all."""
+        """Votes so far, counted up to each pair's goal, and votes wanted in all; 0 and 0 without a pair."""
         goal = self.contest.options.goal
         pairs = self.contest.pairs
         return sum(min(tally.votes[both], goal) for both in pairs), goal * len(pairs)

@@ -127,7 +127,17 @@ def _line(row: Mapping[str, Any], number: int, run: str, source: str) -> tuple[B
         answer_b=answers[1],
         shown_at=at,
     )
-    return ballot, Cast(ballot=key, revision=0, action="vote", outcome=OUTCOMES[winner], cast_at=at)
+    reasons = [tag.strip() for tag in str(row.get("tags") or "").split(",")]
+    cast = Cast(
+        ballot=key,
+        revision=0,
+        action="vote",
+        outcome=OUTCOMES[winner],
+        tags=tuple(filter(None, reasons)),
+        comment=str(row.get("comment") or ""),
+        cast_at=at,
+    )
+    return ballot, cast
 
 
 def _time(value: Any) -> float | None:

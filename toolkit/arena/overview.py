@@ -9,8 +9,7 @@ from typing import Any
 
 from toolkit.arena.ballot import Reveal
 from toolkit.arena.contest import Contest
-from toolkit.arena.pairing import POINTS
-from toolkit.types import WINNERS, Battle, Completion, Verdict, Vote
+from toolkit.types import POINTS, WINNERS, Battle, Completion, Verdict, Vote
 
 
 def win_rates(votes: Iterable[Vote]) -> list[dict[str, Any]]:

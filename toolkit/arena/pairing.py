@@ -18,10 +18,9 @@ from numpy.random import Generator
 from toolkit.arena.contest import Contest, Pair, pair
 from toolkit.arena.doubt import Matrix, Posterior, order_doubt, posterior
 from toolkit.arena.store import Shown
+from toolkit.types import POINTS, Outcome
 
 T = TypeVar("T")
-
-POINTS: Mapping[str, float] = {"a": 1.0, "b": 0.0, "tie": 0.5, "both_bad": 0.5}
 
 LEAST_DOUBT = 1e-12
 """With thousands of votes a pair's doubt may round to zero, and then that of all of them."""
@@ -53,7 +52,7 @@ class Tally:
         self.on_example[example_id, both] += times
         self.left[both, a] += times
 
-    def add_vote(self, a: str, b: str, outcome: str, times: int = 1) -> None:
+    def add_vote(self, a: str, b: str, outcome: Outcome, times: int = 1) -> None:
         self.votes[pair(a, b)] += times
         self.points[a, b] += POINTS[outcome] * times
         self.points[b, a] += (1 - POINTS[outcome]) * times

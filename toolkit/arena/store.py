@@ -20,7 +20,7 @@ from toolkit.arena.ballot import Ballot, Cast, Reveal
 from toolkit.arena.contest import battle_key
 from toolkit.arena.database import Database
 from toolkit.arena.schema import ballots, casts, events, texts, voters
-from toolkit.types import Message, Record, Vote
+from toolkit.types import Message, Outcome, Record, Vote
 
 NEWEST = (
     select(casts.c.ballot, func.max(casts.c.revision).label("revision")).group_by(casts.c.ballot).subquery()
@@ -41,7 +41,7 @@ class Shown(Record):
     contestant_a: str
     contestant_b: str
     action: str | None
-    outcome: str | None
+    outcome: Outcome | None
     times: int
 
 
@@ -145,10 +145,13 @@ class Store:
         with self._database.read() as connection:
             return self._one(connection, ballots.c.id == ballot_id)
 
-    def newest(self, voter: str) -> tuple[Ballot | None, Cast | None, int]:
-        """A voter's last ballot from the run, what was cast on it, and the number of the next ballot."""
+    def newest(self, voter: str, run: str) -> tuple[Ballot | None, Cast | None, int]:
+        """A voter's last ballot from the run, what was cast on it, and the number of their next ballot.
+
+        Ballots are numbered through all runs whose votes are kept here.
+        """
         mine = select(func.max(ballots.c.number)).where(ballots.c.voter == voter)
-        last = mine.where(ballots.c.kind != "live").scalar_subquery()
+        last = mine.where(ballots.c.run == run, ballots.c.kind != "live").scalar_subquery()
         with self._database.read() as connection:
             ballot = self._one(connection, ballots.c.voter == voter, ballots.c.number == last)
             number = connection.execute(mine).scalar_one()
@@ -340,7 +343,7 @@ def _row_of(ballot: Ballot) -> dict[str, Any]:
 
 
 def _row_of_cast(cast: Cast) -> dict[str, Any]:
-    return cast.model_dump() | {"tags": list(cast.tags)}
+    return cast.model_dump() | {"tags": [_kept(tag) for tag in cast.tags], "comment": _kept(cast.comment)}
 
 
 def _ballot_of(row: Row[Any], bodies: dict[str, str]) -> Ballot:

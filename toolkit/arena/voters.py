@@ -19,7 +19,7 @@ from numpy.random import Generator
 
 from toolkit.arena.ballot import Reveal
 from toolkit.arena.contest import Pair, pair
-from toolkit.types import Record, Vote, digest
+from toolkit.types import POINTS, Record, Vote, digest
 
 LEVEL = 0.1
 """Share of honest voters that may be flagged."""
@@ -27,8 +27,6 @@ LOOKS = 5
 """How often a voter's history is tested; with fewer votes than this it is not."""
 HISTORY = 20
 """Others' votes that a pair needs before a vote on it is judged."""
-
-POINTS = {"a": 1.0, "b": 0.0, "tie": 0.5, "both_bad": 0.5}
 
 
 class VoterReport(Record):

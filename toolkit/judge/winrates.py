@@ -15,11 +15,9 @@ from numpy.typing import NDArray
 
 from toolkit.errors import DataError
 from toolkit.judge.statistics import Z, share
-from toolkit.types import Battle, Outcome, Record, Vote
+from toolkit.types import POINTS, Battle, Record, Vote
 
 Array = NDArray[np.float64]
-
-POINTS: dict[Outcome, float] = {"a": 1.0, "b": 0.0, "tie": 0.5, "both_bad": 0.5}
 
 RIDGES = np.array([0.01, 4.0, 4.0])
 """Penalties of the constant, length and difficulty (half the squared coefficient each). The last two say that

@@ -6,11 +6,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from toolkit.judge.winrates import POINTS, Preference, win_rates
+from toolkit.judge.winrates import Preference, win_rates
 from toolkit.report import figures
 from toolkit.report.load import RunView
 from toolkit.report.tables import Cell, Table
-from toolkit.types import Completion, Outcome, Verdict, Vote
+from toolkit.types import POINTS, Completion, Outcome, Verdict, Vote
 
 EACH = 60
 """Battles of a pair that are listed."""
