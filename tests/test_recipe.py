@@ -83,6 +83,10 @@ def test_the_small_recipe_is_fine():
         (changed(data=["rows"]), "data: should be a mapping of keys to values"),
         (changed(scoring="rows"), "scoring: should be a mapping of keys to values"),
         (changed(name=3), "name: should be text; put it in quotes"),
+        (
+            changed(name="my recipe"),
+            "name: a name is letters, digits, `.`, `_`, `-`, at most 64, and starts with a letter or digit",
+        ),
         (changed(scoring={}), "scoring.examples: is required"),
         (
             changed(contestants={"../up": {}}),

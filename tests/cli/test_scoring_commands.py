@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from click.testing import CliRunner, Result
 
 from toolkit import records
 from toolkit.cli import main
+from toolkit.cli.scores import METRICS
+from toolkit.metrics import measuring
+from toolkit.recipe.sections import Metric
 from toolkit.types import Completion
 
 
@@ -22,6 +25,10 @@ def parsed(*arguments: str | Path) -> dict[str, Any]:
     result = run(*arguments, "--json")
     assert result.exit_code == 0, result.output
     return json.loads(result.stdout)
+
+
+def test_commands_recipes_and_measurements_know_the_same_metrics():
+    assert set(METRICS) == {*measuring.METRICS, "bertscore"} == set(get_args(Metric)) - {"perplexity"}
 
 
 @pytest.fixture

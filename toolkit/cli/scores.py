@@ -25,7 +25,7 @@ ENCODING = (
     click.option(
         "--encoder", default="all-minilm-l6-v2", show_default=True, help="Of BERTScore: folder or hub id."
     ),
-    click.option("--layer", type=click.IntRange(0), help="Of the encoder; left out, bert-score's choice."),
+    click.option("--layer", type=click.IntRange(1), help="Of the encoder; left out, bert-score's choice."),
     click.option("--idf", is_flag=True, help="BERTScore weights tokens by their rarity."),
     click.option("--rescale", is_flag=True, help="BERTScore above bert-score's published baseline."),
     click.option("--baseline", type=PATH, help="The same, with a baseline file in bert-score's format."),

@@ -5,7 +5,7 @@ recipe is silent, the defaults of `sections` hold; their docstrings are the refe
 """
 
 from toolkit.recipe.files import DATA_FILES, PACKAGED, packaged_file
-from toolkit.recipe.reading import dump, find, load, parse, read_yaml
+from toolkit.recipe.reading import dump, load, parse, read_yaml
 from toolkit.recipe.sections import (
     ONLINE,
     ArenaOptions,
@@ -18,9 +18,7 @@ from toolkit.recipe.sections import (
     Judge,
     LoraOptions,
     Method,
-    Metric,
     ModelOptions,
-    Name,
     Recipe,
     Scoring,
     Section,
@@ -43,16 +41,13 @@ __all__ = [
     "Judge",
     "LoraOptions",
     "Method",
-    "Metric",
     "ModelOptions",
-    "Name",
     "Recipe",
     "Scoring",
     "Section",
     "Stage",
     "contestants",
     "dump",
-    "find",
     "fingerprint",
     "load",
     "packaged_file",

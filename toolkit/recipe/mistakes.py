@@ -18,15 +18,15 @@ PLAIN = {
 }
 """Kind of pydantic problem -> what is wrong, in the words of YAML."""
 
+NAMES = "a name is letters, digits, `.`, `_`, `-`, at most 64, and starts with a letter or digit"
+
 
 def explain(problem: Any) -> str:
     """One pydantic problem in one line: key, what is wrong, what to do."""
     *parents, last = problem["loc"]
     key = ".".join(str(part) for part in problem["loc"] if part not in ("LoraOptions", "[key]"))
-    if last == "[key]":
-        return (
-            f"{key}: a name is letters, digits, `.`, `_`, `-`, at most 64, and starts with a letter or digit"
-        )
+    if last in ("[key]", "name") and problem["type"] == "string_pattern_mismatch":
+        return f"{key}: {NAMES}"
     if last == "LoraOptions":
         return f"{key}: should be options such as `{{r: 16}}`, or `none` to train all weights"
     if problem["type"] != "extra_forbidden":

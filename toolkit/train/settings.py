@@ -35,7 +35,7 @@ def configuration(base: Base, stage: Stage, extra: dict[str, Any]) -> Any:
 
 def _must_be_there(stage: Stage) -> None:
     """Refuse `report_to` of what is not installed before anything is loaded."""
-    asked = stage.trainer.get("report_to", "none")
+    asked = stage.trainer.get("report_to") or "none"
     for name in [asked] if isinstance(asked, str) else asked:
         if name not in ("none", "all", *get_available_reporting_integrations()):
             raise RecipeError(f"stages.{stage.name}.trainer.report_to: {name} is not installed here")
