@@ -239,7 +239,7 @@ def test_reporting_to_what_is_not_installed_is_refused(tmp_path: Path, tiny_mode
 
 @pytest.mark.parametrize("scheduler", ["linear", "cosine", "constant_with_warmup"])
 def test_a_training_of_one_step_learns_in_it(scheduler: str, tmp_path: Path, tiny_model: Path):
-    once = {"max_steps": 1, "lr_scheduler_type": scheduler}
+    once = {"max_steps": 1, "lr_scheduler_type": scheduler, "report_to": None}
     (result,) = train(recipe_of(tmp_path, tiny_model, [stage("s", "sft", "answers", trainer=once)]), tmp_path)
     assert result.heldout["loss"] < result.heldout["loss_before"]
 

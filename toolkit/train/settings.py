@@ -26,19 +26,20 @@ def configuration(base: Base, stage: Stage, extra: dict[str, Any]) -> Any:
             close = difflib.get_close_matches(name, known, n=1)
             hint = f"; did you mean `{close[0]}`?" if close else ""
             raise RecipeError(f"stages.{stage.name}.trainer.{name}: {kind.__name__} has no such field{hint}")
-    _must_be_there(stage)
+    report_to = _report_to(stage)
     try:
-        return kind(**{**_precision(base), **extra, **settings(stage)})
+        return kind(**{**_precision(base), **extra, **settings(stage), "report_to": report_to})
     except (TypeError, ValueError) as error:
         raise RecipeError(f"stages.{stage.name}.trainer: {str(error).splitlines()[0]}") from None
 
 
-def _must_be_there(stage: Stage) -> None:
-    """Refuse `report_to` of what is not installed before anything is loaded."""
-    asked = stage.trainer.get("report_to") or "none"
+def _report_to(stage: Stage) -> str | list[str]:
+    """Where curves go besides the log; what is not installed is refused before anything is loaded."""
+    asked: str | list[str] = settings(stage)["report_to"] or "none"
     for name in [asked] if isinstance(asked, str) else asked:
         if name not in ("none", "all", *get_available_reporting_integrations()):
             raise RecipeError(f"stages.{stage.name}.trainer.report_to: {name} is not installed here")
+    return asked
 
 
 def _precision(base: Base) -> dict[str, Any]:
