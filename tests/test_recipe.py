@@ -131,6 +131,11 @@ def test_the_small_recipe_is_fine():
             "judge.baseline: no contestant is named `thre`; known: base, one, two",
         ),
         (changed(scoring=None, judge={}), "judge: needs `scoring.examples`, the prompts to judge on"),
+        (
+            changed(contestants={"two": {"stage": "two"}}, judge={}),
+            "judge: a battle takes two contestants, and there is only `two`; name another in "
+            "`contestants`, or leave the judge out",
+        ),
     ],
 )
 def test_one_mistake_is_one_line(raw, told):

@@ -72,6 +72,9 @@ def loose_ends(recipe: Recipe) -> list[str]:
         problems += unknown("judge.baseline", recipe.judge.baseline, players, "contestant")
         if recipe.judge.pairs == "baseline" and recipe.judge.baseline is None:
             problems.append("judge.baseline: name the contestant that the others are compared with")
+        if len(players) == 1:
+            alone = f"a battle takes two contestants, and there is only `{players[0]}`"
+            problems.append(f"judge: {alone}; name another in `contestants`, or leave the judge out")
         if recipe.scoring is None:
             problems.append("judge: needs `scoring.examples`, the prompts to judge on")
     for name in recipe.arena.contestants:
