@@ -200,6 +200,11 @@ def test_examples_in_groups_are_compared_by_groups(two: list[Path], tmp_path: Pa
         (["metrics", "nowhere.jsonl"], "nowhere.jsonl: no such data file"),
         (["perplexity", "no-such-model", "nowhere.txt"], "nowhere.txt: no such data file"),
         (["answer", "./no-model", "package:tickets/heldout.jsonl", "--out", "x.jsonl"], "no such model"),
+        (
+            ["answer", "m", "q.jsonl", "--out", "x", "--endpoint", "http://h/v1", "--adapter", "a"],
+            "--endpoint and --adapter do not go together",
+        ),
+        (["answer", "m", "q.jsonl", "--out", "x", "--key-env", "K"], "--key-env goes with --endpoint"),
     ],
 )
 def test_wrong_input_is_one_line_and_exit_code_2(arguments: list[str], message: str):

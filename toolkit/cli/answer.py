@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from toolkit.cli.given import need, refuse
 from toolkit.cli.model_options import PATH, model_options, open_model
 from toolkit.cli.output import print_json, show_progress
 
@@ -51,6 +52,10 @@ def command(  # noqa: PLR0913, PLR0917 - one argument per option
       adapter-arena answer MODEL questions.jsonl --endpoint http://127.0.0.1:8000/v1 --out remote.jsonl
     """
     show_progress()
+    if endpoint:
+        refuse("--endpoint", "adapter", "device", "dtype", "quantization", "batch_size")
+    else:
+        need("--endpoint", "key_env")
     from toolkit.data import load_examples
     from toolkit.generate import answer
     from toolkit.recipe import DataSource, Endpoint, Generation

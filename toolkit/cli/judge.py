@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from toolkit.cli.given import need
 from toolkit.cli.output import print_json, print_table, show_progress
 
 if TYPE_CHECKING:
@@ -60,6 +61,8 @@ def command(  # noqa: PLR0913, PLR0917 - one argument per option
       adapter-arena judge outputs.jsonl --judge MODEL --endpoint http://127.0.0.1:8000/v1 --estimate
     """
     show_progress()
+    if not options["endpoint"]:
+        need("--endpoint", "key_env")
     from toolkit.judge import court
 
     if _annotated(sources):

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from click.core import ParameterSource
 
+from toolkit.cli.given import need, refuse
 from toolkit.cli.output import print_json, print_table
 
 if TYPE_CHECKING:
@@ -20,12 +20,6 @@ if TYPE_CHECKING:
 
 METHODS = {"bradley-terry": "half", "davidson": "davidson", "rao-kupper": "rao-kupper"}
 """Methods that are Bradley-Terry, with their treatment of ties."""
-
-NO_PART = {
-    "--control": ("method", "by", "weights", "pairs", "interval", "resample", "k"),
-    "--method elo": ("pairs", "interval", "resample", "prior", "anchor"),
-}
-"""What is asked for -> the options that would change nothing of it."""
 
 
 @click.command("ratings")
@@ -91,7 +85,7 @@ def command(
     """
     fit: BradleyTerry | Elo | StyleControlled
     parts: dict[str, BradleyTerry | Elo] = {}
-    _refuse_what_would_change_nothing(click.get_current_context())
+    _refuse_what_would_change_nothing(features, options)
     if features:
         fit = _held_equal(votes, features, options)
     else:
@@ -132,7 +126,7 @@ def _duels(fit: BradleyTerry | Elo | StyleControlled) -> list[dict[str, Any]]:
     """Every pair, the better one first."""
     from toolkit.ratings import BradleyTerry
 
-    assert isinstance(fit, BradleyTerry)  # `NO_PART`
+    assert isinstance(fit, BradleyTerry)  # --pairs of others is refused
     order = [row.contestant for row in fit.ratings]
     return [
         {
@@ -173,21 +167,15 @@ def _held_equal(votes: str, features: tuple[str, ...], options: dict[str, Any]) 
     return style_controlled(load_texts(votes, features), features, **settings)
 
 
-def _refuse_what_would_change_nothing(ctx: click.Context) -> None:
-    given = {
-        param.name: param.opts[0]
-        for param in ctx.command.params
-        if ctx.get_parameter_source(str(param.name)) is ParameterSource.COMMANDLINE
-    }
-    elo = ctx.params["method"] == "elo"
-    asked = "--control" if "features" in given else "--method elo" if elo else ""
-    for name in NO_PART.get(asked, ()):
-        if name in given:
-            raise click.UsageError(f"{asked} and {given[name]} do not go together")
-    if "k" in given and not elo:
-        raise click.UsageError("--k goes with --method elo")
-    if "resample" in given and ctx.params["interval"] != "bootstrap":
-        raise click.UsageError("--resample goes with --interval bootstrap")
+def _refuse_what_would_change_nothing(features: Sequence[str], options: dict[str, Any]) -> None:
+    if features:
+        refuse("--control", "method", "by", "weights", "pairs", "interval", "resample", "k")
+    elif options["method"] == "elo":
+        refuse("--method elo", "pairs", "interval", "resample", "prior", "anchor")
+    else:
+        need("--method elo", "k")
+    if options["interval"] != "bootstrap":
+        need("--interval bootstrap", "resample")
 
 
 def _weights(given: Sequence[str]) -> dict[str, float]:
