@@ -9,7 +9,8 @@ import torch
 
 from tests.judge.battlefield import battle
 from toolkit.errors import JudgeError
-from toolkit.judge import JudgePrompt, LogitsJudge, judge_battles, load_prompt
+from toolkit.judge import JudgePrompt, LogitsJudge, judge_battles, load_prompt, votes
+from toolkit.judge.judging import NOT_FINITE
 from toolkit.judge.logits import NextToken
 from toolkit.models import Loaded
 
@@ -74,6 +75,20 @@ def test_what_does_not_fit_the_window_is_unreadable_not_cut(tiny: Loaded, short:
     verdicts = judge_battles(judge, [battle(0, "x" * 2000), battle(1)], out=tmp_path / "verdicts.jsonl")
     assert [verdict.outcome is None for verdict in verdicts] == [True, True, False, False]
     assert "longer than the judge can read" in str(verdicts[0].reason)
+
+
+@pytest.mark.parametrize("trees", [True, False])
+def test_an_overflow_is_no_tie(tiny: Loaded, short: JudgePrompt, tmp_path: Path, trees: bool):
+    judge = LogitsJudge(tiny, short)
+    judge.reader._trees = trees
+    head = tiny.model.get_output_embeddings()
+    overflow = head.register_forward_hook(lambda _module, _inputs, logits: logits * float("inf"))
+    try:
+        verdicts = judge_battles(judge, [battle()], out=tmp_path / "verdicts.jsonl")
+    finally:
+        overflow.remove()
+    assert [(verdict.outcome, verdict.reason) for verdict in verdicts] == [(None, NOT_FINITE)] * 2
+    assert votes([battle()], verdicts) == []
 
 
 def test_labels_must_be_single_tokens(tiny: Loaded):

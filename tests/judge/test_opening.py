@@ -10,8 +10,9 @@ import torch
 from tests.judge.battlefield import battle
 from toolkit.errors import ModelError, RecipeError
 from toolkit.judge import LogitsJudge, check_votes, judge_battles, judge_name, open_judge, votes
+from toolkit.judge.judging import NOT_FINITE
 from toolkit.judge.opening import prompt_of
-from toolkit.judge.rewards import RewardJudge
+from toolkit.judge.rewards import ASKS, RewardJudge
 from toolkit.judge.written import WrittenJudge
 from toolkit.models import Loaded
 from toolkit.models.bases import fingerprint
@@ -150,6 +151,63 @@ def test_a_reward_adapter_is_put_on_its_base(tiny_model: Path, tmp_path: Path):
     assert any(
         torch.equal(head, weight) for name, weight in judge.scorer.model.named_parameters() if "score" in name
     )
+
+
+def test_a_reward_model_is_loaded_as_the_recipe_says(reward_model: Path, tmp_path: Path):
+    options = ModelOptions(device="cpu", dtype="bfloat16", attention="eager", quantization="nf4")
+    judge = open_judge(Judge(model=str(reward_model), method="reward"), str, options=options)
+    model = judge.scorer.model
+    kinds = {type(module).__name__ for name, module in model.named_modules() if name.endswith("q_proj")}
+    assert kinds == {"Linear4bit"}
+    assert (type(model.score).__name__, model.score.weight.dtype) == ("Linear", torch.bfloat16)
+    assert model.config._attn_implementation == "eager"
+    fought = [battle(i, f"answer {i}", f"reply {i * i}") for i in range(3)]
+    assert len(votes(fought, judge_battles(judge, fought, out=tmp_path / "verdicts.jsonl"))) == 3
+
+
+def test_a_reward_model_keeps_its_own_chat_template(reward_model: Path, tmp_path: Path):
+    other = tmp_path / "of-the-base.jinja"
+    other.write_text("{% for m in messages %}{{ m.content }}{% endfor %}")
+    own = RewardJudge(reward_model, ModelOptions(device="cpu"))
+    judge = RewardJudge(reward_model, ModelOptions(device="cpu", chat_template=str(other)))
+    assert judge.scorer.tokenizer.chat_template == own.scorer.tokenizer.chat_template
+
+
+def test_a_reward_models_verdicts_are_on_disk_while_it_judges_on(
+    reward_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    judge = RewardJudge(reward_model, ModelOptions(device="cpu", dtype="float32"))
+    fought = [battle(i % 3, f"answer {i % 3}", f"reply {i}") for i in range(100)]
+    read: list[list[int]] = []
+    rewards = judge.scorer.rewards
+
+    def until_killed(answers: list[list[int]]) -> list[float | None]:
+        if len(read) > 60:
+            raise KeyboardInterrupt
+        read.extend(answers)
+        return rewards(answers)
+
+    monkeypatch.setattr(judge.scorer, "rewards", until_killed)
+    out = tmp_path / "verdicts.jsonl"
+    with pytest.raises(KeyboardInterrupt):
+        judge_battles(judge, fought, out=out)
+    kept = len(out.read_text().splitlines())
+    assert kept == 2 * ASKS
+    monkeypatch.setattr(judge.scorer, "rewards", rewards)
+    verdicts = judge_battles(judge, fought, out=out)
+    assert len(out.read_text().splitlines()) == len(verdicts) == 200
+    first = verdicts[:kept]
+    assert sum(verdict.tokens_in for verdict in first) == sum(map(len, read)), "each answer is counted once"
+
+
+def test_an_overflow_of_a_reward_model_is_no_tie(
+    reward_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    judge = RewardJudge(reward_model, ModelOptions(device="cpu"))
+    monkeypatch.setattr(judge.scorer, "rewards", lambda answers: [float("nan")] * len(answers))
+    verdicts = judge_battles(judge, [battle()], out=tmp_path / "verdicts.jsonl")
+    assert [(verdict.outcome, verdict.reason) for verdict in verdicts] == [(None, NOT_FINITE)] * 2
+    assert votes([battle()], verdicts) == []
 
 
 def test_a_language_model_is_no_reward_model(tiny_model: Path, tmp_path: Path):

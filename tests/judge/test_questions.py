@@ -10,8 +10,9 @@ import yaml
 from click.testing import CliRunner
 
 from tests.faultserver import Say, serving
-from toolkit import records
+from toolkit import models, records
 from toolkit.cli import main
+from toolkit.recipe import ModelOptions
 from toolkit.types import Completion, Vote
 
 
@@ -28,7 +29,10 @@ def run(tiny_model: Path, tmp_path: Path) -> Path:
         "contestants": {"base": {}, "polite": {"prompt": [{"role": "system", "content": "Be polite."}]}},
         "scoring": {"examples": "heldout", "generation": {"max_new_tokens": 8}},
     }
-    folder = tmp_path / "run"
+    return written(recipe, tmp_path / "run")
+
+
+def written(recipe: dict, folder: Path) -> Path:
     folder.mkdir()
     (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe))
     return folder
@@ -90,3 +94,31 @@ def test_a_server_judges_a_run_whose_own_judge_averages_probabilities(run: Path,
     assert result.exit_code == 0, result.output
     (cast,) = records.read(run / "questions" / "prompts" / "votes.jsonl", Vote)
     assert (cast.voter, cast.outcome) == ("m", "tie")
+
+
+def test_contestants_behind_a_server_answer_too(run: Path, tmp_path: Path):
+    recipe = yaml.safe_load((run / "recipe.yaml").read_text())
+    with serving(lambda _number, request: Say(request["messages"][-1]["content"].upper())) as server:
+        recipe["contestants"] = {"base": {}, "loud": {"endpoint": {"url": server.url, "model": "loud"}}}
+        served = written(recipe, tmp_path / "served")
+        questions = tmp_path / "prompts.txt"
+        questions.write_text("Where is my lamp?\n")
+        found = judged(served, questions, tmp_path)
+    assert (found["battles"], found["votes"]) == (1, 1)
+    (said,) = records.read(served / "questions" / "prompts" / "completions" / "loud.jsonl", Completion)
+    assert said.completion == "WHERE IS MY LAMP?"
+
+
+def test_the_judge_is_loaded_as_the_run_was(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    loaded = []
+    load_base = models.load_base
+
+    def noted(name: str, options: ModelOptions) -> object:
+        loaded.append(options)
+        return load_base(name, options)
+
+    monkeypatch.setattr(models, "load_base", noted)
+    questions = tmp_path / "prompts.txt"
+    questions.write_text("Where is my lamp?\n")
+    judged(run, questions, tmp_path)
+    assert loaded[-1] == ModelOptions(device="cpu", dtype="float32")

@@ -59,9 +59,11 @@ def test_a_server_without_structured_output_is_asked_without_it(tmp_path: Path):
         return fair(number, request)
 
     with serving(plain) as server:
-        verdicts = judge_battles(judge(server), field(), out=tmp_path / "verdicts.jsonl")
+        verdicts = judge_battles(judge(server), field(30), out=tmp_path / "verdicts.jsonl")
     assert all(verdict.outcome for verdict in verdicts)
-    assert len(server.answered) == 8
+    assert len(server.answered) == 60
+    refused = sum("response_format" in request for request in server.requests)
+    assert 1 <= refused <= server.endpoint().concurrency, "only what was under way when it was found out"
 
 
 def test_an_unreadable_reply_is_asked_for_again_and_then_recorded_as_invalid(tmp_path: Path):

@@ -16,7 +16,7 @@ from toolkit.recipe import Contestant, Generation, Recipe
 from toolkit.types import Message, digest
 
 if TYPE_CHECKING:
-    from toolkit.generate import Source
+    from toolkit.generate import Request, Source
     from toolkit.models import Loaded
 
 TEMPERATURE = 0.7
@@ -71,8 +71,8 @@ class Respondents:
         with self._turn:  # one model in memory answers one question at a time
             return self._said(self._source(name, player), request, options)
 
-    def _said(self, source: Source, request: object, options: Generation) -> str:
-        replies = source.replies([request], set(), options)  # type: ignore[list-item]
+    def _said(self, source: Source, request: Request, options: Generation) -> str:
+        replies = source.replies([request], set(), options)
         return next(iter(replies))[1].text
 
     def _source(self, name: str, player: Contestant) -> Source:
@@ -104,5 +104,5 @@ class Respondents:
         if name not in self._models:
             from toolkit.models import load_base
 
-            self._models[name] = load_base(name, self._recipe.model)
+            self._models[name] = load_base(name, self._recipe.options_of(name))
         return self._models[name]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -77,9 +78,11 @@ def command(  # noqa: PLR0913, PLR0917 - one argument per option
     if estimate:
         _print_estimate(court.costs(judges, answers, out=folder, seed=seed, base=base), price, as_json)
     elif court.grades_single(judges[0]):
-        _print_grades(court.grade_all(judges, answers, _load, out=folder, base=base), as_json)
+        found = court.grade_all(judges, answers, partial(_load, recipe), out=folder, base=base)
+        _print_grades(found, as_json)
     else:
-        judged = court.hold(judges, answers, _load, out=folder, base=base, seed=seed)
+        how = {"options": recipe.model} if recipe else {}
+        judged = court.hold(judges, answers, partial(_load, recipe), out=folder, base=base, seed=seed, **how)
         _print_judged(judged, folder, price, as_json)
 
 
@@ -137,10 +140,12 @@ def _within(folder: Path) -> list[Path]:
     return sorted([*folder.glob("*.jsonl"), *folder.glob("*.json")])
 
 
-def _load(name: str) -> Any:
+def _load(recipe: Recipe | None, name: str) -> Any:
+    """A local judge, loaded as the run's recipe says."""
     from toolkit.models import load_base
+    from toolkit.recipe import ModelOptions
 
-    return load_base(name)
+    return load_base(name, recipe.options_of(name) if recipe else ModelOptions())
 
 
 def _annotated(sources: tuple[Path, ...]) -> bool:

@@ -7,6 +7,7 @@ end: `letter` of a judge whose verdict is read from its next token, `written` of
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -29,6 +30,8 @@ Order = Literal["ab", "ba"]
 Method = Literal["letter", "written"]
 
 ENVIRONMENT = SandboxedEnvironment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+
+SHOWS_REFERENCE = re.compile(r"\{\{-?\s*reference\b")
 
 
 class JudgePrompt(Record):
@@ -101,7 +104,7 @@ def check_fits(prompt: JudgePrompt, asks: Iterable[tuple[Battle, Order]]) -> Non
     """
     if prompt.protocol != "pairwise":
         raise JudgeError(f"a {prompt.protocol} prompt cannot compare two answers; use a pairwise one")
-    needs_reference = "{{ reference }}" in prompt.user and "if reference" not in prompt.user
+    needs_reference = SHOWS_REFERENCE.search(prompt.user) and "if reference" not in prompt.user
     for battle, _ in asks:
         if battle.messages_b is not None and "conversation_" not in prompt.user:
             raise JudgeError(

@@ -47,6 +47,7 @@ def estimate(
     prompt: JudgePrompt,
     method: Method,
     known: Collection[tuple[str, str]] = (),
+    reference: bool = True,
 ) -> Estimate:
     """What a judge will be asked for these battles. Asks nothing of any model or network.
 
@@ -56,6 +57,7 @@ def estimate(
         prompt: the judge prompt.
         method: `letter` replies with nothing, `written` in words.
         known: (battle id, order) of verdicts that are there.
+        reference: whether the prompt is shown the reference answers.
     """
     different = [battle for battle in battles if battle.completion_a != battle.completion_b]
     asks = [(b, order) for b in different for order in ORDERS if (b.id, order) not in known]
@@ -64,7 +66,7 @@ def estimate(
         battles=len(battles),
         identical=len(battles) - len(different),
         known=2 * len(different) - len(asks),
-        **tokens(prompt, method, [case(battle, order) for battle, order in asks]),
+        **tokens(prompt, method, [case(battle, order, reference=reference) for battle, order in asks]),
     )
 
 

@@ -19,7 +19,7 @@ from toolkit.judge.opening import asked_for, check_votes, open_grader, open_judg
 from toolkit.judge.pairing import battles
 from toolkit.judge.statistics import disagreement, statistics
 from toolkit.judge.winrates import preferences, win_rates
-from toolkit.recipe import Judge
+from toolkit.recipe import Judge, ModelOptions
 from toolkit.types import Battle, Score, Verdict, Vote, digest
 
 if TYPE_CHECKING:
@@ -38,13 +38,14 @@ class Judged:
     disagreement: dict[str, Any] | None
 
 
-def hold(
+def hold(  # noqa: PLR0913 - one call says who judges what, how models are loaded, and where it is kept
     judges: Sequence[Judge],
     answers: Answers,
     load: Callable[[str], Loaded],
     *,
     out: Path,
     base: str | None = None,
+    options: ModelOptions = ModelOptions(),
     seed: int = 0,
 ) -> Judged:
     """Put the battles that the first judge's section asks for to every judge, and count their votes.
@@ -56,6 +57,7 @@ def hold(
         out: folder for `verdicts.jsonl` (appended to), `votes.jsonl`, `battle_log.jsonl` (for FastChat and
             arena-rank), `mt_bench_judgments.jsonl` and `judge.json`.
         base: the model that judges where a section names none.
+        options: how a reward model is loaded.
         seed: of the choice of examples.
 
     Raises:
@@ -66,7 +68,7 @@ def hold(
     rule, log = judges[0].rule, out / "verdicts.jsonl"
     verdicts: list[Verdict] = []
     for section in judges:
-        verdicts += judge_battles(open_judge(section, load, base=base), fought, out=log)
+        verdicts += judge_battles(open_judge(section, load, base=base, options=options), fought, out=log)
     each = votes(fought, verdicts, rule=rule)
     several = len(judges) > 1
     cast = jury(each) if several else each
@@ -125,7 +127,9 @@ def costs(
         if section.method == "reward":
             found.append(reward_estimate(name, fought, known))
         else:
-            found.append(estimate(name, fought, prompt_of(section), asked_for(section), known))
+            found.append(
+                estimate(name, fought, prompt_of(section), asked_for(section), known, section.reference)
+            )
     return found
 
 

@@ -16,6 +16,7 @@ from toolkit import records
 from toolkit.errors import JudgeError
 from toolkit.judge.asking import Case, JudgePrompt, render
 from toolkit.judge.parsing import read_grade
+from toolkit.judge.statistics import Z
 from toolkit.judge.writing import Writer, grade_format
 from toolkit.judge.written import InWords, words
 from toolkit.models.endpoints import Answer, ChatReply, ChatRequest
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from toolkit.models import Loaded
 
 DIGITS = tuple("123456789")
-Z = 1.959964
 
 
 class Grade(Record):
@@ -117,12 +117,12 @@ class LetterGrader:
             return
         cases = [graded_case(row, self.reference) for row in rows]
         for index, reading in self.reader.read(self.prompt, cases, wanted):
-            value, reason, tokens = None, "the prompt is longer than the judge can read", 0
-            if reading is not None:
-                value = sum(int(digit) * share for digit, share in zip(DIGITS, reading.shares, strict=True))
-                reason = f"a digit is {reading.mass:.0%} of the next token"
-                tokens = reading.tokens
-            yield _grade(self, rows[index], value=value, reason=reason, tokens_in=tokens)
+            if isinstance(reading, str):
+                yield _grade(self, rows[index], reason=reading)
+                continue
+            value = sum(int(digit) * share for digit, share in zip(DIGITS, reading.shares, strict=True))
+            reason = f"a digit is {reading.mass:.0%} of the next token"
+            yield _grade(self, rows[index], value=value, reason=reason, tokens_in=reading.tokens)
 
 
 class WrittenGrader(InWords[Completion, Grade]):

@@ -17,6 +17,9 @@ logger = logging.getLogger(__name__)
 IDENTICAL = "identical answers: a tie, the judge was not asked"
 """`reason` of a verdict on two answers that are the same text."""
 
+NOT_FINITE = "the model's figures are not finite; load it in bfloat16 or float32"
+"""`reason` of no verdict: an overflow says nothing about either answer."""
+
 REWARD = digest("reward")
 """`Verdict.prompt` of a reward model, which is asked in no words."""
 

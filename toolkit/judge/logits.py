@@ -7,6 +7,7 @@ can be read, and how sure the judge is comes with it.
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,7 +19,7 @@ import torch
 from toolkit.data import chat
 from toolkit.errors import DataError, JudgeError
 from toolkit.judge.asking import Case, JudgePrompt, case, check_fits, render
-from toolkit.judge.judging import Ask, in_battle_terms
+from toolkit.judge.judging import NOT_FINITE, Ask, in_battle_terms
 from toolkit.models import Loaded, packing
 from toolkit.models.loading import context_window
 from toolkit.types import Message, Outcome, Verdict
@@ -27,6 +28,8 @@ logger = logging.getLogger(__name__)
 
 PACK_TOKENS = 512
 """Tokens in one forward pass beyond those in the cache: the mask is square, so longer ones attend slower."""
+
+TOO_LONG = "the prompt is longer than the judge can read"
 
 BATCH = 8
 """Prompts in one padded pass, for models that take no mask of ours."""
@@ -70,13 +73,13 @@ class LogitsJudge:
         for index, reading in self.reader.read(self.prompt, cases, wanted):
             yield self._verdict(asks[index], reading)
 
-    def _verdict(self, ask: Ask, reading: Reading | None) -> Verdict:
+    def _verdict(self, ask: Ask, reading: Reading | str) -> Verdict:
         outcome: Outcome | None = None
-        probability, reason = None, "the prompt is longer than the judge can read"
-        if reading is not None:
+        probability, reason, tokens = None, reading, 0
+        if isinstance(reading, Reading):
             first, second = reading.shares
             shown: Outcome = "a" if first > second else "b" if second > first else "tie"
-            outcome = in_battle_terms(shown, ask.order)
+            outcome, tokens = in_battle_terms(shown, ask.order), reading.tokens
             probability = first if ask.order == "ab" else second
             one, other = self.reader.labels
             reason = (
@@ -90,7 +93,7 @@ class LogitsJudge:
             probability_a=probability,
             reason=reason,
             prompt=self.prompt_key,
-            tokens_in=reading.tokens if reading else 0,
+            tokens_in=tokens,
         )
 
 
@@ -145,12 +148,12 @@ class NextToken:
 
     def read(
         self, prompt: JudgePrompt, cases: Sequence[Case], wanted: Set[int]
-    ) -> Iterator[tuple[int, Reading | None]]:
-        """Yield (position in `cases`, reading) of the wanted ones; `None`: longer than the model's window."""
+    ) -> Iterator[tuple[int, Reading | str]]:
+        """Yield (position in `cases`, reading) of the wanted ones; a text: why there is none."""
         prompts = [self.encode(self.text(render(prompt, "letter", shown, self.control))) for shown in cases]
         fitting = [index for index in range(len(cases)) if len(prompts[index]) < self.window]
         for index in sorted(wanted - set(fitting)):
-            yield index, None
+            yield index, TOO_LONG
         chosen = [prompts[index] for index in fitting]
         places = {place for place, index in enumerate(fitting) if index in wanted}
         with self.loaded.using(None) as model:
@@ -176,16 +179,14 @@ class NextToken:
     def _shares(self, model: Any, prompts: Sequence[list[int]]) -> bool:
         """Whether shared beginnings can be computed once with this model."""
         if self._trees is None:
-            flash = self.loaded.hardware.attention == "flash_attention_2"
-            self._trees = not flash and packing.honours_masks(model, prompts)
-        sliding = getattr(model.config.get_text_config(), "sliding_window", None)
-        return self._trees and (sliding is None or max(map(len, prompts)) <= sliding)
+            self._trees = packing.reads_trees(model, prompts)
+        return self._trees and packing.within_window(model, prompts)
 
-    def _reading(self, logits: torch.Tensor, tokens: int) -> Reading:
+    def _reading(self, logits: torch.Tensor, tokens: int) -> Reading | str:
         chances = logits.softmax(-1)[self.label_ids]
         mass = float(chances.sum())
         shares = tuple(float(share) for share in logits[self.label_ids].softmax(-1))
-        return Reading(shares, mass, tokens)
+        return Reading(shares, mass, tokens) if math.isfinite(sum(shares)) else NOT_FINITE
 
 
 def control_tokens(tokenizer: Any) -> list[str]:

@@ -10,7 +10,7 @@ from toolkit.errors import DataError, RecipeError
 from toolkit.judge.asking import JudgePrompt, Method, load_prompt
 from toolkit.judge.judging import REWARD, PairJudge
 from toolkit.models import bases
-from toolkit.recipe import Judge
+from toolkit.recipe import Judge, ModelOptions
 
 if TYPE_CHECKING:
     from toolkit.judge.grading import Grader
@@ -18,13 +18,20 @@ if TYPE_CHECKING:
     from toolkit.models import Loaded
 
 
-def open_judge(asked: Judge, load: Callable[[str], Loaded], *, base: str | None = None) -> PairJudge:
+def open_judge(
+    asked: Judge,
+    load: Callable[[str], Loaded],
+    *,
+    base: str | None = None,
+    options: ModelOptions = ModelOptions(),
+) -> PairJudge:
     """The judge that a recipe asks for.
 
     Args:
         asked: the recipe's judge section.
         load: gives a local model by its name; not called for an endpoint or a reward model.
         base: the model that judges when the section names none.
+        options: how a reward model is loaded, which `load` cannot do.
 
     Raises:
         RecipeError: the section names no model, or an endpoint together with a method that needs a local one.
@@ -32,7 +39,9 @@ def open_judge(asked: Judge, load: Callable[[str], Loaded], *, base: str | None 
         ModelError: there is no such model.
     """
     if asked.method == "reward":
-        return _reward(asked)
+        from toolkit.judge.rewards import RewardJudge
+
+        return RewardJudge(Path(_who(asked, base)), options)
     prompt = prompt_of(asked)
     if asked.method == "written":
         from toolkit.judge.written import WrittenJudge
@@ -157,9 +166,3 @@ def _who(asked: Judge, base: str | None) -> str:
     if name is None:
         raise RecipeError("judge.model: nobody is named; name the model that judges, or an endpoint")
     return name
-
-
-def _reward(asked: Judge) -> PairJudge:
-    from toolkit.judge.rewards import RewardJudge
-
-    return RewardJudge(Path(_who(asked, None)))

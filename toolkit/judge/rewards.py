@@ -10,10 +10,15 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from toolkit.judge.judging import REWARD, Ask, sides
+from toolkit.judge.judging import NOT_FINITE, REWARD, Ask, sides
 from toolkit.models.rewards import RewardModel
 from toolkit.recipe import ModelOptions
 from toolkit.types import Message, Outcome, Verdict
+
+Conversation = tuple[Message, ...]
+
+ASKS = 64
+"""Verdicts that come together: when they are on disk the next answers are read."""
 
 
 class RewardJudge:
@@ -31,22 +36,28 @@ class RewardJudge:
         self.name = self.scorer.name
 
     def verdicts(self, asks: Sequence[Ask], known: Mapping[Ask, Verdict]) -> Iterator[Verdict]:
-        """Yield verdicts, shortest answers first; the second order of a battle costs nothing."""
+        """Yield verdicts, those of some asks at a time; an answer in several battles is read once."""
         wanted = [ask for ask in asks if ask not in known]
-        answers: dict[tuple[Message, ...], list[int]] = {}
-        for ask in wanted:
-            for said in sides(ask):
-                answers.setdefault(said, self.scorer.encode(said[:-1], said[-1].content))
-        rewards = dict(zip(answers, self.scorer.rewards(list(answers.values())), strict=True))
-        for ask in wanted:
-            a, b = (rewards[said] for said in sides(ask))
-            tokens = sum(len(answers[said]) for said in sides(ask)) if ask.order == "ab" else 0
-            yield self._verdict(ask, a, b, tokens)
+        rewards: dict[Conversation, float | None] = {}
+        for start in range(0, len(wanted), ASKS):
+            some = wanted[start : start + ASKS]
+            said = dict.fromkeys(answer for ask in some for answer in sides(ask))
+            new = {
+                answer: self.scorer.encode(answer[:-1], answer[-1].content)
+                for answer in said
+                if answer not in rewards
+            }
+            rewards |= zip(new, self.scorer.rewards(list(new.values())), strict=True)
+            for ask in some:
+                a, b = (rewards[answer] for answer in sides(ask))
+                yield self._verdict(ask, a, b, sum(len(new.pop(answer, ())) for answer in sides(ask)))
 
     def _verdict(self, ask: Ask, a: float | None, b: float | None, tokens: int) -> Verdict:
         outcome: Outcome | None = None
         probability, reason = None, "an answer is longer than the judge can read"
-        if a is not None and b is not None:
+        if a is not None and b is not None and not (math.isfinite(a) and math.isfinite(b)):
+            reason = NOT_FINITE
+        elif a is not None and b is not None:
             outcome = "a" if a > b else "b" if b > a else "tie"
             probability, reason = 1 / (1 + math.exp(min(b - a, 700.0))), f"rewards {a:.3f} and {b:.3f}"
         return Verdict(

@@ -48,9 +48,14 @@ class EndpointWriter:
         return self.endpoint.model
 
     def write(self, requests: Sequence[ChatRequest], options: Generation) -> Iterator[tuple[int, Answer]]:
-        again = []
-        sent = requests if self.structured else [replace(each, response_format=None) for each in requests]
-        for index, answer in chat(self.endpoint, sent, options, retry=self.retry):
+        again, sent = [], []
+
+        def formed() -> Iterator[ChatRequest]:
+            for request in requests:  # as each is sent, so that few are sent in vain
+                sent.append(request if self.structured else replace(request, response_format=None))
+                yield sent[-1]
+
+        for index, answer in chat(self.endpoint, formed(), options, retry=self.retry):
             refused = isinstance(answer, Refusal) and answer.status in UNSUPPORTED
             if refused and sent[index].response_format is not None:
                 self.structured = False

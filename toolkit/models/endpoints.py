@@ -13,7 +13,7 @@ import queue
 import re
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -67,14 +67,15 @@ Answer = ChatReply | Refusal
 
 
 def chat(
-    endpoint: Endpoint, requests: Sequence[ChatRequest], options: Generation, *, retry: Retry = Retry()
+    endpoint: Endpoint, requests: Iterable[ChatRequest], options: Generation, *, retry: Retry = Retry()
 ) -> Iterator[tuple[int, Answer]]:
     """Yield (position in `requests`, reply) as replies arrive, `endpoint.concurrency` requests at a time.
 
     A request's place is taken by the next one only when the caller comes back for more: what the caller does
-    with a reply is done before the next request is sent in its place. Statuses 429 and 5xx, broken
-    connections and timeouts are tried again (`retry`), and rate-limit headers are obeyed by all requests.
-    Each request carries an `Idempotency-Key`, the same at every attempt.
+    with a reply is done before the next request is drawn from `requests` and sent in its place. Statuses 429
+    and 5xx, broken connections and timeouts are tried again (`retry`), and rate-limit headers are obeyed by
+    all requests. Each request carries an `Idempotency-Key`, a hash of its body: the same at every attempt,
+    also of a later process.
 
     Raises:
         ModelError: the environment variable with the API key is not set.
@@ -118,7 +119,7 @@ class _Exchange:
     """One call of `chat`, its event loop in a thread of its own: a caller may have a loop already."""
 
     def __init__(
-        self, endpoint: Endpoint, requests: Sequence[ChatRequest], options: Generation, retry: Retry
+        self, endpoint: Endpoint, requests: Iterable[ChatRequest], options: Generation, retry: Retry
     ) -> None:
         self.endpoint, self.options, self.retry = endpoint, options, retry
         self.key = api_key(endpoint)

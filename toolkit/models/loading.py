@@ -100,15 +100,31 @@ def load_base(name: str, options: ModelOptions = ModelOptions()) -> Loaded:
     )
 
 
-def load_weights(folder: Path, chosen: hardware.Hardware, quantization: str = "none") -> Any:
-    """The causal language model in `folder`, quantised or not, on its device."""
+def load_weights(
+    folder: Path,
+    chosen: hardware.Hardware,
+    quantization: str = "none",
+    kind: Any = AutoModelForCausalLM,
+    **extra: Any,
+) -> Any:
+    """The model in `folder`, quantised or not, on its device.
+
+    Args:
+        folder: of the model.
+        chosen: device, dtype and attention.
+        quantization: `none`, `nf4` or `int8`; the head stays as it is.
+        kind: transformers' class of it; a causal language model if left out.
+        extra: for its `from_pretrained`.
+
+    Raises:
+        ModelError: it cannot be loaded as such.
+    """
     if chosen.device.type == "cpu":
         allocator.prefer_large_blocks()
-    extra: dict[str, Any] = {}
     if quantization != "none":
         extra["quantization_config"] = quantization_config(quantization, chosen.dtype)
     try:
-        model = AutoModelForCausalLM.from_pretrained(
+        model = kind.from_pretrained(
             folder,
             dtype=chosen.dtype,
             attn_implementation=chosen.attention,

@@ -238,10 +238,19 @@ class Tree:
 
 def suits(model: Any, prompts: Sequence[Tokens]) -> bool:
     """Whether prompts can be read as trees by a model: no window slides over them, and it honours masks."""
-    config = model.config.get_text_config()
-    window = getattr(config, "sliding_window", None)
-    fits = window is None or max(map(len, prompts)) <= window
-    return fits and "flash" not in str(config._attn_implementation) and honours_masks(model, prompts)
+    return within_window(model, prompts) and reads_trees(model, prompts)
+
+
+def within_window(model: Any, prompts: Sequence[Tokens]) -> bool:
+    """Whether no window slides over any of the prompts."""
+    window = getattr(model.config.get_text_config(), "sliding_window", None)
+    return window is None or max(map(len, prompts)) <= window
+
+
+def reads_trees(model: Any, prompts: Sequence[Tokens]) -> bool:
+    """Whether the model honours masks of ours; flash attention takes none."""
+    flash = "flash" in str(model.config.get_text_config()._attn_implementation)
+    return not flash and honours_masks(model, prompts)
 
 
 def honours_masks(model: Any, prompts: Sequence[Tokens]) -> bool:

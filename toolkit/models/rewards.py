@@ -17,7 +17,7 @@ from toolkit import records
 from toolkit.data import chat
 from toolkit.errors import ModelError
 from toolkit.models import bases, hardware
-from toolkit.models.loading import LINEAGE, check_lineage, context_window, load_tokenizer
+from toolkit.models.loading import LINEAGE, check_lineage, context_window, load_tokenizer, load_weights
 from toolkit.recipe import ModelOptions
 from toolkit.types import Message
 
@@ -34,8 +34,9 @@ class RewardModel:
             ModelError: no reward model is there, or its adapter was trained on another base.
         """
         self.chosen = hardware.choose(options)
-        self.model, base = _load(folder, self.chosen)
-        self.tokenizer = load_tokenizer(base, options.chat_template)
+        self.model, base = _load(folder, self.chosen, options.quantization)
+        tokenizer = load_tokenizer(base)  # its own template is the one that it was trained with
+        self.tokenizer = tokenizer if tokenizer.chat_template else load_tokenizer(base, options.chat_template)
         self.name = f"{folder.name}@{bases.fingerprint(folder)[:6]}"
         self.model.config.get_text_config().pad_token_id = self.tokenizer.pad_token_id
         self.window = context_window(self.model.config)
@@ -64,21 +65,19 @@ def rated_ids(tokenizer: Any, prompt: Sequence[Message], answer: str) -> list[in
     return [*chat.prompt_ids(tokenizer, prompt), *chat.answer_ids(tokenizer, prompt, answer)]
 
 
-def _load(folder: Path, chosen: hardware.Hardware) -> tuple[Any, Path]:
+def _load(folder: Path, chosen: hardware.Hardware, quantization: str) -> tuple[Any, Path]:
     """The reward model, and the folder of its tokenizer."""
     adapter = (folder / "adapter_config.json").is_file()
     name = _base_of(folder) if adapter else str(folder)
     below = bases.resolve_base(name)
     options = {"num_labels": 1} if adapter else {}
-    model = AutoModelForSequenceClassification.from_pretrained(
-        below, dtype=chosen.dtype, use_safetensors=True, **options
-    )
+    model = load_weights(below, chosen, quantization, AutoModelForSequenceClassification, **options)
     if adapter:
         check_lineage(folder, name, bases.fingerprint(below))
         model = PeftModel.from_pretrained(model, str(folder))
     if model.config.num_labels != 1:
         raise ModelError(f"{folder}: not a reward model: it has {model.config.num_labels} outputs, not one")
-    return model.to(chosen.device).eval(), folder if (folder / "tokenizer_config.json").is_file() else below
+    return model.eval(), folder if (folder / "tokenizer_config.json").is_file() else below
 
 
 def _base_of(adapter: Path) -> str:

@@ -297,6 +297,10 @@ class Recipe(Section):
             name = stages[0].start
         return stages
 
+    def options_of(self, model: str) -> ModelOptions:
+        """How a model is loaded: as the base is, but the base's revision is the base's alone."""
+        return self.model if model == self.base else self.model.model_copy(update={"revision": None})
+
     def needed(self, name: str) -> list[str]:
         """The stages to train for stage `name`: its chain, and the reward models that it learns from."""
         ours = {stage.name for stage in self.stages}

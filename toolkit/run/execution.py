@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from toolkit import records
 from toolkit.data import load_examples, load_groups, load_rows
 from toolkit.models import bases
-from toolkit.recipe import Contestant, ModelOptions, Recipe, Stage, contestants, fingerprint
+from toolkit.recipe import Contestant, Recipe, Stage, contestants, fingerprint
 from toolkit.run.folder import RunFolder
 from toolkit.types import Completion, Example
 
@@ -113,12 +113,7 @@ class Execution:
 
     def weights(self, name: str) -> str:
         """Fingerprint of a model's weights."""
-        return bases.fingerprint(bases.resolve_base(name, revision=self._options(name).revision))
-
-    def _options(self, name: str) -> ModelOptions:
-        """How a model is loaded: as the base is, but the base's revision is the base's alone."""
-        options = self.recipe.model
-        return options if name == self.recipe.base else options.model_copy(update={"revision": None})
+        return bases.fingerprint(bases.resolve_base(name, revision=self.recipe.options_of(name).revision))
 
     def said(self, player: Player) -> list[Completion]:
         """The player's answers, once they are there."""
@@ -131,7 +126,7 @@ class Execution:
         if self._loaded is None or self._loaded[0] != name:
             self.release()
             logger.info("loading %s", name)
-            self._loaded = (name, load_base(name, self._options(name)))
+            self._loaded = (name, load_base(name, self.recipe.options_of(name)))
         return self._loaded[1]
 
     def ready(self, player: Player) -> Loaded:

@@ -34,7 +34,7 @@ def answer_questions(run: Path, questions: Path, out: Path) -> dict[str, list[Co
     answers = {}
     for player in execution.players:
         answers[player.name] = answer(
-            execution.ready(player),
+            player.spec.endpoint or execution.ready(player),
             examples,
             contestant=player.name,
             adapter=player.name if player.adapter else None,

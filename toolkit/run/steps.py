@@ -206,7 +206,7 @@ def _judging(run: Execution, asked: Judge, slots: int) -> list[Step]:
             return  # what could not be read may be asked again
         if one.method == "reward":
             run.release()  # it brings a model of its own
-        opened = open_judge(one, run.model, base=run.recipe.base)
+        opened = open_judge(one, run.model, base=run.recipe.base, options=run.recipe.model)
         judge_battles(opened, fought(), out=run.folder.verdicts, share=(part, of))
 
     def count() -> None:
