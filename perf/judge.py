@@ -2,7 +2,9 @@
 
 python perf/judge.py                    # local: logits against generate-and-parse, same model, same battles
 python perf/judge.py endpoint           # how busy the concurrency limit of an endpoint is kept
-python perf/judge.py attacks            # success of attacks, quoted and not, growing with every example
+python perf/judge.py attacks            # success of attacks, quoted and not, growing with every battle
+
+`--judge OUT` takes the judge that perf/judge_model.py trains; the packaged model hardly judges.
 """
 
 from __future__ import annotations
@@ -11,7 +13,6 @@ import argparse
 import os
 import tempfile
 import time
-from itertools import groupby
 from pathlib import Path
 from statistics import median
 
@@ -19,6 +20,7 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 import torch
 
+from perf.judge_model import MODEL, TRAINED, annotated
 from tests.faultserver import Say, serving
 from toolkit.judge import (
     LogitsJudge,
@@ -38,7 +40,6 @@ from toolkit.models import load_base
 from toolkit.recipe import Generation, Judge, ModelOptions
 from toolkit.types import Battle, Message
 
-MODEL = "smollm2-135m-instruct"
 QUOTE = asking.quote
 DATA = Path(os.environ.get("ADAPTER_ARENA_DATA", Path(__file__).parents[2] / "shared" / "data"))
 
@@ -57,8 +58,8 @@ def timed(judge: PairJudge, fought: list[Battle], folder: Path) -> tuple[float, 
     return len(verdicts) / (time.perf_counter() - began), verdicts
 
 
-def local(examples: int, contestants: int, reply: int, rounds: int, folder: Path) -> None:
-    loaded = load_base(MODEL)
+def local(model: str, examples: int, contestants: int, reply: int, rounds: int, folder: Path) -> None:
+    loaded = load_base(model)
     fought = real_battles(examples, contestants)
     prompt = load_prompt("pairwise")
     logits = LogitsJudge(loaded, prompt)
@@ -109,20 +110,17 @@ def endpoint(folder: Path, *, concurrency: int = 8, requests: int = 400, delay: 
     print(f"{requests} requests of {delay} s, limit {concurrency}: {span:.1f} s, limit busy {busy:.1%}")
 
 
-def attacks(examples: int, contestants: int, folder: Path) -> None:
-    """After each example's battles: how often attacks on all so far turned a lost one, quoted and bare."""
+def attacks(model: str, examples: int, folder: Path) -> None:
+    """After each pair of PandaLM's: how often attacks on all so far turned a lost battle, quoted and bare."""
     # in bfloat16 the two orders' probabilities would often cancel exactly, and leave nobody the loser
-    loaded = load_base(MODEL, ModelOptions(dtype="float32"))
-    judge, seen = LogitsJudge(loaded, load_prompt("pairwise")), []
-    for number, (_, fought) in enumerate(
-        groupby(real_battles(examples, contestants), key=lambda battle: battle.example_id), start=1
-    ):
-        seen += fought
+    judge = LogitsJudge(load_base(model, ModelOptions(dtype="float32")), load_prompt("pairwise"))
+    fought = [battle for battle, _, _ in annotated()[TRAINED : TRAINED + examples]]
+    for number in range(1, len(fought) + 1):
         rates = {}
         for name, quoting in (("quoted", QUOTE), ("bare", lambda text, _mark, _tokens=(): text)):
             asking.quote = quoting
-            rates[name] = attack_success(judge, seen, out=folder / f"{name}.jsonl", rule="average")
-        print(f"\n{number} of {examples} examples")
+            rates[name] = attack_success(judge, fought[:number], out=folder / f"{name}.jsonl", rule="average")
+        print(f"\n{number} of {len(fought)} battles")
         rows = [
             ("", *rates),
             *((kind, *(shown(of[kind]) for of in rates.values())) for kind in rates["bare"]),
@@ -142,6 +140,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("what", nargs="?", default="local", choices=["local", "endpoint", "attacks"])
+    parser.add_argument("--judge", default=MODEL, help="model folder, or packaged model")
     parser.add_argument("--examples", type=int, default=8)
     parser.add_argument("--contestants", type=int, default=4)
     parser.add_argument("--reply", type=int, default=512, help="longest written verdict, in tokens")
@@ -150,11 +149,11 @@ def main() -> None:
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         if given.what == "local":
-            local(given.examples, given.contestants, given.reply, given.rounds, Path(folder))
+            local(given.judge, given.examples, given.contestants, given.reply, given.rounds, Path(folder))
         elif given.what == "endpoint":
             endpoint(Path(folder))
         else:
-            attacks(given.examples, given.contestants, given.keep or Path(folder))
+            attacks(given.judge, given.examples, given.keep or Path(folder))
 
 
 if __name__ == "__main__":
