@@ -1,6 +1,6 @@
 """Trains a small judge on people's verdicts, so that `perf/judge.py --judge OUT` measures one that judges.
 
-python perf/judge_model.py OUT              # OUT: the judge's model folder, a new one; some 20 minutes
+python perf/judge_model.py OUT              # OUT: the judge's model folder, a new one; some 15 minutes
 python perf/judge_model.py --held-out OUT   # only how often it agrees with people on other pairs
 
 PandaLM's annotated pairs of answers (judge_pandalm/first500.jsonl), those on which at least two of three
@@ -29,7 +29,7 @@ from toolkit.types import SWAPPED, Battle, Message, Outcome
 
 MODEL = "smollm2-135m-instruct"
 DATA = Path(os.environ.get("ADAPTER_ARENA_DATA", Path(__file__).parents[2] / "shared" / "data"))
-TRAINED = 200
+TRAINED = 140
 
 RECIPE = """
 name: judge
@@ -40,7 +40,7 @@ stages:
     method: sft
     data: verdicts
     adapter: {{r: 16}}
-    trainer: {{learning_rate: 1.0e-3, num_train_epochs: 1, per_device_train_batch_size: 8, max_length: 1024}}
+    trainer: {{learning_rate: 1.0e-3, num_train_epochs: 1, per_device_train_batch_size: 4, max_length: 1024}}
 contestants: {{base: {{}}, sft: {{stage: sft}}}}
 scoring: {{examples: verdicts}}
 """
