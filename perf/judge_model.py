@@ -103,10 +103,9 @@ def train(out: Path) -> None:
     merge_stage(work / "judge", "sft", out, into="dequantized", dtype="float32")
 
 
-def held_out(model: str) -> None:
+def held_out(model: str, log: Path) -> None:
     """How often the judge says what people say, of the pairs it was not trained on."""
     kept = annotated()[TRAINED:]
-    log = Path(f"{Path(model).name}-held-out.jsonl")
     fought = [battle for battle, _, _ in kept]
     winner = {battle.id: outcome for battle, outcome, _ in kept}
     verdicts = judge_battles(LogitsJudge(load_base(model), load_prompt("pairwise")), fought, out=log)
@@ -125,8 +124,8 @@ def main() -> None:
     given = parser.parse_args()
     if not given.held_out:
         train(given.out)
-    held_out(MODEL)
-    held_out(str(given.out))
+    for model in (MODEL, str(given.out)):
+        held_out(model, given.out.parent / f"{given.out.name}-held-out.jsonl")
 
 
 if __name__ == "__main__":
