@@ -2,10 +2,12 @@
 
 python perf/score_coverage.py --data DIR            # the table of docs/scoring.md, some minutes
 python perf/score_coverage.py --repeats 200 --sizes 50
+python perf/score_coverage.py --data DIR --only chrF
 
-Some samples are drawn from distributions. For ROUGE-L, BLEU and chrF real answers are the population
+Some samples are drawn from distributions. For ROUGE-L, BLEU, chrF and TER real answers are the population
 (DIR/ref_selfinstruct/test.jsonl; left out: $ADAPTER_ARENA_DATA, else these lines are missing), and the truth
-is its own figure. A cell is the share of 95% intervals that hold the truth.
+is its own figure. A cell is the share of 95% intervals that hold the truth; over several models' answers, the
+mean of such shares and the least and the largest of them.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ import argparse
 import json
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -93,7 +95,10 @@ def perplexities(rng: np.random.Generator, n: int) -> tuple[float | None, float 
     return of_score(np.stack([nats, tokens], axis=1), "exp_ratio")
 
 
-CASES: dict[str, tuple[float, Draw]] = {
+Case = tuple[float, Draw]
+"""The truth, and how to draw an interval."""
+
+CASES: dict[str, Case] = {
     "right or wrong, 70% right (Wilson)": (0.7, accuracy(0.7)),
     "right or wrong, 50% to 97% right (Wilson)": (0.0, any_accuracy),
     "perplexity (BCa)": (math.exp(0.5), perplexities),
@@ -102,16 +107,16 @@ CASES: dict[str, tuple[float, Draw]] = {
     "right or wrong in groups of 5, over groups (Student, logit)": (0.6, clustered),
     "the same, groups left out of account": (0.6, ungrouped),
 }
-"""What is drawn -> the truth, and how."""
+"""What is drawn from distributions."""
 
 
-def from_rows(kind: Kind, rows: Array) -> tuple[float, Draw]:
+def from_rows(kind: Kind, rows: Array) -> Case:
     """A metric whose population is some real rows."""
     truth = float(combine(kind, rows.sum(axis=0), len(rows)))
     return truth, lambda rng, n: of_score(rows[rng.integers(len(rows), size=n)], kind)
 
 
-def apart(kind: Kind, rows: Array, other: Array) -> tuple[float, Draw]:
+def apart(kind: Kind, rows: Array, other: Array) -> Case:
     """The paired difference of two models whose population is some real rows."""
     one, two = (float(combine(kind, table.sum(axis=0), len(table))) for table in (rows, other))
 
@@ -122,22 +127,33 @@ def apart(kind: Kind, rows: Array, other: Array) -> tuple[float, Draw]:
     return one - two, draw
 
 
-def real_cases(data: Path) -> dict[str, tuple[float, Draw]]:
-    """ROUGE-L, BLEU and chrF of real answers."""
+def answers(data: Path) -> tuple[dict[str, list[str]], list[list[str]]]:
+    """Eight models' answers to the same questions, and people's."""
     rows = [
         json.loads(line) for line in (data / "ref_selfinstruct/test.jsonl").read_text().strip().split("\n")
     ]
-    known = [[row["reference"]] for row in rows]
-    said = {name: [row["outputs"][name] for row in rows] for name in list(rows[0]["outputs"])[:2]}
-    one, two = said.values()
+    said = {name: [row["outputs"][name] for row in rows] for name in rows[0]["outputs"]}
+    return said, [[row["reference"]] for row in rows]
+
+
+def real_cases(data: Path) -> dict[str, Sequence[Case]]:
+    """ROUGE-L, BLEU, chrF and TER of real answers."""
+    said, known = answers(data)
+    one, two, *_ = said.values()
     rouge, other = (np.array(tools.rouge_rows(texts, known))[:, 2:3] for texts in (one, two))
-    bleu, chrf = np.array(tools.bleu_rows(one, known)), np.array(tools.chrf_rows(one, known))
+    bleu, chrf = (
+        [np.array(rows(texts, known)) for texts in said.values()]
+        for rows in (tools.bleu_rows, tools.chrf_rows)
+    )
     return {
-        "ROUGE-L of real answers (BCa)": from_rows("mean", rouge),
-        "BLEU of real answers (Student, logit)": from_rows("bleu", bleu),
-        "chrF of real answers (Student, logit)": from_rows("chrf", chrf),
-        "difference in ROUGE-L of two real models": apart("mean", rouge, other),
-        "difference in chrF of two real models": apart("chrf", chrf, np.array(tools.chrf_rows(two, known))),
+        "ROUGE-L of real answers (BCa)": [from_rows("mean", rouge)],
+        "BLEU of eight models' answers (Student, logit)": [from_rows("bleu", rows) for rows in bleu],
+        "chrF of eight models' answers (Student, logit)": [from_rows("chrf", rows) for rows in chrf],
+        "TER of real answers, one of them endless (BCa)": [
+            from_rows("ter", np.array(tools.ter_rows(one, known)))
+        ],
+        "difference in ROUGE-L of two real models": [apart("mean", rouge, other)],
+        "difference in chrF of two real models": [apart("chrf", *chrf[:2])],
     }
 
 
@@ -148,6 +164,12 @@ def coverage(truth: float, draw: Draw, n: int, repeats: int) -> float:
     return sum(low is not None and high is not None and low <= truth <= high for low, high in found) / repeats
 
 
+def cell(shares: Sequence[float]) -> str:
+    """In percent; of several, their mean and between what they lie."""
+    mean, least, most = (f"{100 * share:.1f}" for share in (np.mean(shares), min(shares), max(shares)))
+    return mean if len(shares) == 1 else f"{mean} ({least} to {most})"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -155,16 +177,18 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=os.environ.get("ADAPTER_ARENA_DATA"))
     parser.add_argument("--repeats", type=int, default=2000)
     parser.add_argument("--resamples", type=int, default=1000, help="of each bootstrap; scores take 4000")
+    parser.add_argument("--only", default="", help="lines whose name has these words")
     parser.add_argument("--sizes", type=int, nargs="+", default=[30, 100, 300])
     given = parser.parse_args()
     intervals.RESAMPLES = given.resamples
-    cases = CASES | (real_cases(given.data) if given.data else {})
+    cases = {name: [case] for name, case in CASES.items()} | (real_cases(given.data) if given.data else {})
     print(f"% of 95% intervals that hold the truth, {given.repeats} samples each")
     print(f"| examples | {' | '.join(map(str, given.sizes))} |")
     print("| --- |" + " ---: |" * len(given.sizes))
-    for name, (truth, draw) in cases.items():
-        cells = [f"{100 * coverage(truth, draw, n, given.repeats):.1f}" for n in given.sizes]
-        print(f"| {name} | {' | '.join(cells)} |", flush=True)
+    for name, several in cases.items():
+        if given.only.lower() in name.lower():
+            cells = [cell([coverage(*case, n, given.repeats) for case in several]) for n in given.sizes]
+            print(f"| {name} | {' | '.join(cells)} |", flush=True)
 
 
 if __name__ == "__main__":

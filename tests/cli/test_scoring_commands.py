@@ -194,6 +194,20 @@ def test_examples_in_groups_are_compared_by_groups(two: list[Path], tmp_path: Pa
     assert "groups.csv:2: a row of groups has `example_id` and `group`" in result.stderr
 
 
+def test_runs_that_group_an_example_differently_are_refused(two: list[Path], tmp_path: Path):
+    folders = [tmp_path / "one", tmp_path / "two"]
+    for folder, file in zip(folders, two, strict=True):
+        (folder / "completions").mkdir(parents=True)
+        file.rename(folder / "completions" / file.name)
+        (folder / "groups.jsonl").write_text(json.dumps({"example_id": "e1", "group": folder.name}) + "\n")
+    result = run("score", *folders, "--metric", "exact_match")
+    assert result.exit_code == 2
+    assert "example e1 is in group two here and in one in another run; say which" in result.stderr
+    chosen = run("score", *folders, "--metric", "exact_match", "--groups", folders[0] / "groups.jsonl")
+    assert chosen.exit_code == 0
+    assert "over groups of examples" in chosen.stdout
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

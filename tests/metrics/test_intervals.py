@@ -97,6 +97,28 @@ def test_bleu_and_chrf_of_texts_of_unlike_length_are_covered():
     assert abs(hits / repeats - 0.95) < 0.015 + 2 * math.sqrt(0.95 * 0.05 / repeats)
 
 
+@pytest.mark.parametrize(("kind", "columns"), [("bleu", 10), ("chrf", 18), ("share", 2)])
+def test_nothing_in_common_is_no_certainty_of_nothing(kind: Kind, columns: int):
+    table = np.zeros((30, columns))
+    table[:, :2] = 1 if kind != "share" else (0, 1)
+    found = score(of_table(table, kind))
+    assert (found.value, found.low) == (0.0, 0.0)
+    assert found.high == pytest.approx(intervals.UPPER_END[kind] * intervals.wilson(0, 30)[1])
+
+
+def test_few_long_texts_count_as_few_degrees_of_freedom():
+    """Nine short texts and a long one: as good as nothing is known of the error (a sum of one square)."""
+    even = np.array([(100.0, 100.0, 20.0 + i) for i in range(10)])
+    uneven = np.array([(100.0 * k, 100.0 * k, (20.0 + i) * k) for i, k in enumerate([1] * 9 + [20])])
+    (low, high), (lowest, highest) = (intervals.logit_interval(table, "chrf") for table in (even, uneven))
+    error = intervals.jackknife_error(uneven, lambda sums, n: combine("chrf", sums, n)) / 100
+    share = float(combine("chrf", uneven.sum(axis=0), 10)) / 100
+    margin = 12.706 * error / (share * (1 - share))  # Student's quantile with one degree of freedom
+    logits = np.log(share / (1 - share)) + np.array([-margin, margin])
+    assert (lowest, highest) == pytest.approx(tuple(100 / (1 + np.exp(-logits))), rel=1e-4)
+    assert highest - lowest > 2 * (high - low)
+
+
 def grouped_answers(rng: np.random.Generator, groups: int) -> Measurement:
     """Five questions a group, easy or hard together; 60% right."""
     easy = np.repeat(rng.beta(3, 2, groups), 5)

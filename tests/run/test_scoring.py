@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 import yaml
+from click.testing import CliRunner
 
 from toolkit import records
+from toolkit.cli import main
 from toolkit.metrics import Measurement
 from toolkit.metrics.comparing import compare
+from toolkit.metrics.groups import groups_of
 from toolkit.metrics.measuring import Encoding, measure_texts
 from toolkit.recipe import load
+from toolkit.report.load import load_run
+from toolkit.report.versus import compare_runs
 from toolkit.run import run
-from toolkit.types import Completion, Summary
+from toolkit.types import Completion, Score, Summary
 
 
 @pytest.fixture
@@ -51,6 +57,39 @@ def test_intervals_are_over_the_groups_that_a_column_names(scored, tmp_path: Pat
     assert list(summary.differences) == expected.differences
     report = (tmp_path / "small" / "report.md").read_text()
     assert "With 95% intervals over groups of examples (by passage)." in report
+
+
+def test_a_runs_groups_are_taken_over_by_score_and_by_comparisons_of_runs(scored, tmp_path: Path):
+    summary = scored(groups="passage", metrics=["perplexity", "chrf"])
+    folder = tmp_path / "small"
+    said = CliRunner().invoke(
+        main,
+        ["score", str(folder), "--metric", "chrf", "--against", "base", "--json"],
+        catch_exceptions=False,
+    )
+    found = json.loads(said.stdout)
+    by_figure = {(row["contestant"], row["metric"]): Score.model_validate(row) for row in found["scores"]}
+    assert by_figure == {(score.contestant, score.metric): score for score in summary.scores}
+    assert sorted(found["differences"], key=lambda row: str(row["metric"])) == sorted(
+        (row.model_dump() for row in summary.differences), key=lambda row: str(row["metric"])
+    )
+
+    copy = load_run(shutil.copytree(folder, tmp_path / "copy"))
+    facts = compare_runs(load_run(folder), copy)
+    of_the_copies = [*facts["summary"].scores]
+    for score in summary.scores:
+        for run_name in ("small", "copy"):
+            of_the_copies.remove(score.model_copy(update={"contestant": f"{score.contestant} ({run_name})"}))
+    assert of_the_copies == []
+    assert {(row.value, row.n) for row in facts["summary"].differences} == {(0.0, 3)}
+    assert facts["summary"].notes == {"groups": "passage"}
+
+
+def test_a_run_without_groups_keeps_none(scored, tmp_path: Path):
+    scored(groups="passage", metrics=["chrf"])
+    assert groups_of([tmp_path / "small"]) == {f"h{number}": f"p{number // 2}" for number in range(6)}
+    assert {score.n for score in scored(groups=None).scores} == {6}
+    assert groups_of([tmp_path / "small"]) == {}
 
 
 def test_bertscore_is_made_as_the_recipe_says(scored, tmp_path: Path):

@@ -32,7 +32,7 @@ from toolkit.cli.scores import (
     "--groups",
     type=PATH,
     help="File of `example_id` and `group` rows, where examples come in groups (one passage, one talk): "
-    "intervals are then over groups.",
+    "intervals are then over groups; left out, the groups that run folders keep.",
 )
 @encoding_options
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
@@ -47,8 +47,8 @@ def command(
 ) -> None:
     """Score the completions in SOURCES and compare the contestants, paired on the examples they share.
 
-    SOURCES are run folders (their perplexities are taken over as they were measured), or files of completions
-    as for `metrics`. Nothing is generated again.
+    SOURCES are run folders (their perplexities are taken over as they were measured, and so are the groups
+    their examples come in), or files of completions as for `metrics`. Nothing is generated again.
 
     \b
     Example:
@@ -56,10 +56,12 @@ def command(
     """
     show_progress()
     from toolkit.metrics.collecting import collect
-    from toolkit.metrics.comparing import compare, read_groups
+    from toolkit.metrics.comparing import compare
+    from toolkit.metrics.groups import groups_of, read_groups
 
+    members = read_groups(groups) if groups else groups_of(sources)
     found = collect(sources, metrics or METRICS, references=references, encoding=encoding(**bertscore))
-    compared = compare(found, against=against, groups=read_groups(groups) if groups else None)
+    compared = compare(found, against=against, groups=members)
     if as_json:
         print_json(
             {"scores": compared.scores, "differences": compared.differences, "p_holm": compared.corrected}
@@ -69,3 +71,5 @@ def command(
     print_scores(compared.scores)
     if compared.differences:
         print_differences(compared)
+    if members:
+        click.echo("\nintervals, p-values and n are over groups of examples")

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-from toolkit.data.reading import raw_rows
 from toolkit.errors import DataError
 from toolkit.metrics.intervals import clustered, difference, examples_to_settle, holm, score
 from toolkit.metrics.measurement import Measurement
-from toolkit.recipe import DataSource
 from toolkit.types import Difference, Score
 
 
@@ -23,21 +20,6 @@ class Comparison:
     """P-values of the differences, corrected for their number (Holm)."""
     wanted: list[int | None]
     """For each difference, how many examples would show it at p < 0.05 four times in five."""
-
-
-def read_groups(file: Path) -> dict[str, str]:
-    """Example id -> group, from rows with `example_id` (or `id`) and `group`.
-
-    Raises:
-        DataError: a row lacks one of them.
-    """
-    groups = {}
-    for place, row in raw_rows(DataSource(source=str(file))):
-        name = row.get("example_id", row.get("id"))
-        if name is None or row.get("group") is None:
-            raise DataError(f"{place}: a row of groups has `example_id` and `group`")
-        groups[str(name)] = str(row["group"])
-    return groups
 
 
 def compare(
@@ -53,7 +35,7 @@ def compare(
     Raises:
         DataError: nobody has that name.
     """
-    if groups is not None:
+    if groups:
         found = [clustered(each, groups) for each in found]
     names = list(dict.fromkeys(each.contestant for each in found))
     if against is not None and against not in names:

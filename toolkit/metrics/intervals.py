@@ -5,9 +5,10 @@ corrected and accelerated (BCa, Efron 1987), tails widened for small samples as 
 corpus metrics the column sums are resampled, so BLEU costs what a mean costs. Differences are paired; they
 are nearly symmetric with long tails, where BCa covered 88% of real ones and Student's interval with the
 jackknife's error (Tukey 1958) 95%. BLEU, chrF and shares over groups, which have two ends and count long
-examples most, have that interval on the logit scale. P-values come from swapping the two contestants'
-results at random (approximate randomisation, Riezler & Maxwell 2005), exactly where there are few examples
-or only right and wrong. `perf/score_coverage.py` measures how many intervals hold the truth.
+examples most, have that interval on the logit scale, with fewer degrees of freedom the more unlike the sizes
+are. P-values come from swapping the two contestants' results at random (approximate randomisation, Riezler &
+Maxwell 2005), exactly where there are few examples or only right and wrong. `perf/score_coverage.py` measures
+how many intervals hold the truth.
 """
 
 from __future__ import annotations
@@ -57,10 +58,12 @@ def interval(measurement: Measurement, *, seed: int = 0) -> tuple[float | None, 
         return None, None
     if kind == "mean" and is_binary(table):
         return wilson(table.sum(), len(table))
-    if kind in UPPER_END and 0 < measurement.value < UPPER_END[kind]:
-        return logit_interval(table, kind)
-    if kind == "share":
-        return wilson(measurement.value * len(table), len(table))
+    if kind in UPPER_END:
+        end = UPPER_END[kind]
+        if 0 < measurement.value < end:
+            return logit_interval(table, kind)
+        low, high = wilson(measurement.value / end * len(table), len(table))
+        return end * low, end * high
     return bootstrap(table, lambda sums, n: combine(kind, sums, n), seed=seed)
 
 
@@ -173,7 +176,9 @@ def logit_interval(table: Array, kind: Kind) -> tuple[float, float]:
     """Student's interval on the logit scale, of a metric that lies between its two ends.
 
     A few long examples can outweigh all others, so that the error is known less well than from as many
-    even ones: its degrees of freedom are those of the number of even ones (Kish 1965), less one.
+    even ones. Its degrees of freedom are those of a sum of squares weighted by squared sizes (Satterthwaite
+    1946); of shares, whose part in it is bounded, those of the number of even groups (Kish 1965). One less
+    in both, and at least one.
 
     Args:
         table: one row an example, its size in the second column.
@@ -182,9 +187,10 @@ def logit_interval(table: Array, kind: Kind) -> tuple[float, float]:
     from scipy.special import expit, logit
 
     end, size = UPPER_END[kind], table[:, 1]
+    weight = size if kind == "share" else size**2
     share = float(combine(kind, table.sum(axis=0), len(table))) / end
     error = jackknife_error(table, lambda sums, n: combine(kind, sums, n)) / end
-    freedom = max(1.0, size.sum() ** 2 / (size**2).sum() - 1)
+    freedom = max(1.0, weight.sum() ** 2 / (weight**2).sum() - 1)
     margin = student_quantile((1 + LEVEL) / 2, freedom) * error / (share * (1 - share))
     low, high = expit(logit(share) + np.array([-margin, margin]))
     return end * float(low), end * float(high)

@@ -14,6 +14,7 @@ from toolkit import records
 from toolkit.benchmarks import values_of
 from toolkit.errors import DataError
 from toolkit.metrics import Measurement
+from toolkit.metrics.groups import groups_of
 from toolkit.ratings import bradley_terry
 from toolkit.recipe import Recipe, read_yaml
 from toolkit.types import Completion, Finding, Rating, Record, Summary, Verdict, Vote
@@ -35,6 +36,8 @@ class RunView:
     completions: dict[str, list[Completion]] = field(default_factory=dict)
     measurements: dict[str, list[Measurement]] = field(default_factory=dict)
     """Contestant -> its metrics, example by example."""
+    groups: dict[str, str] = field(default_factory=dict)
+    """Example -> the group it is in, where intervals are over groups."""
     judged: list[Vote] = field(default_factory=list)
     """Votes of judge models."""
     verdicts: list[Verdict] = field(default_factory=list)
@@ -86,6 +89,7 @@ def load_run(folder: Path) -> RunView:
         recipe=_recipe(text),
         completions=_each(folder / "completions", names, Completion),
         measurements=_each(folder / "measurements", names, Measurement),
+        groups=groups_of([folder]),
         judged=[vote for vote in votes if vote.kind == "judge"],
         verdicts=_records(folder / "verdicts.jsonl", Verdict),
         people=[vote for vote in votes if vote.kind == "person"] + arena_votes(folder / "arena.db"),

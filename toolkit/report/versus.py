@@ -1,27 +1,32 @@
 """Two runs on the same examples: is one better than the other, and what was changed between them?
 
 The contestants that both have by name are compared, paired, on the examples whose prompt and reference are
-the same in both.
+the same in both; over groups, where the recipe of one of the runs names a column of them.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from toolkit import records
 from toolkit.errors import DataError
 from toolkit.metrics import Measurement, difference, score
+from toolkit.metrics.intervals import clustered
 from toolkit.report.load import RunView, load_run
 from toolkit.report.page import gather, render
 from toolkit.report.roles import Question
 from toolkit.report.tables import Cell, Table
-from toolkit.types import Completion, Difference, Ratings, Summary
+from toolkit.types import Completion, Ratings, Summary
 
 ROLE = "the same contestant of the other run"
 
 Measured = dict[str, dict[str, Measurement]]
 """Contestant -> metric -> measurement."""
+
+Labelled = tuple[RunView, str]
+"""A run, and what it is called beside the other."""
 
 
 def write_comparison(run: Path, other: Path) -> Path:
@@ -83,7 +88,7 @@ def labels(run: RunView, other: RunView) -> tuple[str, str]:
     return "first", "second"
 
 
-def joined(run: tuple[RunView, str], other: tuple[RunView, str], names: list[str], same: set[str]) -> RunView:
+def joined(run: Labelled, other: Labelled, names: list[str], same: set[str]) -> RunView:
     """Both runs as one, their contestants told apart by the run's label, on the same examples only."""
     measured: Measured = {}
     answers: dict[str, list[Completion]] = {}
@@ -93,11 +98,28 @@ def joined(run: tuple[RunView, str], other: tuple[RunView, str], names: list[str
             answers[full] = [a for a in view.completions.get(name, []) if a.example_id in same]
             found = [_only(m, same, full) for m in view.measurements.get(name, [])]
             measured[full] = {m.metric: m for m in found if m.rows}
-    summary = Summary(
+    return RunView(
+        folder=run[0].folder,
+        summary=_summary(run, other, names, measured),
+        completions={name: found for name, found in answers.items() if found},
+        measurements={name: list(found.values()) for name, found in measured.items()},
+    )
+
+
+def _summary(run: Labelled, other: Labelled, names: list[str], measured: Measured) -> Summary:
+    """Scores of both and their differences, over groups if one of the runs is."""
+    grouped = run[0] if run[0].groups else other[0]
+
+    def over(measurement: Measurement) -> Measurement:
+        return clustered(measurement, grouped.groups) if grouped.groups else measurement
+
+    pairs = _pairs(measured, names, run[1], other[1])
+    apart = [difference(over(mine), over(theirs)) for mine, theirs in pairs]
+    return Summary(
         run=f"{run[1]} against {other[1]}",
         contestants=tuple(f"{name} ({label})" for name in names for _, label in (other, run)),
-        scores=tuple(score(m) for found in measured.values() for m in found.values()),
-        differences=tuple(_differences(measured, names, run[1], other[1])),
+        scores=tuple(score(over(m)) for found in measured.values() for m in found.values()),
+        differences=tuple(row for row in apart if row),
         ratings=Ratings(),
         stages=tuple(
             stage.model_copy(update={"name": f"{stage.name} ({label})"})
@@ -106,12 +128,7 @@ def joined(run: tuple[RunView, str], other: tuple[RunView, str], names: list[str
         ),
         skipped=(),
         seconds=0.0,
-    )
-    return RunView(
-        folder=run[0].folder,
-        summary=summary,
-        completions={name: found for name, found in answers.items() if found},
-        measurements={name: list(found.values()) for name, found in measured.items()},
+        notes={key: value for key, value in grouped.summary.notes.items() if key == "groups"},
     )
 
 
@@ -127,14 +144,16 @@ def _only(measurement: Measurement, examples: set[str], contestant: str) -> Meas
     )
 
 
-def _differences(measured: Measured, names: list[str], new: str, old: str) -> list[Difference]:
-    found = [
-        difference(mine, theirs)
-        for name in names
-        for metric, mine in measured[f"{name} ({new})"].items()
-        if (theirs := measured[f"{name} ({old})"].get(metric)) and theirs.kind == mine.kind
-    ]
-    return [row for row in found if row]
+def _pairs(
+    measured: Measured, names: list[str], new: str, old: str
+) -> Iterator[tuple[Measurement, Measurement]]:
+    """Every contestant's measurements in the new run, each with that in the old one."""
+    for name in names:
+        before = measured[f"{name} ({old})"]
+        for metric, mine in measured[f"{name} ({new})"].items():
+            theirs = before.get(metric)
+            if theirs is not None and theirs.kind == mine.kind:
+                yield mine, theirs
 
 
 def changes(run: RunView, other: RunView, names: tuple[str, str]) -> Table | None:

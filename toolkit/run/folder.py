@@ -11,6 +11,7 @@ from pathlib import Path
 
 from toolkit import processes
 from toolkit.errors import BusyError, DataError
+from toolkit.metrics.groups import FILE as GROUPS
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,10 @@ class RunFolder:
     @property
     def scores(self) -> Path:
         return self.path / "scores.json"
+
+    @property
+    def groups(self) -> Path:
+        return self.path / GROUPS
 
     @property
     def verdicts(self) -> Path:

@@ -10,6 +10,7 @@ from toolkit import records
 from toolkit.benchmarks import scores_of
 from toolkit.judge import disagreement, statistics, votes
 from toolkit.metrics import Measurement, difference, score
+from toolkit.metrics.groups import write_groups
 from toolkit.metrics.intervals import clustered
 from toolkit.ratings import bradley_terry, elo
 from toolkit.recipe import Judge, Stage, fingerprint
@@ -80,6 +81,10 @@ def finish(execution: Execution, ledger: Ledger, summary: Summary, command: str)
     def work() -> None:
         records.write_json(folder.scores, [score.model_dump() for score in summary.scores])
         records.write_json(folder.summary, summary)
+        if execution.groups:
+            write_groups(folder.groups, execution.groups)
+        else:
+            folder.groups.unlink(missing_ok=True)
         ledger.record(
             command=command,
             seed=execution.recipe.seed,
@@ -91,9 +96,11 @@ def finish(execution: Execution, ledger: Ledger, summary: Summary, command: str)
             write_scores(folder.adapter(stage.name) / "README.md", execution.recipe, stage.name, summary)
         write_report(folder.path)
 
-    told = fingerprint(summary.model_dump(mode="json", exclude={"skipped", "seconds"}))
-    outputs = (folder.summary, folder.path / "report.html", folder.path / "report.md")
-    ledger.do(Step("report", lambda: told, work, outputs))
+    kept = [execution.groups] if execution.groups else []
+    told = fingerprint(summary.model_dump(mode="json", exclude={"skipped", "seconds"}), *kept)
+    outputs = [folder.summary, folder.path / "report.html", folder.path / "report.md"]
+    outputs += [folder.groups for _ in kept]
+    ledger.do(Step("report", lambda: told, work, tuple(outputs)))
 
 
 def _differences(found: Sequence[Measurement], names: Sequence[str]) -> list[Difference]:
