@@ -46,6 +46,27 @@ def test_averages_are_over_the_tasks_all_have():
     assert b.cells[1] is None
 
 
+def test_figures_that_are_no_shares_are_shown_and_not_averaged():
+    board = leaderboard(
+        [
+            score("a", "rte/acc", 0.6),
+            score("a", "wikitext/word_perplexity", 21.0, 1.5),
+            score("a", "wmt/bleu", 30.0),
+            score("b", "rte/acc", 0.7),
+            score("b", "wikitext/word_perplexity", 22.0, 1.5),
+            score("b", "wmt/bleu", 31.0),
+        ]
+    )
+    assert [(row.contestant, row.average) for row in board.rows] == [("b", 0.7), ("a", 0.6)]
+    b, a = board.rows
+    assert [cell.share for cell in a.cells] == [True, False, False]
+    assert [cell.within_noise for cell in b.cells] == [True, True, True]
+    far = leaderboard([score("a", "w/perplexity", 21.0), score("b", "w/perplexity", 22.0)])
+    within = {row.contestant: row.cells[0].within_noise for row in far.rows}
+    assert within == {"a": True, "b": False}, "less is better"
+    assert {row.average for row in far.rows} == {None}
+
+
 def test_mmlus_subjects_are_one_column():
     board = leaderboard([score("a", "mmlu/acc", 0.3), score("a", "mmlu_anatomy/acc", 0.5)])
     assert board.tasks == ("mmlu/acc",)
@@ -69,4 +90,7 @@ def test_one_gain_and_many_losses_are_worth_a_note():
     (note,) = goodhart([change("rougeL", 0.2), change("perplexity", 3.0), change("gsm8k/acc", -0.1)])
     assert note.startswith("dpo gains on rougeL and loses on perplexity, gsm8k/acc against base")
     assert goodhart([change("rougeL", 0.2), change("perplexity", -3.0)]) == []
+    assert (
+        goodhart([change("a/acc", 0.2), change("w/word_perplexity", -3), change("w/bits_per_byte", -1)]) == []
+    )
     assert goodhart([change("rougeL", 0.2), change("bleu", -1, 0.4), change("chrf", -1, 0.4)]) == []

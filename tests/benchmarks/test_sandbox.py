@@ -160,6 +160,8 @@ def test_pass_at_k_is_the_share_of_samples_with_a_passing_one():
         expected = sum(any(i < right for i in draw) for draw in draws) / len(draws)
         assert pass_at_k(n, right, k) == pytest.approx(expected)
         assert pass_at_k(n, right, k) == pytest.approx(1 - math.comb(n - right, k) / math.comb(n, k))
+    with pytest.raises(ValueError, match="pass@2 needs 2 samples, there are 1"):
+        pass_at_k(1, 0, 2)
 
 
 def test_every_solution_of_humaneval_passes_and_an_empty_one_fails(shared_data: Path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any, get_args
 
@@ -248,6 +249,12 @@ def test_bench_and_leaderboard(tiny_model: Path, tmp_path: Path):
     (difference,) = board["differences"]
     assert (difference["value"], difference["p_value"], difference["n"]) == (0.0, 1.0, 10)
     assert "within noise" in run("leaderboard", tmp_path / "run").stdout
+    twice = run("leaderboard", tmp_path / "run", shutil.copytree(tmp_path / "run", tmp_path / "again"))
+    assert twice.exit_code == 2
+    assert "contestant one is in" in twice.stderr
+    (tmp_path / "other.json").write_text("[]")
+    other = run("leaderboard", tmp_path / "other.json")
+    assert (other.exit_code, "no lm-eval result" in other.stderr) == (2, True)
 
 
 def test_bench_says_what_it_was_not_told(tiny_model: Path, tmp_path: Path):

@@ -63,10 +63,10 @@ def test_mt_bench_answers_with_references(tmp_path: Path):
         },
     )
     found = [(made.example_id, made.completion) for made in read_completions(said)]
-    assert found == [("81-1", "first"), ("81-2", "second")]
+    assert found == [("81", "first"), ("81/2", "second")]
     assert read_references([known, said]) == {
-        "81-1": ["known one", "first"],
-        "81-2": ["known two", "second"],
+        "81": ["known one", "first"],
+        "81/2": ["known two", "second"],
     }
 
 
@@ -90,6 +90,13 @@ def test_plain_rows(tmp_path: Path):
     assert (found.example_id, found.contestant, found.completion) == ("q1", "gpt", "Hello")
 
 
+def test_the_number_0_is_an_id_and_an_empty_reference_is_one(tmp_path: Path):
+    file = rows(tmp_path / "x.jsonl", {"id": 0, "prompt": "Hi", "response": "Hello", "reference": ""})
+    (found,) = read_completions(file)
+    assert (found.example_id, found.reference) == ("0", "")
+    assert read_references([file]) == {"0": [""]}
+
+
 @pytest.mark.parametrize(
     ("values", "message"),
     [
@@ -97,6 +104,14 @@ def test_plain_rows(tmp_path: Path):
         (
             [{"instruction": "a", "output": "b"}, {"instruction": "a"}],
             r"x\.jsonl:2: not as the file's first row \(KeyError: 'output'\)",
+        ),
+        (
+            [{"instruction": "a", "output": "b"}, {"instruction": "a", "output": None}],
+            r"x\.jsonl:2: not as the file's first row \(ValidationError",
+        ),
+        (
+            [{"prompt": "a", "response": "b"}, {"prompt": "a", "response": None}],
+            r"x\.jsonl:2: not as the file's first row \(TypeError: the answer is missing\)",
         ),
         (
             [

@@ -135,6 +135,18 @@ def test_a_stride_beyond_the_window_leaves_gaps_and_is_refused(tiny: Loaded):
         measure_text_perplexity(tiny, TEXTS, contestant="c", window=64, stride=65)
 
 
+def test_what_does_not_fit_the_models_context_is_refused(tiny: Loaded):
+    room = tiny.model.config.max_position_embeddings
+    with pytest.raises(DataError, match=f"window {room + 1}: the model's context is {room} tokens"):
+        measure_text_perplexity(tiny, TEXTS, contestant="c", window=room + 1)
+    asked = (Message(role="user", content="?"),)
+    spent = len(tiny.tokenizer(render(tiny.tokenizer, asked))["input_ids"]) + 1  # and the end token
+    fits, long = (Example(id="e", messages=asked, reference="x" * (room - spent + n)) for n in (1, 2))
+    assert measure_perplexity(tiny, [fits], contestant="c")[0].rows[0][1] == room - spent + 2
+    with pytest.raises(DataError, match=f"example e: question and reference of {room + 2} tokens"):
+        measure_perplexity(tiny, [long], contestant="c")
+
+
 def test_batches_and_pieces_change_nothing(tiny: Loaded, monkeypatch: pytest.MonkeyPatch):
     whole = measure_text_perplexity(tiny, TEXTS, contestant="c", window=64)[0]
     monkeypatch.setitem(likelihood.BATCH_TOKENS, "cpu", 1)

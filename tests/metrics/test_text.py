@@ -156,6 +156,12 @@ def test_bertscore_rescales_as_bert_score_does(baseline: Path):
         BertScore(layer=6, rescale=baseline).rows(said, [[ref] for ref in known])
 
 
+def test_bertscores_layers_are_those_the_encoder_has():
+    assert BertScore(layer=0).signature([["x"]]).startswith("all-minilm-l6-v2_L0_no-idf")
+    with pytest.raises(ModelError, match="all-minilm-l6-v2 has no layer 7"):
+        BertScore(layer=7).rows(["a"], [["b"]])
+
+
 def test_an_unknown_encoder_is_named(tmp_path: Path):
     with pytest.raises(ModelError, match="no such encoder"):
         BertScore(str(tmp_path))
@@ -167,6 +173,11 @@ def test_metrics_combine_and_need_no_network():
         both = evaluate.combine([Rouge(), Bleu()])
         found = both.compute(predictions=SAID, references=KNOWN)
     assert set(found) == {*tools.ROUGE, "bleu"}
+
+
+def test_a_prediction_without_a_reference_is_named():
+    with pytest.raises(DataError, match="prediction 1 has no reference"):
+        Chrf().compute(predictions=["a", "b"], references=[["x"], []])
 
 
 def test_large_sets_are_shared_out_and_come_back_in_order(monkeypatch: pytest.MonkeyPatch):

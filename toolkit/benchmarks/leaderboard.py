@@ -31,8 +31,8 @@ chance level, since it is a share of probability."""
 HEADLINES = ("acc_norm", "exact_match,strict-match", "pass@1,create_test", "mcc", "acc")
 """Which of a task's metrics stands for it: the first of these it has, as on the Open LLM Leaderboard."""
 
-
-LESS_IS_BETTER = ("perplexity", "bits_per_byte", "ter", "repetition_4")
+LESS_IS_BETTER = ("perplexity", "bits_per_byte", "ter", "repetition_4", "brier", "loss", "mse", "mae")
+"""Endings of metrics of which less is better."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,8 @@ class Cell:
     score: Score
     within_noise: bool
     """Whether the best one's interval reaches this one's value: it may be as good."""
+    share: bool
+    """Whether the task's figures are shares, up to 1, of which more is better: only those can be averaged."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ class Row:
     cells: tuple[Cell | None, ...]
     """In the order of the leaderboard's tasks."""
     average: float | None
-    """Of the tasks all contestants have, as the Open LLM Leaderboard averaged them."""
+    """Of the shares that all contestants have, as the Open LLM Leaderboard averaged them."""
     above_chance: float | None
     """The same with 0 for guessing and 1 for all right; below guessing counts as 0."""
 
@@ -71,11 +73,11 @@ def leaderboard(scores: Sequence[Score]) -> Leaderboard:
     """
     by_task = _headlines(scores)
     names = list(dict.fromkeys(score.contestant for score in scores))
-    shared = [task for task, row in by_task.items() if len(row) == len(names)]
+    shared = [task for task, row in by_task.items() if len(row) == len(names) and _are_shares(task, row)]
     rows = [
         Row(
             contestant=name,
-            cells=tuple(_cell(row, name) for row in by_task.values()),
+            cells=tuple(_cell(task, row, name) for task, row in by_task.items()),
             average=_mean([by_task[task][name].value for task in shared]),
             above_chance=_mean([above_chance(task, by_task[task][name].value) for task in shared]),
         )
@@ -89,6 +91,11 @@ def above_chance(task: str, value: float) -> float:
     """A score with 0 for guessing and 1 for all right (the second Open LLM Leaderboard's normalisation)."""
     chance = CHANCE.get(task.partition("/")[0], CHANCE["mmlu"] if task.startswith("mmlu") else 0.0)
     return max(0.0, (value - chance) / (1 - chance))
+
+
+def less_is_better(metric: str) -> bool:
+    """Whether less of a metric (`rougeL`, `wikitext/word_perplexity,none`) is better, by its name."""
+    return metric.rpartition("/")[2].partition(",")[0].endswith(LESS_IS_BETTER)
 
 
 def goodhart(found: Sequence[Difference], level: float = 0.05) -> list[str]:
@@ -129,12 +136,21 @@ def _headline(by_metric: Mapping[str, object]) -> str:
     return next((metric for metric in HEADLINES if metric in by_metric), next(iter(by_metric)))
 
 
-def _cell(row: Mapping[str, Score], name: str) -> Cell | None:
+def _are_shares(task: str, row: Mapping[str, Score]) -> bool:
+    return not less_is_better(task) and all(abs(score.value) <= 1 for score in row.values())
+
+
+def _cell(task: str, row: Mapping[str, Score], name: str) -> Cell | None:
     score = row.get(name)
     if score is None:
         return None
-    best = max(row.values(), key=lambda each: each.value)
-    return Cell(score, within_noise=best.low is None or score.value >= best.low)
+    if less_is_better(task):
+        best = min(row.values(), key=lambda each: each.value)
+        reached = best.high is None or score.value <= best.high
+    else:
+        best = max(row.values(), key=lambda each: each.value)
+        reached = best.low is None or score.value >= best.low
+    return Cell(score, reached, _are_shares(task, row))
 
 
 def _mean(values: Sequence[float]) -> float | None:
@@ -142,7 +158,7 @@ def _mean(values: Sequence[float]) -> float | None:
 
 
 def _better(change: Difference) -> bool:
-    return (change.value < 0) == (change.metric in LESS_IS_BETTER)
+    return (change.value < 0) == less_is_better(change.metric)
 
 
 def _is_form(metric: str) -> bool:

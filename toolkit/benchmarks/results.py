@@ -9,6 +9,7 @@ from statistics import NormalDist
 from typing import Any
 
 from toolkit import records
+from toolkit.errors import DataError
 from toolkit.types import Score
 
 Z = NormalDist().inv_cdf(0.975)
@@ -27,11 +28,13 @@ def scores_of(file: Path, contestant: str) -> list[Score]:
         DataError: the file is missing or is no lm-eval result.
     """
     result = records.read_json(file)
+    if not isinstance(result, dict) or not isinstance(result.get("results"), dict):
+        raise DataError(f"{file}: no lm-eval result: it has no `results`")
     counts = {task: int(n.get("effective", 0)) for task, n in result.get("n-samples", {}).items()}
     members = result.get("group_subtasks", {})
     return [
         score
-        for task, figures in result.get("results", {}).items()
+        for task, figures in result["results"].items()
         for score in _scores(contestant, task, figures, _questions(task, counts, members))
     ]
 

@@ -77,7 +77,13 @@ def _run(job: str, seconds: float, report: int) -> bool:
 
 
 def pass_at_k(n: int, passed: int, k: int) -> float:
-    """Probability that one of `k` samples passes, unbiased, from `n` samples (Chen et al. 2021, eq. 1)."""
+    """Probability that one of `k` samples passes, unbiased, from `n` samples (Chen et al. 2021, eq. 1).
+
+    Raises:
+        ValueError: there are fewer than `k` samples.
+    """
+    if n < k:
+        raise ValueError(f"pass@{k} needs {k} samples, there are {n}")
     if n - passed < k:
         return 1.0
     return 1.0 - math.prod((n - passed - i) / (n - i) for i in range(k))

@@ -40,6 +40,10 @@ def command(sources: tuple[Path, ...], against: str | None, as_json: bool) -> No
     from toolkit.run.contamination import contaminated
 
     files = [file for source in sources for file in _files(source)]
+    for file in files:
+        twin = next(each for each in files if each.stem == file.stem)
+        if twin != file:
+            raise DataError(f"{file}: contestant {file.stem} is in {twin} already; rename one of them")
     board = leaderboard([score for file in files for score in scores_of(file, file.stem)])
     names = [row.contestant for row in board.rows]
     if against is not None and against not in names:
@@ -86,15 +90,18 @@ def _print(board: Leaderboard) -> None:
         for row in board.rows
     ]
     print_table(header, rows)
-    click.echo("~ within noise of the best; intervals are 95%; averages are over the tasks all have")
+    click.echo(
+        "~ within noise of the best; intervals are 95%; averages are over the shares (percents) that all have"
+    )
 
 
 def _shown(cell: Cell | None) -> str:
     if cell is None:
         return "-"
     low, high = cell.score.low, cell.score.high
-    margin = "" if low is None or high is None else f" +-{50 * (high - low):.1f}"
-    return f"{'~' if cell.within_noise else ''}{100 * cell.score.value:.1f}{margin}"
+    scale, digits = (100, 1) if cell.share else (1, 2)
+    margin = "" if low is None or high is None else f" +-{scale * (high - low) / 2:.{digits}f}"
+    return f"{'~' if cell.within_noise else ''}{scale * cell.score.value:.{digits}f}{margin}"
 
 
 def _percent(value: float | None) -> str:

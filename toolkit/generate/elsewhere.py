@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from toolkit.data.reading import RawRow, raw_rows
 from toolkit.errors import DataError
 from toolkit.recipe import DataSource
-from toolkit.types import Completion, Message, digest
+from toolkit.types import Completion, Message, digest, turn_id
 
 Columns = dict[str, Any]
 
@@ -63,7 +63,8 @@ def read_references(files: Sequence[Path]) -> dict[str, list[str]]:
     known: dict[str, list[str]] = {}
     for file in files:
         for made in read_completions(file):
-            known.setdefault(made.example_id, []).append(made.reference or made.completion)
+            reference = made.completion if made.reference is None else made.reference
+            known.setdefault(made.example_id, []).append(reference)
     return known
 
 
@@ -91,7 +92,7 @@ def _ours(row: Columns, name: str) -> list[Completion]:
 
 def _alpaca_eval(row: Columns, name: str) -> list[Completion]:
     asked = "\n\n".join(part for part in (row["instruction"], row.get("input")) if part)
-    return [_completion(asked, str(row["output"]), str(row.get("generator") or name), _first(row, KNOWN))]
+    return [_completion(asked, row["output"], str(row.get("generator") or name), _first(row, KNOWN))]
 
 
 def _mt_bench(row: Columns, name: str) -> list[Completion]:
@@ -99,10 +100,10 @@ def _mt_bench(row: Columns, name: str) -> list[Completion]:
     turns = row["choices"][0]["turns"]
     return [
         Completion(
-            example_id=f"{row['question_id']}-{turn}",
+            example_id=turn_id(str(row["question_id"]), turn),
             contestant=str(row["model_id"]),
             messages=(),
-            completion=str(said),
+            completion=said,
             finish="stop",
             tokens=0,
         )
@@ -123,8 +124,10 @@ def _lm_eval(row: Columns, name: str) -> list[Completion]:
 
 def _plain(row: Columns, name: str) -> list[Completion]:
     said, asked, known = _first(row, SAID), _first(row, ASKED), _first(row, KNOWN)
+    if asked is None or said is None:
+        raise TypeError(f"the {'question' if asked is None else 'answer'} is missing")
     made = _completion(str(asked), str(said), str(row.get("model") or row.get("contestant") or name), known)
-    own = row.get("id") or row.get("example_id")
+    own = _first(row, ("id", "example_id"))
     return [made if own is None else made.model_copy(update={"example_id": str(own)})]
 
 

@@ -14,6 +14,7 @@ from toolkit.errors import DataError
 from toolkit.generate.answering import Reply, Request
 from toolkit.generate.slots import Slots, beginning, suits
 from toolkit.models import Loaded
+from toolkit.models.loading import context_window
 from toolkit.recipe import Generation
 
 logger = logging.getLogger(__name__)
@@ -131,8 +132,8 @@ class Local:
 
     def _prompt(self, request: Request, options: Generation) -> Prompt:
         tokens = prompt_ids(self.loaded.tokenizer, request.messages)
-        room = getattr(self.loaded.model.config.get_text_config(), "max_position_embeddings", None)
-        if room is not None and len(tokens) + options.max_new_tokens > room:
+        room = context_window(self.loaded.model.config)
+        if len(tokens) + options.max_new_tokens > room:
             raise DataError(
                 f"example {request.id}: a prompt of {len(tokens)} tokens and {options.max_new_tokens} new "
                 f"ones do not fit the model's context of {room}; shorten it, or lower max_new_tokens"

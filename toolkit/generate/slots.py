@@ -22,12 +22,10 @@ import torch
 from transformers.cache_utils import Cache, CacheLayerMixin
 
 from toolkit.models.loading import unwrapped
-from toolkit.models.packing import shared
+from toolkit.models.packing import LEAST_BEGINNING, shared
 
 BLOCK = 64
 LEAST_ROWS = 4
-LEAST_BEGINNING = 16
-"""Tokens in common from which on they are read once for all."""
 NOISE = 0.3
 """How far the logits of one token may be apart between two orders of summation, in standard deviations of
 the logits. Rounding to bfloat16 gives up to 0.1, a wrong position or mask several."""

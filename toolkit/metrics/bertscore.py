@@ -29,7 +29,7 @@ class BertScore(TextMetric):
 
     Args:
         encoder: packaged name, folder or hub id.
-        layer: of the encoder; left out, bert-score's own choice for it.
+        layer: of the encoder, 0 for its embeddings; left out, bert-score's own choice for it.
         idf: weight tokens by their rarity among the references.
         rescale: subtract bert-score's published English baseline (hub encoders that have one), or that in
             a file of bert-score's format.
@@ -46,7 +46,7 @@ class BertScore(TextMetric):
     ) -> None:
         super().__init__(**options)
         self.encoder, self.idf, self.rescale = encoder, idf, rescale
-        self.layer = layer or default_layer(encoder)
+        self.layer = default_layer(encoder) if layer is None else layer
 
     def rows(self, predictions: Sequence[str], references: References) -> Table:
         scorer = load_scorer(self.encoder, self.layer, self.idf, self.rescale)
@@ -98,8 +98,8 @@ def load_scorer(encoder: str, layer: int, idf: bool, rescale: bool | Path) -> BE
     """The scorer of an encoder, loaded once.
 
     Raises:
-        ModelError: the encoder cannot be loaded.
-        DataError: rescaling was asked for and bert-score has no baseline for this encoder.
+        ModelError: the encoder cannot be loaded, or has no such layer.
+        DataError: rescaling was asked for, and there is no baseline for this encoder and layer.
     """
     try:
         scorer = BERTScorer(
@@ -113,6 +113,10 @@ def load_scorer(encoder: str, layer: int, idf: bool, rescale: bool | Path) -> BE
         )
     except OSError as error:
         raise ModelError(f"BERTScore: {encoder}: cannot be loaded: {str(error).splitlines()[0]}") from error
+    except AssertionError:  # how bert-score says so
+        raise ModelError(
+            f"BERTScore: {encoder} has no layer {layer}; leave it out, or take a lower one"
+        ) from None
     if rescale:
         try:
             with warnings.catch_warnings():

@@ -7,6 +7,7 @@ bytes, so that models with different tokenizers can be compared (Gao et al. 2020
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,7 @@ from toolkit.errors import DataError
 from toolkit.metrics.measurement import Measurement
 from toolkit.models import Loaded
 from toolkit.models.likelihood import Span, nats
+from toolkit.models.loading import context_window
 from toolkit.types import Example, Message
 
 LONGEST = 2048
@@ -56,13 +58,23 @@ def measure_perplexity(
         contestant: name in the measurements.
         adapter: the adapter to switch on; `None` is the bare base.
         prompt: the contestant's own messages, put before every example's.
+
+    Raises:
+        DataError: an example does not fit the model's context.
     """
     known = {example.id: example for example in examples if example.reference is not None}
+    room = context_window(loaded.model.config)
     spans = {}
     for example in known.values():
         asked = (*prompt, *example.messages)
         answer = answer_ids(loaded.tokenizer, asked, example.reference or "")
-        spans[example.id] = [Span([*prompt_ids(loaded.tokenizer, asked), *answer], len(answer))]
+        ids = [*prompt_ids(loaded.tokenizer, asked), *answer]
+        if len(ids) - 1 > room:  # the last token is only predicted
+            raise DataError(
+                f"example {example.id}: question and reference of {len(ids)} tokens do not fit the model's "
+                f"context of {room}; shorten them"
+            )
+        spans[example.id] = [Span(ids, len(answer))]
     sizes = {name: len((example.reference or "").encode()) for name, example in known.items()}
     return _measured(loaded, adapter, spans, sizes, contestant)
 
@@ -87,9 +99,12 @@ def measure_text_perplexity(
         stride: how far windows move on; left out, a whole window.
 
     Raises:
-        DataError: the stride is longer than the window.
+        DataError: the stride is longer than the window, or the window than the model's context.
     """
-    length = window or context_length(loaded)
+    room = context_window(loaded.model.config)
+    length = window or (room if room < sys.maxsize else LONGEST)
+    if length > room:
+        raise DataError(f"window {length}: the model's context is {room} tokens; take no more")
     cut, start = Window(length, stride or length), start_token(loaded.tokenizer)
     spans = {}
     for text in texts:
@@ -116,12 +131,6 @@ def start_token(tokenizer: Any) -> int:
     if token is None:
         raise DataError("this tokenizer has no start or end token to predict a text's first token from")
     return int(token)
-
-
-def context_length(loaded: Loaded) -> int:
-    """How many tokens the model was made to see at once."""
-    config = loaded.model.config.get_text_config()
-    return int(getattr(config, "max_position_embeddings", None) or LONGEST)
 
 
 def _measured(

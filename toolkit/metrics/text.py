@@ -14,6 +14,7 @@ import datasets
 import evaluate
 import numpy as np
 
+from toolkit.errors import DataError
 from toolkit.metrics import tools
 from toolkit.metrics.measurement import Kind, combine
 from toolkit.metrics.tools import References, Rows
@@ -32,7 +33,10 @@ class TextMetric(evaluate.Metric):  # type: ignore[misc]  # evaluate is untyped
         return evaluate.MetricInfo(description=self.__doc__ or "", citation="", features=[several, one])
 
     def _compute(self, predictions: Sequence[str], references: Sequence[Any]) -> dict[str, float]:
-        table = self.rows(predictions, [[ref] if isinstance(ref, str) else ref for ref in references])
+        known = [[ref] if isinstance(ref, str) else ref for ref in references]
+        if not all(known):
+            raise DataError(f"prediction {known.index([])} has no reference; leave it out, or give it one")
+        table = self.rows(predictions, known)
         return {
             name: float(combine(kind, np.array(rows, dtype=np.float64).sum(axis=0), len(rows)))
             for name, (kind, rows) in table.items()

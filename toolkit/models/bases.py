@@ -14,7 +14,7 @@ import shutil
 import struct
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from toolkit.errors import ModelError
 
@@ -68,19 +68,38 @@ def fingerprint(folder: Path) -> str:
 
     Reading 256 bytes of each tensor tells any two trained models apart and takes milliseconds where hashing
     all weights would take minutes.
+
+    Raises:
+        ModelError: a file of weights is not whole.
     """
     sha = hashlib.sha256()
     for file in sorted(folder.glob("*.safetensors")):
         with file.open("rb") as data:
-            (length,) = struct.unpack("<Q", data.read(8))
-            header: dict[str, Any] = json.loads(data.read(length))
-            for tensor in sorted(set(header) - {"__metadata__"}):
+            begin, header = _tensors(data, file)
+            for tensor in sorted(header):
                 entry = header[tensor]
                 start, end = entry["data_offsets"]
-                data.seek(8 + length + start)
+                data.seek(begin + start)
                 sha.update(f"{tensor} {entry['dtype']} {entry['shape']}".encode())
                 sha.update(data.read(min(256, end - start)))
     return sha.hexdigest()[:16]
+
+
+def _tensors(data: BinaryIO, file: Path) -> tuple[int, dict[str, Any]]:
+    """Where the numbers of a safetensors file begin, and what its header says of each tensor."""
+    size = file.stat().st_size
+    try:
+        (length,) = struct.unpack("<Q", data.read(8))
+        header = json.loads(data.read(min(length, size)))
+        header.pop("__metadata__", None)
+        whole = all(8 + length + entry["data_offsets"][1] <= size for entry in header.values())
+    except (struct.error, ValueError, AttributeError, TypeError, KeyError):
+        whole = False
+    if not whole:
+        raise ModelError(
+            f"{file}: not a whole safetensors file (cut off, or a Git LFS pointer); fetch it again"
+        )
+    return 8 + length, header
 
 
 def _in_package(name: str, package: str, file: str) -> Path:

@@ -18,7 +18,7 @@ from torch.nn.functional import cross_entropy
 from transformers import DynamicCache
 
 from toolkit.models.loading import unwrapped
-from toolkit.models.packing import shared
+from toolkit.models.packing import LEAST_BEGINNING, shared
 from toolkit.progress import tell
 
 logger = logging.getLogger(__name__)
@@ -30,9 +30,6 @@ MOST_TOKENS = 8192
 
 PIECE = 2**24
 """Logits made at a time: 64 MB in float32."""
-
-LEAST_BEGINNING = 16
-"""Tokens in common from which on they are read once for all."""
 
 TOLERANCE = 0.05
 """Two ways to the same logits may differ by this share of their standard deviation, by rounding alone."""

@@ -89,15 +89,10 @@ def load_base(name: str, options: ModelOptions = ModelOptions()) -> Loaded:
     """
     folder = bases.resolve_base(name, revision=options.revision)
     chosen = hardware.choose(options)
+    weights = bases.fingerprint(folder)
+    tokenizer = load_tokenizer(folder, options.chat_template)
     model = load_weights(folder, chosen, options.quantization)
-    return Loaded(
-        name,
-        folder,
-        model.eval(),
-        load_tokenizer(folder, options.chat_template),
-        chosen,
-        bases.fingerprint(folder),
-    )
+    return Loaded(name, folder, model.eval(), tokenizer, chosen, weights)
 
 
 def load_weights(
@@ -158,18 +153,26 @@ def load_tokenizer(folder: Path, chat_template: str | None = None) -> Any:
     Args:
         folder: a model folder.
         chat_template: a Jinja file, or a model (hub id or folder) to take the template from.
+
+    Raises:
+        ModelError: there is no tokenizer, or no such file or model to take the template from.
     """
-    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer = _tokenizer(str(folder))
     if chat_template is not None:
         file = Path(chat_template)
         tokenizer.chat_template = (
-            file.read_text(encoding="utf-8")
-            if file.is_file()
-            else AutoTokenizer.from_pretrained(chat_template).chat_template
+            file.read_text(encoding="utf-8") if file.is_file() else _tokenizer(chat_template).chat_template
         )
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
+
+
+def _tokenizer(name: str) -> Any:
+    try:
+        return AutoTokenizer.from_pretrained(name)
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{name}: no tokenizer can be loaded: {str(error).splitlines()[0]}") from error
 
 
 def quantization_config(kind: str, compute: torch.dtype) -> BitsAndBytesConfig:

@@ -20,6 +20,9 @@ from transformers import DynamicCache
 
 Tokens = Sequence[int]
 
+LEAST_BEGINNING = 16
+"""Tokens that all prompts begin with, from which on they are worth reading once for all."""
+
 ALIKE = 0.25
 """Root mean square difference between logits in a tree and alone, in standard deviations of the logits, up to
 which they are the same: bfloat16 gives 0.06, a model that ignores the mask 0.8."""

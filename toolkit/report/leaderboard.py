@@ -55,15 +55,22 @@ def _board(scores: Sequence[Score]) -> Table:
         for row in found.rows
     )
     header = ("contestant", *(meaning(task).title for task in found.tasks), "average", "above chance")
-    return Table("Leaderboard, in percent; ≈ marks what is within noise of the best", header, rows)
+    shares = all(place.share for row in found.rows for place in row.cells if place)
+    caption = (
+        f"Leaderboard, {'' if shares else 'shares '}in percent; ≈ marks what is within noise of the best"
+    )
+    return Table(caption, header, rows)
 
 
 def _place(place: Place | None) -> Cell:
     if place is None:
         return Cell(figures.ABSENT)
     score = place.score
+    mark = "≈ " if place.within_noise else ""
+    if not place.share:
+        return Cell(f"{mark}{figures.number(score.value, 2)}", figures.span(score.low, score.high, 2))
     low, high = (None if end is None else 100 * end for end in (score.low, score.high))
-    return Cell(f"{'≈ ' if place.within_noise else ''}{_percent(score.value)}", figures.span(low, high, 1))
+    return Cell(f"{mark}{_percent(score.value)}", figures.span(low, high, 1))
 
 
 def _percent(share: float | None) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+from toolkit.benchmarks.leaderboard import less_is_better as less_by_name
+
 LIKELIHOOD = "How expected the reference answers are"
 WORDS = "Words shared with the reference"
 SENSE = "Meaning shared with the reference"
@@ -58,9 +60,6 @@ KNOWN = {
     "repetition_4": Meaning("Repeated 4-grams", SHAPE, 0),
 }
 
-BENCHMARKS_LESS = ("perplexity", "bits_per_byte", "ter", "brier", "loss", "mse", "mae")
-"""Endings of benchmark metrics of which less is better, where the result file does not say."""
-
 
 def meaning(metric: str, less_is_better: Iterable[str] = ()) -> Meaning:
     """What is known of a metric; a benchmark's is named `task/metric`.
@@ -72,6 +71,5 @@ def meaning(metric: str, less_is_better: Iterable[str] = ()) -> Meaning:
     task, slash, name = metric.rpartition("/")
     if not slash:
         return KNOWN.get(metric) or Meaning(metric)
-    plain = name.partition(",")[0]
-    less = metric in set(less_is_better) or plain.endswith(BENCHMARKS_LESS)
+    less = metric in set(less_is_better) or less_by_name(metric)
     return replace(Meaning(f"{task}: {name}", BENCHMARKS), better=-1 if less else 1)

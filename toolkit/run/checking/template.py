@@ -38,10 +38,8 @@ def tokenizer_of(recipe: Recipe) -> tuple[Any, list[Finding]]:
 
     try:
         return load_tokenizer(folder, recipe.model.chat_template), []
-    except (OSError, ValueError) as problem:
-        return None, [
-            error("chat-template", PLACE, str(problem).splitlines()[0], "name a file or a model that is here")
-        ]
+    except ModelError as problem:
+        return None, [error("chat-template", PLACE, str(problem), "name a file or a model that is here")]
 
 
 def template(recipe: Recipe, sets: dict[str, Seen], tokenizer: Any) -> tuple[list[Finding], bool]:

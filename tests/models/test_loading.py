@@ -1,0 +1,115 @@
+"""Bases are found and checked before they are loaded; adapters are switched on one base in memory."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from peft import LoraConfig, get_peft_model
+from safetensors.torch import load_file, save_file
+
+from toolkit import records
+from toolkit.errors import ModelError
+from toolkit.models import Loaded, load_base, resolve_base
+from toolkit.models.bases import fingerprint
+from toolkit.models.loading import LINEAGE, load_tokenizer
+from toolkit.recipe import ModelOptions
+
+PLAIN = ModelOptions(device="cpu", dtype="float32")
+
+
+@pytest.fixture
+def own(tiny_model: Path, tmp_path: Path) -> Path:
+    """A model folder to break."""
+    return Path(shutil.copytree(tiny_model, tmp_path / "own"))
+
+
+@pytest.fixture
+def adapter(tiny_model: Path, tmp_path: Path) -> Path:
+    """An adapter that changes what the base says, with no word on what it was trained on."""
+    torch.manual_seed(3)
+    config = LoraConfig(r=4, target_modules="all-linear", init_lora_weights=False)
+    get_peft_model(load_base(str(tiny_model), PLAIN).model, config).save_pretrained(tmp_path / "adapter")
+    return tmp_path / "adapter"
+
+
+def said(loaded: Loaded, name: str | None) -> torch.Tensor:
+    with loaded.using(name) as model, torch.inference_mode():
+        logits: torch.Tensor = model(input_ids=torch.tensor([[5, 6, 7]])).logits
+        return logits
+
+
+def test_adapters_are_switched_on_one_base_and_off_again(tiny_model: Path, adapter: Path):
+    loaded = load_base(str(tiny_model), PLAIN)
+    bare = said(loaded, None)
+    with pytest.raises(ModelError, match="adapter one is not attached"):
+        said(loaded, "one")
+    for name in ("one", "two", "one"):  # a name that is there already is not loaded again
+        loaded.attach(name, adapter)
+    assert loaded.adapters == ["one", "two"]
+    assert torch.equal(said(loaded, "one"), said(loaded, "two"))
+    assert not torch.allclose(said(loaded, "one"), bare)
+    assert torch.equal(said(loaded, None), bare)
+
+
+def test_an_adapter_of_other_weights_is_refused(tiny_model: Path, adapter: Path, tmp_path: Path):
+    loaded = load_base(str(tiny_model), PLAIN)
+    with pytest.raises(ModelError, match="no adapter here"):
+        loaded.attach("none", tmp_path)
+    records.write_json(adapter / LINEAGE, {"base": "another", "base_fingerprint": "0" * 16})
+    with pytest.raises(ModelError, match=r"was trained on another \(weights 0000000000000000\)"):
+        loaded.attach("one", adapter)
+    assert loaded.adapters == []
+
+
+def test_a_fingerprint_is_of_the_weights(own: Path, tiny_model: Path):
+    assert fingerprint(own) == fingerprint(tiny_model)
+    file = own / "model.safetensors"
+    weights = load_file(file)
+    next(iter(weights.values())).view(-1)[0] += 1
+    save_file(weights, file, metadata={"format": "pt"})
+    assert fingerprint(own) != fingerprint(tiny_model)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n",
+        b"",
+        b"\x02\0\0\0\0\0\0\0[]",
+        None,
+    ],
+)
+def test_weights_that_are_not_whole_are_named(own: Path, content: bytes | None):
+    file = own / "model.safetensors"
+    file.write_bytes(file.read_bytes()[:-100] if content is None else content)
+    with pytest.raises(ModelError, match=r"model\.safetensors: not a whole safetensors file"):
+        load_base(str(own), PLAIN)
+
+
+def test_what_is_no_model_is_told_apart(own: Path, tmp_path: Path):
+    (own / "model.safetensors").rename(own / "pytorch_model.bin")
+    with pytest.raises(ModelError, match="no safetensors weights; convert them"):
+        resolve_base(str(own))
+    (own / "config.json").unlink()
+    with pytest.raises(ModelError, match=r"it has no config\.json"):
+        resolve_base(str(own))
+    (tmp_path / "x.gguf").write_bytes(b"PK")
+    with pytest.raises(ModelError, match="it does not start with GGUF"):
+        resolve_base(str(tmp_path / "x.gguf"))
+    with pytest.raises(ModelError, match="no such GGUF file"):
+        resolve_base(str(tmp_path / "y.gguf"))
+
+
+def test_a_model_without_a_tokenizer_or_a_template_that_is_not_there(own: Path, tmp_path: Path):
+    template = tmp_path / "chat.jinja"
+    template.write_text("{{ messages[0].content }}")
+    assert load_tokenizer(own, str(template)).chat_template == "{{ messages[0].content }}"
+    with pytest.raises(ModelError, match=r"nowhere\.jinja: no tokenizer can be loaded"):
+        load_tokenizer(own, str(tmp_path / "nowhere.jinja"))
+    for file in own.glob("tokenizer*"):
+        file.unlink()
+    with pytest.raises(ModelError, match="own: no tokenizer can be loaded"):
+        load_base(str(own), PLAIN)
