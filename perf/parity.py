@@ -21,13 +21,11 @@ from typing import Any
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 import numpy as np
-from bert_score import BERTScorer
 from rouge_score.rouge_scorer import RougeScorer
 from sacrebleu.metrics import BLEU, CHRF, TER
 from scipy import stats
 
 from toolkit.metrics import intervals, tools
-from toolkit.metrics.bertscore import BertScore
 from toolkit.metrics.text import Bleu, Chrf, Form, Match, Rouge, Ter
 
 MODEL = "smollm2-135m-instruct"
@@ -119,6 +117,9 @@ def _distinct(words: list[str], size: int) -> float:
 
 
 def bertscore_lines(said: list[str], known: list[str]) -> Iterator[Line]:
+    from bert_score import BERTScorer
+
+    from toolkit.metrics.bertscore import BertScore
     from toolkit.models import resolve_encoder
 
     kept = [(text, ref) for text, ref in zip(said, known, strict=True) if text.strip() and ref.strip()]
