@@ -170,7 +170,7 @@ class Scoring(Section):
     metrics: tuple[Metric, ...] = ("perplexity", "rouge", "bleu", "chrf", "bertscore")
     bertscore_model: str = "all-minilm-l6-v2"
     """Encoder of BERTScore: the packaged one, a folder, or a hub id such as `roberta-large`."""
-    bertscore_layer: int | None = Field(default=None, ge=0)
+    bertscore_layer: int | None = Field(default=None, ge=1)
     """Of the encoder; left out, bert-score's choice."""
     bertscore_idf: bool = False
     """Weight tokens by their rarity among the references."""
