@@ -102,7 +102,7 @@ def _rates(seconds: dict[str, list[float]], tokens: dict[str, int], way: str) ->
 
 def memory(data: Path, dtype: str, window: int) -> None:
     """Each way in a process of its own, over texts of 1, 4 and 16 times the length."""
-    print(f"GB at the peak, beyond what the loaded model took; window {window}, {dtype}")
+    print(f"GB of resident memory at the peak, the model among it; window {window}, {dtype}")
     print("| tokens in one text | ours | lm-eval, one window at a time | lm-eval, 8 windows at a time |")
     print("| ---: | ---: | ---: | ---: |")
     for characters in (8_000, 32_000, 128_000):
@@ -112,7 +112,7 @@ def memory(data: Path, dtype: str, window: int) -> None:
             command += ["--window", str(window), "--characters", str(characters)]
             done = subprocess.run(command, check=True, capture_output=True, text=True)
             found = json.loads(done.stdout.splitlines()[-1])
-            cells.append(f"{found['peak'] - found['loaded']:.2f}")
+            cells.append(f"{found['peak']:.2f}")
             print(f"{way}: {found}", file=sys.stderr, flush=True)
         print(f"| {found['tokens']} | {' | '.join(cells)} |", flush=True)
 
@@ -121,14 +121,9 @@ def one_text(data: Path, dtype: str, way: str, window: int, characters: int) -> 
     """Measure one text, and print how long it was and what memory it took, in GB."""
     loaded = load_base(MODEL, ModelOptions(dtype=dtype))
     text = (data / "ppl_wikitext2/valid.txt").read_text()[:characters]
-    found: dict[str, Any] = {"tokens": len(loaded.tokenizer(text)["input_ids"]), "loaded": _peak()}
     WAYS[way](loaded, [text], window)
-    print(json.dumps(found | {"peak": _peak()}))
-
-
-def _peak() -> float:
-    """Resident memory at its highest so far, GB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
+    print(json.dumps({"tokens": len(loaded.tokenizer(text)["input_ids"]), "peak": peak}))
 
 
 def main() -> None:

@@ -12,7 +12,6 @@ from lm_eval.models.huggingface import HFLM
 
 from toolkit.benchmarks import lm
 from toolkit.benchmarks.lm import LoadedLM
-from toolkit.errors import DataError
 from toolkit.models import Loaded, load_base
 from toolkit.progress import Progress
 from toolkit.recipe import ModelOptions
@@ -44,14 +43,6 @@ def test_log_likelihoods_are_lm_evals(tiny: Loaded):
     found = LoadedLM(tiny).loglikelihood(likelihoods(pairs), disable_tqdm=True)
     assert [value for value, _ in found] == pytest.approx([value for value, _ in expected], abs=1e-3)
     assert [greedy for _, greedy in found] == [greedy for _, greedy in expected]
-
-
-def test_an_answer_longer_than_the_context_is_refused(tiny: Loaded):
-    asked = [Instance("generate_until", {}, ("why", {"until": ["."], "max_gen_toks": 1024}), 0)]
-    with pytest.raises(
-        DataError, match="1024 new tokens leave no room for a question in the model's context"
-    ):
-        LoadedLM(tiny).generate_until(asked)
 
 
 def test_beginnings_that_requests_share_are_read_once_and_change_no_figure(

@@ -20,7 +20,6 @@ from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
 from lm_eval.models.utils import handle_stop_sequences, normalize_gen_kwargs
 
-from toolkit.errors import DataError
 from toolkit.generate.local import Local, Prompt
 from toolkit.models import Loaded, packing
 from toolkit.models.likelihood import PIECE, Reader, Span
@@ -183,13 +182,7 @@ class LoadedLM(HFLM):  # type: ignore[misc]  # lm-eval is untyped
         )
 
     def _prompt(self, name: str, context: str, options: Generation) -> Prompt:
-        room = self.max_length - options.max_new_tokens
-        if room < 1:
-            raise DataError(
-                f"{self.work}: {options.max_new_tokens} new tokens leave no room for a question in the "
-                f"model's context of {self.max_length}"
-            )
-        tokens = self.tok_encode(context, left_truncate_len=room)
+        tokens = self.tok_encode(context, left_truncate_len=self.max_length - options.max_new_tokens)
         return Prompt(name, tokens, int(digest(str(self.seed), name), 16) % 2**63)
 
 
