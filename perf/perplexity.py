@@ -21,7 +21,6 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
