@@ -46,7 +46,9 @@ RECIPE_INTRO = """\
 A recipe is one YAML file. Its JSON Schema is [recipe.json](schemas/recipe.json): with the YAML language
 server an editor completes and checks keys while you type. Names are letters, digits, `.`, `_`, `-`, at
 most 64. An unknown key is an error, and the nearest known one is named; all mistakes are listed at once.
-Any key can be changed from the command line: `--set stages.0.trainer.max_steps=5`.
+Files (data, judge prompts, task files, chat templates) are found beside the recipe that names them, model
+folders from where the command is run. Any key can be changed from the command line:
+`--set stages.0.trainer.max_steps=5`.
 """
 
 OUTPUT_INTRO = """\

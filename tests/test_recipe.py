@@ -127,6 +127,10 @@ def test_the_small_recipe_is_fine():
             "judge.baseline: name the contestant that the others are compared with",
         ),
         (
+            changed(judge={"baseline": "base"}),
+            "judge.baseline: no part of `pairs: all`; say `pairs: baseline`, or leave it out",
+        ),
+        (
             changed(judge={"baseline": "thre"}),
             "judge.baseline: no contestant is named `thre`; known: base, one, two",
         ),

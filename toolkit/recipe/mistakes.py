@@ -68,17 +68,26 @@ def loose_ends(recipe: Recipe) -> list[str]:
         problems += unknown(f"contestants.{name}.stage", contestant.stage, stages, "stage")
     if recipe.scoring:
         problems += unknown("scoring.examples", recipe.scoring.examples, list(recipe.data), "data set")
-    if recipe.judge:
-        problems += unknown("judge.baseline", recipe.judge.baseline, players, "contestant")
-        if recipe.judge.pairs == "baseline" and recipe.judge.baseline is None:
-            problems.append("judge.baseline: name the contestant that the others are compared with")
-        if len(players) == 1:
-            alone = f"a battle takes two contestants, and there is only `{players[0]}`"
-            problems.append(f"judge: {alone}; name another in `contestants`, or leave the judge out")
-        if recipe.scoring is None:
-            problems.append("judge: needs `scoring.examples`, the prompts to judge on")
+    problems += _loose_judge(recipe, players)
     for name in recipe.arena.contestants:
         problems += unknown("arena.contestants", name, players, "contestant")
+    return problems
+
+
+def _loose_judge(recipe: Recipe, players: list[str]) -> list[str]:
+    judge = recipe.judge
+    if judge is None:
+        return []
+    problems = unknown("judge.baseline", judge.baseline, players, "contestant")
+    if judge.pairs == "baseline" and judge.baseline is None:
+        problems.append("judge.baseline: name the contestant that the others are compared with")
+    if judge.pairs == "all" and judge.baseline in players:
+        problems.append("judge.baseline: no part of `pairs: all`; say `pairs: baseline`, or leave it out")
+    if len(players) == 1:
+        alone = f"a battle takes two contestants, and there is only `{players[0]}`"
+        problems.append(f"judge: {alone}; name another in `contestants`, or leave the judge out")
+    if recipe.scoring is None:
+        problems.append("judge: needs `scoring.examples`, the prompts to judge on")
     return problems
 
 
