@@ -17,17 +17,20 @@ LONG = "One paragraph of many, with `code` and **weight** in it, long enough to 
 
 
 class Chat:
-    """Says which turn it is, in two manners; while `free` is not set, it thinks."""
+    """Says which turn it is, in two manners; while `free` is not set, it thinks; `down`, it hangs up."""
 
     def __init__(self) -> None:
         self.url = ""
         self.free = threading.Event()
         self.free.set()
+        self.down = False
         self.temperatures: list[float] = []
         """Of every request."""
 
     def answer(self, _number: int, request: dict[str, Any]) -> Say:
         self.temperatures.append(request["temperature"])
+        if self.down:
+            return Say(drop=True)
         self.free.wait()
         turn = sum(message["role"] == "user" for message in request["messages"])
         if request["model"] == "otter":

@@ -59,9 +59,9 @@ def start(run: Path, *options: str, port: int | None = None) -> tuple[subprocess
     raise AssertionError(f"the arena did not start (exit code {process.poll()})")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def serve() -> Iterator[Callable[..., str]]:
-    """Start arenas that end with the test run."""
+    """Start arenas that end with the module: each takes processor time as long as it is there."""
     processes = []
 
     def started(run: Path, *options: str) -> str:
@@ -72,6 +72,7 @@ def serve() -> Iterator[Callable[..., str]]:
     yield started
     for process in processes:
         process.terminate()
+    for process in processes:
         process.wait(timeout=20)
 
 

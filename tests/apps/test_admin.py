@@ -16,7 +16,7 @@ from toolkit.arena.control import Control, Office
 
 PASSWORD = "between us"
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("admin")]
 
 
 @pytest.fixture
@@ -27,7 +27,11 @@ def address(
     return serve(household, "--db", f"sqlite:///{tmp_path / 'arena.db'}")
 
 
-def test_closing_the_arena_stops_votes(page: Page, browser: Browser, address: str) -> None:
+def test_names_and_answers_stay_apart_until_the_arena_is_closed_which_stops_votes(
+    page: Page, browser: Browser, address: str
+) -> None:
+    page.goto(f"{address}/compare")
+    expect(page.get_by_text("it stays shut while people vote")).to_be_visible()
     voting = browser.new_context()
     voter = voting.new_page()
     voter.goto(address)
@@ -43,6 +47,8 @@ def test_closing_the_arena_stops_votes(page: Page, browser: Browser, address: st
     voter.reload()
     expect(voter.get_by_text("The arena is closed.")).to_be_visible()
     voting.close()
+    page.goto(f"{address}/compare")
+    expect(page.get_by_role("heading", name="badger-c3")).to_be_visible()
 
 
 def test_a_further_run_that_is_gone_is_said_to_the_administrator_and_voting_goes_on(
@@ -69,11 +75,6 @@ def test_a_further_run_that_is_gone_is_said_to_the_administrator_and_voting_goes
     assert len(Path(downloaded.value.path()).read_text().splitlines()) == 1
 
 
-def test_names_and_answers_stay_apart_while_people_vote(page: Page, address: str) -> None:
-    page.goto(f"{address}/compare")
-    expect(page.get_by_text("it stays shut while people vote")).to_be_visible()
-
-
 def test_without_a_password_there_is_no_admin_page(
     page: Page, serve: Callable[..., str], household: Path, tmp_path: Path
 ) -> None:
@@ -83,22 +84,32 @@ def test_without_a_password_there_is_no_admin_page(
     assert page.get_by_role("link", name="Admin").count() == 0
 
 
-@pytest.fixture
-def signing_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Provider]:
-    """An identity provider; servers started now use it, and know `boss@example.org` as administrator."""
+@pytest.fixture(scope="module")
+def provided() -> Iterator[Provider]:
     with provider() as who:
-        secrets = tmp_path / "secrets.toml"
-        secrets.write_text(who.secrets())
-        monkeypatch.setenv("ADAPTER_ARENA_SECRETS", str(secrets))
-        monkeypatch.setenv("ADAPTER_ARENA_ADMINS", "boss@example.org, deputy@example.org")
         yield who
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
+def database(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return f"sqlite:///{tmp_path_factory.mktemp('votes') / 'arena.db'}"
+
+
+@pytest.fixture(scope="module")
 def address_signing_in(
-    serve: Callable[..., str], household: Path, tmp_path: Path, signing_in: Provider
+    serve: Callable[..., str],
+    household: Path,
+    database: str,
+    provided: Provider,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> str:
-    return serve(household, "--db", f"sqlite:///{tmp_path / 'arena.db'}")
+    """An arena that signs in by the provider and knows `boss@example.org` as administrator."""
+    secrets = tmp_path_factory.mktemp("secrets") / "secrets.toml"
+    secrets.write_text(provided.secrets())
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("ADAPTER_ARENA_SECRETS", str(secrets))
+        environment.setenv("ADAPTER_ARENA_ADMINS", "boss@example.org, deputy@example.org")
+        return serve(household, "--db", database)
 
 
 @pytest.mark.parametrize(
@@ -110,9 +121,9 @@ def address_signing_in(
     ],
 )
 def test_administrators_sign_in_with_their_account(
-    page: Page, address_signing_in: str, signing_in: Provider, claims: dict[str, object], admitted: bool
+    page: Page, address_signing_in: str, provided: Provider, claims: dict[str, object], admitted: bool
 ) -> None:
-    signing_in.person = {"sub": "17", **claims}
+    provided.person = {"sub": "17", **claims}
     address = address_signing_in
     page.goto(f"{address}/admin")
     assert page.get_by_label("Password", exact=True).count() == 0, "none was set"
@@ -127,9 +138,9 @@ def test_administrators_sign_in_with_their_account(
 
 
 def test_a_signed_in_voter_is_the_same_in_every_browser(
-    page: Page, browser: Browser, address_signing_in: str, tmp_path: Path, signing_in: Provider
+    page: Page, browser: Browser, address_signing_in: str, database: str, provided: Provider
 ) -> None:
-    signing_in.person = {"sub": "17", "email": "ann@example.org"}
+    provided.person = {"sub": "18", "email": "ann@example.org"}
     address = address_signing_in
     elsewhere = browser.new_context()
     for each in (page, elsewhere.new_page()):
@@ -139,7 +150,7 @@ def test_a_signed_in_voter_is_the_same_in_every_browser(
         each.get_by_role("button", name="Next battle").wait_for()
     page.goto(f"{address}/yours")
     expect(page.get_by_text("The last 2, newest first.")).to_be_visible()
-    assert len({vote.voter for vote in Store(f"sqlite:///{tmp_path / 'arena.db'}").votes()}) == 1
+    assert len({vote.voter for vote in Store(database).votes()}) == 1
     page.get_by_role("button", name="Sign out").click()
     page.get_by_role("button", name="A is better").wait_for()
     page.goto(f"{address}/yours")

@@ -18,7 +18,7 @@ from tests.apps.chat import chat, write_live_run
 from tests.arena.household import judge_run, write_run
 from toolkit.arena import Desk, Rules, Store, read_contest
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("pages")]
 
 CONTRAST = Path(__file__).with_name("contrast.js").read_text()
 NAMELESS = Path(__file__).with_name("nameless.js").read_text()
@@ -41,23 +41,26 @@ def address(serve: Callable[..., str], tmp_path_factory: pytest.TempPathFactory)
         del os.environ["ADAPTER_ARENA_ADMIN_PASSWORD"]
 
 
-@pytest.fixture(
-    params=[(1280, "light"), (1280, "dark"), (390, "light"), (390, "dark")], ids=lambda p: f"{p[0]}-{p[1]}"
-)
+@pytest.fixture(params=[1280, 390])
 def screen(request: pytest.FixtureRequest, browser: Browser) -> Iterator[Page]:
-    width, scheme = request.param
-    context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
+    context = browser.new_context(viewport={"width": request.param, "height": 900})
     context.set_default_timeout(120_000)
     yield context.new_page()
     context.close()
 
 
-def examine(page: Page, name: str, screen: str) -> None:
-    page.wait_for_timeout(700)
-    folder = os.environ.get("ADAPTER_ARENA_SCREENSHOTS")
-    if folder:
-        page.screenshot(path=Path(folder) / f"{name}-{screen}.png")
-    assert page.evaluate(CONTRAST) == [], "AA asks for 4.5:1"
+def examine(page: Page, name: str) -> None:
+    """The page as it stands now, in both colour schemes."""
+    grounds = set()
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        page.wait_for_timeout(700)
+        grounds.add(page.evaluate("getComputedStyle(document.querySelector('.stApp')).backgroundColor"))
+        folder = os.environ.get("ADAPTER_ARENA_SCREENSHOTS")
+        if folder:
+            page.screenshot(path=Path(folder) / f"{name}-{page.viewport_size['width']}-{scheme}.png")
+        assert page.evaluate(CONTRAST) == [], f"AA asks for 4.5:1; {scheme}"
+    assert len(grounds) == 2, "the page follows the scheme"
     assert page.evaluate(NAMELESS) == [], "a screen reader has no name for these"
     levels = page.evaluate(
         "[...document.querySelectorAll('#stMain :is(h1, h2, h3, h4)')].map(h => +h.tagName[1])"
@@ -67,18 +70,17 @@ def examine(page: Page, name: str, screen: str) -> None:
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), "wider than the screen"
 
 
-def test_every_page_is_readable(screen: Page, address: str, request: pytest.FixtureRequest) -> None:
-    kind = request.node.callspec.id
+def test_every_page_is_readable(screen: Page, address: str) -> None:
     screen.goto(address)
     screen.get_by_role("button", name="A is better").wait_for()
-    examine(screen, "vote", kind)
+    examine(screen, "vote")
     size = screen.viewport_size
     screen.set_viewport_size({"width": size["width"], "height": 320})
     expect(screen.get_by_role("button", name="A is better")).to_be_in_viewport()  # however long the answers
     screen.set_viewport_size(size)
     screen.keyboard.press("a")
     screen.get_by_role("button", name="Next battle").wait_for()
-    examine(screen, "reveal", kind)
+    examine(screen, "reveal")
     for name, heading in (
         ("leaderboard", "Votes of each pair"),
         ("yours", "Your votes"),
@@ -92,7 +94,7 @@ def test_every_page_is_readable(screen: Page, address: str, request: pytest.Fixt
                 screen.get_by_text("The judge's votes against the people's. They say the same")
             ).to_be_visible()
             expect(screen.get_by_role("columnheader", name="At equal length")).to_be_attached()
-        examine(screen, name, kind)
+        examine(screen, name)
     screen.goto(f"{address}/admin")
     screen.get_by_label("Password", exact=True).fill("wrong")
     screen.keyboard.press("Enter")
@@ -100,7 +102,7 @@ def test_every_page_is_readable(screen: Page, address: str, request: pytest.Fixt
     screen.get_by_label("Password", exact=True).fill("between us")
     screen.keyboard.press("Enter")
     screen.get_by_role("heading", name="Voters").wait_for()
-    examine(screen, "admin", kind)
+    examine(screen, "admin")
     if size["width"] < 640:
         screen.get_by_test_id("stToolbar").get_by_role("button").first.click()
     screen.get_by_role("link", name="Compare").click()
@@ -108,7 +110,7 @@ def test_every_page_is_readable(screen: Page, address: str, request: pytest.Fixt
         screen.get_by_test_id("stSidebarCollapseButton").get_by_role("button").click()
     for heading in ("Scores on this example", "Judgments", "Votes"):
         screen.get_by_role("heading", name=heading).wait_for()
-    examine(screen, "compare-open", kind)
+    examine(screen, "compare-open")
 
 
 @pytest.fixture(scope="module")
@@ -118,23 +120,22 @@ def asking(serve: Callable[..., str], tmp_path_factory: pytest.TempPathFactory) 
         yield serve(write_live_run(tmp_path_factory.mktemp("results") / "household", server.url), "--ask")
 
 
-def test_the_ask_page_is_readable(screen: Page, asking: str, request: pytest.FixtureRequest) -> None:
-    kind = request.node.callspec.id
+def test_the_ask_page_is_readable(screen: Page, asking: str) -> None:
     screen.goto(f"{asking}/ask")
     for turn, question in enumerate(("What is a kettle?", "And a pot? Say it at long length."), start=1):
         line = screen.get_by_test_id("stChatInputTextArea")
         line.wait_for()
-        examine(screen, f"ask-{turn}", kind)
+        examine(screen, f"ask-{turn}")
         line.fill(question)
         line.press("Enter")
         screen.get_by_text(f"Briefly: answer number {turn}.").wait_for()
         screen.get_by_role("button", name="A is better").wait_for()
-    examine(screen, "ask-3", kind)
+    examine(screen, "ask-3")
     screen.get_by_text("What is a kettle?").scroll_into_view_if_needed()
     expect(screen.get_by_role("button", name="A is better")).to_be_in_viewport()  # however long the answers
     screen.get_by_role("button", name="A is better").click()
     screen.get_by_role("button", name="Ask something else").wait_for()
-    examine(screen, "ask-reveal", kind)
+    examine(screen, "ask-reveal")
 
 
 def test_what_is_written_from_the_right_stands_on_the_right(page: Page, asking: str) -> None:

@@ -78,8 +78,9 @@ class Respondents:
     def _source(self, name: str, player: Contestant) -> Source:
         if player.endpoint:
             from toolkit.generate.remote import Remote
+            from toolkit.models.pacing import Retry
 
-            return Remote(player.endpoint)
+            return Remote(player.endpoint, Retry(attempts=3, patience=60))  # somebody sits and waits
         from toolkit.generate.local import Local
 
         base, adapter = self._place(player)
