@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import resource
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,16 @@ FORKS.set_forkserver_preload([__name__, "trl", *(f"toolkit.{room}" for room in R
 
 def nothing(_: Any) -> None:
     """Let the command be."""
+
+
+def environment(variables: dict[str, str]) -> None:
+    """Have it find these; it has the environment of the first command that was forked."""
+    os.environ.update(variables)
+
+
+def small_files(size: int) -> None:
+    """No file of this process may grow beyond `size` bytes: to it, the disk is full there."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
 
 
 def command(

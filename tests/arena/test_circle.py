@@ -7,10 +7,7 @@ teaches a tiny model to answer now shortly, now at length; only the votes can te
 from __future__ import annotations
 
 import json
-import os
 import random
-import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +15,7 @@ from typing import Any
 import pytest
 import yaml
 
+from tests import forked
 from toolkit.arena import Desk, Rules, Store, accepted_votes, read_contest
 from toolkit.arena.ballot import BlindBallot
 from toolkit.ratings import bradley_terry
@@ -50,16 +48,14 @@ def train_and_answer(folder: Path, recipe: dict[str, Any]) -> Path:
     """Run a recipe as its user does; returns the run folder."""
     file = folder / "circle.yaml"
     file.write_text(yaml.safe_dump(recipe))
-    call("run", file, "--out", folder / "results")
+    call(folder, "run", file, "--out", folder / "results")
     return folder / "results" / "circle"
 
 
-def call(*arguments: object) -> Any:
-    command = [sys.executable, "-m", "toolkit.cli", *map(str, arguments), "--json"]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    finished = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
-    assert finished.returncode == 0, finished.stderr[-2000:]
-    return json.loads(finished.stdout)
+def call(folder: Path, *arguments: object) -> Any:
+    code, out, err = forked.command([*map(str, arguments), "--json"], folder)
+    assert code == 0, err[-2000:]
+    return json.loads(out)
 
 
 def likes_short(ballot: BlindBallot) -> Outcome:
@@ -121,7 +117,7 @@ def test_votes_make_the_next_contestant_better(recipe: dict[str, Any], tmp_path:
 
     out, heldout = tmp_path / "pairs.jsonl", tmp_path / "pairs-heldout.jsonl"
     asked = ("--min-votes", 2, "--min-agreement", 0.7, "--heldout-share", 0.25)
-    counts = call("preferences", "--from-votes", run, "--out", out, "--heldout", heldout, *asked)
+    counts = call(tmp_path, "preferences", "--from-votes", run, "--out", out, "--heldout", heldout, *asked)
     rows = [json.loads(line) for file in (out, heldout) for line in file.read_text().splitlines()]
     assert counts["pairs"] >= 8
     assert counts["heldout"] >= 1

@@ -112,8 +112,9 @@ def test_lines_that_ask_a_small_model_are_run(page: Path, desk: Path):
     (desk / "my_choice.jsonl").write_text((ROOT / "toolkit/recipes/tickets/choice.jsonl").read_text())
     (desk / "base.jsonl").unlink()  # what `answer` writes in these pages; it adds to no file of another model
     for line in filter(is_asked, LINES[page]):
-        limited = [] if "--limit" in line.words else ["--limit", "2"]
-        carry_out(Typed(line.line, (*line.words, *limited)))
+        limits = {"--limit": "2"} | ({"--max-new-tokens": "8"} if line.command == "answer" else {})
+        more = [word for limit in limits.items() if limit[0] not in line.words for word in limit]
+        carry_out(Typed(line.line, (*line.words, *more)))
 
 
 def test_other_lines_name_things_that_exist():

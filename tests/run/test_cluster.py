@@ -10,11 +10,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
-from tests.run.test_run import COMMAND, essence, finish
+from tests import forked
+from tests.faultserver import FaultServer
+from tests.run.test_jury import server
+from tests.run.test_run import COMMAND, essence, run
 from toolkit.errors import InputError
 from toolkit.recipe import ModelOptions
 from toolkit.run import cluster
+
+__all__ = ["server"]
 
 WORKER = "ray::"
 """What Ray's worker processes are called while they do a task, with the task's name behind it."""
@@ -36,11 +42,8 @@ def test_a_gpu_for_each_model_where_there_are_gpus_else_a_machine():
 
 def test_an_address_without_a_cluster_is_one_clear_line(small_recipe: Path, tmp_path: Path):
     pytest.importorskip("ray")
-    os.environ["RAY_ADDRESS"] = "127.0.0.1:1"
-    try:
-        code, _, err = finish("run", small_recipe, "--out", tmp_path / "out", "--on", "ray")
-    finally:
-        del os.environ["RAY_ADDRESS"]
+    arguments = ["run", str(small_recipe), "--out", str(tmp_path / "out"), "--on", "ray"]
+    code, _, err = forked.command(arguments, tmp_path, forked.environment, {"RAY_ADDRESS": "127.0.0.1:1"})
     assert code == InputError.exit_code
     assert "Ray: 127.0.0.1:1 cannot be used" in err
     assert "Traceback" not in err
@@ -71,30 +74,44 @@ def worker_at(step: str) -> int | None:
     return None
 
 
-@pytest.mark.slow
-def test_with_workers_killed_it_ends_like_a_local_run(small_recipe: Path, tmp_path: Path, two_machines):
-    code, _, err = finish("run", small_recipe, "--out", tmp_path / "here")
-    assert code == 0, err
+@pytest.fixture
+def with_jury(small_recipe: Path, server: FaultServer) -> Path:
+    """The small recipe without its middle contestant, and with a jury: its base, and two models elsewhere."""
+    raw = yaml.safe_load(small_recipe.read_text())
+    raw["contestants"] = {"base": {}, "dpo": {"stage": "dpo"}}
+    served = [
+        {"endpoint": {"url": server.url, "model": name}, "method": "written"} for name in ("first", "even")
+    ]
+    raw["judge"] = {"jury": [{}, *served]}
+    small_recipe.write_text(yaml.safe_dump(raw))
+    return small_recipe
 
-    command = [*COMMAND, "run", str(small_recipe), "--out", str(tmp_path / "ray"), "--on", "ray"]
+
+@pytest.mark.slow
+def test_with_workers_killed_it_ends_like_a_local_run(with_jury: Path, tmp_path: Path, two_machines):
+    here, there = tmp_path / "here", tmp_path / "ray"
+    code, _, err = run(with_jury, here)
+    assert code == 0, err
+    command = [*COMMAND, "run", str(with_jury), "--out", str(there), "--on", "ray"]
     log = (tmp_path / "log").open("w+")
-    run = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)
+    driver = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)
     killed: list[str] = []
-    while run.poll() is None:
+    while driver.poll() is None:
         step = next((s for s in ("train sft", "answer dpo", "judge part 1") if s not in killed), None)
         pid = worker_at(step) if step else None
         if pid:
             assert step
             os.kill(pid, signal.SIGKILL)
             killed.append(step)
-        time.sleep(0.05)
+        time.sleep(0.2)
     err = Path(log.name).read_text()
-    assert run.returncode == 0, err
+    assert driver.returncode == 0, err
     assert killed == ["train sft", "answer dpo", "judge part 1"]
     assert "2 models at a time" in err
-    assert essence(tmp_path / "ray" / "small") == essence(tmp_path / "here" / "small")
+    assert "judge part 4 of 4: done" in err
+    assert essence(there / "small") == essence(here / "small")
 
     # A local run finds it all done, and takes nothing up again.
-    code, _, err = finish("run", small_recipe, "--out", tmp_path / "ray")
+    code, out, _ = run(with_jury, there)
     assert code == 0
-    assert "Nothing to do" in _
+    assert "Nothing to do" in out

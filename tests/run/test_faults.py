@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import subprocess
 import sys
 import time
@@ -10,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.run.test_run import COMMAND, essence, finish
+from tests import forked
+from tests.run.test_run import essence, run
 from toolkit import records
 from toolkit.errors import DataError
 from toolkit.run.folder import RunFolder
@@ -19,43 +19,34 @@ from toolkit.run.ledger import Ledger, Step
 ROOT = Path(__file__).parents[2]
 
 
-def with_room_for(size: int, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    """A command that can write no file beyond a size: to it, the disk is full there."""
-
-    def limit() -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
-
-    command = [*COMMAND, *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, preexec_fn=limit, check=False)
-
-
 def test_a_full_disk_is_one_line_and_leaves_no_half_file(tmp_path: Path):
     example, out = ROOT / "results" / "demo-example", tmp_path / "sub" / "report"
     run = tmp_path / "run"
     run.mkdir()
     for file in ("summary.json", "recipe.yaml"):
         (run / file).write_bytes((example / file).read_bytes())
-    done = with_room_for(5_000, "report", run)
-    assert done.returncode == 1
-    assert done.stderr.splitlines() == [
+    code, _, err = forked.command(["report", str(run)], tmp_path, forked.small_files, 5_000)
+    assert code == 1
+    assert err.splitlines() == [
         "error: File too large; what was finished is kept, and the same command continues"
     ]
     assert sorted(path.name for path in run.iterdir()) == ["recipe.yaml", "summary.json"]
     assert not out.exists()
-    assert with_room_for(resource.RLIM_INFINITY, "report", run).returncode == 0
+    assert forked.command(["report", str(run)], tmp_path)[0] == 0
 
 
 @pytest.mark.slow
 def test_a_run_continues_when_there_is_room_again(small_recipe: Path, tmp_path: Path):
-    code, _, err = finish("run", small_recipe, "--out", tmp_path / "whole")
+    whole, short = tmp_path / "whole", tmp_path / "short"
+    code, _, err = run(small_recipe, whole)
     assert code == 0, err
     for size in (500, 8_000, 60_000):
-        short = with_room_for(size, "run", small_recipe, "--out", tmp_path / "short")
-        assert short.returncode == 1, short.stderr
-        assert "Traceback" not in short.stderr
-    code, _, err = finish("run", small_recipe, "--out", tmp_path / "short")
+        code, _, err = run(small_recipe, short, forked.small_files, size)
+        assert code == 1, err
+        assert "Traceback" not in err
+    code, _, err = run(small_recipe, short)
     assert code == 0, err
-    assert essence(tmp_path / "short" / "small") == essence(tmp_path / "whole" / "small")
+    assert essence(short / "small") == essence(whole / "small")
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path):

@@ -10,8 +10,6 @@ import pytest
 import yaml
 
 from tests.faultserver import FaultServer, Say, serving
-from tests.run.test_cluster import two_machines
-from tests.run.test_run import finish
 from toolkit import records
 from toolkit.cli import main
 from toolkit.errors import EndpointError
@@ -21,9 +19,7 @@ from toolkit.run.cluster import do_step
 from toolkit.run.execution import Execution
 from toolkit.run.folder import RunFolder
 from toolkit.run.steps import plan
-from toolkit.types import Summary, Verdict, Vote
-
-__all__ = ["two_machines"]
+from toolkit.types import Verdict, Vote
 
 BATTLES = 6
 
@@ -67,11 +63,6 @@ def heard(folder: Path) -> Counter[str]:
 
 def cast(folder: Path) -> list[Vote]:
     return list(records.read(folder / "votes.jsonl", Vote))
-
-
-def essence(folder: Path) -> tuple[object, ...]:
-    summary = Summary.model_validate(records.read_json(folder / "summary.json"))
-    return heard(folder), cast(folder), summary.notes, summary.ratings
 
 
 def test_a_jury_votes_and_nobody_in_it_is_asked_twice(with_jury, server: FaultServer, tmp_path: Path):
@@ -145,13 +136,3 @@ def test_the_command_takes_the_recipes_jury(with_jury, server: FaultServer, tmp_
     assert found.exit_code == 0, found.output
     assert len(server.requests) == asked
     assert {vote.voter for vote in cast(tmp_path / "small")} == {"jury"}
-
-
-@pytest.mark.slow
-def test_on_ray_a_jury_votes_as_it_does_here(with_jury, two_machines, tmp_path: Path):
-    recipe = with_jury("first", "even")
-    for out, where in (("here", []), ("ray", ["--on", "ray"])):
-        code, _, err = finish("run", recipe, "--out", tmp_path / out, *where)
-        assert code == 0, err
-    assert "judge part 4 of 4: done" in err
-    assert essence(tmp_path / "ray" / "small") == essence(tmp_path / "here" / "small")

@@ -11,14 +11,14 @@ import pytest
 
 CHANGES = [
     "data.tickets.limit=16",
-    "data.pairs.limit=8",
-    "data.pairs-heldout.limit=4",
-    "data.heldout.limit=6",
+    "data.pairs.limit=4",
+    "data.pairs-heldout.limit=2",
+    "data.heldout.limit=4",
     "stages.0.trainer.max_steps=4",
-    "stages.1.trainer.max_steps=2",
-    "scoring.generation.max_new_tokens=40",
-    "scoring.benchmarks.0.limit=8",
-    "judge.limit=3",
+    "stages.1.trainer.max_steps=1",
+    "scoring.generation.max_new_tokens=24",
+    "scoring.benchmarks.0.limit=4",
+    "judge.limit=1",
 ]
 
 

@@ -32,10 +32,9 @@ def start(*arguments: str | Path) -> subprocess.Popen[str]:
     )
 
 
-def finish(*arguments: str | Path) -> tuple[int, str, str]:
-    process = start(*arguments)
-    out, err = process.communicate(timeout=240)
-    return process.returncode, out, err
+def run(recipe: Path, out: Path, *happens: Any) -> tuple[int, str, str]:
+    """The command, forked; its exit code, stdout and stderr."""
+    return forked.command(["run", str(recipe), "--out", str(out)], recipe.parent, *happens)
 
 
 def dying(sign: str) -> None:
@@ -65,27 +64,23 @@ def essence(run: Path) -> dict[str, object]:
 
 
 def test_killed_at_every_step_it_ends_like_an_unbroken_run(small_recipe: Path, tmp_path: Path):
-    def run(name: str, *happens: Any) -> tuple[int, str, str]:
-        return forked.command(["run", str(small_recipe), "--out", str(tmp_path / name)], tmp_path, *happens)
-
-    code, out, err = run("whole")
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    code, out, err = run(small_recipe, whole)
     assert code == 0, err
     assert "report.html" in out
 
     signs = ["step 1 of 6", "train dpo ...", "answer base ...", "measure sft ...", "judge ...", "report ..."]
     for sign in signs:
-        code, _, err = run("broken", dying, sign)
+        code, _, err = run(small_recipe, broken, dying, sign)
         assert code == -signal.SIGKILL, err
-    code, _, err = run("broken")
+    code, _, err = run(small_recipe, broken)
     assert code == 0, err
     assert "train sft: done already" in err
-    assert essence(tmp_path / "broken" / "small") == essence(tmp_path / "whole" / "small")
+    assert essence(broken / "small") == essence(whole / "small")
 
     # Done and unchanged: nothing is touched, and it says so.
-    before = {
-        path: path.stat().st_mtime_ns for path in (tmp_path / "whole" / "small" / "completions").iterdir()
-    }
-    code, out, _ = run("whole")
+    before = {path: path.stat().st_mtime_ns for path in (whole / "small" / "completions").iterdir()}
+    code, out, _ = run(small_recipe, whole)
     assert code == 0
     assert "Nothing to do" in out
     assert before == {path: path.stat().st_mtime_ns for path in before}
@@ -93,7 +88,7 @@ def test_killed_at_every_step_it_ends_like_an_unbroken_run(small_recipe: Path, t
     # A changed judge prompt touches the judge's step and what follows, and no training.
     changed = yaml.safe_load(small_recipe.read_text()) | {"judge": {"limit": 3}}
     small_recipe.write_text(yaml.safe_dump(changed))
-    code, _, err = run("whole")
+    code, _, err = run(small_recipe, whole)
     assert code == 0
     assert "train dpo: done already" in err
     assert "judge: inputs changed" in err
@@ -110,7 +105,7 @@ def test_killed_at_every_step_it_ends_like_an_unbroken_run(small_recipe: Path, t
 )
 def test_a_bad_recipe_gives_a_clear_line_and_exit_code_2(small_recipe: Path, tmp_path: Path, change, message):
     small_recipe.write_text(yaml.safe_dump(yaml.safe_load(small_recipe.read_text()) | change))
-    code, out, err = finish("run", small_recipe, "--out", tmp_path / "out")
+    code, out, err = run(small_recipe, tmp_path / "out")
     assert code == 2
     assert message in err
     assert "Traceback" not in err
@@ -121,7 +116,7 @@ def test_a_bad_row_is_named_by_file_and_line(small_recipe: Path, tmp_path: Path)
     rows = (tmp_path / "sft.jsonl").read_text().splitlines()
     rows[3] = json.dumps({"prompt": [{"role": "usr", "content": "x"}], "completion": "y"})
     (tmp_path / "sft.jsonl").write_text("\n".join(rows) + "\n")
-    code, _, err = finish("run", small_recipe, "--out", tmp_path / "out")
+    code, _, err = run(small_recipe, tmp_path / "out")
     assert code == 2
     assert "sft.jsonl:4: `prompt`[0] has the unknown role 'usr'" in err
 
@@ -130,7 +125,7 @@ def test_two_processes_do_not_share_a_run_folder(small_recipe: Path, tmp_path: P
     first = start("run", small_recipe, "--out", tmp_path / "out")
     assert first.stderr is not None
     first.stderr.readline()
-    code, _, err = finish("run", small_recipe, "--out", tmp_path / "out")
+    code, _, err = run(small_recipe, tmp_path / "out")
     os.killpg(first.pid, signal.SIGKILL)
     first.communicate()
     assert code == 1

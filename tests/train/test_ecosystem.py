@@ -80,13 +80,6 @@ def test_peft_transformers_and_lm_eval_take_what_is_published(
 ):
     train(chain, tmp_path)
     merge(chain, chain.stage("dpo"), tmp_path, tmp_path / "merged", dtype="float32")
-    found = json.loads(
-        alone(LOGITS, tiny_model, tmp_path, tmp_path / "merged", where=tmp_path).splitlines()[-1]
-    )
-    assert set(found["moved"]) == {"sft", "dpo"}
-    assert all(moved > 1e-3 for moved in found["moved"].values())
-    assert found["merged"] < 1e-3
-
     rows = [
         {"thing": thing, "answer": number % 2} for number, thing in enumerate(["rose", "sky", "coal", "sea"])
     ]
@@ -97,7 +90,12 @@ def test_peft_transformers_and_lm_eval_take_what_is_published(
     command = ["lm_eval", "--model", "hf", "--model_args", f"pretrained={tmp_path / 'merged'},dtype=float32"]
     command += ["--tasks", "colours", "--include_path", str(tmp_path / "tasks"), "--device", "cpu"]
     command += ["--output_path", str(tmp_path / "out")]
-    script = f"sys.argv = {command!r}\nfrom lm_eval.__main__ import cli_evaluate\ncli_evaluate()"
-    assert "colours" in alone(script, where=tmp_path)
+    script = f"{LOGITS}\nsys.argv = {command!r}\nfrom lm_eval.__main__ import cli_evaluate\ncli_evaluate()"
+    told = alone(script, tiny_model, tmp_path, tmp_path / "merged", where=tmp_path)
+    found = next(json.loads(line) for line in told.splitlines() if line.startswith('{"moved"'))
+    assert set(found["moved"]) == {"sft", "dpo"}
+    assert all(moved > 1e-3 for moved in found["moved"].values())
+    assert found["merged"] < 1e-3
+    assert "colours" in told
     (result,) = (tmp_path / "out").rglob("results_*.json")
     assert 0 <= json.loads(result.read_text())["results"]["colours"]["acc,none"] <= 1

@@ -20,8 +20,19 @@ from toolkit.run import train
 from toolkit.train import train_stage
 from toolkit.train.merge import merge
 
-FEW = {"max_steps": 3, "per_device_train_batch_size": 2, "gradient_accumulation_steps": 1}
-ANSWERS = FEW | {"per_device_train_batch_size": 4, "max_completion_length": 12}
+FEW = {"max_steps": 2, "per_device_train_batch_size": 2, "gradient_accumulation_steps": 1}
+ANSWERS = FEW | {"per_device_train_batch_size": 4, "num_generations": 2, "max_completion_length": 8}
+
+THINGS = ["lamp", "kettle", "chair", "radio", "bag", "toaster", "clock", "mirror", "stool", "wallet"]
+ROWS: dict[str, list[dict[str, Any]]] = {
+    "texts": [{"text": f"The {thing} of order {number} was late."} for number, thing in enumerate(THINGS)],
+    "tickets": [{"prompt": f"my {thing} broke", "completion": f"Product: {thing}"} for thing in THINGS],
+    "pairs": [
+        {"prompt": f"my {thing} broke", "chosen": f"Product: {thing}", "rejected": f"A {thing}?"}
+        for thing in THINGS
+    ],
+}
+"""Short ones: what is shown here does not depend on them, and most of the time goes by the token."""
 
 
 def stage(name: str, method: str, data: str, **more: Any) -> dict[str, Any]:
@@ -42,22 +53,23 @@ CASES: dict[str, list[dict[str, Any]]] = {
 }
 
 
+def real(folder: Path, *stages: dict[str, Any], **model: Any) -> Recipe:
+    for name, rows in ROWS.items():
+        (folder / f"{name}.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    raw = {
+        "name": "t",
+        "base": "smollm2-135m-instruct",
+        "model": model,
+        "data": {name: {"source": f"{name}.jsonl"} for name in ROWS},
+        "stages": list(stages),
+    }
+    return recipes.parse(raw, folder / "r.yaml")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 def test_a_method_trains_the_packaged_model(case: str, tmp_path: Path):
-    texts = [{"text": f"The parcel of order {number} was late by {number} days."} for number in range(10)]
-    (tmp_path / "texts.jsonl").write_text("\n".join(map(json.dumps, texts)))
-    raw = {
-        "name": "real",
-        "base": "smollm2-135m-instruct",
-        "data": {
-            "texts": {"source": "texts.jsonl"},
-            "tickets": {"source": "package:tickets/sft.jsonl", "limit": 10},
-            "pairs": {"source": "package:tickets/pairs.jsonl", "limit": 10},
-        },
-        "stages": CASES[case],
-    }
-    recipe = recipes.parse(raw, tmp_path / "r.yaml")
+    recipe = real(tmp_path, *CASES[case])
     *_, last = (train_stage(recipe, part, tmp_path) for part in recipe.stages)
     log = (tmp_path / "adapters" / last.name / "training.jsonl").read_text().splitlines()
     norms = [row["grad_norm"] for row in map(json.loads, log) if "grad_norm" in row]
@@ -69,14 +81,8 @@ def test_a_method_trains_the_packaged_model(case: str, tmp_path: Path):
 
 @pytest.mark.slow
 def test_qlora_trains_and_is_merged_into_the_dequantised_base(tmp_path: Path):
-    raw = {
-        "name": "real",
-        "base": "smollm2-135m-instruct",
-        "model": {"quantization": "nf4"},
-        "data": {"tickets": {"source": "package:tickets/sft.jsonl", "limit": 16}},
-        "stages": [stage("sft", "sft", "tickets", trainer=FEW | {"learning_rate": 1e-3})],
-    }
-    recipe = recipes.parse(raw, tmp_path / "r.yaml")
+    steep = FEW | {"learning_rate": 1e-3}
+    recipe = real(tmp_path, stage("sft", "sft", "tickets", trainer=steep), quantization="nf4")
     result = train_stage(recipe, recipe.stages[0], tmp_path)
     assert result.heldout["loss"] < result.heldout["loss_before"]
     inside, outside = merge(recipe, recipe.stages[0], tmp_path, tmp_path / "merged")
@@ -84,28 +90,15 @@ def test_qlora_trains_and_is_merged_into_the_dequantised_base(tmp_path: Path):
     assert inside.kl < outside.kl
 
 
-def real(folder: Path, *stages: dict[str, Any], **more: Any) -> Recipe:
-    raw = {
-        "name": "t",
-        "base": "smollm2-135m-instruct",
-        "model": {"dtype": "float32"},
-        "data": {
-            "tickets": {"source": "package:tickets/sft.jsonl", "limit": 10},
-            "pairs": {"source": "package:tickets/pairs.jsonl", "limit": 10},
-        },
-        "stages": list(stages),
-    }
-    return recipes.parse(raw | more, folder / "r.yaml")
-
-
 @pytest.mark.slow
 def test_merged_stage_by_stage_and_stacked_are_the_same_model(tmp_path: Path):
     """The chapter's way, merge SFT, train DPO, merge again, against the one folder that is published."""
-    steep = FEW | {"learning_rate": 1e-3}
+    steep = FEW | {"learning_rate": 1e-3, "max_steps": 3}
     recipe = real(
         tmp_path,
         stage("sft", "sft", "tickets", trainer=steep),
         stage("dpo", "dpo", "pairs", start="sft", trainer=steep),
+        dtype="float32",
     )
     for part in recipe.stages:
         train_stage(recipe, part, tmp_path)
@@ -129,12 +122,12 @@ def test_merged_stage_by_stage_and_stacked_are_the_same_model(tmp_path: Path):
 @pytest.mark.slow
 @pytest.mark.parametrize("method", ["sft", "dpo"])
 def test_killed_training_of_the_packaged_model_continues(method: str, tmp_path: Path):
-    steps = FEW | {"max_steps": 4, "save_steps": 1}
+    steps = FEW | {"max_steps": 3, "save_steps": 1}
     data = "tickets" if method == "sft" else "pairs"
-    recipe = real(tmp_path, stage("s", method, data, trainer=steps))
+    recipe = real(tmp_path, stage("s", method, data, trainer=steps), dtype="float32")
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     train(recipe, whole)
-    code, told = command(recipe, broken, killing, 3)
+    code, told = command(recipe, broken, killing, 2)
     assert code == -signal.SIGKILL, told
     train(recipe, broken)
-    same(whole, broken, steps=4, close=1e-5)
+    same(whole, broken, steps=3, close=1e-5)

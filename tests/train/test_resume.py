@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import shutil
 import signal
 import subprocess
@@ -73,11 +72,6 @@ def interrupting(step: int) -> None:
             os.kill(os.getpid(), signal.SIGINT)
 
     TrainingLog.on_step_begin = on_step_begin
-
-
-def small_files(size: int) -> None:
-    """No file of this process may grow beyond `size` bytes."""
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
 
 
 def command(
@@ -177,7 +171,7 @@ def test_a_file_that_cannot_be_written_is_told_and_training_continues(
     recipe = recipe_of(tmp_path, tiny_model, STAGES["sft"])
     broken = tmp_path / "broken"
     for size in (10_000, 60_000):  # too little for the adapter; for the optimizer
-        code, told = command(recipe, broken, small_files, size)
+        code, told = command(recipe, broken, forked.small_files, size)
         assert code == 1
         assert "make room, then run again" in last_line(told)
     train(recipe, broken)

@@ -17,6 +17,7 @@ import lm_eval
 from lm_eval import evaluator
 from lm_eval.tasks import TaskManager
 from lm_eval.utils import handle_non_serializable, sanitize_list
+from torch.utils import collect_env
 
 from toolkit import records
 from toolkit.benchmarks.lm import LoadedLM
@@ -143,16 +144,16 @@ def _all_tasks() -> TaskManager:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """lm-eval prints, starts processes for its bootstrap, and asks git what is around: none of it."""
+    """lm-eval prints, starts processes for its bootstrap, asks git and pip what is around: none of it."""
     before = os.environ.get("DISABLE_MULTIPROC")
     os.environ["DISABLE_MULTIPROC"] = "1"
-    ask_git = evaluator.get_git_commit_hash
-    evaluator.get_git_commit_hash = lambda: None
+    ask_git, ask_pip = evaluator.get_git_commit_hash, collect_env.get_pretty_env_info
+    evaluator.get_git_commit_hash, collect_env.get_pretty_env_info = lambda: None, lambda: ""
     try:
         with redirect_stdout(sys.stderr):
             yield
     finally:
-        evaluator.get_git_commit_hash = ask_git
+        evaluator.get_git_commit_hash, collect_env.get_pretty_env_info = ask_git, ask_pip
         if before is None:
             del os.environ["DISABLE_MULTIPROC"]
         else:
