@@ -94,6 +94,15 @@ def test_an_estimate_asks_nobody_and_comes_near(tmp_path: Path):
     assert json.loads(after.stdout)["estimates"][0]["requests"] == 0
 
 
+def test_an_estimate_knows_what_a_judge_of_any_name_has_said(tmp_path: Path):
+    with serving(fair) as server:
+        options = ["--judge", "fair@001", "--endpoint", server.url, "--out", tmp_path / "judged"]
+        adapter_arena(outputs(tmp_path), *options)
+    after = adapter_arena(outputs(tmp_path), *options, "--estimate", "--json")
+    (row,) = json.loads(after.stdout)["estimates"]
+    assert (row["judge"], row["known"], row["requests"]) == ("fair@001", 10, 0)
+
+
 def test_a_local_judge_with_a_prompt_of_ones_own(tiny_model: Path, tmp_path: Path):
     prompt = tmp_path / "mine.yaml"
     prompt.write_text('system: J\nuser: "{{ answer_1 }}\\n{{ answer_2 }}"\nletter: "A/B?"\nwritten: w\n')
@@ -108,6 +117,7 @@ def test_a_local_judge_with_a_prompt_of_ones_own(tiny_model: Path, tmp_path: Pat
     [
         (["--endpoint", "http://127.0.0.1:9/v1"], "name the model that judges there with --judge"),
         ([], "judge.model: nobody is named; name the model that judges"),
+        (["--estimate"], "judge.model: nobody is named; name the model that judges"),
         (["--judge", "m", "--method", "written", "--rule", "average"], "has no probability to average"),
         (["--judge", "m", "--prompt", "nope"], "nope: no such judge prompt"),
         (["--judge", "m", "--baseline", "gpt"], "judge.baseline: gpt has no completions; known: sft, base"),

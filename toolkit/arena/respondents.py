@@ -96,10 +96,10 @@ class Respondents:
         trained = self._run / "adapters" / player.stage
         if not trained.is_dir():
             raise ModelError(f"{trained}: no trained stage here; `adapter-arena run` the recipe first")
-        full = [stage.name for stage in self._recipe.chain(player.stage) if stage.adapter == "none"]
-        if full and full[-1] == player.stage:
+        if self._recipe.stage(player.stage).adapter == "none":
             return str(trained), None
-        return str(self._run / "adapters" / full[-1]) if full else self._recipe.base, trained
+        below = self._recipe.whole_below(player.stage)
+        return str(self._run / "adapters" / below) if below else self._recipe.base, trained
 
     def _model(self, name: str) -> Loaded:
         if name not in self._models:

@@ -114,15 +114,20 @@ def grades_single(section: Judge) -> bool:
 def costs(
     judges: Sequence[Judge], answers: Answers, *, out: Path, base: str | None = None, seed: int = 0
 ) -> list[Estimate]:
-    """What `hold` or `grade_all` would ask of each judge. Loads no model and asks nothing of the network."""
+    """What `hold` or `grade_all` would ask of each judge. Loads no model and asks nothing of the network.
+
+    Raises:
+        ToolkitError: as they do, where that shows without a model.
+    """
     if grades_single(judges[0]):
         return [_costs_of_grades(section, answers, out, base) for section in judges]
+    check_votes(judges, base=base)
     fought = battles(answers.completions, judges[0], seed, categories=answers.categories)
     said = recorded(out / "verdicts.jsonl")
     found = []
     for section in judges:
         name, prompt = _called(section, base), prompt_key(section)
-        mine = [verdict for verdict in said.values() if _unmarked(verdict.judge) == name]
+        mine = [verdict for verdict in said.values() if _signed(section, verdict.judge) == name]
         known = {(verdict.battle_id, verdict.order) for verdict in mine if verdict.prompt == prompt}
         if section.method == "reward":
             found.append(reward_estimate(name, fought, known))
@@ -140,7 +145,7 @@ def _costs_of_grades(section: Judge, answers: Answers, out: Path, base: str | No
     known = {
         (row.example_id, row.contestant, row.completion)
         for row in said
-        if row.prompt == prompt and _unmarked(row.judge) == name
+        if row.prompt == prompt and _signed(section, row.judge) == name
     }
     left = [row for row in rows if (row.example_id, row.contestant, digest(row.completion)) not in known]
     cases = [graded_case(row, section.reference) for row in left]
@@ -158,8 +163,9 @@ def _called(section: Judge, base: str | None) -> str:
     return section.endpoint.model if section.endpoint else Path(section.model or base or "").name
 
 
-def _unmarked(judge: str) -> str:
-    return judge.partition("@")[0]
+def _signed(section: Judge, judge: str) -> str:
+    """The name in a judge's signature, which of a local one ends with the mark of its weights."""
+    return judge if section.endpoint else judge.rpartition("@")[0]
 
 
 def _write(found: Judged, out: Path) -> None:

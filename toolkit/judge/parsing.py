@@ -44,7 +44,7 @@ def read_outcome(reply: str, labels: Mapping[str, Outcome] = LABELS) -> Outcome 
         labels: what it was asked to write -> what it means.
     """
     known = {label.upper(): outcome for label, outcome in labels.items()} | DEGREES
-    stated = _field(reply, "verdict")
+    stated = read_field(reply, "verdict")
     if stated is not None:
         return known.get(str(stated).strip(" []").upper())
     if MARKS.search(reply):
@@ -54,7 +54,7 @@ def read_outcome(reply: str, labels: Mapping[str, Outcome] = LABELS) -> Outcome 
 
 def read_grade(reply: str) -> float | None:
     """A grade from 1 to 10; `None` when the reply gives none, several, or one outside."""
-    stated = _field(reply, "grade")
+    stated = read_field(reply, "grade")
     if stated is None:
         stated = _marked(reply, _number)
     if stated is None and not MARKS.search(reply):
@@ -80,6 +80,16 @@ def read_scores(reply: str) -> tuple[float, float] | None:
     return (one, other) if max(one, other) <= 10 else None  # noqa: PLR2004
 
 
+def read_field(reply: str, name: str) -> Any:
+    """A field of the JSON object that the reply is, in a code fence or bare; `None` when it is none."""
+    text = re.sub(r"^```(?:json)?\s*|\s*```$", "", reply.strip())
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return value.get(name) if isinstance(value, dict) else None
+
+
 def _marked(reply: str, read: Callable[[str], T | None]) -> T | None:
     """What the `[[...]]` marks say: those of the last line, else all, provided that they agree."""
     lines = _lines(reply)
@@ -97,16 +107,6 @@ def _last_line(reply: str, labels: Mapping[str, Outcome]) -> Outcome | None:
         return None
     said = (found[1] or found[2]).upper()
     return next(outcome for label, outcome in labels.items() if label.upper() == said)
-
-
-def _field(reply: str, name: str) -> Any:
-    """A field of the JSON object that the reply is, in a code fence or bare; `None` when it is none."""
-    text = re.sub(r"^```(?:json)?\s*|\s*```$", "", reply.strip())
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
-        return None
-    return value.get(name) if isinstance(value, dict) else None
 
 
 def _number(text: str) -> float | None:

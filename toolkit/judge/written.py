@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
@@ -10,7 +9,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from toolkit.judge.asking import JudgePrompt, case, check_fits, render
 from toolkit.judge.judging import LONGEST_REPLY, Ask, in_battle_terms
-from toolkit.judge.parsing import read_outcome
+from toolkit.judge.parsing import read_field, read_outcome
 from toolkit.judge.writing import Writer, choice_format
 from toolkit.models.endpoints import Answer, ChatReply, ChatRequest
 from toolkit.recipe import Generation
@@ -129,8 +128,5 @@ class WrittenJudge(InWords[Ask, Verdict]):
 
 def words(reply: str) -> str:
     """The judge's reasons: of a structured reply its `reason`, else all of it."""
-    try:
-        value = json.loads(reply)
-    except (ValueError, RecursionError):
-        return reply.strip()
-    return str(value.get("reason", reply)) if isinstance(value, dict) else reply.strip()
+    reason = read_field(reply, "reason")
+    return reply.strip() if reason is None else str(reason)

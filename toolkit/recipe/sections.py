@@ -301,6 +301,11 @@ class Recipe(Section):
         """How a model is loaded: as the base is, but the base's revision is the base's alone."""
         return self.model if model == self.base else self.model.model_copy(update={"revision": None})
 
+    def whole_below(self, name: str) -> str | None:
+        """The last fully trained stage below stage `name`, which its adapter is put on; `None`: the base."""
+        whole = [stage.name for stage in self.chain(name)[:-1] if stage.adapter == "none"]
+        return whole[-1] if whole else None
+
     def needed(self, name: str) -> list[str]:
         """The stages to train for stage `name`: its chain, and the reward models that it learns from."""
         ours = {stage.name for stage in self.stages}

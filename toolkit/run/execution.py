@@ -103,13 +103,9 @@ class Execution:
         inputs, trained = fingerprint(name, self.stage(stage), prompt), self.folder.adapter(stage.name)
         if stage.adapter == "none":
             return Player(name, spec, str(trained), None, inputs)
-        return Player(name, spec, self._root(stage), trained, inputs)
-
-    def _root(self, stage: Stage) -> str:
-        """The model a stage's adapter is put on: the base, or the last fully trained stage below it."""
-        below = self.recipe.chain(stage.name)[:-1]
-        full = [parent.name for parent in below if parent.adapter == "none"]
-        return str(self.folder.adapter(full[-1])) if full else self.recipe.base
+        below = self.recipe.whole_below(stage.name)
+        root = str(self.folder.adapter(below)) if below else self.recipe.base
+        return Player(name, spec, root, trained, inputs)
 
     def weights(self, name: str) -> str:
         """Fingerprint of a model's weights."""

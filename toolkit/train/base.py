@@ -41,8 +41,8 @@ def prepare_base(recipe: Recipe, stage: Stage, run: Path) -> Base:
         ModelError: the base or the parent cannot be loaded, or do not belong together.
     """
     chain = recipe.chain(stage.name)[:-1]
-    full = [parent.name for parent in chain if parent.adapter == "none"]
-    name = str(run / "adapters" / full[-1]) if full else recipe.base
+    below = recipe.whole_below(stage.name)
+    name = str(run / "adapters" / below) if below else recipe.base
     folder = bases.resolve_base(name, revision=recipe.model.revision)
     chosen = hardware.choose(recipe.model)
     parent = run / "adapters" / chain[-1].name if chain and chain[-1].adapter != "none" else None
