@@ -103,7 +103,9 @@ def test_a_silent_server_is_left_after_the_timeout_and_asked_again():
 
 def test_retry_after_holds_all_requests_back():
     def limited(number: int, request: dict) -> Say:
-        return Say(status=429, headers={"retry-after": "0.4"}) if number == 0 else echo(number, request)
+        if number == 0:
+            return Say(status=429, headers={"retry-after": "0.4"})
+        return Say(f"re: {asked(request)}", delay=0.1)  # what is sent before the 429 is read cannot be held
 
     with serving(limited) as server:
         ask(server, 6, concurrency=2)
