@@ -240,6 +240,22 @@ def test_prompts_tasks_and_chat_templates_are_beside_the_recipe_that_names_them(
         load(file)
 
 
+def test_models_are_beside_the_recipe_too(file, monkeypatch):
+    own = changed(base="models/mine", contestants={"o": {"model": "o.gguf"}, "hub": {"model": "owner/model"}})
+    own["judge"] = {"jury": [{"model": "models/judge"}, {"model": "some-model"}]}
+    file.write_text(yaml.safe_dump(own))
+    for name in ("mine", "judge"):
+        (file.parent / "models" / name).mkdir(parents=True)
+    (file.parent / "o.gguf").touch()
+    found = load(file)
+    assert found.base == str(file.parent / "models/mine")
+    assert found.contestants["o"].model == str(file.parent / "o.gguf")
+    assert found.contestants["hub"].model == "owner/model"
+    assert [each.model for each in found.judge.jury] == [str(file.parent / "models/judge"), "some-model"]
+    monkeypatch.chdir(file.parent)  # the same folder either way: reports keep the short name
+    assert load(file).base == "models/mine"
+
+
 def test_a_file_of_baselines_is_beside_the_recipe_and_there(file):
     file.write_text(yaml.safe_dump(changed(scoring__bertscore_rescale="mine.tsv")))
     with pytest.raises(RecipeError, match=r"scoring\.bertscore_rescale: mine\.tsv: no such file"):

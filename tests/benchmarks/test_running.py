@@ -137,6 +137,15 @@ def test_what_lm_eval_prints_does_not_reach_stdout(
     assert capfd.readouterr().out == ""
 
 
+def test_trouble_with_a_file_is_not_the_hubs(tuned: Loaded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def full(**_: object) -> None:
+        raise OSError(28, "No space left on device", "rows.arrow")
+
+    monkeypatch.setattr("lm_eval.simple_evaluate", full)
+    with pytest.raises(DataError, match=r"tickets_choice: rows\.arrow: No space left on device"):
+        run_benchmarks(tuned, [choices()], contestant="c", out=tmp_path / "c.json")
+
+
 def test_code_is_run_only_when_it_is_allowed(tuned: Loaded, tmp_path: Path):
     benchmark = Benchmark(task="humaneval", files={"test": "rows.jsonl"})
     with pytest.raises(DataError, match="humaneval: it runs code that the model writes"):

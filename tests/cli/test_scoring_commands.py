@@ -171,6 +171,19 @@ def test_score_reads_a_run_folder_with_its_perplexities(two: list[Path], tmp_pat
     assert metrics == {"bleu", "perplexity"}
 
 
+def test_a_runs_contestants_are_compared_with_the_first_of_its_recipe(two: list[Path], tmp_path: Path):
+    folder = tmp_path / "run"
+    for name, file in zip(("b", "a"), two, strict=True):
+        named = [each.model_copy(update={"contestant": name}) for each in records.read(file, Completion)]
+        records.write(folder / "completions" / f"{name}.jsonl", named)
+    (by_name,) = parsed("score", folder, "--metric", "exact_match")["differences"][:1]
+    assert (by_name["contestant"], by_name["against"]) == ("b", "a")
+    order = [{"contestant": name, "metric": "bleu", "value": 0} for name in ("gone", "b", "a")]
+    records.write_json(folder / "scores.json", order)
+    (by_recipe,) = parsed("score", folder, "--metric", "exact_match")["differences"][:1]
+    assert (by_recipe["contestant"], by_recipe["against"]) == ("a", "b")
+
+
 def test_tables_are_for_people(two: list[Path]):
     result = run("score", *two, "--metric", "exact_match")
     assert result.exit_code == 0

@@ -91,7 +91,9 @@ def test_qlora_trains_and_is_merged_into_the_dequantised_base(tmp_path: Path):
 
 
 @pytest.mark.slow
-def test_merged_stage_by_stage_and_stacked_are_the_same_model(tmp_path: Path):
+def test_merged_stage_by_stage_and_stacked_are_the_same_model(
+    tmp_path: Path, recwarn: pytest.WarningsRecorder
+):
     """The chapter's way, merge SFT, train DPO, merge again, against the one folder that is published."""
     steep = FEW | {"learning_rate": 1e-3, "max_steps": 3}
     recipe = real(
@@ -102,6 +104,9 @@ def test_merged_stage_by_stage_and_stacked_are_the_same_model(tmp_path: Path):
     )
     for part in recipe.stages:
         train_stage(recipe, part, tmp_path)
+    assert not [
+        each for each in recwarn if "config file" in str(each.message)
+    ]  # PEFT looked on the hub for it
     base = bases.resolve_base(recipe.base)
 
     def plus(model: Any, folder: Path) -> Any:

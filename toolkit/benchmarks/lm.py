@@ -64,6 +64,10 @@ class LoadedLM(HFLM):  # type: ignore[misc]  # lm-eval is untyped
         super().__init__(pretrained=loaded.model, tokenizer=loaded.tokenizer, batch_size=batch_size)
         self.local, self.seed = Local(loaded), seed
 
+    def loglikelihood(self, requests: list[Instance], disable_tqdm: bool = False) -> list[tuple[float, bool]]:
+        """As lm-eval's own, without its bar for the tokenizer's work of a second."""
+        return list(super().loglikelihood(requests, disable_tqdm=True))
+
     @torch.inference_mode()
     def _loglikelihood_tokens(
         self, requests: list[Request], disable_tqdm: bool = False, override_bs: int | None = None

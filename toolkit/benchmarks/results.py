@@ -5,14 +5,12 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
-from statistics import NormalDist
 from typing import Any
 
 from toolkit import records
 from toolkit.errors import DataError
+from toolkit.proportions import Z, wilson
 from toolkit.types import Score
-
-Z = NormalDist().inv_cdf(0.975)
 
 PROPORTIONS = {"acc", "acc_norm", "acc_bytes", "exact_match", "pass@1"}
 """Metrics that are right or wrong on every question."""
@@ -94,9 +92,7 @@ def interval(metric: str, value: float, error: object, n: int) -> tuple[float | 
     if not isinstance(error, (int, float)) or not math.isfinite(error) or n == 0:
         return None, None
     if metric in PROPORTIONS:
-        middle = (value + Z * Z / (2 * n)) / (1 + Z * Z / n)
-        half = Z / (1 + Z * Z / n) * math.sqrt(value * (1 - value) / n + Z * Z / (4 * n * n))
-        return max(0.0, middle - half), min(1.0, middle + half)
+        return wilson(value * n, n)
     return (value - Z * error, value + Z * error) if error > 0 else (None, None)
 
 

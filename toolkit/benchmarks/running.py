@@ -71,7 +71,7 @@ def run_benchmarks(
         seed: for sampling few-shot examples and answers.
 
     Raises:
-        DataError: a task or a file is not there, or a task would run code and is not allowed to.
+        DataError: a task or a file is not there or unreadable, or a task would run code and may not.
         ModelError: the hub was needed and could not be reached.
     """
     for benchmark in benchmarks:
@@ -124,7 +124,9 @@ def _evaluate(lm: LoadedLM, benchmark: Benchmark, folder: Path, seed: int) -> di
                 bootstrap_iters=BOOTSTRAP,
                 confirm_run_unsafe_code=benchmark.allow_code_execution,
             )
-    except (ConnectionError, OSError) as error:
+    except OSError as error:
+        if error.filename:  # a file of this machine: unreadable, or no room on the disk
+            raise DataError(f"benchmark {benchmark.task}: {error.filename}: {error.strerror}") from error
         reason = str(error).splitlines()[0]
         raise ModelError(
             f"benchmark {benchmark.task}: the hub cannot be reached: {reason}; name local files"

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 @click.command("leaderboard")
 @click.argument("sources", nargs=-1, required=True, type=PATH)
 @click.option(
-    "--against", metavar="NAME", help="Compare all others with this contestant; left out, the first."
+    "--against",
+    metavar="NAME",
+    help="Compare all others with this contestant; left out, the first (of a run: the first of its recipe).",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
 def command(sources: tuple[Path, ...], against: str | None, as_json: bool) -> None:
@@ -67,11 +69,13 @@ def command(sources: tuple[Path, ...], against: str | None, as_json: bool) -> No
 
 def _files(source: Path) -> list[Path]:
     from toolkit.errors import DataError
+    from toolkit.metrics.collecting import in_recipe_order
 
-    files = sorted((source / "benchmarks").glob("*.json")) if source.is_dir() else [source]
-    if not files:
+    found = sorted((source / "benchmarks").glob("*.json")) if source.is_dir() else [source]
+    if not found:
         raise DataError(f"{source}: no benchmark results here; name benchmarks in the recipe's scoring")
-    return files
+    files = {file.stem: file for file in found}
+    return [files[name] for name in in_recipe_order(source, files)]
 
 
 def _by_question(file: Path) -> list[Measurement]:

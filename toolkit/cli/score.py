@@ -22,7 +22,9 @@ from toolkit.cli.scores import (
 @click.command("score")
 @click.argument("sources", nargs=-1, required=True, type=PATH)
 @click.option(
-    "--against", metavar="NAME", help="Compare all others with this contestant; left out, the first."
+    "--against",
+    metavar="NAME",
+    help="Compare all others with this contestant; left out, the first (of a run: the first of its recipe).",
 )
 @click.option(
     "--metric", "metrics", multiple=True, type=click.Choice(METRICS), help="May be repeated; left out: all."

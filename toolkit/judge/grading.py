@@ -16,10 +16,10 @@ from toolkit import records
 from toolkit.errors import JudgeError
 from toolkit.judge.asking import Case, JudgePrompt, render
 from toolkit.judge.parsing import read_grade
-from toolkit.judge.statistics import Z
 from toolkit.judge.writing import Writer, grade_format
 from toolkit.judge.written import InWords, words
 from toolkit.models.endpoints import Answer, ChatReply, ChatRequest
+from toolkit.proportions import Z
 from toolkit.types import Completion, Record, Score, digest
 
 if TYPE_CHECKING:

@@ -6,7 +6,6 @@ battles, never verdicts: the two orders of one battle are not two independent ob
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Iterable, Sequence
 from itertools import combinations
@@ -14,10 +13,8 @@ from typing import Any
 
 from toolkit.judge.counting import Rule, judged, votes
 from toolkit.judge.judging import IDENTICAL
+from toolkit.proportions import wilson
 from toolkit.types import Battle, Outcome, Verdict, Vote
-
-Z = 1.959964
-"""97.5% quantile of the normal distribution."""
 
 MARKDOWN = re.compile(r"^ {0,3}(?:#{1,6} |[-*+] |\d+[.)] |>|```|\|)|\*\*[^*\n]+\*\*|`[^`\n]+`", re.MULTILINE)
 """Headings, list items, quotes, code, tables, bold text."""
@@ -106,11 +103,8 @@ def share(count: float, n: int) -> dict[str, Any]:
     """`count` of `n` with Wilson's 95% interval."""
     if n == 0:
         return {"value": None, "low": None, "high": None, "n": 0}
-    value = count / n
-    centre, spread = value + Z * Z / (2 * n), Z * math.sqrt(value * (1 - value) / n + Z * Z / (4 * n * n))
-    scale = 1 + Z * Z / n
-    low, high = max(0.0, (centre - spread) / scale), min(1.0, (centre + spread) / scale)
-    return {"value": value, "low": low, "high": high, "n": n}
+    low, high = wilson(count, n)
+    return {"value": count / n, "low": low, "high": high, "n": n}
 
 
 def _first(verdict: Verdict) -> float:

@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from toolkit.errors import DataError
-from toolkit.judge.statistics import Z, share
+from toolkit.judge.statistics import share
+from toolkit.proportions import Z
 from toolkit.types import POINTS, Battle, Record, Vote
 
 Array = NDArray[np.float64]

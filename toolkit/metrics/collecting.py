@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from toolkit import records
@@ -47,13 +47,24 @@ def collect(
     return found
 
 
+def in_recipe_order(source: Path, names: Iterable[str]) -> list[str]:
+    """Contestants, each once, as a run's recipe has them; those that it has no scores of stand behind.
+
+    The first is who the others are compared with.
+    """
+    file = source / "scores.json"
+    scored = [score["contestant"] for score in records.read_json(file)] if file.is_file() else []
+    given = dict.fromkeys(names)
+    return list(dict.fromkeys([*(name for name in scored if name in given), *given]))
+
+
 def _completions(source: Path) -> dict[str, list[Completion]]:
     """Contestant -> completions."""
     files = sorted((source / "completions").glob("*.jsonl")) if source.is_dir() else [source]
     if not files:
         raise DataError(f"{source}: no completions here; `adapter-arena run` writes them")
     said = [each for file in files for each in read_completions(file)]
-    names = dict.fromkeys(each.contestant for each in said)
+    names = in_recipe_order(source, [each.contestant for each in said])
     return {name: [each for each in said if each.contestant == name] for name in names}
 
 

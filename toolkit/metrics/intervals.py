@@ -20,10 +20,10 @@ from statistics import NormalDist
 import numpy as np
 
 from toolkit.metrics.measurement import Array, Kind, Measurement, combine, paired
+from toolkit.proportions import LEVEL, wilson
 from toolkit.types import Difference, Score
 
 RESAMPLES = 4000
-LEVEL = 0.95
 FEWEST = 2
 """One example says nothing about others."""
 EXACT_UP_TO = 13
@@ -102,14 +102,6 @@ def difference(first: Measurement, second: Measurement, *, seed: int = 0) -> Dif
 def is_binary(table: Array) -> bool:
     """Whether every value is 0 or 1."""
     return bool(np.isin(table, (0.0, 1.0)).all())
-
-
-def wilson(successes: float, n: int) -> tuple[float, float]:
-    """Wilson's score interval of a proportion: has width after five successes in five, unlike a bootstrap."""
-    z, share = NORMAL.inv_cdf((1 + LEVEL) / 2), successes / n
-    middle = (share + z * z / (2 * n)) / (1 + z * z / n)
-    half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
-    return max(0.0, middle - half), min(1.0, middle + half)
 
 
 def paired_proportions(left: Array, right: Array) -> tuple[float, float]:

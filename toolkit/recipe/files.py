@@ -24,10 +24,16 @@ def packaged_file(source: str) -> Path:
 
 
 def locate(raw: dict[str, Any], folder: Path) -> None:
-    """Make the files that lie beside a recipe absolute, in its plain values; `${VARIABLE}`s are left."""
+    """Make files and models beside a recipe absolute, in its plain values; `${VARIABLE}`s are left."""
     for _, holder, name in _named(raw):
         if not VARIABLE.search(holder[name]):
             holder[name] = _beside(folder, holder[name])
+    for holder, name in _models(raw):
+        path = Path(holder[name]).expanduser()
+        there = (folder / path).resolve()
+        # Reports call a model what the recipe calls it, so a name that works from here is left as it is.
+        if there.exists() and there != path.resolve():
+            holder[name] = str(there)
 
 
 def fill_in(raw: dict[str, Any]) -> list[str]:
@@ -61,6 +67,16 @@ def _named(raw: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any], str]]:
     for place, holder, name in places:
         if isinstance(holder, dict) and isinstance(holder.get(name), str):
             yield f"{place}.{name}", holder, name
+
+
+def _models(raw: dict[str, Any]) -> Iterator[tuple[dict[str, Any], str]]:
+    """Every place that names a model: the mapping it is in, the key there."""
+    contestants, judge = _mapping(raw, "contestants"), _mapping(raw, "judge")
+    jury = judge.get("jury")
+    models = [*contestants.values(), judge, *(jury if isinstance(jury, (list, tuple)) else ())]
+    for holder, name in [(raw, "base"), *((model, "model") for model in models)]:
+        if isinstance(holder, dict) and isinstance(holder.get(name), str):
+            yield holder, name
 
 
 def _mapping(raw: Any, key: str) -> dict[str, Any]:

@@ -258,7 +258,7 @@ class Recipe(Section):
     key; lists and single values are replaced, and `null` takes a section away."""
     name: Name
     base: str
-    """Hub id, local folder, GGUF file, or a packaged model's short name."""
+    """Hub id, folder or GGUF file (looked for beside the recipe first), or a packaged model's short name."""
     seed: int = 0
     model: ModelOptions = ModelOptions()
     data: dict[Name, DataSource] = {}

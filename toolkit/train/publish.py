@@ -93,9 +93,12 @@ def _weights(learned: Learned, base: Base, stage: Stage, folder: Path) -> None:
         return
     delta = folder / "delta" if base.parent else folder
     learned.save(delta)
-    _name_base(delta / "adapter_config.json", base.name)
     if base.parent:
         _join(learned.model, base, delta, folder)
+    # Last, since PEFT looks for the base where its configuration says: a short name it would ask the hub for.
+    for config in {delta / "adapter_config.json", folder / "adapter_config.json"}:
+        _name_base(config, base.name)
+    if base.parent:
         (delta / "README.md").unlink(missing_ok=True)
         records.write_json(delta / LINEAGE, lineage(base, stage) | {"on_top_of_parent": True})
 
@@ -123,7 +126,6 @@ def _join(model: PeftModel, base: Base, delta: Path, folder: Path) -> None:
     for file in (folder / "joined").iterdir():
         file.replace(folder / file.name)
     (folder / "joined").rmdir()
-    _name_base(folder / "adapter_config.json", base.name)
 
 
 def _layers_of_both(configs: dict[str, Any]) -> list[int] | None:
