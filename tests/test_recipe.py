@@ -256,6 +256,12 @@ def test_models_are_beside_the_recipe_too(file, monkeypatch):
     assert load(file).base == "models/mine"
 
 
+@pytest.mark.parametrize("name", ["~nobody-here/x", "a\0b", "x/" * 3000])
+def test_names_that_no_file_can_have_are_left_to_who_opens_them(file, name):
+    file.write_text(yaml.safe_dump(changed(base=name, data__rows__source=name)))
+    assert (load(file).base, load(file).data["rows"].source) == (name, name)
+
+
 def test_a_file_of_baselines_is_beside_the_recipe_and_there(file):
     file.write_text(yaml.safe_dump(changed(scoring__bertscore_rescale="mine.tsv")))
     with pytest.raises(RecipeError, match=r"scoring\.bertscore_rescale: mine\.tsv: no such file"):

@@ -84,6 +84,14 @@ def test_a_byte_order_mark_and_windows_line_ends_are_no_part_of_a_text(tmp_path,
 
 
 @pytest.mark.parametrize(
+    "name", ["./rows", "my rows", "~nobody/rows", "a\0b", "x/" * 3000, "x" * 300 + ".csv"]
+)
+def test_a_name_that_can_be_neither_a_file_nor_on_the_hub(name):
+    with pytest.raises(DataError, match="no such"):
+        load_rows(DataSource(source=name))
+
+
+@pytest.mark.parametrize(
     ("row", "message"),
     [
         ({"messages": [ASK]}, "last turn is the user's"),

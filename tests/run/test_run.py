@@ -100,6 +100,9 @@ def test_killed_at_every_step_it_ends_like_an_unbroken_run(small_recipe: Path, t
         ({"bass": "x"}, "bass: unknown key; did you mean `base`?"),
         ({"data": {"sft": {"source": "gone.jsonl"}}}, "no data set is named `pairs`"),
         ({"base": "/nowhere/at/all"}, "no such model"),
+        ({"base": "~nobody-here/model"}, "no such model"),
+        ({"base": "x/" * 3000}, "no such model"),
+        ({"base": "a\0b"}, "no such model"),
         ({"judge": {"prompt": "single"}}, "error: judge.prompt: `single` grades answers one by one"),
     ],
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import random
 import re
 from collections.abc import Callable, Iterator
@@ -17,6 +18,8 @@ from toolkit.data.rows import Row
 from toolkit.errors import DataError
 from toolkit.recipe import DATA_FILES, DataSource, fingerprint, packaged_file
 from toolkit.types import Example
+
+HUB_ID = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
 
 T = TypeVar("T")
 
@@ -164,9 +167,10 @@ def _given(value: Any) -> str | None:
 def _opened(source: DataSource) -> Iterator[RawRow]:
     name = source.source
     path = packaged_file(name) if name.startswith("package:") else Path(name)
-    if path.suffix not in DATA_FILES and not path.is_file():
+    is_file = os.path.isfile(path)  # noqa: PTH113 - pathlib's raises where a name is too long for a file
+    if path.suffix not in DATA_FILES and not is_file:
         return _from_hub(source)
-    if not path.is_file():
+    if not is_file:
         raise DataError(f"{path}: no such data file")
     reader = READERS.get(path.suffix)
     if reader is None:
@@ -250,6 +254,10 @@ def _from_hub(source: DataSource) -> Iterator[RawRow]:
     """A data set of the hub, or a local folder that `datasets` can read."""
     import datasets
 
+    if not os.path.isdir(source.source) and not HUB_ID.fullmatch(source.source):  # noqa: PTH112 - as above
+        raise DataError(
+            f"{source.source}: no such folder, file ({', '.join(READERS)}) or hub data set (owner/name)"
+        )
     try:
         rows = datasets.load_dataset(source.source, source.subset, split=source.split)
     except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:

@@ -44,17 +44,26 @@ def resolve_base(name: str, *, revision: str | None = None) -> Path:
     """
     if name in PACKAGED:
         return _from_gguf(_in_package(name, *PACKAGED[name]))
-    path = Path(name).expanduser()
-    if path.suffix == ".gguf" or path.is_file():
-        return _from_gguf(path)
-    if path.is_dir():
+    path = _local(name)
+    if name.endswith(".gguf") or (path and path.is_file()):
+        return _from_gguf(path or Path(name))
+    if path:
         return _checked(path)
-    if path.is_absolute() or name.startswith((".", "~")) or name.count("/") != 1:
+    if name.startswith((".", "~", "/")) or name.count("/") != 1:
         raise ModelError(
             f"{name}: no such model: not a folder, a GGUF file, a hub id (owner/name) or a packaged "
             f"name ({', '.join(PACKAGED)})"
         )
     return _checked(_from_hub(name, revision))
+
+
+def _local(name: str) -> Path | None:
+    """The file or folder of that name, if there is one."""
+    try:
+        path = Path(name).expanduser()
+        return path if path.exists() else None
+    except (OSError, RuntimeError, ValueError):  # no file has such a name: too long, a NUL, an unknown home
+        return None
 
 
 def resolve_encoder(name: str) -> str:

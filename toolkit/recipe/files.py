@@ -29,11 +29,10 @@ def locate(raw: dict[str, Any], folder: Path) -> None:
         if not VARIABLE.search(holder[name]):
             holder[name] = _beside(folder, holder[name])
     for holder, name in _models(raw):
-        path = Path(holder[name]).expanduser()
-        there = (folder / path).resolve()
-        # Reports call a model what the recipe calls it, so a name that works from here is left as it is.
-        if there.exists() and there != path.resolve():
-            holder[name] = str(there)
+        there = _beside(folder, holder[name])
+        # Reports call a model what the recipe does, so a name that means the same from here is left as it is.
+        if there != _beside(Path(), holder[name]):
+            holder[name] = there
 
 
 def fill_in(raw: dict[str, Any]) -> list[str]:
@@ -90,7 +89,12 @@ def _is_yaml(raw: Any, key: str) -> bool:
 
 
 def _beside(folder: Path, source: str) -> str:
-    """The absolute path of a file named beside a recipe; hub ids and packaged data as they are."""
-    path = folder / Path(source).expanduser()
-    is_file = Path(source).suffix in DATA_FILES | {".yaml", ".yml"} or path.exists()
-    return str(path.resolve()) if is_file and not source.startswith("package:") else source
+    """The absolute path of what is named beside a recipe; hub ids and packaged data as they are."""
+    if source.startswith("package:"):
+        return source
+    try:
+        path = folder / Path(source).expanduser()
+        is_file = path.suffix in DATA_FILES | {".yaml", ".yml"} or path.exists()
+        return str(path.resolve()) if is_file else source
+    except (OSError, RuntimeError, ValueError):  # no file has such a name: too long, a NUL, an unknown home
+        return source
