@@ -119,6 +119,8 @@ SEEDS: dict[str, list[bytes]] = {
         b"name: x\nbase: y\ndata: {d: {source: d.jsonl, limit: 3}}\n"
         b"stages: [{name: s, method: sft, data: d, adapter: {r: 4}, trainer: {learning_rate: 1e-4}}]\n",
         b"name: x\nbase: y\ndata: {d: {source: d.jsonl}}\nscoring: {examples: d}\njudge: {pairs: all}\n",
+        b"name: x\nbase: ~/m\ndata: {d: {source: ~/d.csv}}\nscoring: {examples: d}\n"
+        b"contestants: {c: {model: ../o.gguf}}\njudge: {jury: [{model: ~me/j}, {}]}\n",
     ],
     "dataset": [
         b"a\n" + json.dumps(_ROW).encode() + b"\n",
