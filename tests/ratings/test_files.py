@@ -114,6 +114,14 @@ def test_broken_files_are_named(tmp_path, name, content, message, columns):
         read_votes(tmp_path / name, columns=columns)
 
 
+def test_a_bad_vote_is_named_though_another_column_ends_inside_a_character(tmp_path):
+    (tmp_path / "v.csv").write_bytes(
+        b"model_a,model_b,winner,note\nx,y,draw,\xef"
+    )  # the beginning of a character
+    with pytest.raises(DataError, match=r"v\.csv:2: .*draw"):
+        read_votes(tmp_path / "v.csv", columns=RATED)
+
+
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(DataError, match=r"gone\.csv: no such vote file"):
         read_votes(tmp_path / "gone.csv")

@@ -73,7 +73,7 @@ def line_of(path: Path, row: int) -> int:
     if path.suffix == ".jsonl":
         lines = (number for number, _ in _objects(path))
     elif path.suffix == ".csv":
-        lines = (number for number, _ in _csv_rows(path))
+        lines = (number for number, _ in _csv_rows(path, errors="replace"))  # of columns unread till now
     else:
         return row + 1
     return next(number for position, number in enumerate(lines) if position == row)
@@ -172,13 +172,13 @@ def _csv_by_row(path: Path, wanted: Sequence[str]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=list(wanted) if not rows else None)[list(wanted)]
 
 
-def _csv_rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
+def _csv_rows(path: Path, errors: str = "strict") -> Iterator[tuple[int, dict[str, str]]]:
     """(line on which it begins, row) of every row of a CSV file.
 
     Raises:
         DataError: a row has more or fewer columns than the heading.
     """
-    with path.open(encoding="utf-8-sig", newline="") as file:
+    with path.open(encoding="utf-8-sig", errors=errors, newline="") as file:
         reader = csv.reader(file)
         heading = next(reader, [])
         begins = reader.line_num + 1
