@@ -175,6 +175,10 @@ def _csv_by_row(path: Path, wanted: Sequence[str]) -> pd.DataFrame:
 def _csv_rows(path: Path, errors: str = "strict") -> Iterator[tuple[int, dict[str, str]]]:
     """(line on which it begins, row) of every row of a CSV file.
 
+    Args:
+        path: of the file.
+        errors: what to do with bytes that are not UTF-8, as `open` takes it.
+
     Raises:
         DataError: a row has more or fewer columns than the heading.
     """
