@@ -115,9 +115,7 @@ def test_broken_files_are_named(tmp_path, name, content, message, columns):
 
 
 def test_a_bad_vote_is_named_though_another_column_ends_inside_a_character(tmp_path):
-    (tmp_path / "v.csv").write_bytes(
-        b"model_a,model_b,winner,note\nx,y,draw,\xef"
-    )  # the beginning of a character
+    (tmp_path / "v.csv").write_bytes(b"model_a,model_b,winner,note\nx,y,draw,\xef")
     with pytest.raises(DataError, match=r"v\.csv:2: .*draw"):
         read_votes(tmp_path / "v.csv", columns=RATED)
 

@@ -87,6 +87,7 @@ def test_two_processes_train_what_one_trains(sharded: str, tmp_path: Path, tiny_
         weights, others = (load_file(folder / "adapter_model.safetensors") for folder in (ours, theirs))
         assert weights.keys() == others.keys()
         for key, weight in weights.items():
-            assert (weight - others[key]).abs().max() < 1e-3, key
+            # the mean: where a gradient is all rounding, Adam makes a whole step of its sign
+            assert (weight - others[key]).abs().mean() < 1e-5, key
         assert not list((two / "t" / "adapters").glob(".*"))
     assert not list((two / "t" / "checkpoints").iterdir())
