@@ -70,8 +70,8 @@ def print_differences(found: Comparison) -> None:
             f"{each.contestant} - {each.against}",
             number(each.value),
             between(each.low, each.high),
-            f"{each.p_value:.4f}",
-            f"{p_value:.4f}",
+            p(each.p_value),
+            p(p_value),
             str(each.n),
             str(wanted) if p_value >= DECIDED and wanted is not None and wanted > each.n else "",
         ]
@@ -79,6 +79,11 @@ def print_differences(found: Comparison) -> None:
     ]
     click.echo()
     print_table(["metric", "difference", "value", "95% interval", "p", "p (Holm)", "n", "n to settle"], rows)
+
+
+def p(value: float) -> str:
+    """Four digits; none so small is 0."""
+    return f"{value:.4f}" if value >= 0.0001 else "<0.0001"  # noqa: PLR2004
 
 
 def between(low: float | None, high: float | None) -> str:

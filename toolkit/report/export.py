@@ -66,8 +66,9 @@ def write_datasets(run: Path, out: Path) -> dict[str, int]:
 
 
 def _datasets(view: RunView) -> dict[str, Dataset]:
-    from datasets import Dataset
+    from datasets import Dataset, disable_progress_bars
 
+    disable_progress_bars()  # of a second
     return {name: Dataset.from_list(rows) for name, rows in _tables(view).items() if rows}
 
 
