@@ -114,9 +114,10 @@ class Local:
         if options.temperature > 0:
             how = {"do_sample": True, "temperature": options.temperature, "top_p": options.top_p, "top_k": 0}
         ends = end_tokens(self.loaded)
+        gpus = [model.device] if model.device.type == "cuda" else []  # this one alone: left out, every one
         for talk in talks:
             ids = torch.tensor([talk.prompt.tokens], device=model.device)
-            with torch.inference_mode(), torch.random.fork_rng():
+            with torch.inference_mode(), torch.random.fork_rng(gpus):
                 torch.manual_seed(talk.prompt.seed)
                 made = model.generate(
                     input_ids=ids,
