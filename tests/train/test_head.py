@@ -11,7 +11,8 @@ from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM
 from trl.trainer.utils import add_fused_lm_head
 
-from toolkit.train.head import PIECE, hold_frozen_weights_in, score_learned_tokens_only
+from toolkit.train.head import PIECE, score_learned_tokens_only
+from toolkit.train.weights import hold_frozen_weights_in, hold_trained_weights_in_fp32
 
 FIGURES = ("log_probs", "entropy", "mean_logits", "is_top1", "label_mask")
 
@@ -81,3 +82,11 @@ def test_weights_held_in_16_bit_change_nothing_under_autocast(model: Any):
     kinds = {w.dtype for w in model.parameters() if w.requires_grad}
     assert kinds == {torch.float32}
     assert model.get_input_embeddings().weight.dtype == torch.float32
+
+
+def test_what_float16_training_learns_is_held_in_fp32(model: Any):
+    for weight in model.parameters():
+        weight.data = weight.data.to(torch.bfloat16)
+    hold_trained_weights_in_fp32(model)
+    kinds = {(weight.requires_grad, weight.dtype) for weight in model.parameters()}
+    assert kinds == {(True, torch.float32), (False, torch.bfloat16)}

@@ -120,16 +120,3 @@ def _replace_forward(whole: Any) -> None:
 
     forward.learned_tokens_only = True  # type: ignore[attr-defined]
     whole.forward = MethodType(forward, whole)
-
-
-def hold_frozen_weights_in(model: Any, kind: torch.dtype) -> None:
-    """Cast frozen linear layers once, to what autocast casts them to in every forward pass.
-
-    Not the output layer: its weights may be the input embedding's too, which autocast leaves whole.
-    """
-    head = model.get_output_embeddings()
-    for module in model.modules():
-        if hasattr(module, "cast_input_dtype_enabled"):
-            module.cast_input_dtype_enabled = False  # PEFT: to fp32, from where autocast brings it back
-        if type(module) is torch.nn.Linear and module is not head and not module.weight.requires_grad:
-            module.weight.data = module.weight.data.to(kind)

@@ -17,10 +17,10 @@ from toolkit.recipe import Recipe, Stage
 from toolkit.train import checkpoints, publish
 from toolkit.train.base import prepare_base
 from toolkit.train.card import model_card
-from toolkit.train.head import hold_frozen_weights_in
 from toolkit.train.log import TrainingLog
 from toolkit.train.methods import must_fit, trainer_module
 from toolkit.train.stopping import Interrupt, full_disk_told
+from toolkit.train.weights import hold_frozen_weights_in, hold_trained_weights_in_fp32
 from toolkit.types import StageResult
 
 logger = logging.getLogger(__name__)
@@ -59,6 +59,8 @@ def train_stage(recipe: Recipe, stage: Stage, run: Path) -> StageResult:
         trainer = trainer_module(stage).trainer(base, stage, train, heldout, shared)
     if trainer.args.bf16:
         hold_frozen_weights_in(trainer.model, torch.bfloat16)
+    if trainer.args.fp16:
+        hold_trained_weights_in_fp32(trainer.model)
     trainer.remove_callback(PrinterCallback)  # it writes to stdout
     trainer.add_callback(log)
     for callback in trainer.callback_handler.callbacks:
