@@ -4,8 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
+from toolkit.judge import JudgePrompt
 from toolkit.judge.judging import Ask, in_battle_terms
 from toolkit.types import Battle, Completion, Message, Outcome, Verdict
+
+SHORT = JudgePrompt(
+    system="Judge.",
+    user="{{ question }}\n{{ answer_1 }}\n{{ answer_2 }}\n",
+    letter="A or B?",
+    written="[[A]], [[B]] or [[C]]?",
+)
+"""A prompt of few bytes, for a model that reads 1,024 of them."""
 
 
 def battle(number: int = 0, a: str = "one", b: str = "another", **fields: object) -> Battle:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.generate.conftest import address, served
+from tests.judge.battlefield import SHORT
 from toolkit.judge import JudgePrompt
 from toolkit.models import Loaded, load_base
 from toolkit.recipe import ModelOptions
@@ -21,10 +22,4 @@ def tiny(tiny_model: Path) -> Loaded:
 
 @pytest.fixture
 def short() -> JudgePrompt:
-    """A prompt of few bytes, for a model that reads 1,024 of them."""
-    return JudgePrompt(
-        system="Judge.",
-        user="{{ question }}\n{{ answer_1 }}\n{{ answer_2 }}\n",
-        letter="A or B?",
-        written="[[A]], [[B]] or [[C]]?",
-    )
+    return SHORT

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from lm_eval.api.instance import Instance
 from peft import LoraConfig, get_peft_model
 
-from tests.judge.battlefield import battle
+from tests.judge.battlefield import SHORT, battle
 from tests.pretended_gpu import pretended_gpu
 from toolkit.benchmarks.lm import LoadedLM
 from toolkit.data.rows import Text
 from toolkit.generate import answer, local
-from toolkit.judge import JudgePrompt, LogitsJudge, judge_battles
+from toolkit.judge import LogitsJudge, judge_battles
 from toolkit.metrics.perplexity import measure_perplexity, measure_text_perplexity
 from toolkit.models import Loaded, load_base
 from toolkit.recipe import Generation, ModelOptions
@@ -42,6 +43,10 @@ EXAMPLES = [
     )
     for i in range(5)
 ]
+
+
+def said(loaded: Loaded, out: Path, **how: Any) -> list[str]:
+    return [each.completion for each in answer(loaded, EXAMPLES, contestant="c", out=out, **how)]
 
 
 def test_tensors_of_two_devices_do_not_meet(twin: Loaded):
@@ -75,26 +80,16 @@ def test_answers(
     monkeypatch: pytest.MonkeyPatch,
 ):
     monkeypatch.delattr(local.Local, "_one_by_one")
-    said = [
-        answer(
-            loaded,
-            EXAMPLES,
-            contestant="c",
-            options=options,
-            prompt=(Message(role="system", content=system),) if system else (),
-            out=tmp_path / f"{name}.jsonl",
-        )
-        for name, loaded in (("here", tiny), ("there", twin))
-    ]
-    assert [each.completion for each in said[0]] == [each.completion for each in said[1]]
+    prompt = (Message(role="system", content=system),) if system else ()
+    here = said(tiny, tmp_path / "here.jsonl", options=options, prompt=prompt)
+    assert said(twin, tmp_path / "there.jsonl", options=options, prompt=prompt) == here
 
 
 def test_answers_one_by_one(tiny: Loaded, twin: Loaded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     options = Generation(max_new_tokens=6)
-    here = answer(tiny, EXAMPLES, contestant="c", options=options, out=tmp_path / "here.jsonl")
+    here = said(tiny, tmp_path / "here.jsonl", options=options)
     monkeypatch.setattr(local, "suits", lambda *_: False)
-    there = answer(twin, EXAMPLES, contestant="c", options=options, out=tmp_path / "there.jsonl")
-    assert [each.completion for each in here] == [each.completion for each in there]
+    assert said(twin, tmp_path / "there.jsonl", options=options) == here
 
 
 def test_perplexity(tiny: Loaded, twin: Loaded):
@@ -130,16 +125,10 @@ def test_benchmarks(worked: str, tiny: Loaded, twin: Loaded):
 
 @pytest.mark.parametrize("trees", [True, False])
 def test_the_judge(trees: bool, tiny: Loaded, twin: Loaded, tmp_path: Path):
-    prompt = JudgePrompt(
-        system="Judge.",
-        user="{{ question }}\n{{ answer_1 }}\n{{ answer_2 }}\n",
-        letter="A or B?",
-        written="[[A]], [[B]] or [[C]]?",
-    )
     fought = [battle(i // 2, f"answer {i} " * (i + 1), "other words " * (7 - i)) for i in range(6)]
     found = []
     for name, loaded in (("here", tiny), ("there", twin)):
-        judge = LogitsJudge(loaded, prompt)
+        judge = LogitsJudge(loaded, SHORT)
         judge.reader._trees = None if trees else False
         found.append(judge_battles(judge, fought, out=tmp_path / f"{name}.jsonl"))
         assert bool(judge.reader._trees) == trees
@@ -158,10 +147,5 @@ def test_adapters(tiny: Loaded, twin: Loaded, tmp_path: Path):
     )
     assert sum(there[0].rows, ()) == pytest.approx(sum(here[0].rows, ()))
     options = Generation(max_new_tokens=6, batch_size=3)
-    said = [
-        answer(
-            loaded, EXAMPLES, contestant="c", adapter="sft", options=options, out=tmp_path / f"{name}.jsonl"
-        )
-        for name, loaded in (("here", tiny), ("there", twin))
-    ]
-    assert [each.completion for each in said[0]] == [each.completion for each in said[1]]
+    here = said(tiny, tmp_path / "here.jsonl", options=options, adapter="sft")
+    assert said(twin, tmp_path / "there.jsonl", options=options, adapter="sft") == here

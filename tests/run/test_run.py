@@ -103,6 +103,7 @@ def test_killed_at_every_step_it_ends_like_an_unbroken_run(small_recipe: Path, t
         ({"base": "~nobody-here/model"}, "no such model"),
         ({"base": "x/" * 3000}, "no such model"),
         ({"base": "a\0b"}, "no such model"),
+        ({"base": "x" * 300 + ".gguf"}, "no such GGUF file"),
         ({"judge": {"prompt": "single"}}, "error: judge.prompt: `single` grades answers one by one"),
     ],
 )

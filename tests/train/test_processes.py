@@ -87,7 +87,9 @@ def test_two_processes_train_what_one_trains(sharded: str, tmp_path: Path, tiny_
         weights, others = (load_file(folder / "adapter_model.safetensors") for folder in (ours, theirs))
         assert weights.keys() == others.keys()
         for key, weight in weights.items():
-            # the mean: where a gradient is all rounding, Adam makes a whole step of its sign
-            assert (weight - others[key]).abs().mean() < 1e-5, key
+            apart = (weight - others[key]).abs()
+            assert apart.mean() < 1e-5, key
+            # of a gradient that is all rounding Adam makes a step
+            assert apart.max() < ONE["learning_rate"], key
         assert not list((two / "t" / "adapters").glob(".*"))
     assert not list((two / "t" / "checkpoints").iterdir())

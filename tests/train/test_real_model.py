@@ -104,9 +104,7 @@ def test_merged_stage_by_stage_and_stacked_are_the_same_model(
     )
     for part in recipe.stages:
         train_stage(recipe, part, tmp_path)
-    assert not [
-        each for each in recwarn if "config file" in str(each.message)
-    ]  # PEFT looked on the hub for it
+    assert not [each for each in recwarn if "config file" in str(each.message)], "PEFT asked the hub for it"
     base = bases.resolve_base(recipe.base)
 
     def plus(model: Any, folder: Path) -> Any:

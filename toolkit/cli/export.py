@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from toolkit.cli.output import print_json
+from toolkit.cli.output import print_json, show_progress
 
 
 @click.command("export")
@@ -20,6 +20,7 @@ def command(run: Path, out: Path, *, as_json: bool) -> None:
     Example:
       adapter-arena export results/demo demo-data
     """
+    show_progress()
     from toolkit.report.export import write_datasets
 
     sizes = write_datasets(run, out)

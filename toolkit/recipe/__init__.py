@@ -4,7 +4,7 @@ All mistakes are listed at once, each with its key and, for unknown keys, the ne
 recipe is silent, the defaults of `sections` hold; their docstrings are the reference of recipe keys.
 """
 
-from toolkit.recipe.files import DATA_FILES, PACKAGED, packaged_file
+from toolkit.recipe.files import DATA_FILES, PACKAGED, existing, packaged_file
 from toolkit.recipe.reading import dump, load, parse, read_yaml
 from toolkit.recipe.sections import (
     ONLINE,
@@ -48,6 +48,7 @@ __all__ = [
     "Stage",
     "contestants",
     "dump",
+    "existing",
     "fingerprint",
     "load",
     "packaged_file",

@@ -23,6 +23,15 @@ def packaged_file(source: str) -> Path:
     return PACKAGED / source.removeprefix("package:")
 
 
+def existing(name: str) -> Path | None:
+    """The file or folder of that name, if there is one."""
+    try:
+        path = Path(name).expanduser()
+        return path if path.exists() else None
+    except (OSError, RuntimeError, ValueError):  # no file has such a name: too long, a NUL, an unknown home
+        return None
+
+
 def locate(raw: dict[str, Any], folder: Path) -> None:
     """Make files and models beside a recipe absolute, in its plain values; `${VARIABLE}`s are left."""
     for _, holder, name in _named(raw):
@@ -96,5 +105,5 @@ def _beside(folder: Path, source: str) -> str:
         path = folder / Path(source).expanduser()
         is_file = path.suffix in DATA_FILES | {".yaml", ".yml"} or path.exists()
         return str(path.resolve()) if is_file else source
-    except (OSError, RuntimeError, ValueError):  # no file has such a name: too long, a NUL, an unknown home
+    except (OSError, RuntimeError, ValueError):  # as above
         return source

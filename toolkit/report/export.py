@@ -66,9 +66,8 @@ def write_datasets(run: Path, out: Path) -> dict[str, int]:
 
 
 def _datasets(view: RunView) -> dict[str, Dataset]:
-    from datasets import Dataset, disable_progress_bars
+    from datasets import Dataset
 
-    disable_progress_bars()  # of a second
     return {name: Dataset.from_list(rows) for name, rows in _tables(view).items() if rows}
 
 

@@ -95,12 +95,11 @@ def _weights(learned: Learned, base: Base, stage: Stage, folder: Path) -> None:
     learned.save(delta)
     if base.parent:
         _join(learned.model, base, delta, folder)
+        (delta / "README.md").unlink(missing_ok=True)
+        records.write_json(delta / LINEAGE, lineage(base, stage) | {"on_top_of_parent": True})
     # Last, since PEFT looks for the base where its configuration says: a short name it would ask the hub for.
     for config in {delta / "adapter_config.json", folder / "adapter_config.json"}:
         _name_base(config, base.name)
-    if base.parent:
-        (delta / "README.md").unlink(missing_ok=True)
-        records.write_json(delta / LINEAGE, lineage(base, stage) | {"on_top_of_parent": True})
 
 
 def _join(model: PeftModel, base: Base, delta: Path, folder: Path) -> None:
