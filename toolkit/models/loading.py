@@ -40,6 +40,7 @@ class Loaded:
     tokenizer: Any
     hardware: hardware.Hardware
     fingerprint: str
+    """Of everything that loading opened (`bases.content_fingerprint`)."""
     adapters: list[str] = field(default_factory=list)
 
     def attach(self, name: str, folder: Path) -> None:
@@ -50,7 +51,7 @@ class Loaded:
         """
         if name in self.adapters:
             return
-        check_lineage(folder, self.name, self.fingerprint)
+        check_lineage(folder, self.name, self.folder)
         if isinstance(self.model, PeftModel):
             self.model.load_adapter(str(folder), adapter_name=name)
         else:
@@ -89,10 +90,10 @@ def load_base(name: str, options: ModelOptions = ModelOptions()) -> Loaded:
     """
     folder = bases.resolve_base(name, revision=options.revision)
     chosen = hardware.choose(options)
-    weights = bases.fingerprint(folder)
+    fingerprint = bases.content_fingerprint(folder)
     tokenizer = load_tokenizer(folder, options.chat_template)
     model = load_weights(folder, chosen, options.quantization)
-    return Loaded(name, folder, model.eval(), tokenizer, chosen, weights)
+    return Loaded(name, folder, model.eval(), tokenizer, chosen, fingerprint)
 
 
 def load_weights(
@@ -187,7 +188,7 @@ def quantization_config(kind: str, compute: torch.dtype) -> BitsAndBytesConfig:
     )
 
 
-def check_lineage(folder: Path, base: str, base_fingerprint: str) -> None:
+def check_lineage(folder: Path, base: str, base_folder: Path) -> None:
     """Refuse an adapter that was trained on other weights: it would load without an error and be wrong.
 
     An adapter without our lineage file is somebody else's, and is taken as it is.
@@ -205,9 +206,11 @@ def check_lineage(folder: Path, base: str, base_fingerprint: str) -> None:
         raise ModelError(
             f"{folder}: the bare delta of {lineage['stage']}; load its parent folder, which is whole"
         )
-    if lineage["base_fingerprint"] != base_fingerprint:
-        trained_on = f"{lineage['base']} (weights {lineage['base_fingerprint']})"
+    trained_on = lineage["base_fingerprint"]
+    sampled = len(trained_on) == 16  # noqa: PLR2004 - an adapter of version 0.1
+    weights = bases.sampled_fingerprint(base_folder) if sampled else bases.fingerprint(base_folder)
+    if trained_on != weights:
         raise ModelError(
-            f"{folder}: this adapter was trained on {trained_on}, not on {base} (weights "
-            f"{base_fingerprint}); load it on the base it was trained on"
+            f"{folder}: this adapter was trained on {lineage['base']} (weights {trained_on}), not on {base} "
+            f"(weights {weights}); load it on the base it was trained on"
         )

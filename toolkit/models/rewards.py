@@ -37,7 +37,7 @@ class RewardModel:
         self.model, base = _load(folder, self.chosen, options.quantization)
         tokenizer = load_tokenizer(base)  # its own template is the one that it was trained with
         self.tokenizer = tokenizer if tokenizer.chat_template else load_tokenizer(base, options.chat_template)
-        self.name = f"{folder.name}@{bases.fingerprint(folder)[:6]}"
+        self.name = f"{folder.name}@{bases.content_fingerprint(folder)[:6]}"
         self.model.config.get_text_config().pad_token_id = self.tokenizer.pad_token_id
         self.window = context_window(self.model.config)
 
@@ -73,7 +73,7 @@ def _load(folder: Path, chosen: hardware.Hardware, quantization: str) -> tuple[A
     options = {"num_labels": 1} if adapter else {}
     model = load_weights(below, chosen, quantization, AutoModelForSequenceClassification, **options)
     if adapter:
-        check_lineage(folder, name, bases.fingerprint(below))
+        check_lineage(folder, name, below)
         model = PeftModel.from_pretrained(model, str(folder))
     if model.config.num_labels != 1:
         raise ModelError(f"{folder}: not a reward model: it has {model.config.num_labels} outputs, not one")

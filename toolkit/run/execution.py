@@ -108,8 +108,10 @@ class Execution:
         return Player(name, spec, root, trained, inputs)
 
     def weights(self, name: str) -> str:
-        """Fingerprint of a model's weights."""
-        return bases.fingerprint(bases.resolve_base(name, revision=self.recipe.options_of(name).revision))
+        """Fingerprint of a model: of everything that loading it opens."""
+        return bases.content_fingerprint(
+            bases.resolve_base(name, revision=self.recipe.options_of(name).revision)
+        )
 
     def said(self, player: Player) -> list[Completion]:
         """The player's answers, once they are there."""

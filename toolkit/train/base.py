@@ -54,7 +54,7 @@ def prepare_base(recipe: Recipe, stage: Stage, run: Path) -> Base:
     model = load_weights(folder, whole if exact and not quantized else chosen, recipe.model.quantization)
     fingerprint = bases.fingerprint(folder)
     if parent:
-        check_lineage(parent, name, fingerprint)
+        check_lineage(parent, name, folder)
         if quantized:  # merged into so few bits most of the training would be lost
             model = model.dequantize(torch.float32)
         model = PeftModel.from_pretrained(model, str(parent)).merge_and_unload()

@@ -136,7 +136,7 @@ def _chain(recipe: Recipe, stage: Stage, run: Path) -> _Chain:
         raise ModelError(f"{adapter}: not trained yet; run the recipe first")
     base = str(records.read_json(adapter / LINEAGE)["base"])
     folder = bases.resolve_base(base, revision=recipe.model.revision)
-    check_lineage(adapter, base, bases.fingerprint(folder))
+    check_lineage(adapter, base, folder)
     return _Chain(recipe, adapter, base, folder)
 
 

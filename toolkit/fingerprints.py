@@ -1,0 +1,106 @@
+"""Content fingerprints: SHA-256 of files and folders, computed once per file version.
+
+The hash of a large file is remembered under its device, inode, size, mtime and ctime, as git's index does, so
+that gigabytes of weights are read once and not at every command.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import time
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+
+from toolkit import records
+
+REMEMBERED_BYTES = 2**20
+"""Smaller files are hashed every time: that is as quick as looking them up."""
+
+SETTLED_SECONDS = 2.0
+"""A file changed more recently may change again within the same time stamp, so its hash is not remembered."""
+
+MOST_ENTRIES = 20_000
+
+HUB_BLOB = re.compile(r"[0-9a-f]{64}")
+
+
+def cache_folder() -> Path:
+    """Folder of converted models and remembered hashes: `$ADAPTER_ARENA_CACHE`, else the user's cache."""
+    chosen = os.environ.get("ADAPTER_ARENA_CACHE")
+    if chosen:
+        return Path(chosen)
+    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "adapter-arena"
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file's content, 64 hex digits. A blob of the hub's cache is named by its own.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    real = path.resolve()
+    if HUB_BLOB.fullmatch(real.name) and real.parent.name == "blobs":
+        return real.name
+    stat = real.stat()
+    if stat.st_size < REMEMBERED_BYTES:
+        return hashlib.sha256(real.read_bytes()).hexdigest()
+    version = f"{stat.st_dev}-{stat.st_ino}-{stat.st_size}-{stat.st_mtime_ns}-{stat.st_ctime_ns}"
+    remembered = _remembered(cache_folder() / "hashes.json")
+    if version not in remembered:
+        with real.open("rb") as data:
+            found = hashlib.file_digest(data, "sha256").hexdigest()
+        if time.time() - max(stat.st_mtime, stat.st_ctime) < SETTLED_SECONDS:
+            return found
+        remembered[version] = found
+        _remember(cache_folder() / "hashes.json", remembered)
+    return remembered[version]
+
+
+def folder_hash(folder: Path, belongs: Callable[[Path], bool] = lambda file: True) -> str:
+    """SHA-256 over the relative names and contents of a folder's files, 64 hex digits.
+
+    Args:
+        folder: read with its subfolders; hidden files are left out.
+        belongs: whether a file (relative path) counts.
+    """
+    return files_hash(folder, (file for file in _files(folder) if belongs(file)))
+
+
+def files_hash(folder: Path, files: Iterable[Path]) -> str:
+    """SHA-256 over the names and contents of some files, given relative to `folder`."""
+    sha = hashlib.sha256()
+    for file in sorted(files):
+        sha.update(f"{file.as_posix()}\0{file_hash(folder / file)}\n".encode())
+    return sha.hexdigest()
+
+
+def folder_size(folder: Path, belongs: Callable[[Path], bool] = lambda file: True) -> int:
+    """Bytes of the files that `folder_hash` reads."""
+    return sum((folder / file).stat().st_size for file in _files(folder) if belongs(file))
+
+
+def _files(folder: Path) -> Iterable[Path]:
+    for file in folder.rglob("*"):
+        inside = file.relative_to(folder)
+        if file.is_file() and not any(part.startswith(".") for part in inside.parts):
+            yield inside
+
+
+@cache
+def _remembered(file: Path) -> dict[str, str]:
+    with suppress(OSError, ValueError):
+        known = json.loads(file.read_text(encoding="utf-8"))
+        if isinstance(known, dict):
+            return known
+    return {}
+
+
+def _remember(file: Path, known: dict[str, str]) -> None:
+    """Keep the newest entries; where the cache cannot be written, files are hashed again next time."""
+    with suppress(OSError):
+        records.write_text(file, json.dumps(dict(list(known.items())[-MOST_ENTRIES:])))
