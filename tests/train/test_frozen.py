@@ -12,8 +12,10 @@ import torch
 from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM
 
+from tests.tiny_types import TYPES, tiny_of
 from tests.train.test_methods import recipe_of, stage
 from toolkit.models.loading import unwrapped
+from toolkit.models.proven import FAST_MODEL_TYPES
 from toolkit.train import dpo, frozen, sft, train_stage
 from toolkit.train.frozen import run_frozen_layers_once
 
@@ -53,9 +55,13 @@ MASK = torch.tensor([[1] * 8, [1] * 5 + [0] * 3, [1] * 7 + [0]])
 LABELS = IDS.masked_fill(MASK == 0, -100)
 
 
+def first_layer(model: Any) -> Any:
+    return unwrapped(model).base_model.layers[0].mlp
+
+
 def calls_of_first_layer(model: Any) -> list[int]:
     calls: list[int] = []
-    unwrapped(model).base_model.layers[0].mlp.register_forward_hook(lambda *_: calls.append(1))
+    first_layer(model).register_forward_hook(lambda *_: calls.append(1))
     return calls
 
 
@@ -73,6 +79,28 @@ def test_a_row_goes_through_frozen_layers_once_whatever_it_is_padded_to(upper: C
     assert len(calls) == 1
     model(input_ids=IDS + 1, attention_mask=MASK, use_cache=False)
     assert len(calls) == 2
+
+
+@pytest.mark.parametrize("kind", sorted(TYPES))
+def test_every_type_makes_of_a_row_what_it_makes_without(kind: str):
+    config = LoraConfig(target_modules=r".*\.2\..*(down_proj|dense_4h_to_h)", init_lora_weights=False)
+
+    def made(*, once: bool) -> list[torch.Tensor]:
+        model = get_peft_model(tiny_of(kind), config)
+        calls = calls_of_first_layer(model)
+        if once:
+            run_frozen_layers_once(model)
+        logits = []
+        for rows, width in (([0, 1, 2], 24), ([2, 0], 24), ([1], 9)):
+            ids = torch.arange(1, 61).repeat(2)[:72].reshape(3, 24)[rows, :width]
+            mask = (torch.arange(width) < torch.tensor([24, 9, 17])[rows, None]).long()
+            output = model(input_ids=ids, attention_mask=mask, use_cache=False)
+            logits.append(output.logits[mask.bool()])
+        assert len(calls) == (1 if once and kind in FAST_MODEL_TYPES else 3)
+        return logits
+
+    for ours, plain in zip(made(once=True), made(once=False), strict=True):
+        torch.testing.assert_close(ours, plain, atol=1e-5, rtol=1e-4)
 
 
 def test_gradients_are_those_without(upper: Callable[..., Any]):

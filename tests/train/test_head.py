@@ -11,6 +11,8 @@ from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM
 from trl.trainer.utils import add_fused_lm_head
 
+from tests.tiny_types import TYPES, tiny_of
+from toolkit.models.proven import FAST_MODEL_TYPES
 from toolkit.train.head import PIECE, score_learned_tokens_only
 from toolkit.train.weights import hold_frozen_weights_in, hold_trained_weights_in_fp32
 
@@ -56,6 +58,33 @@ def test_same_figures_and_gradients_as_trls(model: Any, inputs: dict[str, torch.
     assert any(gradient.abs().max() > 0 for gradient in our_gradients.values()) == bool(
         (inputs["labels"][:, 1:] != -100).any()
     )
+
+
+@pytest.mark.parametrize("kind", sorted(TYPES))
+def test_every_type_learns_as_with_trls(kind: str):
+    """Ours on the proven types that do not cap their logits; TRL's on the others, untouched."""
+
+    def made(*, ours: bool) -> Any:
+        base = tiny_of(kind)
+        add_fused_lm_head(base, outputs=FIGURES[:-1])
+        theirs = base.forward
+        model = get_peft_model(base, LoraConfig(r=2, target_modules="all-linear", init_lora_weights=False))
+        if ours:
+            score_learned_tokens_only(model)
+            assert (base.forward != theirs) == (kind in FAST_MODEL_TYPES - {"gemma2"})
+        return model
+
+    ours, plain = made(ours=True), made(ours=False)
+    for length in (5, 30):
+        inputs = batch(3, length, 0.5)
+        inputs["attention_mask"][1, -2:] = 0
+        inputs["labels"][1, -2:] = -100
+        found, gradients = scored(ours, inputs)
+        expected, expected_gradients = scored(plain, inputs)
+        for name in FIGURES:
+            torch.testing.assert_close(getattr(found, name), getattr(expected, name), atol=1e-5, rtol=1e-5)
+        for name, gradient in gradients.items():
+            torch.testing.assert_close(gradient, expected_gradients[name], atol=1e-5, rtol=1e-4)
 
 
 def test_without_labels_the_model_answers_as_ever(model: Any):

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from toolkit.models.loading import unwrapped
+from toolkit.models.proven import is_proven
 
 MOST_BYTES = 2**29
 """Of states kept; rows beyond that are computed each time."""
@@ -21,13 +22,13 @@ MOST_BYTES = 2**29
 def run_frozen_layers_once(model: Any) -> None:
     """Make the layers below the first trained one remember what they made of each row.
 
-    Left as it is: models whose layers lie elsewhere, whose embedding is trained, or whose frozen layers have
-    dropout, and models trained from their first layers on.
+    Left as it is: models of types that are not proven, whose embedding is trained, or whose frozen layers
+    have dropout, and models trained from their first layers on.
     """
-    transformer = unwrapped(model).base_model
-    layers = getattr(transformer, "layers", None)
-    if not isinstance(layers, torch.nn.ModuleList):
+    if not is_proven(model):
         return
+    transformer = unwrapped(model).base_model
+    layers = transformer.layers
     first = next((index for index, layer in enumerate(layers) if _trained(layer)), 0)
     if first == 0 or _trained(transformer.get_input_embeddings()) or _drops(transformer, layers[:first]):
         return

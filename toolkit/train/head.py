@@ -15,22 +15,13 @@ from torch.nn.functional import linear
 from trl.trainer.utils import FusedCausalLMOutput
 
 from toolkit.models.loading import unwrapped
+from toolkit.models.proven import is_proven
 
 IGNORED = -100
 """The label of a token that is not learned."""
 
 PIECE = 512
 """Positions scored at a time: 100 MB of logits at a vocabulary of 50,000."""
-
-SPECIAL = (
-    "final_logit_softcapping",
-    "logit_scale",
-    "logits_scaling",
-    "lm_head_multiplier",
-    "output_multiplier",
-    "output_router_logits",
-)
-"""Fields of models that do more to their logits than one matrix product, or to their loss than sum it up."""
 
 
 class _LogProbs(torch.autograd.Function):
@@ -78,8 +69,11 @@ def _piece(
 def score_learned_tokens_only(model: Any) -> None:
     """Put this output layer in the place of TRL's, in a model that a TRL trainer has prepared.
 
-    Left as it is: models on a GPU, models whose output layer is trained, and models that scale their logits.
+    Left as it is: types that are not proven, models on a GPU, models whose output layer is trained, and
+    models that cap their logits (Gemma 2).
     """
+    if not is_proven(model):
+        return
     whole = unwrapped(model)
     _replace_forward(whole)
     if "forward" in vars(model.base_model):  # PEFT's adaption prompts took the forward there was before TRL's
@@ -89,8 +83,8 @@ def score_learned_tokens_only(model: Any) -> None:
 def _replace_forward(whole: Any) -> None:
     head, config = whole.get_output_embeddings(), whole.config.get_text_config()
     plain = type(head) is torch.nn.Linear and head.bias is None and not head.weight.requires_grad
-    special = any(getattr(config, name, None) is not None for name in SPECIAL)
-    if not plain or special or head.weight.device.type != "cpu":
+    capped = getattr(config, "final_logit_softcapping", None) is not None
+    if not plain or capped or head.weight.device.type != "cpu":
         return
     theirs = whole.forward
     if getattr(theirs, "learned_tokens_only", False):
