@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 import transformers
 
 from tests.faultserver import Say, serving
-from toolkit import records
 from toolkit.data.chat import prompt_ids
 from toolkit.errors import DataError, EndpointError
-from toolkit.generate import Scripted, answer
+from toolkit.generate import Reply, Request, Scripted, answer
+from toolkit.generate.base import sampling
 from toolkit.generate.local import sample
 from toolkit.generate.slots import suits
 from toolkit.models import Loaded, load_base
@@ -86,7 +87,8 @@ def test_a_long_common_beginning_is_read_once_and_changes_no_text(
     assert read < sum(len(prompt_ids(tiny.tokenizer, example.messages)) for example in asked)
 
     whole = out.read_bytes()
-    out.write_bytes(b"".join(whole.splitlines(keepends=True)[3:8]))
+    (kept,) = (tmp_path / ".answers").iterdir()
+    kept.write_bytes(b"".join(kept.read_bytes().splitlines(keepends=True)[4:9]))
     answer(tiny, examples(), contestant="base", prompt=worked, options=options, out=out)
     assert out.read_bytes() == whole
 
@@ -98,7 +100,7 @@ def test_an_answer_that_ends_itself_says_stop(tiny: Loaded, tmp_path: Path, monk
     assert (cut.finish, cut.tokens) == ("length", 8)
     end = next(i for i, token in enumerate(tokens) if token not in tokens[:i] and i > 1)
     monkeypatch.setattr(tiny.model.generation_config, "eos_token_id", [0, tokens[end]])
-    (ended,) = answer(tiny, examples(1), contestant="b", options=options, out=tmp_path / "b.jsonl")
+    (ended,) = answer(tiny, examples(1), contestant="b", options=options, out=tmp_path / "b" / "b.jsonl")
     assert (ended.finish, ended.tokens) == ("stop", end)
     assert ended.completion == text_of(tiny, tokens[:end])
 
@@ -193,39 +195,124 @@ class Crash(Exception):
     """Stands for a killed process."""
 
 
-def crashing(script: Callable[[Sequence[Message]], str], after: int) -> Scripted:
-    calls = 0
+class Counting:
+    """A source whose answers can be kept; counts the requests, and may crash after some."""
 
-    def crash(messages: Sequence[Message]) -> str:
-        nonlocal calls
-        calls += 1
-        if calls > after:
-            raise Crash
-        return script(messages)
+    def __init__(self, crash_after: int = 1000, **settings: object) -> None:
+        self.crash_after, self.given, self.asked = crash_after, settings, list[str]()
 
-    return Scripted(crash)
+    def replies(
+        self, requests: Sequence[Request], done: Collection[str], options: Generation
+    ) -> Iterator[tuple[Request, Reply]]:
+        for request in requests:
+            if request.id not in done:
+                if len(self.asked) == self.crash_after:
+                    raise Crash
+                self.asked.append(request.id)
+                yield request, Reply(shout(request.messages), "stop", 1)
+
+    def settings(self, options: Generation) -> dict[str, object]:
+        return {"engine": "test", **self.given, "sampling": sampling(options)}
+
+    def made_with(self, options: Generation) -> dict[str, object]:
+        return {}
+
+    def rendered(self, request: Request) -> object:
+        return [message.as_dict() for message in request.messages]
 
 
 def test_an_interrupted_run_continues_and_ends_with_the_same_bytes(tmp_path: Path):
-    whole, broken = tmp_path / "whole.jsonl", tmp_path / "broken.jsonl"
-    answer(Scripted(shout), examples(), contestant="c", out=whole)
+    whole, broken = tmp_path / "whole" / "c.jsonl", tmp_path / "broken" / "c.jsonl"
+    answer(Counting(), examples(), contestant="c", out=whole)
     with pytest.raises(Crash):
-        answer(crashing(shout, after=5), examples(), contestant="c", out=broken)
-    with broken.open("a") as file:
-        file.write('{"example_id": "e5", "conte')  # the line that was being written
-    assert len(list(records.read(broken, Completion))) == 5
-    answer(crashing(shout, after=7), examples(), contestant="c", out=broken)
+        answer(Counting(5), examples(), contestant="c", out=broken)
+    assert not broken.exists()
+    (kept,) = (tmp_path / "broken" / ".answers").iterdir()
+    with kept.open("a") as file:
+        file.write('{"key": "e5", "repl')  # the line that was being written
+    resumed = Counting()
+    answer(resumed, examples(), contestant="c", out=broken)
     assert broken.read_bytes() == whole.read_bytes()
+    assert len(resumed.asked) == len(examples()) - 5
 
 
-def test_answers_to_something_else_are_not_taken_over(tmp_path: Path):
+def asked_again(tmp_path: Path, count: int = 3, *, weights: str = "", **changes: Any) -> list[str]:
+    """The ids of the examples that are asked after a change, of three that were answered before."""
+    answer(Counting(), examples(3), contestant="c", out=tmp_path / "c.jsonl")
+    counting = Counting(weights=weights) if weights else Counting()
+    given: dict[str, Any] = {"contestant": "c", "out": tmp_path / "c.jsonl"} | changes
+    answer(counting, given.pop("examples", examples(count)), **given)
+    return counting.asked
+
+
+def test_only_what_shapes_an_answer_has_it_asked_again(tmp_path: Path):
+    corrected = [
+        example.model_copy(update={"reference": "better", "category": "x"}) for example in examples(3)
+    ]
+    for same in (
+        {"examples": corrected},
+        {"options": Generation(batch_size=2)},
+        {"seed": 7},  # greedy
+        {"contestant": "renamed", "out": tmp_path / "renamed.jsonl"},
+        {"examples": examples(2)},
+    ):
+        assert asked_again(tmp_path, **same) == []
+    assert asked_again(tmp_path, 4) == ["e3"]
+    other = (Message(role="user", content="else"),)
+    changed = [examples(1)[0].model_copy(update={"messages": other}), *examples(3)[1:]]
+    assert asked_again(tmp_path, examples=changed) == ["e0"]
+    everything = ["e0", "e1", "e2"]
+    prompt = (Message(role="system", content="Be brief."),)
+    for shaping in (
+        {"options": Generation(max_new_tokens=9)},
+        {"options": Generation(stop=("x",))},
+        {"options": Generation(temperature=0.5)},
+        {"prompt": prompt},
+        {"weights": "other"},
+    ):
+        assert asked_again(tmp_path, **shaping) == everything
+        assert asked_again(tmp_path, **shaping) == [], "going back finds the earlier answers"
+    assert asked_again(tmp_path, options=Generation(temperature=0.5), seed=1) == everything
+
+
+def test_a_line_of_the_store_that_was_edited_is_asked_again(tmp_path: Path):
+    answer(Counting(), examples(3), contestant="c", out=tmp_path / "c.jsonl")
+    (kept,) = (tmp_path / ".answers").iterdir()
+    lines = kept.read_text().splitlines(keepends=True)
+    kept.write_text("".join([*lines[:2], lines[2].replace("WORD", "WARD"), "{broken}\n", *lines[3:]]))
+    whole = (tmp_path / "c.jsonl").read_bytes()
+    assert asked_again(tmp_path) == []
+    again = Counting()
+    kept.write_text("".join([*lines[:2], lines[2].replace("WORD", "WARD"), *lines[3:]]))
+    answer(again, examples(3), contestant="c", out=tmp_path / "c.jsonl")
+    assert again.asked == ["e1"]
+    assert (tmp_path / "c.jsonl").read_bytes() == whole
+
+
+def test_a_file_of_somebody_else_is_not_replaced(tmp_path: Path):
     out = tmp_path / "c.jsonl"
     answer(Scripted(shout), examples(3), contestant="c", out=out)
-    with pytest.raises(DataError, match=r"c\.jsonl:1: an answer of c to e0, which is not what d is asked"):
+    with pytest.raises(DataError, match=r"c\.jsonl:1: a completion of c, and not of d; remove the file"):
         answer(Scripted(shout), examples(3), contestant="d", out=out)
-    changed = [examples(1)[0].model_copy(update={"messages": (Message(role="user", content="else"),)})]
-    with pytest.raises(DataError, match="remove the file"):
-        answer(Scripted(shout), changed, contestant="c", out=out)
+    out.write_text('{"prompt": "a training row"}\n')
+    with pytest.raises(DataError, match=r"c\.jsonl:1"):
+        answer(Scripted(shout), examples(3), contestant="c", out=out)
+
+
+def test_weights_adapter_and_number_type_are_part_of_the_key(tiny: Loaded):
+    from toolkit.generate.local import Local
+
+    options = Generation()
+    plain = Local(tiny).settings(options)
+    tiny.adapter_fingerprints["x"] = "1"
+    variants = [
+        Local(tiny, "x"),
+        Local(dataclasses.replace(tiny, quantization="nf4")),
+        Local(dataclasses.replace(tiny, hardware=dataclasses.replace(tiny.hardware, dtype=torch.bfloat16))),
+    ]
+    assert all(variant.settings(options) != plain for variant in variants)
+    on_gpu = dataclasses.replace(tiny.hardware, device=torch.device("cuda", 1), attention="eager")
+    assert Local(dataclasses.replace(tiny, hardware=on_gpu)).settings(options) == plain
 
 
 def test_examples_need_ids_of_their_own(tmp_path: Path):
@@ -267,18 +354,23 @@ def test_an_endpoint_is_a_contestant_like_any_other(tmp_path: Path):
 
 
 def test_what_an_endpoint_answered_is_not_asked_again(tmp_path: Path):
+    refusing = True
+
     def refuses_one(_number: int, request: dict) -> Say:
         text = str(request["messages"][-1]["content"])
-        return Say(status=400, body="too long") if text.endswith(" 7") else echo(_number, request)
+        return (
+            Say(status=400, body="too long") if refusing and text.endswith(" 7") else echo(_number, request)
+        )
 
     out = tmp_path / "remote.jsonl"
-    with (
-        serving(refuses_one) as server,
-        pytest.raises(EndpointError, match="1 of 12 requests were refused, first example e7 with status 400"),
-    ):
-        answer(server.endpoint(), examples(), contestant="remote", out=out)
-    with serving(echo) as server:
-        answer(server.endpoint(), examples(), contestant="remote", out=out)
-    assert [request["messages"][-1]["content"] for request in server.requests] == [
+    with serving(refuses_one) as server:
+        with pytest.raises(
+            EndpointError, match="1 of 12 requests were refused, first example e7 with status 400"
+        ):
+            answer(server.endpoint(), examples(), contestant="remote", out=out)
+        refusing, before = False, len(server.requests)
+        quicker = server.endpoint().model_copy(update={"concurrency": 1, "timeout": 5.0, "key_env": None})
+        answer(quicker, examples(), contestant="remote", out=out)
+    assert [request["messages"][-1]["content"] for request in server.requests[before:]] == [
         examples()[7].messages[-1].content
     ]

@@ -44,4 +44,4 @@ def test_a_served_model_answers_as_it_does_in_memory_and_is_resumed(
     more = [*examples(), Example(id="new", messages=(Message(role="user", content="and?"),))]
     with pytest.raises(EndpointError):
         answer(quick, more, contestant="c", options=OPTIONS, out=remote)
-    assert len(list(records.read(remote, Completion))) == 8, "what was answered is kept"
+    assert len(list(records.read(remote, Completion))) == 8, "the earlier file is kept"

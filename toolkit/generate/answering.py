@@ -1,15 +1,17 @@
-"""Ask one contestant every example and keep its answers, resuming where an earlier attempt stopped."""
+"""Generate one contestant's completions for all examples; each answer is kept and never asked for twice."""
 
 from __future__ import annotations
 
+import json
 import logging
-from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING
 
 from toolkit import records
 from toolkit.errors import DataError
+from toolkit.generate.base import Reply, Request, Source
+from toolkit.generate.store import FOLDER, AnswerStore
 from toolkit.progress import tell
 from toolkit.recipe import Endpoint, Generation
 from toolkit.types import Completion, Example, Message, digest
@@ -18,60 +20,6 @@ if TYPE_CHECKING:
     from toolkit.models import Loaded
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Request:
-    """One conversation to be answered."""
-
-    id: str
-    messages: tuple[Message, ...]
-    """The contestant's own prompt, then the example's messages."""
-    seed: int
-    """For sampling: the same request and seed give the same answer, whatever they are batched with."""
-
-
-@dataclass(frozen=True)
-class Reply:
-    text: str
-    finish: Literal["stop", "length"]
-    tokens: int
-    """How many were generated, the end token not counted."""
-
-
-@runtime_checkable
-class Source(Protocol):
-    """Anything that answers: a model in memory, an endpoint, a script."""
-
-    def replies(
-        self, requests: Sequence[Request], done: Collection[str], options: Generation
-    ) -> Iterator[tuple[Request, Reply]]:
-        """Yield replies as they are ready, in any order.
-
-        Args:
-            requests: all of them, so that how they are grouped does not depend on what is done.
-            done: ids of those that need no reply any more.
-            options: length, sampling, stop strings.
-        """
-        ...
-
-
-@dataclass(frozen=True)
-class Scripted:
-    """A source for tests and examples: a function of the conversation answers, at once and with no model."""
-
-    script: Callable[[Sequence[Message]], str]
-
-    def replies(
-        self, requests: Sequence[Request], done: Collection[str], options: Generation
-    ) -> Iterator[tuple[Request, Reply]]:
-        """Words count as tokens; an answer over `max_new_tokens` is cut there, as a model's would be."""
-        for request in requests:
-            if request.id not in done:
-                words = self.script(request.messages).split(" ")
-                kept = words[: options.max_new_tokens]
-                finish: Literal["stop", "length"] = "stop" if len(kept) == len(words) else "length"
-                yield request, Reply(" ".join(kept), finish, len(kept))
 
 
 def answer(  # noqa: PLR0913 - one call says who is asked what, how, and where the answers go
@@ -84,11 +32,13 @@ def answer(  # noqa: PLR0913 - one call says who is asked what, how, and where t
     options: Generation = Generation(),
     seed: int = 0,
     out: Path,
+    store: Path | None = None,
 ) -> list[Completion]:
-    """Ask a contestant every example.
+    """Generate completions for all examples; resumable.
 
-    Completions are appended to `out` as they are ready; those an earlier attempt left there are kept. At the
-    end the file is rewritten in the order of the examples. Interrupted and resumed, it holds the same bytes.
+    Each answer is kept in `store` as soon as it is there, under its rendered prompt and all that shapes it:
+    an interrupted call continues, and an unchanged question costs nothing. `out` is written whole at the end,
+    in the order of the examples. Interrupted and resumed, it holds the same bytes.
 
     Args:
         source: a loaded model, an endpoint, or anything else that answers.
@@ -99,10 +49,11 @@ def answer(  # noqa: PLR0913 - one call says who is asked what, how, and where t
         options: length, sampling, stop strings, batch size.
         seed: for sampling; greedy answers do not depend on it.
         out: `completions/<contestant>.jsonl`.
+        store: folder of the answers that are kept; left out, `.answers` beside `out`.
 
     Raises:
-        DataError: two examples share an id, one does not fit the model's context, or `out` holds answers to
-            something else.
+        DataError: two examples share an id, one does not fit the model's context, or `out` holds something
+            else than completions of this contestant.
         EndpointError: the endpoint did not answer, or refused some requests; what it answered is kept.
     """
     requests = [_request(example, prompt, seed) for example in examples]
@@ -111,37 +62,46 @@ def answer(  # noqa: PLR0913 - one call says who is asked what, how, and where t
         ids = [example.id for example in examples]
         twice = next(name for name in ids if ids.count(name) > 1)
         raise DataError(f"two examples have the id {twice}; give each its own")
-    done = earlier(out, asked, contestant)
+    _check_replaceable(out, contestant)
+    speaker = _speaker(source, adapter)
+    done: dict[str, Reply] = {}
+    keys = {request.id: _key(speaker, request, options) for request in requests}
+    settings = speaker.settings(options)
+    kept = (
+        None
+        if settings is None
+        else AnswerStore(store or out.parent / FOLDER, settings, speaker.made_with(options))
+    )
+    if kept:
+        done = {name: kept.replies[key] for name, key in keys.items() if key in kept.replies}
     if len(done) < len(examples):
         logger.info("%s: answering %d examples, %d are done", contestant, len(examples), len(done))
-    for request, reply in _speaker(source, adapter).replies(requests, set(done), options):
-        completion = _completion(asked[request.id], contestant, reply)
-        records.append(out, [completion])
-        done[request.id] = completion
-        tell(logger, f"{contestant}: answers", len(done), len(examples))
-    completions = [done[example.id] for example in examples]
+        for request, reply in speaker.replies(requests, set(done), options):
+            if kept:
+                kept.add(keys[request.id], reply)
+            done[request.id] = reply
+            tell(logger, f"{contestant}: answers", len(done), len(examples))
+    completions = [_completion(example, contestant, done[example.id]) for example in examples]
     records.write(out, completions)
     return completions
 
 
-def earlier(out: Path, asked: dict[str, Example], contestant: str) -> dict[str, Completion]:
-    """The completions an interrupted attempt left, by example id.
+def _key(source: Source, request: Request, options: Generation) -> str:
+    """What an answer is known by within one way of answering; the seed counts where answers are sampled."""
+    drawn = request.seed if options.temperature > 0 else None
+    return digest(json.dumps([source.rendered(request), drawn], ensure_ascii=False))
 
-    Raises:
-        DataError: they answer other examples or are another contestant's.
-    """
+
+def _check_replaceable(out: Path, contestant: str) -> None:
+    """Refuse to replace a file that is not this contestant's completions."""
     if not out.exists():
-        return {}
-    found: dict[str, Completion] = {}
+        return
     for number, completion in enumerate(records.read(out, Completion), start=1):
-        example = asked.get(completion.example_id)
-        if example is None or example.messages != completion.messages or completion.contestant != contestant:
+        if completion.contestant != contestant:
             raise DataError(
-                f"{out}:{number}: an answer of {completion.contestant} to {completion.example_id}, which is "
-                f"not what {contestant} is asked now; remove the file or choose another"
+                f"{out}:{number}: a completion of {completion.contestant}, and not of {contestant}; "
+                "remove the file or choose another"
             )
-        found[completion.example_id] = completion
-    return found
 
 
 def _speaker(source: Loaded | Source | Endpoint, adapter: str | None) -> Source:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -11,9 +11,9 @@ import torch
 
 from toolkit.data.chat import prompt_ids
 from toolkit.errors import DataError
-from toolkit.generate.answering import Reply, Request
+from toolkit.generate.base import Reply, Request, sampling
 from toolkit.generate.slots import Slots, beginning, suits
-from toolkit.models import Loaded
+from toolkit.models import Loaded, bases
 from toolkit.models.loading import context_window
 from toolkit.recipe import Generation
 
@@ -63,6 +63,26 @@ class Local:
         with self.loaded.using(self.adapter) as model:
             for name, reply in self.continued(model, prompts, options, done):
                 yield asked[name], reply
+
+    def settings(self, options: Generation) -> Mapping[str, Any]:
+        """Weights, adapter, number type, quantisation, engine and sampling."""
+        loaded = self.loaded
+        return {
+            "engine": "transformers",
+            "model": bases.content_fingerprint(loaded.folder, template=False),
+            "adapter": loaded.adapter_fingerprints[self.adapter] if self.adapter else None,
+            "dtype": str(loaded.hardware.dtype).removeprefix("torch."),
+            "quantization": loaded.quantization,
+            "sampling": sampling(options),
+        }
+
+    def made_with(self, options: Generation) -> Mapping[str, Any]:
+        chosen = self.loaded.hardware
+        facts = {"device": str(chosen.device), "attention": chosen.attention}
+        return facts | {"batch_size": options.batch_size}
+
+    def rendered(self, request: Request) -> list[int]:
+        return prompt_ids(self.loaded.tokenizer, request.messages)
 
     def continued(
         self, model: Any, prompts: Sequence[Prompt], options: Generation, done: Collection[str] = ()
@@ -132,7 +152,7 @@ class Local:
             yield talk.prompt.id, next(reply for reply in replies if reply is not None)
 
     def _prompt(self, request: Request, options: Generation) -> Prompt:
-        tokens = prompt_ids(self.loaded.tokenizer, request.messages)
+        tokens = self.rendered(request)
         room = context_window(self.loaded.model.config)
         if len(tokens) + options.max_new_tokens > room:
             raise DataError(

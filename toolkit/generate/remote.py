@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from toolkit.errors import EndpointError
-from toolkit.generate.answering import Reply, Request
+from toolkit.generate.base import Reply, Request, sampling
 from toolkit.models.endpoints import ChatRequest, Refusal, chat
 from toolkit.models.pacing import Retry
 from toolkit.recipe import Endpoint, Generation
@@ -41,3 +42,15 @@ class Remote:
                 f"{self.endpoint.url}: {len(refused)} of {len(waiting)} requests were refused, first example "
                 f"{request.id} with status {first.status}: {first.reason}"
             )
+
+    def settings(self, options: Generation) -> Mapping[str, Any]:
+        """Server, model, sampling and further fields of the request."""
+        server = self.endpoint.model_dump(mode="json", include={"model", "parameters"})
+        url = self.endpoint.url.rstrip("/")
+        return {"engine": "endpoint", "url": url, **server, "sampling": sampling(options)}
+
+    def made_with(self, options: Generation) -> Mapping[str, Any]:
+        return {}
+
+    def rendered(self, request: Request) -> Any:
+        return [message.as_dict() for message in request.messages]

@@ -41,7 +41,10 @@ class Loaded:
     hardware: hardware.Hardware
     fingerprint: str
     """Of everything that loading opened (`bases.content_fingerprint`)."""
+    quantization: str = "none"
     adapters: list[str] = field(default_factory=list)
+    adapter_fingerprints: dict[str, str] = field(default_factory=dict)
+    """Name of an attached adapter -> `bases.content_fingerprint` of its folder."""
 
     def attach(self, name: str, folder: Path) -> None:
         """Load the adapter in `folder` beside the base, under `name`, not yet in use.
@@ -58,6 +61,7 @@ class Loaded:
             self.model = PeftModel.from_pretrained(self.model, str(folder), adapter_name=name)
         self.model.eval()
         self.adapters.append(name)
+        self.adapter_fingerprints[name] = bases.content_fingerprint(folder)
 
     @contextmanager
     def using(self, name: str | None) -> Iterator[Any]:
@@ -93,7 +97,7 @@ def load_base(name: str, options: ModelOptions = ModelOptions()) -> Loaded:
     fingerprint = bases.content_fingerprint(folder)
     tokenizer = load_tokenizer(folder, options.chat_template)
     model = load_weights(folder, chosen, options.quantization)
-    return Loaded(name, folder, model.eval(), tokenizer, chosen, fingerprint)
+    return Loaded(name, folder, model.eval(), tokenizer, chosen, fingerprint, options.quantization)
 
 
 def load_weights(

@@ -60,6 +60,11 @@ class RunFolder:
     def arena(self) -> Path:
         return self.path / "arena.db"
 
+    @property
+    def answers(self) -> Path:
+        """The store of answers that all runs of a results folder share."""
+        return self.path.parent / ".answers"
+
     def adapter(self, stage: str) -> Path:
         return self.path / "adapters" / stage
 

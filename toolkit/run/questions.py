@@ -42,6 +42,7 @@ def answer_questions(run: Path, questions: Path, out: Path) -> dict[str, list[Co
             options=options,
             seed=recipe.seed,
             out=out / f"{player.name}.jsonl",
+            store=folder.answers,
         )
     execution.release()
     return answers

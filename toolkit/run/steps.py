@@ -109,6 +109,7 @@ def _answer(run: Execution, scoring: Scoring, player: Player) -> Step:
             options=scoring.generation,
             seed=run.recipe.seed,
             out=out,
+            store=run.folder.answers,
         )
 
     return Step(
