@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from toolkit import recipe
 from toolkit.errors import RecipeError
-from toolkit.recipe import Contestant, Recipe, contestants, dump, fingerprint, load, parse
+from toolkit.recipe import Contestant, Recipe, contestants, dump, fingerprint, load, parse, read_yaml
 
 MINE = Path("somewhere/mine.yaml")
 
@@ -454,3 +454,26 @@ def test_what_cannot_be_extended_is_told(text, told, tmp_path):
     with pytest.raises(RecipeError) as raised:
         load(child)
     assert told in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("name: t\nname: u\n", "2: name: this key is there twice"),
+        ("name: no\n", "1: name: should be text in quotes, or true or false"),
+        ("name: t\ndata:\n  a: {shuffle: yes}\n", "3: data.a.shuffle: should be text"),
+        ("name: t\nseed: 010\n", "2: seed: should be without leading zeros"),
+        ("name: t\nstages: [{trainer: {max_steps: 1:30}}]\n", "2: stages.0.trainer.max_steps: .* base 60"),
+        ("name: t\nseed: .nan\n", "2: seed: should be a finite number"),
+        ("name: t\nseed: 1e999\n", "2: seed: should be a finite number"),
+        ('name: t\nbase: "\\ud800"\n', "2: base: half of a surrogate pair"),
+    ],
+)
+def test_yaml_that_readers_understand_differently_is_refused_by_line(tmp_path, text, problem):
+    (tmp_path / "r.yaml").write_text(text)
+    with pytest.raises(RecipeError, match=r"r\.yaml:" + problem):
+        load(tmp_path / "r.yaml")
+
+
+def test_merge_keys_and_aliases_are_plain_yaml():
+    assert read_yaml("a: &x {r: 1}\nb: {<<: *x, r: 2}\nc: [*x, *x]\nd: '010'\ne: True\nf: 0")["b"] == {"r": 2}

@@ -113,7 +113,7 @@ def test_line_separators_inside_a_text_do_not_split_it(tmp_path):
             '{"model_a": "x", "model_b": "y", "outcome": "a", "more": 1}\n',
             r"log\.jsonl:2: more: Extra inputs",
         ),
-        ("not json\n", r"log\.jsonl:2: line: Invalid JSON"),
+        ("not json\n", r"log\.jsonl:2: not JSON: Expecting value at column 1"),
     ],
 )
 def test_a_line_that_does_not_fit_is_named(tmp_path, text, told):
@@ -155,10 +155,50 @@ def test_json_files_that_cannot_be_read_are_named(tmp_path):
     with pytest.raises(DataError, match=r"x\.json:2: not JSON: Expecting value"):
         records.read_json(file)
     file.write_bytes(b"\xff")
-    with pytest.raises(DataError, match=r"x\.json:1: not JSON"):
+    with pytest.raises(DataError, match=r"x\.json: not UTF-8"):
         records.read_json(file)
     with pytest.raises(DataError, match="Is a directory"):
         records.read_json(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ('{"a": 1,\n "b": {"a": 2, "a": 3}}', "2: the key 'a' is there twice"),
+        ('{"a": 1,\n"b": NaN}', "2: NaN is not a finite number"),
+        ("[1,\n-Infinity]", "2: -Infinity is not"),
+        ("[1,\n\n1e999]", "3: 1e999 is not"),
+        ('[1,\n"\\ud83d"]', "2: half of a surrogate pair"),
+        ('[1,\n{"\\uDC00": 1}]', "2: half of a surrogate pair"),
+        ("[" * 100_000, "nested too deeply"),
+    ],
+)
+def test_ambiguous_json_is_refused_by_line(tmp_path, text, problem):
+    file = tmp_path / "x.json"
+    file.write_text(text)
+    with pytest.raises(DataError, match=problem):
+        records.read_json(file, finite=True)
+
+
+def test_what_only_looks_ambiguous_is_read():
+    text = '{"a": "NaN, \\"a\\": 1e999", "b": [{"a": 1}, {"a": 2}], "c": "\\ud83d\\ude00", "d": 1e5}'
+    assert records.parse_json(text, "x")["c"] == "\U0001f600"
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ('a,b\n1,2\n"3,4\n5,6\n', r"x\.csv:3: not CSV: a quote is opened here"),
+        ('a,b\n"1,2\n"3,4"\n', r"x\.csv:2: not CSV"),
+        ("a,b,a\n1,2,3\n", r"x\.csv:1: the column a is there twice"),
+        ('a,b\n"x\ny",2\n3\n', r"x\.csv:4: 1 cells"),
+    ],
+)
+def test_broken_csv_is_refused_by_line(tmp_path, text, problem):
+    file = tmp_path / "x.csv"
+    file.write_text(text)
+    with pytest.raises(DataError, match=problem):
+        list(records.read_csv(file))
 
 
 def test_json_comes_back_as_it_was(tmp_path):

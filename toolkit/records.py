@@ -6,9 +6,12 @@ thing a crash can leave is a last line without its newline, and it is dropped on
 
 from __future__ import annotations
 
+import csv
 import fcntl
 import json
+import math
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -55,11 +58,128 @@ def read(path: Path, kind: type[R]) -> Iterator[R]:
     Raises:
         DataError: the file is missing, or a line is not a `kind`; the message has file and line.
     """
-    for number, line in read_lines(path):
+    for place, value in read_rows(path):
         try:
-            yield kind.model_validate_json(line)
+            yield kind.model_validate(value)
         except ValidationError as error:
-            raise DataError(f"{path}:{number}: {first_problem(error, 'line')}") from None
+            raise DataError(f"{place}: {first_problem(error, 'line')}") from None
+
+
+def read_rows(path: Path, *, ours: bool = True) -> Iterator[tuple[str, Any]]:
+    """Yield (`file:line`, value) of every line of a JSONL file that is not empty.
+
+    Raises:
+        DataError: as `read_lines` and `parse_json`.
+    """
+    for number, line in read_lines(path, ours=ours):
+        yield f"{path}:{number}", parse_json(line, f"{path}:{number}")
+
+
+def read_csv(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
+    """Yield (line on which it begins, row) of every row of a CSV file with a heading.
+
+    Raises:
+        DataError: a row has not as many cells as the heading, a quote is not closed, a column is there twice.
+    """
+    begins = 1
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.reader(file, strict=True)
+            heading = next(reader, [])
+            twice = [name for name in heading if heading.count(name) > 1]
+            if twice:
+                raise DataError(f"{path}:1: the column {twice[0]} is there twice; keep one of them")
+            begins = reader.line_num + 1
+            for row in reader:
+                if row and len(row) != len(heading):
+                    raise DataError(f"{path}:{begins}: {len(row)} cells where the heading has {len(heading)}")
+                if row:
+                    yield begins, dict(zip(heading, row, strict=True))
+                begins = reader.line_num + 1
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file") from None
+    except (IsADirectoryError, PermissionError) as error:
+        raise DataError(f"{path}: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: not UTF-8 text (byte {error.start}); save it as UTF-8") from None
+    except csv.Error as error:
+        problem = "a quote is opened here and never closed" if "unexpected end" in str(error) else str(error)
+        raise DataError(f"{path}:{begins}: not CSV: {problem}") from None
+
+
+def parse_json(text: str, place: str, *, file: bool = False, finite: bool = True) -> Any:
+    """The value of a JSON text, strictly; other readers keep the last of two equal keys, and take NaN.
+
+    Args:
+        text: of one value.
+        place: where it stands, for messages.
+        file: the text is a whole file, `place`; messages add the line.
+        finite: refuse numbers that are not finite.
+
+    Raises:
+        DataError: it does not parse, a key is there twice, a number is not finite, or a text holds half of a
+            surrogate pair.
+    """
+    try:
+        value = (_DECODER if finite else _LOOSE).decode(text)
+        if "\\ud" in text or "\\uD" in text:
+            json.dumps(value, ensure_ascii=False).encode()
+        return value
+    except RecursionError:
+        raise DataError(f"{place}: not JSON that can be read: nested too deeply") from None
+    except ValueError as error:
+        at, problem = _flaw(text, finite) or _syntax(error)
+        line = f":{text.count(chr(10), 0, at) + 1}" if file else ""
+        raise DataError(f"{place}{line}: {problem}") from None
+
+
+def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a key is there twice")
+    return found
+
+
+def _finite(number: str) -> float:
+    value = float(number)
+    if not math.isfinite(value):
+        raise ValueError(f"{number} is not a finite number")
+    return value
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_distinct, parse_constant=_finite, parse_float=_finite)
+_LOOSE = json.JSONDecoder(object_pairs_hook=_distinct)
+
+_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"(\s*:)?|[{}]|-?(?:NaN|Infinity|\d[\d.eE+-]*)', re.DOTALL)
+
+
+def _flaw(text: str, finite: bool) -> tuple[int, str] | None:
+    """Where a text is JSON by its grammar and yet ambiguous: offset, and what is wrong."""
+    objects: list[set[str]] = []
+    for token in _TOKEN.finditer(text):
+        word, at = token[0], token.start()
+        if word in "{}":
+            objects = [*objects, set()] if word == "{" else objects[:-1]
+        elif not word.startswith('"'):
+            if finite and not word.lstrip("-").isdecimal() and not math.isfinite(float(word)):
+                return at, f"{word} is not a finite number; leave the value out, or write null"
+        elif _lone_surrogate(name := json.loads(word.removesuffix(token[1] or ""), strict=False)):
+            return at, f"half of a surrogate pair stands for a character in {name[:40]!r}; write UTF-8"
+        elif token[1] and objects:
+            if name in objects[-1]:
+                return at, f"the key {name!r} is there twice; keep one of them"
+            objects[-1].add(name)
+    return None
+
+
+def _syntax(error: ValueError) -> tuple[int, str]:
+    if isinstance(error, json.JSONDecodeError):
+        return error.pos, f"not JSON: {error.msg} at column {error.colno}"
+    return 0, f"not JSON: {error}"
+
+
+def _lone_surrogate(text: str) -> bool:
+    return any("\ud800" <= letter <= "\udfff" for letter in text)
 
 
 def first_problem(error: ValidationError, whole: str) -> str:
@@ -114,21 +234,21 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(plain, indent=2, ensure_ascii=False) + "\n")
 
 
-def read_json(path: Path) -> Any:
-    """The value of a JSON file.
+def read_json(path: Path, *, finite: bool = False) -> Any:
+    """The value of a JSON file; `finite`: refuse numbers that are not, as files of ours may have.
 
     Raises:
         DataError: the file is missing or does not parse; the message has file and line.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8-sig"))
+        text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise DataError(f"{path}: no such file") from None
     except (IsADirectoryError, PermissionError) as error:
         raise DataError(f"{path}: {error.strerror}") from None
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        line = getattr(error, "lineno", 1)
-        raise DataError(f"{path}:{line}: not JSON: {error}") from None
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: not UTF-8 text (byte {error.start}); save it as UTF-8") from None
+    return parse_json(text, str(path), file=True, finite=finite)
 
 
 def write_text(path: Path, text: str) -> None:

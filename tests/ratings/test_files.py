@@ -95,7 +95,7 @@ def test_a_bad_row_of_a_parquet_file_is_named_by_its_number(tmp_path):
     [
         ("v.csv", b"model_a,winner\nx,model_a\n", r"v\.csv: no column model_b"),
         ("v.csv", b"", r"v\.csv: no column model_a"),
-        ("v.csv", b"model_a,model_b,winner\nx,y\n", r"v\.csv:2: 2 columns where the heading has 3"),
+        ("v.csv", b"model_a,model_b,winner\nx,y\n", r"v\.csv:2: 2 cells where the heading has 3"),
         ("v.csv", b"model_a,model_b,winner\nx,\xff,tie\n", r"v\.csv: not UTF-8"),
         ("v.csv", b"model_a,model_b,winner,weight\nx,y,tie,1\nx,y,tie,lots\n", r"v\.csv:3: weight is 'lots'"),
         ("v.csv", b"x" * 200_000, r"v\.csv:1: not CSV: field larger than field limit"),
@@ -114,9 +114,29 @@ def test_broken_files_are_named(tmp_path, name, content, message, columns):
         read_votes(tmp_path / name, columns=columns)
 
 
-def test_a_bad_vote_is_named_though_another_column_ends_inside_a_character(tmp_path):
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("v.csv", "model_a,model_b,winner,weight\nx,y,model_a,1\nx,y,model_a,nan\n"),
+        (
+            "v.jsonl",
+            '{"model_a":"x","model_b":"y","winner":"tie","weight":1}\n' * 1
+            + '{"model_a":"x","model_b":"y","winner":"tie","weight":NaN}\n',
+        ),
+        ("v.csv", 'model_a,model_b,winner,weight\n"x,y,model_a,1\nx,y,model_a,2\n'),
+        ("v.jsonl", '\n{"model_a":"x","model_b":"y","winner":"tie","winner":"model_a"}\n'),
+    ],
+)
+def test_ambiguous_votes_are_refused_by_line(tmp_path, name, text):
+    (tmp_path / name).write_text(text)
+    for columns in (None, RATED):
+        with pytest.raises(DataError, match=r"v\.\w+:(2|3): .*(NaN|nan|never closed|twice)"):
+            read_votes(tmp_path / name, columns=columns)
+
+
+def test_a_file_that_ends_inside_a_character_is_named(tmp_path):
     (tmp_path / "v.csv").write_bytes(b"model_a,model_b,winner,note\nx,y,draw,\xef")
-    with pytest.raises(DataError, match=r"v\.csv:2: .*draw"):
+    with pytest.raises(DataError, match=r"v\.csv: not UTF-8"):
         read_votes(tmp_path / "v.csv", columns=RATED)
 
 

@@ -13,7 +13,7 @@ import yaml
 from toolkit import records
 from toolkit.arena.selfreveal import gives_itself_away
 from toolkit.errors import DataError
-from toolkit.recipe import ArenaOptions
+from toolkit.recipe import ArenaOptions, read_yaml
 from toolkit.types import Completion, digest
 
 Pair = tuple[str, str]
@@ -129,7 +129,7 @@ def _options(path: Path) -> ArenaOptions:
     if not path.exists():
         return ArenaOptions()
     try:
-        section = (yaml.safe_load(path.read_text(encoding="utf-8")) or {}).get("arena") or {}
+        section = (read_yaml(path.read_text(encoding="utf-8")) or {}).get("arena") or {}
         return ArenaOptions.model_validate(section)
     except (yaml.YAMLError, ValueError, AttributeError) as error:
         raise DataError(f"{path}: not the recipe of a run: {str(error).splitlines()[0]}") from None

@@ -20,7 +20,7 @@ from toolkit import records
 from toolkit.benchmarks.columns import HUB_COLUMNS, Columns
 from toolkit.data.reading import raw_rows
 from toolkit.errors import DataError
-from toolkit.recipe import Benchmark, DataSource
+from toolkit.recipe import Benchmark, DataSource, read_yaml, yaml_problem
 
 OFFICIAL = {
     "gsm8k": "gsm8k/gsm8k.yaml",
@@ -193,7 +193,12 @@ def _plain(file: Path) -> dict[str, Any]:
         pass
 
     Loader.add_constructor("!function", lambda loader, node: str(node.value))
-    return dict(yaml.load(file.read_text(encoding="utf-8"), Loader))  # noqa: S506 - a SafeLoader
+    if file.is_relative_to(lm_eval_tasks()):  # some of its own files have keys twice
+        return dict(yaml.load(file.read_text(encoding="utf-8"), Loader))  # noqa: S506 - a SafeLoader
+    try:
+        return dict(read_yaml(file.read_text(encoding="utf-8-sig"), Loader))
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        raise DataError(yaml_problem(file, error)) from None
 
 
 @cache

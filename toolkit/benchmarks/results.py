@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,7 @@ def scores_of(file: Path, contestant: str) -> list[Score]:
     Raises:
         DataError: the file is missing or is no lm-eval result.
     """
-    result = records.read_json(file)
+    result = records.read_json(file, finite=True)
     if not isinstance(result, dict) or not isinstance(result.get("results"), dict):
         raise DataError(f"{file}: no lm-eval result: it has no `results`")
     counts = {task: int(n.get("effective", 0)) for task, n in result.get("n-samples", {}).items()}
@@ -45,8 +44,7 @@ def values_of(folder: Path) -> dict[str, dict[str, float]]:
     found: dict[str, dict[str, float]] = {}
     for file in sorted(folder.glob("samples_*.jsonl")):
         task = file.stem.removeprefix("samples_")
-        for _, line in records.read_lines(file):
-            sample = json.loads(line)
+        for _, sample in records.read_rows(file):
             kind = sample.get("filter", "none")
             for metric in sample.get("metrics", ()):
                 if isinstance(sample.get(metric), (int, float)):
@@ -60,8 +58,7 @@ def questions_of(folder: Path) -> dict[str, list[str]]:
     found: dict[str, dict[str, str]] = {}
     for file in sorted(folder.glob("samples_*.jsonl")):
         task = found.setdefault(file.stem.removeprefix("samples_"), {})
-        for _, line in records.read_lines(file):
-            sample = json.loads(line)
+        for _, sample in records.read_rows(file):
             texts = [text for text in sample["doc"].values() if isinstance(text, str)]
             task[str(sample["doc_id"])] = max(texts, key=len, default="")
     return {task: list(asked.values()) for task, asked in found.items()}

@@ -36,6 +36,7 @@ def overrides(changes: tuple[str, ...]) -> dict[str, object]:
             raise click.BadParameter(f"{change}: write it as KEY=VALUE", param_hint="--set")
         try:
             found[key] = read_yaml(value)
-        except YAMLError:
-            raise click.BadParameter(f"{change}: {value} is not a YAML value", param_hint="--set") from None
+        except YAMLError as error:
+            problem = getattr(error, "problem", None) or "not a YAML value"
+            raise click.BadParameter(f"{change}: {problem}", param_hint="--set") from None
     return found

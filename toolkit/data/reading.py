@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import json
 import random
 import re
 from collections.abc import Callable, Iterator
@@ -11,12 +9,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from toolkit import records
 from toolkit.data.filters import parse_filter
 from toolkit.data.formats import RowError, conversation, convert, detect
 from toolkit.data.rows import Row
 from toolkit.errors import DataError
 from toolkit.recipe import DATA_FILES, DataSource, existing, fingerprint, packaged_file
 from toolkit.types import Example
+
+BATCH = 4096
+"""Rows of a Parquet file held at a time."""
 
 HUB_ID = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
 
@@ -179,25 +181,12 @@ def _opened(source: DataSource) -> Iterator[RawRow]:
 
 
 def _jsonl(path: Path) -> Iterator[RawRow]:
-    # Bytes, not text lines: one row that is not UTF-8 must be named by its own line.
-    for number, line in enumerate(path.read_bytes().split(b"\n"), start=1):
-        if not line.strip():
-            continue
-        place = f"{path}:{number}"
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise DataError(f"{place}: not a JSON object: {error}") from None
+    for place, row in records.read_rows(path, ours=False):
         yield place, _object(row, place)
 
 
 def _json(path: Path) -> Iterator[RawRow]:
-    try:
-        value = json.loads(path.read_text(encoding="utf-8-sig"))
-    except UnicodeDecodeError as error:
-        raise _not_utf8(path, error) from None
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{path}:{getattr(error, 'lineno', 1)}: not JSON: {error}") from None
+    value = records.read_json(path, finite=True)
     if not isinstance(value, list):
         raise DataError(f"{path}: a JSON data file is a list of rows; for one row a line name it .jsonl")
     for number, row in enumerate(value, start=1):
@@ -205,29 +194,22 @@ def _json(path: Path) -> Iterator[RawRow]:
 
 
 def _csv(path: Path) -> Iterator[RawRow]:
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.DictReader(file)
-        try:
-            for row in reader:
-                place = f"{path}:{reader.line_num}"
-                if None in row or None in row.values():
-                    raise DataError(f"{place}: the row has more or fewer cells than the header")
-                yield place, dict(row)
-        except UnicodeDecodeError as error:
-            raise _not_utf8(path, error) from None
-        except csv.Error as error:
-            raise DataError(f"{path}:{reader.line_num}: not CSV: {error}") from None
+    for line, row in records.read_csv(path):
+        yield f"{path}:{line}", dict(row)
 
 
 def _parquet(path: Path) -> Iterator[RawRow]:
     from pyarrow import parquet
 
+    number = 0
     try:
-        table = parquet.read_table(path)
+        with parquet.ParquetFile(path) as file:
+            for batch in file.iter_batches(BATCH):
+                for row in batch.to_pylist():
+                    number += 1
+                    yield f"{path}:{number}", row
     except (OSError, ValueError) as error:
-        raise DataError(f"{path}: not a Parquet file: {error}") from None
-    for number, row in enumerate(table.to_pylist(), start=1):
-        yield f"{path}:{number}", row
+        raise DataError(f"{path}: not a Parquet file: {str(error).splitlines()[0]}") from None
 
 
 def _text_file(path: Path) -> Iterator[RawRow]:

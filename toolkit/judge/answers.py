@@ -11,7 +11,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -86,13 +85,12 @@ def read_questions(file: Path) -> dict[str, Question]:
 def rows(file: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """(place, object) of every row of a JSONL file or of a JSON list."""
     if file.suffix == ".json":
-        listed = records.read_json(file)
+        listed = records.read_json(file, finite=True)
         if not isinstance(listed, list):
             raise DataError(f"{file}: expected a list of objects")
         places: Iterable[tuple[str, Any]] = ((f"{file}: row {n}", row) for n, row in enumerate(listed, 1))
     else:
-        lines = records.read_lines(file, ours=False)
-        places = ((f"{file}:{n}", _parsed(f"{file}:{n}", line)) for n, line in lines)
+        places = records.read_rows(file, ours=False)
     for place, row in places:
         if not isinstance(row, dict):
             raise DataError(f"{place}: expected an object")
@@ -173,13 +171,6 @@ def _text(turn: Any) -> str:
     if isinstance(turn, dict):
         return _text(turn["content"] if "content" in turn else turn["answer"])
     return str(turn)
-
-
-def _parsed(place: str, line: str) -> Any:
-    try:
-        return json.loads(line)
-    except ValueError as error:
-        raise DataError(f"{place}: not JSON: {error}") from None
 
 
 def _short(error: Exception) -> str:

@@ -22,6 +22,7 @@ from toolkit import records
 from toolkit.errors import DataError, JudgeError
 from toolkit.judge.parsing import LABELS
 from toolkit.judge.quoting import quote
+from toolkit.recipe import read_yaml, yaml_problem
 from toolkit.types import Battle, Message, Outcome, Record, digest
 
 PACKAGED = Path(__file__).parent / "prompts"
@@ -86,11 +87,13 @@ def load_prompt(source: str | Path) -> JudgePrompt:
         known = ", ".join(sorted(path.stem for path in PACKAGED.glob("*.yaml")))
         raise DataError(f"{source}: no such judge prompt: not a .yaml file, and not one of {known}")
     try:
-        prompt = JudgePrompt.model_validate(yaml.safe_load(file.read_text(encoding="utf-8")))
+        prompt = JudgePrompt.model_validate(read_yaml(file.read_text(encoding="utf-8-sig")))
         render(prompt, "letter", _PROBE)
     except ValidationError as error:
         raise DataError(f"{file}: {records.first_problem(error, 'prompt')}") from None
-    except (yaml.YAMLError, UnicodeDecodeError, TemplateError) as error:
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        raise DataError(yaml_problem(file, error)) from None
+    except TemplateError as error:
         raise DataError(f"{file}: {' '.join(str(error).split())}") from None
     return prompt
 

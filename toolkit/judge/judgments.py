@@ -82,7 +82,7 @@ def read_judgments(file: Path) -> list[Vote]:
         if row.keys() >= MT_BENCH_PAIR:
             votes.append(_mt_bench_vote(row, place))
         elif row.keys() >= ANNOTATION:
-            votes.append(_alpaca_eval_vote(row))
+            votes.append(_alpaca_eval_vote(row, place))
         else:
             raise DataError(f"{place}: neither a judgment of MT-bench nor an annotation of AlpacaEval")
     return [vote for vote in votes if vote is not None]
@@ -94,12 +94,13 @@ def read_preferences(file: Path) -> list[Preference]:
     for place, row in rows(file):
         if not {*ANNOTATION, "output_1", "output_2"} <= row.keys():
             raise DataError(f"{place}: no annotation of AlpacaEval with both outputs")
-        if row["preference"] is not None:
+        preference = _preference(row, place)
+        if preference is not None:
             found.append(
                 Preference(
                     contestant=row["generator_2"],
                     against=row["generator_1"],
-                    value=(float(row["preference"]) or 1.5) - 1,
+                    value=preference - 1,
                     length=len(row["output_2"]),
                     length_against=len(row["output_1"]),
                 )
@@ -127,10 +128,20 @@ def _mt_bench_vote(row: Mapping[str, Any], place: str) -> Vote | None:
     )
 
 
-def _alpaca_eval_vote(row: Mapping[str, Any]) -> Vote | None:
-    if row["preference"] is None:
+def _preference(row: Mapping[str, Any], place: str) -> float | None:
+    """AlpacaEval's preference from 1 to 2, 1.5 for a tie; `None`: no verdict."""
+    value = row["preference"]
+    if value is None:
         return None
-    preference = float(row["preference"]) or 1.5
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not (value == 0 or 1 <= value <= 2):  # noqa: PLR2004
+        raise DataError(f"{place}: preference is {value!r}; it is from 1 to 2, 0 for a tie, or null")
+    return float(value) or 1.5
+
+
+def _alpaca_eval_vote(row: Mapping[str, Any], place: str) -> Vote | None:
+    preference = _preference(row, place)
+    if preference is None:
+        return None
     outcome: Outcome = "tie" if preference == 1.5 else "a" if preference < 1.5 else "b"  # noqa: PLR2004
     return Vote(
         battle_id=digest(row["instruction"], row["generator_1"], row["generator_2"]),

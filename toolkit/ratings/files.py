@@ -6,12 +6,12 @@ Our own vote logs, which have `outcome` (`a`, `b`, `tie`, `both_bad`) in place o
 from __future__ import annotations
 
 import csv
-import json
 import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from toolkit import records
 from toolkit.errors import DataError
 from toolkit.ratings.table import BLOCK, LABELS, from_frame
 from toolkit.types import WINNERS, turn_id
@@ -73,7 +73,7 @@ def line_of(path: Path, row: int) -> int:
     if path.suffix == ".jsonl":
         lines = (number for number, _ in _objects(path))
     elif path.suffix == ".csv":
-        lines = (number for number, _ in _csv_rows(path, errors="replace"))  # of columns unread till now
+        lines = (number for number, _ in records.read_csv(path))
     else:
         return row + 1
     return next(number for position, number in enumerate(lines) if position == row)
@@ -125,7 +125,8 @@ def _parquet(path: Path, columns: Sequence[str] | None) -> pd.DataFrame:
         wanted = [name for name in names if columns is None or name in columns]
         words = [name for name in wanted if name in RATED and name not in NUMBERS]
         with parquet.ParquetFile(path, read_dictionary=words) as file:
-            blocks = [_to_pandas(pa.table(block)) for block in file.iter_batches(BLOCK, columns=wanted)]
+            batches = file.iter_batches(BLOCK, columns=wanted)
+            blocks = [_to_pandas(_numbers_checked(pa.table(block), path)) for block in batches]
             return _joined(blocks) if blocks else _to_pandas(file.read(columns=wanted))
     except (pa.ArrowException, OSError) as error:
         raise DataError(f"{path}: not a Parquet file: {_first_line(error)}") from None
@@ -157,46 +158,21 @@ def _csv(path: Path, columns: Sequence[str] | None) -> pd.DataFrame:
         table = arrow_csv.read_csv(
             path,
             parse_options=arrow_csv.ParseOptions(newlines_in_values=True),
-            convert_options=arrow_csv.ConvertOptions(include_columns=wanted, column_types=words),
+            convert_options=arrow_csv.ConvertOptions(
+                include_columns=wanted, column_types=words, null_values=[""]
+            ),
         )
     except pa.ArrowException:
         return _csv_by_row(path, wanted)
-    return _to_pandas(table)
+    return _to_pandas(_numbers_checked(table, path))
 
 
 def _csv_by_row(path: Path, wanted: Sequence[str]) -> pd.DataFrame:
     """Slowly, for files that the fast reader refuses; names the row it cannot read."""
     import pandas as pd
 
-    rows = [row for _, row in _csv_rows(path)]
+    rows = [row for _, row in records.read_csv(path)]
     return pd.DataFrame(rows, columns=list(wanted) if not rows else None)[list(wanted)]
-
-
-def _csv_rows(path: Path, errors: str = "strict") -> Iterator[tuple[int, dict[str, str]]]:
-    """(line on which it begins, row) of every row of a CSV file.
-
-    Args:
-        path: of the file.
-        errors: what to do with bytes that are not UTF-8, as `open` takes it.
-
-    Raises:
-        DataError: a row has more or fewer columns than the heading.
-    """
-    with path.open(encoding="utf-8-sig", errors=errors, newline="") as file:
-        reader = csv.reader(file)
-        heading = next(reader, [])
-        begins = reader.line_num + 1
-        try:
-            for row in reader:
-                if row and len(row) != len(heading):
-                    raise DataError(
-                        f"{path}:{begins}: {len(row)} columns where the heading has {len(heading)}"
-                    )
-                if row:
-                    yield begins, dict(zip(heading, row, strict=True))
-                begins = reader.line_num + 1
-        except csv.Error as error:
-            raise DataError(f"{path}:{begins}: not CSV: {error}") from None
 
 
 def _jsonl(path: Path, columns: Sequence[str] | None) -> pd.DataFrame:
@@ -218,10 +194,23 @@ def _jsonl(path: Path, columns: Sequence[str] | None) -> pd.DataFrame:
         except pa.ArrowException:
             logger.debug("%s: read line by line", path)
         else:
-            return _to_pandas(_without_empty(table))
+            return _to_pandas(_numbers_checked(_without_empty(table), path))
     rows = [row for _, row in _objects(path)]
     frame = pd.DataFrame(rows)
     return frame if columns is None else frame[[name for name in frame.columns if name in columns]]
+
+
+def _numbers_checked(table: pa.Table, path: Path) -> pa.Table:
+    """The table, if no weight or time in it is NaN, which later on would count as left out."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    for name in set(table.column_names) & set(NUMBERS):
+        if pa.types.is_floating(table[name].type):
+            row = pc.index(pc.is_nan(table[name]), pa.scalar(True)).as_py()
+            if row >= 0:
+                raise DataError(f"{path}:{line_of(path, row)}: {name} is NaN; it must be a number, or empty")
+    return table
 
 
 def _without_empty(table: pa.Table) -> pa.Table:
@@ -239,10 +228,7 @@ def _without_empty(table: pa.Table) -> pa.Table:
 def _json(path: Path, columns: Sequence[str] | None) -> pd.DataFrame:
     import pandas as pd
 
-    try:
-        rows = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{path}:{getattr(error, 'lineno', 1)}: not JSON: {_first_line(error)}") from None
+    rows = records.read_json(path, finite=True)
     if not (isinstance(rows, list) and all(isinstance(row, dict) for row in rows)):
         raise DataError(f"{path}: a JSON vote file is a list of objects, one a vote")
     frame = pd.DataFrame(rows)
@@ -260,12 +246,12 @@ def _objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             if not line.strip():
                 continue
             try:
-                value = json.loads(line)
-            except (ValueError, RecursionError) as error:
+                value = records.parse_json(line, f"{path}:{number}")
+            except DataError:
                 if not line.endswith("\n"):
                     logger.warning("%s:%d: the last line is torn and left out", path, number)
                     return
-                raise DataError(f"{path}:{number}: not JSON: {error}") from None
+                raise
             if not isinstance(value, dict):
                 raise DataError(f"{path}:{number}: a vote is an object, not {type(value).__name__}")
             yield number, value

@@ -5,7 +5,7 @@ recipe is silent, the defaults of `sections` hold; their docstrings are the refe
 """
 
 from toolkit.recipe.files import DATA_FILES, PACKAGED, existing, packaged_file
-from toolkit.recipe.reading import dump, load, parse, read_yaml
+from toolkit.recipe.reading import dump, load, parse, read_yaml, yaml_problem
 from toolkit.recipe.sections import (
     ONLINE,
     ArenaOptions,
@@ -54,4 +54,5 @@ __all__ = [
     "packaged_file",
     "parse",
     "read_yaml",
+    "yaml_problem",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import re
 from pathlib import Path
 from typing import Any
@@ -53,14 +54,9 @@ def _inherited(path: Path, children: tuple[Path, ...]) -> dict[str, Any]:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        raw = read_yaml(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f":{mark.line + 1}" if mark else ""
-        problem = getattr(error, "problem", None) or str(error).splitlines()[0]
-        raise RecipeError(f"{path}{line}: not valid YAML: {problem}") from None
-    except RecursionError:
-        raise RecipeError(f"{path}: too deeply nested for a recipe") from None
+        raw = read_yaml(path.read_text(encoding="utf-8-sig"))
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        raise RecipeError(yaml_problem(path, error)) from None
     if not isinstance(raw, dict):
         raise RecipeError(f"{path}: a recipe is a mapping of keys (name, base, data, stages ...)")
     return raw
@@ -98,13 +94,80 @@ for _side in (_Loader, _Dumper):
     )
 
 
-def read_yaml(text: str) -> Any:
-    """The value of a YAML text of plain values.
+def read_yaml(text: str, loader: type[yaml.SafeLoader] = _Loader) -> Any:
+    """The value of a YAML text of plain values, strictly.
+
+    Refused, since readers differ on them: keys that are there twice, `010` (8 for some), `1:30` (90), `no`
+    and the like (false), numbers that are not finite, halves of surrogate pairs.
 
     Raises:
-        yaml.YAMLError: it does not parse.
+        yaml.YAMLError: it does not parse, or is ambiguous.
     """
-    return yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader: it makes no objects
+    reader = loader(text)
+    try:
+        node = reader.get_single_node()
+        if node is None:
+            return None
+        _check_node(node, "", set())
+        return reader.construct_document(node)
+    finally:
+        reader.dispose()
+
+
+def yaml_problem(path: Path, error: yaml.YAMLError | UnicodeDecodeError | RecursionError) -> str:
+    """One line on a YAML file that cannot be read: file, line, what is wrong."""
+    if isinstance(error, RecursionError):
+        return f"{path}: nested too deeply"
+    mark = getattr(error, "problem_mark", None)
+    line = f":{mark.line + 1}" if mark else ""
+    problem = getattr(error, "problem", None) or str(error).splitlines()[0]
+    return f"{path}{line}: {problem if isinstance(error, Ambiguous) else f'not valid YAML: {problem}'}"
+
+
+class Ambiguous(yaml.MarkedYAMLError):
+    """Valid YAML that readers understand differently."""
+
+
+def _check_node(node: yaml.Node, key: str, seen: set[int]) -> None:
+    if id(node) in seen:  # an alias
+        return
+    seen.add(id(node))
+    if isinstance(node, yaml.ScalarNode):
+        problem = _odd_scalar(node)
+        if problem:
+            raise Ambiguous(problem=f"{key}: {problem}" if key else problem, problem_mark=node.start_mark)
+    elif isinstance(node, yaml.SequenceNode):
+        for position, item in enumerate(node.value):
+            _check_node(item, f"{key}.{position}".lstrip("."), seen)
+    elif isinstance(node, yaml.MappingNode):
+        keys: set[tuple[str, str]] = set()
+        for name, value in node.value:
+            _check_node(name, key, seen)
+            inner = f"{key}.{name.value}".lstrip(".") if isinstance(name, yaml.ScalarNode) else key
+            if isinstance(name, yaml.ScalarNode) and not name.tag.endswith(":merge"):
+                if (name.tag, name.value) in keys:
+                    text = f"{inner}: this key is there twice; keep one of them"
+                    raise Ambiguous(problem=text, problem_mark=name.start_mark)
+                keys.add((name.tag, name.value))
+            _check_node(value, inner, seen)
+
+
+def _odd_scalar(node: yaml.ScalarNode) -> str | None:
+    kind, text = node.tag.rpartition(":")[2], node.value
+    if kind == "bool" and text.lower() not in ("true", "false"):
+        return (
+            f"should be text in quotes, or true or false; {text} without quotes is a truth value in YAML 1.1"
+        )
+    if kind in ("int", "float") and node.style is None:
+        if ":" in text:
+            return f"should be a plain number, or text in quotes; YAML 1.1 reads {text} in base 60"
+        if re.fullmatch(r"[-+]?0[\d_]+", text):
+            return f"should be without leading zeros, or text in quotes; YAML 1.1 reads {text} in base 8"
+        if re.search(r"(?i)inf|nan", text) or (kind == "float" and math.isinf(float(text.replace("_", "")))):
+            return f"should be a finite number, not {text}"
+    if any("\ud800" <= letter <= "\udfff" for letter in text):
+        return "half of a surrogate pair stands for a character; write UTF-8"
+    return None
 
 
 def find(source: str | Path) -> Path:
