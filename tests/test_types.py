@@ -99,3 +99,27 @@ def test_machine_output_has_the_documented_keys():
 def test_a_vote_weighs_at_least_nothing():
     with pytest.raises(ValidationError, match="weight"):
         Vote(model_a="x", model_b="y", outcome="a", weight=-1)
+
+
+@pytest.mark.parametrize(
+    ("text", "reasoning", "answer"),
+    [
+        ("plain", None, "plain"),
+        ("<think>\nhm\n</think>\n\nyes", "hm", "yes"),
+        ("hm\n</think>\n\nyes", "hm", "yes"),  # the template began the thought
+        ("<think>\nnever done", "never done", ""),
+        ("analysisIt is easy.assistantfinalyes", "It is easy.", "yes"),
+        (
+            "Write `<think>` before and `</think>` after.",
+            None,
+            "Write `<think>` before and `</think>` after.",
+        ),
+        ("<think></think>yes", "", "yes"),
+    ],
+)
+def test_thinking_is_kept_apart_from_the_answer(text, reasoning, answer):
+    fields = {"example_id": "e", "contestant": "c", "messages": [], "finish": "stop", "tokens": 1}
+    made = Completion.model_validate(fields | {"completion": text})
+    assert (made.reasoning, made.completion) == (reasoning, answer)
+    assert Completion.model_validate_json(made.model_dump_json()) == made
+    assert ("reasoning" in made.model_dump()) is (reasoning is not None)

@@ -8,9 +8,10 @@ package and nothing heavier than pydantic.
 from __future__ import annotations
 
 import hashlib
+import re
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Role = Literal["system", "user", "assistant", "tool"]
 
@@ -59,6 +60,25 @@ class Example(Record):
     category: str | None = None
 
 
+_THINKING = re.compile(r"\s*<think(?:ing)?>(.*?)(?:</think(?:ing)?>|\Z)(.*)", re.DOTALL)
+_CHANNELS = re.compile(r"\s*analysis(.*?)(?:assistantfinal|\Z)(.*)", re.DOTALL)
+
+
+def split_thinking(text: str) -> tuple[str | None, str]:
+    """What a model thought before it answered, `None` if it did not, and its answer.
+
+    `<think>` that is never closed is a thought without an answer. `</think>` alone ends a thought that the
+    chat template began. GPT-OSS's channels come as text, without the special tokens around their names.
+    """
+    found = _THINKING.fullmatch(text) or ("assistantfinal" in text and _CHANNELS.fullmatch(text))
+    if found:
+        return found[1].strip(), found[2].lstrip("\n")
+    thought, closed, answer = text.partition("</think>")
+    if closed and "<think>" not in thought and "</think>" not in answer:
+        return thought.strip(), answer.lstrip("\n")
+    return None, text
+
+
 class Completion(Record):
     """One contestant's answer to one example: a line of `completions/<contestant>.jsonl`."""
 
@@ -74,6 +94,19 @@ class Completion(Record):
     """`stop`: the model ended its answer; `length`: it was cut at the token limit."""
     tokens: int
     """How many tokens were generated, the end token not counted."""
+    reasoning: str | None = Field(default=None, exclude_if=lambda value: value is None)
+    """What was thought before the answer (`<think>`): kept, and neither scored nor judged nor shown."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def thinking_apart(cls, fields: Any) -> Any:
+        """Wherever a completion comes from, its thinking is no part of the answer."""
+        if isinstance(fields, dict) and fields.get("reasoning") is None:
+            text = fields.get("completion")
+            reasoning, answer = split_thinking(text) if isinstance(text, str) else (None, text)
+            if reasoning is not None:
+                return fields | {"reasoning": reasoning, "completion": answer}
+        return fields
 
     @property
     def id(self) -> str:

@@ -1,23 +1,28 @@
 """Chat templates and loss masks: which tokens a model sees, and which of them it learns.
 
-The mask is found by rendering the conversation turn by turn and comparing, so it holds for any template
-that only ever appends, with or without generation marks. The end-of-turn token after an answer is learned:
-a model that never sees it in the loss never stops.
+Every answer is learned after just the tokens that the model would be given at that place, by rendering the
+conversation turn by turn and comparing. Where a template changes earlier turns as later ones are added (it
+strips their thinking, or ends the last turn otherwise), the row is split there, so that this holds for every
+template. The end-of-turn token is learned: a model that never sees it in the loss never stops.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from toolkit.errors import DataError
-from toolkit.types import Message
+from toolkit.types import Message, split_thinking
+
+OPENED, CLOSED = "\n", "\n</think>\n\n"
+"""What stands around a thought where the template does not say: before it, and between it and the answer."""
 
 
 @dataclass(frozen=True)
 class Encoded:
-    """One row as the model gets it."""
+    """One row, or a part of one, as the model gets it."""
 
     input_ids: list[int]
     completion_mask: list[int]
@@ -26,34 +31,44 @@ class Encoded:
     """Whether tokens beyond the maximum length were cut off."""
 
 
-def encode_conversation(
-    tokenizer: Any, messages: Sequence[Message], max_length: int | None = None
-) -> Encoded:
-    """Token ids and loss mask of a conversation.
+def encode_turns(
+    tokenizer: Any,
+    messages: Sequence[Message],
+    unlearned: Collection[int] = (),
+    max_length: int | None = None,
+) -> list[Encoded]:
+    """Token ids and loss masks of a conversation, in one sequence where the template allows.
 
     Args:
         tokenizer: with a chat template.
-        messages: turns; all assistant turns are learned.
+        messages: turns.
+        unlearned: positions of assistant turns that are not learned.
         max_length: tokens kept, from the start.
 
     Raises:
-        DataError: the template does not build conversations by appending, so no mask can be trusted.
+        DataError: the template refuses the turns, or does not show an answer as it is.
     """
-    ids: list[int] = []
-    mask: list[int] = []
+    parts: list[tuple[list[int], list[int]]] = [([], [])]
     for index, message in enumerate(messages):
-        if message.role != "assistant":
+        if message.role != "assistant" or index in unlearned:
             continue
         before = prompt_ids(tokenizer, messages[:index])
         answer = answer_ids(tokenizer, messages[:index], message.content)
+        ids, mask = parts[-1]
         if before[: len(ids)] != ids:
-            raise DataError(
-                "the chat template changes earlier turns when later ones are added: no mask can be trusted"
-            )
+            ids, mask = [], []
+            parts.append((ids, mask))
         mask += [0] * (len(before) - len(ids)) + [1] * len(answer)
-        ids = before + answer
-    cut = max_length if max_length is not None else len(ids)
-    return Encoded(ids[:cut], mask[:cut], truncated=len(ids) > cut)
+        ids[:] = before + answer
+    cut = max_length if max_length is not None else max(len(ids) for ids, _ in parts)
+    return [Encoded(ids[:cut], mask[:cut], truncated=len(ids) > cut) for ids, mask in parts]
+
+
+def encode_conversation(
+    tokenizer: Any, messages: Sequence[Message], max_length: int | None = None
+) -> Encoded:
+    """The sequence that ends with the last answer; all earlier answers in it are learned too."""
+    return encode_turns(tokenizer, messages, max_length=max_length)[-1]
 
 
 def prompt_ids(tokenizer: Any, messages: Sequence[Message]) -> list[int]:
@@ -62,29 +77,77 @@ def prompt_ids(tokenizer: Any, messages: Sequence[Message]) -> list[int]:
 
 
 def answer_ids(tokenizer: Any, prompt: Sequence[Message], answer: str) -> list[int]:
-    """Token ids of an answer, its end-of-turn token last."""
-    before = render(tokenizer, prompt)
-    whole = tokenizer.apply_chat_template(
-        [message.as_dict() for message in (*prompt, Message(role="assistant", content=answer))],
-        tokenize=False,
-    )
-    if not whole.startswith(before):
-        raise DataError(
-            "the chat template's answer does not begin as its generation prompt does: no mask can be trusted"
-        )
-    ids = list(tokenizer(whole[len(before) :], add_special_tokens=False)["input_ids"])
-    return until_end(ids, tokenizer.eos_token_id)
+    """Token ids of an answer, its end-of-turn token last.
 
-
-def until_end(ids: list[int], end: int | None) -> list[int]:
-    """Up to and including the last end token: what a template puts after it (a newline) is never generated.
-
-    Without one, the end token is added: it must be learned.
+    Thinking in it (`<think>...</think>` first) is put in the template's own form.
     """
-    if end is None:
-        return ids
-    last = len(ids) - 1 - ids[::-1].index(end) if end in ids else None
-    return ids[: last + 1] if last is not None else [*ids, end]
+    text = answer_text(tokenizer, prompt, answer)
+    ids = list(tokenizer(text, add_special_tokens=False)["input_ids"])
+    ends = end_tokens(tokenizer)
+    for position in range(len(ids)):
+        if ids[position] in ends and not tokenizer.decode(ids[position:], skip_special_tokens=True).strip():
+            return ids[: position + 1]
+    return [*ids, *_next_end(tokenizer, prompt, answer, ends)]
+
+
+def answer_text(tokenizer: Any, prompt: Sequence[Message], answer: str) -> str:
+    """What the model is to write after the generation prompt, with what the template puts after answers.
+
+    As the template shows it; where it leaves the thinking out, or begins one that the answer has not, as the
+    model writes it.
+    """
+    before, given = render(tokenizer, prompt), Message(role="assistant", content=answer)
+    thought, said = split_thinking(answer)
+    opened = opens_thinking(before)
+    start = before.rstrip() if opened else before
+    for apart in (True, False):
+        whole = _render(tokenizer, (*prompt, given), generate=False, apart=apart)
+        tail = whole[len(start) :]
+        if whole.startswith(start) and said.strip() in tail and (thought or "") in tail:
+            return tail.removeprefix(before[len(start) :])
+    if thought is None and not opened:
+        raise DataError("the chat template does not show the answer after its generation prompt as it is")
+    shown = _render(tokenizer, (*prompt, given.model_copy(update={"content": said})), generate=False)
+    _, found, end = shown.rpartition(said.strip())
+    if not found:
+        raise DataError("the chat template does not show the answer as it is")
+    return f"{'' if opened else '<think>' + OPENED}{thought or ''}{CLOSED}{said}{end}"
+
+
+def strips_thinking(tokenizer: Any, prompt: Sequence[Message], answer: str) -> bool:
+    """Whether the template leaves the thinking of an answer out, though it is the last one."""
+    thought, _ = split_thinking(answer)
+    given = (*prompt, Message(role="assistant", content=answer))
+    return bool(thought) and thought not in _render(tokenizer, given, generate=False)
+
+
+def opens_thinking(prompt: str) -> bool:
+    """Whether a rendered prompt ends inside `<think>`: the reply goes on with the thought."""
+    return prompt.rstrip().endswith(("<think>", "<thinking>"))
+
+
+def end_tokens(tokenizer: Any) -> frozenset[int]:
+    """Tokens that end an answer: the tokenizer's, and those that the model's settings name."""
+    own = {tokenizer.eos_token_id} - {None}
+    return frozenset(own | set(getattr(tokenizer, "model_end_ids", ())))
+
+
+def _next_end(tokenizer: Any, prompt: Sequence[Message], answer: str, ends: Collection[int]) -> list[int]:
+    """The end token after an answer that the template ends with none.
+
+    Where the next turn begins with one (GLM's `<|user|>`), that; else the tokenizer's own.
+    """
+    turns = (*prompt, Message(role="assistant", content=answer))
+    try:
+        whole = _render(tokenizer, turns, generate=False)
+        longer = _render(tokenizer, (*turns, Message(role="user", content="next")), generate=False)
+    except DataError:
+        longer = whole = ""
+    if longer.startswith(whole):
+        follows = tokenizer(longer[len(whole) :], add_special_tokens=False)["input_ids"][:1]
+        if follows and follows[0] in ends:
+            return list(follows)
+    return [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
 
 
 def render(tokenizer: Any, messages: Sequence[Message]) -> str:
@@ -93,15 +156,27 @@ def render(tokenizer: Any, messages: Sequence[Message]) -> str:
     Raises:
         DataError: the tokenizer has no chat template, or the template refuses these turns.
     """
+    return _render(tokenizer, messages, generate=True)
+
+
+def _render(tokenizer: Any, messages: Sequence[Message], *, generate: bool, apart: bool = True) -> str:
+    """`apart`: give thinking apart from answers where the template takes it so."""
     if tokenizer.chat_template is None:
         raise DataError("this model has no chat template; name one in the recipe (`model.chat_template`)")
+    apart = apart and bool(
+        re.search(r"reasoning_content|\bm\w*(\.|\[.)thinking\b", str(tokenizer.chat_template))
+    )
+    turns = [_turn(message) if apart else message.as_dict() for message in messages]
     try:
-        return str(
-            tokenizer.apply_chat_template(
-                [message.as_dict() for message in messages], tokenize=False, add_generation_prompt=True
-            )
-        )
+        return str(tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=generate))
     except Exception as error:
-        raise DataError(
-            f"the chat template refuses this conversation: {str(error).splitlines()[0]}"
-        ) from error
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise DataError(f"the chat template refuses this conversation: {reason}") from error
+
+
+def _turn(message: Message) -> dict[str, str]:
+    """A turn for a template that takes thinking apart from the answer, by one of two names."""
+    thought, said = split_thinking(message.content) if message.role == "assistant" else (None, "")
+    if not thought:
+        return message.as_dict()
+    return {"role": "assistant", "content": said, "reasoning_content": thought, "thinking": thought}

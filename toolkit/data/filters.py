@@ -7,6 +7,7 @@ The grammar is the part of Python's expressions made of column names, literals, 
 from __future__ import annotations
 
 import ast
+import math
 import operator
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -91,4 +92,11 @@ def _value(node: ast.expr, row: Mapping[str, Any]) -> Any:
         return True
     if isinstance(node, (ast.List, ast.Tuple)):
         return [_value(part, row) for part in node.elts]
-    return row[node.id] if isinstance(node, ast.Name) else ast.literal_eval(node)
+    return _cell(row, node.id) if isinstance(node, ast.Name) else ast.literal_eval(node)
+
+
+def _cell(row: Mapping[str, Any], column: str) -> Any:
+    value = row[column]
+    if isinstance(value, float) and math.isnan(value):  # every comparison with it is false
+        raise TypeError(f"{column} is not a number (NaN)")
+    return value

@@ -1,13 +1,15 @@
-"""Raw rows in the field's formats -> our rows.
+r"""Raw rows in the field's formats -> our rows.
 
-Known formats: `messages` (OpenAI, TRL), ShareGPT `conversations`, Alpaca `instruction/input/output`,
+Known formats: `messages` (OpenAI, TRL), ShareGPT `conversations`, Alpaca `instruction/input/output/history`,
 `prompt/completion`, `prompt/chosen/rejected`, unpaired `prompt/completion/label` (strings or messages, as
-TRL takes them), and plain `text`.
+TRL takes them), hh-rlhf's text (`\n\nHuman: ...\n\nAssistant: ...`), and plain `text`. What a row says and we
+cannot honour (tool calls, images, weights other than 0 and 1) is refused, never dropped.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any, get_args
 
 from pydantic import ValidationError
@@ -16,13 +18,30 @@ from toolkit.data.rows import Conversation, Preference, Rated, Row, Text
 from toolkit.recipe import Format
 from toolkit.types import Message, Role
 
-SHAREGPT_ROLES = {
-    "system": "system",
-    "human": "user",
-    "user": "user",
-    "gpt": "assistant",
-    "assistant": "assistant",
+ROLES = {role: role for role in get_args(Role)} | {"developer": "system"}
+SHAREGPT_ROLES = {"human": "user", "gpt": "assistant"}
+LABELS = {
+    "true": True,
+    "1": True,
+    "1.0": True,
+    "yes": True,
+    "false": False,
+    "0": False,
+    "0.0": False,
+    "no": False,
 }
+"""What a `label` may be, in lower case."""
+
+UNREADABLE = ("tools", "images", "image", "videos", "video", "audios", "audio")
+"""Columns that change what a row means, and that training here would leave out."""
+
+VISIBLE = re.compile(
+    r"[^\s\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\u3164\ufeff\uffa0]"
+)
+"""A character that is seen."""
+
+HUMAN = re.compile(r"\s*Human: ")
+TURN = re.compile(r"(?:\A\s*|\n\n)(Human|Assistant):")
 
 
 class RowError(ValueError):
@@ -42,7 +61,7 @@ def detect(columns: Mapping[str, Any]) -> Format:
     )
     for name, needed in signs:
         if needed <= columns.keys():
-            return name
+            return "unpaired" if name == "messages" and isinstance(columns.get("label"), bool) else name
     known = "; ".join("/".join(sorted(needed)) for _, needed in signs)
     raise RowError(f"columns {', '.join(columns)} are no known format; rename them to one of: {known}")
 
@@ -51,7 +70,8 @@ def convert(row: Mapping[str, Any], form: Format, row_id: str) -> Row:
     """One raw row as ours.
 
     Raises:
-        RowError: a column is missing or empty, a role unknown, or there is no answer to learn.
+        RowError: a column is missing or empty, a role unknown, there is no answer to learn, or the row
+            says what cannot be honoured.
     """
     if form == "auto":
         form = detect(row)
@@ -61,105 +81,243 @@ def convert(row: Mapping[str, Any], form: Format, row_id: str) -> Row:
         return _preference(row, row_id)
     if form == "unpaired":
         return _rated(row, row_id)
-    turns = conversation(row, form)
+    turns, context = _conversation(row, form)
     if turns[-1].role != "assistant":
         raise RowError(
             f"the last turn is the {turns[-1].role}'s; a row to learn from ends with the assistant's"
         )
-    return Conversation(id=row_id, messages=turns)
+    answers = {index for index, turn in enumerate(turns) if turn.role == "assistant"}
+    if answers <= context:
+        raise RowError("no assistant turn is to be learned (`weight: 0` or `train: false` on all of them)")
+    return Conversation(id=row_id, messages=turns, unlearned=tuple(sorted(context & answers)))
 
 
 def conversation(row: Mapping[str, Any], form: Format) -> tuple[Message, ...]:
     """The turns of a supervised row, the answer last."""
+    return _conversation(row, form)[0]
+
+
+def _conversation(row: Mapping[str, Any], form: Format) -> tuple[tuple[Message, ...], set[int]]:
+    """The turns, and the positions of those that are not learned."""
+    _check_columns(row)
+    context: set[int] = set()
     if form == "messages":
-        turns = _messages(_column(row, "messages"), "messages")
+        raw = _column(row, "messages")
+        turns, context = _messages(raw, "messages"), _unlearned(raw, "messages")
     elif form == "sharegpt":
-        said = _column(row, "conversations")
-        told = [_from_sharegpt(turn) for turn in said] if isinstance(said, (list, tuple)) else said
-        turns = _messages(told, "conversations")
+        raw = _from_sharegpt(_column(row, "conversations"))
+        turns, context = _messages(raw, "conversations"), _unlearned(raw, "conversations")
     elif form == "alpaca":
-        extra = str(row.get("input") or "").strip()
-        asked = _text(row, "instruction") + (f"\n\n{extra}" if extra else "")
-        turns = (Message(role="user", content=asked), Message(role="assistant", content=_text(row, "output")))
-    elif form in ("prompt_completion", "unpaired"):
-        turns = (
-            *_prompt(row),
-            Message(role="assistant", content=answer_text(_column(row, "completion"), "completion")),
-        )
+        turns = _alpaca(row)
+    elif form == "prompt_completion":
+        prompt = _prompt(row)
+        turns = (*prompt, *_rest(row, "completion", prompt))
+        context = set(range(len(prompt)))
     else:
         raise RowError(f"format {form} has no conversation")
-    return _with_system(row, turns)
+    with_system = _with_system(row, turns)
+    return with_system, {index + len(with_system) - len(turns) for index in context}
 
 
-def answer_text(value: Any, column: str) -> str:
-    """An answer given as a string or as messages that end with the assistant's turn."""
+def _alpaca(row: Mapping[str, Any]) -> tuple[Message, ...]:
+    extra = str(row.get("input") or "").strip()
+    asked = _text(row, "instruction") + (f"\n\n{extra}" if extra else "")
+    history = row.get("history")
+    if history is None or (isinstance(history, str) and not history.strip()):
+        history = []
+    if not isinstance(history, Sequence) or isinstance(history, str):
+        raise RowError("`history` is not a list of [question, answer]")
+    turns = []
+    for position, pair in enumerate(history):
+        if not isinstance(pair, Sequence) or isinstance(pair, str) or len(pair) != 2:  # noqa: PLR2004
+            raise RowError(f"`history`[{position}] is not [question, answer]")
+        for role, said in zip(("user", "assistant"), pair, strict=True):
+            turns.append({"role": role, "content": said})
+    earlier = _messages(turns, "history") if turns else ()
+    answer = Message(role="assistant", content=_text(row, "output"))
+    return (*earlier, Message(role="user", content=asked), answer)
+
+
+def _rest(row: Mapping[str, Any], column: str, prompt: tuple[Message, ...]) -> tuple[Message, ...]:
+    """What follows on the prompt: a string, or messages, which may repeat the prompt before that."""
+    value = _column(row, column)
+    value = [value] if isinstance(value, Mapping) else value
     if isinstance(value, str):
-        if not value.strip():
+        if not VISIBLE.search(value):
             raise RowError(f"`{column}` is empty")
-        return value
+        return (Message(role="assistant", content=value),)
     turns = _messages(value, column)
-    if turns[-1].role != "assistant":
+    if turns[: len(prompt)] == prompt:
+        turns = turns[len(prompt) :]
+    if not turns or turns[-1].role != "assistant":
         raise RowError(f"`{column}` does not end with an assistant turn")
-    return turns[-1].content
+    return turns
 
 
 def _preference(row: Mapping[str, Any], row_id: str) -> Preference:
-    chosen, rejected = (answer_text(_column(row, side), side) for side in ("chosen", "rejected"))
+    """TRL's rule: what both conversations begin with is the prompt, and the rest the answers."""
+    _check_columns(row)
+    prompt = _prompt(row) if row.get("prompt") else ()
+    chosen, rejected = (_side(row, side, prompt) for side in ("chosen", "rejected"))
     if chosen == rejected:
         raise RowError("`chosen` and `rejected` are the same: nothing to prefer")
-    # TRL's implicit-prompt form: the prompt is what both conversations begin with.
-    whole = () if isinstance(row["chosen"], str) else _messages(row["chosen"], "chosen")
-    prompt = _prompt(row) if row.get("prompt") else whole[:-1]
-    if not prompt:
+    same = next((n for n, (one, other) in enumerate(zip(chosen, rejected, strict=False)) if one != other), -1)
+    shared = chosen[:same]
+    if same < 0 or len(chosen) != len(shared) + 1 or len(rejected) != len(shared) + 1:
+        raise RowError(
+            f"`chosen` and `rejected` differ before their last answers (turn {len(shared) + 1}): give both "
+            "the same history"
+        )
+    if not shared:
         raise RowError("no prompt: give a `prompt` column, or chosen/rejected as whole conversations")
-    return Preference(id=row_id, prompt=_with_system(row, prompt), chosen=chosen, rejected=rejected)
+    if chosen[-1].role != "assistant" or rejected[-1].role != "assistant":
+        raise RowError("`chosen` or `rejected` does not end with an assistant turn")
+    sides = chosen[-1].content, rejected[-1].content
+    return Preference(id=row_id, prompt=_with_system(row, shared), chosen=sides[0], rejected=sides[1])
+
+
+def _side(row: Mapping[str, Any], side: str, prompt: tuple[Message, ...]) -> tuple[Message, ...]:
+    """The whole conversation that one side of a pair is."""
+    value = _column(row, side)
+    if isinstance(value, str) and not prompt and HUMAN.match(value):
+        return _human_assistant(value, side)
+    rest = _rest(row, side, prompt)
+    if not prompt or rest[0].role == "assistant":
+        return (*prompt, *rest)
+    for shared in range(len(prompt) - 1, 0, -1):
+        if prompt[-shared:] == rest[:shared]:
+            return (*prompt, *rest[shared:])
+    if all(turn in rest[:-1] for turn in prompt):
+        return rest
+    raise RowError(f"`prompt` is not what `{side}` answers: leave it out, or `{side}`'s own beginning")
 
 
 def _rated(row: Mapping[str, Any], row_id: str) -> Rated:
-    label = _column(row, "label")
-    if label not in (True, False):
-        raise RowError(f"`label` is {label!r}; use true for a wanted answer, false for an unwanted one")
-    answer = answer_text(_column(row, "completion"), "completion")
-    return Rated(id=row_id, prompt=_with_system(row, _prompt(row)), completion=answer, wanted=bool(label))
+    given = _column(row, "label")
+    label = LABELS.get(str(given).strip().lower())
+    if label is None:
+        raise RowError(f"`label` is {given!r}; use true for a wanted answer, false for an unwanted one")
+    if "prompt" in row or "messages" not in row:
+        prompt = _prompt(row)
+        answers = _rest(row, "completion", prompt)
+        if len(answers) > 1:
+            raise RowError(
+                "`completion` has several turns under one label: put the earlier ones into `prompt`"
+            )
+        _check_columns(row)
+        turns = _with_system(row, (*prompt, *answers))
+    else:
+        turns = conversation(row, "messages")
+    if len(turns) == 1 or turns[-1].role != "assistant":
+        raise RowError("a labelled row is a prompt and the assistant's answer to it")
+    return Rated(id=row_id, prompt=turns[:-1], completion=turns[-1].content, wanted=label)
 
 
 def _prompt(row: Mapping[str, Any]) -> tuple[Message, ...]:
     prompt = _column(row, "prompt")
-    if isinstance(prompt, str):
-        return (Message(role="user", content=_text(row, "prompt")),)
-    return _messages(prompt, "prompt")
+    if not isinstance(prompt, str):
+        return _messages(prompt, "prompt")
+    if HUMAN.match(prompt) and "\n\nAssistant:" in prompt:
+        return _human_assistant(prompt, "prompt")
+    return (Message(role="user", content=_text(row, "prompt")),)
+
+
+def _human_assistant(text: str, column: str) -> tuple[Message, ...]:
+    """The turns of hh-rlhf's text form; an open `Assistant:` at the end is where the answer goes."""
+    _, *parts = TURN.split(text)
+    said = [(name, part.strip()) for name, part in zip(parts[::2], parts[1::2], strict=True)]
+    if said and not said[-1][1] and said[-1][0] == "Assistant":
+        said.pop()
+    roles = {"Human": "user", "Assistant": "assistant"}
+    return _messages([{"role": roles[name], "content": part} for name, part in said], column)
 
 
 def _with_system(row: Mapping[str, Any], turns: tuple[Message, ...]) -> tuple[Message, ...]:
-    """A `system` column becomes the first turn, unless there is one already."""
+    """A `system` column becomes the first turn, unless it is there already."""
     system = str(row.get("system") or "").strip()
-    return (Message(role="system", content=system), *turns) if system and turns[0].role != "system" else turns
+    if not system or turns[0] == Message(role="system", content=system):
+        return turns
+    if turns[0].role == "system":
+        raise RowError("the `system` column and the first turn are different system turns: keep one of them")
+    return (Message(role="system", content=system), *turns)
+
+
+def _check_columns(row: Mapping[str, Any]) -> None:
+    for name in UNREADABLE:
+        if row.get(name) not in (None, "", [], (), {}, "[]", "null"):
+            raise RowError(f"`{name}` cannot be learned here; take the row out, or `rename` the column away")
+    weight = row.get("weight")
+    if weight is not None and str(weight).strip() not in ("", "1", "1.0"):
+        raise RowError(
+            f"`weight` is {weight!r}: rows are learned alike; take the row out, or `rename` the column"
+        )
+
+
+def _unlearned(turns: Any, column: str) -> set[int]:
+    """Positions of turns marked as not to be learned."""
+    context = set()
+    for position, turn in enumerate(turns):
+        weight, train = turn.get("weight"), turn.get("train", turn.get("training"))
+        if weight not in (None, 0, 1):
+            raise RowError(f"`{column}`[{position}] has weight {weight!r}; a turn is learned (1) or not (0)")
+        if train not in (None, True, False):
+            raise RowError(f"`{column}`[{position}] has train {train!r}; use true or false")
+        if weight == 0 or train is False:
+            context.add(position)
+    return context
 
 
 def _messages(value: Any, column: str) -> tuple[Message, ...]:
     if not isinstance(value, (list, tuple)) or not value:
         raise RowError(f"`{column}` is not a list of messages")
-    turns, roles = [], get_args(Role)
+    turns = []
     for position, turn in enumerate(value):
+        place = f"`{column}`[{position}]"
         if not isinstance(turn, Mapping) or not {"role", "content"} <= turn.keys():
-            raise RowError(f"`{column}`[{position}] has no role and content")
-        if turn["role"] not in roles:
-            raise RowError(
-                f"`{column}`[{position}] has the unknown role {turn['role']!r}; use {', '.join(roles)}"
-            )
-        if not isinstance(turn["content"], str) or not turn["content"].strip():
-            raise RowError(f"`{column}`[{position}] is empty")
+            raise RowError(f"{place} has no role and content")
+        if not isinstance(turn["role"], str) or turn["role"] not in ROLES:
+            known = ", ".join(get_args(Role))
+            raise RowError(f"{place} has the unknown role {turn['role']!r}; use {known}")
+        if turn.get("tool_calls") or turn.get("function_call"):
+            raise RowError(f"{place} calls tools, which cannot be learned here; take the row out")
+        content = _content(turn["content"], place)
+        thought = next(
+            (turn[key] for key in ("reasoning_content", "reasoning", "thinking") if turn.get(key)), ""
+        )
+        if thought and turn["role"] == "assistant":
+            content = f"<think>\n{str(thought).strip()}\n</think>\n\n{content}"
         try:
-            turns.append(Message(role=turn["role"], content=turn["content"]))
+            turns.append(Message(role=ROLES[turn["role"]], content=content))  # type: ignore[arg-type]
         except ValidationError as error:
-            raise RowError(f"`{column}`[{position}]: {error.errors()[0]['msg']}") from None
+            raise RowError(f"{place}: {error.errors()[0]['msg']}") from None
     return tuple(turns)
 
 
-def _from_sharegpt(turn: Any) -> Any:
-    if not isinstance(turn, Mapping) or "from" not in turn:
-        return turn
-    return {"role": SHAREGPT_ROLES.get(str(turn["from"]), turn["from"]), "content": turn.get("value")}
+def _content(value: Any, place: str) -> str:
+    """A turn's text, given as such or as parts of text."""
+    if isinstance(value, (list, tuple)):
+        parts = [{"type": "text", "text": part} if isinstance(part, str) else part for part in value]
+        other = [
+            part for part in parts if not isinstance(part, Mapping) or not isinstance(part.get("text"), str)
+        ]
+        if other:
+            kind = other[0].get("type") if isinstance(other[0], Mapping) else type(other[0]).__name__
+            raise RowError(f"{place} has a part of type {kind!r}; only text can be learned here")
+        value = "".join(part["text"] for part in parts)
+    if not isinstance(value, str) or not VISIBLE.search(value):
+        raise RowError(f"{place} is empty")
+    return value
+
+
+def _from_sharegpt(turns: Any) -> Any:
+    if not isinstance(turns, (list, tuple)):
+        return turns
+    return [
+        {**turn, "role": SHAREGPT_ROLES.get(str(turn["from"]), turn["from"]), "content": turn.get("value")}
+        if isinstance(turn, Mapping) and "from" in turn
+        else turn
+        for turn in turns
+    ]
 
 
 def _column(row: Mapping[str, Any], name: str) -> Any:
@@ -170,6 +328,6 @@ def _column(row: Mapping[str, Any], name: str) -> Any:
 
 def _text(row: Mapping[str, Any], name: str) -> str:
     value = _column(row, name)
-    if not isinstance(value, str) or not value.strip():
+    if not isinstance(value, str) or not VISIBLE.search(value):
         raise RowError(f"`{name}` is empty or not text")
     return value

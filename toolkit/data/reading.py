@@ -15,7 +15,7 @@ from toolkit.data.formats import RowError, conversation, convert, detect
 from toolkit.data.rows import Row
 from toolkit.errors import DataError
 from toolkit.recipe import DATA_FILES, DataSource, existing, fingerprint, packaged_file
-from toolkit.types import Example
+from toolkit.types import Example, split_thinking
 
 BATCH = 4096
 """Rows of a Parquet file held at a time."""
@@ -103,6 +103,12 @@ def raw_rows(source: DataSource) -> Iterator[RawRow]:
     keep = parse_filter(source.filter) if source.filter else None
     for place, row in _opened(source):
         renamed = {source.rename.get(name, name): value for name, value in row.items()}
+        if len(renamed) < len(row):
+            names = [source.rename.get(name, name) for name in row]
+            twice = next(name for name in names if names.count(name) > 1)
+            raise DataError(
+                f"{place}: after `rename`, two columns are called `{twice}`; rename the other one too"
+            )
         try:
             if keep is None or keep(renamed):
                 yield place, renamed
@@ -114,16 +120,49 @@ def _converted(
     source: DataSource, make: Callable[[dict[str, Any], str], T]
 ) -> tuple[list[tuple[str, T]], int]:
     found, skipped = [], 0
-    for place, row in raw_rows(source):
-        try:
-            found.append((place, make(row, _row_id(place, row))))
-        except RowError as error:
+    for place, made in converted(source, make):
+        if isinstance(made, RowError):
             if not source.skip_bad_rows:
-                raise DataError(f"{place}: {error} (or set `skip_bad_rows: true`)") from None
+                raise DataError(f"{place}: {made} (or set `skip_bad_rows: true`)")
             skipped += 1
-    if not found:
-        raise DataError(f"{source.source}: no rows{' pass the filter' if source.filter else ''}")
+            continue
+        found.append((place, made))
+        if not source.shuffle and len(found) == source.limit:
+            break
     return found, skipped
+
+
+def converted(
+    source: DataSource, make: Callable[[dict[str, Any], str], T]
+) -> Iterator[tuple[str, T | RowError]]:
+    """Every row as `make` gives it, or what is wrong with it, each with its place.
+
+    Raises:
+        DataError: the data cannot be had, there is no row, or a renamed column is in no row.
+    """
+    columns: set[str] = set()
+    count = 0
+    for place, row in raw_rows(source):
+        columns |= row.keys()
+        count += 1
+        try:
+            made: T | RowError = make(row, _row_id(place, row))
+        except RowError as error:
+            made = error
+        if count == source.limit:  # the reader may stop here
+            _check_renamed(source, columns)
+        yield place, made
+    if not count:
+        raise DataError(f"{source.source}: no rows{' pass the filter' if source.filter else ''}")
+    _check_renamed(source, columns)
+
+
+def _check_renamed(source: DataSource, columns: set[str]) -> None:
+    absent = [old for old, new in source.rename.items() if new not in columns]
+    if absent:
+        raise DataError(
+            f"{source.source}: rename: no row has a column `{absent[0]}`; drop it, or mend its name"
+        )
 
 
 def _row_id(place: str, row: dict[str, Any]) -> str:
@@ -154,7 +193,7 @@ def _example(row: dict[str, Any], source: DataSource, row_id: str) -> Example:
         )
     turns = conversation(row, form)
     if turns[-1].role == "assistant":
-        turns, given = turns[:-1], given or turns[-1].content
+        turns, given = turns[:-1], given or split_thinking(turns[-1].content)[1]
     if not turns or turns[-1].role != "user":
         raise RowError("an example's conversation must end with the user's turn")
     return Example(id=row_id, messages=turns, reference=given, category=category)

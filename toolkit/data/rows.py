@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pydantic import Field
+
 from toolkit.types import Message, Record
 
 
@@ -10,6 +12,8 @@ class Conversation(Record):
 
     id: str
     messages: tuple[Message, ...]
+    unlearned: tuple[int, ...] = Field(default=(), exclude_if=lambda value: not value)
+    """Positions of assistant turns that are context only (`train: false`, `weight: 0`, those of a prompt)."""
 
 
 class Preference(Record):

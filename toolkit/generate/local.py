@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import torch
 
-from toolkit.data.chat import prompt_ids
+from toolkit.data.chat import opens_thinking, prompt_ids, render
 from toolkit.errors import DataError
 from toolkit.generate.base import Reply, Request, sampling
 from toolkit.generate.slots import Slots, beginning, suits
@@ -62,7 +62,8 @@ class Local:
         prompts = [self._prompt(request, options) for request in requests]
         with self.loaded.using(self.adapter) as model:
             for name, reply in self.continued(model, prompts, options, done):
-                yield asked[name], reply
+                opened = opens_thinking(render(self.loaded.tokenizer, asked[name].messages))
+                yield asked[name], replace(reply, text=f"<think>\n{reply.text}") if opened else reply
 
     def settings(self, options: Generation) -> Mapping[str, Any]:
         """Weights, adapter, number type, quantisation, engine and sampling."""

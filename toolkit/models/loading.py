@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +22,7 @@ import torch
 from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 
+from toolkit import records
 from toolkit.errors import ModelError
 from toolkit.models import allocator, bases, hardware
 from toolkit.recipe import ModelOptions
@@ -95,7 +96,7 @@ def load_base(name: str, options: ModelOptions = ModelOptions()) -> Loaded:
     folder = bases.resolve_base(name, revision=options.revision)
     chosen = hardware.choose(options)
     fingerprint = bases.content_fingerprint(folder)
-    tokenizer = load_tokenizer(folder, options.chat_template)
+    tokenizer = load_tokenizer(folder, options.chat_template, options.chat_template_kwargs)
     model = load_weights(folder, chosen, options.quantization)
     return Loaded(name, folder, model.eval(), tokenizer, chosen, fingerprint, options.quantization)
 
@@ -152,12 +153,16 @@ def context_window(config: Any) -> int:
     return int(getattr(config.get_text_config(), "max_position_embeddings", None) or sys.maxsize)
 
 
-def load_tokenizer(folder: Path, chat_template: str | None = None) -> Any:
+def load_tokenizer(
+    folder: Path, chat_template: str | None = None, variables: Mapping[str, Any] | None = None
+) -> Any:
     """The tokenizer in `folder`, with a pad token, and with another chat template where one is named.
 
     Args:
         folder: a model folder.
         chat_template: a Jinja file, or a model (hub id or folder) to take the template from.
+        variables: of the template (`enable_thinking`). They are set in its text, so that they hold for
+            whoever renders it, and are published with it.
 
     Raises:
         ModelError: there is no tokenizer, or no such file or model to take the template from.
@@ -168,9 +173,23 @@ def load_tokenizer(folder: Path, chat_template: str | None = None) -> Any:
         tokenizer.chat_template = (
             file.read_text(encoding="utf-8") if file.is_file() else _tokenizer(chat_template).chat_template
         )
+    if variables and tokenizer.chat_template is not None:
+        sets = [f"{{%- set {name} = {json.dumps(value)} -%}}" for name, value in variables.items()]
+        tokenizer.chat_template = "".join(sets) + tokenizer.chat_template
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
+    tokenizer.model_end_ids = _end_ids(folder)
     return tokenizer
+
+
+def _end_ids(folder: Path) -> tuple[int, ...]:
+    """The tokens that a model's settings say end its answers; a list in many."""
+    for name in ("generation_config.json", "config.json"):
+        file = folder / name
+        named = records.read_json(file).get("eos_token_id") if file.is_file() else None
+        if named is not None:
+            return tuple(named) if isinstance(named, list) else (named,)
+    return ()
 
 
 def _tokenizer(name: str) -> Any:

@@ -14,6 +14,8 @@ from toolkit.types import Message, digest
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 """Names become file names: letters, digits, `.`, `_`, `-`; at most 64."""
 
+Variable = Annotated[str, Field(pattern=r"^[A-Za-z_]\w*$")]
+
 Method = Literal["text", "sft", "dpo", "orpo", "kto", "reward", "rloo", "grpo"]
 
 ONLINE = ("rloo", "grpo")
@@ -47,6 +49,9 @@ class ModelOptions(Section):
     chat_template: str | None = None
     """For a base without one: a Jinja file beside the recipe, or the model (hub id, folder) whose template to
     use."""
+    chat_template_kwargs: dict[Variable, Any] = Field(default={}, exclude_if=lambda value: not value)
+    """Variables of the chat template, such as `{enable_thinking: false}`, wherever it is rendered. For an
+    endpoint: `endpoint.parameters: {chat_template_kwargs: ...}`, where its server takes it."""
 
 
 class DataSource(Section):

@@ -58,7 +58,7 @@ def prepare_base(recipe: Recipe, stage: Stage, run: Path) -> Base:
         if quantized:  # merged into so few bits most of the training would be lost
             model = model.dequantize(torch.float32)
         model = PeftModel.from_pretrained(model, str(parent)).merge_and_unload()
-    tokenizer = load_tokenizer(folder, recipe.model.chat_template)
+    tokenizer = load_tokenizer(folder, recipe.model.chat_template, recipe.model.chat_template_kwargs)
     return Base(name, fingerprint, model, tokenizer, chosen, parent, _rewards(recipe, stage, run))
 
 

@@ -12,7 +12,7 @@ from datasets import Dataset
 from trl import SFTTrainer
 
 from toolkit.data import Conversation, Row
-from toolkit.data.chat import encode_conversation
+from toolkit.data.chat import encode_turns
 from toolkit.recipe import Stage
 from toolkit.train.base import Base
 from toolkit.train.batches import GroupsByLength
@@ -58,11 +58,12 @@ class _Trainer(GroupsByLength, SFTTrainer):  # type: ignore[misc]  # TRL is unty
 
 
 def dataset(base: Base, rows: list[Row], max_length: int | None) -> Dataset:
-    """Columns `input_ids` and `labels` (-100 where nothing is learned), one row a conversation."""
+    """Columns `input_ids` and `labels` (-100 where nothing is learned): conversations, or parts of them."""
     encoded = [
-        encode_conversation(base.tokenizer, row.messages, max_length)
+        part
         for row in rows
         if isinstance(row, Conversation)
+        for part in encode_turns(base.tokenizer, row.messages, row.unlearned, max_length)
     ]
     labels = [
         [

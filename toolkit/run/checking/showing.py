@@ -34,7 +34,7 @@ def show(recipe: Recipe, sets: dict[str, Seen], tokenizer: Any, count: int) -> l
         limit = settings(stage).get("max_length")
         for row, place in list(zip(sets[stage.data].rows, sets[stage.data].places, strict=True))[:count]:
             sides = list(encoded_rows(stage, [row], tokenizer))
-            for (_, encoded), side in zip(sides, _sides(row), strict=False):
+            for (_, encoded), side in zip(sides, _sides(row, len(sides)), strict=True):
                 ids, mask = encoded.input_ids[:limit], encoded.completion_mask[:limit]
                 pairs = zip(ids, mask, strict=True)
                 parts = [
@@ -46,5 +46,8 @@ def show(recipe: Recipe, sets: dict[str, Seen], tokenizer: Any, count: int) -> l
     return shown
 
 
-def _sides(row: Row) -> list[str]:
-    return [", chosen", ", rejected"] if isinstance(row, Preference) else [""]
+def _sides(row: Row, count: int) -> list[str]:
+    """What tells the sequences of one row apart: a template may need a conversation in several."""
+    if isinstance(row, Preference) and count:
+        return [", chosen", ", rejected"]
+    return [f", part {number}" if count > 1 else "" for number in range(1, count + 1)]

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import groupby
 from typing import Any
 
-from toolkit.data import Preference, Row, Text
-from toolkit.data.chat import Encoded, encode_conversation, prompt_ids, render
+from toolkit.data import Conversation, Preference, Row, Text
+from toolkit.data.chat import Encoded, answer_ids, encode_conversation, encode_turns, prompt_ids, render
 from toolkit.data.rows import answer_of, prompt_of
 from toolkit.errors import DataError, ModelError
 from toolkit.models import bases
@@ -14,7 +15,7 @@ from toolkit.recipe import ONLINE, Recipe, Stage
 from toolkit.run.checking.findings import error, info, warning
 from toolkit.run.checking.rows import Seen
 from toolkit.train.methods import settings
-from toolkit.types import Finding, Message
+from toolkit.types import Finding, Message, split_thinking
 
 PLACE = "model.chat_template"
 
@@ -37,7 +38,7 @@ def tokenizer_of(recipe: Recipe) -> tuple[Any, list[Finding]]:
     from toolkit.models.loading import load_tokenizer
 
     try:
-        return load_tokenizer(folder, recipe.model.chat_template), []
+        return load_tokenizer(folder, recipe.model.chat_template, recipe.model.chat_template_kwargs), []
     except ModelError as problem:
         return None, [error("chat-template", PLACE, str(problem), "name a file or a model that is here")]
 
@@ -99,22 +100,34 @@ def _system(tokenizer: Any, other: str) -> list[Finding]:
     return [] if kept else [error("system-turn", PLACE, text, other)]
 
 
-def encoded_rows(stage: Stage, rows: list[Row], tokenizer: Any) -> Iterator[tuple[str, Encoded]]:
-    """The text that is meant to be learned, and the row as the model gets it, cut at nothing yet."""
+def encoded_rows(stage: Stage, rows: list[Row], tokenizer: Any) -> Iterator[tuple[list[str], Encoded]]:
+    """The texts that are meant to be learned, and the sequence they are in, cut at nothing yet.
+
+    A pair gives two sequences; a conversation several where the template rewrites earlier turns.
+    """
     for row in rows:
         if isinstance(row, Text):
             ids = [*tokenizer(row.text)["input_ids"], tokenizer.eos_token_id]
-            yield row.text, Encoded(ids, [1] * len(ids), truncated=False)
-            continue
-        answers = [answer_of(row)] if stage.method not in ONLINE else []
-        if isinstance(row, Preference) and answers:
-            answers.append(row.rejected)
-        for answer in answers:
-            turns = (*prompt_of(row), Message(role="assistant", content=answer))
-            yield answer, encode_conversation(tokenizer, turns)
+            yield [row.text], Encoded(ids, [1] * len(ids), truncated=False)
+        elif isinstance(row, Conversation) and stage.method not in ONLINE:
+            answers = [
+                turn.content
+                for index, turn in enumerate(row.messages)
+                if turn.role == "assistant" and index not in row.unlearned
+            ]
+            for part in encode_turns(tokenizer, row.messages, row.unlearned):
+                runs = sum(learned for learned, _ in groupby(part.completion_mask))
+                yield answers[:runs], part
+                answers = answers[runs:]
+        elif stage.method not in ONLINE:
+            prompt = prompt_ids(tokenizer, prompt_of(row))
+            for answer in [answer_of(row), *([row.rejected] if isinstance(row, Preference) else [])]:
+                ids = answer_ids(tokenizer, prompt_of(row), answer)
+                mask = [0] * len(prompt) + [1] * len(ids)
+                yield [answer], Encoded(prompt + ids, mask, truncated=False)
 
 
-Tokens = dict[str, list[tuple[str, Encoded]]]
+Tokens = dict[str, list[tuple[list[str], Encoded]]]
 """Stage -> its rows as `encoded_rows` gives them."""
 
 
@@ -147,7 +160,7 @@ def lengths(recipe: Recipe, tokens: Tokens, tokenizer: Any, context: int | None)
         yield from _mask(stage, rows[:SAMPLE], tokenizer)
 
 
-def _cut(stage: Stage, rows: list[tuple[str, Encoded]], limit: int | None) -> Iterator[Finding]:
+def _cut(stage: Stage, rows: list[tuple[list[str], Encoded]], limit: int | None) -> Iterator[Finding]:
     if limit is None or stage.method in ("text", *ONLINE):
         return
     long = [row for _, row in rows if len(row.input_ids) > limit]
@@ -164,7 +177,7 @@ def _cut(stage: Stage, rows: list[tuple[str, Encoded]], limit: int | None) -> It
     )
 
 
-def _mask(stage: Stage, rows: list[tuple[str, Encoded]], tokenizer: Any) -> Iterator[Finding]:
+def _mask(stage: Stage, rows: list[tuple[list[str], Encoded]], tokenizer: Any) -> Iterator[Finding]:
     """Whether the learned tokens are the answer, and the tokens are ones the model knows."""
     unknown = tokenizer.unk_token_id
     if unknown is not None and unknown != tokenizer.eos_token_id:
@@ -175,10 +188,11 @@ def _mask(stage: Stage, rows: list[tuple[str, Encoded]], tokenizer: Any) -> Iter
             yield warning(
                 "unknown-tokens", f"data.{stage.data}", text, "look for a script or signs it was not made for"
             )
-    for answer, row in rows:
+    for answers, row in rows:
         learned = [token for token, mask in zip(row.input_ids, row.completion_mask, strict=True) if mask]
         said = tokenizer.decode(learned, skip_special_tokens=True)
-        if answer.split() != said.split() and answer.split() != said.split()[-len(answer.split()) :]:
+        meant = [part for answer in answers for part in split_thinking(answer) if part]
+        if any("".join(part.split()) not in "".join(said.split()) for part in meant):
             text = f"what is learned is not the answer but {said[:60]!r}"
             yield error("mask", f"data.{stage.data}", text, "name another template")
             return
