@@ -106,7 +106,7 @@ def test_turns_are_in_one_sequence_where_the_template_only_appends_and_apart_whe
     talk = [turn("user", "a"), turn("assistant", "b"), turn("user", "c"), turn("assistant", "d")]
     for name, end, count in (
         ("llama3", "<|eot_id|>", 1), ("gemma", "<end_of_turn>", 1), ("phi3", "<|end|>", 1),
-        ("qwen3", "<|im_end|>", 2), ("deepseekv3", "<｜end▁of▁sentence｜>", 2),
+        ("qwen3", "<|im_end|>", 2), ("deepseekv3", "<\uff5cend▁of▁sentence\uff5c>", 2),
     ):  # fmt: skip
         tokenizer.add_special_tokens({"eos_token": end})
         tokenizer.chat_template = (TEMPLATES / f"{name}.jinja").read_text()
@@ -118,7 +118,7 @@ def test_thinking_is_learned_in_the_template_s_own_format(tiny_model):
     thinking = "<think>\nwhy\n</think>\n\nbecause"
     expected = {
         "qwen3": "<think>\nwhy\n</think>\n\nbecause",
-        "gptoss": "<|channel|>analysis<|message|>why<|end|><|start|>assistant<|channel|>final<|message|>because",
+        "gptoss": "<|channel|>analysis<|message|>why<|end|><|start|>assistant<|channel|>final<|message|>",
         "glm4moe": "\n<think>why</think>\nbecause",
         "deepseek_r1_distill": "why\n</think>\n\nbecause",
         "nemotron_3_nano": "why\n</think>\n",

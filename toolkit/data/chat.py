@@ -118,7 +118,7 @@ def strips_thinking(tokenizer: Any, prompt: Sequence[Message], answer: str) -> b
     """Whether the template leaves the thinking of an answer out, though it is the last one."""
     thought, _ = split_thinking(answer)
     given = (*prompt, Message(role="assistant", content=answer))
-    return bool(thought) and thought not in _render(tokenizer, given, generate=False)
+    return thought is not None and thought not in _render(tokenizer, given, generate=False)
 
 
 def opens_thinking(prompt: str) -> bool:

@@ -287,7 +287,7 @@ def _messages(value: Any, column: str) -> tuple[Message, ...]:
         if thought and turn["role"] == "assistant":
             content = f"<think>\n{str(thought).strip()}\n</think>\n\n{content}"
         try:
-            turns.append(Message(role=ROLES[turn["role"]], content=content))  # type: ignore[arg-type]
+            turns.append(Message(role=ROLES[turn["role"]], content=content))
         except ValidationError as error:
             raise RowError(f"{place}: {error.errors()[0]['msg']}") from None
     return tuple(turns)
