@@ -45,10 +45,12 @@ def _side_by_side(completions: list[Completion]) -> None:
     ):
         with column.container(border=True, height="stretch", key=f"answer-{number}"):
             st.header(safe_markdown(completion.contestant), anchor=False)
-            cut = ", cut at the limit" if completion.finish == "length" else ""
+            cut = {"length": ", cut at the limit", "refused": ", refused by the server"}.get(
+                completion.finish, ""
+            )
             flag = ", says who wrote it" if completion.id in desk().contest.flagged else ""
             st.caption(f"{completion.tokens} tokens{cut}{flag}")
-            st.markdown(safe_markdown(completion.completion))
+            st.markdown(safe_markdown(completion.error or completion.completion))
 
 
 def _scores(example: str, names: Sequence[str]) -> None:

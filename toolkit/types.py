@@ -90,10 +90,13 @@ class Completion(Record):
     reference: str | None = None
     category: str | None = Field(default=None, exclude_if=lambda value: value is None)
     """The example's, where it has one; the key is left out where not."""
-    finish: Literal["stop", "length"]
-    """`stop`: the model ended its answer; `length`: it was cut at the token limit."""
+    finish: Literal["stop", "length", "refused"]
+    """`stop`: the model ended its answer; `length`: it was cut at the token limit; `refused`: the server took
+    this question and no other amiss. A refused completion is counted, and neither measured nor judged."""
     tokens: int
     """How many tokens were generated, the end token not counted."""
+    error: str | None = Field(default=None, exclude_if=lambda value: value is None)
+    """The server's words, where it refused."""
     reasoning: str | None = Field(default=None, exclude_if=lambda value: value is None)
     """What was thought before the answer (`<think>`): kept, and neither scored nor judged nor shown."""
 
@@ -111,6 +114,10 @@ class Completion(Record):
     @property
     def id(self) -> str:
         return f"{self.example_id}/{self.contestant}"
+
+    @property
+    def refused(self) -> bool:
+        return self.finish == "refused"
 
 
 class Score(Record):
@@ -178,10 +185,20 @@ class Verdict(Record):
     """Which reply this is: a judge that writes is asked again when it cannot be read."""
     tokens_in: int = 0
     tokens_out: int = 0
+    error: str | None = Field(default=None, exclude_if=lambda value: value is None)
+    """The server's words, where it refused the question: no verdict, and asked again by the next call."""
+    cut_at: int | None = Field(default=None, exclude_if=lambda value: value is None)
+    """The limit of tokens that cut the reply: a larger one is reason to ask again."""
 
     @property
     def readable(self) -> bool:
         return self.outcome is not None
+
+    @property
+    def refused(self) -> bool:
+        """Whether the server refused the question; logs of version 0.1 say so in `reason`."""
+        old = self.outcome is None and (self.reason or "").startswith("no reply: ")
+        return self.error is not None or old
 
 
 def turn_id(question: str, turn: int) -> str:

@@ -88,6 +88,8 @@ def read_contest(run: Path, contestants: Sequence[str] = ()) -> Contest:
     answers: dict[str, dict[str, Completion]] = {}
     for name in dict.fromkeys(names):
         for completion in records.read(files[name], Completion):
+            if completion.refused:  # a server's words are nobody's answer
+                continue
             answers.setdefault(completion.example_id, {})[name] = completion
     if not answers:
         raise DataError(f"{run}: no answer in completions/*.jsonl; let the run make them first")

@@ -77,10 +77,13 @@ def command(  # noqa: PLR0913, PLR0917 - one argument per option
 def _print(said: list[Completion], out: Path, as_json: bool) -> None:
     tokens = sum(completion.tokens for completion in said)
     cut = sum(completion.finish == "length" for completion in said)
+    refused = [completion for completion in said if completion.refused]
     if as_json:
         print_json(
             {"contestant": said[0].contestant if said else None, "completions": len(said), "tokens": tokens}
-            | {"cut_off": cut, "file": str(out)}
+            | {"cut_off": cut, "refused": len(refused), "file": str(out)}
         )
     else:
-        click.echo(f"{len(said)} answers, {tokens} tokens, {cut} cut off at the limit: {out}")
+        click.echo(f"{len(said) - len(refused)} answers, {tokens} tokens, {cut} cut off at the limit: {out}")
+        for one in refused[:1]:
+            click.echo(f"{len(refused)} refused by the server, such as {one.example_id}: {one.error}")

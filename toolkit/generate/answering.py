@@ -54,7 +54,7 @@ def answer(  # noqa: PLR0913 - one call says who is asked what, how, and where t
     Raises:
         DataError: two examples share an id, one does not fit the model's context, or `out` holds something
             else than completions of this contestant.
-        EndpointError: the endpoint did not answer, or refused some requests; what it answered is kept.
+        EndpointError: the endpoint did not answer, or refused all requests; what it answered is kept.
     """
     requests = [_request(example, prompt, seed) for example in examples]
     asked = {example.id: example for example in examples}
@@ -77,7 +77,7 @@ def answer(  # noqa: PLR0913 - one call says who is asked what, how, and where t
     if len(done) < len(examples):
         logger.info("%s: answering %d examples, %d are done", contestant, len(examples), len(done))
         for request, reply in speaker.replies(requests, set(done), options):
-            if kept:
+            if kept and reply.finish != "refused":
                 kept.add(keys[request.id], reply)
             done[request.id] = reply
             tell(logger, f"{contestant}: answers", len(done), len(examples))
@@ -134,4 +134,5 @@ def _completion(example: Example, contestant: str, reply: Reply) -> Completion:
         category=example.category,
         finish=reply.finish,
         tokens=reply.tokens,
+        error=reply.error,
     )

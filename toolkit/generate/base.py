@@ -27,9 +27,11 @@ class Request:
 @dataclass(frozen=True)
 class Reply:
     text: str
-    finish: Literal["stop", "length"]
+    finish: Literal["stop", "length", "refused"]
     tokens: int
     """How many were generated, the end token not counted."""
+    error: str | None = None
+    """The server's words, where it refused; such a reply is not kept in the store of answers."""
 
 
 @runtime_checkable

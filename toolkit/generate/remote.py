@@ -6,9 +6,8 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from toolkit.errors import EndpointError
 from toolkit.generate.base import Reply, Request, sampling
-from toolkit.models.endpoints import ChatRequest, Refusal, chat
+from toolkit.models.endpoints import ChatRequest, Refusal, chat, stop_when_all_refused
 from toolkit.models.pacing import Retry
 from toolkit.recipe import Endpoint, Generation
 
@@ -25,23 +24,19 @@ class Remote:
     ) -> Iterator[tuple[Request, Reply]]:
         """Replies as they arrive.
 
+        A question that the server refuses while it answers others is a reply of its own kind.
+
         Raises:
-            EndpointError: the server is down; or, once all others are answered, it refused some requests.
+            EndpointError: the server is down, or refuses every request.
         """
         waiting = [request for request in requests if request.id not in done]
-        refused: list[tuple[Request, Refusal]] = []
         asked = [ChatRequest(request.messages, seed=request.seed % 2**31) for request in waiting]
-        for index, answer in chat(self.endpoint, asked, options, retry=self.retry):
+        answers = chat(self.endpoint, asked, options, retry=self.retry)
+        for index, answer in stop_when_all_refused(answers, self.endpoint, len(asked), answered=len(done)):
             if isinstance(answer, Refusal):
-                refused.append((waiting[index], answer))
+                yield waiting[index], Reply("", "refused", 0, error=answer.reason)
             else:
                 yield waiting[index], Reply(answer.text, answer.finish, answer.tokens_out)
-        if refused:
-            request, first = refused[0]
-            raise EndpointError(
-                f"{self.endpoint.url}: {len(refused)} of {len(waiting)} requests were refused, first example "
-                f"{request.id} with status {first.status}: {first.reason}"
-            )
 
     def settings(self, options: Generation) -> Mapping[str, Any]:
         """Server, model, sampling and further fields of the request."""

@@ -20,7 +20,7 @@ from toolkit.judge.pairing import battles
 from toolkit.judge.statistics import disagreement, statistics
 from toolkit.judge.winrates import preferences, win_rates
 from toolkit.recipe import Judge, ModelOptions
-from toolkit.types import Battle, Score, Verdict, Vote, digest
+from toolkit.types import Battle, Completion, Score, Verdict, Vote, digest
 
 if TYPE_CHECKING:
     from toolkit.models import Loaded
@@ -96,7 +96,7 @@ def grade_all(
 
     Args and errors as of `hold`, for sections whose prompts grade single answers.
     """
-    rows = [row for completions in answers.completions.values() for row in completions]
+    rows = _gradable(answers)
     found = {}
     for section in judges:
         grader = open_grader(section, load, base=base)
@@ -104,6 +104,11 @@ def grade_all(
     scores = {name: [score.model_dump() for score in said] for name, said in found.items()}
     records.write_json(out / "judge.json", {"grades": scores})
     return found
+
+
+def _gradable(answers: Answers) -> list[Completion]:
+    """Every completion but those that a server refused."""
+    return [row for completions in answers.completions.values() for row in completions if not row.refused]
 
 
 def grades_single(section: Judge) -> bool:
@@ -139,7 +144,7 @@ def costs(
 
 
 def _costs_of_grades(section: Judge, answers: Answers, out: Path, base: str | None) -> Estimate:
-    rows = [row for completions in answers.completions.values() for row in completions]
+    rows = _gradable(answers)
     log, name, prompt = out / "grades.jsonl", _called(section, base), prompt_key(section)
     said = records.read(log, Grade) if log.exists() else []
     known = {

@@ -25,7 +25,7 @@ def battles(
     """The battles a recipe's judge section asks for, example by example.
 
     Args:
-        completions: contestant -> its completions.
+        completions: contestant -> its completions; those that a server refused fight no battle.
         judge: `pairs`, `baseline`; `limit` (examples per pair, the same for every pair) and `budget` (battles
             in all, spread evenly over pairs). Both choose by `seed`, and evenly over categories.
         seed: of the choice. A larger limit or budget keeps the battles of a smaller one.
@@ -36,6 +36,9 @@ def battles(
             is missing, or there is no pair.
     """
     answers = {name: _by_example(name, rows) for name, rows in completions.items()}
+    refused = sum(row.refused for rows in completions.values() for row in rows)
+    if refused:
+        logger.warning("judge: %d completions were refused by their server; they are not judged", refused)
     pairs = _pairs(list(answers), judge)
     asked: dict[str, None] = {row.example_id: None for rows in completions.values() for row in rows}
     categories = categories or {}
@@ -64,7 +67,7 @@ def _by_example(name: str, rows: Sequence[Completion]) -> dict[str, Completion]:
         ids = [row.example_id for row in rows]
         twice = next(example for example in ids if ids.count(example) > 1)
         raise DataError(f"completions of {name}: example {twice} is answered twice")
-    return answers
+    return {example: row for example, row in answers.items() if not row.refused}
 
 
 def _pairs(names: list[str], judge: Judge) -> list[tuple[str, str]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from toolkit.data.chat import prompt_ids
 from toolkit.generate import Request
@@ -95,7 +95,8 @@ class LocalWriter:
                 fitting.append(Request(str(index), request.messages, request.seed or 0))
         batched = options.model_copy(update={"batch_size": self.batch_size})
         for said, reply in Local(self.loaded).replies(fitting, (), batched):
-            yield int(said.id), ChatReply(reply.text, reply.finish, lengths[int(said.id)], reply.tokens)
+            finish: Literal["stop", "length"] = "length" if reply.finish == "length" else "stop"
+            yield int(said.id), ChatReply(reply.text, finish, lengths[int(said.id)], reply.tokens)
 
 
 def choice_format(labels: Sequence[str]) -> Mapping[str, Any]:

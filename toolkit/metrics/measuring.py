@@ -42,7 +42,8 @@ def measure_texts(
     """Measure one contestant's completions against their references.
 
     Args:
-        completions: of one contestant; those without a reference are left out, except for `length`.
+        completions: of one contestant; those without a reference are left out, except for `length`, and so
+            are those that the server refused: they are no answers, and the report counts them.
         metrics: names as in a recipe.
         encoding: of BERTScore.
         references: example id -> further reference answers, besides the completion's own.
@@ -50,7 +51,7 @@ def measure_texts(
     Returns:
         A measurement for every figure: `rouge` gives four, `bertscore` three.
     """
-    known = [(each, _known(each, references)) for each in completions]
+    known = [(each, _known(each, references)) for each in completions if not each.refused]
     found: list[Measurement] = []
     for name in metrics:
         chosen = [(each, refs or [""]) for each, refs in known if name == "length" or refs]

@@ -14,26 +14,48 @@ import re
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
+from urllib.parse import quote
 
 import httpx
 
 from toolkit.errors import EndpointError, ModelError
 from toolkit.models.pacing import Gate, Retry, asked_to_wait
+from toolkit.models.spending import Budget
 from toolkit.recipe import Endpoint, Generation
 from toolkit.types import Message, digest
 
 logger = logging.getLogger(__name__)
 
-HOPELESS = {401: "the API key is refused", 403: "access is refused", 404: "no such model or address"}
-"""Statuses that every other request would get too."""
+FATAL_STATUSES = {
+    401: "the API key is refused",
+    402: "the account has no credit left",
+    403: "access is refused",
+    404: "no such model or address",
+    405: "this address takes no chat completions; give the base URL, up to and including /v1",
+    407: "a proxy asks for credentials",
+    410: "the model or address is gone",
+}
+"""Statuses that every other request would get too; so is every redirection (3xx)."""
 
-PASSING = {408, 409, 425, 429}
+TRANSIENT_STATUSES = {408, 409, 425, 429}
 """Statuses below 500 that may be gone at the next attempt."""
 
-HALF_PAIR = re.compile("[\ud800-\udfff]")
+MODERATED = re.compile(r"moderat|flagged|content.?(?:filter|policy|management)", re.IGNORECASE)
+"""Words of a 403 that is about the question, not about who asks."""
+
+FILTERED = {"content_filter", "safety"}
+"""Finish reasons of a reply that was withheld."""
+
+CUT = {"length", "max_tokens", "max_output_tokens"}
+"""Finish reasons of a reply that was cut at its limit."""
+
+LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 """Half a surrogate pair, as servers send that cut a text between the two; no file or database can keep it."""
+
+ALL_REFUSED = 20
+"""So many refusals in the same words, and no answer, before a server counts as refusing everything."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +89,12 @@ Answer = ChatReply | Refusal
 
 
 def chat(
-    endpoint: Endpoint, requests: Iterable[ChatRequest], options: Generation, *, retry: Retry = Retry()
+    endpoint: Endpoint,
+    requests: Iterable[ChatRequest],
+    options: Generation,
+    *,
+    retry: Retry = Retry(),
+    spent: float = 0.0,
 ) -> Iterator[tuple[int, Answer]]:
     """Yield (position in `requests`, reply) as replies arrive, `endpoint.concurrency` requests at a time.
 
@@ -77,23 +104,76 @@ def chat(
     all requests. Each request carries an `Idempotency-Key`, a hash of its body: the same at every attempt,
     also of a later process.
 
+    Args:
+        endpoint: server, model, key, budget.
+        requests: drawn one by one.
+        options: length, sampling, stop strings.
+        retry: how long to go on asking.
+        spent: dollars of the endpoint's budget that earlier calls have spent.
+
     Raises:
-        ModelError: the environment variable with the API key is not set.
-        EndpointError: the server is down or refuses everything; or, once all others are answered, some
-            requests had no answer at any attempt.
+        ModelError: the environment variable with the API key is not set, or holds no key.
+        EndpointError: the server is down, refuses whoever asks or asks to wait for very long; the budget does
+            not allow another request; or, once all others are answered, some requests had no answer at any
+            attempt.
     """
     if requests:
-        yield from _Exchange(endpoint, requests, options, retry).run()
+        yield from _Exchange(endpoint, requests, options, retry, spent).run()
+
+
+def stop_when_all_refused(
+    answers: Iterable[tuple[int, Answer]], endpoint: Endpoint, total: int, *, answered: int = 0
+) -> Iterator[tuple[int, Answer]]:
+    """Pass answers on, until it shows that the server refuses every request, whatever it asks.
+
+    Args:
+        answers: of `chat`.
+        endpoint: for the message.
+        total: number of requests.
+        answered: how many other requests the server is known to have answered.
+
+    Raises:
+        EndpointError: `ALL_REFUSED` refusals in the same words came first, or all requests were refused.
+    """
+    refused: list[str] = []
+    for index, answer in answers:
+        if isinstance(answer, Refusal) and not answered:
+            refused.append(answer.reason)
+            same = len({re.sub(r"\d+", "0", words) for words in refused}) == 1
+            if len(refused) == total or (same and len(refused) == ALL_REFUSED):
+                raise EndpointError(
+                    f"{endpoint.url}: all {len(refused)} requests so far were refused, with: {refused[0]}"
+                )
+        elif not isinstance(answer, Refusal):
+            answered += 1
+        yield index, answer
 
 
 def api_key(endpoint: Endpoint) -> str | None:
-    """The key from the environment variable the endpoint names."""
+    """The key from the environment variable the endpoint names, without the white space around it.
+
+    Raises:
+        ModelError: the variable is not set, or holds what no header can carry; the key is not shown.
+    """
     if endpoint.key_env is None:
         return None
-    key = os.environ.get(endpoint.key_env)
+    key, variable = os.environ.get(endpoint.key_env, "").strip(), f"environment variable {endpoint.key_env}"
     if not key:
-        raise ModelError(f"{endpoint.url}: environment variable {endpoint.key_env} holds no API key; set it")
+        raise ModelError(f"{endpoint.url}: {variable} holds no API key; set it")
+    if not all("!" <= letter <= "~" for letter in key):
+        raise ModelError(
+            f"{endpoint.url}: {variable} holds no API key: a space, line break or letter beyond ASCII is in "
+            "it; copy the key again"
+        )
     return key
+
+
+def masked(text: str, key: str | None) -> str:
+    """`text` without the key, also where it was escaped for a URL or JSON."""
+    forms = {key, quote(key, safe=""), key.replace("/", "\\/"), key.replace('"', '\\"')} if key else ()
+    for form in sorted(forms, key=len, reverse=True):
+        text = text.replace(form, "***")
+    return text
 
 
 @dataclass(frozen=True)
@@ -103,6 +183,8 @@ class _Failure:
     reason: str
     limited: bool = False
     """The server is there, and asks for patience."""
+    billed: bool = True
+    """Whether the server may have done the work: it does none for an error status."""
 
 
 @dataclass(frozen=True)
@@ -119,10 +201,16 @@ class _Exchange:
     """One call of `chat`, its event loop in a thread of its own: a caller may have a loop already."""
 
     def __init__(
-        self, endpoint: Endpoint, requests: Iterable[ChatRequest], options: Generation, retry: Retry
+        self,
+        endpoint: Endpoint,
+        requests: Iterable[ChatRequest],
+        options: Generation,
+        retry: Retry,
+        spent: float,
     ) -> None:
         self.endpoint, self.options, self.retry = endpoint, options, retry
         self.key = api_key(endpoint)
+        self.budget = Budget(endpoint, spent)
         self.waiting = iter(enumerate(requests))
         self.arrived: queue.SimpleQueue[_Arrival | None] = queue.SimpleQueue()
         """Replies; `None` when there are no more."""
@@ -153,9 +241,11 @@ class _Exchange:
         if isinstance(error, ExceptionGroup):
             error = error.exceptions[0]
         if isinstance(error, EndpointError):
-            raise EndpointError(f"{self.endpoint.url}: {error}")
+            raise EndpointError(f"{self.endpoint.url}: {masked(str(error), self.key)}")
         if error is not None:
             raise error
+        if self.budget.exhausted:
+            raise EndpointError(f"{self.endpoint.url}: {self.budget.exhausted}")
         if self.unanswered:
             raise EndpointError(
                 f"{self.endpoint.url}: {len(self.unanswered)} requests had no answer after "
@@ -177,8 +267,11 @@ class _Exchange:
                 group.create_task(self._place(client, gate))
 
     async def _place(self, client: httpx.AsyncClient, gate: Gate) -> None:
-        """Send one request after the other until none is left."""
-        for index, request in self.waiting:
+        """Send one request after the other until none is left, or the budget allows no more."""
+        while not self.budget.exhausted:
+            index, request = next(self.waiting, (-1, None))
+            if request is None:
+                return
             answer = await self._ask(client, gate, request)
             if answer is not None:
                 arrival = _Arrival(index, answer, asyncio.Event())
@@ -186,18 +279,22 @@ class _Exchange:
                 await arrival.taken.wait()
 
     async def _ask(self, client: httpx.AsyncClient, gate: Gate, request: ChatRequest) -> Answer | None:
-        """One request until it is answered; `None` when the attempts are used up."""
+        """One request until it is answered; `None` when the attempts or the budget are used up."""
         body = self._body(request)
-        failures, began = 0, time.monotonic()
+        failures, limits, began = 0, 0, time.monotonic()
         while True:
+            reserved = await self.budget.reserve(body)
+            if reserved is None:
+                return None
             outcome = await self._attempt(client, gate, body)
+            self.budget.settle(reserved, self._cost(outcome))
             if not isinstance(outcome, _Failure):
                 return outcome
-            failures += not outcome.limited
+            failures, limits = failures + (not outcome.limited), limits + outcome.limited
             if failures >= self.retry.attempts or time.monotonic() - began > self.retry.patience:
                 self.unanswered.append(outcome.reason)
                 return None
-            await asyncio.sleep(self.retry.wait(failures))
+            await asyncio.sleep(self.retry.wait(failures + limits))
 
     async def _attempt(
         self, client: httpx.AsyncClient, gate: Gate, body: dict[str, Any]
@@ -207,18 +304,29 @@ class _Exchange:
             try:
                 key = {"Idempotency-Key": digest(repr(body))}
                 response = await client.post(address, json=body, headers=key)
+            except httpx.InvalidURL as error:
+                raise EndpointError(f"no address of a server: {error}") from None
             except httpx.HTTPError as error:
-                failure = _Failure(f"{type(error).__name__} {error}".strip())
+                failure = _Failure(masked(f"{type(error).__name__} {error}".strip(), self.key))
             else:
                 answer = self._read(response, gate)
                 if answer is not None:
                     gate.succeeded()
                     return answer
                 limited = response.status_code == httpx.codes.TOO_MANY_REQUESTS
-                failure = _Failure(self._reason(response), limited)
+                failure = _Failure(self._reason(response), limited, billed=response.is_success)
             if not failure.limited:
                 gate.failed(failure.reason)
             return failure
+
+    def _cost(self, outcome: Answer | _Failure) -> float | None:
+        """Dollars of an attempt; `None`: unknown."""
+        if isinstance(outcome, ChatReply) and outcome.tokens_in + outcome.tokens_out > 0:
+            return self.budget.cost(outcome.tokens_in, outcome.tokens_out)
+        if isinstance(outcome, ChatReply):
+            return None
+        free = outcome.status != httpx.codes.OK if isinstance(outcome, Refusal) else not outcome.billed
+        return 0.0 if free else None
 
     def _body(self, request: ChatRequest) -> dict[str, Any]:
         body: dict[str, Any] = {
@@ -240,25 +348,31 @@ class _Exchange:
         Raises:
             EndpointError: every other request would be refused as well.
         """
+        status, reason = response.status_code, self._reason(response)
+        if response.is_redirect or 300 <= status < 400:  # noqa: PLR2004
+            raise EndpointError(f"the server points elsewhere; give its own address ({reason})")
+        if status in FATAL_STATUSES and not (status == 403 and MODERATED.search(response.text)):  # noqa: PLR2004
+            raise EndpointError(f"{FATAL_STATUSES[status]} ({reason})")
+        if status == httpx.codes.TOO_MANY_REQUESTS and "insufficient_quota" in response.text:
+            raise EndpointError(f"the account has no quota left ({reason})")
         wait = asked_to_wait(response.headers)
         if wait is not None:
-            gate.hold(wait)
-        status = response.status_code
-        if status in HOPELESS:
-            raise EndpointError(f"{HOPELESS[status]} ({self._reason(response)})")
-        if status == httpx.codes.TOO_MANY_REQUESTS and "insufficient_quota" in response.text:
-            raise EndpointError(f"the account has no quota left ({self._reason(response)})")
-        if status in PASSING or status >= httpx.codes.INTERNAL_SERVER_ERROR:
+            gate.hold(wait, reason)
+        if status in TRANSIENT_STATUSES or status >= httpx.codes.INTERNAL_SERVER_ERROR:
             return None
         if status != httpx.codes.OK:
-            return Refusal(status, self._reason(response))
-        return _reply(response)
+            return Refusal(status, reason)
+        answer = _reply(response)
+        if isinstance(answer, ChatReply):
+            return replace(answer, text=masked(answer.text, self.key))
+        return Refusal(answer.status, masked(answer.reason, self.key)) if answer else None
 
     def _reason(self, response: httpx.Response) -> str:
         """The server's own words, in one short line without the key."""
-        words = " ".join(response.text.split())[:200] or response.reason_phrase
-        shown = words.replace(self.key, "***") if self.key else words
-        return f"HTTP {response.status_code}: {shown}"
+        words = " ".join(masked(response.text, self.key).split()) or response.reason_phrase
+        place = response.headers.get("location")
+        words = f"to {masked(place, self.key)}" if place and response.is_redirect else words
+        return f"HTTP {response.status_code}: {words[:200]}"
 
 
 def _reply(response: httpx.Response) -> Answer | None:
@@ -266,12 +380,34 @@ def _reply(response: httpx.Response) -> Answer | None:
     try:
         body = response.json()
         choice = body["choices"][0]
-        text, finish = choice["message"]["content"], choice.get("finish_reason")
+        message, finish = choice["message"], str(choice.get("finish_reason")).lower()
+        text, declined = _text(message.get("content")), message.get("refusal")
+        thought = message.get("reasoning_content") or message.get("reasoning")
         usage = body.get("usage") or {}
-        counts = int(usage.get("prompt_tokens") or 0), int(usage.get("completion_tokens") or 0)
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError):
+        counts = [max(0, int(usage.get(name) or 0)) for name in ("prompt_tokens", "completion_tokens")]
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError, OverflowError, RecursionError):
         return None
-    if not isinstance(text, str) or finish == "content_filter":
-        return Refusal(response.status_code, f"no text in the reply (finish_reason {finish})")
-    text = HALF_PAIR.sub("\N{REPLACEMENT CHARACTER}", text)
-    return ChatReply(text, "length" if finish == "length" else "stop", *counts)
+    if finish in FILTERED:
+        return Refusal(response.status_code, f"the reply was withheld (finish_reason {finish})")
+    if text is None and (thought or finish in CUT):  # all of the limit, or of the reply, went into thinking
+        text = ""
+    if text is None:
+        words = " ".join(str(declined).split())[:200] if declined else f"finish_reason {finish}"
+        return Refusal(response.status_code, f"no text in the reply ({words})")
+    text = LONE_SURROGATE.sub("\N{REPLACEMENT CHARACTER}", text)
+    return ChatReply(text, "length" if finish in CUT else "stop", *counts)
+
+
+def _text(content: Any) -> str | None:
+    """Content that is a text, or a list of parts of which those of the answer count; `None`: neither."""
+    if isinstance(content, str):
+        return content
+    if not isinstance(content, list):
+        return None
+    parts = [part if isinstance(part, str) else part.get("text") for part in content if _is_answer(part)]
+    return "".join(part for part in parts if isinstance(part, str)) if parts else None
+
+
+def _is_answer(part: Any) -> bool:
+    """Whether a part of a reply is text of the answer, and not of the thinking before it."""
+    return isinstance(part, str) or part.get("type", "text") in {"text", "output_text"}

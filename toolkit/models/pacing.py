@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import random
 import re
 import time
@@ -15,6 +16,9 @@ from email.utils import parsedate_to_datetime
 from toolkit.errors import EndpointError
 
 logger = logging.getLogger(__name__)
+
+SILENT_HOLD = 10.0
+"""Seconds up to which waiting for a server is not worth a line."""
 
 UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
@@ -37,6 +41,8 @@ class Retry:
     """Wait before the first of these tries; it doubles from one to the next."""
     tries: int = 5
     """That may fail before the server counts as down."""
+    longest_hold: float = 600.0
+    """What a server may ask to wait (`Retry-After`); for more, the work stops and says so."""
 
     def wait(self, failures: int) -> float:
         """Seconds to wait after so many failures."""
@@ -53,6 +59,7 @@ class Gate:
         self.failures = 0
         self.tries = 0
         self.tripped = False
+        self.reason = ""
         self._one = asyncio.Lock()
 
     @asynccontextmanager
@@ -67,8 +74,11 @@ class Gate:
                     return
         yield
 
-    def hold(self, seconds: float) -> None:
-        """Let no request through for this long."""
+    def hold(self, seconds: float, reason: str) -> None:
+        """Let no request through for this long; `reason` is the server's."""
+        if self.retry.longest_hold >= seconds > SILENT_HOLD and self.opens_at < time.monotonic():
+            logger.warning("the server asks to wait %.0f s (%s)", seconds, reason)
+        self.reason = reason
         self.opens_at = max(self.opens_at, time.monotonic() + seconds)
 
     def succeeded(self) -> None:
@@ -88,10 +98,20 @@ class Gate:
         pause = min(self.retry.longest_wait, self.retry.cool_off * 2.0**self.tries)
         logger.warning("%d requests in a row failed (%s); waiting %.0f s", self.failures, reason, pause)
         self.tries, self.tripped = self.tries + 1, True
-        self.hold(pause)
+        self.hold(pause, reason)
 
     async def _opened(self) -> None:
+        """Wait until requests may be sent again.
+
+        Raises:
+            EndpointError: that is too long to wait for.
+        """
         while (wait := self.opens_at - time.monotonic()) > 0:
+            if wait > max(self.retry.longest_hold, self.retry.longest_wait):
+                raise EndpointError(
+                    f"the server asks to wait {wait:.0f} s ({wait / 3600:.1f} hours; {self.reason}); what "
+                    "was answered is kept, run again then"
+                )
             await asyncio.sleep(wait * random.uniform(1.0, 1.1))
 
 
@@ -100,7 +120,8 @@ def asked_to_wait(headers: Mapping[str, str]) -> float | None:
     if "retry-after-ms" in headers:
         return _number(headers["retry-after-ms"], scale=0.001)
     if "retry-after" in headers:
-        return _number(headers["retry-after"]) or _until(headers["retry-after"])
+        seconds = _number(headers["retry-after"])
+        return _until(headers["retry-after"]) if seconds is None else seconds
     waits = [
         duration(headers.get(f"x-ratelimit-reset-{what}", ""))
         for what in ("requests", "tokens")
@@ -119,13 +140,14 @@ def duration(text: str) -> float | None:
 
 def _number(text: str, scale: float = 1.0) -> float | None:
     try:
-        return max(0.0, float(text) * scale)
+        seconds = float(text) * scale
     except ValueError:
         return None
+    return None if math.isnan(seconds) else max(0.0, seconds)
 
 
 def _until(date: str) -> float | None:
     try:
         return max(0.0, parsedate_to_datetime(date).timestamp() - time.time())
-    except ValueError:
+    except (ValueError, TypeError, OverflowError):
         return None

@@ -6,7 +6,7 @@ import difflib
 import json
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, field_validator, model_validator
 
 from toolkit.errors import RecipeError
 from toolkit.types import Message, digest
@@ -117,7 +117,7 @@ class Stage(Section):
 
 class Endpoint(Section):
     url: str = Field(pattern=r"^https?://")
-    """Base URL of an OpenAI-compatible server, up to and including `/v1`."""
+    """Base URL of an OpenAI-compatible server, up to and including `/v1`; a key goes into `key_env`."""
     model: str
     key_env: str | None = None
     """Name of the environment variable that holds the API key."""
@@ -127,6 +127,17 @@ class Endpoint(Section):
     parameters: dict[str, Any] = {}
     """Further fields of every request, in place of ours where they have the same name; `null` leaves one out
     (`{max_tokens: null, max_completion_tokens: 512}`)."""
+    price: tuple[NonNegativeFloat, NonNegativeFloat] | None = None
+    """Dollars for a million tokens read, and written."""
+    budget_usd: float | None = Field(default=None, gt=0)
+    """Dollars that one step (answering, judging) may cost here at most; needs `price`. A request is sent only
+    while the longest reply to it still fits; what was answered is kept."""
+
+    @model_validator(mode="after")
+    def priced(self) -> Endpoint:
+        if self.budget_usd is not None and not any(self.price or ()):
+            raise ValueError("budget_usd needs `price`, such as [2.5, 10]")
+        return self
 
 
 class Contestant(Section):

@@ -75,7 +75,7 @@ def choose(view: RunView, question: Question) -> Chosen | None:
 def _by_example(completions: dict[str, list[Completion]]) -> dict[str, Answers]:
     rows: dict[str, Answers] = {}
     for name, answers in completions.items():
-        for answer in answers:
+        for answer in (each for each in answers if not each.refused):
             rows.setdefault(answer.example_id, {})[name] = answer
     return rows
 

@@ -68,7 +68,13 @@ def write_datasets(run: Path, out: Path) -> dict[str, int]:
 def _datasets(view: RunView) -> dict[str, Dataset]:
     from datasets import Dataset
 
-    return {name: Dataset.from_list(rows) for name, rows in _tables(view).items() if rows}
+    return {name: Dataset.from_list(_even(rows)) for name, rows in _tables(view).items() if rows}
+
+
+def _even(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Rows with the keys of all of them: `datasets` takes the columns of the first row alone."""
+    columns = dict.fromkeys(key for row in rows for key in row)
+    return [{column: row.get(column) for column in columns} for row in rows]
 
 
 def _tables(view: RunView) -> dict[str, list[dict[str, Any]]]:

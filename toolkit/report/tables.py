@@ -211,6 +211,7 @@ def answers(completions: dict[str, list[Completion]]) -> Table:
         "contestant",
         "answers",
         "cut at the token limit",
+        "refused by the server",
         "empty",
         "said more than once",
         "median tokens",
@@ -219,12 +220,14 @@ def answers(completions: dict[str, list[Completion]]) -> Table:
 
 
 def _counts(found: Sequence[Completion]) -> tuple[Cell, ...]:
-    texts = Counter(completion.completion for completion in found)
-    tokens = sorted(completion.tokens for completion in found)
+    said = [completion for completion in found if not completion.refused]
+    texts = Counter(completion.completion for completion in said)
+    tokens = sorted(completion.tokens for completion in said) or [0]
     return (
         Cell(str(len(found))),
         Cell(str(sum(completion.finish == "length" for completion in found))),
-        Cell(str(sum(not completion.completion.strip() for completion in found))),
+        Cell(str(len(found) - len(said))),
+        Cell(str(sum(not completion.completion.strip() for completion in said))),
         Cell(str(sum(count for count in texts.values() if count > 1))),
         Cell(str(tokens[len(tokens) // 2])),
     )

@@ -42,6 +42,9 @@ def summarise(execution: Execution, ledger: Ledger) -> Summary:
         differences = _differences(found, [player.name for player in players])
         for player in benchmarked(execution, recipe.scoring):
             scores += scores_of(folder.benchmarks(player.name), player.name)
+        refused = {player.name: sum(each.refused for each in execution.said(player)) for player in players}
+        if any(refused.values()):
+            notes["refused"] = {name: count for name, count in refused.items() if count}
         if recipe.judge:
             notes |= _judged(execution, recipe.judge)
     return Summary(
