@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from toolkit.recipe import Recipe
+from toolkit.run.cache import Step
 from toolkit.run.execution import Execution
 from toolkit.run.folder import RunFolder
-from toolkit.run.ledger import Step
 from toolkit.run.steps import plan
 
 

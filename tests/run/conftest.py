@@ -27,6 +27,10 @@ WORDS = [
 @pytest.fixture
 def small_recipe(tmp_path: Path, tiny_model: Path) -> Path:
     """The file of a recipe: SFT, DPO on top, two contestants more, scores, judge."""
+    return write_small_recipe(tmp_path, tiny_model)
+
+
+def write_small_recipe(tmp_path: Path, tiny_model: Path) -> Path:
 
     def ask(word: str) -> list[dict[str, str]]:
         return [{"role": "user", "content": f"my {word} broke"}]

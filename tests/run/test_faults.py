@@ -13,8 +13,8 @@ from tests import forked
 from tests.run.test_run import essence, run
 from toolkit import records
 from toolkit.errors import DataError
+from toolkit.run.cache import Step, StepCache
 from toolkit.run.folder import RunFolder
-from toolkit.run.ledger import Ledger, Step
 
 ROOT = Path(__file__).parents[2]
 
@@ -56,11 +56,11 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path):
             pass
 
 
-def counted(ledger: Ledger, step: Step) -> bool:
+def counted(cache: StepCache, step: Step) -> bool:
     """Do a step; whether it was skipped."""
-    before = len(ledger.skipped)
-    ledger.do(step)
-    return len(ledger.skipped) > before
+    before = len(cache.skipped)
+    cache.do(step)
+    return len(cache.skipped) > before
 
 
 def test_a_step_cut_short_is_not_done_and_its_work_is_kept(tmp_path: Path):
@@ -71,33 +71,33 @@ def test_a_step_cut_short_is_not_done_and_its_work_is_kept(tmp_path: Path):
         raise OSError(28, "No space left on device")
 
     with pytest.raises(OSError, match="No space left"):
-        Ledger(folder).do(Step("answer x", lambda: "1", full, (out,)))
+        StepCache(folder).do(Step("answer x", lambda: "1", full, (out,)))
     assert records.read_json(folder.manifest)["steps"]["answer x"]["done"] is False
     seen = []
-    ledger = Ledger(folder)
-    assert not counted(ledger, Step("answer x", lambda: "1", lambda: seen.append(out.read_text()), (out,)))
+    cache = StepCache(folder)
+    assert not counted(cache, Step("answer x", lambda: "1", lambda: seen.append(out.read_text()), (out,)))
     assert seen == ["half"]
-    assert counted(Ledger(folder), Step("answer x", lambda: "1", lambda: None, (out,)))
+    assert counted(StepCache(folder), Step("answer x", lambda: "1", lambda: None, (out,)))
     # Of other inputs, what was left is removed first.
     other = Step("answer x", lambda: "2", lambda: seen.append(str(out.exists())), (out,))
-    Ledger(folder).do(other)
+    StepCache(folder).do(other)
     assert seen[-1] == "False"
 
 
 def test_a_torn_manifest_is_named(tmp_path: Path):
     RunFolder(tmp_path).manifest.write_text('{"steps": {"train s')
     with pytest.raises(DataError, match=r"manifest\.json:1: not JSON"):
-        Ledger(RunFolder(tmp_path))
+        StepCache(RunFolder(tmp_path))
 
 
 @pytest.mark.parametrize("jump", [-1e9, 1e9])
 def test_a_clock_that_jumps_changes_no_figure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, jump: float):
     """Durations come from the monotonic clock; the time of day decides nothing."""
     now = time.time
-    ledger = Ledger(RunFolder(tmp_path))
-    ledger.do(Step("a", lambda: "1", lambda: monkeypatch.setattr(time, "time", lambda: now() + jump)))
-    assert 0 <= ledger.seconds < 5
-    assert counted(Ledger(RunFolder(tmp_path)), Step("a", lambda: "1", lambda: None))
+    cache = StepCache(RunFolder(tmp_path))
+    cache.do(Step("a", lambda: "1", lambda: monkeypatch.setattr(time, "time", lambda: now() + jump)))
+    assert 0 <= cache.seconds < 5
+    assert counted(StepCache(RunFolder(tmp_path)), Step("a", lambda: "1", lambda: None))
 
 
 DANGEROUS = "S102,S301,S302,S307,S506,S602,S604,S605,S609"

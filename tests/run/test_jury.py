@@ -119,7 +119,7 @@ def test_steps_side_by_side_leave_what_one_after_the_other_do(with_jury, tmp_pat
     assert [step.name for step in judging] == [f"judge part {n} of 4" for n in (1, 2, 3, 4)] + ["judge"]
     assert [step.model for step in judging] == [True, True, False, False, False]
     for step in [*steps[:-5], *reversed(judging[:-1]), judging[-1]]:
-        do_step(step.name, str(split.path), str(tmp_path), 2)
+        do_step(step.name, str(split.path), str(tmp_path), 2, False)
     assert cast(split.path) == cast(tmp_path / "whole" / "small")
     assert heard(split.path) == heard(tmp_path / "whole" / "small")
 

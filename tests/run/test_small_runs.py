@@ -58,3 +58,16 @@ def test_an_empty_data_file_is_named(small_recipe: Path, tmp_path: Path, name: s
     assert code == 2, err
     assert f"{name}.jsonl: no rows" in err
     assert "Traceback" not in err
+
+
+def test_an_error_of_the_check_stops_the_run_unless_told_otherwise(small_recipe: Path, tmp_path: Path):
+    raw = yaml.safe_load(small_recipe.read_text())
+    raw["stages"][1]["trainer"]["beta"] = 0
+    code, err = ran(small_recipe, tmp_path, {"stages": raw["stages"], "judge": None})
+    assert code == 2, err
+    assert "error: stages.dpo.trainer.beta" in err
+    assert "go on with --anyway" in err
+    assert not (tmp_path / "out" / "small" / "adapters").exists()
+    arguments = ["run", str(small_recipe), "--out", str(tmp_path / "out"), "--anyway"]
+    code, _, err = forked.command(arguments, tmp_path)
+    assert code == 0, err

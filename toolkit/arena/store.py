@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Row, Select, and_, func, select
@@ -32,6 +32,10 @@ BLOCKED = "blocked:"
 
 CHUNK = 500
 """Ids asked for in one statement; databases limit its parameters."""
+
+
+Answers = Mapping[str, Mapping[str, str]]
+"""Example id -> contestant -> the text of its answer."""
 
 
 class Shown(Record):
@@ -226,17 +230,21 @@ class Store:
         with self._database.read() as connection:
             return [Shown.model_validate(dict(row._mapping)) for row in connection.execute(query)]
 
-    def votes(self, run: str | None = None, *, without: Iterable[str] = ()) -> list[Vote]:
+    def votes(
+        self, run: str | None = None, *, without: Iterable[str] = (), answers: Answers | None = None
+    ) -> list[Vote]:
         """The votes that count, oldest first.
 
-        Attention checks, blocked voters and the voters in `without` are left out.
+        Attention checks, blocked voters and the voters in `without` are left out, and, where `answers` are
+        given, votes on stored answers that have been replaced since.
         """
         query = _voted().where(ballots.c.kind != "check").order_by(casts.c.id)
         if run is not None:
             query = query.where(ballots.c.run == run)
         left_out = self.blocked() | set(without)
         with self._database.read() as connection:
-            return [_vote_of(row) for row in connection.execute(query) if row.voter not in left_out]
+            rows = [row for row in connection.execute(query) if row.voter not in left_out]
+        return [_vote_of(row) for row in rows if not _replaced(row, answers or {})]
 
     def voted(
         self,
@@ -357,6 +365,13 @@ def _ballot_of(row: Row[Any], bodies: dict[str, str]) -> Ballot:
             "answer_b": bodies[row.answer_b],
         }
     )
+
+
+def _replaced(row: Row[Any], answers: Answers) -> bool:
+    """Whether a vote is on stored answers that are others by now."""
+    now = answers.get(row.example_id, {}) if row.kind == "battle" else {}
+    sides = ((row.contestant_a, row.answer_a), (row.contestant_b, row.answer_b))
+    return any(name in now and _key(_kept(now[name])) != key for name, key in sides)
 
 
 def _cast_of(row: Row[Any]) -> Cast:

@@ -10,7 +10,9 @@ import gzip
 import importlib.util
 import json
 import re
+from collections.abc import Iterator
 from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,8 @@ from toolkit import records
 from toolkit.benchmarks.columns import HUB_COLUMNS, Columns
 from toolkit.data.reading import raw_rows
 from toolkit.errors import DataError
-from toolkit.recipe import Benchmark, DataSource, read_yaml, yaml_problem
+from toolkit.fingerprints import file_hash
+from toolkit.recipe import Benchmark, DataSource, existing, read_yaml, yaml_problem
 
 OFFICIAL = {
     "gsm8k": "gsm8k/gsm8k.yaml",
@@ -208,3 +211,44 @@ def lm_eval_tasks() -> Path:
     if spec is None or spec.origin is None:
         raise DataError("lm-eval is not installed; run `pip install lm-eval`")
     return Path(spec.origin).parent / "tasks"
+
+
+def task_content(benchmark: Benchmark) -> dict[str, Any]:
+    """A benchmark with the hashes of every local file that it opens, as plain JSON.
+
+    These are its rows, its task file with those that it includes, and the Python files of their functions;
+    for a task that comes with lm-eval it is lm-eval's version.
+    """
+    files = [Path(source) for source in benchmark.files.values()]
+    packaged = _packaged(benchmark.task)
+    files += [packaged[0]] if packaged and not benchmark.files else []
+    own = (OWN / f"{benchmark.task}.yaml").is_file()
+    files += list(_task_files(task_file(benchmark.task))) if is_file(benchmark.task) or own else []
+    return benchmark.model_dump(mode="json", exclude={"task", "files"}) | {
+        "task": task_name(benchmark.task),
+        "files": {split: file_hash(Path(source)) for split, source in benchmark.files.items()},
+        "contents": sorted(file_hash(file) for file in files if file.is_file()),
+        "lm_eval": version("lm_eval"),
+    }
+
+
+def _task_files(file: Path) -> Iterator[Path]:
+    """A task file, those that it includes, the Python files of its functions, and local data it names."""
+    yield file
+    text, own = file.read_text(encoding="utf-8"), _plain(file)
+    for function in re.findall(r"!function\s+([\w.]+)\.\w+", text):
+        yield (file.parent / function.replace(".", "/")).with_suffix(".py")
+    for name in _texts([own.get("dataset_path"), own.get("dataset_kwargs")]):
+        found = existing(name)
+        if found:
+            yield from (found.rglob("*") if found.is_dir() else [found])
+    if isinstance(own.get("include"), str) and (file.parent / own["include"]).is_file():
+        yield from _task_files(file.parent / own["include"])
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from _texts(part)

@@ -22,9 +22,10 @@ from toolkit.cli.recipe_options import overrides, results_folder, set_keys
     show_default=True,
     help="ray: steps side by side on the cluster at RAY_ADDRESS, or on this machine's GPUs.",
 )
+@click.option("--anyway", is_flag=True, help="Go on in spite of errors that the check finds.")
 @click.option("--json", "as_json", is_flag=True, help="Print summary.json instead of where things are.")
 def command(
-    recipe: str, out: Path, changes: tuple[str, ...], on: Literal["here", "ray"], as_json: bool
+    recipe: str, out: Path, changes: tuple[str, ...], on: Literal["here", "ray"], anyway: bool, as_json: bool
 ) -> None:
     """Do everything in RECIPE, a file or a packaged name: train, answer, score, judge, rate, report.
 
@@ -38,7 +39,7 @@ def command(
     from toolkit import recipe as recipes
     from toolkit.run import run
 
-    summary = run(recipes.load(recipe, overrides(changes)), out, on=on)
+    summary = run(recipes.load(recipe, overrides(changes)), out, on=on, anyway=anyway)
     if as_json:
         print_json(summary)
         return

@@ -169,10 +169,7 @@ def load_tokenizer(
     """
     tokenizer = _tokenizer(str(folder))
     if chat_template is not None:
-        file = Path(chat_template)
-        tokenizer.chat_template = (
-            file.read_text(encoding="utf-8") if file.is_file() else _tokenizer(chat_template).chat_template
-        )
+        tokenizer.chat_template = template_text(chat_template)
     if variables and tokenizer.chat_template is not None:
         sets = [f"{{%- set {name} = {json.dumps(value)} -%}}" for name, value in variables.items()]
         tokenizer.chat_template = "".join(sets) + tokenizer.chat_template
@@ -190,6 +187,16 @@ def _end_ids(folder: Path) -> tuple[int, ...]:
         if named is not None:
             return tuple(named) if isinstance(named, list) else (named,)
     return ()
+
+
+def template_text(chat_template: str) -> Any:
+    """A chat template by its Jinja file, or by the model (hub id or folder) that it is taken from.
+
+    Raises:
+        ModelError: there is no such file or model.
+    """
+    file = Path(chat_template)
+    return file.read_text(encoding="utf-8") if file.is_file() else _tokenizer(chat_template).chat_template
 
 
 def _tokenizer(name: str) -> Any:

@@ -34,7 +34,7 @@ def existing(name: str) -> Path | None:
 
 def locate(raw: dict[str, Any], folder: Path) -> None:
     """Make files and models beside a recipe absolute, in its plain values; `${VARIABLE}`s are left."""
-    for _, holder, name in _named(raw):
+    for _, holder, name in file_keys(raw):
         if not VARIABLE.search(holder[name]):
             holder[name] = _beside(folder, holder[name])
     for holder, name in _models(raw):
@@ -47,7 +47,7 @@ def locate(raw: dict[str, Any], folder: Path) -> None:
 def fill_in(raw: dict[str, Any]) -> list[str]:
     """Put the environment's variables into the names of files; gives what is not set, or not there."""
     problems = []
-    for key, holder, name in _named(raw):
+    for key, holder, name in file_keys(raw):
         given = holder[name]
         unset = [variable for variable in VARIABLE.findall(given) if variable not in os.environ]
         if unset:
@@ -61,7 +61,7 @@ def fill_in(raw: dict[str, Any]) -> list[str]:
     return problems
 
 
-def _named(raw: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any], str]]:
+def file_keys(raw: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any], str]]:
     """Every place that names a file, or may: its key in the recipe, the mapping it is in, the key there."""
     scoring, tasks = _mapping(raw, "scoring"), _mapping(raw, "scoring").get("benchmarks")
     places = [(f"data.{name}", part, "source") for name, part in _mapping(raw, "data").items()]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -81,18 +82,20 @@ def load_run(folder: Path) -> RunView:
     names, stages = summary.contestants, [stage.name for stage in summary.stages]
     votes = _records(folder / "votes.jsonl", Vote)
     text = _text(folder / "recipe.yaml")
+    completions = _each(folder / "completions", names, Completion)
     return RunView(
         folder=folder,
         summary=summary,
         manifest=_json(folder / "manifest.json", {}),
         recipe_text=text,
         recipe=_recipe(text),
-        completions=_each(folder / "completions", names, Completion),
+        completions=completions,
         measurements=_each(folder / "measurements", names, Measurement),
         groups=groups_of([folder]),
         judged=[vote for vote in votes if vote.kind == "judge"],
         verdicts=_records(folder / "verdicts.jsonl", Verdict),
-        people=[vote for vote in votes if vote.kind == "person"] + arena_votes(folder / "arena.db"),
+        people=[vote for vote in votes if vote.kind == "person"]
+        + arena_votes(folder / "arena.db", completions),
         curves={stage: _log(folder / "adapters" / stage / "training.jsonl") for stage in stages},
         lineages={stage: _json(folder / "adapters" / stage / "lineage.json", {}) for stage in stages},
         benchmarks={
@@ -149,13 +152,17 @@ def _records(path: Path, kind: type[R]) -> list[R]:
     return list(records.read(path, kind)) if path.exists() else []
 
 
-def arena_votes(database: Path) -> list[Vote]:
-    """The votes people cast in a run's own arena, if one was opened."""
+def arena_votes(database: Path, completions: Mapping[str, Sequence[Completion]]) -> list[Vote]:
+    """The votes people cast in a run's own arena, if one was opened, on the answers that there are now."""
     if not database.exists():
         return []
     from toolkit.arena import accepted_votes
 
-    return accepted_votes(f"sqlite:///{database.resolve()}")
+    answers: dict[str, dict[str, str]] = {}
+    for name, rows in completions.items():
+        for row in rows:
+            answers.setdefault(row.example_id, {})[name] = row.completion
+    return accepted_votes(f"sqlite:///{database.resolve()}", answers=answers)
 
 
 def _log(path: Path) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""Executing a recipe: `results/<name>/`, its ledger of finished steps, and the steps themselves."""
+"""Executing a recipe: `results/<name>/`, its cache of finished steps, and the steps themselves."""
 
 from __future__ import annotations
 
@@ -12,18 +12,19 @@ from toolkit.errors import RecipeError
 from toolkit.judge import check_votes
 from toolkit.recipe import Recipe, dump
 from toolkit.run import steps
+from toolkit.run.cache import StepCache
 from toolkit.run.execution import Execution
 from toolkit.run.folder import RunFolder
-from toolkit.run.ledger import Ledger
 from toolkit.run.outcome import finish, summarise, trained
-from toolkit.types import StageResult, Summary
+from toolkit.run.versions import IDENTITY, NAME, select_version, versions
+from toolkit.types import StageResult, Summary, Verdict
 
 __all__ = ["run", "train"]
 
 Place = Literal["here", "ray"]
 
 
-def run(recipe: Recipe, results: Path, *, on: Place = "here") -> Summary:
+def run(recipe: Recipe, results: Path, *, on: Place = "here", anyway: bool = False) -> Summary:
     """Carry out a recipe in `results/<name>/`; what is done there and unchanged is skipped.
 
     Args:
@@ -31,12 +32,14 @@ def run(recipe: Recipe, results: Path, *, on: Place = "here") -> Summary:
         results: folder of runs.
         on: `here`: one step after the other in this process; `ray`: on a Ray cluster, side by side, with the
             same files in `results`, which every machine of it must see under the same path.
+        anyway: go on in spite of errors that the check finds.
 
     Returns:
         The summary, as in `summary.json`; its `skipped` tells what was done before.
 
     Raises:
-        RecipeError: several processes were started, or the judge could cast no votes; nothing was written.
+        RecipeError: several processes were started, or the judge could cast no votes: nothing was written; or
+            the check found an error.
         BusyError: another process works in the folder.
         ToolkitError: a step failed; the next call continues from there.
     """
@@ -47,22 +50,22 @@ def run(recipe: Recipe, results: Path, *, on: Place = "here") -> Summary:
         )
     if recipe.judge:
         check_votes(recipe.judge.members(), base=recipe.base)
-    folder = RunFolder(results / recipe.name)
+    folder, identity = _folder(recipe, results)
     with folder.locked():
-        records.write_text(folder.recipe, dump(recipe))
-        ledger, execution = Ledger(folder), Execution(recipe, folder)
+        cache, execution = _opened(recipe, results, folder, identity)
+        execution.anyway = anyway
         if on == "ray":
             from toolkit.run.cluster import carry_out
 
-            carry_out(execution, ledger)
+            carry_out(execution, cache)
         else:
             for step in steps.plan(execution):
-                ledger.do(step)
+                cache.do(step)
             execution.release()
-        summary = summarise(execution, ledger)
+        summary = summarise(execution, cache)
         command = " ".join(["adapter-arena", *sys.argv[1:]])
-        finish(execution, ledger, summary, command)
-        return summary.model_copy(update={"skipped": tuple(ledger.skipped)})
+        finish(execution, cache, summary, command)
+        return summary.model_copy(update={"skipped": tuple(cache.skipped)})
 
 
 def train(recipe: Recipe, results: Path, only: Sequence[str] = ()) -> tuple[StageResult, ...]:
@@ -80,13 +83,42 @@ def train(recipe: Recipe, results: Path, only: Sequence[str] = ()) -> tuple[Stag
         ToolkitError: a stage failed, or there is none of that name; the next call continues from there.
     """
     needed = {part for name in only for part in recipe.needed(name)}
-    folder = RunFolder(results / recipe.name)
+    folder, identity = _folder(recipe, results)
+    processes.wait()  # all have chosen the folder, before one makes it
     with folder.locked():
-        ledger, execution = Ledger(folder), Execution(recipe, folder)
-        processes.wait()  # all have read what is done before one writes
-        if processes.is_main():
-            records.write_text(folder.recipe, dump(recipe))
+        cache, execution = _opened(recipe, results, folder, identity)
         chosen = [stage for stage in recipe.stages if not only or stage.name in needed]
         for step in steps.training(execution, chosen):
-            ledger.do(step)
+            cache.do(step)
         return trained(folder, chosen)
+
+
+def _folder(recipe: Recipe, results: Path) -> tuple[RunFolder, dict[str, str]]:
+    """The folder of this version of the run, and what makes it this version."""
+    identity = Execution(recipe, RunFolder(results / recipe.name)).identity()
+    return select_version(results, recipe.name, identity), identity
+
+
+def _take_over_votes(folder: RunFolder, others: Sequence[RunFolder]) -> None:
+    """Begin a version with the verdicts and people's votes of the newest other one: both go by content."""
+    for other in reversed(others):
+        if other.verdicts.exists() and not folder.verdicts.exists():
+            records.write(folder.verdicts, records.read(other.verdicts, Verdict))
+        if other.arena.exists() and not folder.arena.exists():
+            from toolkit.arena import copy_votes
+
+            copy_votes(other.arena, folder.arena, folder.path.name)
+
+
+def _opened(
+    recipe: Recipe, results: Path, folder: RunFolder, identity: dict[str, str]
+) -> tuple[StepCache, Execution]:
+    """The cache of steps and the execution of a run whose folder is locked."""
+    others = [other for other in versions(results, recipe.name) if other.path != folder.path]
+    cache, execution = StepCache(folder, others), Execution(recipe, folder)
+    processes.wait()  # all have read what is done before one writes
+    if processes.is_main():
+        records.write_text(folder.recipe, dump(recipe))
+        _take_over_votes(folder, others)
+        cache.record(**{NAME: recipe.name, IDENTITY: cache.manifest.get(IDENTITY, {}) | identity})
+    return cache, execution

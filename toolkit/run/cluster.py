@@ -1,6 +1,6 @@
 """A run's steps on a Ray cluster: side by side where none waits for another, and again where a worker died.
 
-The process that started the run keeps the ledger and hands out steps by name; a worker finds the step in the
+The process that started the run keeps the cache and hands out steps by name; a worker finds the step in the
 run folder's recipe and does it as a local run would. What a killed worker left is continued by the next.
 """
 
@@ -18,9 +18,9 @@ from typing import Any
 
 from toolkit.errors import InputError, ToolkitError
 from toolkit.recipe import ModelOptions, load
+from toolkit.run.cache import Step, StepCache
 from toolkit.run.execution import Execution
 from toolkit.run.folder import RunFolder
-from toolkit.run.ledger import Ledger, Step
 from toolkit.run.steps import plan
 
 logger = logging.getLogger(__name__)
@@ -29,7 +29,7 @@ ATTEMPTS = 3
 """How often a step is begun again after its worker was lost."""
 
 
-def carry_out(execution: Execution, ledger: Ledger) -> None:
+def carry_out(execution: Execution, cache: StepCache) -> None:
     """Do every step of a run that is not done yet, on the cluster at `RAY_ADDRESS` or on one started here.
 
     Raises:
@@ -49,7 +49,7 @@ def carry_out(execution: Execution, ledger: Ledger) -> None:
         place = address or "a cluster on this machine"
         raise InputError(f"Ray: {place} cannot be used: {str(error).splitlines()[0]}") from None
     try:
-        _carry_out(ray, execution, ledger)
+        _carry_out(ray, execution, cache)
     finally:
         ray.shutdown()
 
@@ -66,22 +66,22 @@ def _must_answer(address: str) -> None:
         raise InputError(told) from None
 
 
-def _carry_out(ray: Any, execution: Execution, ledger: Ledger) -> None:
+def _carry_out(ray: Any, execution: Execution, cache: StepCache) -> None:
     model, slots = needs(ray.nodes(), execution.recipe.model)
     logger.info("on Ray: %d model%s at a time, each with %s", slots, "s" * (slots > 1), model)
-    place = (str(execution.folder.path.resolve()), str(Path.cwd()), slots)
+    place = (str(execution.folder.path.resolve()), str(Path.cwd()), slots, execution.anyway)
     task = ray.remote(max_calls=1, max_retries=ATTEMPTS)(do_step)
     waiting, done, running = plan(execution, judges=slots), set[str](), dict[Any, Step]()
     while waiting or running:
         for step in [step for step in waiting if done.issuperset(step.after)]:
             waiting.remove(step)
-            if ledger.begin(step):
+            if cache.begin(step):
                 running[task.options(name=step.name, **_need(step, model)).remote(step.name, *place)] = step
             else:
                 done.add(step.name)
         for result in ray.wait(list(running))[0] if running else ():
             step = running.pop(result)
-            ledger.finish(step, _result(ray, result, step))
+            cache.finish(step, _result(ray, result, step))
             done.add(step.name)
 
 
@@ -102,13 +102,15 @@ def _need(step: Step, model: dict[str, float]) -> dict[str, float]:
     return model if step.model else {"num_cpus": 1}
 
 
-def do_step(name: str, folder: str, where: str, judges: int) -> float:
+def do_step(name: str, folder: str, where: str, judges: int, anyway: bool) -> float:
     """In a worker: do the step of this name of the run in `folder`; gives the seconds it took."""
     started = time.monotonic()
     os.chdir(where)
     _speak_for_ourselves()
     run = RunFolder(Path(folder))
-    steps = plan(Execution(load(run.recipe), run), judges=judges)
+    execution = Execution(load(run.recipe), run)
+    execution.anyway = anyway
+    steps = plan(execution, judges=judges)
     with redirect_stdout(sys.stderr):  # the driver's stdout is for results
         next(step for step in steps if step.name == name).work()
     return time.monotonic() - started

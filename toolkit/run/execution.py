@@ -1,22 +1,26 @@
-"""What the steps of a run share: the players, their models, and the fingerprints of what they depend on.
+"""What the steps of a run share: contestants, their models, and fingerprints of the contents they depend on.
 
-A fingerprint covers everything a step's outputs depend on, the fingerprints of the steps before it included,
-so a changed recipe redoes just what the change touches.
+A fingerprint covers everything that a step's outputs depend on, by content and never by name, and nothing
+that changes no output; so a change redoes just what it touches.
 """
 
 from __future__ import annotations
 
 import gc
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from toolkit import records
 from toolkit.data import load_examples, load_groups, load_rows
+from toolkit.fingerprints import file_hash
+from toolkit.generate.base import sampling
 from toolkit.models import bases
-from toolkit.recipe import Contestant, Recipe, Stage, contestants, fingerprint
+from toolkit.recipe import Contestant, Generation, Recipe, Stage, contestants, existing, fingerprint
+from toolkit.recipe.files import file_keys
 from toolkit.run.folder import RunFolder
 from toolkit.types import Completion, Example
 
@@ -24,6 +28,32 @@ if TYPE_CHECKING:
     from toolkit.models import Loaded
 
 logger = logging.getLogger(__name__)
+
+NEUTRAL_MODEL = {"device", "attention", "revision", "chat_template"}
+"""Fields of `model` that change outputs by rounding alone, or that stand for contents hashed elsewhere."""
+
+NEUTRAL_STAGE = {"name", "data", "heldout", "start", "rewards", "trainer"}
+"""Fields of a stage that are names of contents, which count instead."""
+
+NEUTRAL_TRAINER = frozenset(
+    """
+    logging_strategy logging_first_step logging_steps logging_nan_inf_filter log_level log_level_replica
+    log_on_each_node log_completions num_completions_to_print disable_tqdm report_to run_name project
+    trackio_space_id logging_dir include_num_input_tokens_seen include_tokens_per_second skip_memory_metrics
+    save_strategy save_steps save_total_limit save_on_each_node restore_callback_states_from_checkpoint
+    eval_strategy eval_steps eval_delay eval_on_start dataloader_num_workers dataloader_prefetch_factor
+    dataloader_pin_memory dataloader_persistent_workers dataset_num_proc ddp_timeout
+    ddp_find_unused_parameters torch_empty_cache_steps gradient_checkpointing gradient_checkpointing_kwargs
+    debug
+    """.split()
+)
+"""Fields of trainers that change nothing that is learned: logging, saving, evaluating, loading of rows."""
+
+CHOOSES_CHECKPOINT = ("load_best_model_at_end", "metric_for_best_model")
+"""With one of these set, when evaluations and checkpoints are made decides what is published."""
+
+ENDPOINT_IDENTITY = {"url", "model", "parameters"}
+"""Fields of an endpoint that shape its answers; the others say how requests are sent."""
 
 
 @dataclass(frozen=True)
@@ -35,21 +65,32 @@ class Player:
     model: str | None
     """What to load (`None` for an endpoint): the recipe's base, another model, or a fully trained folder."""
     adapter: Path | None
-    inputs: str
-    """Fingerprint of everything its answers depend on, apart from the questions."""
 
 
 class Execution:
     """One recipe being carried out in one run folder. At most one model is in memory at a time."""
 
     def __init__(self, recipe: Recipe, folder: RunFolder) -> None:
+        self.anyway = False
+        """Go on in spite of errors that the check finds."""
         self.recipe, self.folder = recipe, folder
         self._loaded: tuple[str, Loaded] | None = None
 
     @cached_property
     def base(self) -> str:
         """Fingerprint of the base and of how it is loaded."""
-        return fingerprint(self.weights(self.recipe.base), self.recipe.model, self.recipe.seed)
+        return fingerprint(self.weights(self.recipe.base), self.loading)
+
+    @cached_property
+    def loading(self) -> str:
+        """Fingerprint of how models are loaded, but for what changes answers by rounding alone."""
+        options = self.recipe.model.model_dump(mode="json", exclude=NEUTRAL_MODEL)
+        template = self.recipe.model.chat_template
+        if template:
+            from toolkit.models.loading import template_text
+
+            options["chat_template"] = template_text(template)
+        return fingerprint(options)
 
     @cached_property
     def examples(self) -> list[Example]:
@@ -61,6 +102,15 @@ class Execution:
     def questions(self) -> str:
         """Fingerprint of the examples."""
         return fingerprint([example.model_dump(mode="json") for example in self.examples])
+
+    @cached_property
+    def named_files(self) -> dict[str, str]:
+        """Recipe key -> hash of each local file that the recipe names."""
+        return {
+            key: file_hash(Path(holder[name]))
+            for key, holder, name in file_keys(self.recipe.model_dump(mode="json"))
+            if Path(holder[name]).is_file()
+        }
 
     @cached_property
     def groups(self) -> dict[str, str]:
@@ -84,34 +134,71 @@ class Execution:
         }
 
     def stage(self, stage: Stage) -> str:
-        """Fingerprint of a trained stage: its settings, rows, and everything below it."""
+        """Fingerprint of how a stage is trained: its settings, rows, and everything below it."""
+        settings = stage.model_dump(mode="json", exclude=NEUTRAL_STAGE)
+        settings["trainer"] = trainer_settings(stage.trainer)
         below = self.stage(self.recipe.stage(stage.start)) if stage.start != "base" else self.base
         rows = (self.data[stage.data], self.data.get(stage.heldout or ""))
-        rewards = [self.stage(part) for part in self.recipe.stages if part.name in stage.rewards]
-        return fingerprint(stage, *rows, below, *rewards)
+        ours = {part.name: part for part in self.recipe.stages}
+        rewards = [
+            [self.stage(ours[name]) if name in ours else self.weights(name), weight]
+            for name, weight in stage.rewards.items()
+        ]
+        return fingerprint(settings, self.recipe.seed, *rows, below, rewards)
+
+    def trained_on(self, stage: Stage) -> str:
+        """Fingerprint of a stage's inputs as they lie on disk, once the stages before it are trained."""
+        ours = {part.name for part in self.recipe.stages}
+        before = [name for name in (stage.start, *stage.rewards) if name in ours]
+        return fingerprint(self.stage(stage), [self.folder_content(name) for name in before])
+
+    def folder_content(self, stage: str) -> str:
+        """Fingerprint of a trained stage's published folder."""
+        return bases.content_fingerprint(self.folder.adapter(stage))
+
+    def contestant(self, player: Player) -> str:
+        """Fingerprint of what shapes a contestant's answers apart from the questions and the sampling."""
+        prompt = [message.as_dict() for message in player.spec.prompt]
+        if player.spec.endpoint:
+            endpoint = player.spec.endpoint.model_dump(mode="json", include=ENDPOINT_IDENTITY)
+            return fingerprint(endpoint, prompt)
+        assert player.model is not None
+        adapter = bases.content_fingerprint(player.adapter) if player.adapter else None
+        return fingerprint(self.weights(player.model), self.loading, adapter, prompt)
+
+    def identity(self) -> dict[str, str]:
+        """What makes a run this version of itself, by part: a finished run with another one is kept."""
+        parts = {"base": self.base} | {
+            f"stage {stage.name}": self.stage(stage) for stage in self.recipe.stages
+        }
+        if self.recipe.scoring:
+            parts["sampling"] = self.sampling(self.recipe.scoring.generation)
+        return parts
+
+    def sampling(self, options: Generation) -> str:
+        """Fingerprint of how answers are sampled."""
+        seed = self.recipe.seed if options.temperature > 0 else None
+        return fingerprint(sampling(options), seed)
 
     def _player(self, name: str, spec: Contestant) -> Player:
-        prompt = [message.as_dict() for message in spec.prompt]
         if spec.endpoint:
-            return Player(name, spec, None, None, fingerprint(name, spec.endpoint, prompt))
-        if spec.model:
-            inputs = fingerprint(name, self.weights(spec.model), self.recipe.model, self.recipe.seed, prompt)
-            return Player(name, spec, spec.model, None, inputs)
-        if spec.stage is None:
-            return Player(name, spec, self.recipe.base, None, fingerprint(name, self.base, prompt))
+            return Player(name, spec, None, None)
+        if spec.model or spec.stage is None:
+            return Player(name, spec, spec.model or self.recipe.base, None)
         stage = self.recipe.stage(spec.stage)
-        inputs, trained = fingerprint(name, self.stage(stage), prompt), self.folder.adapter(stage.name)
+        trained = self.folder.adapter(stage.name)
         if stage.adapter == "none":
-            return Player(name, spec, str(trained), None, inputs)
+            return Player(name, spec, str(trained), None)
         below = self.recipe.whole_below(stage.name)
         root = str(self.folder.adapter(below)) if below else self.recipe.base
-        return Player(name, spec, root, trained, inputs)
+        return Player(name, spec, root, trained)
 
     def weights(self, name: str) -> str:
-        """Fingerprint of a model: of everything that loading it opens."""
-        return bases.content_fingerprint(
-            bases.resolve_base(name, revision=self.recipe.options_of(name).revision)
-        )
+        """Fingerprint of a model or adapter folder: of everything that loading it opens."""
+        folder = existing(name)
+        if folder is None or folder.is_file() or (folder / "config.json").is_file():
+            folder = bases.resolve_base(name, revision=self.recipe.options_of(name).revision)
+        return bases.content_fingerprint(folder)
 
     def said(self, player: Player) -> list[Completion]:
         """The player's answers, once they are there."""
@@ -139,3 +226,15 @@ class Execution:
         """Free the model in memory."""
         self._loaded = None
         gc.collect()
+
+
+def trainer_settings(trainer: Mapping[str, Any]) -> dict[str, Any]:
+    """A stage's trainer fields that shape what is learned; files they name count by content."""
+    chooses = any(trainer.get(name) for name in CHOOSES_CHECKPOINT)
+    kept = {name: value for name, value in trainer.items() if chooses or name not in NEUTRAL_TRAINER}
+    return {name: _content(value) for name, value in kept.items()}
+
+
+def _content(value: Any) -> Any:
+    file = existing(value) if isinstance(value, str) else None
+    return {"sha256": file_hash(file)} if file and file.is_file() else value

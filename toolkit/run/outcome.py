@@ -18,14 +18,14 @@ from toolkit.report import write_report
 from toolkit.report.cards import write_scores
 from toolkit.report.load import arena_votes
 from toolkit.run import provenance
+from toolkit.run.cache import Step, StepCache
 from toolkit.run.execution import Execution
 from toolkit.run.folder import RunFolder
-from toolkit.run.ledger import Ledger, Step
 from toolkit.run.steps import benchmarked, fights, verdicts
-from toolkit.types import Difference, Ratings, Score, StageResult, Summary, Vote
+from toolkit.types import Completion, Difference, Ratings, Score, StageResult, Summary, Vote
 
 
-def summarise(execution: Execution, ledger: Ledger) -> Summary:
+def summarise(execution: Execution, cache: StepCache) -> Summary:
     """Every figure of a run whose steps are done."""
     recipe, folder = execution.recipe, execution.folder
     players = execution.players
@@ -48,14 +48,14 @@ def summarise(execution: Execution, ledger: Ledger) -> Summary:
         if recipe.judge:
             notes |= _judged(execution, recipe.judge)
     return Summary(
-        run=recipe.name,
+        run=folder.path.name,
         contestants=tuple(player.name for player in players),
         scores=tuple(scores),
         differences=tuple(differences),
-        ratings=_rate(folder) if recipe.scoring else Ratings(),
+        ratings=_rate(execution) if recipe.scoring else Ratings(),
         stages=trained(folder, recipe.stages),
-        skipped=tuple(ledger.skipped),
-        seconds=round(ledger.seconds, 1),
+        skipped=tuple(cache.skipped),
+        seconds=round(cache.seconds, 1),
         notes=notes,
     )
 
@@ -76,7 +76,7 @@ def trained(folder: RunFolder, stages: Sequence[Stage]) -> tuple[StageResult, ..
     return tuple(StageResult.model_validate(records.read_json(file)) for file in files)
 
 
-def finish(execution: Execution, ledger: Ledger, summary: Summary, command: str) -> None:
+def finish(execution: Execution, cache: StepCache, summary: Summary, command: str) -> None:
     """Write the summary and the report, unless they are there and say the same."""
     folder = execution.folder
     data = execution.data | ({"examples": execution.questions} if execution.recipe.scoring else {})
@@ -84,11 +84,12 @@ def finish(execution: Execution, ledger: Ledger, summary: Summary, command: str)
     def work() -> None:
         records.write_json(folder.scores, [score.model_dump() for score in summary.scores])
         records.write_json(folder.summary, summary)
+        records.write_json(folder.ratings, ratings)
         if execution.groups:
             write_groups(folder.groups, execution.groups)
         else:
             folder.groups.unlink(missing_ok=True)
-        ledger.record(
+        cache.record(
             command=command,
             seed=execution.recipe.seed,
             versions=provenance.versions(),
@@ -96,14 +97,19 @@ def finish(execution: Execution, ledger: Ledger, summary: Summary, command: str)
             data=data,
         )
         for stage in execution.recipe.stages:
-            write_scores(folder.adapter(stage.name) / "README.md", execution.recipe, stage.name, summary)
+            card = folder.adapter(stage.name) / "README.md"
+            if card.exists():
+                write_scores(card, execution.recipe, stage.name, summary)
         write_report(folder.path)
 
     kept = [execution.groups] if execution.groups else []
-    told = fingerprint(summary.model_dump(mode="json", exclude={"skipped", "seconds"}), *kept)
-    outputs = [folder.summary, folder.path / "report.html", folder.path / "report.md"]
+    ratings = _ratings(execution, summary)
+    figures = summary.model_dump(mode="json", exclude={"skipped", "seconds"})
+    inputs = fingerprint(figures, ratings, *kept, cache.outputs)
+    outputs = [folder.scores, folder.summary, folder.ratings]
+    outputs += [folder.path / "report.html", folder.path / "report.md"]
     outputs += [folder.groups for _ in kept]
-    ledger.do(Step("report", lambda: told, work, tuple(outputs)))
+    cache.do(Step("report", lambda: inputs, work, tuple(outputs)))
 
 
 def _differences(found: Sequence[Measurement], names: Sequence[str]) -> list[Difference]:
@@ -120,19 +126,32 @@ def _differences(found: Sequence[Measurement], names: Sequence[str]) -> list[Dif
     return [paired for paired in pairs if paired is not None]
 
 
-def _rate(folder: RunFolder) -> Ratings:
-    """Ratings of the judge's votes and of people's, each on its own."""
+def _answers(execution: Execution) -> dict[str, list[Completion]]:
+    return {player.name: execution.said(player) for player in execution.players if execution.recipe.scoring}
+
+
+def _votes(execution: Execution) -> tuple[list[Vote], list[Vote]]:
+    """The judge's votes and people's."""
+    folder = execution.folder
     cast = list(records.read(folder.votes, Vote)) if folder.votes.exists() else []
-    judged = [vote for vote in cast if vote.kind == "judge"]
-    people = arena_votes(folder.arena)
-    ratings = Ratings(
+    return [vote for vote in cast if vote.kind == "judge"], arena_votes(folder.arena, _answers(execution))
+
+
+def _rate(execution: Execution) -> Ratings:
+    """Ratings of the judge's votes and of people's, each on its own."""
+    judged, people = _votes(execution)
+    return Ratings(
         people=bradley_terry(people).ratings if people else (),
         judge=bradley_terry(judged).ratings if judged else (),
     )
+
+
+def _ratings(execution: Execution, summary: Summary) -> dict[str, Any]:
+    """What `ratings.json` holds."""
+    judged, people = _votes(execution)
     online = {
         kind: [row.model_dump() for row in elo(some).ratings]
         for kind, some in (("people", people), ("judge", judged))
         if some
     }
-    records.write_json(folder.ratings, {"bradley_terry": ratings.model_dump(mode="json"), "elo": online})
-    return ratings
+    return {"bradley_terry": summary.ratings.model_dump(mode="json"), "elo": online}

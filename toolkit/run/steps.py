@@ -6,18 +6,22 @@ import logging
 from collections.abc import Sequence
 from functools import cache, partial
 from pathlib import Path
+from typing import Any
 
 from toolkit import records
+from toolkit.errors import RecipeError
+from toolkit.fingerprints import file_hash
 from toolkit.judge import battles, heard, judge_battles, judge_name, jury, open_judge, prompt_key, votes
-from toolkit.recipe import Judge, Scoring, Stage, fingerprint
+from toolkit.models.bases import content_fingerprint, resolve_encoder
+from toolkit.recipe import Judge, Scoring, Stage, existing, fingerprint
+from toolkit.run.cache import Step
 from toolkit.run.execution import Execution, Player
-from toolkit.run.ledger import Step
-from toolkit.types import Battle, Verdict
+from toolkit.types import Battle, Finding, Verdict
 
 logger = logging.getLogger(__name__)
 
-MEASURED = {"metrics", "bertscore_model", "bertscore_layer", "bertscore_idf", "bertscore_rescale"}
-"""Keys of `scoring` that measurements depend on."""
+BERTSCORE = {"bertscore_model", "bertscore_layer", "bertscore_idf"}
+"""Keys of `scoring` that BERTScores depend on."""
 
 
 def plan(run: Execution, *, judges: int = 0) -> list[Step]:
@@ -55,23 +59,31 @@ def benchmarked(run: Execution, scoring: Scoring) -> list[Player]:
 
 
 def _check(run: Execution) -> Step:
-    """Keeping what a check finds for the report, and saying aloud what is wrong; nothing is stopped by it."""
+    """Findings about recipe and data, kept for the report; errors stop the run, unless it goes on anyway."""
 
     def inputs() -> str:
         asked = (run.questions, run.groups) if run.recipe.scoring else None
-        return fingerprint(run.recipe.model_dump(mode="json", exclude={"name", "arena"}), run.data, asked)
+        recipe = run.recipe.model_dump(mode="json", exclude={"name", "arena"})
+        return fingerprint(recipe, run.base, run.data, asked, run.named_files)
 
     def work() -> None:
         from toolkit.run.checking import check
 
         found = check(run.recipe).findings
-        for finding in found:
-            if finding.severity != "info":
-                told = (finding.severity, finding.place, finding.message, finding.fix)
-                logger.warning("%s: %s: %s; %s", *told)
         records.write_json(run.folder.checks, [finding.model_dump() for finding in found])
+        lines = {
+            kind: [_line(each) for each in found if each.severity == kind] for kind in ("error", "warning")
+        }
+        for line in [*lines["warning"], *(lines["error"] if run.anyway else ())]:
+            logger.warning("%s", line)
+        if lines["error"] and not run.anyway:
+            raise RecipeError("\n".join([*lines["error"], "mend this, or go on with --anyway"]))
 
     return Step("check", inputs, work, (run.folder.checks,))
+
+
+def _line(finding: Finding) -> str:
+    return f"{finding.severity}: {finding.place}: {finding.message}; {finding.fix}"
 
 
 def _train(run: Execution, stage: Stage) -> Step:
@@ -84,7 +96,7 @@ def _train(run: Execution, stage: Stage) -> Step:
     ours = [part.name for part in run.recipe.stages]
     return Step(
         name=f"train {stage.name}",
-        inputs=lambda: run.stage(stage),
+        inputs=lambda: run.trained_on(stage),
         work=work,
         outputs=(run.folder.adapter(stage.name),),
         aside=(run.folder.checkpoints(stage.name),),
@@ -114,7 +126,7 @@ def _answer(run: Execution, scoring: Scoring, player: Player) -> Step:
 
     return Step(
         name=f"answer {player.name}",
-        inputs=lambda: fingerprint(player.inputs, run.questions, scoring.generation),
+        inputs=lambda: fingerprint(run.contestant(player), run.questions, run.sampling(scoring.generation)),
         work=work,
         outputs=(out,),
         after=_trained(player),
@@ -131,9 +143,13 @@ def _measure(run: Execution, scoring: Scoring, player: Player) -> Step:
 
     def inputs() -> str:
         said = [completion.model_dump(mode="json") for completion in run.said(player)]
-        options = scoring.model_dump(mode="json", include=MEASURED)
-        baseline = list(records.read_lines(rescale, ours=False)) if isinstance(rescale, Path) else None
-        return fingerprint(player.inputs, run.questions, said, options, baseline)
+        parts: list[Any] = [said, run.contestant(player) if surprise else "", sorted(scoring.metrics)]
+        if "bertscore" in scoring.metrics:
+            encoder = existing(resolve_encoder(scoring.bertscore_model))
+            parts += [scoring.model_dump(mode="json", include=BERTSCORE)]
+            parts += [content_fingerprint(encoder) if encoder and encoder.is_dir() else ""]
+            parts += [file_hash(rescale) if isinstance(rescale, Path) else rescale]
+        return fingerprint(*parts)
 
     def work() -> None:
         from toolkit.metrics.measuring import Encoding, measure_texts
@@ -166,6 +182,11 @@ def _benchmark(run: Execution, scoring: Scoring, player: Player) -> Step:
     """lm-eval's tasks on a contestant."""
     out = run.folder.benchmarks(player.name)
 
+    def inputs() -> str:
+        from toolkit.benchmarks.local import task_content
+
+        return fingerprint(run.contestant(player), *map(task_content, scoring.benchmarks), run.recipe.seed)
+
     def work() -> None:
         from toolkit.benchmarks import run_benchmarks
 
@@ -180,9 +201,9 @@ def _benchmark(run: Execution, scoring: Scoring, player: Player) -> Step:
 
     return Step(
         name=f"benchmark {player.name}",
-        inputs=lambda: fingerprint(player.inputs, *scoring.benchmarks),
+        inputs=inputs,
         work=work,
-        outputs=(out,),
+        outputs=(out, out.with_suffix("")),
         after=_trained(player),
         model=True,
     )
@@ -199,7 +220,8 @@ def _judging(run: Execution, asked: Judge, slots: int) -> list[Step]:
 
     def inputs(*who: Judge) -> str:
         named = [(judge_name(one, run.weights, base=run.recipe.base), prompt_key(one)) for one in who]
-        return fingerprint(*who, named, [battle.id for battle in fought()], run.base)
+        settings = [(one.method, one.rule, one.reference) for one in who]
+        return fingerprint(settings, named, [battle.id for battle in fought()], run.loading)
 
     def judge(one: Judge, part: int, of: int) -> None:
         said = verdicts(run, one, fought())

@@ -1,0 +1,282 @@
+"""Caching goes by content: a changed file redoes the steps that depend on it, and no other step."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from contextlib import chdir
+from pathlib import Path
+
+import pytest
+import yaml
+
+from toolkit import recipe as recipes
+from toolkit.run import run
+from toolkit.run.folder import RunFolder
+
+TRAINED = {"train sft", "train dpo"}
+STEPS = {f"{what} {who}" for what in ("answer", "measure", "benchmark") for who in ("base", "sft", "dpo")}
+ALL = {"judge", "report"} | TRAINED | STEPS
+
+TASK = """
+task: words
+dataset_path: json
+dataset_kwargs: {data_files: {test: words.jsonl}}
+test_split: test
+output_type: multiple_choice
+doc_to_text: "{{question}}"
+doc_to_choice: "{{choices}}"
+doc_to_target: !function words_target.target
+metric_list: [{metric: acc}]
+"""
+
+
+def steps_of(*kinds: str) -> set[str]:
+    """All steps of these kinds, with the report, which shows what they made."""
+    return {step for step in ALL if step.split()[0] in kinds} | {"report"}
+
+
+class Sandbox:
+    """A recipe with every file that it opens in a folder of its own, and its results."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @property
+    def recipe(self) -> dict:
+        return dict(yaml.safe_load((self.folder / "small.yaml").read_text()))
+
+    def change(self, **values: object) -> None:
+        """Set keys of the recipe, by dotted names."""
+        raw = self.recipe
+        for key, value in values.items():
+            *parents, last = key.split("__")
+            place = raw
+            for part in parents:
+                place = place[int(part)] if isinstance(place, list) else place[part]
+            place[last] = value
+        (self.folder / "small.yaml").write_text(yaml.safe_dump(raw))
+
+    def edit(self, name: str, old: str, new: str) -> None:
+        file = self.folder / name
+        assert old in file.read_text()
+        file.write_text(file.read_text().replace(old, new, 1))
+
+    def run(self) -> tuple[str, set[str]]:
+        """The folder's name, and which steps were done (and not skipped).
+
+        The check is left out: it names files by where they lie, so it is done again in a copy.
+        """
+        with chdir(self.folder):
+            summary = run(recipes.load(self.folder / "small.yaml"), self.folder / "out")
+        manifest = json.loads((self.folder / "out" / summary.run / "manifest.json").read_text())
+        return summary.run, set(manifest["steps"]) - set(summary.skipped) - {"check"}
+
+    def out(self, name: str = "small") -> RunFolder:
+        return RunFolder(self.folder / "out" / name)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Path:
+    """A finished run, to be copied."""
+    from tests.run.conftest import write_small_recipe
+
+    folder = tmp_path_factory.mktemp("finished")
+    base = shutil.copytree(tiny_model, folder / "base")
+    write_small_recipe(folder, base)
+    (folder / "chat.jinja").write_text((base / "chat_template.jinja").read_text())
+    rows = [{"question": f"a {w}", "choices": ["yes", "no"], "right": i % 2} for i, w in enumerate("abcd")]
+    (folder / "words.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (folder / "words.yaml").write_text(TASK)
+    (folder / "words_target.py").write_text("def target(row):\n    return row['right']\n")
+    box = Sandbox(folder)
+    box.change(
+        base="base",
+        model__chat_template="chat.jinja",
+        scoring__metrics=["perplexity", "rouge", "length"],
+        scoring__benchmarks=[{"task": "words.yaml"}],
+    )
+    name, done = box.run()
+    assert (name, done) == ("small", ALL)
+    return folder
+
+
+@pytest.fixture
+def box(finished: Path, tmp_path: Path) -> Sandbox:
+    """A copy of the finished run."""
+    return Sandbox(shutil.copytree(finished, tmp_path / "copy"))
+
+
+def test_an_unchanged_run_is_skipped_wherever_it_lies(box: Sandbox):
+    assert box.run() == ("small", set())
+
+
+NEUTRAL: dict[str, Callable[[Sandbox], None]] = {
+    "logging and saving": lambda box: box.change(
+        stages__0__trainer=box.recipe["stages"][0]["trainer"] | {"logging_steps": 3, "save_steps": 5}
+    ),
+    "batch size": lambda box: box.change(scoring__generation={"max_new_tokens": 12, "batch_size": 2}),
+    "attention": lambda box: box.change(model__attention="eager"),
+    "time stamps": lambda box: (box.folder / "sft.jsonl").touch(),
+}
+
+
+@pytest.mark.parametrize("change", NEUTRAL.values(), ids=NEUTRAL)
+def test_what_changes_no_output_redoes_nothing(box: Sandbox, change: Callable):
+    change(box)
+    assert box.run() == ("small", set())
+
+
+IN_PLACE: dict[str, tuple[Callable[[Sandbox], object], set[str]]] = {
+    "a task's rows": (
+        lambda box: box.edit("words.jsonl", '"right": 1', '"right": 0'),
+        steps_of("benchmark"),
+    ),
+    "a task's function": (
+        lambda box: box.edit("words_target.py", "row['right']", "1 - row['right']"),
+        steps_of("benchmark"),
+    ),
+    "a task's file": (
+        lambda box: box.edit("words.yaml", "metric: acc", "metric: acc "),
+        steps_of("benchmark"),
+    ),
+    "a metric": (
+        lambda box: box.change(scoring__metrics=["perplexity", "rouge", "length", "chrf"]),
+        steps_of("measure"),
+    ),
+    "a judge": (lambda box: box.change(judge={"limit": 3}), steps_of("judge")),
+    "a reference": (
+        lambda box: box.edit("heldout.jsonl", '"reference": "Product: lamp"', '"reference": "a lamp"'),
+        steps_of("answer", "measure", "judge"),
+    ),
+}
+
+
+@pytest.mark.parametrize(("change", "expected"), IN_PLACE.values(), ids=IN_PLACE)
+def test_a_change_redoes_what_depends_on_it_in_place(box: Sandbox, change: Callable, expected: set[str]):
+    change(box)
+    assert box.run() == ("small", expected)
+
+
+NEW_VERSION: dict[str, tuple[Callable[[Sandbox], object], set[str]]] = {
+    "the base's configuration": (
+        lambda box: box.edit("base/config.json", '"rms_norm_eps"', '"comment": 1, "rms_norm_eps"'),
+        ALL,
+    ),
+    "the base's generation settings": (
+        lambda box: (box.folder / "base" / "generation_config.json").write_text('{"eos_token_id": [0, 5]}'),
+        ALL,
+    ),
+    "the chat template": (lambda box: box.edit("chat.jinja", "{", " {"), ALL),
+    "the pairs": (
+        lambda box: box.edit("pairs.jsonl", "A lamp?", "One lamp?"),
+        {step for step in ALL if "dpo" in step} | {"judge", "report"},
+    ),
+    "the sampling": (
+        lambda box: box.change(scoring__generation={"max_new_tokens": 5}),
+        steps_of("answer", "measure", "judge"),
+    ),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("change", "expected"), NEW_VERSION.values(), ids=NEW_VERSION)
+def test_a_change_of_what_a_finished_run_stands_on_makes_a_version(
+    box: Sandbox, change: Callable, expected: set[str]
+):
+    before = {path: path.read_bytes() for path in box.out().path.rglob("*") if path.is_file()}
+    change(box)
+    assert box.run() == ("small-2", expected)
+    assert before == {path: path.read_bytes() for path in before}
+    assert box.run() == ("small-2", set())
+
+
+def test_going_back_finds_the_earlier_version(box: Sandbox):
+    before = (box.folder / "small.yaml").read_text()
+    box.change(stages=[], contestants={}, judge=None, scoring__generation={"max_new_tokens": 5})
+    assert box.run()[0] == "small-2"
+    (box.folder / "small.yaml").write_text(before)
+    assert box.run() == ("small", set())
+
+
+DAMAGED: dict[str, tuple[str, Callable[[Path], object], set[str]]] = {
+    "completions torn": (
+        "completions/sft.jsonl",
+        lambda f: f.write_bytes(f.read_bytes()[:-30]),
+        {"answer sft"},
+    ),
+    "completions emptied": ("completions/base.jsonl", lambda f: f.write_text(""), {"answer base"}),
+    "completions short of a row": (
+        "completions/dpo.jsonl",
+        lambda f: f.write_text("".join(f.read_text().splitlines(keepends=True)[1:])),
+        {"answer dpo"},
+    ),
+    "measurements edited": (
+        "measurements/base.jsonl",
+        lambda f: f.write_text(f.read_text() + " "),
+        {"measure base"},
+    ),
+    "votes deleted": ("votes.jsonl", lambda f: f.unlink(), {"judge"}),
+    "benchmark emptied": ("benchmarks/base.json", lambda f: f.write_text("{}"), {"benchmark base", "report"}),
+    "scores edited": ("scores.json", lambda f: f.write_text("[]"), {"report"}),
+    "summary edited": ("summary.json", lambda f: f.write_text(f.read_text().replace("1", "2")), {"report"}),
+    "report emptied": ("report.html", lambda f: f.write_text(""), {"report"}),
+    "ratings deleted": ("ratings.json", lambda f: f.unlink(), {"report"}),
+    "check emptied": ("checks.json", lambda f: f.write_text("[]x"), set()),
+}
+
+
+@pytest.mark.parametrize(("name", "damage", "expected"), DAMAGED.values(), ids=DAMAGED)
+def test_a_damaged_output_is_reported_and_made_again(
+    box: Sandbox, name: str, damage: Callable, expected: set[str], caplog: pytest.LogCaptureFixture
+):
+    file = box.out().path / name
+    whole = file.read_bytes()
+    damage(file)
+    caplog.set_level("WARNING", "toolkit")
+    assert box.run() == ("small", expected)
+    if name != "summary.json":  # it counts what was skipped
+        assert figures(file.read_bytes(), file) == figures(whole, file)
+    assert box.run() == ("small", set())
+
+
+def figures(content: bytes, file: Path) -> object:
+    """A file's content without times and addresses."""
+    if file.suffix == ".html":
+        return b"<html" in content
+    return json.loads(content)["results"] if file.parent.name == "benchmarks" else content
+
+
+@pytest.mark.slow
+def test_a_flipped_adapter_is_trained_again(box: Sandbox):
+    file = box.out().adapter("dpo") / "adapter_model.safetensors"
+    whole = file.read_bytes()
+    file.write_bytes(whole[:-5] + bytes([whole[-5] ^ 64]) + whole[-4:])
+    name, done = box.run()
+    assert (name, done) == ("small", {"train dpo", "report"})  # which shows how long it took
+    assert file.read_bytes() == whole
+
+
+def test_an_added_row_is_asked_alone_and_a_corrected_reference_not_at_all(
+    box: Sandbox, monkeypatch: pytest.MonkeyPatch
+):
+    from toolkit.generate.local import Local
+
+    asked: list[str] = []
+    replies = Local.replies
+
+    def counting(self: Local, requests: list, done: set[str], options: object):
+        asked.extend(request.id for request in requests if request.id not in done)
+        return replies(self, requests, done, options)
+
+    monkeypatch.setattr(Local, "replies", counting)
+    box.edit("heldout.jsonl", '"reference": "Product: lamp"', '"reference": "a lamp"')
+    box.run()
+    assert asked == []
+    row = {"id": "new", "messages": [{"role": "user", "content": "my lamp?"}], "reference": "Product: lamp"}
+    with (box.folder / "heldout.jsonl").open("a") as file:
+        file.write(json.dumps(row) + "\n")
+    box.run()
+    assert asked == ["new"] * 3
+    assert len(box.out().completions("base").read_text().splitlines()) == 7

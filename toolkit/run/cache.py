@@ -1,0 +1,220 @@
+"""Which steps of a run are done, for which inputs and with which outputs: the `steps` of `manifest.json`.
+
+A step is skipped when the fingerprint of its inputs is the one it was finished with and its outputs are what
+it wrote, by size and hash. When the inputs changed since, its outputs are removed first; when they did not
+and the step was cut short, it continues from what it left. What another version of the run has made from the
+same inputs is copied.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from toolkit import processes, records
+from toolkit.fingerprints import file_hash, folder_hash, folder_size
+from toolkit.run.folder import RunFolder
+
+logger = logging.getLogger(__name__)
+
+Output = dict[str, Any]
+"""Size in bytes and SHA-256 of a file or folder, as kept in the manifest."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """A part of a run that knows what it needs and what it leaves, and can be done in any process."""
+
+    name: str
+    """What it is called in the manifest and in messages."""
+    inputs: Callable[[], str]
+    """Fingerprint of everything the outputs depend on; computed when the steps before are done."""
+    work: Callable[[], object]
+    """Writes the outputs; may find its own unfinished ones and continue them."""
+    outputs: tuple[Path, ...] = ()
+    """Files and folders it writes; those of other inputs are removed first."""
+    aside: tuple[Path, ...] = ()
+    """Files it keeps only while it works (checkpoints)."""
+    after: tuple[str, ...] = ()
+    """Names of the steps whose outputs it reads."""
+    model: bool = False
+    """Whether it computes with a model in this process: it has a GPU to itself, where there are any."""
+
+
+class StepCache:
+    """The manifest of a run folder, kept on disk at every change."""
+
+    def __init__(self, folder: RunFolder, versions: Sequence[RunFolder] = ()) -> None:
+        """Read the manifest.
+
+        Args:
+            folder: of the run.
+            versions: other versions of the run, whose outputs are taken where the inputs are the same.
+        """
+        self.folder, self.file = folder, folder.manifest
+        self.manifest: dict[str, Any] = records.read_json(self.file) if self.file.exists() else {}
+        self.steps: dict[str, dict[str, Any]] = self.manifest.setdefault("steps", {})
+        self.versions = versions
+        self.skipped: list[str] = []
+
+    def do(self, step: Step) -> None:
+        """Do a step here and now, unless it is done already."""
+        if not self.begin(step):
+            return
+        started = time.monotonic()
+        try:
+            step.work()
+        except BaseException:
+            with suppress(OSError):  # on a full disk, what stopped the work is what to report
+                self.spend(step, time.monotonic() - started)
+            raise
+        self.finish(step, time.monotonic() - started)
+
+    def begin(self, step: Step) -> bool:
+        """Note that a step is being done, and clear away what other inputs left; `False`: it is done."""
+        entry, inputs = self.steps.get(step.name, {}), step.inputs()
+        same = entry.get("inputs") == inputs
+        damage = _damage(self.folder, step, entry) if same and entry.get("done") else ""
+        if same and entry.get("done") and not damage:
+            logger.info("%s: done already, inputs unchanged", step.name)
+            self.skipped.append(step.name)
+            return False
+        if damage:
+            logger.warning("%s: %s; doing it again", step.name, damage)
+        elif entry and not same:
+            logger.info("%s: inputs changed, doing it again", step.name)
+        if processes.is_main():
+            for path in (() if same and not damage else step.outputs) + (() if same else step.aside):
+                _remove(path)
+        if self._take_over(step, inputs):
+            return False
+        logger.info("%s ...", step.name)
+        self.steps[step.name] = {
+            "inputs": inputs,
+            "done": False,
+            "seconds": entry.get("seconds", 0.0) if same and not damage else 0.0,
+        }
+        self._save()
+        return True
+
+    def spend(self, step: Step, seconds: float) -> None:
+        """Note that a step has taken so long, and is not done yet."""
+        entry = self.steps[step.name]
+        entry["seconds"] = round(entry["seconds"] + seconds, 2)
+        self._save()
+
+    def finish(self, step: Step, seconds: float) -> None:
+        """Note that a step is done, after so much further work, with what it wrote."""
+        if processes.is_main():
+            written = {_relative(path, self.folder): _output(path) for path in step.outputs if path.exists()}
+            self.steps[step.name]["outputs"] = written
+        self.steps[step.name]["done"] = True
+        self.spend(step, seconds)
+        logger.info("%s: done in %.1f s", step.name, self.steps[step.name]["seconds"])
+
+    def accept(self, *paths: Path) -> None:
+        """Take files as they are now: a command has rewritten outputs of finished steps on purpose."""
+        for entry in self.steps.values():
+            for path in paths:
+                name = _relative(path, self.folder)
+                if name in entry.get("outputs", {}) and path.exists():
+                    entry["outputs"][name] = _output(path)
+        self._save()
+
+    def record(self, **facts: Any) -> None:
+        """Keep facts about the run (versions, hardware, data) in the manifest."""
+        self.manifest.update(facts)
+        self._save()
+
+    @property
+    def seconds(self) -> float:
+        """Work in all steps, over all attempts."""
+        return float(sum(step["seconds"] for step in self.steps.values()))
+
+    @property
+    def outputs(self) -> dict[str, str]:
+        """Hashes of what the finished steps wrote, but for the report's own files."""
+        return {
+            name: written["sha256"]
+            for step, entry in self.steps.items()
+            if step != "report"
+            for name, written in entry.get("outputs", {}).items()
+        }
+
+    def _take_over(self, step: Step, inputs: str) -> bool:
+        """Copy a step's outputs from another version of the run that has made them from the same inputs."""
+        for version in self.versions if step.outputs else ():
+            entry = StepCache(version).steps.get(step.name, {})
+            if entry.get("inputs") != inputs or not entry.get("done"):
+                continue
+            names = [_relative(path, self.folder) for path in step.outputs]
+            theirs = tuple(version.path / name for name in names)
+            if _damage(version, Step(step.name, step.inputs, step.work, theirs), entry):
+                continue
+            if processes.is_main():
+                for source, path in zip(theirs, step.outputs, strict=True):
+                    _copy(source, path)
+            processes.wait()
+            logger.info("%s: taken from %s, inputs unchanged", step.name, version.path)
+            self.steps[step.name] = entry
+            self.skipped.append(step.name)
+            self._save()
+            return True
+        return False
+
+    def _save(self) -> None:
+        if processes.is_main():
+            records.write_json(self.file, self.manifest)
+
+
+def _damage(folder: RunFolder, step: Step, entry: dict[str, Any]) -> str:
+    """What is no longer as the step wrote it; empty: nothing."""
+    for path in step.outputs:
+        name = _relative(path, folder)
+        written = entry.get("outputs", {}).get(name)
+        if not path.exists():
+            return f"{name} is gone"
+        if written is None:
+            return f"{name} cannot be verified"
+        if _output(path) != written:
+            return f"{name} was changed after it was written"
+    return ""
+
+
+def _output(path: Path) -> Output:
+    if path.is_dir():
+        return {"size": folder_size(path, _is_output), "sha256": folder_hash(path, _is_output)}
+    return {"size": path.stat().st_size, "sha256": file_hash(path)}
+
+
+def _is_output(file: Path) -> bool:
+    """Model cards are not verified: they are rewritten with the scores of the finished run."""
+    return file != Path("README.md")
+
+
+def _relative(path: Path, folder: RunFolder) -> str:
+    return path.relative_to(folder.path).as_posix()
+
+
+def _copy(source: Path, path: Path) -> None:
+    if source.is_dir():
+        with records.new_folder(path) as beside:
+            shutil.copytree(source, beside, dirs_exist_ok=True)
+    else:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        beside = path.with_name(f".{path.name}.copy")
+        shutil.copyfile(source, beside)
+        beside.replace(path)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
