@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from toolkit.generate import answer
     from toolkit.judge import judge_battles, open_judge
     from toolkit.models.loading import Loaded, load_base
-    from toolkit.ratings import bradley_terry, elo, read_votes
+    from toolkit.ratings.bradley_terry import bradley_terry
+    from toolkit.ratings.elo import elo
+    from toolkit.ratings.files import read_votes
     from toolkit.recipe import Recipe
     from toolkit.recipe import load as load_recipe
     from toolkit.report.export import run_datasets

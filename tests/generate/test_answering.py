@@ -109,7 +109,7 @@ def test_sampling_depends_on_the_seed_and_not_on_the_batch(tiny: Loaded, tmp_pat
     def run(name: str, seed: int, batch_size: int) -> list[str]:
         options = Generation(max_new_tokens=12, temperature=0.8, top_p=0.9, batch_size=batch_size)
         return texts(
-            answer(tiny, examples(), contestant="base", options=options, seed=seed, out=tmp_path / name)
+            answer(tiny, examples(), contestant="base", options=options, seed=seed, out=tmp_path / name / "c")
         )
 
     assert (
@@ -177,7 +177,7 @@ def test_models_with_a_memory_of_their_own_do_not_fit_slots_and_are_asked_alone(
     def run(name: str, **options: float) -> list[str]:
         chosen = Generation(max_new_tokens=6, **options)
         return texts(
-            answer(recurrent, examples(3), contestant="c", options=chosen, seed=1, out=tmp_path / name)
+            answer(recurrent, examples(3), contestant="c", options=chosen, seed=1, out=tmp_path / name / "c")
         )
 
     expected = [text_of(tiny, one_at_a_time(recurrent, example, 6)) for example in examples(3)]

@@ -62,7 +62,7 @@ def test_an_empty_data_file_is_named(small_recipe: Path, tmp_path: Path, name: s
 
 def test_an_error_of_the_check_stops_the_run_unless_told_otherwise(small_recipe: Path, tmp_path: Path):
     raw = yaml.safe_load(small_recipe.read_text())
-    raw["stages"][1]["trainer"] = raw["stages"][1]["trainer"] | {"beta": 0}
+    raw["stages"][1]["trainer"] = raw["stages"][1]["trainer"] | {"beta": -0.1}
     code, err = ran(small_recipe, tmp_path, {"stages": raw["stages"], "judge": None})
     assert code == 2, err
     assert "error: stages.dpo.trainer.beta" in err
