@@ -153,7 +153,8 @@ def ours(job: dict[str, Any], out: Path) -> None:
         about = {"contestant": name or "base", "adapter": name}
         run_benchmarks(loaded, tasks, out=out / f"{name or 'base'}.json", **about)
         text = measure_text_perplexity(loaded, [Text(id="t", text=job["text"])], window=1024, **about)[0]
-        said = answer(loaded, examples, options=options, out=out / f"said-{name}.jsonl", **about)
+        file = Path(tempfile.mkdtemp(dir=out)) / "said.jsonl"  # no answers of an earlier repetition
+        said = answer(loaded, examples, options=options, out=file, **about)
         found[name or "base"] = {"perplexity": text.value, "texts": [one.completion for one in said]}
     (out / "found.json").write_text(json.dumps(found))
 
