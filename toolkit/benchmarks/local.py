@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from jinja2 import Environment, TemplateError, meta
 
 from toolkit import records
 from toolkit.benchmarks.columns import HUB_COLUMNS, Columns
@@ -99,6 +100,76 @@ def task_file(task: str) -> Path:
         if named.search(file.read_text(encoding="utf-8", errors="replace")):
             return file
     raise DataError(f"benchmark {task}: neither lm-eval nor this package has a task of that name")
+
+
+def task_is_known(task: str) -> bool:
+    """Whether there is a task, group or tag of this name."""
+    try:
+        return task in (MMLU.partition("/")[0], *PACKAGED) or bool(task_file(task))
+    except DataError:
+        if is_file(task):
+            raise
+    named = re.compile(
+        rf"""^(?:["']?(?:group|tag)["']?\s*:|\s+-)\s*["']?{re.escape(task)}["']?\s*$""", re.MULTILINE
+    )
+    files = lm_eval_tasks().rglob("*.yaml")
+    return any(named.search(file.read_text(encoding="utf-8", errors="replace")) for file in files)
+
+
+def lacking_columns(benchmark: Benchmark) -> tuple[str, list[str]] | None:
+    """The first file whose first row lacks columns that the task's prompt and answer are made of, and which.
+
+    Tasks that prepare their rows by code of their own are taken to know what they do.
+    """
+    if not benchmark.files or benchmark.task.startswith("mmlu"):
+        return None
+    whole = settings(task_file(benchmark.task))
+    if whole.get("process_docs"):
+        return None
+    wanted = {
+        name
+        for key in ("doc_to_text", "doc_to_target", "doc_to_choice")
+        for name in _columns_in(whole.get(key))
+    }
+    convert = HUB_COLUMNS.get(benchmark.task, dict)
+    for split, source in benchmark.files.items():
+        place, row = next(iter(raw_rows(DataSource(source=source))), (source, {}))
+        try:
+            lacking = sorted(wanted - convert(row).keys())
+        except KeyError as error:
+            lacking = [str(error.args[0])]
+        if lacking:
+            return f"{place} ({split})", lacking
+    return None
+
+
+def _columns_in(template: Any) -> set[str]:
+    """The columns that a Jinja template of a task names, or the one that it is."""
+    if not isinstance(template, str):
+        return set()
+    if template.isidentifier():
+        return {template}
+    try:
+        return meta.find_undeclared_variables(Environment().parse(template)) - {"doc"}
+    except TemplateError:
+        return set()
+
+
+def shared_fewshot(benchmark: Benchmark) -> int:
+    """How many questions are also among the rows that worked examples are drawn from."""
+    if not benchmark.files or benchmark.task.startswith("mmlu"):
+        return 0
+    whole = settings(task_file(benchmark.task))
+    wanted = benchmark.num_fewshot if benchmark.num_fewshot is not None else whole.get("num_fewshot") or 0
+    shown = next(
+        (whole[key] for key in ("fewshot_split", "training_split", "validation_split") if whole.get(key)),
+        None,
+    )
+    asked = whole.get("test_split") or whole.get("validation_split")
+    if not wanted or shown not in benchmark.files or asked not in benchmark.files:
+        return 0
+    known = {json.dumps(row, sort_keys=True, default=str) for row in _rows(benchmark.files[shown])}
+    return sum(json.dumps(row, sort_keys=True, default=str) in known for row in _rows(benchmark.files[asked]))
 
 
 def settings(file: Path) -> dict[str, Any]:

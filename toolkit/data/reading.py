@@ -64,6 +64,11 @@ def load_examples(source: DataSource, *, seed: int = 0) -> list[Example]:
     Raises:
         DataError: as `load_rows`; also when two rows have the same id.
     """
+    return [example for _, example in load_placed_examples(source, seed=seed)]
+
+
+def load_placed_examples(source: DataSource, *, seed: int = 0) -> list[tuple[str, Example]]:
+    """`load_examples`, each with its `file:line`."""
     found, _ = _converted(source, lambda row, row_id: _example(row, source, row_id))
     chosen = _selected(found, source, seed)
     seen: dict[str, str] = {}
@@ -71,7 +76,7 @@ def load_examples(source: DataSource, *, seed: int = 0) -> list[Example]:
         if example.id in seen:
             raise DataError(f"{place}: the id {example.id!r} is taken by {seen[example.id]}; ids must differ")
         seen[example.id] = place
-    return [example for _, example in chosen]
+    return chosen
 
 
 def load_groups(source: DataSource, column: str) -> dict[str, str]:
@@ -155,6 +160,30 @@ def converted(
     if not count:
         raise DataError(f"{source.source}: no rows{' pass the filter' if source.filter else ''}")
     _check_renamed(source, columns)
+
+
+def selected_rows(
+    source: DataSource, make: Callable[[dict[str, Any], str], T], seed: int
+) -> Iterator[tuple[str, T | RowError]]:
+    """The rows that `load_rows` gives, one at a time and in file order, and those that do not fit among them.
+
+    Raises:
+        DataError: as `load_rows`, but for rows that do not fit.
+    """
+    wanted, limit = None, source.limit
+    if source.shuffle and limit:
+        good = sum(not isinstance(made, RowError) for _, made in converted(source, make))
+        wanted, limit = set(random.Random(seed).sample(range(good), good)[:limit]), None
+    count = 0
+    for place, made in converted(source, make):
+        if isinstance(made, RowError):
+            yield place, made
+            continue
+        if wanted is None or count in wanted:
+            yield place, made
+        count += 1
+        if count == limit:
+            return
 
 
 def _check_renamed(source: DataSource, columns: set[str]) -> None:

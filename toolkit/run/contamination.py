@@ -9,7 +9,7 @@ from toolkit.data import load_rows
 from toolkit.errors import DataError
 from toolkit.recipe import contestants, load
 from toolkit.run.checking.overlap import SHARE, WORDS, copied, runs_of
-from toolkit.run.checking.rows import all_text, plain
+from toolkit.run.checking.quality import all_text, plain
 from toolkit.run.folder import RunFolder
 
 FEWEST = 4

@@ -26,20 +26,30 @@ def configuration(base: Base, stage: Stage, extra: dict[str, Any]) -> Any:
             close = difflib.get_close_matches(name, known, n=1)
             hint = f"; did you mean `{close[0]}`?" if close else ""
             raise RecipeError(f"stages.{stage.name}.trainer.{name}: {kind.__name__} has no such field{hint}")
-    report_to = _report_to(stage)
+    reported = report_to(stage)
+    for name in UNPACKED:
+        if stage.trainer.get(name):
+            raise RecipeError(
+                f"stages.{stage.name}.trainer.{name}: rows are not packed here; leave it out: rows of like "
+                "length share a batch, so that little is padded"
+            )
     try:
-        return kind(**{**_precision(base), **extra, **settings(stage), "report_to": report_to})
+        return kind(**{**_precision(base), **extra, **settings(stage), "report_to": reported})
     except (TypeError, ValueError) as error:
         raise RecipeError(f"stages.{stage.name}.trainer: {str(error).splitlines()[0]}") from None
 
 
-def _report_to(stage: Stage) -> str | list[str]:
+def report_to(stage: Stage) -> str | list[str]:
     """Where curves go besides the log; what is not installed is refused before anything is loaded."""
     asked: str | list[str] = settings(stage)["report_to"] or "none"
     for name in [asked] if isinstance(asked, str) else asked:
         if name not in ("none", "all", *get_available_reporting_integrations()):
             raise RecipeError(f"stages.{stage.name}.trainer.report_to: {name} is not installed here")
     return asked
+
+
+UNPACKED = ("packing", "eval_packing", "padding_free")
+"""Fields that put several rows into one sequence, which the rows made here are not cut out for."""
 
 
 def _precision(base: Base) -> dict[str, Any]:

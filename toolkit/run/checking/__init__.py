@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from toolkit.errors import RecipeError
 from toolkit.recipe import Recipe, contestants
-from toolkit.run.checking import fields, memory, overlap, rows, template
+from toolkit.run.checking import config, fields, memory, overlap, rows, template
 from toolkit.run.checking.findings import error
 from toolkit.run.checking.showing import Shown, show
 from toolkit.types import Finding
@@ -39,12 +39,18 @@ def check(recipe: Recipe, *, gpu: str | None = None, examples: int = 0) -> Repor
         DataError: `gpu` is not known.
     """
     target = memory.machine(gpu)
-    sets, heldout, findings = rows.read(recipe)
-    findings += fields.fields(recipe)
-    findings += rows.kinds(recipe, sets)
-    tokenizer, found = template.tokenizer_of(recipe)
+    tokenizer, findings = template.tokenizer_of(recipe)
+    special = tokenizer.all_special_tokens if tokenizer else []
+    heldout, found = rows.read_heldout(recipe)
     findings += found
-    findings += rows.contents(sets, tokenizer.all_special_tokens if tokenizer else [])
+    findings += rows.heldout_quality(recipe, heldout, special)
+    compared = overlap.Overlap(recipe, heldout.examples)
+    sets, found = rows.read(recipe, special, compared.add)
+    findings += found
+    findings += fields.fields(recipe)
+    findings += config.config(recipe, heldout, here=gpu is None)
+    findings += rows.kinds(recipe, sets)
+    findings += rows.system_turns(recipe, sets, heldout)
     shape = memory.shape_of(recipe)
     shown: list[Shown] = []
     tokens: template.Tokens = {}
@@ -55,8 +61,9 @@ def check(recipe: Recipe, *, gpu: str | None = None, examples: int = 0) -> Repor
             tokens, found = template.encode(recipe, sets, tokenizer)
             findings += found
             findings += template.lengths(recipe, tokens, tokenizer, memory.context(shape))
+            findings += template.prompts_fit(recipe, heldout.examples, tokenizer, memory.context(shape))
             shown = show(recipe, sets, tokenizer, examples)
-    findings += overlap.overlap(recipe, sets, heldout)
+    findings += compared.findings()
     findings += memory.memory(recipe, sets, tokens, shape, target)
     return Report(sorted(findings, key=lambda finding: ORDER[finding.severity]), shown)
 

@@ -13,6 +13,7 @@ from toolkit.recipe import ONLINE, Recipe, Stage
 from toolkit.run.checking.findings import error, info, warning
 from toolkit.train.lora import adapter_config
 from toolkit.train.methods import METHODS, config_class, config_fields, settings
+from toolkit.train.settings import UNPACKED, report_to
 from toolkit.types import Finding
 
 RETIRED = {
@@ -24,7 +25,7 @@ RETIRED = {
     "length_column_name": "nothing: lengths are measured",
     "dataset_text_field": "a data source with format: text",
     "tokenizer": "nothing: the base's tokenizer is used",
-    "packing_strategy": "packing: true",
+    "packing_strategy": "nothing: rows of like length share a batch",
     "evaluation_strategy": "eval_strategy",
     "ref_adapter_name": "nothing: the stage's `start` is the reference",
     "model_adapter_name": "nothing: adapters are named by their stage",
@@ -43,6 +44,17 @@ RETIRED = {
     "init_kl_coef": "beta (of rloo and grpo)",
 }
 """Trainer fields of older tutorials -> what replaces them."""
+
+POSITIVE = (
+    "learning_rate",
+    "num_train_epochs",
+    "per_device_train_batch_size",
+    "per_device_eval_batch_size",
+    "gradient_accumulation_steps",
+)
+
+STEEP = 2.0
+"""A beta above which DPO and its kin hardly leave their reference."""
 
 FAST = 2e-2
 """A learning rate above which hardly any adapter trains; whole weights bear a hundredth of it."""
@@ -91,7 +103,7 @@ def _values(stage: Stage) -> Iterator[Finding]:
             text = str(problem).splitlines()[0]
             yield error("field-value", f"stages.{stage.name}.trainer", text, "give it a value that TRL takes")
             return
-    for field in ("learning_rate", "num_train_epochs", "per_device_train_batch_size"):
+    for field in POSITIVE:
         value = getattr(made, field)
         if not isinstance(value, (int, float)) or value <= 0:
             text = f"{value!r} is no number above 0: nothing would be learned"
@@ -125,6 +137,18 @@ def _against_each_other(recipe: Recipe, stage: Stage) -> Iterator[Finding]:
     if isinstance(trainer.get("beta"), (int, float)) and trainer["beta"] <= 0 and stage.method not in ONLINE:
         text = "beta of 0 or less takes the preference out of the loss"
         yield error("beta", f"{place}.beta", text, "0.1 is usual")
+    if (
+        isinstance(trainer.get("beta"), (int, float))
+        and trainer["beta"] > STEEP
+        and stage.method not in ONLINE
+    ):
+        text = f"beta of {trainer['beta']} holds the model where it starts, and little is learned"
+        yield warning("beta", f"{place}.beta", text, "0.1 is usual")
+    if isinstance(trainer.get("max_steps"), int) and trainer["max_steps"] < 1 and trainer["max_steps"] != -1:
+        text = f"max_steps {trainer['max_steps']} is no limit: all epochs are trained"
+        yield warning("max-steps", f"{place}.max_steps", text, "leave it out, or give the number of steps")
+    yield from _packed(stage)
+    yield from _reported(stage)
     if str(trainer.get("optim", "")).startswith("paged") and not torch.cuda.is_available():
         text = f"{trainer['optim']} needs a CUDA GPU, and none is here"
         yield info("paged-optimizer", f"{place}.optim", text, "train on a GPU, or take adamw_torch")
@@ -147,6 +171,21 @@ def _against_each_other(recipe: Recipe, stage: Stage) -> Iterator[Finding]:
         yield warning(
             "start", f"stages.{stage.name}.start", text, "start from the SFT stage, if that is meant"
         )
+
+
+def _packed(stage: Stage) -> Iterator[Finding]:
+    for name in UNPACKED:
+        if stage.trainer.get(name):
+            fix = "leave it out: rows of like length share a batch, so that little is padded"
+            yield error("packing", f"stages.{stage.name}.trainer.{name}", "rows are not packed here", fix)
+
+
+def _reported(stage: Stage) -> Iterator[Finding]:
+    try:
+        report_to(stage)
+    except RecipeError as problem:
+        place, _, text = str(problem).partition(": ")
+        yield error("report-to", place, text, "install it, or take it out")
 
 
 def _bertscore(recipe: Recipe) -> Iterator[Finding]:
@@ -200,7 +239,7 @@ def steps(stage: Stage, rows: int) -> dict[str, Any]:
     train = rows - (max(1, round(share * rows)) if share and rows > 1 else 0)
     if stage.method == "kto":
         train *= 2
-    batch = int(trainer["per_device_train_batch_size"] * trainer["gradient_accumulation_steps"])
+    batch = max(1, int(trainer["per_device_train_batch_size"] * trainer["gradient_accumulation_steps"]))
     if stage.method in ONLINE:
         batch = max(1, batch // int(trainer["num_generations"]))
     epochs, most = float(trainer["num_train_epochs"]), int(trainer.get("max_steps", -1))

@@ -73,8 +73,15 @@ def memory(
         place = f"stages.{stage.name}"
         text = ""
         if stage.data in sets:
-            plan = steps(stage, len(sets[stage.data].rows))
+            plan = steps(stage, sets[stage.data].count)
             text = "{rows} rows, {epochs:g} epochs, batches of {batch}: {steps} steps".format(**plan)
+            warmup = settings(stage)["warmup_steps"]
+            if isinstance(warmup, (int, float)) and warmup >= max(1, plan["steps"]):
+                at = f"{place}.trainer.warmup_steps"
+                text = (
+                    f"{warmup:g} warm-up steps of {plan['steps']}: the learning rate never gets to its full"
+                )
+                yield warning("warmup", at, text, "a value below 1 is a share of all steps; 0.05 is usual")
             if plan["rows"] < plan["batch"]:
                 yield warning(
                     "few-rows", place, f"{plan['rows']} rows are fewer than one batch", "use smaller batches"

@@ -1,74 +1,181 @@
 """Held-out and benchmark questions that also occur in training data: scores on them tell nothing.
 
-Exact copies, and questions of which at least 80% lies in runs of 13 words that training data hold too (the
-run of Brown et al. 2020, the share of Touvron et al. 2023). Case and punctuation aside.
+Exact copies, and texts of which at least 80% lies in runs of 13 words that training data hold too (the run of
+Brown et al. 2020, the share of Touvron et al. 2023). Case, punctuation and system turns aside. Only what is
+measured is kept in memory; rows of training stream by.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 
-from toolkit.data.reading import raw_rows
+from toolkit.data import Conversation, Preference, Row, Text
+from toolkit.data.formats import RowError, convert
+from toolkit.data.reading import raw_rows, selected_rows
+from toolkit.data.rows import answer_of
 from toolkit.errors import DataError
-from toolkit.recipe import Benchmark, DataSource, Recipe
+from toolkit.recipe import Benchmark, DataSource, Recipe, contestants
 from toolkit.run.checking.findings import error, warning
-from toolkit.run.checking.rows import Seen, all_text, plain, question_of
+from toolkit.run.checking.quality import all_text, plain, question_of
 from toolkit.types import Example, Finding
 
 WORDS = 13
 """Words in a row that two texts share by copying, hardly by chance."""
 
 SHARE = 0.8
-"""Share of a question's words in such runs from which on it is a copy with small changes."""
+"""Share of a text's words in such runs from which on it is a copy with small changes."""
 
 COMMON = 0.05
-"""A run of words in more than this share of the training rows is boilerplate: a shared instruction."""
+"""A run of words, or an answer, in more than this share of the training rows is boilerplate."""
+
+FEWEST = 4
+"""Words of an answer that two rows hardly share by chance."""
 
 
-def overlap(recipe: Recipe, sets: dict[str, Seen], examples: Sequence[Example]) -> Iterator[Finding]:
-    """Findings for every training set against everything that is measured on."""
-    measured = dict(_measured(recipe, sets, examples))
-    for name in dict.fromkeys(stage.data for stage in recipe.stages):
-        if name not in sets:
-            continue
-        rows = sets[name].rows
-        asked = {question_of(row) or plain(all_text(row)) for row in rows}
-        runs = runs_of([plain(all_text(row)) for row in rows])
-        for (place, what), questions in measured.items():
-            if place == f"data.{name}":
-                yield error(
-                    "overlap", place, f"`{name}` is trained on and measured on", "measure on other rows"
-                )
-                continue
-            yield from _compare(name, place, what, questions, asked, runs)
+@dataclass(frozen=True)
+class Measured:
+    """Texts of one kind that contestants are measured on."""
+
+    place: str
+    what: str
+    questions: list[str]
+    answers: list[str]
+    """One a question; empty where there is none."""
 
 
-def _compare(
-    name: str, place: str, what: str, questions: list[str], asked: set[str], runs: set[str]
-) -> Iterator[Finding]:
-    same = [question for question in questions if question in asked]
-    near = [question for question in questions if question not in asked and copied(question, runs) >= SHARE]
-    if same:
-        text = f"{len(same)} of {len(questions)} {what} are also in `{name}`: scores on them tell nothing"
-        yield error("overlap", place, text, "take them out of the training data")
-    if near:
-        text = f"{len(near)} of {len(questions)} {what} are nearly copies of rows of `{name}`"
-        yield warning("overlap-words", place, text, "take them out of the training data")
+@dataclass
+class _Hits:
+    """What one training set shares with what is measured."""
+
+    rows: int = 0
+    questions: set[str] = field(default_factory=set)
+    answers: Counter[str] = field(default_factory=Counter)
+    runs: Counter[str] = field(default_factory=Counter)
 
 
-def _measured(
-    recipe: Recipe, sets: dict[str, Seen], examples: Sequence[Example]
-) -> Iterator[tuple[tuple[str, str], list[str]]]:
+class Overlap:
+    """Compares training rows, one after the other, with everything that is measured on."""
+
+    def __init__(self, recipe: Recipe, examples: Sequence[Example]) -> None:
+        self.recipe = recipe
+        self.measured = list(_measured(recipe, examples))
+        self.questions = {text for each in self.measured for text in each.questions}
+        self.answers = {a for each in self.measured for a in each.answers if len(a.split()) >= FEWEST}
+        self.runs = runs_in({*self.questions, *self.answers})
+        self.keys = {(run[0], run[WORDS // 2], run[-1]) for run in map(str.split, self.runs)}
+        self.hits: dict[str, _Hits] = defaultdict(_Hits)
+
+    def add(self, name: str, row: Row) -> None:
+        """Note what a row of training data set `name` shares with what is measured."""
+        hits = self.hits[name]
+        hits.rows += 1
+        if not self.questions:
+            return
+        for question, answer in _exchanges(row):
+            if question in self.questions:
+                hits.questions.add(question)
+            if answer in self.answers:
+                hits.answers[answer] += 1
+        if self.runs:
+            words = plain(all_text(row)).split()
+            if not self.keys.isdisjoint(zip(words, words[WORDS // 2 :], words[WORDS - 1 :])):  # noqa: B905
+                hits.runs.update(runs_in([" ".join(words)]) & self.runs)
+
+    def findings(self) -> Iterator[Finding]:
+        """Findings for every training set, and for the worked examples of contestants."""
+        for name, hits in self.hits.items():
+            runs = {run for run, count in hits.runs.items() if count <= max(2.0, COMMON * hits.rows)}
+            for each in self.measured:
+                if each.place == f"data.{name}":
+                    text = f"`{name}` is trained on and measured on"
+                    yield error("overlap", each.place, text, "measure on other rows")
+                else:
+                    yield from self._compare(name, each, hits, runs)
+        yield from self._worked_examples()
+
+    def _compare(self, name: str, each: Measured, hits: _Hits, runs: set[str]) -> Iterator[Finding]:
+        fix, count = "take them out of the training data", len(each.questions)
+        same = {question for question in each.questions if question in hits.questions}
+        near = [q for q in each.questions if q not in same and copied(q, runs) >= SHARE]
+        if same:
+            found = sum(question in same for question in each.questions)
+            text = f"{found} of {count} {each.what} are also in `{name}`: scores on them tell nothing"
+            yield error("overlap", each.place, text, fix)
+        if near:
+            text = f"{len(near)} of {count} {each.what} are nearly copies of rows of `{name}`"
+            yield warning("overlap-words", each.place, text, fix)
+        rare = {a for a, times in hits.answers.items() if times <= max(2.0, COMMON * hits.rows)}
+        others = [a for q, a in zip(each.questions, each.answers, strict=True) if q not in same and a]
+        known = sum(answer in rare or copied(answer, runs) >= SHARE for answer in others)
+        if known:
+            text = f"{known} of {count} answers to {each.what} are also in `{name}`, under other questions"
+            yield warning("overlap-answers", each.place, text, fix)
+
+    def _worked_examples(self) -> Iterator[Finding]:
+        """Contestants whose own prompt holds what they are asked, or the answer."""
+        held = [each for each in self.measured if each.what == "held-out questions"]
+        questions = {text for each in held for text in each.questions}
+        answers = {text for each in held for text in each.answers} & self.answers
+        for name, contestant in contestants(self.recipe).items():
+            texts = [plain(turn.content) for turn in contestant.prompt]
+            leaks = sum(text in questions or text in answers for text in texts)
+            runs = runs_in(texts)
+            near = sum(copied(text, runs) >= SHARE for text in questions)
+            inside = any(
+                len(q.split()) >= FEWEST and f" {q} " in f" {text} " for text in texts for q in questions
+            )
+            if leaks or near or inside:
+                text = f"worked examples of `{name}` are held-out rows: it is shown what it is asked"
+                yield error("prompt-leaks", f"contestants.{name}.prompt", text, "take training rows for them")
+
+
+def _exchanges(row: Row) -> Iterator[tuple[str, str]]:
+    """Each question of a row, as all of the users' and assistants' turns before an answer, and the answer."""
+    if isinstance(row, Conversation):
+        so_far: list[str] = []
+        for turn in row.messages:
+            if turn.role == "assistant":
+                yield plain(" ".join(so_far)), plain(turn.content)
+            if turn.role != "system":
+                so_far.append(turn.content)
+    elif isinstance(row, Text):
+        yield plain(row.text), ""
+    else:
+        yield question_of(row), plain(answer_of(row))
+        if isinstance(row, Preference):
+            yield "", plain(row.rejected)
+
+
+def _measured(recipe: Recipe, examples: Sequence[Example]) -> Iterator[Measured]:
     if examples and recipe.scoring:
-        asked = [plain(" ".join(turn.content for turn in example.messages)) for example in examples]
-        yield (f"data.{recipe.scoring.examples}", "held-out questions"), asked
+        asked = [
+            plain(" ".join(turn.content for turn in example.messages if turn.role != "system"))
+            for example in examples
+        ]
+        answers = [plain(example.reference or "") for example in examples]
+        yield Measured(f"data.{recipe.scoring.examples}", "held-out questions", asked, answers)
     for name in dict.fromkeys(stage.heldout for stage in recipe.stages if stage.heldout):
-        if name in sets:
-            yield (f"data.{name}", "held-out rows"), [question_of(row) for row in sets[name].rows]
+        rows = list(_heldout_rows(recipe.data[name], recipe.seed))
+        if rows:
+            asked = [question_of(row) or plain(all_text(row)) for row in rows]
+            answers = ["" if isinstance(row, Text) else plain(answer_of(row)) for row in rows]
+            yield Measured(f"data.{name}", "held-out rows", asked, answers)
     for index, benchmark in enumerate(recipe.scoring.benchmarks if recipe.scoring else ()):
         questions = list(_questions(benchmark))
         if questions:
-            yield (f"scoring.benchmarks.{index}", f"{benchmark.task} questions"), questions
+            what = f"{benchmark.task} questions"
+            yield Measured(f"scoring.benchmarks.{index}", what, questions, [""] * len(questions))
+
+
+def _heldout_rows(source: DataSource, seed: int) -> Iterator[Row]:
+    try:
+        for _, row in selected_rows(source, lambda raw, row_id: convert(raw, source.format, row_id), seed):
+            if not isinstance(row, RowError):
+                yield row
+    except DataError:
+        return  # found when the set is read
 
 
 def _questions(benchmark: Benchmark) -> Iterator[str]:
@@ -94,16 +201,14 @@ def copied(question: str, runs: set[str]) -> float:
     return sum(inside) / max(1, len(words))
 
 
-def _runs(text: str) -> set[str]:
-    words = text.split()
-    return {" ".join(words[i : i + WORDS]) for i in range(len(words) - WORDS + 1)}
+def runs_in(texts: Iterable[str]) -> set[str]:
+    """All runs of words in some texts."""
+    split = (text.split() for text in texts)
+    return {" ".join(words[i : i + WORDS]) for words in split for i in range(len(words) - WORDS + 1)}
 
 
 def runs_of(texts: list[str]) -> set[str]:
     """The word runs of training texts, but for boilerplate."""
-    counts: dict[str, int] = {}
-    for text in texts:
-        for run in _runs(text):
-            counts[run] = counts.get(run, 0) + 1
+    counts = Counter(run for text in texts for run in runs_in([text]))
     most = max(2.0, COMMON * len(texts))
     return {run for run, count in counts.items() if count <= most}

@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import Any
 
 from toolkit.data import Conversation, Preference, Row, Text
-from toolkit.data.chat import Encoded, answer_ids, encode_conversation, encode_turns, prompt_ids, render
+from toolkit.data.chat import (
+    Encoded,
+    answer_ids,
+    encode_conversation,
+    encode_turns,
+    opens_thinking,
+    prompt_ids,
+    render,
+    strips_thinking,
+)
 from toolkit.data.rows import answer_of, prompt_of
 from toolkit.errors import DataError, ModelError
 from toolkit.models import bases
-from toolkit.recipe import ONLINE, Recipe, Stage
+from toolkit.recipe import ONLINE, Recipe, Stage, contestants
 from toolkit.run.checking.findings import error, info, warning
 from toolkit.run.checking.rows import Seen
 from toolkit.train.methods import settings
-from toolkit.types import Finding, Message, split_thinking
+from toolkit.types import Example, Finding, Message, split_thinking
 
 PLACE = "model.chat_template"
+
+LONGEST = 20
+"""Held-out prompts whose tokens are counted."""
 
 SAMPLE = 50
 """Rows whose loss mask is looked at token by token."""
@@ -54,6 +66,8 @@ def template(recipe: Recipe, sets: dict[str, Seen], tokenizer: Any) -> tuple[lis
     except DataError as problem:
         return [error("chat-template", PLACE, str(problem), other)], False
     findings = list(_ends(tokenizer, before, other))
+    findings += _named_ends(recipe, tokenizer, before)
+    findings += _thinking(sets, tokenizer, before)
     plain = tokenizer.apply_chat_template([HELLO.as_dict()], tokenize=False)
     if before == plain:
         text = "it has no generation prompt: the model is not told that it is its turn"
@@ -89,6 +103,35 @@ def _ends(tokenizer: Any, before: str, other: str) -> Iterator[Finding]:
             text,
             "nothing to do: here padding is masked by its place, and the end token is learned",
         )
+
+
+def _named_ends(recipe: Recipe, tokenizer: Any, before: str) -> Iterator[Finding]:
+    """Stages that name another end token than answers end with."""
+    after = tokenizer.apply_chat_template([HELLO.as_dict(), REPLY.as_dict()], tokenize=False)[len(before) :]
+    for stage in recipe.stages:
+        named, place = stage.trainer.get("eos_token"), f"stages.{stage.name}.trainer.eos_token"
+        if named and tokenizer.convert_tokens_to_ids(named) in (None, tokenizer.unk_token_id):
+            yield error("end-token", place, f"the tokenizer has no token {named}", "leave it out")
+        elif named and stage.method != "text" and named not in after:
+            text = f"answers do not end with {named}: the model would learn an end that ends nothing"
+            yield error("end-token", place, text, "leave it out: the template's own end token is learned")
+
+
+def _thinking(sets: dict[str, Seen], tokenizer: Any, before: str) -> Iterator[Finding]:
+    """Rows whose thinking the template leaves out."""
+    for seen in sets.values():
+        for row, place in zip(seen.rows, seen.places, strict=True):
+            if isinstance(row, Text) or "</think" not in answer_of(row):
+                continue
+            try:
+                stripped = strips_thinking(tokenizer, prompt_of(row), answer_of(row))
+            except DataError:
+                continue
+            if stripped:
+                text = "the template takes thinking out of answers; it is learned all the same, as <think>"
+                find = info if opens_thinking(before) else warning
+                yield find("thinking", place, text, "name a template that shows it, or take the thinking out")
+                return
 
 
 def _system(tokenizer: Any, other: str) -> list[Finding]:
@@ -158,6 +201,37 @@ def lengths(recipe: Recipe, tokens: Tokens, tokenizer: Any, context: int | None)
         rows = tokens.get(stage.name, [])
         yield from _cut(stage, rows, limit)
         yield from _mask(stage, rows[:SAMPLE], tokenizer)
+
+
+def prompts_fit(
+    recipe: Recipe, examples: Sequence[Example], tokenizer: Any, context: int | None
+) -> Iterator[Finding]:
+    """Whether held-out prompts leave room for answers; of many, the longest texts are looked at."""
+    if recipe.scoring is None or context is None:
+        return
+    place, new = "scoring.generation.max_new_tokens", recipe.scoring.generation.max_new_tokens
+    if new >= context:
+        text = f"{new} new tokens are more than the model can see with its prompt, {context}"
+        yield error("context", place, text, f"set it below {context}")
+        return
+    players = [player for player in contestants(recipe).values() if not (player.model or player.endpoint)]
+    own = max((player.prompt for player in players), key=lambda turns: sum(map(_size, turns)), default=())
+    longest = sorted(examples, key=lambda example: sum(map(_size, example.messages)))[-LONGEST:]
+    try:
+        most = max((len(prompt_ids(tokenizer, (*own, *e.messages))) for e in longest), default=0)
+    except DataError as problem:
+        name = f"data.{recipe.scoring.examples}"
+        yield error("chat-template", name, str(problem), "name another template, or mend the rows")
+        return
+    if players and most + new > context:
+        text = f"a held-out prompt of {most} tokens and {new} new ones do not fit the context of {context}"
+        yield error(
+            "context", place, text, f"set it to {max(1, context - most)} or less, or shorten the prompts"
+        )
+
+
+def _size(turn: Message) -> int:
+    return len(turn.content)
 
 
 def _cut(stage: Stage, rows: list[tuple[list[str], Encoded]], limit: int | None) -> Iterator[Finding]:

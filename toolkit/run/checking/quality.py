@@ -1,0 +1,369 @@
+"""What rows of training and held-out data hold that nobody wants learned or measured.
+
+Every row is looked at once and forgotten; of each, some hashes of eight bytes are kept.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from array import array
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from toolkit.data import Preference, Rated, Row, Text
+from toolkit.data.rows import answer_of, prompt_of
+from toolkit.run.checking import patterns
+from toolkit.run.checking.findings import error, info, warning
+from toolkit.run.checking.patterns import FAULTS, LOWER_IS_BETTER, SCORED
+from toolkit.types import Finding, split_thinking
+
+LOPSIDED = 0.9
+"""Share of pairs whose chosen answer is the longer (or the shorter), above which length is learned."""
+
+ENOUGH = 20
+"""Rows below which a share says nothing."""
+
+IMBALANCE = 10
+"""Wanted answers for each unwanted one, or the other way, above which KTO sees hardly any of the fewer."""
+
+LENGTHY = 12
+"""Characters of a question that hardly begin an answer by chance."""
+
+
+@dataclass
+class Tally:
+    """How many rows show one kind of fault, and the first of them."""
+
+    count: int = 0
+    first: str = ""
+    shown: str = ""
+
+    def add(self, place: str, shown: str = "") -> None:
+        if not self.count:
+            self.first, self.shown = place, shown
+        self.count += 1
+
+
+@dataclass
+class Places:
+    """`file:line` of every row, as a number each."""
+
+    numbers: array[int] = field(default_factory=lambda: array("q"))
+    before: str = ""
+
+    def add(self, place: str) -> None:
+        digits = re.search(r"\d*\Z", place)
+        assert digits is not None
+        self.before = place[: digits.start()]
+        self.numbers.append(int(digits[0] or 0))
+
+    def __getitem__(self, row: int) -> str:
+        return f"{self.before}{self.numbers[row]}"
+
+
+class Quality:
+    """Looks at the rows of one data set, one after the other."""
+
+    def __init__(
+        self,
+        name: str,
+        special: Sequence[str],
+        *,
+        trained: bool = True,
+        rename: Mapping[str, str] | None = None,
+    ) -> None:
+        """Look at data set `name`.
+
+        Args:
+            name: in the recipe.
+            special: the tokenizer's special tokens, as text.
+            trained: they are rows to train on, not to measure.
+            rename: columns that were renamed -> their names now.
+        """
+        self.rename = rename or {}
+        self.name, self.trained, self.count = name, trained, 0
+        self.tallies: dict[str, Tally] = {}
+        self.places = Places()
+        self.special = re.compile("|".join(map(re.escape, filter(None, special))) or r"(?!)")
+        self.hashes = {key: array("q") for key in ("exact", "near", "asked", "answer", "liked", "disliked")}
+        self.longer = self.shorter = self.pairs = self.wanted = self.rated = self.scored = 0
+        self.score_columns: dict[tuple[str, ...], list[tuple[str, str]]] = {}
+
+    def add(self, place: str, raw: Mapping[str, Any], row: Row) -> None:
+        self.count += 1
+        self.places.add(place)
+        turns, answers = prompt_of(row), _answers(row)
+        self._text(place, "\n".join([*(turn.content for turn in turns), *answers]))
+        if isinstance(row, Text):
+            self._hash(row, "", loose(row.text))
+            return
+        asked = loose(" ".join(turn.content for turn in turns if turn.role != "system"))
+        said = loose(answers[0])
+        self._hash(row, asked, said)
+        self._turns(place, [turn.role for turn in turns])
+        question = next((turn.content for turn in reversed(turns) if turn.role == "user"), "")
+        if not isinstance(row, Rated) or row.wanted:
+            self._answer(place, answers[0])
+        if len(question) >= LENGTHY and any(
+            answer.lstrip().startswith(question.strip()) for answer in answers
+        ):
+            self._note("prompt-in-answer", place)
+        if isinstance(row, Preference):
+            self._pair(place, raw, row, said)
+        elif isinstance(row, Rated):
+            self.rated, self.wanted = self.rated + 1, self.wanted + row.wanted
+
+    def findings(self) -> Iterator[Finding]:
+        """Everything found, each kind once, at the first of its rows."""
+        for code, fault in FAULTS.items():
+            tally = self.tallies.get(code)
+            if tally is None:
+                continue
+            find = fault.severity if tally.count > fault.share * self.count else info
+            text = fault.text.format(n=tally.count, all=self.count, shown=tally.shown)
+            if tally.count > 1 and "{n}" not in fault.text:
+                text = f"{text} ({tally.count} of {self.count} rows)"
+            yield find(
+                code.partition("-")[0] if code.startswith("turns") else code, tally.first, text, fault.fix
+            )
+        yield from self._copies()
+        yield from self._sides()
+
+    def _note(self, code: str, place: str, shown: str = "") -> None:
+        self.tallies.setdefault(code, Tally()).add(place, shown)
+
+    def _text(self, place: str, text: str) -> None:
+        """What is wrong with characters and marks; searched for only where one of its characters is there."""
+        if not text.isascii() or not text.isprintable():
+            self._characters(place, text)
+        markup = "<" in text or "&" in text or "[" in text or "##" in text
+        if markup and (found := patterns.HTML.search(text)):
+            self._note("html", place, found[0])
+        if found := self.special.search(text):
+            self._note("template-in-text", place, found[0])
+        elif markup and (found := patterns.MARKUP.search(text)):
+            self._note("foreign-template", place, found[0])
+        elif ": " in text and len(marks := {mark.strip() for mark in patterns.SPEAKER.findall(text)}) > 1:
+            self._note("foreign-template", place, " ".join(sorted(marks)))
+        if ("-" in text or "_" in text or "A" in text) and (found := patterns.SECRET.search(text)):
+            self._note("secret", place, f"{found[0][:8]}...")
+
+    def _characters(self, place: str, text: str) -> None:
+        if found := patterns.MOJIBAKE.search(text):
+            self._note("mojibake", place, repr(found[0]))
+        found = patterns.INVISIBLE.search(text)
+        if found or ((found := patterns.DIRECTION.search(text)) and not patterns.RIGHT_TO_LEFT.search(text)):
+            self._note("invisible", place, f"U+{ord(found[0]):04X}")
+        if "\r" in text and self.trained:
+            self._note("carriage-return", place)
+
+    def _turns(self, place: str, roles: list[str]) -> None:
+        if "user" not in roles:
+            self._note("no-question", place)
+        if len(roles) < 2:  # noqa: PLR2004
+            if roles == ["assistant"]:
+                self._note("turns-assistant", place)
+            return
+        for one, other in itertools.pairwise([*roles, "assistant"]):
+            if one == other and one in ("user", "assistant"):
+                self._note(f"turns-{one}", place)
+                break
+        if "system" in roles[1:]:
+            self._note("turns-system", place)
+
+    def _answer(self, place: str, answer: str) -> None:
+        thought, visible = split_thinking(answer)
+        if thought is not None and not visible.strip():
+            self._note("open-thinking", place)
+        if answer != answer.strip():
+            self._note("outer-space", place)
+        if "\\n" in answer and "\n" not in answer and "\\\\n" not in answer:
+            self._note("literal-newline", place)
+        if len(visible) < 40 and patterns.PLACEHOLDER.fullmatch(visible.strip()):  # noqa: PLR2004
+            self._note("placeholder", place, repr(visible.strip()[:30]))
+        elif found := patterns.FILL_IN.search(visible):
+            self._note("placeholder", place, repr(found[0][:30]))
+        low = visible.lower().replace("\u2019", "'")
+        if patterns.REFUSAL.match(low[:200]):
+            self._note("refusal", place, repr(visible[:40]))
+        if (" ai" in low or "model" in low or "last " in low or "cut" in low) and (
+            found := patterns.BOILERPLATE.search(low)
+        ):
+            self._note("boilerplate", place, repr(found[0]))
+
+    def _pair(self, place: str, raw: Mapping[str, Any], row: Preference, said: str) -> None:
+        self.pairs += 1
+        self.longer += len(row.chosen) > len(row.rejected)
+        self.shorter += len(row.chosen) < len(row.rejected)
+        if said == loose(row.rejected):
+            self._note("nearly-same", place)
+        for one, other in self._score_columns(raw):
+            better, worse = _number(raw[one]), _number(raw[other])
+            if better is not None and worse is not None:
+                self.scored += 1
+                if better < worse:
+                    self._note("swapped", place, f"{one} {better:g} < {other} {worse:g}")
+                break
+
+    def _score_columns(self, raw: Mapping[str, Any]) -> list[tuple[str, str]]:
+        """Pairs of columns that score the two sides, higher is better; by the sides' names in the file."""
+        key = tuple(raw)
+        if key not in self.score_columns:
+            before = {new: old for old, new in self.rename.items()}
+            first = before.get("chosen", "chosen"), before.get("rejected", "rejected")
+            pairs = []
+            for name in raw:
+                one, other = ("chosen", "rejected") if name in before else first
+                shared = next((n for n, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), 0)
+                tails = (one[shared:], other[shared:]) if name.endswith(f"_{one[shared:]}") else (one, other)
+                head, found, tail = name.rpartition(tails[0])
+                pairs.append((name, f"{head}{tails[1]}{tail}" if found else name))
+            self.score_columns[key] = [
+                (one, other)
+                for one, other in pairs
+                if other in raw and one != other and SCORED.search(one) and not LOWER_IS_BETTER.search(one)
+            ]
+        return self.score_columns[key]
+
+    def _hash(self, row: Row, asked: str, said: str) -> None:
+        other = loose(row.rejected) if isinstance(row, Preference) else ""
+        label = row.wanted if isinstance(row, Rated) else None
+        answers = _answers(row)
+        exact = tuple(turn.content for turn in prompt_of(row))
+        values = {
+            "exact": hash((exact, *answers, label)),
+            "near": hash((asked, said, other, label)),
+            "asked": hash(asked),
+            "answer": hash(said),
+            "liked": hash((asked, said)),
+        }
+        if isinstance(row, Preference):
+            values["disliked"] = hash((asked, other))
+        elif label is False:
+            values["liked"], values["disliked"] = hash(("", asked, said)), hash((asked, said))
+        else:
+            values["disliked"] = hash(("", self.count))
+        for key, value in values.items():
+            self.hashes[key].append(value)
+
+    def _copies(self) -> Iterator[Finding]:
+        arrays = {key: np.frombuffer(values, dtype=np.int64) for key, values in self.hashes.items()}
+        exact, near = _later_copies(arrays["exact"]), _later_copies(arrays["near"])
+        if len(exact):
+            one, other = exact[0]
+            text = (
+                f"{len(exact)} of {self.count} rows are copies of others, such as this of {self.places[one]}"
+            )
+            yield warning("rows-double", self.places[other], text + ": they weigh double", "drop the copies")
+        known = set(exact[:, 1].tolist()) if len(exact) else set()
+        only = [pair for pair in near.tolist() if pair[1] not in known]
+        if only:
+            first, copy = only[0]
+            text = (
+                f"{len(only)} of {self.count} rows differ from others in case, spaces and punctuation only, "
+            )
+            text += f"this one from {self.places[first]}: they weigh double"
+            yield warning("rows-nearly-double", self.places[copy], text, "drop the copies")
+        if not self.trained:
+            return
+        both = np.flatnonzero(np.isin(arrays["disliked"], arrays["liked"]))
+        if len(both):
+            text = "its rejected or unwanted answer is the chosen or wanted one of a row with the same prompt"
+            yield warning("contradiction", self.places[int(both[0])], text, "decide which is better")
+        yield from self._answers_alike(arrays)
+
+    def _answers_alike(self, arrays: dict[str, Any]) -> Iterator[Finding]:
+        if self.pairs or self.rated:
+            return
+        pairs = np.unique(np.stack([arrays["asked"], arrays["answer"]], axis=1), axis=0)
+        _, counts = np.unique(pairs[:, 0], return_counts=True)
+        if (many := int((counts > 1).sum())) and len(counts) > 1:
+            text = f"{many} questions have several different answers"
+            yield info(
+                "answers-differ", f"data.{self.name}", text, "keep the one that is wanted, unless variety is"
+            )
+        values, first, counts = np.unique(arrays["answer"], return_index=True, return_counts=True)
+        most = int(counts.argmax())
+        share = counts[most] / self.count
+        if self.count >= ENOUGH and share > 0.5 and len(np.unique(arrays["asked"])) > 1:  # noqa: PLR2004
+            find = warning if share > LOPSIDED or len(values) > ENOUGH / 2 else info
+            place = self.places[int(first[most])]
+            text = f"{share:.0%} of the answers are the same ({place}): it may be all that is learned"
+            yield find(
+                "one-answer",
+                f"data.{self.name}",
+                text,
+                "balance the rows, or count what the shortest answer scores",
+            )
+
+    def _sides(self) -> Iterator[Finding]:
+        place = f"data.{self.name}"
+        if self.pairs >= ENOUGH:
+            for share, what in ((self.longer / self.pairs, "longer"), (self.shorter / self.pairs, "shorter")):
+                if share > LOPSIDED:
+                    text = f"the chosen answer is {what} in {share:.0%} of the pairs: length may be learned"
+                    yield warning("length-bias", place, text, f"add pairs whose better answer is not {what}")
+        if swapped := self.tallies.get("swapped"):
+            text = (
+                f"rejected has the higher score in {swapped.count} of {self.scored} pairs ({swapped.shown})"
+            )
+            at = place if swapped.count > self.scored / 2 else swapped.first
+            yield warning("swapped", at, text, "swap chosen and rejected (`rename`), or filter by the scores")
+        fewer = min(self.wanted, self.rated - self.wanted)
+        if self.rated and not fewer:
+            text = (
+                f"every answer is {'wanted' if self.wanted else 'unwanted'}: there is nothing to tell apart"
+            )
+            yield error("one-sided", place, text, "add answers of the other kind")
+        elif fewer and self.rated - fewer > IMBALANCE * fewer:
+            text = (
+                f"{self.wanted} answers are wanted, {self.rated - self.wanted} unwanted: these hardly count"
+            )
+            fix = "balance them, or weigh them by trainer.desirable_weight and undesirable_weight"
+            yield warning("imbalance", place, text, fix)
+
+
+def _later_copies(values: Any) -> Any:
+    """(first, later) positions of rows with equal values, in order of the later ones; shape (copies, 2)."""
+    _, first, inverse = np.unique(values, return_index=True, return_inverse=True)
+    origin = first[inverse]
+    later = np.flatnonzero(origin != np.arange(len(values)))
+    return np.stack([origin[later], later], axis=1)
+
+
+def _answers(row: Row) -> list[str]:
+    """The answer that is learned or preferred, and the other one of a pair."""
+    return [answer_of(row), row.rejected] if isinstance(row, Preference) else [answer_of(row)]
+
+
+def _number(value: Any) -> float | None:
+    try:
+        return None if isinstance(value, bool) or value is None else float(value)
+    except (TypeError, ValueError):
+        return None
+
+
+def question_of(row: Row) -> str:
+    """What was asked, as one plain text; system turns are no question."""
+    return plain(" ".join(turn.content for turn in prompt_of(row) if turn.role != "system"))
+
+
+def all_text(row: Row) -> str:
+    return "\n".join([*(turn.content for turn in prompt_of(row)), *_answers(row)])
+
+
+def loose(text: str) -> str:
+    """Without case, spaces and the marks of sentences; those of sums and programs count."""
+    return text.lower().translate(_LOOSE)
+
+
+_LOOSE = dict.fromkeys(map(ord, " \t\n\r\u00a0.,;:!?\"'\u2018\u2019\u201c\u201d\u2026"))
+
+
+def plain(text: str) -> str:
+    """In lower case, words only, with single spaces."""
+    return " ".join(re.findall(r"\w+", text.lower()))
