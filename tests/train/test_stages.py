@@ -37,7 +37,14 @@ def recipe(tmp_path: Path, tiny_model: Path) -> Recipe:
         "data": {"sft": {"source": "sft.jsonl"}, "pairs": {"source": "pairs.jsonl"}},
         "stages": [
             {"name": "sft", "method": "sft", "data": "sft", "trainer": trainer},
-            {"name": "dpo", "method": "dpo", "start": "sft", "data": "pairs", "trainer": trainer},
+            {
+                "name": "dpo",
+                "method": "dpo",
+                "start": "sft",
+                "data": "pairs",
+                "trainer": trainer,
+                "adapter": {},
+            },
         ],
     }
     return recipes.parse(raw, tmp_path / "r.yaml")

@@ -19,7 +19,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from peft import PeftModel
+from peft import PeftConfig, PeftModel, get_peft_model_state_dict, set_peft_model_state_dict
+from peft.utils import SAFETENSORS_WEIGHTS_NAME, WEIGHTS_NAME
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 
 from toolkit import records
@@ -29,6 +32,9 @@ from toolkit.recipe import ModelOptions
 
 LINEAGE = "lineage.json"
 """File in an adapter folder: what it was trained on (`base`, `base_fingerprint`, `parent`, ...)."""
+
+HEADS = ("score", "classifier")
+"""Output layers of classifiers, which PEFT trains whole beside an adapter."""
 
 
 @dataclass
@@ -51,16 +57,12 @@ class Loaded:
         """Load the adapter in `folder` beside the base, under `name`, not yet in use.
 
         Raises:
-            ModelError: no adapter is there, or it was trained on another base.
+            ModelError: no adapter is there, it was trained on another base, or it would change the base.
         """
         if name in self.adapters:
             return
         check_lineage(folder, self.name, self.folder)
-        if isinstance(self.model, PeftModel):
-            self.model.load_adapter(str(folder), adapter_name=name)
-        else:
-            self.model = PeftModel.from_pretrained(self.model, str(folder), adapter_name=name)
-        self.model.eval()
+        self.model = load_adapter(self.model, folder, name).eval()
         self.adapters.append(name)
         self.adapter_fingerprints[name] = bases.content_fingerprint(folder)
 
@@ -141,6 +143,115 @@ def load_weights(
         if hasattr(module, "support_avx512bf16_for_cpu"):
             module.support_avx512bf16_for_cpu = False
     return model
+
+
+def load_adapter(model: Any, folder: Path, name: str = "default", *, trainable: bool = False) -> PeftModel:
+    """Put the adapter in `folder` on a model by plain PEFT, under `name`.
+
+    Raises:
+        ModelError: it cannot be read, weights are missing, unknown or no numbers, or it would change the base
+            for all other adapters.
+    """
+    weights = adapter_weights(folder)
+    try:
+        config = PeftConfig.from_pretrained(str(folder))
+        reason = changes_base(config)
+        if reason:
+            raise ModelError(
+                f"{folder}: {reason} changes the base's own weights; convert it by PEFT's save_pretrained("
+                "path_initial_model_for_weight_conversion=...), or merge it into a whole model"
+            )
+        trainable = trainable and not config.is_prompt_learning
+        if isinstance(model, PeftModel):
+            model.load_adapter(str(folder), name, is_trainable=trainable)
+        else:
+            model = PeftModel.from_pretrained(model, str(folder), adapter_name=name, is_trainable=trainable)
+    except (ValueError, TypeError, KeyError, RuntimeError, OSError, AttributeError) as error:
+        raise ModelError(f"{folder}: not an adapter of this model: {_cause(error)}") from error
+    _check_complete(model, folder, name, weights)
+    return model
+
+
+def load_adapter_weights(model: PeftModel, folder: Path) -> None:
+    """Give the adapter of a model, made alike, the weights in `folder`.
+
+    Raises:
+        ModelError: as `load_adapter`; layers of the model's own kind (a classifier's output) may be missing.
+    """
+    weights = adapter_weights(folder)
+    try:
+        set_peft_model_state_dict(model, weights)
+    except (ValueError, KeyError, RuntimeError) as error:
+        raise ModelError(f"{folder}: not an adapter of this model: {_cause(error)}") from error
+    _check_complete(model, folder, "default", weights, may_lack=HEADS)
+
+
+def merge_adapter(model: PeftModel) -> Any:
+    """The model with its adapter summed into its weights.
+
+    Input embedding and output layer no longer share their weights where the adapter has moved one of them.
+    """
+    inner = unwrapped(model)
+    tied = getattr(inner.config.get_text_config(), "tie_word_embeddings", False)
+    head = inner.get_output_embeddings()
+    if tied and isinstance(head, torch.nn.Linear):
+        head.weight = torch.nn.Parameter(head.weight.detach().clone())
+    merged = model.merge_and_unload()
+    if tied:
+        apart = not torch.equal(merged.get_output_embeddings().weight, merged.get_input_embeddings().weight)
+        for config in (merged.config, merged.config.get_text_config()):
+            config.tie_word_embeddings = not apart
+        merged.tie_weights()
+    return merged.requires_grad_(requires_grad=True)  # PEFT froze it
+
+
+def adapter_weights(folder: Path) -> dict[str, torch.Tensor]:
+    """Every tensor of an adapter folder, by PEFT's names.
+
+    Raises:
+        ModelError: there is none, the file is a pickle or torn, or a weight is no number.
+    """
+    file = folder / SAFETENSORS_WEIGHTS_NAME
+    if not file.is_file():
+        pickled = (folder / WEIGHTS_NAME).is_file()
+        what = f"only {WEIGHTS_NAME}, a pickle that could run code; save it as" if pickled else "no"
+        raise ModelError(f"{folder}: {what} {SAFETENSORS_WEIGHTS_NAME}")
+    try:
+        weights = load_file(file)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise ModelError(f"{file}: cannot be read: {_cause(error)}") from error
+    for name, weight in weights.items():
+        if weight.is_floating_point() and not torch.isfinite(weight).all():
+            raise ModelError(f"{file}: {name} has weights that are no numbers; train it again")
+    return weights
+
+
+def changes_base(config: Any) -> str | None:
+    """Which setting makes an adapter change the base's own weights, which switching it off does not undo."""
+    init = getattr(config, "init_lora_weights", True)
+    if isinstance(init, str) and init.lower() not in ("gaussian", "orthogonal", "eva"):
+        return f"init_lora_weights: {init}"
+    if getattr(config, "kasa_config", None):
+        return "kasa_config"
+    bias = getattr(config, "bias", "none")
+    return f"bias: {bias}" if bias != "none" else None
+
+
+def _check_complete(
+    model: Any, folder: Path, name: str, weights: dict[str, Any], may_lack: tuple[str, ...] = ()
+) -> None:
+    expected = get_peft_model_state_dict(model, adapter_name=name, save_embedding_layers=False).keys()
+    missing = [key for key in expected - weights.keys() if not set(may_lack) & set(key.split("."))]
+    unknown = [key for key in weights.keys() - expected if not key.endswith("base_layer.weight")]
+    for what, keys in (("missing", missing), ("not of this model", unknown)):
+        if keys:
+            told = f"{len(keys)} of {len(expected)} weights are {what}, such as {min(keys)}"
+            raise ModelError(f"{folder}: {told}; train or save the adapter again")
+
+
+def _cause(error: Exception) -> str:
+    """The last line of an error: PyTorch's first one only says that there are more."""
+    return str(error).strip().splitlines()[-1].strip() if str(error).strip() else type(error).__name__
 
 
 def unwrapped(model: Any) -> Any:

@@ -80,7 +80,7 @@ class LoraOptions(Section):
 
     model_config = ConfigDict(frozen=True, extra="allow", use_attribute_docstrings=True)
 
-    type: Literal["lora", "ia3", "adalora", "adaption_prompt", "prompt", "prefix"] = "lora"
+    type: Literal["lora", "ia3", "adalora", "vera", "adaption_prompt", "prompt", "prefix"] = "lora"
     r: int = Field(default=16, ge=1)
     alpha: int | None = None
     """Scaling numerator; twice `r` when left out."""
@@ -98,8 +98,9 @@ class Stage(Section):
     heldout_share: float = Field(default=0.05, ge=0, lt=1)
     start: str = "base"
     """`base`, or the name of an earlier stage to train on top of."""
-    adapter: LoraOptions | Literal["none"] = LoraOptions()
-    """`none`: train all weights."""
+    adapter: LoraOptions | Literal["none"] | None = None
+    """Left out where `start` has an adapter: that one is trained on; else a new LoRA adapter is trained.
+    Given there: a new adapter on the frozen parent, joined with it when published. `none`: all weights."""
     trainer: dict[str, Any] = {}
     """Fields of the TRL configuration class of the method, passed through (`learning_rate`, `beta` ...)."""
     rewards: dict[str, float] = {}
@@ -321,6 +322,19 @@ class Recipe(Section):
         """The last fully trained stage below stage `name`, which its adapter is put on; `None`: the base."""
         whole = [stage.name for stage in self.chain(name)[:-1] if stage.adapter == "none"]
         return whole[-1] if whole else None
+
+    def adapter_of(self, name: str) -> LoraOptions | Literal["none"]:
+        """The adapter that stage `name` trains: its own, or the one that it continues."""
+        stage = self.stage(name)
+        if self.continues(name):
+            return self.adapter_of(stage.start)
+        return stage.adapter or LoraOptions()
+
+    def continues(self, name: str) -> bool:
+        """Whether stage `name` goes on with its parent's adapter, instead of beginning one."""
+        stage = self.stage(name)
+        on_adapter = stage.start != "base" and self.stage(stage.start).adapter != "none"
+        return stage.adapter is None and on_adapter
 
     def needed(self, name: str) -> list[str]:
         """The stages to train for stage `name`: its chain, and the reward models that it learns from."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -44,8 +44,15 @@ def plan(run: Execution, *, judges: int = 0) -> list[Step]:
 
 
 def training(run: Execution, stages: Sequence[Stage]) -> list[Step]:
-    """Training some stages, in the recipe's order."""
-    return [_train(run, stage) for stage in stages]
+    """Training some stages, in the recipe's order; none of them begins before all could."""
+
+    @cache
+    def refuse_all() -> None:
+        from toolkit.train import dry_run
+
+        dry_run.refuse(run.recipe, stages)
+
+    return [_train(run, stage, refuse_all) for stage in stages]
 
 
 def benchmarked(run: Execution, scoring: Scoring) -> list[Player]:
@@ -86,10 +93,11 @@ def _line(finding: Finding) -> str:
     return f"{finding.severity}: {finding.place}: {finding.message}; {finding.fix}"
 
 
-def _train(run: Execution, stage: Stage) -> Step:
+def _train(run: Execution, stage: Stage, refuse: Callable[[], None]) -> Step:
     def work() -> None:
         from toolkit.train import train_stage
 
+        refuse()
         run.release()  # training loads a copy of its own
         train_stage(run.recipe, stage, run.folder.path)
 

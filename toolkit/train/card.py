@@ -17,9 +17,9 @@ def model_card(base: Base, recipe: Recipe, stage: Stage, result: StageResult) ->
     front: dict[str, Any] = {"tags": [stage.method, "adapter-arena"]}
     if not Path(base.name).exists():  # a folder here means nothing on the hub
         front = {"base_model": base.name} | front
-    if stage.adapter != "none":
+    if base.adapter is not None:
         front |= {"library_name": "peft"}
-        front["tags"].append("lora" if stage.adapter.type == "lora" else stage.adapter.type)
+        front["tags"].append(base.adapter.peft_type.value.lower())
     else:
         front |= {"library_name": "transformers"}
     chain = " -> ".join(["base", *(part.name for part in recipe.chain(stage.name))])

@@ -21,7 +21,7 @@ from toolkit.train.base import Base
 from toolkit.train.batches import GroupsByLength
 from toolkit.train.frozen import run_frozen_layers_once
 from toolkit.train.head import score_learned_tokens_only
-from toolkit.train.lora import adapter_config
+from toolkit.train.reference import StartIsReference
 from toolkit.train.settings import configuration
 
 
@@ -30,42 +30,36 @@ def trainer(
 ) -> DPOTrainer:
     """A TRL trainer ready to run on preferences.
 
-    The reference is the model without the new adapter, that is the base with its parent merged in.
+    The reference is the model that the stage starts from.
 
     Raises:
         RecipeError: TRL would take another reference.
     """
-    adapter = adapter_config(stage)
-    if adapter is None and base.parent and processes.share_weights():
+    if base.adapter is None and base.parent and processes.share_weights():
         raise RecipeError(
             f"stages.{stage.name}.adapter: with all weights trained and shared between processes (FSDP), TRL "
             f"takes the bare base as the reference, not {stage.start}; train an adapter"
         )
     config = configuration(base, stage, shared)
     folder = Path(config.output_dir) / "rows"
-    made = _Trainer(
+    return _Trainer(
+        base,
         model=base.model,
         args=config,
         train_dataset=_kept(dataset(train), folder / "train"),
         eval_dataset=_kept(dataset(heldout), folder / "heldout") if heldout else None,
         processing_class=base.tokenizer,
-        peft_config=adapter,
+        peft_config=base.adapter,
     )
-    made.quicken()
-    return made
 
 
-class _Trainer(GroupsByLength, DPOTrainer):  # type: ignore[misc]  # TRL is untyped here
-    """With our output layer, also where TRL asks the reference before it is done with making the trainer.
+class _Trainer(StartIsReference, GroupsByLength, DPOTrainer):  # type: ignore[misc]  # TRL is untyped here
+    """With our output layer, and ranking accuracy.
 
     TRL's accuracy on held-out pairs asks whether training moved a pair the right way, which says nothing of
     the model it started from. Beside it stands how often the chosen answer is simply the likelier one
     (ranking accuracy, Chen et al. 2024).
     """
-
-    def _precompute_ref_logps(self, dataset: Dataset, name: str, batch_size: int) -> Dataset:
-        self.quicken()
-        return super()._precompute_ref_logps(dataset, name, batch_size)
 
     def _compute_loss(self, model: Any, inputs: dict[str, Any], return_outputs: bool) -> Any:
         if self.model.training:
@@ -83,7 +77,7 @@ class _Trainer(GroupsByLength, DPOTrainer):  # type: ignore[misc]  # TRL is unty
         self._metrics["eval"]["ranking_accuracy"] += right.tolist()  # one a pair: batches differ in size
         return loss
 
-    def quicken(self) -> None:
+    def prepare_fast_paths(self) -> None:
         run_frozen_layers_once(self.model)
         if not self.args.use_weighting:  # WPO asks more of each position than our layer gives
             score_learned_tokens_only(self.model)

@@ -6,7 +6,6 @@ reference (Ethayarajh et al. 2024; TRL's `KTOTrainer`).
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 from datasets import Dataset
@@ -16,7 +15,7 @@ from toolkit.data import Preference, Rated, Row
 from toolkit.recipe import Stage
 from toolkit.train.base import Base
 from toolkit.train.head import score_learned_tokens_only
-from toolkit.train.lora import adapter_config
+from toolkit.train.reference import StartIsReference
 from toolkit.train.settings import configuration
 
 
@@ -28,18 +27,22 @@ def trainer(
     The reference is the model the stage starts from.
     """
     config = configuration(base, stage, shared)
-    adapter = adapter_config(stage)
-    made = KTOTrainer(
+    return _Trainer(
+        base,
         model=base.model,
-        ref_model=None if adapter else copy.deepcopy(base.model),
         args=config,
         train_dataset=dataset(train).shuffle(config.seed),  # KTO's batches are fixed; a pair's two are apart
         eval_dataset=dataset(heldout).shuffle(config.seed) if heldout else None,
         processing_class=base.tokenizer,
-        peft_config=adapter,
+        peft_config=base.adapter,
     )
-    score_learned_tokens_only(made.model)
-    return made
+
+
+class _Trainer(StartIsReference, KTOTrainer):  # type: ignore[misc]  # TRL is untyped here
+    """With our output layer, and the right reference."""
+
+    def prepare_fast_paths(self) -> None:
+        score_learned_tokens_only(self.model)
 
 
 def dataset(rows: list[Row]) -> Dataset:

@@ -6,36 +6,40 @@ dequantised weights, so it is merged into those: in the original ones it would m
 
 from __future__ import annotations
 
-import math
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from peft import PeftModel
 
 from toolkit import records
-from toolkit.data import Row, Text, chat
-from toolkit.data.rows import answer_of, prompt_of
 from toolkit.errors import DataError, ModelError
 from toolkit.models import bases, hardware
-from toolkit.models.loading import LINEAGE, check_lineage, context_window, load_tokenizer, load_weights
+from toolkit.models.loading import (
+    LINEAGE,
+    check_lineage,
+    load_adapter,
+    load_tokenizer,
+    load_weights,
+    merge_adapter,
+)
+from toolkit.progress import tell
 from toolkit.recipe import Recipe, Stage
 from toolkit.train.stage import rows_of
-from toolkit.types import Message, Record
+from toolkit.train.verify import Kept
+from toolkit.types import Record
+
+logger = logging.getLogger(__name__)
 
 Into = Literal["dequantized", "original"]
 
-POSITIONS = 2000
-"""Tokens that drift is measured on; their distributions are held, 200 MB at a vocabulary of 50,000."""
-
-Predicted = list[tuple[torch.Tensor, torch.Tensor]]
-"""For each text: log-probabilities (n, vocabulary) in half precision, and the tokens that came (n)."""
+NAMES: dict[Into, str] = {"dequantized": "dequantised base", "original": "original base"}
 
 
 class Drift(Record):
-    """How far a merged model is from the one that was trained, on held-out answers."""
+    """How far a written model is from the one that was trained, on the rows whose logits training kept."""
 
     into: Into
     kl: float
@@ -55,14 +59,20 @@ class _Chain:
     adapter: Path
     base: str
     folder: Path
+    stage: str
 
-    def trained(self) -> Any:
-        """As it was trained: the adapter beside weights that may be quantised."""
-        chosen = hardware.choose(self.recipe.model)
-        if chosen.device.type == "cpu":
-            chosen = replace(chosen, dtype=torch.float32)
-        base = load_weights(self.folder, chosen, self.recipe.model.quantization)
-        return PeftModel.from_pretrained(base, str(self.adapter)).eval()
+    def kept(self) -> Kept:
+        """What the trained model made of a few rows; of version 0.1, which kept none: its folder."""
+        kept = Kept.read(self.adapter)
+        if kept is None:
+            train, heldout = rows_of(self.recipe, self.recipe.stage(self.stage))
+            chosen = hardware.choose(self.recipe.model)
+            if chosen.device.type == "cpu":
+                chosen = replace(chosen, dtype=torch.float32)
+            base = load_weights(self.folder, chosen, self.recipe.model.quantization)
+            model = load_adapter(base, self.adapter).eval()
+            kept = Kept.of(model, load_tokenizer(self.adapter), heldout or train, None)
+        return kept
 
     def merged(self, into: Into, dtype: torch.dtype) -> Any:
         """One whole model, summed in fp32."""
@@ -72,7 +82,7 @@ class _Chain:
             base = base.dequantize(torch.float32)
         else:
             base = load_weights(self.folder, exact)
-        return PeftModel.from_pretrained(base, str(self.adapter)).merge_and_unload().to(dtype).eval()
+        return merge_adapter(load_adapter(base, self.adapter)).to(dtype).eval()
 
 
 def merge(
@@ -108,19 +118,30 @@ def merge(
     quantized = recipe.model.quantization != "none"
     chosen: Into = into if quantized else "original"
     others: list[Into] = [choice for choice in ("dequantized", "original") if quantized and choice != chosen]
-    model = chain.trained()
-    texts = _encoded(tokenizer, rows_of(recipe, stage), context_window(model.config))
-    before = _predictions(model, texts)
-    del model
+    done, total = 0, 4 + 2 * len(others)
+
+    def step(note: str) -> None:
+        nonlocal done
+        done += 1
+        tell(logger, f"merge {stage.name}: step", done, total, note)
+
+    step("reading what was trained")
+    kept = chain.kept()
     with records.new_folder(out) as beside:
+        step(f"merging into the {NAMES[chosen]} in fp32")
         model = chain.merged(chosen, hardware.DTYPES[dtype])
+        step("writing")
         model.save_pretrained(beside)
         tokenizer.save_pretrained(beside)
-        drifts = [_drift(chosen, before, _predictions(model, texts))]
         del model
+        step("measuring what was written")
+        written = replace(hardware.choose(recipe.model), dtype=hardware.DTYPES[dtype])
+        drifts = [_drift(chosen, kept, load_weights(beside, written).eval())]
         for other in others:
+            step(f"merging into the {NAMES[other]}, to compare")
             model = chain.merged(other, hardware.DTYPES[dtype])
-            drifts.append(_drift(other, before, _predictions(model, texts)))
+            step("measuring it")
+            drifts.append(_drift(other, kept, model))
             del model
         records.write_text(beside / "README.md", _card(chain, stage, dtype, drifts))
     return drifts
@@ -137,65 +158,26 @@ def _chain(recipe: Recipe, stage: Stage, run: Path) -> _Chain:
     base = str(records.read_json(adapter / LINEAGE)["base"])
     folder = bases.resolve_base(base, revision=recipe.model.revision)
     check_lineage(adapter, base, folder)
-    return _Chain(recipe, adapter, base, folder)
+    return _Chain(recipe, adapter, base, folder, stage.name)
 
 
-def _encoded(tokenizer: Any, rows: tuple[list[Row], list[Row]], window: int) -> list[chat.Encoded]:
-    """Held-out rows (training rows, where none are held out) as tokens, up to `POSITIONS` learned ones."""
-    train, heldout = rows
-    chosen, learned = [], 0
-    for row in heldout or train:
-        text = _tokens(tokenizer, row, window)
-        if learned and learned + sum(text.completion_mask) > POSITIONS:
-            break
-        learned += sum(text.completion_mask)
-        chosen.append(text)
-    return chosen
-
-
-def _tokens(tokenizer: Any, row: Row, window: int) -> chat.Encoded:
-    if isinstance(row, Text):
-        ids = tokenizer(row.text)["input_ids"][: min(window, POSITIONS)]
-        return chat.Encoded(ids, [0, *([1] * (len(ids) - 1))], truncated=False)
-    turns = (*prompt_of(row), Message(role="assistant", content=answer_of(row)))
-    return chat.encode_conversation(tokenizer, turns, window)
-
-
-@torch.inference_mode()
-def _predictions(model: Any, texts: Sequence[chat.Encoded]) -> Predicted:
-    found = []
-    for text in texts:
-        ids = torch.tensor([text.input_ids], device=model.device)
-        wanted = torch.tensor(text.completion_mask[1:], dtype=torch.bool)
-        logits = model(ids, use_cache=False).logits[0, :-1].cpu()[wanted]
-        found.append((logits.float().log_softmax(-1).half(), ids[0, 1:].cpu()[wanted]))
-    return found
-
-
-def _drift(into: Into, before: Predicted, after: Predicted) -> Drift:
-    kl, same, count = 0.0, 0, 0
-    surprise = {"trained": 0.0, "merged": 0.0}
-    for (old, tokens), (new, _) in zip(before, after, strict=True):
-        p, q = old.float(), new.float()
-        kl += float((p.exp() * (p - q)).sum())
-        same += int((p.argmax(-1) == q.argmax(-1)).sum())
-        count += len(tokens)
-        for name, table in (("trained", p), ("merged", q)):
-            surprise[name] -= float(table.gather(1, tokens[:, None]).sum())
+def _drift(into: Into, kept: Kept, model: Any) -> Drift:
+    rows = list(zip(kept.ids, kept.positions, strict=True))
+    tokens = torch.tensor([ids[place + 1] for ids, places in rows for place in places])[:, None]
+    p, q = (torch.cat(each).log_softmax(-1) for each in (kept.logits, kept.again(model)))
     return Drift(
         into=into,
-        kl=round(kl / count, 6),
-        top1_agreement=round(same / count, 4),
-        perplexity_trained=round(math.exp(surprise["trained"] / count), 4),
-        perplexity_merged=round(math.exp(surprise["merged"] / count), 4),
-        tokens=count,
+        kl=round(float((p.exp() * (p - q)).sum(-1).mean()), 6),
+        top1_agreement=round(float((p.argmax(-1) == q.argmax(-1)).float().mean()), 4),
+        perplexity_trained=round(float(torch.exp(-p.gather(1, tokens).mean())), 4),
+        perplexity_merged=round(float(torch.exp(-q.gather(1, tokens).mean())), 4),
+        tokens=len(tokens),
     )
 
 
 def _card(chain: _Chain, stage: Stage, dtype: str, drifts: Sequence[Drift]) -> str:
-    names = {"dequantized": "dequantised base", "original": "original base"}
     rows = [
-        f"| {names[drift.into]}{' (these weights)' if number == 0 else ''} | {drift.kl} "
+        f"| {NAMES[drift.into]}{' (these weights)' if number == 0 else ''} | {drift.kl} "
         f"| {drift.top1_agreement:.1%} | {drift.perplexity_trained} | {drift.perplexity_merged} |"
         for number, drift in enumerate(drifts)
     ]

@@ -14,11 +14,10 @@ from trl import GRPOTrainer, RLOOTrainer
 
 from toolkit.data import Row
 from toolkit.data.rows import prompt_of
-from toolkit.errors import RecipeError
 from toolkit.models.rewards import RewardModel
 from toolkit.recipe import ModelOptions, Stage
 from toolkit.train.base import Base
-from toolkit.train.lora import adapter_config
+from toolkit.train.reference import StartIsReference
 from toolkit.train.settings import configuration
 from toolkit.types import Message
 
@@ -31,11 +30,11 @@ class _InAutocast:
             return super()._generate_and_score_completions(inputs)  # type: ignore[misc]
 
 
-class _RLOO(_InAutocast, RLOOTrainer):  # type: ignore[misc]  # TRL is untyped here
+class _RLOO(StartIsReference, _InAutocast, RLOOTrainer):  # type: ignore[misc]  # TRL is untyped here
     pass
 
 
-class _GRPO(_InAutocast, GRPOTrainer):  # type: ignore[misc]
+class _GRPO(StartIsReference, _InAutocast, GRPOTrainer):  # type: ignore[misc]
     pass
 
 
@@ -46,21 +45,16 @@ def trainer(base: Base, stage: Stage, train: list[Row], heldout: list[Row], shar
     """A TRL trainer ready to run on the prompts of any rows but plain texts."""
     weights = {"reward_weights": list(stage.rewards.values())}
     config = configuration(base, stage, shared | weights)
-    adapter = adapter_config(stage)
-    if adapter is None and base.parent and config.beta:
-        raise RecipeError(
-            f"stages.{stage.name}.adapter: with all weights trained, TRL takes the bare base as the "
-            f"reference, not {stage.start}; train an adapter, or set trainer.beta: 0"
-        )
     options = ModelOptions(device=str(base.hardware.device))
     return KINDS[stage.method](
+        base,
         model=base.model,
         reward_funcs=[_Reward(name, RewardModel(folder, options)) for name, folder in base.rewards.items()],
         args=config,
         train_dataset=dataset(train),
         eval_dataset=dataset(heldout) if heldout else None,
         processing_class=base.tokenizer,
-        peft_config=adapter,
+        peft_config=base.adapter,
     )
 
 

@@ -15,7 +15,6 @@ from toolkit.data import Preference, Row, chat
 from toolkit.recipe import Stage
 from toolkit.train.base import Base
 from toolkit.train.head import IGNORED
-from toolkit.train.lora import adapter_config
 from toolkit.train.settings import configuration
 
 
@@ -30,7 +29,7 @@ def trainer(
         train_dataset=dataset(base, train, config.max_length),
         eval_dataset=dataset(base, heldout, config.max_length) if heldout else None,
         processing_class=base.tokenizer,
-        peft_config=adapter_config(stage),
+        peft_config=base.adapter,
     )
 
 

@@ -9,16 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from peft import PeftConfig, PeftModel, set_peft_model_state_dict
+from peft import PeftConfig, PeftModel
 from peft.utils import SAFETENSORS_WEIGHTS_NAME as WEIGHTS
-from peft.utils import ModulesToSaveWrapper
-from safetensors.torch import load_file
+from safetensors.torch import save_file
 
 from toolkit import records
 from toolkit.models.bases import fingerprint
-from toolkit.models.loading import LINEAGE
+from toolkit.models.loading import LINEAGE, adapter_weights
 from toolkit.recipe import Stage
 from toolkit.train.base import Base
+from toolkit.train.join import Part, join
 from toolkit.types import StageResult
 
 RESULT = "stage.json"
@@ -41,13 +41,16 @@ class Learned:
     model: Any
     weights: dict[str, Any] | None
     """All of them by name, where each process holds a share; `None`: they are in the model."""
+    beginning: dict[str, Any]
+    """Of an adapter whose beginning was taken out of the base: that, by PEFT's names; else empty."""
 
     @classmethod
-    def of(cls, trainer: Any) -> Learned:
+    def of(cls, trainer: Any, beginning: dict[str, Any]) -> Learned:
         """What a trainer has trained; to be asked in every process, since each may hold a share."""
         model = trainer.accelerator.unwrap_model(trainer.model)
         shared = trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled
-        return cls(model, trainer.accelerator.get_state_dict(trainer.model_wrapped) if shared else None)
+        weights = trainer.accelerator.get_state_dict(trainer.model_wrapped) if shared else None
+        return cls(model, weights, beginning)
 
     def differs(self, before: dict[str, Any]) -> bool:
         """Whether a weight is not what it was."""
@@ -56,22 +59,23 @@ class Learned:
 
     def save(self, folder: Path) -> None:
         """Write the model, or its adapter, as `from_pretrained` reads it."""
-        self.model.save_pretrained(folder, state_dict=self.weights)
+        # PEFT would ask the hub whether the vocabulary has grown
+        only_adapter = {"save_embedding_layers": False} if isinstance(self.model, PeftModel) else {}
+        self.model.save_pretrained(folder, state_dict=self.weights, **only_adapter)
 
 
 def publish(learned: Learned, base: Base, stage: Stage, folder: Path, extras: Extras) -> None:
-    """Write the stage's folder: the adapter (or model), its lineage, card, log and figures.
+    """Write into the stage's folder: the adapter (or model), its lineage, card, log and figures.
 
-    An adapter trained on top of another is joined with it, so that the folder fits the original base. The
-    bare delta stays in `delta/`, as the chapter's merge, train, merge again would use it.
+    An adapter trained on top of a frozen parent is joined with it, so that the folder fits the original base.
+    The bare delta stays in `delta/`, as the chapter's merge, train, merge again would use it.
     """
-    with records.new_folder(folder) as beside:
-        _weights(learned, base, stage, beside)
-        base.tokenizer.save_pretrained(beside)
-        records.write_json(beside / LINEAGE, lineage(base, stage))
-        records.write_json(beside / RESULT, extras.result)
-        records.write_text(beside / "README.md", extras.card)
-        shutil.copy(extras.log, beside / "training.jsonl")
+    _weights(learned, base, stage, folder)
+    base.tokenizer.save_pretrained(folder)
+    records.write_json(folder / LINEAGE, lineage(base, stage))
+    records.write_json(folder / RESULT, extras.result)
+    records.write_text(folder / "README.md", extras.card)
+    shutil.copy(extras.log, folder / "training.jsonl")
 
 
 def lineage(base: Base, stage: Stage) -> dict[str, Any]:
@@ -91,51 +95,30 @@ def _weights(learned: Learned, base: Base, stage: Stage, folder: Path) -> None:
     if not isinstance(learned.model, PeftModel):
         learned.save(folder)
         return
-    delta = folder / "delta" if base.parent else folder
+    on_frozen = base.parent is not None and not base.continued
+    delta = folder / "delta" if on_frozen else folder
     learned.save(delta)
-    if base.parent:
-        _join(learned.model, base, delta, folder)
-        (delta / "README.md").unlink(missing_ok=True)
+    (delta / "README.md").unlink(missing_ok=True)
+    if learned.beginning:  # what was taken out of the base is given back
+        ended = _part(delta)
+        begun = {name: learned.beginning[name] for name in ended[0] if name in learned.beginning}
+        _write(delta, *join([(begun, ended[1], -1.0), ended]))
+    if on_frozen:
+        _write(folder, *join([_part(base.parent), _part(delta)]))
         records.write_json(delta / LINEAGE, lineage(base, stage) | {"on_top_of_parent": True})
     # Last, since PEFT looks for the base where its configuration says: a short name it would ask the hub for.
     for config in {delta / "adapter_config.json", folder / "adapter_config.json"}:
         _name_base(config, base.name)
 
 
-def _join(model: PeftModel, base: Base, delta: Path, folder: Path) -> None:
-    """Add the parent's delta and this one, exactly: their low-rank factors are put side by side.
-
-    Layers that are trained whole (a reward model's output) are this stage's.
-    """
-    assert base.parent is not None
-    model.load_adapter(str(delta), adapter_name="delta")
-    model.add_adapter("parent", PeftConfig.from_pretrained(str(base.parent)))
-    whole = {name: weight for name, weight in load_file(delta / WEIGHTS).items() if ".lora_" not in name}
-    set_peft_model_state_dict(model, whole | load_file(base.parent / WEIGHTS), adapter_name="parent")
-    # the joined adapter takes its settings from the first: it needs the layers of both
-    model.peft_config["delta"].layers_to_transform = _layers_of_both(model.peft_config)
-    kept = [module for module in model.modules() if isinstance(module, ModulesToSaveWrapper)]
-    for module in kept:
-        del module.modules_to_save["parent"]  # PEFT joins adapters of which one at most has such layers
-    model.add_weighted_adapter(["delta", "parent"], [1.0, 1.0], "joined", combination_type="cat")
-    for module in kept:
-        module.update("joined")
-        module.modules_to_save["joined"].load_state_dict(module.modules_to_save["delta"].state_dict())
-    model.save_pretrained(folder, selected_adapters=["joined"])
-    for file in (folder / "joined").iterdir():
-        file.replace(folder / file.name)
-    (folder / "joined").rmdir()
+def _part(folder: Path | None) -> Part:
+    return adapter_weights(folder), PeftConfig.from_pretrained(str(folder)), 1.0  # type: ignore[arg-type]
 
 
-def _layers_of_both(configs: dict[str, Any]) -> list[int] | None:
-    """Which layers the delta or its parent touches; `None`: all."""
-    chosen: set[int] = set()
-    for name in ("delta", "parent"):
-        layers = getattr(configs[name], "layers_to_transform", None)
-        if layers is None:
-            return None
-        chosen |= {layers} if isinstance(layers, int) else set(layers)
-    return sorted(chosen)
+def _write(folder: Path, weights: dict[str, Any], config: Any) -> None:
+    save_file(weights, folder / WEIGHTS, metadata={"format": "pt"})
+    config.inference_mode = True
+    config.save_pretrained(str(folder))
 
 
 def _name_base(config: Path, name: str) -> None:

@@ -20,7 +20,6 @@ from toolkit.data import Preference, Row
 from toolkit.models.rewards import rated_ids
 from toolkit.recipe import Stage
 from toolkit.train.base import Base
-from toolkit.train.lora import adapter_config
 from toolkit.train.settings import configuration
 
 BINS = 10
@@ -37,7 +36,7 @@ def trainer(
         train_dataset=dataset(base, train),
         eval_dataset=dataset(base, heldout) if heldout else None,
         processing_class=base.tokenizer,
-        peft_config=adapter_config(stage, "SEQ_CLS"),
+        peft_config=base.adapter,
     )
 
 

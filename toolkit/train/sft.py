@@ -18,7 +18,6 @@ from toolkit.train.base import Base
 from toolkit.train.batches import GroupsByLength
 from toolkit.train.frozen import run_frozen_layers_once
 from toolkit.train.head import IGNORED, score_learned_tokens_only
-from toolkit.train.lora import adapter_config
 from toolkit.train.settings import configuration
 
 
@@ -46,7 +45,7 @@ def learner(
         train_dataset=encode(base, train, config.max_length),
         eval_dataset=encode(base, heldout, config.max_length) if heldout else None,
         processing_class=base.tokenizer,
-        peft_config=adapter_config(stage),
+        peft_config=base.adapter,
     )
     run_frozen_layers_once(made.model)
     score_learned_tokens_only(made.model)

@@ -8,22 +8,28 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from peft import get_peft_model_state_dict
 from transformers import PrinterCallback, TrainerCallback, set_seed
 from transformers.integrations import TensorBoardCallback
 
 from toolkit import processes, records
 from toolkit.data import Row, load_rows, split_heldout
 from toolkit.recipe import Recipe, Stage
-from toolkit.train import checkpoints, publish
-from toolkit.train.base import prepare_base
+from toolkit.train import checkpoints, dry_run, publish
+from toolkit.train.base import Base, prepare_base
 from toolkit.train.card import model_card
 from toolkit.train.log import TrainingLog
+from toolkit.train.lora import changes_base
 from toolkit.train.methods import must_fit, trainer_module
 from toolkit.train.stopping import Interrupt, full_disk_told
-from toolkit.train.weights import hold_frozen_weights_in, hold_trained_weights_in_fp32
+from toolkit.train.verify import Kept, Place, verify
+from toolkit.train.weights import hold_frozen_weights_in
 from toolkit.types import StageResult
 
 logger = logging.getLogger(__name__)
+
+WRITTEN = "published"
+"""Among a stage's checkpoints: what will be published, until it is known to be what was trained."""
 
 
 def train_stage(recipe: Recipe, stage: Stage, run: Path) -> StageResult:
@@ -39,15 +45,32 @@ def train_stage(recipe: Recipe, stage: Stage, run: Path) -> StageResult:
 
     Raises:
         DataError: rows do not fit the method.
+        RecipeError: the stage could not start, or not be published as what was trained.
         ModelError: base or parent cannot be loaded.
-        TrainingError: the loss is not a number, nothing was learned, or the disk is full.
+        TrainingError: the loss is not a number, nothing was learned, what would be published is not what was
+            trained, or the disk is full.
     """
     processes.wait()  # what is outdated is gone
     published, working = run / "adapters" / stage.name, run / "checkpoints" / stage.name
     if (published / publish.RESULT).exists():
         return StageResult.model_validate(records.read_json(published / publish.RESULT))
+    dry_run.refuse(recipe, [stage])
     if processes.count() > 1:
         logger.info("stage %s in %d processes", stage.name, processes.count())
+    with full_disk_told(run):
+        kept, place, result = _train(recipe, stage, run)  # the trainer is let go at its end
+        if processes.is_main():
+            verify(kept, working / WRITTEN, place, whole=stage.adapter == "none")
+            published.parent.mkdir(exist_ok=True)
+            (working / WRITTEN).rename(published)
+            shutil.rmtree(working, ignore_errors=True)
+    processes.wait()
+    return result
+
+
+def _train(recipe: Recipe, stage: Stage, run: Path) -> tuple[Kept, Place, StageResult]:
+    """Train, and write what will be published among the checkpoints."""
+    working = run / "checkpoints" / stage.name
     train, heldout = rows_of(recipe, stage)
     must_fit(stage, train + heldout)
     set_seed(recipe.seed)
@@ -57,25 +80,36 @@ def train_stage(recipe: Recipe, stage: Stage, run: Path) -> StageResult:
     shared["run_name"] = f"{recipe.name}/{stage.name}"  # in Weights & Biases, MLflow, trackio
     with full_disk_told(working):
         trainer = trainer_module(stage).trainer(base, stage, train, heldout, shared)
+    base.start(trainer.model)
+    beginning = taken_out(trainer.model, base)
     if trainer.args.bf16:
         hold_frozen_weights_in(trainer.model, torch.bfloat16)
-    if trainer.args.fp16:
-        hold_trained_weights_in_fp32(trainer.model)
     trainer.remove_callback(PrinterCallback)  # it writes to stdout
     trainer.add_callback(log)
     for callback in trainer.callback_handler.callbacks:
         if isinstance(callback, TensorBoardCallback) and callback.logging_dir is None:
             # else with the checkpoints, and gone
             callback.logging_dir = str(run / "tensorboard" / stage.name)
-    with full_disk_told(run):
-        learned = _fit(trainer, working, log, evaluate=bool(heldout))
-        result = log.result(stage.name, stage.method)
-        if processes.is_main():
-            extras = publish.Extras(result, model_card(base, recipe, stage, result), log.file)
-            publish.publish(learned, base, stage, published, extras)
-            shutil.rmtree(working, ignore_errors=True)
-    processes.wait()
-    return result
+    learned = _fit(trainer, working, log, beginning, evaluate=bool(heldout))
+    autocast = torch.bfloat16 if trainer.args.bf16 else torch.float16 if trainer.args.fp16 else None
+    reads = trainer.model_wrapped if processes.share_weights() else learned.model
+    kept = Kept.of(reads, base.tokenizer, heldout or train, autocast)
+    result = log.result(stage.name, stage.method)
+    if processes.is_main():
+        extras = publish.Extras(result, model_card(base, recipe, stage, result), log.file)
+        shutil.rmtree(working / WRITTEN, ignore_errors=True)
+        publish.publish(learned, base, stage, working / WRITTEN, extras)
+        kept.write(working / WRITTEN)
+    place = Place(base.folder, base.loaded, recipe.model.quantization, autocast, stage.method == "reward")
+    return kept, place, result
+
+
+def taken_out(model: Any, base: Base) -> dict[str, torch.Tensor]:
+    """A copy of an adapter that PEFT has taken out of the base (PiSSA, OLoRA), by its names; else nothing."""
+    if not changes_base(base.adapter):
+        return {}
+    weights = get_peft_model_state_dict(model, save_embedding_layers=False)
+    return {name: weight.detach().cpu().clone() for name, weight in weights.items()}
 
 
 def rows_of(recipe: Recipe, stage: Stage) -> tuple[list[Row], list[Row]]:
@@ -86,7 +120,9 @@ def rows_of(recipe: Recipe, stage: Stage) -> tuple[list[Row], list[Row]]:
     return split_heldout(rows, stage.heldout_share, recipe.seed)
 
 
-def _fit(trainer: Any, working: Path, log: TrainingLog, *, evaluate: bool) -> publish.Learned:
+def _fit(
+    trainer: Any, working: Path, log: TrainingLog, beginning: dict[str, Any], *, evaluate: bool
+) -> publish.Learned:
     with processes.main_first():
         checkpoint = checkpoints.newest_complete(working)
     before = trained_weights(trainer.model)
@@ -101,7 +137,7 @@ def _fit(trainer: Any, working: Path, log: TrainingLog, *, evaluate: bool) -> pu
             logger.info("continuing from %s", checkpoint.name)
             log.rewind(checkpoints.step_of(checkpoint))
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    learned = publish.Learned.of(trainer)
+    learned = publish.Learned.of(trainer, beginning)
     if processes.is_main():
         log.check_learned(moved=checkpoint is not None or learned.differs(before))
     return learned

@@ -12,6 +12,7 @@ from toolkit.recipe import Recipe, contestants
 from toolkit.run.checking import config, fields, memory, overlap, rows, template
 from toolkit.run.checking.findings import error
 from toolkit.run.checking.showing import Shown, show
+from toolkit.train import dry_run
 from toolkit.types import Finding
 
 __all__ = ["Report", "Shown", "check", "describe", "parses"]
@@ -47,11 +48,11 @@ def check(recipe: Recipe, *, gpu: str | None = None, examples: int = 0) -> Repor
     compared = overlap.Overlap(recipe, heldout.examples)
     sets, found = rows.read(recipe, special, compared.add)
     findings += found
-    findings += fields.fields(recipe)
+    shape = dry_run.shape_of(recipe)
+    findings += fields.fields(recipe, shape)
     findings += config.config(recipe, heldout, here=gpu is None)
     findings += rows.kinds(recipe, sets)
     findings += rows.system_turns(recipe, sets, heldout)
-    shape = memory.shape_of(recipe)
     shown: list[Shown] = []
     tokens: template.Tokens = {}
     if tokenizer is not None:

@@ -11,7 +11,7 @@ from toolkit.errors import RecipeError
 from toolkit.judge import check_votes
 from toolkit.recipe import ONLINE, Recipe, Stage
 from toolkit.run.checking.findings import error, info, warning
-from toolkit.train.lora import adapter_config
+from toolkit.train import dry_run
 from toolkit.train.methods import METHODS, config_class, config_fields, settings
 from toolkit.train.settings import UNPACKED, report_to
 from toolkit.types import Finding
@@ -60,14 +60,14 @@ FAST = 2e-2
 """A learning rate above which hardly any adapter trains; whole weights bear a hundredth of it."""
 
 
-def fields(recipe: Recipe) -> Iterator[Finding]:
-    """Findings on the fields of every stage and of the judge."""
+def fields(recipe: Recipe, shape: Any) -> Iterator[Finding]:
+    """Findings on the fields of every stage and of the judge; `shape` as `dry_run.shape_of` gives it."""
     for stage in recipe.stages:
         unknown = list(_names(stage))
         yield from unknown
         if not unknown:
             yield from _values(stage)
-        yield from _adapter(recipe, stage)
+        yield from _adapter(recipe, stage, shape)
         yield from _against_each_other(recipe, stage)
     yield from _bertscore(recipe)
     yield from _judge(recipe)
@@ -112,14 +112,12 @@ def _values(stage: Stage) -> Iterator[Finding]:
             )
 
 
-def _adapter(recipe: Recipe, stage: Stage) -> Iterator[Finding]:
-    place = f"stages.{stage.name}.adapter"
-    try:
-        adapter_config(stage)
-    except RecipeError as problem:
-        yield error("adapter-field", place, str(problem).partition(": ")[2], "see PEFT's configuration class")
+def _adapter(recipe: Recipe, stage: Stage, shape: Any) -> Iterator[Finding]:
+    for place, text, fix in dry_run.problems(recipe, stage, shape):
+        yield error("adapter-field", place, text, fix)
     if stage.adapter == "none" and recipe.model.quantization != "none":
         text = f"all weights are to be trained, but in {recipe.model.quantization} they have no gradient"
+        place = f"stages.{stage.name}.adapter"
         yield error("quantised-whole", place, text, "train an adapter, or set model.quantization: none")
 
 

@@ -14,8 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from toolkit.errors import DataError, ModelError
-from toolkit.models import bases
+from toolkit.errors import DataError
 from toolkit.recipe import ONLINE, LoraOptions, Recipe, Stage
 from toolkit.run.checking.fields import steps
 from toolkit.run.checking.findings import error, info, warning
@@ -68,7 +67,7 @@ def machine(name: str | None) -> Machine:
 def memory(
     recipe: Recipe, sets: dict[str, Seen], tokens: Tokens, shape: Any, target: Machine
 ) -> Iterator[Finding]:
-    """Steps and memory of every stage; `shape` as `shape_of` gives it."""
+    """Steps and memory of every stage; `shape` as `dry_run.shape_of` gives it."""
     for stage in recipe.stages:
         place = f"stages.{stage.name}"
         text = ""
@@ -101,19 +100,6 @@ def memory(
             )
 
 
-def shape_of(recipe: Recipe) -> Any:
-    """The model without its weights, where its configuration is here."""
-    import torch
-    from transformers import AutoConfig, AutoModelForCausalLM
-
-    try:
-        config = AutoConfig.from_pretrained(bases.resolve_base(recipe.base, revision=recipe.model.revision))
-        with torch.device("meta"):
-            return AutoModelForCausalLM.from_config(config)
-    except (ModelError, OSError, ValueError):
-        return None
-
-
 def context(shape: Any) -> int | None:
     """Tokens a model of this shape can see, where that is known."""
     if shape is None:
@@ -129,13 +115,13 @@ def estimate(recipe: Recipe, stage: Stage, model: Any, target: Machine, longest:
     linear = {name: m for name, m in model.named_modules() if isinstance(m, nn.Linear) and m is not head}
     inside = sum(module.weight.numel() for module in linear.values())
     outside = sum(weight.numel() for weight in model.parameters()) - inside
-    whole = 2 if target.gpu and stage.start == "base" and recipe.model.dtype != "float32" else 4
-    bits = (
-        {"nf4": 0.52, "int8": 1.0}.get(recipe.model.quantization, whole) if stage.start == "base" else whole
-    )
+    continued = stage.start == "base" or recipe.continues(stage.name)
+    whole = 2 if target.gpu and continued and recipe.model.dtype != "float32" else 4
+    bits = {"nf4": 0.52, "int8": 1.0}.get(recipe.model.quantization, whole) if continued else whole
     moments = 4 if "8bit" in str(stage.trainer.get("optim", "")) else 8
-    if isinstance(stage.adapter, LoraOptions):
-        weights = inside * bits + outside * whole + _trainable(stage.adapter, linear) * (4 + 4 + moments)
+    adapter = recipe.adapter_of(stage.name)
+    if isinstance(adapter, LoraOptions):
+        weights = inside * bits + outside * whole + _trainable(adapter, linear) * (4 + 4 + moments)
     else:
         weights = (inside + outside) * (4 + 4 + moments)
     config = model.config.get_text_config()

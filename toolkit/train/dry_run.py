@@ -1,0 +1,162 @@
+"""Whether stages could start: every adapter built on the model without its weights, every chain looked at.
+
+What PEFT would ignore in silence (an unknown layer among known ones, a layer that is not there), what TRL
+refuses only when the model is loaded, and what could not be published rightly is found before any training.
+"""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Iterable, Iterator
+from itertools import chain
+from typing import Any
+
+import peft
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceClassification
+
+from toolkit.errors import ModelError, RecipeError
+from toolkit.models import bases
+from toolkit.models.loading import HEADS, changes_base
+from toolkit.recipe import Recipe, Stage
+from toolkit.train import lora
+from toolkit.train.join import not_joined
+
+CONTINUE = "leave out `adapter:` to continue the parent's"
+
+Problem = tuple[str, str, str]
+"""Where, what, and the mend."""
+
+
+def refuse(recipe: Recipe, stages: Iterable[Stage]) -> None:
+    """Check that stages could start.
+
+    Raises:
+        RecipeError: a line for each problem.
+    """
+    shape = shape_of(recipe)
+    found = [problem for stage in stages for problem in problems(recipe, stage, shape)]
+    if found:
+        raise RecipeError("\n".join(f"{place}: {what}; {mend}" for place, what, mend in found))
+
+
+def problems(recipe: Recipe, stage: Stage, shape: Any) -> Iterator[Problem]:
+    """What keeps a stage from starting or from being published rightly.
+
+    Args:
+        recipe: of the stage.
+        stage: any of its stages.
+        shape: the base as `shape_of` gives it; `None`: what depends on it is not looked at.
+    """
+    place = f"stages.{stage.name}.adapter"
+    if stage.trainer.get("sync_ref_model"):
+        where = f"stages.{stage.name}.trainer.sync_ref_model"
+        yield where, "the reference is what the stage starts from", "leave it out"
+    try:
+        config = lora.stage_adapter(recipe, stage)
+    except RecipeError as problem:
+        yield place, str(problem).removeprefix(f"{place}: "), "see PEFT's configuration class"
+        return
+    below = stage.start != "base" and recipe.stage(stage.start).adapter != "none"
+    if below and not recipe.continues(stage.name):
+        yield from _joined(recipe, stage, config, place)
+    if config is None:
+        return
+    reason = changes_base(config)
+    if reason and not lora.changes_base(config):
+        yield place, f"{reason} changes the base's own weights for all other adapters", "leave it out"
+    elif reason and recipe.model.quantization != "none":
+        yield place, f"{reason} changes weights that {recipe.model.quantization} has rounded", "leave it out"
+    elif shape is not None:
+        yield from _fits(config, stage, shape, place)
+
+
+def shape_of(recipe: Recipe) -> Any:
+    """The model without its weights, where its configuration is here; else `None`."""
+    try:
+        config = AutoConfig.from_pretrained(bases.resolve_base(recipe.base, revision=recipe.model.revision))
+        with torch.device("meta"):
+            return AutoModelForCausalLM.from_config(config)
+    except (ModelError, OSError, ValueError):
+        return None
+
+
+def _joined(recipe: Recipe, stage: Stage, config: Any, place: str) -> Iterator[Problem]:
+    """Whether the parent can be merged into the base, and a new adapter joined with it."""
+    parent = lora.stage_adapter(recipe, recipe.stage(stage.start))
+    if config is None:
+        lossless = parent.peft_type in ("LORA", "IA3", "ADALORA", "VERA") and not getattr(
+            parent, "lora_bias", False
+        )
+        if not lossless:
+            yield place, f"the adapter of {stage.start} cannot be merged into whole weights", CONTINUE
+        return
+    own = HEADS if stage.method == "reward" else ()
+    for whose, reason in (
+        (f"the adapter of {stage.start}", not_joined(parent)),
+        ("this adapter", not_joined(config, own)),
+    ):
+        if reason:
+            text = f"{whose} ({reason}) cannot be joined exactly with another one"
+            yield place, text, CONTINUE
+
+
+def _fits(config: Any, stage: Stage, shape: Any, place: str) -> Iterator[Problem]:
+    """Whether everything that an adapter names is in the model, and PEFT can build it there."""
+    model = copy.deepcopy(shape)
+    if stage.method == "reward":
+        model.config.num_labels = 1
+        with torch.device("meta"):
+            model = AutoModelForSequenceClassification.from_config(model.config)
+    for field, named in _unknown(config, model):
+        yield f"{place}.{field}", f"{named} is not in this model", "name what the model has"
+        return
+    plain = copy.deepcopy(config)
+    if lora.changes_base(plain):
+        plain.init_lora_weights = True
+    try:
+        made = peft.get_peft_model(model, plain)
+    except (ValueError, TypeError, RuntimeError, AttributeError, KeyError, NotImplementedError) as error:
+        yield place, " ".join(str(error).split())[:300], "name what this model has, or take another type"
+        return
+    head = made.get_output_embeddings()
+    if stage.method not in ("orpo", "reward") and isinstance(head, peft.tuners.tuners_utils.BaseTunerLayer):
+        text = "an adapter on the output layer is passed over: log-probabilities are taken from its weights"
+        yield place, text, "take it out of target_modules, or put it into modules_to_save"
+
+
+def _unknown(config: Any, model: Any) -> Iterator[tuple[str, str]]:
+    """Each name of a layer or parameter that an adapter names in vain, with the field; then numbers."""
+    modules = [name for name, _ in model.named_modules() if name]
+    known = dict.fromkeys(
+        ("target_modules", "exclude_modules", "modules_to_save", "feedforward_modules"), modules
+    )
+    known["target_parameters"] = [name for name, _ in model.named_parameters()]
+    for field, there in known.items():
+        listed = getattr(config, field, None) or ()
+        for name in () if isinstance(listed, str) else sorted(listed):
+            own = field == "modules_to_save" and name in HEADS
+            if not own and not any(f".{one}".endswith(f".{name}") for one in there):
+                yield field, name
+    for field in ("rank_pattern", "alpha_pattern"):
+        for pattern in getattr(config, field, None) or {}:
+            if not any(re.match(rf"(.*\.)?({pattern})$", name) for name in modules):
+                yield field, pattern
+    yield from _beyond(config, model.config.get_text_config())
+
+
+def _beyond(config: Any, text: Any) -> Iterator[tuple[str, str]]:
+    layers = getattr(config, "layers_to_transform", None)
+    tokens = getattr(config, "trainable_token_indices", None) or []
+    named = {"layers_to_transform": [layers] if isinstance(layers, int) else layers or []}
+    named["trainable_token_indices"] = (
+        list(chain.from_iterable(tokens.values())) if isinstance(tokens, dict) else tokens
+    )
+    for field, count in (
+        ("layers_to_transform", text.num_hidden_layers),
+        ("trainable_token_indices", text.vocab_size),
+    ):
+        for number in named[field]:
+            if not 0 <= number < count:
+                yield field, f"number {number} (there are {count}, from 0)"
