@@ -173,17 +173,19 @@ def load_adapter(model: Any, folder: Path, name: str = "default", *, trainable: 
 
 
 def load_adapter_weights(model: PeftModel, folder: Path) -> None:
-    """Give the adapter of a model, made alike, the weights in `folder`.
+    """Give the adapter of a model the weights in `folder`, made alike; a classifier keeps its own head.
 
     Raises:
-        ModelError: as `load_adapter`; layers of the model's own kind (a classifier's output) may be missing.
+        ModelError: as `load_adapter`.
     """
-    weights = adapter_weights(folder)
+    own = get_peft_model_state_dict(model, save_embedding_layers=False)
+    heads = {key: weight for key, weight in own.items() if set(HEADS) & set(key.split("."))}
+    weights = heads | adapter_weights(folder)
     try:
         set_peft_model_state_dict(model, weights)
     except (ValueError, KeyError, RuntimeError) as error:
         raise ModelError(f"{folder}: not an adapter of this model: {_cause(error)}") from error
-    _check_complete(model, folder, "default", weights, may_lack=HEADS)
+    _check_complete(model, folder, "default", weights)
 
 
 def merge_adapter(model: PeftModel) -> Any:
@@ -237,11 +239,9 @@ def changes_base(config: Any) -> str | None:
     return f"bias: {bias}" if bias != "none" else None
 
 
-def _check_complete(
-    model: Any, folder: Path, name: str, weights: dict[str, Any], may_lack: tuple[str, ...] = ()
-) -> None:
+def _check_complete(model: Any, folder: Path, name: str, weights: dict[str, Any]) -> None:
     expected = get_peft_model_state_dict(model, adapter_name=name, save_embedding_layers=False).keys()
-    missing = [key for key in expected - weights.keys() if not set(may_lack) & set(key.split("."))]
+    missing = expected - weights.keys()
     unknown = [key for key in weights.keys() - expected if not key.endswith("base_layer.weight")]
     for what, keys in (("missing", missing), ("not of this model", unknown)):
         if keys:

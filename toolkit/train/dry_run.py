@@ -98,8 +98,8 @@ def _joined(recipe: Recipe, stage: Stage, config: Any, place: str) -> Iterator[P
         ("this adapter", not_joined(config, own)),
     ):
         if reason:
-            text = f"{whose} ({reason}) cannot be joined exactly with another one"
-            yield place, text, CONTINUE
+            yield place, f"{whose} ({reason}) cannot be joined exactly with another one", CONTINUE
+            return
 
 
 def _fits(config: Any, stage: Stage, shape: Any, place: str) -> Iterator[Problem]:
