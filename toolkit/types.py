@@ -166,6 +166,20 @@ class Battle(Record):
         answers = (self.model_a, self.model_b, self.completion_a, self.completion_b)
         return digest(self.example_id, *answers, self.reference or "", *turns)
 
+    @property
+    def mirrored(self) -> Battle:
+        """The same battle with its sides changed: what is known of one is known of the other."""
+        return self.model_copy(
+            update={
+                "model_a": self.model_b,
+                "model_b": self.model_a,
+                "completion_a": self.completion_b,
+                "completion_b": self.completion_a,
+                "messages": self.messages_b or self.messages,
+                "messages_b": None if self.messages_b is None else self.messages,
+            }
+        )
+
 
 class Verdict(Record):
     """One reply of a judge model on one order of a battle."""

@@ -128,7 +128,7 @@ def test_the_version_is_the_packages():
     [
         (DataError("x.jsonl:3: wrong"), 2, "error: x.jsonl:3: wrong\n"),
         (TrainingError("no gradient"), 1, "error: no gradient\n"),
-        (KeyboardInterrupt(), 130, "interrupted; the same command continues where it stopped\n"),
+        (KeyboardInterrupt(), 130, "interrupted\n"),
     ],
 )
 def test_errors_are_one_line_and_an_exit_code(monkeypatch, error, code, told):
@@ -141,6 +141,18 @@ def test_errors_are_one_line_and_an_exit_code(monkeypatch, error, code, told):
     monkeypatch.setattr(module, "command", failing)
     result = CliRunner().invoke(main, ["report"])
     assert (result.exit_code, result.stderr, result.stdout) == (code, told, "")
+
+
+def test_only_commands_that_continue_say_so(monkeypatch):
+    module = importlib.import_module("toolkit.cli.run")
+
+    @click.command("run")
+    def stopped() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, "command", stopped)
+    told = CliRunner().invoke(main, ["run"]).stderr
+    assert told == "interrupted; the same command continues where it stopped\n"
 
 
 def test_json_output_holds_records(capsys):

@@ -72,6 +72,7 @@ def test_answer_writes_completions(tiny_model: Path, questions: Path, tmp_path: 
         "completions": 3,
         "tokens": sum(each.tokens for each in made),
         "cut_off": sum(each.finish == "length" for each in made),
+        "refused": 0,
         "file": str(out),
     }
 

@@ -65,6 +65,58 @@ def test_files_of_outputs_are_judged_and_everything_is_written(tmp_path: Path):
     }
 
 
+def test_a_limit_restricts_what_is_asked_now_and_takes_no_votes_away(tmp_path: Path):
+    out = tmp_path / "judged"
+    with serving(fair) as server:
+        options = ["--judge", "fair", "--endpoint", server.url, "--out", out]
+        assert adapter_arena(outputs(tmp_path), *options).exit_code == 0
+        kept = (out / "votes.jsonl").read_bytes()
+        assert adapter_arena(outputs(tmp_path), *options, "--limit", 2, "--json").exit_code == 0
+        assert adapter_arena(outputs(tmp_path), *options, "--baseline", "sft").exit_code == 0
+        assert len(server.requests) == 10
+    assert {vote.example_id: vote.model_a for vote in records.read(out / "votes.jsonl", Vote)}.keys() == set(
+        "01234"
+    )
+    assert len(kept.splitlines()) == 5
+
+
+def test_a_judge_that_cast_no_vote_ends_with_the_reason(tmp_path: Path):
+    with serving(lambda _number, _request: Say("I like both of them.")) as server:
+        options = ["--judge", "vague", "--endpoint", server.url, "--out", tmp_path / "out"]
+        result = adapter_arena(outputs(tmp_path), *options)
+    assert result.exit_code == 1
+    assert "no vote was cast: of 10 verdicts 10 could not be read and 0 were refused" in result.stderr
+    assert "I like both of them." in result.stderr
+
+
+def test_endpoints_are_asked_as_a_recipe_would_ask_them(tmp_path: Path):
+    with serving(fair) as server:
+        result = adapter_arena(
+            *(outputs(tmp_path), "--judge", "fair", "--endpoint", server.url, "--out", tmp_path / "out"),
+            *("--parameters", "{top_k: 5, seed: null}", "--max-new-tokens", 99, "--concurrency", 2),
+        )
+        assert result.exit_code == 0, result.output
+        assert {(each["top_k"], each["max_tokens"]) for each in server.requests} == {(5, 99)}
+        assert not any("seed" in each for each in server.requests)
+        assert server.most_busy <= 2
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--endpoint", "localhost:8000"], "--endpoint: String should match pattern"),
+        (["--endpoint", "http://me:secret@host/v1"], "--endpoint: "),
+        (["--endpoint", "http://127.0.0.1:9/v1", "--parameters", "[1]"], "--parameters: write a mapping"),
+        (["--endpoint", "http://127.0.0.1:9/v1", "--budget-usd", "1"], "budget_usd needs `price`"),
+    ],
+)
+def test_endpoint_options_that_do_not_fit_are_one_line(options: list[str], told: str, tmp_path: Path):
+    result = adapter_arena(outputs(tmp_path), "--judge", "fair", *options)
+    assert result.exit_code == 2
+    assert told in result.stderr
+    assert "secret" not in result.stderr
+
+
 def test_several_judges_are_a_jury(tmp_path: Path):
     out = tmp_path / "judged"
     with serving(partial) as server:

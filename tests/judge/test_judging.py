@@ -77,6 +77,24 @@ def test_verdicts_are_kept_and_not_asked_for_again(tmp_path: Path):
     assert done.asked == []
 
 
+def test_a_battle_is_the_same_whatever_the_order_of_its_sides(tmp_path: Path):
+    out, fought = tmp_path / "verdicts.jsonl", field(6)
+
+    def leans(one: str, other: str) -> Outcome:
+        return "a" if one == LONG or len(one) == len(other) else "tie"
+
+    first = judge_battles(RuleJudge(leans), fought, out=out)
+    turned, again = [each.mirrored for each in fought], RuleJudge(leans)
+    assert all(each.mirrored.mirrored == each for each in fought)
+    second = judge_battles(again, turned, out=out)
+    assert again.asked == []
+    afresh = judge_battles(RuleJudge(leans), turned, out=tmp_path / "afresh.jsonl")
+    assert second == afresh
+    assert [vote.outcome for vote in votes(turned, second)] == [
+        {"a": "b", "b": "a", "tie": "tie"}[vote.outcome] for vote in votes(fought, first)
+    ]
+
+
 def test_another_judge_or_prompt_is_asked_anew(tmp_path: Path):
     out, fought = tmp_path / "verdicts.jsonl", field(1)
     judge_battles(RuleJudge(longer), fought, out=out)

@@ -108,11 +108,90 @@ def test_a_reply_cut_at_the_limit_is_unreadable(tmp_path: Path):
     assert [verdict.outcome for verdict in verdicts] == [None, None]
 
 
-def test_a_refused_question_is_invalid_with_the_servers_words(tmp_path: Path):
-    with serving(lambda _number, _request: Say(status=413, body="too long for me")) as server:
-        verdicts = judge_battles(judge(server, attempts=1), field(1), out=tmp_path / "verdicts.jsonl")
-    assert {verdict.reason for verdict in verdicts} == {"no reply: HTTP 413: too long for me"}
-    assert {verdict.outcome for verdict in verdicts} == {None}
+def test_a_refused_question_is_no_verdict_and_asked_again_by_the_next_call(tmp_path: Path):
+    out, refusing = tmp_path / "verdicts.jsonl", True
+
+    def picky(number: int, request: dict) -> Say:
+        if refusing and "Question 1" in request["messages"][-1]["content"]:
+            return Say(status=413, body="too long for me")
+        return fair(number, request)
+
+    with serving(picky) as server:
+        verdicts = judge_battles(judge(server), field(), out=out)
+        assert [v.error for v in verdicts if v.refused] == ["HTTP 413: too long for me"] * 2
+        assert len(server.requests) == 8, "it is not asked three times"
+        found = statistics(field(), verdicts)["judge-model"]
+        assert (found["refused"]["value"], found["unreadable"]["value"]) == (0.25, 0)
+        refusing = False
+        again = judge_battles(judge(server), field(), out=out)
+        assert len(server.requests) == 10
+    assert all(verdict.readable for verdict in again)
+
+
+def test_a_refusal_that_an_earlier_version_kept_as_unreadable_is_asked_again(tmp_path: Path):
+    out, one = tmp_path / "verdicts.jsonl", field(1)
+    with serving(fair) as server:
+        asked = judge(server)
+        old = {"judge": asked.name, "outcome": None, "prompt": asked.prompt_key, "attempt": 3}
+        reason = "no reply: HTTP 402: no credit"
+        records.append(
+            out, [Verdict(battle_id=one[0].id, order=o, reason=reason, **old) for o in ("ab", "ba")]
+        )
+        assert all(verdict.readable for verdict in judge_battles(asked, one, out=out))
+
+
+def test_a_judge_whose_every_question_is_refused_stops_with_the_servers_words(tmp_path: Path):
+    out = tmp_path / "verdicts.jsonl"
+    with serving(lambda _number, _request: Say(status=422, body="no field `seed`")) as server:
+        with pytest.raises(EndpointError, match=r"all 20 requests so far were refused.*no field `seed`"):
+            judge_battles(judge(server), field(60), out=out)
+        assert len(server.requests) < 60
+
+
+def test_one_over_long_battle_does_not_switch_structured_output_off(tmp_path: Path):
+    def limited(number: int, request: dict) -> Say:
+        if "Question 0" in request["messages"][-1]["content"]:
+            return Say(status=400, body="maximum context length is 4096 tokens")
+        return fair(number, request)
+
+    with serving(limited) as server:
+        one_at_a_time = EndpointWriter(server.endpoint(concurrency=1), QUICK)
+        verdicts = judge_battles(
+            WrittenJudge(one_at_a_time, load_prompt("pairwise")), field(6), out=tmp_path / "v.jsonl"
+        )
+        plain = [request for request in server.requests if "response_format" not in request]
+    assert len(plain) == 2, "the over-long one alone, in both orders"
+    assert sum(verdict.refused for verdict in verdicts) == 2
+
+
+def test_a_longer_reply_is_reason_to_ask_what_was_cut_again(tmp_path: Path):
+    out = tmp_path / "verdicts.jsonl"
+
+    def long_winded(number: int, request: dict) -> Say:
+        return Say("Hm", finish="length") if request["max_tokens"] < 100 else fair(number, request)
+
+    with serving(long_winded) as server:
+        short = judge(server, attempts=1, options=Generation(max_new_tokens=50))
+        assert not any(v.readable for v in judge_battles(short, field(1), out=out))
+        judge_battles(short, field(1), out=out)
+        assert len(server.requests) == 2
+        longer = judge(server, attempts=1, options=Generation(max_new_tokens=100))
+        assert all(v.readable for v in judge_battles(longer, field(1), out=out))
+
+
+def test_a_budget_counts_what_earlier_calls_spent(tmp_path: Path):
+    from toolkit.judge import open_judge
+    from toolkit.recipe import Judge
+
+    out = tmp_path / "verdicts.jsonl"
+    with serving(fair) as server:
+        endpoint = server.endpoint(price=(1000, 1000), budget_usd=4.0, concurrency=1)
+        asked = Judge(method="written", endpoint=endpoint, max_new_tokens=16)
+        for _ in range(2):
+            with pytest.raises(EndpointError, match=r"budget_usd: \d.* of 4 dollars are spent"):
+                judge_battles(open_judge(asked, None, log=out), field(30), out=out)
+        said = list(records.read(out, Verdict))
+    assert 0 < sum(1000 * (v.tokens_in + v.tokens_out) / 1e6 for v in said) <= 4.0
 
 
 def test_what_arrived_before_the_server_died_is_not_asked_for_again(tmp_path: Path):

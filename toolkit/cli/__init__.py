@@ -42,6 +42,9 @@ COMMANDS = {
 `toolkit.cli.votes`, and its click command is called `command`."""
 
 
+CONTINUES = {"run", "train", "answer", "judge"}
+"""Commands that keep what is finished, and go on from there when they are given again."""
+
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM}
 """Errors of the system that are nobody's fault in here: a full disk, a folder that may not be written."""
 
@@ -83,11 +86,15 @@ class Commands(click.Group):
             if error.errno not in NO_ROOM:
                 raise
             place = f"{error.filename}: " if error.filename else ""
-            told = "what was finished is kept, and the same command continues"
-            click.echo(f"error: {place}{error.strerror}; {told}", err=True)
+            kept = ctx.invoked_subcommand in CONTINUES
+            told = "; what was finished is kept, and the same command continues" if kept else ""
+            click.echo(f"error: {place}{error.strerror}{told}", err=True)
             ctx.exit(1)
         except KeyboardInterrupt:
-            click.echo("interrupted; the same command continues where it stopped", err=True)
+            kept = ctx.invoked_subcommand in CONTINUES
+            click.echo(
+                f"interrupted{'; the same command continues where it stopped' if kept else ''}", err=True
+            )
             ctx.exit(130)
 
 

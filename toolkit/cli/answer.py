@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from toolkit.cli.given import need, refuse
+from toolkit.cli.endpoint_options import build_endpoint, endpoint_options, take_fields
+from toolkit.cli.given import refuse
 from toolkit.cli.model_options import PATH, model_options, open_model
 from toolkit.cli.output import print_json, show_progress
 
@@ -20,8 +21,7 @@ if TYPE_CHECKING:
 @click.argument("examples")
 @click.option("--out", type=PATH, required=True, help="JSONL file of completions; continued if it is there.")
 @click.option("--system", help="System message put before every question.")
-@click.option("--endpoint", metavar="URL", help="Server of the model, up to /v1; left out, it is local.")
-@click.option("--key-env", metavar="NAME", help="Environment variable that holds the server's API key.")
+@endpoint_options
 @click.option("--max-new-tokens", type=click.IntRange(1), default=256, show_default=True)
 @click.option("--temperature", type=click.FloatRange(0), default=0.0, show_default=True, help="0: greedy.")
 @click.option("--top-p", type=click.FloatRange(0, 1, min_open=True), default=1.0, show_default=True)
@@ -37,7 +37,6 @@ def command(  # noqa: PLR0913, PLR0917 - one argument per option
     out: Path,
     system: str | None,
     endpoint: str | None,
-    key_env: str | None,
     limit: int | None,
     seed: int,
     as_json: bool,
@@ -52,25 +51,26 @@ def command(  # noqa: PLR0913, PLR0917 - one argument per option
       adapter-arena answer MODEL questions.jsonl --endpoint http://127.0.0.1:8000/v1 --out remote.jsonl
     """
     show_progress()
+    fields = take_fields(options, remote=bool(endpoint))
     if endpoint:
         refuse("--endpoint", "adapter", "device", "dtype", "quantization", "batch_size")
-    else:
-        need("--endpoint", "key_env")
     from toolkit.data import load_examples
     from toolkit.generate import answer
-    from toolkit.recipe import DataSource, Endpoint, Generation
+    from toolkit.recipe import DataSource, Generation
+    from toolkit.run.folder import locked_run
     from toolkit.types import Message
 
     asked = load_examples(DataSource(source=examples, limit=limit))
     settings = {key: options.pop(key) for key in Generation.model_fields if key in options}
     prompt: tuple[Message, ...] = (Message(role="system", content=system),) if system else ()
     common: dict[str, Any] = {"prompt": prompt, "options": Generation(**settings), "seed": seed, "out": out}
-    if endpoint:
-        server = Endpoint(url=endpoint, model=model, key_env=key_env)
-        said = answer(server, asked, contestant=name or Path(model).name, **common)
-    else:
-        chosen = open_model(model, name=name, **options)
-        said = answer(chosen.loaded, asked, contestant=chosen.name, adapter=chosen.adapter, **common)
+    with locked_run(out):
+        if endpoint:
+            server = build_endpoint(endpoint, model, fields)
+            said = answer(server, asked, contestant=name or Path(model).name, **common)
+        else:
+            chosen = open_model(model, name=name, **options)
+            said = answer(chosen.loaded, asked, contestant=chosen.name, adapter=chosen.adapter, **common)
     _print(said, out, as_json)
 
 

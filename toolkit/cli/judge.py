@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from toolkit.cli.given import need
+from toolkit.cli.endpoint_options import build_endpoint, endpoint_options, take_fields
 from toolkit.cli.output import print_json, print_table, show_progress
 
 if TYPE_CHECKING:
@@ -24,18 +25,17 @@ PATH = click.Path(path_type=Path)
 @click.command("judge")
 @click.argument("sources", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True))
 @click.option("--judge", "models", multiple=True, metavar="MODEL", help="Who judges; several make a jury.")
-@click.option("--endpoint", metavar="URL", help="Server of the judges, up to /v1; left out, they are local.")
-@click.option("--key-env", metavar="NAME", help="Environment variable that holds the server's API key.")
+@endpoint_options
 @click.option("--method", type=click.Choice(["logits", "written", "reward"]), help="How verdicts are read.")
 @click.option("--prompt", help="A packaged judge prompt, or a .yaml file of your own.")
 @click.option("--reference", is_flag=True, default=None, help="Show the judge the reference answers.")
 @click.option("--baseline", metavar="NAME", help="Compare the others with this contestant only.")
 @click.option("--limit", type=click.IntRange(1), help="Examples per pair.")
 @click.option("--budget", type=click.IntRange(1), help="Battles in all, spread over pairs and categories.")
+@click.option("--max-new-tokens", type=click.IntRange(1), help="Length of a reply in words.")
 @click.option("--rule", type=click.Choice(["agreement", "average"]), help="How two orders make a vote.")
 @click.option("--questions", type=PATH, help="Your prompts for the run, or the questions of answer files.")
 @click.option("--out", type=PATH, help="Folder to write to; left out: the run's, or `judged`.")
-@click.option("--price", nargs=2, type=float, help="Dollars for a million tokens in, and out.")
 @click.option("--estimate", is_flag=True, help="Say what it would cost, and ask nobody.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
 def command(  # noqa: PLR0913, PLR0917 - one argument per option
@@ -50,7 +50,8 @@ def command(  # noqa: PLR0913, PLR0917 - one argument per option
 ) -> None:
     """Let a judge vote on every pair of answers, in both orders; with --prompt single, grade each answer.
 
-    SOURCES is a run folder, or files of answers: this package's completions, AlpacaEval outputs, MT-bench or
+    SOURCES is a run folder (judges that its recipe does not name write to RUN/judges/NAME inside it), or
+    files of answers: this package's completions, AlpacaEval outputs, MT-bench or
     Arena-Hard answers, or rows of a prompt with its outputs. Judging continues where it stopped. Of files of
     AlpacaEval's annotations, which are judged already, the win rates are printed.
 
@@ -62,16 +63,33 @@ def command(  # noqa: PLR0913, PLR0917 - one argument per option
       adapter-arena judge outputs.jsonl --judge MODEL --endpoint http://127.0.0.1:8000/v1 --estimate
     """
     show_progress()
-    if not options["endpoint"]:
-        need("--endpoint", "key_env")
-    from toolkit.judge import court
+    from toolkit.run.folder import locked_run
 
     if _annotated(sources):
         _print_annotated(sources, as_json)
         return
     recipe = _recipe_of(sources)
-    judges = _judges(models, options, recipe)
-    folder = out or _default_folder(sources, recipe, questions)
+    judges = _judges(models, options | {"price": price}, recipe)
+    folder = out or _default_folder(sources, recipe, questions, judges)
+    price = price or next((one.endpoint.price for one in judges if one.endpoint), None)
+    with locked_run(folder):
+        _judge(sources, recipe, judges, folder, questions, price=price, estimate=estimate, as_json=as_json)
+
+
+def _judge(  # noqa: PLR0913 - what the command has worked out
+    sources: tuple[Path, ...],
+    recipe: Recipe | None,
+    judges: list[Judge],
+    folder: Path,
+    questions: Path | None,
+    *,
+    price: tuple[float, float] | None,
+    estimate: bool,
+    as_json: bool,
+) -> None:
+    """Judge, grade or estimate, and print what came of it."""
+    from toolkit.judge import court
+
     answers = _answers(sources, recipe, questions, folder)
     seed = recipe.seed if recipe else 0
     base = recipe.base if recipe else None
@@ -98,28 +116,56 @@ def _recipe_of(sources: tuple[Path, ...]) -> Recipe | None:
 def _judges(models: tuple[str, ...], options: dict[str, Any], recipe: Recipe | None) -> list[Judge]:
     """The recipe's judge or jury, or those that are named instead, with the options put in."""
     from toolkit.errors import InputError
-    from toolkit.recipe import Endpoint, Judge
+    from toolkit.recipe import Judge
 
     section = recipe.judge if recipe and recipe.judge else Judge()
-    url, key_env = options.pop("endpoint"), options.pop("key_env")
+    url = options.pop("endpoint")
+    served = url is not None or any(one.endpoint for one in section.members() if not models)
+    fields = take_fields(options, remote=served)
     given = {name: value for name, value in options.items() if value is not None}
     if "baseline" in given:
         given["pairs"] = "baseline"
     if url is None:
         named = [{"model": name, "endpoint": None, "jury": ()} for name in models]
         sitting = [section.model_copy(update=who) for who in named] or section.members()
-        return [one.model_copy(update=given) for one in sitting]
+        return [one.model_copy(update=given | _changed(one, fields)) for one in sitting]
     if not models:
         raise InputError("--endpoint: name the model that judges there with --judge")
-    servers = [Endpoint(url=url, model=name, key_env=key_env) for name in models]
+    servers = [build_endpoint(url, name, fields) for name in models]
     writing = {"method": "written", "rule": "agreement"}  # what a server can do, unless told otherwise
     return [section.model_copy(update=writing | given | {"endpoint": one, "jury": ()}) for one in servers]
 
 
-def _default_folder(sources: tuple[Path, ...], recipe: Recipe | None, questions: Path | None) -> Path:
+def _changed(judge: Judge, fields: dict[str, Any]) -> dict[str, Any]:
+    """The recipe's endpoint of a judge, with options put in."""
+    if judge.endpoint is None or not fields:
+        return {}
+    whole = judge.endpoint.model_dump() | fields
+    return {"endpoint": build_endpoint(whole.pop("url"), whole.pop("model"), whole)}
+
+
+def _default_folder(
+    sources: tuple[Path, ...], recipe: Recipe | None, questions: Path | None, judges: list[Judge]
+) -> Path:
+    """The run's folder for the run's own judges; other judges and prompts get one inside it."""
     if recipe is None:
         return Path("judged")
-    return sources[0] / "questions" / questions.stem if questions else sources[0]
+    if questions:
+        return sources[0] / "questions" / questions.stem
+    from toolkit.recipe import Judge
+
+    own = (recipe.judge or Judge()).members()
+    if [_identity(one) for one in judges] == [_identity(one) for one in own]:
+        return sources[0]
+    names = [Path(one.endpoint.model if one.endpoint else one.model or recipe.base).name for one in judges]
+    prompts = [Path(judges[0].prompt).stem] if judges[0].prompt != own[0].prompt else []
+    return sources[0] / "judges" / re.sub(r"[^\w.@-]+", "-", "-".join([*names, *prompts]))[:100]
+
+
+def _identity(judge: Judge) -> tuple[object, ...]:
+    """What makes its votes another judge's."""
+    who = judge.endpoint.model if judge.endpoint else judge.model
+    return (who, judge.method, judge.prompt, judge.reference, judge.rule)
 
 
 def _answers(sources: tuple[Path, ...], recipe: Recipe | None, questions: Path | None, out: Path) -> Answers:
@@ -211,7 +257,8 @@ def _print_judged(judged: Judged, folder: Path, price: tuple[float, float] | Non
     for judge, figures in judged.statistics.items():
         click.echo(
             f"{judge}: same verdict in both orders {_share(figures['consistency'])}, first answer wins "
-            f"{_share(figures['first_position'])}, unreadable {_share(figures['unreadable'])}"
+            f"{_share(figures['first_position'])}, unreadable {_share(figures['unreadable'])}, "
+            f"refused {_share(figures['refused'])}"
         )
         read, written = figures["tokens_in"], figures["tokens_out"]
         cost = f", {costs.price(read, written, price):.2f} dollars" if price else ""

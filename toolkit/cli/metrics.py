@@ -9,7 +9,14 @@ import click
 
 from toolkit.cli.model_options import PATH
 from toolkit.cli.output import print_json, show_progress
-from toolkit.cli.scores import METRICS, REFERENCES, encoding, encoding_options, print_scores
+from toolkit.cli.scores import (
+    METRICS,
+    REFERENCES,
+    encoding,
+    encoding_options,
+    print_scores,
+    require_references,
+)
 
 
 @click.command("metrics")
@@ -47,6 +54,7 @@ def command(
         for name in sorted({completion.contestant for completion in said}):
             own = [completion for completion in said if completion.contestant == name]
             found = measure_texts(own, metrics or METRICS, encoding=bert, references=known)
+            require_references(file, name, metrics, found)
             scores += [score(each) for each in found]
     if as_json:
         print_json({"scores": scores})

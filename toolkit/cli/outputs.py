@@ -86,6 +86,8 @@ class Answer(Output):
     tokens: int
     cut_off: int
     """Answers that ended at the token limit."""
+    refused: int
+    """Questions that the server refused while it answered others."""
     file: str
 
 

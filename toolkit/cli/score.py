@@ -16,6 +16,7 @@ from toolkit.cli.scores import (
     encoding_options,
     print_differences,
     print_scores,
+    require_references,
 )
 
 
@@ -63,6 +64,8 @@ def command(
 
     members = read_groups(groups) if groups else groups_of(sources)
     found = collect(sources, metrics or METRICS, references=references, encoding=encoding(**bertscore))
+    for name in dict.fromkeys(each.contestant for each in found):
+        require_references(sources[0], name, metrics, [each for each in found if each.contestant == name])
     compared = compare(found, against=against, groups=members)
     if as_json:
         print_json(

@@ -12,6 +12,7 @@ from toolkit.cli.model_options import PATH
 from toolkit.cli.output import print_table
 
 if TYPE_CHECKING:
+    from toolkit.metrics import Measurement
     from toolkit.metrics.comparing import Comparison
     from toolkit.metrics.measuring import Encoding
     from toolkit.types import Score
@@ -48,6 +49,24 @@ def encoding(encoder: str, layer: int | None, idf: bool, rescale: bool, baseline
     from toolkit.metrics.measuring import Encoding
 
     return Encoding(encoder, layer, idf, baseline or rescale)
+
+
+def require_references(
+    source: Path | str, contestant: str, metrics: Sequence[str], found: Sequence[Measurement]
+) -> None:
+    """Refuse to go on where nothing but lengths could be measured, and more was asked for.
+
+    Raises:
+        DataError: no completion has a reference, or every one was refused by its server.
+    """
+    from toolkit.errors import DataError
+
+    forms = ("length", "distinct", "repetition")
+    if set(metrics) != {"length"} and all(each.metric.startswith(forms) for each in found):
+        raise DataError(
+            f"{source}: no completion of {contestant} has a reference to be measured against; name a file of "
+            "them with --references, or ask for `--metric length` alone"
+        )
 
 
 def print_scores(scores: Sequence[Score]) -> None:

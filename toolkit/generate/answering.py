@@ -76,7 +76,7 @@ def answer(  # noqa: PLR0913 - one call says who is asked what, how, and where t
         done = {name: kept.replies[key] for name, key in keys.items() if key in kept.replies}
     if len(done) < len(examples):
         logger.info("%s: answering %d examples, %d are done", contestant, len(examples), len(done))
-        for request, reply in speaker.replies(requests, set(done), options):
+        for request, reply in speaker.replies(requests, dict(done), options):
             if kept and reply.finish != "refused":
                 kept.add(keys[request.id], reply)
             done[request.id] = reply

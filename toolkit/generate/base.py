@@ -32,6 +32,8 @@ class Reply:
     """How many were generated, the end token not counted."""
     error: str | None = None
     """The server's words, where it refused; such a reply is not kept in the store of answers."""
+    tokens_in: int = 0
+    """Of the prompt, as a server counts them."""
 
 
 @runtime_checkable
@@ -45,7 +47,7 @@ class Source(Protocol):
 
         Args:
             requests: all of them, so that how they are grouped does not depend on what is done.
-            done: ids of those that need no reply any more.
+            done: ids of those that need no reply any more, perhaps with their replies.
             options: length, sampling, stop strings.
         """
         ...

@@ -9,6 +9,7 @@ from typing import Any
 from toolkit.generate.base import Reply, Request, sampling
 from toolkit.models.endpoints import ChatRequest, Refusal, chat, stop_when_all_refused
 from toolkit.models.pacing import Retry
+from toolkit.models.spending import Spending, cost
 from toolkit.recipe import Endpoint, Generation
 
 
@@ -31,12 +32,19 @@ class Remote:
         """
         waiting = [request for request in requests if request.id not in done]
         asked = [ChatRequest(request.messages, seed=request.seed % 2**31) for request in waiting]
-        answers = chat(self.endpoint, asked, options, retry=self.retry)
-        for index, answer in stop_when_all_refused(answers, self.endpoint, len(asked), answered=len(done)):
+        earlier = done.values() if isinstance(done, Mapping) else ()
+        spent = sum(cost(self.endpoint.price, reply.tokens_in, reply.tokens) for reply in earlier)
+        answers = chat(self.endpoint, asked, options, retry=self.retry, spending=Spending(spent))
+        for index, answer in stop_when_all_refused(
+            answers, self.endpoint.url, len(asked), answered=len(done)
+        ):
             if isinstance(answer, Refusal):
                 yield waiting[index], Reply("", "refused", 0, error=answer.reason)
             else:
-                yield waiting[index], Reply(answer.text, answer.finish, answer.tokens_out)
+                yield (
+                    waiting[index],
+                    Reply(answer.text, answer.finish, answer.tokens_out, tokens_in=answer.tokens_in),
+                )
 
     def settings(self, options: Generation) -> Mapping[str, Any]:
         """Server, model, sampling and further fields of the request."""

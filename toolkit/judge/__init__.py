@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from toolkit.judge.asking import JudgePrompt, load_prompt
-from toolkit.judge.counting import jury, votes
+from toolkit.judge.counting import jury, require_votes, votes
 from toolkit.judge.judging import PairJudge, heard, judge_battles, recorded
 from toolkit.judge.opening import check_votes, judge_name, open_judge, prompt_key
 from toolkit.judge.pairing import battles
@@ -27,6 +27,7 @@ __all__ = [
     "open_judge",
     "prompt_key",
     "recorded",
+    "require_votes",
     "statistics",
     "votes",
 ]

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Literal
 
+from toolkit.errors import JudgeError
 from toolkit.types import Battle, Outcome, Verdict, Vote
 
 Rule = Literal["agreement", "average"]
@@ -43,6 +44,28 @@ def votes(battles: Sequence[Battle], verdicts: Iterable[Verdict], *, rule: Rule 
         for battle in battles
         for judge, outcome in by_battle.get(battle.id, ())
     ]
+
+
+def require_votes(cast: Sequence[Vote], verdicts: Iterable[Verdict]) -> None:
+    """Refuse to call judging done where no battle got a vote.
+
+    Raises:
+        JudgeError: with how many verdicts could not be read or were refused, and the first of them.
+    """
+    if cast:
+        return
+    said = list(verdicts)
+    refused, unreadable = sum(v.refused for v in said), sum(not v.readable and not v.refused for v in said)
+    first = next((verdict for verdict in said if not verdict.readable), None)
+    example = (
+        ""
+        if first is None
+        else f", the first of {first.judge}: {' '.join((first.reason or '').split())[:200]}"
+    )
+    raise JudgeError(
+        f"no vote was cast: of {len(said)} verdicts {unreadable} could not be read and {refused} were refused"
+        + (example or "; no example has answers of two contestants")
+    )
 
 
 def jury(cast: Iterable[Vote], *, voter: str = "jury") -> list[Vote]:

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from toolkit import records
+from toolkit.errors import JudgeError
 from toolkit.judge.answers import Answers
 from toolkit.judge.costs import Estimate, estimate, reward_estimate, tokens
-from toolkit.judge.counting import jury, votes
+from toolkit.judge.counting import jury, require_votes, votes
 from toolkit.judge.grading import Grade, grade, grade_scores, graded_case
-from toolkit.judge.judging import judge_battles, recorded
+from toolkit.judge.judging import heard, judge_battles, recorded
 from toolkit.judge.judgments import battle_log, mt_bench_judgments
 from toolkit.judge.opening import asked_for, check_votes, open_grader, open_judge, prompt_key, prompt_of
 from toolkit.judge.pairing import battles
@@ -50,6 +51,9 @@ def hold(  # noqa: PLR0913 - one call says who judges what, how models are loade
 ) -> Judged:
     """Put the battles that the first judge's section asks for to every judge, and count their votes.
 
+    Votes and figures are those of all verdicts in the log on these answers: a limit, a budget or a baseline
+    restricts what is asked now, and takes nothing away that was judged before.
+
     Args:
         judges: one, or a jury.
         answers: what contestants said.
@@ -64,12 +68,18 @@ def hold(  # noqa: PLR0913 - one call says who judges what, how models are loade
         ToolkitError: as the parts do; what was judged before is kept, and the same call continues.
     """
     check_votes(judges, base=base)
-    fought = battles(answers.completions, judges[0], seed, categories=answers.categories)
+    wanted = battles(answers.completions, judges[0], seed, categories=answers.categories)
     rule, log = judges[0].rule, out / "verdicts.jsonl"
+    everything = _all_battles(wanted, answers, judges[0], seed)
     verdicts: list[Verdict] = []
     for section in judges:
-        verdicts += judge_battles(open_judge(section, load, base=base, options=options), fought, out=log)
+        judge = open_judge(section, load, base=base, options=options, log=log)
+        judge_battles(judge, wanted, out=log)
+        verdicts += heard(everything, judge.name, judge.prompt_key, out=log)
+    known = {verdict.battle_id for verdict in verdicts}
+    fought = [battle for battle in everything if battle.id in known]
     each = votes(fought, verdicts, rule=rule)
+    require_votes(each, verdicts)
     several = len(judges) > 1
     cast = jury(each) if several else each
     found = Judged(
@@ -82,6 +92,14 @@ def hold(  # noqa: PLR0913 - one call says who judges what, how models are loade
     )
     _write(found, out)
     return found
+
+
+def _all_battles(wanted: list[Battle], answers: Answers, judge: Judge, seed: int) -> list[Battle]:
+    """The wanted battles, and behind them every other one between these answers."""
+    whole = judge.model_copy(update={"pairs": "all", "baseline": None, "limit": None, "budget": None})
+    there = {name for battle in wanted for name in (battle.id, battle.mirrored.id)}
+    others = battles(answers.completions, whole, seed, categories=answers.categories)
+    return [*wanted, *(battle for battle in others if battle.id not in there)]
 
 
 def grade_all(
@@ -99,8 +117,13 @@ def grade_all(
     rows = _gradable(answers)
     found = {}
     for section in judges:
-        grader = open_grader(section, load, base=base)
-        found[grader.name] = grade_scores(grade(grader, rows, out=out / "grades.jsonl"))
+        log = out / "grades.jsonl"
+        grader = open_grader(section, load, base=base, log=log)
+        grades = grade(grader, rows, out=log)
+        found[grader.name] = grade_scores(grades)
+        if not found[grader.name]:
+            first = next((" ".join((each.reason or "").split())[:200] for each in grades), "nothing to grade")
+            raise JudgeError(f"{grader.name}: none of {len(grades)} grades could be read, the first: {first}")
     scores = {name: [score.model_dump() for score in said] for name, said in found.items()}
     records.write_json(out / "judge.json", {"grades": scores})
     return found
@@ -128,18 +151,17 @@ def costs(
         return [_costs_of_grades(section, answers, out, base) for section in judges]
     check_votes(judges, base=base)
     fought = battles(answers.completions, judges[0], seed, categories=answers.categories)
-    said = recorded(out / "verdicts.jsonl")
+    said = recorded(out / "verdicts.jsonl", fought)
     found = []
     for section in judges:
         name, prompt = _called(section, base), prompt_key(section)
         mine = [verdict for verdict in said.values() if _signed(section, verdict.judge) == name]
-        known = {(verdict.battle_id, verdict.order) for verdict in mine if verdict.prompt == prompt}
+        known = {(v.battle_id, v.order) for v in mine if v.prompt == prompt and not v.refused}
         if section.method == "reward":
             found.append(reward_estimate(name, fought, known))
         else:
-            found.append(
-                estimate(name, fought, prompt_of(section), asked_for(section), known, section.reference)
-            )
+            each = estimate(name, fought, prompt_of(section), asked_for(section), known, section.reference)
+            found.append(_bounded(each, section))
     return found
 
 
@@ -154,13 +176,20 @@ def _costs_of_grades(section: Judge, answers: Answers, out: Path, base: str | No
     }
     left = [row for row in rows if (row.example_id, row.contestant, digest(row.completion)) not in known]
     cases = [graded_case(row, section.reference) for row in left]
-    return Estimate(
+    found = Estimate(
         judge=name,
         battles=len(rows),
         identical=0,
         known=len(rows) - len(left),
         **tokens(prompt_of(section), asked_for(section), cases),
     )
+    return _bounded(found, section)
+
+
+def _bounded(found: Estimate, section: Judge) -> Estimate:
+    """With replies as long as this section lets them be."""
+    longest = section.max_new_tokens if section.method == "written" else 0
+    return found.model_copy(update={"tokens_out": found.requests * longest})
 
 
 def _called(section: Judge, base: str | None) -> str:

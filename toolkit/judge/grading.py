@@ -10,17 +10,19 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
+
+from pydantic import Field
 
 from toolkit import records
 from toolkit.errors import JudgeError
 from toolkit.judge.asking import Case, JudgePrompt, render
 from toolkit.judge.parsing import read_grade
 from toolkit.judge.writing import Writer, grade_format
-from toolkit.judge.written import InWords, words
+from toolkit.judge.written import InWords, facts
 from toolkit.models.endpoints import Answer, ChatReply, ChatRequest
 from toolkit.proportions import Z
-from toolkit.types import Completion, Record, Score, digest
+from toolkit.types import Completion, Record, Score, digest, split_thinking
 
 if TYPE_CHECKING:
     from toolkit.models import Loaded
@@ -43,10 +45,19 @@ class Grade(Record):
     attempt: int = 1
     tokens_in: int = 0
     tokens_out: int = 0
+    error: str | None = Field(default=None, exclude_if=lambda value: value is None)
+    """The server's words, where it refused the question: asked again by the next call."""
+    cut_at: int | None = Field(default=None, exclude_if=lambda value: value is None)
+    """The limit of tokens that cut the reply: a larger one is reason to ask again."""
 
     @property
     def readable(self) -> bool:
         return self.value is not None
+
+    @property
+    def refused(self) -> bool:
+        old = self.value is None and (self.reason or "").startswith("no reply: ")
+        return self.error is not None or old
 
     @property
     def key(self) -> tuple[str, ...]:
@@ -71,7 +82,7 @@ def grade(grader: Grader, completions: Sequence[Completion], *, out: Path) -> li
     """
     found = {row.key: row for row in records.read(out, Grade)} if out.exists() else {}
     keys = [_grade(grader, row).key for row in completions]
-    known = {place: found[key] for place, key in enumerate(keys) if key in found}
+    known = {place: found[key] for place, key in enumerate(keys) if key in found and not found[key].refused}
     for said in grader.grades(completions, known):
         records.append(out, [said])
         found[said.key] = said
@@ -128,8 +139,8 @@ class LetterGrader:
 class WrittenGrader(InWords[Completion, Grade]):
     """A grade that a model states after its reasons."""
 
-    def __init__(self, writer: Writer, prompt: JudgePrompt, *, reference: bool = False) -> None:
-        super().__init__(writer, _single(prompt), reference=reference)
+    def __init__(self, writer: Writer, prompt: JudgePrompt, **options: Any) -> None:
+        super().__init__(writer, _single(prompt), **options)
 
     def grades(self, rows: Sequence[Completion], known: Mapping[int, Grade]) -> Iterator[Grade]:
         yield from self.replies(rows, known)
@@ -139,17 +150,10 @@ class WrittenGrader(InWords[Completion, Grade]):
         return ChatRequest(messages, int(digest(row.id, str(attempt)), 16) % 2**31, grade_format())
 
     def _read(self, row: Completion, answer: Answer, attempt: int) -> Grade:
-        if not isinstance(answer, ChatReply):
-            return _grade(self, row, reason=f"no reply: {answer.reason}", attempt=attempt)
-        return _grade(
-            self,
-            row,
-            value=read_grade(answer.text) if answer.finish == "stop" else None,
-            reason=words(answer.text),
-            attempt=attempt,
-            tokens_in=answer.tokens_in,
-            tokens_out=answer.tokens_out,
-        )
+        value = None
+        if isinstance(answer, ChatReply) and answer.finish == "stop":
+            value = read_grade(split_thinking(answer.text)[1])
+        return _grade(self, row, value=value, attempt=attempt, **facts(answer, self.options))
 
 
 def _single(prompt: JudgePrompt) -> JudgePrompt:
@@ -165,7 +169,7 @@ def graded_case(row: Completion, reference: bool) -> Case:
     )
 
 
-def _grade(grader: Grader, row: Completion, *, value: float | None = None, **fields: str | int) -> Grade:
+def _grade(grader: Grader, row: Completion, *, value: float | None = None, **fields: Any) -> Grade:
     return Grade.model_validate(
         {
             "example_id": row.example_id,

@@ -71,8 +71,9 @@ def judge_battles(
 ) -> list[Verdict]:
     """Verdicts of `judge` on both orders of every battle, in the order of `battles`.
 
-    Each verdict is appended to `out` when it arrives. Verdicts already there (same battle, judge, order and
-    prompt) are not asked for again, so an interrupted call continues and a finished one costs nothing.
+    Each verdict is appended to `out` when it arrives. Verdicts already there (same battle whatever the order
+    of its sides, judge, order and prompt) are not asked for again, so an interrupted call continues and a
+    finished one costs nothing. Only what a server refused is asked again: that is no verdict.
 
     Args:
         judge: who judges.
@@ -86,6 +87,10 @@ def judge_battles(
         DataError: `out` has a line that is no verdict.
     """
     found = recorded(out)
+    mirrored = _mirrored(found, battles)
+    if mirrored:
+        records.append(out, mirrored.values())
+        found |= mirrored
     part, parts = share
     mine = {
         battle.id for battle in battles[part * len(battles) // parts : (part + 1) * len(battles) // parts]
@@ -97,9 +102,9 @@ def judge_battles(
         records.append(out, same)
         found |= {key_of(verdict): verdict for verdict in same}
     to_ask = {key: ask for key, ask in asks.items() if _differ(ask)}
-    known = {ask: found[key] for key, ask in to_ask.items() if key in found}
+    known = {ask: found[key] for key, ask in to_ask.items() if key in found and not found[key].refused}
     elsewhere = {ask: identical(key) for key, ask in to_ask.items() if ask.battle.id not in mine}
-    done = sum(key in found for key in ours)
+    done = sum(key in found and not found[key].refused for key in ours)
     logger.info("judge %s: %d verdicts wanted, %d known", judge.name, len(ours), done)
     for verdict in judge.verdicts(list(to_ask.values()), elsewhere | known):
         records.append(out, [verdict])
@@ -111,16 +116,37 @@ def judge_battles(
 
 def heard(battles: Sequence[Battle], judge: str, prompt: str, *, out: Path) -> list[Verdict]:
     """What a judge of this name and prompt has said on some battles so far, in their order."""
-    found = recorded(out)
+    found = recorded(out, battles)
     keys = [Key(battle.id, judge, order, prompt) for battle in battles for order in ORDERS]
     return [found[key] for key in keys if key in found]
 
 
-def recorded(out: Path) -> dict[Key, Verdict]:
-    """The last verdict of a log under each key; none when there is no log yet."""
-    if not out.exists():
-        return {}
-    return {key_of(verdict): verdict for verdict in records.read(out, Verdict)}
+def recorded(out: Path, battles: Iterable[Battle] = ()) -> dict[Key, Verdict]:
+    """The last verdict of a log under each key, also of these battles with their sides changed."""
+    found = {key_of(verdict): verdict for verdict in records.read(out, Verdict)} if out.exists() else {}
+    return found | _mirrored(found, battles)
+
+
+def _mirrored(found: Mapping[Key, Verdict], battles: Iterable[Battle]) -> dict[Key, Verdict]:
+    """Verdicts on battles that were judged with their sides changed, in the battles' own terms."""
+    by_battle: dict[str, list[Verdict]] = {}
+    for verdict in found.values():
+        by_battle.setdefault(verdict.battle_id, []).append(verdict)
+    turned = {}
+    for battle in battles:
+        for verdict in by_battle.get(battle.mirrored.id, ()):
+            outcome, likely = verdict.outcome, verdict.probability_a
+            own = verdict.model_copy(
+                update={
+                    "battle_id": battle.id,
+                    "order": "ba" if verdict.order == "ab" else "ab",
+                    "outcome": None if outcome is None else SWAPPED[outcome],
+                    "probability_a": None if likely is None else 1 - likely,
+                }
+            )
+            if key_of(own) not in found:
+                turned[key_of(own)] = own
+    return turned
 
 
 def key_of(verdict: Verdict) -> Key:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from toolkit import records
 from toolkit.errors import DataError, RecipeError
 from toolkit.judge.asking import JudgePrompt, Method, load_prompt
 from toolkit.judge.judging import REWARD, PairJudge
 from toolkit.models import bases
-from toolkit.recipe import Judge, ModelOptions
+from toolkit.recipe import Endpoint, Generation, Judge, ModelOptions
 
 if TYPE_CHECKING:
     from toolkit.judge.grading import Grader
@@ -24,6 +25,7 @@ def open_judge(
     *,
     base: str | None = None,
     options: ModelOptions = ModelOptions(),
+    log: Path | None = None,
 ) -> PairJudge:
     """The judge that a recipe asks for.
 
@@ -32,6 +34,7 @@ def open_judge(
         load: gives a local model by its name; not called for an endpoint or a reward model.
         base: the model that judges when the section names none.
         options: how a reward model is loaded, which `load` cannot do.
+        log: earlier verdicts, whose price counts towards the budget of an endpoint.
 
     Raises:
         RecipeError: the section names no model, or an endpoint together with a method that needs a local one.
@@ -46,7 +49,7 @@ def open_judge(
     if asked.method == "written":
         from toolkit.judge.written import WrittenJudge
 
-        return WrittenJudge(_writer(asked, load, base), prompt, reference=asked.reference)
+        return WrittenJudge(_writer(asked, load, base, log), prompt, **_how(asked))
     from toolkit.judge.logits import LogitsJudge
 
     return LogitsJudge(_local(asked, load, base), prompt, reference=asked.reference)
@@ -92,7 +95,9 @@ def _check_votes(asked: Judge) -> None:
         )
 
 
-def open_grader(asked: Judge, load: Callable[[str], Loaded], *, base: str | None = None) -> Grader:
+def open_grader(
+    asked: Judge, load: Callable[[str], Loaded], *, base: str | None = None, log: Path | None = None
+) -> Grader:
     """The judge that gives single answers grades, for a section whose prompt is such a one.
 
     Raises:
@@ -104,7 +109,7 @@ def open_grader(asked: Judge, load: Callable[[str], Loaded], *, base: str | None
         raise RecipeError("judge.method: a reward model gives no grades from 1 to 10; use a pairwise prompt")
     prompt = prompt_of(asked)
     if asked.method == "written":
-        return WrittenGrader(_writer(asked, load, base), prompt, reference=asked.reference)
+        return WrittenGrader(_writer(asked, load, base, log), prompt, **_how(asked))
     return LetterGrader(_local(asked, load, base), prompt, reference=asked.reference)
 
 
@@ -142,10 +147,31 @@ def asked_for(asked: Judge) -> Method:
     return "letter" if asked.method == "logits" else "written"
 
 
-def _writer(asked: Judge, load: Callable[[str], Loaded], base: str | None) -> Writer:
+def _writer(asked: Judge, load: Callable[[str], Loaded], base: str | None, log: Path | None) -> Writer:
     from toolkit.judge.writing import EndpointWriter, LocalWriter
+    from toolkit.models.spending import Spending
 
-    return EndpointWriter(asked.endpoint) if asked.endpoint else LocalWriter(_local(asked, load, base))
+    if asked.endpoint is None:
+        return LocalWriter(_local(asked, load, base))
+    return EndpointWriter(asked.endpoint, spending=Spending(_spent(asked.endpoint, log)))
+
+
+def _spent(endpoint: Endpoint, log: Path | None) -> float:
+    """Dollars of all replies of a judge in a log of verdicts or grades."""
+    from toolkit.models.spending import cost
+
+    if endpoint.budget_usd is None or log is None or not log.exists():
+        return 0.0
+    lines = [line for _, line in records.read_rows(log) if line.get("judge") == endpoint.model]
+    return sum(cost(endpoint.price, line["tokens_in"], line["tokens_out"]) for line in lines)
+
+
+def _how(asked: Judge) -> dict[str, Any]:
+    """Options of a judge that writes."""
+    return {
+        "reference": asked.reference,
+        "options": Generation(max_new_tokens=asked.max_new_tokens),
+    }
 
 
 def _local(asked: Judge, load: Callable[[str], Loaded], base: str | None) -> Loaded:

@@ -1,15 +1,17 @@
 """Reading a verdict, a grade or a pair of scores out of what a judge wrote, without ever guessing.
 
-A reply that does not state its verdict in a known form, or states two, is unreadable: `None`, never a tie.
-The known forms are those of MT-bench (`[[A]]`), Arena-Hard (`[[A>>B]]`), Vicuna (a line of two scores), a
-JSON object with the field `verdict` or `grade`, and a last line that is nothing but the verdict.
+A reply that does not state its verdict in a known form, or states two that differ, is unreadable: `None`,
+never a tie. The known forms are those of MT-bench (`[[A]]`), Arena-Hard (`[[A>>B]]`), Prometheus
+(`[RESULT] B`), Vicuna (a line of two scores), a JSON object with a field such as `verdict`, `winner` or
+`grade` (the reply itself, or a fenced part of it), a line such as `Winner: Assistant A` or `Final answer: B`,
+and a last line that is nothing but the verdict.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
 from toolkit.types import Outcome
@@ -22,45 +24,81 @@ LABELS: dict[str, Outcome] = {"A": "a", "B": "b", "C": "tie"}
 DEGREES: dict[str, Outcome] = {"A>>B": "a", "A>B": "a", "A=B": "tie", "B=A": "tie", "B>A": "b", "B>>A": "b"}
 """What Arena-Hard's judges write."""
 
+TIES: dict[str, Outcome] = {"TIE": "tie", "DRAW": "tie"}
+"""What a tie is called, whatever its label."""
+
+VERDICT_FIELDS = ("verdict", "winner", "final_verdict", "choice", "decision", "preferred", "better", "result")
+GRADE_FIELDS = ("grade", "score", "rating", "final_grade", "overall_score", "overall")
+"""Fields of JSON objects that state a verdict, or a grade."""
+
 MARKS = re.compile(r"\[\[\s*([^\[\]\n]{1,8}?)\s*\]\]")
-PREFIX = r"(?:(?:my |the )?(?:final )?(?:verdict|choice|winner|best answer|better answer)(?: is)?\s*:?\s*)?"
+RESULT = re.compile(r"\[RESULT\]\W*(.+)", re.IGNORECASE)
+DECODER = json.JSONDecoder()
+NAME = r"(?:(?:the )?(?:assistant|answer|response|model|option|output)[ _]?)?"
+STATEMENT = (
+    r"(?:(?:my|the) )?(?:(?:final|overall) )?(?:verdict|choice|winner|decision|judg(?:e)?ment|preference"
+    r"|result|final answer|(?:best|better|preferred)(?: (?:answer|response|assistant|one))?)(?: is)?\W*?"
+)
+"""How a line begins that states the verdict."""
 SENTENCE = (
     r"(?:therefore, |in (?:conclusion|this case), |overall, )?(?:the (?:best|better) answer is|i choose) "
     r"(?:from |provided by |the answer of |the one provided by )?(?:assistant|answer|response) "
 )
+WINS = r"(?: (?:wins|is (?:the )?(?:better|best|winner|preferred)(?: (?:answer|response|one))?))?"
 NUMBER = r"(\d+(?:\.\d+)?)"
 PAIR = re.compile(rf"(?:output|scores?)?\W*{NUMBER}(?:/10)?[ ,\t]+{NUMBER}(?:/10)?\W*", re.IGNORECASE)
 NAMED_SCORE = re.compile(rf"\W*(?:assistant|answer|response) ([12])\W+{NUMBER}(?:/10)?\W*", re.IGNORECASE)
-GRADE = re.compile(
-    rf"\W*(?:(?:final |overall )?(?:rating|grade|score)\s*:?\s*)?{NUMBER}(?:\s*/\s*10)?\W*", re.I
+OUT_OF_TEN = r"(?:\s*(?:/|out of)\s*10)?"
+GRADE = re.compile(rf"\W*{NUMBER}{OUT_OF_TEN}\W*", re.IGNORECASE)
+GRADE_STATEMENT = re.compile(
+    r"\W*(?:(?:my|the) )?(?:(?:final|overall) )?(?:rating|grade|score|mark|result)(?: is)?"
+    rf"\W*{NUMBER}{OUT_OF_TEN}\W*",
+    re.IGNORECASE,
 )
+TENTHS = re.compile(rf"(?<![\d./]){NUMBER}\W*(?:/|out of)\s*10(?![\d./]*\d)", re.IGNORECASE)
 
 
 def read_outcome(reply: str, labels: Mapping[str, Outcome] = LABELS) -> Outcome | None:
-    """Who won, `a` being the answer shown first; `None` when the reply does not say.
+    """Who won, `a` being the answer shown first; `None` when the reply does not say, or says both.
 
     Args:
         reply: all that the judge wrote.
         labels: what it was asked to write -> what it means.
     """
-    known = {label.upper(): outcome for label, outcome in labels.items()} | DEGREES
-    stated = read_field(reply, "verdict")
-    if stated is not None:
-        return known.get(str(stated).strip(" []").upper())
-    if MARKS.search(reply):
-        return _marked(reply, lambda mark: known.get(mark.upper().replace(" ", "")))
-    return _last_line(reply, labels)
+    known = TIES | {label.upper(): outcome for label, outcome in labels.items()}
+    known |= DEGREES if {"A", "B"} <= known.keys() else {}
+    named = re.compile(rf"\W*{NAME}\W*({_either(known)})\W*", re.IGNORECASE)
+
+    def meant(text: str) -> Outcome | None:
+        found = named.fullmatch(text)
+        return known[found[1].upper()] if found else None
+
+    objects, rest = _objects(reply)
+    stated = [
+        meant(str(each[name])) for each in objects for name in VERDICT_FIELDS if each.get(name) is not None
+    ]
+    if MARKS.search(rest):
+        stated.append(_marked(rest, lambda mark: known.get(mark.upper().replace(" ", ""))))
+    stated += [meant(text) for text in RESULT.findall(rest)]
+    return _agreed([*stated, *_statements(rest, known)])
 
 
 def read_grade(reply: str) -> float | None:
     """A grade from 1 to 10; `None` when the reply gives none, several, or one outside."""
-    stated = read_field(reply, "grade")
-    if stated is None:
-        stated = _marked(reply, _number)
-    if stated is None and not MARKS.search(reply):
-        found = GRADE.fullmatch(_lines(reply)[-1]) if _lines(reply) else None
-        stated = found and found[1]
-    grade = _number(str(stated).strip(" []"))
+    objects, reply = _objects(reply)
+    fields = [each[name] for each in objects for name in GRADE_FIELDS if each.get(name) is not None]
+    lines = _lines(reply)
+    stated = [found[1] for line in lines if (found := GRADE_STATEMENT.fullmatch(line))]
+    if lines and (last := GRADE.fullmatch(lines[-1])):
+        stated.append(last[1])
+    if fields:
+        grade = _agreed(_number(str(field)) for field in fields)
+    elif MARKS.search(reply):
+        grade = _marked(reply, _number)
+    elif RESULT.search(reply):
+        grade = _agreed(_number(text) for text in RESULT.findall(reply))
+    else:
+        grade = _agreed(_number(text) for text in stated or TENTHS.findall(reply))
     return grade if grade is not None and 1 <= grade <= 10 else None  # noqa: PLR2004
 
 
@@ -82,35 +120,69 @@ def read_scores(reply: str) -> tuple[float, float] | None:
 
 def read_field(reply: str, name: str) -> Any:
     """A field of the JSON object that the reply is, in a code fence or bare; `None` when it is none."""
-    text = re.sub(r"^```(?:json)?\s*|\s*```$", "", reply.strip())
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
-        return None
-    return value.get(name) if isinstance(value, dict) else None
+    return next((each[name] for each in _objects(reply)[0] if name in each), None)
+
+
+def _objects(reply: str) -> tuple[list[dict[str, Any]], str]:
+    """The JSON objects in a reply, and the text around them."""
+    objects, rest, place = [], [], 0
+    while (start := reply.find("{", place)) >= 0:
+        try:
+            value, end = DECODER.raw_decode(reply, start)
+        except (ValueError, RecursionError):
+            value, end = None, start + 1
+        objects += [value] if isinstance(value, dict) else []
+        rest.append(reply[place : start if isinstance(value, dict) else end])
+        place = end
+    return objects, "".join([*rest, reply[place:]])
 
 
 def _marked(reply: str, read: Callable[[str], T | None]) -> T | None:
-    """What the `[[...]]` marks say: those of the last line, else all, provided that they agree."""
+    """What the `[[...]]` marks say: those of the last line, else all, provided that they agree.
+
+    A mark in the middle of a line may be quoted; one that makes up an earlier line is a verdict too.
+    """
     lines = _lines(reply)
     marks = (MARKS.findall(lines[-1]) if lines else []) or MARKS.findall(reply)
-    said = {read(mark) for mark in marks}
-    return said.pop() if len(said) == 1 else None
+    alone = re.compile(rf"\W*(?:{STATEMENT})?{MARKS.pattern}\W*", re.IGNORECASE)
+    stated = [found[1] for line in lines[:-1] if (found := alone.fullmatch(line))]
+    return _agreed(read(mark) for mark in (*marks, *stated))
 
 
-def _last_line(reply: str, labels: Mapping[str, Outcome]) -> Outcome | None:
-    """A last line that is nothing but a label, or one of the usual sentences with it."""
-    known = "|".join(map(re.escape, labels))
-    form = rf"\W*{PREFIX}\(?({known})\)?\W*|{SENTENCE}({known})\W*"
-    found = re.fullmatch(form, _lines(reply)[-1], re.IGNORECASE) if _lines(reply) else None
-    if found is None:
-        return None
-    said = (found[1] or found[2]).upper()
-    return next(outcome for label, outcome in labels.items() if label.upper() == said)
+def _statements(reply: str, known: Mapping[str, Outcome]) -> Iterator[Outcome | None]:
+    """What every line says that begins as a verdict does, and a last line that is nothing but one."""
+    label = rf"\(?({_either(known)})\)?"
+    line_form = re.compile(rf"\W*{STATEMENT}{NAME}\W*?{label}{WINS}\W*", re.IGNORECASE)
+    last_form = re.compile(
+        rf"\W*(?:(?:answer|conclusion) ?:\W*{NAME})?{label}\W*|{SENTENCE}({_either(known)})\W*"
+        r"|(?:it is|it's|this is) a (tie|draw)\W*",
+        re.IGNORECASE,
+    )
+    named_form = re.compile(rf"\W*{NAME}{label}{WINS}\W*", re.IGNORECASE)
+    lines = _lines(reply)
+    for place, line in enumerate(lines):
+        found = line_form.fullmatch(line)
+        if found is None and place == len(lines) - 1:
+            wins = named_form.fullmatch(line)
+            found = last_form.fullmatch(line) or (wins if wins and " " in wins[0].strip() else None)
+        if found:
+            yield known[next(group for group in found.groups() if group).upper()]
+
+
+def _either(known: Collection[str]) -> str:
+    """A pattern of any of the labels, longer ones first."""
+    return "|".join(re.escape(label) for label in sorted(known, key=len, reverse=True))
+
+
+def _agreed(values: Iterable[T | None]) -> T | None:
+    """The one value that all of them are; `None`: they differ, or there is none."""
+    found = set(values)
+    return found.pop() if len(found) == 1 else None
 
 
 def _number(text: str) -> float | None:
-    return float(text) if re.fullmatch(NUMBER, text) else None
+    found = GRADE.fullmatch(text)
+    return float(found[1]) if found else None
 
 
 def _lines(text: str) -> list[str]:

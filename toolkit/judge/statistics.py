@@ -28,8 +28,9 @@ def statistics(
     Every share is `{"value", "low", "high", "n"}`; `value` is `None` where nothing was observed.
     `consistency`: the same outcome in both orders. `first_position`: how often the answer shown first won,
     over both orders; 0.5 is unbiased. `always_first`, `always_second`: the same position in both orders.
-    `ties`: of the votes. `unreadable`: of the verdicts. `longer`, `more_markdown`: how often the votes that
-    name a winner, between answers that differ in it, name the answer that has more of it.
+    `ties`: of the votes. `unreadable`, `refused` (by the judge's server): of the verdicts. `longer`,
+    `more_markdown`: how often the votes that name a winner, between answers that differ in it, name the
+    answer that has more of it.
     """
     known = {battle.id for battle in battles}
     by_judge: dict[str, list[Verdict]] = {}
@@ -54,7 +55,8 @@ def _figures(battles: Sequence[Battle], verdicts: list[Verdict], rule: Rule) -> 
         "always_first": share(first.count(1.0), len(first)),
         "always_second": share(first.count(0.0), len(first)),
         "ties": share(sum(vote.outcome == "tie" for vote in cast), len(cast)),
-        "unreadable": share(sum(verdict.outcome is None for verdict in asked), len(asked)),
+        "unreadable": share(sum(v.outcome is None and not v.refused for v in asked), len(asked)),
+        "refused": share(sum(verdict.refused for verdict in asked), len(asked)),
         "longer": preference(battles, cast, len),
         "more_markdown": preference(battles, cast, markdown),
         "tokens_in": sum(verdict.tokens_in for verdict in verdicts),

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -11,6 +12,7 @@ from toolkit.data.chat import prompt_ids
 from toolkit.generate import Request
 from toolkit.models.endpoints import Answer, ChatReply, ChatRequest, Refusal, chat
 from toolkit.models.pacing import Retry
+from toolkit.models.spending import Spending
 from toolkit.recipe import Endpoint, Generation
 
 if TYPE_CHECKING:
@@ -18,6 +20,13 @@ if TYPE_CHECKING:
 
 UNSUPPORTED = {400, 415, 422, 501}
 """Statuses with which servers refuse a `response_format` they do not know."""
+
+
+NAMES_FORMAT = re.compile(r"response.?format|json|schema|structured|grammar|guided", re.IGNORECASE)
+"""Words of a refusal that is about the format."""
+
+ENOUGH_REFUSALS = 3
+"""Refusals before any structured reply came, after which the format counts as their reason."""
 
 
 class Writer(Protocol):
@@ -42,6 +51,10 @@ class EndpointWriter:
     retry: Retry = Retry()
     structured: bool = True
     control: Sequence[str] = ()
+    spending: Spending = field(default_factory=Spending)
+    _structured_replies: int = 0
+    _refusals: int = 0
+    """Of structured requests, in words that do not name the format: the question itself may be refused."""
 
     @property
     def name(self) -> str:
@@ -55,16 +68,25 @@ class EndpointWriter:
                 sent.append(request if self.structured else replace(request, response_format=None))
                 yield sent[-1]
 
-        for index, answer in chat(self.endpoint, formed(), options, retry=self.retry):
-            refused = isinstance(answer, Refusal) and answer.status in UNSUPPORTED
-            if refused and sent[index].response_format is not None:
-                self.structured = False
+        how: dict[str, Any] = {"retry": self.retry, "spending": self.spending}
+        for index, answer in chat(self.endpoint, formed(), options, **how):
+            formatted = sent[index].response_format is not None
+            if formatted and isinstance(answer, Refusal) and answer.status in UNSUPPORTED:
+                self._doubt(answer)
                 again.append(index)
             else:
+                self._structured_replies += formatted
                 yield index, answer
         plain = [replace(requests[index], response_format=None) for index in again]
-        for place, answer in chat(self.endpoint, plain, options, retry=self.retry):
+        for place, answer in chat(self.endpoint, plain, options, **how):
             yield again[place], answer
+
+    def _doubt(self, refusal: Refusal) -> None:
+        """Give structured output up where it is the reason of a refusal, and not one over-long question."""
+        self._refusals += 1
+        unproven = not self._structured_replies and self._refusals >= ENOUGH_REFUSALS
+        if unproven or NAMES_FORMAT.search(refusal.reason):
+            self.structured = False
 
 
 class LocalWriter:

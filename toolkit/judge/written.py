@@ -11,9 +11,9 @@ from toolkit.judge.asking import JudgePrompt, case, check_fits, render
 from toolkit.judge.judging import LONGEST_REPLY, Ask, in_battle_terms
 from toolkit.judge.parsing import read_field, read_outcome
 from toolkit.judge.writing import Writer, choice_format
-from toolkit.models.endpoints import Answer, ChatReply, ChatRequest
+from toolkit.models.endpoints import Answer, ChatReply, ChatRequest, stop_when_all_refused
 from toolkit.recipe import Generation
-from toolkit.types import Verdict, digest
+from toolkit.types import Verdict, digest, split_thinking
 
 AGAIN = 0.7
 """Temperature of further attempts: at 0 the same unreadable reply would come again."""
@@ -27,6 +27,12 @@ class Said(Protocol):
 
     @property
     def readable(self) -> bool: ...
+
+    @property
+    def refused(self) -> bool: ...
+
+    @property
+    def cut_at(self) -> int | None: ...
 
 
 Item = TypeVar("Item")
@@ -63,20 +69,24 @@ class InWords(ABC, Generic[Item, Read]):
             items: what is judged.
             known: place in `items` -> what was last said on it.
         """
-        made = dict.fromkeys(range(len(items)), 0)
+        made, answered = dict.fromkeys(range(len(items)), 0), len(known)
         made |= {place: self._made(said) for place, said in known.items()}
         for attempt in range(1, self.attempts + 1):
             now = [place for place, count in made.items() if count < attempt]
             options = self.options if attempt == 1 else self._looser()
             asked = [self._request(items[place], attempt) for place in now]
-            for index, answer in self.writer.write(asked, options):
+            answers = self.writer.write(asked, options)
+            for index, answer in stop_when_all_refused(answers, self.name, len(asked), answered=answered):
+                answered += isinstance(answer, ChatReply)
                 said = self._read(items[now[index]], answer, attempt)
                 made[now[index]] = self._made(said)
                 yield said
 
     def _made(self, said: Read) -> int:
         """How many attempts need not be made any more."""
-        return self.attempts if said.readable else said.attempt
+        if said.cut_at is not None and said.cut_at < self.options.max_new_tokens:
+            return 0
+        return self.attempts if said.readable or said.refused else said.attempt
 
     def _looser(self) -> Generation:
         return self.options.model_copy(update={"temperature": max(self.options.temperature, AGAIN)})
@@ -107,23 +117,30 @@ class WrittenJudge(InWords[Ask, Verdict]):
         return ChatRequest(messages, seed=seed, response_format=self._format)
 
     def _read(self, ask: Ask, answer: Answer, attempt: int) -> Verdict:
-        fields: dict[str, Any] = {"reason": f"no reply: {getattr(answer, 'reason', '')}", "outcome": None}
-        if isinstance(answer, ChatReply):
-            shown = read_outcome(answer.text, self.prompt.labels) if answer.finish == "stop" else None
-            fields = {
-                "outcome": in_battle_terms(shown, ask.order),
-                "reason": words(answer.text),
-                "tokens_in": answer.tokens_in,
-                "tokens_out": answer.tokens_out,
-            }
+        shown = None
+        if isinstance(answer, ChatReply) and answer.finish == "stop":
+            shown = read_outcome(split_thinking(answer.text)[1], self.prompt.labels)
         return Verdict(
             battle_id=ask.battle.id,
             judge=self.name,
             order=ask.order,
             prompt=self.prompt_key,
             attempt=attempt,
-            **fields,
+            outcome=in_battle_terms(shown, ask.order),
+            **facts(answer, self.options),
         )
+
+
+def facts(answer: Answer, options: Generation) -> dict[str, Any]:
+    """What verdicts and grades keep of a reply besides what it says: reasons, tokens, or a refusal."""
+    if not isinstance(answer, ChatReply):
+        return {"error": answer.reason, "reason": f"refused: {answer.reason}"}
+    return {
+        "reason": words(answer.text),
+        "tokens_in": answer.tokens_in,
+        "tokens_out": answer.tokens_out,
+        "cut_at": options.max_new_tokens if answer.finish == "length" else None,
+    }
 
 
 def words(reply: str) -> str:

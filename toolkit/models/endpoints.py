@@ -22,7 +22,7 @@ import httpx
 
 from toolkit.errors import EndpointError, ModelError
 from toolkit.models.pacing import Gate, Retry, asked_to_wait
-from toolkit.models.spending import Budget
+from toolkit.models.spending import Budget, Spending
 from toolkit.recipe import Endpoint, Generation
 from toolkit.types import Message, digest
 
@@ -94,7 +94,7 @@ def chat(
     options: Generation,
     *,
     retry: Retry = Retry(),
-    spent: float = 0.0,
+    spending: Spending | None = None,
 ) -> Iterator[tuple[int, Answer]]:
     """Yield (position in `requests`, reply) as replies arrive, `endpoint.concurrency` requests at a time.
 
@@ -109,7 +109,7 @@ def chat(
         requests: drawn one by one.
         options: length, sampling, stop strings.
         retry: how long to go on asking.
-        spent: dollars of the endpoint's budget that earlier calls have spent.
+        spending: what of the endpoint's budget is spent; it is kept up to date.
 
     Raises:
         ModelError: the environment variable with the API key is not set, or holds no key.
@@ -118,17 +118,17 @@ def chat(
             attempt.
     """
     if requests:
-        yield from _Exchange(endpoint, requests, options, retry, spent).run()
+        yield from _Exchange(endpoint, requests, options, retry, spending or Spending()).run()
 
 
 def stop_when_all_refused(
-    answers: Iterable[tuple[int, Answer]], endpoint: Endpoint, total: int, *, answered: int = 0
+    answers: Iterable[tuple[int, Answer]], name: str, total: int, *, answered: int = 0
 ) -> Iterator[tuple[int, Answer]]:
     """Pass answers on, until it shows that the server refuses every request, whatever it asks.
 
     Args:
         answers: of `chat`.
-        endpoint: for the message.
+        name: of the server or model, for the message.
         total: number of requests.
         answered: how many other requests the server is known to have answered.
 
@@ -142,7 +142,7 @@ def stop_when_all_refused(
             same = len({re.sub(r"\d+", "0", words) for words in refused}) == 1
             if len(refused) == total or (same and len(refused) == ALL_REFUSED):
                 raise EndpointError(
-                    f"{endpoint.url}: all {len(refused)} requests so far were refused, with: {refused[0]}"
+                    f"{name}: all {len(refused)} requests so far were refused, with: {refused[0]}"
                 )
         elif not isinstance(answer, Refusal):
             answered += 1
@@ -206,11 +206,11 @@ class _Exchange:
         requests: Iterable[ChatRequest],
         options: Generation,
         retry: Retry,
-        spent: float,
+        spending: Spending,
     ) -> None:
         self.endpoint, self.options, self.retry = endpoint, options, retry
         self.key = api_key(endpoint)
-        self.budget = Budget(endpoint, spent)
+        self.budget = Budget(endpoint, spending)
         self.waiting = iter(enumerate(requests))
         self.arrived: queue.SimpleQueue[_Arrival | None] = queue.SimpleQueue()
         """Replies; `None` when there are no more."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+from dataclasses import dataclass
 from typing import Any
 
 from toolkit.recipe import Endpoint
@@ -19,13 +20,19 @@ MILLION = 1e6
 """Prices are dollars for so many tokens."""
 
 
+@dataclass
+class Spending:
+    """Dollars that one endpoint has cost so far, over several calls."""
+
+    dollars: float = 0.0
+
+
 class Budget:
     """Money of one endpoint: spent, and reserved by requests under way. Belongs to one event loop."""
 
-    def __init__(self, endpoint: Endpoint, spent: float = 0.0) -> None:
+    def __init__(self, endpoint: Endpoint, spending: Spending) -> None:
         self.limit = math.inf if endpoint.budget_usd is None else endpoint.budget_usd
-        self.price_in, self.price_out = endpoint.price or (0.0, 0.0)
-        self.spent, self.reserved = spent, 0.0
+        self.price, self.spending, self.reserved = endpoint.price, spending, 0.0
         self.exhausted: str | None = None
         """Why no further request is sent."""
         self._settled = asyncio.Event()
@@ -38,11 +45,11 @@ class Budget:
         if math.isinf(self.limit):
             return 0.0
         most = self._most(body)
-        while not self.exhausted and self.spent + self.reserved + most > self.limit:
+        while not self.exhausted and self.spending.dollars + self.reserved + most > self.limit:
             if self.reserved <= 0:
                 self.exhausted = (
-                    f"budget_usd: {self.spent:.4f} of {self.limit:g} dollars are spent, and the next request "
-                    f"may cost {most:.4f}; what was answered is kept, raise the budget to go on"
+                    f"budget_usd: {self.spending.dollars:.4f} of {self.limit:g} dollars are spent, and the "
+                    f"next request may cost {most:.4f}; what was answered is kept, raise the budget to go on"
                 )
                 self._settled.set()
                 return None
@@ -56,15 +63,21 @@ class Budget:
     def settle(self, reserved: float, dollars: float | None) -> None:
         """Count what a request has cost; `None`, not known: all that was set aside."""
         self.reserved -= reserved
-        self.spent += reserved if dollars is None else dollars
+        self.spending.dollars += reserved if dollars is None else dollars
         self._settled.set()
 
     def cost(self, tokens_in: int, tokens_out: int) -> float:
         """Dollars."""
-        return (tokens_in * self.price_in + tokens_out * self.price_out) / MILLION
+        return cost(self.price, tokens_in, tokens_out)
 
     def _most(self, body: dict[str, Any]) -> float:
         shown = len(json.dumps(body, ensure_ascii=False, default=str).encode(errors="replace"))
         limits = [body.get(name) for name in ("max_tokens", "max_completion_tokens")]
         longest = max((limit for limit in limits if isinstance(limit, int)), default=UNLIMITED_TOKENS)
         return self.cost(shown + OVERHEAD_TOKENS, longest * int(body.get("n") or 1))
+
+
+def cost(price: tuple[float, float] | None, tokens_in: int, tokens_out: int) -> float:
+    """Dollars of so many tokens, at a price for a million of each kind; nothing where there is no price."""
+    price_in, price_out = price or (0.0, 0.0)
+    return (tokens_in * price_in + tokens_out * price_out) / MILLION

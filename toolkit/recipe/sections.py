@@ -134,6 +134,15 @@ class Endpoint(Section):
     """Dollars that one step (answering, judging) may cost here at most; needs `price`. A request is sent only
     while the longest reply to it still fits; what was answered is kept."""
 
+    @field_validator("url")
+    @classmethod
+    def without_password(cls, url: str) -> str:
+        if "@" in url.partition("://")[2].partition("/")[0]:
+            raise ValueError(
+                "a URL with a user or password in it would be written into the run; use `key_env`"
+            )
+        return url
+
     @model_validator(mode="after")
     def priced(self) -> Endpoint:
         if self.budget_usd is not None and not any(self.price or ()):
@@ -230,6 +239,8 @@ class Judge(Juror):
     """With `pairs: baseline`: the contestant every other one is compared with."""
     reference: bool = False
     """Show the judge the reference answer."""
+    max_new_tokens: int = Field(default=512, ge=1)
+    """Length of a reply of `method: written`; one that is cut there cannot be read."""
     rule: Literal["agreement", "average"] = "agreement"
     """How two orders make a vote. `agreement`: the same winner in both, else a tie. `average`: the mean of
     the probabilities decides, which also hears a judge that always leans to one side."""

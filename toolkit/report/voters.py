@@ -23,6 +23,7 @@ FIGURES = {
     "always_second": "Named the second answer in both orders",
     "ties": "Votes that are ties",
     "unreadable": "Verdicts that could not be read",
+    "refused": "Questions that the judge's server refused",
     "longer": "Votes for the longer answer, where lengths differ",
     "more_markdown": "Votes for the answer with more Markdown, where it differs",
 }

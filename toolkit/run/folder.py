@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -95,7 +95,7 @@ class RunFolder:
             return
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            handle = os.open(self.path / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+            handle = os.open(self.path / ".lock", os.O_RDWR | os.O_CREAT, 0o666)
         except OSError as error:
             raise DataError(f"{self.path}: cannot be written: {error.strerror}") from None
         try:
@@ -109,3 +109,17 @@ class RunFolder:
             yield
         finally:
             os.close(handle)
+
+
+@contextmanager
+def locked_run(path: Path) -> Iterator[None]:
+    """Hold the run folder that a file or folder lies in while the body writes there; none: nothing is held.
+
+    Raises:
+        BusyError: another process holds it.
+    """
+    whole = path.resolve()
+    runs = (RunFolder(each) for each in (whole, *whole.parents))
+    run = next((each for each in runs if each.recipe.is_file() and each.manifest.is_file()), None)
+    with nullcontext() if run is None else run.locked():
+        yield

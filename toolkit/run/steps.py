@@ -11,7 +11,17 @@ from typing import Any
 from toolkit import records
 from toolkit.errors import RecipeError
 from toolkit.fingerprints import file_hash
-from toolkit.judge import battles, heard, judge_battles, judge_name, jury, open_judge, prompt_key, votes
+from toolkit.judge import (
+    battles,
+    heard,
+    judge_battles,
+    judge_name,
+    jury,
+    open_judge,
+    prompt_key,
+    require_votes,
+    votes,
+)
 from toolkit.models.bases import content_fingerprint, resolve_encoder
 from toolkit.recipe import Judge, Scoring, Stage, existing, fingerprint
 from toolkit.run.cache import Step
@@ -237,7 +247,8 @@ def _judging(run: Execution, asked: Judge, slots: int) -> list[Step]:
             return  # what could not be read may be asked again
         if one.method == "reward":
             run.release()  # it brings a model of its own
-        opened = open_judge(one, run.model, base=run.recipe.base, options=run.recipe.model)
+        log, base = run.folder.verdicts, run.recipe.base
+        opened = open_judge(one, run.model, base=base, options=run.recipe.model, log=log)
         judge_battles(opened, fought(), out=run.folder.verdicts, share=(part, of))
 
     def count() -> None:
@@ -245,6 +256,7 @@ def _judging(run: Execution, asked: Judge, slots: int) -> list[Step]:
             judge(one, 0, 1)
         said = [verdict for one in judges for verdict in verdicts(run, one, fought())]
         cast = votes(fought(), said, rule=asked.rule)
+        require_votes(cast, said)
         records.write(run.folder.votes, jury(cast) if len(judges) > 1 else cast)
 
     parts = [
