@@ -17,7 +17,7 @@ from toolkit.errors import DataError
 from toolkit.generate import Reply, Request, Scripted, answer
 from toolkit.generate.base import sampling
 from toolkit.generate.local import sample
-from toolkit.generate.slots import suits
+from toolkit.generate.slots import fits_slots
 from toolkit.models import Loaded, load_base
 from toolkit.recipe import Generation, ModelOptions
 from toolkit.types import Completion, Example, Message
@@ -141,38 +141,12 @@ def test_a_contestants_own_prompt_comes_first_and_is_not_recorded(tmp_path: Path
     assert found[0].messages == examples(1)[0].messages
 
 
-FAMILY = {
-    "vocab_size": 300,
-    "hidden_size": 32,
-    "intermediate_size": 64,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "max_position_embeddings": 256,
-    "initializer_range": 0.3,
-    "sliding_window": 128,
-    "pad_token_id": 0,
-}
-
-
-@pytest.mark.parametrize("attention", ["sdpa", "eager"])
-@pytest.mark.parametrize("family", ["llama", "mistral", "qwen2", "gemma3_text"])
-def test_model_families_fit_slots(family: str, attention: str):
-    torch.manual_seed(0)
-    config = transformers.AutoConfig.for_model(family, **FAMILY)
-    model = transformers.AutoModelForCausalLM.from_config(config, attn_implementation=attention).eval()
-    prompt = torch.randint(3, 300, (40,)).tolist()
-    assert suits(model, prompt, longest=100)
-    assert suits(model, prompt, longest=100, common=prompt[:33])
-
-
 def test_models_with_a_memory_of_their_own_do_not_fit_slots_and_are_asked_alone(tiny: Loaded, tmp_path: Path):
     torch.manual_seed(0)
     config = transformers.MambaConfig(vocab_size=259, hidden_size=32, num_hidden_layers=2, eos_token_id=0)
     model = transformers.MambaForCausalLM(config).eval()
     recurrent = dataclasses.replace(tiny, model=model)
-    prompt = prompt_ids(tiny.tokenizer, examples(1)[0].messages)
-    assert not suits(model, prompt, longest=100)
+    assert not fits_slots(model, longest=100)
 
     def run(name: str, **options: float) -> list[str]:
         chosen = Generation(max_new_tokens=6, **options)
@@ -183,12 +157,6 @@ def test_models_with_a_memory_of_their_own_do_not_fit_slots_and_are_asked_alone(
     expected = [text_of(tiny, one_at_a_time(recurrent, example, 6)) for example in examples(3)]
     assert run("greedy") == expected
     assert run("one", temperature=0.7) == run("two", temperature=0.7)
-
-
-def test_a_window_shorter_than_the_conversation_does_not_fit_slots():
-    config = transformers.AutoConfig.for_model("mistral", **FAMILY)
-    model = transformers.AutoModelForCausalLM.from_config(config).eval()
-    assert not suits(model, [5, 6, 7], longest=129)
 
 
 class Crash(Exception):

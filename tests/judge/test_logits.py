@@ -37,28 +37,14 @@ def test_the_probability_is_that_of_the_label_tokens(tiny: Loaded, short: JudgeP
         assert verdict.tokens_in == ids.shape[1]
 
 
-def test_a_model_that_takes_no_mask_gets_padded_batches(tiny: Loaded, short: JudgePrompt, tmp_path: Path):
-    packed, plain = LogitsJudge(tiny, short), LogitsJudge(tiny, short)
-    plain.reader._trees = False
-    one = judge_battles(packed, field(), out=tmp_path / "packed.jsonl")
-    other = judge_battles(plain, field(), out=tmp_path / "plain.jsonl")
-    assert packed.reader._trees
+def test_a_model_that_takes_no_mask_of_ours_reads_one_prompt_at_a_time(
+    tiny: Loaded, short: JudgePrompt, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    one = judge_battles(LogitsJudge(tiny, short), field(), out=tmp_path / "packed.jsonl")
+    monkeypatch.setattr("toolkit.judge.logits.takes_masks", lambda *_: False)
+    monkeypatch.delattr("toolkit.models.packing.Tree")
+    other = judge_battles(LogitsJudge(tiny, short), field(), out=tmp_path / "plain.jsonl")
     assert [v.probability_a for v in one] == pytest.approx([v.probability_a for v in other], abs=1e-5)
-
-
-def test_a_model_that_ignores_the_mask_is_found_out(tiny: Loaded, short: JudgePrompt, tmp_path: Path):
-    judge = LogitsJudge(tiny, short)
-    forward = tiny.model.forward
-
-    def ignoring(*, attention_mask: torch.Tensor, **inputs: object) -> object:
-        return forward(attention_mask=attention_mask if attention_mask.ndim == 2 else None, **inputs)
-
-    tiny.model.forward = ignoring
-    try:
-        judge_battles(judge, field(), out=tmp_path / "verdicts.jsonl")
-    finally:
-        tiny.model.forward = forward
-    assert judge.reader._trees is False
 
 
 def test_an_interrupted_run_ends_with_the_same_bytes(tiny: Loaded, short: JudgePrompt, tmp_path: Path):
@@ -78,9 +64,11 @@ def test_what_does_not_fit_the_window_is_unreadable_not_cut(tiny: Loaded, short:
 
 
 @pytest.mark.parametrize("trees", [True, False])
-def test_an_overflow_is_no_tie(tiny: Loaded, short: JudgePrompt, tmp_path: Path, trees: bool):
+def test_an_overflow_is_no_tie(
+    tiny: Loaded, short: JudgePrompt, tmp_path: Path, trees: bool, monkeypatch: pytest.MonkeyPatch
+):
     judge = LogitsJudge(tiny, short)
-    judge.reader._trees = trees
+    monkeypatch.setattr("toolkit.judge.logits.takes_masks", lambda *_: trees)
     head = tiny.model.get_output_embeddings()
     overflow = head.register_forward_hook(lambda _module, _inputs, logits: logits * float("inf"))
     try:

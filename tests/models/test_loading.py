@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    BertConfig,
+    CLIPConfig,
+    ModernBertConfig,
+    T5Config,
+)
 
 from toolkit import records
 from toolkit.errors import ModelError
@@ -112,4 +121,61 @@ def test_a_model_without_a_tokenizer_or_a_template_that_is_not_there(own: Path, 
     for file in own.glob("tokenizer*"):
         file.unlink()
     with pytest.raises(ModelError, match="own: no tokenizer can be loaded"):
+        load_base(str(own), PLAIN)
+
+
+@pytest.mark.parametrize("kind", ["gemma2", "bloom", "mamba", "gpt2", "gpt_neo", "xglm", "opt", "falcon"])
+def test_attention_is_left_to_transformers(kind: str, own: Path):
+    """Not every type has PyTorch's kernels."""
+    plain_of(kind).save_pretrained(own)
+    loaded = load_base(str(own), PLAIN)
+    with torch.inference_mode():
+        assert loaded.model(input_ids=torch.tensor([[5, 6, 7]])).logits.shape == (1, 3, 300)
+
+
+def plain_of(kind: str) -> Any:
+    """A tiny random model of a type with names of its own for its sizes."""
+    torch.manual_seed(0)
+    sizes = {"vocab_size": 300, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}
+    own = {
+        "gemma2": {"num_key_value_heads": 2, "head_dim": 8, "intermediate_size": 48},
+        "gpt_neo": {"num_layers": 2, "num_heads": 4, "attention_types": [[["global", "local"], 1]]},
+        "xglm": {"d_model": 32, "num_layers": 2, "attention_heads": 4, "ffn_dim": 48},
+        "opt": {"ffn_dim": 48, "word_embed_proj_dim": 32},
+        "mamba": {"state_size": 4},
+    }
+    config = AutoConfig.for_model(kind, **sizes | own.get(kind, {}))
+    return AutoModelForCausalLM.from_config(config)
+
+
+@pytest.mark.parametrize(
+    ("config", "reason"),
+    [
+        (BertConfig(hidden_size=32, num_hidden_layers=1, num_attention_heads=2), r"an encoder \(bert\)"),
+        (ModernBertConfig(hidden_size=32, num_hidden_layers=1), r"an encoder \(modernbert\)"),
+        (T5Config(d_model=32, num_layers=1), r"an encoder-decoder model \(t5\)"),
+        (CLIPConfig(), r"no causal language model \(clip\)"),
+    ],
+    ids=["encoder", "encoder without a decoder", "encoder-decoder", "another kind"],
+)
+def test_a_model_that_does_not_continue_texts_is_refused_by_its_configuration(own: Path, config, reason: str):
+    config.save_pretrained(own)
+    with pytest.raises(ModelError, match=reason) as found:
+        load_base(str(own), PLAIN)
+    assert "\n" not in str(found.value)
+
+
+def test_a_broken_configuration_is_one_line(own: Path):
+    for text in ("{", '{"model_type": "no-such-type"}', '{"model_type": 5}', "[]"):
+        (own / "config.json").write_text(text)
+        with pytest.raises(ModelError) as found:
+            load_base(str(own), PLAIN)
+        assert "\n" not in str(found.value)
+
+
+def test_a_tokenizer_larger_than_the_embedding_is_refused(own: Path):
+    tokenizer = load_tokenizer(own)
+    tokenizer.add_tokens([f"<new{n}>" for n in range(400)])
+    tokenizer.save_pretrained(own)
+    with pytest.raises(ModelError, match=r"its tokenizer has token ids up to \d+, its embedding \d+ rows"):
         load_base(str(own), PLAIN)

@@ -89,7 +89,7 @@ def test_answers(
 def test_answers_one_by_one(tiny: Loaded, twin: Loaded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     options = Generation(max_new_tokens=6)
     here = said(tiny, tmp_path / "here.jsonl", options=options)
-    monkeypatch.setattr(local, "suits", lambda *_: False)
+    monkeypatch.setattr(local, "fits_slots", lambda *_: False)
     assert said(twin, tmp_path / "there.jsonl", options=options) == here
 
 
@@ -125,14 +125,13 @@ def test_benchmarks(worked: str, tiny: Loaded, twin: Loaded):
 
 
 @pytest.mark.parametrize("trees", [True, False])
-def test_the_judge(trees: bool, tiny: Loaded, twin: Loaded, tmp_path: Path):
+def test_the_judge(trees: bool, tiny: Loaded, twin: Loaded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("toolkit.judge.logits.takes_masks", lambda *_: trees)
     fought = [battle(i // 2, f"answer {i} " * (i + 1), "other words " * (7 - i)) for i in range(6)]
     found = []
     for name, loaded in (("here", tiny), ("there", twin)):
         judge = LogitsJudge(loaded, SHORT)
-        judge.reader._trees = None if trees else False
         found.append(judge_battles(judge, fought, out=tmp_path / f"{name}.jsonl"))
-        assert bool(judge.reader._trees) == trees
     here, there = ([verdict.probability_a for verdict in verdicts] for verdicts in found)
     assert there == pytest.approx(here, abs=1e-5)
 

@@ -23,6 +23,7 @@ from lm_eval.models.utils import handle_stop_sequences, normalize_gen_kwargs
 from toolkit.generate.local import Local, Prompt
 from toolkit.models import Loaded, packing
 from toolkit.models.likelihood import PIECE, Reader, Span
+from toolkit.models.proven import is_proven, takes_masks
 from toolkit.progress import tell
 from toolkit.recipe import Generation
 from toolkit.types import digest
@@ -73,6 +74,8 @@ class LoadedLM(HFLM):  # type: ignore[misc]  # lm-eval is untyped
         self, requests: list[Request], disable_tqdm: bool = False, override_bs: int | None = None
     ) -> list[tuple[float, bool]]:
         """(log-likelihood of the continuation, whether greedy decoding would say it), in order."""
+        if not is_proven(self.model):
+            return list(super()._loglikelihood_tokens(requests, disable_tqdm, override_bs))
         found: list[tuple[float, bool]] = [(0.0, False)] * len(requests)
         shared: dict[tuple[int, ...], list[_Asked]] = {}
         for i, (_, context, continuation) in enumerate(requests):
@@ -101,13 +104,13 @@ class LoadedLM(HFLM):  # type: ignore[misc]  # lm-eval is untyped
         """
         order = packing.sorted_by_tokens(inputs)
         spared = packing.tree_size(inputs, order, 0) < WORTH_SHARING * sum(map(len, inputs))
-        if spared and packing.suits(self.model, inputs):
+        if spared and takes_masks(self.model, max(map(len, inputs))):
             tree = packing.Tree(self.model, inputs, PASS_TOKENS, rows)
             for members, logits in tree.logits(set(range(len(inputs)))):
                 yield _as_it_is, logits.to(self.model.dtype), members
         elif inputs:
             spans = [Span([*seen, 0], wanted) for seen, wanted in zip(inputs, rows, strict=True)]
-            reader = Reader(self.model, spans[0].ids)
+            reader = Reader(self.model)
             for batch, states in reader.batches(spans):
                 yield reader.logits, states, batch
 
@@ -150,6 +153,8 @@ class LoadedLM(HFLM):  # type: ignore[misc]  # lm-eval is untyped
 
     def generate_until(self, requests: list[Instance], disable_tqdm: bool = False) -> list[str]:
         """Continuations up to the first stop string, in order."""
+        if not is_proven(self.model):
+            return list(super().generate_until(requests, disable_tqdm))
         said: dict[int, str] = {}
         by_settings: dict[str, list[int]] = {}
         for i, request in enumerate(requests):

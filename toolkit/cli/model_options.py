@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from toolkit.errors import InputError
 
 if TYPE_CHECKING:
     from toolkit.models import Loaded
@@ -25,9 +28,24 @@ OPTIONS = (
         show_default=True,
     ),
     click.option(
+        "--attention",
+        type=click.Choice(["auto", "eager", "sdpa", "flash_attention_2"]),
+        default="auto",
+        show_default=True,
+        help="auto: transformers' choice for the model.",
+    ),
+    click.option(
         "--quantization", type=click.Choice(["none", "nf4", "int8"]), default="none", show_default=True
     ),
+    click.option("--revision", help="Commit or tag of a hub model."),
+    click.option("--chat-template", help="Jinja file, or model (hub id, folder) whose template to use."),
+    click.option(
+        "--chat-template-kwargs",
+        metavar="JSON",
+        help='Variables of the template, as {"enable_thinking": false}.',
+    ),
 )
+"""A recipe's `model` section as options; `tests/cli` compares the two."""
 
 
 @dataclass(frozen=True)
@@ -47,25 +65,39 @@ def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def open_model(
-    model: str,
-    *,
-    adapter: Path | None,
-    name: str | None,
-    device: str,
-    dtype: Any,
-    quantization: Any,
+    model: str, *, adapter: Path | None, name: str | None, chat_template_kwargs: str | None, **options: Any
 ) -> Chosen:
     """Load a model (hub id, folder, GGUF file or packaged name) and attach its adapter.
 
+    Args:
+        model: what to load.
+        adapter: folder of an adapter to put on it.
+        name: of the contestant; left out, that of the adapter or model.
+        chat_template_kwargs: a JSON object.
+        options: further fields of a recipe's `model` section.
+
     Raises:
         ModelError: there is no such model or adapter, or they do not belong together.
+        InputError: the template's variables are no JSON object.
     """
     from toolkit.models import load_base
     from toolkit.recipe import ModelOptions
 
-    loaded = load_base(model, ModelOptions(device=device, dtype=dtype, quantization=quantization))
+    if chat_template_kwargs is not None:
+        options["chat_template_kwargs"] = _json_object("--chat-template-kwargs", chat_template_kwargs)
+    loaded = load_base(model, ModelOptions(**options))
     called = name or (adapter.resolve().name if adapter else Path(model).stem)
     if adapter is None:
         return Chosen(loaded, called, None)
     loaded.attach(called, adapter)
     return Chosen(loaded, called, called)
+
+
+def _json_object(option: str, text: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        raise InputError(f"{option}: not JSON: {error}") from None
+    if not isinstance(value, dict):
+        raise InputError(f'{option}: give a JSON object, such as {{"enable_thinking": false}}')
+    return value

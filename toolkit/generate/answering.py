@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from toolkit import records
 from toolkit.errors import DataError
-from toolkit.generate.base import Reply, Request, Source
+from toolkit.generate.base import Reply, Request, Source, may_sample
 from toolkit.generate.store import FOLDER, AnswerStore
 from toolkit.progress import tell
 from toolkit.recipe import Endpoint, Generation
@@ -88,7 +88,7 @@ def answer(  # noqa: PLR0913 - one call says who is asked what, how, and where t
 
 def _key(source: Source, request: Request, options: Generation) -> str:
     """What an answer is known by within one way of answering; the seed counts where answers are sampled."""
-    drawn = request.seed if options.temperature > 0 else None
+    drawn = request.seed if may_sample(options) else None
     return digest(json.dumps([source.rendered(request), drawn], ensure_ascii=False))
 
 

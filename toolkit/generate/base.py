@@ -95,3 +95,8 @@ class Scripted:
 def sampling(options: Generation) -> dict[str, Any]:
     """The part of `options` that shapes answers."""
     return options.model_dump(mode="json", exclude=NEUTRAL)
+
+
+def may_sample(options: Generation) -> bool:
+    """Whether answers may depend on the seed."""
+    return options.temperature > 0 or options.from_model

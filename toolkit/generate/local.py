@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import torch
+from transformers import GenerationConfig
 
 from toolkit.data.chat import opens_thinking, prompt_ids, render
 from toolkit.errors import DataError
 from toolkit.generate.base import Reply, Request, sampling
-from toolkit.generate.slots import Slots, beginning, suits
+from toolkit.generate.slots import Slots, beginning, fits_slots
 from toolkit.models import Loaded, bases
-from toolkit.models.loading import context_window
+from toolkit.models.loading import context_window, unwrapped
 from toolkit.recipe import Generation
 
 logger = logging.getLogger(__name__)
@@ -79,7 +81,7 @@ class Local:
 
     def made_with(self, options: Generation) -> Mapping[str, Any]:
         chosen = self.loaded.hardware
-        facts = {"device": str(chosen.device), "attention": chosen.attention}
+        facts = {"device": str(chosen.device), "attention": self.loaded.attention}
         return facts | {"batch_size": options.batch_size}
 
     def rendered(self, request: Request) -> list[int]:
@@ -90,8 +92,8 @@ class Local:
     ) -> Iterator[tuple[str, Reply]]:
         """Continuations by prompt id: longest prompts first, a new one whenever one has finished.
 
-        Models that do not fit slots (recurrent layers, prompt tuning, a window shorter than the
-        conversation) are asked one prompt at a time, by transformers' own `generate`.
+        Model types that are not proven to fit slots, a window shorter than the conversation, and sampling
+        beyond temperature and nucleus take transformers' own `generate`, one prompt at a time.
 
         Args:
             model: the loaded one, with the adapter switched on already.
@@ -99,17 +101,18 @@ class Local:
             options: length, sampling, stop strings.
             done: ids of those that need no continuation any more.
         """
+        options, further = model_sampling(self.loaded.model.generation_config, options)
         talks = [_Talk(prompt, _sampler(prompt, options)) for prompt in prompts if prompt.id not in done]
         talks.sort(key=lambda talk: (len(talk.prompt.tokens), talk.prompt.id))
         if not talks:
             return
         longest = len(talks[-1].prompt.tokens) + options.max_new_tokens
         common = beginning([prompt.tokens for prompt in prompts])
-        if suits(model, talks[0].prompt.tokens, longest, common):
+        if fits_slots(model, longest) and not further:
             yield from self._together(model, talks, options, common)
         else:
-            logger.info("%s: answers one conversation at a time", self.loaded.name)
-            yield from self._one_by_one(model, talks, options)
+            logger.info("%s: one conversation at a time, by transformers' generate", self.loaded.name)
+            yield from self._one_by_one(model, talks, options, further)
 
     def _together(
         self, model: Any, waiting: list[_Talk], options: Generation, common: Sequence[int]
@@ -130,24 +133,25 @@ class Local:
                     slots.free(slot)
                     yield talk.prompt.id, reply
 
-    def _one_by_one(self, model: Any, talks: list[_Talk], options: Generation) -> Iterator[tuple[str, Reply]]:
-        how: dict[str, Any] = {"do_sample": False, "temperature": None, "top_p": None, "top_k": None}
+    def _one_by_one(
+        self, model: Any, talks: list[_Talk], options: Generation, further: dict[str, Any]
+    ) -> Iterator[tuple[str, Reply]]:
+        how: dict[str, Any] = {"do_sample": False}
         if options.temperature > 0:
             how = {"do_sample": True, "temperature": options.temperature, "top_p": options.top_p, "top_k": 0}
         ends = end_tokens(self.loaded)
+        settings = GenerationConfig(
+            max_new_tokens=options.max_new_tokens,
+            eos_token_id=sorted(ends),
+            pad_token_id=self.loaded.tokenizer.pad_token_id,
+            **how | further,
+        )
         gpus = [model.device] if model.device.type == "cuda" else []  # this one alone: left out, every one
         for talk in talks:
             ids = torch.tensor([talk.prompt.tokens], device=model.device)
-            with torch.inference_mode(), torch.random.fork_rng(gpus):
+            with torch.inference_mode(), torch.random.fork_rng(gpus), _generating_with(model, settings):
                 torch.manual_seed(talk.prompt.seed)
-                made = model.generate(
-                    input_ids=ids,
-                    attention_mask=torch.ones_like(ids),
-                    max_new_tokens=options.max_new_tokens,
-                    eos_token_id=sorted(ends),
-                    pad_token_id=self.loaded.tokenizer.pad_token_id,
-                    **how,
-                )
+                made = model.generate(input_ids=ids, attention_mask=torch.ones_like(ids))
             new = made[0, ids.shape[1] :].tolist()
             replies = (self._reply(talk, token, ends, options) for token in new)
             yield talk.prompt.id, next(reply for reply in replies if reply is not None)
@@ -215,3 +219,58 @@ def end_tokens(loaded: Loaded) -> set[int]:
     named: Any = loaded.model.generation_config.eos_token_id
     ids = named if isinstance(named, list) else [named]
     return {int(token) for token in (*ids, loaded.tokenizer.eos_token_id) if token is not None}
+
+
+LIMITS = {"max_length", "max_new_tokens", "min_length", "min_new_tokens", "cache_implementation", "use_cache"}
+"""Fields of a model's generation settings that are no sampling."""
+
+
+def model_sampling(theirs: GenerationConfig, options: Generation) -> tuple[Generation, dict[str, Any]]:
+    """Sampling as it is done: the recipe's, completed by the model's own where `from_model` asks for it.
+
+    Args:
+        theirs: the model's generation settings.
+        options: the recipe's.
+
+    Returns:
+        Temperature and nucleus in `options`; and what sampling there is besides, as fields of
+        `GenerationConfig`.
+    """
+    if not options.from_model:
+        return options, {}
+    own = {
+        name: value
+        for name, value in theirs.to_diff_dict().items()
+        if not name.endswith("_token_id")
+        and name not in LIMITS
+        and not name.startswith(("_", "transformers"))
+    }
+    sampled = bool(own.pop("do_sample", False))
+    temperature, top_p = (float(own.pop(name, 1.0) or 1.0) for name in ("temperature", "top_p"))
+    taken = {"temperature": temperature if sampled else 0.0, "top_p": top_p if sampled else 1.0}
+    plain = Generation()
+    kept = {name: value for name, value in taken.items() if getattr(options, name) == getattr(plain, name)}
+    resolved = options.model_copy(update=kept)
+    if resolved.temperature == 0:
+        own = {name: value for name, value in own.items() if name not in SAMPLED_ONLY}
+    elif sampled:
+        own.setdefault("top_k", 50)  # what transformers takes where a model that samples names none
+    return resolved, own
+
+
+SAMPLED_ONLY = {"top_k", "min_p", "typical_p", "top_h", "epsilon_cutoff", "eta_cutoff"}
+"""Fields that mean nothing where the likeliest token is taken."""
+
+
+@contextmanager
+def _generating_with(model: Any, settings: GenerationConfig) -> Iterator[None]:
+    """Have `generate` take these settings alone: what is not set would come from the model's own."""
+    holders = [model, unwrapped(model)]
+    before = [holder.generation_config for holder in holders]
+    for holder in holders:
+        holder.generation_config = settings
+    try:
+        yield
+    finally:
+        for holder, own in zip(holders, before, strict=True):
+            holder.generation_config = own

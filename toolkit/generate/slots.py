@@ -23,12 +23,10 @@ from transformers.cache_utils import Cache, CacheLayerMixin
 
 from toolkit.models.loading import unwrapped
 from toolkit.models.packing import LEAST_BEGINNING, shared
+from toolkit.models.proven import takes_masks
 
 BLOCK = 64
 LEAST_ROWS = 4
-NOISE = 0.3
-"""How far the logits of one token may be apart between two orders of summation, in standard deviations of
-the logits. Rounding to bfloat16 gives up to 0.1, a wrong position or mask several."""
 
 
 def beginning(prompts: Sequence[Sequence[int]]) -> list[int]:
@@ -41,26 +39,9 @@ def beginning(prompts: Sequence[Sequence[int]]) -> list[int]:
     return first[:count] if count >= LEAST_BEGINNING else []
 
 
-def suits(model: Any, prompt: Sequence[int], longest: int, common: Sequence[int] = ()) -> bool:
-    """Whether a model can be asked in slots: tried on a prompt, against the model's plain forward pass.
-
-    A layer that keeps something else than keys and values, learned virtual tokens, a chat's own attention
-    pattern: what does not fit shows as other logits, or as an error. Models with a sliding window fit as
-    long as conversations of up to `longest` tokens do not leave it.
-    """
-    config = model.config.get_text_config()
-    window = getattr(config, "sliding_window", None)
-    if window is not None and window < longest:
-        return False
-    try:
-        with torch.inference_mode():
-            plain = model(input_ids=torch.tensor([prompt], device=model.device)).logits[0, -1].float()
-        slots = Slots(model, 1, common)
-        slots.fill([0], [prompt])
-        ours = slots.step([prompt[-1]])[0]
-    except (AttributeError, NotImplementedError, RuntimeError, TypeError, ValueError):
-        return False
-    return bool((ours - plain).abs().max() < NOISE * plain.std())
+def fits_slots(model: Any, longest: int) -> bool:
+    """Whether conversations of up to `longest` tokens can be generated in slots."""
+    return takes_masks(model, longest)
 
 
 class Slots:

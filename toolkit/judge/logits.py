@@ -22,6 +22,7 @@ from toolkit.judge.asking import Case, JudgePrompt, case, check_fits, render
 from toolkit.judge.judging import NOT_FINITE, Ask, in_battle_terms
 from toolkit.models import Loaded, packing
 from toolkit.models.loading import context_window
+from toolkit.models.proven import takes_masks
 from toolkit.types import Message, Outcome, Verdict
 
 logger = logging.getLogger(__name__)
@@ -30,9 +31,6 @@ PACK_TOKENS = 512
 """Tokens in one forward pass beyond those in the cache: the mask is square, so longer ones attend slower."""
 
 TOO_LONG = "the prompt is longer than the judge can read"
-
-BATCH = 8
-"""Prompts in one padded pass, for models that take no mask of ours."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +103,6 @@ class NextToken:
         self.labels = tuple(labels)
         self.control = control_tokens(loaded.tokenizer)
         self.window: int = context_window(loaded.model.config)
-        self._trees: bool | None = None
 
     @property
     def name(self) -> str:
@@ -166,21 +163,11 @@ class NextToken:
         self, model: Any, prompts: Sequence[list[int]], wanted: Set[int]
     ) -> Iterator[tuple[Sequence[int], torch.Tensor]]:
         """One forward pass each: (places in `prompts`, their logits), for all that have a wanted one."""
-        if self._shares(model, prompts):
+        if prompts and takes_masks(model, max(map(len, prompts))):
             yield from packing.Tree(model, prompts, PACK_TOKENS).logits(wanted)
             return
-        by_length = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))
-        for start in range(0, len(by_length), BATCH):
-            members = by_length[start : start + BATCH]
-            if not wanted.isdisjoint(members):
-                pad = self.loaded.tokenizer.pad_token_id
-                yield members, packing.plain_logits(model, [prompts[index] for index in members], pad)
-
-    def _shares(self, model: Any, prompts: Sequence[list[int]]) -> bool:
-        """Whether shared beginnings can be computed once with this model."""
-        if self._trees is None:
-            self._trees = packing.reads_trees(model, prompts)
-        return self._trees and packing.within_window(model, prompts)
+        for place in sorted(wanted):
+            yield [place], packing.plain_logits(model, prompts[place])
 
     def _reading(self, logits: torch.Tensor, tokens: int) -> Reading | str:
         chances = logits.softmax(-1)[self.label_ids]

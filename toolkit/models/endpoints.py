@@ -339,6 +339,9 @@ class _Exchange:
             "seed": request.seed,
             "response_format": request.response_format,
         }
+        if self.options.from_model:  # what is left at its default is the server's
+            body["temperature"] = self.options.temperature or None
+            body["top_p"] = self.options.top_p if self.options.top_p < 1 else None
         body |= self.endpoint.parameters
         return {name: value for name, value in body.items() if value is not None}
 

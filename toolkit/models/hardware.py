@@ -20,8 +20,8 @@ class Hardware:
 
     device: torch.device
     dtype: torch.dtype
-    attention: str
-    """transformers' `attn_implementation`."""
+    attention: str | None
+    """transformers' `attn_implementation`; `None` leaves the choice to it: not every model has every one."""
 
 
 def choose(options: ModelOptions = ModelOptions()) -> Hardware:
@@ -32,7 +32,7 @@ def choose(options: ModelOptions = ModelOptions()) -> Hardware:
     """
     device = _device(options.device)
     dtype = DTYPES.get(options.dtype) or _dtype(device)
-    attention = "sdpa" if options.attention == "auto" else options.attention
+    attention = None if options.attention == "auto" else options.attention
     return Hardware(device=device, dtype=dtype, attention=attention)
 
 

@@ -19,6 +19,7 @@ from transformers import DynamicCache
 
 from toolkit.models.loading import unwrapped
 from toolkit.models.packing import LEAST_BEGINNING, shared
+from toolkit.models.proven import head_makes_logits, is_proven
 from toolkit.progress import tell
 
 logger = logging.getLogger(__name__)
@@ -30,9 +31,6 @@ MOST_TOKENS = 8192
 
 PIECE = 2**24
 """Logits made at a time: 64 MB in float32."""
-
-TOLERANCE = 0.05
-"""Two ways to the same logits may differ by this share of their standard deviation, by rounding alone."""
 
 
 @dataclass(frozen=True)
@@ -48,19 +46,15 @@ class Span:
 
 
 class Reader:
-    """A model in two parts: tokens -> hidden states, and hidden states -> logits.
+    """A model in two parts where that is proven: tokens -> hidden states, and hidden states -> logits.
 
-    The output layer alone is not always the second part: some models scale or cap their logits after it,
-    and learned virtual tokens are added outside the transformer. So the parts are tried on some tokens
-    against the model's own logits; where they do not agree, the "hidden states" are the model's logits.
+    Elsewhere the "hidden states" are the model's own logits, of one text at a time, without padding.
     """
 
-    def __init__(self, model: Any, probe: Sequence[int]) -> None:
-        self.model = model
+    def __init__(self, model: Any) -> None:
+        self.model, self.proven = model, is_proven(model)
         self.transformer, self.head = unwrapped(model).base_model, model.get_output_embeddings()
-        ids = torch.tensor([list(probe)[:32]], device=model.device)
-        with torch.inference_mode():
-            self.in_parts = self.head is not None and self._agree(ids)
+        self.in_parts = head_makes_logits(model)
 
     def logits(self, states: torch.Tensor) -> torch.Tensor:
         """Of states (n, width): (n, vocabulary)."""
@@ -76,7 +70,8 @@ class Reader:
         """
         common = self._beginning(spans)
         begun = self._read(common) if common else None
-        for batch in _batches(spans, BATCH_TOKENS.get(self.model.device.type, MOST_TOKENS)):
+        most = BATCH_TOKENS.get(self.model.device.type, MOST_TOKENS) if self.proven else 0
+        for batch in _batches(spans, most):
             chosen = [spans[i] for i in batch]
             states = self._states(_padded(chosen, len(common), self.model.device), begun)
             ends = [len(span.ids) - 1 - len(common) for span in chosen]
@@ -87,25 +82,14 @@ class Reader:
             yield batch, torch.cat(rows)
 
     def _beginning(self, spans: Sequence[Span]) -> Sequence[int]:
-        """What all spans begin with, where that is enough and the model can go on from it; nothing scored."""
+        """What all spans begin with, where that is enough to be read once; nothing scored."""
         if len(spans) < 2 or not self.in_parts:  # noqa: PLR2004
             return ()
         ids = [list(span.ids) for span in spans]
         own = min(len(span.ids) - 1 - span.scored for span in spans)
         count = min(shared(min(ids), max(ids)), own)
         common = ids[0][:count]
-        return common if count >= LEAST_BEGINNING and self._continues(common) else ()
-
-    def _continues(self, common: Sequence[int]) -> bool:
-        """Whether the model goes on from a beginning that was read apart as if it had read all at once."""
-        half = LEAST_BEGINNING // 2
-        ids = torch.tensor([list(common[: 2 * half])], device=self.model.device)
-        try:
-            whole = self._hidden(ids)[:, half:]
-            apart = self._hidden(ids[:, half:], self._read(common[:half]))
-        except (AttributeError, NotImplementedError, RuntimeError, TypeError, ValueError):
-            return False
-        return bool((self.head(whole) - self.head(apart)).abs().max() <= TOLERANCE * self.head(whole).std())
+        return common if count >= LEAST_BEGINNING else ()
 
     @torch.inference_mode()
     def _read(self, common: Sequence[int]) -> DynamicCache:
@@ -114,10 +98,6 @@ class Reader:
         ids = torch.tensor([list(common)], device=self.model.device)
         self.transformer(input_ids=ids, past_key_values=begun, use_cache=True)
         return begun
-
-    def _agree(self, ids: torch.Tensor) -> bool:
-        own, ours = self._whole(ids).float(), self.head(self._hidden(ids)).float()
-        return own.shape == ours.shape and bool((own - ours).abs().max() <= TOLERANCE * own.std())
 
     def _states(self, ids: torch.Tensor, begun: DynamicCache | None) -> torch.Tensor:
         return self._hidden(ids, begun) if self.in_parts else self._whole(ids)
@@ -146,7 +126,7 @@ def nats(model: Any, spans: Sequence[Span], what: str = "likelihoods") -> list[f
     found, done = [0.0] * len(spans), 0
     if not spans:
         return found
-    reader = Reader(model, min((span.ids for span in spans), key=len))
+    reader = Reader(model)
     for batch, states in reader.batches(spans):
         wanted = torch.tensor([token for i in batch for token in spans[i].wanted], device=states.device)
         each = _token_nats(reader, states, wanted)

@@ -23,7 +23,8 @@ from peft import PeftConfig, PeftModel, get_peft_model_state_dict, set_peft_mode
 from peft.utils import SAFETENSORS_WEIGHTS_NAME, WEIGHTS_NAME
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
+from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
 
 from toolkit import records
 from toolkit.errors import ModelError
@@ -52,6 +53,11 @@ class Loaded:
     adapters: list[str] = field(default_factory=list)
     adapter_fingerprints: dict[str, str] = field(default_factory=dict)
     """Name of an attached adapter -> `bases.content_fingerprint` of its folder."""
+
+    @property
+    def attention(self) -> str:
+        """The attention that was loaded."""
+        return str(self.model.config.get_text_config()._attn_implementation)
 
     def attach(self, name: str, folder: Path) -> None:
         """Load the adapter in `folder` beside the base, under `name`, not yet in use.
@@ -100,7 +106,44 @@ def load_base(name: str, options: ModelOptions = ModelOptions()) -> Loaded:
     fingerprint = bases.content_fingerprint(folder)
     tokenizer = load_tokenizer(folder, options.chat_template, options.chat_template_kwargs)
     model = load_weights(folder, chosen, options.quantization)
+    check_vocabulary(tokenizer, model.get_input_embeddings().num_embeddings, name)
     return Loaded(name, folder, model.eval(), tokenizer, chosen, fingerprint, options.quantization)
+
+
+def check_causal(folder: Path) -> None:
+    """Refuse models that do not continue a text, by their configuration alone.
+
+    Raises:
+        ModelError: an encoder, an encoder with a decoder, or of a type that this transformers does not know.
+    """
+    try:
+        config = AutoConfig.from_pretrained(folder)
+    except (ValueError, OSError, KeyError, TypeError, AttributeError) as error:
+        raise ModelError(f"{folder}: its config.json cannot be read: {str(error).splitlines()[0]}") from None
+    kind = config.model_type
+    if config.is_encoder_decoder:
+        reason = f"an encoder-decoder model ({kind})"
+    elif kind in MODEL_FOR_MASKED_LM_MAPPING_NAMES and not getattr(config, "is_decoder", False):
+        reason = f"an encoder ({kind})"
+    elif type(config) not in AutoModelForCausalLM._model_mapping:
+        reason = f"no causal language model ({kind})"
+    else:
+        return
+    raise ModelError(f"{folder}: {reason}, and does not continue texts; name a decoder-only language model")
+
+
+def check_vocabulary(tokenizer: Any, rows: int, name: str) -> None:
+    """Refuse a tokenizer with token ids beyond the embedding, which would stop the first text that has one.
+
+    Raises:
+        ModelError: the largest id has no row.
+    """
+    largest = max(tokenizer.get_vocab().values(), default=0)
+    if largest >= rows:
+        raise ModelError(
+            f"{name}: its tokenizer has token ids up to {largest}, its embedding {rows} rows; use the "
+            "model's own tokenizer, or resize the embedding and save the model"
+        )
 
 
 def load_weights(
@@ -122,15 +165,18 @@ def load_weights(
     Raises:
         ModelError: it cannot be loaded as such.
     """
+    if kind is AutoModelForCausalLM:
+        check_causal(folder)
     if chosen.device.type == "cpu":
         allocator.prefer_large_blocks()
     if quantization != "none":
         extra["quantization_config"] = quantization_config(quantization, chosen.dtype)
+    if chosen.attention is not None:
+        extra["attn_implementation"] = chosen.attention
     try:
         model = kind.from_pretrained(
             folder,
             dtype=chosen.dtype,
-            attn_implementation=chosen.attention,
             device_map={"": chosen.device},
             use_safetensors=True,
             **extra,

@@ -23,10 +23,6 @@ Tokens = Sequence[int]
 LEAST_BEGINNING = 16
 """Tokens that all prompts begin with, from which on they are worth reading once for all."""
 
-ALIKE = 0.25
-"""Root mean square difference between logits in a tree and alone, in standard deviations of the logits, up to
-which they are the same: bfloat16 gives 0.06, a model that ignores the mask 0.8."""
-
 
 @dataclass(frozen=True)
 class Pack:
@@ -148,7 +144,7 @@ class Tree:
     """Some prompts, walked along the tree of their tokens with one model.
 
     Args:
-        model: a causal language model that honours masks (`honours_masks`).
+        model: a causal language model that `toolkit.models.proven.takes_masks` of the longest prompt.
         prompts: the tokens of each.
         limit: tokens in one pass beyond those in the cache.
         rows: how many of each prompt's last tokens logits are wanted after; left out, one.
@@ -239,55 +235,9 @@ class Tree:
         return logits
 
 
-def suits(model: Any, prompts: Sequence[Tokens]) -> bool:
-    """Whether prompts can be read as trees by a model: no window slides over them, and it honours masks."""
-    return within_window(model, prompts) and reads_trees(model, prompts)
-
-
-def within_window(model: Any, prompts: Sequence[Tokens]) -> bool:
-    """Whether no window slides over any of the prompts."""
-    window = getattr(model.config.get_text_config(), "sliding_window", None)
-    return window is None or max(map(len, prompts)) <= window
-
-
-def reads_trees(model: Any, prompts: Sequence[Tokens]) -> bool:
-    """Whether the model honours masks of ours; flash attention takes none."""
-    flash = "flash" in str(model.config.get_text_config()._attn_implementation)
-    return not flash and honours_masks(model, prompts)
-
-
-def honours_masks(model: Any, prompts: Sequence[Tokens]) -> bool:
-    """Whether a model gives prompts the logits in a tree that it gives them alone; not every kind does.
-
-    Tried on three short prompts made of real ones, at a limit that puts two in one pass and cuts the cache.
-    """
-    root, other = prompts[0][:24], prompts[-1][-24:]
-    probes = [[*root, *other[:8]], [*root, *other[8:12]], [*root[:12], *other[12:]]]
-    alone = torch.cat([plain_logits(model, [probe], 0) for probe in probes])
-    together = torch.empty_like(alone)
-    try:
-        for members, logits in Tree(model, probes, limit=16).logits({0, 1, 2}):
-            together[list(members)] = logits
-    except (RuntimeError, TypeError, ValueError):
-        return False
-    apart = (together - alone).square().mean(-1).sqrt()
-    return bool((apart < ALIKE * alone.std(-1)).all())
-
-
 @torch.inference_mode()
-def plain_logits(model: Any, prompts: Sequence[Tokens], pad: int) -> torch.Tensor:
-    """The same without sharing: one padded batch. float32, (prompts, vocabulary)."""
-    width = max(map(len, prompts))
-    rows = [[pad] * (width - len(prompt)) + list(prompt) for prompt in prompts]
-    mask = [[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts]
-    attention = torch.tensor(mask, device=model.device)
-    output = model(
-        input_ids=torch.tensor(rows, device=model.device),
-        attention_mask=attention,
-        position_ids=(attention.cumsum(-1) - 1).clamp(min=0),
-        # by index: of a slice, the matrix product would copy the output layer once a row
-        logits_to_keep=torch.tensor([width - 1], device=model.device),
-        use_cache=False,
-    )
-    logits: torch.Tensor = output.logits[:, -1].float()
-    return logits
+def plain_logits(model: Any, prompt: Tokens) -> torch.Tensor:
+    """Logits after one prompt, by the library's plain path: float32, (1, vocabulary)."""
+    ids = torch.tensor([list(prompt)], device=model.device)
+    logits: torch.Tensor = model(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False).logits
+    return logits[:, -1].float()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from peft import PeftModel
+
 from toolkit.models.loading import unwrapped
 
 FAST_MODEL_TYPES: frozenset[str] = frozenset(
@@ -14,6 +16,27 @@ each for the tests of every fast path: add a type there first, then here."""
 
 
 def is_proven(model: Any) -> bool:
-    """Whether fast paths may run on a model, adapted or not: transformers' own class of a listed type."""
+    """Whether fast paths may run on a model: transformers' own class of a listed type, adapted or not."""
     inner = unwrapped(model)
-    return inner.config.model_type in FAST_MODEL_TYPES and type(inner).__module__.startswith("transformers.")
+    ours = inner.config.model_type in FAST_MODEL_TYPES and type(inner).__module__.startswith("transformers.")
+    if not isinstance(model, PeftModel):
+        return ours
+    adapter = model.active_peft_config
+    return ours and not (adapter.is_prompt_learning or adapter.is_adaption_prompt)
+
+
+def takes_masks(model: Any, longest: int) -> bool:
+    """Whether a proven model may be given masks and caches of ours for texts of up to `longest` tokens.
+
+    The kernel must take a mask, and no window may slide over the text.
+    """
+    config = unwrapped(model).config
+    window = getattr(config, "sliding_window", None)
+    kernel = str(config._attn_implementation)
+    return is_proven(model) and kernel in ("eager", "sdpa") and (window is None or longest <= window)
+
+
+def head_makes_logits(model: Any) -> bool:
+    """Whether the logits of a proven model are its output layer's and nothing more (gemma2 caps them)."""
+    capped = getattr(unwrapped(model).config, "final_logit_softcapping", None) is not None
+    return is_proven(model) and not capped

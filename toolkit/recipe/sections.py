@@ -171,6 +171,10 @@ class Generation(Section):
     temperature: float = Field(default=0.0, ge=0)
     """0: greedy."""
     top_p: float = Field(default=1.0, gt=0, le=1)
+    from_model: bool = False
+    """Take the sampling that is left at its default here (`temperature`, `top_p`), and what is not here
+    (`top_k`, `repetition_penalty` ...), from the model's `generation_config.json`; of a server, from its
+    defaults. Without it the model gives its end tokens only."""
     stop: tuple[str, ...] = ()
     batch_size: int = Field(default=16, ge=1)
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from toolkit import records
 from toolkit.data import load_examples, load_groups, load_rows
 from toolkit.fingerprints import file_hash
-from toolkit.generate.base import sampling
+from toolkit.generate.base import may_sample, sampling
 from toolkit.models import bases
 from toolkit.recipe import Contestant, Generation, Recipe, Stage, contestants, existing, fingerprint
 from toolkit.recipe.files import file_keys
@@ -177,7 +177,7 @@ class Execution:
 
     def sampling(self, options: Generation) -> str:
         """Fingerprint of how answers are sampled."""
-        seed = self.recipe.seed if options.temperature > 0 else None
+        seed = self.recipe.seed if may_sample(options) else None
         return fingerprint(sampling(options), seed)
 
     def _player(self, name: str, spec: Contestant) -> Player:
