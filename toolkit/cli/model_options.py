@@ -38,12 +38,10 @@ OPTIONS = (
         "--quantization", type=click.Choice(["none", "nf4", "int8"]), default="none", show_default=True
     ),
     click.option("--revision", help="Commit or tag of a hub model."),
-    click.option("--chat-template", help="Jinja file, or model (hub id, folder) whose template to use."),
     click.option(
-        "--chat-template-kwargs",
-        metavar="JSON",
-        help='Variables of the template, as {"enable_thinking": false}.',
+        "--template", help="Chat template: a Jinja file, or the model (hub id, folder) that has it."
     ),
+    click.option("--template-kwargs", metavar="JSON", help='Variables of it: {"enable_thinking": false}.'),
 )
 """A recipe's `model` section as options; `tests/cli` compares the two."""
 
@@ -65,7 +63,13 @@ def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def open_model(
-    model: str, *, adapter: Path | None, name: str | None, chat_template_kwargs: str | None, **options: Any
+    model: str,
+    *,
+    adapter: Path | None,
+    name: str | None,
+    template: str | None,
+    template_kwargs: str | None,
+    **options: Any,
 ) -> Chosen:
     """Load a model (hub id, folder, GGUF file or packaged name) and attach its adapter.
 
@@ -73,8 +77,9 @@ def open_model(
         model: what to load.
         adapter: folder of an adapter to put on it.
         name: of the contestant; left out, that of the adapter or model.
-        chat_template_kwargs: a JSON object.
-        options: further fields of a recipe's `model` section.
+        template: `chat_template` of a recipe's `model` section.
+        template_kwargs: `chat_template_kwargs` of it, a JSON object.
+        options: its further fields.
 
     Raises:
         ModelError: there is no such model or adapter, or they do not belong together.
@@ -83,9 +88,8 @@ def open_model(
     from toolkit.models import load_base
     from toolkit.recipe import ModelOptions
 
-    if chat_template_kwargs is not None:
-        options["chat_template_kwargs"] = _json_object("--chat-template-kwargs", chat_template_kwargs)
-    loaded = load_base(model, ModelOptions(**options))
+    variables = _json_object("--template-kwargs", template_kwargs) if template_kwargs is not None else {}
+    loaded = load_base(model, ModelOptions(chat_template=template, chat_template_kwargs=variables, **options))
     called = name or (adapter.resolve().name if adapter else Path(model).stem)
     if adapter is None:
         return Chosen(loaded, called, None)

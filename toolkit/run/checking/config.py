@@ -13,8 +13,9 @@ from urllib.parse import urlsplit
 
 from toolkit.benchmarks.local import lacking_columns, shared_fewshot, task_is_known, write_local_tasks
 from toolkit.errors import DataError, ModelError
-from toolkit.models import hardware
-from toolkit.recipe import Benchmark, Contestant, Endpoint, Judge, Recipe, contestants
+from toolkit.models import bases, hardware, resolve_encoder
+from toolkit.models.loading import check_causal
+from toolkit.recipe import Benchmark, Contestant, Endpoint, Judge, Recipe, contestants, existing
 from toolkit.run.checking.findings import error, info, warning
 from toolkit.run.checking.rows import HeldOut
 from toolkit.types import Finding
@@ -34,6 +35,7 @@ def config(recipe: Recipe, heldout: HeldOut, *, here: bool) -> Iterator[Finding]
         here: it is to be run on this machine.
     """
     yield from _hardware(recipe, here)
+    yield from _models(recipe)
     for place, endpoint in _endpoints(recipe):
         yield from _endpoint(place, endpoint)
     yield from _self_judged(recipe)
@@ -69,6 +71,36 @@ def _hardware(recipe: Recipe, here: bool) -> Iterator[Finding]:
         if missing:
             text = f"flash_attention_2 needs {' and '.join(missing)}, not found here"
             yield find("attention", "model.attention", text, "leave it at auto")
+
+
+def _models(recipe: Recipe) -> Iterator[Finding]:
+    """Models and encoders that could not be loaded when it is their turn."""
+    named = [(f"contestants.{name}.model", one.model) for name, one in recipe.contestants.items()]
+    for index, judge in enumerate(recipe.judge.members() if recipe.judge else ()):
+        place = f"judge.jury.{index}.model" if recipe.judge and recipe.judge.jury else "judge.model"
+        named += [(place, judge.model)] if judge.method != "reward" else []
+    for place, name in [("base", recipe.base), *named]:
+        folder = None
+        try:
+            if name is not None:
+                folder = bases.resolve_base(name, revision=recipe.options_of(name).revision)
+                check_causal(folder)
+        except ModelError as problem:
+            if place != "base" or folder:  # a base that is not there is found with its tokenizer
+                text, _, fix = str(problem).rpartition("; ")
+                unreachable = "hub cannot be reached" in str(problem)
+                yield (info if unreachable else error)("model", place, text or fix, fix)
+    if recipe.scoring and "bertscore" in recipe.scoring.metrics:
+        name = recipe.scoring.bertscore_model
+        folder = existing(resolve_encoder(name))
+        if folder is None and name.count("/") != 1:
+            text = f"{name}: no such encoder: not a folder, a hub id (owner/name) or a packaged name"
+            yield error(
+                "encoder", "scoring.bertscore_model", text, f"name one of {', '.join(bases.ENCODERS)}"
+            )
+        elif folder and not (folder / "config.json").is_file():
+            text = f"{folder}: not a model folder: it has no config.json"
+            yield error("encoder", "scoring.bertscore_model", text, "name the folder of a text encoder")
 
 
 def _endpoints(recipe: Recipe) -> Iterator[tuple[str, Endpoint]]:

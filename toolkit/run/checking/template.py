@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import Any
 
+from toolkit import records
 from toolkit.data import Conversation, Preference, Row, Text
 from toolkit.data.chat import (
     Encoded,
@@ -47,12 +49,19 @@ def tokenizer_of(recipe: Recipe) -> tuple[Any, list[Finding]]:
         fix = "it will be fetched at the first run; to check it now, go online"
         find = info if "hub cannot be reached" in str(problem) else error
         return None, [find("base-not-checked", "base", str(problem), fix)]
-    from toolkit.models.loading import load_tokenizer
+    from toolkit.models.loading import check_vocabulary, load_tokenizer
 
     try:
-        return load_tokenizer(folder, recipe.model.chat_template, recipe.model.chat_template_kwargs), []
+        tokenizer = load_tokenizer(folder, recipe.model.chat_template, recipe.model.chat_template_kwargs)
     except ModelError as problem:
         return None, [error("chat-template", PLACE, str(problem), "name a file or a model that is here")]
+    rows = records.read_json(folder / "config.json").get("vocab_size")
+    try:
+        check_vocabulary(tokenizer, rows or sys.maxsize, recipe.base)
+    except ModelError as problem:
+        text, _, fix = str(problem).rpartition("; ")
+        return tokenizer, [error("vocabulary", "base", text, fix)]
+    return tokenizer, []
 
 
 def template(recipe: Recipe, sets: dict[str, Seen], tokenizer: Any) -> tuple[list[Finding], bool]:

@@ -1,0 +1,60 @@
+"""`check` finds models and encoders that could not be loaded when it is their turn."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from transformers import BertConfig
+
+from toolkit.recipe import load
+from toolkit.run.checking import check
+
+
+@pytest.fixture
+def encoder(tiny_model: Path, tmp_path: Path) -> Path:
+    """A folder with an encoder's configuration."""
+    folder = Path(shutil.copytree(tiny_model, tmp_path / "encoder"))
+    BertConfig(hidden_size=32, num_hidden_layers=1, num_attention_heads=2).save_pretrained(folder)
+    return folder
+
+
+def findings(recipe: Path, **changes: Any) -> dict[str, str]:
+    """Place -> message of the errors on models."""
+    recipe.write_text(yaml.safe_dump(yaml.safe_load(recipe.read_text()) | changes))
+    found = check(load(recipe)).findings
+    codes = ("model", "encoder", "vocabulary", "base-not-checked")
+    return {each.place: each.message for each in found if each.severity == "error" and each.code in codes}
+
+
+def test_models_that_are_there_are_no_findings(small_recipe: Path):
+    assert findings(small_recipe) == {}
+
+
+def test_an_encoder_is_no_base_no_contestant_and_no_judge(small_recipe: Path, encoder: Path):
+    assert "an encoder (bert)" in findings(small_recipe, base=str(encoder))["base"]
+    contestants = {"base": {}, "other": {"model": str(encoder)}}
+    found = findings(small_recipe, stages=[], contestants=contestants, judge={"model": str(encoder)})
+    assert found.keys() >= {"contestants.other.model", "judge.model"}
+
+
+def test_models_that_are_not_there(small_recipe: Path):
+    contestants = {"base": {}, "other": {"model": "/nowhere/model"}}
+    scoring = yaml.safe_load(small_recipe.read_text())["scoring"]
+    scoring |= {"metrics": ["bertscore"], "bertscore_model": "nothing"}
+    found = findings(small_recipe, stages=[], contestants=contestants, scoring=scoring, judge=None)
+    assert "no such model" in found["contestants.other.model"]
+    assert "no such encoder" in found["scoring.bertscore_model"]
+
+
+def test_a_tokenizer_larger_than_the_embedding(small_recipe: Path, tiny_model: Path, tmp_path: Path):
+    from toolkit.models.loading import load_tokenizer
+
+    own = Path(shutil.copytree(tiny_model, tmp_path / "own"))
+    tokenizer = load_tokenizer(own)
+    tokenizer.add_tokens([f"<new{n}>" for n in range(400)])
+    tokenizer.save_pretrained(own)
+    assert "its tokenizer has token ids up to" in findings(small_recipe, base=str(own))["base"]
