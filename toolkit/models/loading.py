@@ -102,6 +102,7 @@ def load_base(name: str, options: ModelOptions = ModelOptions()) -> Loaded:
         ModelError: there is no such model, or it does not fit this machine.
     """
     folder = bases.resolve_base(name, revision=options.revision)
+    check_causal(folder)
     chosen = hardware.choose(options)
     fingerprint = bases.content_fingerprint(folder)
     tokenizer = load_tokenizer(folder, options.chat_template, options.chat_template_kwargs)
