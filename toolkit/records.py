@@ -12,8 +12,8 @@ import json
 import math
 import os
 import re
+import secrets
 import shutil
-import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -254,27 +254,31 @@ def read_json(path: Path, *, finite: bool = False) -> Any:
 def write_text(path: Path, text: str) -> None:
     """Replace a text file, whole or not at all: written beside, synced, then renamed."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    temporary = _beside(path)
     try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
+        with temporary.open("x", encoding="utf-8", newline="\n") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
+        temporary.replace(path)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
+
+
+def _beside(path: Path) -> Path:
+    """A new hidden name beside `path`."""
+    return path.with_name(f".{path.name[:200]}.{secrets.token_hex(8)}")
 
 
 @contextmanager
 def new_folder(path: Path) -> Iterator[Path]:
     """A folder beside `path` to write into; it becomes `path` when the block ends well, else it goes."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+    beside = _beside(path)
+    beside.mkdir()
     try:
         yield beside
-        beside.chmod(0o755)
         beside.rename(path)
     finally:
         shutil.rmtree(beside, ignore_errors=True)

@@ -183,3 +183,40 @@ def test_intervals_follow_the_metric():
     assert interval("f1", 0.5, 0.1, 30) == (pytest.approx(0.304, abs=1e-3), pytest.approx(0.696, abs=1e-3))
     assert interval("f1", 1.0, 0.0, 5) == (None, None)
     assert interval("acc", 0.5, "N/A", 5) == (None, None)
+
+def _programs(tmp_path: Path, task: str, rows: list[dict], **options: object) -> Benchmark:
+    file = tmp_path / "rows.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return Benchmark(task=task, files={"test": str(file)}, num_fewshot=0, **options)
+
+
+MBPP = {"task_id": 11, "text": "Do nothing.", "code": "pass", "test_list": ["assert True"] * 3}
+
+
+def test_other_tasks_that_run_code_do_so_in_the_sandbox(tuned: Loaded, tmp_path: Path):
+    """lm-eval's mbpp would load `code_eval` from the hub, which confines nothing."""
+    outside = tmp_path / "secret.txt"
+    outside.write_text("secret")
+    rows = [
+        MBPP | {"test_list": ["'''", "'''", "assert True"]},
+        MBPP | {"test_list": ["'''", "'''", f"open({str(outside)!r})"]},
+    ]
+    with pytest.raises(DataError, match="it runs code that the model writes"):
+        run_benchmarks(
+            tuned, [_programs(tmp_path, "mbpp", rows)], contestant="c", out=tmp_path / "refused.json"
+        )
+    allowed = _programs(tmp_path, "mbpp", rows, allow_code_execution=True)
+    (score,) = run_benchmarks(tuned, [allowed], contestant="c", out=tmp_path / "c.json")
+    assert score.n == 2
+    assert score.value < 1, "a file outside of the sandbox was read"
+
+
+def test_tasks_that_run_code_by_means_of_their_own_are_refused(tuned: Loaded, tmp_path: Path):
+    (tmp_path / "own.py").write_text("def right(items):\n    exec('1')\n    return 1.0\n")
+    text = task_file("tickets_choice").read_text().replace("tickets_choice", "mine")
+    (tmp_path / "mine.yaml").write_text(text + "unsafe_code: true\n")
+    mine = choices().model_copy(
+        update={"task": str(tmp_path / "mine.yaml"), "allow_code_execution": True}
+    )
+    with pytest.raises(DataError, match="mine runs the model's code by means of its own"):
+        run_benchmarks(tuned, [mine], contestant="c", out=tmp_path / "mine.json")

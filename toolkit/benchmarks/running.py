@@ -7,12 +7,13 @@ import logging
 import os
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+import evaluate
 import lm_eval
 from lm_eval import evaluator
 from lm_eval.tasks import TaskManager
@@ -20,6 +21,7 @@ from lm_eval.utils import handle_non_serializable, sanitize_list
 from torch.utils import collect_env
 
 from toolkit import records
+from toolkit.benchmarks import sandbox
 from toolkit.benchmarks.lm import LoadedLM
 from toolkit.benchmarks.local import (
     OWN,
@@ -75,7 +77,9 @@ def run_benchmarks(
         ModelError: the hub was needed and could not be reached.
     """
     for benchmark in benchmarks:
-        _check_code(benchmark)
+        ours = is_file(benchmark.task) or (OWN / f"{benchmark.task}.yaml").is_file()
+        if ours and not benchmark.allow_code_execution and settings(task_file(benchmark.task)).get("unsafe_code"):
+            raise _needs_leave(benchmark)
     merged: dict[str, Any] = {}
     with loaded.using(adapter), tempfile.TemporaryDirectory() as folder:
         lm = LoadedLM(loaded, seed=seed)
@@ -91,15 +95,56 @@ def run_benchmarks(
     return scores_of(out, contestant)
 
 
-def _check_code(benchmark: Benchmark) -> None:
-    ours = is_file(benchmark.task) or (OWN / f"{benchmark.task}.yaml").is_file()
-    if benchmark.allow_code_execution or not ours:
-        return
-    if settings(task_file(benchmark.task)).get("unsafe_code"):
-        raise DataError(
-            f"benchmark {benchmark.task}: it runs code that the model writes (in a sandbox); allow it with "
-            "allow_code_execution: true in the recipe, or --allow-code-execution"
-        )
+def _check_code(benchmark: Benchmark, tasks: Mapping[str, Any]) -> None:
+    """Refuse tasks that run the model's code without leave, or elsewhere than in our sandbox.
+
+    Raises:
+        DataError: one does.
+    """
+    for name, task in tasks.items():
+        if not getattr(task, "UNSAFE_CODE", False):
+            continue
+        if not benchmark.allow_code_execution:
+            raise _needs_leave(benchmark)
+        metrics = [each.get("metric") for each in task.config.metric_list or ()]
+        scoring = [getattr(part, "__globals__", {}) for part in (*metrics, task.config.process_results)]
+        known = [value for each in scoring for value in each.values()]
+        if not any(value is sandbox or isinstance(value, sandbox.CodeEval) for value in known):
+            raise DataError(
+                f"benchmark {benchmark.task}: {name} runs the model's code by means of its own, outside of the "
+                "sandbox; leave it out"
+            )
+
+
+def _needs_leave(benchmark: Benchmark) -> DataError:
+    return DataError(
+        f"benchmark {benchmark.task}: it runs code that the model writes (in a sandbox); allow it with "
+        "allow_code_execution: true in the recipe, or --allow-code-execution"
+    )
+
+
+@contextmanager
+def _code_in_sandbox(benchmark: Benchmark, manager: TaskManager) -> Iterator[None]:
+    """Have `evaluate`'s metric `code_eval` run in our sandbox, and tasks checked as they are loaded."""
+    load_metric, load_tasks = evaluate.load, manager.load
+
+    def load(path: str, *args: Any, **options: Any) -> Any:
+        if Path(path).stem != "code_eval":
+            return load_metric(path, *args, **options)
+        if not benchmark.allow_code_execution:
+            raise _needs_leave(benchmark)
+        return sandbox.CodeEval()
+
+    def load_checked(*args: Any, **options: Any) -> Any:
+        found = load_tasks(*args, **options)
+        _check_code(benchmark, found["tasks"])
+        return found
+
+    evaluate.load, manager.load = load, load_checked
+    try:
+        yield
+    finally:
+        evaluate.load, manager.load = load_metric, load_tasks
 
 
 def _evaluate(lm: LoadedLM, benchmark: Benchmark, folder: Path, seed: int) -> dict[str, Any]:
@@ -109,7 +154,7 @@ def _evaluate(lm: LoadedLM, benchmark: Benchmark, folder: Path, seed: int) -> di
     else:
         manager = _all_tasks()
     try:
-        with _quiet():
+        with _quiet(), _code_in_sandbox(benchmark, manager):
             found = lm_eval.simple_evaluate(
                 model=lm,
                 tasks=[task_name(benchmark.task)],

@@ -35,6 +35,9 @@ Outcome = Literal["passed", "failed", "timed out"]
 def run_program(program: str, limits: Limits = Limits()) -> Outcome:
     """Run a Python program alone, without network, files to write, other processes, or output.
 
+    It reads the files of its own empty folder and of the interpreter; on kernels before Linux 5.13, which have
+    no Landlock, any file that this user can read.
+
     Raises:
         ToolkitError: this machine cannot confine a program; it is not run then.
     """
@@ -87,6 +90,39 @@ def pass_at_k(n: int, passed: int, k: int) -> float:
     if n - passed < k:
         return 1.0
     return 1.0 - math.prod((n - passed - i) / (n - i) for i in range(k))
+
+
+class CodeEval:
+    """In the place of Hugging Face's metric `code_eval`, which confines nothing: the same, in the sandbox."""
+
+    def compute(
+        self,
+        predictions: Sequence[Sequence[str]],
+        references: Sequence[str],
+        k: Sequence[int] = (1,),
+        **_: object,
+    ) -> tuple[dict[str, float], dict[int, list[tuple[int, dict[str, object]]]]]:
+        """Mean pass@k over problems, and each candidate's outcome.
+
+        Args:
+            predictions: candidate programs of each problem.
+            references: tests of each problem.
+            k: sizes of the samples; those larger than the number of candidates are left out.
+        """
+        found = [
+            check([f"{candidate}\n{test}" for candidate in candidates])
+            for candidates, test in zip(predictions, references, strict=True)
+        ]
+        figures = {
+            f"pass@{size}": sum(pass_at_k(len(each), each.count("passed"), size) for each in found) / len(found)
+            for size in k
+            if all(len(each) >= size for each in found)
+        }
+        outcomes = {
+            number: [(place, {"passed": said == "passed", "result": said}) for place, said in enumerate(each)]
+            for number, each in enumerate(found)
+        }
+        return figures, outcomes  # type: ignore[return-value]
 
 
 def check(programs: Sequence[str], limits: Limits = Limits()) -> list[Outcome]:

@@ -18,15 +18,7 @@ def pass_at_k(
         predictions: each problem's candidate programs.
         k: sizes of the samples.
     """
-    passed = []
-    for test, candidates in zip(references, predictions, strict=True):
-        outcomes = sandbox.check([f"{candidate}\n{test}" for candidate in candidates])
-        passed.append((len(outcomes), outcomes.count("passed")))
-    return {
-        f"pass@{size}": sum(sandbox.pass_at_k(n, right, size) for n, right in passed) / len(passed)
-        for size in k
-        if all(n >= size for n, _ in passed)
-    }
+    return sandbox.CodeEval().compute(predictions, references, k)[0]
 
 
 def build_predictions(resps: Sequence[Sequence[str]], docs: Sequence[dict[str, Any]]) -> list[list[str]]:
