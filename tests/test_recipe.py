@@ -477,3 +477,41 @@ def test_yaml_that_readers_understand_differently_is_refused_by_line(tmp_path, t
 
 def test_merge_keys_and_aliases_are_plain_yaml():
     assert read_yaml("a: &x {r: 1}\nb: {<<: *x, r: 2}\nc: [*x, *x]\nd: '010'\ne: True\nf: 0")["b"] == {"r": 2}
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "key"),
+    [
+        (("stages", 0, "trainer", "hub_token"), "hf_x", "stages.0.trainer.hub_token"),
+        (("stages", 0, "trainer", "push_to_hub"), True, "stages.0.trainer.push_to_hub"),
+        (("stages", 0, "trainer", "output_dir"), "/elsewhere", "stages.0.trainer.output_dir"),
+        (("stages", 0, "trainer", "model_init_kwargs"), {"token": "x"}, "model_init_kwargs.token"),
+        (("base",), "https://me:pass@host/model", "base"),
+        (
+            ("contestants",),
+            {"far": {"endpoint": {"url": "http://a:b@h/v1", "model": "m"}}},
+            "far.endpoint.url",
+        ),
+        (
+            ("contestants",),
+            {"far": {"endpoint": {"url": "http://h/v1", "model": "m", "parameters": {"api_key": "sk-1"}}}},
+            "parameters.api_key",
+        ),
+    ],
+)
+def test_secrets_and_ways_to_the_hub_are_refused(place: tuple, value: object, key: str):
+    raw: dict = {
+        "name": "x",
+        "base": "b",
+        "data": {"token": {"source": "d.jsonl", "rename": {"secret": "prompt"}}},
+        "stages": [{"name": "s", "method": "sft", "data": "token", "trainer": {"push_to_hub": False}}],
+    }
+    recipe.parse(raw, Path("r.yaml"))
+    *parents, last = place
+    holder: Any = raw
+    for part in parents:
+        holder = holder[part]
+    holder[last] = value
+    with pytest.raises(RecipeError, match=key.replace(".", r"\.")) as raised:
+        recipe.parse(raw, Path("r.yaml"))
+    assert "pass" not in str(raised.value).replace("password", "")

@@ -294,3 +294,15 @@ def test_a_folder_is_there_whole_or_not_at_all(tmp_path):
     with pytest.raises(ZeroDivisionError), records.new_folder(tmp_path / "broken") as beside:
         (beside / "a.txt").write_text(str(1 / 0))
     assert [path.name for path in tmp_path.iterdir()] == ["new"]
+
+
+def test_files_and_folders_follow_the_umask(tmp_path):
+    before = os.umask(0o027)
+    try:
+        records.write_text(tmp_path / "file", "x")
+        with records.new_folder(tmp_path / "folder"):
+            pass
+    finally:
+        os.umask(before)
+    assert (tmp_path / "file").stat().st_mode & 0o777 == 0o640
+    assert (tmp_path / "folder").stat().st_mode & 0o777 == 0o750

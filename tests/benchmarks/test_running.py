@@ -184,6 +184,7 @@ def test_intervals_follow_the_metric():
     assert interval("f1", 1.0, 0.0, 5) == (None, None)
     assert interval("acc", 0.5, "N/A", 5) == (None, None)
 
+
 def _programs(tmp_path: Path, task: str, rows: list[dict], **options: object) -> Benchmark:
     file = tmp_path / "rows.jsonl"
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -215,8 +216,6 @@ def test_tasks_that_run_code_by_means_of_their_own_are_refused(tuned: Loaded, tm
     (tmp_path / "own.py").write_text("def right(items):\n    exec('1')\n    return 1.0\n")
     text = task_file("tickets_choice").read_text().replace("tickets_choice", "mine")
     (tmp_path / "mine.yaml").write_text(text + "unsafe_code: true\n")
-    mine = choices().model_copy(
-        update={"task": str(tmp_path / "mine.yaml"), "allow_code_execution": True}
-    )
+    mine = choices().model_copy(update={"task": str(tmp_path / "mine.yaml"), "allow_code_execution": True})
     with pytest.raises(DataError, match="mine runs the model's code by means of its own"):
         run_benchmarks(tuned, [mine], contestant="c", out=tmp_path / "mine.json")

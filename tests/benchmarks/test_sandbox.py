@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import itertools
 import json
 import math
@@ -176,3 +177,20 @@ def test_every_solution_of_humaneval_passes_and_an_empty_one_fails(shared_data: 
     wrong = [f"{row['prompt']}    return None\n{test}" for row, test in zip(some, tests, strict=True)]
     assert sandbox.check(right) == ["passed"] * len(some)
     assert "passed" not in sandbox.check(wrong)
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        "open('/etc/passwd').read()",
+        "import os; os.listdir('/')",
+        "open('/proc/self/environ').read()",
+        f"open({__file__!r}).read()",
+    ],
+)
+def test_files_outside_of_its_own_folder_cannot_be_read(program: str):
+    libc = ctypes.CDLL(None)
+    if libc.syscall(444, None, ctypes.c_size_t(0), 1) < 1:
+        pytest.skip("this kernel has no Landlock")
+    assert run_program(program) == "failed"
+    assert run_program("import os\nassert os.listdir('.') == []") == "passed"

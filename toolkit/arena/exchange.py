@@ -64,10 +64,16 @@ def write_log(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
         text = io.StringIO()
         table = csv.DictWriter(text, fieldnames=list(rows[0]) if rows else COLUMNS)
         table.writeheader()
-        table.writerows(rows)
+        table.writerows({name: inert(value) for name, value in row.items()} for row in rows)
         records.write_text(path, text.getvalue())
     else:
         raise DataError(f"{path}: cannot write {path.suffix or 'such'} files; use .jsonl, .json or .csv")
+
+
+def inert(value: Any) -> Any:
+    """A cell that no spreadsheet takes for a formula: texts that begin like one get an apostrophe before."""
+    text = value if isinstance(value, str) else ""
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else value
 
 
 def rows_of(frame: pd.DataFrame) -> list[dict[str, Any]]:

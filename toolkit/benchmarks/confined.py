@@ -2,9 +2,9 @@
 
 Before the program starts, the process gives up for good: memory and processor time beyond a limit, files to
 write, other processes, and every system call that is not on a short list. There is no socket, fork, exec,
-kill or unlink on it, and files open for reading only: where the kernel has Landlock (Linux 5.13), those of the
-process's own folder and of the interpreter alone. The kernel enforces this (rlimits, Landlock and seccomp), so
-it holds whatever the program does to Python. Linux on x86-64 and arm64.
+kill or unlink on it, and files open for reading only: where the kernel has Landlock (Linux 5.13), those of
+the process's own folder and of the interpreter alone. The kernel enforces this (rlimits, Landlock, seccomp),
+so it holds whatever the program does to Python. Linux on x86-64 and arm64.
 
 stdin: one JSON object with `program`, `memory_bytes`, `seconds`, and `token`, a word that goes to the file
 descriptor `report` when the program has run to its end: one that exits early has not passed. (A program
@@ -78,7 +78,7 @@ Instruction = tuple[int, int, int, int]
 def main() -> None:
     job = json.load(sys.stdin)
     limit(job["memory_bytes"], job["seconds"])
-    hide_files([os.getcwd(), *interpreter()])
+    hide_files([".", *interpreter()])
     confine()
     exec(compile(job["program"], "program", "exec"), {"__name__": "__main__"})  # noqa: S102 - what this file is for, confined
     os.write(job["report"], job["token"].encode())

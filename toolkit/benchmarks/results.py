@@ -36,6 +36,61 @@ def scores_of(file: Path, contestant: str) -> list[Score]:
     ]
 
 
+def name_in(file: Path) -> str:
+    """Whose results an lm-eval result file holds: the name in it, else that of the file."""
+    result = records.read_json(file)
+    name = result.get("model_name") if isinstance(result, dict) else None
+    return name if isinstance(name, str) and name and "/" not in name else file.stem
+
+
+def check_addable(out: Path, contestant: str, weights: str, task: str, limit: int | None) -> None:
+    """Refuse to add results to a file of another model, or a limited result in the place of a whole one.
+
+    Raises:
+        DataError: `out` holds either.
+    """
+    if not out.exists():
+        return
+    result = records.read_json(out)
+    config = result.get("config", {}) if isinstance(result, dict) else {}
+    if name_in(out) != contestant or config.get("weights", weights) != weights:
+        raise DataError(
+            f"{out}: holds the results of {name_in(out)}, with other weights or of another name; choose "
+            "another --out"
+        )
+    count = result.get("n-samples", {}).get(task, {}).get("effective", 0)
+    if limit is not None and count > limit:
+        raise DataError(
+            f"{out}: holds {task} on {count} questions, and --limit {limit} would replace them; choose "
+            "another --out"
+        )
+
+
+def add_results(out: Path, new: Path, weights: str) -> None:
+    """Put the tasks of result file `new` into `out`, and its sample logs beside it; `new` goes.
+
+    Args:
+        out: result file, which need not exist.
+        new: result file of the same contestant.
+        weights: fingerprint of what was measured, kept in `out`.
+    """
+    merged = records.read_json(out) if out.exists() else {}
+    for key, value in records.read_json(new).items():
+        whole = merged.get(key)
+        merged[key] = whole | value if isinstance(whole, dict) and isinstance(value, dict) else value
+    merged["config"]["weights"] = weights
+    for log in sorted(new.with_suffix("").glob("samples_*.jsonl")):
+        log.replace(_folder(out.with_suffix("")) / log.name)
+    records.write_json(out, merged)
+    new.unlink()
+    new.with_suffix("").rmdir()
+
+
+def _folder(path: Path) -> Path:
+    path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
 def values_of(folder: Path) -> dict[str, dict[str, float]]:
     """Metric (as in `scores_of`) -> question -> value, from the sample logs in a folder.
 

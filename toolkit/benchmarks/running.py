@@ -78,7 +78,11 @@ def run_benchmarks(
     """
     for benchmark in benchmarks:
         ours = is_file(benchmark.task) or (OWN / f"{benchmark.task}.yaml").is_file()
-        if ours and not benchmark.allow_code_execution and settings(task_file(benchmark.task)).get("unsafe_code"):
+        if (
+            ours
+            and not benchmark.allow_code_execution
+            and settings(task_file(benchmark.task)).get("unsafe_code")
+        ):
             raise _needs_leave(benchmark)
     merged: dict[str, Any] = {}
     with loaded.using(adapter), tempfile.TemporaryDirectory() as folder:
@@ -111,8 +115,8 @@ def _check_code(benchmark: Benchmark, tasks: Mapping[str, Any]) -> None:
         known = [value for each in scoring for value in each.values()]
         if not any(value is sandbox or isinstance(value, sandbox.CodeEval) for value in known):
             raise DataError(
-                f"benchmark {benchmark.task}: {name} runs the model's code by means of its own, outside of the "
-                "sandbox; leave it out"
+                f"benchmark {benchmark.task}: {name} runs the model's code by means of its own, outside of "
+                "the sandbox; leave it out"
             )
 
 

@@ -35,8 +35,8 @@ Outcome = Literal["passed", "failed", "timed out"]
 def run_program(program: str, limits: Limits = Limits()) -> Outcome:
     """Run a Python program alone, without network, files to write, other processes, or output.
 
-    It reads the files of its own empty folder and of the interpreter; on kernels before Linux 5.13, which have
-    no Landlock, any file that this user can read.
+    It reads the files of its own empty folder and of the interpreter; on kernels before Linux 5.13, which
+    have no Landlock, any file that this user can read.
 
     Raises:
         ToolkitError: this machine cannot confine a program; it is not run then.
@@ -114,7 +114,8 @@ class CodeEval:
             for candidates, test in zip(predictions, references, strict=True)
         ]
         figures = {
-            f"pass@{size}": sum(pass_at_k(len(each), each.count("passed"), size) for each in found) / len(found)
+            f"pass@{size}": sum(pass_at_k(len(each), each.count("passed"), size) for each in found)
+            / len(found)
             for size in k
             if all(len(each) >= size for each in found)
         }

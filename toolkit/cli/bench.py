@@ -26,7 +26,9 @@ from toolkit.cli.scores import print_scores
 @click.option("--limit", type=click.IntRange(1), help="Ask the first questions only (of each subtask).")
 @click.option("--chat-template", is_flag=True, help="Wrap the prompts in the model's chat template.")
 @click.option("--allow-code-execution", is_flag=True, help="Run the code the model writes, in a sandbox.")
-@click.option("--out", type=PATH, help="lm-eval result file; left out: benchmarks/<name>.json.")
+@click.option(
+    "--out", type=PATH, help="lm-eval result file, added to if it is there; left out: benchmarks/<name>.json."
+)
 @click.option("--seed", default=0, show_default=True, help="Of few-shot examples and sampling.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 @model_options
@@ -52,7 +54,11 @@ def command(  # noqa: PLR0913, PLR0917 - one argument per option
     """
     show_progress()
     from toolkit.benchmarks import run_benchmarks
+    from toolkit.benchmarks.results import add_results, check_addable
+    from toolkit.errors import DataError
+    from toolkit.models.bases import content_fingerprint
     from toolkit.recipe import Benchmark
+    from toolkit.run.folder import locked_run
 
     benchmark = Benchmark(
         task=task,
@@ -63,14 +69,23 @@ def command(  # noqa: PLR0913, PLR0917 - one argument per option
         allow_code_execution=allow_code_execution,
     )
     chosen = open_model(model, **options)
-    scores = run_benchmarks(
-        chosen.loaded,
-        [benchmark],
-        contestant=chosen.name,
-        adapter=chosen.adapter,
-        out=out or Path("benchmarks") / f"{chosen.name}.json",
-        seed=seed,
-    )
+    folder = options["adapter"]
+    weights = chosen.loaded.fingerprint + (content_fingerprint(folder) if folder else "")
+    out = out or Path("benchmarks") / f"{chosen.name}.json"
+    with locked_run(out):
+        check_addable(out, chosen.name, weights, task, limit)
+        new = out.with_name(f".{out.stem}.new.json")
+        scores = run_benchmarks(
+            chosen.loaded,
+            [benchmark],
+            contestant=chosen.name,
+            adapter=chosen.adapter,
+            out=new,
+            seed=seed,
+        )
+        add_results(out, new, weights)
+    if not scores:
+        raise DataError(f"benchmark {task}: no figure came of it; does it ask anything?")
     if as_json:
         print_json({"scores": scores})
     else:

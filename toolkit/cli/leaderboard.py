@@ -15,6 +15,7 @@ from toolkit.cli.scores import print_differences
 if TYPE_CHECKING:
     from toolkit.benchmarks.leaderboard import Cell, Leaderboard
     from toolkit.metrics import Measurement
+    from toolkit.types import Score
 
 
 @click.command("leaderboard")
@@ -28,8 +29,9 @@ if TYPE_CHECKING:
 def command(sources: tuple[Path, ...], against: str | None, as_json: bool) -> None:
     """Set contestants' benchmark results side by side, with averages, and differences on the same questions.
 
-    SOURCES are run folders, or lm-eval result files named after the contestants. Notes say where a contestant
-    gains on one benchmark and loses on most others, and (run folders) where it was trained on the questions.
+    SOURCES are run folders, or lm-eval result files (one contestant's tasks may be in several). Notes
+    say where a contestant gains on one benchmark and loses on most others, and (run folders) where it was
+    trained on the questions.
 
     \b
     Example:
@@ -37,20 +39,30 @@ def command(sources: tuple[Path, ...], against: str | None, as_json: bool) -> No
     """
     from toolkit.benchmarks import scores_of
     from toolkit.benchmarks.leaderboard import goodhart, leaderboard
+    from toolkit.benchmarks.results import name_in
     from toolkit.errors import DataError
     from toolkit.metrics.comparing import compare
     from toolkit.run.contamination import contaminated
 
     files = [file for source in sources for file in _files(source)]
+    scores: list[Score] = []
+    found_in: dict[tuple[str, str], Path] = {}
     for file in files:
-        twin = next(each for each in files if each.stem == file.stem)
-        if twin != file:
-            raise DataError(f"{file}: contestant {file.stem} is in {twin} already; rename one of them")
-    board = leaderboard([score for file in files for score in scores_of(file, file.stem)])
+        for score in scores_of(file, name_in(file)):
+            task = score.metric.partition("/")[0]
+            twin = found_in.setdefault((score.contestant, task), file)
+            if twin != file:
+                raise DataError(
+                    f"{file}: {task} of {score.contestant} is in {twin} already; leave one of them out"
+                )
+            scores.append(score)
+    board = leaderboard(scores)
+    if not board.tasks:
+        raise DataError(f"{', '.join(map(str, sources))}: no benchmark figure could be read here")
     names = [row.contestant for row in board.rows]
     if against is not None and against not in names:
         raise DataError(f"no contestant is named {against}; there are {', '.join(names)}")
-    answered = [each for file in files for each in _by_question(file)]
+    answered = [each for file in files for each in _by_question(file, name_in(file))]
     compared = compare(answered, against=against if answered else None)
     notes = goodhart(compared.differences)
     notes += [note for source in sources if source.is_dir() for note in contaminated(source)]
@@ -78,13 +90,11 @@ def _files(source: Path) -> list[Path]:
     return [files[name] for name in in_recipe_order(source, files)]
 
 
-def _by_question(file: Path) -> list[Measurement]:
+def _by_question(file: Path, name: str) -> list[Measurement]:
     from toolkit.benchmarks import values_of
     from toolkit.metrics.measurement import of_values
 
-    return [
-        of_values(file.stem, metric, values) for metric, values in values_of(file.with_suffix("")).items()
-    ]
+    return [of_values(name, metric, values) for metric, values in values_of(file.with_suffix("")).items()]
 
 
 def _print(board: Leaderboard) -> None:

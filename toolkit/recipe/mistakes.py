@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from typing import Any
 
 from pydantic import BaseModel
@@ -18,7 +19,48 @@ PLAIN = {
 }
 """Kind of pydantic problem -> what is wrong, in the words of YAML."""
 
+OWN_NAMES = ("data", "contestants", "scoring.benchmarks.files")
+"""Sections whose keys are names of the user's own."""
+
 NAMES = "a name is letters, digits, `.`, `_`, `-`, at most 64, and starts with a letter or digit"
+
+
+HUB = re.compile(r"hub_.*|push_to_hub.*|output_dir|trackio_space_id|trust_remote_code")
+"""Keys by which TRL and PEFT would send a model away, write elsewhere, or run code of the hub."""
+
+SECRET = re.compile(
+    r".*api_?key|.*password|authorization|(?:.*_)?auth_token|access_token|token|.*secret", re.I
+)
+"""Keys whose values no recipe may hold: it is copied into the run, and shown."""
+
+CREDENTIALS = re.compile(r"\w+://[^/\s@]*@")
+
+
+def forbidden(raw: Any, key: str = "") -> list[str]:
+    """What a recipe may not hold, wherever it stands: secrets, and settings that reach beyond the run."""
+    if isinstance(raw, (dict, list)):
+        parts = raw.items() if isinstance(raw, dict) else enumerate(raw)
+        return [problem for name, part in parts for problem in _forbidden(part, str(name), key)]
+    if isinstance(raw, str) and CREDENTIALS.search(raw):
+        return [
+            f"{key}: a user or password in a URL would be written into the run; name an environment variable"
+        ]
+    return []
+
+
+def _forbidden(value: Any, name: str, above: str) -> list[str]:
+    key = f"{above}.{name}" if above else name
+    if value in (None, False, "") or above.endswith(("messages", "rename")) or above in OWN_NAMES:
+        return [] if value in (None, False, "") else forbidden(value, key)
+    if HUB.fullmatch(name):
+        return [
+            f"{key}: not in a recipe; a run writes to its own folder, and only `adapter-arena push` sends it"
+        ]
+    if SECRET.fullmatch(name) and not isinstance(value, (dict, list)):
+        return [
+            f"{key}: a secret would be written into the run; put it into an environment variable (`key_env`)"
+        ]
+    return forbidden(value, key)
 
 
 def explain(problem: Any) -> str:

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from toolkit.errors import RecipeError
 from toolkit.recipe.files import PACKAGED, fill_in, locate
-from toolkit.recipe.mistakes import explain, loose_ends
+from toolkit.recipe.mistakes import explain, forbidden, loose_ends
 from toolkit.recipe.sections import Recipe
 
 
@@ -184,6 +184,9 @@ def find(source: str | Path) -> Path:
 def parse(raw: dict[str, Any], path: Path) -> Recipe:
     """Check a recipe given as plain values; `path` is its file, for messages and the files beside it."""
     raw = copy.deepcopy(raw)
+    secrets = forbidden(raw)
+    if secrets:
+        raise RecipeError("\n".join(f"{path}: {problem}" for problem in secrets))
     locate(raw, path.parent)
     absent = fill_in(raw)
     try:
