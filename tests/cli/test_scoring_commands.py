@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from toolkit import records
+from toolkit.benchmarks.local import task_file
 from toolkit.cli import main
 from toolkit.cli.scores import METRICS
 from toolkit.metrics import measuring
@@ -265,10 +266,42 @@ def test_bench_and_leaderboard(tiny_model: Path, tmp_path: Path):
     assert "within noise" in run("leaderboard", tmp_path / "run").stdout
     twice = run("leaderboard", tmp_path / "run", shutil.copytree(tmp_path / "run", tmp_path / "again"))
     assert twice.exit_code == 2
-    assert "contestant one is in" in twice.stderr
+    assert "tickets_choice of one is in" in twice.stderr
     (tmp_path / "other.json").write_text("[]")
     other = run("leaderboard", tmp_path / "other.json")
     assert (other.exit_code, "no lm-eval result" in other.stderr) == (2, True)
+
+
+def test_bench_adds_a_task_to_a_result_file(tiny_model: Path, tmp_path: Path):
+    second = tmp_path / "second.yaml"
+    second.write_text(task_file("tickets_choice").read_text().replace("tickets_choice", "second"))
+    rows, out = ["--file", "test=package:tickets/choice.jsonl"], tmp_path / "one.json"
+    bench = ["bench", tiny_model, "--name", "one"]
+    parsed(*bench, "tickets_choice", *rows, "--limit", "10", "--out", out)
+    parsed(*bench, second, *rows, "--limit", "5", "--out", out)
+    assert set(records.read_json(out)["results"]) == {"tickets_choice", "second"}
+    assert {file.stem for file in (tmp_path / "one").iterdir()} == {
+        "samples_tickets_choice",
+        "samples_second",
+    }
+    parsed(*bench, second, *rows, "--limit", "5", "--out", tmp_path / "more" / "one.json")
+    less = run(*bench, "tickets_choice", *rows, "--limit", "5", "--out", out)
+    assert (less.exit_code, "--limit 5 would replace them" in less.stderr) == (2, True)
+    other = run("bench", tiny_model, second, *rows, "--limit", "5", "--name", "two", "--out", out)
+    assert (other.exit_code, "holds the results of one" in other.stderr) == (2, True)
+    (tmp_path / "own").mkdir()
+    first = parsed(*bench, "tickets_choice", *rows, "--limit", "10", "--out", tmp_path / "own" / "one.json")
+    assert first["scores"]
+    board = parsed("leaderboard", tmp_path / "own" / "one.json", tmp_path / "more" / "one.json")
+    assert (len(board["rows"]), len(board["tasks"])) == (1, 2)
+
+
+def test_metrics_without_references_are_no_success(tmp_path: Path):
+    file = tmp_path / "said.jsonl"
+    file.write_text('{"prompt": "a", "completion": "b"}\n')
+    bare = run("metrics", file)
+    assert (bare.exit_code, "has a reference to be measured against" in bare.stderr) == (2, True)
+    assert run("metrics", file, "--metric", "length").exit_code == 0
 
 
 def test_bench_says_what_it_was_not_told(tiny_model: Path, tmp_path: Path):
