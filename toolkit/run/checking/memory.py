@@ -3,7 +3,13 @@
 Weights, gradients and Adam's two moments are counted exactly. Activations are 34 bytes for each token, layer
 and unit of width in 16 bit (Korthikanti et al. 2022), and with gradient checkpointing 2, and one layer whole.
 Fused attention on a GPU keeps no scores; eager attention, which training on a CPU takes, does, 6 bytes for
-each pair of tokens, head and layer. CUDA, or Python with its libraries, takes about 1 GB.
+each pair of tokens, head and layer.
+
+On a GPU, where too little memory ends a run, what may or may not be held is counted: what stays beside a
+quantised base (embedding, output layer) in fp32, as PEFT's preparation for training has it; the logits of all
+positions (16 bit, fp32, and their gradient), which TRL's fused head makes in tiles where it can; the inputs
+of adapted layers in the adapter's fp32; and 1.6 GB for CUDA, its libraries' workspaces, dequantised layers
+and the allocator's reserve. On a CPU, Python with its libraries takes about 1 GB.
 """
 
 from __future__ import annotations
@@ -29,7 +35,9 @@ GPUS = {
 }  # fmt: skip
 """Name -> GB that it has."""
 
-ITSELF = 1e9
+ITSELF = {True: 1.6e9, False: 1e9}
+"""Bytes besides the model, on a GPU and on a CPU."""
+
 PIECE = 512
 TIGHT = 0.85
 
@@ -109,48 +117,57 @@ def context(shape: Any) -> int | None:
 
 def estimate(recipe: Recipe, stage: Stage, model: Any, target: Machine, longest: int | None) -> float:
     """Bytes of a training step at its fullest, with rows as long as the longest one, where that is known."""
-    from torch import nn
-
-    head = model.get_output_embeddings()
-    linear = {name: m for name, m in model.named_modules() if isinstance(m, nn.Linear) and m is not head}
-    inside = sum(module.weight.numel() for module in linear.values())
-    outside = sum(weight.numel() for weight in model.parameters()) - inside
-    continued = stage.start == "base" or recipe.continues(stage.name)
-    whole = 2 if target.gpu and continued and recipe.model.dtype != "float32" else 4
-    bits = {"nf4": 0.52, "int8": 1.0}.get(recipe.model.quantization, whole) if continued else whole
-    moments = 4 if "8bit" in str(stage.trainer.get("optim", "")) else 8
-    adapter = recipe.adapter_of(stage.name)
-    if isinstance(adapter, LoraOptions):
-        weights = inside * bits + outside * whole + _trainable(adapter, linear) * (4 + 4 + moments)
-    else:
-        weights = (inside + outside) * (4 + 4 + moments)
+    weights, adapted = _weights(recipe, stage, model, target)
     config = model.config.get_text_config()
     trainer = settings(stage)
     length = int(trainer.get("max_length") or longest or 1024)
     length = min(length, longest or length)
     if stage.method in ONLINE:
         length = 256 + int(trainer["max_completion_length"])
-    sequences = int(trainer["per_device_train_batch_size"])
-    sequences *= 2 if stage.method in ("dpo", "orpo", "reward") else 1
+    tokens = length * int(trainer["per_device_train_batch_size"])
+    tokens *= 2 if stage.method in ("dpo", "orpo", "reward") else 1
     layers = config.num_hidden_layers
-    a_layer = 34 * sequences * length * config.hidden_size
-    if not target.gpu:
-        a_layer += 6 * sequences * length**2 * config.num_attention_heads
-    inputs = 2 * sequences * length * config.hidden_size * layers
+    a_layer = 34 * tokens * config.hidden_size
+    a_layer += (
+        4 * tokens * adapted / layers if target.gpu else 6 * tokens * length * config.num_attention_heads
+    )
+    inputs = 2 * tokens * config.hidden_size * layers
     kept = inputs + a_layer if _checkpointed(stage) else a_layer * layers
-    return float(weights + kept + PIECE * config.vocab_size * 10 + ITSELF)
+    scored = max(PIECE, tokens) if target.gpu else PIECE
+    return float(weights + kept + scored * config.vocab_size * 10 + ITSELF[target.gpu])
+
+
+def _weights(recipe: Recipe, stage: Stage, model: Any, target: Machine) -> tuple[float, int]:
+    """Bytes of weights, gradients and moments; and the summed widths of the inputs of adapted layers."""
+    from torch import nn
+
+    head = model.get_output_embeddings()
+    linear = {name: m for name, m in model.named_modules() if isinstance(m, nn.Linear) and m is not head}
+    inside = sum(module.weight.numel() for module in linear.values())
+    outside = sum(weight.numel() for weight in model.parameters()) - inside
+    moments = 4 if "8bit" in str(stage.trainer.get("optim", "")) else 8
+    adapter = recipe.adapter_of(stage.name)
+    if not isinstance(adapter, LoraOptions):
+        return (inside + outside) * (4 + 4 + moments), 0
+    continued = stage.start == "base" or recipe.continues(stage.name)
+    whole = 2 if target.gpu and continued and recipe.model.dtype != "float32" else 4
+    quantized = continued and recipe.model.quantization != "none"
+    bits = {"nf4": 0.52, "int8": 1.0}.get(recipe.model.quantization, whole) if quantized else whole
+    chosen = _adapted(adapter, linear)
+    trained = sum(adapter.r * (module.in_features + module.out_features) for module in chosen)
+    held = inside * bits + outside * (4 if quantized else whole)
+    return held + trained * (4 + 4 + moments), sum(module.in_features for module in chosen)
 
 
 def _checkpointed(stage: Stage) -> bool:
     return bool(stage.trainer.get("gradient_checkpointing", False))
 
 
-def _trainable(adapter: LoraOptions, linear: dict[str, Any]) -> int:
-    """Weights of a LoRA adapter; other kinds are smaller."""
+def _adapted(adapter: LoraOptions, linear: dict[str, Any]) -> list[Any]:
+    """The layers that a LoRA adapter is put on; other kinds of adapter are smaller."""
     targets = adapter.target_modules
-    chosen = [
+    return [
         module
         for name, module in linear.items()
         if targets == "all-linear" or name.rpartition(".")[2] in targets
     ]
-    return sum(adapter.r * (module.in_features + module.out_features) for module in chosen)
