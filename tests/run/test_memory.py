@@ -45,7 +45,7 @@ def test_qlora_of_qwen_7b(qwen_7b: Any, length: int, published: float, adapter: 
 
 
 def test_qlora_of_llama_2_7b_is_foretold():
-    """Published as 12.3 GB at the peak, its batch unknown and taken as 4,096 tokens; nothing is fitted to it."""
+    """Published as 12.3 GB at the peak, its batch unknown, taken as 4,096 tokens; nothing is fitted."""
     llama = shape("llama", vocab_size=32_000, tie_word_embeddings=False)
     assert gigabytes(llama, 1024, batch=4, r=64) == pytest.approx(12.3, rel=0.15)
 
