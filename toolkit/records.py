@@ -65,14 +65,27 @@ def read(path: Path, kind: type[R]) -> Iterator[R]:
             raise DataError(f"{place}: {first_problem(error, 'line')}") from None
 
 
-def read_rows(path: Path, *, ours: bool = True) -> Iterator[tuple[str, Any]]:
+WHOLE = (0, 1)
+"""All of a file: part 0 of 1."""
+
+BLOCK = 256
+"""Lines that are in one part together."""
+
+
+def read_rows(path: Path, *, ours: bool = True, part: tuple[int, int] = WHOLE) -> Iterator[tuple[str, Any]]:
     """Yield (`file:line`, value) of every line of a JSONL file that is not empty.
+
+    Args:
+        path: the file.
+        ours: as for `read_lines`.
+        part: (k, n): only part k of n, for n processes to share a file.
 
     Raises:
         DataError: as `read_lines` and `parse_json`.
     """
     for number, line in read_lines(path, ours=ours):
-        yield f"{path}:{number}", parse_json(line, f"{path}:{number}")
+        if number // BLOCK % part[1] == part[0]:
+            yield f"{path}:{number}", parse_json(line, f"{path}:{number}")
 
 
 def read_csv(path: Path) -> Iterator[tuple[int, dict[str, str]]]:

@@ -48,19 +48,58 @@ def encode_turns(
     Raises:
         DataError: the template refuses the turns, or does not show an answer as it is.
     """
-    parts: list[tuple[list[int], list[int]]] = [([], [])]
+    return encode_exchanges(tokenizer, [exchanges(tokenizer, messages, unlearned)], max_length)[0]
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """One answer and what it answers, as texts."""
+
+    prompt: Sequence[Message]
+    answer: str
+    before: str
+    """The prompt rendered, up to where the assistant starts to answer."""
+    text: str
+    """What is learned after it."""
+
+
+def exchanges(tokenizer: Any, messages: Sequence[Message], unlearned: Collection[int] = ()) -> list[Exchange]:
+    """The answers of a conversation that are learned, rendered.
+
+    Raises:
+        DataError: as `encode_turns`.
+    """
+    found = []
     for index, message in enumerate(messages):
-        if message.role != "assistant" or index in unlearned:
-            continue
-        before = prompt_ids(tokenizer, messages[:index])
-        answer = answer_ids(tokenizer, messages[:index], message.content)
+        if message.role == "assistant" and index not in unlearned:
+            before = render(tokenizer, messages[:index])
+            text = answer_text(tokenizer, messages[:index], message.content, before)
+            found.append(Exchange(messages[:index], message.content, before, text))
+    return found
+
+
+def encode_exchanges(
+    tokenizer: Any, rows: Sequence[Sequence[Exchange]], max_length: int | None = None
+) -> list[list[Encoded]]:
+    """The sequences of each row; many rows are turned into tokens at once, which is several times faster."""
+    texts = [text for row in rows for each in row for text in (each.before, each.text)]
+    found = iter(tokenizer(texts, add_special_tokens=False)["input_ids"] if texts else ())
+    return [
+        _joined([(next(found), _ended(tokenizer, next(found), each)) for each in row], max_length)
+        for row in rows
+    ]
+
+
+def _joined(pairs: Sequence[tuple[list[int], list[int]]], max_length: int | None) -> list[Encoded]:
+    """Prompts and answers in one sequence as long as each prompt goes on from what came before."""
+    parts: list[tuple[list[int], list[int]]] = []
+    for before, answer in pairs:
+        if not parts or before[: len(parts[-1][0])] != parts[-1][0]:
+            parts.append(([], []))
         ids, mask = parts[-1]
-        if before[: len(ids)] != ids:
-            ids, mask = [], []
-            parts.append((ids, mask))
         mask += [0] * (len(before) - len(ids)) + [1] * len(answer)
-        ids[:] = before + answer
-    cut = max_length if max_length is not None else max(len(ids) for ids, _ in parts)
+        ids[:] = [*before, *answer]
+    cut = max_length if max_length is not None else max((len(ids) for ids, _ in parts), default=0)
     return [Encoded(ids[:cut], mask[:cut], truncated=len(ids) > cut) for ids, mask in parts]
 
 
@@ -81,22 +120,27 @@ def answer_ids(tokenizer: Any, prompt: Sequence[Message], answer: str) -> list[i
 
     Thinking in it (`<think>...</think>` first) is put in the template's own form.
     """
-    text = answer_text(tokenizer, prompt, answer)
+    text = answer_text(tokenizer, prompt, answer, before := render(tokenizer, prompt))
     ids = list(tokenizer(text, add_special_tokens=False)["input_ids"])
+    return _ended(tokenizer, ids, Exchange(prompt, answer, before, text))
+
+
+def _ended(tokenizer: Any, ids: list[int], exchange: Exchange) -> list[int]:
+    """An answer's tokens up to its end token: what comes after it (a newline) is never generated."""
     ends = end_tokens(tokenizer)
     for position in range(len(ids)):
         if ids[position] in ends and not tokenizer.decode(ids[position:], skip_special_tokens=True).strip():
             return ids[: position + 1]
-    return [*ids, *_next_end(tokenizer, prompt, answer, ends)]
+    return [*ids, *_next_end(tokenizer, exchange.prompt, exchange.answer, ends)]
 
 
-def answer_text(tokenizer: Any, prompt: Sequence[Message], answer: str) -> str:
+def answer_text(tokenizer: Any, prompt: Sequence[Message], answer: str, before: str) -> str:
     """What the model is to write after the generation prompt, with what the template puts after answers.
 
-    As the template shows it; where it leaves the thinking out, or begins one that the answer has not, as the
-    model writes it.
+    As the template shows it; where that leaves the thinking out, or begins one that the answer has not, as
+    the model writes it. `before` is the prompt, rendered.
     """
-    before, given = render(tokenizer, prompt), Message(role="assistant", content=answer)
+    given = Message(role="assistant", content=answer)
     thought, said = split_thinking(answer)
     opened = opens_thinking(before)
     start = before.rstrip() if opened else before

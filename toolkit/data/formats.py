@@ -44,25 +44,28 @@ HUMAN = re.compile(r"\s*Human: ")
 TURN = re.compile(r"(?:\A\s*|\n\n)(Human|Assistant):")
 
 
+SIGNS: tuple[tuple[Format, set[str]], ...] = (
+    ("preference", {"chosen", "rejected"}),
+    ("messages", {"messages"}),
+    ("sharegpt", {"conversations"}),
+    ("unpaired", {"prompt", "completion", "label"}),
+    ("prompt_completion", {"prompt", "completion"}),
+    ("alpaca", {"instruction", "output"}),
+    ("text", {"text"}),
+)
+"""Format -> the columns that show it; the first that fits."""
+
+
 class RowError(ValueError):
     """What is wrong with one row; the reader adds file and line."""
 
 
 def detect(columns: Mapping[str, Any]) -> Format:
     """The format that these columns show."""
-    signs: tuple[tuple[Format, set[str]], ...] = (
-        ("preference", {"chosen", "rejected"}),
-        ("messages", {"messages"}),
-        ("sharegpt", {"conversations"}),
-        ("unpaired", {"prompt", "completion", "label"}),
-        ("prompt_completion", {"prompt", "completion"}),
-        ("alpaca", {"instruction", "output"}),
-        ("text", {"text"}),
-    )
-    for name, needed in signs:
+    for name, needed in SIGNS:
         if needed <= columns.keys():
             return "unpaired" if name == "messages" and isinstance(columns.get("label"), bool) else name
-    known = "; ".join("/".join(sorted(needed)) for _, needed in signs)
+    known = "; ".join("/".join(sorted(needed)) for _, needed in SIGNS)
     raise RowError(f"columns {', '.join(columns)} are no known format; rename them to one of: {known}")
 
 
@@ -278,19 +281,23 @@ def _messages(value: Any, column: str) -> tuple[Message, ...]:
         if not isinstance(turn["role"], str) or turn["role"] not in ROLES:
             known = ", ".join(get_args(Role))
             raise RowError(f"{place} has the unknown role {turn['role']!r}; use {known}")
-        if turn.get("tool_calls") or turn.get("function_call"):
-            raise RowError(f"{place} calls tools, which cannot be learned here; take the row out")
-        content = _content(turn["content"], place)
-        thought = next(
-            (turn[key] for key in ("reasoning_content", "reasoning", "thinking") if turn.get(key)), ""
-        )
-        if thought and turn["role"] == "assistant":
-            content = f"<think>\n{str(thought).strip()}\n</think>\n\n{content}"
+        content = _content(turn["content"], place) if len(turn) == 2 else _marked(turn, place)  # noqa: PLR2004
         try:
             turns.append(Message(role=ROLES[turn["role"]], content=content))
         except ValidationError as error:
             raise RowError(f"{place}: {error.errors()[0]['msg']}") from None
     return tuple(turns)
+
+
+def _marked(turn: Mapping[str, Any], place: str) -> str:
+    """The content of a turn that says more than role and content, with its thinking before it."""
+    if turn.get("tool_calls") or turn.get("function_call"):
+        raise RowError(f"{place} calls tools, which cannot be learned here; take the row out")
+    content = _content(turn["content"], place)
+    thought = next((turn[key] for key in ("reasoning_content", "reasoning", "thinking") if turn.get(key)), "")
+    if thought and turn["role"] == "assistant":
+        return f"<think>\n{str(thought).strip()}\n</think>\n\n{content}"
+    return content
 
 
 def _content(value: Any, place: str) -> str:

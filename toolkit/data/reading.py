@@ -103,10 +103,13 @@ def split_heldout(rows: list[Row], share: float, seed: int) -> tuple[list[Row], 
     return train, [rows[index] for index in sorted(held)]
 
 
-def raw_rows(source: DataSource) -> Iterator[RawRow]:
-    """The rows as they lie in the file or on the hub, renamed and filtered, each with its place."""
+def raw_rows(source: DataSource, part: tuple[int, int] = records.WHOLE) -> Iterator[RawRow]:
+    """The rows as they lie in the file or on the hub, renamed and filtered, each with its place.
+
+    Only those of one part, where the file `has_parts`.
+    """
     keep = parse_filter(source.filter) if source.filter else None
-    for place, row in _opened(source):
+    for place, row in _opened(source, part):
         renamed = {source.rename.get(name, name): value for name, value in row.items()}
         if len(renamed) < len(row):
             names = [source.rename.get(name, name) for name in row]
@@ -138,7 +141,7 @@ def _converted(
 
 
 def converted(
-    source: DataSource, make: Callable[[dict[str, Any], str], T]
+    source: DataSource, make: Callable[[dict[str, Any], str], T], part: tuple[int, int] = records.WHOLE
 ) -> Iterator[tuple[str, T | RowError]]:
     """Every row as `make` gives it, or what is wrong with it, each with its place.
 
@@ -147,7 +150,7 @@ def converted(
     """
     columns: set[str] = set()
     count = 0
-    for place, row in raw_rows(source):
+    for place, row in raw_rows(source, part):
         columns |= row.keys()
         count += 1
         try:
@@ -157,13 +160,16 @@ def converted(
         if count == source.limit:  # the reader may stop here
             _check_renamed(source, columns)
         yield place, made
-    if not count:
+    if not count and part == records.WHOLE:
         raise DataError(f"{source.source}: no rows{' pass the filter' if source.filter else ''}")
     _check_renamed(source, columns)
 
 
 def selected_rows(
-    source: DataSource, make: Callable[[dict[str, Any], str], T], seed: int
+    source: DataSource,
+    make: Callable[[dict[str, Any], str], T],
+    seed: int,
+    part: tuple[int, int] = records.WHOLE,
 ) -> Iterator[tuple[str, T | RowError]]:
     """The rows that `load_rows` gives, one at a time and in file order, and those that do not fit among them.
 
@@ -175,7 +181,7 @@ def selected_rows(
         good = sum(not isinstance(made, RowError) for _, made in converted(source, make))
         wanted, limit = set(random.Random(seed).sample(range(good), good)[:limit]), None
     count = 0
-    for place, made in converted(source, make):
+    for place, made in converted(source, make, part):
         if isinstance(made, RowError):
             yield place, made
             continue
@@ -233,7 +239,12 @@ def _given(value: Any) -> str | None:
     return None if value in (None, "", []) else str(value)
 
 
-def _opened(source: DataSource) -> Iterator[RawRow]:
+def has_parts(source: DataSource) -> bool:
+    """Whether several processes can share the reading: lines of a file, all of which are wanted."""
+    return source.source.endswith(".jsonl") and source.limit is None and not source.rename
+
+
+def _opened(source: DataSource, part: tuple[int, int]) -> Iterator[RawRow]:
     name = source.source
     path = packaged_file(name) if name.startswith("package:") else Path(name)
     found = existing(str(path))
@@ -242,14 +253,16 @@ def _opened(source: DataSource) -> Iterator[RawRow]:
         return _from_hub(source)
     if not is_file:
         raise DataError(f"{path}: no such data file")
+    if path.suffix == ".jsonl":
+        return _jsonl(path, part)
     reader = READERS.get(path.suffix)
     if reader is None:
         raise DataError(f"{path}: cannot read {path.suffix or 'this'} files; use {', '.join(READERS)}")
     return reader(path)
 
 
-def _jsonl(path: Path) -> Iterator[RawRow]:
-    for place, row in records.read_rows(path, ours=False):
+def _jsonl(path: Path, part: tuple[int, int] = records.WHOLE) -> Iterator[RawRow]:
+    for place, row in records.read_rows(path, ours=False, part=part):
         yield place, _object(row, place)
 
 

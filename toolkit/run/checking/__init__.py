@@ -46,7 +46,7 @@ def check(recipe: Recipe, *, gpu: str | None = None, examples: int = 0) -> Repor
     findings += found
     findings += rows.heldout_quality(recipe, heldout, special)
     compared = overlap.Overlap(recipe, heldout.examples)
-    sets, found = rows.read(recipe, special, compared.add)
+    sets, found = rows.read(recipe, special, compared)
     findings += found
     shape = dry_run.shape_of(recipe)
     findings += fields.fields(recipe, shape)

@@ -7,6 +7,7 @@ measured is kept in memory; rows of training stream by.
 
 from __future__ import annotations
 
+import copy
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -54,6 +55,12 @@ class _Hits:
     answers: Counter[str] = field(default_factory=Counter)
     runs: Counter[str] = field(default_factory=Counter)
 
+    def join(self, other: _Hits) -> None:
+        self.rows += other.rows
+        self.questions |= other.questions
+        self.answers += other.answers
+        self.runs += other.runs
+
 
 class Overlap:
     """Compares training rows, one after the other, with everything that is measured on."""
@@ -64,7 +71,7 @@ class Overlap:
         self.questions = {text for each in self.measured for text in each.questions}
         self.answers = {a for each in self.measured for a in each.answers if len(a.split()) >= FEWEST}
         self.runs = runs_in({*self.questions, *self.answers})
-        self.keys = {(run[0], run[WORDS // 2], run[-1]) for run in map(str.split, self.runs)}
+        self.keys = {(run[0], run[-1]) for run in map(str.split, self.runs)}
         self.hits: dict[str, _Hits] = defaultdict(_Hits)
 
     def add(self, name: str, row: Row) -> None:
@@ -73,15 +80,28 @@ class Overlap:
         hits.rows += 1
         if not self.questions:
             return
-        for question, answer in _exchanges(row):
+        exchanges = _exchanges(row)
+        for question, answer in exchanges:
             if question in self.questions:
                 hits.questions.add(question)
             if answer in self.answers:
                 hits.answers[answer] += 1
         if self.runs:
-            words = plain(all_text(row)).split()
-            if not self.keys.isdisjoint(zip(words, words[WORDS // 2 :], words[WORDS - 1 :])):  # noqa: B905
-                hits.runs.update(runs_in([" ".join(words)]) & self.runs)
+            words = " ".join(exchanges[-1]).split()
+            if not self.keys.isdisjoint(zip(words, words[WORDS - 1 :])):  # noqa: B905
+                hits.runs.update(runs_in([plain(all_text(row)), " ".join(words)]) & self.runs)
+
+    def found_only(self) -> Overlap:
+        """What was found, without what it was compared with."""
+        found = copy.copy(self)
+        found.measured, found.questions, found.answers, found.runs, found.keys = (
+            [],
+            set(),
+            set(),
+            set(),
+            set(),
+        )
+        return found
 
     def findings(self) -> Iterator[Finding]:
         """Findings for every training set, and for the worked examples of contestants."""
@@ -131,21 +151,21 @@ class Overlap:
                 yield error("prompt-leaks", f"contestants.{name}.prompt", text, "take training rows for them")
 
 
-def _exchanges(row: Row) -> Iterator[tuple[str, str]]:
-    """Each question of a row, as all of the users' and assistants' turns before an answer, and the answer."""
-    if isinstance(row, Conversation):
-        so_far: list[str] = []
-        for turn in row.messages:
-            if turn.role == "assistant":
-                yield plain(" ".join(so_far)), plain(turn.content)
-            if turn.role != "system":
-                so_far.append(turn.content)
-    elif isinstance(row, Text):
-        yield plain(row.text), ""
-    else:
-        yield question_of(row), plain(answer_of(row))
-        if isinstance(row, Preference):
-            yield "", plain(row.rejected)
+def _exchanges(row: Row) -> list[tuple[str, str]]:
+    """Each question of a row, as all turns but the system's before an answer, and the answer; both plain."""
+    if isinstance(row, Text):
+        return [("", plain(row.text)), (plain(row.text), "")]
+    if not isinstance(row, Conversation):
+        found = [(question_of(row), plain(answer_of(row)))]
+        return [("", plain(row.rejected)), *found] if isinstance(row, Preference) else found
+    so_far, found = "", []
+    for turn in row.messages:
+        said = plain(turn.content)
+        if turn.role == "assistant":
+            found.append((so_far, said))
+        if turn.role != "system":
+            so_far = f"{so_far} {said}" if so_far else said
+    return found
 
 
 def _measured(recipe: Recipe, examples: Sequence[Example]) -> Iterator[Measured]:

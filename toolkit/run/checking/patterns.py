@@ -18,6 +18,9 @@ INVISIBLE = re.compile(
 )
 """Joiners (U+200C, U+200D) are not among them: scripts and emoji need them."""
 
+CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f]")
+"""What ASCII text may hold of it, and carriage returns."""
+
 DIRECTION = re.compile("[\u200e\u200f]")
 RIGHT_TO_LEFT = re.compile("[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc]")
 
@@ -41,6 +44,23 @@ SECRET = re.compile(
     re.VERBOSE,
 )
 
+SECRET_SIGNS = (
+    "sk-",
+    "hf_",
+    "AKIA",
+    "ghp_",
+    "gho_",
+    "ghu_",
+    "ghs_",
+    "xox",
+    "AIza",
+    "glpat",
+    "k_live_",
+    "PRIVATE",
+    "eyJ",
+)
+"""Texts without one of them need not be searched."""
+
 PLACEHOLDER = re.compile(
     r"""\W*(?: todo | tbd | tba | fixme | n/?a | null | nan | undefined | placeholder | x{3,} | asdf+
     | lorem\ ipsum.*
@@ -51,6 +71,7 @@ PLACEHOLDER = re.compile(
 )
 """A whole answer that is none."""
 
+FILL_IN_SIGNS = ("[", "{", "<", "(", "lorem")
 FILL_IN = re.compile(
     r"""[\[{<(](?: insert | your | enter | add | fill[ -]in | company | customer | name | date
     | placeholder | todo )\b[^\]})>\n]{0,40}[\]})>] | \blorem\ ipsum\b | \{\{\ ?\w+\ ?\}\}""",

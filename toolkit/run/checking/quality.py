@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import re
+import string
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -56,10 +57,11 @@ class Places:
     before: str = ""
 
     def add(self, place: str) -> None:
-        digits = re.search(r"\d*\Z", place)
-        assert digits is not None
-        self.before = place[: digits.start()]
-        self.numbers.append(int(digits[0] or 0))
+        head, mark, number = place.rpartition(":")
+        if not number.isdecimal():  # `file:paragraph 3`
+            head, mark, number = place.rpartition(" ")
+        self.before = head + mark
+        self.numbers.append(int(number))
 
     def __getitem__(self, row: int) -> str:
         return f"{self.before}{self.numbers[row]}"
@@ -108,14 +110,32 @@ class Quality:
         question = next((turn.content for turn in reversed(turns) if turn.role == "user"), "")
         if not isinstance(row, Rated) or row.wanted:
             self._answer(place, answers[0])
-        if len(question) >= LENGTHY and any(
-            answer.lstrip().startswith(question.strip()) for answer in answers
-        ):
+        if len(question) >= LENGTHY and answers[-1].lstrip().startswith(question.strip()):
             self._note("prompt-in-answer", place)
         if isinstance(row, Preference):
             self._pair(place, raw, row, said)
         elif isinstance(row, Rated):
             self.rated, self.wanted = self.rated + 1, self.wanted + row.wanted
+
+    def join(self, other: Quality) -> None:
+        """Take in what another process found in its part of the rows."""
+        for code, tally in other.tallies.items():
+            mine = self.tallies.setdefault(code, Tally(0, tally.first, tally.shown))
+            if _line(tally.first) < _line(mine.first):
+                mine.first, mine.shown = tally.first, tally.shown
+            mine.count += tally.count
+        for key, values in self.hashes.items():
+            values.extend(other.hashes[key])
+        self.places.numbers.extend(other.places.numbers)
+        for name in ("count", "longer", "shorter", "pairs", "wanted", "rated", "scored"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+
+    def _in_order(self) -> dict[str, Any]:
+        """The hashes as arrays, in the order of the file; `places` is put in it too."""
+        numbers = np.frombuffer(self.places.numbers, dtype=np.int64)
+        order = np.argsort(numbers, kind="stable")
+        self.places.numbers = array("q", numbers[order].tobytes())
+        return {key: np.frombuffer(values, dtype=np.int64)[order] for key, values in self.hashes.items()}
 
     def findings(self) -> Iterator[Finding]:
         """Everything found, each kind once, at the first of its rows."""
@@ -138,7 +158,7 @@ class Quality:
 
     def _text(self, place: str, text: str) -> None:
         """What is wrong with characters and marks; searched for only where one of its characters is there."""
-        if not text.isascii() or not text.isprintable():
+        if not text.isascii() or patterns.CONTROL.search(text):
             self._characters(place, text)
         markup = "<" in text or "&" in text or "[" in text or "##" in text
         if markup and (found := patterns.HTML.search(text)):
@@ -149,7 +169,7 @@ class Quality:
             self._note("foreign-template", place, found[0])
         elif ": " in text and len(marks := {mark.strip() for mark in patterns.SPEAKER.findall(text)}) > 1:
             self._note("foreign-template", place, " ".join(sorted(marks)))
-        if ("-" in text or "_" in text or "A" in text) and (found := patterns.SECRET.search(text)):
+        if any(sign in text for sign in patterns.SECRET_SIGNS) and (found := patterns.SECRET.search(text)):
             self._note("secret", place, f"{found[0][:8]}...")
 
     def _characters(self, place: str, text: str) -> None:
@@ -185,9 +205,11 @@ class Quality:
             self._note("literal-newline", place)
         if len(visible) < 40 and patterns.PLACEHOLDER.fullmatch(visible.strip()):  # noqa: PLR2004
             self._note("placeholder", place, repr(visible.strip()[:30]))
-        elif found := patterns.FILL_IN.search(visible):
-            self._note("placeholder", place, repr(found[0][:30]))
         low = visible.lower().replace("\u2019", "'")
+        if any(sign in low for sign in patterns.FILL_IN_SIGNS) and (
+            found := patterns.FILL_IN.search(visible)
+        ):
+            self._note("placeholder", place, repr(found[0][:30]))
         if patterns.REFUSAL.match(low[:200]):
             self._note("refusal", place, repr(visible[:40]))
         if (" ai" in low or "model" in low or "last " in low or "cut" in low) and (
@@ -251,7 +273,7 @@ class Quality:
             self.hashes[key].append(value)
 
     def _copies(self) -> Iterator[Finding]:
-        arrays = {key: np.frombuffer(values, dtype=np.int64) for key, values in self.hashes.items()}
+        arrays = self._in_order()
         exact, near = _later_copies(arrays["exact"]), _later_copies(arrays["near"])
         if len(exact):
             one, other = exact[0]
@@ -327,6 +349,11 @@ class Quality:
             yield warning("imbalance", place, text, fix)
 
 
+def _line(place: str) -> int:
+    number = place.rpartition(":")[2].rpartition(" ")[2]
+    return int(number) if number.isdecimal() else 0
+
+
 def _later_copies(values: Any) -> Any:
     """(first, later) positions of rows with equal values, in order of the later ones; shape (copies, 2)."""
     _, first, inverse = np.unique(values, return_index=True, return_inverse=True)
@@ -366,4 +393,9 @@ _LOOSE = dict.fromkeys(map(ord, " \t\n\r\u00a0.,;:!?\"'\u2018\u2019\u201c\u201d\
 
 def plain(text: str) -> str:
     """In lower case, words only, with single spaces."""
-    return " ".join(re.findall(r"\w+", text.lower()))
+    return " ".join(text.lower().translate(_SPACED).split())
+
+
+_MARKS = "".join(map(chr, (*range(0xA1, 0xC0), 0xD7, 0xF7, *range(0x2010, 0x2070), *range(0x3001, 0x3020))))
+_ASCII = string.punctuation.replace("_", "")
+_SPACED = dict.fromkeys(map(ord, f"{_ASCII}{_MARKS}\uff01\uff0c\uff0e\uff1a\uff1b\uff1f"), " ")

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import logging
+import multiprocessing
+import os
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+from toolkit import records
 from toolkit.data import Conversation, Row, Text, load_groups
 from toolkit.data.formats import RowError, convert
-from toolkit.data.reading import load_placed_examples, selected_rows
+from toolkit.data.reading import has_parts, load_placed_examples, selected_rows
 from toolkit.errors import DataError
 from toolkit.progress import tell
 from toolkit.recipe import DataSource, Recipe
 from toolkit.run.checking.findings import error, info, warning
+from toolkit.run.checking.overlap import Overlap
 from toolkit.run.checking.quality import Quality
 from toolkit.train.methods import stranger
 from toolkit.types import Example, Finding, Message
@@ -26,6 +31,11 @@ TOLD = 5
 
 SAMPLE = 20_000
 """Rows of a data set that are rendered and measured in tokens; contents are looked at in all."""
+
+LARGE = 50_000_000
+"""Bytes of a file from which on several processes look at it."""
+
+PROCESSES = 4
 
 STEP = 10_000
 """Rows between two reports of progress."""
@@ -42,6 +52,29 @@ class Seen:
     """The first row of each kind."""
     system: int = 0
     """Rows with a system turn."""
+    draws: random.Random = field(default_factory=lambda: random.Random(0))
+
+    def add(self, place: str, row: Row) -> None:
+        """Reservoir sampling (Vitter 1985): each row is in the sample with the same chance."""
+        self.count += 1
+        self.kinds.setdefault(type(row), row)
+        self.system += not isinstance(row, Text) and _first_role(row) == "system"
+        if self.count <= SAMPLE:
+            self.rows.append(row)
+            self.places.append(place)
+        elif (slot := int(self.draws.random() * self.count)) < SAMPLE:
+            self.rows[slot], self.places[slot] = row, place
+
+    def join(self, other: Seen) -> None:
+        """Take in the rows that another process saw, as many as they weigh, in the order of their lines."""
+        both = [*zip(self.places, self.rows, strict=True), *zip(other.places, other.rows, strict=True)]
+        if len(both) > SAMPLE:
+            share = round(SAMPLE * self.count / (self.count + other.count))
+            both = both[: len(self.rows)][:share] + both[len(self.rows) :][: SAMPLE - share]
+        both.sort(key=lambda pair: int(pair[0].rpartition(":")[2]))
+        self.places, self.rows = [place for place, _ in both], [row for _, row in both]
+        self.count, self.system = self.count + other.count, self.system + other.system
+        self.kinds = {**other.kinds, **self.kinds}
 
 
 @dataclass(frozen=True)
@@ -79,68 +112,94 @@ def heldout_quality(recipe: Recipe, heldout: HeldOut, special: Sequence[str]) ->
     yield from quality.findings()
 
 
-def read(
-    recipe: Recipe, special: Sequence[str], watch: Callable[[str, Row], None]
-) -> tuple[dict[str, Seen], list[Finding]]:
+def read(recipe: Recipe, special: Sequence[str], compared: Overlap) -> tuple[dict[str, Seen], list[Finding]]:
     """The rows of every data set that stages use, and what is wrong with them.
 
     Args:
         recipe: what would be run.
         special: the tokenizer's special tokens, as text.
-        watch: is given every row that is trained on, with the name of its data set.
+        compared: is given every row that is trained on.
     """
     sets: dict[str, Seen] = {}
     findings: list[Finding] = []
     trained = {stage.data for stage in recipe.stages}
     names = dict.fromkeys(part for stage in recipe.stages for part in (stage.data, stage.heldout) if part)
     for name in names:
-        source = recipe.data[name]
-        quality = Quality(name, special, trained=name in trained, rename=source.rename)
-        seen, bad = Seen(), BadRows(name, source)
-        try:
-            for place, raw, row in _rows(source, recipe.seed):
-                if isinstance(row, RowError):
-                    bad.add(place, row)
-                    continue
-                _keep(seen, place, row)
-                quality.add(place, raw, row)
-                if name in trained:
-                    watch(name, row)
-                if seen.count % STEP == 0:
-                    tell(logger, f"checking {name}: rows", seen.count, source.limit or 0)
-        except DataError as problem:
-            findings.append(_unread(name, source, str(problem)))
-        findings += bad.findings()
-        if seen.count:
-            sets[name] = seen
-            findings += quality.findings()
-            findings += _sampled(name, seen)
+        scan = Scan(recipe, name, special, compared if name in trained else None)
+        findings += scan.run()
+        if scan.seen.count:
+            sets[name] = scan.seen
+            findings += scan.quality.findings()
+            findings += _sampled(name, scan.seen)
     return sets, findings
 
 
-def _rows(source: DataSource, seed: int) -> Iterator[tuple[str, Mapping[str, Any], Row | RowError]]:
-    """(place, columns, row) of every row that would be used."""
-    last: dict[str, Any] = {}
+class Scan:
+    """One pass over the rows of a data set, by several processes where the file is large."""
 
-    def make(raw: dict[str, Any], row_id: str) -> Row:
-        nonlocal last
-        last = raw
-        return convert(raw, source.format, row_id)
+    def __init__(self, recipe: Recipe, name: str, special: Sequence[str], compared: Overlap | None) -> None:
+        self.name, self.source, self.seed = name, recipe.data[name], recipe.seed
+        trained = compared is not None
+        self.quality = Quality(name, special, trained=trained, rename=self.source.rename)
+        self.seen, self.bad, self.compared = Seen(), BadRows(name, self.source), compared
+        self.problem: Finding | None = None
 
-    for place, row in selected_rows(source, make, seed):
-        yield place, last, row
+    def run(self) -> list[Finding]:
+        """Look at all rows; gives what keeps rows from being read."""
+        file = Path(self.source.source)
+        shared = has_parts(self.source) and file.is_file() and file.stat().st_size > LARGE
+        count = min(PROCESSES, os.cpu_count() or 1) if shared else 1
+        if count == 1:
+            self._look(records.WHOLE)
+        else:
+            with multiprocessing.get_context("fork").Pool(count - 1) as pool:
+                others = [pool.apply_async(_looked, (self, (k, count))) for k in range(1, count)]
+                self._look((0, count))
+                for other in others:
+                    self._join(other.get())
+        if self.problem is None and not self.seen.count and not self.bad.count:
+            self.problem = error("data", f"data.{self.name}", f"{file}: no rows", "mend the file")
+        return [*([self.problem] if self.problem else []), *self.bad.findings()]
+
+    def _look(self, part: tuple[int, int]) -> None:
+        last: dict[str, Any] = {}
+
+        def make(raw: dict[str, Any], row_id: str) -> Row:
+            nonlocal last
+            last = raw
+            return convert(raw, self.source.format, row_id)
+
+        try:
+            for place, row in selected_rows(self.source, make, self.seed, part):
+                if isinstance(row, RowError):
+                    self.bad.add(place, row)
+                    continue
+                self.seen.add(place, row)
+                self.quality.add(place, last, row)
+                if self.compared:
+                    self.compared.add(self.name, row)
+                if self.seen.count % STEP == 0 and not part[0]:
+                    done = self.seen.count * part[1]
+                    tell(logger, f"checking {self.name}: rows", done, self.source.limit or 0)
+        except DataError as problem:
+            self.problem = _unread(self.name, self.source, str(problem))
+
+    def _join(self, other: Scan) -> None:
+        """Take in what another process saw of its part."""
+        self.seen.join(other.seen)
+        self.quality.join(other.quality)
+        self.bad.join(other.bad)
+        self.problem = self.problem or other.problem
+        if self.compared and other.compared:
+            self.compared.hits[self.name].join(other.compared.hits[self.name])
 
 
-def _keep(seen: Seen, place: str, row: Row) -> None:
-    """Reservoir sampling (Vitter 1985): each row is in the sample with the same chance."""
-    seen.count += 1
-    seen.kinds.setdefault(type(row), row)
-    seen.system += not isinstance(row, Text) and _first_role(row) == "system"
-    if seen.count <= SAMPLE:
-        seen.rows.append(row)
-        seen.places.append(place)
-    elif (slot := random.Random(seen.count).randrange(seen.count)) < SAMPLE:
-        seen.rows[slot], seen.places[slot] = row, place
+def _looked(scan: Scan, part: tuple[int, int]) -> Scan:
+    """In another process: the scan after its part; what its rows are compared with stays there."""
+    scan._look(part)
+    if scan.compared:
+        scan.compared = scan.compared.found_only()
+    return scan
 
 
 def _first_role(row: Any) -> str:
@@ -166,6 +225,12 @@ class BadRows:
         self.count += 1
         if self.count <= TOLD and not self.source.skip_bad_rows:
             self.told.append(error("row", place, str(problem), "mend the row, or set skip_bad_rows: true"))
+
+    def join(self, other: BadRows) -> None:
+        self.count += other.count
+        self.told = sorted([*self.told, *other.told], key=lambda found: int(found.place.rpartition(":")[2]))[
+            :TOLD
+        ]
 
     def findings(self) -> Iterator[Finding]:
         place = f"data.{self.name}"

@@ -33,7 +33,7 @@ def show(recipe: Recipe, sets: dict[str, Seen], tokenizer: Any, count: int) -> l
             continue
         limit = settings(stage).get("max_length")
         for row, place in list(zip(sets[stage.data].rows, sets[stage.data].places, strict=True))[:count]:
-            sides = list(encoded_rows(stage, [row], tokenizer))
+            sides = list(encoded_rows(stage, Seen([row], [place]), tokenizer))
             for (_, encoded), side in zip(sides, _sides(row, len(sides)), strict=True):
                 ids, mask = encoded.input_ids[:limit], encoded.completion_mask[:limit]
                 pairs = zip(ids, mask, strict=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -11,9 +11,10 @@ from toolkit import records
 from toolkit.data import Conversation, Preference, Row, Text
 from toolkit.data.chat import (
     Encoded,
-    answer_ids,
+    Exchange,
     encode_conversation,
-    encode_turns,
+    encode_exchanges,
+    exchanges,
     opens_thinking,
     prompt_ids,
     render,
@@ -24,11 +25,17 @@ from toolkit.errors import DataError, ModelError
 from toolkit.models import bases
 from toolkit.recipe import ONLINE, Recipe, Stage, contestants
 from toolkit.run.checking.findings import error, info, warning
-from toolkit.run.checking.rows import Seen
+from toolkit.run.checking.rows import TOLD, Seen
 from toolkit.train.methods import settings
 from toolkit.types import Example, Finding, Message, split_thinking
 
 PLACE = "model.chat_template"
+
+CHUNK = 500
+"""Sequences that are turned into tokens at once."""
+
+Refused = Callable[[str, DataError], None]
+"""(place, why)."""
 
 LONGEST = 20
 """Held-out prompts whose tokens are counted."""
@@ -152,31 +159,53 @@ def _system(tokenizer: Any, other: str) -> list[Finding]:
     return [] if kept else [error("system-turn", PLACE, text, other)]
 
 
-def encoded_rows(stage: Stage, rows: list[Row], tokenizer: Any) -> Iterator[tuple[list[str], Encoded]]:
+def encoded_rows(
+    stage: Stage, seen: Seen, tokenizer: Any, refused: Refused | None = None
+) -> Iterator[tuple[list[str], Encoded]]:
     """The texts that are meant to be learned, and the sequence they are in, cut at nothing yet.
 
-    A pair gives two sequences; a conversation several where the template rewrites earlier turns.
+    A pair gives two sequences; a conversation several where the template rewrites earlier turns. Rows that
+    the template refuses are given to `refused`.
     """
-    for row in rows:
+    waiting: list[list[Exchange]] = []
+    for row, place in zip(seen.rows, seen.places, strict=True):
         if isinstance(row, Text):
             ids = [*tokenizer(row.text)["input_ids"], tokenizer.eos_token_id]
             yield [row.text], Encoded(ids, [1] * len(ids), truncated=False)
-        elif isinstance(row, Conversation) and stage.method not in ONLINE:
-            answers = [
-                turn.content
-                for index, turn in enumerate(row.messages)
-                if turn.role == "assistant" and index not in row.unlearned
-            ]
-            for part in encode_turns(tokenizer, row.messages, row.unlearned):
-                runs = sum(learned for learned, _ in groupby(part.completion_mask))
-                yield answers[:runs], part
-                answers = answers[runs:]
         elif stage.method not in ONLINE:
-            prompt = prompt_ids(tokenizer, prompt_of(row))
-            for answer in [answer_of(row), *([row.rejected] if isinstance(row, Preference) else [])]:
-                ids = answer_ids(tokenizer, prompt_of(row), answer)
-                mask = [0] * len(prompt) + [1] * len(ids)
-                yield [answer], Encoded(prompt + ids, mask, truncated=False)
+            try:
+                waiting += _sequences(tokenizer, row)
+            except DataError as problem:
+                if refused is None:
+                    raise
+                refused(place, problem)
+        if len(waiting) >= CHUNK:
+            yield from _tokenised(tokenizer, waiting)
+            waiting = []
+    yield from _tokenised(tokenizer, waiting)
+
+
+def _sequences(tokenizer: Any, row: Row) -> list[list[Exchange]]:
+    if isinstance(row, Conversation):
+        return [exchanges(tokenizer, row.messages, row.unlearned)]
+    prompt, answers = (
+        prompt_of(row),
+        [answer_of(row), *([row.rejected] if isinstance(row, Preference) else [])],
+    )
+    unlearned = range(len(prompt))
+    return [
+        exchanges(tokenizer, (*prompt, Message(role="assistant", content=answer)), unlearned)
+        for answer in answers
+    ]
+
+
+def _tokenised(tokenizer: Any, rows: list[list[Exchange]]) -> Iterator[tuple[list[str], Encoded]]:
+    for row, parts in zip(rows, encode_exchanges(tokenizer, rows), strict=True):
+        answers = [each.answer for each in row]
+        for part in parts:
+            runs = sum(learned for learned, _ in groupby(part.completion_mask))
+            yield answers[:runs], part
+            answers = answers[runs:]
 
 
 Tokens = dict[str, list[tuple[list[str], Encoded]]]
@@ -190,12 +219,18 @@ def encode(recipe: Recipe, sets: dict[str, Seen], tokenizer: Any) -> tuple[Token
     for stage in recipe.stages:
         if stage.data not in sets:
             continue
-        try:
-            tokens[stage.name] = list(encoded_rows(stage, sets[stage.data].rows, tokenizer))
-        except DataError as problem:
-            findings.append(
-                error("chat-template", f"data.{stage.data}", str(problem), "name another template")
+        refused: list[Finding] = []
+
+        def note(place: str, problem: DataError, refused: list[Finding] = refused) -> None:
+            refused.append(
+                error("chat-template", place, str(problem), "mend the row, or name another template")
             )
+
+        tokens[stage.name] = list(encoded_rows(stage, sets[stage.data], tokenizer, note))
+        findings += refused[:TOLD]
+        if len(refused) > TOLD:
+            text = f"the chat template refuses {len(refused)} rows"
+            findings.append(error("chat-template", f"data.{stage.data}", text, "name another template"))
     return tokens, findings
 
 
