@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.faultserver import Say, serving
+from tests.run.conftest import write_small_recipe
 from toolkit import recipe as recipes
 from toolkit.run import run
 from toolkit.run.folder import RunFolder
@@ -80,8 +82,6 @@ class Sandbox:
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Path:
     """A finished run, to be copied."""
-    from tests.run.conftest import write_small_recipe
-
     folder = tmp_path_factory.mktemp("finished")
     base = shutil.copytree(tiny_model, folder / "base")
     write_small_recipe(folder, base)
@@ -280,3 +280,28 @@ def test_an_added_row_is_asked_alone_and_a_corrected_reference_not_at_all(
     box.run()
     assert asked == ["new"] * 3
     assert len(box.out().completions("base").read_text().splitlines()) == 7
+
+
+def test_a_run_of_an_earlier_version_is_kept_and_its_paid_answers_are_not_asked_again(
+    tmp_path: Path, tiny_model: Path
+):
+    with serving(lambda _number, request: Say("re: " + request["messages"][-1]["content"])) as server:
+        write_small_recipe(tmp_path, tiny_model)
+        box = Sandbox(tmp_path)
+        remote = {"endpoint": {"url": server.url, "model": "paid"}}
+        box.change(
+            stages=[], judge=None, contestants={"base": {}, "paid": remote}, scoring__metrics=["rouge"]
+        )
+        box.run()
+        asked = len(server.requests)
+        assert asked == 6
+        manifest = json.loads(box.out().manifest.read_text())
+        plain = {name: {"inputs": "0" * 16, "done": True, "seconds": 1.0} for name in manifest["steps"]}
+        box.out().manifest.write_text(json.dumps({"steps": plain}))  # as version 0.1 wrote it
+        shutil.rmtree(box.out().answers)
+        before = {path: path.read_bytes() for path in box.out().path.rglob("*") if path.is_file()}
+        assert box.run()[0] == "small-2"
+        assert len(server.requests) == asked
+    assert before == {path: path.read_bytes() for path in before}
+    theirs, ours = (box.out(name).completions("paid").read_text() for name in ("small", "small-2"))
+    assert ours == theirs

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -84,6 +84,25 @@ def answer(  # noqa: PLR0913 - one call says who is asked what, how, and where t
     completions = [_completion(example, contestant, done[example.id]) for example in examples]
     records.write(out, completions)
     return completions
+
+
+def keep_paid_answers(
+    endpoint: Endpoint,
+    completions: Iterable[Completion],
+    *,
+    prompt: Sequence[Message],
+    options: Generation,
+    seed: int,
+    store: Path,
+) -> None:
+    """Put completions of an endpoint into a store as if they had been made with it; refusals are left out."""
+    speaker = _speaker(endpoint, None)
+    kept = AnswerStore(store, speaker.settings(options) or {}, speaker.made_with(options))
+    for completion in completions:
+        example = Example(id=completion.example_id, messages=completion.messages)
+        key = _key(speaker, _request(example, prompt, seed), options)
+        if key not in kept.replies and completion.finish != "refused":
+            kept.add(key, Reply(completion.completion, completion.finish, completion.tokens))
 
 
 def _key(source: Source, request: Request, options: Generation) -> str:

@@ -10,14 +10,14 @@ from typing import Literal
 from toolkit import processes, records
 from toolkit.errors import RecipeError
 from toolkit.judge import check_votes
-from toolkit.recipe import Recipe, dump
+from toolkit.recipe import Recipe, contestants, dump, load
 from toolkit.run import steps
 from toolkit.run.cache import StepCache
 from toolkit.run.execution import Execution
 from toolkit.run.folder import RunFolder
 from toolkit.run.outcome import finish, summarise, trained
 from toolkit.run.versions import IDENTITY, NAME, select_version, versions
-from toolkit.types import StageResult, Summary, Verdict
+from toolkit.types import Completion, StageResult, Summary, Verdict
 
 __all__ = ["run", "train"]
 
@@ -110,6 +110,26 @@ def _take_over_votes(folder: RunFolder, others: Sequence[RunFolder]) -> None:
             copy_votes(other.arena, folder.arena, folder.path.name)
 
 
+def _take_over_paid_answers(others: Sequence[RunFolder]) -> None:
+    """Keep what endpoints answered in runs of version 0.1, which had no store."""
+    from toolkit.generate.answering import keep_paid_answers
+
+    for other in others:
+        if IDENTITY in StepCache(other).manifest or not other.recipe.exists():
+            continue
+        old = load(other.recipe)
+        for name, spec in contestants(old).items():
+            if spec.endpoint and old.scoring and other.completions(name).exists():
+                keep_paid_answers(
+                    spec.endpoint,
+                    records.read(other.completions(name), Completion),
+                    prompt=spec.prompt,
+                    options=old.scoring.generation,
+                    seed=old.seed,
+                    store=other.answers,
+                )
+
+
 def _opened(
     recipe: Recipe, results: Path, folder: RunFolder, identity: dict[str, str]
 ) -> tuple[StepCache, Execution]:
@@ -120,5 +140,6 @@ def _opened(
     if processes.is_main():
         records.write_text(folder.recipe, dump(recipe))
         _take_over_votes(folder, others)
+        _take_over_paid_answers(others)
         cache.record(**{NAME: recipe.name, IDENTITY: cache.manifest.get(IDENTITY, {}) | identity})
     return cache, execution
