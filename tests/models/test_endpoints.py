@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import threading
 import time
 
@@ -255,3 +256,105 @@ def test_headers_that_ask_to_wait(headers: dict, seconds: float | None):
 @pytest.mark.parametrize(("text", "seconds"), [("6m0s", 360), ("20ms", 0.02), ("1.5", 1.5), ("later", None)])
 def test_durations(text: str, seconds: float | None):
     assert duration(text) == seconds
+
+
+def parts(*content: object, **fields: object) -> Say:
+    message = {"role": "assistant", "content": list(content) if content else None, **fields}
+    choice = {"message": message, "finish_reason": fields.get("finish", "stop")}
+    return Say(body=json.dumps({"choices": [choice]}))
+
+
+def test_content_in_parts_is_read_and_thinking_is_no_answer():
+    said = parts(
+        {"type": "thinking", "thinking": "hm", "text": "hm"},
+        {"type": "text", "text": "It is "},
+        {"type": "text", "text": "blue."},
+    )
+    with serving(lambda _number, _request: said) as server:
+        assert ask(server)[0] == ChatReply("It is blue.", "stop", 0, 0)
+    with serving(lambda _number, _request: parts(reasoning_content="hm hm", finish="length")) as server:
+        assert ask(server)[0] == ChatReply("", "length", 0, 0)
+    with serving(lambda _number, _request: parts(refusal="I cannot.")) as server:
+        assert ask(server)[0] == Refusal(200, "no text in the reply (I cannot.)")
+
+
+@pytest.mark.parametrize("headers", [{"retry-after": "18000"}, {"retry-after": "inf"}])
+def test_a_server_that_asks_to_wait_for_hours_ends_the_work(headers: dict[str, str]):
+    began = time.monotonic()
+    with serving(lambda _number, _request: Say(status=429, headers=headers, body="daily limit")) as server:
+        with pytest.raises(EndpointError, match=r"the server asks to wait .*daily limit"):
+            ask(server, 30, concurrency=2)
+        assert len(server.requests) <= 2
+    assert time.monotonic() - began < 20
+
+
+def test_what_was_answered_before_a_wait_of_hours_is_handed_over():
+    spent = {"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "5h"}
+    with serving(lambda _number, _request: Say("last", headers=spent)) as server:
+        replies = chat(server.endpoint(concurrency=1), requests(3), Generation(), retry=QUICK)
+        assert next(replies)[1].text == "last"
+        with pytest.raises(EndpointError, match=r"18\d\d\d s"):
+            next(replies)
+
+
+@pytest.mark.parametrize(
+    ("said", "message"),
+    [
+        (Say(status=402, body="no credit"), "no credit left .*no credit"),
+        (Say(status=403, body="not for you"), "access is refused .*not for you"),
+        (Say(status=308, headers={"location": "https://other/v1"}), "points elsewhere.*https://other/v1"),
+        (Say(status=301, body="moved"), "points elsewhere"),
+    ],
+)
+def test_statuses_that_meet_every_request_stop(said: Say, message: str):
+    with serving(lambda _number, _request: said) as server, pytest.raises(EndpointError, match=message):
+        ask(server, 50, concurrency=2)
+
+
+def test_a_question_that_moderation_takes_amiss_is_refused_alone():
+    def moderated(number: int, request: dict) -> Say:
+        flagged = asked(request) == "question 1"
+        return Say(status=403, body="your input was flagged") if flagged else echo(number, request)
+
+    with serving(moderated) as server:
+        replies = ask(server, 4)
+    assert [isinstance(replies[i], Refusal) for i in range(4)] == [False, True, False, False]
+
+
+def test_keys_are_stripped_and_checked_and_never_shown(monkeypatch: pytest.MonkeyPatch):
+    with serving(lambda _number, _request: Say(status=400, body="x" * 190 + " sk-a/b-secret")) as server:
+        monkeypatch.setenv("JUDGE_KEY", " sk-a/b-secret\n")
+        (refusal,) = ask(server, key_env="JUDGE_KEY").values()
+        assert server.headers[0]["authorization"] == "Bearer sk-a/b-secret"
+        assert "sk-a" not in refusal.reason, "masked before it is cut"
+        for key in ("sk-two\nlines", "sk-caf\u00e9", "sk two"):
+            monkeypatch.setenv("JUDGE_KEY", key)
+            with pytest.raises(ModelError, match="JUDGE_KEY holds no API key") as raised:
+                ask(server, key_env="JUDGE_KEY")
+            assert "sk" not in str(raised.value).partition("holds")[2]
+    with serving(lambda _number, _request: Say("you sent sk-a/b-secret")) as server:
+        monkeypatch.setenv("JUDGE_KEY", "sk-a/b-secret")
+        assert ask(server, key_env="JUDGE_KEY")[0].text == "you sent ***"
+
+
+@pytest.mark.parametrize("concurrency", [1, 8])
+def test_a_budget_is_never_passed(concurrency: int):
+    """Each reply costs 5 tokens, 0.005 dollars; at most 16 tokens and the bytes of the question."""
+    with serving(echo) as server:
+        priced = {"price": (1000, 1000), "budget_usd": 1.0, "concurrency": concurrency}
+        replies = chat(server.endpoint(**priced), requests(500), Generation(max_new_tokens=16), retry=QUICK)
+        with pytest.raises(EndpointError, match=r"budget_usd: 0\.\d+ of 1 dollars are spent"):
+            for _ in replies:
+                pass
+        spent = len(server.answered) * 5 * 1000 / 1e6
+    assert 0.6 < spent <= 1.0
+
+
+def test_failures_that_may_have_been_billed_count():
+    def slow(number: int, request: dict) -> Say:
+        return Say(delay=0.3) if number < 2 else echo(number, request)
+
+    with serving(slow) as server:
+        limited = {"price": (0, 10_000), "budget_usd": 0.4, "timeout": 0.1, "concurrency": 1}
+        with pytest.raises(EndpointError, match=r"0\.3200 of 0\.4 dollars"):
+            list(chat(server.endpoint(**limited), requests(5), Generation(max_new_tokens=16), retry=QUICK))

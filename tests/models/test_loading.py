@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -179,3 +180,21 @@ def test_a_tokenizer_larger_than_the_embedding_is_refused(own: Path):
     tokenizer.save_pretrained(own)
     with pytest.raises(ModelError, match=r"its tokenizer has token ids up to \d+, its embedding \d+ rows"):
         load_base(str(own), PLAIN)
+
+
+@pytest.mark.parametrize("inside", [{}, {"text_config": {}}])
+def test_a_config_that_names_code_of_the_hub_is_refused(inside: dict, tmp_path: Path):
+    named = {"attn_implementation": "kernels-community/flash-attn"}
+    config = {"text_config": named} if inside else named
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "llama"} | config))
+    (tmp_path / "model.safetensors").write_bytes(b"")
+    with pytest.raises(ModelError, match="attn_implementation names code of the hub"):
+        load_base(str(tmp_path))
+
+
+def test_a_malformed_gguf_file_is_one_line(tmp_path: Path):
+    file = tmp_path / "broken.gguf"
+    file.write_bytes(b"GGUF" + bytes(range(256)) * 4)
+    with pytest.raises(ModelError, match="not a GGUF file that can be read") as raised:
+        load_base(str(file))
+    assert "\n" not in str(raised.value)

@@ -14,6 +14,7 @@ import click
 
 from toolkit import __version__
 from toolkit.errors import ToolkitError
+from toolkit.printable import printable
 
 COMMANDS = {
     "init": "Write a recipe of your own, from three answers.",
@@ -80,7 +81,7 @@ class Commands(click.Group):
         try:
             return super().invoke(ctx)
         except ToolkitError as error:
-            click.echo(f"error: {error}", err=True)
+            click.echo(printable(f"error: {error}"), err=True)
             ctx.exit(error.exit_code)
         except OSError as error:
             if error.errno not in NO_ROOM:
@@ -88,7 +89,7 @@ class Commands(click.Group):
             place = f"{error.filename}: " if error.filename else ""
             kept = ctx.invoked_subcommand in CONTINUES
             told = "; what was finished is kept, and the same command continues" if kept else ""
-            click.echo(f"error: {place}{error.strerror}{told}", err=True)
+            click.echo(printable(f"error: {place}{error.strerror}{told}"), err=True)
             ctx.exit(1)
         except KeyboardInterrupt:
             kept = ctx.invoked_subcommand in CONTINUES

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from toolkit.cli.output import print_json, print_table
+from toolkit.cli.output import print_json, print_table, print_text
 
 if TYPE_CHECKING:
     from toolkit.ratings.agreement import Agreement, Figure
@@ -49,7 +49,7 @@ def command(votes: str, reference: str, *, as_json: bool) -> None:
     if found.within:
         rows.append(_row("within the reference", found.within))
     print_table(["", "pairs", *NAMES.values()], rows)
-    click.echo(f"\n{trust(found)}")
+    print_text(f"\n{trust(found)}")
 
 
 def _row(name: str, part: Agreement) -> list[str]:

@@ -10,7 +10,7 @@ import click
 from toolkit.cli.endpoint_options import build_endpoint, endpoint_options, take_fields
 from toolkit.cli.given import refuse
 from toolkit.cli.model_options import PATH, model_options, open_model
-from toolkit.cli.output import print_json, show_progress
+from toolkit.cli.output import print_json, print_text, show_progress
 
 if TYPE_CHECKING:
     from toolkit.types import Completion, Message
@@ -84,6 +84,6 @@ def _print(said: list[Completion], out: Path, as_json: bool) -> None:
             | {"cut_off": cut, "refused": len(refused), "file": str(out)}
         )
     else:
-        click.echo(f"{len(said) - len(refused)} answers, {tokens} tokens, {cut} cut off at the limit: {out}")
+        print_text(f"{len(said) - len(refused)} answers, {tokens} tokens, {cut} cut off at the limit: {out}")
         for one in refused[:1]:
-            click.echo(f"{len(refused)} refused by the server, such as {one.example_id}: {one.error}")
+            print_text(f"{len(refused)} refused by the server, such as {one.example_id}: {one.error}")

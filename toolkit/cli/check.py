@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from toolkit.cli.output import print_json, show_progress
+from toolkit.cli.output import print_json, print_text, show_progress
 from toolkit.cli.recipe_options import overrides, set_keys
+from toolkit.printable import printable
 
 if TYPE_CHECKING:
     from toolkit.run.checking import Report, Shown
@@ -63,13 +64,13 @@ def command(  # noqa: PLR0913 - one argument per option
     if as_json:
         print_json({"findings": report.findings})
     else:
-        click.echo(about)
+        print_text(about)
         for row in report.shown:
             _print_row(row)
         for finding in report.findings:
-            label = click.style(f"{finding.severity:<7}", fg=COLOURS[finding.severity])
-            click.echo(f"{label} {finding.place}: {finding.message}; {finding.fix}")
-        click.echo(_closing(report))
+            click.secho(f"{finding.severity:<7}", fg=COLOURS[finding.severity], nl=False)
+            print_text(f" {finding.place}: {finding.message}; {finding.fix}")
+        print_text(_closing(report))
     bad = {"error", "warning"} if strict else {"error"}
     ctx.exit(2 if any(finding.severity in bad for finding in report.findings) else 0)
 
@@ -77,14 +78,14 @@ def command(  # noqa: PLR0913 - one argument per option
 def _print_row(row: Shown) -> None:
     """What is learned in colour, everything else dimmed; without colours, between ⟦ and ⟧."""
     cut = f", {row.cut} cut off" if row.cut else ""
-    click.echo(click.style(f"\n{row.title} ({row.tokens} tokens{cut})", bold=True))
+    click.secho(printable(f"\n{row.title} ({row.tokens} tokens{cut})"), bold=True)
     coloured = sys.stdout.isatty()
     for text, learned in row.parts:
         if coloured:
-            click.secho(text, nl=False, fg="green" if learned else None, dim=not learned)
+            click.secho(printable(text), nl=False, fg="green" if learned else None, dim=not learned)
         else:
-            click.echo(f"⟦{text}⟧" if learned else text, nl=False)
-    click.echo("\n")
+            print_text(f"⟦{text}⟧" if learned else text, nl=False)
+    print_text("\n")
 
 
 def _closing(report: Report) -> str:

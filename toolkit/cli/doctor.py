@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from toolkit.cli.output import print_json, show_progress
+from toolkit.cli.output import print_json, print_text, show_progress
 
 COLOURS = {"ok": "green", "note": "yellow", "missing": "red"}
 
@@ -34,6 +34,6 @@ def command(ctx: click.Context, out: Path, *, as_json: bool) -> None:
     else:
         width = max(len(line.what) for line in lines)
         for line in lines:
-            state = click.style(f"{line.state:<8}", fg=COLOURS[line.state])
-            click.echo(f"{state}{line.what:<{width}}  {line.found}{'; ' + line.fix if line.fix else ''}")
+            click.secho(f"{line.state:<8}", fg=COLOURS[line.state], nl=False)
+            print_text(f"{line.what:<{width}}  {line.found}{'; ' + line.fix if line.fix else ''}")
     ctx.exit(1 if any(line.state == "missing" for line in lines) else 0)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from toolkit.cli.output import print_json, show_progress
+from toolkit.cli.output import print_json, print_text, show_progress
 
 
 @click.command("export")
@@ -27,4 +27,4 @@ def command(run: Path, out: Path, *, as_json: bool) -> None:
     if as_json:
         print_json({"folder": str(out), "rows": sizes})
     else:
-        click.echo(f"{', '.join(f'{count} {name}' for name, count in sizes.items())} written to {out}")
+        print_text(f"{', '.join(f'{count} {name}' for name, count in sizes.items())} written to {out}")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from toolkit.cli.output import print_json
+from toolkit.cli.output import print_json, print_text
 
 METHODS = {"Conversation": "sft", "Preference": "dpo", "Rated": "kto", "Text": "text"}
 """Kind of row -> the method that learns from it."""
@@ -92,7 +92,7 @@ def command(file: Path, base: str | None, data: str | None, heldout: str | None,
     if as_json:
         print_json({"file": str(file), "method": method})
     else:
-        click.echo(f"{file}: written. Next: adapter-arena check {file}")
+        print_text(f"{file}: written. Next: adapter-arena check {file}")
 
 
 def _method(file: Path, data: str) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from toolkit.cli.endpoint_options import build_endpoint, endpoint_options, take_fields
-from toolkit.cli.output import print_json, print_table, show_progress
+from toolkit.cli.output import print_json, print_table, print_text, show_progress
 
 if TYPE_CHECKING:
     from toolkit.judge.answers import Answers
@@ -255,15 +255,15 @@ def _print_judged(judged: Judged, folder: Path, price: tuple[float, float] | Non
         return
     _print_win_rates(judged.win_rates)
     for judge, figures in judged.statistics.items():
-        click.echo(
+        print_text(
             f"{judge}: same verdict in both orders {_share(figures['consistency'])}, first answer wins "
             f"{_share(figures['first_position'])}, unreadable {_share(figures['unreadable'])}, "
             f"refused {_share(figures['refused'])}"
         )
         read, written = figures["tokens_in"], figures["tokens_out"]
         cost = f", {costs.price(read, written, price):.2f} dollars" if price else ""
-        click.echo(f"{judge}: {read:,} tokens read and {written:,} written{cost}")
-    click.echo(f"Votes: {folder / 'votes.jsonl'}")
+        print_text(f"{judge}: {read:,} tokens read and {written:,} written{cost}")
+    print_text(f"Votes: {folder / 'votes.jsonl'}")
 
 
 def _print_win_rates(rates: list[dict[str, Any]]) -> None:

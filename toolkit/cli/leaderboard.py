@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from toolkit.cli.model_options import PATH
-from toolkit.cli.output import print_json, print_table
+from toolkit.cli.output import print_json, print_table, print_text
 from toolkit.cli.scores import print_differences
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def command(sources: tuple[Path, ...], against: str | None, as_json: bool) -> No
     if compared.differences:
         print_differences(compared)
     for note in notes:
-        click.echo(f"\nnote: {note}")
+        print_text(f"\nnote: {note}")
 
 
 def _files(source: Path) -> list[Path]:
@@ -104,7 +104,7 @@ def _print(board: Leaderboard) -> None:
         for row in board.rows
     ]
     print_table(header, rows)
-    click.echo(
+    print_text(
         "~ within noise of the best; intervals are 95%; averages are over the shares (percents) that all have"
     )
 

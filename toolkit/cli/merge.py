@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from toolkit.cli.output import print_json, print_table, show_progress
+from toolkit.cli.output import print_json, print_table, print_text, show_progress
 
 
 @click.command("merge")
@@ -57,4 +57,4 @@ def command(run: Path, stage: str, out: Path, into: str, dtype: str, *, as_json:
             for drift in drifts
         ],
     )
-    click.echo(out)
+    print_text(out)

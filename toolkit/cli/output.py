@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from toolkit import processes
+from toolkit.printable import escaped_json, printable
 
 
 def show_progress() -> None:
@@ -31,11 +32,18 @@ def show_progress() -> None:
 
 def print_json(value: Any) -> None:
     """Print a record, or plain values that may hold records, as JSON."""
-    click.echo(json.dumps(value, indent=2, ensure_ascii=False, default=_plain))
+    click.echo(escaped_json(json.dumps(value, indent=2, ensure_ascii=False, default=_plain)))
+
+
+def print_text(text: object, *, err: bool = False, nl: bool = True) -> None:
+    """Print a line that may hold text of others: names, answers, a server's words."""
+    click.echo(printable(str(text)), err=err, nl=nl)
 
 
 def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Print text in columns; the first is aligned left, the others right."""
+    header = [printable(text) for text in header]
+    rows = [[printable(text) for text in row] for row in rows]
     widths = [max(len(line[i]) for line in [header, *rows]) for i in range(len(header))]
     for line in [header, *rows]:
         cells = [text.rjust(width) for text, width in zip(line, widths, strict=True)]

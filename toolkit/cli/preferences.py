@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from toolkit.cli.output import print_json
+from toolkit.cli.output import print_json, print_text
 from toolkit.cli.votes import database_of
 
 if TYPE_CHECKING:
@@ -66,8 +66,8 @@ def command(  # noqa: PLR0913, PLR0917 - one argument per option
     if as_json:
         print_json(result)
     else:
-        click.echo(f"{len(opinions)} votes: {len(found.train)} pairs, {len(found.heldout)} held out")
-        click.echo("dropped: " + ", ".join(f"{count} {why}" for why, count in found.dropped.items()))
+        print_text(f"{len(opinions)} votes: {len(found.train)} pairs, {len(found.heldout)} held out")
+        print_text("dropped: " + ", ".join(f"{count} {why}" for why, count in found.dropped.items()))
 
 
 def opinions_in(source: str, voters: str) -> list[Opinion]:

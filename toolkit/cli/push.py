@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from toolkit.cli.output import print_json
+from toolkit.cli.output import print_json, print_text
 
 
 @click.command("push")
@@ -27,4 +27,4 @@ def command(folder: Path, repo: str, *, public: bool, as_json: bool) -> None:
     if as_json:
         print_json({"repository": address})
     else:
-        click.echo(address)
+        print_text(address)

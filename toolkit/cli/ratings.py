@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from toolkit.cli.given import need, refuse
-from toolkit.cli.output import print_json, print_table
+from toolkit.cli.output import print_json, print_table, print_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -101,9 +101,9 @@ def command(
     _show(fit.ratings)
     _show_duels(duels)
     for name, part in parts.items():
-        click.echo(f"\n{name} ({part.votes} votes)")
+        print_text(f"\n{name} ({part.votes} votes)")
         _show(part.ratings)
-    click.echo(f"\n{fit.made}")
+    print_text(f"\n{fit.made}")
 
 
 def _rate(table: Table, options: dict[str, Any]) -> BradleyTerry | Elo:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from toolkit.cli.output import print_json
+from toolkit.cli.output import print_json, print_text
 
 
 @click.command("report")
@@ -30,4 +30,4 @@ def command(run: Path, against: Path | None, as_json: bool) -> None:
     if as_json:
         print_json({"html": str(page), "markdown": str(page.with_suffix(".md"))})
     else:
-        click.echo(page)
+        print_text(page)

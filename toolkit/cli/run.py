@@ -7,7 +7,7 @@ from typing import Literal
 
 import click
 
-from toolkit.cli.output import print_json, show_progress
+from toolkit.cli.output import print_json, print_text, show_progress
 from toolkit.cli.recipe_options import overrides, results_folder, set_keys
 
 
@@ -45,8 +45,8 @@ def command(
         return
     folder = out / summary.run
     if "report" in summary.skipped:
-        click.echo(
+        print_text(
             f"Nothing to do: all {len(summary.skipped)} steps were done already and nothing has changed."
         )
-    click.echo(f"Report:  {folder / 'report.html'}")
-    click.echo(f"Arena:   adapter-arena serve {folder}")
+    print_text(f"Report:  {folder / 'report.html'}")
+    print_text(f"Arena:   adapter-arena serve {folder}")

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from toolkit.cli.model_options import PATH
-from toolkit.cli.output import print_json, show_progress
+from toolkit.cli.output import print_json, print_text, show_progress
 from toolkit.cli.scores import (
     METRICS,
     REFERENCES,
@@ -77,4 +77,4 @@ def command(
     if compared.differences:
         print_differences(compared)
     if members:
-        click.echo("\nintervals, p-values and n are over groups of examples")
+        print_text("\nintervals, p-values and n are over groups of examples")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from toolkit.cli.output import print_json
+from toolkit.cli.output import print_json, print_text
 
 
 @click.command("serve")
@@ -74,5 +74,5 @@ def command(  # noqa: PLR0913, PLR0917 - one argument per option
     if as_json:
         print_json({"url": url})
     else:
-        click.echo(f"Arena: {url}")
+        print_text(f"Arena: {url}")
     serve(settings, Address(host, port, base_path))

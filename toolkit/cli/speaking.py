@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from toolkit.printable import printable
 from toolkit.progress import Progress as Told
 
 EVERY = 30.0
@@ -68,7 +69,7 @@ class Speaker(logging.Handler):
         super().close()
 
     def _write(self, line: str) -> None:
-        self.console.print(line, markup=False, highlight=False)
+        self.console.print(printable(line), markup=False, highlight=False)
 
     def _draw(self, bars: Progress, told: Told, work: Work) -> None:
         if work.bar is None:

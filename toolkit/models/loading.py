@@ -118,7 +118,7 @@ def check_causal(folder: Path) -> None:
         ModelError: an encoder, an encoder with a decoder, or of a type that this transformers does not know.
     """
     try:
-        config = AutoConfig.from_pretrained(folder)
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
     except (ValueError, OSError, KeyError, TypeError, AttributeError) as error:
         raise ModelError(f"{folder}: its config.json cannot be read: {str(error).splitlines()[0]}") from None
     kind = config.model_type
@@ -180,10 +180,11 @@ def load_weights(
             dtype=chosen.dtype,
             device_map={"": chosen.device},
             use_safetensors=True,
+            trust_remote_code=False,
             **extra,
         )
-    except (ValueError, OSError, ImportError) as error:
-        raise ModelError(f"{folder}: cannot be loaded: {str(error).splitlines()[0]}") from error
+    except (ValueError, OSError, ImportError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+        raise ModelError(f"{folder}: cannot be loaded: {str(error).partition(chr(10))[0]}") from error
     for module in model.modules():
         # On a CPU with AVX512-BF16, bitsandbytes repacks 4-bit weights at the first forward in eval mode,
         # and from then on no gradient passes, without an error.
@@ -359,7 +360,7 @@ def template_text(chat_template: str) -> Any:
 
 def _tokenizer(name: str) -> Any:
     try:
-        return AutoTokenizer.from_pretrained(name)
+        return AutoTokenizer.from_pretrained(name, trust_remote_code=False)
     except (OSError, ValueError) as error:
         raise ModelError(f"{name}: no tokenizer can be loaded: {str(error).splitlines()[0]}") from error
 

@@ -10,6 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from toolkit import records
+from toolkit.printable import printable
 from toolkit.report import (
     answer,
     battles,
@@ -191,4 +192,4 @@ def render(name: str, facts: dict[str, Any]) -> str:
         "duration": figures.duration,
         "lower_first": lambda text: text[:1].lower() + text[1:],
     }
-    return environment.get_template(name).render(**facts)
+    return printable(environment.get_template(name).render(**facts))
