@@ -38,7 +38,6 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "ours": {},
     "ours, low memory": {"trainer": LOW, "without": ["allocator"]},
     "ours in fp32": {"model": {"dtype": "float32"}},
-    "ours, frozen weights held in fp32": {"without": ["frozen"]},
     "ours, TRL's output layer": {"without": ["head"]},
     "ours, batch of 2 x 4": {"trainer": SMALL},
     "ours, rows in random order": {"trainer": {"train_sampling_strategy": "random"}},
@@ -158,8 +157,6 @@ def _ours(task: dict[str, Any], variant: dict[str, Any], folder: Path) -> tuple[
     nothing = lambda *_: None  # noqa: E731
     if "head" in variant.get("without", []):
         sft.score_learned_tokens_only = dpo.score_learned_tokens_only = nothing
-    if "frozen" in variant.get("without", []):
-        stage.hold_frozen_weights_in = nothing
     if "allocator" in variant.get("without", []):
         from toolkit.models import allocator
 

@@ -40,5 +40,5 @@ TYPES: dict[str, dict[str, Any]] = {
 def tiny_of(model_type: str, **fields: Any) -> Any:
     """A causal language model of this type with random weights, the same ones every time."""
     torch.manual_seed(0)
-    config = AutoConfig.for_model(model_type, **{**COMMON, **TYPES[model_type], **fields})
+    config = AutoConfig.for_model(model_type, **{**COMMON, **TYPES.get(model_type, {}), **fields})
     return AutoModelForCausalLM.from_config(config, dtype=torch.float32).eval()

@@ -13,6 +13,7 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
+from tests.tiny_types import tiny_of
 from tests.train.test_methods import FP32, recipe_of, stage
 from toolkit.errors import ModelError, RecipeError, TrainingError
 from toolkit.models import load_base
@@ -21,6 +22,7 @@ from toolkit.recipe import Recipe
 from toolkit.train import publish, train_stage, verify
 from toolkit.train.base import Base
 from toolkit.train.dry_run import refuse
+from toolkit.train.merge import merge
 from toolkit.train.reference import ReferenceModel
 
 KINDS: dict[str, dict[str, Any]] = {
@@ -195,7 +197,7 @@ def test_what_is_published_wrong_is_an_error_with_its_size(
         ({"modules_to_save": ["lm_heads"]}, "modules_to_save: lm_heads is not"),
         ({"trainable_token_indices": [5, 999]}, r"trainable_token_indices: number 999"),
         ({"rank_pattern": {"qq_proj": 3}}, "rank_pattern: qq_proj is not"),
-        ({"target_modules": ["q_proj", "lm_head"]}, "an adapter on the output layer is passed over"),
+        ({"target_modules": ["q_proj", "lm_head"]}, "on the output layer is passed over"),
         ({"bias": "all"}, "bias: all changes the base's own weights"),
         ({"bias": "lora_only"}, "bias: lora_only changes the base's own weights"),
         ({"init_lora_weights": "corda"}, "init_lora_weights: corda changes the base's own weights"),
@@ -268,6 +270,78 @@ def test_a_third_stage_continues_the_second_and_a_whole_one_is_a_base(tmp_path: 
     assert (config["r"], config["lora_alpha"]) == (18, 18)
     assert (tmp_path / "adapters" / "own" / "delta").is_dir()
     assert not (tmp_path / "adapters" / "dpo" / "delta").exists()
+
+
+def test_adapters_that_peft_cannot_hold_together_take_turns(tmp_path: Path, tiny_model: Path):
+    kinds = ("IA3", "LoRA", "VeRA", "DoRA", "prompt tuning")
+    stages = [
+        stage(f"s{n}", "sft", "answers", adapter=KINDS[kind], trainer=SHORT) for n, kind in enumerate(kinds)
+    ]
+    recipe = recipe_of(tmp_path, tiny_model, stages)
+    loaded = load_base(str(tiny_model), FP32)
+    for part in recipe.stages:
+        train_stage(recipe, part, tmp_path)
+        loaded.attach(part.name, tmp_path / "adapters" / part.name)
+    for part in (*recipe.stages, *recipe.stages[:2]):
+        kept = verify.Kept.read(tmp_path / "adapters" / part.name)
+        assert kept is not None
+        with loaded.using(part.name) as model:
+            assert read(model, kept) < 1e-4
+
+
+def tiny_folder(kind: str, tiny_model: Path, folder: Path, **fields: Any) -> Path:
+    """A model of another type with the tokenizer of the tiny one."""
+    tiny_of(kind, vocab_size=259, eos_token_id=0, bos_token_id=1, pad_token_id=2, **fields).save_pretrained(
+        folder
+    )
+    for file in [*tiny_model.glob("*token*"), *tiny_model.glob("*.jinja")]:
+        (folder / file.name).write_bytes(file.read_bytes())
+    return folder
+
+
+EXPERTS = {"r": 2, "target_modules": ["q_proj"], "target_parameters": ["mlp.experts.gate_up_proj"]}
+
+
+@pytest.mark.filterwarnings("ignore:The following .*_pattern keys:RuntimeWarning")  # PEFT's own
+def test_experts_are_continued_and_never_joined(tmp_path: Path, tiny_model: Path):
+    few = {"num_local_experts": 4, "num_experts_per_tok": 2}
+    base = tiny_folder("mixtral", tiny_model, tmp_path / "base", **few)
+    recipe = chain(tmp_path, base, EXPERTS, own=False)
+    for part in recipe.stages:
+        train_stage(recipe, part, tmp_path)
+    for adapter in (
+        EXPERTS,
+        {"r": 4},
+    ):  # all linear layers of a mixture of experts: PEFT takes the experts too
+        own = chain(tmp_path, base, adapter, own=True)
+        with pytest.raises(RecipeError, match=r"experts.* cannot be joined exactly"):
+            refuse(own, own.stages)
+
+
+@pytest.mark.parametrize(
+    ("adapter", "told"),
+    [
+        ({"modules_to_save": ["embed_tokens"]}, None),
+        ({"modules_to_save": ["lm_head"]}, None),
+        ({"target_modules": ["embed_tokens", "q_proj"]}, None),
+        ({"trainable_token_indices": [40, 41]}, "the output layer is passed over"),
+    ],
+)
+def test_tied_embeddings_are_merged_apart(
+    adapter: dict[str, Any], told: str | None, tmp_path: Path, tiny_model: Path
+):
+    base = tiny_folder("qwen3", tiny_model, tmp_path / "base", tie_word_embeddings=True)
+    recipe = chain(tmp_path, base, {"r": 4} | adapter, own=False)
+    if told:
+        with pytest.raises(RecipeError, match=told):
+            refuse(recipe, recipe.stages)
+        return
+    for part in recipe.stages:
+        train_stage(recipe, part, tmp_path)
+    (drift,) = merge(recipe, recipe.stage("dpo"), tmp_path, tmp_path / "merged", dtype="float32")
+    assert drift.kl == pytest.approx(0, abs=1e-5)
+    written = json.loads((tmp_path / "merged" / "config.json").read_text())
+    assert written["tie_word_embeddings"] is False
 
 
 def broken(folder: Path, change: str) -> None:

@@ -14,7 +14,7 @@ from trl.trainer.utils import add_fused_lm_head
 from tests.tiny_types import TYPES, tiny_of
 from toolkit.models.proven import FAST_MODEL_TYPES
 from toolkit.train.head import PIECE, score_learned_tokens_only
-from toolkit.train.weights import hold_frozen_weights_in, hold_trained_weights_in_fp32
+from toolkit.train.weights import hold_trained_weights_in_fp32
 
 FIGURES = ("log_probs", "entropy", "mean_logits", "is_top1", "label_mask")
 
@@ -100,17 +100,6 @@ def test_a_trained_output_layer_is_left_to_trl(model: Any):
     before = whole.forward
     score_learned_tokens_only(model)
     assert whole.forward == before
-
-
-def test_weights_held_in_16_bit_change_nothing_under_autocast(model: Any):
-    ids = torch.arange(3, 40)[None]
-    with torch.autocast("cpu", torch.bfloat16):
-        before = model(input_ids=ids).logits
-        hold_frozen_weights_in(model, torch.bfloat16)
-        assert torch.equal(model(input_ids=ids).logits, before)
-    kinds = {w.dtype for w in model.parameters() if w.requires_grad}
-    assert kinds == {torch.float32}
-    assert model.get_input_embeddings().weight.dtype == torch.float32
 
 
 def test_what_float16_training_learns_is_held_in_fp32(model: Any):

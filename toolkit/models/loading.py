@@ -53,6 +53,8 @@ class Loaded:
     adapters: list[str] = field(default_factory=list)
     adapter_fingerprints: dict[str, str] = field(default_factory=dict)
     """Name of an attached adapter -> `bases.content_fingerprint` of its folder."""
+    folders: dict[str, Path] = field(default_factory=dict)
+    """Name of an attached adapter -> its folder."""
 
     @property
     def attention(self) -> str:
@@ -68,9 +70,21 @@ class Loaded:
         if name in self.adapters:
             return
         check_lineage(folder, self.name, self.folder)
-        self.model = load_adapter(self.model, folder, name).eval()
+        self._put_on(name, folder)
         self.adapters.append(name)
         self.adapter_fingerprints[name] = bases.content_fingerprint(folder)
+        self.folders[name] = folder
+
+    def _put_on(self, name: str, folder: Path) -> None:
+        """Beside the adapters that are on the model, or in their place where PEFT cannot hold both."""
+        try:
+            self.model = load_adapter(self.model, folder, name).eval()
+        except ModelError:
+            if not isinstance(self.model, PeftModel):
+                raise
+            self.model = None
+            self.model = load_weights(self.folder, self.hardware, self.quantization).eval()
+            self.model = load_adapter(self.model, folder, name).eval()
 
     @contextmanager
     def using(self, name: str | None) -> Iterator[Any]:
@@ -83,6 +97,8 @@ class Loaded:
             with self.model.disable_adapter():
                 yield self.model
         else:
+            if name not in self.model.peft_config:
+                self._put_on(name, self.folders[name])
             before = self.model.active_adapter
             self.model.set_adapter(name)
             try:
@@ -193,7 +209,7 @@ def load_weights(
     return model
 
 
-def load_adapter(model: Any, folder: Path, name: str = "default", *, trainable: bool = False) -> PeftModel:
+def load_adapter(model: Any, folder: Path, name: str = "default") -> PeftModel:
     """Put the adapter in `folder` on a model by plain PEFT, under `name`.
 
     Raises:
@@ -209,11 +225,10 @@ def load_adapter(model: Any, folder: Path, name: str = "default", *, trainable: 
                 f"{folder}: {reason} changes the base's own weights; convert it by PEFT's save_pretrained("
                 "path_initial_model_for_weight_conversion=...), or merge it into a whole model"
             )
-        trainable = trainable and not config.is_prompt_learning
         if isinstance(model, PeftModel):
-            model.load_adapter(str(folder), name, is_trainable=trainable)
+            model.load_adapter(str(folder), name)
         else:
-            model = PeftModel.from_pretrained(model, str(folder), adapter_name=name, is_trainable=trainable)
+            model = PeftModel.from_pretrained(model, str(folder), adapter_name=name)
     except (ValueError, TypeError, KeyError, RuntimeError, OSError, AttributeError) as error:
         raise ModelError(f"{folder}: not an adapter of this model: {_cause(error)}") from error
     _check_complete(model, folder, name, weights)

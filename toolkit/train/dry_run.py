@@ -7,6 +7,7 @@ refuses only when the model is loaded, and what could not be published rightly i
 from __future__ import annotations
 
 import copy
+import dataclasses
 import re
 from collections.abc import Iterable, Iterator
 from itertools import chain
@@ -14,6 +15,8 @@ from typing import Any
 
 import peft
 import torch
+from peft.tuners.tuners_utils import BaseTunerLayer
+from peft.utils.other import TrainableTokensWrapper
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceClassification
 
 from toolkit.errors import ModelError, RecipeError
@@ -24,6 +27,9 @@ from toolkit.train import lora
 from toolkit.train.join import not_joined
 
 CONTINUE = "leave out `adapter:` to continue the parent's"
+
+PASSED_OVER = (BaseTunerLayer, TrainableTokensWrapper)
+"""Wrappings of an output layer whose own weights TRL's fused loss does not see."""
 
 Problem = tuple[str, str, str]
 """Where, what, and the mend."""
@@ -60,7 +66,7 @@ def problems(recipe: Recipe, stage: Stage, shape: Any) -> Iterator[Problem]:
         return
     below = stage.start != "base" and recipe.stage(stage.start).adapter != "none"
     if below and not recipe.continues(stage.name):
-        yield from _joined(recipe, stage, config, place)
+        yield from _joined(recipe, stage, config, shape)
     if config is None:
         return
     reason = changes_base(config)
@@ -82,8 +88,9 @@ def shape_of(recipe: Recipe) -> Any:
         return None
 
 
-def _joined(recipe: Recipe, stage: Stage, config: Any, place: str) -> Iterator[Problem]:
+def _joined(recipe: Recipe, stage: Stage, config: Any, shape: Any) -> Iterator[Problem]:
     """Whether the parent can be merged into the base, and a new adapter joined with it."""
+    place = f"stages.{stage.name}.adapter"
     parent = lora.stage_adapter(recipe, recipe.stage(stage.start))
     if config is None:
         lossless = parent.peft_type in ("LORA", "IA3", "ADALORA", "VERA") and not getattr(
@@ -94,12 +101,28 @@ def _joined(recipe: Recipe, stage: Stage, config: Any, place: str) -> Iterator[P
         return
     own = HEADS if stage.method == "reward" else ()
     for whose, reason in (
-        (f"the adapter of {stage.start}", not_joined(parent)),
-        ("this adapter", not_joined(config, own)),
+        (f"the adapter of {stage.start}", not_joined(parent) or _experts(parent, shape)),
+        ("this adapter", not_joined(config, own) or _experts(config, shape)),
     ):
         if reason:
             yield place, f"{whose} ({reason}) cannot be joined exactly with another one", CONTINUE
             return
+
+
+def _experts(config: Any, shape: Any) -> str | None:
+    """Whether PEFT makes an adapter on experts of it, which are no layers of their own, unasked."""
+    if shape is None or not isinstance(config, peft.LoraConfig):
+        return None
+    try:
+        plain = dataclasses.replace(copy.deepcopy(config), init_lora_weights=True)
+        made = peft.get_peft_model(copy.deepcopy(shape), plain)
+    except (ValueError, TypeError, RuntimeError):
+        return None  # found in the stage it is of
+    return "on experts" if _has(made, "ParamWrapper") else None
+
+
+def _has(model: Any, kind: str) -> bool:
+    return any(type(module).__name__ == kind for module in model.modules())
 
 
 def _fits(config: Any, stage: Stage, shape: Any, place: str) -> Iterator[Problem]:
@@ -121,9 +144,17 @@ def _fits(config: Any, stage: Stage, shape: Any, place: str) -> Iterator[Problem
         yield place, " ".join(str(error).split())[:300], "name what this model has, or take another type"
         return
     head = made.get_output_embeddings()
-    if stage.method not in ("orpo", "reward") and isinstance(head, peft.tuners.tuners_utils.BaseTunerLayer):
-        text = "an adapter on the output layer is passed over: log-probabilities are taken from its weights"
-        yield place, text, "take it out of target_modules, or put it into modules_to_save"
+    if stage.method not in ("orpo", "reward") and isinstance(head, PASSED_OVER):
+        text = (
+            "what is trained on the output layer is passed over: log-probabilities are taken from its weights"
+        )
+        yield place, text, "train that layer whole, in modules_to_save"
+    if lora.changes_base(config) and _has(made, "Conv1D"):
+        yield (
+            place,
+            f"init_lora_weights: {config.init_lora_weights} is wrong in this kind of model",
+            "leave it out",
+        )
 
 
 def _unknown(config: Any, model: Any) -> Iterator[tuple[str, str]]:

@@ -72,10 +72,9 @@ def score_learned_tokens_only(model: Any) -> None:
     Left as it is: types that are not proven, models on a GPU, models whose output layer is trained, and
     models that cap their logits (Gemma 2).
     """
-    if not is_proven(model):
-        return
     whole = unwrapped(model)
-    _replace_forward(whole)
+    if is_proven(model):
+        _replace_forward(whole)
     if "forward" in vars(model.base_model):  # PEFT's adaption prompts took the forward there was before TRL's
         model.base_model.forward = whole.forward
 

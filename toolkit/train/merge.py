@@ -71,7 +71,7 @@ class _Chain:
                 chosen = replace(chosen, dtype=torch.float32)
             base = load_weights(self.folder, chosen, self.recipe.model.quantization)
             model = load_adapter(base, self.adapter).eval()
-            kept = Kept.of(model, load_tokenizer(self.adapter), heldout or train, None)
+            kept = Kept.of(model, load_tokenizer(self.adapter), [*heldout, *train])
         return kept
 
     def merged(self, into: Into, dtype: torch.dtype) -> Any:

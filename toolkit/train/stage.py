@@ -23,7 +23,7 @@ from toolkit.train.lora import changes_base
 from toolkit.train.methods import must_fit, trainer_module
 from toolkit.train.stopping import Interrupt, full_disk_told
 from toolkit.train.verify import Kept, Place, verify
-from toolkit.train.weights import hold_frozen_weights_in
+from toolkit.train.weights import cast_inputs
 from toolkit.types import StageResult
 
 logger = logging.getLogger(__name__)
@@ -82,8 +82,7 @@ def _train(recipe: Recipe, stage: Stage, run: Path) -> tuple[Kept, Place, StageR
         trainer = trainer_module(stage).trainer(base, stage, train, heldout, shared)
     base.start(trainer.model)
     beginning = taken_out(trainer.model, base)
-    if trainer.args.bf16:
-        hold_frozen_weights_in(trainer.model, torch.bfloat16)
+    cast_inputs(trainer.model, enabled=not (trainer.args.bf16 or trainer.args.fp16))
     trainer.remove_callback(PrinterCallback)  # it writes to stdout
     trainer.add_callback(log)
     for callback in trainer.callback_handler.callbacks:
@@ -91,16 +90,16 @@ def _train(recipe: Recipe, stage: Stage, run: Path) -> tuple[Kept, Place, StageR
             # else with the checkpoints, and gone
             callback.logging_dir = str(run / "tensorboard" / stage.name)
     learned = _fit(trainer, working, log, beginning, evaluate=bool(heldout))
-    autocast = torch.bfloat16 if trainer.args.bf16 else torch.float16 if trainer.args.fp16 else None
+    cast_inputs(trainer.model, enabled=True)
     reads = trainer.model_wrapped if processes.share_weights() else learned.model
-    kept = Kept.of(reads, base.tokenizer, heldout or train, autocast)
+    kept = Kept.of(reads, base.tokenizer, [*heldout, *train])
     result = log.result(stage.name, stage.method)
     if processes.is_main():
         extras = publish.Extras(result, model_card(base, recipe, stage, result), log.file)
         shutil.rmtree(working / WRITTEN, ignore_errors=True)
         publish.publish(learned, base, stage, working / WRITTEN, extras)
         kept.write(working / WRITTEN)
-    place = Place(base.folder, base.loaded, recipe.model.quantization, autocast, stage.method == "reward")
+    place = Place(base.folder, base.loaded, recipe.model.quantization, stage.method == "reward")
     return kept, place, result
 
 

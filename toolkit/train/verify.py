@@ -22,7 +22,6 @@ from toolkit.errors import TrainingError
 from toolkit.models.hardware import Hardware
 from toolkit.models.loading import load_adapter, load_weights
 from toolkit.models.rewards import rated_ids
-from toolkit.train.weights import hold_frozen_weights_in
 
 FILE = Path("verification") / "logits.safetensors"
 """In a folder of its own: servers read every safetensors file beside a model's weights."""
@@ -33,7 +32,7 @@ POSITIONS = 8
 LENGTH = 512
 
 LOGIT_TOL = 1e-4
-"""In fp32, on the scale of the largest logit where that is above 1."""
+"""In fp32, of logits up to 16; in proportion of larger ones, as their rounding is."""
 KL_SHARE = 0.01
 """In 16 or 4 bit, of the KL divergence of what was trained from the base."""
 KL_NOISE = 2e-3
@@ -51,7 +50,7 @@ class Kept:
     """For each row (positions, vocabulary) in fp32; of a classifier (1, 1)."""
 
     @classmethod
-    def of(cls, model: Any, tokenizer: Any, rows: Sequence[Row], autocast: torch.dtype | None) -> Kept:
+    def of(cls, model: Any, tokenizer: Any, rows: Sequence[Row]) -> Kept:
         """What `model` makes of the first rows."""
         rated = getattr(model.config, "num_labels", 2) == 1 and "SequenceClassification" in _kind(model)
         ids, positions = [], []
@@ -59,7 +58,7 @@ class Kept:
             tokens, learned = _tokens(tokenizer, row)
             ids.append(tokens)
             positions.append([] if rated else _spread(learned))
-        return cls(ids, positions, predict(model, ids, positions, autocast))
+        return cls(ids, positions, predict(model, ids, positions))
 
     @classmethod
     def read(cls, folder: Path) -> Kept | None:
@@ -80,9 +79,9 @@ class Kept:
             }
         save_file(tensors, folder / FILE)
 
-    def again(self, model: Any, autocast: torch.dtype | None = None) -> list[torch.Tensor]:
+    def again(self, model: Any) -> list[torch.Tensor]:
         """What another model makes of the same rows."""
-        return predict(model, self.ids, self.positions, autocast)
+        return predict(model, self.ids, self.positions)
 
 
 @dataclass(frozen=True)
@@ -92,14 +91,12 @@ class Place:
     base: Path
     loaded: Hardware
     quantization: str
-    autocast: torch.dtype | None
-    """In which 16-bit type matrix products are; `None`: as the weights."""
     reward: bool
 
     @property
     def exact(self) -> bool:
         """Whether everything is in fp32."""
-        return self.autocast is None and self.quantization == "none" and self.loaded.dtype == torch.float32
+        return self.quantization == "none" and self.loaded.dtype == torch.float32
 
     def load(self, folder: Path, *, whole: bool) -> Any:
         kind = AutoModelForSequenceClassification if self.reward else AutoModelForCausalLM
@@ -130,13 +127,11 @@ def verify(kept: Kept, folder: Path, place: Place, *, whole: bool) -> float:
     model = place.load(folder if whole else place.base, whole=whole)
     if not whole:
         if not (place.exact or place.reward):
-            own = divergence(kept.logits, kept.again(model, place.autocast))
-        model = load_adapter(model, folder, trainable=True).eval()
-    if place.autocast is torch.bfloat16:
-        hold_frozen_weights_in(model, torch.bfloat16)
-    found = kept.again(model, place.autocast)
+            own = divergence(kept.logits, kept.again(model))
+        model = load_adapter(model, folder).eval()
+    found = kept.again(model)
     if place.exact or place.reward:
-        scale = max(1.0, *(float(logits.abs().max()) for logits in kept.logits))
+        scale = max(1.0, *(float(logits.abs().max()) / 16 for logits in kept.logits))
         tolerance, what = (LOGIT_TOL if place.exact else 2 * KL_SHARE) * scale, "logits"
         size = max(float((a - b).abs().max()) for a, b in zip(kept.logits, found, strict=True))
     else:
@@ -157,17 +152,14 @@ def divergence(trained: Sequence[torch.Tensor], other: Sequence[torch.Tensor]) -
 
 
 @torch.no_grad()
-def predict(
-    model: Any, ids: Sequence[list[int]], positions: Sequence[list[int]], autocast: torch.dtype | None
-) -> list[torch.Tensor]:
-    """Logits at the given positions of each row, in fp32 on the CPU, read row by row without dropout."""
+def predict(model: Any, ids: Sequence[list[int]], positions: Sequence[list[int]]) -> list[torch.Tensor]:
+    """Logits at the given positions of each row, on the CPU, read row by row without dropout or autocast."""
     training = model.training
     model.eval()
     found = []
     for tokens, places in zip(ids, positions, strict=True):
         batch = torch.tensor([tokens], device=model.device)
-        with torch.autocast(model.device.type, autocast, enabled=autocast is not None):
-            logits = model(batch, use_cache=False).logits[0]
+        logits = model(batch, use_cache=False).logits[0]
         if places:
             logits = logits[-len(tokens) :][places]
         found.append(logits.float().cpu().reshape(max(1, len(places)), -1))
