@@ -57,6 +57,8 @@ class Example(Record):
     messages: tuple[Message, ...]
     """The conversation so far; ends with the turn to be answered."""
     reference: str | None = None
+    references: tuple[str, ...] = Field(default=(), exclude_if=lambda value: not value)
+    """Further ones, where there are several."""
     category: str | None = None
 
 
@@ -88,6 +90,8 @@ class Completion(Record):
     """What the example asked, without what the contestant's own prompt put before it."""
     completion: str
     reference: str | None = None
+    references: tuple[str, ...] = Field(default=(), exclude_if=lambda value: not value)
+    """Further ones, where there are several."""
     category: str | None = Field(default=None, exclude_if=lambda value: value is None)
     """The example's, where it has one; the key is left out where not."""
     finish: Literal["stop", "length", "refused"]
@@ -221,9 +225,12 @@ def turn_id(question: str, turn: int) -> str:
 
 
 def question_and_turn(example_id: str) -> tuple[str, int]:
-    """The question and the turn that an example is; the inverse of `turn_id`."""
+    """The question and the turn that an example is; the inverse of `turn_id`.
+
+    Questions with turns are numbered; `HumanEval/2` is a question's own name.
+    """
     question, _, turn = example_id.rpartition("/")
-    if question and turn.isdecimal() and turn_id(question, int(turn)) == example_id:
+    if question.isdecimal() and turn.isdecimal() and turn_id(question, int(turn)) == example_id:
         return question, int(turn)
     return example_id, 1
 

@@ -342,3 +342,18 @@ def test_what_an_endpoint_answered_is_not_asked_again(tmp_path: Path):
     assert [request["messages"][-1]["content"] for request in server.requests[before:]] == [
         examples()[7].messages[-1].content
     ]
+
+
+def test_thinking_is_kept_apart_and_a_budget_spent_on_it_is_told(tmp_path: Path, caplog):
+    def thinks(messages: Sequence[Message]) -> str:
+        return (
+            "<think>\nhm hm hm hm" if messages[-1].content.endswith(" 0") else "<think>\nhm\n</think>\n\nyes"
+        )
+
+    options = Generation(max_new_tokens=3)
+    found = answer(Scripted(thinks), examples(), contestant="r1", options=options, out=tmp_path / "r1.jsonl")
+    assert found[0].completion == ""
+    assert found[0].reasoning
+    assert {(one.completion, one.reasoning) for one in found[1:]} == {("yes", "hm")}
+    assert "1 of 12 answers are empty" in caplog.text
+    assert "cut while still thinking" in caplog.text

@@ -11,7 +11,8 @@ import pytest
 from toolkit import records
 from toolkit.errors import DataError
 from toolkit.generate.elsewhere import read_completions, read_references
-from toolkit.types import Completion, Message
+from toolkit.metrics import measure_texts
+from toolkit.types import Completion, Message, question_and_turn
 
 
 def rows(path: Path, *values: dict[str, Any]) -> Path:
@@ -134,3 +135,46 @@ def test_what_does_not_fit_is_named_by_its_line(tmp_path: Path, values: list[dic
 def test_an_empty_file_has_no_completions(tmp_path: Path):
     with pytest.raises(DataError, match="no rows"):
         read_completions(rows(tmp_path / "x.jsonl"))
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        (
+            {"question": "q", "answer": "gold", "prediction": "said"},
+            "answer and prediction could each be the model's",
+        ),
+        ({"question": "q", "response": "a", "output": "b"}, "could each be the model's answer; rename"),
+        ({"question": "q", "completion": "said", "answer": "gold"}, "could each be the model's answer"),
+        ({"question": "q", "response": "a", "target": "x", "label": "y"}, "could each be the reference"),
+        (
+            {"prompt": "q", "response": "a", "reference": {"text": "x"}},
+            "`reference` is neither text nor a list",
+        ),
+        ({"prompt": [{"role": "user", "content": "q"}], "response": "a"}, "must be texts"),
+    ],
+)
+def test_what_could_be_two_things_is_not_guessed(tmp_path: Path, row: dict[str, Any], message: str):
+    with pytest.raises(DataError, match=rf"x\.jsonl:1: .*{message}"):
+        read_completions(rows(tmp_path / "x.jsonl", row))
+
+
+def test_several_references_are_all_known(tmp_path: Path):
+    file = rows(
+        tmp_path / "x.jsonl",
+        {"id": "HumanEval/2", "prompt": "q", "completion": "b", "answer": "z", "reference": ["a", "b"]},
+    )
+    (found,) = read_completions(file)
+    assert (found.reference, found.references, found.completion) == ("a", ("b",), "b")
+    assert read_references([file]) == {"HumanEval/2": ["a", "b"]}
+    (match,) = (each for each in measure_texts([found], ["exact_match"]) if each.metric == "exact_match")
+    assert match.rows[0][0] == 1
+    assert question_and_turn("HumanEval/2") == ("HumanEval/2", 1)
+    assert question_and_turn("81/2") == ("81", 2)
+
+
+def test_thinking_of_other_tools_files_is_no_answer(tmp_path: Path):
+    (found,) = read_completions(
+        rows(tmp_path / "x.jsonl", {"prompt": "q", "response": "<think>hm</think>yes"})
+    )
+    assert (found.completion, found.reasoning) == ("yes", "hm")

@@ -373,3 +373,22 @@ def test_the_command_shows_rows_as_the_model_sees_them(plan: Plan):
     plan.check()
     assert CliRunner().invoke(main, ["check", str(plan.folder / "r.yaml")]).exit_code == 0
     assert CliRunner().invoke(main, ["check", str(plan.folder / "r.yaml"), "--strict"]).exit_code == 2
+
+
+def test_several_processes_find_what_one_finds(plan: Plan, monkeypatch):
+    rows = [{"prompt": f"question {i} of many", "completion": f"answer {i} is this"} for i in range(1500)]
+    rows[700], rows[1400] = rows[3], {"prompt": "Question 9, of many!", "completion": "answer 9 is this"}
+    rows[300] = {"prompt": "one", "completion": "TODO"}
+    rows[1000] = {"prompt": "x", "completion": " "}
+    plan.files["sft"] = rows
+    one = plan.check()
+    monkeypatch.setattr(checking.rows, "LARGE", 0)
+    monkeypatch.setattr("os.cpu_count", lambda: 3)
+    assert plan.check() == one
+    found = {(finding.code, finding.place.rpartition("/")[2]) for finding in one}
+    assert {
+        ("rows-double", "sft.jsonl:701"),
+        ("rows-nearly-double", "sft.jsonl:1401"),
+        ("placeholder", "sft.jsonl:301"),
+        ("row", "sft.jsonl:1001"),
+    } <= found

@@ -28,18 +28,33 @@ def scores_of(file: Path, contestant: str) -> list[Score]:
     if not isinstance(result, dict) or not isinstance(result.get("results"), dict):
         raise DataError(f"{file}: no lm-eval result: it has no `results`")
     counts = {task: int(n.get("effective", 0)) for task, n in result.get("n-samples", {}).items()}
+    counts |= {
+        task: int(n.get("effective_num_docs", 0)) for task, n in result.get("config_tasks", {}).items()
+    }
     members = result.get("group_subtasks", {})
-    return [
+    found = [
         score
         for task, figures in result["results"].items()
-        for score in _scores(contestant, task, figures, _questions(task, counts, members))
+        if isinstance(figures, dict) and task != "all"
+        for score in _scores(contestant, _task_name(task), figures, _questions(task, counts, members))
     ]
+    if not found:
+        raise DataError(f"{file}: no figure in its `results`: not a result of lm-eval or lighteval")
+    return found
+
+
+def _task_name(task: str) -> str:
+    """The task in lighteval's names, which are `suite|task|shots`."""
+    parts = task.split("|")
+    return parts[1] if len(parts) > 2 else task  # noqa: PLR2004
 
 
 def name_in(file: Path) -> str:
     """Whose results an lm-eval result file holds: the name in it, else that of the file."""
     result = records.read_json(file)
-    name = result.get("model_name") if isinstance(result, dict) else None
+    own = result if isinstance(result, dict) else {}
+    config = own.get("config_general") or own.get("config") or {}
+    name = own.get("model_name") or config.get("model_name")
     return name if isinstance(name, str) and name and "/" not in name else file.stem
 
 
@@ -125,13 +140,18 @@ def _questions(task: str, counts: dict[str, int], members: dict[str, list[str]])
 
 
 def _scores(contestant: str, task: str, figures: dict[str, Any], n: int) -> list[Score]:
-    scores = []
+    scores, filtered = [], any("," in key for key in figures)
     for key, value in figures.items():
         metric, _, kind = key.partition(",")
-        if not isinstance(value, (int, float)) or not kind or metric.endswith("_stderr"):
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or metric.endswith("_stderr"):
             continue
-        low, high = interval(metric, float(value), figures.get(f"{metric}_stderr,{kind}"), n)
-        name = _name(task, metric, kind)
+        if filtered and not kind:  # of today's lm-eval: how many samples there were
+            continue
+        error = figures.get(
+            f"{metric}_stderr,{kind}" if kind else f"{metric}_stderr"
+        )  # older ones: no filters
+        low, high = interval(metric, float(value), error, n)
+        name = _name(task, metric, kind or "none")
         scores.append(Score(contestant=contestant, metric=name, value=value, low=low, high=high, n=n))
     return scores
 

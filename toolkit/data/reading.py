@@ -212,7 +212,9 @@ def _selected(found: list[T], source: DataSource, seed: int) -> list[T]:
 
 def _example(row: dict[str, Any], source: DataSource, row_id: str) -> Example:
     form = source.format
-    given, category = (_given(row.get(name)) for name in ("reference", "category"))
+    category = _given(row.get("category"))
+    known = references(row.get("reference"), "reference")
+    given, others = (known[0] if known else None), known[1:]
     if form == "auto" and "messages" not in row and not {"prompt", "completion"} <= row.keys():
         asked = row.get("prompt") or row.get("instruction")
         if isinstance(asked, str) and "output" not in row and "chosen" not in row:
@@ -231,7 +233,19 @@ def _example(row: dict[str, Any], source: DataSource, row_id: str) -> Example:
         turns, given = turns[:-1], given or split_thinking(turns[-1].content)[1]
     if not turns or turns[-1].role != "user":
         raise RowError("an example's conversation must end with the user's turn")
-    return Example(id=row_id, messages=turns, reference=given, category=category)
+    return Example(id=row_id, messages=turns, reference=given, references=tuple(others), category=category)
+
+
+def references(value: Any, column: str) -> list[str]:
+    """The reference answers in a cell: none, one, or a list of several.
+
+    Raises:
+        RowError: it is neither text nor a number nor a list of them.
+    """
+    several = value if isinstance(value, (list, tuple)) else [] if value is None or value == "" else [value]
+    if not all(isinstance(each, (str, int, float)) for each in several):
+        raise RowError(f"`{column}` is neither text nor a list of texts")
+    return [str(each) for each in several if each != ""]
 
 
 def _given(value: Any) -> str | None:

@@ -83,7 +83,23 @@ def answer(  # noqa: PLR0913 - one call says who is asked what, how, and where t
             tell(logger, f"{contestant}: answers", len(done), len(examples))
     completions = [_completion(example, contestant, done[example.id]) for example in examples]
     records.write(out, completions)
+    _warn_of_thinking(contestant, completions)
     return completions
+
+
+def _warn_of_thinking(contestant: str, completions: Sequence[Completion]) -> None:
+    """Warn of answers that never came, since all tokens went into the thinking before them."""
+    spent = sum(
+        each.finish == "length" and bool(each.reasoning) and not each.completion for each in completions
+    )
+    if spent:
+        logger.warning(
+            "%s: %d of %d answers are empty, cut while still thinking; raise max_new_tokens, or set "
+            "model.chat_template_kwargs: {enable_thinking: false}",
+            contestant,
+            spent,
+            len(completions),
+        )
 
 
 def keep_paid_answers(
@@ -150,6 +166,7 @@ def _completion(example: Example, contestant: str, reply: Reply) -> Completion:
         messages=example.messages,
         completion=reply.text,
         reference=example.reference,
+        references=example.references,
         category=example.category,
         finish=reply.finish,
         tokens=reply.tokens,

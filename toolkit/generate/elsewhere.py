@@ -12,7 +12,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from toolkit.data.reading import RawRow, raw_rows
+from toolkit.data.formats import RowError
+from toolkit.data.reading import RawRow, raw_rows, references
 from toolkit.errors import DataError
 from toolkit.recipe import DataSource
 from toolkit.types import Completion, Message, digest, turn_id
@@ -43,6 +44,8 @@ def read_completions(path: Path, *, contestant: str | None = None) -> list[Compl
     for place, row in rows:
         try:
             made = read(row, contestant or path.stem)
+        except RowError as error:
+            raise DataError(f"{place}: {error}") from None
         except (KeyError, IndexError, TypeError, AttributeError, ValidationError) as error:
             reason = f"{type(error).__name__}: {str(error).splitlines()[0]}"
             raise DataError(f"{place}: not as the file's first row ({reason})") from None
@@ -63,8 +66,8 @@ def read_references(files: Sequence[Path]) -> dict[str, list[str]]:
     known: dict[str, list[str]] = {}
     for file in files:
         for made in read_completions(file):
-            reference = made.completion if made.reference is None else made.reference
-            known.setdefault(made.example_id, []).append(reference)
+            own = [made.completion] if made.reference is None else [made.reference, *made.references]
+            known.setdefault(made.example_id, []).extend(own)
     return known
 
 
@@ -78,12 +81,26 @@ def _reader(first: RawRow) -> Reader:
         if columns <= row.keys():
             return reader
     if _first(row, SAID) is not None and _first(row, ASKED) is not None:
+        _check_plain(place, row)
         return _plain
     raise DataError(
         f"{place}: columns {', '.join(sorted(row))} are of no known format; known: ours, AlpacaEval "
         f"outputs, MT-bench answers, lm-eval samples, or rows with one of {', '.join(ASKED)} and one of "
         f"{', '.join(SAID)}"
     )
+
+
+def _check_plain(place: str, row: Columns) -> None:
+    """Refuse columns of which two could be the model's answer, or the reference."""
+    said, known = ([name for name in names if row.get(name) is not None] for names in (SAID, KNOWN))
+    sure = len(said) == 1 or ("completion" in said and "reference" in known)
+    if not sure:
+        raise DataError(
+            f"{place}: {' and '.join(said)} could each be the model's answer; rename the "
+            "model's `completion`, and the known right answer `reference`"
+        )
+    if len(known) > 1 and "reference" not in known:
+        raise DataError(f"{place}: {' and '.join(known)} could each be the reference; rename it `reference`")
 
 
 def _ours(row: Columns, name: str) -> list[Completion]:
@@ -118,7 +135,8 @@ def _lm_eval(row: Columns, name: str) -> list[Completion]:
     text = said[0] if isinstance(said, list) else said
     if not isinstance(text, str):
         raise TypeError("only samples of generating tasks hold completions")
-    made = _completion(str(asked), text, name, str(row["target"]))
+    target = row["target"]
+    made = _completion(str(asked), text, name, target if isinstance(target, list) else str(target))
     return [made.model_copy(update={"example_id": str(row["doc_id"])})]
 
 
@@ -126,6 +144,8 @@ def _plain(row: Columns, name: str) -> list[Completion]:
     said, asked, known = _first(row, SAID), _first(row, ASKED), _first(row, KNOWN)
     if asked is None or said is None:
         raise TypeError(f"the {'question' if asked is None else 'answer'} is missing")
+    if not isinstance(asked, (str, int, float)) or not isinstance(said, (str, int, float)):
+        raise RowError("the question and the answer must be texts")
     made = _completion(str(asked), str(said), str(row.get("model") or row.get("contestant") or name), known)
     own = _first(row, ("id", "example_id"))
     return [made if own is None else made.model_copy(update={"example_id": str(own)})]
@@ -141,12 +161,14 @@ READERS: list[tuple[set[str], Reader]] = [
 
 
 def _completion(asked: str, said: str, name: str, reference: Any) -> Completion:
+    known = [""] if reference == "" else references(reference, "reference")
     return Completion(
         example_id=digest(asked),
         contestant=name,
         messages=(Message(role="user", content=asked),),
         completion=said,
-        reference=None if reference is None else str(reference),
+        reference=known[0] if known else None,
+        references=tuple(known[1:]),
         finish="stop",
         tokens=0,
     )

@@ -70,7 +70,7 @@ def _metric(name: str, encoding: Encoding) -> TextMetric:
 
 def _known(completion: Completion, references: Mapping[str, Sequence[str]]) -> list[str]:
     own = [] if completion.reference is None else [completion.reference]
-    return [*own, *references.get(completion.example_id, ())]
+    return [*own, *completion.references, *references.get(completion.example_id, ())]
 
 
 def _measured(

@@ -150,18 +150,18 @@ class Scan:
         shared = has_parts(self.source) and file.is_file() and file.stat().st_size > LARGE
         count = min(PROCESSES, os.cpu_count() or 1) if shared else 1
         if count == 1:
-            self._look(records.WHOLE)
+            self.look(records.WHOLE)
         else:
-            with multiprocessing.get_context("fork").Pool(count - 1) as pool:
-                others = [pool.apply_async(_looked, (self, (k, count))) for k in range(1, count)]
-                self._look((0, count))
-                for other in others:
-                    self._join(other.get())
+            others = [_Other(self, (part, count)) for part in range(1, count)]
+            self.look((0, count))
+            for other in others:
+                self._join(other.result())
         if self.problem is None and not self.seen.count and not self.bad.count:
             self.problem = error("data", f"data.{self.name}", f"{file}: no rows", "mend the file")
         return [*([self.problem] if self.problem else []), *self.bad.findings()]
 
-    def _look(self, part: tuple[int, int]) -> None:
+    def look(self, part: tuple[int, int]) -> None:
+        """Look at the rows of one part."""
         last: dict[str, Any] = {}
 
         def make(raw: dict[str, Any], row_id: str) -> Row:
@@ -194,12 +194,26 @@ class Scan:
             self.compared.hits[self.name].join(other.compared.hits[self.name])
 
 
-def _looked(scan: Scan, part: tuple[int, int]) -> Scan:
-    """In another process: the scan after its part; what its rows are compared with stays there."""
-    scan._look(part)
-    if scan.compared:
-        scan.compared = scan.compared.found_only()
-    return scan
+class _Other:
+    """Another process, forked with the scan as it is, that looks at one part of the rows."""
+
+    def __init__(self, scan: Scan, part: tuple[int, int]) -> None:
+        forked = multiprocessing.get_context("fork")
+        self.receive, self.send = forked.Pipe(duplex=False)
+        self.process = forked.Process(target=self._run, args=(scan, part))
+        self.process.start()
+        self.send.close()
+
+    def _run(self, scan: Scan, part: tuple[int, int]) -> None:
+        scan.look(part)
+        if scan.compared:
+            scan.compared = scan.compared.found_only()
+        self.send.send(scan)
+
+    def result(self) -> Scan:
+        found: Scan = self.receive.recv()
+        self.process.join()
+        return found
 
 
 def _first_role(row: Any) -> str:
