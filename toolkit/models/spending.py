@@ -35,7 +35,7 @@ class Budget:
         self.price, self.spending, self.reserved = endpoint.price, spending, 0.0
         self.exhausted: str | None = None
         """Why no further request is sent."""
-        self._settled = asyncio.Event()
+        self._settled, self._under_way = asyncio.Event(), 0
 
     async def reserve(self, body: dict[str, Any]) -> float | None:
         """Dollars set aside for a request, as soon as they are free; `None`: the budget has no room for it.
@@ -46,7 +46,7 @@ class Budget:
             return 0.0
         most = self._most(body)
         while not self.exhausted and self.spending.dollars + self.reserved + most > self.limit:
-            if self.reserved <= 0:
+            if not self._under_way:
                 self.exhausted = (
                     f"budget_usd: {self.spending.dollars:.4f} of {self.limit:g} dollars are spent, and the "
                     f"next request may cost {most:.4f}; what was answered is kept, raise the budget to go on"
@@ -57,12 +57,15 @@ class Budget:
             await self._settled.wait()
         if self.exhausted:
             return None
-        self.reserved += most
+        self.reserved, self._under_way = self.reserved + most, self._under_way + 1
         return most
 
     def settle(self, reserved: float, dollars: float | None) -> None:
         """Count what a request has cost; `None`, not known: all that was set aside."""
-        self.reserved -= reserved
+        if math.isinf(self.limit):
+            return
+        self._under_way -= 1
+        self.reserved = self.reserved - reserved if self._under_way else 0.0  # no rounding is left over
         self.spending.dollars += reserved if dollars is None else dollars
         self._settled.set()
 
