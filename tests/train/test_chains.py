@@ -200,6 +200,8 @@ def test_what_is_published_wrong_is_an_error_with_its_size(
         ({"target_modules": ["q_proj", "lm_head"]}, "on the output layer is passed over"),
         ({"bias": "all"}, "bias: all changes the base's own weights"),
         ({"bias": "lora_only"}, "bias: lora_only changes the base's own weights"),
+        ({"init_lora_weights": "eva", "eva_config": {}}, "init_lora_weights: eva wants to see data"),
+        ({"kasa_config": {}}, "kasa_config"),
         ({"init_lora_weights": "corda"}, "init_lora_weights: corda changes the base's own weights"),
         (
             {"init_lora_weights": "loftq", "loftq_config": {"loftq_bits": 4}},

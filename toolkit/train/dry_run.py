@@ -74,6 +74,8 @@ def problems(recipe: Recipe, stage: Stage, shape: Any) -> Iterator[Problem]:
         yield place, f"{reason} changes the base's own weights for all other adapters", "leave it out"
     elif reason and recipe.model.quantization != "none":
         yield place, f"{reason} changes weights that {recipe.model.quantization} has rounded", "leave it out"
+    elif getattr(config, "init_lora_weights", True) == "eva":
+        yield place, "init_lora_weights: eva wants to see data before it starts", "leave it out"
     elif shape is not None:
         yield from _fits(config, stage, shape, place)
 
