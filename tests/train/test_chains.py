@@ -256,6 +256,16 @@ def test_in_4_bit_the_adapter_is_continued_on_the_4_bit_base(
     assert min(row["grad_norm"] for row in map(json.loads, log) if "grad_norm" in row) > 0
 
 
+@pytest.mark.parametrize("kind", ["LoRA", "PiSSA", "whole"])
+def test_what_trains_in_bf16_is_verified_as_exactly(kind: str, tmp_path: Path, tiny_model: Path):
+    recipe = chain(tmp_path, tiny_model, KINDS.get(kind, {"r": 4}), own=True)
+    if kind == "whole":
+        recipe = recipe_of(tmp_path, tiny_model, [stage("s", "sft", "answers", adapter="none", trainer=SHORT)])
+    recipe = recipe.model_copy(update={"model": recipe.model.model_copy(update={"dtype": "bfloat16"})})
+    for part in recipe.stages:
+        train_stage(recipe, part, tmp_path)  # raises where logits differ by more than 1e-4
+
+
 def test_a_third_stage_continues_the_second_and_a_whole_one_is_a_base(tmp_path: Path, tiny_model: Path):
     stages = [
         stage("all", "sft", "answers", adapter="none", trainer=SHORT | {"learning_rate": 0.002}),

@@ -91,7 +91,8 @@ def _train(recipe: Recipe, stage: Stage, run: Path) -> tuple[Kept, Place, StageR
             callback.logging_dir = str(run / "tensorboard" / stage.name)
     learned = _fit(trainer, working, log, beginning, evaluate=bool(heldout))
     cast_inputs(trainer.model, enabled=True)
-    reads = trainer.model_wrapped if processes.share_weights() else learned.model
+    reads = trainer.model_wrapped if processes.share_weights() else trainer.model
+    reads = trainer.accelerator.unwrap_model(reads, keep_fp32_wrapper=False)  # without accelerate's autocast
     kept = Kept.of(reads, base.tokenizer, [*heldout, *train])
     result = log.result(stage.name, stage.method)
     if processes.is_main():
