@@ -11,11 +11,11 @@ from tests.judge.battlefield import battle
 from toolkit.errors import ModelError, RecipeError
 from toolkit.judge import LogitsJudge, check_votes, judge_battles, judge_name, open_judge, votes
 from toolkit.judge.judging import NOT_FINITE
-from toolkit.judge.opening import prompt_of
+from toolkit.judge.opening import prompt_key, prompt_of
 from toolkit.judge.rewards import ASKS, RewardJudge
 from toolkit.judge.written import WrittenJudge
 from toolkit.models import Loaded
-from toolkit.models.bases import content_fingerprint
+from toolkit.models.loading import loaded_fingerprint
 from toolkit.recipe import Endpoint, Judge, ModelOptions
 
 ENDPOINT = Endpoint(url="http://127.0.0.1:9/v1", model="m")
@@ -125,7 +125,7 @@ def test_a_judge_is_known_by_name_before_it_is_loaded(method: str, tiny: Loaded,
     asked = Judge(model=model, method=method)
     opened = open_judge(asked, lambda _name: tiny, base=tiny.name)
     weights = {
-        tiny.name: content_fingerprint(Path(tiny.name))
+        tiny.name: loaded_fingerprint(Path(tiny.name), ModelOptions(device="cpu", dtype="float32"))
     }  # no base lies in the folder of a reward adapter
     assert judge_name(asked, weights.__getitem__, base=tiny.name) == opened.name
 
@@ -218,3 +218,29 @@ def test_a_language_model_is_no_reward_model(tiny_model: Path, tmp_path: Path):
     AutoModelForSequenceClassification.from_pretrained(tiny_model, num_labels=3).save_pretrained(tmp_path)
     with pytest.raises(ModelError, match="it has 3 outputs, not one"):
         RewardJudge(tmp_path)
+
+
+def test_what_shapes_a_verdict_is_part_of_its_key(tiny: Loaded):
+    here = Endpoint(url="http://127.0.0.1:1/v1", model="m")
+    plain = Judge(method="written", endpoint=here)
+    same = [plain.model_copy(update={"endpoint": here.model_copy(update={"concurrency": 1, "timeout": 9.0})})]
+    other = [
+        plain.model_copy(update={"endpoint": here.model_copy(update={"parameters": {"temperature": 1}})}),
+        plain.model_copy(update={"endpoint": here.model_copy(update={"url": "http://127.0.0.1:2/v1"})}),
+        plain.model_copy(update={"reference": True, "prompt": "pairwise-reference"}),
+        Judge(method="written"),
+        Judge(),
+    ]
+    assert {prompt_key(judge) for judge in same} == {prompt_key(plain)}
+    assert len({prompt_key(judge) for judge in [plain, *other]}) == 1 + len(other)
+    for judge in [plain, *other]:
+        assert open_judge(judge, lambda _name: tiny, base=tiny.name).prompt_key == prompt_key(judge)
+    folder, options = Path(tiny.name), ModelOptions(device="cpu", dtype="float32")
+    changes = [
+        {"dtype": "bfloat16"},
+        {"quantization": "nf4"},
+        {"chat_template_kwargs": {"enable_thinking": False}},
+    ]
+    marks = [loaded_fingerprint(folder, options.model_copy(update=change)) for change in changes]
+    assert len({tiny.fingerprint, *marks}) == 4
+    assert loaded_fingerprint(folder, options.model_copy(update={"attention": "eager"})) == tiny.fingerprint

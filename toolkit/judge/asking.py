@@ -22,7 +22,7 @@ from toolkit import records
 from toolkit.errors import DataError, JudgeError
 from toolkit.judge.parsing import LABELS
 from toolkit.judge.quoting import quote
-from toolkit.recipe import read_yaml, yaml_problem
+from toolkit.recipe import Endpoint, read_yaml, yaml_problem
 from toolkit.types import Battle, Message, Outcome, Record, digest
 
 PACKAGED = Path(__file__).parent / "prompts"
@@ -57,9 +57,18 @@ class JudgePrompt(Record):
             raise JudgeError(f"this judge prompt has no label that means `{outcome}`; add one to `labels`")
         return found[0]
 
-    def key(self, method: Method) -> str:
-        """Hash of all that is said to the judge apart from the battle."""
-        return digest(self.protocol, self.system, self.user, getattr(self, method), repr(self.labels))
+    def key(self, method: Method, reference: bool = False, endpoint: Endpoint | None = None) -> str:
+        """Hash of all that shapes a verdict apart from the battle and the judge's own weights.
+
+        Args:
+            method: how the judge is asked.
+            reference: whether it is shown the reference.
+            endpoint: the server that is asked; its address and parameters count.
+        """
+        said = [self.protocol, self.system, self.user, getattr(self, method), repr(self.labels)]
+        if endpoint is not None:
+            said.append(endpoint.model_dump_json(include={"url", "parameters"}))
+        return digest(*said, *(["reference"] if reference else []))
 
     @cached_property
     def template(self) -> Template:

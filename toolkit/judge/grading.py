@@ -120,7 +120,7 @@ class LetterGrader:
 
     @property
     def prompt_key(self) -> str:
-        return self.prompt.key("letter")
+        return self.prompt.key("letter", self.reference)
 
     def grades(self, rows: Sequence[Completion], known: Mapping[int, Grade]) -> Iterator[Grade]:
         wanted = set(range(len(rows))) - known.keys()

@@ -59,7 +59,7 @@ class LogitsJudge:
 
     @property
     def prompt_key(self) -> str:
-        return self.prompt.key("letter")
+        return self.prompt.key("letter", self.reference)
 
     def verdicts(self, asks: Sequence[Ask], known: Mapping[Ask, Verdict]) -> Iterator[Verdict]:
         """Yield verdicts pack by pack. Packs are made of all asks, so that an interrupted run packs alike."""

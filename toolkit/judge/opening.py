@@ -123,7 +123,7 @@ def prompt_key(asked: Judge) -> str:
     """What the verdicts of this section are kept under, known before any model is loaded."""
     if asked.method == "reward":
         return REWARD
-    return prompt_of(asked).key(asked_for(asked))
+    return prompt_of(asked).key(asked_for(asked), asked.reference, asked.endpoint)
 
 
 def judge_name(asked: Judge, weights: Callable[[str], str], *, base: str | None = None) -> str:

@@ -33,6 +33,10 @@ class Writer(Protocol):
     """A model that writes replies."""
 
     @property
+    def endpoint(self) -> Endpoint | None:
+        """The server it is behind, if it is."""
+
+    @property
     def name(self) -> str: ...
 
     @property
@@ -91,6 +95,8 @@ class EndpointWriter:
 
 class LocalWriter:
     """A model in memory, adapters switched off."""
+
+    endpoint: Endpoint | None = None
 
     def __init__(self, loaded: Loaded, *, batch_size: int = 16) -> None:
         from toolkit.judge.logits import control_tokens

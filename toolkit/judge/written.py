@@ -60,7 +60,7 @@ class InWords(ABC, Generic[Item, Read]):
 
     @property
     def prompt_key(self) -> str:
-        return self.prompt.key("written")
+        return self.prompt.key("written", self.reference, self.writer.endpoint)
 
     def replies(self, items: Sequence[Item], known: Mapping[int, Read]) -> Iterator[Read]:
         """Yield what every reply says: readable or the last attempt, it is final.

@@ -30,6 +30,7 @@ from toolkit import records
 from toolkit.errors import ModelError
 from toolkit.models import allocator, bases, hardware
 from toolkit.recipe import ModelOptions
+from toolkit.types import digest
 
 LINEAGE = "lineage.json"
 """File in an adapter folder: what it was trained on (`base`, `base_fingerprint`, `parent`, ...)."""
@@ -48,7 +49,7 @@ class Loaded:
     tokenizer: Any
     hardware: hardware.Hardware
     fingerprint: str
-    """Of everything that loading opened (`bases.content_fingerprint`)."""
+    """`loaded_fingerprint` of its folder and options."""
     quantization: str = "none"
     adapters: list[str] = field(default_factory=list)
     adapter_fingerprints: dict[str, str] = field(default_factory=dict)
@@ -120,11 +121,19 @@ def load_base(name: str, options: ModelOptions = ModelOptions()) -> Loaded:
     folder = bases.resolve_base(name, revision=options.revision)
     check_causal(folder)
     chosen = hardware.choose(options)
-    fingerprint = bases.content_fingerprint(folder)
+    fingerprint = loaded_fingerprint(folder, options)
     tokenizer = load_tokenizer(folder, options.chat_template, options.chat_template_kwargs)
     model = load_weights(folder, chosen, options.quantization)
     check_vocabulary(tokenizer, model.get_input_embeddings().num_embeddings, name)
     return Loaded(name, folder, model.eval(), tokenizer, chosen, fingerprint, options.quantization)
+
+
+def loaded_fingerprint(folder: Path, options: ModelOptions) -> str:
+    """16 hex digits of a model as these options load it: contents, number type, quantisation, template."""
+    template = str(template_text(options.chat_template)) if options.chat_template else ""
+    variables = json.dumps(options.chat_template_kwargs, sort_keys=True)
+    dtype = str(hardware.choose(options).dtype)
+    return digest(bases.content_fingerprint(folder), dtype, options.quantization, template, variables)
 
 
 def check_causal(folder: Path) -> None:

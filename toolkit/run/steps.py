@@ -237,7 +237,7 @@ def _judging(run: Execution, asked: Judge, slots: int) -> list[Step]:
         return fights(run, asked)
 
     def inputs(*who: Judge) -> str:
-        named = [(judge_name(one, run.weights, base=run.recipe.base), prompt_key(one)) for one in who]
+        named = [(judge_name(one, run.judge_weights, base=run.recipe.base), prompt_key(one)) for one in who]
         settings = [(one.method, one.rule, one.reference) for one in who]
         return fingerprint(settings, named, [battle.id for battle in fought()], run.loading)
 
@@ -295,7 +295,7 @@ def fights(run: Execution, asked: Judge) -> list[Battle]:
 
 def verdicts(run: Execution, judge: Judge, fought: Sequence[Battle]) -> list[Verdict]:
     """What one judge has said on some battles; the log may hold more, of other judges and prompts."""
-    name = judge_name(judge, run.weights, base=run.recipe.base)
+    name = judge_name(judge, run.judge_weights, base=run.recipe.base)
     return heard(fought, name, prompt_key(judge), out=run.folder.verdicts)
 
 
