@@ -137,6 +137,8 @@ def _converted(
         found.append((place, made))
         if not source.shuffle and len(found) == source.limit:
             break
+    if not found:
+        raise DataError(f"{source.source}: no row fits; all {skipped} were left out (`skip_bad_rows: true`)")
     return found, skipped
 
 
