@@ -515,3 +515,10 @@ def test_secrets_and_ways_to_the_hub_are_refused(place: tuple, value: object, ke
     with pytest.raises(RecipeError, match=key.replace(".", r"\.")) as raised:
         recipe.parse(raw, Path("r.yaml"))
     assert "pass" not in str(raised.value).replace("password", "")
+
+
+@pytest.mark.parametrize("text", ["name: t\nbase: &a [*a]\n", "name: t\nbase: " + "[" * 60 + "]" * 60])
+def test_yaml_without_an_end_is_refused(tmp_path, text):
+    (tmp_path / "r.yaml").write_text(text)
+    with pytest.raises(RecipeError, match=r"r\.yaml:2: .*(holds itself|too deeply)"):
+        load(tmp_path / "r.yaml")

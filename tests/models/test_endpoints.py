@@ -273,7 +273,7 @@ def test_content_in_parts_is_read_and_thinking_is_no_answer():
     with serving(lambda _number, _request: said) as server:
         assert ask(server)[0] == ChatReply("It is blue.", "stop", 0, 0)
     with serving(lambda _number, _request: parts(reasoning_content="hm hm", finish="length")) as server:
-        assert ask(server)[0] == ChatReply("", "length", 0, 0)
+        assert ask(server)[0] == ChatReply("", "length", 0, 0, reasoning="hm hm")
     with serving(lambda _number, _request: parts(refusal="I cannot.")) as server:
         assert ask(server)[0] == Refusal(200, "no text in the reply (I cannot.)")
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from toolkit.generate.base import Reply, Request, sampling
-from toolkit.models.endpoints import ChatRequest, Refusal, chat, stop_when_all_refused
+from toolkit.models.endpoints import ChatReply, ChatRequest, Refusal, chat, stop_when_all_refused
 from toolkit.models.pacing import Retry
 from toolkit.models.spending import Spending, cost
 from toolkit.recipe import Endpoint, Generation
@@ -43,7 +43,7 @@ class Remote:
             else:
                 yield (
                     waiting[index],
-                    Reply(answer.text, answer.finish, answer.tokens_out, tokens_in=answer.tokens_in),
+                    Reply(_whole(answer), answer.finish, answer.tokens_out, tokens_in=answer.tokens_in),
                 )
 
     def settings(self, options: Generation) -> Mapping[str, Any]:
@@ -57,3 +57,11 @@ class Remote:
 
     def rendered(self, request: Request) -> Any:
         return [message.as_dict() for message in request.messages]
+
+
+def _whole(answer: ChatReply) -> str:
+    """The answer with its thinking before it, as a model here would write it."""
+    if not answer.reasoning:
+        return answer.text
+    closed = f"\n</think>\n\n{answer.text}" if answer.text or answer.finish == "stop" else ""
+    return f"<think>\n{answer.reasoning}{closed}"

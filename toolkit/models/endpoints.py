@@ -75,6 +75,8 @@ class ChatReply:
     tokens_in: int
     tokens_out: int
     """As the server counts them; 0 where it does not."""
+    reasoning: str = ""
+    """What was thought before the answer, where the server tells it apart."""
 
 
 @dataclass(frozen=True)
@@ -398,7 +400,8 @@ def _reply(response: httpx.Response) -> Answer | None:
         words = " ".join(str(declined).split())[:200] if declined else f"finish_reason {finish}"
         return Refusal(response.status_code, f"no text in the reply ({words})")
     text = LONE_SURROGATE.sub("\N{REPLACEMENT CHARACTER}", text)
-    return ChatReply(text, "length" if finish in CUT else "stop", *counts)
+    reasoning = LONE_SURROGATE.sub("\N{REPLACEMENT CHARACTER}", thought) if isinstance(thought, str) else ""
+    return ChatReply(text, "length" if finish in CUT else "stop", counts[0], counts[1], reasoning)
 
 
 def _text(content: Any) -> str | None:

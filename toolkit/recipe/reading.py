@@ -108,7 +108,7 @@ def read_yaml(text: str, loader: type[yaml.SafeLoader] = _Loader) -> Any:
         node = reader.get_single_node()
         if node is None:
             return None
-        _check_node(node, "", set())
+        _check_node(node, "", {}, 0)
         return reader.construct_document(node)
     finally:
         reader.dispose()
@@ -124,32 +124,47 @@ def yaml_problem(path: Path, error: yaml.YAMLError | UnicodeDecodeError | Recurs
     return f"{path}{line}: {problem if isinstance(error, Ambiguous) else f'not valid YAML: {problem}'}"
 
 
+DEEPEST = 50
+"""Levels of nesting; no recipe, prompt or task file has as many."""
+
+
 class Ambiguous(yaml.MarkedYAMLError):
     """Valid YAML that readers understand differently."""
 
 
-def _check_node(node: yaml.Node, key: str, seen: set[int]) -> None:
-    if id(node) in seen:  # an alias
+def _check_node(node: yaml.Node, key: str, done: dict[int, bool], depth: int) -> None:
+    """`done`: nodes looked at -> whether all that is inside them was."""
+    if id(node) in done:  # an alias
+        if not done[id(node)]:
+            raise Ambiguous(problem=f"{key}: holds itself by an alias", problem_mark=node.start_mark)
         return
-    seen.add(id(node))
+    if depth > DEEPEST:
+        raise Ambiguous(problem=f"{key[:60]}: nested too deeply", problem_mark=node.start_mark)
+    done[id(node)] = False
     if isinstance(node, yaml.ScalarNode):
         problem = _odd_scalar(node)
         if problem:
             raise Ambiguous(problem=f"{key}: {problem}" if key else problem, problem_mark=node.start_mark)
     elif isinstance(node, yaml.SequenceNode):
         for position, item in enumerate(node.value):
-            _check_node(item, f"{key}.{position}".lstrip("."), seen)
+            _check_node(item, f"{key}.{position}".lstrip("."), done, depth + 1)
     elif isinstance(node, yaml.MappingNode):
-        keys: set[tuple[str, str]] = set()
+        _check_keys(node, key)
         for name, value in node.value:
-            _check_node(name, key, seen)
+            _check_node(name, key, done, depth + 1)
             inner = f"{key}.{name.value}".lstrip(".") if isinstance(name, yaml.ScalarNode) else key
-            if isinstance(name, yaml.ScalarNode) and not name.tag.endswith(":merge"):
-                if (name.tag, name.value) in keys:
-                    text = f"{inner}: this key is there twice; keep one of them"
-                    raise Ambiguous(problem=text, problem_mark=name.start_mark)
-                keys.add((name.tag, name.value))
-            _check_node(value, inner, seen)
+            _check_node(value, inner, done, depth + 1)
+    done[id(node)] = True
+
+
+def _check_keys(node: yaml.MappingNode, key: str) -> None:
+    keys: set[tuple[str, str]] = set()
+    for name, _ in node.value:
+        if isinstance(name, yaml.ScalarNode) and not name.tag.endswith(":merge"):
+            if (name.tag, name.value) in keys:
+                text = f"{f'{key}.{name.value}'.lstrip('.')}: this key is there twice; keep one of them"
+                raise Ambiguous(problem=text, problem_mark=name.start_mark)
+            keys.add((name.tag, name.value))
 
 
 def _odd_scalar(node: yaml.ScalarNode) -> str | None:

@@ -103,6 +103,11 @@ def _values(stage: Stage) -> Iterator[Finding]:
             text = str(problem).splitlines()[0]
             yield error("field-value", f"stages.{stage.name}.trainer", text, "give it a value that TRL takes")
             return
+    for field in ("max_steps", "warmup_steps"):
+        value = getattr(made, field)
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            text = f"{value!r} is no number"
+            yield error("field-value", f"stages.{stage.name}.trainer.{field}", text, "give it a number")
     for field in POSITIVE:
         value = getattr(made, field)
         if not isinstance(value, (int, float)) or value <= 0:
@@ -230,9 +235,15 @@ def _unused(recipe: Recipe) -> Iterator[Finding]:
         yield info("no-scoring", "scoring", text, "name held-out examples in scoring.examples")
 
 
+COUNTED = (*POSITIVE, "max_steps", "num_generations")
+
+
 def steps(stage: Stage, rows: int) -> dict[str, Any]:
-    """How often a stage's trainer would step: rows, batch, steps, epochs."""
-    trainer = settings(stage)
+    """How often a stage's trainer would step: rows, batch, steps, epochs; what is no number counts as 1."""
+    trainer = {
+        name: 1 if isinstance(value, str) and name in COUNTED else value
+        for name, value in settings(stage).items()
+    }
     share = 0 if stage.heldout else stage.heldout_share
     train = rows - (max(1, round(share * rows)) if share and rows > 1 else 0)
     if stage.method == "kto":

@@ -85,10 +85,10 @@ def memory(
             warmup = settings(stage)["warmup_steps"]
             if isinstance(warmup, (int, float)) and warmup >= max(1, plan["steps"]):
                 at = f"{place}.trainer.warmup_steps"
-                text = (
+                late = (
                     f"{warmup:g} warm-up steps of {plan['steps']}: the learning rate never gets to its full"
                 )
-                yield warning("warmup", at, text, "a value below 1 is a share of all steps; 0.05 is usual")
+                yield warning("warmup", at, late, "a value below 1 is a share of all steps; 0.05 is usual")
             if plan["rows"] < plan["batch"]:
                 yield warning(
                     "few-rows", place, f"{plan['rows']} rows are fewer than one batch", "use smaller batches"
