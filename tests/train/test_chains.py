@@ -260,7 +260,9 @@ def test_in_4_bit_the_adapter_is_continued_on_the_4_bit_base(
 def test_what_trains_in_bf16_is_verified_as_exactly(kind: str, tmp_path: Path, tiny_model: Path):
     recipe = chain(tmp_path, tiny_model, KINDS.get(kind, {"r": 4}), own=True)
     if kind == "whole":
-        recipe = recipe_of(tmp_path, tiny_model, [stage("s", "sft", "answers", adapter="none", trainer=SHORT)])
+        recipe = recipe_of(
+            tmp_path, tiny_model, [stage("s", "sft", "answers", adapter="none", trainer=SHORT)]
+        )
     recipe = recipe.model_copy(update={"model": recipe.model.model_copy(update={"dtype": "bfloat16"})})
     for part in recipe.stages:
         train_stage(recipe, part, tmp_path)  # raises where logits differ by more than 1e-4

@@ -18,7 +18,7 @@ from jinja2 import StrictUndefined, Template, TemplateError
 from jinja2.sandbox import SandboxedEnvironment
 from pydantic import ValidationError
 
-from toolkit import records
+from toolkit import records, templates
 from toolkit.errors import DataError, JudgeError
 from toolkit.judge.parsing import LABELS
 from toolkit.judge.quoting import quote
@@ -97,6 +97,8 @@ def load_prompt(source: str | Path) -> JudgePrompt:
         raise DataError(f"{source}: no such judge prompt: not a .yaml file, and not one of {known}")
     try:
         prompt = JudgePrompt.model_validate(read_yaml(file.read_text(encoding="utf-8-sig")))
+        if overrun := templates.find_overrun(prompt.user, [_variables(_PROBE)]):
+            raise DataError(f"{file}: user: the template {overrun}")
         render(prompt, "letter", _PROBE)
     except ValidationError as error:
         raise DataError(f"{file}: {records.first_problem(error, 'prompt')}") from None
@@ -153,7 +155,13 @@ def render(
         shown: question and answers; all of it is quoted.
         tokens: control tokens of the judge's own tokenizer, to be broken up in quoted text.
     """
-    tokens = list(tokens)
+    fields = _variables(shown, list(tokens))
+    asked = f"{prompt.template.render(fields).strip()}\n\n{getattr(prompt, method).strip()}"
+    return Message(role="system", content=prompt.system.strip()), Message(role="user", content=asked)
+
+
+def _variables(shown: Case, tokens: Sequence[str] = ()) -> dict[str, str]:
+    """The variables of a judge prompt's template, quoted."""
     histories = shown.histories or (shown.messages,) * len(shown.answers)
     fields = {
         "question": quote(conversation(shown.messages), "question", tokens),
@@ -163,8 +171,7 @@ def render(
         whole = conversation((*history, Message(role="assistant", content=answer)))
         fields[f"answer_{number}"] = quote(answer, f"answer_{number}", tokens)
         fields[f"conversation_{number}"] = quote(whole, f"conversation_{number}", tokens)
-    asked = f"{prompt.template.render(fields).strip()}\n\n{getattr(prompt, method).strip()}"
-    return Message(role="system", content=prompt.system.strip()), Message(role="user", content=asked)
+    return fields
 
 
 def conversation(messages: Sequence[Message]) -> str:

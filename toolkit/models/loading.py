@@ -26,7 +26,7 @@ from safetensors.torch import load_file
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
 
-from toolkit import records
+from toolkit import records, templates
 from toolkit.errors import ModelError
 from toolkit.models import allocator, bases, hardware
 from toolkit.recipe import ModelOptions
@@ -348,11 +348,14 @@ def load_tokenizer(
             whoever renders it, and are published with it.
 
     Raises:
-        ModelError: there is no tokenizer, or no such file or model to take the template from.
+        ModelError: there is no tokenizer, no such file or model to take the template from, or a template that
+            takes too much time or memory.
     """
     tokenizer = _tokenizer(str(folder))
     if chat_template is not None:
         tokenizer.chat_template = template_text(chat_template)
+    if overrun := templates.find_overrun(tokenizer.chat_template):
+        raise ModelError(f"{chat_template or folder}: its chat template {overrun}; name another one")
     if variables and tokenizer.chat_template is not None:
         sets = [f"{{%- set {name} = {json.dumps(value)} -%}}" for name, value in variables.items()]
         tokenizer.chat_template = "".join(sets) + tokenizer.chat_template
