@@ -192,6 +192,34 @@ def test_a_config_that_names_code_of_the_hub_is_refused(inside: dict, tmp_path: 
         load_base(str(tmp_path))
 
 
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        (
+            {"model_type": "mine", "auto_map": {"AutoConfig": "code.C"}},
+            "needs code of its own, which is never",
+        ),
+        ({"quantization_config": {"quant_method": "magic"}}, "names no method that transformers knows"),
+        ({"quantization_config": {}}, "names no method that transformers knows"),
+        ({"quantization_config": ["gptq"]}, "names no method that transformers knows"),
+    ],
+)
+def test_a_config_that_needs_code_of_its_own_is_one_line(change: dict, problem: str, own: Path):
+    config = json.loads((own / "config.json").read_text())
+    (own / "config.json").write_text(json.dumps(config | change))
+    with pytest.raises(ModelError, match=problem) as raised:
+        load_base(str(own), PLAIN)
+    assert "\n" not in str(raised.value)
+
+
+def test_code_beside_a_model_that_transformers_knows_is_not_run(own: Path):
+    config = json.loads((own / "config.json").read_text())
+    named = {"auto_map": {"AutoConfig": "code.C", "AutoModelForCausalLM": "code.C"}}
+    (own / "config.json").write_text(json.dumps(config | named))
+    (own / "code.py").write_text("raise SystemExit('run')")
+    assert load_base(str(own), PLAIN).model.config.model_type == "llama"
+
+
 def test_a_malformed_gguf_file_is_one_line(tmp_path: Path):
     file = tmp_path / "broken.gguf"
     file.write_bytes(b"GGUF" + bytes(range(256)) * 4)

@@ -10,10 +10,12 @@ from pathlib import Path
 
 import pytest
 import yaml
+from click.testing import CliRunner
 
 from tests.faultserver import Say, serving
 from tests.run.conftest import write_small_recipe
 from toolkit import recipe as recipes
+from toolkit.cli import main
 from toolkit.run import run
 from toolkit.run.folder import RunFolder
 
@@ -239,6 +241,81 @@ def test_a_damaged_output_is_reported_and_made_again(
     if name != "summary.json":  # it counts what was skipped
         assert figures(file.read_bytes(), file) == figures(whole, file)
     assert box.run() == ("small", set())
+
+
+def command(*arguments: object) -> None:
+    found = CliRunner().invoke(main, [str(argument) for argument in arguments], catch_exceptions=False)
+    assert found.exit_code == 0, found.stderr
+
+
+def test_a_report_written_again_is_taken_as_the_run_s_own(box: Sandbox):
+    (box.out().path / "report.html").write_text("torn")
+    command("report", box.out().path)
+    assert box.run() == ("small", set())
+
+
+def bench(box: Sandbox, *more: object) -> None:
+    out, template = box.out().benchmarks("base"), box.folder / "chat.jinja"
+    options = (
+        "--name",
+        "base",
+        "--template",
+        template,
+        "--device",
+        "cpu",
+        "--dtype",
+        "float32",
+        "--out",
+        out,
+    )
+    with chdir(box.folder):
+        command("bench", "base", *more, *options)
+
+
+def test_a_task_added_to_a_run_is_kept_and_reported_and_nothing_is_measured_again(box: Sandbox):
+    shutil.copy(box.folder / "words.yaml", box.folder / "more.yaml")
+    box.edit("more.yaml", "task: words", "task: more")
+    bench(box, "more.yaml")
+    assert box.run() == ("small", {"report"})  # which shows the new task
+    assert box.run() == ("small", set())
+    assert "more/acc" in box.out().summary.read_text()
+
+
+def test_a_task_of_the_recipe_measured_otherwise_is_measured_again(box: Sandbox):
+    before = box.out().benchmarks("base").read_bytes()
+    bench(box, "words.yaml", "--chat-template")
+    assert box.run() == ("small", {"benchmark base", "report"})
+    assert figures(box.out().benchmarks("base").read_bytes(), box.out().benchmarks("base")) == figures(
+        before, box.out().benchmarks("base")
+    )
+
+
+WRITERS: dict[str, Callable[[Path], list[object]]] = {
+    "report": lambda run: ["report", run],
+    "report against": lambda run: ["report", run, run],
+    "export": lambda run: ["export", run, run / "data"],
+    "merge": lambda run: ["merge", run, "sft", "--out", run / "merged"],
+    "preferences": lambda run: ["preferences", "--from-votes", run, "--out", run / "pairs.jsonl"],
+    "held-out preferences": lambda run: [
+        *("preferences", "--from-votes", run, "--out", run.parent / "pairs.jsonl"),
+        *("--heldout", run / "heldout.jsonl"),
+    ],
+    "votes export": lambda run: ["votes", "export", run, run / "votes.csv"],
+    "votes import": lambda run: ["votes", "import", run / "votes.jsonl", run],
+}
+
+
+@pytest.mark.parametrize("arguments", WRITERS.values(), ids=WRITERS)
+def test_commands_that_write_into_a_run_wait_for_nobody(box: Sandbox, arguments: Callable):
+    run = box.out().path
+    if "export" in (given := [str(one) for one in arguments(run)]) and "votes" in given:
+        command("votes", "import", run / "votes.jsonl", run)
+    files = {path for path in run.rglob("*") if path.name != ".lock"}
+    with box.out().locked():
+        found = CliRunner().invoke(main, given)
+    assert (found.exit_code, found.stderr.count("\n")) == (1, 1)
+    assert "is at work here; wait for it" in found.stderr
+    assert files == {path for path in run.rglob("*") if path.name != ".lock"}
 
 
 def figures(content: bytes, file: Path) -> object:

@@ -70,8 +70,8 @@ def check_addable(out: Path, contestant: str, weights: str, task: str, limit: in
     config = result.get("config", {}) if isinstance(result, dict) else {}
     if name_in(out) != contestant or config.get("weights", weights) != weights:
         raise DataError(
-            f"{out}: holds the results of {name_in(out)}, with other weights or of another name; choose "
-            "another --out"
+            f"{out}: holds the results of {name_in(out)}, with other weights, model options or of "
+            "another name; choose another --out"
         )
     count = result.get("n-samples", {}).get(task, {}).get("effective", 0)
     if limit is not None and count > limit:
@@ -81,16 +81,27 @@ def check_addable(out: Path, contestant: str, weights: str, task: str, limit: in
         )
 
 
-def add_results(out: Path, new: Path, weights: str) -> None:
+def keep_weights(out: Path, weights: str) -> None:
+    """Write into a result file which weights it is of, so that nothing of others is added to it."""
+    result = records.read_json(out)
+    result["config"]["weights"] = weights
+    records.write_json(out, result)
+
+
+def add_results(out: Path, new: Path, weights: str) -> bool:
     """Put the tasks of result file `new` into `out`, and its sample logs beside it; `new` goes.
 
     Args:
         out: result file, which need not exist.
         new: result file of the same contestant.
         weights: fingerprint of what was measured, kept in `out`.
+
+    Returns:
+        Whether a figure that was in `out` was replaced.
     """
-    merged = records.read_json(out) if out.exists() else {}
-    for key, value in records.read_json(new).items():
+    merged, added = records.read_json(out) if out.exists() else {}, records.read_json(new)
+    replaced = not merged.get("results", {}).keys().isdisjoint(added["results"])
+    for key, value in added.items():
         whole = merged.get(key)
         merged[key] = whole | value if isinstance(whole, dict) and isinstance(value, dict) else value
     merged["config"]["weights"] = weights
@@ -99,6 +110,7 @@ def add_results(out: Path, new: Path, weights: str) -> None:
     records.write_json(out, merged)
     new.unlink()
     new.with_suffix("").rmdir()
+    return replaced
 
 
 def _folder(path: Path) -> Path:

@@ -58,6 +58,7 @@ def command(  # noqa: PLR0913, PLR0917 - one argument per option
     from toolkit.errors import DataError
     from toolkit.models.bases import content_fingerprint
     from toolkit.recipe import Benchmark
+    from toolkit.run.cache import StepCache
     from toolkit.run.folder import locked_run
 
     benchmark = Benchmark(
@@ -72,7 +73,8 @@ def command(  # noqa: PLR0913, PLR0917 - one argument per option
     folder = options["adapter"]
     weights = chosen.loaded.fingerprint + (content_fingerprint(folder) if folder else "")
     out = out or Path("benchmarks") / f"{chosen.name}.json"
-    with locked_run(out):
+    with locked_run(out) as run:
+        kept = StepCache(run) if run and StepCache(run).intact(out, out.with_suffix("")) else None
         check_addable(out, chosen.name, weights, task, limit)
         new = out.with_name(f".{out.stem}.new.json")
         scores = run_benchmarks(
@@ -83,7 +85,9 @@ def command(  # noqa: PLR0913, PLR0917 - one argument per option
             out=new,
             seed=seed,
         )
-        add_results(out, new, weights)
+        replaced = add_results(out, new, weights)
+        if kept and not replaced:
+            kept.accept(out, out.with_suffix(""))
     if not scores:
         raise DataError(f"benchmark {task}: no figure came of it; does it ask anything?")
     if as_json:

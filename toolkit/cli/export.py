@@ -22,8 +22,10 @@ def command(run: Path, out: Path, *, as_json: bool) -> None:
     """
     show_progress()
     from toolkit.report.export import write_datasets
+    from toolkit.run.folder import locked_run
 
-    sizes = write_datasets(run, out)
+    with locked_run(out):
+        sizes = write_datasets(run, out)
     if as_json:
         print_json({"folder": str(out), "rows": sizes})
     else:

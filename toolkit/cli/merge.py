@@ -38,9 +38,11 @@ def command(run: Path, stage: str, out: Path, into: str, dtype: str, *, as_json:
       adapter-arena merge results/demo dpo --out demo-merged
     """
     show_progress()
+    from toolkit.run.folder import locked_run
     from toolkit.run.merging import merge_stage
 
-    drifts = merge_stage(run, stage, out, into=into, dtype=dtype)  # type: ignore[arg-type]
+    with locked_run(out):
+        drifts = merge_stage(run, stage, out, into=into, dtype=dtype)  # type: ignore[arg-type]
     if as_json:
         print_json({"folder": str(out), "drift": drifts})
         return

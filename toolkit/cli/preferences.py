@@ -50,13 +50,15 @@ def command(  # noqa: PLR0913, PLR0917 - one argument per option
     """
     from toolkit import records
     from toolkit.arena.preferences import Wanted, preferences
+    from toolkit.run.folder import locked_run
 
     wanted = Wanted(min_votes, min_agreement, heldout_share if heldout else 0.0, seed)
-    opinions = [opinion for source in sources for opinion in opinions_in(source, voters)]
-    found = preferences(opinions, wanted)
-    records.write(out, found.train)
-    if heldout:
-        records.write(heldout, found.heldout)
+    with locked_run(out, heldout or out):
+        opinions = [opinion for source in sources for opinion in opinions_in(source, voters)]
+        found = preferences(opinions, wanted)
+        records.write(out, found.train)
+        if heldout:
+            records.write(heldout, found.heldout)
     result = {
         "votes": len(opinions),
         "pairs": len(found.train),

@@ -25,8 +25,13 @@ def command(run: Path, against: Path | None, as_json: bool) -> None:
       adapter-arena report results/second results/demo
     """
     from toolkit.report import write_comparison, write_report
+    from toolkit.run.cache import StepCache
+    from toolkit.run.folder import locked_run
 
-    page = write_comparison(run, against) if against else write_report(run)
+    with locked_run(run) as folder:
+        page = write_comparison(run, against) if against else write_report(run)
+        if folder and not against:
+            StepCache(folder).accept(page, page.with_suffix(".md"))
     if as_json:
         print_json({"html": str(page), "markdown": str(page.with_suffix(".md"))})
     else:

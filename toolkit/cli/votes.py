@@ -46,10 +46,12 @@ def export(source: str, out: Path, texts: bool, run: str | None, as_json: bool) 
     """
     from toolkit.arena.exchange import battle_row, write_log
     from toolkit.arena.store import Store
+    from toolkit.run.folder import locked_run
 
     store = Store(database_of(source))
     rows = [battle_row(reveal, texts=texts) for reveal in store.voted(run)]
-    write_log(out, rows)
+    with locked_run(out):
+        write_log(out, rows)
     if as_json:
         print_json({"votes": len(rows), "file": str(out)})
     else:
@@ -71,12 +73,14 @@ def import_(file: Path, target: str, run: str | None, as_json: bool) -> None:
     from toolkit.arena.exchange import import_rows, rows_of
     from toolkit.arena.store import Store
     from toolkit.ratings import read_votes
+    from toolkit.run.folder import locked_run
 
     folder = Path(target)
     url = f"sqlite:///{(folder / 'arena.db').resolve()}" if folder.is_dir() else database_of(target)
     rows = rows_of(read_votes(file))
     run = run or (folder.resolve().name if folder.is_dir() else file.stem)
-    added, known = import_rows(Store(url), rows, run=run, source=file.name)
+    with locked_run(folder):
+        added, known = import_rows(Store(url), rows, run=run, source=file.name)
     if as_json:
         print_json({"added": added, "known": known, "run": run})
     else:

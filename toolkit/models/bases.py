@@ -174,9 +174,33 @@ def _checked(folder: Path) -> Path:
             raise ModelError(
                 f"{file}: {key} names code of the hub ({value[:80]}), which is never fetched; take it out"
             )
+    if "auto_map" in config or "quantization_config" in config:
+        _check_known(file, config)
     if not any(folder.glob("*.safetensors")):
         raise ModelError(f"{folder}: no safetensors weights; convert them (pickle files are never loaded)")
     return folder
+
+
+def _check_known(file: Path, config: dict[str, Any]) -> None:
+    """Refuse what transformers cannot do by itself: the model's own code, or an unknown quantisation."""
+    from transformers import CONFIG_MAPPING
+    from transformers.quantizers.auto import AutoHfQuantizer
+
+    kind, quantized = config.get("model_type"), config.get("quantization_config")
+    if "auto_map" in config and kind not in CONFIG_MAPPING:
+        raise ModelError(
+            f"{file}: auto_map: the model ({kind}) needs code of its own, which is never run; name a "
+            "model of a type that transformers knows"
+        )
+    try:
+        known = quantized is None or AutoHfQuantizer.supports_quant_method(quantized)
+    except (ValueError, TypeError, AttributeError):
+        known = False
+    if not known:
+        raise ModelError(
+            f"{file}: quantization_config names no method that transformers knows ({str(quantized)[:80]}); "
+            "name the unquantised model"
+        )
 
 
 def _settings(config: Any) -> Iterator[tuple[str, Any]]:

@@ -118,11 +118,21 @@ class StepCache:
         self.spend(step, seconds)
         logger.info("%s: done in %.1f s", step.name, self.steps[step.name]["seconds"])
 
+    def intact(self, *paths: Path) -> bool:
+        """Whether files and folders are as the steps that wrote them left them."""
+        kept = {_relative(path.resolve(), self.folder): path for path in paths}
+        return all(
+            kept[name].exists() and _output(kept[name]) == written
+            for entry in self.steps.values()
+            for name, written in entry.get("outputs", {}).items()
+            if name in kept
+        )
+
     def accept(self, *paths: Path) -> None:
         """Take files as they are now: a command has rewritten outputs of finished steps on purpose."""
         for entry in self.steps.values():
             for path in paths:
-                name = _relative(path, self.folder)
+                name = _relative(path.resolve(), self.folder)
                 if name in entry.get("outputs", {}) and path.exists():
                     entry["outputs"][name] = _output(path)
         self._save()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -112,14 +112,22 @@ class RunFolder:
 
 
 @contextmanager
-def locked_run(path: Path) -> Iterator[None]:
-    """Hold the run folder that a file or folder lies in while the body writes there; none: nothing is held.
+def locked_run(*paths: Path) -> Iterator[RunFolder | None]:
+    """Hold the run folders that files or folders lie in while the body writes there.
+
+    Yields:
+        The run that the first one lies in, its path resolved; `None`: in none.
 
     Raises:
-        BusyError: another process holds it.
+        BusyError: another process holds one.
     """
-    whole = path.resolve()
-    runs = (RunFolder(each) for each in (whole, *whole.parents))
-    run = next((each for each in runs if each.recipe.is_file() and each.manifest.is_file()), None)
-    with nullcontext() if run is None else run.locked():
-        yield
+    found = [_run_around(path.resolve()) for path in paths]
+    with ExitStack() as held:
+        for run in sorted({run for run in found if run}, key=lambda run: run.path):
+            held.enter_context(run.locked())
+        yield found[0]
+
+
+def _run_around(path: Path) -> RunFolder | None:
+    runs = (RunFolder(each) for each in (path, *path.parents))
+    return next((each for each in runs if each.recipe.is_file() and each.manifest.is_file()), None)

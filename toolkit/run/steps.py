@@ -207,15 +207,20 @@ def _benchmark(run: Execution, scoring: Scoring, player: Player) -> Step:
 
     def work() -> None:
         from toolkit.benchmarks import run_benchmarks
+        from toolkit.benchmarks.results import keep_weights
+        from toolkit.models.bases import content_fingerprint
 
+        loaded = run.ready(player)
         run_benchmarks(
-            run.ready(player),
+            loaded,
             scoring.benchmarks,
             contestant=player.name,
             adapter=player.name if player.adapter else None,
             out=out,
             seed=run.recipe.seed,
         )
+        adapter = content_fingerprint(player.adapter) if player.adapter else ""
+        keep_weights(out, loaded.fingerprint + adapter)
 
     return Step(
         name=f"benchmark {player.name}",
