@@ -16,8 +16,13 @@ from tests.faultserver import Say, serving
 from tests.run.conftest import write_small_recipe
 from toolkit import recipe as recipes
 from toolkit.cli import main
+from toolkit.errors import DataError
+from toolkit.generate import answer
+from toolkit.recipe import Endpoint, Generation
 from toolkit.run import run
 from toolkit.run.folder import RunFolder
+from toolkit.run.versions import select_version, versions
+from toolkit.types import Example, Message
 
 TRAINED = {"train sft", "train dpo"}
 STEPS = {f"{what} {who}" for what in ("answer", "measure", "benchmark") for who in ("base", "sft", "dpo")}
@@ -220,6 +225,8 @@ DAMAGED: dict[str, tuple[str, Callable[[Path], object], set[str]]] = {
         {"measure base"},
     ),
     "votes deleted": ("votes.jsonl", lambda f: f.unlink(), {"judge"}),
+    "verdicts deleted": ("verdicts.jsonl", lambda f: f.unlink(), {"judge"}),
+    "verdicts torn": ("verdicts.jsonl", lambda f: f.write_bytes(f.read_bytes()[:3000]), {"judge"}),
     "benchmark emptied": ("benchmarks/base.json", lambda f: f.write_text("{}"), {"benchmark base", "report"}),
     "scores edited": ("scores.json", lambda f: f.write_text("[]"), {"report"}),
     "summary edited": ("summary.json", lambda f: f.write_text(f.read_text().replace("1", "2")), {"report"}),
@@ -318,6 +325,42 @@ def test_commands_that_write_into_a_run_wait_for_nobody(box: Sandbox, arguments:
     assert files == {path for path in run.rglob("*") if path.name != ".lock"}
 
 
+def test_a_store_with_bytes_that_are_no_text_is_asked_again(box: Sandbox):
+    for file in box.out().answers.glob("*.jsonl"):
+        file.write_bytes(file.read_bytes()[:-20] + b"\xff\n")
+    box.out().completions("base").unlink()
+    assert box.run() == ("small", {"answer base"})
+
+
+@pytest.mark.parametrize("content", ['{"steps": {"train', "[]", '{"steps": []}'])
+def test_a_torn_manifest_is_named(box: Sandbox, content: str):
+    box.out().manifest.write_text(content)
+    with pytest.raises(DataError, match=r"manifest\.json.*move .* away"):
+        box.run()
+
+
+def test_a_judge_that_may_write_more_is_asked_for_what_was_cut(box: Sandbox):
+    box.change(judge={"max_new_tokens": 99})
+    assert box.run() == ("small", {"judge"})
+
+
+def test_versions_are_told_from_runs_of_that_name_and_found_behind_a_gap(tmp_path: Path):
+    def made(name: str, recipe: str, sampling: str) -> RunFolder:
+        steps = {"report": {"done": True}}
+        manifest = {"recipe": recipe, "identity": {"sampling": sampling}, "steps": steps}
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "manifest.json").write_text(json.dumps(manifest))
+        return RunFolder(tmp_path / name)
+
+    first, third = made("mine", "mine", "a"), made("mine-3", "mine", "c")
+    made("mine-2", "other", "b")
+    assert list(versions(tmp_path, "mine")) == [first, third]
+    assert select_version(tmp_path, "mine", {"sampling": "c"}) == third
+    assert select_version(tmp_path, "mine", {"sampling": "b"}).path.name == "mine-4"
+    assert list(versions(tmp_path, "mine-3")) == []
+    assert select_version(tmp_path, "mine-3", {"sampling": "c"}).path.name == "mine-3-2"
+
+
 def figures(content: bytes, file: Path) -> object:
     """A file's content without times and addresses."""
     if file.suffix == ".html":
@@ -357,6 +400,31 @@ def test_an_added_row_is_asked_alone_and_a_corrected_reference_not_at_all(
     box.run()
     assert asked == ["new"] * 3
     assert len(box.out().completions("base").read_text().splitlines()) == 7
+
+
+def test_a_row_put_first_is_asked_alone_where_answers_are_sampled_and_rows_have_no_ids(tmp_path: Path):
+    with serving(lambda number, _request: Say(f"reply {number}")) as server:
+        options, asked = Generation(temperature=0.7), []
+        for words in (["b", "b", "c"], ["a", "b", "b", "c"]):
+            messages = [(Message(role="user", content=word),) for word in words]
+            rows = [Example(id=f"row-{place}", messages=each) for place, each in enumerate(messages)]
+            made = answer(
+                server.endpoint(concurrency=1),
+                rows,
+                contestant="x",
+                options=options,
+                out=tmp_path / "x.jsonl",
+            )
+            asked.append(([each.completion for each in made], len(server.requests)))
+    (first, count), (second, later) = asked
+    assert (count, later) == (3, 4)
+    assert second[1:] == first
+    assert len(set(second)) == 4
+
+
+def test_a_slash_after_a_server_s_address_changes_nothing():
+    one, other = (Endpoint(url=f"http://host/v1{end}", model="m") for end in ("", "/"))
+    assert one == other
 
 
 def test_a_run_of_an_earlier_version_is_kept_and_its_paid_answers_are_not_asked_again(

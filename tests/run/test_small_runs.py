@@ -68,6 +68,8 @@ def test_an_error_of_the_check_stops_the_run_unless_told_otherwise(small_recipe:
     assert "error: stages.dpo.trainer.beta" in err
     assert "go on with --anyway" in err
     assert not (tmp_path / "out" / "small" / "adapters").exists()
-    arguments = ["run", str(small_recipe), "--out", str(tmp_path / "out"), "--anyway"]
-    code, _, err = forked.command(arguments, tmp_path)
+    arguments = ["run", str(small_recipe), "--out", str(tmp_path / "out")]
+    code, _, err = forked.command([*arguments, "--anyway"], tmp_path)
     assert code == 0, err
+    code, _, err = forked.command(arguments, tmp_path)
+    assert code == 2, err  # told once is not told for ever

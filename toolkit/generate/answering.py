@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -56,7 +57,7 @@ def answer(  # noqa: PLR0913 - one call says who is asked what, how, and where t
             else than completions of this contestant.
         EndpointError: the endpoint did not answer, or refused all requests; what it answered is kept.
     """
-    requests = [_request(example, prompt, seed) for example in examples]
+    requests = _requests(examples, prompt, seed)
     asked = {example.id: example for example in examples}
     if len(asked) < len(examples):
         ids = [example.id for example in examples]
@@ -114,9 +115,10 @@ def keep_paid_answers(
     """Put completions of an endpoint into a store as if they had been made with it; refusals are left out."""
     speaker = _speaker(endpoint, None)
     kept = AnswerStore(store, speaker.settings(options) or {}, speaker.made_with(options))
-    for completion in completions:
-        example = Example(id=completion.example_id, messages=completion.messages)
-        key = _key(speaker, _request(example, prompt, seed), options)
+    answered = list(completions)
+    asked = [Example(id=each.example_id, messages=each.messages) for each in answered]
+    for completion, request in zip(answered, _requests(asked, prompt, seed), strict=True):
+        key = _key(speaker, request, options)
         if key not in kept.replies and completion.finish != "refused":
             kept.add(key, Reply(completion.completion, completion.finish, completion.tokens))
 
@@ -151,12 +153,19 @@ def _speaker(source: Loaded | Source | Endpoint, adapter: str | None) -> Source:
     return Local(source, adapter)
 
 
-def _request(example: Example, prompt: Sequence[Message], seed: int) -> Request:
-    return Request(
-        id=example.id,
-        messages=(*prompt, *example.messages),
-        seed=int(digest(str(seed), example.id), 16) % 2**63,
-    )
+def _requests(examples: Sequence[Example], prompt: Sequence[Message], seed: int) -> list[Request]:
+    """What to ask; the seeds go by question, and by draw where a question is there several times.
+
+    So neither an id nor a place among the examples changes an answer.
+    """
+    draws: Counter[str] = Counter()
+    requests = []
+    for example in examples:
+        question = json.dumps([message.as_dict() for message in example.messages], ensure_ascii=False)
+        drawn = int(digest(str(seed), question, str(draws[question])), 16) % 2**63
+        requests.append(Request(example.id, (*prompt, *example.messages), drawn))
+        draws[question] += 1
+    return requests
 
 
 def _completion(example: Example, contestant: str, reply: Reply) -> Completion:

@@ -49,8 +49,7 @@ class Remote:
     def settings(self, options: Generation) -> Mapping[str, Any]:
         """Server, model, sampling and further fields of the request."""
         server = self.endpoint.model_dump(mode="json", include={"model", "parameters"})
-        url = self.endpoint.url.rstrip("/")
-        return {"engine": "endpoint", "url": url, **server, "sampling": sampling(options)}
+        return {"engine": "endpoint", "url": self.endpoint.url, **server, "sampling": sampling(options)}
 
     def made_with(self, options: Generation) -> Mapping[str, Any]:
         return {}

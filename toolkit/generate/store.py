@@ -55,8 +55,8 @@ class AnswerStore:
         if not self.file.exists():
             return {}
         replies, damaged = {}, 0
-        for _, line in records.read_lines(self.file):
-            if line.startswith('{"settings"'):
+        for line in self.file.read_text(encoding="utf-8", errors="replace").split("\n"):
+            if not line or line.startswith('{"settings"'):
                 continue
             try:
                 stored = StoredAnswer.model_validate_json(line)

@@ -141,7 +141,7 @@ class Endpoint(Section):
             raise ValueError(
                 "a URL with a user or password in it would be written into the run; use `key_env`"
             )
-        return url
+        return url.rstrip("/")
 
     @model_validator(mode="after")
     def priced(self) -> Endpoint:

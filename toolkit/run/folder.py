@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from toolkit import processes
+from toolkit import processes, records
 from toolkit.errors import BusyError, DataError
 from toolkit.metrics.groups import FILE as GROUPS
 
@@ -64,6 +65,20 @@ class RunFolder:
     def answers(self) -> Path:
         """The store of answers that all runs of a results folder share."""
         return self.path.parent / ".answers"
+
+    def read_manifest(self) -> dict[str, Any]:
+        """What the manifest holds; empty where there is none.
+
+        Raises:
+            DataError: it is torn or was edited, so that nothing here can be verified.
+        """
+        try:
+            found = records.read_json(self.manifest) if self.manifest.exists() else {}
+            if not (isinstance(found, dict) and isinstance(found.get("steps", {}), dict)):
+                raise DataError(f"{self.manifest}: not a manifest of a run")
+        except DataError as error:
+            raise DataError(f"{error}; put its backup back, or move {self.path} away") from None
+        return found
 
     def adapter(self, stage: str) -> Path:
         return self.path / "adapters" / stage

@@ -81,7 +81,7 @@ def _check(run: Execution) -> Step:
     def inputs() -> str:
         asked = (run.questions, run.groups) if run.recipe.scoring else None
         recipe = run.recipe.model_dump(mode="json", exclude={"name", "arena"})
-        return fingerprint(recipe, run.base, run.data, asked, run.named_files)
+        return fingerprint(recipe, run.base, run.data, asked, run.named_files, run.anyway)
 
     def work() -> None:
         from toolkit.run.checking import check
@@ -243,7 +243,7 @@ def _judging(run: Execution, asked: Judge, slots: int) -> list[Step]:
 
     def inputs(*who: Judge) -> str:
         named = [(judge_name(one, run.judge_weights, base=run.recipe.base), prompt_key(one)) for one in who]
-        settings = [(one.method, one.rule, one.reference) for one in who]
+        settings = [(one.method, one.rule, one.reference, one.max_new_tokens) for one in who]
         return fingerprint(settings, named, [battle.id for battle in fought()], run.loading)
 
     def judge(one: Judge, part: int, of: int) -> None:
@@ -263,6 +263,10 @@ def _judging(run: Execution, asked: Judge, slots: int) -> list[Step]:
         cast = votes(fought(), said, rule=asked.rule)
         require_votes(cast, said)
         records.write(run.folder.votes, jury(cast) if len(judges) > 1 else cast)
+
+    def kept() -> str:
+        said = [verdict for one in judges for verdict in verdicts(run, one, fought())]
+        return fingerprint([verdict.model_dump(mode="json") for verdict in said])
 
     parts = [
         (one, part, of)
@@ -285,6 +289,7 @@ def _judging(run: Execution, asked: Judge, slots: int) -> list[Step]:
         inputs=partial(inputs, *judges),
         work=count,
         outputs=(run.folder.votes,),
+        kept=kept,
         after=tuple(step.name for step in steps) or answered,
         model=not steps and any(one.endpoint is None for one in judges),
     )

@@ -9,9 +9,7 @@ import logging
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
-from typing import Any
 
-from toolkit import records
 from toolkit.run.folder import RunFolder
 
 logger = logging.getLogger(__name__)
@@ -26,13 +24,12 @@ NAME = "recipe"
 def versions(results: Path, name: str) -> Iterator[RunFolder]:
     """The versions of a run that are there: `results/mine`, `results/mine-2`, ..."""
     first = RunFolder(results / name)
-    if first.path.exists():
+    if first.path.exists() and first.read_manifest().get(NAME, name) == name:  # and no version of another run
         yield first
-    for number in count(2):
+    numbers = (path.name.removeprefix(f"{name}-") for path in results.glob(f"{name}-*"))
+    for number in sorted(int(each) for each in numbers if each.isdecimal()):  # some may have been removed
         folder = RunFolder(results / f"{name}-{number}")
-        if not folder.path.exists():
-            return
-        if _manifest(folder).get(NAME) == name:
+        if folder.read_manifest().get(NAME) == name:
             yield folder
 
 
@@ -46,23 +43,26 @@ def select_version(results: Path, name: str, identity: dict[str, str]) -> RunFol
     """
     known = list(versions(results, name))
     for folder in known:
-        recorded = _manifest(folder).get(IDENTITY)
+        recorded = folder.read_manifest().get(IDENTITY)
         if recorded and not _changed(recorded, identity):
             return folder
     for folder in known:
         if not _losses(folder, identity):
             return folder
-    if not known:
-        return RunFolder(results / name)
+    first = RunFolder(results / name)
+    if not first.path.exists():
+        return first
     free = next(n for n in count(2) if not (results / f"{name}-{n}").exists())
     new = RunFolder(results / f"{name}-{free}")
-    logger.warning("%s: %s; this run goes to %s", known[-1].path, _losses(known[-1], identity), new.path)
+    last = known[-1] if known else first
+    reason = _losses(last, identity) if known else f"is a version of {first.read_manifest()[NAME]}"
+    logger.warning("%s: %s; this run goes to %s", last.path, reason, new.path)
     return new
 
 
 def _losses(folder: RunFolder, identity: dict[str, str]) -> str:
     """Why a run of this identity would discard finished work of the folder; empty: it would not."""
-    manifest = _manifest(folder)
+    manifest = folder.read_manifest()
     done = {name for name, entry in manifest.get("steps", {}).items() if entry.get("done")}
     if IDENTITY not in manifest:
         return "was made by an earlier version, whose results cannot be verified" if done else ""
@@ -74,7 +74,3 @@ def _losses(folder: RunFolder, identity: dict[str, str]) -> str:
 
 def _changed(recorded: dict[str, str], identity: dict[str, str]) -> list[str]:
     return [part for part in identity if part in recorded and recorded[part] != identity[part]]
-
-
-def _manifest(folder: RunFolder) -> dict[str, Any]:
-    return dict(records.read_json(folder.manifest)) if folder.manifest.exists() else {}

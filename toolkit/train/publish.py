@@ -24,6 +24,9 @@ from toolkit.types import StageResult
 RESULT = "stage.json"
 """File in a published folder: the stage's `StageResult`."""
 
+SETS = ("target_modules", "exclude_modules", "target_parameters", "feedforward_modules")
+"""Fields of adapter configurations that are sets of names."""
+
 
 @dataclass(frozen=True)
 class Extras:
@@ -122,7 +125,11 @@ def _write(folder: Path, weights: dict[str, Any], config: Any) -> None:
 
 
 def _name_base(config: Path, name: str) -> None:
-    """Name the base as the recipe does, not by where it lies on this machine."""
+    """Name the base as the recipe does, not by where it lies on this machine; sort what PEFT holds as sets.
+
+    Their order differs from process to process, and the same adapter would not be the same content.
+    """
     values = json.loads(config.read_text(encoding="utf-8"))
+    values |= {key: sorted(values[key]) for key in SETS if isinstance(values.get(key), list)}
     values["base_model_name_or_path"] = name
     records.write_json(config, values)
