@@ -25,7 +25,11 @@ from toolkit.cli.scores import print_scores
 @click.option("--num-fewshot", type=click.IntRange(0), help="Left out, as the task says.")
 @click.option("--limit", type=click.IntRange(1), help="Ask the first questions only (of each subtask).")
 @click.option("--chat-template", is_flag=True, help="Wrap the prompts in the model's chat template.")
-@click.option("--allow-code-execution", is_flag=True, help="Run the code the model writes, in a sandbox.")
+@click.option(
+    "--allow-code-execution",
+    is_flag=True,
+    help="Run the code the model writes, in a sandbox; before Linux 5.13 it can read your files.",
+)
 @click.option(
     "--out", type=PATH, help="lm-eval result file, added to if it is there; left out: benchmarks/<name>.json."
 )
