@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from click.testing import CliRunner, Result
 
 from tests.arena.household import write_run
 from toolkit.arena import Desk, Store, accepted_votes, read_contest
+from toolkit.arena.exchange import write_log
 from toolkit.cli import main
 from toolkit.data import load_rows
 from toolkit.recipe import DataSource
@@ -122,3 +124,12 @@ def test_a_bad_row_of_a_log_is_named_and_nothing_is_imported(run: Path, tmp_path
     assert result.exit_code == 2
     assert "log.csv:3: winner is 'nobody'" in result.stderr
     assert len(accepted_votes(f"sqlite:///{run / 'arena.db'}")) == 30
+
+
+def test_a_csv_export_holds_no_formula(tmp_path: Path):
+    texts = ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "plain", "1-1"]
+    write_log(tmp_path / "log.csv", [{"text": text, "number": -1.5} for text in texts])
+    with (tmp_path / "log.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["text"] for row in rows] == [f"'{text}" for text in texts[:5]] + texts[5:]
+    assert {row["number"] for row in rows} == {"-1.5"}

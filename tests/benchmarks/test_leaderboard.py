@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
+from click.testing import CliRunner
 
 from toolkit.benchmarks.leaderboard import above_chance, goodhart, leaderboard
+from toolkit.cli import main
 from toolkit.types import Difference, Score
 
 
@@ -94,3 +99,11 @@ def test_one_gain_and_many_losses_are_worth_a_note():
         goodhart([change("a/acc", 0.2), change("w/word_perplexity", -3), change("w/bits_per_byte", -1)]) == []
     )
     assert goodhart([change("rougeL", 0.2), change("bleu", -1, 0.4), change("chrf", -1, 0.4)]) == []
+
+
+@pytest.mark.parametrize("results", [{}, {"all": {"acc": 1.0}}, {"task": {"alias": "task"}}])
+def test_a_table_without_a_figure_is_an_error(results: dict, tmp_path: Path):
+    (tmp_path / "mine.json").write_text(json.dumps({"results": results}))
+    found = CliRunner().invoke(main, ["leaderboard", str(tmp_path / "mine.json")])
+    assert (found.exit_code, found.stdout) == (2, "")
+    assert "mine.json: no figure in its `results`" in found.stderr

@@ -13,7 +13,7 @@ import transformers
 
 from tests.faultserver import Say, serving
 from toolkit.data.chat import prompt_ids
-from toolkit.errors import DataError
+from toolkit.errors import DataError, EndpointError
 from toolkit.generate import Reply, Request, Scripted, answer
 from toolkit.generate.base import sampling
 from toolkit.generate.local import sample
@@ -342,6 +342,20 @@ def test_what_an_endpoint_answered_is_not_asked_again(tmp_path: Path):
     assert [request["messages"][-1]["content"] for request in server.requests[before:]] == [
         examples()[7].messages[-1].content
     ]
+
+
+def test_a_budget_counts_what_earlier_calls_spent(tmp_path: Path):
+    common: dict[str, Any] = {"contestant": "paid", "out": tmp_path / "paid.jsonl"}
+    common["options"] = Generation(max_new_tokens=9)
+    with serving(echo) as server:
+        endpoint = server.endpoint(price=(1000, 1000), budget_usd=0.5, concurrency=1)
+        for _ in range(2):
+            with pytest.raises(EndpointError, match=r"budget_usd: \d.* of 0.5 dollars are spent"):
+                answer(endpoint, examples(100), **common)
+        words = [len(request["messages"][-1]["content"].split()) for request in server.answered]
+        answer(endpoint.model_copy(update={"budget_usd": 100.0}), examples(100), **common)
+    assert 0.2 < sum(2 * count + 1 for count in words) * 1000 / 1e6 <= 0.5  # as the server counts
+    assert len(server.answered) == 100
 
 
 def test_thinking_is_kept_apart_and_a_budget_spent_on_it_is_told(tmp_path: Path, caplog):

@@ -150,6 +150,9 @@ def test_hostile_texts_stay_texts(copied):
     assert not [key for _, attributes in page.tags for key in attributes if key.startswith("on")]
     assert "{{ 7 * 7 }}" in page.text
     assert "alert(1)" in page.text
+    for name in ("report.html", "report.md"):
+        text = (copied / name).read_text(encoding="utf-8")
+        assert not set(text) & set("\x00\x1b\u202e")
 
 
 def test_hostile_texts_stay_texts_in_markdown(copied):

@@ -427,6 +427,34 @@ def test_a_slash_after_a_server_s_address_changes_nothing():
     assert one == other
 
 
+PRICES = {"price": [1, 2], "budget_usd": 50, "timeout": 9, "concurrency": 1}
+
+
+@pytest.mark.parametrize("reply", ["I like both.", "[[A]]"])
+def test_a_judge_without_a_vote_fails_and_prices_ask_nothing_again(
+    reply: str, tmp_path: Path, tiny_model: Path
+):
+    def script(_number: int, request: dict) -> Say:
+        return Say(reply if request["model"] == "judge" else "re: " + request["messages"][-1]["content"])
+
+    with serving(script) as server, chdir(tmp_path):
+        write_small_recipe(tmp_path, tiny_model)
+        box, url = Sandbox(tmp_path), {"url": server.url}
+        paid, judge = {"endpoint": url | {"model": "paid"}}, {"endpoint": url | {"model": "judge"}}
+        box.change(stages=[], contestants={"base": {}, "paid": paid}, judge=judge | {"method": "written"})
+        found = CliRunner().invoke(main, ["run", "small.yaml", "--out", "out"])
+        if reply != "[[A]]":
+            assert found.exit_code == 1
+            assert "no vote was cast: of 12 verdicts 12 could not be read" in found.stderr
+            return
+        assert found.exit_code == 0
+        asked = len(server.requests)
+        box.change(contestants__paid__endpoint=paid["endpoint"] | PRICES)
+        box.change(judge__endpoint=judge["endpoint"] | PRICES)
+        assert box.run() == ("small", set())
+    assert len(server.requests) == asked
+
+
 def test_a_run_of_an_earlier_version_is_kept_and_its_paid_answers_are_not_asked_again(
     tmp_path: Path, tiny_model: Path
 ):
