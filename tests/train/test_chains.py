@@ -256,16 +256,36 @@ def test_in_4_bit_the_adapter_is_continued_on_the_4_bit_base(
     assert min(row["grad_norm"] for row in map(json.loads, log) if "grad_norm" in row) > 0
 
 
-@pytest.mark.parametrize("kind", ["LoRA", "PiSSA", "whole"])
+@pytest.mark.parametrize("kind", ["LoRA", "PiSSA", "whole", "nf4"])
 def test_what_trains_in_bf16_is_verified_as_exactly(kind: str, tmp_path: Path, tiny_model: Path):
     recipe = chain(tmp_path, tiny_model, KINDS.get(kind, {"r": 4}), own=True)
     if kind == "whole":
         recipe = recipe_of(
             tmp_path, tiny_model, [stage("s", "sft", "answers", adapter="none", trainer=SHORT)]
         )
-    recipe = recipe.model_copy(update={"model": recipe.model.model_copy(update={"dtype": "bfloat16"})})
+    options = {"dtype": "bfloat16", "quantization": "nf4" if kind == "nf4" else "none"}
+    recipe = recipe.model_copy(update={"model": recipe.model.model_copy(update=options)})
     for part in recipe.stages:
         train_stage(recipe, part, tmp_path)  # raises where logits differ by more than 1e-4
+
+
+def test_in_4_bit_what_is_published_is_compared_by_its_tensors(
+    tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """A change of 0.2% moves predictions less than rounding does."""
+    recipe = chain(tmp_path, tiny_model, {"r": 4}, own=False)
+    recipe = recipe.model_copy(update={"model": recipe.model.model_copy(update={"quantization": "nf4"})})
+    save = publish.Learned.save
+
+    def rounded(self: publish.Learned, folder: Path) -> None:
+        save(self, folder)
+        file = folder / "adapter_model.safetensors"
+        weights = {name: weight.bfloat16().float() for name, weight in load_file(file).items()}
+        save_file(weights, file, metadata={"format": "pt"})
+
+    monkeypatch.setattr(publish.Learned, "save", rounded)
+    with pytest.raises(TrainingError, match=r"is not what was trained: \d+ of 28 tensors differ, such as "):
+        train_stage(recipe, recipe.stages[0], tmp_path)
 
 
 def test_a_third_stage_continues_the_second_and_a_whole_one_is_a_base(tmp_path: Path, tiny_model: Path):

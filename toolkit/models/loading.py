@@ -218,6 +218,14 @@ def load_weights(
     return model
 
 
+def load_dequantized(folder: Path, chosen: hardware.Hardware, quantization: str, **extra: Any) -> Any:
+    """The model in `folder` with the values that quantisation rounded its weights to, all in fp32."""
+    model = load_weights(folder, chosen, quantization, **extra).dequantize(torch.float32)
+    for weight in model.parameters():  # what was not quantised, too: layers of two types cannot be joined
+        weight.data = weight.data.float()
+    return model
+
+
 def load_adapter(model: Any, folder: Path, name: str = "default") -> PeftModel:
     """Put the adapter in `folder` on a model by plain PEFT, under `name`.
 

@@ -14,6 +14,7 @@ from toolkit.models.loading import (
     check_lineage,
     load_adapter,
     load_adapter_weights,
+    load_dequantized,
     load_tokenizer,
     load_weights,
     merge_adapter,
@@ -44,6 +45,11 @@ class Base:
     """Whether the parent's adapter is trained on; else it is merged into `model`, frozen."""
     rewards: dict[str, Path] = field(default_factory=dict)
     """Name -> folder of the reward models that online methods learn from."""
+
+    @property
+    def on_frozen(self) -> bool:
+        """Whether the parent's adapter is merged into `model`."""
+        return self.parent is not None and not self.continued
 
     @property
     def moved(self) -> bool:
@@ -89,10 +95,10 @@ def prepare_base(recipe: Recipe, stage: Stage, run: Path) -> Base:
     exact = merged is not None or chosen.device.type == "cpu" or lora.changes_base(adapter)
     quantized = recipe.model.quantization != "none"
     loaded = replace(chosen, dtype=torch.float32) if exact and not quantized else chosen
-    model = load_weights(folder, loaded, recipe.model.quantization)
+    # merged into 4 bits most of the training would be lost
+    load = load_dequantized if merged and quantized else load_weights
+    model = load(folder, loaded, recipe.model.quantization)
     if merged:
-        if quantized:  # merged into so few bits most of the training would be lost
-            model = model.dequantize(torch.float32)
         model = merge_adapter(load_adapter(model, merged))
     tokenizer = load_tokenizer(folder, recipe.model.chat_template, recipe.model.chat_template_kwargs)
     rewards = _rewards(recipe, stage, run)

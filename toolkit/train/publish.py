@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from peft import PeftConfig, PeftModel
+from peft import PeftConfig, PeftModel, get_peft_model_state_dict
 from peft.utils import SAFETENSORS_WEIGHTS_NAME as WEIGHTS
 from safetensors.torch import save_file
 
@@ -55,6 +55,13 @@ class Learned:
         weights = trainer.accelerator.get_state_dict(trainer.model_wrapped) if shared else None
         return cls(model, weights, beginning)
 
+    def adapter(self) -> dict[str, torch.Tensor]:
+        """A copy of the adapter's tensors by PEFT's names, on the CPU; of a model none."""
+        if not isinstance(self.model, PeftModel):
+            return {}
+        weights = get_peft_model_state_dict(self.model, self.weights, save_embedding_layers=False)
+        return {name: weight.detach().cpu().clone() for name, weight in weights.items()}
+
     def differs(self, before: dict[str, Any]) -> bool:
         """Whether a weight is not what it was."""
         now = self.weights or dict(self.model.named_parameters())
@@ -98,15 +105,14 @@ def _weights(learned: Learned, base: Base, stage: Stage, folder: Path) -> None:
     if not isinstance(learned.model, PeftModel):
         learned.save(folder)
         return
-    on_frozen = base.parent is not None and not base.continued
-    delta = folder / "delta" if on_frozen else folder
+    delta = folder / "delta" if base.on_frozen else folder
     learned.save(delta)
     (delta / "README.md").unlink(missing_ok=True)
     if learned.beginning:  # what was taken out of the base is given back
         ended = _part(delta)
         begun = {name: learned.beginning[name] for name in ended[0] if name in learned.beginning}
         _write(delta, *join([(begun, ended[1], -1.0), ended]))
-    if on_frozen:
+    if base.on_frozen:
         _write(folder, *join([_part(base.parent), _part(delta)]))
         records.write_json(delta / LINEAGE, lineage(base, stage) | {"on_top_of_parent": True})
     # Last, since PEFT looks for the base where its configuration says: a short name it would ask the hub for.

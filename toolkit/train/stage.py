@@ -60,7 +60,7 @@ def train_stage(recipe: Recipe, stage: Stage, run: Path) -> StageResult:
     with full_disk_told(run):
         kept, place, result = _train(recipe, stage, run)  # the trainer is let go at its end
         if processes.is_main():
-            verify(kept, working / WRITTEN, place, whole=stage.adapter == "none")
+            verify(kept, working / WRITTEN, place)
             published.parent.mkdir(exist_ok=True)
             (working / WRITTEN).rename(published)
             shutil.rmtree(working, ignore_errors=True)
@@ -100,7 +100,17 @@ def _train(recipe: Recipe, stage: Stage, run: Path) -> tuple[Kept, Place, StageR
         shutil.rmtree(working / WRITTEN, ignore_errors=True)
         publish.publish(learned, base, stage, working / WRITTEN, extras)
         kept.write(working / WRITTEN)
-    place = Place(base.folder, base.loaded, recipe.model.quantization, stage.method == "reward")
+    plain = processes.is_main() and not (base.on_frozen or learned.beginning)
+    place = Place(
+        base=base.folder,
+        loaded=base.loaded,
+        quantization=recipe.model.quantization,
+        dequantized=base.on_frozen and recipe.model.quantization != "none",
+        reward=stage.method == "reward",
+        whole=stage.adapter == "none",
+        rounded=processes.share_weights() and base.hardware.dtype != torch.float32,
+        weights=learned.adapter() if plain else {},
+    )
     return kept, place, result
 
 
