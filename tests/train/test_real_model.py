@@ -99,7 +99,7 @@ def test_merged_stage_by_stage_and_stacked_are_the_same_model(
     recipe = real(
         tmp_path,
         stage("sft", "sft", "tickets", trainer=steep),
-        stage("dpo", "dpo", "pairs", start="sft", trainer=steep),
+        stage("dpo", "dpo", "pairs", start="sft", adapter={"r": 16}, trainer=steep),
         dtype="float32",
     )
     for part in recipe.stages:
