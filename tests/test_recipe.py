@@ -199,7 +199,7 @@ def test_hub_ids_and_packaged_rows_stay_as_they_are(file):
     )
     found = load(file)
     assert found.data["rows"].source == "owner/set"
-    assert recipe.packaged_file(found.data["pairs"].source).is_file()
+    assert recipe.source_file(found.data["pairs"].source).is_file()
 
 
 def test_benchmark_files_are_found_too(file):
@@ -411,7 +411,7 @@ def test_every_packaged_recipe_parses_and_survives_writing(name, monkeypatch, tm
     assert Recipe.model_validate(recipe.read_yaml(dump(found))) == found
     for source in found.data.values():
         if source.source.startswith("package:"):
-            assert recipe.packaged_file(source.source).is_file()
+            assert recipe.source_file(source.source).is_file()
 
 
 def test_a_recipe_starts_from_another(file, tmp_path):

@@ -82,7 +82,9 @@ def test_a_method_trains_the_packaged_model(case: str, tmp_path: Path):
 @pytest.mark.slow
 def test_qlora_trains_and_is_merged_into_the_dequantised_base(tmp_path: Path):
     steep = FEW | {"learning_rate": 1e-3}
-    recipe = real(tmp_path, stage("sft", "sft", "tickets", trainer=steep), quantization="nf4")
+    sft = stage("sft", "sft", "tickets", trainer=steep)
+    # In float32, since 4 bit computed in bfloat16 is further from the same weights than the merging is.
+    recipe = real(tmp_path, sft, quantization="nf4", dtype="float32")
     result = train_stage(recipe, recipe.stages[0], tmp_path)
     assert result.heldout["loss"] < result.heldout["loss_before"]
     inside, outside = merge(recipe, recipe.stages[0], tmp_path, tmp_path / "merged")

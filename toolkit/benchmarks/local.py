@@ -24,7 +24,7 @@ from toolkit.benchmarks.columns import HUB_COLUMNS, Columns
 from toolkit.data.reading import raw_rows
 from toolkit.errors import DataError
 from toolkit.fingerprints import file_hash
-from toolkit.recipe import Benchmark, DataSource, existing, read_yaml, yaml_problem
+from toolkit.recipe import Benchmark, DataSource, existing, read_yaml, source_file, yaml_problem
 
 OFFICIAL = {
     "gsm8k": "gsm8k/gsm8k.yaml",
@@ -290,17 +290,22 @@ def task_content(benchmark: Benchmark) -> dict[str, Any]:
     These are its rows, its task file with those that it includes, and the Python files of their functions;
     for a task that comes with lm-eval it is lm-eval's version.
     """
-    files = [Path(source) for source in benchmark.files.values()]
     packaged = _packaged(benchmark.task)
-    files += [packaged[0]] if packaged and not benchmark.files else []
+    files = [packaged[0]] if packaged and not benchmark.files else []
     own = (OWN / f"{benchmark.task}.yaml").is_file()
     files += list(_task_files(task_file(benchmark.task))) if is_file(benchmark.task) or own else []
     return benchmark.model_dump(mode="json", exclude={"task", "files"}) | {
         "task": task_name(benchmark.task),
-        "files": {split: file_hash(Path(source)) for split, source in benchmark.files.items()},
+        "files": {split: _row_content(source) for split, source in benchmark.files.items()},
         "contents": sorted(file_hash(file) for file in files if file.is_file()),
         "lm_eval": version("lm_eval"),
     }
+
+
+def _row_content(source: str) -> str:
+    """Hash of a file of rows; of what is no file (a folder, a hub data set) its name."""
+    file = source_file(source)
+    return file_hash(file) if file.is_file() else source
 
 
 def _task_files(file: Path) -> Iterator[Path]:

@@ -14,7 +14,7 @@ from toolkit.data.filters import parse_filter
 from toolkit.data.formats import RowError, conversation, convert, detect
 from toolkit.data.rows import Row
 from toolkit.errors import DataError
-from toolkit.recipe import DATA_FILES, DataSource, existing, fingerprint, packaged_file
+from toolkit.recipe import DATA_FILES, DataSource, existing, fingerprint, source_file
 from toolkit.types import Example, split_thinking
 
 BATCH = 4096
@@ -262,7 +262,7 @@ def has_parts(source: DataSource) -> bool:
 
 def _opened(source: DataSource, part: tuple[int, int]) -> Iterator[RawRow]:
     name = source.source
-    path = packaged_file(name) if name.startswith("package:") else Path(name)
+    path = source_file(name)
     found = existing(str(path))
     is_file = found is not None and found.is_file()
     if path.suffix not in DATA_FILES and not is_file:

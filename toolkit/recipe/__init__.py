@@ -4,7 +4,7 @@ All mistakes are listed at once, each with its key and, for unknown keys, the ne
 recipe is silent, the defaults of `sections` hold; their docstrings are the reference of recipe keys.
 """
 
-from toolkit.recipe.files import DATA_FILES, PACKAGED, existing, packaged_file
+from toolkit.recipe.files import DATA_FILES, PACKAGED, existing, source_file
 from toolkit.recipe.reading import dump, load, parse, read_yaml, yaml_problem
 from toolkit.recipe.sections import (
     ONLINE,
@@ -51,8 +51,8 @@ __all__ = [
     "existing",
     "fingerprint",
     "load",
-    "packaged_file",
     "parse",
     "read_yaml",
+    "source_file",
     "yaml_problem",
 ]

@@ -18,9 +18,9 @@ BASELINES = "scoring.bertscore_rescale"
 VARIABLE = re.compile(r"\$\{(\w+)\}")
 
 
-def packaged_file(source: str) -> Path:
-    """The file behind a `package:...` source."""
-    return PACKAGED / source.removeprefix("package:")
+def source_file(source: str) -> Path:
+    """The file that a data source names, `package:...` or not; it need not be there."""
+    return PACKAGED / source.removeprefix("package:") if source.startswith("package:") else Path(source)
 
 
 def existing(name: str) -> Path | None:
