@@ -19,6 +19,16 @@ settings.register_profile("house", deadline=None)  # a busy machine is slow, and
 settings.load_profile("house")
 
 
+@pytest.fixture(autouse=True)
+def package_logger() -> Iterator[None]:
+    """Restore the package's logger: a command that a test begins takes it over, and `caplog` sees nothing."""
+    logger = logging.getLogger("toolkit")
+    before = logger.handlers[:], logger.propagate, logger.level
+    yield
+    logger.handlers[:], logger.propagate = before[:2]
+    logger.setLevel(before[2])
+
+
 @pytest.fixture
 def told() -> Iterator[list[Progress]]:
     """What the package says of how far it is while the test runs.
