@@ -40,16 +40,23 @@ def read_lines(path: Path, *, ours: bool = True) -> Iterator[tuple[int, str]]:
     """
     number = 0
     try:
-        with path.open("rb") as lines:  # as bytes: the torn line may end inside a character
+        with _readable(path), path.open("rb") as lines:  # as bytes: the torn line may end inside a character
             for number, line in enumerate(lines, start=1):
                 if line.strip() and (line.endswith(b"\n") or not ours):
                     yield number, line.decode("utf-8-sig" if number == 1 and not ours else "utf-8")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}:{number}: not UTF-8 text (byte {error.start}); save it as UTF-8") from None
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """Name a file that cannot be opened."""
+    try:
+        yield
     except FileNotFoundError:
         raise DataError(f"{path}: no such file") from None
     except (IsADirectoryError, PermissionError) as error:
         raise DataError(f"{path}: {error.strerror}") from None
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}:{number}: not UTF-8 text (byte {error.start}); save it as UTF-8") from None
 
 
 def read(path: Path, kind: type[R]) -> Iterator[R]:
@@ -96,7 +103,7 @@ def read_csv(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
     """
     begins = 1
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
+        with _readable(path), path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.reader(file, strict=True)
             heading = next(reader, [])
             twice = [name for name in heading if heading.count(name) > 1]
@@ -109,10 +116,6 @@ def read_csv(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
                 if row:
                     yield begins, dict(zip(heading, row, strict=True))
                 begins = reader.line_num + 1
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file") from None
-    except (IsADirectoryError, PermissionError) as error:
-        raise DataError(f"{path}: {error.strerror}") from None
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: not UTF-8 text (byte {error.start}); save it as UTF-8") from None
     except csv.Error as error:
@@ -254,11 +257,8 @@ def read_json(path: Path, *, finite: bool = False) -> Any:
         DataError: the file is missing or does not parse; the message has file and line.
     """
     try:
-        text = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file") from None
-    except (IsADirectoryError, PermissionError) as error:
-        raise DataError(f"{path}: {error.strerror}") from None
+        with _readable(path):
+            text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: not UTF-8 text (byte {error.start}); save it as UTF-8") from None
     return parse_json(text, str(path), file=True, finite=finite)

@@ -89,7 +89,7 @@ def test_answers(
 def test_answers_one_by_one(tiny: Loaded, twin: Loaded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     options = Generation(max_new_tokens=6)
     here = said(tiny, tmp_path / "here.jsonl", options=options)
-    monkeypatch.setattr(local, "fits_slots", lambda *_: False)
+    monkeypatch.setattr(local, "takes_masks", lambda *_: False)
     assert said(twin, tmp_path / "there.jsonl", options=options) == here
 
 

@@ -14,10 +14,12 @@ from transformers import GenerationConfig
 from toolkit.data.chat import opens_thinking, prompt_ids, render
 from toolkit.errors import DataError
 from toolkit.generate.base import Reply, Request, sampling
-from toolkit.generate.slots import Slots, beginning, fits_slots
+from toolkit.generate.slots import Slots, beginning
 from toolkit.models import Loaded, bases
 from toolkit.models.loading import context_window, unwrapped
+from toolkit.models.proven import takes_masks
 from toolkit.recipe import Generation
+from toolkit.types import Message
 
 logger = logging.getLogger(__name__)
 
@@ -51,6 +53,8 @@ class Local:
 
     loaded: Loaded
     adapter: str | None = None
+    _rendered: dict[tuple[Message, ...], list[int]] = field(default_factory=dict, compare=False, repr=False)
+    """Conversations as tokens, wanted twice: to find the answers that are there, and to continue."""
 
     def replies(
         self, requests: Sequence[Request], done: Collection[str], options: Generation
@@ -62,6 +66,7 @@ class Local:
         """
         asked = {request.id: request for request in requests}
         prompts = [self._prompt(request, options) for request in requests]
+        self._rendered.clear()  # a server lives long
         with self.loaded.using(self.adapter) as model:
             for name, reply in self.continued(model, prompts, options, done):
                 opened = opens_thinking(render(self.loaded.tokenizer, asked[name].messages))
@@ -85,7 +90,9 @@ class Local:
         return facts | {"batch_size": options.batch_size}
 
     def rendered(self, request: Request) -> list[int]:
-        return prompt_ids(self.loaded.tokenizer, request.messages)
+        if request.messages not in self._rendered:
+            self._rendered[request.messages] = prompt_ids(self.loaded.tokenizer, request.messages)
+        return self._rendered[request.messages]
 
     def continued(
         self, model: Any, prompts: Sequence[Prompt], options: Generation, done: Collection[str] = ()
@@ -108,7 +115,7 @@ class Local:
             return
         longest = len(talks[-1].prompt.tokens) + options.max_new_tokens
         common = beginning([prompt.tokens for prompt in prompts])
-        if fits_slots(model, longest) and not further:
+        if takes_masks(model, longest) and not further:
             yield from self._together(model, talks, options, common)
         else:
             logger.info("%s: one conversation at a time, by transformers' generate", self.loaded.name)

@@ -23,7 +23,6 @@ from transformers.cache_utils import Cache, CacheLayerMixin
 
 from toolkit.models.loading import unwrapped
 from toolkit.models.packing import LEAST_BEGINNING, shared
-from toolkit.models.proven import takes_masks
 
 BLOCK = 64
 LEAST_ROWS = 4
@@ -39,16 +38,11 @@ def beginning(prompts: Sequence[Sequence[int]]) -> list[int]:
     return first[:count] if count >= LEAST_BEGINNING else []
 
 
-def fits_slots(model: Any, longest: int) -> bool:
-    """Whether conversations of up to `longest` tokens can be generated in slots."""
-    return takes_masks(model, longest)
-
-
 class Slots:
     """The keys and values of several conversations in one model, written where each one has got to.
 
     Args:
-        model: a causal language model whose layers are all attention.
+        model: a causal language model that `toolkit.models.proven.takes_masks` of its conversations.
         size: number of slots.
         common: what every conversation begins with.
     """

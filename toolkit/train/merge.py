@@ -21,6 +21,7 @@ from toolkit.models.loading import (
     LINEAGE,
     check_lineage,
     load_adapter,
+    load_dequantized,
     load_tokenizer,
     load_weights,
     merge_adapter,
@@ -78,8 +79,7 @@ class _Chain:
         """One whole model, summed in fp32."""
         exact = replace(hardware.choose(self.recipe.model), dtype=torch.float32)
         if into == "dequantized":
-            base = load_weights(self.folder, exact, self.recipe.model.quantization)
-            base = base.dequantize(torch.float32)
+            base = load_dequantized(self.folder, exact, self.recipe.model.quantization)
         else:
             base = load_weights(self.folder, exact)
         return merge_adapter(load_adapter(base, self.adapter)).to(dtype).eval()
