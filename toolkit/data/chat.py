@@ -110,19 +110,29 @@ def encode_conversation(
     return encode_turns(tokenizer, messages, max_length=max_length)[-1]
 
 
+def encode_answers(tokenizer: Any, prompt: Sequence[Message], *answers: str) -> list[list[int]]:
+    """Token ids of a prompt, as it is generated from, and then of each answer, its end-of-turn token last.
+
+    Thinking in an answer (`<think>...</think>` first) is put in the template's own form.
+
+    Raises:
+        DataError: as `encode_turns`.
+    """
+    before = render(tokenizer, prompt)
+    texts = [answer_text(tokenizer, prompt, answer, before) for answer in answers]
+    ids, *found = tokenizer([before, *texts], add_special_tokens=False)["input_ids"]
+    exchanged = [Exchange(prompt, answer, before, text) for answer, text in zip(answers, texts, strict=True)]
+    return [ids, *(_ended(tokenizer, each, of) for each, of in zip(found, exchanged, strict=True))]
+
+
 def prompt_ids(tokenizer: Any, messages: Sequence[Message]) -> list[int]:
     """Token ids of a conversation up to where the assistant starts to answer."""
-    return list(tokenizer(render(tokenizer, messages), add_special_tokens=False)["input_ids"])
+    return encode_answers(tokenizer, messages)[0]
 
 
 def answer_ids(tokenizer: Any, prompt: Sequence[Message], answer: str) -> list[int]:
-    """Token ids of an answer, its end-of-turn token last.
-
-    Thinking in it (`<think>...</think>` first) is put in the template's own form.
-    """
-    text = answer_text(tokenizer, prompt, answer, before := render(tokenizer, prompt))
-    ids = list(tokenizer(text, add_special_tokens=False)["input_ids"])
-    return _ended(tokenizer, ids, Exchange(prompt, answer, before, text))
+    """Token ids of an answer, as `encode_answers`."""
+    return encode_answers(tokenizer, prompt, answer)[1]
 
 
 def _ended(tokenizer: Any, ids: list[int], exchange: Exchange) -> list[int]:

@@ -62,7 +62,8 @@ class RewardModel:
 
 def rated_ids(tokenizer: Any, prompt: Sequence[Message], answer: str) -> list[int]:
     """Token ids of what a reward model reads: its score is taken at the last one, the answer's end token."""
-    return [*chat.prompt_ids(tokenizer, prompt), *chat.answer_ids(tokenizer, prompt, answer)]
+    before, after = chat.encode_answers(tokenizer, prompt, answer)
+    return before + after
 
 
 def _load(folder: Path, chosen: hardware.Hardware, quantization: str) -> tuple[Any, Path]:

@@ -15,7 +15,8 @@ from trl import DPOTrainer
 
 from toolkit import processes
 from toolkit.data import Preference, Row
-from toolkit.errors import RecipeError
+from toolkit.data.chat import encode_answers
+from toolkit.errors import DataError, RecipeError
 from toolkit.recipe import Stage
 from toolkit.train.base import Base
 from toolkit.train.batches import GroupsByLength
@@ -46,8 +47,8 @@ def trainer(
         base,
         model=base.model,
         args=config,
-        train_dataset=_kept(dataset(train), folder / "train"),
-        eval_dataset=_kept(dataset(heldout), folder / "heldout") if heldout else None,
+        train_dataset=_kept(dataset(base, train, config), folder / "train"),
+        eval_dataset=_kept(dataset(base, heldout, config), folder / "heldout") if heldout else None,
         processing_class=base.tokenizer,
         peft_config=base.adapter,
     )
@@ -77,6 +78,9 @@ class _Trainer(StartIsReference, GroupsByLength, DPOTrainer):  # type: ignore[mi
         self._metrics["eval"]["ranking_accuracy"] += right.tolist()  # one a pair: batches differ in size
         return loss
 
+    def _prepare_dataset(self, dataset: Dataset, *_: Any) -> Dataset:
+        return dataset  # tokens already: TRL would apply the chat template in its own way
+
     def prepare_fast_paths(self) -> None:
         run_frozen_layers_once(self.model)
         if not self.args.use_weighting:  # WPO asks more of each position than our layer gives
@@ -96,13 +100,34 @@ def _kept(rows: Dataset, folder: Path) -> Dataset:
     return load_from_disk(folder)
 
 
-def dataset(rows: list[Row]) -> Dataset:
-    """Columns `prompt`, `chosen`, `rejected` as messages; TRL applies the chat template."""
+def dataset(base: Base, rows: list[Row], config: Any) -> Dataset:
+    """Columns `prompt_ids`, `chosen_ids`, `rejected_ids`, rendered and tokenised as for every method."""
     pairs = [row for row in rows if isinstance(row, Preference)]
-    return Dataset.from_dict(
-        {
-            "prompt": [[turn.as_dict() for turn in pair.prompt] for pair in pairs],
-            "chosen": [[{"role": "assistant", "content": pair.chosen}] for pair in pairs],
-            "rejected": [[{"role": "assistant", "content": pair.rejected}] for pair in pairs],
-        }
-    )
+    keep_end = config.truncation_mode == "keep_end"
+    encoded = encode_pairs(base, pairs, None if keep_end else config.max_length)
+    names = ("prompt_ids", "chosen_ids", "rejected_ids")
+    return Dataset.from_list([dict(zip(names, row, strict=True)) for row in encoded])
+
+
+def encode_pairs(base: Base, pairs: list[Preference], max_length: int | None) -> list[list[list[int]]]:
+    """Token ids of prompt, chosen and rejected answer.
+
+    Pairs whose prompt leaves no room for an answer are left out.
+
+    Raises:
+        DataError: no pair is left.
+    """
+    rows = [encode_answers(base.tokenizer, pair.prompt, pair.chosen, pair.rejected) for pair in pairs]
+    return with_room(rows, max_length)
+
+
+def with_room(rows: list[list[Any]], max_length: int | None) -> list[list[Any]]:
+    """The rows whose prompt, the first of their parts, is shorter than `max_length` tokens.
+
+    Raises:
+        DataError: there are rows, but none is left.
+    """
+    kept = [row for row in rows if max_length is None or len(row[0]) < max_length]
+    if rows and not kept:
+        raise DataError(f"every prompt has {max_length} tokens or more; raise `trainer.max_length`")
+    return kept

@@ -12,8 +12,10 @@ from datasets import Dataset
 from trl import KTOTrainer
 
 from toolkit.data import Preference, Rated, Row
+from toolkit.data.chat import encode_answers
 from toolkit.recipe import Stage
 from toolkit.train.base import Base
+from toolkit.train.dpo import with_room
 from toolkit.train.head import score_learned_tokens_only
 from toolkit.train.reference import StartIsReference
 from toolkit.train.settings import configuration
@@ -31,8 +33,9 @@ def trainer(
         base,
         model=base.model,
         args=config,
-        train_dataset=dataset(train).shuffle(config.seed),  # KTO's batches are fixed; a pair's two are apart
-        eval_dataset=dataset(heldout).shuffle(config.seed) if heldout else None,
+        # KTO's batches are fixed; a pair's two answers are apart
+        train_dataset=dataset(base, train, config.max_length).shuffle(config.seed),
+        eval_dataset=dataset(base, heldout, config.max_length).shuffle(config.seed) if heldout else None,
         processing_class=base.tokenizer,
         peft_config=base.adapter,
     )
@@ -41,20 +44,25 @@ def trainer(
 class _Trainer(StartIsReference, KTOTrainer):  # type: ignore[misc]  # TRL is untyped here
     """With our output layer, and the right reference."""
 
+    def _prepare_dataset(self, dataset: Dataset, _: Any, args: Any, *__: Any) -> Dataset:
+        """Rows are tokens already; for the KL term each gets the answer of the one before, by batches."""
+        if not self.calculate_KL:
+            return dataset
+        answers, size = dataset["completion_ids"], args.per_device_train_batch_size
+        batches = [answers[start : start + size] for start in range(0, len(answers), size)]
+        others = [answer for batch in batches for answer in (batch[-1], *batch[:-1])]
+        return dataset.add_column("KL_completion_ids", others)
+
     def prepare_fast_paths(self) -> None:
         score_learned_tokens_only(self.model)
 
 
-def dataset(rows: list[Row]) -> Dataset:
-    """Columns `prompt`, `completion` (messages) and `label`; TRL applies the chat template."""
+def dataset(base: Base, rows: list[Row], max_length: int | None) -> Dataset:
+    """Columns `prompt_ids`, `completion_ids` and `label`, rendered and tokenised as for every method."""
     rated = [answer for row in rows for answer in _answers(row)]
-    return Dataset.from_dict(
-        {
-            "prompt": [[turn.as_dict() for turn in row.prompt] for row in rated],
-            "completion": [[{"role": "assistant", "content": row.completion}] for row in rated],
-            "label": [row.wanted for row in rated],
-        }
-    )
+    encoded = [[*encode_answers(base.tokenizer, row.prompt, row.completion), row.wanted] for row in rated]
+    names = ("prompt_ids", "completion_ids", "label")
+    return Dataset.from_list([dict(zip(names, row, strict=True)) for row in with_room(encoded, max_length)])
 
 
 def _answers(row: Row) -> list[Rated]:

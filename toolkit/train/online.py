@@ -12,7 +12,7 @@ from typing import Any
 from datasets import Dataset
 from trl import GRPOTrainer, RLOOTrainer
 
-from toolkit.data import Row
+from toolkit.data import Row, chat
 from toolkit.data.rows import prompt_of
 from toolkit.models.rewards import RewardModel
 from toolkit.recipe import ModelOptions, Stage
@@ -22,19 +22,25 @@ from toolkit.train.settings import configuration
 from toolkit.types import Message
 
 
-class _InAutocast:
-    """Of a trainer: answers are written and read in the same number type as they are learned from."""
+class _Rollouts:
+    """Of a trainer: prompts are rendered as everywhere here.
+
+    Answers are written and read in the same number type as they are learned from.
+    """
+
+    def _tokenize_prompts(self: Any, prompts: list[Any]) -> tuple[list[list[int]], None, dict[str, Any]]:
+        return [chat.prompt_ids(self.processing_class, _turns(prompt)) for prompt in prompts], None, {}
 
     def _generate_and_score_completions(self: Any, inputs: Any) -> Any:
         with self.accelerator.autocast():
             return super()._generate_and_score_completions(inputs)  # type: ignore[misc]
 
 
-class _RLOO(StartIsReference, _InAutocast, RLOOTrainer):  # type: ignore[misc]  # TRL is untyped here
+class _RLOO(StartIsReference, _Rollouts, RLOOTrainer):  # type: ignore[misc]  # TRL is untyped here
     pass
 
 
-class _GRPO(StartIsReference, _InAutocast, GRPOTrainer):  # type: ignore[misc]
+class _GRPO(StartIsReference, _Rollouts, GRPOTrainer):  # type: ignore[misc]
     pass
 
 
@@ -49,7 +55,10 @@ def trainer(base: Base, stage: Stage, train: list[Row], heldout: list[Row], shar
     return KINDS[stage.method](
         base,
         model=base.model,
-        reward_funcs=[_Reward(name, RewardModel(folder, options)) for name, folder in base.rewards.items()],
+        reward_funcs=[
+            _Reward(name, RewardModel(folder, options), base.tokenizer)
+            for name, folder in base.rewards.items()
+        ],
         args=config,
         train_dataset=dataset(train),
         eval_dataset=dataset(heldout) if heldout else None,
@@ -59,18 +68,25 @@ def trainer(base: Base, stage: Stage, train: list[Row], heldout: list[Row], shar
 
 
 class _Reward:
-    """A reward model as TRL's trainers ask one; an answer longer than it can read has no reward."""
+    """A reward model as TRL's trainers call one; an answer longer than it can read has no reward."""
 
-    def __init__(self, name: str, model: RewardModel) -> None:
+    def __init__(self, name: str, model: RewardModel, tokenizer: Any) -> None:
         self.__name__ = name
         self.model = model
+        self.tokenizer = tokenizer
+        """Of the model that writes the answers."""
 
-    def __call__(self, prompts: list[Any], completions: list[Any], **_: Any) -> list[float | None]:
-        encoded = [
-            self.model.encode([Message(**turn) for turn in prompt], completion[-1]["content"])
-            for prompt, completion in zip(prompts, completions, strict=True)
-        ]
+    def __call__(self, prompts: list[Any], completion_ids: list[list[int]], **_: Any) -> list[float | None]:
+        encoded = []
+        for prompt, ids in zip(map(_turns, prompts), completion_ids, strict=True):
+            opened = chat.opens_thinking(chat.render(self.tokenizer, prompt))
+            answer = self.tokenizer.decode(ids, skip_special_tokens=True)
+            encoded.append(self.model.encode(prompt, f"<think>\n{answer}" if opened else answer))
         return self.model.rewards(encoded)
+
+
+def _turns(prompt: list[dict[str, str]]) -> list[Message]:
+    return [Message(**turn) for turn in prompt]
 
 
 def dataset(rows: list[Row]) -> Dataset:

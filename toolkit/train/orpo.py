@@ -11,9 +11,10 @@ from typing import Any
 from datasets import Dataset
 from trl.experimental.orpo import ORPOTrainer
 
-from toolkit.data import Preference, Row, chat
+from toolkit.data import Preference, Row
 from toolkit.recipe import Stage
 from toolkit.train.base import Base
+from toolkit.train.dpo import encode_pairs
 from toolkit.train.head import IGNORED
 from toolkit.train.settings import configuration
 
@@ -57,14 +58,13 @@ class _Trainer(ORPOTrainer):  # type: ignore[misc]  # TRL is untyped here
 def dataset(base: Base, rows: list[Row], max_length: int | None) -> Dataset:
     """For the prompt and both answers `<part>_input_ids`, `_attention_mask`, and for answers `_labels`."""
     pairs = [row for row in rows if isinstance(row, Preference)]
-    return Dataset.from_list([_encoded(base.tokenizer, pair, max_length) for pair in pairs])
+    return Dataset.from_list([_columns(row, max_length) for row in encode_pairs(base, pairs, max_length)])
 
 
-def _encoded(tokenizer: Any, pair: Preference, max_length: int | None) -> dict[str, list[int]]:
-    prompt = chat.prompt_ids(tokenizer, pair.prompt)
+def _columns(pair: list[list[int]], max_length: int | None) -> dict[str, list[int]]:
+    prompt, chosen, rejected = pair
     row = {"prompt_input_ids": prompt, "prompt_attention_mask": [1] * len(prompt)}
-    for side, text in (("chosen", pair.chosen), ("rejected", pair.rejected)):
-        answer = chat.answer_ids(tokenizer, pair.prompt, text)
+    for side, answer in (("chosen", chosen), ("rejected", rejected)):
         ids = [*prompt, *answer][:max_length]
         labels = [*([IGNORED] * len(prompt)), *answer][:max_length]
         row |= {f"{side}_input_ids": ids, f"{side}_attention_mask": [1] * len(ids), f"{side}_labels": labels}

@@ -27,12 +27,9 @@ def configuration(base: Base, stage: Stage, extra: dict[str, Any]) -> Any:
             hint = f"; did you mean `{close[0]}`?" if close else ""
             raise RecipeError(f"stages.{stage.name}.trainer.{name}: {kind.__name__} has no such field{hint}")
     reported = report_to(stage)
-    for name in UNPACKED:
+    for name, (_, what, mend) in REFUSED.items():
         if stage.trainer.get(name):
-            raise RecipeError(
-                f"stages.{stage.name}.trainer.{name}: rows are not packed here; leave it out: rows of like "
-                "length share a batch, so that little is padded"
-            )
+            raise RecipeError(f"stages.{stage.name}.trainer.{name}: {what}; {mend}")
     try:
         return kind(**{**_precision(base), **extra, **settings(stage), "report_to": reported})
     except (TypeError, ValueError) as error:
@@ -48,8 +45,18 @@ def report_to(stage: Stage) -> str | list[str]:
     return asked
 
 
-UNPACKED = ("packing", "eval_packing", "padding_free")
-"""Fields that put several rows into one sequence, which the rows made here are not cut out for."""
+_PACKED = (
+    "packing",
+    "rows are not packed here",
+    "leave it out: rows of like length share a batch, so that little is padded",
+)
+_RENDERED = ("chat-template", "every step renders rows alike")
+REFUSED = {
+    **dict.fromkeys(("packing", "eval_packing", "padding_free"), _PACKED),
+    "chat_template_path": (*_RENDERED, "name it as `model.chat_template`"),
+    "chat_template_kwargs": (*_RENDERED, "name them as `model.chat_template_kwargs`"),
+}
+"""Fields without effect on rows that are tokenised here: code of the finding, what is wrong, the mend."""
 
 
 def _precision(base: Base) -> dict[str, Any]:

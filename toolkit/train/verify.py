@@ -21,7 +21,6 @@ from toolkit.data.rows import answer_of, prompt_of
 from toolkit.errors import TrainingError
 from toolkit.models.hardware import Hardware
 from toolkit.models.loading import adapter_weights, load_adapter, load_dequantized, load_weights
-from toolkit.models.rewards import rated_ids
 
 FILE = Path("verification") / "logits.safetensors"
 """In a folder of its own: servers read every safetensors file beside a model's weights."""
@@ -197,10 +196,9 @@ def _tokens(tokenizer: Any, row: Row) -> tuple[list[int], list[int]]:
     if isinstance(row, Text):
         ids = tokenizer(row.text)["input_ids"][:LENGTH]
         return ids, list(range(len(ids) - 1))
-    prompt, answer = prompt_of(row), answer_of(row)
-    learned = len(chat.answer_ids(tokenizer, prompt, answer))
-    ids = rated_ids(tokenizer, prompt, answer)[-LENGTH:]
-    return ids, list(range(max(0, len(ids) - learned - 1), len(ids) - 1))
+    prompt, answer = chat.encode_answers(tokenizer, prompt_of(row), answer_of(row))
+    ids = (prompt + answer)[-LENGTH:]
+    return ids, list(range(max(0, len(ids) - len(answer) - 1), len(ids) - 1))
 
 
 def _spread(places: list[int]) -> list[int]:

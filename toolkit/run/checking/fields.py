@@ -13,7 +13,7 @@ from toolkit.recipe import ONLINE, Recipe, Stage
 from toolkit.run.checking.findings import error, info, warning
 from toolkit.train import dry_run
 from toolkit.train.methods import METHODS, config_class, config_fields, settings
-from toolkit.train.settings import UNPACKED, report_to
+from toolkit.train.settings import REFUSED, report_to
 from toolkit.types import Finding
 
 RETIRED = {
@@ -150,7 +150,7 @@ def _against_each_other(recipe: Recipe, stage: Stage) -> Iterator[Finding]:
     if isinstance(trainer.get("max_steps"), int) and trainer["max_steps"] < 1 and trainer["max_steps"] != -1:
         text = f"max_steps {trainer['max_steps']} is no limit: all epochs are trained"
         yield warning("max-steps", f"{place}.max_steps", text, "leave it out, or give the number of steps")
-    yield from _packed(stage)
+    yield from _refused(stage)
     yield from _reported(stage)
     if str(trainer.get("optim", "")).startswith("paged") and not torch.cuda.is_available():
         text = f"{trainer['optim']} needs a CUDA GPU, and none is here"
@@ -176,11 +176,10 @@ def _against_each_other(recipe: Recipe, stage: Stage) -> Iterator[Finding]:
         )
 
 
-def _packed(stage: Stage) -> Iterator[Finding]:
-    for name in UNPACKED:
+def _refused(stage: Stage) -> Iterator[Finding]:
+    for name, (code, text, fix) in REFUSED.items():
         if stage.trainer.get(name):
-            fix = "leave it out: rows of like length share a batch, so that little is padded"
-            yield error("packing", f"stages.{stage.name}.trainer.{name}", "rows are not packed here", fix)
+            yield error(code, f"stages.{stage.name}.trainer.{name}", text, fix)
 
 
 def _reported(stage: Stage) -> Iterator[Finding]:

@@ -105,8 +105,8 @@ def _ends(tokenizer: Any, before: str, other: str) -> Iterator[Finding]:
     whole = tokenizer.apply_chat_template([HELLO.as_dict(), REPLY.as_dict()], tokenize=False)
     if tokenizer.eos_token not in whole[len(before) :]:
         text = (
-            f"it puts no {tokenizer.eos_token} after answers: SFT adds it, but pairs lack it, and "
-            "the model unlearns to stop"
+            f"it puts no {tokenizer.eos_token} after answers: training adds it, but earlier turns are "
+            "seen without it"
         )
         yield warning("end-token", PLACE, text, other)
     if tokenizer.pad_token_id == tokenizer.eos_token_id:
