@@ -20,13 +20,12 @@ settings.load_profile("house")
 
 
 @pytest.fixture(autouse=True)
-def package_logger() -> Iterator[None]:
-    """Restore the package's logger: a command that a test begins takes it over, and `caplog` sees nothing."""
+def package_logger() -> None:
+    """Reset the package's logger, which a command run by an earlier test or fixture has configured for itself."""
     logger = logging.getLogger("toolkit")
-    before = logger.handlers[:], logger.propagate, logger.level
-    yield
-    logger.handlers[:], logger.propagate = before[:2]
-    logger.setLevel(before[2])
+    logger.handlers.clear()
+    logger.propagate = True
+    logger.setLevel(logging.NOTSET)
 
 
 @pytest.fixture
