@@ -21,7 +21,7 @@ settings.load_profile("house")
 
 @pytest.fixture(autouse=True)
 def package_logger() -> None:
-    """Reset the package's logger, which a command run by an earlier test or fixture has configured for itself."""
+    """Reset the package logger, which a command run by an earlier test or fixture configures."""
     logger = logging.getLogger("toolkit")
     logger.handlers.clear()
     logger.propagate = True
