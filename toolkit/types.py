@@ -8,6 +8,7 @@ package and nothing heavier than pydantic.
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from typing import Any, Literal
 
@@ -162,10 +163,23 @@ class Battle(Record):
     completion_b: str
     messages_b: tuple[Message, ...] | None = None
     """What b was answering, where its own earlier turns differ from those in `messages`."""
+    reference_shown: bool = True
+    """Whether the judge is shown the reference."""
 
     @property
     def id(self) -> str:
-        """The same for the same two answers to the same question: a judgment is never paid for twice."""
+        """32 hex digits of what a judge reads, whoever answered: a judgment is never paid for twice."""
+        turns = [
+            [f"{turn.role}: {turn.content}" for turn in each]
+            for each in (self.messages, self.messages_b or ())
+        ]
+        shown = self.reference if self.reference_shown else None
+        text = json.dumps([turns, self.completion_a, self.completion_b, shown])
+        return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+    @property
+    def former_id(self) -> str:
+        """Its id in earlier versions, 16 hex digits: of names and reference too."""
         turns = [f"{turn.role}: {turn.content}" for turn in (*self.messages, *(self.messages_b or ()))]
         answers = (self.model_a, self.model_b, self.completion_a, self.completion_b)
         return digest(self.example_id, *answers, self.reference or "", *turns)
@@ -185,17 +199,10 @@ class Battle(Record):
         )
 
 
-class Verdict(Record):
-    """One reply of a judge model on one order of a battle."""
+class Judgment(Record):
+    """One reply of a judge model."""
 
-    battle_id: str
     judge: str
-    order: Literal["ab", "ba"]
-    """Which completion the judge saw first."""
-    outcome: Outcome | None
-    """In terms of the battle's own sides whatever the order; `None` when the reply was unreadable."""
-    probability_a: float | None = None
-    """The judge's probability that side `a` is better, where it gives one."""
     reason: str | None = None
     prompt: str = ""
     """Hash of the judge prompt that was used."""
@@ -203,20 +210,36 @@ class Verdict(Record):
     """Which reply this is: a judge that writes is asked again when it cannot be read."""
     tokens_in: int = 0
     tokens_out: int = 0
+    """Of this and the earlier attempts."""
     error: str | None = Field(default=None, exclude_if=lambda value: value is None)
-    """The server's words, where it refused the question: no verdict, and asked again by the next call."""
+    """The server's words, where it refused the question: no judgment, and asked again by the next call."""
     cut_at: int | None = Field(default=None, exclude_if=lambda value: value is None)
     """The limit of tokens that cut the reply: a larger one is reason to ask again."""
 
     @property
     def readable(self) -> bool:
-        return self.outcome is not None
+        raise NotImplementedError
 
     @property
     def refused(self) -> bool:
         """Whether the server refused the question; logs of version 0.1 say so in `reason`."""
-        old = self.outcome is None and (self.reason or "").startswith("no reply: ")
-        return self.error is not None or old
+        return self.error is not None or (not self.readable and (self.reason or "").startswith("no reply: "))
+
+
+class Verdict(Judgment):
+    """One reply on one order of a battle."""
+
+    battle_id: str
+    order: Literal["ab", "ba"]
+    """Which completion the judge saw first."""
+    outcome: Outcome | None
+    """In terms of the battle's own sides whatever the order; `None` when the reply was unreadable."""
+    probability_a: float | None = None
+    """The judge's probability that side `a` is better, where it gives one."""
+
+    @property
+    def readable(self) -> bool:
+        return self.outcome is not None
 
 
 def turn_id(question: str, turn: int) -> str:

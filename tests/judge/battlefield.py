@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 
 from toolkit.judge import JudgePrompt
 from toolkit.judge.judging import Ask, in_battle_terms
-from toolkit.types import Battle, Completion, Message, Outcome, Verdict
+from toolkit.types import Battle, Completion, Judgment, Message, Outcome, Verdict
 
 SHORT = JudgePrompt(
     system="Judge.",
@@ -38,6 +40,14 @@ def completion(contestant: str, example: int, text: str = "an answer") -> Comple
         finish="stop",
         tokens=3,
     )
+
+
+def kept(store: Path, kind: type[Judgment] = Verdict) -> list[Judgment]:
+    """Every judgment in a store, in the order in which they came."""
+    lines = [
+        json.loads(line) for file in sorted(store.glob("*.jsonl")) for line in file.read_text().splitlines()
+    ]
+    return [kind.model_validate(line["reply"]) for line in lines if "reply" in line]
 
 
 class RuleJudge:

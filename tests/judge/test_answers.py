@@ -123,7 +123,7 @@ def test_the_real_sets_are_read(shared_data: Path):
 def judged(tmp_path: Path) -> tuple[list, list]:
     fought = [battle(i, *(("long answer", "short")[:: 1 if i else -1])) for i in range(3)]
     judge = RuleJudge(lambda one, other: None if "Q" in one else "a" if len(one) > len(other) else "b")
-    return fought, judge_battles(judge, fought, out=tmp_path / "verdicts.jsonl")
+    return fought, judge_battles(judge, fought, store=tmp_path / "kept")
 
 
 def test_mt_bench_judgments_come_back_as_the_same_votes(tmp_path: Path):

@@ -28,9 +28,9 @@ def gullible(one: str, other: str) -> Outcome:
 
 
 def test_a_fair_judge_withstands_and_a_gullible_one_falls_for_the_order(tmp_path: Path):
-    found = attack_success(RuleJudge(fair), FOUGHT, out=tmp_path / "fair.jsonl")
+    found = attack_success(RuleJudge(fair), FOUGHT, store=tmp_path / "fair")
     assert (found["all"]["value"], found["all"]["n"]) == (0, 4)
-    found = attack_success(RuleJudge(gullible), FOUGHT, out=tmp_path / "gullible.jsonl")
+    found = attack_success(RuleJudge(gullible), FOUGHT, store=tmp_path / "gullible")
     assert found["order"]["value"] == 1
     assert found["all"]["value"] == pytest.approx(1 / len(ATTACKS))
     assert found["harmless"]["value"] == 0
@@ -39,15 +39,15 @@ def test_a_fair_judge_withstands_and_a_gullible_one_falls_for_the_order(tmp_path
 
 def test_an_attacked_battle_is_judged_once_however_often_it_is_counted(tmp_path: Path):
     judge = RuleJudge(gullible)
-    half = attack_success(judge, FOUGHT[:2], out=tmp_path / "log.jsonl")
+    half = attack_success(judge, FOUGHT[:2], store=tmp_path / "log")
     assert half["order"] == {**half["order"], "value": 1, "n": 2}
-    found = attack_success(judge, FOUGHT, out=tmp_path / "log.jsonl")
+    found = attack_success(judge, FOUGHT, store=tmp_path / "log")
     assert len(judge.asked) == len(set(judge.asked)) == 2 * len(FOUGHT) * (len(ATTACKS) + 2)
-    assert found == attack_success(RuleJudge(gullible), FOUGHT, out=tmp_path / "another.jsonl")
+    assert found == attack_success(RuleJudge(gullible), FOUGHT, store=tmp_path / "another")
 
 
 def test_battles_that_nobody_lost_are_not_counted(tmp_path: Path):
-    found = attack_success(RuleJudge(lambda _one, _other: "tie"), FOUGHT, out=tmp_path / "ties.jsonl")
+    found = attack_success(RuleJudge(lambda _one, _other: "tie"), FOUGHT, store=tmp_path / "ties")
     assert found["all"]["n"] == 0
 
 

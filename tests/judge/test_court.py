@@ -57,6 +57,7 @@ def test_files_of_outputs_are_judged_and_everything_is_written(tmp_path: Path):
     assert "sft over base" in again.stdout
     assert [vote.outcome for vote in records.read(out / "votes.jsonl", Vote)] == ["a"] * 5
     assert {path.name for path in out.iterdir()} == {
+        ".verdicts",
         "verdicts.jsonl",
         "votes.jsonl",
         "battle_log.jsonl",

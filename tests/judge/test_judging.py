@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.judge.battlefield import RuleJudge, battle
+from tests.judge.battlefield import RuleJudge, battle, kept
 from toolkit import records
-from toolkit.judge import heard, judge_battles, recorded, statistics, votes
+from toolkit.judge import judge_battles, jury, load_verdicts, statistics, take_former_verdicts, votes
 from toolkit.judge.judging import IDENTICAL
-from toolkit.types import Outcome
+from toolkit.types import Battle, Outcome
 
 LONG, SHORT = "a long answer with many words", "short"
 
@@ -25,7 +25,7 @@ def field(count: int = 4) -> list:
 
 def test_a_judge_that_sees_quality_votes_for_it_in_either_order(tmp_path: Path):
     fought = field()
-    verdicts = judge_battles(RuleJudge(longer), fought, out=tmp_path / "verdicts.jsonl")
+    verdicts = judge_battles(RuleJudge(longer), fought, store=tmp_path / "kept")
     assert [(v.battle_id, v.order) for v in verdicts[:2]] == [(fought[0].id, "ab"), (fought[0].id, "ba")]
     cast = votes(fought, verdicts)
     assert [vote.outcome for vote in cast] == ["b", "a", "b", "a"]
@@ -38,7 +38,7 @@ def test_a_judge_that_sees_quality_votes_for_it_in_either_order(tmp_path: Path):
 
 def test_a_judge_that_always_takes_the_first_casts_ties(tmp_path: Path):
     fought = field()
-    verdicts = judge_battles(RuleJudge(lambda _one, _other: "a"), fought, out=tmp_path / "verdicts.jsonl")
+    verdicts = judge_battles(RuleJudge(lambda _one, _other: "a"), fought, store=tmp_path / "kept")
     assert [vote.outcome for vote in votes(fought, verdicts)] == ["tie"] * 4
     found = statistics(fought, verdicts)["rule"]
     assert found["consistency"]["value"] == 0
@@ -50,7 +50,7 @@ def test_a_judge_that_always_takes_the_first_casts_ties(tmp_path: Path):
 def test_an_unreadable_verdict_is_no_vote(tmp_path: Path):
     fought = field()
     judge = RuleJudge(lambda one, other: None if one == SHORT else longer(one, other))
-    verdicts = judge_battles(judge, fought, out=tmp_path / "verdicts.jsonl")
+    verdicts = judge_battles(judge, fought, store=tmp_path / "kept")
     assert votes(fought, verdicts) == []
     assert statistics(fought, verdicts)["rule"]["unreadable"]["value"] == 0.5
 
@@ -58,7 +58,7 @@ def test_an_unreadable_verdict_is_no_vote(tmp_path: Path):
 def test_identical_answers_tie_without_being_asked_about(tmp_path: Path):
     judge = RuleJudge(longer)
     same = battle(0, "the same", "the same")
-    verdicts = judge_battles(judge, [same], out=tmp_path / "verdicts.jsonl")
+    verdicts = judge_battles(judge, [same], store=tmp_path / "kept")
     assert judge.asked == []
     assert {verdict.reason for verdict in verdicts} == {IDENTICAL}
     assert [vote.outcome for vote in votes([same], verdicts)] == ["tie"]
@@ -66,49 +66,119 @@ def test_identical_answers_tie_without_being_asked_about(tmp_path: Path):
 
 
 def test_verdicts_are_kept_and_not_asked_for_again(tmp_path: Path):
-    out, fought = tmp_path / "verdicts.jsonl", field(6)
-    first = judge_battles(RuleJudge(longer), fought[:3], out=out)
+    store, fought = tmp_path / "kept", field(6)
+    first = judge_battles(RuleJudge(longer), fought[:3], store=store)
     again = RuleJudge(longer)
-    whole = judge_battles(again, fought, out=out)
+    whole = judge_battles(again, fought, store=store)
     assert len(again.asked) == 6
     assert whole[:6] == first
     done = RuleJudge(longer)
-    assert judge_battles(done, fought, out=out) == whole
+    assert judge_battles(done, fought, store=store) == whole
     assert done.asked == []
 
 
 def test_a_battle_is_the_same_whatever_the_order_of_its_sides(tmp_path: Path):
-    out, fought = tmp_path / "verdicts.jsonl", field(6)
+    store, fought = tmp_path / "kept", field(6)
 
     def leans(one: str, other: str) -> Outcome:
         return "a" if one == LONG or len(one) == len(other) else "tie"
 
-    first = judge_battles(RuleJudge(leans), fought, out=out)
+    first = judge_battles(RuleJudge(leans), fought, store=store)
     turned, again = [each.mirrored for each in fought], RuleJudge(leans)
     assert all(each.mirrored.mirrored == each for each in fought)
-    second = judge_battles(again, turned, out=out)
+    second = judge_battles(again, turned, store=store)
     assert again.asked == []
-    afresh = judge_battles(RuleJudge(leans), turned, out=tmp_path / "afresh.jsonl")
+    afresh = judge_battles(RuleJudge(leans), turned, store=tmp_path / "afresh")
     assert second == afresh
     assert [vote.outcome for vote in votes(turned, second)] == [
         {"a": "b", "b": "a", "tie": "tie"}[vote.outcome] for vote in votes(fought, first)
     ]
 
 
+def renamed(fights: list[Battle]) -> list[Battle]:
+    return [
+        each.model_copy(update={"example_id": f"new {each.example_id}", "model_a": "z"}) for each in fights
+    ]
+
+
+def test_verdicts_go_by_what_the_judge_read_and_never_by_names(tmp_path: Path):
+    fought = [battle(i, f"one {i}", f"another {i}", reference="x", reference_shown=False) for i in range(4)]
+    first = judge_battles(RuleJudge(longer), fought, store=tmp_path)
+    unseen = [each.model_copy(update={"reference": "corrected"}) for each in fought]
+    for same in (renamed(fought), unseen, fought[::-1], [each.mirrored for each in renamed(fought)]):
+        again = RuleJudge(longer)
+        assert len(judge_battles(again, same, store=tmp_path)) == len(first)
+        assert again.asked == []
+    added = RuleJudge(longer)
+    judge_battles(added, [battle(9, "new", "inserted"), *fought], store=tmp_path)
+    assert len(added.asked) == 2
+    shown, moved = RuleJudge(longer), [each.model_copy(update={"reference_shown": True}) for each in unseen]
+    judge_battles(shown, moved, store=tmp_path)
+    assert len(shown.asked) == 8, "a reference that is shown counts"
+
+
+def test_the_same_answers_of_others_are_judged_once_and_voted_on_each(tmp_path: Path):
+    fought = [battle(0, "one", "other"), battle(0, "one", "other").model_copy(update={"model_b": "third"})]
+    judge = RuleJudge(longer)
+    cast = votes(fought, judge_battles(judge, fought, store=tmp_path))
+    assert len(judge.asked) == 2
+    assert [(vote.model_b, vote.outcome) for vote in jury(cast)] == [("right", "b"), ("third", "b")]
+
+
+def test_verdicts_of_a_log_that_went_by_names_are_taken_over(tmp_path: Path):
+    fought = field(3)
+    whole = judge_battles(RuleJudge(longer), fought, store=tmp_path / "whole")
+    former = {each.id: each.former_id for each in fought[:2]}
+    log = tmp_path / "verdicts.jsonl"
+    records.write(
+        log,
+        [said.model_copy(update={"battle_id": former.get(said.battle_id, said.battle_id)}) for said in whole],
+    )
+    with log.open("a") as torn:
+        torn.write('{"battle_id": "torn')
+    again = RuleJudge(longer)
+    for _ in range(2):
+        take_former_verdicts(log, tmp_path / "kept")
+    assert len(kept(tmp_path / "kept")) == 4, "once, and no line of today"
+    turned = [fought[0].mirrored, *fought[1:]]
+    assert judge_battles(again, fought, store=tmp_path / "kept") == whole
+    assert judge_battles(again, turned, store=tmp_path / "kept")[2:] == whole[2:]
+    assert len(again.asked) == 2
+
+
+def test_an_edited_verdict_is_reported_and_asked_again(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    fought = field(3)
+    whole = judge_battles(RuleJudge(longer), fought, store=tmp_path)
+    (file,) = tmp_path.iterdir()
+    file.write_text(file.read_text().replace('"outcome":"b"', '"outcome":"a"', 1))
+    again = RuleJudge(longer)
+    assert judge_battles(again, fought, store=tmp_path) == whole
+    assert len(again.asked) == 1
+    assert "1 damaged or edited lines; they are asked again" in caplog.text
+
+
+def test_a_local_judge_goes_by_its_weights(tmp_path: Path):
+    judge_battles(RuleJudge(longer, name="mine@012abc"), field(2), store=tmp_path)
+    moved, other = RuleJudge(longer, name="moved@012abc"), RuleJudge(longer, name="mine@012abd")
+    assert {said.judge for said in judge_battles(moved, field(2), store=tmp_path)} == {"moved@012abc"}
+    judge_battles(other, field(2), store=tmp_path)
+    assert (len(moved.asked), len(other.asked)) == (0, 4)
+
+
 def test_another_judge_or_prompt_is_asked_anew(tmp_path: Path):
-    out, fought = tmp_path / "verdicts.jsonl", field(1)
-    judge_battles(RuleJudge(longer), fought, out=out)
+    store, fought = tmp_path / "kept", field(1)
+    judge_battles(RuleJudge(longer), fought, store=store)
     other = RuleJudge(longer, name="other")
-    judge_battles(other, fought, out=out)
+    judge_battles(other, fought, store=store)
     reworded = RuleJudge(longer)
     reworded.prompt_key = "reworded"
-    judge_battles(reworded, fought, out=out)
+    judge_battles(reworded, fought, store=store)
     assert len(other.asked) == len(reworded.asked) == 2
-    assert len(recorded(out)) == 6
+    assert len(kept(store)) == 6
 
 
 def test_what_was_said_before_a_crash_is_kept(tmp_path: Path):
-    out, fought = tmp_path / "verdicts.jsonl", field(6)
+    store, fought = tmp_path / "kept", field(6)
     told = 0
 
     def fails(one: str, other: str) -> Outcome:
@@ -119,19 +189,19 @@ def test_what_was_said_before_a_crash_is_kept(tmp_path: Path):
         return longer(one, other)
 
     with pytest.raises(KeyboardInterrupt):
-        judge_battles(RuleJudge(fails), fought, out=out)
-    with out.open("a") as log:
-        log.write('{"battle_id": "torn')
+        judge_battles(RuleJudge(fails), fought, store=store)
+    with next(store.iterdir()).open("a") as log:
+        log.write('{"key": "torn')
     resumed = RuleJudge(longer)
-    whole = judge_battles(resumed, fought, out=out)
+    whole = judge_battles(resumed, fought, store=store)
     assert len(resumed.asked) == 12 - 5
-    assert whole == judge_battles(RuleJudge(longer), fought, out=tmp_path / "unbroken.jsonl")
-    assert len(list(records.read_lines(out))) == 12
+    assert whole == judge_battles(RuleJudge(longer), fought, store=tmp_path / "unbroken")
+    assert len(kept(store)) == 12
 
 
 def test_averaging_hears_a_judge_that_leans_to_one_side(tmp_path: Path):
     fought = field(2)
-    verdicts = judge_battles(RuleJudge(lambda _one, _other: "a"), fought, out=tmp_path / "verdicts.jsonl")
+    verdicts = judge_battles(RuleJudge(lambda _one, _other: "a"), fought, store=tmp_path / "kept")
     leaning = [
         verdict.model_copy(update={"probability_a": {"ab": 0.9, "ba": 0.2 if i < 2 else 0.05}[verdict.order]})
         for i, verdict in enumerate(verdicts)
@@ -143,13 +213,13 @@ def test_averaging_hears_a_judge_that_leans_to_one_side(tmp_path: Path):
 def test_parts_judged_apart_are_the_whole(tmp_path: Path):
     """Each part is asked about its own battles alone, in one log, and hears of all that are to be judged."""
     fought = [*field(7), battle(7, "the same", "the same")]
-    whole = judge_battles(RuleJudge(longer), fought, out=tmp_path / "whole.jsonl")
+    whole = judge_battles(RuleJudge(longer), fought, store=tmp_path / "whole")
     judges = [RuleJudge(longer) for _ in range(3)]
     for part in (2, 0, 1):
-        judge_battles(judges[part], fought, out=tmp_path / "parts.jsonl", share=(part, 3))
+        judge_battles(judges[part], fought, store=tmp_path / "parts", share=(part, 3))
     asked = [{ask.battle.id for ask in judge.asked} for judge in judges]
     assert sum(map(len, asked)) == len(set.union(*asked)) == 7
     assert all(asked)
-    assert heard(fought, "rule", "by-rule", out=tmp_path / "parts.jsonl") == whole
-    assert heard(fought, "another", "by-rule", out=tmp_path / "parts.jsonl") == []
-    assert len(recorded(tmp_path / "parts.jsonl")) == len(whole)
+    assert load_verdicts(fought, "rule", "by-rule", store=tmp_path / "parts") == whole
+    assert load_verdicts(fought, "another", "by-rule", store=tmp_path / "parts") == []
+    assert len(kept(tmp_path / "parts")) == len(whole)

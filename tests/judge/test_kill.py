@@ -57,21 +57,26 @@ def test_kill_9_loses_and_repeats_nothing(
     tmp_path: Path, battles: int, record_property: Callable[[str, object], None]
 ):
     answers, out = outputs(tmp_path / "outputs.jsonl", battles), tmp_path / "judged"
-    log, sent = out / "verdicts.jsonl", 0
+    sent = 0
+
+    def log() -> set[str]:
+        (file,) = (out / ".verdicts").iterdir()
+        return set(file.read_text().split("\n")[1:-1])
+
     kept_at_kills: list[set[str]] = []
     with serving(faulty) as server:
         for share in (0.3, 0.6):
             kill_at(server, judging(server, answers, out), sent + int(share * battles))
-            kept_at_kills.append(set(log.read_text().split("\n")[:-1]))
+            kept_at_kills.append(log())
             sent = len(server.requests)
         last = judging(server, answers, out)
         _, said = last.communicate(timeout=300)
         assert last.returncode == 0, said.decode()
 
     assert 0 < len(kept_at_kills[0]) < len(kept_at_kills[1]) < 2 * battles
-    final = set(log.read_text().split("\n")[:-1])
+    final = log()
     assert kept_at_kills[0] < kept_at_kills[1] < final, "what was on disk stays as it was"
-    verdicts = list(records.read(log, Verdict))
+    verdicts = list(records.read(out / "verdicts.jsonl", Verdict))
     assert len({(verdict.battle_id, verdict.order) for verdict in verdicts}) == len(verdicts) == 2 * battles
     assert [vote.outcome for vote in records.read(out / "votes.jsonl", Vote)] == ["a"] * battles
 

@@ -21,7 +21,7 @@ def field(count: int = 6) -> list:
 
 def test_the_probability_is_that_of_the_label_tokens(tiny: Loaded, short: JudgePrompt, tmp_path: Path):
     judge = LogitsJudge(tiny, short)
-    verdicts = judge_battles(judge, field(), out=tmp_path / "verdicts.jsonl")
+    verdicts = judge_battles(judge, field(), store=tmp_path / "kept")
     from toolkit.judge.asking import case, render
 
     for index, verdict in enumerate(verdicts):
@@ -40,25 +40,27 @@ def test_the_probability_is_that_of_the_label_tokens(tiny: Loaded, short: JudgeP
 def test_a_model_that_takes_no_mask_of_ours_reads_one_prompt_at_a_time(
     tiny: Loaded, short: JudgePrompt, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    one = judge_battles(LogitsJudge(tiny, short), field(), out=tmp_path / "packed.jsonl")
+    one = judge_battles(LogitsJudge(tiny, short), field(), store=tmp_path / "packed.jsonl")
     monkeypatch.setattr("toolkit.judge.logits.takes_masks", lambda *_: False)
     monkeypatch.delattr("toolkit.models.packing.Tree")
-    other = judge_battles(LogitsJudge(tiny, short), field(), out=tmp_path / "plain.jsonl")
+    other = judge_battles(LogitsJudge(tiny, short), field(), store=tmp_path / "plain.jsonl")
     assert [v.probability_a for v in one] == pytest.approx([v.probability_a for v in other], abs=1e-5)
 
 
 def test_an_interrupted_run_ends_with_the_same_bytes(tiny: Loaded, short: JudgePrompt, tmp_path: Path):
-    whole, broken = tmp_path / "whole.jsonl", tmp_path / "broken.jsonl"
-    judge_battles(LogitsJudge(tiny, short), field(), out=whole)
+    judge_battles(LogitsJudge(tiny, short), field(), store=tmp_path / "whole")
+    (whole,) = (tmp_path / "whole").iterdir()
+    broken = tmp_path / "broken" / whole.name
+    broken.parent.mkdir()
     lines = whole.read_text().splitlines(keepends=True)
-    broken.write_text("".join(lines[:5]) + lines[5][:20])
-    judge_battles(LogitsJudge(tiny, short), field(), out=broken)
+    broken.write_text("".join(lines[:6]) + lines[6][:20])
+    judge_battles(LogitsJudge(tiny, short), field(), store=broken.parent)
     assert sorted(broken.read_text().splitlines()) == sorted(whole.read_text().splitlines())
 
 
 def test_what_does_not_fit_the_window_is_unreadable_not_cut(tiny: Loaded, short: JudgePrompt, tmp_path: Path):
     judge = LogitsJudge(tiny, short)
-    verdicts = judge_battles(judge, [battle(0, "x" * 2000), battle(1)], out=tmp_path / "verdicts.jsonl")
+    verdicts = judge_battles(judge, [battle(0, "x" * 2000), battle(1)], store=tmp_path / "kept")
     assert [verdict.outcome is None for verdict in verdicts] == [True, True, False, False]
     assert "longer than the judge can read" in str(verdicts[0].reason)
 
@@ -72,7 +74,7 @@ def test_an_overflow_is_no_tie(
     head = tiny.model.get_output_embeddings()
     overflow = head.register_forward_hook(lambda _module, _inputs, logits: logits * float("inf"))
     try:
-        verdicts = judge_battles(judge, [battle()], out=tmp_path / "verdicts.jsonl")
+        verdicts = judge_battles(judge, [battle()], store=tmp_path / "kept")
     finally:
         overflow.remove()
     assert [(verdict.outcome, verdict.reason) for verdict in verdicts] == [(None, NOT_FINITE)] * 2
@@ -93,5 +95,5 @@ def test_a_prompt_that_does_not_show_the_battle_is_refused(tiny: Loaded, short: 
         (short, own_turns, "example 3: the contestants' earlier turns differ.*use `multi-turn`"),
     ]:
         with pytest.raises(JudgeError, match=message):
-            judge_battles(LogitsJudge(tiny, prompt), [fought], out=tmp_path / "verdicts.jsonl")
+            judge_battles(LogitsJudge(tiny, prompt), [fought], store=tmp_path / "kept")
     assert not (tmp_path / "verdicts.jsonl").exists()

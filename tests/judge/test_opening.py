@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.judge.battlefield import battle
+from tests.judge.battlefield import battle, kept
 from toolkit.errors import ModelError, RecipeError
 from toolkit.judge import LogitsJudge, check_votes, judge_battles, judge_name, open_judge, votes
 from toolkit.judge.judging import NOT_FINITE
@@ -109,7 +109,7 @@ def reward_model(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 def test_a_reward_model_votes_for_the_higher_reward(reward_model: Path, tmp_path: Path):
     judge = RewardJudge(reward_model, ModelOptions(device="cpu", dtype="float32"))
     fought = [battle(i, f"answer {i}", f"reply {i * i}") for i in range(6)]
-    verdicts = judge_battles(judge, fought, out=tmp_path / "verdicts.jsonl")
+    verdicts = judge_battles(judge, fought, store=tmp_path / "kept")
     for fight, ab, ba in zip(fought, verdicts[::2], verdicts[1::2], strict=True):
         one, other = (alone(judge, fight, text) for text in (fight.completion_a, fight.completion_b))
         assert (
@@ -124,10 +124,10 @@ def test_a_judge_is_known_by_name_before_it_is_loaded(method: str, tiny: Loaded,
     model = str(reward_model) if method == "reward" else None
     asked = Judge(model=model, method=method)
     opened = open_judge(asked, lambda _name: tiny, base=tiny.name)
-    weights = {
-        tiny.name: loaded_fingerprint(Path(tiny.name), ModelOptions(device="cpu", dtype="float32"))
-    }  # no base lies in the folder of a reward adapter
-    assert judge_name(asked, weights.__getitem__, base=tiny.name) == opened.name
+    plain = ModelOptions(device="cpu", dtype="float32")
+    own = ModelOptions() if method == "reward" else plain
+    assert judge_name(asked, lambda _name: own, base=tiny.name) == opened.name
+    assert judge_name(asked, lambda _name: ModelOptions(dtype="float16"), base=tiny.name) != opened.name
 
 
 def alone(judge: RewardJudge, fight: object, text: str) -> torch.Tensor:
@@ -147,7 +147,7 @@ def test_a_reward_adapter_is_put_on_its_base(tiny_model: Path, tmp_path: Path):
     trained = get_peft_model(base, LoraConfig(task_type="SEQ_CLS", target_modules=["q_proj"], r=2))
     trained.save_pretrained(tmp_path / "reward")
     judge = RewardJudge(tmp_path / "reward", ModelOptions(device="cpu", dtype="float32"))
-    (verdict, _) = judge_battles(judge, [battle()], out=tmp_path / "verdicts.jsonl")
+    (verdict, _) = judge_battles(judge, [battle()], store=tmp_path / "kept")
     assert 0 < verdict.probability_a < 1
     head = trained.base_model.model.score.modules_to_save.default.weight
     assert any(
@@ -164,7 +164,7 @@ def test_a_reward_model_is_loaded_as_the_recipe_says(reward_model: Path, tmp_pat
     assert (type(model.score).__name__, model.score.weight.dtype) == ("Linear", torch.bfloat16)
     assert model.config._attn_implementation == "eager"
     fought = [battle(i, f"answer {i}", f"reply {i * i}") for i in range(3)]
-    assert len(votes(fought, judge_battles(judge, fought, out=tmp_path / "verdicts.jsonl"))) == 3
+    assert len(votes(fought, judge_battles(judge, fought, store=tmp_path / "kept"))) == 3
 
 
 def test_a_reward_model_keeps_its_own_chat_template(reward_model: Path, tmp_path: Path):
@@ -190,15 +190,15 @@ def test_a_reward_models_verdicts_are_on_disk_while_it_judges_on(
         return rewards(answers)
 
     monkeypatch.setattr(judge.scorer, "rewards", until_killed)
-    out = tmp_path / "verdicts.jsonl"
+    store = tmp_path / "kept"
     with pytest.raises(KeyboardInterrupt):
-        judge_battles(judge, fought, out=out)
-    kept = len(out.read_text().splitlines())
-    assert kept == 2 * ASKS
+        judge_battles(judge, fought, store=store)
+    before = len(kept(store))
+    assert before == 2 * ASKS
     monkeypatch.setattr(judge.scorer, "rewards", rewards)
-    verdicts = judge_battles(judge, fought, out=out)
-    assert len(out.read_text().splitlines()) == len(verdicts) == 200
-    first = verdicts[:kept]
+    verdicts = judge_battles(judge, fought, store=store)
+    assert len(kept(store)) == len(verdicts) == 200
+    first = verdicts[:before]
     assert sum(verdict.tokens_in for verdict in first) == sum(map(len, read)), "each answer is counted once"
 
 
@@ -207,7 +207,7 @@ def test_an_overflow_of_a_reward_model_is_no_tie(
 ):
     judge = RewardJudge(reward_model, ModelOptions(device="cpu"))
     monkeypatch.setattr(judge.scorer, "rewards", lambda answers: [float("nan")] * len(answers))
-    verdicts = judge_battles(judge, [battle()], out=tmp_path / "verdicts.jsonl")
+    verdicts = judge_battles(judge, [battle()], store=tmp_path / "kept")
     assert [(verdict.outcome, verdict.reason) for verdict in verdicts] == [(None, NOT_FINITE)] * 2
     assert votes([battle()], verdicts) == []
 

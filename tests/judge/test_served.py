@@ -6,14 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.judge.battlefield import battle
-from toolkit import records
+from tests.judge.battlefield import battle, kept
 from toolkit.judge import JudgePrompt, judge_battles
 from toolkit.judge.writing import EndpointWriter, LocalWriter
 from toolkit.judge.written import WrittenJudge
 from toolkit.models import Loaded
 from toolkit.recipe import Endpoint, Generation
-from toolkit.types import Verdict
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("serve")]
 
@@ -28,16 +26,15 @@ def test_a_served_judge_writes_as_it_does_in_memory_and_is_asked_once(
     fought = [battle(1), battle(2, "four", "five")]
     endpoint = Endpoint(url=f"{address}/v1", model=str(tiny_model), concurrency=2)
     remote = WrittenJudge(EndpointWriter(endpoint), short, attempts=2, options=OPTIONS)
-    judge_battles(remote, fought, out=tmp_path / "remote.jsonl")
-    said = list(records.read(tmp_path / "remote.jsonl", Verdict))
+    judge_battles(remote, fought, store=tmp_path / "remote")
+    said = kept(tmp_path / "remote")
     here = WrittenJudge(LocalWriter(tiny), short, attempts=1, options=OPTIONS)
-    expected = judge_battles(here, fought, out=tmp_path / "here.jsonl")
+    expected = judge_battles(here, fought, store=tmp_path / "here")
 
     first = {(one.battle_id, one.order): one.reason for one in said if one.attempt == 1}
     assert first == {(one.battle_id, one.order): one.reason for one in expected}
     assert sorted(one.attempt for one in said) == [1] * 4 + [2] * 4
     assert all(one.outcome is None and one.tokens_in > 0 and one.tokens_out > 0 for one in said)
 
-    kept = (tmp_path / "remote.jsonl").read_bytes()
-    judge_battles(remote, fought, out=tmp_path / "remote.jsonl")
-    assert (tmp_path / "remote.jsonl").read_bytes() == kept
+    judge_battles(remote, fought, store=tmp_path / "remote")
+    assert kept(tmp_path / "remote") == said

@@ -109,5 +109,5 @@ def test_no_battles_no_rate():
 def test_votes_become_preferences_with_lengths(tmp_path: Path):
     fought = [battle(i, "x" * (i + 2), "y") for i in range(3)]
     judge = RuleJudge(lambda one, other: "a" if len(one) > len(other) else "b")
-    found = preferences(fought, votes(fought, judge_battles(judge, fought, out=tmp_path / "verdicts.jsonl")))
+    found = preferences(fought, votes(fought, judge_battles(judge, fought, store=tmp_path / "kept")))
     assert [(row.contestant, row.value, row.length) for row in found] == [("left", 1.0, n) for n in (2, 3, 4)]

@@ -8,10 +8,17 @@ from pathlib import Path
 import pytest
 
 from tests.faultserver import FaultServer, Say, serving
-from tests.judge.battlefield import battle
+from tests.judge.battlefield import battle, kept
 from toolkit import records
 from toolkit.errors import EndpointError
-from toolkit.judge import JudgePrompt, judge_battles, load_prompt, statistics, votes
+from toolkit.judge import (
+    JudgePrompt,
+    judge_battles,
+    load_prompt,
+    statistics,
+    take_former_verdicts,
+    votes,
+)
 from toolkit.judge.writing import EndpointWriter, LocalWriter
 from toolkit.judge.written import WrittenJudge
 from toolkit.models import Loaded
@@ -42,7 +49,7 @@ def fair(_number: int, request: dict) -> Say:
 
 def test_replies_become_votes_with_reasons_and_counts(tmp_path: Path):
     with serving(fair) as server:
-        verdicts = judge_battles(judge(server), field(), out=tmp_path / "verdicts.jsonl")
+        verdicts = judge_battles(judge(server), field(), store=tmp_path / "kept")
     assert [vote.outcome for vote in votes(field(), verdicts)] == ["b", "a", "b", "a"]
     assert {verdict.reason for verdict in verdicts} == {"one is good"}
     assert {verdict.judge for verdict in verdicts} == {"judge-model"}
@@ -59,7 +66,7 @@ def test_a_server_without_structured_output_is_asked_without_it(tmp_path: Path):
         return fair(number, request)
 
     with serving(plain) as server:
-        verdicts = judge_battles(judge(server), field(30), out=tmp_path / "verdicts.jsonl")
+        verdicts = judge_battles(judge(server), field(30), store=tmp_path / "kept")
     assert all(verdict.outcome for verdict in verdicts)
     assert len(server.answered) == 60
     refused = sum("response_format" in request for request in server.requests)
@@ -67,23 +74,23 @@ def test_a_server_without_structured_output_is_asked_without_it(tmp_path: Path):
 
 
 def test_an_unreadable_reply_is_asked_for_again_and_then_recorded_as_invalid(tmp_path: Path):
-    out = tmp_path / "verdicts.jsonl"
+    store = tmp_path / "kept"
 
     def mumbles(number: int, request: dict) -> Say:
         first = "Question 0" in request["messages"][-1]["content"]
         return Say("I cannot decide.") if first or number < 4 else fair(number, request)
 
     with serving(mumbles) as server:
-        verdicts = judge_battles(judge(server), field(), out=out)
+        verdicts = judge_battles(judge(server), field(), store=store)
         asked = len(server.requests)
-        again = judge_battles(judge(server), field(), out=out)
+        again = judge_battles(judge(server), field(), store=store)
         assert len(server.requests) == asked, "an invalid verdict is final"
     assert again == verdicts
     assert [verdict.outcome for verdict in verdicts[:2]] == [None, None]
     assert [verdict.attempt for verdict in verdicts[:2]] == [3, 3]
     assert all(verdict.outcome for verdict in verdicts[2:])
     assert [vote.example_id for vote in votes(field(), verdicts)] == ["1", "2", "3"]
-    assert len(list(records.read(out, Verdict))) == asked, "every reply paid for is on disk"
+    assert len(kept(store)) == asked, "every reply paid for is on disk"
     temperatures = [request["temperature"] for request in server.requests]
     assert temperatures[:8] == [0] * 8
     assert set(temperatures[8:]) == {0.7}
@@ -92,24 +99,24 @@ def test_an_unreadable_reply_is_asked_for_again_and_then_recorded_as_invalid(tmp
 
 
 def test_a_crash_between_attempts_repeats_none(tmp_path: Path):
-    out = tmp_path / "verdicts.jsonl"
+    store = tmp_path / "kept"
     with serving(lambda _number, _request: Say("Hm.")) as server:
         replies = judge(server, attempts=1)
-        judge_battles(replies, field(1), out=out)
+        judge_battles(replies, field(1), store=store)
         assert len(server.requests) == 2
-        judge_battles(judge(server), field(1), out=out)
+        judge_battles(judge(server), field(1), store=store)
         assert len(server.requests) == 6
-    assert [verdict.attempt for verdict in records.read(out, Verdict)] == [1, 1, 2, 2, 3, 3]
+    assert [verdict.attempt for verdict in kept(store)] == [1, 1, 2, 2, 3, 3]
 
 
 def test_a_reply_cut_at_the_limit_is_unreadable(tmp_path: Path):
     with serving(lambda _number, _request: Say("First, [[A]]", finish="length")) as server:
-        verdicts = judge_battles(judge(server, attempts=1), field(1), out=tmp_path / "verdicts.jsonl")
+        verdicts = judge_battles(judge(server, attempts=1), field(1), store=tmp_path / "kept")
     assert [verdict.outcome for verdict in verdicts] == [None, None]
 
 
 def test_a_refused_question_is_no_verdict_and_asked_again_by_the_next_call(tmp_path: Path):
-    out, refusing = tmp_path / "verdicts.jsonl", True
+    store, refusing = tmp_path / "kept", True
 
     def picky(number: int, request: dict) -> Say:
         if refusing and "Question 1" in request["messages"][-1]["content"]:
@@ -117,34 +124,33 @@ def test_a_refused_question_is_no_verdict_and_asked_again_by_the_next_call(tmp_p
         return fair(number, request)
 
     with serving(picky) as server:
-        verdicts = judge_battles(judge(server), field(), out=out)
+        verdicts = judge_battles(judge(server), field(), store=store)
         assert [v.error for v in verdicts if v.refused] == ["HTTP 413: too long for me"] * 2
         assert len(server.requests) == 8, "it is not asked three times"
         found = statistics(field(), verdicts)["judge-model"]
         assert (found["refused"]["value"], found["unreadable"]["value"]) == (0.25, 0)
         refusing = False
-        again = judge_battles(judge(server), field(), out=out)
+        again = judge_battles(judge(server), field(), store=store)
         assert len(server.requests) == 10
     assert all(verdict.readable for verdict in again)
 
 
 def test_a_refusal_that_an_earlier_version_kept_as_unreadable_is_asked_again(tmp_path: Path):
-    out, one = tmp_path / "verdicts.jsonl", field(1)
+    store, one = tmp_path / "kept", field(1)
     with serving(fair) as server:
         asked = judge(server)
         old = {"judge": asked.name, "outcome": None, "prompt": asked.prompt_key, "attempt": 3}
-        reason = "no reply: HTTP 402: no credit"
-        records.append(
-            out, [Verdict(battle_id=one[0].id, order=o, reason=reason, **old) for o in ("ab", "ba")]
-        )
-        assert all(verdict.readable for verdict in judge_battles(asked, one, out=out))
+        old |= {"battle_id": one[0].former_id, "reason": "no reply: HTTP 402: no credit"}
+        records.append(tmp_path / "log", [Verdict(order=order, **old) for order in ("ab", "ba")])
+        take_former_verdicts(tmp_path / "log", store)
+        assert all(verdict.readable for verdict in judge_battles(asked, one, store=store))
 
 
 def test_a_judge_whose_every_question_is_refused_stops_with_the_servers_words(tmp_path: Path):
-    out = tmp_path / "verdicts.jsonl"
+    store = tmp_path / "kept"
     with serving(lambda _number, _request: Say(status=422, body="no field `seed`")) as server:
         with pytest.raises(EndpointError, match=r"all 20 requests so far were refused.*no field `seed`"):
-            judge_battles(judge(server), field(60), out=out)
+            judge_battles(judge(server), field(60), store=store)
         assert len(server.requests) < 60
 
 
@@ -157,7 +163,7 @@ def test_one_over_long_battle_does_not_switch_structured_output_off(tmp_path: Pa
     with serving(limited) as server:
         one_at_a_time = EndpointWriter(server.endpoint(concurrency=1), QUICK)
         verdicts = judge_battles(
-            WrittenJudge(one_at_a_time, load_prompt("pairwise")), field(6), out=tmp_path / "v.jsonl"
+            WrittenJudge(one_at_a_time, load_prompt("pairwise")), field(6), store=tmp_path / "kept"
         )
         plain = [request for request in server.requests if "response_format" not in request]
     assert len(plain) == 2, "the over-long one alone, in both orders"
@@ -165,49 +171,49 @@ def test_one_over_long_battle_does_not_switch_structured_output_off(tmp_path: Pa
 
 
 def test_a_longer_reply_is_reason_to_ask_what_was_cut_again(tmp_path: Path):
-    out = tmp_path / "verdicts.jsonl"
+    store = tmp_path / "kept"
 
     def long_winded(number: int, request: dict) -> Say:
         return Say("Hm", finish="length") if request["max_tokens"] < 100 else fair(number, request)
 
     with serving(long_winded) as server:
         short = judge(server, attempts=1, options=Generation(max_new_tokens=50))
-        assert not any(v.readable for v in judge_battles(short, field(1), out=out))
-        judge_battles(short, field(1), out=out)
+        assert not any(v.readable for v in judge_battles(short, field(1), store=store))
+        judge_battles(short, field(1), store=store)
         assert len(server.requests) == 2
         longer = judge(server, attempts=1, options=Generation(max_new_tokens=100))
-        assert all(v.readable for v in judge_battles(longer, field(1), out=out))
+        assert all(v.readable for v in judge_battles(longer, field(1), store=store))
 
 
 def test_a_budget_counts_what_earlier_calls_spent(tmp_path: Path):
     from toolkit.judge import open_judge
     from toolkit.recipe import Judge
 
-    out = tmp_path / "verdicts.jsonl"
+    store = tmp_path / "kept"
     with serving(fair) as server:
         endpoint = server.endpoint(price=(1000, 1000), budget_usd=4.0, concurrency=1)
         asked = Judge(method="written", endpoint=endpoint, max_new_tokens=16)
         for _ in range(2):
             with pytest.raises(EndpointError, match=r"budget_usd: \d.* of 4 dollars are spent"):
-                judge_battles(open_judge(asked, None, log=out), field(30), out=out)
-        said = list(records.read(out, Verdict))
+                judge_battles(open_judge(asked, None), field(30), store=store)
+        said = kept(store)
     assert 0 < sum(1000 * (v.tokens_in + v.tokens_out) / 1e6 for v in said) <= 4.0
 
 
 def test_what_arrived_before_the_server_died_is_not_asked_for_again(tmp_path: Path):
-    out, dead = tmp_path / "verdicts.jsonl", True
+    store, dead = tmp_path / "kept", True
 
     def script(number: int, request: dict) -> Say:
         return Say(status=503) if dead and number >= 20 else fair(number, request)
 
     with serving(script) as server:
         with pytest.raises(EndpointError, match="requests in a row failed"):
-            judge_battles(judge(server), field(30), out=out)
-        kept = len(list(records.read(out, Verdict)))
-        assert kept == len(server.answered)
+            judge_battles(judge(server), field(30), store=store)
+        known = len(kept(store))
+        assert known == len(server.answered)
         dead, before = False, len(server.requests)
-        verdicts = judge_battles(judge(server), field(30), out=out)
-        assert len(server.requests) == before + 60 - kept
+        verdicts = judge_battles(judge(server), field(30), store=store)
+        assert len(server.requests) == before + 60 - known
     assert all(verdict.outcome for verdict in verdicts)
 
 
@@ -215,7 +221,7 @@ def test_a_model_in_memory_writes_too(tiny: Loaded, short: JudgePrompt, tmp_path
     options = Generation(max_new_tokens=8)
     local = WrittenJudge(LocalWriter(tiny), short, attempts=1, options=options)
     fought = [battle(0), battle(1, "x" * 2000)]
-    verdicts = judge_battles(local, fought, out=tmp_path / "verdicts.jsonl")
+    verdicts = judge_battles(local, fought, store=tmp_path / "kept")
     assert [verdict.outcome for verdict in verdicts] == [None] * 4, "random weights say nothing readable"
     assert [verdict.tokens_out > 0 for verdict in verdicts] == [True, True, False, False]
     assert "there is room for 1016" in str(verdicts[2].reason)

@@ -131,7 +131,7 @@ def test_the_judge(trees: bool, tiny: Loaded, twin: Loaded, tmp_path: Path, monk
     found = []
     for name, loaded in (("here", tiny), ("there", twin)):
         judge = LogitsJudge(loaded, SHORT)
-        found.append(judge_battles(judge, fought, out=tmp_path / f"{name}.jsonl"))
+        found.append(judge_battles(judge, fought, store=tmp_path / f"{name}.jsonl"))
     here, there = ([verdict.probability_a for verdict in verdicts] for verdicts in found)
     assert there == pytest.approx(here, abs=1e-5)
 

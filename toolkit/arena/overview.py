@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
-from itertools import permutations
+from itertools import permutations, product
 from typing import Any
 
 from toolkit.arena.ballot import Reveal
@@ -67,8 +67,8 @@ def verdicts_on(
 
     Verdicts know a battle by its content only, so those on answers that have changed since are not found.
     """
-    sides = {}
-    for a, b in permutations(answers.values(), 2):
+    sides: dict[str, dict[tuple[str, str], None]] = {}
+    for (a, b), shown in product(permutations(answers.values(), 2), (True, False)):
         battle = Battle(
             example_id=a.example_id,
             messages=a.messages,
@@ -77,6 +77,7 @@ def verdicts_on(
             model_b=b.contestant,
             completion_a=a.completion,
             completion_b=b.completion,
+            reference_shown=shown,
         )
-        sides[battle.id] = a.contestant, b.contestant
-    return [(*sides[verdict.battle_id], verdict) for verdict in verdicts if verdict.battle_id in sides]
+        sides.setdefault(battle.id, {})[a.contestant, b.contestant] = None
+    return [(*both, verdict) for verdict in verdicts for both in sides.get(verdict.battle_id, ())]

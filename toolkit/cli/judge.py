@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from toolkit.judge.answers import Answers
     from toolkit.judge.costs import Estimate
     from toolkit.judge.court import Judged
-    from toolkit.recipe import Judge, Recipe
+    from toolkit.recipe import Judge, ModelOptions, Recipe
     from toolkit.types import Score
 
 PATH = click.Path(path_type=Path)
@@ -89,18 +89,22 @@ def _judge(  # noqa: PLR0913 - what the command has worked out
 ) -> None:
     """Judge, grade or estimate, and print what came of it."""
     from toolkit.judge import court
+    from toolkit.run.folder import RunFolder
 
     answers = _answers(sources, recipe, questions, folder)
+    where: dict[str, Any] = {"out": folder, "base": recipe.base if recipe else None}
+    if recipe:
+        where["store"] = RunFolder(sources[0].resolve()).judgments
     seed = recipe.seed if recipe else 0
-    base = recipe.base if recipe else None
     if estimate:
-        _print_estimate(court.costs(judges, answers, out=folder, seed=seed, base=base), price, as_json)
+        options = partial(_options, recipe)
+        _print_estimate(court.costs(judges, answers, options, seed=seed, **where), price, as_json)
     elif court.grades_single(judges[0]):
-        found = court.grade_all(judges, answers, partial(_load, recipe), out=folder, base=base)
-        _print_grades(found, as_json)
+        _print_grades(court.grade_all(judges, answers, partial(_load, recipe), **where), as_json)
     else:
-        how = {"options": recipe.model} if recipe else {}
-        judged = court.hold(judges, answers, partial(_load, recipe), out=folder, base=base, seed=seed, **how)
+        if recipe:
+            where["options"] = recipe.model
+        judged = court.hold(judges, answers, partial(_load, recipe), seed=seed, **where)
         _print_judged(judged, folder, price, as_json)
 
 
@@ -189,9 +193,14 @@ def _within(folder: Path) -> list[Path]:
 def _load(recipe: Recipe | None, name: str) -> Any:
     """A local judge, loaded as the run's recipe says."""
     from toolkit.models import load_base
+
+    return load_base(name, _options(recipe, name))
+
+
+def _options(recipe: Recipe | None, name: str) -> ModelOptions:
     from toolkit.recipe import ModelOptions
 
-    return load_base(name, recipe.options_of(name) if recipe else ModelOptions())
+    return recipe.options_of(name) if recipe else ModelOptions()
 
 
 def _annotated(sources: tuple[Path, ...]) -> bool:

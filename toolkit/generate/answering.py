@@ -6,13 +6,14 @@ import json
 import logging
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from toolkit import records
 from toolkit.errors import DataError
 from toolkit.generate.base import Reply, Request, Source, may_sample
-from toolkit.generate.store import FOLDER, AnswerStore
+from toolkit.generate.store import ANSWERS, Store
 from toolkit.progress import tell
 from toolkit.recipe import Endpoint, Generation
 from toolkit.types import Completion, Example, Message, digest
@@ -71,7 +72,7 @@ def answer(  # noqa: PLR0913 - one call says who is asked what, how, and where t
     kept = (
         None
         if settings is None
-        else AnswerStore(store or out.parent / FOLDER, settings, speaker.made_with(options))
+        else Store(store or out.parent / ANSWERS, settings, _reply, speaker.made_with(options))
     )
     if kept:
         done = {name: kept.replies[key] for name, key in keys.items() if key in kept.replies}
@@ -79,7 +80,7 @@ def answer(  # noqa: PLR0913 - one call says who is asked what, how, and where t
         logger.info("%s: answering %d examples, %d are done", contestant, len(examples), len(done))
         for request, reply in speaker.replies(requests, dict(done), options):
             if kept and reply.finish != "refused":
-                kept.add(keys[request.id], reply)
+                kept.add(keys[request.id], reply, asdict(reply))
             done[request.id] = reply
             tell(logger, f"{contestant}: answers", len(done), len(examples))
     completions = [_completion(example, contestant, done[example.id]) for example in examples]
@@ -114,13 +115,18 @@ def keep_paid_answers(
 ) -> None:
     """Put completions of an endpoint into a store as if they had been made with it; refusals are left out."""
     speaker = _speaker(endpoint, None)
-    kept = AnswerStore(store, speaker.settings(options) or {}, speaker.made_with(options))
+    kept = Store(store, speaker.settings(options) or {}, _reply, speaker.made_with(options))
     answered = list(completions)
     asked = [Example(id=each.example_id, messages=each.messages) for each in answered]
     for completion, request in zip(answered, _requests(asked, prompt, seed), strict=True):
         key = _key(speaker, request, options)
         if key not in kept.replies and completion.finish != "refused":
-            kept.add(key, Reply(completion.completion, completion.finish, completion.tokens))
+            reply = Reply(completion.completion, completion.finish, completion.tokens)
+            kept.add(key, reply, asdict(reply))
+
+
+def _reply(fields: dict[str, Any]) -> Reply:
+    return Reply(**fields)
 
 
 def _key(source: Source, request: Request, options: Generation) -> str:

@@ -1,33 +1,43 @@
-"""Answers by what shapes them: one question is put to one model once, whatever the recipe around it becomes.
+"""Paid and computed replies by what shapes them: one question is put to one model once, whatever the recipe.
 
-A store is a folder with one append-only JSONL file for each way of answering (weights, adapter, dtype,
-quantisation, engine, sampling; or server, model and parameters). Its lines are known by the rendered prompt.
+A store is a folder with one append-only JSONL file for each way of asking: of answers (`.answers`) weights,
+adapter, dtype, quantisation, engine and sampling, or server, model and parameters; of verdicts and grades
+(`.verdicts`) judge and judge prompt. Its lines are known by what is read: rendered prompt, answers compared.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
-from dataclasses import asdict
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
+
+from pydantic import ValidationError
 
 from toolkit import records
-from toolkit.generate.base import Reply
 from toolkit.types import Record, digest
 
 logger = logging.getLogger(__name__)
 
-FOLDER = ".answers"
-"""Name of a store: in the folder of runs, or beside a file of completions."""
+ANSWERS = ".answers"
+VERDICTS = ".verdicts"
+"""Names of stores: in the folder of runs, or beside a file of completions or judgments."""
+
+T = TypeVar("T")
 
 
-class StoredAnswer(Record):
-    """One line of a store."""
+class Header(Record):
+    """The first line of a file: what its replies have in common."""
+
+    settings: dict[str, Any]
+
+
+class Line(Record):
+    """Any other line."""
 
     key: str
-    """Of the rendered prompt; of seed and draw too where answers are sampled."""
+    """Of what is read; of seed and draw too where answers are sampled."""
     reply: dict[str, Any]
     made_with: dict[str, Any]
     """What changes no answer but by rounding: batch size, device, attention."""
@@ -35,23 +45,31 @@ class StoredAnswer(Record):
     """Hash of key and reply: a line that was edited is not taken."""
 
 
-class AnswerStore:
-    """The answers of one way of answering, by key."""
+class Store(Generic[T]):
+    """The replies to one way of asking, by key."""
 
-    def __init__(self, folder: Path, settings: Mapping[str, Any], made_with: Mapping[str, Any]) -> None:
-        """Read the answers made so far.
+    def __init__(
+        self,
+        folder: Path,
+        settings: Mapping[str, Any],
+        parse: Callable[[dict[str, Any]], T],
+        made_with: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Read the replies so far; lines that are damaged or edited are reported and left out.
 
         Args:
-            folder: of the store; made when the first answer is added.
-            settings: everything but the prompt that shapes an answer, as plain JSON values.
-            made_with: recorded beside each answer.
+            folder: of the store; made when the first reply is added.
+            settings: everything but the question that shapes a reply, as plain JSON values.
+            parse: a reply from its fields.
+            made_with: recorded beside each reply.
         """
         text = json.dumps(settings, sort_keys=True, ensure_ascii=False)
         self.file = folder / f"{digest(text)}.jsonl"
-        self.header, self.made_with = json.dumps({"settings": settings}, ensure_ascii=False), dict(made_with)
-        self.replies = self._load()
+        self.header, self.made_with = Header(settings=dict(settings)), dict(made_with or {})
+        self.replies = self._load(parse)
+        """Key -> the last reply."""
 
-    def _load(self) -> dict[str, Reply]:
+    def _load(self, parse: Callable[[dict[str, Any]], T]) -> dict[str, T]:
         if not self.file.exists():
             return {}
         replies, damaged = {}, 0
@@ -59,23 +77,20 @@ class AnswerStore:
             if not line or line.startswith('{"settings"'):
                 continue
             try:
-                stored = StoredAnswer.model_validate_json(line)
+                stored = Line.model_validate_json(line)
                 if stored.check != _check(stored.key, stored.reply):
                     raise ValueError("edited")
-                replies[stored.key] = Reply(**stored.reply)
-            except (ValueError, TypeError):
+                replies[stored.key] = parse(stored.reply)
+            except (ValueError, TypeError, ValidationError):
                 damaged += 1
         if damaged:
-            logger.warning("%s: %d damaged lines; their questions are asked again", self.file, damaged)
+            logger.warning("%s: %d damaged or edited lines; they are asked again", self.file, damaged)
         return replies
 
-    def add(self, key: str, reply: Reply) -> None:
-        """Keep an answer; it is on disk when this returns."""
-        plain = asdict(reply)
-        if not self.file.exists():
-            records.write_text(self.file, self.header + "\n")
-        stored = StoredAnswer(key=key, reply=plain, made_with=self.made_with, check=_check(key, plain))
-        records.append(self.file, [stored])
+    def add(self, key: str, reply: T, fields: dict[str, Any]) -> None:
+        """Keep a reply, whose plain JSON `fields` are; it is on disk when this returns."""
+        line = Line(key=key, reply=fields, made_with=self.made_with, check=_check(key, fields))
+        records.append(self.file, [line] if self.file.exists() else [self.header, line])
         self.replies[key] = reply
 
 

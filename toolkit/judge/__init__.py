@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from toolkit.judge.asking import JudgePrompt, load_prompt
 from toolkit.judge.counting import jury, require_votes, votes
-from toolkit.judge.judging import PairJudge, heard, judge_battles, recorded
+from toolkit.judge.judging import PairJudge, judge_battles, load_verdicts, take_former_verdicts
 from toolkit.judge.opening import check_votes, judge_name, open_judge, prompt_key
 from toolkit.judge.pairing import battles
 from toolkit.judge.statistics import disagreement, statistics
@@ -19,16 +19,16 @@ __all__ = [
     "battles",
     "check_votes",
     "disagreement",
-    "heard",
     "judge_battles",
     "judge_name",
     "jury",
     "load_prompt",
+    "load_verdicts",
     "open_judge",
     "prompt_key",
-    "recorded",
     "require_votes",
     "statistics",
+    "take_former_verdicts",
     "votes",
 ]
 

@@ -39,7 +39,7 @@ def attacked(battle: Battle, loser: str, text: str) -> Battle:
 
 
 def attack_success(
-    judge: PairJudge, battles: Sequence[Battle], *, out: Path, rule: Rule = "agreement"
+    judge: PairJudge, battles: Sequence[Battle], *, store: Path, rule: Rule = "agreement"
 ) -> dict[str, Any]:
     """How often an attack turns a lost battle into a won one: attack -> share, `all` of them, and `harmless`.
 
@@ -49,12 +49,12 @@ def attack_success(
     Args:
         judge: under attack.
         battles: without attacks; those that the judge gives to neither side are left out.
-        out: the log of verdicts; none of those in it is asked for again.
+        store: folder of verdicts; none of those in it is asked for again.
         rule: how two orders make a vote.
     """
     losers = {
         battle_id: "b" if winner == "a" else "a"
-        for battle_id, winner in _outcomes(judge, battles, out, rule).items()
+        for battle_id, winner in _outcomes(judge, battles, store, rule).items()
         if winner in ("a", "b")
     }
     texts = {**ATTACKS, "harmless": HARMLESS}
@@ -65,7 +65,7 @@ def attack_success(
         for name, text in texts.items()
     }
     # All at once: a judge that reads common beginnings once reads what the attacks on one battle share.
-    outcomes = _outcomes(judge, list(tried.values()), out, rule)
+    outcomes = _outcomes(judge, list(tried.values()), store, rule)
     turned = {
         (name, lost): outcomes[battle.id] == losers[lost]
         for (name, lost), battle in tried.items()
@@ -80,7 +80,7 @@ def attack_success(
     }
 
 
-def _outcomes(judge: PairJudge, battles: Sequence[Battle], out: Path, rule: Rule) -> dict[str, Outcome]:
+def _outcomes(judge: PairJudge, battles: Sequence[Battle], store: Path, rule: Rule) -> dict[str, Outcome]:
     """Battle -> its vote, where there is one."""
-    cast = votes(battles, judge_battles(judge, battles, out=out), rule=rule)
+    cast = votes(battles, judge_battles(judge, battles, store=store), rule=rule)
     return {vote.battle_id: vote.outcome for vote in cast}

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Sequence
 from pydantic import ConfigDict
 
 from toolkit.judge.asking import Case, JudgePrompt, Method, case, render
-from toolkit.judge.judging import LONGEST_REPLY, ORDERS, Ask, sides
+from toolkit.judge.judging import LONGEST_REPLY, Ask, both_orders, sides
 from toolkit.types import Battle, Record
 
 CHARACTERS = 4.0
@@ -46,7 +46,7 @@ def estimate(
     battles: Sequence[Battle],
     prompt: JudgePrompt,
     method: Method,
-    known: Collection[tuple[str, str]] = (),
+    known: Collection[Ask] = (),
     reference: bool = True,
 ) -> Estimate:
     """What a judge will be asked for these battles. Asks nothing of any model or network.
@@ -56,36 +56,39 @@ def estimate(
         battles: to be judged.
         prompt: the judge prompt.
         method: `letter` replies with nothing, `written` in words.
-        known: (battle id, order) of verdicts that are there.
+        known: those whose verdicts are there.
         reference: whether the prompt is shown the reference answers.
     """
-    different = [battle for battle in battles if battle.completion_a != battle.completion_b]
-    asks = [(b, order) for b in different for order in ORDERS if (b.id, order) not in known]
+    different = _different(battles)
+    asks = [ask for ask in both_orders(different) if ask not in known]
     return Estimate(
         judge=judge,
         battles=len(battles),
-        identical=len(battles) - len(different),
+        identical=sum(battle.completion_a == battle.completion_b for battle in battles),
         known=2 * len(different) - len(asks),
         **tokens(prompt, method, [case(battle, order, reference=reference) for battle, order in asks]),
     )
 
 
-def reward_estimate(
-    judge: str, battles: Sequence[Battle], known: Collection[tuple[str, str]] = ()
-) -> Estimate:
+def reward_estimate(judge: str, battles: Sequence[Battle], known: Collection[Ask] = ()) -> Estimate:
     """The same of a reward model, which reads every answer once."""
-    different = [battle for battle in battles if battle.completion_a != battle.completion_b]
-    left = [battle for battle in different if (battle.id, "ab") not in known]
+    different = _different(battles)
+    left = [battle for battle in different if Ask(battle, "ab") not in known]
     answers = {side for battle in left for side in sides(Ask(battle, "ab"))}
     return Estimate(
         judge=judge,
         battles=len(battles),
-        identical=len(battles) - len(different),
+        identical=sum(battle.completion_a == battle.completion_b for battle in battles),
         known=2 * (len(different) - len(left)),
         requests=len(answers),
         tokens_in=_count(message.content for answer in answers for message in answer),
         tokens_out=0,
     )
+
+
+def _different(battles: Sequence[Battle]) -> list[Battle]:
+    """What is to be judged: no battle between equal texts, and none twice."""
+    return list({each.id: each for each in battles if each.completion_a != each.completion_b}.values())
 
 
 def tokens(prompt: JudgePrompt, method: Method, cases: Sequence[Case]) -> dict[str, int]:

@@ -70,10 +70,15 @@ def require_votes(cast: Sequence[Vote], verdicts: Iterable[Verdict]) -> None:
 
 def jury(cast: Iterable[Vote], *, voter: str = "jury") -> list[Vote]:
     """One vote a battle: what more than half of the judges that voted on it say, else a tie."""
-    heard: dict[str, list[Vote]] = {}
+    heard: dict[tuple[str, ...], list[Vote]] = {}
     for vote in cast:
-        heard.setdefault(vote.battle_id, []).append(vote)
+        heard.setdefault(fight(vote), []).append(vote)
     return [_majority(said, voter) for said in heard.values()]
+
+
+def fight(vote: Vote) -> tuple[str, ...]:
+    """Which battle a vote is on: two contestants on an example; others may have given the same answers."""
+    return vote.battle_id, vote.example_id, vote.model_a, vote.model_b
 
 
 def _majority(said: list[Vote], voter: str) -> Vote:

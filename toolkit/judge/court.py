@@ -10,18 +10,33 @@ from typing import TYPE_CHECKING, Any
 
 from toolkit import records
 from toolkit.errors import JudgeError
+from toolkit.generate.store import VERDICTS
 from toolkit.judge.answers import Answers
 from toolkit.judge.costs import Estimate, estimate, reward_estimate, tokens
 from toolkit.judge.counting import jury, require_votes, votes
-from toolkit.judge.grading import Grade, grade, grade_scores, graded_case
-from toolkit.judge.judging import heard, judge_battles, recorded
+from toolkit.judge.grading import Grade, GradeStore, grade, grade_scores, graded_case, take_former_grades
+from toolkit.judge.judging import (
+    VerdictStore,
+    both_orders,
+    judge_battles,
+    load_verdicts,
+    take_former_verdicts,
+)
 from toolkit.judge.judgments import battle_log, mt_bench_judgments
-from toolkit.judge.opening import asked_for, check_votes, open_grader, open_judge, prompt_key, prompt_of
+from toolkit.judge.opening import (
+    asked_for,
+    check_votes,
+    known_name,
+    open_grader,
+    open_judge,
+    prompt_key,
+    prompt_of,
+)
 from toolkit.judge.pairing import battles
 from toolkit.judge.statistics import disagreement, statistics
 from toolkit.judge.winrates import preferences, win_rates
 from toolkit.recipe import Judge, ModelOptions
-from toolkit.types import Battle, Completion, Score, Verdict, Vote, digest
+from toolkit.types import Battle, Completion, Score, Verdict, Vote
 
 if TYPE_CHECKING:
     from toolkit.models import Loaded
@@ -45,21 +60,23 @@ def hold(  # noqa: PLR0913 - one call says who judges what, how models are loade
     load: Callable[[str], Loaded],
     *,
     out: Path,
+    store: Path | None = None,
     base: str | None = None,
     options: ModelOptions = ModelOptions(),
     seed: int = 0,
 ) -> Judged:
     """Put the battles that the first judge's section asks for to every judge, and count their votes.
 
-    Votes and figures are those of all verdicts in the log on these answers: a limit, a budget or a baseline
+    Votes and figures are those of all verdicts in the store on these answers: a limit, a budget or a baseline
     restricts what is asked now, and takes nothing away that was judged before.
 
     Args:
         judges: one, or a jury.
         answers: what contestants said.
         load: gives a local model by its name.
-        out: folder for `verdicts.jsonl` (appended to), `votes.jsonl`, `battle_log.jsonl` (for FastChat and
-            arena-rank), `mt_bench_judgments.jsonl` and `judge.json`.
+        out: folder for `verdicts.jsonl`, `votes.jsonl`, `battle_log.jsonl` (for FastChat and arena-rank),
+            `mt_bench_judgments.jsonl` and `judge.json`.
+        store: folder where every verdict is kept as it arrives; left out, `.verdicts` in `out`.
         base: the model that judges where a section names none.
         options: how a reward model is loaded.
         seed: of the choice of examples.
@@ -69,13 +86,14 @@ def hold(  # noqa: PLR0913 - one call says who judges what, how models are loade
     """
     check_votes(judges, base=base)
     wanted = battles(answers.completions, judges[0], seed, categories=answers.categories)
-    rule, log = judges[0].rule, out / "verdicts.jsonl"
+    rule, store = judges[0].rule, store or out / VERDICTS
+    take_former_verdicts(out / "verdicts.jsonl", store)
     everything = _all_battles(wanted, answers, judges[0], seed)
     verdicts: list[Verdict] = []
     for section in judges:
-        judge = open_judge(section, load, base=base, options=options, log=log)
-        judge_battles(judge, wanted, out=log)
-        verdicts += heard(everything, judge.name, judge.prompt_key, out=log)
+        judge = open_judge(section, load, base=base, options=options)
+        judge_battles(judge, wanted, store=store)
+        verdicts += load_verdicts(everything, judge.name, judge.prompt_key, store=store)
     known = {verdict.battle_id for verdict in verdicts}
     fought = [battle for battle in everything if battle.id in known]
     each = votes(fought, verdicts, rule=rule)
@@ -97,9 +115,13 @@ def hold(  # noqa: PLR0913 - one call says who judges what, how models are loade
 def _all_battles(wanted: list[Battle], answers: Answers, judge: Judge, seed: int) -> list[Battle]:
     """The wanted battles, and behind them every other one between these answers."""
     whole = judge.model_copy(update={"pairs": "all", "baseline": None, "limit": None, "budget": None})
-    there = {name for battle in wanted for name in (battle.id, battle.mirrored.id)}
+    there = {_sides(battle) for battle in wanted}
     others = battles(answers.completions, whole, seed, categories=answers.categories)
-    return [*wanted, *(battle for battle in others if battle.id not in there)]
+    return [*wanted, *(battle for battle in others if _sides(battle) not in there)]
+
+
+def _sides(battle: Battle) -> tuple[str, frozenset[str]]:
+    return battle.example_id, frozenset((battle.model_a, battle.model_b))
 
 
 def grade_all(
@@ -108,22 +130,26 @@ def grade_all(
     load: Callable[[str], Loaded],
     *,
     out: Path,
+    store: Path | None = None,
     base: str | None = None,
 ) -> dict[str, list[Score]]:
-    """Every judge's mean grade of every contestant; `grades.jsonl` (appended to) and `judge.json` in `out`.
+    """Every judge's mean grade of every contestant; `grades.jsonl` and `judge.json` in `out`.
 
     Args and errors as of `hold`, for sections whose prompts grade single answers.
     """
-    rows = _gradable(answers)
-    found = {}
+    rows, store = _gradable(answers), store or out / VERDICTS
+    take_former_grades(out / "grades.jsonl", store)
+    found: dict[str, list[Score]] = {}
+    every: list[Grade] = []
     for section in judges:
-        log = out / "grades.jsonl"
-        grader = open_grader(section, load, base=base, log=log)
-        grades = grade(grader, rows, out=log)
+        grader = open_grader(section, load, base=base)
+        grades = grade(grader, rows, store=store)
+        every += grades
         found[grader.name] = grade_scores(grades)
         if not found[grader.name]:
             first = next((" ".join((each.reason or "").split())[:200] for each in grades), "nothing to grade")
             raise JudgeError(f"{grader.name}: none of {len(grades)} grades could be read, the first: {first}")
+    records.write(out / "grades.jsonl", every)
     scores = {name: [score.model_dump() for score in said] for name, said in found.items()}
     records.write_json(out / "judge.json", {"grades": scores})
     return found
@@ -139,24 +165,37 @@ def grades_single(section: Judge) -> bool:
     return section.method != "reward" and prompt_of(section).protocol == "single"
 
 
-def costs(
-    judges: Sequence[Judge], answers: Answers, *, out: Path, base: str | None = None, seed: int = 0
+def costs(  # noqa: PLR0913 - as `hold`
+    judges: Sequence[Judge],
+    answers: Answers,
+    options_of: Callable[[str], ModelOptions],
+    *,
+    out: Path,
+    store: Path | None = None,
+    base: str | None = None,
+    seed: int = 0,
 ) -> list[Estimate]:
     """What `hold` or `grade_all` would ask of each judge. Loads no model and asks nothing of the network.
+
+    `options_of` gives how a model of a name is loaded; the others are those of `hold`.
 
     Raises:
         ToolkitError: as they do, where that shows without a model.
     """
+    store = store or out / VERDICTS
     if grades_single(judges[0]):
-        return [_costs_of_grades(section, answers, out, base) for section in judges]
+        names = [known_name(section, options_of, base=base) for section in judges]
+        pairs = zip(judges, names, strict=True)
+        take_former_grades(out / "grades.jsonl", store)
+        return [_costs_of_grades(section, name, _gradable(answers), store) for section, name in pairs]
     check_votes(judges, base=base)
+    take_former_verdicts(out / "verdicts.jsonl", store)
     fought = battles(answers.completions, judges[0], seed, categories=answers.categories)
-    said = recorded(out / "verdicts.jsonl", fought)
     found = []
     for section in judges:
-        name, prompt = _called(section, base), prompt_key(section)
-        mine = [verdict for verdict in said.values() if _signed(section, verdict.judge) == name]
-        known = {(v.battle_id, v.order) for v in mine if v.prompt == prompt and not v.refused}
+        name = known_name(section, options_of, base=base)
+        kept = VerdictStore(store, name, prompt_key(section))
+        known = {ask for ask in both_orders(fought) if (said := kept.get(ask)) and not said.refused}
         if section.method == "reward":
             found.append(reward_estimate(name, fought, known))
         else:
@@ -165,23 +204,17 @@ def costs(
     return found
 
 
-def _costs_of_grades(section: Judge, answers: Answers, out: Path, base: str | None) -> Estimate:
-    rows = _gradable(answers)
-    log, name, prompt = out / "grades.jsonl", _called(section, base), prompt_key(section)
-    said = records.read(log, Grade) if log.exists() else []
-    known = {
-        (row.example_id, row.contestant, row.completion)
-        for row in said
-        if row.prompt == prompt and _signed(section, row.judge) == name
-    }
-    left = [row for row in rows if (row.example_id, row.contestant, digest(row.completion)) not in known]
-    cases = [graded_case(row, section.reference) for row in left]
+def _costs_of_grades(section: Judge, name: str, rows: Sequence[Completion], store: Path) -> Estimate:
+    kept = GradeStore(store, name, prompt_key(section), reference=section.reference)
+    left = [row for row in rows if kept.get(row) is None]
     found = Estimate(
         judge=name,
         battles=len(rows),
         identical=0,
         known=len(rows) - len(left),
-        **tokens(prompt_of(section), asked_for(section), cases),
+        **tokens(
+            prompt_of(section), asked_for(section), [graded_case(row, section.reference) for row in left]
+        ),
     )
     return _bounded(found, section)
 
@@ -192,17 +225,8 @@ def _bounded(found: Estimate, section: Judge) -> Estimate:
     return found.model_copy(update={"tokens_out": found.requests * longest})
 
 
-def _called(section: Judge, base: str | None) -> str:
-    """The judge's name, of a local one without the mark of its weights."""
-    return section.endpoint.model if section.endpoint else Path(section.model or base or "").name
-
-
-def _signed(section: Judge, judge: str) -> str:
-    """The name in a judge's signature, which of a local one ends with the mark of its weights."""
-    return judge if section.endpoint else judge.rpartition("@")[0]
-
-
 def _write(found: Judged, out: Path) -> None:
+    records.write(out / "verdicts.jsonl", found.verdicts)
     records.write(out / "votes.jsonl", found.votes)
     _write_rows(out / "battle_log.jsonl", battle_log(found.votes))
     _write_rows(out / "mt_bench_judgments.jsonl", mt_bench_judgments(found.battles, found.verdicts))

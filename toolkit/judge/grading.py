@@ -6,23 +6,23 @@ differences than the likeliest digit does (G-Eval, Liu et al. 2023); a writing j
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from pydantic import Field
-
-from toolkit import records
 from toolkit.errors import JudgeError
 from toolkit.judge.asking import Case, JudgePrompt, render
+from toolkit.judge.judging import FORMER, open_store, take_former
 from toolkit.judge.parsing import read_grade
 from toolkit.judge.writing import Writer, grade_format
 from toolkit.judge.written import InWords, facts
 from toolkit.models.endpoints import Answer, ChatReply, ChatRequest
 from toolkit.proportions import Z
-from toolkit.types import Completion, Record, Score, digest, split_thinking
+from toolkit.types import Completion, Judgment, Score, digest, split_thinking
 
 if TYPE_CHECKING:
     from toolkit.models import Loaded
@@ -30,38 +30,19 @@ if TYPE_CHECKING:
 DIGITS = tuple("123456789")
 
 
-class Grade(Record):
-    """A line of `grades.jsonl`: one reply of a judge on one completion."""
+class Grade(Judgment):
+    """A line of `grades.jsonl`: one reply on one completion."""
 
     example_id: str
     contestant: str
     completion: str
     """Hash of the text that was graded."""
-    judge: str
     value: float | None
     """From 1 to 10; `None` when the reply was unreadable."""
-    reason: str | None = None
-    prompt: str
-    attempt: int = 1
-    tokens_in: int = 0
-    tokens_out: int = 0
-    error: str | None = Field(default=None, exclude_if=lambda value: value is None)
-    """The server's words, where it refused the question: asked again by the next call."""
-    cut_at: int | None = Field(default=None, exclude_if=lambda value: value is None)
-    """The limit of tokens that cut the reply: a larger one is reason to ask again."""
 
     @property
     def readable(self) -> bool:
         return self.value is not None
-
-    @property
-    def refused(self) -> bool:
-        old = self.value is None and (self.reason or "").startswith("no reply: ")
-        return self.error is not None or old
-
-    @property
-    def key(self) -> tuple[str, ...]:
-        return (self.example_id, self.contestant, self.completion, self.judge, self.prompt)
 
 
 class Grader(Protocol):
@@ -71,22 +52,66 @@ class Grader(Protocol):
     @property
     def prompt_key(self) -> str: ...
 
+    @property
+    def reference(self) -> bool: ...
+
     def grades(self, rows: Sequence[Completion], known: Mapping[int, Grade]) -> Iterator[Grade]:
         """Yield what is still to be said; `known`: place in `rows` -> the last grade on it."""
 
 
-def grade(grader: Grader, completions: Sequence[Completion], *, out: Path) -> list[Grade]:
-    """A grade of every completion, in their order; each is appended to `out` when it arrives.
+class GradeStore:
+    """The grades of one judge with one prompt, known by what it read."""
 
-    Grades already in `out` (same completion, judge and prompt) are not asked for again.
+    def __init__(self, folder: Path, judge: str, prompt: str, *, reference: bool) -> None:
+        self.judge, self.reference = judge, reference
+        self._store = open_store(folder, judge, prompt, Grade)
+
+    def get(self, row: Completion) -> Grade | None:
+        """The last grade of a completion, refusals left out."""
+        former = digest(row.example_id, row.contestant, digest(row.completion))
+        found = self._store.replies.get(self.key(row), self._store.replies.get(former))
+        own = {"example_id": row.example_id, "contestant": row.contestant, "judge": self.judge}
+        return None if found is None or found.refused else found.model_copy(update=own)
+
+    def add(self, row: Completion, said: Grade) -> None:
+        """Keep a grade; it is on disk when this returns."""
+        self._store.add(self.key(row), said, said.model_dump(mode="json"))
+
+    def key(self, row: Completion) -> str:
+        """Hash of question, answer, and the reference where it is shown."""
+        turns = [f"{turn.role}: {turn.content}" for turn in row.messages]
+        return digest(json.dumps([turns, row.completion, row.reference if self.reference else None]))
+
+
+def grade(grader: Grader, completions: Sequence[Completion], *, store: Path) -> list[Grade]:
+    """A grade of every completion, in their order; each is kept in the folder `store` when it arrives.
+
+    Grades already there (same question and answer, judge and prompt) are not asked for again.
     """
-    found = {row.key: row for row in records.read(out, Grade)} if out.exists() else {}
-    keys = [_grade(grader, row).key for row in completions]
-    known = {place: found[key] for place, key in enumerate(keys) if key in found and not found[key].refused}
-    for said in grader.grades(completions, known):
-        records.append(out, [said])
-        found[said.key] = said
-    return [found[key] for key in keys]
+    kept = GradeStore(store, grader.name, grader.prompt_key, reference=grader.reference)
+    rows = list({kept.key(row): row for row in completions}.values())
+    places = {row.id: place for place, row in enumerate(rows)}
+    found = {place: said for place, row in enumerate(rows) if (said := kept.get(row)) is not None}
+    for said in grader.grades(rows, dict(found)):
+        place = places[f"{said.example_id}/{said.contestant}"]
+        kept.add(rows[place], said)
+        found[place] = said
+    at = {kept.key(row): place for place, row in enumerate(rows)}
+    own = [{"example_id": row.example_id, "contestant": row.contestant} for row in completions]
+    said_on = [found[at[kept.key(row)]] for row in completions]
+    return [said.model_copy(update=who) for said, who in zip(said_on, own, strict=True)]
+
+
+def take_former_grades(log: Path, store: Path) -> None:
+    """Put the grades in a log of earlier versions, which went by names, into a store."""
+    take_former(
+        log,
+        store,
+        Grade,
+        lambda row: (
+            digest(row.example_id, row.contestant, row.completion) if len(row.completion) == FORMER else ""
+        ),
+    )
 
 
 def grade_scores(grades: Iterable[Grade]) -> list[Score]:
@@ -147,13 +172,14 @@ class WrittenGrader(InWords[Completion, Grade]):
 
     def _request(self, row: Completion, attempt: int) -> ChatRequest:
         messages = render(self.prompt, "written", graded_case(row, self.reference), self.writer.control)
-        return ChatRequest(messages, int(digest(row.id, str(attempt)), 16) % 2**31, grade_format())
+        seed = int(digest(*(turn.content for turn in row.messages), row.completion, str(attempt)), 16) % 2**31
+        return ChatRequest(messages, seed, grade_format())
 
-    def _read(self, row: Completion, answer: Answer, attempt: int) -> Grade:
+    def _read(self, row: Completion, answer: Answer, attempt: int, before: Grade | None) -> Grade:
         value = None
         if isinstance(answer, ChatReply) and answer.finish == "stop":
             value = read_grade(split_thinking(answer.text)[1])
-        return _grade(self, row, value=value, attempt=attempt, **facts(answer, self.options))
+        return _grade(self, row, value=value, attempt=attempt, **facts(answer, self.options, before))
 
 
 def _single(prompt: JudgePrompt) -> JudgePrompt:
@@ -174,7 +200,7 @@ def _grade(grader: Grader, row: Completion, *, value: float | None = None, **fie
         {
             "example_id": row.example_id,
             "contestant": row.contestant,
-            "completion": digest(row.completion),
+            "completion": hashlib.sha256(row.completion.encode()).hexdigest(),
             "judge": grader.name,
             "prompt": grader.prompt_key,
             "value": value,

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeVar
 
-from toolkit import records
+from pydantic import ValidationError
+
+from toolkit.generate.store import Store
 from toolkit.judge.asking import Order
 from toolkit.progress import tell
-from toolkit.types import SWAPPED, Battle, Message, Outcome, Verdict, digest
+from toolkit.types import SWAPPED, Battle, Judgment, Message, Outcome, Verdict, digest
 
 logger = logging.getLogger(__name__)
 
@@ -24,6 +28,15 @@ REWARD = digest("reward")
 """`Verdict.prompt` of a reward model, which is asked in no words."""
 
 ORDERS: tuple[Order, ...] = ("ab", "ba")
+OTHER: dict[Order, Order] = {"ab": "ba", "ba": "ab"}
+
+MARK = re.compile(r"@([0-9a-f]{6})$")
+"""End of a local judge's name: the start of its weights' fingerprint."""
+
+FORMER = 16
+"""Hex digits of the ids of battles and completions in logs of earlier versions, which went by names."""
+
+Said = TypeVar("Said", bound=Judgment)
 
 LONGEST_REPLY = 512
 """Tokens of a verdict or a grade in words, at most."""
@@ -34,15 +47,6 @@ class Ask(NamedTuple):
 
     battle: Battle
     order: Order
-
-
-class Key(NamedTuple):
-    """What a verdict is known by; a second one under the same key is never asked for."""
-
-    battle_id: str
-    judge: str
-    order: Order
-    prompt: str
 
 
 class PairJudge(Protocol):
@@ -66,91 +70,121 @@ class PairJudge(Protocol):
         """
 
 
+def open_store(folder: Path, judge: str, prompt: str, kind: type[Said]) -> Store[Said]:
+    """What one judge has said with one prompt; a local judge goes by its weights, not by its folder."""
+    marked = MARK.search(judge)
+    settings = {"judge": marked[1] if marked else judge, "prompt": prompt}
+    return Store(folder, settings, kind.model_validate)
+
+
+class VerdictStore:
+    """The verdicts of one judge with one prompt, by what it read: two answers to a question, in an order."""
+
+    def __init__(self, folder: Path, judge: str, prompt: str) -> None:
+        self.judge = judge
+        self._store = open_store(folder, judge, prompt, Verdict)
+
+    def get(self, ask: Ask) -> Verdict | None:
+        """The last verdict on a battle in one order, or on its mirror image, in the battle's own terms."""
+        battle, order = ask
+        mirrored, other = battle.mirrored, OTHER[order]
+        for names, shown in (
+            ((battle.id, battle.former_id), order),
+            ((mirrored.id, mirrored.former_id), other),
+        ):
+            for name in names:
+                if (found := self._store.replies.get(digest(name, shown))) is not None:
+                    return _in_terms_of(ask, found, self.judge)
+        return None
+
+    def add(self, verdict: Verdict) -> None:
+        """Keep a verdict; it is on disk when this returns."""
+        key = digest(verdict.battle_id, verdict.order)
+        self._store.add(key, verdict, verdict.model_dump(mode="json"))
+
+
 def judge_battles(
-    judge: PairJudge, battles: Sequence[Battle], *, out: Path, share: tuple[int, int] = (0, 1)
+    judge: PairJudge, battles: Sequence[Battle], *, store: Path, share: tuple[int, int] = (0, 1)
 ) -> list[Verdict]:
     """Verdicts of `judge` on both orders of every battle, in the order of `battles`.
 
-    Each verdict is appended to `out` when it arrives. Verdicts already there (same battle whatever the order
-    of its sides, judge, order and prompt) are not asked for again, so an interrupted call continues and a
-    finished one costs nothing. Only what a server refused is asked again: that is no verdict.
+    Each verdict is kept in `store` when it arrives. Verdicts already there (same question, answers, judge,
+    order and prompt, whatever the names and whichever side is called a) are not asked for again, so an
+    interrupted call continues and a finished one costs nothing. Only what a server refused is asked again:
+    that is no verdict.
 
     Args:
         judge: who judges.
         battles: all of them, also those that other processes judge: what is batched with what hangs on all.
-        out: the log; several processes may append to one.
+        store: folder of verdicts; several processes may add to one.
         share: `(k, n)`: judge only the k-th of n parts of the battles, counted from 0, and give its verdicts.
 
     Raises:
         JudgeError: the judge cannot be used for these battles.
         EndpointError: the judge's server does not answer; what it said before is kept.
-        DataError: `out` has a line that is no verdict.
     """
-    found = recorded(out)
-    mirrored = _mirrored(found, battles)
-    if mirrored:
-        records.append(out, mirrored.values())
-        found |= mirrored
-    part, parts = share
-    mine = {
-        battle.id for battle in battles[part * len(battles) // parts : (part + 1) * len(battles) // parts]
-    }
-    asks = {_key(judge, ask): ask for ask in _both_orders(battles)}
-    ours = [key for key, ask in asks.items() if ask.battle.id in mine]
-    same = [identical(key) for key in ours if key not in found and not _differ(asks[key])]
-    if same:
-        records.append(out, same)
-        found |= {key_of(verdict): verdict for verdict in same}
-    to_ask = {key: ask for key, ask in asks.items() if _differ(ask)}
-    known = {ask: found[key] for key, ask in to_ask.items() if key in found and not found[key].refused}
-    elsewhere = {ask: identical(key) for key, ask in to_ask.items() if ask.battle.id not in mine}
-    done = sum(key in found and not found[key].refused for key in ours)
-    logger.info("judge %s: %d verdicts wanted, %d known", judge.name, len(ours), done)
-    for verdict in judge.verdicts(list(to_ask.values()), elsewhere | known):
-        records.append(out, [verdict])
-        found[key_of(verdict)] = verdict
+    kept, (part, parts) = VerdictStore(store, judge.name, judge.prompt_key), share
+    different = list({battle.id: battle for battle in battles}.values())
+    mine = different[part * len(different) // parts : (part + 1) * len(different) // parts]
+    ours = list(both_orders(mine))
+    found = {ask: verdict for ask in ours if (verdict := kept.get(ask)) is not None and not verdict.refused}
+    for ask in ours:
+        if ask not in found and ask.battle.completion_a == ask.battle.completion_b:
+            found[ask] = identical(ask, judge.name, judge.prompt_key)
+            kept.add(found[ask])
+    logger.info("judge %s: %d verdicts wanted, %d known", judge.name, len(ours), len(found))
+    asks = [ask for ask in both_orders(different) if ask.battle.completion_a != ask.battle.completion_b]
+    wanted = set(ours)
+    elsewhere = {ask: identical(ask, judge.name, judge.prompt_key) for ask in asks if ask not in wanted}
+    by_key, done = {(ask.battle.id, ask.order): ask for ask in asks}, len(found)
+    for verdict in judge.verdicts(asks, elsewhere | {ask: found[ask] for ask in asks if ask in found}):
+        kept.add(verdict)
+        found[by_key[verdict.battle_id, verdict.order]] = verdict
         done = min(done + 1, len(ours))  # an unreadable reply is asked for again
         tell(logger, "verdicts", done, len(ours))
-    return [found[key] for key in ours]
+    return [found[ask] for ask in ours]
 
 
-def heard(battles: Sequence[Battle], judge: str, prompt: str, *, out: Path) -> list[Verdict]:
+def load_verdicts(battles: Iterable[Battle], judge: str, prompt: str, *, store: Path) -> list[Verdict]:
     """What a judge of this name and prompt has said on some battles so far, in their order."""
-    found = recorded(out, battles)
-    keys = [Key(battle.id, judge, order, prompt) for battle in battles for order in ORDERS]
-    return [found[key] for key in keys if key in found]
+    kept = VerdictStore(store, judge, prompt)
+    different = {battle.id: battle for battle in battles}.values()
+    return [verdict for ask in both_orders(different) if (verdict := kept.get(ask)) is not None]
 
 
-def recorded(out: Path, battles: Iterable[Battle] = ()) -> dict[Key, Verdict]:
-    """The last verdict of a log under each key, also of these battles with their sides changed."""
-    found = {key_of(verdict): verdict for verdict in records.read(out, Verdict)} if out.exists() else {}
-    return found | _mirrored(found, battles)
+def take_former_verdicts(log: Path, store: Path) -> None:
+    """Put the verdicts in a log of earlier versions, whose battles went by names, into a store."""
+    take_former(
+        log,
+        store,
+        Verdict,
+        lambda said: digest(said.battle_id, said.order) if len(said.battle_id) == FORMER else "",
+    )
 
 
-def _mirrored(found: Mapping[Key, Verdict], battles: Iterable[Battle]) -> dict[Key, Verdict]:
-    """Verdicts on battles that were judged with their sides changed, in the battles' own terms."""
-    by_battle: dict[str, list[Verdict]] = {}
-    for verdict in found.values():
-        by_battle.setdefault(verdict.battle_id, []).append(verdict)
-    turned = {}
-    for battle in battles:
-        for verdict in by_battle.get(battle.mirrored.id, ()):
-            outcome, likely = verdict.outcome, verdict.probability_a
-            own = verdict.model_copy(
-                update={
-                    "battle_id": battle.id,
-                    "order": "ba" if verdict.order == "ab" else "ab",
-                    "outcome": None if outcome is None else SWAPPED[outcome],
-                    "probability_a": None if likely is None else 1 - likely,
-                }
-            )
-            if key_of(own) not in found:
-                turned[key_of(own)] = own
-    return turned
+def take_former(log: Path, store: Path, kind: type[Said], key_of: Callable[[Said], str]) -> None:
+    """Put the lines of a log of earlier versions into a store; an empty key: it is no such line."""
+    if not log.exists():
+        return
+    stores: dict[tuple[str, str], Store[Said]] = {}
+    for line in log.read_text(encoding="utf-8", errors="replace").split("\n"):
+        with suppress(ValidationError):  # torn
+            said = kind.model_validate_json(line)
+            key, who = key_of(said), (said.judge, said.prompt)
+            if not key:
+                continue
+            kept = stores[who] = stores.get(who) or open_store(store, *who, kind)
+            if key not in kept.replies:
+                kept.add(key, said, said.model_dump(mode="json"))
 
 
-def key_of(verdict: Verdict) -> Key:
-    return Key(verdict.battle_id, verdict.judge, verdict.order, verdict.prompt)
+def _in_terms_of(ask: Ask, found: Verdict, judge: str) -> Verdict:
+    """A verdict on a battle or its mirror image, as one on this battle in this order."""
+    own: dict[str, Any] = {"battle_id": ask.battle.id, "judge": judge, "order": ask.order}
+    if found.order != ask.order:
+        own["outcome"] = None if found.outcome is None else SWAPPED[found.outcome]
+        own["probability_a"] = None if found.probability_a is None else 1 - found.probability_a
+    return found.model_copy(update=own)
 
 
 def in_battle_terms(first_wins: Outcome | None, order: Order) -> Outcome | None:
@@ -166,28 +200,20 @@ def sides(ask: Ask) -> tuple[tuple[Message, ...], tuple[Message, ...]]:
     return a, b
 
 
-def identical(key: Key) -> Verdict:
+def identical(ask: Ask, judge: str, prompt: str) -> Verdict:
     """The verdict on two answers that are the same text."""
     return Verdict(
-        battle_id=key.battle_id,
-        judge=key.judge,
-        order=key.order,
-        prompt=key.prompt,
+        battle_id=ask.battle.id,
+        judge=judge,
+        order=ask.order,
+        prompt=prompt,
         outcome="tie",
         probability_a=0.5,
         reason=IDENTICAL,
     )
 
 
-def _key(judge: PairJudge, ask: Ask) -> Key:
-    return Key(ask.battle.id, judge.name, ask.order, judge.prompt_key)
-
-
-def _differ(ask: Ask) -> bool:
-    return ask.battle.completion_a != ask.battle.completion_b
-
-
-def _both_orders(battles: Iterable[Battle]) -> Iterator[Ask]:
+def both_orders(battles: Iterable[Battle]) -> Iterator[Ask]:
     for battle in battles:
         for order in ORDERS:
             yield Ask(battle, order)

@@ -37,21 +37,23 @@ def battle_log(votes: Iterable[Vote]) -> list[dict[str, Any]]:
 
 def mt_bench_judgments(battles: Sequence[Battle], verdicts: Iterable[Verdict]) -> list[dict[str, Any]]:
     """Verdicts as rows of MT-bench's `*_pair.jsonl`: one a battle and judge, both orders in it."""
-    found = {battle.id: battle for battle in battles}
+    said: dict[str, list[tuple[str, str, Verdict, Verdict]]] = {}
+    for (battle_id, judge, prompt), (ab, ba) in judged(verdicts).items():
+        said.setdefault(battle_id, []).append((judge, prompt, ab, ba))
     return [
         {
-            "question_id": question_and_turn(found[battle_id].example_id)[0],
-            "model_1": found[battle_id].model_a,
-            "model_2": found[battle_id].model_b,
+            "question_id": question_and_turn(battle.example_id)[0],
+            "model_1": battle.model_a,
+            "model_2": battle.model_b,
             "g1_winner": MT_BENCH[ab.outcome],
             "g2_winner": MT_BENCH[ba.outcome],
             "judge": [judge, prompt],
             "g1_judgment": ab.reason,
             "g2_judgment": ba.reason,
-            "turn": question_and_turn(found[battle_id].example_id)[1],
+            "turn": question_and_turn(battle.example_id)[1],
         }
-        for (battle_id, judge, prompt), (ab, ba) in judged(verdicts).items()
-        if battle_id in found
+        for battle in battles
+        for judge, prompt, ab, ba in said.get(battle.id, ())
     ]
 
 

@@ -6,12 +6,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from toolkit import records
 from toolkit.errors import DataError, RecipeError
 from toolkit.judge.asking import JudgePrompt, Method, load_prompt
 from toolkit.judge.judging import REWARD, PairJudge
 from toolkit.models import bases
-from toolkit.recipe import Endpoint, Generation, Judge, ModelOptions
+from toolkit.recipe import Generation, Judge, ModelOptions, existing
 
 if TYPE_CHECKING:
     from toolkit.judge.grading import Grader
@@ -25,7 +24,6 @@ def open_judge(
     *,
     base: str | None = None,
     options: ModelOptions = ModelOptions(),
-    log: Path | None = None,
 ) -> PairJudge:
     """The judge that a recipe asks for.
 
@@ -34,7 +32,6 @@ def open_judge(
         load: gives a local model by its name; not called for an endpoint or a reward model.
         base: the model that judges when the section names none.
         options: how a reward model is loaded, which `load` cannot do.
-        log: earlier verdicts, whose price counts towards the budget of an endpoint.
 
     Raises:
         RecipeError: the section names no model, or an endpoint together with a method that needs a local one.
@@ -49,7 +46,7 @@ def open_judge(
     if asked.method == "written":
         from toolkit.judge.written import WrittenJudge
 
-        return WrittenJudge(_writer(asked, load, base, log), prompt, **_how(asked))
+        return WrittenJudge(_writer(asked, load, base), prompt, **_how(asked))
     from toolkit.judge.logits import LogitsJudge
 
     return LogitsJudge(_local(asked, load, base), prompt, reference=asked.reference)
@@ -95,9 +92,7 @@ def _check_votes(asked: Judge) -> None:
         )
 
 
-def open_grader(
-    asked: Judge, load: Callable[[str], Loaded], *, base: str | None = None, log: Path | None = None
-) -> Grader:
+def open_grader(asked: Judge, load: Callable[[str], Loaded], *, base: str | None = None) -> Grader:
     """The judge that gives single answers grades, for a section whose prompt is such a one.
 
     Raises:
@@ -109,7 +104,7 @@ def open_grader(
         raise RecipeError("judge.method: a reward model gives no grades from 1 to 10; use a pairwise prompt")
     prompt = prompt_of(asked)
     if asked.method == "written":
-        return WrittenGrader(_writer(asked, load, base, log), prompt, **_how(asked))
+        return WrittenGrader(_writer(asked, load, base), prompt, **_how(asked))
     return LetterGrader(_local(asked, load, base), prompt, reference=asked.reference)
 
 
@@ -126,20 +121,34 @@ def prompt_key(asked: Judge) -> str:
     return prompt_of(asked).key(asked_for(asked), asked.reference, asked.endpoint)
 
 
-def judge_name(asked: Judge, weights: Callable[[str], str], *, base: str | None = None) -> str:
+def judge_name(asked: Judge, options_of: Callable[[str], ModelOptions], *, base: str | None = None) -> str:
     """What the verdicts of this section are signed with, known before any model is loaded.
 
     Args:
         asked: one judge.
-        weights: gives the fingerprint of a base's weights by its name.
+        options_of: how a model of this name is loaded.
         base: the model that judges when the section names none.
     """
     if asked.endpoint is not None:
         return asked.endpoint.model
+    from toolkit.models.loading import loaded_fingerprint
+    from toolkit.models.rewards import reward_fingerprint
+
     name = asked.model or base or ""
-    # A reward model's folder may hold an adapter alone, which is no base.
-    mark = bases.content_fingerprint(Path(name)) if asked.method == "reward" else weights(name)
+    options = options_of(name)
+    if asked.method == "reward":
+        mark = reward_fingerprint(Path(name), options)
+    else:
+        mark = loaded_fingerprint(bases.resolve_base(name, revision=options.revision), options)
     return f"{Path(name).name}@{mark[:6]}"
+
+
+def known_name(asked: Judge, options_of: Callable[[str], ModelOptions], *, base: str | None = None) -> str:
+    """The same, without a mark where the weights are not on this machine: nothing is fetched for it."""
+    name = asked.model or base or ""
+    if asked.endpoint is not None or existing(name) or name in bases.PACKAGED:
+        return judge_name(asked, options_of, base=base)
+    return Path(name).name
 
 
 def asked_for(asked: Judge) -> Method:
@@ -147,23 +156,12 @@ def asked_for(asked: Judge) -> Method:
     return "letter" if asked.method == "logits" else "written"
 
 
-def _writer(asked: Judge, load: Callable[[str], Loaded], base: str | None, log: Path | None) -> Writer:
+def _writer(asked: Judge, load: Callable[[str], Loaded], base: str | None) -> Writer:
     from toolkit.judge.writing import EndpointWriter, LocalWriter
-    from toolkit.models.spending import Spending
 
     if asked.endpoint is None:
         return LocalWriter(_local(asked, load, base))
-    return EndpointWriter(asked.endpoint, spending=Spending(_spent(asked.endpoint, log)))
-
-
-def _spent(endpoint: Endpoint, log: Path | None) -> float:
-    """Dollars of all replies of a judge in a log of verdicts or grades."""
-    from toolkit.models.spending import cost
-
-    if endpoint.budget_usd is None or log is None or not log.exists():
-        return 0.0
-    lines = [line for _, line in records.read_rows(log) if line.get("judge") == endpoint.model]
-    return sum(cost(endpoint.price, line["tokens_in"], line["tokens_out"]) for line in lines)
+    return EndpointWriter(asked.endpoint)
 
 
 def _how(asked: Judge) -> dict[str, Any]:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import logging
-import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 
 from toolkit.errors import DataError
 from toolkit.recipe import Judge
-from toolkit.types import Battle, Completion
+from toolkit.types import Battle, Completion, digest
 
 logger = logging.getLogger(__name__)
 
@@ -40,9 +39,9 @@ def battles(
     if refused:
         logger.warning("judge: %d completions were refused by their server; they are not judged", refused)
     pairs = _pairs(list(answers), judge)
-    asked: dict[str, None] = {row.example_id: None for rows in completions.values() for row in rows}
+    asked = {row.example_id: _asked(row) for rows in completions.values() for row in rows}
     categories = categories or {}
-    chosen = _in_order_of_choice(list(asked), categories, seed)[: judge.limit]
+    chosen = _in_order_of_choice(asked, categories, seed)[: judge.limit]
     fought = [
         (example, a, b)
         for turn, example in enumerate(chosen)
@@ -54,7 +53,7 @@ def battles(
     if missing:
         logger.warning("judge: %d answers are missing; battles without both answers are left out", missing)
     return [
-        _battle(answers[a][example], answers[b][example], categories.get(example))
+        _battle(answers[a][example], answers[b][example], categories.get(example), judge.reference)
         for example in asked
         for a, b in pairs
         if (example, a, b) in kept
@@ -80,20 +79,23 @@ def _pairs(names: list[str], judge: Judge) -> list[tuple[str, str]]:
     return [(name, judge.baseline) for name in names if name != judge.baseline]
 
 
-def _in_order_of_choice(examples: list[str], categories: Mapping[str, str], seed: int) -> list[str]:
-    """Examples shuffled by the seed, one of each category in turn."""
-    shuffled = sorted(examples)
-    random.Random(seed).shuffle(shuffled)
+def _in_order_of_choice(
+    asked: Mapping[str, Sequence[str]], categories: Mapping[str, str], seed: int
+) -> list[str]:
+    """Examples by a hash of seed and question, one of each category in turn.
+
+    So the choice does not hang on ids, nor on which other examples there are.
+    """
     places: Counter[str] = Counter()
     turns = []
-    for example in shuffled:
+    for example in sorted(asked, key=lambda each: digest(str(seed), *asked[each])):
         category = categories.get(example, "")
         turns.append((places[category], example))
         places[category] += 1
     return [example for _, example in sorted(turns, key=lambda turn: turn[0])]
 
 
-def _battle(a: Completion, b: Completion, category: str | None) -> Battle:
+def _battle(a: Completion, b: Completion, category: str | None, reference: bool) -> Battle:
     if _asked(a) != _asked(b):
         raise DataError(
             f"example {a.example_id}: {a.contestant} and {b.contestant} were asked different things"
@@ -108,6 +110,7 @@ def _battle(a: Completion, b: Completion, category: str | None) -> Battle:
         completion_a=a.completion,
         completion_b=b.completion,
         messages_b=b.messages if b.messages != a.messages else None,
+        reference_shown=reference,
     )
 
 

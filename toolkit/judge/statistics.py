@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import combinations
 from typing import Any
 
-from toolkit.judge.counting import Rule, judged, votes
+from toolkit.judge.counting import Rule, fight, judged, votes
 from toolkit.judge.judging import IDENTICAL
 from toolkit.proportions import wilson
 from toolkit.types import Battle, Outcome, Verdict, Vote
@@ -69,9 +69,9 @@ def disagreement(cast: Iterable[Vote]) -> dict[str, Any]:
 
     Of battles that all judges voted on; a tie agrees with a tie.
     """
-    heard: dict[str, dict[str, Outcome]] = {}
+    heard: dict[tuple[str, ...], dict[str, Outcome]] = {}
     for vote in cast:
-        heard.setdefault(vote.battle_id, {})[vote.voter] = vote.outcome
+        heard.setdefault(fight(vote), {})[vote.voter] = vote.outcome
     judges = sorted({judge for said in heard.values() for judge in said})
     full = [said for said in heard.values() if len(said) == len(judges)]
     return {

@@ -12,7 +12,7 @@ from toolkit.data.chat import prompt_ids
 from toolkit.generate import Request
 from toolkit.models.endpoints import Answer, ChatReply, ChatRequest, Refusal, chat
 from toolkit.models.pacing import Retry
-from toolkit.models.spending import Spending
+from toolkit.models.spending import Spending, cost
 from toolkit.recipe import Endpoint, Generation
 
 if TYPE_CHECKING:
@@ -43,6 +43,9 @@ class Writer(Protocol):
     def control(self) -> Sequence[str]:
         """Its control tokens, where they are known: to be broken up in quoted text."""
 
+    def spend(self, tokens_in: int, tokens_out: int) -> None:
+        """Count what earlier calls cost towards the budget."""
+
     def write(self, requests: Sequence[ChatRequest], options: Generation) -> Iterator[tuple[int, Answer]]:
         """Yield (position in `requests`, reply) as replies arrive, in any order."""
 
@@ -63,6 +66,10 @@ class EndpointWriter:
     @property
     def name(self) -> str:
         return self.endpoint.model
+
+    def spend(self, tokens_in: int, tokens_out: int) -> None:
+        """Count what earlier calls cost towards the budget."""
+        self.spending = Spending(cost(self.endpoint.price, tokens_in, tokens_out))
 
     def write(self, requests: Sequence[ChatRequest], options: Generation) -> Iterator[tuple[int, Answer]]:
         again, sent = [], []
@@ -107,6 +114,9 @@ class LocalWriter:
     @property
     def name(self) -> str:
         return f"{Path(self.loaded.name).name}@{self.loaded.fingerprint[:6]}"
+
+    def spend(self, tokens_in: int, tokens_out: int) -> None:
+        """A model in memory costs nothing."""
 
     def write(self, requests: Sequence[ChatRequest], options: Generation) -> Iterator[tuple[int, Answer]]:
         """Yield replies as they end; a prompt that leaves no room for a reply is refused."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, TypeVar
 
 from toolkit.judge.asking import JudgePrompt, case, check_fits, render
 from toolkit.judge.judging import LONGEST_REPLY, Ask, in_battle_terms
@@ -13,30 +13,14 @@ from toolkit.judge.parsing import read_field, read_outcome
 from toolkit.judge.writing import Writer, choice_format
 from toolkit.models.endpoints import Answer, ChatReply, ChatRequest, stop_when_all_refused
 from toolkit.recipe import Generation
-from toolkit.types import Verdict, digest, split_thinking
+from toolkit.types import Judgment, Verdict, digest, split_thinking
 
 AGAIN = 0.7
 """Temperature of further attempts: at 0 the same unreadable reply would come again."""
 
 
-class Said(Protocol):
-    """What a reply was read as: a verdict, a grade."""
-
-    @property
-    def attempt(self) -> int: ...
-
-    @property
-    def readable(self) -> bool: ...
-
-    @property
-    def refused(self) -> bool: ...
-
-    @property
-    def cut_at(self) -> int | None: ...
-
-
 Item = TypeVar("Item")
-Read = TypeVar("Read", bound=Said)
+Read = TypeVar("Read", bound=Judgment)
 
 
 class InWords(ABC, Generic[Item, Read]):
@@ -69,8 +53,11 @@ class InWords(ABC, Generic[Item, Read]):
             items: what is judged.
             known: place in `items` -> what was last said on it.
         """
-        made, answered = dict.fromkeys(range(len(items)), 0), len(known)
-        made |= {place: self._made(said) for place, said in known.items()}
+        last, answered = dict(known), len(known)
+        made = {place: self._made(last[place]) if place in last else 0 for place in range(len(items))}
+        self.writer.spend(
+            sum(said.tokens_in for said in known.values()), sum(said.tokens_out for said in known.values())
+        )
         for attempt in range(1, self.attempts + 1):
             now = [place for place, count in made.items() if count < attempt]
             options = self.options if attempt == 1 else self._looser()
@@ -78,8 +65,9 @@ class InWords(ABC, Generic[Item, Read]):
             answers = self.writer.write(asked, options)
             for index, answer in stop_when_all_refused(answers, self.name, len(asked), answered=answered):
                 answered += isinstance(answer, ChatReply)
-                said = self._read(items[now[index]], answer, attempt)
-                made[now[index]] = self._made(said)
+                place = now[index]
+                last[place] = said = self._read(items[place], answer, attempt, last.get(place))
+                made[place] = self._made(said)
                 yield said
 
     def _made(self, said: Read) -> int:
@@ -95,7 +83,7 @@ class InWords(ABC, Generic[Item, Read]):
     def _request(self, item: Item, attempt: int) -> ChatRequest: ...
 
     @abstractmethod
-    def _read(self, item: Item, answer: Answer, attempt: int) -> Read: ...
+    def _read(self, item: Item, answer: Answer, attempt: int, before: Read | None) -> Read: ...
 
 
 class WrittenJudge(InWords[Ask, Verdict]):
@@ -116,7 +104,7 @@ class WrittenJudge(InWords[Ask, Verdict]):
         seed = int(digest(ask.battle.id, ask.order, str(attempt)), 16) % 2**31
         return ChatRequest(messages, seed=seed, response_format=self._format)
 
-    def _read(self, ask: Ask, answer: Answer, attempt: int) -> Verdict:
+    def _read(self, ask: Ask, answer: Answer, attempt: int, before: Verdict | None) -> Verdict:
         shown = None
         if isinstance(answer, ChatReply) and answer.finish == "stop":
             shown = read_outcome(split_thinking(answer.text)[1], self.prompt.labels)
@@ -127,18 +115,20 @@ class WrittenJudge(InWords[Ask, Verdict]):
             prompt=self.prompt_key,
             attempt=attempt,
             outcome=in_battle_terms(shown, ask.order),
-            **facts(answer, self.options),
+            **facts(answer, self.options, before),
         )
 
 
-def facts(answer: Answer, options: Generation) -> dict[str, Any]:
-    """What verdicts and grades keep of a reply besides what it says: reasons, tokens, or a refusal."""
+def facts(answer: Answer, options: Generation, before: Judgment | None) -> dict[str, Any]:
+    """What judgments keep of a reply besides what it says: reasons or a refusal, tokens of all attempts."""
+    read, written = (before.tokens_in, before.tokens_out) if before else (0, 0)
     if not isinstance(answer, ChatReply):
-        return {"error": answer.reason, "reason": f"refused: {answer.reason}"}
+        refused = {"error": answer.reason, "reason": f"refused: {answer.reason}"}
+        return refused | {"tokens_in": read, "tokens_out": written}
     return {
         "reason": words(answer.text),
-        "tokens_in": answer.tokens_in,
-        "tokens_out": answer.tokens_out,
+        "tokens_in": read + answer.tokens_in,
+        "tokens_out": written + answer.tokens_out,
         "cut_at": options.max_new_tokens if answer.finish == "length" else None,
     }
 

@@ -17,9 +17,16 @@ from toolkit import records
 from toolkit.data import chat
 from toolkit.errors import ModelError
 from toolkit.models import bases, hardware
-from toolkit.models.loading import LINEAGE, check_lineage, context_window, load_tokenizer, load_weights
+from toolkit.models.loading import (
+    LINEAGE,
+    check_lineage,
+    context_window,
+    load_tokenizer,
+    load_weights,
+    loaded_fingerprint,
+)
 from toolkit.recipe import ModelOptions
-from toolkit.types import Message
+from toolkit.types import Message, digest
 
 BATCH = 8
 
@@ -33,11 +40,12 @@ class RewardModel:
         Raises:
             ModelError: no reward model is there, or its adapter was trained on another base.
         """
+        name, folder = folder.name, located(folder)
         self.chosen = hardware.choose(options)
         self.model, base = _load(folder, self.chosen, options.quantization)
         tokenizer = load_tokenizer(base)  # its own template is the one that it was trained with
         self.tokenizer = tokenizer if tokenizer.chat_template else load_tokenizer(base, options.chat_template)
-        self.name = f"{folder.name}@{bases.content_fingerprint(folder)[:6]}"
+        self.name = f"{name}@{reward_fingerprint(folder, options)[:6]}"
         self.model.config.get_text_config().pad_token_id = self.tokenizer.pad_token_id
         self.window = context_window(self.model.config)
 
@@ -58,6 +66,19 @@ class RewardModel:
             for number, score in zip(batch, scores, strict=True):
                 rewards[number] = score
         return rewards
+
+
+def located(folder: Path) -> Path:
+    """A reward model's folder, by its path or hub id."""
+    return folder if folder.is_dir() else bases.resolve_base(str(folder))
+
+
+def reward_fingerprint(folder: Path, options: ModelOptions) -> str:
+    """16 hex digits of a reward model as these options load it, with the base of an adapter."""
+    folder = located(folder)
+    adapter = (folder / "adapter_config.json").is_file()
+    below = bases.content_fingerprint(bases.resolve_base(_base_of(folder))) if adapter else ""
+    return digest(loaded_fingerprint(folder, options), below)
 
 
 def rated_ids(tokenizer: Any, prompt: Sequence[Message], answer: str) -> list[int]:

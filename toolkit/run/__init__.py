@@ -9,7 +9,7 @@ from typing import Literal
 
 from toolkit import processes, records
 from toolkit.errors import RecipeError
-from toolkit.judge import check_votes
+from toolkit.judge import check_votes, take_former_verdicts
 from toolkit.recipe import Recipe, contestants, dump, load
 from toolkit.run import steps
 from toolkit.run.cache import StepCache
@@ -17,7 +17,7 @@ from toolkit.run.execution import Execution
 from toolkit.run.folder import RunFolder
 from toolkit.run.outcome import finish, summarise, trained
 from toolkit.run.versions import IDENTITY, NAME, select_version, versions
-from toolkit.types import Completion, StageResult, Summary, Verdict
+from toolkit.types import Completion, StageResult, Summary
 
 __all__ = ["run", "train"]
 
@@ -100,10 +100,8 @@ def _folder(recipe: Recipe, results: Path) -> tuple[RunFolder, dict[str, str]]:
 
 
 def _take_over_votes(folder: RunFolder, others: Sequence[RunFolder]) -> None:
-    """Begin a version with the verdicts and people's votes of the newest other one: both go by content."""
+    """Begin a version with people's votes on the newest other one: they go by content."""
     for other in reversed(others):
-        if other.verdicts.exists() and not folder.verdicts.exists():
-            records.write(folder.verdicts, records.read(other.verdicts, Verdict))
         if other.arena.exists() and not folder.arena.exists():
             from toolkit.arena import copy_votes
 
@@ -139,6 +137,8 @@ def _opened(
     processes.wait()  # all have read what is done before one writes
     if processes.is_main():
         records.write_text(folder.recipe, dump(recipe))
+        for each in (folder, *others):
+            take_former_verdicts(each.verdicts, folder.judgments)
         _take_over_votes(folder, others)
         _take_over_paid_answers(others)
         cache.record(**{NAME: recipe.name, IDENTITY: cache.manifest.get(IDENTITY, {}) | identity})

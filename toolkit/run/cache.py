@@ -43,8 +43,6 @@ class Step:
     """Files it keeps only while it works (checkpoints)."""
     after: tuple[str, ...] = ()
     """Names of the steps whose outputs it reads."""
-    kept: Callable[[], str] = str
-    """Fingerprint of what it leaves in a log that other commands write to, too; empty: nothing."""
     model: bool = False
     """Whether it computes with a model in this process: it has a GPU to itself, where there are any."""
 
@@ -115,7 +113,7 @@ class StepCache:
         """Note that a step is done, after so much further work, with what it wrote."""
         if processes.is_main():
             written = {_relative(path, self.folder): _output(path) for path in step.outputs if path.exists()}
-            self.steps[step.name] |= {"outputs": written, "kept": step.kept()}
+            self.steps[step.name]["outputs"] = written
         self.steps[step.name]["done"] = True
         self.spend(step, seconds)
         logger.info("%s: done in %.1f s", step.name, self.steps[step.name]["seconds"])
@@ -196,8 +194,7 @@ def _damage(folder: RunFolder, step: Step, entry: dict[str, Any]) -> str:
             return f"{name} cannot be verified"
         if _output(path) != written:
             return f"{name} was changed after it was written"
-    changed = step.kept is not str and entry.get("kept") not in (None, step.kept())
-    return "what it left in a log has changed" if changed else ""
+    return ""
 
 
 def _output(path: Path) -> Output:

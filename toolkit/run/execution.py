@@ -200,13 +200,6 @@ class Execution:
             folder = bases.resolve_base(name, revision=self.recipe.options_of(name).revision)
         return bases.content_fingerprint(folder)
 
-    def judge_weights(self, name: str) -> str:
-        """Fingerprint of a judge's model as it is loaded here."""
-        from toolkit.models.loading import loaded_fingerprint
-
-        options = self.recipe.options_of(name)
-        return loaded_fingerprint(bases.resolve_base(name, revision=options.revision), options)
-
     def said(self, player: Player) -> list[Completion]:
         """The player's answers, once they are there."""
         return list(records.read(self.folder.completions(player.name), Completion))

@@ -12,6 +12,7 @@ from typing import Any
 
 from toolkit import processes, records
 from toolkit.errors import BusyError, DataError
+from toolkit.generate.store import ANSWERS, VERDICTS
 from toolkit.metrics.groups import FILE as GROUPS
 
 
@@ -64,7 +65,12 @@ class RunFolder:
     @property
     def answers(self) -> Path:
         """The store of answers that all runs of a results folder share."""
-        return self.path.parent / ".answers"
+        return self.path.parent / ANSWERS
+
+    @property
+    def judgments(self) -> Path:
+        """The store of verdicts and grades that they share."""
+        return self.path.parent / VERDICTS
 
     def read_manifest(self) -> dict[str, Any]:
         """What the manifest holds; empty where there is none.

@@ -13,10 +13,10 @@ from toolkit.errors import RecipeError
 from toolkit.fingerprints import file_hash
 from toolkit.judge import (
     battles,
-    heard,
     judge_battles,
     judge_name,
     jury,
+    load_verdicts,
     open_judge,
     prompt_key,
     require_votes,
@@ -242,19 +242,26 @@ def _judging(run: Execution, asked: Judge, slots: int) -> list[Step]:
         return fights(run, asked)
 
     def inputs(*who: Judge) -> str:
-        named = [(judge_name(one, run.judge_weights, base=run.recipe.base), prompt_key(one)) for one in who]
-        settings = [(one.method, one.rule, one.reference, one.max_new_tokens) for one in who]
-        return fingerprint(settings, named, [battle.id for battle in fought()], run.loading)
+        named = [
+            (judge_name(one, run.recipe.options_of, base=run.recipe.base), prompt_key(one)) for one in who
+        ]
+        settings = [(one.method, one.rule, one.max_new_tokens) for one in who]
+        shown = [
+            (battle.id, battle.example_id, battle.model_a, battle.model_b, battle.category)
+            for battle in fought()
+        ]
+        return fingerprint(settings, named, shown)
 
     def judge(one: Judge, part: int, of: int) -> None:
         said = verdicts(run, one, fought())
-        if len(said) == 2 * len(fought()) and all(verdict.readable for verdict in said):
-            return  # what could not be read may be asked again
+        if len(said) == 2 * len({battle.id for battle in fought()}) and all(
+            verdict.readable for verdict in said
+        ):
+            return  # a refused one is asked again, and one that was cut where there is more room now
         if one.method == "reward":
             run.release()  # it brings a model of its own
-        log, base = run.folder.verdicts, run.recipe.base
-        opened = open_judge(one, run.model, base=base, options=run.recipe.model, log=log)
-        judge_battles(opened, fought(), out=run.folder.verdicts, share=(part, of))
+        opened = open_judge(one, run.model, base=run.recipe.base, options=run.recipe.model)
+        judge_battles(opened, fought(), store=run.folder.judgments, share=(part, of))
 
     def count() -> None:
         for one in judges:
@@ -262,11 +269,8 @@ def _judging(run: Execution, asked: Judge, slots: int) -> list[Step]:
         said = [verdict for one in judges for verdict in verdicts(run, one, fought())]
         cast = votes(fought(), said, rule=asked.rule)
         require_votes(cast, said)
+        records.write(run.folder.verdicts, said)
         records.write(run.folder.votes, jury(cast) if len(judges) > 1 else cast)
-
-    def kept() -> str:
-        said = [verdict for one in judges for verdict in verdicts(run, one, fought())]
-        return fingerprint([verdict.model_dump(mode="json") for verdict in said])
 
     parts = [
         (one, part, of)
@@ -288,8 +292,7 @@ def _judging(run: Execution, asked: Judge, slots: int) -> list[Step]:
         name="judge",
         inputs=partial(inputs, *judges),
         work=count,
-        outputs=(run.folder.votes,),
-        kept=kept,
+        outputs=(run.folder.votes, run.folder.verdicts),
         after=tuple(step.name for step in steps) or answered,
         model=not steps and any(one.endpoint is None for one in judges),
     )
@@ -304,9 +307,9 @@ def fights(run: Execution, asked: Judge) -> list[Battle]:
 
 
 def verdicts(run: Execution, judge: Judge, fought: Sequence[Battle]) -> list[Verdict]:
-    """What one judge has said on some battles; the log may hold more, of other judges and prompts."""
-    name = judge_name(judge, run.judge_weights, base=run.recipe.base)
-    return heard(fought, name, prompt_key(judge), out=run.folder.verdicts)
+    """What one judge has said on some battles."""
+    name = judge_name(judge, run.recipe.options_of, base=run.recipe.base)
+    return load_verdicts(fought, name, prompt_key(judge), store=run.folder.judgments)
 
 
 def _trained(player: Player) -> tuple[str, ...]:
