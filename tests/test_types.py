@@ -48,13 +48,14 @@ def test_the_same_battle_has_the_same_id_and_another_has_not(first):
     assert again.id == first.id
     for change in (
         {"completion_a": first.completion_a + "."},
-        {"model_b": first.model_b + "."},
-        {"example_id": first.example_id + "."},
         {"reference": "another reference"},
         {"messages": (*first.messages, Message(role="user", content="and?"))},
         {"messages_b": (Message(role="user", content="and?"),)},
     ):
         assert first.model_copy(update=change).id != first.id
+    for names in ({"model_b": first.model_b + "."}, {"example_id": first.example_id + "."}):
+        assert first.model_copy(update=names).id == first.id
+        assert first.model_copy(update=names).former_id != first.former_id
 
 
 def test_texts_are_not_run_together_in_a_digest():

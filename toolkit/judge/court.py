@@ -92,8 +92,11 @@ def hold(  # noqa: PLR0913 - one call says who judges what, how models are loade
     verdicts: list[Verdict] = []
     for section in judges:
         judge = open_judge(section, load, base=base, options=options)
-        judge_battles(judge, wanted, store=store)
-        verdicts += load_verdicts(everything, judge.name, judge.prompt_key, store=store)
+        try:
+            judge_battles(judge, wanted, store=store)
+        finally:
+            verdicts += load_verdicts(everything, judge.name, judge.prompt_key, store=store)
+            records.write(out / "verdicts.jsonl", verdicts)
     known = {verdict.battle_id for verdict in verdicts}
     fought = [battle for battle in everything if battle.id in known]
     each = votes(fought, verdicts, rule=rule)
@@ -226,7 +229,6 @@ def _bounded(found: Estimate, section: Judge) -> Estimate:
 
 
 def _write(found: Judged, out: Path) -> None:
-    records.write(out / "verdicts.jsonl", found.verdicts)
     records.write(out / "votes.jsonl", found.votes)
     _write_rows(out / "battle_log.jsonl", battle_log(found.votes))
     _write_rows(out / "mt_bench_judgments.jsonl", mt_bench_judgments(found.battles, found.verdicts))

@@ -264,12 +264,14 @@ def _judging(run: Execution, asked: Judge, slots: int) -> list[Step]:
         judge_battles(opened, fought(), store=run.folder.judgments, share=(part, of))
 
     def count() -> None:
-        for one in judges:
-            judge(one, 0, 1)
-        said = [verdict for one in judges for verdict in verdicts(run, one, fought())]
+        try:
+            for one in judges:
+                judge(one, 0, 1)
+        finally:
+            said = [verdict for one in judges for verdict in verdicts(run, one, fought())]
+            records.write(run.folder.verdicts, said)
         cast = votes(fought(), said, rule=asked.rule)
         require_votes(cast, said)
-        records.write(run.folder.verdicts, said)
         records.write(run.folder.votes, jury(cast) if len(judges) > 1 else cast)
 
     parts = [
