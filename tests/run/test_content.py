@@ -369,6 +369,73 @@ def figures(content: bytes, file: Path) -> object:
 
 
 @pytest.mark.slow
+def trainings(box: Sandbox) -> dict[str, bytes]:
+    return {
+        file.parent.name: file.read_bytes()
+        for file in (box.out().path / "adapters").glob("*/adapter_model.safetensors")
+    }
+
+
+def test_a_stage_of_another_name_is_not_trained_again(box: Sandbox):
+    before = trainings(box)
+    recipe = box.recipe
+    recipe["stages"][0]["name"] = recipe["stages"][1]["start"] = "warm"
+    box.change(stages=recipe["stages"])
+    name, done = box.run()
+    done -= {f"{kind} sft" for kind in ("train", "answer", "measure", "benchmark")}  # of the name before
+    assert (name, done) == ("small", {"answer warm", "measure warm", "benchmark warm", "judge", "report"})
+    assert trainings(box)["warm"] == before["sft"]
+    folder = box.out().adapter("warm")
+    assert [json.loads((folder / name).read_text())[key] for name, key in KEYS] == ["warm", "warm"]
+    assert "# small/warm" in (folder / "README.md").read_text()
+    assert box.run()[1] == {f"{kind} sft" for kind in ("train", "answer", "measure", "benchmark")}
+
+
+KEYS = [("stage.json", "name"), ("lineage.json", "stage")]
+
+
+def test_an_edited_description_of_an_adapter_is_put_back(box: Sandbox, caplog: pytest.LogCaptureFixture):
+    file, before = box.out().adapter("sft") / "stage.json", trainings(box)
+    whole = file.read_text()
+    file.write_text(whole.replace('"train_loss": ', '"train_loss": 1'))
+    caplog.set_level("WARNING", "toolkit")
+    assert box.run() == ("small", set())
+    assert (file.read_text(), trainings(box)) == (whole, before)
+    assert "adapters/sft was changed after it was written; put back" in caplog.text
+
+
+def test_a_task_added_to_the_recipe_runs_alone(box: Sandbox, monkeypatch: pytest.MonkeyPatch):
+    from toolkit import benchmarks
+
+    asked, real = [], benchmarks.run_benchmarks
+
+    def counting(loaded: object, tasks: list, **options: object) -> object:
+        asked.extend((options["contestant"], task.task, task.limit) for task in tasks)
+        return real(loaded, tasks, **options)
+
+    monkeypatch.setattr(benchmarks, "run_benchmarks", counting, raising=False)
+    shutil.copy(box.folder / "words.yaml", box.folder / "more.yaml")
+    box.edit("more.yaml", "task: words", "task: more")
+    words = str(box.folder / "words.yaml")
+    box.change(scoring__benchmarks=[{"task": words}, {"task": str(box.folder / "more.yaml")}])
+    box.run()
+    assert [(who, Path(task).stem) for who, task, _ in asked] == [(who, "more") for who in ("base", "sft", "dpo")]
+    assert {"words/acc", "more/acc"} <= {score["metric"] for score in json.loads(box.out().scores.read_text())}
+    asked.clear()
+    box.change(scoring__benchmarks=[{"task": words, "limit": 2}, {"task": str(box.folder / "more.yaml")}])
+    box.run()
+    assert [(Path(task).stem, limit) for _, task, limit in asked] == [("words", 2)] * 3
+    asked.clear()
+    box.change(scoring__benchmarks=[{"task": words}])
+    box.run()
+    assert asked == []
+    for file in (box.folder / "out" / ".benchmarks").glob("*/result.json"):
+        file.write_text("{}")
+    box.out().benchmarks("base").unlink()
+    box.run()
+    assert [who for who, *_ in asked] == ["base"], "edited results are measured again"
+
+
 def test_a_flipped_adapter_is_trained_again(box: Sandbox):
     file = box.out().adapter("dpo") / "adapter_model.safetensors"
     whole = file.read_bytes()

@@ -6,6 +6,7 @@ A local task includes lm-eval's packaged YAML, so prompts, filters and metrics a
 
 from __future__ import annotations
 
+import ast
 import gzip
 import importlib.util
 import json
@@ -313,13 +314,34 @@ def _task_files(file: Path) -> Iterator[Path]:
     yield file
     text, own = file.read_text(encoding="utf-8"), _plain(file)
     for function in re.findall(r"!function\s+([\w.]+)\.\w+", text):
-        yield (file.parent / function.replace(".", "/")).with_suffix(".py")
+        yield from _modules((file.parent / function.replace(".", "/")).with_suffix(".py"), set())
     for name in _texts([own.get("dataset_path"), own.get("dataset_kwargs")]):
         found = existing(name)
         if found:
             yield from (found.rglob("*") if found.is_dir() else [found])
     if isinstance(own.get("include"), str) and (file.parent / own["include"]).is_file():
         yield from _task_files(file.parent / own["include"])
+
+
+def _modules(file: Path, seen: set[Path]) -> Iterator[Path]:
+    """A Python file, and those beside it that it imports from, and so on."""
+    if file in seen or not file.is_file():
+        return
+    seen.add(file)
+    yield file
+    try:
+        tree = ast.parse(file.read_bytes())
+    except (SyntaxError, ValueError, RecursionError):
+        return  # whoever runs it says so
+    names = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom):
+            names |= {node.module} if node.module else {alias.name for alias in node.names}
+            names |= {f"{node.module}.{alias.name}" for alias in node.names if node.module}
+    for name in sorted(names):
+        place = file.parent / name.replace(".", "/")
+        for module in (place.with_suffix(".py"), place / "__init__.py"):
+            yield from _modules(module, seen)
 
 
 def _texts(value: Any) -> Iterator[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -81,20 +82,14 @@ def check_addable(out: Path, contestant: str, weights: str, task: str, limit: in
         )
 
 
-def keep_weights(out: Path, weights: str) -> None:
-    """Write into a result file which weights it is of, so that nothing of others is added to it."""
-    result = records.read_json(out)
-    result["config"]["weights"] = weights
-    records.write_json(out, result)
-
-
-def add_results(out: Path, new: Path, weights: str) -> bool:
-    """Put the tasks of result file `new` into `out`, and its sample logs beside it; `new` goes.
+def add_results(out: Path, new: Path, weights: str, contestant: str) -> bool:
+    """Put the tasks of result file `new` into `out`, and its sample logs beside it.
 
     Args:
         out: result file, which need not exist.
-        new: result file of the same contestant.
+        new: result file of the same weights.
         weights: fingerprint of what was measured, kept in `out`.
+        contestant: whose they are.
 
     Returns:
         Whether a figure that was in `out` was replaced.
@@ -104,18 +99,12 @@ def add_results(out: Path, new: Path, weights: str) -> bool:
     for key, value in added.items():
         whole = merged.get(key)
         merged[key] = whole | value if isinstance(whole, dict) and isinstance(value, dict) else value
-    merged["config"]["weights"] = weights
+    merged["config"]["weights"], merged["model_name"] = weights, contestant
+    out.with_suffix("").mkdir(parents=True, exist_ok=True)
     for log in sorted(new.with_suffix("").glob("samples_*.jsonl")):
-        log.replace(_folder(out.with_suffix("")) / log.name)
+        shutil.copyfile(log, out.with_suffix("") / log.name)
     records.write_json(out, merged)
-    new.unlink()
-    new.with_suffix("").rmdir()
     return replaced
-
-
-def _folder(path: Path) -> Path:
-    path.mkdir(parents=True, exist_ok=True)
-    return path
 
 
 def values_of(folder: Path) -> dict[str, dict[str, float]]:

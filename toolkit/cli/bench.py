@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import click
@@ -80,16 +81,11 @@ def command(  # noqa: PLR0913, PLR0917 - one argument per option
     with locked_run(out) as run:
         kept = StepCache(run) if run and StepCache(run).intact(out, out.with_suffix("")) else None
         check_addable(out, chosen.name, weights, task, limit)
-        new = out.with_name(f".{out.stem}.new.json")
-        scores = run_benchmarks(
-            chosen.loaded,
-            [benchmark],
-            contestant=chosen.name,
-            adapter=chosen.adapter,
-            out=new,
-            seed=seed,
-        )
-        replaced = add_results(out, new, weights)
+        with TemporaryDirectory() as folder:
+            new = Path(folder) / "new.json"
+            who: dict[str, Any] = {"contestant": chosen.name, "adapter": chosen.adapter}
+            scores = run_benchmarks(chosen.loaded, [benchmark], out=new, seed=seed, **who)
+            replaced = add_results(out, new, weights, chosen.name)
         if kept and not replaced:
             kept.accept(out, out.with_suffix(""))
     if not scores:

@@ -53,7 +53,7 @@ def resolve_base(name: str, *, revision: str | None = None) -> Path:
             f"{name}: no such model: not a folder, a GGUF file, a hub id (owner/name) or a packaged "
             f"name ({', '.join(PACKAGED)})"
         )
-    return _checked(_from_hub(name, revision))
+    return _checked(from_hub(name, revision))
 
 
 def resolve_encoder(name: str) -> str:
@@ -145,7 +145,12 @@ def _in_package(name: str, package: str, file: str) -> Path:
     return path
 
 
-def _from_hub(name: str, revision: str | None) -> Path:
+def from_hub(name: str, revision: str | None = None) -> Path:
+    """The folder of a model in the hub's cache, fetched when need be.
+
+    Raises:
+        ModelError: it is neither there nor can be fetched.
+    """
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
 

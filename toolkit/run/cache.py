@@ -19,6 +19,7 @@ from typing import Any
 
 from toolkit import processes, records
 from toolkit.fingerprints import file_hash, folder_hash, folder_size
+from toolkit.models.bases import OURS
 from toolkit.run.folder import RunFolder
 
 logger = logging.getLogger(__name__)
@@ -43,6 +44,8 @@ class Step:
     """Files it keeps only while it works (checkpoints)."""
     after: tuple[str, ...] = ()
     """Names of the steps whose outputs it reads."""
+    rename: Callable[[], None] | None = None
+    """Puts its names into outputs of a step that had the same inputs under another name; `None`: cannot."""
     model: bool = False
     """Whether it computes with a model in this process: it has a GPU to itself, where there are any."""
 
@@ -81,6 +84,9 @@ class StepCache:
         entry, inputs = self.steps.get(step.name, {}), step.inputs()
         same = entry.get("inputs") == inputs
         damage = _damage(self.folder, step, entry) if same and entry.get("done") else ""
+        if damage and _restore(self.folder, step, entry):
+            logger.warning("%s: %s; put back", step.name, damage)
+            damage = ""
         if same and entry.get("done") and not damage:
             logger.info("%s: done already, inputs unchanged", step.name)
             self.skipped.append(step.name)
@@ -112,8 +118,10 @@ class StepCache:
     def finish(self, step: Step, seconds: float) -> None:
         """Note that a step is done, after so much further work, with what it wrote."""
         if processes.is_main():
-            written = {_relative(path, self.folder): _output(path) for path in step.outputs if path.exists()}
-            self.steps[step.name]["outputs"] = written
+            self.steps[step.name] |= {
+                "outputs": _written(step, self.folder),
+                "texts": _texts(step, self.folder),
+            }
         self.steps[step.name]["done"] = True
         self.spend(step, seconds)
         logger.info("%s: done in %.1f s", step.name, self.steps[step.name]["seconds"])
@@ -158,25 +166,45 @@ class StepCache:
         }
 
     def _take_over(self, step: Step, inputs: str) -> bool:
-        """Copy a step's outputs from another version of the run that has made them from the same inputs."""
-        for version in self.versions if step.outputs else ():
-            entry = StepCache(version).steps.get(step.name, {})
-            if entry.get("inputs") != inputs or not entry.get("done"):
-                continue
-            names = [_relative(path, self.folder) for path in step.outputs]
-            theirs = tuple(version.path / name for name in names)
-            if _damage(version, Step(step.name, step.inputs, step.work, theirs), entry):
-                continue
-            if processes.is_main():
-                for source, path in zip(theirs, step.outputs, strict=True):
-                    _copy(source, path)
-            processes.wait()
-            logger.info("%s: taken from %s, inputs unchanged", step.name, version.path)
-            self.steps[step.name] = entry
-            self.skipped.append(step.name)
-            self._save()
-            return True
+        """Copy what another version of the run, or a step of another name, has made from the same inputs."""
+        for version in (self.folder, *self.versions) if step.outputs else ():
+            known = self.steps if version is self.folder else StepCache(version).steps
+            for name, entry in known.items():
+                renamed = name != step.name
+                if (
+                    entry.get("inputs") != inputs
+                    or not entry.get("done")
+                    or (renamed and not _same_kind(name, step))
+                ):
+                    continue
+                if not renamed and version is self.folder:
+                    continue
+                theirs = Step(
+                    name,
+                    step.inputs,
+                    step.work,
+                    tuple(version.path / each for each in entry.get("outputs", ())),
+                )
+                if _damage(version, theirs, entry) or len(theirs.outputs) != len(step.outputs):
+                    continue
+                self._copy(step, theirs, entry)
+                logger.info("%s: taken from %s of %s, inputs unchanged", step.name, name, version.path)
+                return True
         return False
+
+    def _copy(self, step: Step, theirs: Step, entry: dict[str, Any]) -> None:
+        if processes.is_main():
+            for source, path in zip(theirs.outputs, step.outputs, strict=True):
+                _copy(source, path)
+            if theirs.name != step.name and step.rename:
+                step.rename()
+        processes.wait()
+        self.steps[step.name] = entry | {
+            "outputs": _written(step, self.folder),
+            "texts": _texts(step, self.folder),
+        }
+        self.skipped.append(step.name)
+        self._save()
 
     def _save(self) -> None:
         if processes.is_main():
@@ -195,6 +223,29 @@ def _damage(folder: RunFolder, step: Step, entry: dict[str, Any]) -> str:
         if _output(path) != written:
             return f"{name} was changed after it was written"
     return ""
+
+
+def _same_kind(name: str, step: Step) -> bool:
+    return step.rename is not None and name.partition(" ")[0] == step.name.partition(" ")[0]
+
+
+def _texts(step: Step, folder: RunFolder) -> dict[str, str]:
+    """What the small files that describe an output say, so that they can be put back."""
+    files = [file for path in step.outputs for file in path.rglob("*") if file.name in OURS]
+    return {_relative(file, folder): file.read_text(encoding="utf-8") for file in files}
+
+
+def _restore(folder: RunFolder, step: Step, entry: dict[str, Any]) -> bool:
+    """Put the files back that describe an output; whether nothing else was changed."""
+    texts = entry.get("texts", {}) if processes.count() == 1 else {}
+    for name, text in texts.items():
+        if (folder.path / name).parent.is_dir():
+            records.write_text(folder.path / name, text)
+    return bool(texts) and not _damage(folder, step, entry)
+
+
+def _written(step: Step, folder: RunFolder) -> dict[str, Output]:
+    return {_relative(path, folder): _output(path) for path in step.outputs if path.exists()}
 
 
 def _output(path: Path) -> Output:

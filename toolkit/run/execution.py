@@ -9,6 +9,7 @@ from __future__ import annotations
 import gc
 import logging
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 from toolkit import records
 from toolkit.data import load_examples, load_groups, load_rows
-from toolkit.fingerprints import file_hash
+from toolkit.errors import ToolkitError
+from toolkit.fingerprints import file_hash, folder_hash
 from toolkit.generate.base import may_sample, sampling
 from toolkit.models import bases
 from toolkit.recipe import Contestant, Generation, Recipe, Stage, contestants, existing, fingerprint
@@ -199,6 +201,31 @@ class Execution:
         if folder is None or folder.is_file() or (folder / "config.json").is_file():
             folder = bases.resolve_base(name, revision=self.recipe.options_of(name).revision)
         return bases.content_fingerprint(folder)
+
+    def measured_weights(self, player: Player) -> str:
+        """Fingerprint of a contestant's model as it is loaded, as `bench` writes it into its results."""
+        from toolkit.models.loading import loaded_fingerprint
+
+        assert player.model is not None
+        options = self.recipe.options_of(player.model)
+        weights = loaded_fingerprint(bases.resolve_base(player.model, revision=options.revision), options)
+        return weights + (bases.content_fingerprint(player.adapter) if player.adapter else "")
+
+    def others(self) -> list[str]:
+        """Fingerprints of the models that a recipe names beside its base: contestants', judges'."""
+        judges = self.recipe.judge.members() if self.recipe.judge else []
+        named = [judge.model for judge in judges] + [spec.model for spec in self.recipe.contestants.values()]
+        found = []
+        for name in named:
+            with suppress(ToolkitError):  # the check says so
+                found.append(self.weights(name) if name else "")
+        return found
+
+    def encoder(self, name: str) -> str:
+        """Fingerprint of a text encoder by its packaged name, folder or hub id: of a hub id its commit."""
+        place = bases.resolve_encoder(name)
+        folder = existing(place)
+        return folder_hash(folder) if folder else bases.from_hub(place).name
 
     def said(self, player: Player) -> list[Completion]:
         """The player's answers, once they are there."""

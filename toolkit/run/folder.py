@@ -72,6 +72,11 @@ class RunFolder:
         """The store of verdicts and grades that they share."""
         return self.path.parent / VERDICTS
 
+    @property
+    def measured(self) -> Path:
+        """The results of benchmark tasks that they share, a folder each."""
+        return self.path.parent / ".benchmarks"
+
     def read_manifest(self) -> dict[str, Any]:
         """What the manifest holds; empty where there is none.
 

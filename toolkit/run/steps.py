@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 from collections.abc import Callable, Sequence
 from functools import cache, partial
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 
 from toolkit import records
 from toolkit.errors import RecipeError
-from toolkit.fingerprints import file_hash
+from toolkit.fingerprints import file_hash, folder_hash
 from toolkit.judge import (
     battles,
     judge_battles,
@@ -22,13 +23,15 @@ from toolkit.judge import (
     require_votes,
     votes,
 )
-from toolkit.models.bases import content_fingerprint, resolve_encoder
-from toolkit.recipe import Judge, Scoring, Stage, existing, fingerprint
+from toolkit.recipe import Benchmark, Judge, Scoring, Stage, fingerprint
 from toolkit.run.cache import Step
 from toolkit.run.execution import Execution, Player
 from toolkit.types import Battle, Finding, Verdict
 
 logger = logging.getLogger(__name__)
+
+CHECK = ".check"
+"""Hash of the other files of a folder, in it."""
 
 BERTSCORE = {"bertscore_model", "bertscore_layer", "bertscore_idf"}
 """Keys of `scoring` that BERTScores depend on."""
@@ -81,7 +84,7 @@ def _check(run: Execution) -> Step:
     def inputs() -> str:
         asked = (run.questions, run.groups) if run.recipe.scoring else None
         recipe = run.recipe.model_dump(mode="json", exclude={"name", "arena"})
-        return fingerprint(recipe, run.base, run.data, asked, run.named_files, run.anyway)
+        return fingerprint(recipe, run.identity(), run.others(), run.data, asked, run.named_files, run.anyway)
 
     def work() -> None:
         from toolkit.run.checking import check
@@ -111,6 +114,11 @@ def _train(run: Execution, stage: Stage, refuse: Callable[[], None]) -> Step:
         run.release()  # training loads a copy of its own
         train_stage(run.recipe, stage, run.folder.path)
 
+    def rename() -> None:
+        from toolkit.train.card import rename
+
+        rename(run.folder.adapter(stage.name), run.recipe, stage)
+
     ours = [part.name for part in run.recipe.stages]
     return Step(
         name=f"train {stage.name}",
@@ -119,6 +127,7 @@ def _train(run: Execution, stage: Stage, refuse: Callable[[], None]) -> Step:
         outputs=(run.folder.adapter(stage.name),),
         aside=(run.folder.checkpoints(stage.name),),
         after=tuple(f"train {name}" for name in (stage.start, *stage.rewards) if name in ours),
+        rename=rename,
         model=True,
     )
 
@@ -163,9 +172,8 @@ def _measure(run: Execution, scoring: Scoring, player: Player) -> Step:
         said = [completion.model_dump(mode="json") for completion in run.said(player)]
         parts: list[Any] = [said, run.contestant(player) if surprise else "", sorted(scoring.metrics)]
         if "bertscore" in scoring.metrics:
-            encoder = existing(resolve_encoder(scoring.bertscore_model))
             parts += [scoring.model_dump(mode="json", include=BERTSCORE)]
-            parts += [content_fingerprint(encoder) if encoder and encoder.is_dir() else ""]
+            parts += [run.encoder(scoring.bertscore_model)]
             parts += [file_hash(rescale) if isinstance(rescale, Path) else rescale]
         return fingerprint(*parts)
 
@@ -197,39 +205,61 @@ def _measure(run: Execution, scoring: Scoring, player: Player) -> Step:
 
 
 def _benchmark(run: Execution, scoring: Scoring, player: Player) -> Step:
-    """lm-eval's tasks on a contestant."""
+    """lm-eval's tasks on a contestant, each kept by what it depends on: a further task runs alone."""
     out = run.folder.benchmarks(player.name)
 
-    def inputs() -> str:
+    def keys() -> list[str]:
         from toolkit.benchmarks.local import task_content
 
-        return fingerprint(run.contestant(player), *map(task_content, scoring.benchmarks), run.recipe.seed)
+        who = run.contestant(player)
+        return [fingerprint(who, task_content(each), run.recipe.seed) for each in scoring.benchmarks]
+
+    def measure(benchmark: Benchmark, part: Path) -> None:
+        from toolkit.benchmarks import run_benchmarks
+
+        adapter = player.name if player.adapter else None
+        shutil.rmtree(part, ignore_errors=True)
+        with records.new_folder(part) as new:
+            file = new / "result.json"
+            run_benchmarks(
+                run.ready(player),
+                [benchmark],
+                contestant=player.name,
+                adapter=adapter,
+                out=file,
+                seed=run.recipe.seed,
+            )
+            records.write_text(new / CHECK, folder_hash(new))
 
     def work() -> None:
-        from toolkit.benchmarks import run_benchmarks
-        from toolkit.benchmarks.results import keep_weights
-        from toolkit.models.bases import content_fingerprint
+        from toolkit.benchmarks.results import add_results
 
-        loaded = run.ready(player)
-        run_benchmarks(
-            loaded,
-            scoring.benchmarks,
-            contestant=player.name,
-            adapter=player.name if player.adapter else None,
-            out=out,
-            seed=run.recipe.seed,
-        )
-        adapter = content_fingerprint(player.adapter) if player.adapter else ""
-        keep_weights(out, loaded.fingerprint + adapter)
+        out.unlink(missing_ok=True)
+        shutil.rmtree(out.with_suffix(""), ignore_errors=True)
+        for benchmark, key in zip(scoring.benchmarks, keys(), strict=True):
+            part = run.folder.measured / key
+            if not _intact(part):
+                measure(benchmark, part)
+            add_results(out, part / "result.json", run.measured_weights(player), player.name)
 
     return Step(
         name=f"benchmark {player.name}",
-        inputs=inputs,
+        inputs=lambda: fingerprint(keys()),
         work=work,
         outputs=(out, out.with_suffix("")),
         after=_trained(player),
         model=True,
     )
+
+
+def _intact(part: Path) -> bool:
+    """Whether a task's results are there, as they were written."""
+    if not (part / CHECK).exists():
+        return False
+    whole = folder_hash(part) == (part / CHECK).read_text(encoding="utf-8")
+    if not whole:
+        logger.warning("%s: changed after it was written; the task is run again", part)
+    return whole
 
 
 def _judging(run: Execution, asked: Judge, slots: int) -> list[Step]:

@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from toolkit import records
+from toolkit.models.loading import LINEAGE
 from toolkit.recipe import Recipe, Stage
-from toolkit.train.base import Base
 from toolkit.types import StageResult
 
+RESULT = "stage.json"
+"""File of a published folder with what training gave."""
 
-def model_card(base: Base, recipe: Recipe, stage: Stage, result: StageResult) -> str:
+
+def model_card(
+    lineage: Mapping[str, Any], peft_type: str | None, recipe: Recipe, stage: Stage, result: StageResult
+) -> str:
     """Markdown with YAML front matter: what it is, what it was trained on, how, and what came of it."""
     front: dict[str, Any] = {"tags": [stage.method, "adapter-arena"]}
-    if not Path(base.name).exists():  # a folder here means nothing on the hub
-        front = {"base_model": base.name} | front
-    if base.adapter is not None:
+    if not Path(lineage["base"]).exists():  # a folder here means nothing on the hub
+        front = {"base_model": lineage["base"]} | front
+    if peft_type is not None:
         front |= {"library_name": "peft"}
-        front["tags"].append(base.adapter.peft_type.value.lower())
+        front["tags"].append(peft_type.lower())
     else:
         front |= {"library_name": "transformers"}
     chain = " -> ".join(["base", *(part.name for part in recipe.chain(stage.name))])
@@ -31,9 +38,10 @@ def model_card(base: Base, recipe: Recipe, stage: Stage, result: StageResult) ->
         "---",
         f"# {recipe.name}/{stage.name}",
         "",
-        f"{stage.method.upper()} of `{base.name}` (weights `{base.fingerprint}`), with adapter-arena.",
+        f"{stage.method.upper()} of `{lineage['base']}` (weights `{lineage['base_fingerprint']}`), with "
+        "adapter-arena.",
         f"Chain: {chain}. "
-        + ("This folder holds the whole chain: load it on the original base." if base.parent else ""),
+        + ("This folder holds the whole chain: load it on the original base." if lineage["parent"] else ""),
         "",
         f"Data: `{recipe.data[stage.data].source}`, seed {recipe.seed}.",
         "",
@@ -49,3 +57,17 @@ def model_card(base: Base, recipe: Recipe, stage: Stage, result: StageResult) ->
         "",
     ]
     return "\n".join(lines)
+
+
+def rename(folder: Path, recipe: Recipe, stage: Stage) -> None:
+    """Put a stage's names of today into a folder that was published under others."""
+    result = StageResult.model_validate(records.read_json(folder / RESULT) | {"name": stage.name})
+    records.write_json(folder / RESULT, result)
+    for file in (folder / "delta" / LINEAGE, folder / LINEAGE):
+        if file.exists():
+            lineage = records.read_json(file)
+            lineage |= {"stage": stage.name, "parent": stage.start if lineage["parent"] else None}
+            records.write_json(file, lineage)
+    config = folder / "adapter_config.json"
+    peft_type = records.read_json(config)["peft_type"] if config.exists() else None
+    records.write_text(folder / "README.md", model_card(lineage, peft_type, recipe, stage, result))

@@ -18,11 +18,9 @@ from toolkit.models.bases import fingerprint
 from toolkit.models.loading import LINEAGE, adapter_weights
 from toolkit.recipe import Stage
 from toolkit.train.base import Base
+from toolkit.train.card import RESULT
 from toolkit.train.join import Part, join
 from toolkit.types import StageResult
-
-RESULT = "stage.json"
-"""File in a published folder: the stage's `StageResult`."""
 
 SETS = ("target_modules", "exclude_modules", "target_parameters", "feedforward_modules")
 """Fields of adapter configurations that are sets of names."""

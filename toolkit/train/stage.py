@@ -17,7 +17,7 @@ from toolkit.data import Row, load_rows, split_heldout
 from toolkit.recipe import Recipe, Stage
 from toolkit.train import checkpoints, dry_run, publish
 from toolkit.train.base import Base, prepare_base
-from toolkit.train.card import model_card
+from toolkit.train.card import RESULT, model_card
 from toolkit.train.log import TrainingLog
 from toolkit.train.lora import changes_base
 from toolkit.train.methods import must_fit, trainer_module
@@ -52,8 +52,8 @@ def train_stage(recipe: Recipe, stage: Stage, run: Path) -> StageResult:
     """
     processes.wait()  # what is outdated is gone
     published, working = run / "adapters" / stage.name, run / "checkpoints" / stage.name
-    if (published / publish.RESULT).exists():
-        return StageResult.model_validate(records.read_json(published / publish.RESULT))
+    if (published / RESULT).exists():
+        return StageResult.model_validate(records.read_json(published / RESULT))
     dry_run.refuse(recipe, [stage])
     if processes.count() > 1:
         logger.info("stage %s in %d processes", stage.name, processes.count())
@@ -96,7 +96,9 @@ def _train(recipe: Recipe, stage: Stage, run: Path) -> tuple[Kept, Place, StageR
     kept = Kept.of(reads, base.tokenizer, [*heldout, *train])
     result = log.result(stage.name, stage.method)
     if processes.is_main():
-        extras = publish.Extras(result, model_card(base, recipe, stage, result), log.file)
+        peft_type = base.adapter.peft_type.value if base.adapter is not None else None
+        card = model_card(publish.lineage(base, stage), peft_type, recipe, stage, result)
+        extras = publish.Extras(result, card, log.file)
         shutil.rmtree(working / WRITTEN, ignore_errors=True)
         publish.publish(learned, base, stage, working / WRITTEN, extras)
         kept.write(working / WRITTEN)
