@@ -155,6 +155,14 @@ IN_PLACE: dict[str, tuple[Callable[[Sandbox], object], set[str]]] = {
     "a judge": (lambda box: box.change(judge={"limit": 3}), steps_of("judge")),
     "a reference": (
         lambda box: box.edit("heldout.jsonl", '"reference": "Product: lamp"', '"reference": "a lamp"'),
+        steps_of("answer", "measure"),
+    ),
+    "a reference that the judge is shown": (
+        lambda box: (
+            box.change(judge={"reference": True}),
+            box.run(),
+            box.edit("heldout.jsonl", '"reference": "Product: lamp"', '"reference": "a lamp"'),
+        ),
         steps_of("answer", "measure", "judge"),
     ),
 }
@@ -227,7 +235,7 @@ DAMAGED: dict[str, tuple[str, Callable[[Path], object], set[str]]] = {
     "votes deleted": ("votes.jsonl", lambda f: f.unlink(), {"judge"}),
     "verdicts deleted": ("verdicts.jsonl", lambda f: f.unlink(), {"judge"}),
     "verdicts torn": ("verdicts.jsonl", lambda f: f.write_bytes(f.read_bytes()[:3000]), {"judge"}),
-    "benchmark emptied": ("benchmarks/base.json", lambda f: f.write_text("{}"), {"benchmark base", "report"}),
+    "benchmark emptied": ("benchmarks/base.json", lambda f: f.write_text("{}"), {"benchmark base"}),
     "scores edited": ("scores.json", lambda f: f.write_text("[]"), {"report"}),
     "summary edited": ("summary.json", lambda f: f.write_text(f.read_text().replace("1", "2")), {"report"}),
     "report emptied": ("report.html", lambda f: f.write_text(""), {"report"}),
@@ -291,7 +299,7 @@ def test_a_task_added_to_a_run_is_kept_and_reported_and_nothing_is_measured_agai
 def test_a_task_of_the_recipe_measured_otherwise_is_measured_again(box: Sandbox):
     before = box.out().benchmarks("base").read_bytes()
     bench(box, "words.yaml", "--chat-template")
-    assert box.run() == ("small", {"benchmark base", "report"})
+    assert box.run() == ("small", {"benchmark base"})
     assert figures(box.out().benchmarks("base").read_bytes(), box.out().benchmarks("base")) == figures(
         before, box.out().benchmarks("base")
     )
@@ -419,8 +427,12 @@ def test_a_task_added_to_the_recipe_runs_alone(box: Sandbox, monkeypatch: pytest
     words = str(box.folder / "words.yaml")
     box.change(scoring__benchmarks=[{"task": words}, {"task": str(box.folder / "more.yaml")}])
     box.run()
-    assert [(who, Path(task).stem) for who, task, _ in asked] == [(who, "more") for who in ("base", "sft", "dpo")]
-    assert {"words/acc", "more/acc"} <= {score["metric"] for score in json.loads(box.out().scores.read_text())}
+    assert [(who, Path(task).stem) for who, task, _ in asked] == [
+        (who, "more") for who in ("base", "sft", "dpo")
+    ]
+    assert {"words/acc", "more/acc"} <= {
+        score["metric"] for score in json.loads(box.out().scores.read_text())
+    }
     asked.clear()
     box.change(scoring__benchmarks=[{"task": words, "limit": 2}, {"task": str(box.folder / "more.yaml")}])
     box.run()
