@@ -23,7 +23,7 @@ def test_python_files_that_a_tasks_functions_import_count(tmp_path: Path):
     files = {
         "mine.yaml": "task: mine\ndoc_to_target: !function target.target\n",
         "target.py": "import os\nfrom helper import right\n\ndef target(row):\n    return right(row)\n",
-        "helper.py": "from package.rule import rule\nimport helper\n\ndef right(row):\n    return rule(row)\n",
+        "helper.py": "from package.rule import rule\nimport helper\n\ndef right(row):\n    return rule(row)\n",  # noqa: E501
         "package/rule.py": "def rule(row):\n    return 1\n",
         "other.py": "unused = 1\n",
     }
