@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from toolkit.benchmarks import scores_of
+from toolkit.benchmarks.results import name_in
 from toolkit.errors import DataError
 
 
@@ -32,3 +33,20 @@ def test_a_result_without_a_figure_is_refused(tmp_path: Path, results: object):
     file.write_text(json.dumps({"results": results}))
     with pytest.raises(DataError, match="no figure in its `results`"):
         scores_of(file, "m")
+
+
+@pytest.mark.parametrize(
+    ("model", "name"),
+    [
+        ("mine", "mine"),
+        ("org/name-1.5", "org/name-1.5"),
+        ("/data/final", "x"),
+        ("./a", "x"),
+        ("a/b/c", "x"),
+        (3, "x"),
+    ],
+)
+def test_a_hub_id_is_a_name_and_a_path_is_none(model: object, name: str, tmp_path: Path):
+    file = tmp_path / "x.json"
+    file.write_text(json.dumps({"model_name": model, "results": {}}))
+    assert name_in(file) == name

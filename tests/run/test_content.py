@@ -270,19 +270,8 @@ def test_a_report_written_again_is_taken_as_the_run_s_own(box: Sandbox):
 
 
 def bench(box: Sandbox, *more: object) -> None:
-    out, template = box.out().benchmarks("base"), box.folder / "chat.jinja"
-    options = (
-        "--name",
-        "base",
-        "--template",
-        template,
-        "--device",
-        "cpu",
-        "--dtype",
-        "float32",
-        "--out",
-        out,
-    )
+    """As the recipe loads the model, which is taken from the run."""
+    options = ("--name", "base", "--device", "cpu", "--out", box.out().benchmarks("base"))
     with chdir(box.folder):
         command("bench", "base", *more, *options)
 
@@ -557,3 +546,40 @@ def test_a_run_of_an_earlier_version_is_kept_and_its_paid_answers_are_not_asked_
     assert before == {path: path.read_bytes() for path in before}
     theirs, ours = (box.out(name).completions("paid").read_text() for name in ("small", "small-2"))
     assert ours == theirs
+
+
+def test_what_was_asked_is_not_asked_again_under_other_names(tmp_path: Path, tiny_model: Path):
+    """Requests after each kind of change, to a paid contestant and a paid judge."""
+
+    def script(_number: int, request: dict) -> Say:
+        text = request["messages"][-1]["content"]
+        return Say("[[A]]" if request["model"] == "judge" else f"{request['model']}: {text}")
+
+    with serving(script) as server, chdir(tmp_path):
+        write_small_recipe(tmp_path, tiny_model)
+        box = Sandbox(tmp_path)
+        one, two = ({"endpoint": {"url": server.url, "model": name}} for name in ("one", "two"))
+        rows = [json.loads(line) for line in (tmp_path / "heldout.jsonl").read_text().splitlines()]
+        rows = [{key: row[key] for key in ("messages", "reference")} for row in rows]
+
+        def asked(rows: list[dict], **changes: object) -> int:
+            (tmp_path / "heldout.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+            box.change(**changes)
+            before = len(server.requests)
+            box.run()
+            return len(server.requests) - before
+
+        judge = {"endpoint": {"url": server.url, "model": "judge"}, "method": "written"}
+        first = {"stages": [], "judge": judge, "scoring__metrics": ["rouge"]}
+        assert asked(rows, contestants={"one": one, "two": two}, **first) == 24
+        assert asked(rows, contestants={"two": two, "renamed": one}) == 0
+        new = {"messages": [{"role": "user", "content": "another?"}], "reference": "yes"}
+        assert asked([new, *rows]) == 4, "two answers, and a battle in both orders"
+        assert asked([*rows[::-1], new]) == 0
+        assert asked([*rows[::-1], new | {"reference": "no"}]) == 0
+        assert asked(rows, scoring__generation={"max_new_tokens": 9}) == 12, (
+            "a new version, the same verdicts"
+        )
+        assert box.out("small-2").verdicts.read_bytes()
+        command("judge", box.out("small-2").path)
+        assert len(server.requests) == 24 + 4 + 12

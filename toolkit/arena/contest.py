@@ -14,6 +14,7 @@ from toolkit import records
 from toolkit.arena.selfreveal import gives_itself_away
 from toolkit.errors import DataError
 from toolkit.recipe import ArenaOptions, read_yaml
+from toolkit.recipe.files import completion_files
 from toolkit.types import Completion, digest
 
 Pair = tuple[str, str]
@@ -74,7 +75,7 @@ def read_contest(run: Path, contestants: Sequence[str] = ()) -> Contest:
         DataError: no such folder, fewer than two contestants, one without answers, no answer at all, or a
             bad line.
     """
-    files = {path.stem: path for path in sorted((run / "completions").glob("*.jsonl"))}
+    files = completion_files(run)
     if not files:
         raise DataError(f"{run}: no completions/*.jsonl here; give a folder that `adapter-arena run` wrote")
     options = _options(run / "recipe.yaml")

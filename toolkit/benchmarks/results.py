@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,9 @@ from toolkit import records
 from toolkit.errors import DataError
 from toolkit.proportions import Z, wilson
 from toolkit.types import Score
+
+HUB_ID = re.compile(r"(?![.~/])[^/\\]+(/[^/\\]+)?")
+"""A name, or an owner's."""
 
 PROPORTIONS = {"acc", "acc_norm", "acc_bytes", "exact_match", "pass@1"}
 """Metrics that are right or wrong on every question."""
@@ -51,12 +55,12 @@ def _task_name(task: str) -> str:
 
 
 def name_in(file: Path) -> str:
-    """Whose results an lm-eval result file holds: the name in it, else that of the file."""
+    """Whose results an lm-eval result file holds: the name or hub id in it, or else the file's name."""
     result = records.read_json(file)
     own = result if isinstance(result, dict) else {}
     config = own.get("config_general") or own.get("config") or {}
     name = own.get("model_name") or config.get("model_name")
-    return name if isinstance(name, str) and name and "/" not in name else file.stem
+    return name if isinstance(name, str) and HUB_ID.fullmatch(name) else file.stem
 
 
 def check_addable(out: Path, contestant: str, weights: str, task: str, limit: int | None) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from toolkit.cli.model_options import PATH, model_options, open_model
+from toolkit.cli.model_options import PATH, model_options, open_model, options_of_run
 from toolkit.cli.output import print_json, show_progress
 from toolkit.cli.scores import print_scores
 
@@ -74,7 +74,7 @@ def command(  # noqa: PLR0913, PLR0917 - one argument per option
         chat_template=chat_template,
         allow_code_execution=allow_code_execution,
     )
-    chosen = open_model(model, **options)
+    chosen = open_model(model, **(options_of_run(out, options) if out else options))
     folder = options["adapter"]
     weights = chosen.loaded.fingerprint + (content_fingerprint(folder) if folder else "")
     out = out or Path("benchmarks") / f"{chosen.name}.json"

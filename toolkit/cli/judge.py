@@ -180,7 +180,13 @@ def _answers(sources: tuple[Path, ...], recipe: Recipe | None, questions: Path |
         files = [file for source in sources for file in ([source] if source.is_file() else _within(source))]
         return read_answers(files, questions=questions)
     if questions is None:
-        return read_answers(_within(sources[0] / "completions"))
+        from toolkit.recipe import contestants
+        from toolkit.run.folder import RunFolder
+
+        files = [RunFolder(sources[0]).completions(name) for name in contestants(recipe)]
+        return read_answers(
+            file for file in files if file.exists()
+        )  # none of contestants that left the recipe
     from toolkit.run.questions import answer_questions
 
     return Answers(answer_questions(sources[0], questions, out / "completions"))

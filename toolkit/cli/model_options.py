@@ -90,11 +90,26 @@ def open_model(
 
     variables = _json_object("--template-kwargs", template_kwargs) if template_kwargs is not None else {}
     loaded = load_base(model, ModelOptions(chat_template=template, chat_template_kwargs=variables, **options))
-    called = name or (adapter.resolve().name if adapter else Path(model).stem)
+    called = name or (adapter.resolve().name if adapter else Path(model).name.removesuffix(".gguf"))
     if adapter is None:
         return Chosen(loaded, called, None)
     loaded.attach(called, adapter)
     return Chosen(loaded, called, called)
+
+
+def options_of_run(out: Path, options: dict[str, Any]) -> dict[str, Any]:
+    """The options for results that go into a run: what is left at its default is as in the run's recipe."""
+    from toolkit.recipe import load
+    from toolkit.run.folder import run_around
+
+    run = run_around(out.resolve())
+    if run is None:
+        return options
+    model = load(run.recipe).model
+    own = {"template": model.chat_template, "dtype": model.dtype, "quantization": model.quantization}
+    if model.chat_template_kwargs:
+        own["template_kwargs"] = json.dumps(model.chat_template_kwargs)
+    return options | {name: value for name, value in own.items() if options[name] in (None, "auto", "none")}
 
 
 def _json_object(option: str, text: str) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from toolkit.errors import DataError
 from toolkit.generate.elsewhere import read_completions, read_references
 from toolkit.metrics.measurement import Measurement
 from toolkit.metrics.measuring import Encoding, measure_texts
+from toolkit.recipe.files import completion_files
 from toolkit.types import Completion
 
 FROM_MODELS = ("perplexity", "bits_per_byte")
@@ -60,7 +61,7 @@ def in_recipe_order(source: Path, names: Iterable[str]) -> list[str]:
 
 def _completions(source: Path) -> dict[str, list[Completion]]:
     """Contestant -> completions."""
-    files = sorted((source / "completions").glob("*.jsonl")) if source.is_dir() else [source]
+    files = list(completion_files(source).values()) if source.is_dir() else [source]
     if not files:
         raise DataError(f"{source}: no completions here; `adapter-arena run` writes them")
     said = [each for file in files for each in read_completions(file)]

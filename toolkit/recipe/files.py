@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from toolkit import records
+
 PACKAGED = Path(__file__).parents[1] / "recipes"
 """Recipes and data sets that come with the package; `run demo` finds `demo.yaml` here."""
 
@@ -30,6 +32,14 @@ def existing(name: str) -> Path | None:
         return path if path.exists() else None
     except (OSError, RuntimeError, ValueError):  # no file has such a name: too long, a NUL, an unknown home
         return None
+
+
+def completion_files(run: Path) -> dict[str, Path]:
+    """Contestant -> its completions in a run's folder; none of those that a finished run left behind."""
+    files = {path.stem: path for path in sorted((run / "completions").glob("*.jsonl"))}
+    summary = run / "summary.json"
+    there = records.read_json(summary).get("contestants", ()) if summary.is_file() else ()
+    return {name: path for name, path in files.items() if name in there} or files
 
 
 def locate(raw: dict[str, Any], folder: Path) -> None:

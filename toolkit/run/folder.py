@@ -147,13 +147,14 @@ def locked_run(*paths: Path) -> Iterator[RunFolder | None]:
     Raises:
         BusyError: another process holds one.
     """
-    found = [_run_around(path.resolve()) for path in paths]
+    found = [run_around(path.resolve()) for path in paths]
     with ExitStack() as held:
         for run in sorted({run for run in found if run}, key=lambda run: run.path):
             held.enter_context(run.locked())
         yield found[0]
 
 
-def _run_around(path: Path) -> RunFolder | None:
+def run_around(path: Path) -> RunFolder | None:
+    """The run that a file or folder lies in, if any; `path` is resolved."""
     runs = (RunFolder(each) for each in (path, *path.parents))
     return next((each for each in runs if each.recipe.is_file() and each.manifest.is_file()), None)
