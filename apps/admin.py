@@ -11,12 +11,12 @@ from pathlib import Path
 
 import streamlit as st
 
-from apps.session import can_sign_in, desk, is_admin, report_on_voters
+from apps.session import can_sign_in, is_admin, service, voter_report_rows
 from apps.settings import PASSWORD, Settings
-from toolkit.arena.control import Control
-from toolkit.arena.exchange import battle_row
-from toolkit.arena.safe_markdown import safe_markdown
+from toolkit.arena.markdown import safe_markdown
+from toolkit.arena.settings import ArenaSettings
 from toolkit.arena.store import Store
+from toolkit.arena.vote_io import battle_row
 from toolkit.errors import ToolkitError
 
 TRIES = 5
@@ -32,8 +32,8 @@ def page() -> None:
     if not is_admin():
         _sign_in()
         return
-    control = desk().office.control
-    for problem in desk().arrangement.problems:
+    control = service().settings_store.control
+    for problem in service().effective_settings.problems:
         st.warning(safe_markdown(problem))
     _session(control)
     _contest(control)
@@ -68,14 +68,14 @@ def _ask_password(wanted: str) -> None:
             st.error("That is not the password.")
 
 
-def _session(control: Control) -> None:
+def _session(control: ArenaSettings) -> None:
     st.header("Session", anchor=False)
     st.write("The arena is **open**." if control.open else "The arena is **closed**: nobody can vote.")
     label = "Close the arena" if control.open else "Open the arena"
     st.button(label, on_click=_change, args=(control.model_copy(update={"open": not control.open}), label))
 
 
-def _contest(control: Control) -> None:
+def _contest(control: ArenaSettings) -> None:
     st.header("Contest", anchor=False)
     here = Path(Settings.from_environment().run)
     found = [str(path.parent) for path in sorted(here.parent.glob("*/completions")) if path.parent != here]
@@ -87,7 +87,9 @@ def _contest(control: Control) -> None:
             format_func=_name,
         )
         contestants = st.multiselect(
-            "Contestants", desk().arrangement.everyone.contestants, default=desk().contest.contestants
+            "Contestants",
+            service().effective_settings.everyone.contestants,
+            default=service().pool.contestants,
         )
         pairing = st.selectbox(
             "Pairing",
@@ -101,7 +103,7 @@ def _contest(control: Control) -> None:
             update = {"runs": tuple(runs), "contestants": chosen, "pairing": pairing}
             if _change(control.model_copy(update=update), "contest"):
                 st.rerun()
-    flagged = len(desk().contest.flagged)
+    flagged = len(service().pool.flagged)
     st.caption(
         f"{flagged} answers say who wrote them and are not shown."
         if flagged
@@ -111,16 +113,16 @@ def _contest(control: Control) -> None:
 
 def _voters() -> None:
     st.header("Voters", anchor=False)
-    blocked = desk().office.blocked
-    for report in report_on_voters()[:20]:
+    blocked = service().settings_store.blocked
+    for report in voter_report_rows()[:20]:
         name, verdict, action = st.columns([3, 5, 2], vertical_alignment="center")
         name.text(report.voter[:12])
-        unlikely = "too few votes to judge" if report.p_value is None else f"p = {report.p_value:.3f}"
+        anomaly_p_value = "too few votes to judge" if report.p_value is None else f"p = {report.p_value:.3f}"
         odd = " · **does not fit**" if report.flagged else ""
         passed = (
             f" · {report.checks - report.failed} of {report.checks} checks passed" if report.checks else ""
         )
-        verdict.write(f"{report.votes} votes{passed} · {unlikely}{odd}")
+        verdict.write(f"{report.votes} votes{passed} · {anomaly_p_value}{odd}")
         off = report.voter in blocked
         action.button(
             f"{'Unblock' if off else 'Block'} {report.voter[:12]}",
@@ -128,29 +130,29 @@ def _voters() -> None:
             on_click=_block,
             args=(report.voter, not off),
         )
-    if not report_on_voters():
+    if not voter_report_rows():
         st.write("Nobody has voted yet.")
-    hidden = [voter for voter in blocked if voter not in {report.voter for report in report_on_voters()}]
+    hidden = [voter for voter in blocked if voter not in {report.voter for report in voter_report_rows()}]
     for voter in hidden:
         st.button(f"Unblock {voter[:12]}", key=f"block-{voter}", on_click=_block, args=(voter, False))
 
 
 def _export() -> None:
     st.header("Export", anchor=False)
-    lines = partial(_lines, desk().store, desk().contest.run)
+    lines = partial(_lines, service().store, service().pool.run)
     st.download_button("Download all votes with their texts", lines, "battles.jsonl", "application/jsonl")
 
 
 def _lines(store: Store, run: str) -> str:
     """The votes, read when they are asked for and not with every drawing of the page."""
-    rows = (battle_row(reveal, texts=True) for reveal in store.voted(run))
+    rows = (battle_row(reveal, texts=True) for reveal in store.cast_votes(run))
     return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
 
 
-def _change(control: Control, reason: str) -> bool:
+def _change(control: ArenaSettings, reason: str) -> bool:
     """Whether the settings are in force; if not, why is said."""
     try:
-        desk().office.change(control, reason)
+        service().settings_store.change(control, reason)
     except ToolkitError as error:
         st.error(str(error))
         return False
@@ -158,8 +160,8 @@ def _change(control: Control, reason: str) -> bool:
 
 
 def _block(voter: str, blocked: bool) -> None:
-    desk().office.block(voter, "by an administrator", blocked=blocked)
-    report_on_voters.clear()
+    service().settings_store.block(voter, "by an administrator", blocked=blocked)
+    voter_report_rows.clear()
 
 
 def _name(run: str) -> str:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import streamlit as st
 
 from apps import admin, ask, compare, leaderboard, vote, yours
-from apps.look import ICON, STYLE
 from apps.session import has_admins
 from apps.settings import Settings
+from apps.theme import ICON, STYLE
 
 st.set_page_config(page_title="Arena", page_icon=ICON, layout="wide")
 st.html(STYLE)

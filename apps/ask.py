@@ -13,10 +13,17 @@ from threading import Lock
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from apps.ballot_box import VERDICT, after, announce, choices, panels, switch_of_keys
-from apps.session import desk, respondents, told, voter
-from toolkit.arena.ballot import Reveal
-from toolkit.arena.safe_markdown import safe_markdown
+from apps.session import live_models, public_message, service, voter
+from apps.vote_widgets import (
+    VERDICT,
+    after_vote,
+    announce_status,
+    answer_panels,
+    single_key_toggle,
+    vote_buttons,
+)
+from toolkit.arena.battles import Reveal
+from toolkit.arena.markdown import safe_markdown
 from toolkit.errors import ToolkitError
 from toolkit.types import Message
 
@@ -28,13 +35,13 @@ STEPS, PACE = 40, 0.04
 
 
 @dataclass
-class Talk:
+class Chat:
     """One voter's questions and both sides' answers; kept on the server, where the names are."""
 
     sides: tuple[str, str]
     seed: int
     turns: list[Turn] = field(default_factory=list)
-    asked: str | None = None
+    pending: str | None = None
     """A question that waits for its answers."""
     again: bool = False
     """Whether it was answered before, and the voter wants other answers."""
@@ -47,34 +54,34 @@ class Talk:
 
 def page() -> None:
     state = st.session_state
-    talk: Talk | None = state.get("talk")
-    if talk:
-        announce("Both are thinking." if talk.asked else "Both have answered.", talk.reveal)
-    st.title(VERDICT[talk.reveal.cast.outcome] if talk and talk.reveal else "Ask", anchor=False)
-    if talk is None or talk.reveal is None:
-        prompt = "Ask both something more" if talk else "Your question"
+    chat: Chat | None = state.get("chat")
+    if chat:
+        announce_status("Both are thinking." if chat.pending else "Both have answered.", chat.reveal)
+    st.title(VERDICT[chat.reveal.cast.outcome] if chat and chat.reveal else "Ask", anchor=False)
+    if chat is None or chat.reveal is None:
+        prompt = "Ask both something more" if chat else "Your question"
         st.chat_input(prompt, key="question", max_chars=4000, on_submit=_ask)
-    if talk is None:
+    if chat is None:
         st.write(
             "Any question you ask is sent to both of two contestants, who answer without their names. Then "
             "say which answer is better."
         )
         st.caption("What you ask and what they answer is kept, and may be used to improve them.")
     else:
-        _show(talk)
+        _show(chat)
     if state.get("problem"):
         st.warning(state.pop("problem"))
-    if talk:
-        _below(talk)
+    if chat:
+        _below(chat)
 
 
-def _show(talk: Talk) -> None:
-    for number, (question, (a, b)) in enumerate(talk.turns):
+def _show(chat: Chat) -> None:
+    for number, (question, (a, b)) in enumerate(chat.turns):
         _question(number, question)
-        panels((safe_markdown(a), safe_markdown(b)), talk.reveal, f"-{number}")
-    if talk.asked:
-        _question(len(talk.turns), talk.asked)
-        _answer(talk, panels(("*Thinking...*",) * 2, None, f"-{len(talk.turns)}"))
+        answer_panels((safe_markdown(a), safe_markdown(b)), chat.reveal, f"-{number}")
+    if chat.pending:
+        _question(len(chat.turns), chat.pending)
+        _answer(chat, answer_panels(("*Thinking...*",) * 2, None, f"-{len(chat.turns)}"))
 
 
 def _question(number: int, question: str) -> None:
@@ -83,7 +90,7 @@ def _question(number: int, question: str) -> None:
         st.markdown(safe_markdown(question))
 
 
-def _answer(talk: Talk, places: list[DeltaGenerator]) -> None:
+def _answer(chat: Chat, places: list[DeltaGenerator]) -> None:
     """Have both answer the question that waits, keep what they said, then write it out.
 
     A click while both think has the page drawn anew beside this drawing, and ends this one with what it draws
@@ -92,18 +99,18 @@ def _answer(talk: Talk, places: list[DeltaGenerator]) -> None:
     """
     for _ in range(3):  # over the buttons of the answers before, which could be pressed until these are there
         st.markdown("")
-    who, question, before = voter(), str(talk.asked), list(talk.turns)
+    who, question, before = voter(), str(chat.pending), list(chat.turns)
     try:
-        desk().may_ask(who)
-        answers = _answers(talk, before, question)
+        service().check_question_limit(who)
+        answers = _answers(chat, before, question)
     except ToolkitError as error:
-        st.session_state.problem = _told(error)
+        st.session_state.problem = _problem_text(error)
         for place in places:
             place.markdown("*No answer*")
         return
-    with talk.keeping:
-        first = (talk.asked, talk.turns) == (question, before)
-        problem = _keep_answers(talk, who, question, answers) if first else None
+    with chat.keeping:
+        first = (chat.pending, chat.turns) == (question, before)
+        problem = _keep_answers(chat, who, question, answers) if first else None
     if first:
         if problem:
             st.session_state.problem = problem
@@ -114,38 +121,38 @@ def _answer(talk: Talk, places: list[DeltaGenerator]) -> None:
     st.rerun()
 
 
-def _answers(talk: Talk, before: list[Turn], question: str) -> tuple[str, str]:
+def _answers(chat: Chat, before: list[Turn], question: str) -> tuple[str, str]:
     """Both sides' answers to the question, each in its own conversation."""
-    both = respondents()
+    models = live_models()
 
-    def said(side: int) -> str:
-        conversation = []
+    def generate(side: int) -> str:
+        messages = []
         for asked, answers in before:
-            conversation += [
+            messages += [
                 Message(role="user", content=asked),
                 Message(role="assistant", content=answers[side]),
             ]
-        conversation.append(Message(role="user", content=question))
-        return both.answer(talk.sides[side], conversation, seed=talk.seed, sampled=talk.again)
+        messages.append(Message(role="user", content=question))
+        return models.answer(chat.sides[side], messages, seed=chat.seed, sampled=chat.again)
 
     with ThreadPoolExecutor(2) as pool:
-        a, b = pool.map(said, (0, 1))
+        a, b = pool.map(generate, (0, 1))
     return a, b
 
 
-def _keep_answers(talk: Talk, who: str, question: str, answers: tuple[str, str]) -> str | None:
+def _keep_answers(chat: Chat, who: str, question: str, answers: tuple[str, str]) -> str | None:
     """Make the talk with this turn a ballot; returns why it cannot be one. Touches nothing of the page.
 
     The talk changes last, so that no drawing meets answers that cannot be voted on yet.
     """
-    turns = [*talk.turns, (question, answers)]
+    turns = [*chat.turns, (question, answers)]
     ballot, problem = None, None
     try:
         transcripts = _transcript(turns, 0), _transcript(turns, 1)
-        ballot = desk().live(who, talk.sides, [asked for asked, _ in turns], transcripts)
+        ballot = service().add_live_ballot(who, chat.sides, [asked for asked, _ in turns], transcripts)
     except ToolkitError as error:
-        problem = _told(error)
-    talk.ballot, talk.turns, talk.asked, talk.again = ballot, turns, None, False
+        problem = _problem_text(error)
+    chat.ballot, chat.turns, chat.pending, chat.again = ballot, turns, None, False
     return problem
 
 
@@ -155,52 +162,52 @@ def _transcript(turns: list[Turn], side: int) -> str:
     return "\n\n".join(f"> {question}\n\n{answers[side]}" for question, answers in turns)
 
 
-def _told(error: ToolkitError) -> str:
-    return f"{told(error, 'no answer just now; ask again in a moment').capitalize()}."
+def _problem_text(error: ToolkitError) -> str:
+    return f"{public_message(error, 'no answer just now; ask again in a moment').capitalize()}."
 
 
-def _below(talk: Talk) -> None:
+def _below(chat: Chat) -> None:
     """What the voter can do now."""
-    if talk.reveal:
-        after(talk.reveal, "Ask something else", _start_over, _keep)
-        switch_of_keys()
+    if chat.reveal:
+        after_vote(chat.reveal, "Ask something else", _start_over, _keep)
+        single_key_toggle()
         return
-    if talk.ballot and not talk.asked:
-        choices(talk.ballot, _keep)
+    if chat.ballot and not chat.pending:
+        vote_buttons(chat.ballot, _keep)
     with st.container(horizontal=True, gap="medium"):
-        if talk.asked:
+        if chat.pending:
             st.button("Ask again", key="ask-again", type="primary")  # drawing the page asks it
         else:
             st.button("Answer again", key="answer-again", type="tertiary", on_click=_again)
         st.button("Start over", key="start-over", type="tertiary", on_click=_start_over)
-    switch_of_keys()
+    single_key_toggle()
 
 
 def _ask() -> None:
     state = st.session_state
     try:
-        state.talk = state.get("talk") or _meet()
+        state.chat = state.get("chat") or _start_chat()
     except ToolkitError as error:
-        state.problem = _told(error)
+        state.problem = _problem_text(error)
     else:
-        state.talk.asked, state.talk.again = state.question, False
+        state.chat.pending, state.chat.again = state.question, False
 
 
-def _meet() -> Talk:
+def _start_chat() -> Chat:
     seed = time.time_ns() % 2**32
-    return Talk(desk().meet(respondents().names, seed), seed)
+    return Chat(service().draw_pair(live_models().names, seed), seed)
 
 
 def _again() -> None:
     """Put the last question to both once more."""
-    talk: Talk = st.session_state.talk
-    talk.asked, talk.again = talk.turns.pop()[0], True
-    talk.seed += 1
+    chat: Chat = st.session_state.chat
+    chat.pending, chat.again = chat.turns.pop()[0], True
+    chat.seed += 1
 
 
 def _keep(reveal: Reveal) -> None:
-    st.session_state.talk.reveal = reveal
+    st.session_state.chat.reveal = reveal
 
 
 def _start_over() -> None:
-    st.session_state.talk = None
+    st.session_state.chat = None

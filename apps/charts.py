@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import altair as alt
 import pandas as pd
 
-from apps.look import THEME
+from apps.theme import THEME
 from toolkit.types import Rating
 
 if TYPE_CHECKING:

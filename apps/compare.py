@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 
 import streamlit as st
 
-from apps.session import desk, is_admin, judgments, measured
-from toolkit.arena.overview import verdicts_on
-from toolkit.arena.safe_markdown import safe_markdown
+from apps.session import is_admin, judge_verdicts, per_example_scores, service
+from toolkit.arena.markdown import safe_markdown
+from toolkit.arena.tally import verdicts_on
 from toolkit.types import Completion, Verdict
 
 OUTCOMES = {"tie": "tie", "both_bad": "both bad", None: "unreadable"}
@@ -16,10 +16,10 @@ OUTCOMES = {"tie": "tie", "both_bad": "both bad", None: "unreadable"}
 
 def page() -> None:
     st.title("Compare", anchor=False)
-    if desk().office.control.open and not is_admin():
+    if service().settings_store.control.open and not is_admin():
         st.write("This page says who wrote what, so it stays shut while people vote.")
         return
-    answers = desk().contest.answers
+    answers = service().pool.answers
     example = st.selectbox("Example", list(answers), format_func=lambda key: _label(key, answers[key]))
     by_name = answers[example]
     first = next(iter(by_name.values()))
@@ -48,7 +48,7 @@ def _side_by_side(completions: list[Completion]) -> None:
             cut = {"length": ", cut at the limit", "refused": ", refused by the server"}.get(
                 completion.finish, ""
             )
-            flag = ", says who wrote it" if completion.id in desk().contest.flagged else ""
+            flag = ", says who wrote it" if completion.id in service().pool.flagged else ""
             st.caption(f"{completion.tokens} tokens{cut}{flag}")
             st.markdown(safe_markdown(completion.error or completion.completion))
 
@@ -57,7 +57,7 @@ def _scores(example: str, names: Sequence[str]) -> None:
     """Every metric of these answers on this example alone."""
     from toolkit.report.meanings import meaning  # a room that voting does not need
 
-    values = {name: measured().get(name, {}) for name in names}
+    values = {name: per_example_scores().get(name, {}) for name in names}
     metrics = dict.fromkeys(metric for own in values.values() for metric in own if example in own[metric])
     if not metrics:
         return
@@ -75,7 +75,7 @@ def _scores(example: str, names: Sequence[str]) -> None:
 
 def _judgments(answers: Mapping[str, Completion]) -> None:
     """What the judge said on each order of each battle, before it became a vote."""
-    found = verdicts_on(answers, judgments())
+    found = verdicts_on(answers, judge_verdicts())
     if not found:
         return
     st.header("Judgments", anchor=False)
@@ -105,7 +105,7 @@ def _votes(example: str) -> None:
             "Outcome": OUTCOMES.get(reveal.cast.outcome) or f"{str(reveal.cast.outcome).upper()} is better",
             "Why": safe_markdown("; ".join(filter(None, (", ".join(reveal.cast.tags), reveal.cast.comment)))),
         }
-        for reveal in desk().store.voted(desk().contest.run, example=example)
+        for reveal in service().store.cast_votes(service().pool.run, example=example)
     ]
     if rows:
         st.table(rows, hide_index=True, border="horizontal")

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from apps import charts
-from apps.session import desk, judge_votes, suspects, votes_with_texts
-from toolkit.arena.overview import win_rates, with_lengths
-from toolkit.arena.safe_markdown import safe_markdown
+from apps.session import flagged_voters, judge_votes, service, votes_with_texts
+from toolkit.arena.markdown import safe_markdown
+from toolkit.arena.tally import add_lengths, win_rates
 from toolkit.errors import RatingError
 from toolkit.types import Rating, Vote
 
@@ -55,7 +55,7 @@ def _chart(chart: alt.LayerChart | alt.FacetChart, key: str) -> None:
 
 def _chosen_votes() -> tuple[list[Vote], list[Vote], list[Vote]]:
     """The filters, and what they leave: the votes to rate, all of people's, all of the judge's."""
-    people, judged = desk().store.votes(desk().contest.run), judge_votes()
+    people, judged = service().store.votes(service().pool.run), judge_votes()
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
         source = (
             st.segmented_control("Votes of", SOURCES, default="People", required=True) if judged else "People"
@@ -66,7 +66,7 @@ def _chosen_votes() -> tuple[list[Vote], list[Vote], list[Vote]]:
             people, judged = (
                 [vote for vote in votes if category in ("all", vote.category)] for votes in (people, judged)
             )
-        odd = suspects()
+        odd = flagged_voters()
         label = (
             "Without one voter who does not fit"
             if len(odd) == 1
@@ -95,7 +95,7 @@ def _at_equal_length(votes: Sequence[Vote]) -> dict[str, Rating]:
 
     from toolkit.ratings import style_controlled
 
-    rows = with_lengths(votes, desk().contest, votes_with_texts())
+    rows = add_lengths(votes, service().pool, votes_with_texts())
     try:
         return {row.contestant: row for row in style_controlled(pd.DataFrame(rows)).ratings} if rows else {}
     except RatingError:

@@ -17,8 +17,8 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from apps.look import THEME
 from apps.settings import SECRETS, VOTER_COOKIE, Settings
+from apps.theme import THEME
 
 YEAR = 365 * 24 * 3600
 

@@ -16,12 +16,11 @@ import streamlit as st
 
 from apps.settings import ADMINS, PASSWORD, VOTER_COOKIE, Settings
 from toolkit import records
-from toolkit.arena.ballot import Reveal
-from toolkit.arena.contest import read_contest
-from toolkit.arena.desk import Desk, NotAllowed, Rules
-from toolkit.arena.respondents import Respondents
+from toolkit.arena.battles import Reveal, load_battle_pool
+from toolkit.arena.live_models import LiveModels
+from toolkit.arena.moderation import VoterReport, voter_reports
+from toolkit.arena.service import ArenaService, NotAllowed, Rules
 from toolkit.arena.store import Store
-from toolkit.arena.voters import VoterReport, voter_reports
 from toolkit.errors import ToolkitError
 from toolkit.types import Verdict, Vote
 
@@ -32,22 +31,22 @@ logger = logging.getLogger(__name__)
 
 
 @st.cache_resource(show_spinner=False)
-def desk() -> Desk:
+def service() -> ArenaService:
     settings = Settings.from_environment()
-    contest = read_contest(Path(settings.run), settings.contestants)
+    pool = load_battle_pool(Path(settings.run), settings.contestants)
     rules = Rules(
         seed=settings.seed,
         grace=settings.grace,
         per_minute=settings.per_minute,
         check_every=settings.check_every,
     )
-    return Desk(contest, Store(settings.database), rules)
+    return ArenaService(pool, Store(settings.database), rules)
 
 
 @st.cache_resource(show_spinner=False)
-def respondents() -> Respondents:
+def live_models() -> LiveModels:
     """Who answers on the Ask page."""
-    return Respondents(Path(Settings.from_environment().run))
+    return LiveModels(Path(Settings.from_environment().run))
 
 
 def voter() -> str:
@@ -55,11 +54,11 @@ def voter() -> str:
     if "voter" not in st.session_state:
         kind, secret = _credential()
         st.session_state.voter = hashlib.sha256(f"{kind}:{secret}".encode()).hexdigest()[:32]
-        desk().welcome(st.session_state.voter, kind)
+        service().register_voter(st.session_state.voter, kind)
     return str(st.session_state.voter)
 
 
-def told(
+def public_message(
     error: ToolkitError, otherwise: str = "the server has a fault just now; try again in a moment"
 ) -> str:
     """What a voter is told of an error.
@@ -73,12 +72,12 @@ def told(
 
 
 @contextmanager
-def saying(what: str) -> Iterator[None]:
+def show_errors(what: str) -> Iterator[None]:
     """Carry out what a voter asked for; an error ends the block, and the page says `what` and why."""
     try:
         yield
     except ToolkitError as error:
-        st.session_state.problem = f"{what}: {told(error)}."
+        st.session_state.problem = f"{what}: {public_message(error)}."
 
 
 def _credential() -> tuple[str, str]:
@@ -118,18 +117,18 @@ def judge_votes() -> list[Vote]:
 @st.cache_data(ttl=60, show_spinner=False)
 def votes_with_texts() -> list[Reveal]:
     """The votes on answers that are not the run's own: live ones, and imported ones."""
-    return desk().store.voted(desk().contest.run, kinds=("live", "imported"))
+    return service().store.cast_votes(service().pool.run, kinds=("live", "imported"))
 
 
 @st.cache_data(ttl=60, show_spinner=False)
-def judgments() -> list[Verdict]:
+def judge_verdicts() -> list[Verdict]:
     """What the run's judge said, verdict by verdict."""
     file = Path(Settings.from_environment().run) / "verdicts.jsonl"
     return list(records.read(file, Verdict)) if file.exists() else []
 
 
 @st.cache_data(ttl=60, show_spinner=False)
-def measured() -> dict[str, dict[str, dict[str, float]]]:
+def per_example_scores() -> dict[str, dict[str, dict[str, float]]]:
     """Contestant -> metric -> example -> value, of the run the arena was opened on."""
     from toolkit.metrics import Measurement
 
@@ -141,21 +140,21 @@ def measured() -> dict[str, dict[str, dict[str, float]]]:
 
 
 @st.cache_data(ttl=10, show_spinner=False)
-def standing(run: str) -> BradleyTerry | None:
+def current_ratings(run: str) -> BradleyTerry | None:
     """The ratings now, a few seconds old at most; `None` before the first vote."""
     from toolkit.ratings import bradley_terry
 
-    votes = desk().store.votes(run)
+    votes = service().store.votes(run)
     return bradley_terry(votes) if votes else None
 
 
 @st.cache_data(ttl=30, show_spinner=False)
-def report_on_voters() -> list[VoterReport]:
+def voter_report_rows() -> list[VoterReport]:
     """How each voter's votes compare with the others'."""
-    store, run = desk().store, desk().contest.run
-    return voter_reports(store.votes(run), store.voted(run, kinds=("check",)))
+    store, run = service().store, service().pool.run
+    return voter_reports(store.votes(run), store.cast_votes(run, kinds=("check",)))
 
 
-def suspects() -> set[str]:
+def flagged_voters() -> set[str]:
     """Voters who do not fit."""
-    return {report.voter for report in report_on_voters() if report.flagged}
+    return {report.voter for report in voter_report_rows() if report.flagged}

@@ -4,10 +4,18 @@ from __future__ import annotations
 
 import streamlit as st
 
-from apps.ballot_box import VERDICT, after, announce, choices, panels, shortcut, switch_of_keys
-from apps.session import desk, saying, told, voter
-from toolkit.arena.ballot import BlindBallot, Reveal
-from toolkit.arena.safe_markdown import safe_markdown
+from apps.session import public_message, service, show_errors, voter
+from apps.vote_widgets import (
+    VERDICT,
+    after_vote,
+    announce_status,
+    answer_panels,
+    shortcut,
+    single_key_toggle,
+    vote_buttons,
+)
+from toolkit.arena.battles import BlindBallot, Reveal
+from toolkit.arena.markdown import safe_markdown
 from toolkit.errors import ToolkitError
 from toolkit.types import Message
 
@@ -21,10 +29,10 @@ def page() -> None:
         return
     ballot: BlindBallot = state.ballot
     reveal: Reveal | None = state.get("reveal")
-    announce(f"Battle {state.get('battles', 1)} of this visit: which answer is better?", reveal)
+    announce_status(f"Battle {state.get('battles', 1)} of this visit: which answer is better?", reveal)
     _head(reveal)
     _prompt(ballot.messages)
-    panels((safe_markdown(ballot.answer_a), safe_markdown(ballot.answer_b)), reveal)
+    answer_panels((safe_markdown(ballot.answer_a), safe_markdown(ballot.answer_b)), reveal)
     if state.get("problem"):
         st.warning(state.pop("problem"))
     if reveal and reveal.ballot.kind == "check":
@@ -32,7 +40,7 @@ def page() -> None:
             "This one was to see that people read: one answer belongs to another prompt. It does not count."
         )
     if reveal is None:
-        choices(ballot.id, _keep)
+        vote_buttons(ballot.id, _keep)
         st.button(
             "Skip",
             key=f"skip-{ballot.id}",
@@ -42,14 +50,14 @@ def page() -> None:
             args=(ballot.id,),
         )
     else:
-        after(reveal, "Next battle", _next, _keep)
+        after_vote(reveal, "Next battle", _next, _keep)
         if not state.get("prepared"):
             state.prepared = _draw()  # while the names are being read
-    switch_of_keys()
+    single_key_toggle()
 
 
 def _head(reveal: Reveal | None) -> None:
-    done, wanted = desk().progress(desk().tally())
+    done, wanted = service().progress(service().tally())
     title, progress = st.columns([3, 1], vertical_alignment="center")
     title.title("Which answer is better?" if reveal is None else VERDICT[reveal.cast.outcome], anchor=False)
     if wanted:
@@ -64,7 +72,7 @@ def _prompt(messages: tuple[Message, ...]) -> None:
 
 
 def _nothing_left(problem: str | None) -> None:
-    announce("Nothing to vote on.", None)
+    announce_status("Nothing to vote on.", None)
     st.title("Nothing to vote on", anchor=False)
     st.write(problem or "You have seen every battle there is. Thank you.")
 
@@ -72,9 +80,9 @@ def _nothing_left(problem: str | None) -> None:
 def _draw() -> BlindBallot | None:
     """The next ballot, or none and why."""
     try:
-        return desk().ballot(voter())
+        return service().ballot(voter())
     except ToolkitError as error:
-        st.session_state.problem = f"{told(error).capitalize()}."
+        st.session_state.problem = f"{public_message(error).capitalize()}."
         return None
 
 
@@ -83,8 +91,8 @@ def _keep(reveal: Reveal) -> None:
 
 
 def _skip(ballot_id: str) -> None:
-    with saying("Not skipped"):
-        desk().skip(voter(), ballot_id)
+    with show_errors("Not skipped"):
+        service().skip(voter(), ballot_id)
         _next()
 
 

@@ -14,9 +14,9 @@ import json
 
 import numpy as np
 
-from toolkit.arena.contest import Contest
-from toolkit.arena.doubt import order_doubt
-from toolkit.arena.pairing import Tally, draw
+from toolkit.arena.battles import BattlePool
+from toolkit.arena.pairing import draw_battle, misorder_probability, posterior, win_matrix
+from toolkit.arena.tally import Tally
 from toolkit.recipe import ArenaOptions
 from toolkit.types import Completion
 
@@ -33,7 +33,7 @@ FIELDS = {
 """Strengths in log-odds."""
 
 
-def contest(size: int, pairing: str) -> Contest:
+def contest(size: int, pairing: str) -> BattlePool:
     """Contestants with answers to thirty examples."""
     names = tuple(f"m{index}" for index in range(size))
     answers = {
@@ -50,7 +50,7 @@ def contest(size: int, pairing: str) -> Contest:
         }
         for number in range(30)
     }
-    return Contest("simulated", names, answers, frozenset(), ArenaOptions(pairing=pairing, goal=100_000))
+    return BattlePool("simulated", names, answers, frozenset(), ArenaOptions(pairing=pairing, goal=100_000))
 
 
 def votes_needed(strengths: tuple[float, ...], pairing: str, seed: int) -> tuple[int, bool]:
@@ -59,15 +59,15 @@ def votes_needed(strengths: tuple[float, ...], pairing: str, seed: int) -> tuple
     field, tally = contest(len(strengths), pairing), Tally()
     strength = dict(zip(field.contestants, strengths, strict=True))
     for votes in range(1, MOST + 1):
-        battle = draw(field, tally, set(), rng)
+        battle = draw_battle(field, tally, set(), rng)
         assert battle is not None
         tally.add_shown(battle.example_id, battle.a, battle.b)
         chance = 1 / (1 + np.exp(strength[battle.b] - strength[battle.a]))
         outcome = "tie" if rng.random() < TIES else "a" if rng.random() < chance else "b"
         tally.add_vote(battle.a, battle.b, outcome)
         if votes % LOOK == 0:
-            state = tally.posterior(field.contestants)
-            if order_doubt(state)[np.triu_indices(len(strengths), 1)].max() < DOUBT:
+            state = posterior(win_matrix(tally, field.contestants))
+            if misorder_probability(state)[np.triu_indices(len(strengths), 1)].max() < DOUBT:
                 break
     return votes, bool((np.diff(state.mean) < 0).any())
 

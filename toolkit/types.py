@@ -328,3 +328,12 @@ class Finding(Record):
     """`file:line`, or the recipe key."""
     message: str
     fix: str
+
+
+Pair = tuple[str, str]
+"""Two contestants, in alphabetical order."""
+
+
+def sorted_pair(one: str, other: str) -> Pair:
+    """The two names in alphabetical order."""
+    return (one, other) if one < other else (other, one)

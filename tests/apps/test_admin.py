@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, Page, expect
 from tests.apps.provider import Provider, provider
 from tests.arena.household import write_run
 from toolkit.arena import Store
-from toolkit.arena.control import Control, Office
+from toolkit.arena.settings import ArenaSettings, SettingsStore
 
 PASSWORD = "between us"
 
@@ -57,7 +57,9 @@ def test_a_further_run_that_is_gone_is_said_to_the_administrator_and_voting_goes
     monkeypatch.setenv("ADAPTER_ARENA_ADMIN_PASSWORD", PASSWORD)
     run = write_run(tmp_path / "results" / "household")
     store, gone = Store(f"sqlite:///{run / 'arena.db'}"), tmp_path / "results" / "last-week"
-    Office(store, "household", time.time).change(Control(runs=(str(gone),)), "compare with last week")
+    SettingsStore(store, "household", time.time).change(
+        ArenaSettings(runs=(str(gone),)), "compare with last week"
+    )
     address = serve(run)
     page.goto(address)
     page.get_by_role("button", name="A is better").click()

@@ -12,7 +12,7 @@ from playwright.sync_api import Page, expect
 from tests.apps.chat import Chat, chat, write_live_run
 from tests.apps.test_blind import Wire
 from toolkit.arena import Store
-from toolkit.arena.ballot import Reveal
+from toolkit.arena.battles import Reveal
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ask")]
 
@@ -49,7 +49,7 @@ def ask(page: Page, question: str) -> None:
 
 def voted(run: Path, question: str) -> list[Reveal]:
     """The votes on talks that begin with a question."""
-    cast = Store(f"sqlite:///{run / 'arena.db'}").voted()
+    cast = Store(f"sqlite:///{run / 'arena.db'}").cast_votes()
     return [reveal for reveal in cast if reveal.ballot.messages[0].content == question]
 
 

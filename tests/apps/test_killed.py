@@ -19,7 +19,7 @@ from tests.apps.visitor import Visitor
 from tests.arena.postgres import cluster
 from tests.arena.test_durability import doubled
 from toolkit.arena import Store
-from toolkit.arena.ballot import new_id
+from toolkit.arena.battles import new_id
 
 pytestmark = pytest.mark.slow
 

@@ -16,7 +16,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from tests.apps.chat import chat, write_live_run
 from tests.arena.household import judge_run, write_run
-from toolkit.arena import Desk, Rules, Store, read_contest
+from toolkit.arena import ArenaService, Rules, Store, load_battle_pool
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("pages")]
 
@@ -29,9 +29,9 @@ def address(serve: Callable[..., str], tmp_path_factory: pytest.TempPathFactory)
     """An arena on a judged run, with some votes in it and an administrator."""
     run = judge_run(write_run(tmp_path_factory.mktemp("results") / "household"))
     database = f"sqlite:///{run / 'arena.db'}"
-    desk = Desk(read_contest(run), Store(database), Rules(per_minute=1000))
+    desk = ArenaService(load_battle_pool(run), Store(database), Rules(per_minute=1000))
     for voter in ("ann", "bob", "cy"):
-        desk.welcome(voter)
+        desk.register_voter(voter)
         for number in range(20):
             desk.vote(voter, desk.ballot(voter).id, "abab"[number % 4] if number % 5 else "tie")
     os.environ["ADAPTER_ARENA_ADMIN_PASSWORD"] = "between us"

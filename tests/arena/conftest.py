@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.arena.household import write_run
-from toolkit.arena.contest import Contest, read_contest
-from toolkit.arena.desk import Desk
+from toolkit.arena.battles import BattlePool, load_battle_pool
+from toolkit.arena.service import ArenaService
 from toolkit.arena.store import Store
 
 
@@ -28,8 +28,8 @@ def household(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def contest(household: Path) -> Contest:
-    return read_contest(household)
+def pool(household: Path) -> BattlePool:
+    return load_battle_pool(household)
 
 
 @pytest.fixture
@@ -43,8 +43,8 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def desk(contest: Contest, url: str, clock: Clock) -> Desk:
-    desk = Desk(contest, Store(url), clock=clock)
-    desk.welcome("ann")
-    desk.welcome("bob")
+def desk(pool: BattlePool, url: str, clock: Clock) -> ArenaService:
+    desk = ArenaService(pool, Store(url), clock=clock)
+    desk.register_voter("ann")
+    desk.register_voter("bob")
     return desk

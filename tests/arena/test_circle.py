@@ -16,8 +16,8 @@ import pytest
 import yaml
 
 from tests import forked
-from toolkit.arena import Desk, Rules, Store, accepted_votes, read_contest
-from toolkit.arena.ballot import BlindBallot
+from toolkit.arena import ArenaService, Rules, Store, accepted_votes, load_battle_pool
+from toolkit.arena.battles import BlindBallot
 from toolkit.ratings import bradley_terry
 from toolkit.types import Outcome
 
@@ -69,10 +69,10 @@ def likes_short(ballot: BlindBallot) -> Outcome:
 def vote(run: Path, contestants: tuple[str, ...]) -> None:
     """Three voters see every battle there is."""
     store = Store(f"sqlite:///{run / 'arena.db'}")
-    desk = Desk(read_contest(run, contestants), store, Rules(per_minute=10_000))
+    desk = ArenaService(load_battle_pool(run, contestants), store, Rules(per_minute=10_000))
     coin = random.Random(0)
     for voter in ("ann", "bob", "toss"):
-        desk.welcome(voter)
+        desk.register_voter(voter)
         while ballot := desk.ballot(voter):
             desk.vote(voter, ballot.id, coin.choice("ab") if voter == "toss" else likes_short(ballot))
     store.close()

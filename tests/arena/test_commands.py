@@ -10,8 +10,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from tests.arena.household import write_run
-from toolkit.arena import Desk, Store, accepted_votes, read_contest
-from toolkit.arena.exchange import write_log
+from toolkit.arena import ArenaService, Store, accepted_votes, load_battle_pool
+from toolkit.arena.vote_io import write_battle_log
 from toolkit.cli import main
 from toolkit.data import load_rows
 from toolkit.recipe import DataSource
@@ -25,8 +25,8 @@ def call(*arguments: object) -> Result:
 def run(tmp_path: Path) -> Path:
     """A run with thirty votes: `otter-b2` always wins, `badger-c3` always loses."""
     folder = write_run(tmp_path / "household")
-    desk = Desk(read_contest(folder), Store(f"sqlite:///{folder / 'arena.db'}"))
-    desk.welcome("ann")
+    desk = ArenaService(load_battle_pool(folder), Store(f"sqlite:///{folder / 'arena.db'}"))
+    desk.register_voter("ann")
     order = ("badger-c3", "heron-a1", "otter-b2")
     for _ in range(30):
         ballot = desk.store.ballot(desk.ballot("ann").id)
@@ -52,14 +52,14 @@ def test_votes_survive_export_and_import(run: Path, tmp_path: Path, suffix: str)
 
 @pytest.mark.parametrize("suffix", ["jsonl", "csv"])
 def test_reasons_survive_export_and_import(run: Path, tmp_path: Path, suffix: str) -> None:
-    desk = Desk(read_contest(run), Store(f"sqlite:///{run / 'arena.db'}"))
+    desk = ArenaService(load_battle_pool(run), Store(f"sqlite:///{run / 'arena.db'}"))
     first = desk.store.history("ann")[-1]
     desk.annotate("ann", first.ballot.id, ("clear", "follows the instructions"), "short, and right")
     log, other = tmp_path / f"log.{suffix}", tmp_path / "other"
     other.mkdir()
     call("votes", "export", run, log)
     call("votes", "import", log, other)
-    casts = [reveal.cast for reveal in Store(f"sqlite:///{other / 'arena.db'}").voted()]
+    casts = [reveal.cast for reveal in Store(f"sqlite:///{other / 'arena.db'}").cast_votes()]
     assert [(cast.tags, cast.comment) for cast in casts if cast.tags or cast.comment] == [
         (("clear", "follows the instructions"), "short, and right")
     ]
@@ -128,7 +128,7 @@ def test_a_bad_row_of_a_log_is_named_and_nothing_is_imported(run: Path, tmp_path
 
 def test_a_csv_export_holds_no_formula(tmp_path: Path):
     texts = ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "plain", "1-1"]
-    write_log(tmp_path / "log.csv", [{"text": text, "number": -1.5} for text in texts])
+    write_battle_log(tmp_path / "log.csv", [{"text": text, "number": -1.5} for text in texts])
     with (tmp_path / "log.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["text"] for row in rows] == [f"'{text}" for text in texts[:5]] + texts[5:]

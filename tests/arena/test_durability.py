@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import create_engine, func, select
 
 from tests.arena.postgres import cluster
-from toolkit.arena import Desk, Store, read_contest, schema
+from toolkit.arena import ArenaService, Store, load_battle_pool, schema
 
 VOTERS, KILLS, BETWEEN = 50, 5, 40
 
@@ -85,7 +85,7 @@ def doubled(database: str) -> list[object]:
 
 
 def test_an_answer_with_a_nul_in_it_is_kept_by_either_database(database: str, household: Path) -> None:
-    desk = Desk(read_contest(household), Store(database))
-    desk.welcome("nul")
-    ballot = desk.live("nul", ("heron-a1", "otter-b2"), ["Why?"], ("a\0b", "Because."))
+    desk = ArenaService(load_battle_pool(household), Store(database))
+    desk.register_voter("nul")
+    ballot = desk.add_live_ballot("nul", ("heron-a1", "otter-b2"), ["Why?"], ("a\0b", "Because."))
     assert desk.vote("nul", ballot, "a").ballot.answer_a == "a\ufffdb"

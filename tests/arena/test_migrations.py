@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import Connection, create_engine, inspect, text
 
 from tests.arena.postgres import cluster
-from tests.arena.test_voters import check
+from tests.arena.test_moderation import check
 from toolkit.arena import Store, schema
 from toolkit.errors import StoreError
 
@@ -61,7 +61,7 @@ def test_an_older_store_is_brought_up_to_date(database: str, monkeypatch: pytest
     assert "other" not in look(database)[1], "a step that fails leaves nothing half done"
     monkeypatch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS[:-1], add_device))
     for _ in range(2):
-        assert len(Store(database).voted(kinds=("check",))) == 1
+        assert len(Store(database).cast_votes(kinds=("check",))) == 1
         version, columns = look(database)
         assert version == before + 1
         assert "device" in columns

@@ -6,14 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from toolkit.arena.preferences import Opinion, Wanted, preferences
+from toolkit.arena.preferences import PreferenceOptions, VoteWithTexts, preferences
 from toolkit.types import Message
 
 
-def opinion(outcome: str, prompt: str = "Why?", voter: str = "v", swapped: bool = False) -> Opinion:
+def opinion(outcome: str, prompt: str = "Why?", voter: str = "v", swapped: bool = False) -> VoteWithTexts:
     """A vote on the answers "good" of x and "bad" of y; `swapped`: shown the other way round."""
     sides = [("x", "good"), ("y", "bad")][:: -1 if swapped else 1]
-    return Opinion(
+    return VoteWithTexts(
         example_id=prompt,
         messages=(Message(role="user", content=prompt),),
         contestant_a=sides[0][0],
@@ -27,7 +27,7 @@ def opinion(outcome: str, prompt: str = "Why?", voter: str = "v", swapped: bool 
 
 def test_votes_on_either_side_are_taken_together() -> None:
     found = preferences(
-        [opinion("a", voter="v1"), opinion("b", voter="v2", swapped=True)], Wanted(heldout_share=0)
+        [opinion("a", voter="v1"), opinion("b", voter="v2", swapped=True)], PreferenceOptions(heldout_share=0)
     )
     (row,) = found.train
     assert (row.chosen[0].content, row.rejected[0].content) == ("good", "bad")
@@ -51,7 +51,7 @@ def test_votes_on_either_side_are_taken_together() -> None:
     ],
 )
 def test_pairs_that_are_not_clear_are_dropped_and_counted(outcomes: list[str], why: str) -> None:
-    found = preferences([opinion(o) for o in outcomes], Wanted(min_votes=2, min_agreement=0.7))
+    found = preferences([opinion(o) for o in outcomes], PreferenceOptions(min_votes=2, min_agreement=0.7))
     assert (found.train, found.heldout) == ([], [])
     assert found.dropped[why] == 1
 
@@ -68,8 +68,8 @@ def test_order_and_sides_do_not_matter(outcomes: list[str], random) -> None:
 
 def test_the_split_is_by_prompt_and_the_same_every_time() -> None:
     opinions = [opinion("a", prompt=f"Why {n}?") for n in range(400)]
-    once = preferences(opinions, Wanted(heldout_share=0.25))
+    once = preferences(opinions, PreferenceOptions(heldout_share=0.25))
     assert 60 < len(once.heldout) < 140
-    again = preferences(opinions[::-1] + opinions, Wanted(heldout_share=0.25))
+    again = preferences(opinions[::-1] + opinions, PreferenceOptions(heldout_share=0.25))
     assert {row.id for row in once.heldout} == {row.id for row in again.heldout}
     assert not {row.prompt for row in once.train} & {row.prompt for row in once.heldout}

@@ -14,10 +14,10 @@ import sys
 import threading
 from pathlib import Path
 
-from toolkit.arena import Desk, Rules, Store, read_contest
+from toolkit.arena import ArenaService, Rules, Store, load_battle_pool
 
 
-def vote_on(desk: Desk, voter: str, acknowledged: int, luck: random.Random) -> None:
+def vote_on(desk: ArenaService, voter: str, acknowledged: int, luck: random.Random) -> None:
     """One voter: vote until nothing is left."""
     while ballot := desk.ballot(voter):
         outcome = luck.choice(["a", "b", "tie", "both_bad"])
@@ -33,12 +33,12 @@ def vote_on(desk: Desk, voter: str, acknowledged: int, luck: random.Random) -> N
 
 
 def main(run: str, url: str, acknowledged: str, voters: str) -> None:
-    desk = Desk(read_contest(Path(run)), Store(url), Rules(per_minute=10_000))
+    desk = ArenaService(load_battle_pool(Path(run)), Store(url), Rules(per_minute=10_000))
     log = os.open(acknowledged, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     threads = []
     for number in range(int(voters)):
         voter = f"voter-{number}"
-        desk.welcome(voter)
+        desk.register_voter(voter)
         threads.append(
             threading.Thread(target=vote_on, args=(desk, voter, log, random.Random()), daemon=True)
         )

@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 
 from toolkit import records
-from toolkit.arena.exchange import import_rows
 from toolkit.arena.store import Store
+from toolkit.arena.vote_io import import_rows
 from toolkit.types import WINNERS, Completion, Vote
 
 ROOT = Path(__file__).parents[2]

@@ -13,8 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from toolkit import recipe as recipes
-from toolkit.arena.exchange import import_rows, rows_of
 from toolkit.arena.store import Store
+from toolkit.arena.vote_io import import_rows, rows_of
 from toolkit.data import load_examples, load_rows
 from toolkit.data.reading import Rows
 from toolkit.errors import DataError, RecipeError

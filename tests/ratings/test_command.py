@@ -9,7 +9,7 @@ from click.testing import CliRunner
 
 from tests.ratings.logs import simulated
 from toolkit.arena import Store
-from toolkit.arena.exchange import import_rows
+from toolkit.arena.vote_io import import_rows
 from toolkit.cli import main
 from toolkit.ratings import bradley_terry
 

@@ -99,7 +99,7 @@ def test_elo_only_moves_points_and_knows_no_sides(cast):
     assert values(elo([mirrored(vote) for vote in cast], shuffles=0)) == pytest.approx(result, abs=1e-3)
 
 
-def with_lengths(log, seed=0):
+def add_lengths(log, seed=0):
     rng = np.random.default_rng(seed)
     return log.assign(
         length_a=rng.integers(1, 300, len(log)),
@@ -109,7 +109,7 @@ def with_lengths(log, seed=0):
 
 
 def test_style_control_knows_no_sides():
-    log = with_lengths(LOG)
+    log = add_lengths(LOG)
     other = log.rename(
         columns={"model_a": "model_b", "model_b": "model_a", "length_a": "length_b", "length_b": "length_a"}
     )
@@ -122,7 +122,7 @@ def test_style_control_knows_no_sides():
 def test_style_control_finds_what_length_alone_won():
     """Votes go by the relative length alone, and m1 writes twice as much: held equal, nobody is ahead."""
     rng = np.random.default_rng(1)
-    log = with_lengths(simulated(2, 4000, seed=1))
+    log = add_lengths(simulated(2, 4000, seed=1))
     for side in "ab":
         log.loc[log[f"model_{side}"] == "m1", f"length_{side}"] *= 2
     a, b = log["length_a"], log["length_b"]
@@ -145,7 +145,7 @@ def test_style_control_finds_what_length_alone_won():
 )
 def test_a_style_that_says_nothing_is_refused(change, error, message):
     with pytest.raises(error, match=message):
-        style_controlled(with_lengths(LOG).assign(**change))
+        style_controlled(add_lengths(LOG).assign(**change))
 
 
 def test_a_style_without_its_columns_is_refused():

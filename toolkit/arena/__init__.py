@@ -1,34 +1,33 @@
 """Which battle next, the blind ballot, the vote store, preference export.
 
-desk = Desk(read_contest(Path("results/demo")), Store("sqlite:///arena.db"))
-desk.welcome("ann")
-ballot = desk.ballot("ann")  # a prompt and two answers, without names
-reveal = desk.vote("ann", ballot.id, "a")  # committed, then opened
+service = ArenaService(load_battle_pool(Path("results/demo")), Store("sqlite:///arena.db"))
+service.register_voter("ann")
+ballot = service.ballot("ann")  # a prompt and two answers, without names
+reveal = service.vote("ann", ballot.id, "a")  # committed, then opened
 """
 
 import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from toolkit.arena.ballot import Ballot, BlindBallot, Cast, Reveal
-from toolkit.arena.contest import Contest, read_contest
-from toolkit.arena.desk import Desk, NotAllowed, Rules
+from toolkit.arena.battles import Ballot, BattlePool, BlindBallot, Cast, Reveal, load_battle_pool
+from toolkit.arena.service import ArenaService, NotAllowed, Rules
 from toolkit.arena.store import Answers, Store
 from toolkit.types import Vote
 
 __all__ = [
+    "ArenaService",
     "Ballot",
+    "BattlePool",
     "BlindBallot",
     "Cast",
-    "Contest",
-    "Desk",
     "NotAllowed",
     "Reveal",
     "Rules",
     "Store",
     "accepted_votes",
     "copy_votes",
-    "read_contest",
+    "load_battle_pool",
 ]
 
 

@@ -7,63 +7,27 @@ shown least on), and the sides (who stood less often on the left). Nothing a vot
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import TypeVar
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.random import Generator
+from numpy.typing import NDArray
+from scipy.special import ndtr
 
-from toolkit.arena.contest import Contest, Pair, pair
-from toolkit.arena.doubt import Matrix, Posterior, order_doubt, posterior
-from toolkit.arena.store import Shown
-from toolkit.types import POINTS, Outcome
+from toolkit.arena.battles import BattlePool, battle_key
+from toolkit.arena.tally import Tally
+from toolkit.types import Pair, sorted_pair
 
 T = TypeVar("T")
 
-LEAST_DOUBT = 1e-12
+MIN_UNCERTAINTY = 1e-12
 """With thousands of votes a pair's doubt may round to zero, and then that of all of them."""
 
 
-@dataclass
-class Tally:
-    """What has been shown and voted so far."""
-
-    shown: Counter[Pair] = field(default_factory=Counter)
-    on_example: Counter[tuple[str, Pair]] = field(default_factory=Counter)
-    left: Counter[tuple[Pair, str]] = field(default_factory=Counter)
-    votes: Counter[Pair] = field(default_factory=Counter)
-    points: defaultdict[tuple[str, str], float] = field(default_factory=lambda: defaultdict(float))
-    """(winner, loser) -> wins; a tie is half a win for each."""
-
-    @classmethod
-    def of(cls, rows: Iterable[Shown]) -> Tally:
-        tally = cls()
-        for row in rows:
-            tally.add_shown(row.example_id, row.contestant_a, row.contestant_b, row.times)
-            if row.action == "vote" and row.outcome is not None:
-                tally.add_vote(row.contestant_a, row.contestant_b, row.outcome, row.times)
-        return tally
-
-    def add_shown(self, example_id: str, a: str, b: str, times: int = 1) -> None:
-        both = pair(a, b)
-        self.shown[both] += times
-        self.on_example[example_id, both] += times
-        self.left[both, a] += times
-
-    def add_vote(self, a: str, b: str, outcome: Outcome, times: int = 1) -> None:
-        self.votes[pair(a, b)] += times
-        self.points[a, b] += POINTS[outcome] * times
-        self.points[b, a] += (1 - POINTS[outcome]) * times
-
-    def posterior(self, contestants: tuple[str, ...]) -> Posterior:
-        wins = [[self.points.get((one, other), 0.0) for other in contestants] for one in contestants]
-        return posterior(np.array(wins))
-
-
 @dataclass(frozen=True)
-class Pairing:
+class DrawnBattle:
     """The chosen battle: `a` stands on the left."""
 
     example_id: str
@@ -71,47 +35,156 @@ class Pairing:
     b: str
 
 
-def draw(contest: Contest, tally: Tally, met: set[str], rng: Generator) -> Pairing | None:
+def draw_battle(pool: BattlePool, tally: Tally, met: set[str], rng: Generator) -> DrawnBattle | None:
     """The next battle for a voter who has met the battles with the keys `met`; `None` when none is left."""
-    open_examples = {both: _unmet(contest, both, met) for both in contest.pairs}
-    pairs = [both for both in contest.pairs if open_examples[both]]
+    open_examples = {pair: _unseen_examples(pool, pair, met) for pair in pool.pairs}
+    pairs = [pair for pair in pool.pairs if open_examples[pair]]
     if not pairs:
         return None
-    a, b = meet(contest, tally, pairs, rng)
-    counts = {example: tally.on_example[example, pair(a, b)] for example in open_examples[pair(a, b)]}
-    return Pairing(_least(list(counts), counts, rng), a, b)
+    a, b = draw_pair(pool, tally, pairs, rng)
+    counts = {
+        example: tally.on_example[example, sorted_pair(a, b)] for example in open_examples[sorted_pair(a, b)]
+    }
+    return DrawnBattle(_least_shown(list(counts), counts, rng), a, b)
 
 
-def meet(contest: Contest, tally: Tally, pairs: list[Pair], rng: Generator) -> tuple[str, str]:
+def draw_pair(pool: BattlePool, tally: Tally, pairs: list[Pair], rng: Generator) -> tuple[str, str]:
     """Which of these pairs meets next, and who stands on the left."""
-    chosen = _doubtful(contest, tally, pairs, rng) or _least(pairs, tally.shown, rng)
-    a = _least(list(chosen), {name: tally.left[chosen, name] for name in chosen}, rng)
+    chosen = _draw_uncertain(pool, tally, pairs, rng) or _least_shown(pairs, tally.shown, rng)
+    a = _least_shown(list(chosen), {name: tally.left[chosen, name] for name in chosen}, rng)
     return a, chosen[1] if a == chosen[0] else chosen[0]
 
 
-def _doubtful(contest: Contest, tally: Tally, pairs: list[Pair], rng: Generator) -> Pair | None:
+def _draw_uncertain(pool: BattlePool, tally: Tally, pairs: list[Pair], rng: Generator) -> Pair | None:
     """Active pairing: a pair short of its goal, drawn by doubt."""
-    short = [both for both in pairs if tally.votes[both] < contest.options.goal]
-    if contest.options.pairing != "active" or not short:
+    short = [pair for pair in pairs if tally.votes[pair] < pool.options.goal]
+    if pool.options.pairing != "active" or not short:
         return None
-    doubt = doubts(contest, tally)
-    weights = np.maximum([doubt[both] for both in short], LEAST_DOUBT)
+    doubt = order_uncertainty(pool, tally)
+    weights = np.maximum([doubt[pair] for pair in short], MIN_UNCERTAINTY)
     return short[int(rng.choice(len(short), p=weights / weights.sum()))]
 
 
-def doubts(contest: Contest, tally: Tally) -> dict[Pair, float]:
+def order_uncertainty(pool: BattlePool, tally: Tally) -> dict[Pair, float]:
     """Pair -> the probability that its order is the other way round than the votes make it look."""
-    doubt: Matrix = order_doubt(tally.posterior(contest.contestants))
-    place = {name: index for index, name in enumerate(contest.contestants)}
-    return {both: float(doubt[place[both[0]], place[both[1]]]) for both in contest.pairs}
+    doubt: Matrix = misorder_probability(posterior(win_matrix(tally, pool.contestants)))
+    place = {name: index for index, name in enumerate(pool.contestants)}
+    return {pair: float(doubt[place[pair[0]], place[pair[1]]]) for pair in pool.pairs}
 
 
-def _unmet(contest: Contest, both: Pair, met: set[str]) -> list[str]:
-    return [example for example, key in contest.battles[both].items() if key not in met]
+def win_matrix(tally: Tally, contestants: tuple[str, ...]) -> Matrix:
+    return np.array([[tally.points.get((one, other), 0.0) for other in contestants] for one in contestants])
 
 
-def _least(choices: list[T], counts: Mapping[T, int], rng: Generator) -> T:
+def _unseen_examples(pool: BattlePool, pair: Pair, met: set[str]) -> list[str]:
+    return [example for example, key in pool.battles[pair].items() if key not in met]
+
+
+def _least_shown(choices: list[T], counts: Mapping[T, int], rng: Generator) -> T:
     """One of the choices with the lowest count, at random."""
     lowest = min(counts[choice] for choice in choices)
     best = [choice for choice in choices if counts[choice] == lowest]
     return best[int(rng.integers(len(best)))]
+
+
+# How sure the votes are about the order of each pair
+
+PRIOR_SD = 1.5
+"""Of a strength, in log-odds: a typical pair of contestants then wins 9 : 1 against each other at most."""
+
+STEPS = 50
+TOLERANCE = 1e-9
+
+Matrix = NDArray[np.floating[Any]]
+
+
+@dataclass(frozen=True)
+class Posterior:
+    mean: Matrix
+    """Strength of each contestant in log-odds, shape (k,)."""
+    covariance: Matrix
+    """Shape (k, k)."""
+
+    def gaps(self) -> tuple[Matrix, Matrix]:
+        """Difference in strength of every pair and its standard deviation, both of shape (k, k)."""
+        variance = np.diag(self.covariance)
+        spread = variance[:, None] + variance[None, :] - 2 * self.covariance
+        return self.mean[:, None] - self.mean[None, :], np.sqrt(np.maximum(spread, 0))
+
+
+def posterior(wins: Matrix) -> Posterior:
+    """Strengths given `wins[i, j]`, how often i beat j; a tie counts half for each side.
+
+    Newton's method on the log-posterior, which is concave: it has one maximum.
+    """
+    games = wins + wins.T
+    strength = np.zeros(len(wins))
+    precision = np.eye(len(wins)) / PRIOR_SD**2
+    hessian = precision
+    for _ in range(STEPS):
+        chance = 1 / (1 + np.exp(strength[None, :] - strength[:, None]))
+        gradient = (wins - games * chance).sum(axis=1) - precision @ strength
+        information = games * chance * (1 - chance)
+        hessian = np.diag(information.sum(axis=1)) - information + precision
+        step = np.linalg.solve(hessian, gradient)
+        strength = strength + step
+        if np.abs(step).max() < TOLERANCE:
+            break
+    return Posterior(strength, np.linalg.inv(hessian))
+
+
+def misorder_probability(state: Posterior) -> Matrix:
+    """Probability that each pair's order is the other way round than it looks, shape (k, k), in 0..0.5."""
+    gap, spread = state.gaps()
+    z = np.abs(gap) / np.where(spread > 0, spread, 1)
+    return np.asarray(ndtr(-z))
+
+
+# Attention checks
+
+RIGHT = "the example's own answer"
+WRONG = "an answer to something else"
+"""What stands in place of the contestants' names."""
+
+
+def attention_check_due(number: int, every: int, rng: Generator) -> bool:
+    """Whether a voter's battle of this number is a check: one in `every` on average, never the first."""
+    return every > 0 and number > 0 and bool(rng.integers(every) == 0)
+
+
+def build_attention_check(pool: BattlePool, met: set[str], rng: Generator) -> dict[str, Any] | None:
+    """The fields of a ballot: an example with its reference or an answer, against another example's answer.
+
+    Returns:
+        `None` when the run is too small for it, or what was drawn is in `met` already.
+    """
+    shown = {
+        example: [answer for answer in answers.values() if answer.id not in pool.flagged]
+        for example, answers in pool.answers.items()
+    }
+    examples = [example for example, answers in shown.items() if answers]
+    if len(examples) < 2:  # noqa: PLR2004
+        return None
+    mine, other = (examples[int(i)] for i in rng.choice(len(examples), size=2, replace=False))
+    answers, others = shown[mine], shown[other]
+    own = answers[int(rng.integers(len(answers)))]
+    right = own.reference or own.completion
+    wrong = others[int(rng.integers(len(others)))].completion
+    if right.strip() == wrong.strip() or own.messages == others[0].messages:
+        return None
+    sides = [(RIGHT, right), (WRONG, wrong)]
+    if battle_key(mine, *sides) in met:
+        return None
+    expected = "ab"[int(rng.integers(2))]
+    (name_a, answer_a), (name_b, answer_b) = sides if expected == "a" else sides[::-1]
+    return {
+        "kind": "check",
+        "example_id": mine,
+        "messages": own.messages,
+        "reference": own.reference,
+        "contestant_a": name_a,
+        "contestant_b": name_b,
+        "answer_a": answer_a,
+        "answer_b": answer_b,
+        "expected": expected,
+    }

@@ -11,12 +11,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from toolkit.arena.ballot import Reveal
-from toolkit.arena.contest import Contest
+from toolkit.arena.battles import BattlePool, Reveal
 from toolkit.types import Message, Outcome, Record, Vote, digest
 
 
-class Opinion(Record):
+class VoteWithTexts(Record):
     """One vote with the texts it was about, whoever cast it."""
 
     example_id: str
@@ -53,7 +52,7 @@ class PreferenceRow(Record):
 
 
 @dataclass(frozen=True)
-class Wanted:
+class PreferenceOptions:
     """Which pairs to take."""
 
     min_votes: int = 1
@@ -71,11 +70,11 @@ class Preferences:
     """Why pairs were left out, and how many."""
 
 
-def preferences(opinions: Iterable[Opinion], wanted: Wanted | None = None) -> Preferences:
+def preferences(votes: Iterable[VoteWithTexts], wanted: PreferenceOptions | None = None) -> Preferences:
     """Turn votes into training and held-out preference rows; see the module."""
-    rules = wanted or Wanted()
+    rules = wanted or PreferenceOptions()
     found = Preferences()
-    for battle in _together(opinions).values():
+    for battle in _group_by_texts(votes).values():
         row = _row(battle, rules)
         if isinstance(row, str):
             found.dropped[row] += 1
@@ -84,10 +83,10 @@ def preferences(opinions: Iterable[Opinion], wanted: Wanted | None = None) -> Pr
     return found
 
 
-def opinions_of_people(reveals: Iterable[Reveal]) -> list[Opinion]:
+def votes_from_reveals(reveals: Iterable[Reveal]) -> list[VoteWithTexts]:
     """Votes of the arena, with the texts the store kept; dialogues are left out, they make no pair."""
     return [
-        Opinion(
+        VoteWithTexts(
             example_id=reveal.ballot.example_id,
             messages=reveal.ballot.messages,
             contestant_a=reveal.ballot.contestant_a,
@@ -108,15 +107,15 @@ def _is_dialogue(messages: Sequence[Message]) -> bool:
     return any(one == other == "user" for one, other in pairwise(roles))
 
 
-def opinions_on(contest: Contest, votes: Iterable[Vote]) -> list[Opinion]:
+def votes_with_run_texts(pool: BattlePool, votes: Iterable[Vote]) -> list[VoteWithTexts]:
     """Votes that name their example and contestants only (a judge's), with the texts of the run."""
-    opinions = []
+    found = []
     for vote in votes:
-        answers = contest.answers.get(vote.example_id, {})
+        answers = pool.answers.get(vote.example_id, {})
         if vote.model_a in answers and vote.model_b in answers:
             a, b = answers[vote.model_a], answers[vote.model_b]
-            opinions.append(
-                Opinion(
+            found.append(
+                VoteWithTexts(
                     example_id=vote.example_id,
                     messages=a.messages,
                     contestant_a=a.contestant,
@@ -127,22 +126,22 @@ def opinions_on(contest: Contest, votes: Iterable[Vote]) -> list[Opinion]:
                     voter=vote.voter or vote.kind,
                 )
             )
-    return opinions
+    return found
 
 
-def _together(opinions: Iterable[Opinion]) -> dict[str, list[Opinion]]:
+def _group_by_texts(votes: Iterable[VoteWithTexts]) -> dict[str, list[VoteWithTexts]]:
     """Opinions by prompt and unordered pair of texts; answers that are the same text make no pair."""
-    battles: dict[str, list[Opinion]] = defaultdict(list)
-    for opinion in opinions:
-        if opinion.answer_a.strip() != opinion.answer_b.strip():
-            key = digest(_prompt_key(opinion.messages), *sorted((opinion.answer_a, opinion.answer_b)))
-            battles[key].append(opinion)
+    battles: dict[str, list[VoteWithTexts]] = defaultdict(list)
+    for vote in votes:
+        if vote.answer_a.strip() != vote.answer_b.strip():
+            key = digest(_prompt_key(vote.messages), *sorted((vote.answer_a, vote.answer_b)))
+            battles[key].append(vote)
     return battles
 
 
-def _row(battle: Sequence[Opinion], rules: Wanted) -> PreferenceRow | str:
+def _row(battle: Sequence[VoteWithTexts], rules: PreferenceOptions) -> PreferenceRow | str:
     """The pair these votes make, or why they make none."""
-    decided = [opinion for opinion in battle if opinion.outcome in ("a", "b")]
+    decided = [vote for vote in battle if vote.outcome in ("a", "b")]
     first = battle[0]
     for_first = [o for o in decided if _chosen(o)[1] == first.answer_a]
     against = [o for o in decided if _chosen(o)[1] != first.answer_a]
@@ -166,28 +165,28 @@ def _row(battle: Sequence[Opinion], rules: Wanted) -> PreferenceRow | str:
             rejected_contestant=rejected_by,
             votes=len(decided),
             agreement=round(agreement, 4),
-            voters=tuple(sorted({opinion.voter for opinion in decided})),
+            voters=tuple(sorted({vote.voter for vote in decided})),
         ),
     )
 
 
-def _chosen(opinion: Opinion) -> tuple[str, str]:
+def _chosen(vote: VoteWithTexts) -> tuple[str, str]:
     """Contestant and text of the side that won."""
-    if opinion.outcome == "a":
-        return opinion.contestant_a, opinion.answer_a
-    return opinion.contestant_b, opinion.answer_b
+    if vote.outcome == "a":
+        return vote.contestant_a, vote.answer_a
+    return vote.contestant_b, vote.answer_b
 
 
-def _rejected(opinion: Opinion) -> tuple[str, str]:
-    if opinion.outcome == "a":
-        return opinion.contestant_b, opinion.answer_b
-    return opinion.contestant_a, opinion.answer_a
+def _rejected(vote: VoteWithTexts) -> tuple[str, str]:
+    if vote.outcome == "a":
+        return vote.contestant_b, vote.answer_b
+    return vote.contestant_a, vote.answer_a
 
 
 def _prompt_key(messages: Sequence[Message]) -> str:
     return digest(*(part for message in messages for part in (message.role, message.content)))
 
 
-def _held_out(prompt: Sequence[Message], rules: Wanted) -> bool:
+def _held_out(prompt: Sequence[Message], rules: PreferenceOptions) -> bool:
     """By the hash of the prompt: the same prompt falls on the same side in every export."""
     return int(digest(str(rules.seed), _prompt_key(prompt)), 16) / 2**64 < rules.heldout_share

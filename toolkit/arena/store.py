@@ -16,10 +16,8 @@ from sqlalchemy import Connection, Row, Select, and_, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
 
-from toolkit.arena.ballot import Ballot, Cast, Reveal
-from toolkit.arena.contest import battle_key
-from toolkit.arena.database import Database
-from toolkit.arena.schema import ballots, casts, events, texts, voters
+from toolkit.arena.battles import Ballot, Cast, Reveal, battle_key
+from toolkit.arena.schema import Database, ballots, casts, events, texts, voters
 from toolkit.types import Message, Outcome, Record, Vote
 
 NEWEST = (
@@ -38,7 +36,7 @@ Answers = Mapping[str, Mapping[str, str]]
 """Example id -> contestant -> the text of its answer."""
 
 
-class Shown(Record):
+class BattleCount(Record):
     """How often one battle was shown and how it ended: a row of the tally that pairing works from."""
 
     example_id: str
@@ -65,25 +63,25 @@ class Store:
         with self._database.write() as connection:
             self._add(connection, voters, [{"id": voter, "kind": kind, "created_at": at}])
 
-    def decide(self, subject: str, value: Any, reason: str, at: float) -> None:
+    def record_event(self, subject: str, value: Any, reason: str, at: float) -> None:
         """Add an administrator's decision on a setting or a voter."""
         with self._database.write() as connection:
             connection.execute(events.insert().values(subject=subject, value=value, reason=reason, at=at))
 
     def block(self, voter: str, reason: str, at: float, *, blocked: bool = True) -> None:
         """Leave out a voter's votes from now on, or count them again."""
-        self.decide(f"{BLOCKED}{voter}", blocked, reason, at)
+        self.record_event(f"{BLOCKED}{voter}", blocked, reason, at)
 
     def blocked(self, decisions: dict[str, Any] | None = None) -> set[str]:
         """Voters who are blocked now."""
-        known = self.decisions() if decisions is None else decisions
+        known = self.current_events() if decisions is None else decisions
         return {
             subject.removeprefix(BLOCKED)
             for subject, on in known.items()
             if subject.startswith(BLOCKED) and on
         }
 
-    def decisions(self) -> dict[str, Any]:
+    def current_events(self) -> dict[str, Any]:
         """Subject -> the value in force."""
         query = select(events.c.subject, events.c.value).order_by(events.c.id)
         with self._database.read() as connection:
@@ -91,7 +89,7 @@ class Store:
 
     # Ballots
 
-    def show(self, ballot: Ballot) -> Ballot | None:
+    def add_ballot(self, ballot: Ballot) -> Ballot | None:
         """Store a ballot before it is shown.
 
         Returns:
@@ -149,7 +147,7 @@ class Store:
         with self._database.read() as connection:
             return self._one(connection, ballots.c.id == ballot_id)
 
-    def newest(self, voter: str, run: str) -> tuple[Ballot | None, Cast | None, int]:
+    def newest_ballot(self, voter: str, run: str) -> tuple[Ballot | None, Cast | None, int]:
         """A voter's last ballot from the run, what was cast on it, and the number of their next ballot.
 
         Ballots are numbered through all runs whose votes are kept here.
@@ -162,12 +160,12 @@ class Store:
             cast = self._cast(connection, ballot.id) if ballot else None
             return ballot, cast, 0 if number is None else number + 1
 
-    def met(self, voter: str) -> set[str]:
+    def seen_battles(self, voter: str) -> set[str]:
         """Keys of the battles a voter was shown."""
         with self._database.read() as connection:
             return set(connection.execute(select(ballots.c.battle).where(ballots.c.voter == voter)).scalars())
 
-    def asked_since(self, voter: str, since: float) -> int:
+    def questions_since(self, voter: str, since: float) -> int:
         """How many questions of their own this voter had answered after a time."""
         query = (
             select(func.count())
@@ -179,7 +177,7 @@ class Store:
 
     # Votes
 
-    def record(self, cast: Cast) -> Cast:
+    def add_cast(self, cast: Cast) -> Cast:
         """Commit one line of the vote log; if that revision is there already, return the one that is."""
         try:
             with self._database.write() as connection:
@@ -207,7 +205,7 @@ class Store:
 
     def history(self, voter: str, limit: int = 50) -> list[Reveal]:
         """A voter's own votes, newest first."""
-        query = _voted().where(ballots.c.voter == voter).order_by(ballots.c.number.desc()).limit(limit)
+        query = _votes_query().where(ballots.c.voter == voter).order_by(ballots.c.number.desc()).limit(limit)
         with self._database.read() as connection:
             rows = connection.execute(query).all()
             found = self._ballots(connection, [row.id for row in rows])
@@ -215,7 +213,7 @@ class Store:
 
     # What was voted on, together
 
-    def tally(self, run: str) -> list[Shown]:
+    def tally(self, run: str) -> list[BattleCount]:
         """Every battle of a run that was shown, with its outcomes.
 
         Attention checks and blocked voters are left out.
@@ -228,7 +226,7 @@ class Store:
             .group_by(*columns, casts.c.action, casts.c.outcome)
         )
         with self._database.read() as connection:
-            return [Shown.model_validate(dict(row._mapping)) for row in connection.execute(query)]
+            return [BattleCount.model_validate(dict(row._mapping)) for row in connection.execute(query)]
 
     def votes(
         self, run: str | None = None, *, without: Iterable[str] = (), answers: Answers | None = None
@@ -238,7 +236,7 @@ class Store:
         Attention checks, blocked voters and the voters in `without` are left out, and, where `answers` are
         given, votes on stored answers that have been replaced since.
         """
-        query = _voted().where(ballots.c.kind != "check").order_by(casts.c.id)
+        query = _votes_query().where(ballots.c.kind != "check").order_by(casts.c.id)
         if run is not None:
             query = query.where(ballots.c.run == run)
         left_out = self.blocked() | set(without)
@@ -246,7 +244,7 @@ class Store:
             rows = [row for row in connection.execute(query) if row.voter not in left_out]
         return [_vote_of(row) for row in rows if not _replaced(row, answers or {})]
 
-    def voted(
+    def cast_votes(
         self,
         run: str | None = None,
         *,
@@ -254,7 +252,7 @@ class Store:
         example: str | None = None,
     ) -> list[Reveal]:
         """The votes that count with their full texts, oldest first; blocked voters are left out."""
-        query = _voted().where(ballots.c.kind.in_(kinds)).order_by(casts.c.id)
+        query = _votes_query().where(ballots.c.kind.in_(kinds)).order_by(casts.c.id)
         if run is not None:
             query = query.where(ballots.c.run == run)
         if example is not None:
@@ -312,7 +310,7 @@ def _with_newest() -> Any:
     return ballots.join(latest, casts.c.ballot == ballots.c.id, isouter=True)
 
 
-def _voted() -> Select[Any]:
+def _votes_query() -> Select[Any]:
     columns = [column for column in ballots.c if column.name not in ("messages", "reference")]
     newest = [
         casts.c[name] for name in ("ballot", "revision", "action", "outcome", "tags", "comment", "cast_at")
@@ -321,17 +319,17 @@ def _voted() -> Select[Any]:
 
 
 def _bodies(ballot: Ballot) -> list[str]:
-    bodies = [_prompt(ballot), _kept(ballot.answer_a), _kept(ballot.answer_b)]
-    return [*bodies, _kept(ballot.reference)] if ballot.reference is not None else bodies
+    bodies = [_prompt(ballot), _storable(ballot.answer_a), _storable(ballot.answer_b)]
+    return [*bodies, _storable(ballot.reference)] if ballot.reference is not None else bodies
 
 
-def _kept(text: str) -> str:
+def _storable(text: str) -> str:
     """The text as every database can keep it: PostgreSQL has no NUL."""
     return text.replace("\0", "\N{REPLACEMENT CHARACTER}")
 
 
 def _prompt(ballot: Ballot) -> str:
-    turns = [message.as_dict() | {"content": _kept(message.content)} for message in ballot.messages]
+    turns = [message.as_dict() | {"content": _storable(message.content)} for message in ballot.messages]
     return json.dumps(turns, ensure_ascii=False)
 
 
@@ -344,14 +342,17 @@ def _row_of(ballot: Ballot) -> dict[str, Any]:
     return ballot.model_dump() | {
         "battle": ballot.id if ballot.kind == "imported" else battle_key(ballot.example_id, *sides),
         "messages": _key(_prompt(ballot)),
-        "reference": None if ballot.reference is None else _key(_kept(ballot.reference)),
-        "answer_a": _key(_kept(ballot.answer_a)),
-        "answer_b": _key(_kept(ballot.answer_b)),
+        "reference": None if ballot.reference is None else _key(_storable(ballot.reference)),
+        "answer_a": _key(_storable(ballot.answer_a)),
+        "answer_b": _key(_storable(ballot.answer_b)),
     }
 
 
 def _row_of_cast(cast: Cast) -> dict[str, Any]:
-    return cast.model_dump() | {"tags": [_kept(tag) for tag in cast.tags], "comment": _kept(cast.comment)}
+    return cast.model_dump() | {
+        "tags": [_storable(tag) for tag in cast.tags],
+        "comment": _storable(cast.comment),
+    }
 
 
 def _ballot_of(row: Row[Any], bodies: dict[str, str]) -> Ballot:
@@ -371,7 +372,7 @@ def _replaced(row: Row[Any], answers: Answers) -> bool:
     """Whether a vote is on stored answers that are others by now."""
     now = answers.get(row.example_id, {}) if row.kind == "battle" else {}
     sides = ((row.contestant_a, row.answer_a), (row.contestant_b, row.answer_b))
-    return any(name in now and _key(_kept(now[name])) != key for name, key in sides)
+    return any(name in now and _key(_storable(now[name])) != key for name, key in sides)
 
 
 def _cast_of(row: Row[Any]) -> Cast:

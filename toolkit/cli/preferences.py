@@ -11,7 +11,7 @@ from toolkit.cli.output import print_json, print_text
 from toolkit.cli.votes import database_of
 
 if TYPE_CHECKING:
-    from toolkit.arena.preferences import Opinion
+    from toolkit.arena.preferences import VoteWithTexts
 
 
 @click.command("preferences")
@@ -49,10 +49,10 @@ def command(  # noqa: PLR0913, PLR0917 - one argument per option
       adapter-arena preferences --from-votes results/demo --out pairs.jsonl --heldout pairs-heldout.jsonl
     """
     from toolkit import records
-    from toolkit.arena.preferences import Wanted, preferences
+    from toolkit.arena.preferences import PreferenceOptions, preferences
     from toolkit.run.folder import locked_run
 
-    wanted = Wanted(min_votes, min_agreement, heldout_share if heldout else 0.0, seed)
+    wanted = PreferenceOptions(min_votes, min_agreement, heldout_share if heldout else 0.0, seed)
     with locked_run(out, heldout or out):
         opinions = [opinion for source in sources for opinion in opinions_in(source, voters)]
         found = preferences(opinions, wanted)
@@ -72,18 +72,18 @@ def command(  # noqa: PLR0913, PLR0917 - one argument per option
         print_text("dropped: " + ", ".join(f"{count} {why}" for why, count in found.dropped.items()))
 
 
-def opinions_in(source: str, voters: str) -> list[Opinion]:
+def opinions_in(source: str, voters: str) -> list[VoteWithTexts]:
     """The votes of people (the vote store) and of judges (the run's votes.jsonl) in one source."""
     from toolkit import records
-    from toolkit.arena.contest import read_contest
-    from toolkit.arena.preferences import opinions_of_people, opinions_on
+    from toolkit.arena.battles import load_battle_pool
+    from toolkit.arena.preferences import votes_from_reveals, votes_with_run_texts
     from toolkit.arena.store import Store
     from toolkit.types import Vote
 
-    opinions: list[Opinion] = []
+    opinions: list[VoteWithTexts] = []
     if voters != "judge":
-        opinions += opinions_of_people(Store(database_of(source)).voted())
+        opinions += votes_from_reveals(Store(database_of(source)).cast_votes())
     if voters != "people":
         votes = [vote for vote in records.read(Path(source) / "votes.jsonl", Vote) if vote.kind == "judge"]
-        opinions += opinions_on(read_contest(Path(source)), votes)
+        opinions += votes_with_run_texts(load_battle_pool(Path(source)), votes)
     return opinions

@@ -54,10 +54,10 @@ def command(  # noqa: PLR0913, PLR0917 - one argument per option
     """
     from apps.server import Address, serve
     from apps.settings import Settings
-    from toolkit.arena.contest import read_contest
+    from toolkit.arena.battles import load_battle_pool
     from toolkit.arena.store import Store
 
-    read_contest(run, contestants)  # what is wrong with the run or the store is said now, not in the browser
+    load_battle_pool(run, contestants)  # errors of the run or the store show here, not in the browser
     database = db or f"sqlite:///{(run / 'arena.db').resolve()}"
     Store(database).close()
     settings = Settings(

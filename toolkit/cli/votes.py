@@ -44,14 +44,14 @@ def export(source: str, out: Path, texts: bool, run: str | None, as_json: bool) 
     Example:
       adapter-arena votes export results/demo votes.csv
     """
-    from toolkit.arena.exchange import battle_row, write_log
     from toolkit.arena.store import Store
+    from toolkit.arena.vote_io import battle_row, write_battle_log
     from toolkit.run.folder import locked_run
 
     store = Store(database_of(source))
-    rows = [battle_row(reveal, texts=texts) for reveal in store.voted(run)]
+    rows = [battle_row(reveal, texts=texts) for reveal in store.cast_votes(run)]
     with locked_run(out):
-        write_log(out, rows)
+        write_battle_log(out, rows)
     if as_json:
         print_json({"votes": len(rows), "file": str(out)})
     else:
@@ -70,8 +70,8 @@ def import_(file: Path, target: str, run: str | None, as_json: bool) -> None:
     Example:
       adapter-arena votes import battles.jsonl results/demo
     """
-    from toolkit.arena.exchange import import_rows, rows_of
     from toolkit.arena.store import Store
+    from toolkit.arena.vote_io import import_rows, rows_of
     from toolkit.ratings import read_votes
     from toolkit.run.folder import locked_run
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from tests.arena.household import judge_run, write_run
-from tests.arena.test_voters import check
+from tests.arena.test_moderation import check
 from toolkit import records
-from toolkit.arena import read_contest
-from toolkit.arena.overview import verdicts_on, win_rates, with_lengths
+from toolkit.arena import load_battle_pool
+from toolkit.arena.tally import add_lengths, verdicts_on, win_rates
 from toolkit.types import Verdict, Vote
 
 
@@ -23,7 +23,7 @@ def test_a_tie_is_half_a_win_for_each() -> None:
 def test_an_examples_verdicts_are_found_by_what_was_judged(tmp_path: Path) -> None:
     run = judge_run(write_run(tmp_path / "household"))
     verdicts = list(records.read(run / "verdicts.jsonl", Verdict))
-    answers = read_contest(run).answers
+    answers = load_battle_pool(run).answers
     found = {example: verdicts_on(by_name, verdicts) for example, by_name in answers.items()}
     assert {len(each) for each in found.values()} == {6}, "three pairs in two orders"
     assert sum(len(each) for each in found.values()) == len(verdicts)
@@ -33,12 +33,12 @@ def test_an_examples_verdicts_are_found_by_what_was_judged(tmp_path: Path) -> No
 
 
 def test_votes_get_the_lengths_of_the_answers_they_are_on(tmp_path: Path) -> None:
-    contest = read_contest(write_run(tmp_path / "household"))
+    pool = load_battle_pool(write_run(tmp_path / "household"))
     on_a_run = Vote(example_id="house-00", model_a="otter-b2", model_b="badger-c3", outcome="a")
     of_its_own = Vote(example_id="e", model_a="wrong", model_b="right", outcome="tie")
     unknown = Vote(example_id="gone", model_a="otter-b2", model_b="badger-c3", outcome="b")
-    rows = with_lengths([on_a_run, of_its_own, unknown], contest, [check("ann", "a")])
-    otter, badger = (contest.answers["house-00"][name].completion for name in ("otter-b2", "badger-c3"))
+    rows = add_lengths([on_a_run, of_its_own, unknown], pool, [check("ann", "a")])
+    otter, badger = (pool.answers["house-00"][name].completion for name in ("otter-b2", "badger-c3"))
     assert rows == [
         {
             "model_a": "otter-b2",

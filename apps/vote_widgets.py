@@ -8,10 +8,10 @@ from collections.abc import Callable
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from apps.session import desk, saying, standing, voter
-from toolkit.arena.ballot import Reveal
-from toolkit.arena.desk import LONGEST_COMMENT
-from toolkit.arena.safe_markdown import safe_markdown
+from apps.session import current_ratings, service, show_errors, voter
+from toolkit.arena.battles import Reveal
+from toolkit.arena.markdown import safe_markdown
+from toolkit.arena.service import MAX_COMMENT_CHARS
 from toolkit.types import Outcome
 
 CHOICES: tuple[tuple[Outcome, str, str], ...] = (
@@ -31,7 +31,7 @@ VERDICT: dict[Outcome | None, str] = {
 REASONS = ("correct", "complete", "clear", "short", "friendly", "follows the instructions")
 
 
-def announce(before_vote: str, reveal: Reveal | None) -> None:
+def announce_status(before_vote: str, reveal: Reveal | None) -> None:
     """Have a screen reader say what the page has come to; to be drawn first, so that it is one element.
 
     Nothing is seen of it, and the focus stays where it is.
@@ -43,7 +43,7 @@ def announce(before_vote: str, reveal: Reveal | None) -> None:
     st.markdown(f'<div role="status">{html.escape(text)}</div>', unsafe_allow_html=True)
 
 
-def panels(answers: tuple[str, str], reveal: Reveal | None, key: str = "") -> list[DeltaGenerator]:
+def answer_panels(answers: tuple[str, str], reveal: Reveal | None, key: str = "") -> list[DeltaGenerator]:
     """Draw both answers, of which the page has made Markdown, in panels of one height.
 
     Args:
@@ -70,7 +70,7 @@ def _name(reveal: Reveal | None, side: str) -> str:
     return f" · {safe_markdown(name)}{' :material/check:' if reveal.cast.outcome == side else ''}"
 
 
-def choices(ballot: str, keep: Callable[[Reveal], None]) -> None:
+def vote_buttons(ballot: str, keep: Callable[[Reveal], None]) -> None:
     """The buttons of a vote on the ballot with this id; what it opens goes to `keep`."""
     with st.container(key="ballot-box", gap="xsmall"):
         places = [*st.columns(2, gap="medium"), *st.columns(2, gap="medium")]  # each under its answer
@@ -86,14 +86,14 @@ def choices(ballot: str, keep: Callable[[Reveal], None]) -> None:
             )
 
 
-def after(reveal: Reveal, label: str, go_on: Callable[[], None], keep: Callable[[Reveal], None]) -> None:
+def after_vote(reveal: Reveal, label: str, go_on: Callable[[], None], keep: Callable[[Reveal], None]) -> None:
     """What may follow a vote: going on, taking it back, saying why."""
     ballot = reveal.ballot.id
     with st.container(key="ballot-box", horizontal=True):
         st.button(label, key="next", type="primary", shortcut=shortcut("N"), on_click=go_on)
         st.button("Undo", key="undo", shortcut=shortcut("U"), on_click=_undo, args=(ballot, go_on))
     if reveal.ballot.kind != "check":
-        st.caption(_outlook(reveal))
+        st.caption(_votes_needed_text(reveal))
     with st.container(key="reasons"):
         st.pills(
             "Why? (optional)",
@@ -106,7 +106,7 @@ def after(reveal: Reveal, label: str, go_on: Callable[[], None], keep: Callable[
         st.text_input(
             "Comment (optional)",
             key=f"comment-{ballot}",
-            max_chars=LONGEST_COMMENT,
+            max_chars=MAX_COMMENT_CHARS,
             on_change=_note,
             args=(ballot, keep),
         )
@@ -117,24 +117,24 @@ def shortcut(key: str) -> str | None:
     return key if st.session_state.get("single_keys", True) else None
 
 
-def switch_of_keys() -> None:
+def single_key_toggle() -> None:
     """Where single keys are turned off and on: whoever speaks to the computer may hit them unawares.
 
     The choice holds on every page until the visit ends, longer than the state of a widget does.
     """
     state = st.session_state
     state.setdefault("switch", state.get("single_keys", True))
-    st.toggle("Vote by single keys", key="switch", on_change=_switch_keys)
+    st.toggle("Vote by single keys", key="switch", on_change=_store_single_keys)
 
 
-def _switch_keys() -> None:
+def _store_single_keys() -> None:
     st.session_state.single_keys = st.session_state.switch
 
 
-def _outlook(reveal: Reveal) -> str:
+def _votes_needed_text(reveal: Reveal) -> str:
     """How far this pair is from being decided."""
     a, b = safe_markdown(reveal.ballot.contestant_a), safe_markdown(reveal.ballot.contestant_b)
-    now = standing(reveal.ballot.run)
+    now = current_ratings(reveal.ballot.run)
     if now is None or not {reveal.ballot.contestant_a, reveal.ballot.contestant_b} <= set(now.names):
         return f"These are the first votes on {a} and {b}."
     left = now.votes_needed(reveal.ballot.contestant_a, reveal.ballot.contestant_b)
@@ -144,18 +144,18 @@ def _outlook(reveal: Reveal) -> str:
 
 
 def _vote(ballot: str, outcome: Outcome, keep: Callable[[Reveal], None]) -> None:
-    with saying("Your vote was not taken"):
-        keep(desk().vote(voter(), ballot, outcome))
+    with show_errors("Your vote was not taken"):
+        keep(service().vote(voter(), ballot, outcome))
 
 
 def _undo(ballot: str, go_on: Callable[[], None]) -> None:
-    with saying("Not taken back"):
-        desk().undo(voter(), ballot)
+    with show_errors("Not taken back"):
+        service().undo(voter(), ballot)
         go_on()
 
 
 def _note(ballot: str, keep: Callable[[Reveal], None]) -> None:
     state = st.session_state
     tags = tuple(state.get(f"tags-{ballot}") or ())
-    with saying("Not noted"):
-        keep(desk().annotate(voter(), ballot, tags, state.get(f"comment-{ballot}") or ""))
+    with show_errors("Not noted"):
+        keep(service().annotate(voter(), ballot, tags, state.get(f"comment-{ballot}") or ""))

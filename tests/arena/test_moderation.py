@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from toolkit.arena.ballot import Ballot, Cast, Reveal
-from toolkit.arena.voters import LEVEL, VoterReport, chi_square_tail, suspicion, voter_reports
+from toolkit.arena.battles import Ballot, Cast, Reveal
+from toolkit.arena.moderation import LEVEL, VoterReport, suspicion_key, voter_reports
 from toolkit.types import Message, Vote
 
 STRENGTH = {"strong": 1.5, "middling": 0.0, "weak": -1.5}
@@ -36,7 +36,7 @@ def test_what_is_as_good_as_impossible_is_more_suspicious_than_what_is_unlikely(
         VoterReport(voter=str(p_value), votes=9, checks=0, failed=0, p_value=p_value, flagged=True)
         for p_value in (0.05, 0.0, None)
     ]
-    assert [report.voter for report in sorted(reports, key=suspicion)] == ["0.0", "0.05", "None"]
+    assert [report.voter for report in sorted(reports, key=suspicion_key)] == ["0.0", "0.05", "None"]
 
 
 def test_few_honest_voters_are_flagged(crowd: list[Vote]) -> None:
@@ -90,8 +90,3 @@ def test_failed_attention_checks_flag_a_voter() -> None:
         "once": False,
     }
     assert (reports["careless"].checks, reports["careless"].failed) == (2, 2)
-
-
-@pytest.mark.parametrize(("x", "half", "tail"), [(0, 3, 1.0), (5.991465, 1, 0.05), (18.307038, 5, 0.05)])
-def test_chi_square_tail_is_the_tables(x: float, half: int, tail: float) -> None:
-    assert chi_square_tail(x, half) == pytest.approx(tail, abs=1e-6)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from toolkit import records
-from toolkit.arena.ballot import Ballot, Cast, Reveal
+from toolkit.arena.battles import Ballot, Cast, Reveal
 from toolkit.arena.store import Store
 from toolkit.errors import DataError
 from toolkit.types import WINNERS, Message, Outcome, digest
@@ -50,7 +50,7 @@ def battle_row(reveal: Reveal, *, texts: bool = False) -> dict[str, Any]:
     return row
 
 
-def write_log(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+def write_battle_log(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """Write a battle log, whole or not at all, in the format its name ends with.
 
     Raises:
@@ -64,13 +64,13 @@ def write_log(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
         text = io.StringIO()
         table = csv.DictWriter(text, fieldnames=list(rows[0]) if rows else COLUMNS)
         table.writeheader()
-        table.writerows({name: inert(value) for name, value in row.items()} for row in rows)
+        table.writerows({name: escape_formula(value) for name, value in row.items()} for row in rows)
         records.write_text(path, text.getvalue())
     else:
         raise DataError(f"{path}: cannot write {path.suffix or 'such'} files; use .jsonl, .json or .csv")
 
 
-def inert(value: Any) -> Any:
+def escape_formula(value: Any) -> Any:
     """A cell that no spreadsheet takes for a formula: texts that begin like one get an apostrophe before."""
     text = value if isinstance(value, str) else ""
     return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else value

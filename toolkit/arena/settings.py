@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from toolkit.arena.contest import Contest, joined, read_contest
+from toolkit.arena.battles import BattlePool, load_battle_pool, merge_pools
 from toolkit.arena.store import Store
 from toolkit.errors import DataError
 from toolkit.types import Record
@@ -24,7 +24,7 @@ REFRESH = 2.0
 """Seconds after which a change is seen by every process."""
 
 
-class Control(Record):
+class ArenaSettings(Record):
     """The settings of one run's arena."""
 
     open: bool = True
@@ -37,40 +37,40 @@ class Control(Record):
 
 
 @dataclass(frozen=True)
-class Arrangement:
+class EffectiveSettings:
     """A contest as the administrator's settings make it."""
 
-    control: Control
-    everyone: Contest
+    control: ArenaSettings
+    everyone: BattlePool
     """With everybody who could be chosen."""
-    contest: Contest
+    pool: BattlePool
     """With those who take part."""
     problems: tuple[str, ...]
     """For the administrator, one line each: what cannot be had as it was set; the rest goes on without it."""
 
 
-def arranged(contest: Contest, control: Control) -> Arrangement:
+def apply_settings(pool: BattlePool, control: ArenaSettings) -> EffectiveSettings:
     """The contest with further runs joined, and of all of them the chosen contestants."""
-    everyone, problems = contest, []
+    everyone, problems = pool, []
     for run in control.runs:
         try:
-            everyone = joined(everyone, read_contest(Path(run)))
+            everyone = merge_pools(everyone, load_battle_pool(Path(run)))
         except DataError as error:
             problems.append(f"A further run takes no part. {error}.")
     names = tuple(name for name in everyone.contestants if name in control.contestants)
     if control.contestants and len(names) < 2:  # noqa: PLR2004
         there = f"only {names[0]} is" if names else "none is"
         problems.append(f"Of the chosen contestants {there} there, so nobody can vote: choose others.")
-    options = contest.options.model_copy(update={"pairing": control.pairing or contest.options.pairing})
+    options = pool.options.model_copy(update={"pairing": control.pairing or pool.options.pairing})
     chosen = names if control.contestants else everyone.contestants
     for problem in problems:
-        logger.warning("%s: %s", contest.run, problem)
-    return Arrangement(
+        logger.warning("%s: %s", pool.run, problem)
+    return EffectiveSettings(
         control, everyone, replace(everyone, contestants=chosen, options=options), tuple(problems)
     )
 
 
-class Office:
+class SettingsStore:
     """Reads and writes the settings of one run, and who is blocked."""
 
     def __init__(self, store: Store, run: str, clock: Callable[[], float]) -> None:
@@ -79,11 +79,11 @@ class Office:
         self._clock = clock
         self._lock = threading.Lock()
         self._read_at = float("-inf")
-        self._control = Control()
+        self._control = ArenaSettings()
         self._blocked: frozenset[str] = frozenset()
 
     @property
-    def control(self) -> Control:
+    def control(self) -> ArenaSettings:
         self._refresh()
         return self._control
 
@@ -93,7 +93,7 @@ class Office:
         self._refresh()
         return self._blocked
 
-    def change(self, control: Control, reason: str) -> None:
+    def change(self, control: ArenaSettings, reason: str) -> None:
         """Put these settings in force.
 
         Raises:
@@ -101,7 +101,7 @@ class Office:
         """
         if len(control.contestants) == 1:
             raise DataError(f"an arena needs two contestants, not only `{control.contestants[0]}`")
-        self._store.decide(self._subject, control.model_dump(mode="json"), reason, self._clock())
+        self._store.record_event(self._subject, control.model_dump(mode="json"), reason, self._clock())
         self._read_at = float("-inf")
 
     def block(self, voter: str, reason: str, *, blocked: bool = True) -> None:
@@ -114,6 +114,6 @@ class Office:
             if 0 <= self._clock() - self._read_at < REFRESH:  # a clock that was put back waits for nothing
                 return
             self._read_at = self._clock()
-            decisions = self._store.decisions()
-            self._control = Control.model_validate(decisions.get(self._subject, {}))
+            decisions = self._store.current_events()
+            self._control = ArenaSettings.model_validate(decisions.get(self._subject, {}))
             self._blocked = frozenset(self._store.blocked(decisions))

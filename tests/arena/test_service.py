@@ -9,62 +9,62 @@ import pytest
 
 from tests.arena.conftest import Clock
 from tests.arena.household import CONTESTANTS
-from toolkit.arena.contest import Contest
-from toolkit.arena.desk import MOST_CHANGES, Desk, NotAllowed, Rules
+from toolkit.arena.battles import BattlePool
+from toolkit.arena.service import MAX_REVISIONS, ArenaService, NotAllowed, Rules
 from toolkit.arena.store import Store
 from toolkit.types import Message
 
 
-def test_a_ballot_has_no_names_before_the_vote(desk: Desk) -> None:
+def test_a_ballot_has_no_names_before_the_vote(desk: ArenaService) -> None:
     ballot = desk.ballot("ann")
     assert ballot is not None
     assert not any(name in ballot.model_dump_json() for name in CONTESTANTS)
 
 
-def test_a_vote_opens_the_ballot(desk: Desk) -> None:
+def test_a_vote_opens_the_ballot(desk: ArenaService) -> None:
     ballot = desk.ballot("ann")
     reveal = desk.vote("ann", ballot.id, "a")
-    answer = desk.contest.answers[reveal.ballot.example_id][reveal.ballot.contestant_a]
+    answer = desk.pool.answers[reveal.ballot.example_id][reveal.ballot.contestant_a]
     assert answer.completion == ballot.answer_a
     assert reveal.cast.outcome == "a"
 
 
-def test_a_vote_knows_its_category(desk: Desk) -> None:
+def test_a_vote_knows_its_category(desk: ArenaService) -> None:
     reveal = desk.vote("ann", desk.ballot("ann").id, "a")
-    answers = desk.contest.answers[reveal.ballot.example_id]
+    answers = desk.pool.answers[reveal.ballot.example_id]
     assert reveal.ballot.category == answers["otter-b2"].category in ("home", "numbers", "code")
     assert [vote.category for vote in desk.store.votes()] == [reveal.ballot.category]
 
 
-def test_reloading_or_a_second_tab_shows_the_same_ballot(desk: Desk) -> None:
+def test_reloading_or_a_second_tab_shows_the_same_ballot(desk: ArenaService) -> None:
     assert desk.ballot("ann") == desk.ballot("ann")
 
 
-def test_the_first_vote_on_a_ballot_stands(desk: Desk) -> None:
+def test_the_first_vote_on_a_ballot_stands(desk: ArenaService) -> None:
     ballot = desk.ballot("ann")
     first = desk.vote("ann", ballot.id, "a")
     assert desk.vote("ann", ballot.id, "b") == first
     assert [vote.outcome for vote in desk.store.votes()] == ["a"]
 
 
-def test_no_voter_meets_a_battle_twice(desk: Desk) -> None:
+def test_no_voter_meets_a_battle_twice(desk: ArenaService) -> None:
     met = set()
     while ballot := desk.ballot("ann"):
         reveal = desk.vote("ann", ballot.id, "tie")
-        pair = frozenset((reveal.ballot.contestant_a, reveal.ballot.contestant_b))
-        assert (reveal.ballot.example_id, pair) not in met
-        met.add((reveal.ballot.example_id, pair))
+        sorted_pair = frozenset((reveal.ballot.contestant_a, reveal.ballot.contestant_b))
+        assert (reveal.ballot.example_id, sorted_pair) not in met
+        met.add((reveal.ballot.example_id, sorted_pair))
         desk._clock.now += 2
     assert len(met) == 60
 
 
-def test_somebody_elses_ballot_is_refused(desk: Desk) -> None:
+def test_somebody_elses_ballot_is_refused(desk: ArenaService) -> None:
     ballot = desk.ballot("ann")
     with pytest.raises(NotAllowed, match="not yours"):
         desk.vote("bob", ballot.id, "a")
 
 
-def test_a_skipped_battle_is_closed_and_does_not_count(desk: Desk) -> None:
+def test_a_skipped_battle_is_closed_and_does_not_count(desk: ArenaService) -> None:
     ballot = desk.ballot("ann")
     desk.skip("ann", ballot.id)
     assert desk.ballot("ann") != ballot
@@ -73,7 +73,7 @@ def test_a_skipped_battle_is_closed_and_does_not_count(desk: Desk) -> None:
     assert desk.store.votes() == []
 
 
-def test_undo_is_a_correction_in_the_log(desk: Desk) -> None:
+def test_undo_is_a_correction_in_the_log(desk: ArenaService) -> None:
     ballot = desk.ballot("ann")
     desk.vote("ann", ballot.id, "a")
     desk.undo("ann", ballot.id)
@@ -83,7 +83,7 @@ def test_undo_is_a_correction_in_the_log(desk: Desk) -> None:
         desk.vote("ann", ballot.id, "b")
 
 
-def test_undo_ends_with_its_grace_time(desk: Desk) -> None:
+def test_undo_ends_with_its_grace_time(desk: ArenaService) -> None:
     ballot = desk.ballot("ann")
     desk.vote("ann", ballot.id, "a")
     desk._clock.now += desk.rules.grace + 1
@@ -91,7 +91,7 @@ def test_undo_ends_with_its_grace_time(desk: Desk) -> None:
         desk.undo("ann", ballot.id)
 
 
-def test_reasons_are_added_without_touching_the_vote(desk: Desk) -> None:
+def test_reasons_are_added_without_touching_the_vote(desk: ArenaService) -> None:
     ballot = desk.ballot("ann")
     desk.vote("ann", ballot.id, "b")
     noted = desk.annotate("ann", ballot.id, ("clearer",), " short and right ")
@@ -108,7 +108,7 @@ def test_reasons_are_added_without_touching_the_vote(desk: Desk) -> None:
         (tuple(map(str, range(21))), "", "20 reasons of 60 characters"),
     ],
 )
-def test_reasons_have_a_limit(desk: Desk, tags: tuple[str, ...], comment: str, message: str) -> None:
+def test_reasons_have_a_limit(desk: ArenaService, tags: tuple[str, ...], comment: str, message: str) -> None:
     ballot = desk.ballot("ann")
     desk.vote("ann", ballot.id, "b")
     with pytest.raises(NotAllowed, match=message):
@@ -116,20 +116,20 @@ def test_reasons_have_a_limit(desk: Desk, tags: tuple[str, ...], comment: str, m
     assert desk.annotate("ann", ballot.id, (), f" {'y' * 1000} ").cast.comment == "y" * 1000
 
 
-def test_the_log_of_one_vote_does_not_grow_without_end(desk: Desk) -> None:
+def test_the_log_of_one_vote_does_not_grow_without_end(desk: ArenaService) -> None:
     ballot = desk.ballot("ann")
     desk.vote("ann", ballot.id, "b")
     for _ in range(2):
         desk.annotate("ann", ballot.id, ("clear",), "so")
     assert len(desk.store.log(ballot.id)) == 2, "what is there already is no change"
-    for number in range(MOST_CHANGES - 2):
+    for number in range(MAX_REVISIONS - 2):
         desk.annotate("ann", ballot.id, (), str(number))
     with pytest.raises(NotAllowed, match="changed too often"):
         desk.annotate("ann", ballot.id, (), "once more")
-    assert len(desk.store.log(ballot.id)) == MOST_CHANGES
+    assert len(desk.store.log(ballot.id)) == MAX_REVISIONS
 
 
-def test_a_comment_is_kept_as_every_database_can_keep_it(desk: Desk) -> None:
+def test_a_comment_is_kept_as_every_database_can_keep_it(desk: ArenaService) -> None:
     ballot = desk.ballot("ann")
     desk.vote("ann", ballot.id, "b")
     desk.annotate("ann", ballot.id, ("a\0b",), "one\0two")
@@ -137,8 +137,8 @@ def test_a_comment_is_kept_as_every_database_can_keep_it(desk: Desk) -> None:
     assert (line.tags, line.comment) == (("a\ufffdb",), "one\ufffdtwo")
 
 
-def test_two_runs_in_one_store_do_not_mix_up_their_battles(desk: Desk) -> None:
-    elsewhere = Desk(replace(desk.contest, run="another"), desk.store, clock=desk._clock)
+def test_two_runs_in_one_store_do_not_mix_up_their_battles(desk: ArenaService) -> None:
+    elsewhere = ArenaService(replace(desk.pool, run="another"), desk.store, clock=desk._clock)
     here = desk.ballot("ann")
     there = elsewhere.ballot("ann")
     assert here.id != there.id
@@ -146,11 +146,11 @@ def test_two_runs_in_one_store_do_not_mix_up_their_battles(desk: Desk) -> None:
     elsewhere.vote("ann", there.id, "a")
     desk.vote("ann", here.id, "b")
     assert [vote.outcome for vote in desk.store.votes("another")] == ["a"]
-    assert [vote.outcome for vote in desk.store.votes(desk.contest.run)] == ["b"]
+    assert [vote.outcome for vote in desk.store.votes(desk.pool.run)] == ["b"]
 
 
-def test_a_voter_who_is_too_fast_is_slowed_down(desk: Desk) -> None:
-    hurried = Desk(desk.contest, desk.store, Rules(per_minute=2), desk._clock)
+def test_a_voter_who_is_too_fast_is_slowed_down(desk: ArenaService) -> None:
+    hurried = ArenaService(desk.pool, desk.store, Rules(per_minute=2), desk._clock)
     for _ in range(2):
         hurried.vote("ann", hurried.ballot("ann").id, "a")
     with pytest.raises(NotAllowed, match="in a minute"):
@@ -159,9 +159,9 @@ def test_a_voter_who_is_too_fast_is_slowed_down(desk: Desk) -> None:
     hurried.vote("ann", hurried.ballot("ann").id, "a")
 
 
-def test_the_same_seed_and_votes_give_the_same_battles(desk: Desk, tmp_path: Path) -> None:
-    twin = Desk(desk.contest, Store(f"sqlite:///{tmp_path / 'twin.db'}"), clock=desk._clock)
-    twin.welcome("ann")
+def test_the_same_seed_and_votes_give_the_same_battles(desk: ArenaService, tmp_path: Path) -> None:
+    twin = ArenaService(desk.pool, Store(f"sqlite:///{tmp_path / 'twin.db'}"), clock=desk._clock)
+    twin.register_voter("ann")
     for _ in range(10):
         one, other = desk.ballot("ann"), twin.ballot("ann")
         assert one.model_copy(update={"id": ""}) == other.model_copy(update={"id": ""})
@@ -170,7 +170,7 @@ def test_the_same_seed_and_votes_give_the_same_battles(desk: Desk, tmp_path: Pat
             each.vote("ann", ballot.id, "a")
 
 
-def test_one_voters_questions_do_not_hide_the_battle_they_had_open(desk: Desk) -> None:
+def test_one_voters_questions_do_not_hide_the_battle_they_had_open(desk: ArenaService) -> None:
     ballot = desk.ballot("ann")
     asked(desk)
     assert desk.ballot("ann") == ballot
@@ -179,13 +179,13 @@ def test_one_voters_questions_do_not_hide_the_battle_they_had_open(desk: Desk) -
 
 
 def test_a_talk_in_another_tab_takes_a_number_and_nothing_else(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch
+    desk: ArenaService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    draw = desk._draw
+    draw_battle = desk._draw
 
     def overtaken(voter: str, number: int) -> object:
-        ballot = draw(voter, number)
-        monkeypatch.setattr(desk, "_draw", draw)
+        ballot = draw_battle(voter, number)
+        monkeypatch.setattr(desk, "_draw", draw_battle)
         asked(desk)  # between the drawing of a battle and its storing
         return ballot
 
@@ -193,23 +193,23 @@ def test_a_talk_in_another_tab_takes_a_number_and_nothing_else(
     assert desk.ballot("ann").messages != (Message(role="user", content="Why?"),)
 
 
-def test_questions_are_limited_by_the_minute_and_refused_while_closed(desk: Desk) -> None:
+def test_questions_are_limited_by_the_minute_and_refused_while_closed(desk: ArenaService) -> None:
     for _ in range(desk.rules.questions_per_minute):
-        desk.may_ask("ann")
+        desk.check_question_limit("ann")
         asked(desk)
     with pytest.raises(NotAllowed, match="more than 10 questions in a minute"):
-        desk.may_ask("ann")
-    desk.may_ask("bob")
+        desk.check_question_limit("ann")
+    desk.check_question_limit("bob")
     desk._clock.now += 61
-    desk.may_ask("ann")
-    desk.office.change(desk.office.control.model_copy(update={"open": False}), "enough")
+    desk.check_question_limit("ann")
+    desk.settings_store.change(desk.settings_store.control.model_copy(update={"open": False}), "enough")
     with pytest.raises(NotAllowed, match="closed"):
-        desk.may_ask("ann")
+        desk.check_question_limit("ann")
 
 
-def test_reasons_and_undoing_are_not_counted_as_votes(contest: Contest, url: str, clock: Clock) -> None:
-    desk = Desk(contest, Store(url), Rules(per_minute=2), clock=clock)
-    desk.welcome("ann")
+def test_reasons_and_undoing_are_not_counted_as_votes(pool: BattlePool, url: str, clock: Clock) -> None:
+    desk = ArenaService(pool, Store(url), Rules(per_minute=2), clock=clock)
+    desk.register_voter("ann")
     first = desk.ballot("ann")
     desk.vote("ann", first.id, "a")
     for comment in ("so", "or so", "or so it seems"):
@@ -220,6 +220,6 @@ def test_reasons_and_undoing_are_not_counted_as_votes(contest: Contest, url: str
         desk.vote("ann", desk.ballot("ann").id, "b")
 
 
-def asked(desk: Desk) -> str:
+def asked(desk: ArenaService) -> str:
     """Ann asks two contestants something of her own."""
-    return desk.live("ann", ("heron-a1", "otter-b2"), ["Why?"], ("Because.", "It depends."))
+    return desk.add_live_ballot("ann", ("heron-a1", "otter-b2"), ["Why?"], ("Because.", "It depends."))

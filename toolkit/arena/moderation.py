@@ -10,20 +10,23 @@ hardly ever find anything otherwise.
 
 from __future__ import annotations
 
-import math
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.random import Generator
+from scipy.special import chdtrc
 
-from toolkit.arena.ballot import Reveal
-from toolkit.arena.contest import Pair, pair
-from toolkit.types import POINTS, Record, Vote, digest
+from toolkit.types import POINTS, Pair, Record, Vote, digest, sorted_pair
+
+if TYPE_CHECKING:
+    from toolkit.arena.battles import Reveal
 
 LEVEL = 0.1
 """Share of honest voters that may be flagged."""
-LOOKS = 5
+CHECKPOINTS = 5
 """How often a voter's history is tested; with fewer votes than this it is not."""
 HISTORY = 20
 """Others' votes that a pair needs before a vote on it is judged."""
@@ -59,7 +62,7 @@ def voter_reports(votes: Sequence[Vote], checks: Iterable[Reveal], *, seed: int 
     for voter in dict.fromkeys([*by_voter, *answered]):
         cast = by_voter[voter]
         rng = np.random.default_rng(int(digest(str(seed), voter), 16))
-        p_value = unlikely(cast, history, rng)
+        p_value = anomaly_p_value(cast, history, rng)
         inattentive = answered[voter] > 1 and failed[voter] * 2 > answered[voter]
         reports.append(
             VoterReport(
@@ -71,46 +74,38 @@ def voter_reports(votes: Sequence[Vote], checks: Iterable[Reveal], *, seed: int 
                 flagged=inattentive or (p_value is not None and p_value <= LEVEL),
             )
         )
-    return sorted(reports, key=suspicion)
+    return sorted(reports, key=suspicion_key)
 
 
-def suspicion(report: VoterReport) -> tuple[bool, float, int]:
+def suspicion_key(report: VoterReport) -> tuple[bool, float, int]:
     """Sorts the most suspicious first."""
     return not report.flagged, 1.0 if report.p_value is None else report.p_value, -report.failed
 
 
-def unlikely(
+def anomaly_p_value(
     cast: Sequence[Vote], history: dict[Pair, Counter[tuple[str, float]]], rng: Generator
 ) -> float | None:
     """The joint p-value of a voter's votes against everybody else's; `None` when none can be judged."""
     p_values = [p for vote in cast if (p := _p_value(vote, history, rng)) is not None]
-    if len(p_values) < LOOKS:
+    if len(p_values) < CHECKPOINTS:
         return None
     surprise = -2 * np.cumsum(np.log(p_values))
-    looks = rng.choice(len(p_values), size=LOOKS, replace=False)
-    return min(1.0, LOOKS * min(chi_square_tail(float(surprise[look]), int(look) + 1) for look in looks))
-
-
-def chi_square_tail(x: float, half: int) -> float:
-    """P(X > x) of a chi-square variable with `2 * half` degrees of freedom, which makes it a finite sum."""
-    if x <= 0:
-        return 1.0
-    logs = [-x / 2 + k * math.log(x / 2) - math.lgamma(k + 1) for k in range(half)]
-    return min(1.0, math.fsum(math.exp(term) for term in logs))
+    looks = rng.choice(len(p_values), size=CHECKPOINTS, replace=False)
+    return min(1.0, CHECKPOINTS * min(float(chdtrc(2 * (look + 1), surprise[look])) for look in looks))
 
 
 def _by_pair(votes: Iterable[Vote]) -> dict[Pair, Counter[tuple[str, float]]]:
     """Pair -> (voter, points of the pair's first contestant) -> how often."""
     history: dict[Pair, Counter[tuple[str, float]]] = defaultdict(Counter)
     for vote in votes:
-        history[pair(vote.model_a, vote.model_b)][vote.voter, _points(vote)] += 1
+        history[sorted_pair(vote.model_a, vote.model_b)][vote.voter, _points(vote)] += 1
     return history
 
 
 def _p_value(vote: Vote, history: dict[Pair, Counter[tuple[str, float]]], rng: Generator) -> float | None:
     """Share of the others' votes on this pair that are at least as rare; of equals, a random part."""
     others = Counter[float]()
-    for (voter, points), times in history[pair(vote.model_a, vote.model_b)].items():
+    for (voter, points), times in history[sorted_pair(vote.model_a, vote.model_b)].items():
         if voter != vote.voter:
             others[points] += times
     if others.total() < HISTORY:
@@ -125,3 +120,45 @@ def _points(vote: Vote) -> float:
     """Points of the contestant that comes first in the alphabet."""
     points = POINTS[vote.outcome]
     return points if vote.model_a < vote.model_b else 1 - points
+
+
+# Answers that identify their author
+
+MODELS = "|".join(
+    (
+        r"smollm|tinyllama|llama|alpaca|vicuna|qwen|gemma|gemini|bard|mistral|mixtral|phi-?[1-9]|falcon|olmo",
+        r"pythia|claude|chatgpt|gpt-?[2-9]|davinci|deepseek|yi-\d+b|grok|command-r|zephyr|dolly|koala|guanaco",
+    )
+)
+MAKERS = "|".join(
+    (
+        r"openai|anthropic|google|deepmind|meta ai|facebook ai|mistral ai|alibaba|hugging ?face|microsoft",
+        r"deepseek|xai|stability ai|tsinghua|lmsys",
+    )
+)
+
+_I_AM = r"\b(?:i am|i['\u2019]m|my name is|call me)\b"
+_BY = r"\b(?:i was|i am|i['\u2019]m|i have been|model|assistant|trained|developed|created|made|built)\b"
+_REST = r"[^.!?\n]{0,40}?"
+"""A little way on in the same sentence."""
+
+_MODEL = re.compile(rf"(?:{_I_AM}|\b(?:this is|as)\b){_REST}\b(?:{MODELS})", re.IGNORECASE)
+_MAKER = re.compile(rf"{_BY}{_REST}\b(?:by|from|at)\s+(?:the\s+)?(?:{MAKERS})\b", re.IGNORECASE)
+
+
+def reveals_identity(answer: str, contestants: Sequence[str]) -> bool:
+    """Whether an answer names its model or its maker, or one of the contestants.
+
+    A contestant's name that is also a word (`base`) counts only in an introduction ("I am base"); one with a
+    digit or hyphen in it (`tinyllama-dpo`) counts wherever it stands.
+    """
+    if _MODEL.search(answer) or _MAKER.search(answer):
+        return True
+    return any(_names(answer, contestant) for contestant in contestants)
+
+
+def _names(answer: str, contestant: str) -> bool:
+    name = rf"(?<![\w-]){re.escape(contestant)}(?![\w-])"
+    distinctive = re.search(r"[\d_-]", contestant) is not None
+    pattern = name if distinctive else rf"{_I_AM}\s+(?:the\s+|called\s+)?{name}"
+    return re.search(pattern, answer, re.IGNORECASE) is not None

@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import combinations
 from pathlib import Path
+from typing import Literal
 
 import yaml
 
 from toolkit import records
-from toolkit.arena.selfreveal import gives_itself_away
+from toolkit.arena.moderation import reveals_identity
 from toolkit.errors import DataError
 from toolkit.recipe import ArenaOptions, read_yaml
 from toolkit.recipe.files import completion_files
-from toolkit.types import Completion, digest
-
-Pair = tuple[str, str]
-"""Two contestants, in alphabetical order."""
+from toolkit.types import Completion, Message, Outcome, Pair, Record, digest, sorted_pair
 
 
 @dataclass(frozen=True)
-class Contest:
+class BattlePool:
     """Contestants and their answers to the same examples."""
 
     run: str
@@ -35,20 +34,20 @@ class Contest:
 
     @property
     def pairs(self) -> list[Pair]:
-        return [pair(*both) for both in combinations(self.contestants, 2)]
+        return [sorted_pair(*pair) for pair in combinations(self.contestants, 2)]
 
     @cached_property
     def battles(self) -> dict[Pair, dict[str, str]]:
         """Pair -> example -> the battle's key, where both answered, unlike, and neither tells its name."""
-        return {both: self._meetings(both) for both in self.pairs}
+        return {pair: self._pair_battles(pair) for pair in self.pairs}
 
-    def _meetings(self, both: Pair) -> dict[str, str]:
+    def _pair_battles(self, pair: Pair) -> dict[str, str]:
         keys = {}
         for example, answers in self.answers.items():
             sides = [
-                answers[name] for name in both if name in answers and answers[name].id not in self.flagged
+                answers[name] for name in pair if name in answers and answers[name].id not in self.flagged
             ]
-            if len(sides) == len(both) and sides[0].completion.strip() != sides[1].completion.strip():
+            if len(sides) == len(pair) and sides[0].completion.strip() != sides[1].completion.strip():
                 one, other = ((side.contestant, side.completion) for side in sides)
                 keys[example] = battle_key(example, one, other)
         return keys
@@ -59,12 +58,7 @@ def battle_key(example_id: str, one: tuple[str, str], other: tuple[str, str]) ->
     return digest(example_id, *(part for side in sorted([one, other]) for part in side))
 
 
-def pair(one: str, other: str) -> Pair:
-    """The two names in their fixed order."""
-    return (one, other) if one < other else (other, one)
-
-
-def read_contest(run: Path, contestants: Sequence[str] = ()) -> Contest:
+def load_battle_pool(run: Path, contestants: Sequence[str] = ()) -> BattlePool:
     """Read `recipe.yaml` and `completions/*.jsonl` of a run folder.
 
     Args:
@@ -98,24 +92,22 @@ def read_contest(run: Path, contestants: Sequence[str] = ()) -> Contest:
         answer.id
         for by_contestant in answers.values()
         for answer in by_contestant.values()
-        if gives_itself_away(answer.completion, names)
+        if reveals_identity(answer.completion, names)
     }
-    return Contest(run.resolve().name, tuple(dict.fromkeys(names)), answers, frozenset(flagged), options)
+    return BattlePool(run.resolve().name, tuple(dict.fromkeys(names)), answers, frozenset(flagged), options)
 
 
-def joined(contest: Contest, guest: Contest) -> Contest:
+def merge_pools(pool: BattlePool, guest: BattlePool) -> BattlePool:
     """The contest with another run's contestants in it.
 
     They meet on the examples that ask the same; names that are taken get the run before them.
     """
     names = {
-        name: name if name not in contest.contestants else f"{guest.run}/{name}" for name in guest.contestants
+        name: name if name not in pool.contestants else f"{guest.run}/{name}" for name in guest.contestants
     }
-    example_of = {
-        next(iter(answers.values())).messages: example for example, answers in contest.answers.items()
-    }
-    answers = {example: dict(by_name) for example, by_name in contest.answers.items()}
-    flagged = set(contest.flagged)
+    example_of = {next(iter(answers.values())).messages: example for example, answers in pool.answers.items()}
+    answers = {example: dict(by_name) for example, by_name in pool.answers.items()}
+    flagged = set(pool.flagged)
     for example, by_name in guest.answers.items():
         place = example_of.get(next(iter(by_name.values())).messages, f"{guest.run}/{example}")
         for name, answer in by_name.items():
@@ -123,8 +115,8 @@ def joined(contest: Contest, guest: Contest) -> Contest:
             answers.setdefault(place, {})[names[name]] = moved
             if answer.id in guest.flagged:
                 flagged.add(moved.id)
-    contestants = (*contest.contestants, *names.values())
-    return replace(contest, contestants=contestants, answers=answers, flagged=frozenset(flagged))
+    contestants = (*pool.contestants, *names.values())
+    return replace(pool, contestants=contestants, answers=answers, flagged=frozenset(flagged))
 
 
 def _options(path: Path) -> ArenaOptions:
@@ -136,3 +128,71 @@ def _options(path: Path) -> ArenaOptions:
         return ArenaOptions.model_validate(section)
     except (yaml.YAMLError, ValueError, AttributeError) as error:
         raise DataError(f"{path}: not the recipe of a run: {str(error).splitlines()[0]}") from None
+
+
+Kind = Literal["battle", "check", "live", "imported"]
+"""`battle`: two stored answers; `check`: an attention check with a known right side; `live`: the voter's own
+question; `imported`: from a battle log."""
+
+Action = Literal["vote", "undo", "skip"]
+
+
+class Ballot(Record):
+    """One battle as shown to one voter. Never sent to a browser: see `Ballot.blind`."""
+
+    id: str
+    """Random and opaque; the only name of a battle that leaves the server before the vote."""
+    voter: str
+    number: int
+    """0, 1, 2 ... of this voter. Unique per voter, so two tabs open the same ballot."""
+    kind: Kind = "battle"
+    run: str
+    example_id: str
+    category: str | None = None
+    messages: tuple[Message, ...]
+    reference: str | None = None
+    contestant_a: str
+    contestant_b: str
+    answer_a: str
+    answer_b: str
+    expected: Outcome | None = None
+    """The right side of an attention check."""
+    shown_at: float
+
+    @property
+    def blind(self) -> BlindBallot:
+        return BlindBallot(id=self.id, messages=self.messages, answer_a=self.answer_a, answer_b=self.answer_b)
+
+
+class BlindBallot(Record):
+    """All that a page may know before the vote: no names, and no sign of an attention check."""
+
+    id: str
+    messages: tuple[Message, ...]
+    answer_a: str
+    answer_b: str
+
+
+class Cast(Record):
+    """One line of the vote log. The line with the highest revision of a ballot is what counts."""
+
+    ballot: str
+    revision: int
+    """0 for the first; corrections count up. Nothing is changed or deleted."""
+    action: Action
+    outcome: Outcome | None = None
+    tags: tuple[str, ...] = ()
+    comment: str = ""
+    cast_at: float
+
+
+class Reveal(Record):
+    """What a committed vote opens."""
+
+    ballot: Ballot
+    cast: Cast
+
+
+def new_id() -> str:
+    """128 random bits: unguessable, and says nothing."""
+    return secrets.token_urlsafe(16)

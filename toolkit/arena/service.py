@@ -13,14 +13,18 @@ from typing import Any
 
 import numpy as np
 
-from toolkit.arena.ballot import Action, Ballot, BlindBallot, Cast, Reveal, new_id
-from toolkit.arena.checks import is_due, plant
-from toolkit.arena.contest import Contest
-from toolkit.arena.control import Arrangement, Control, Office, arranged
-from toolkit.arena.live import LiveTally
-from toolkit.arena.pairing import Pairing, Tally, draw, meet
-from toolkit.arena.selfreveal import gives_itself_away
+from toolkit.arena.battles import Action, Ballot, BattlePool, BlindBallot, Cast, Reveal, new_id
+from toolkit.arena.moderation import reveals_identity
+from toolkit.arena.pairing import (
+    DrawnBattle,
+    attention_check_due,
+    build_attention_check,
+    draw_battle,
+    draw_pair,
+)
+from toolkit.arena.settings import ArenaSettings, EffectiveSettings, SettingsStore, apply_settings
 from toolkit.arena.store import Store
+from toolkit.arena.tally import Tally, TallyCache
 from toolkit.errors import ToolkitError
 from toolkit.types import Message, Outcome, digest
 
@@ -28,16 +32,16 @@ ATTEMPTS = 20
 """Draws before a voter is told that nothing is left: other tabs may take a battle between draw and store."""
 
 
-LOOK_AGAIN = 30.0
+RETRY_SECONDS = 30.0
 """Seconds after which a further run that was not there is looked for again."""
 
-LONGEST_COMMENT = 1000
+MAX_COMMENT_CHARS = 1000
 """Characters."""
 
-MOST_TAGS, LONGEST_TAG = 20, 60
+MAX_TAGS, MAX_TAG_CHARS = 20, 60
 """Reasons of one vote, and the characters of each."""
 
-MOST_CHANGES = 100
+MAX_REVISIONS = 100
 """Lines of the log about one ballot: each change of its reasons adds one."""
 
 
@@ -61,41 +65,41 @@ class Rules:
     """One battle in so many is an attention check; 0: none."""
 
 
-class Desk:
+class ArenaService:
     """One contest, one store, and the rules."""
 
     def __init__(
         self,
-        contest: Contest,
+        pool: BattlePool,
         store: Store,
         rules: Rules | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.store = store
         self.rules = rules or Rules()
-        self.office = Office(store, contest.run, clock)
+        self.settings_store = SettingsStore(store, pool.run, clock)
         self._clock = clock
-        self._started_with = contest
-        self._arrangement = arranged(contest, Control())
+        self._started_with = pool
+        self._arrangement = apply_settings(pool, ArenaSettings())
         self._arranged_at = clock()
-        self._tally = LiveTally(store, contest.run, clock)
+        self._tally = TallyCache(store, pool.run, clock)
 
     @property
-    def arrangement(self) -> Arrangement:
+    def effective_settings(self) -> EffectiveSettings:
         """The contest as the administrator has it; what could not be had is looked for again now and then."""
-        control, known = self.office.control, self._arrangement
-        waited = not 0 <= self._clock() - self._arranged_at < LOOK_AGAIN
+        control, known = self.settings_store.control, self._arrangement
+        waited = not 0 <= self._clock() - self._arranged_at < RETRY_SECONDS
         if control != known.control or (known.problems and waited):
             self._arranged_at = self._clock()
-            self._arrangement = arranged(self._started_with, control)
+            self._arrangement = apply_settings(self._started_with, control)
         return self._arrangement
 
     @property
-    def contest(self) -> Contest:
+    def pool(self) -> BattlePool:
         """Who takes part now."""
-        return self.arrangement.contest
+        return self.effective_settings.pool
 
-    def welcome(self, voter: str, kind: str = "cookie") -> None:
+    def register_voter(self, voter: str, kind: str = "cookie") -> None:
         """Note a voter; to be called once a visit."""
         self.store.add_voter(voter, kind, self._clock())
 
@@ -107,45 +111,45 @@ class Desk:
         Raises:
             NotAllowed: the arena is closed, or the voter blocked.
         """
-        self._admit(voter)
+        self._require_admission(voter)
         for _ in range(ATTEMPTS):
-            newest, cast, number = self.store.newest(voter, self.contest.run)
+            newest, cast, number = self.store.newest_ballot(voter, self.pool.run)
             if newest and cast is None:
                 return newest.blind
             ballot = self._draw(voter, number)
             if ballot is None:
                 return None
-            shown = self.store.show(ballot)
+            shown = self.store.add_ballot(ballot)
             if shown is ballot:
                 self._tally.shown(ballot)
             if shown and shown.kind != "live":
                 return shown.blind
         return None
 
-    def may_ask(self, voter: str) -> None:
+    def check_question_limit(self, voter: str) -> None:
         """To be called before anybody answers a voter's own question.
 
         Raises:
             NotAllowed: the arena is closed, the voter blocked, or they asked too much in this minute.
         """
-        self._admit(voter)
-        if self.store.asked_since(voter, self._clock() - 60) >= self.rules.questions_per_minute:
+        self._require_admission(voter)
+        if self.store.questions_since(voter, self._clock() - 60) >= self.rules.questions_per_minute:
             raise NotAllowed(
                 f"more than {self.rules.questions_per_minute} questions in a minute; take a breath"
             )
 
-    def meet(self, names: Sequence[str], seed: int) -> tuple[str, str]:
+    def draw_pair(self, names: Sequence[str], seed: int) -> tuple[str, str]:
         """Two of these contestants, in order, to answer a voter's own question.
 
         Raises:
             NotAllowed: fewer than two of them take part.
         """
-        pairs = [both for both in self.contest.pairs if set(both) <= set(names)]
+        pairs = [pair for pair in self.pool.pairs if set(pair) <= set(names)]
         if not pairs:
             raise NotAllowed("fewer than two contestants can answer here")
-        return meet(self.contest, self.tally(), pairs, np.random.default_rng(seed))
+        return draw_pair(self.pool, self.tally(), pairs, np.random.default_rng(seed))
 
-    def live(
+    def add_live_ballot(
         self, voter: str, sides: tuple[str, str], questions: Sequence[str], answers: tuple[str, str]
     ) -> str:
         """Store what two contestants answered to a voter's own questions; returns the ballot's id.
@@ -153,8 +157,8 @@ class Desk:
         Raises:
             NotAllowed: closed, blocked, or an answer says who wrote it.
         """
-        self._admit(voter)
-        if any(gives_itself_away(answer, self.contest.contestants) for answer in answers):
+        self._require_admission(voter)
+        if any(reveals_identity(answer, self.pool.contestants) for answer in answers):
             raise NotAllowed(
                 "an answer says who wrote it, so this battle would not be blind; ask something else"
             )
@@ -164,7 +168,7 @@ class Desk:
             voter=voter,
             number=0,
             kind="live",
-            run=self.contest.run,
+            run=self.pool.run,
             example_id=f"live-{key}",
             messages=tuple(Message(role="user", content=question) for question in questions),
             contestant_a=sides[0],
@@ -174,9 +178,9 @@ class Desk:
             shown_at=self._clock(),
         )
         for _ in range(ATTEMPTS):
-            _, _, number = self.store.newest(voter, self.contest.run)
+            _, _, number = self.store.newest_ballot(voter, self.pool.run)
             numbered = ballot.model_copy(update={"number": number})
-            if self.store.show(numbered) is numbered:
+            if self.store.add_ballot(numbered) is numbered:
                 return key
         raise NotAllowed("your other tabs were quicker; ask again")
 
@@ -187,25 +191,25 @@ class Desk:
             NotAllowed: not this voter's ballot, skipped or taken back before, or too many votes in a minute.
             StoreError: the vote could not be committed; nothing is opened.
         """
-        ballot = self._own(voter, ballot_id)
+        ballot = self._own_ballot(voter, ballot_id)
         cast = self.store.cast(ballot_id)
         if cast is None:
-            self._admit(voter)
-            self._slow_down(voter)
-            line = self._line(ballot, None, "vote", outcome)
-            cast = self.store.record(line)
+            self._require_admission(voter)
+            self._limit_rate(voter)
+            line = self._new_cast(ballot, None, "vote", outcome)
+            cast = self.store.add_cast(line)
             if cast is line:
-                self._tally.voted(ballot, cast)
+                self._tally.cast_votes(ballot, cast)
         if cast.action != "vote":
             raise NotAllowed("this battle is closed: it was skipped, or its vote taken back")
         return Reveal(ballot=ballot, cast=cast)
 
     def skip(self, voter: str, ballot_id: str) -> None:
         """Close a ballot without a vote; it is not opened, and does not come again."""
-        ballot = self._own(voter, ballot_id)
+        ballot = self._own_ballot(voter, ballot_id)
         if self.store.cast(ballot_id) is None:
-            self._slow_down(voter)
-            self.store.record(self._line(ballot, None, "skip", None))
+            self._limit_rate(voter)
+            self.store.add_cast(self._new_cast(ballot, None, "skip", None))
 
     def undo(self, voter: str, ballot_id: str) -> None:
         """Take a vote back within the grace time, as a correction in the log.
@@ -215,12 +219,12 @@ class Desk:
         Raises:
             NotAllowed: there is no vote to take back, or its grace time is over.
         """
-        ballot, before = self._own(voter, ballot_id), self.store.cast(ballot_id)
+        ballot, before = self._own_ballot(voter, ballot_id), self.store.cast(ballot_id)
         if before is None or before.action != "vote":
             raise NotAllowed("there is no vote to take back")
         if self._clock() > self.undo_until(before):
             raise NotAllowed(f"a vote can be taken back for {self.rules.grace:.0f} seconds")
-        self.store.record(self._line(ballot, before, "undo", None))
+        self.store.add_cast(self._new_cast(ballot, before, "undo", None))
         self._tally.forget()
 
     def undo_until(self, cast: Cast) -> float:
@@ -233,23 +237,23 @@ class Desk:
         Raises:
             NotAllowed: there is no vote to add to; the reasons are too long, too many, or changed too often.
         """
-        ballot, before = self._own(voter, ballot_id), self.store.cast(ballot_id)
+        ballot, before = self._own_ballot(voter, ballot_id), self.store.cast(ballot_id)
         if before is None or before.action != "vote":
             raise NotAllowed("there is no vote to add to")
         comment = comment.strip()
         if (tags, comment) == (before.tags, before.comment):
             return Reveal(ballot=ballot, cast=before)
-        if len(comment) > LONGEST_COMMENT:
+        if len(comment) > MAX_COMMENT_CHARS:
             raise NotAllowed(
-                f"a comment may have {LONGEST_COMMENT:,} characters, and this has {len(comment):,}"
+                f"a comment may have {MAX_COMMENT_CHARS:,} characters, and this has {len(comment):,}"
             )
-        if len(tags) > MOST_TAGS or any(len(tag) > LONGEST_TAG for tag in tags):
-            raise NotAllowed(f"a vote may have {MOST_TAGS} reasons of {LONGEST_TAG} characters")
-        if before.revision + 1 >= MOST_CHANGES:
+        if len(tags) > MAX_TAGS or any(len(tag) > MAX_TAG_CHARS for tag in tags):
+            raise NotAllowed(f"a vote may have {MAX_TAGS} reasons of {MAX_TAG_CHARS} characters")
+        if before.revision + 1 >= MAX_REVISIONS:
             raise NotAllowed("the reasons of this vote were changed too often")
-        line = self._line(ballot, before, "vote", before.outcome)
+        line = self._new_cast(ballot, before, "vote", before.outcome)
         noted = line.model_copy(update={"tags": tags, "comment": comment, "cast_at": before.cast_at})
-        return Reveal(ballot=ballot, cast=self.store.record(noted))
+        return Reveal(ballot=ballot, cast=self.store.add_cast(noted))
 
     def tally(self) -> Tally:
         """What was shown and voted so far; to be looked at, not changed."""
@@ -257,25 +261,29 @@ class Desk:
 
     def progress(self, tally: Tally) -> tuple[int, int]:
         """Votes so far, counted up to each pair's goal, and votes wanted in all; 0 and 0 without a pair."""
-        goal = self.contest.options.goal
-        pairs = self.contest.pairs
-        return sum(min(tally.votes[both], goal) for both in pairs), goal * len(pairs)
+        goal = self.pool.options.goal
+        pairs = self.pool.pairs
+        return sum(min(tally.votes[pair], goal) for pair in pairs), goal * len(pairs)
 
     def _draw(self, voter: str, number: int) -> Ballot | None:
         rng = np.random.default_rng(int(digest(str(self.rules.seed), voter, str(number)), 16))
-        met = self.store.met(voter)
-        fields = plant(self.contest, met, rng) if is_due(number, self.rules.check_every, rng) else None
+        met = self.store.seen_battles(voter)
+        fields = (
+            build_attention_check(self.pool, met, rng)
+            if attention_check_due(number, self.rules.check_every, rng)
+            else None
+        )
         if fields is None:
-            drawn = draw(self.contest, self.tally(), met, rng)
+            drawn = draw_battle(self.pool, self.tally(), met, rng)
             if drawn is None:
                 return None
-            fields = self._fill(drawn)
-        given = {"id": new_id(), "voter": voter, "number": number, "run": self.contest.run}
+            fields = self._ballot_fields(drawn)
+        given = {"id": new_id(), "voter": voter, "number": number, "run": self.pool.run}
         return Ballot.model_validate({"shown_at": self._clock(), **given, **fields})
 
-    def _fill(self, drawn: Pairing) -> dict[str, Any]:
+    def _ballot_fields(self, drawn: DrawnBattle) -> dict[str, Any]:
         """A ballot's fields for two stored answers."""
-        answers = self.contest.answers[drawn.example_id]
+        answers = self.pool.answers[drawn.example_id]
         a, b = answers[drawn.a], answers[drawn.b]
         return {
             "example_id": drawn.example_id,
@@ -288,23 +296,23 @@ class Desk:
             "answer_b": b.completion,
         }
 
-    def _admit(self, voter: str) -> None:
-        if not self.office.control.open:
+    def _require_admission(self, voter: str) -> None:
+        if not self.settings_store.control.open:
             raise NotAllowed("the arena is closed")
-        if voter in self.office.blocked:
+        if voter in self.settings_store.blocked:
             raise NotAllowed("you may not vote here")
 
-    def _own(self, voter: str, ballot_id: str) -> Ballot:
+    def _own_ballot(self, voter: str, ballot_id: str) -> Ballot:
         ballot = self.store.ballot(ballot_id)
         if ballot is None or ballot.voter != voter:
             raise NotAllowed("this battle is not yours to vote on")
         return ballot
 
-    def _slow_down(self, voter: str) -> None:
+    def _limit_rate(self, voter: str) -> None:
         if self.store.votes_since(voter, self._clock() - 60) >= self.rules.per_minute:
             raise NotAllowed(f"more than {self.rules.per_minute} votes in a minute; take a breath")
 
-    def _line(self, ballot: Ballot, before: Cast | None, action: Action, outcome: Outcome | None) -> Cast:
+    def _new_cast(self, ballot: Ballot, before: Cast | None, action: Action, outcome: Outcome | None) -> Cast:
         return Cast(
             ballot=ballot.id,
             revision=before.revision + 1 if before else 0,

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from tests.apps.hostile import HOSTILE
-from toolkit.arena.safe_markdown import LIMIT, safe_markdown
+from toolkit.arena.markdown import LIMIT, safe_markdown
 
 EAGER = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"])
 """A parser that passes HTML through, as the worst page would."""

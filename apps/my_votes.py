@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import streamlit as st
 
-from apps.session import can_sign_in, desk, voter
-from toolkit.arena.ballot import Reveal
-from toolkit.arena.safe_markdown import safe_markdown
+from apps.session import can_sign_in, service, voter
+from toolkit.arena.battles import Reveal
+from toolkit.arena.markdown import safe_markdown
 
 SHOWN = 90
 """Characters of a prompt."""
@@ -14,7 +14,7 @@ SHOWN = 90
 
 def page() -> None:
     st.title("Your votes", anchor=False)
-    history = desk().store.history(voter())
+    history = service().store.history(voter())
     if history:
         st.caption(f"The last {len(history)}, newest first." if len(history) > 1 else "One so far.")
         st.table([_row(reveal) for reveal in history], hide_index=True, border="horizontal")

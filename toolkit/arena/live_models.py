@@ -23,7 +23,7 @@ TEMPERATURE = 0.7
 """Of an answer that is to differ from the one before it."""
 
 
-class Respondents:
+class LiveModels:
     """Answers questions as any contestant of a run."""
 
     def __init__(self, run: Path) -> None:
@@ -34,13 +34,13 @@ class Respondents:
         """
         self._run = run
         self._recipe: Recipe = recipes.load(run / "recipe.yaml")
-        self._players = recipes.contestants(self._recipe)
+        self._contestants = recipes.contestants(self._recipe)
         self._models: dict[str, Loaded] = {}
         self._turn = threading.Lock()
 
     @property
     def names(self) -> tuple[str, ...]:
-        return tuple(self._players)
+        return tuple(self._contestants)
 
     def answer(self, name: str, conversation: Sequence[Message], *, seed: int, sampled: bool = False) -> str:
         """One contestant's answer to a conversation that ends with a question.
@@ -57,48 +57,48 @@ class Respondents:
         """
         from toolkit.generate import Request
 
-        player = self._players[name]
+        contestant = self._contestants[name]
         options = self._recipe.scoring.generation if self._recipe.scoring else Generation()
         if sampled and options.temperature == 0:
             options = options.model_copy(update={"temperature": TEMPERATURE})
         request = Request(
             id="live",
-            messages=(*player.prompt, *conversation),
+            messages=(*contestant.prompt, *conversation),
             seed=int(digest(str(seed), name), 16) % 2**63,
         )
-        if player.endpoint:
-            return self._said(self._source(name, player), request, options)
+        if contestant.endpoint:
+            return self._generate(self._source(name, contestant), request, options)
         with self._turn:  # one model in memory answers one question at a time
-            return self._said(self._source(name, player), request, options)
+            return self._generate(self._source(name, contestant), request, options)
 
-    def _said(self, source: Source, request: Request, options: Generation) -> str:
+    def _generate(self, source: Source, request: Request, options: Generation) -> str:
         replies = source.replies([request], set(), options)
         return next(iter(replies))[1].text
 
-    def _source(self, name: str, player: Contestant) -> Source:
-        if player.endpoint:
+    def _source(self, name: str, contestant: Contestant) -> Source:
+        if contestant.endpoint:
             from toolkit.generate.remote import Remote
             from toolkit.models.pacing import Retry
 
-            return Remote(player.endpoint, Retry(attempts=3, patience=60))  # somebody sits and waits
+            return Remote(contestant.endpoint, Retry(attempts=3, patience=60))  # somebody sits and waits
         from toolkit.generate.local import Local
 
-        base, adapter = self._place(player)
+        base, adapter = self._locate(contestant)
         loaded = self._model(base)
         if adapter:
             loaded.attach(name, adapter)
         return Local(loaded, name if adapter else None)
 
-    def _place(self, player: Contestant) -> tuple[str, Path | None]:
+    def _locate(self, contestant: Contestant) -> tuple[str, Path | None]:
         """The model to load, and the adapter to put on it."""
-        if player.stage is None:
-            return player.model or self._recipe.base, None
-        trained = self._run / "adapters" / player.stage
+        if contestant.stage is None:
+            return contestant.model or self._recipe.base, None
+        trained = self._run / "adapters" / contestant.stage
         if not trained.is_dir():
             raise ModelError(f"{trained}: no trained stage here; `adapter-arena run` the recipe first")
-        if self._recipe.stage(player.stage).adapter == "none":
+        if self._recipe.stage(contestant.stage).adapter == "none":
             return str(trained), None
-        below = self._recipe.whole_below(player.stage)
+        below = self._recipe.whole_below(contestant.stage)
         return str(self._run / "adapters" / below) if below else self._recipe.base, trained
 
     def _model(self, name: str) -> Loaded:
