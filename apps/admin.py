@@ -72,7 +72,7 @@ def _session(control: ArenaSettings) -> None:
     st.header("Session", anchor=False)
     st.write("The arena is **open**." if control.open else "The arena is **closed**: nobody can vote.")
     label = "Close the arena" if control.open else "Open the arena"
-    st.button(label, on_click=_change, args=(control.model_copy(update={"open": not control.open}), label))
+    st.button(label, on_click=_toggle_open, args=(control, label))
 
 
 def _contest(control: ArenaSettings) -> None:
@@ -101,7 +101,7 @@ def _contest(control: ArenaSettings) -> None:
             added = set(runs) != set(control.runs)
             chosen = () if added else tuple(contestants)
             update = {"runs": tuple(runs), "contestants": chosen, "pairing": pairing}
-            if _change(control.model_copy(update=update), "contest"):
+            if _apply(control.model_copy(update=update), "contest"):
                 st.rerun()
     flagged = len(service().pool.flagged)
     st.caption(
@@ -149,8 +149,12 @@ def _lines(store: Store, run: str) -> str:
     return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
 
 
-def _change(control: ArenaSettings, reason: str) -> bool:
-    """Whether the settings are in force; if not, why is said."""
+def _toggle_open(control: ArenaSettings, reason: str) -> None:
+    _apply(control.model_copy(update={"open": not control.open}), reason)
+
+
+def _apply(control: ArenaSettings, reason: str) -> bool:
+    """Put the settings in force; shows the error and returns False where they are refused."""
     try:
         service().settings_store.change(control, reason)
     except ToolkitError as error:

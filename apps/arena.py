@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from apps import admin, ask, compare, leaderboard, vote, yours
+from apps import admin, ask, compare, leaderboard, my_votes, vote
 from apps.session import has_admins
 from apps.settings import Settings
 from apps.theme import ICON, STYLE
@@ -14,7 +14,7 @@ st.html(STYLE)
 
 pages = [
     st.Page(vote.page, title="Vote", default=True),
-    st.Page(yours.page, title="Your votes", url_path="yours"),
+    st.Page(my_votes.page, title="Your votes", url_path="yours"),
     st.Page(leaderboard.page, title="Leaderboard", url_path="leaderboard"),
     st.Page(compare.page, title="Compare", url_path="compare"),
 ]

@@ -21,11 +21,12 @@ GREY = "#8a8f98"
 """Seen on light and on dark."""
 
 
-def inked(chart: alt.LayerChart | alt.FacetChart, *, dark: bool) -> alt.LayerChart | alt.FacetChart:
+def with_theme_ink(chart: alt.LayerChart | alt.FacetChart, *, dark: bool) -> alt.LayerChart | alt.FacetChart:
     """The chart with labels in the page's ink; Streamlit's grey is too pale for AA."""
     ink = THEME[f"theme.{'dark' if dark else 'light'}.textColor"]
-    axes = chart.configure_axis(labelColor=ink, titleColor=ink)
-    return axes.configure_legend(labelColor=ink, titleColor=ink)
+    axes: alt.LayerChart | alt.FacetChart = chart.configure_axis(labelColor=ink, titleColor=ink)
+    inked: alt.LayerChart | alt.FacetChart = axes.configure_legend(labelColor=ink, titleColor=ink)
+    return inked
 
 
 def intervals(ratings: Sequence[Rating]) -> alt.LayerChart | alt.FacetChart:

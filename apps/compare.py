@@ -55,7 +55,7 @@ def _side_by_side(completions: list[Completion]) -> None:
 
 def _scores(example: str, names: Sequence[str]) -> None:
     """Every metric of these answers on this example alone."""
-    from toolkit.report.meanings import meaning  # a room that voting does not need
+    from toolkit.metric_info import metric_info  # a room that voting does not need
 
     values = {name: per_example_scores().get(name, {}) for name in names}
     metrics = dict.fromkeys(metric for own in values.values() for metric in own if example in own[metric])
@@ -63,9 +63,9 @@ def _scores(example: str, names: Sequence[str]) -> None:
         return
     st.header("Scores on this example", anchor=False)
     rows = [
-        {"Metric": meaning(metric).title}
+        {"Metric": metric_info(metric).title}
         | {
-            safe_markdown(name): _figure(own.get(metric, {}).get(example), meaning(metric).digits)
+            safe_markdown(name): _figure(own.get(metric, {}).get(example), metric_info(metric).digits)
             for name, own in values.items()
         }
         for metric in metrics

@@ -50,7 +50,7 @@ def page() -> None:
 
 
 def _chart(chart: alt.LayerChart | alt.FacetChart, key: str) -> None:
-    st.altair_chart(charts.inked(chart, dark=st.context.theme.type == "dark"), key=key)
+    st.altair_chart(charts.with_theme_ink(chart, dark=st.context.theme.type == "dark"), key=key)
 
 
 def _chosen_votes() -> tuple[list[Vote], list[Vote], list[Vote]]:
@@ -123,7 +123,7 @@ def _figure(rating: Rating | None) -> str:
 def _beside(people: Sequence[Vote], judged: Sequence[Vote]) -> None:
     """People's ratings and the judge's, and how far the two agree."""
     from toolkit.ratings import bradley_terry, tabulate
-    from toolkit.ratings.agreement import agreement, trust
+    from toolkit.ratings.agreement import agreement, agreement_sentence
 
     st.header("People and judge", anchor=False)
     sides = {"People": bradley_terry(people).ratings, "Judge": bradley_terry(judged).ratings}
@@ -133,7 +133,7 @@ def _beside(people: Sequence[Vote], judged: Sequence[Vote]) -> None:
     except RatingError:
         st.write("The judge and the people have no pair of answers in common.")
     else:
-        st.write(f"The judge's votes against the people's. {trust(found)}")
+        st.write(f"The judge's votes against the people's. {agreement_sentence(found)}")
 
 
 def _span(rating: Rating) -> str:

@@ -66,7 +66,7 @@ def test_a_terminal_has_a_bar_that_goes_away(logger):
     assert speaker.bars.tasks[0].completed == 2
     tell(logger, "verdicts", 3, 3)
     assert speaker.bars.tasks == []
-    assert not speaker.bars.add_live_ballot.is_started
+    assert not speaker.bars.live.is_started
     assert "a line in between with [brackets]" in text.getvalue()
     assert "2/3" in text.getvalue() or "1/3" in text.getvalue()
 

@@ -17,7 +17,7 @@ from sklearn.metrics import cohen_kappa_score
 from toolkit.cli import main
 from toolkit.errors import RatingError
 from toolkit.ratings import tabulate
-from toolkit.ratings.agreement import Agreement, agreement, trust
+from toolkit.ratings.agreement import Agreement, agreement, agreement_sentence
 from toolkit.ratings.table import Table
 
 WINNERS = ("model_a", "model_b", "tie")
@@ -115,7 +115,7 @@ def test_published_kappas_between_people(shared_data: Path):
     assert found.within.kappa.low is not None
     assert found.between.kappa.value is not None
     assert found.between.kappa.value < found.within.kappa.low
-    assert "not as good as one of theirs" in trust(found)
+    assert "not as good as one of theirs" in agreement_sentence(found)
 
 
 def test_published_agreement_between_a_judges_two_orders(shared_data: Path):

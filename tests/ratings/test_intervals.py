@@ -7,7 +7,7 @@ import pytest
 from perf.ratings_coverage import coverage
 from tests.ratings.logs import simulated
 from toolkit.errors import RatingError
-from toolkit.ratings import Bootstrap, bradley_terry, newton
+from toolkit.ratings import Bootstrap, bradley_terry, mle
 from toolkit.ratings.intervals import joint_quantile
 from toolkit.ratings.ranking import ranks_of
 from toolkit.types import Vote
@@ -112,6 +112,6 @@ def test_the_votes_said_to_be_needed_decide():
 
 
 def test_a_fit_that_does_not_converge_is_an_error(monkeypatch):
-    monkeypatch.setattr(newton, "STEPS", 1)
+    monkeypatch.setattr(mle, "STEPS", 1)
     with pytest.raises(RatingError, match="the fit did not converge"):
         bradley_terry(LOG)

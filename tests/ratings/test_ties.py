@@ -7,7 +7,7 @@ from scipy.optimize import check_grad, minimize
 from tests.ratings.logs import simulated
 from toolkit.errors import RatingError
 from toolkit.ratings import Bootstrap, bradley_terry, count
-from toolkit.ratings.newton import Games, Likelihood
+from toolkit.ratings.mle import Games, Likelihood
 from toolkit.ratings.ties import TIE_MODELS
 from toolkit.types import Vote
 

@@ -3,12 +3,12 @@
 from pathlib import Path
 
 from toolkit.metrics.measurement import of_values
-from toolkit.report.examples import choose
+from toolkit.report.examples import select_examples
+from toolkit.report.headline import OTHER, ComparisonPair
 from toolkit.report.load import RunView
-from toolkit.report.roles import OTHER, Question
 from toolkit.types import Completion, Message, Ratings, Summary
 
-QUESTION = Question("new", "old", OTHER)
+QUESTION = ComparisonPair("new", "old", OTHER)
 
 
 def view(gains: list[float], *, measured: bool = True) -> RunView:
@@ -52,7 +52,7 @@ def view(gains: list[float], *, measured: bool = True) -> RunView:
 
 
 def test_the_most_gained_the_most_lost_and_the_middle():
-    chosen = choose(view([0.1, -0.4, 0.4, 0.0, -0.1, 0.3, 0.05, -0.2]), QUESTION)
+    chosen = select_examples(view([0.1, -0.4, 0.4, 0.0, -0.1, 0.3, 0.05, -0.2]), QUESTION)
     assert [(shown.id, shown.why) for shown in chosen.examples] == [
         ("e2", "largest gain"),
         ("e5", "largest gain"),
@@ -66,7 +66,7 @@ def test_the_most_gained_the_most_lost_and_the_middle():
 
 
 def test_no_example_is_shown_twice_or_called_a_loss_when_it_is_none():
-    chosen = choose(view([0.2, 0.1]), QUESTION)
+    chosen = select_examples(view([0.2, 0.1]), QUESTION)
     assert [(shown.id, shown.why) for shown in chosen.examples] == [
         ("e0", "largest gain"),
         ("e1", "largest gain"),
@@ -74,11 +74,11 @@ def test_no_example_is_shown_twice_or_called_a_loss_when_it_is_none():
 
 
 def test_without_a_metric_the_most_different_answers_are_shown():
-    chosen = choose(view([0.0] * 6, measured=False), QUESTION)
+    chosen = select_examples(view([0.0] * 6, measured=False), QUESTION)
     assert chosen.examples[0].id == "e5"
     assert "largest gain" not in {shown.why for shown in chosen.examples}
     assert chosen.examples[0].answers[0].figure == ""
 
 
 def test_no_answers_no_examples():
-    assert choose(view([]), QUESTION) is None
+    assert select_examples(view([]), QUESTION) is None

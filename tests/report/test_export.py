@@ -12,7 +12,7 @@ from tests.report.runs import write_run
 from toolkit import records, run_datasets
 from toolkit.cli import main
 from toolkit.recipe import load
-from toolkit.report.cards import write_scores
+from toolkit.report.export import write_scores
 from toolkit.report.load import load_run
 
 

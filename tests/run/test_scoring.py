@@ -17,8 +17,8 @@ from toolkit.metrics.comparing import compare
 from toolkit.metrics.groups import groups_of
 from toolkit.metrics.measuring import Encoding, measure_texts
 from toolkit.recipe import load
+from toolkit.report.compare_runs import compare_runs
 from toolkit.report.load import load_run
-from toolkit.report.versus import compare_runs
 from toolkit.run import run
 from toolkit.types import Completion, Score, Summary
 

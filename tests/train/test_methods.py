@@ -19,7 +19,7 @@ from toolkit.models import load_base
 from toolkit.models.likelihood import Span, nats
 from toolkit.models.rewards import RewardModel
 from toolkit.recipe import ModelOptions, Recipe
-from toolkit.report.training import drawings
+from toolkit.report.charts import drawings
 from toolkit.train import train_stage
 from toolkit.train.reward import calibration_error
 from toolkit.types import Message, StageResult

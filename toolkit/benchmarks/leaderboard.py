@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from toolkit.metric_info import less_is_better
 from toolkit.types import Difference, Score
 
 CHANCE = {
@@ -30,9 +31,6 @@ chance level, since it is a share of probability."""
 
 HEADLINES = ("acc_norm", "exact_match,strict-match", "pass@1,create_test", "mcc", "acc")
 """Which of a task's metrics stands for it: the first of these it has, as on the Open LLM Leaderboard."""
-
-LESS_IS_BETTER = ("perplexity", "bits_per_byte", "ter", "repetition_4", "brier", "loss", "mse", "mae")
-"""Endings of metrics of which less is better."""
 
 
 @dataclass(frozen=True)
@@ -91,11 +89,6 @@ def above_chance(task: str, value: float) -> float:
     """A score with 0 for guessing and 1 for all right (the second Open LLM Leaderboard's normalisation)."""
     chance = CHANCE.get(task.partition("/")[0], CHANCE["mmlu"] if task.startswith("mmlu") else 0.0)
     return max(0.0, (value - chance) / (1 - chance))
-
-
-def less_is_better(metric: str) -> bool:
-    """Whether less of a metric (`rougeL`, `wikitext/word_perplexity,none`) is better, by its name."""
-    return metric.rpartition("/")[2].partition(",")[0].endswith(LESS_IS_BETTER)
 
 
 def goodhart(found: Sequence[Difference], level: float = 0.05) -> list[str]:

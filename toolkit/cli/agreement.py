@@ -10,7 +10,7 @@ import click
 from toolkit.cli.output import print_json, print_table, print_text
 
 if TYPE_CHECKING:
-    from toolkit.ratings.agreement import Agreement, Figure
+    from toolkit.ratings.agreement import Agreement, Estimate
 
 NAMES = {
     "agreement": "agreement",
@@ -34,12 +34,12 @@ def command(votes: str, reference: str, *, as_json: bool) -> None:
       adapter-arena agreement results/demo/votes.jsonl results/demo/arena.db
     """
     from toolkit.cli.vote_sources import load_votes
-    from toolkit.ratings.agreement import agreement, trust
+    from toolkit.ratings.agreement import agreement, agreement_sentence
 
     found = agreement(load_votes(votes), load_votes(reference))
     if as_json:
         plain = dataclasses.asdict(found.between)
-        whole = {"n": found.between.agreement.n, **plain, "trust": trust(found)}
+        whole = {"n": found.between.agreement.n, **plain, "trust": agreement_sentence(found)}
         whole["within_reference"] = dataclasses.asdict(found.within) if found.within else None
         whole["categories"] = {name: dataclasses.asdict(part) for name, part in found.categories.items()}
         print_json(whole)
@@ -49,15 +49,15 @@ def command(votes: str, reference: str, *, as_json: bool) -> None:
     if found.within:
         rows.append(_row("within the reference", found.within))
     print_table(["", "pairs", *NAMES.values()], rows)
-    print_text(f"\n{trust(found)}")
+    print_text(f"\n{agreement_sentence(found)}")
 
 
 def _row(name: str, part: Agreement) -> list[str]:
-    figures: list[Figure] = [getattr(part, figure) for figure in NAMES]
+    figures: list[Estimate] = [getattr(part, figure) for figure in NAMES]
     return [name, str(part.agreement.n), *(_text(figure) for figure in figures)]
 
 
-def _text(figure: Figure) -> str:
+def _text(figure: Estimate) -> str:
     if figure.value is None:
         return "-"
     return f"{figure.value:.3f} ({figure.low:.3f} to {figure.high:.3f})"

@@ -108,7 +108,7 @@ class Perplexity(Scores):
     """With `--each`."""
 
 
-class Compared(Output):
+class AgreementReport(Output):
     scores: list[Score]
     differences: list[Difference]
     p_holm: list[float]
@@ -230,7 +230,7 @@ class Agreed(Output):
 
 class Agreement(Agreed):
     n: int
-    trust: str
+    agreement_sentence: str
     """What follows, in one sentence."""
     within_reference: Agreed | None
     """Between the people themselves: nobody can agree with them better than that."""
@@ -285,7 +285,7 @@ OUTPUTS: dict[str, type[BaseModel]] = {
     "answer": Answer,
     "perplexity": Perplexity,
     "metrics": Scores,
-    "score": Compared,
+    "score": AgreementReport,
     "bench": Scores,
     "leaderboard": Leaderboard,
     "judge": Judged,

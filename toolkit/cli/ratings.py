@@ -103,7 +103,7 @@ def command(
     for name, part in parts.items():
         print_text(f"\n{name} ({part.votes} votes)")
         _show(part.ratings)
-    print_text(f"\n{fit.made}")
+    print_text(f"\n{fit.settings}")
 
 
 def _rate(table: Table, options: dict[str, Any]) -> BradleyTerry | Elo:

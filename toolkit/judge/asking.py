@@ -52,7 +52,7 @@ class JudgePrompt(Record):
         Raises:
             JudgeError: the prompt has no label for it.
         """
-        found = [label for label, meaning in self.labels.items() if meaning == outcome]
+        found = [label for label, metric_info in self.labels.items() if metric_info == outcome]
         if not found:
             raise JudgeError(f"this judge prompt has no label that means `{outcome}`; add one to `labels`")
         return found[0]

@@ -111,11 +111,11 @@ def read_preferences(file: Path) -> list[Preference]:
 
 
 def _mt_bench_vote(row: Mapping[str, Any], place: str) -> Vote | None:
-    meaning = {text: outcome for outcome, text in MT_BENCH.items()}
+    metric_info = {text: outcome for outcome, text in MT_BENCH.items()}
     games = [row["g1_winner"], row["g2_winner"]]
-    if not set(games) <= meaning.keys():
-        raise DataError(f"{place}: winners must be one of {', '.join(meaning)}")
-    first, second = (meaning[game] for game in games)
+    if not set(games) <= metric_info.keys():
+        raise DataError(f"{place}: winners must be one of {', '.join(metric_info)}")
+    first, second = (metric_info[game] for game in games)
     if first is None or second is None:
         return None
     judge, example = row["judge"], turn_id(str(row["question_id"]), int(row.get("turn") or 1))

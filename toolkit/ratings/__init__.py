@@ -7,13 +7,13 @@ for rating in bradley_terry(read_votes(Path("votes.csv"))).ratings:
 
 from toolkit.ratings.bradley_terry import BradleyTerry, bradley_terry
 from toolkit.ratings.categories import by_category
-from toolkit.ratings.chances import votes_needed, win_probability
 from toolkit.ratings.counts import Counts, count
 from toolkit.ratings.elo import Elo, History, elo, elo_history
 from toolkit.ratings.files import RATED, read_votes
 from toolkit.ratings.resampling import Bootstrap
 from toolkit.ratings.style import Coefficient, StyleControlled, style_controlled
 from toolkit.ratings.table import Table, tabulate
+from toolkit.ratings.win_probability import votes_needed, win_probability
 
 __all__ = [
     "RATED",

@@ -21,7 +21,7 @@ OUTCOMES = 3
 
 
 @dataclass(frozen=True)
-class Figure:
+class Estimate:
     """A figure with its 95% interval; `None` where nothing was observed."""
 
     value: float | None
@@ -35,18 +35,18 @@ class Figure:
 class Agreement:
     """Between two sets of votes, or, between voters, within one."""
 
-    agreement: Figure
+    agreement: Estimate
     """How often two votes on a unit say the same, ties among it."""
-    agreement_without_ties: Figure
+    agreement_without_ties: Estimate
     """Of the votes that both name a winner."""
-    kappa: Figure
+    kappa: Estimate
     """Cohen's: agreement beyond what the sides' habits give by chance."""
-    alpha: Figure
+    alpha: Estimate
     """Krippendorff's, nominal, over all votes on a unit, whoever cast them."""
 
 
 @dataclass(frozen=True)
-class Compared:
+class AgreementReport:
     """What `agreement` found."""
 
     between: Agreement
@@ -55,7 +55,7 @@ class Compared:
     categories: Mapping[str, Agreement]
 
 
-def agreement(votes: Table, reference: Table, *, seed: int = 0) -> Compared:
+def agreement(votes: Table, reference: Table, *, seed: int = 0) -> AgreementReport:
     """Set votes against a reference on the units that both have.
 
     Args:
@@ -80,7 +80,7 @@ def agreement(votes: Table, reference: Table, *, seed: int = 0) -> Compared:
     for number, unit in enumerate(shared):
         if unit[0] in categories:
             groups.setdefault(categories[unit[0]], []).append(number)
-    return Compared(
+    return AgreementReport(
         between=_between(a, b, seed),
         within=_within(several, seed) if len(several) else None,
         categories={name: _between(a[rows], b[rows], seed) for name, rows in sorted(groups.items())},
@@ -99,9 +99,9 @@ def _tallies(table: Table) -> dict[Unit, Array]:
     for example, first, second, outcome in columns:
         turned = first > second  # names are sorted, so their codes are in order
         one, other = (second, first) if turned else (first, second)
-        said = int(outcome) if outcome == TIE or not turned else 1 - int(outcome)
+        label = int(outcome) if outcome == TIE or not turned else 1 - int(outcome)
         unit = (examples.names[example], table.names[one], table.names[other])
-        tallies.setdefault(unit, np.zeros(OUTCOMES))[said] += 1
+        tallies.setdefault(unit, np.zeros(OUTCOMES))[label] += 1
     return tallies
 
 
@@ -117,13 +117,13 @@ def _categories(table: Table) -> dict[str, str]:
 def _between(a: Array, b: Array, seed: int) -> Agreement:
     """Of tallies (units, 3) of two sides."""
     tables = a[:, :, None] * b[:, None, :] / (a.sum(1) * b.sum(1))[:, None, None]
-    return _figures(tables, _coincidences(a + b), seed)
+    return _estimates(tables, _coincidences(a + b), seed)
 
 
 def _within(tallies: Array, seed: int) -> Agreement:
     """Among voters of one side, (units, 3), of whom each unit has two or more."""
     coincidences = _coincidences(tallies)
-    return _figures(coincidences / tallies.sum(1)[:, None, None], coincidences, seed)
+    return _estimates(coincidences / tallies.sum(1)[:, None, None], coincidences, seed)
 
 
 def _coincidences(tallies: Array) -> Array:
@@ -134,7 +134,7 @@ def _coincidences(tallies: Array) -> Array:
     return shared
 
 
-def _figures(tables: Array, coincidences: Array, seed: int) -> Agreement:
+def _estimates(tables: Array, coincidences: Array, seed: int) -> Agreement:
     """All figures are functions of sums over units, so a bootstrap draw is a weighted sum."""
     n = len(tables)
     weights = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=REPLICATES).astype(float)
@@ -142,10 +142,10 @@ def _figures(tables: Array, coincidences: Array, seed: int) -> Agreement:
     table, coincidence = np.moveaxis(sums.reshape(-1, 2, OUTCOMES, OUTCOMES), 1, 0)
     decided = int((tables[:, :TIE, :TIE].sum((1, 2)) > 0).sum())
     return Agreement(
-        agreement=_figure(_same(table), n),
-        agreement_without_ties=_figure(_same(table[:, :TIE, :TIE]), decided),
-        kappa=_figure(_kappa(table), n),
-        alpha=_figure(_alpha(coincidence), n),
+        agreement=_estimate(_same(table), n),
+        agreement_without_ties=_estimate(_same(table[:, :TIE, :TIE]), decided),
+        kappa=_estimate(_kappa(table), n),
+        alpha=_estimate(_alpha(coincidence), n),
     )
 
 
@@ -173,16 +173,16 @@ def _ratio(part: Array, whole: Array) -> Array:
     return np.divide(part, whole, out=np.full_like(part, np.nan), where=np.abs(whole) > np.finfo(float).eps)
 
 
-def _figure(values: NDArray[np.float64], n: int) -> Figure:
+def _estimate(values: NDArray[np.float64], n: int) -> Estimate:
     """The first value is that of all units, the others those of bootstrap draws."""
     drawn = values[1:][~np.isnan(values[1:])]
     if np.isnan(values[0]) or not len(drawn):
-        return Figure(None, None, None, n)
+        return Estimate(None, None, None, n)
     low, high = np.percentile(drawn, [2.5, 97.5])
-    return Figure(float(values[0]), float(low), float(high), n)
+    return Estimate(float(values[0]), float(low), float(high), n)
 
 
-def trust(found: Compared) -> str:
+def agreement_sentence(found: AgreementReport) -> str:
     """How much the votes can stand in for the reference, in one paragraph."""
     between, within = found.between, found.within
     rate, kappa = between.agreement, between.kappa
@@ -212,9 +212,9 @@ def _against_ceiling(kappa: float, within: Agreement | None) -> str:
     )
 
 
-def _percent(figure: Figure) -> str:
+def _percent(figure: Estimate) -> str:
     return f"{figure.value:.0%} ({figure.low:.0%} to {figure.high:.0%})"
 
 
-def _plain(figure: Figure) -> str:
+def _plain(figure: Estimate) -> str:
     return f"{figure.value:.2f} ({figure.low:.2f} to {figure.high:.2f})"

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from toolkit.errors import RatingError
-from toolkit.ratings.chances import NORMAL, SCALE, votes_needed
-from toolkit.ratings.connection import gap_in_votes
+from toolkit.ratings.connectivity import identifiability_problem
 from toolkit.ratings.counts import Counts, count
 from toolkit.ratings.intervals import (
     contrasts_to,
@@ -24,11 +23,12 @@ from toolkit.ratings.intervals import (
     sandwich_covariance,
     symmetric,
 )
-from toolkit.ratings.newton import Games, Likelihood, solve
+from toolkit.ratings.mle import Games, Likelihood, solve
 from toolkit.ratings.ranking import leaderboard, rank_ranges, ranks_of
 from toolkit.ratings.resampling import Bootstrap, replicates
 from toolkit.ratings.table import Array, Table, tabulate
 from toolkit.ratings.ties import TIE_MODELS, TieModel, Ties
+from toolkit.ratings.win_probability import NORMAL, SCALE, votes_needed
 from toolkit.types import Rating, Vote
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ class BradleyTerry:
     eta: float
 
     @property
-    def made(self) -> str:
+    def settings(self) -> str:
         """How the figures were made, in one sentence."""
         parts = [f"{self.votes} votes; intervals: {self.interval}"]
         if self.tie_parameter is not None:
@@ -100,7 +100,7 @@ class BradleyTerry:
 
     def gap(self, first: str, second: str) -> tuple[float, float]:
         """How much stronger `first` is than `second`, in log-odds, and the standard error of that."""
-        i, j = place_of(self.names, first), place_of(self.names, second)
+        i, j = index_of(self.names, first), index_of(self.names, second)
         c = self.covariance
         variance = max(0.0, float(c[i, i] + c[j, j] - 2 * c[i, j]))
         return float(self.strength[i] - self.strength[j]), variance**0.5
@@ -157,7 +157,7 @@ def bradley_terry(  # noqa: PLR0913 - every choice of the model by its name, all
     table = None if isinstance(votes, Counts) else tabulate(votes)
     counts = count(votes if table is None else table)
     model = _model(counts, ties)
-    chosen, note = choose_prior(counts, ties, prior)
+    chosen, note = select_prior(counts, ties, prior)
     how = Bootstrap() if interval == "bootstrap" else interval or usual_interval(counts)
     likelihood = Likelihood(Games.of(counts), model, chosen)
     theta = solve(likelihood)[0]
@@ -167,7 +167,7 @@ def bradley_terry(  # noqa: PLR0913 - every choice of the model by its name, all
     ranks = ranks_of(low, high)
     strength = values = theta[:n]
     if anchor is not None:
-        origin = place_of(counts.names, anchor)
+        origin = index_of(counts.names, anchor)
         values = strength - strength[origin]
         low, high = ends(contrasts_to(n, origin))
     eta = float(theta[-1]) if model.has_parameter else 0.0
@@ -247,25 +247,25 @@ def _model(counts: Counts, ties: Ties) -> TieModel:
     return model
 
 
-def choose_prior(counts: Counts, ties: Ties, asked: float | None) -> tuple[float, str | None]:
+def select_prior(counts: Counts, ties: Ties, requested: float | None) -> tuple[float, str | None]:
     """The prior to use, and why there is one if none was asked for.
 
     Raises:
         RatingError: the prior asked for is negative, or 0 where the votes need one.
     """
-    if asked is not None and not asked >= 0:
-        raise RatingError(f"prior must be 0 or more, got {asked}")
-    if asked:
-        return asked, None
-    reason = gap_in_votes(counts, ties_count=ties == "half")
+    if requested is not None and not requested >= 0:
+        raise RatingError(f"prior must be 0 or more, got {requested}")
+    if requested:
+        return requested, None
+    reason = identifiability_problem(counts, ties_count=ties == "half")
     if reason is None:
         return 0.0, None
-    if asked == 0:
+    if requested == 0:
         raise RatingError(f"{reason}: the votes leave a rating infinite; collect more, or allow a prior")
     return PRIOR, f"{reason}, so each contestant is given {PRIOR:g} imagined game against an average one"
 
 
-def place_of(names: tuple[str, ...], name: str) -> int:
+def index_of(names: tuple[str, ...], name: str) -> int:
     """Where a contestant is in `names`; raises `RatingError` if it is not."""
     if name not in names:
         raise RatingError(f"no vote is on {name}; contestants: {', '.join(names)}")

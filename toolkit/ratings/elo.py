@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from toolkit.ratings.chances import POINTS_FOR_TEN_TIMES, SCALE
 from toolkit.ratings.counts import tally
 from toolkit.ratings.ranking import leaderboard, ranks_of
 from toolkit.ratings.table import POINTS, Array, Table, tabulate
+from toolkit.ratings.win_probability import POINTS_PER_DECADE, SCALE
 from toolkit.types import Rating, Vote
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class Elo:
     """Whether the values are means over the random orders, instead of those of the votes' own order."""
 
     @property
-    def made(self) -> str:
+    def settings(self) -> str:
         """How the figures were made, in one sentence."""
         spread = f"; the intervals span 95% of {self.shuffles} random orders of the same votes"
         return f"{self.votes} votes, k = {self.k:g}{spread if self.shuffles else ''}."
@@ -84,7 +84,7 @@ def elo(
     low = high = np.full(len(values), np.nan)
     ranks = 1 + (values[None, :] > values[:, None]).sum(axis=1)
     if shuffles:
-        spread = _in_random_orders(table, k, initial, values, shuffles, seed)
+        spread = _random_orders(table, k, initial, values, shuffles, seed)
         low, high = np.quantile(spread, [0.025, 0.975], axis=0)
         ranks = ranks_of(low, high)
         values = spread.mean(axis=0) if averaged else values
@@ -119,7 +119,7 @@ def history_of(table: Table, k: float, start: Array, *, moments: int) -> History
     weights = (np.full(votes, k) if table.weight is None else k * table.weight).tolist()
     rows = zip(table.first.tolist(), table.second.tolist(), points, weights, strict=True)
     for number, (a, b, won, most) in enumerate(rows, 1):
-        move = most * (won - 1 / (1 + 10 ** ((now[b] - now[a]) / POINTS_FOR_TEN_TIMES)))
+        move = most * (won - 1 / (1 + 10 ** ((now[b] - now[a]) / POINTS_PER_DECADE)))
         now[a] += move
         now[b] -= move
         if number % every == 0 or number == votes:
@@ -128,9 +128,7 @@ def history_of(table: Table, k: float, start: Array, *, moments: int) -> History
     return History(table.names, at, np.array(kept))
 
 
-def _in_random_orders(
-    table: Table, k: float, initial: float, final: Array, shuffles: int, seed: int
-) -> Array:
+def _random_orders(table: Table, k: float, initial: float, final: Array, shuffles: int, seed: int) -> Array:
     """Final ratings after random orders of the votes, all played side by side; shape (shuffles, n).
 
     Elo forgets: of a long log each order plays its last votes only, from the `final` ratings.

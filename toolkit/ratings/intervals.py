@@ -9,11 +9,11 @@ from __future__ import annotations
 import numpy as np
 
 from toolkit.errors import RatingError
-from toolkit.ratings.chances import quantile
 from toolkit.ratings.counts import Counts
-from toolkit.ratings.newton import Games, Likelihood, advance
+from toolkit.ratings.mle import Games, Likelihood, advance
 from toolkit.ratings.table import Array
 from toolkit.ratings.ties import Three, dot
+from toolkit.ratings.win_probability import quantile
 
 CLOSE = 1e-7
 """How exactly the ends of a profile interval are found, in log-odds."""

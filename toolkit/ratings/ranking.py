@@ -37,10 +37,10 @@ def leaderboard(
             value=_points(value),
             low=_points(low) if np.isfinite(low) else None,
             high=_points(high) if np.isfinite(high) else None,
-            battles=int(fought),
+            battles=int(count),
             rank=int(rank),
         )
-        for name, value, low, high, fought, rank in zip(names, values, *ends, battles, ranks, strict=True)
+        for name, value, low, high, count, rank in zip(names, values, *ends, battles, ranks, strict=True)
     ]
     return tuple(sorted(rows, key=lambda row: (-row.value, row.contestant)))
 

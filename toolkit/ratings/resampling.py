@@ -15,14 +15,14 @@ from typing import Literal
 
 import numpy as np
 
-from toolkit.ratings.connection import is_strongly_connected
+from toolkit.ratings.connectivity import is_strongly_connected
 from toolkit.ratings.counts import Counts
 from toolkit.ratings.intervals import curvature_covariance
-from toolkit.ratings.newton import Games, Likelihood, chord, solve
+from toolkit.ratings.mle import Games, Likelihood, chord, solve
 from toolkit.ratings.table import Array, Codes, Table
 from toolkit.ratings.ties import Three
 
-Over = Literal["votes", "examples", "voters"]
+ResamplingUnit = Literal["votes", "examples", "voters"]
 
 TOLERANCE = 1e-6
 """Of a replicate, in log-odds: 0.0002 rating points."""
@@ -34,7 +34,7 @@ BLOCK_CELLS = 400_000
 class Bootstrap:
     """Intervals from replicates. Over examples or voters, where votes on or by the same one go together."""
 
-    over: Over = "votes"
+    over: ResamplingUnit = "votes"
     replicates: int = 1000
     seed: int = 0
 
@@ -88,7 +88,9 @@ def _of_counts(counts: Counts) -> Callable[[np.random.Generator, int], Three]:
     return draw
 
 
-def _of_groups(table: Table, games: Games, over: Over) -> Callable[[np.random.Generator, int], Three]:
+def _of_groups(
+    table: Table, games: Games, over: ResamplingUnit
+) -> Callable[[np.random.Generator, int], Three]:
     """Draws of whole examples or voters, as many as there are."""
     labels = table.label("example" if over == "examples" else "voter")
     groups, group = np.unique(labels.codes, return_inverse=True)

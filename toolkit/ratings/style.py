@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from toolkit.errors import DataError, RatingError
-from toolkit.ratings.bradley_terry import CENTRE, choose_prior, place_of
-from toolkit.ratings.chances import SCALE
+from toolkit.ratings.bradley_terry import CENTRE, index_of, select_prior
 from toolkit.ratings.counts import tally
 from toolkit.ratings.intervals import contrasts_to, symmetric
-from toolkit.ratings.newton import LONGEST, STEPS, TOLERANCE
+from toolkit.ratings.mle import MAX_STEP, STEPS, TOLERANCE
 from toolkit.ratings.ranking import leaderboard, ranks_of
 from toolkit.ratings.table import POINTS, Array, Codes, Table, blocks, tabulate
 from toolkit.ratings.ties import sigmoid
+from toolkit.ratings.win_probability import SCALE
 from toolkit.types import Rating
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class StyleControlled:
     centre: float
 
     @property
-    def made(self) -> str:
+    def settings(self) -> str:
         """How the figures were made, in one sentence."""
         held = ", ".join(f"{part.feature} {part.value:+.3f}" for part in self.coefficients)
         note = f"; {self.note}" if self.note else ""
@@ -96,7 +96,7 @@ def style_controlled(
     """
     table = tabulate(votes)
     counts = tally(table)
-    chosen, note = choose_prior(counts, "half", prior)
+    chosen, note = select_prior(counts, "half", prior)
     rows = _Rows(table, _scaled(votes, features), chosen)
     theta = _solve(rows)
     n = len(table.names)
@@ -106,7 +106,7 @@ def style_controlled(
     ranks = ranks_of(low, high)
     values = strength
     if anchor is not None:
-        origin = place_of(table.names, anchor)
+        origin = index_of(table.names, anchor)
         values = strength - strength[origin]
         low, high = symmetric(strength, covariance[:n, :n], contrasts_to(n, origin), level)
     ends = symmetric(theta[n:], covariance[n:, n:], np.eye(len(features)), level)
@@ -208,7 +208,7 @@ def _solve(rows: _Rows) -> Array:
         except np.linalg.LinAlgError:
             break
         longest = float(np.abs(step).max())
-        theta += step * min(1.0, LONGEST / max(longest, TOLERANCE))
+        theta += step * min(1.0, MAX_STEP / max(longest, TOLERANCE))
         if longest < np.sqrt(TOLERANCE):  # quadratic convergence: the step just taken was the last one needed
             return theta
     raise RatingError("the fit did not converge: a feature decides every battle, or says the same as another")
@@ -230,7 +230,7 @@ def _scaled(votes: pd.DataFrame, features: Sequence[str]) -> Array:
     """The features' relative differences (votes, features), each with a mean square of 1."""
     columns = []
     for name in features:
-        a, b = (_measured(votes, name, side) for side in ("a", "b"))
+        a, b = (_feature_table(votes, name, side) for side in ("a", "b"))
         difference = (a - b) / (np.abs(a) + np.abs(b) + 1)
         spread = float(np.sqrt((difference**2).mean()))
         if not spread > 0:
@@ -239,13 +239,13 @@ def _scaled(votes: pd.DataFrame, features: Sequence[str]) -> Array:
     return np.column_stack(columns)
 
 
-def _measured(votes: pd.DataFrame, name: str, side: str) -> Array:
+def _feature_table(votes: pd.DataFrame, name: str, side: str) -> Array:
     column, text = f"{name}_{side}", f"conversation_{side}"
     if column in votes.columns:
         return _numbers(votes[column], column)
     if name in MARKDOWN and text in votes.columns:
         pattern = MARKDOWN[name]
-        return np.array([len(pattern.findall(_said(turns))) for turns in votes[text]], dtype=np.float64)
+        return np.array([len(pattern.findall(_text_of(turns))) for turns in votes[text]], dtype=np.float64)
     texts = " (or conversation_a and conversation_b)" if name in MARKDOWN else ""
     raise DataError(f"votes: to hold {name} equal they need the columns {name}_a and {name}_b{texts}")
 
@@ -261,7 +261,7 @@ def _numbers(column: pd.Series[Any], name: str) -> Array:
     return values
 
 
-def _said(turns: Any) -> str:
+def _text_of(turns: Any) -> str:
     """What the contestant wrote in a conversation: all its turns."""
     if isinstance(turns, str):
         return turns

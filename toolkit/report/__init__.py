@@ -1,6 +1,6 @@
 """Tables, charts, one HTML page and Markdown."""
 
+from toolkit.report.compare_runs import write_comparison
 from toolkit.report.page import write_report
-from toolkit.report.versus import write_comparison
 
 __all__ = ["write_comparison", "write_report"]

@@ -10,10 +10,11 @@ import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from markupsafe import Markup, escape
 
-from toolkit.report import figures
+from toolkit.report import formatting
 
 WIDTH = 340
 COLOURS = 6
@@ -67,7 +68,7 @@ def dots(title: str, rows: Sequence[Dot], digits: int = 2) -> Markup:
     def x(value: float) -> str:
         return f"{LABEL + (value - start) / (end - start) * (WIDTH - LABEL - VALUE - 14):.1f}"
 
-    said = "; ".join(f"{row.label} {figures.number(row.value, digits)}" for row in rows)
+    said = "; ".join(f"{row.label} {formatting.number(row.value, digits)}" for row in rows)
     parts: list[str] = [_open(f"{title}: {said}", height)]
     for tick in _ticks(start, end, 4):
         parts.append(f'<path class="grid" d="M{x(tick)} 4V{height - AXIS + 2}"/>')
@@ -85,7 +86,7 @@ def _dot_row(row: Dot, y: int, x: Position, digits: int) -> list[str]:
     if row.low is not None and row.high is not None and _drawable(row.low) and _drawable(row.high):
         parts.append(f'<path class="bar {colour}" d="M{x(row.low)} {y}H{x(row.high)}"/>')
     parts.append(f'<circle class="dot {colour}" cx="{x(row.value)}" cy="{y}" r="4"/>')
-    value = figures.number(row.value, digits)
+    value = formatting.number(row.value, digits)
     return [*parts, f'<text class="value" x="{WIDTH - 2}" y="{y + 4}">{value}</text>']
 
 
@@ -212,3 +213,51 @@ def _ticks(start: float, end: float, wanted: int) -> list[float]:
     step = next(power * m for m in (1, 2, 2.5, 5, 10) if power * m >= rough * 0.999)
     first = math.ceil(start / step)
     return [float(f"{i * step:.10g}") for i in range(first, math.floor(end / step) + 1)]
+
+
+CURVES = {
+    "Loss": {"loss": "training", "eval_loss": "held out"},
+    "Preference accuracy": {"rewards/accuracies": "training", "eval_rewards/accuracies": "held out"},
+    "Reward margin": {"rewards/margins": "training", "eval_rewards/margins": "held out"},
+    "Accuracy of the reward": {"accuracy": "training", "eval_accuracy": "held out"},
+    "Margin of the reward": {"margin": "training", "eval_margin": "held out"},
+    "Reward": {"reward": "training", "eval_reward": "held out"},
+    "KL from the start": {"kl": "training", "eval_kl": "held out"},
+    "Tokens of an answer": {
+        "completions/mean_length": "training",
+        "eval_completions/mean_length": "held out",
+    },
+    "Token accuracy": {"mean_token_accuracy": "training", "eval_mean_token_accuracy": "held out"},
+    "Gradient norm": {"grad_norm": "training"},
+    "Learning rate": {"learning_rate": "training"},
+    "Tokens per second": {"tokens_per_second": "training"},
+    "Peak memory, GB": {"memory_bytes": "so far"},
+}
+"""Title -> column of a training log -> what its line is called."""
+
+SCALES = {"memory_bytes": 1e-9}
+"""Columns that are drawn in another unit than they are logged in."""
+
+Drawing = tuple[str, tuple[str, ...], Markup]
+"""Title, names of its lines, chart."""
+
+
+def drawings(rows: Sequence[dict[str, Any]]) -> list[Drawing]:
+    """The charts that one training log has figures for."""
+    found = []
+    for title, columns in CURVES.items():
+        lines = [Curve(name, _points(rows, key), name == "held out") for key, name in columns.items()]
+        lines = [line for line in lines if line.points]
+        chart = curves(title, lines)
+        if chart:
+            found.append((title, tuple(line.label for line in lines), chart))
+    return found
+
+
+def _points(rows: Sequence[dict[str, Any]], key: str) -> list[tuple[float, float]]:
+    numbers = (int, float)
+    return [
+        (float(row["step"]), float(row[key]) * SCALES.get(key, 1))
+        for row in rows
+        if isinstance(row.get(key), numbers) and isinstance(row.get("step"), numbers)
+    ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from toolkit.report import figures
+from toolkit.report import formatting
 from toolkit.report.load import RunView
 from toolkit.report.tables import Cell, Table, facts
 from toolkit.types import Finding
@@ -15,7 +15,7 @@ def command(view: RunView) -> str:
     return str(view.manifest.get("command") or "adapter-arena run recipe.yaml")
 
 
-def data(view: RunView) -> Table | None:
+def data_table(view: RunView) -> Table | None:
     """Data sets with what they were used for and the fingerprint of their rows."""
     recipe, prints = view.recipe, view.manifest.get("data", {})
     if recipe is None or not recipe.data:
@@ -33,14 +33,14 @@ def data(view: RunView) -> Table | None:
             Cell(name),
             Cell(source.source, tone="words"),
             Cell(", ".join(uses.get(name, ["not used"])), tone="words"),
-            Cell(prints.get(name) or figures.ABSENT, tone="code"),
+            Cell(prints.get(name) or formatting.ABSENT, tone="code"),
         )
         for name, source in recipe.data.items()
     )
     return Table("Data sets", ("name", "source", "use", "fingerprint of its rows"), rows)
 
 
-def findings(found: list[Finding]) -> Table | None:
+def findings_table(found: list[Finding]) -> Table | None:
     """What `adapter-arena check` said about the recipe and its data."""
     if not found:
         return None
@@ -56,7 +56,7 @@ def findings(found: list[Finding]) -> Table | None:
     return Table("Findings of the check", ("severity", "place", "what", "what to do"), rows)
 
 
-def made_with(view: RunView) -> list[Table]:
+def provenance_tables(view: RunView) -> list[Table]:
     """Seed, hardware, versions, lineage of adapters, and the steps with their times and fingerprints."""
     manifest = view.manifest
     tables = [
@@ -90,7 +90,7 @@ def _settings(view: RunView) -> dict[str, Any]:
 def _hardware(found: dict[str, Any]) -> dict[str, Any]:
     named = {key.replace("_bytes", ""): value for key, value in found.items() if value is not None}
     if isinstance(found.get("memory_bytes"), (int, float)):
-        named["memory"] = figures.size(found["memory_bytes"])
+        named["memory"] = formatting.size(found["memory_bytes"])
     return named
 
 
@@ -98,9 +98,9 @@ def _lineage(view: RunView) -> Table | None:
     rows = tuple(
         (
             Cell(stage, "" if found.get("method") == stage else str(found.get("method", ""))),
-            Cell(f"{found.get('parent') or found.get('base') or figures.ABSENT}", tone="words"),
+            Cell(f"{found.get('parent') or found.get('base') or formatting.ABSENT}", tone="words"),
             Cell(
-                f"{found.get('parent_fingerprint') or found.get('base_fingerprint') or figures.ABSENT}",
+                f"{found.get('parent_fingerprint') or found.get('base_fingerprint') or formatting.ABSENT}",
                 tone="code",
             ),
         )
@@ -114,7 +114,7 @@ def _steps(steps: dict[str, dict[str, Any]]) -> Table:
     rows = tuple(
         (
             Cell(name),
-            Cell(figures.duration(float(step.get("seconds", 0.0)))),
+            Cell(formatting.duration(float(step.get("seconds", 0.0)))),
             Cell(str(step.get("inputs", "")), tone="code"),
         )
         for name, step in steps.items()

@@ -10,10 +10,15 @@ from typing import Any
 
 from markupsafe import Markup
 
-from toolkit.report import charts, figures
-from toolkit.report.answer import Claim, Comparison
+from toolkit.benchmarks.leaderboard import Cell as BoardCell
+from toolkit.benchmarks.leaderboard import goodhart, leaderboard
+from toolkit.metric_info import BENCHMARKS, GROUPS, MetricInfo, metric_info
+from toolkit.metrics.comparing import Comparison as PairedDifferences
+from toolkit.metrics.comparing import compare
+from toolkit.metrics.measurement import of_values
+from toolkit.report import charts, formatting
+from toolkit.report.headline import Claim, Comparison
 from toolkit.report.load import RunView
-from toolkit.report.meanings import BENCHMARKS, GROUPS, Meaning, meaning
 from toolkit.types import Completion, Rating, Score, StageResult, Vote
 
 EMPTY = Markup()
@@ -50,7 +55,7 @@ class Panel:
     """One metric of all contestants."""
 
     metric: str
-    meaning: Meaning
+    metric_info: MetricInfo
     scores: tuple[Score, ...]
     colours: dict[str, int]
 
@@ -65,8 +70,8 @@ class Panel:
             charts.Dot(s.contestant, s.value, s.low, s.high, self.colours.get(s.contestant, 0))
             for s in self.scores
         ]
-        title = f"{self.meaning.title} of every contestant with 95% intervals, {self.meaning.note}"
-        return charts.dots(title, rows, self.meaning.digits)
+        title = f"{self.metric_info.title} of every contestant with 95% intervals, {self.metric_info.note}"
+        return charts.dots(title, rows, self.metric_info.digits)
 
 
 def panels(view: RunView, colours: dict[str, int]) -> dict[str, list[Panel]]:
@@ -75,11 +80,12 @@ def panels(view: RunView, colours: dict[str, int]) -> dict[str, list[Panel]]:
     for score in view.summary.scores:
         by_metric.setdefault(score.metric, []).append(score)
     found = [
-        Panel(metric, meaning(metric, view.less_is_better), tuple(scores), colours)
+        Panel(metric, metric_info(metric, view.less_is_better), tuple(scores), colours)
         for metric, scores in by_metric.items()
     ]
     grouped = {
-        group: [panel for panel in found if panel.meaning.group == group] for group in (*GROUPS, BENCHMARKS)
+        group: [panel for panel in found if panel.metric_info.group == group]
+        for group in (*GROUPS, BENCHMARKS)
     }
     return {group: own for group, own in grouped.items() if own}
 
@@ -89,15 +95,15 @@ def scores(found: Iterable[Panel], names: Sequence[str], title: str = "Every sco
     rows = []
     for panel in found:
         by_name = {score.contestant: score for score in panel.scores}
-        cells = [_score(by_name.get(name), panel.meaning.digits) for name in names]
-        rows.append((Cell(panel.meaning.title, panel.meaning.note), *cells, Cell(panel.n)))
+        cells = [_score(by_name.get(name), panel.metric_info.digits) for name in names]
+        rows.append((Cell(panel.metric_info.title, panel.metric_info.note), *cells, Cell(panel.n)))
     return Table(f"{title}, with its 95% interval below it", ("metric", *names, "n"), tuple(rows))
 
 
 def _score(score: Score | None, digits: int) -> Cell:
     if score is None:
-        return Cell(figures.ABSENT)
-    return Cell(figures.number(score.value, digits), figures.span(score.low, score.high, digits))
+        return Cell(formatting.ABSENT)
+    return Cell(formatting.number(score.value, digits), formatting.span(score.low, score.high, digits))
 
 
 def differences(compared: Sequence[Comparison]) -> Table:
@@ -109,22 +115,22 @@ def differences(compared: Sequence[Comparison]) -> Table:
             by_metric.setdefault(claim.difference.metric, {})[column] = claim
     rows = []
     for metric, claims in by_metric.items():
-        means = next(iter(claims.values())).meaning
+        means = next(iter(claims.values())).metric_info
         cells = [_difference(claims.get(column), reach[metric]) for column in range(len(compared))]
         counts = sorted({claim.difference.n for claim in claims.values()})
         n = f"n {counts[0]}" if len(counts) == 1 else f"n {counts[0]} to {counts[-1]}"
         rows.append((Cell(means.title, f"{means.note}, {n}"), *cells))
-    header = ("metric", *(f"{c.question.contestant} {figures.MINUS} {c.question.against}" for c in compared))
+    header = ("metric", *(f"{c.pair.contestant} {formatting.MINUS} {c.pair.against}" for c in compared))
     return Table("Paired differences with 95% intervals and corrected p", header, tuple(rows))
 
 
 def _difference(claim: Claim | None, reach: float) -> Cell:
     if claim is None:
-        return Cell(figures.ABSENT)
-    found, sign = claim.difference, claim.meaning.better or 1
+        return Cell(formatting.ABSENT)
+    found, sign = claim.difference, claim.metric_info.better or 1
     ends = sorted((found.low * sign, found.high * sign))
-    tone = "unclear" if claim.reading == "describes" else claim.reading
-    title = f"{claim.meaning.title}: {claim.evidence}; {claim.reading}"
+    tone = "unclear" if claim.conclusion == "describes" else claim.conclusion
+    title = f"{claim.metric_info.title}: {claim.evidence}; {claim.conclusion}"
     chart = charts.forest(title, found.value * sign, (ends[0], ends[1]), reach, tone)
     return Cell(claim.size, f"{claim.interval}; {claim.p}", tone, chart)
 
@@ -146,8 +152,8 @@ def ratings(title: str, rows: Sequence[Rating]) -> Table:
             (
                 Cell(row.contestant),
                 Cell(str(row.rank)),
-                Cell(figures.number(row.value, 0)),
-                Cell(figures.span(row.low, row.high, 0)),
+                Cell(formatting.number(row.value, 0)),
+                Cell(formatting.span(row.low, row.high, 0)),
                 Cell(str(row.battles)),
             )
             for row in rows
@@ -181,18 +187,18 @@ def wins(
 
 def _won(points: float | None, n: int, link: str) -> Cell:
     if points is None or n == 0:
-        return Cell(figures.ABSENT)
+        return Cell(formatting.ABSENT)
     share = points / n
-    return Cell(figures.percent(share), f"n {n}", tone=f"tint-{1 + min(4, int(share * 5))}", link=link)
+    return Cell(formatting.percent(share), f"n {n}", tone=f"tint-{1 + min(4, int(share * 5))}", link=link)
 
 
 def stages(found: Sequence[StageResult]) -> Table:
     rows = tuple(
         (
             Cell(stage.name, "" if stage.method == stage.name else stage.method),
-            Cell(figures.duration(stage.seconds)),
-            Cell(figures.size(stage.peak_memory_bytes)),
-            Cell(figures.number(stage.train_loss)),
+            Cell(formatting.duration(stage.seconds)),
+            Cell(formatting.size(stage.peak_memory_bytes)),
+            Cell(formatting.number(stage.train_loss)),
             Cell(_named(stage.heldout), tone="words"),
         )
         for stage in found
@@ -201,7 +207,7 @@ def stages(found: Sequence[StageResult]) -> Table:
 
 
 def _named(values: dict[str, float]) -> str:
-    return ", ".join(f"{key.replace('_', ' ')} {figures.number(value)}" for key, value in values.items())
+    return ", ".join(f"{key.replace('_', ' ')} {formatting.number(value)}" for key, value in values.items())
 
 
 def answers(completions: dict[str, list[Completion]]) -> Table:
@@ -220,14 +226,14 @@ def answers(completions: dict[str, list[Completion]]) -> Table:
 
 
 def _counts(found: Sequence[Completion]) -> tuple[Cell, ...]:
-    said = [completion for completion in found if not completion.refused]
-    texts = Counter(completion.completion for completion in said)
-    tokens = sorted(completion.tokens for completion in said) or [0]
+    answered = [completion for completion in found if not completion.refused]
+    texts = Counter(completion.completion for completion in answered)
+    tokens = sorted(completion.tokens for completion in answered) or [0]
     return (
         Cell(str(len(found))),
         Cell(str(sum(completion.finish == "length" for completion in found))),
-        Cell(str(len(found) - len(said))),
-        Cell(str(sum(not completion.completion.strip() for completion in said))),
+        Cell(str(len(found) - len(answered))),
+        Cell(str(sum(not completion.completion.strip() for completion in answered))),
         Cell(str(sum(count for count in texts.values() if count > 1))),
         Cell(str(tokens[len(tokens) // 2])),
     )
@@ -263,3 +269,79 @@ def fenced(text: str) -> str:
     longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
     fence = "`" * max(3, longest + 1)
     return f"{fence}text\n{text}\n{fence}"
+
+
+@dataclass(frozen=True)
+class BenchmarkSection:
+    """What the section on benchmarks opens with."""
+
+    board: Table
+    differences: Table | None
+    """On the same questions, where lm-eval's sample logs are there."""
+    notes: tuple[str, ...]
+    """What to be wary of."""
+
+
+def benchmark_section(view: RunView) -> BenchmarkSection | None:
+    """The leaderboard of a run; `None` when no benchmark was run."""
+    scores = [s for s in view.summary.scores if metric_info(s.metric).group == BENCHMARKS]
+    if not scores:
+        return None
+    compared = compare(
+        [
+            of_values(name, metric, values)
+            for name, found in view.questions.items()
+            for metric, values in found.items()
+        ]
+    )
+    table = _benchmark_differences(compared) if compared.differences else None
+    return BenchmarkSection(_board(scores), table, tuple(goodhart(compared.differences)))
+
+
+def _board(scores: Sequence[Score]) -> Table:
+    found = leaderboard(scores)
+    rows = tuple(
+        (
+            Cell(row.contestant),
+            *(_board_cell(place) for place in row.cells),
+            Cell(_percent(row.average)),
+            Cell(_percent(row.above_chance)),
+        )
+        for row in found.rows
+    )
+    header = ("contestant", *(metric_info(task).title for task in found.tasks), "average", "above chance")
+    shares = all(place.share for row in found.rows for place in row.cells if place)
+    caption = (
+        f"Leaderboard, {'' if shares else 'shares '}in percent; ≈ marks what is within noise of the best"
+    )
+    return Table(caption, header, rows)
+
+
+def _board_cell(place: BoardCell | None) -> Cell:
+    if place is None:
+        return Cell(formatting.ABSENT)
+    score = place.score
+    mark = "≈ " if place.within_noise else ""
+    if not place.share:
+        return Cell(f"{mark}{formatting.number(score.value, 2)}", formatting.span(score.low, score.high, 2))
+    low, high = (None if end is None else 100 * end for end in (score.low, score.high))
+    return Cell(f"{mark}{_percent(score.value)}", formatting.span(low, high, 1))
+
+
+def _percent(share: float | None) -> str:
+    return formatting.number(None if share is None else 100 * share, 1)
+
+
+def _benchmark_differences(compared: PairedDifferences) -> Table:
+    rows = tuple(
+        (
+            Cell(metric_info(each.metric).title),
+            Cell(f"{each.contestant} {formatting.MINUS} {each.against}", tone="words"),
+            Cell(formatting.signed(each.value), formatting.span(each.low, each.high, sign=True)),
+            Cell(formatting.p(each.p_value), f"{formatting.p(corrected)} corrected"),
+            Cell(str(each.n)),
+        )
+        for each, corrected in zip(compared.differences, compared.corrected, strict=True)
+    )
+    header = ("task: metric", "difference", "with its 95% interval", "p", "n")
+    return Table("Benchmark differences, paired on the same questions", header, rows)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from toolkit import records
 from toolkit.recipe import load
-from toolkit.report.cards import write_scores
+from toolkit.report.export import write_scores
 from toolkit.run.folder import RunFolder
 from toolkit.train.merge import Drift, Into, merge
 from toolkit.types import Summary

@@ -15,7 +15,7 @@ from toolkit.metrics.intervals import clustered
 from toolkit.ratings import bradley_terry, elo
 from toolkit.recipe import Judge, Stage, fingerprint
 from toolkit.report import write_report
-from toolkit.report.cards import write_scores
+from toolkit.report.export import write_scores
 from toolkit.report.load import arena_votes
 from toolkit.run import provenance
 from toolkit.run.cache import Step, StepCache

@@ -13,8 +13,8 @@ from toolkit import records
 from toolkit.cli import main
 from toolkit.errors import DataError
 from toolkit.report import write_comparison
+from toolkit.report.compare_runs import compare_runs
 from toolkit.report.load import load_run
-from toolkit.report.versus import compare_runs
 from toolkit.types import Completion, Message
 
 
@@ -35,7 +35,7 @@ def test_a_run_is_no_better_than_its_copy(two):
     differences = facts["summary"].differences
     assert {row.value for row in differences} == {0.0}
     assert {row.n for row in differences} == {60}
-    assert [c.question.contestant for c in facts["comparisons"]] == [f"{n} (again)" for n in reversed(NAMES)]
+    assert [c.pair.contestant for c in facts["comparisons"]] == [f"{n} (again)" for n in reversed(NAMES)]
 
 
 def test_another_run_is_compared_on_what_is_shared(two, tmp_path):

@@ -4,9 +4,9 @@ import json
 from pathlib import Path
 
 from toolkit import records
-from toolkit.report.figures import MINUS
-from toolkit.report.leaderboard import standing
+from toolkit.report.formatting import MINUS
 from toolkit.report.load import load_run
+from toolkit.report.tables import benchmark_section
 from toolkit.types import Score, Summary
 
 
@@ -15,7 +15,7 @@ def texts(table):
 
 
 def test_contestants_are_ranked_and_noise_is_marked(finished: Path):
-    found = standing(load_run(finished))
+    found = benchmark_section(load_run(finished))
     assert texts(found.board) == [
         ["sft", "≈ 52.0", "52.0", "52.0"],
         ["dpo", "≈ 50.0", "50.0", "50.0"],
@@ -24,7 +24,7 @@ def test_contestants_are_ranked_and_noise_is_marked(finished: Path):
 
 
 def test_differences_are_on_the_same_questions(finished: Path):
-    table = standing(load_run(finished)).differences
+    table = benchmark_section(load_run(finished)).differences
     assert [row[:3] for row in texts(table)] == [
         ["cards: acc", f"sft {MINUS} base", "+0.113"],
         ["cards: acc", f"dpo {MINUS} base", "+0.088"],
@@ -36,7 +36,7 @@ def test_no_benchmark_no_leaderboard(finished: Path, tmp_path: Path):
     summary = Summary.model_validate(records.read_json(finished / "summary.json"))
     left = [score for score in summary.scores if "/" not in score.metric]
     records.write_json(tmp_path / "summary.json", summary.model_copy(update={"scores": tuple(left)}))
-    assert standing(load_run(tmp_path)) is None
+    assert benchmark_section(load_run(tmp_path)) is None
 
 
 def test_a_gain_on_one_task_paid_for_on_others_is_told(tmp_path: Path):
@@ -54,5 +54,5 @@ def test_a_gain_on_one_task_paid_for_on_others_is_told(tmp_path: Path):
             scores.append(Score(contestant=name, metric=f"{task}/acc", value=shares[place], n=100))
     rest = {"ratings": {}, "stages": (), "skipped": (), "seconds": 1.0}
     records.write_json(tmp_path / "summary.json", Summary.model_validate(summary | rest | {"scores": scores}))
-    (note,) = standing(load_run(tmp_path)).notes
+    (note,) = benchmark_section(load_run(tmp_path)).notes
     assert note.startswith("tuned gains on a/acc and loses on b/acc, c/acc against base")

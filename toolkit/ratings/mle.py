@@ -20,7 +20,7 @@ from toolkit.ratings.ties import Three, TieModel, dot, log_sigmoid, sigmoid
 TOLERANCE = 1e-10
 """In log-odds; a hundred-millionth of a rating point."""
 STEPS = 200
-LONGEST = 1.0
+MAX_STEP = 1.0
 """No parameter moves further in one step: then Newton's method climbs from anywhere."""
 
 
@@ -143,7 +143,7 @@ def solve(likelihood: Likelihood, start: Array | None = None) -> Array:
         gradient = likelihood.gradient(theta)
         step = np.linalg.solve(likelihood.curvature(theta), gradient[:, :, None])[:, :, 0]
         longest = np.abs(step).max(axis=1, keepdims=True)
-        theta = advance(likelihood, theta, step * np.minimum(1.0, LONGEST / np.maximum(longest, TOLERANCE)))
+        theta = advance(likelihood, theta, step * np.minimum(1.0, MAX_STEP / np.maximum(longest, TOLERANCE)))
         if longest.max() < TOLERANCE:
             return centred(likelihood, theta)
     raise RatingError("the fit did not converge; allow a prior, or see which contestants hardly met")

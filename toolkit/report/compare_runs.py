@@ -14,18 +14,18 @@ from toolkit import records
 from toolkit.errors import DataError
 from toolkit.metrics import Measurement, difference, score
 from toolkit.metrics.intervals import clustered
+from toolkit.report.headline import ComparisonPair
 from toolkit.report.load import RunView, load_run
-from toolkit.report.page import gather, render
-from toolkit.report.roles import Question
+from toolkit.report.page import build_context, render
 from toolkit.report.tables import Cell, Table
 from toolkit.types import Completion, Ratings, Summary
 
 ROLE = "the same contestant of the other run"
 
-Measured = dict[str, dict[str, Measurement]]
+Measurements = dict[str, dict[str, Measurement]]
 """Contestant -> metric -> measurement."""
 
-Labelled = tuple[RunView, str]
+LabelledRun = tuple[RunView, str]
 """A run, and what it is called beside the other."""
 
 
@@ -38,10 +38,10 @@ def write_comparison(run: Path, other: Path) -> Path:
     Raises:
         DataError: a folder holds no finished run, or the two have no contestant or no example in common.
     """
-    facts = compare_runs(load_run(run), load_run(other))
+    context = compare_runs(load_run(run), load_run(other))
     page = run / f"against-{other.resolve().name}.html"
-    records.write_text(page, render("report.html.jinja", facts))
-    records.write_text(page.with_suffix(".md"), render("report.md.jinja", facts))
+    records.write_text(page, render("report.html.jinja", context))
+    records.write_text(page.with_suffix(".md"), render("report.md.jinja", context))
     return page
 
 
@@ -58,18 +58,18 @@ def compare_runs(run: RunView, other: RunView) -> dict[str, Any]:
     if not same:
         raise DataError(f"{run.folder} and {other.folder}: no example is in both with the same prompt")
     new, old = labels(run, other)
-    asked = [Question(f"{name} ({new})", f"{name} ({old})", ROLE) for name in names]
-    view = joined((run, new), (other, old), names, same)
-    return gather(view, asked) | {"changes": changes(run, other, (new, old))}
+    pairs = [ComparisonPair(f"{name} ({new})", f"{name} ({old})", ROLE) for name in names]
+    view = merge_views((run, new), (other, old), names, same)
+    return build_context(view, pairs) | {"changes": settings_diff(run, other, (new, old))}
 
 
 def same_examples(run: RunView, other: RunView) -> set[str]:
     """Ids of the examples whose prompt and reference are the same in both runs."""
-    mine, theirs = _asked(run), _asked(other)
-    return {example for example, asked in mine.items() if theirs.get(example) == asked}
+    mine, theirs = _prompts(run), _prompts(other)
+    return {example for example, pairs in mine.items() if theirs.get(example) == pairs}
 
 
-def _asked(run: RunView) -> dict[str, tuple[object, str | None]]:
+def _prompts(run: RunView) -> dict[str, tuple[object, str | None]]:
     return {
         answer.example_id: (answer.messages, answer.reference)
         for answers in run.completions.values()
@@ -88,15 +88,15 @@ def labels(run: RunView, other: RunView) -> tuple[str, str]:
     return "first", "second"
 
 
-def joined(run: Labelled, other: Labelled, names: list[str], same: set[str]) -> RunView:
+def merge_views(run: LabelledRun, other: LabelledRun, names: list[str], same: set[str]) -> RunView:
     """Both runs as one, their contestants told apart by the run's label, on the same examples only."""
-    measured: Measured = {}
+    measured: Measurements = {}
     answers: dict[str, list[Completion]] = {}
     for view, label in (run, other):
         for name in names:
             full = f"{name} ({label})"
             answers[full] = [a for a in view.completions.get(name, []) if a.example_id in same]
-            found = [_only(m, same, full) for m in view.measurements.get(name, [])]
+            found = [_restrict(m, same, full) for m in view.measurements.get(name, [])]
             measured[full] = {m.metric: m for m in found if m.rows}
     return RunView(
         folder=run[0].folder,
@@ -106,7 +106,7 @@ def joined(run: Labelled, other: Labelled, names: list[str], same: set[str]) -> 
     )
 
 
-def _summary(run: Labelled, other: Labelled, names: list[str], measured: Measured) -> Summary:
+def _summary(run: LabelledRun, other: LabelledRun, names: list[str], measured: Measurements) -> Summary:
     """Scores of both and their differences, over groups if one of the runs is."""
     grouped = run[0] if run[0].groups else other[0]
 
@@ -132,7 +132,7 @@ def _summary(run: Labelled, other: Labelled, names: list[str], measured: Measure
     )
 
 
-def _only(measurement: Measurement, examples: set[str], contestant: str) -> Measurement:
+def _restrict(measurement: Measurement, examples: set[str], contestant: str) -> Measurement:
     """The part of a measurement that is on these examples, under another contestant's name."""
     kept = [i for i, example in enumerate(measurement.example_ids) if example in examples]
     return measurement.model_copy(
@@ -145,7 +145,7 @@ def _only(measurement: Measurement, examples: set[str], contestant: str) -> Meas
 
 
 def _pairs(
-    measured: Measured, names: list[str], new: str, old: str
+    measured: Measurements, names: list[str], new: str, old: str
 ) -> Iterator[tuple[Measurement, Measurement]]:
     """Every contestant's measurements in the new run, each with that in the old one."""
     for name in names:
@@ -156,13 +156,13 @@ def _pairs(
                 yield mine, theirs
 
 
-def changes(run: RunView, other: RunView, names: tuple[str, str]) -> Table | None:
+def settings_diff(run: RunView, other: RunView, names: tuple[str, str]) -> Table | None:
     """Recipe keys, versions, hardware and data that are not the same in both runs."""
     mine, theirs = _settings(run), _settings(other)
     keys = [key for key in dict.fromkeys([*mine, *theirs]) if mine.get(key) != theirs.get(key)]
     if not keys:
         return None
-    rows = tuple((Cell(key), _told(mine.get(key)), _told(theirs.get(key))) for key in keys)
+    rows = tuple((Cell(key), _value_cell(mine.get(key)), _value_cell(theirs.get(key))) for key in keys)
     return Table("What is not the same in both runs", ("key", *names), rows)
 
 
@@ -184,5 +184,5 @@ def _flat(value: Any, key: str = "") -> dict[str, Any]:
     }
 
 
-def _told(value: Any) -> Cell:
+def _value_cell(value: Any) -> Cell:
     return Cell("not set" if value is None else str(value), tone="words")

@@ -7,10 +7,10 @@ from statistics import NormalDist
 
 NORMAL = NormalDist()
 
-POINTS_FOR_TEN_TIMES = 400.0
+POINTS_PER_DECADE = 400.0
 """Rating points between contestants of whom one wins ten times as often, as in chess and at LMArena."""
 
-SCALE = POINTS_FOR_TEN_TIMES / math.log(10)
+SCALE = POINTS_PER_DECADE / math.log(10)
 """Rating points for one unit of log-odds."""
 
 NEGLIGIBLE = 0.05
@@ -19,7 +19,7 @@ NEGLIGIBLE = 0.05
 
 def win_probability(rating: float, other: float) -> float:
     """Points a contestant can expect from a battle, from two ratings (Elo's and Bradley-Terry's alike)."""
-    return 1 / (1 + 10 ** ((other - rating) / POINTS_FOR_TEN_TIMES))
+    return 1 / (1 + 10 ** ((other - rating) / POINTS_PER_DECADE))
 
 
 def quantile(level: float) -> float:

@@ -4,14 +4,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from toolkit.metric_info import KNOWN, metric_info
 from toolkit.recipe import Recipe
-from toolkit.report import answer
-from toolkit.report.meanings import KNOWN, meaning
-from toolkit.report.roles import BARE, BEFORE, FAIR, OTHER, Question, questions
+from toolkit.report import headline
+from toolkit.report.headline import BARE, BEFORE, FAIR, OTHER, ComparisonPair, headline_pairs
 from toolkit.types import Difference, Rating, Ratings, Score, Summary
 
 NEW, OLD = "tuned", "plain"
-QUESTION = Question(NEW, OLD, BARE)
+QUESTION = ComparisonPair(NEW, OLD, BARE)
 
 
 def found(metric: str, value: float, half: float, p: float, n: int = 60) -> Difference:
@@ -57,35 +57,35 @@ differences = st.lists(
 
 @given(differences)
 def test_nothing_is_claimed_against_its_own_interval(rows):
-    comparison = answer.compare(summary(*rows), QUESTION)
+    comparison = headline.compare(summary(*rows), QUESTION)
     assert {c.difference.metric for c in comparison.claims} == {row.metric for row in rows}
-    for claim in (*comparison.those("better"), *comparison.those("worse")):
+    for claim in (*comparison.with_conclusion("better"), *comparison.with_conclusion("worse")):
         row = claim.difference
         assert not row.low <= 0 <= row.high
-        assert row.p_value <= claim.corrected_p < answer.SIGNIFICANT
-        gained = row.value * meaning(row.metric).better > 0
-        assert gained == (claim.reading == "better")
-    for claim in comparison.those("describes"):
-        assert meaning(claim.difference.metric).better == 0
+        assert row.p_value <= claim.corrected_p < headline.SIGNIFICANT
+        gained = row.value * metric_info(row.metric).better > 0
+        assert gained == (claim.conclusion == "better")
+    for claim in comparison.with_conclusion("describes"):
+        assert metric_info(claim.difference.metric).better == 0
 
 
 @given(differences)
 def test_the_opening_claims_only_what_the_metrics_show(rows):
-    comparison = answer.compare(summary(*rows), QUESTION)
-    said = answer.opening([comparison])
-    better, worse = bool(comparison.those("better")), bool(comparison.those("worse"))
+    comparison = headline.compare(summary(*rows), QUESTION)
+    said = headline.opening_sentence([comparison])
+    better, worse = bool(comparison.with_conclusion("better")), bool(comparison.with_conclusion("worse"))
     assert said.startswith("Yes") == (better and not worse)
     assert said.startswith("No.") == (worse and not better)
     assert said.startswith("In part") == (better and worse)
     assert said.startswith("That cannot be told") == (not better and not worse)
-    quoted = answer.leading([comparison])
+    quoted = headline.evidence_sentence([comparison])
     if better or worse:
         assert all(word in quoted for word in ("95% interval", "p ", "n 60"))
 
 
 @given(differences)
 def test_every_claim_brings_its_interval_p_and_n(rows):
-    for claim in answer.compare(summary(*rows), QUESTION).claims:
+    for claim in headline.compare(summary(*rows), QUESTION).claims:
         assert "95% interval" in claim.evidence
         assert " to " in claim.evidence
         assert f"n {claim.difference.n}" in claim.evidence
@@ -94,45 +94,45 @@ def test_every_claim_brings_its_interval_p_and_n(rows):
 def test_one_small_p_among_many_metrics_is_not_enough():
     names = [name for name, means in KNOWN.items() if means.better]
     rows = [found(name, 0.1, 0.09, 0.03 if i == 0 else 0.5) for i, name in enumerate(names)]
-    assert answer.compare(summary(rows[0]), QUESTION).result != "unclear"
-    assert answer.compare(summary(*rows), QUESTION).result == "unclear"
+    assert headline.compare(summary(rows[0]), QUESTION).result != "unclear"
+    assert headline.compare(summary(*rows), QUESTION).result == "unclear"
 
 
 def test_less_perplexity_is_better_and_more_is_worse():
-    assert answer.compare(summary(found("perplexity", -3, 1, 0.001)), QUESTION).result == "better"
-    assert answer.compare(summary(found("perplexity", 3, 1, 0.001)), QUESTION).result == "worse"
+    assert headline.compare(summary(found("perplexity", -3, 1, 0.001)), QUESTION).result == "better"
+    assert headline.compare(summary(found("perplexity", 3, 1, 0.001)), QUESTION).result == "worse"
 
 
 def test_a_benchmarks_own_direction_is_followed():
     row = summary(found("task/score", 3, 1, 0.001))
-    assert answer.compare(row, QUESTION).result == "better"
-    assert answer.compare(row, QUESTION, {"task/score"}).result == "worse"
+    assert headline.compare(row, QUESTION).result == "better"
+    assert headline.compare(row, QUESTION, {"task/score"}).result == "worse"
 
 
 def test_gains_and_losses_together_are_mixed():
     rows = summary(found("rougeL", 0.3, 0.1, 0.001), found("chrf", -9, 2, 0.001))
-    assert answer.opening([answer.compare(rows, QUESTION)]) == (
+    assert headline.opening_sentence([headline.compare(rows, QUESTION)]) == (
         "In part. tuned is better than plain in some ways and worse in others, the bare base."
     )
 
 
 def test_the_change_is_told_from_the_scores():
     scores = [Score(contestant=c, metric="rougeL", value=v, n=60) for c, v in ((OLD, 0.5), (NEW, 0.8))]
-    comparison = answer.compare(summary(found("rougeL", 0.3, 0.1, 0.0002), scores=scores), QUESTION)
-    assert answer.leading([comparison]) == (
+    comparison = headline.compare(summary(found("rougeL", 0.3, 0.1, 0.0002), scores=scores), QUESTION)
+    assert headline.evidence_sentence([comparison]) == (
         "Of 1 metric 1 is better, none is worse. ROUGE-L: 0.500 → 0.800, +0.300, "
         "95% interval +0.200 to +0.400, p < 0.001, n 60."
     )
 
 
 def test_without_comparisons_nothing_is_said():
-    assert answer.opening([]).startswith("Nothing can be said")
-    assert answer.caution([]) == ""
+    assert headline.opening_sentence([]).startswith("Nothing can be said")
+    assert headline.multiplicity_note([]) == ""
 
 
 def test_what_would_settle_an_open_question_is_named():
-    comparison = answer.compare(summary(found("rougeL", 0.05, 0.1, 0.3)), QUESTION)
-    (sentence,) = answer.unknowns(summary(), [comparison])
+    comparison = headline.compare(summary(found("rougeL", 0.05, 0.1, 0.3)), QUESTION)
+    (sentence,) = headline.limitations(summary(), [comparison])
     assert sentence == (
         "Whether tuned is better or worse than plain by ROUGE-L. "
         "About 500 examples would settle differences of the size found here."
@@ -140,8 +140,8 @@ def test_what_would_settle_an_open_question_is_named():
 
 
 def test_the_chance_of_a_false_claim_is_added_up():
-    comparison = answer.compare(summary(found("rougeL", 0.3, 0.1, 0.001)), QUESTION)
-    assert "at most 15%" in answer.caution([comparison] * 3)
+    comparison = headline.compare(summary(found("rougeL", 0.3, 0.1, 0.001)), QUESTION)
+    assert "at most 15%" in headline.multiplicity_note([comparison] * 3)
 
 
 @pytest.mark.parametrize(("ranks", "open_"), [((1, 2), False), ((1, 1), True)])
@@ -150,7 +150,7 @@ def test_first_place_is_given_only_where_it_is_alone(ranks, open_):
         Rating(contestant=name, value=value, low=value - 30, high=value + 30, battles=40, rank=rank)
         for name, value, rank in zip(("x", "y"), (1050, 950), ranks, strict=True)
     ]
-    said = answer.standing(rows, "People")
+    said = headline.ratings_sentence(rows, "People")
     assert ("leave first place open between x and y" in said) == open_
     assert ("put x first" in said) == (not open_)
     assert "x 1050 [1020 to 1080]" in said
@@ -158,7 +158,7 @@ def test_first_place_is_given_only_where_it_is_alone(ranks, open_):
 
 
 def test_nobody_voted():
-    assert answer.standing([], "People") == ""
+    assert headline.ratings_sentence([], "People") == ""
 
 
 RECIPE = Recipe.model_validate(
@@ -183,11 +183,14 @@ RECIPE = Recipe.model_validate(
 
 def test_the_questions_of_a_run():
     names = list(RECIPE.contestants)
-    assert questions(names, RECIPE) == [
-        Question("last", "shown", FAIR),
-        Question("last", "bare", BARE),
-        Question("last", "first", BEFORE),
-        Question("first", "bare", BARE),
+    assert headline_pairs(names, RECIPE) == [
+        ComparisonPair("last", "shown", FAIR),
+        ComparisonPair("last", "bare", BARE),
+        ComparisonPair("last", "first", BEFORE),
+        ComparisonPair("first", "bare", BARE),
     ]
-    assert questions(["x", "y", "z"], None) == [Question("z", "x", OTHER), Question("z", "y", OTHER)]
-    assert questions(["x"], None) == []
+    assert headline_pairs(["x", "y", "z"], None) == [
+        ComparisonPair("z", "x", OTHER),
+        ComparisonPair("z", "y", OTHER),
+    ]
+    assert headline_pairs(["x"], None) == []

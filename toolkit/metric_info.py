@@ -1,0 +1,81 @@
+"""Title, unit, group and direction of every metric, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+LESS_IS_BETTER = ("perplexity", "bits_per_byte", "ter", "repetition_4", "brier", "loss", "mse", "mae")
+"""Endings of metrics of which less is better."""
+
+LIKELIHOOD = "How expected the reference answers are"
+WORDS = "Words shared with the reference"
+SENSE = "Meaning shared with the reference"
+SHAPE = "Shape of the answers"
+BENCHMARKS = "Benchmarks"
+OTHER = "Other metrics"
+
+GROUPS = {
+    LIKELIHOOD: "The model's own probability of them; it says little about what it would write.",
+    WORDS: "Several ways of counting the same thing: one finding, not several.",
+    SENSE: "Similarity of embeddings, high for nearly any fluent answer on the subject.",
+    SHAPE: "Describes and ranks nobody.",
+    OTHER: "",
+}
+"""Group -> how to read it, in the order of the report."""
+
+
+@dataclass(frozen=True)
+class MetricInfo:
+    """How to show a metric."""
+
+    title: str
+    group: str = OTHER
+    better: int = 1
+    """+1: more is better, -1: less is better, 0: it only describes."""
+    digits: int = 3
+
+    @property
+    def note(self) -> str:
+        return {1: "more is better", -1: "less is better", 0: "describes, does not rank"}[self.better]
+
+
+KNOWN = {
+    "perplexity": MetricInfo("Perplexity", LIKELIHOOD, -1, 2),
+    "bits_per_byte": MetricInfo("Bits per byte", LIKELIHOOD, -1),
+    "rouge1": MetricInfo("ROUGE-1", WORDS),
+    "rouge2": MetricInfo("ROUGE-2", WORDS),
+    "rougeL": MetricInfo("ROUGE-L", WORDS),
+    "rougeLsum": MetricInfo("ROUGE-Lsum", WORDS),
+    "bleu": MetricInfo("BLEU", WORDS, 1, 1),
+    "chrf": MetricInfo("chrF", WORDS, 1, 1),
+    "ter": MetricInfo("Edit rate (TER)", WORDS, -1, 1),
+    "exact_match": MetricInfo("Exact match", WORDS),
+    "token_f1": MetricInfo("Token F1", WORDS),
+    "bertscore_precision": MetricInfo("BERTScore precision", SENSE),
+    "bertscore_recall": MetricInfo("BERTScore recall", SENSE),
+    "bertscore_f1": MetricInfo("BERTScore F1", SENSE),
+    "length_words": MetricInfo("Words per answer", SHAPE, 0, 1),
+    "distinct_1": MetricInfo("Distinct words", SHAPE, 0),
+    "distinct_2": MetricInfo("Distinct word pairs", SHAPE, 0),
+    "repetition_4": MetricInfo("Repeated 4-grams", SHAPE, 0),
+}
+
+
+def metric_info(metric: str, declared_lower: Iterable[str] = ()) -> MetricInfo:
+    """What is known of a metric; a benchmark's is named `task/metric`.
+
+    Args:
+        metric: its name in `summary.json`.
+        declared_lower: names of benchmark metrics whose own result files say so.
+    """
+    task, slash, name = metric.rpartition("/")
+    if not slash:
+        return KNOWN.get(metric) or MetricInfo(metric)
+    less = metric in set(declared_lower) or less_is_better(metric)
+    return replace(MetricInfo(f"{task}: {name}", BENCHMARKS), better=-1 if less else 1)
+
+
+def less_is_better(metric: str) -> bool:
+    """Whether less of a metric (`rougeL`, `wikitext/word_perplexity,none`) is better, by its name."""
+    return metric.rpartition("/")[2].partition(",")[0].endswith(LESS_IS_BETTER)

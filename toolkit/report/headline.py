@@ -1,0 +1,293 @@
+"""The report's first lines: what got better, what got worse, how sure, and what cannot be told.
+
+Nothing is called better unless the paired difference keeps its sign over its whole 95% interval and stays
+significant at 5% after Holm's correction for the number of metrics compared. Every claim comes with its
+interval, p and n.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from toolkit.metric_info import MetricInfo, metric_info
+from toolkit.metrics.intervals import examples_to_settle, holm
+from toolkit.recipe import Contestant, Recipe, contestants
+from toolkit.report import formatting
+from toolkit.types import Difference, Rating, Summary
+
+FAIR = "the fair baseline"
+BARE = "the bare base"
+BEFORE = "the stage before"
+OTHER = "another contestant"
+
+
+@dataclass(frozen=True)
+class ComparisonPair:
+    """Is `contestant` better than `against`? `role` says who the latter is."""
+
+    contestant: str
+    against: str
+    role: str
+
+    @property
+    def title(self) -> str:
+        return f"{self.contestant} against {self.against}"
+
+
+def headline_pairs(names: Sequence[str], recipe: Recipe | None) -> list[ComparisonPair]:
+    """What the report answers first, the most telling question first.
+
+    The last trained contestant against the base with a prompt (the fair baseline) and against the bare base,
+    then every stage against the one it was trained on. Without a recipe, or where nothing was trained, the
+    last contestant against all others.
+    """
+    specs = {n: spec for n, spec in (contestants(recipe) if recipe else {}).items() if n in names}
+    trained = [name for name, spec in specs.items() if spec.stage]
+    if recipe is None or not trained:
+        return [ComparisonPair(names[-1], other, OTHER) for other in names[:-1]]
+    final = trained[-1]
+    fair = [name for name, spec in specs.items() if _own_base(spec) and spec.prompt]
+    bare = [name for name, spec in specs.items() if _own_base(spec) and not spec.prompt]
+    found = [ComparisonPair(final, other, FAIR) for other in fair]
+    found += [ComparisonPair(final, other, BARE) for other in bare[:1]]
+    for name in reversed(trained):
+        parent = recipe.stage(specs[name].stage or "").start
+        before = bare[:1] if parent == "base" else [n for n in trained if specs[n].stage == parent]
+        found += [ComparisonPair(name, other, BARE if parent == "base" else BEFORE) for other in before[:1]]
+    return list({(q.contestant, q.against): q for q in reversed(found)}.values())[::-1]
+
+
+def _own_base(spec: Contestant) -> bool:
+    return spec.stage is None and spec.model is None and spec.endpoint is None
+
+
+SIGNIFICANT = 0.05
+METRIC_ORDER = ("rougeL", "chrf", "token_f1", "bertscore_f1", "exact_match", "bleu", "rouge1", "perplexity")
+"""Metrics in the order in which they are quoted and examples are chosen by them."""
+MAX_EXAMPLES_NEEDED = 100_000
+"""More examples than anybody would collect to settle a difference."""
+
+Conclusion = Literal["better", "worse", "unclear", "describes"]
+CONCLUSIONS: tuple[Conclusion, ...] = ("better", "worse", "unclear", "describes")
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One paired difference, and what it shows."""
+
+    difference: Difference
+    corrected_p: float
+    """After Holm's correction within its comparison."""
+    conclusion: Conclusion
+    metric_info: MetricInfo
+    before: float | None
+    """The score of the contestant compared with."""
+    after: float | None
+
+    @property
+    def change(self) -> str:
+        """`0.715 → 0.906`; empty where the scores themselves are not known."""
+        if self.before is None or self.after is None:
+            return ""
+        before, after = (
+            formatting.number(each, self.metric_info.digits) for each in (self.before, self.after)
+        )
+        return f"{before} \N{RIGHTWARDS ARROW} {after}"
+
+    @property
+    def size(self) -> str:
+        return formatting.signed(self.difference.value, self.metric_info.digits)
+
+    @property
+    def interval(self) -> str:
+        return formatting.span(self.difference.low, self.difference.high, self.metric_info.digits, sign=True)
+
+    @property
+    def p(self) -> str:
+        return formatting.p(self.corrected_p)
+
+    @property
+    def evidence(self) -> str:
+        """What every claim comes with."""
+        change = f"{self.change}, " if self.change else ""
+        return f"{change}{self.size}, 95% interval {self.interval}, {self.p}, n {self.difference.n}"
+
+    @property
+    def examples_needed(self) -> int | None:
+        """Examples that would settle a difference of this size; `None` where no number is reasonable."""
+        if self.conclusion != "unclear":
+            return None
+        found = examples_to_settle(self.difference)
+        return found if found and self.difference.n < found < MAX_EXAMPLES_NEEDED else None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The answer to one question, over all metrics."""
+
+    pair: ComparisonPair
+    claims: tuple[Claim, ...]
+
+    def with_conclusion(self, conclusion: Conclusion) -> tuple[Claim, ...]:
+        return tuple(claim for claim in self.claims if claim.conclusion == conclusion)
+
+    @property
+    def ranked_metrics(self) -> int:
+        """How many of the metrics can say which is better."""
+        return len(self.claims) - len(self.with_conclusion("describes"))
+
+    @property
+    def result(self) -> Literal["better", "worse", "mixed", "unclear"]:
+        better, worse = self.with_conclusion("better"), self.with_conclusion("worse")
+        if better and worse:
+            return "mixed"
+        return "better" if better else "worse" if worse else "unclear"
+
+    @property
+    def headline(self) -> str:
+        """One sentence, without a full stop."""
+        name, other = self.pair.contestant, self.pair.against
+        text = {
+            "better": f"{name} is better than {other}",
+            "worse": f"{name} is worse than {other}",
+            "mixed": f"{name} is better than {other} in some ways and worse in others",
+            "unclear": f"No difference in quality between {name} and {other} is shown",
+        }
+        return text[self.result]
+
+    @property
+    def counts_sentence(self) -> str:
+        """`Of 9 metrics 8 are better, none is worse, 1 cannot be told`."""
+        if not self.ranked_metrics:
+            return "No metric that ranks was compared"
+        better, worse, unclear = (len(self.with_conclusion(conclusion)) for conclusion in CONCLUSIONS[:3])
+        parts = [f"{better or 'none'} {_are(better)} better", f"{worse or 'none'} {_are(worse)} worse"]
+        parts += [f"{unclear} cannot be told"] if unclear else []
+        return f"Of {formatting.counted(self.ranked_metrics, 'metric')} {', '.join(parts)}"
+
+    @property
+    def leading_claim(self) -> Claim | None:
+        """The claim to quote first: of the most telling metric that shows a difference."""
+        shown = self.with_conclusion("better") + self.with_conclusion("worse")
+        place = {metric: index for index, metric in enumerate(METRIC_ORDER)}
+        return min(shown, key=lambda claim: place.get(claim.difference.metric, len(place)), default=None)
+
+
+def compare(summary: Summary, pair: ComparisonPair, less_is_better: Iterable[str] = ()) -> Comparison:
+    """Read every difference of one pair of contestants."""
+    own = [d for d in summary.differences if (d.contestant, d.against) == (pair.contestant, pair.against)]
+    infos = {found.metric: metric_info(found.metric, less_is_better) for found in own}
+    ranking = [found for found in own if infos[found.metric].better]
+    corrected = dict(
+        zip([f.metric for f in ranking], holm([found.p_value for found in ranking]), strict=True)
+    )
+    scores = {(score.contestant, score.metric): score.value for score in summary.scores}
+    claims = []
+    for found in own:
+        p, means = corrected.get(found.metric, found.p_value), infos[found.metric]
+        before, after = (scores.get((name, found.metric)) for name in (found.against, found.contestant))
+        claims.append(Claim(found, p, conclude(found, p, means.better), means, before, after))
+    return Comparison(pair, tuple(claims))
+
+
+def conclude(found: Difference, corrected_p: float, better: int) -> Conclusion:
+    """What one difference shows; `better` is the sign of a change for the better, 0 where there is none."""
+    if better == 0:
+        return "describes"
+    if not corrected_p < SIGNIFICANT or not (found.low > 0 or found.high < 0):
+        return "unclear"
+    return "better" if found.value * better > 0 else "worse"
+
+
+def opening_sentence(compared: Sequence[Comparison]) -> str:
+    """The answer in one or two sentences, from the most telling comparison."""
+    if not compared:
+        return "Nothing can be said: no two contestants were compared on the same examples."
+    main = compared[0]
+    text = {"better": "Yes", "worse": "No", "mixed": "In part", "unclear": "That cannot be told"}
+    role = f", {main.pair.role}" if main.pair.role != OTHER else ""
+    return f"{text[main.result]}. {main.headline}{role}."
+
+
+def evidence_sentence(compared: Sequence[Comparison]) -> str:
+    """The figures behind the opening."""
+    if not compared:
+        return ""
+    claim = compared[0].leading_claim
+    quoted = f" {claim.metric_info.title}: {claim.evidence}." if claim else ""
+    return f"{compared[0].counts_sentence}.{quoted}"
+
+
+def multiplicity_note(compared: Sequence[Comparison]) -> str:
+    """What the p-values are corrected for, and what remains."""
+    if not compared:
+        return ""
+    limit = min(1.0, SIGNIFICANT * len(compared))
+    tests = formatting.counted(sum(comparison.ranked_metrics for comparison in compared), "test")
+    return (
+        '"Better" and "worse" need the whole 95% interval of the paired difference on one side of zero and '
+        f"p below 0.05. {tests} in {formatting.counted(len(compared), 'comparison')}: p is corrected for the "
+        "number of metrics in a comparison (Holm), so the chance of any false claim in one is at most 5%, "
+        f"and over all comparisons here at most {formatting.percent(limit)}."
+    )
+
+
+def ratings_sentence(ratings: Sequence[Rating], voters: str) -> str:
+    """Who leads by the votes, and whether the lead is beyond doubt; empty without ratings."""
+    if not ratings:
+        return ""
+    top = [row for row in ratings if row.rank == 1]
+    rated = ", ".join(
+        f"{row.contestant} {formatting.number(row.value, 0)} {_bracket(row)}" for row in ratings
+    )
+    votes = formatting.counted(sum(row.battles for row in ratings) // 2, "vote")
+    if len(top) == 1 and len(ratings) > 1:
+        return f"{voters} put {top[0].contestant} first, beyond chance ({rated}; {votes})."
+    names = formatting.listed([row.contestant for row in top])
+    return f"{voters} leave first place open between {names} ({rated}; {votes})."
+
+
+def _bracket(row: Rating) -> str:
+    known = formatting.span(row.low, row.high, 0)
+    return f"[{known}]" if known else ""
+
+
+def limitations(summary: Summary, compared: Sequence[Comparison]) -> list[str]:
+    """What these data cannot tell, whatever the figures say."""
+    over = resampling_unit(summary)
+    found = [_undecided_sentence(comparison, over) for comparison in compared]
+    if summary.stages:
+        found.append(
+            "Another training run: each stage was trained once, with one seed. The intervals are over "
+            f"{over}; they do not hold the chance of training itself."
+        )
+    if summary.scores:
+        found.append("Other prompts: the intervals are for examples drawn like these, not for another task.")
+    return [sentence for sentence in found if sentence]
+
+
+def resampling_unit(summary: Summary) -> str:
+    """What intervals are over, and n counts."""
+    column = summary.notes.get("groups")
+    return f"groups of examples (by {column})" if column else "examples"
+
+
+def _undecided_sentence(comparison: Comparison, over: str) -> str:
+    unclear = comparison.with_conclusion("unclear")
+    if not unclear:
+        return ""
+    pair = comparison.pair
+    titles = formatting.listed([claim.metric_info.title for claim in unclear])
+    text = f"Whether {pair.contestant} is better or worse than {pair.against} by {titles}."
+    wanted = sorted(claim.examples_needed for claim in unclear if claim.examples_needed)
+    if not wanted:
+        return text
+    least, most = formatting.rounded(wanted[0]), formatting.rounded(wanted[-1])
+    count = least if least == most else f"{least} to {most}"
+    return f"{text} About {count} {over} would settle differences of the size found here."
+
+
+def _are(count: int) -> str:
+    return "are" if count > 1 else "is"

@@ -1,0 +1,289 @@
+"""The battles behind every cell of a matrix of wins, with the judge's reasons, and win rates."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from toolkit.errors import RatingError
+from toolkit.judge.winrates import Preference, win_rates
+from toolkit.ratings import tabulate
+from toolkit.ratings.agreement import agreement as compare
+from toolkit.ratings.agreement import agreement_sentence
+from toolkit.report import formatting
+from toolkit.report.load import RunView
+from toolkit.report.tables import Cell, Table
+from toolkit.types import POINTS, Completion, Outcome, Verdict, Vote
+
+MAX_BATTLES = 60
+"""Battles of a pair that are listed."""
+ANSWER, REASON, QUESTION = 240, 320, 120
+"""Characters that are shown of each."""
+
+Pair = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class PairBattles:
+    """The votes on one pair of contestants, as a table with an anchor that cells of the matrix point to."""
+
+    anchor: str
+    title: str
+    table: Table
+    more: int
+    """Battles that are not listed."""
+
+
+def anchors(side: str, votes: Iterable[Vote]) -> dict[Pair, str]:
+    """(row, column) of the matrix -> where its battles are, both ways round; `side` is part of each."""
+    found = {}
+    for number, (one, other) in enumerate(dict.fromkeys(map(_pair, votes)), 1):
+        found[one, other] = found[other, one] = f"battles-{side}-{number}"
+    return found
+
+
+def pair_battles(side: str, votes: Sequence[Vote], view: RunView) -> list[PairBattles]:
+    """Every pair's battles, in the order in which the votes stand in their file."""
+    by_pair: dict[Pair, list[Vote]] = {}
+    for vote in votes:
+        by_pair.setdefault(_pair(vote), []).append(vote)
+    places, verdicts = anchors(side, votes), _index_verdicts(view.verdicts)
+    answers = {(name, row.example_id): row for name, rows in view.completions.items() for row in rows}
+    return [
+        PairBattles(
+            anchor=places[pair],
+            title=f"{pair[0]} and {pair[1]}, {formatting.counted(len(cast), 'vote')}",
+            table=Table(
+                f"Battles of {pair[0]} and {pair[1]}",
+                _header(pair, cast[0].kind),
+                tuple(_row(vote, pair, answers, verdicts) for vote in cast[:MAX_BATTLES]),
+            ),
+            more=max(0, len(cast) - MAX_BATTLES),
+        )
+        for pair, cast in by_pair.items()
+    ]
+
+
+def win_rate_table(votes: Iterable[Vote], view: RunView) -> Table | None:
+    """Every pair's win rate, raw and between answers of equal length; `None` without answers."""
+    lengths = {
+        (name, row.example_id): len(row.completion) for name, rows in view.completions.items() for row in rows
+    }
+    found = [
+        Preference(
+            contestant=vote.model_b,
+            against=vote.model_a,
+            value=1 - POINTS[vote.outcome],
+            length=lengths[vote.model_b, vote.example_id],
+            length_against=lengths[vote.model_a, vote.example_id],
+        )
+        for vote in votes
+        if (vote.model_a, vote.example_id) in lengths and (vote.model_b, vote.example_id) in lengths
+    ]
+    rows = tuple(
+        (
+            Cell(f"{row['contestant']} over {row['against']}"),
+            _share(row["win_rate"]),
+            _share(row["length_controlled"]),
+            Cell(str(row["win_rate"]["n"])),
+        )
+        for row in win_rates(found)
+    )
+    header = ("pair", "win rate", "at equal length", "votes")
+    return Table("Win rates with 95% intervals (a tie is half a win)", header, rows) if rows else None
+
+
+def _share(share: dict[str, Any]) -> Cell:
+    return Cell(
+        formatting.percent(share["value"]),
+        f"{formatting.percent(share['low'])} to {formatting.percent(share['high'])}",
+    )
+
+
+def _pair(vote: Vote) -> Pair:
+    one, other = sorted((vote.model_a, vote.model_b))
+    return one, other
+
+
+VerdictIndex = dict[str, dict[tuple[str, str], Verdict]]
+"""Battle -> (judge, order) -> the last verdict."""
+
+
+def _index_verdicts(verdicts: Iterable[Verdict]) -> VerdictIndex:
+    found: VerdictIndex = {}
+    for verdict in verdicts:
+        found.setdefault(verdict.battle_id, {})[verdict.judge, verdict.order] = verdict
+    return found
+
+
+def _header(pair: Pair, kind: str) -> tuple[str, ...]:
+    reasons = tuple(f"judge, {name} shown first" for name in pair) if kind == "judge" else ()
+    return ("example", *pair, "vote", *reasons)
+
+
+def _row(vote: Vote, pair: Pair, answers: dict[Pair, Completion], verdicts: VerdictIndex) -> tuple[Cell, ...]:
+    shown = [answers.get((name, vote.example_id)) for name in pair]
+    question = next((row.messages[-1].content for row in shown if row), "")
+    texts = [Cell(_cut(row.completion, ANSWER) if row else formatting.ABSENT, tone="words") for row in shown]
+    orders = ("ab", "ba") if vote.model_a == pair[0] else ("ba", "ab")
+    battle_verdicts = verdicts.get(vote.battle_id, {})
+    reasons = [_reasons(vote, battle_verdicts, order) for order in orders] if vote.kind == "judge" else []
+    named = Cell(_named(vote.outcome, vote), tone="words")
+    return (Cell(vote.example_id, _cut(question, QUESTION)), *texts, named, *reasons)
+
+
+def _reasons(vote: Vote, battle_verdicts: dict[tuple[str, str], Verdict], order: str) -> Cell:
+    """What the judge said in one order; of a jury, what each of its judges said."""
+    own = [
+        verdict for (judge, side), verdict in battle_verdicts.items() if side == order and judge == vote.voter
+    ]
+    found = own or [verdict for (_, side), verdict in battle_verdicts.items() if side == order]
+    if not found:
+        return Cell(formatting.ABSENT, tone="words")
+    named = [_named(verdict.outcome, vote) if verdict.outcome else "unreadable" for verdict in found]
+    signed = [
+        f"{verdict.judge}: {verdict.reason}" if len(found) > 1 else verdict.reason
+        for verdict in found
+        if verdict.reason
+    ]
+    return Cell("; ".join(named), _cut(" ".join(map(str, signed)), REASON), tone="words")
+
+
+def _named(outcome: Outcome, vote: Vote) -> str:
+    names = {"a": vote.model_a, "b": vote.model_b, "both_bad": "both bad"}
+    return names.get(outcome, "tie")
+
+
+def _cut(text: str, most: int) -> str:
+    words = " ".join(text.split())
+    return words if len(words) <= most else f"{words[:most].rstrip()} …"
+
+
+CHANCE = 0.5
+"""A judge that tosses a coin gives the same winner in both orders half of the time."""
+CONSISTENT = 0.8
+JUDGE_SHARES = {
+    "consistency": "Same verdict in both orders",
+    "first_position": "Won by the answer shown first (50% is unbiased)",
+    "always_first": "Named the first answer in both orders",
+    "always_second": "Named the second answer in both orders",
+    "ties": "Votes that are ties",
+    "unreadable": "Verdicts that could not be read",
+    "refused": "Questions that the judge's server refused",
+    "longer": "Votes for the longer answer, where lengths differ",
+    "more_markdown": "Votes for the answer with more Markdown, where it differs",
+}
+"""Key of `summary.notes["judge"]` -> what it says."""
+
+
+@dataclass(frozen=True)
+class Judge:
+    """One judge model, and what its own verdicts say about it."""
+
+    name: str
+    battles: int
+    identical: int
+    shares: dict[str, dict[str, Any]]
+    """Key of `JUDGE_SHARES` -> `{"value", "low", "high", "n"}`."""
+
+    @property
+    def strength(self) -> str:
+        """How much its votes weigh, said first."""
+        found = self._interval("consistency")
+        if found is None:
+            return "How consistent this judge is was not measured: read its ratings as unproven."
+        share = _share_text(self.shares["consistency"])
+        return f"{_strength(*found)} It gave the same verdict in both orders on {share}; a coin would on 50%."
+
+    @property
+    def weak(self) -> bool:
+        found = self._interval("consistency")
+        return found is None or found[0] < CONSISTENT
+
+    @property
+    def position(self) -> str:
+        """Which side it leans to, if these battles show it."""
+        found = self._interval("first_position")
+        if found is None:
+            return ""
+        value, low, high = found
+        lean = f"the answer shown first won {_share_text(self.shares['first_position'])}"
+        if low <= CHANCE <= high:
+            return f"No lean to one position is shown: {lean}."
+        side = "first" if value > CHANCE else "second"
+        return (
+            f"It leans to the answer shown {side}: {lean}. Asking in both orders takes this out of the votes."
+        )
+
+    def _interval(self, figure: str) -> tuple[float, float, float] | None:
+        """A share with the ends of its interval; `None` where it was not measured."""
+        share = self.shares.get(figure, {})
+        value, low, high = (share.get(key) for key in ("value", "low", "high"))
+        return None if value is None or low is None or high is None else (value, low, high)
+
+
+def _strength(value: float, low: float, high: float) -> str:
+    if high < CHANCE:
+        return "Very weak judge: the order of the answers decides more often than the answers do."
+    if low <= CHANCE:
+        return "Very weak judge: these battles do not tell its verdicts from tosses of a coin."
+    if value < CONSISTENT:
+        return "Weak judge: where its two verdicts differ the vote is a tie, which draws ratings together."
+    return "Consistent judge. That is not the same as a right one: only people's votes can show that."
+
+
+def judges(notes: dict[str, Any]) -> list[Judge]:
+    """From `summary.notes`; parts that are not there are left out."""
+    found = notes.get("judge") or {}
+    return [
+        Judge(
+            name,
+            int(facts.get("battles", 0)),
+            int(facts.get("identical", 0)),
+            {
+                key: facts[key]
+                for key in JUDGE_SHARES
+                if isinstance(facts.get(key), dict) and facts[key].get("n")
+            },
+        )
+        for name, facts in found.items()
+        if isinstance(facts, dict)
+    ]
+
+
+def weak_judges_note(found: Sequence[Judge]) -> str:
+    """What to be wary of in the votes of these judges; empty where none of them is weak."""
+    weak = sum(judge.weak for judge in found)
+    if not weak:
+        return ""
+    return f"Weak judges in this jury: {weak} of {len(found)}" if len(found) > 1 else "This judge is weak"
+
+
+def jury_cells(notes: dict[str, Any]) -> dict[str, str]:
+    """How often the judges of a jury cast the same vote, all of them and two by two; empty for one judge."""
+    found = notes.get("jury") or {}
+    shares = {"All judges": found.get("unanimous")}
+    shares |= {" and ".join(pair["judges"]): pair["agreement"] for pair in found.get("pairs", ())}
+    return {who: _share_text(share) for who, share in shares.items() if share and share["n"]}
+
+
+def share_cells(judge: Judge) -> dict[str, str]:
+    """What each share is called -> the share with its interval and n."""
+    return {JUDGE_SHARES[key]: _share_text(share) for key, share in judge.shares.items()}
+
+
+def _share_text(share: dict[str, Any]) -> str:
+    interval = f"{formatting.percent(share.get('low'))} to {formatting.percent(share.get('high'))}"
+    return f"{formatting.percent(share['value'])} (95% interval {interval}, n {share['n']})"
+
+
+def agreement(judged: Sequence[Vote], people: Sequence[Vote]) -> str:
+    """How far the judge's votes can stand in for people's; empty without battles that both saw."""
+    if not judged or not people:
+        return ""
+    try:
+        found = compare(tabulate(judged), tabulate(people))
+    except RatingError:
+        return ""
+    return f"The judge against people, on the battles both saw. {agreement_sentence(found)}"
