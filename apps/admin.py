@@ -1,4 +1,4 @@
-"""Admin: open and close the arena, choose who takes part and how they are paired, block voters, export."""
+"""Admin page: open or close the arena, select contestants and pairing, block voters, export votes."""
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ def _export() -> None:
 
 
 def _lines(store: Store, run: str) -> str:
-    """The votes, read when they are asked for and not with every drawing of the page."""
+    """Read the votes on download, not on every rerun of the page."""
     rows = (battle_row(reveal, texts=True) for reveal in store.cast_votes(run))
     return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
 

@@ -1,6 +1,6 @@
-"""Ask: the voter's own questions to two anonymous contestants, live, then the same vote.
+"""Ask page: the voter's own questions to two anonymous contestants, then the same vote.
 
-Both answers are waited for and then written out side by side at one pace, so that speed gives nobody away.
+Both answers are awaited, then revealed at the same pace, so that speed identifies nobody.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from toolkit.errors import ToolkitError
 from toolkit.types import Message
 
 Turn = tuple[str, tuple[str, str]]
-"""A question, and what both sides answered."""
+"""A question and both answers."""
 
 STEPS, PACE = 40, 0.04
 """Answers are written out in so many steps, with so many seconds between them."""
@@ -36,20 +36,20 @@ STEPS, PACE = 40, 0.04
 
 @dataclass
 class Chat:
-    """One voter's questions and both sides' answers; kept on the server, where the names are."""
+    """One voter's questions and both answers; stays on the server."""
 
     sides: tuple[str, str]
     seed: int
     turns: list[Turn] = field(default_factory=list)
     pending: str | None = None
-    """A question that waits for its answers."""
+    """A question without answers yet."""
     again: bool = False
-    """Whether it was answered before, and the voter wants other answers."""
+    """Whether the voter requested other answers to the last question."""
     ballot: str | None = None
-    """Of the talk as it stands, once it was stored."""
+    """Id of the stored ballot."""
     reveal: Reveal | None = None
-    keeping: Lock = field(default_factory=Lock)
-    """Held by the drawing that keeps its answers; another one waits, and finds them kept."""
+    store_lock: Lock = field(default_factory=Lock)
+    """Held by the script run that stores the answers; concurrent reruns wait."""
 
 
 def page() -> None:
@@ -91,11 +91,11 @@ def _question(number: int, question: str) -> None:
 
 
 def _answer(chat: Chat, places: list[DeltaGenerator]) -> None:
-    """Have both answer the question that waits, keep what they said, then write it out.
+    """Generate both answers to the pending question, store them, then stream them to the page.
 
-    A click while both think has the page drawn anew beside this drawing, and ends this one with what it draws
-    next. So the answers are kept before anything is drawn, and only where nobody was quicker. Without answers
-    the question goes on waiting: it is asked again with the next drawing.
+    A click during generation starts a concurrent rerun and stops this one at its next element. Therefore the
+    answers are stored before anything is drawn, and only if no other rerun stored them first. A question
+    without answers stays pending and is sent again on the next rerun.
     """
     for _ in range(3):  # over the buttons of the answers before, which could be pressed until these are there
         st.markdown("")
@@ -108,7 +108,7 @@ def _answer(chat: Chat, places: list[DeltaGenerator]) -> None:
         for place in places:
             place.markdown("*No answer*")
         return
-    with chat.keeping:
+    with chat.store_lock:
         first = (chat.pending, chat.turns) == (question, before)
         problem = _keep_answers(chat, who, question, answers) if first else None
     if first:
@@ -141,9 +141,9 @@ def _answers(chat: Chat, before: list[Turn], question: str) -> tuple[str, str]:
 
 
 def _keep_answers(chat: Chat, who: str, question: str, answers: tuple[str, str]) -> str | None:
-    """Make the talk with this turn a ballot; returns why it cannot be one. Touches nothing of the page.
+    """Store the chat with this turn as a ballot; returns the problem, if any. Draws nothing.
 
-    The talk changes last, so that no drawing meets answers that cannot be voted on yet.
+    The chat is updated last, so that no rerun shows answers that cannot be voted on yet.
     """
     turns = [*chat.turns, (question, answers)]
     ballot, problem = None, None
@@ -167,7 +167,7 @@ def _problem_text(error: ToolkitError) -> str:
 
 
 def _below(chat: Chat) -> None:
-    """What the voter can do now."""
+    """Draw the available actions."""
     if chat.reveal:
         after_vote(chat.reveal, "Ask something else", _start_over, _keep)
         single_key_toggle()
@@ -199,7 +199,7 @@ def _start_chat() -> Chat:
 
 
 def _again() -> None:
-    """Put the last question to both once more."""
+    """Resend the last question."""
     chat: Chat = st.session_state.chat
     chat.pending, chat.again = chat.turns.pop()[0], True
     chat.seed += 1

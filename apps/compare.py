@@ -1,4 +1,4 @@
-"""Compare: one example, everybody's answer and its scores, and what people and judges said, with names."""
+"""Compare page: all answers to one example with scores, votes and judge verdicts."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def _scores(example: str, names: Sequence[str]) -> None:
 
 
 def _judgments(answers: Mapping[str, Completion]) -> None:
-    """What the judge said on each order of each battle, before it became a vote."""
+    """Judge verdicts in both orders of each battle."""
     found = verdicts_on(answers, judge_verdicts())
     if not found:
         return

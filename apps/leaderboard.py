@@ -1,4 +1,4 @@
-"""Leaderboard: who is better, and how sure the votes are."""
+"""Leaderboard page: ratings with intervals, win rates, Elo over time."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def _chart(chart: alt.LayerChart | alt.FacetChart, key: str) -> None:
 
 
 def _chosen_votes() -> tuple[list[Vote], list[Vote], list[Vote]]:
-    """The filters, and what they leave: the votes to rate, all of people's, all of the judge's."""
+    """Draw the filters; returns the votes to rate, people's votes and the judge's."""
     people, judged = service().store.votes(service().pool.run), judge_votes()
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
         source = (
@@ -90,7 +90,7 @@ def _sentence(ratings: Sequence[Rating], votes: int, voters: int) -> str:
 
 
 def _at_equal_length(votes: Sequence[Vote]) -> dict[str, Rating]:
-    """Contestant -> its rating with the answers' lengths held equal; empty where these votes cannot tell."""
+    """Contestant -> length-controlled rating; empty where it is not identifiable."""
     import pandas as pd
 
     from toolkit.ratings import style_controlled

@@ -1,4 +1,4 @@
-"""Your votes: what this voter chose, with the names."""
+"""Your votes page: this voter's history with names."""
 
 from __future__ import annotations
 

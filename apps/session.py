@@ -1,4 +1,4 @@
-"""What every page needs: the desk, opened once a process, and who is looking."""
+"""Shared state of the pages: the arena service (one per process) and the current voter."""
 
 from __future__ import annotations
 
@@ -45,12 +45,12 @@ def service() -> ArenaService:
 
 @st.cache_resource(show_spinner=False)
 def live_models() -> LiveModels:
-    """Who answers on the Ask page."""
+    """Models that answer on the Ask page."""
     return LiveModels(Path(Settings.from_environment().run))
 
 
 def voter() -> str:
-    """This person's id in the vote log: a hash, so that the log gives nobody's cookie or name away."""
+    """Voter id: a hash, so that the log contains no cookie or name."""
     if "voter" not in st.session_state:
         kind, secret = _credential()
         st.session_state.voter = hashlib.sha256(f"{kind}:{secret}".encode()).hexdigest()[:32]
@@ -61,9 +61,9 @@ def voter() -> str:
 def public_message(
     error: ToolkitError, otherwise: str = "the server has a fault just now; try again in a moment"
 ) -> str:
-    """What a voter is told of an error.
+    """The message of an error that is safe to show to voters.
 
-    The arena's own rules are told. Other errors may name contestants, folders or servers: the log has them.
+    Rule violations are shown. Other errors may name contestants, folders or servers and are only logged.
     """
     if isinstance(error, NotAllowed):
         return str(error)
@@ -73,7 +73,7 @@ def public_message(
 
 @contextmanager
 def show_errors(what: str) -> Iterator[None]:
-    """Carry out what a voter asked for; an error ends the block, and the page says `what` and why."""
+    """Run a voter's action; on an error the page shows `what` and the reason."""
     try:
         yield
     except ToolkitError as error:
@@ -103,7 +103,7 @@ def can_sign_in() -> bool:
 
 
 def has_admins() -> bool:
-    """Whether anybody can be an administrator here."""
+    """Whether an administrator can sign in."""
     return bool(os.environ.get(PASSWORD) or os.environ.get(ADMINS))
 
 
@@ -122,14 +122,14 @@ def votes_with_texts() -> list[Reveal]:
 
 @st.cache_data(ttl=60, show_spinner=False)
 def judge_verdicts() -> list[Verdict]:
-    """What the run's judge said, verdict by verdict."""
+    """All judge verdicts of the run."""
     file = Path(Settings.from_environment().run) / "verdicts.jsonl"
     return list(records.read(file, Verdict)) if file.exists() else []
 
 
 @st.cache_data(ttl=60, show_spinner=False)
 def per_example_scores() -> dict[str, dict[str, dict[str, float]]]:
-    """Contestant -> metric -> example -> value, of the run the arena was opened on."""
+    """Contestant -> metric -> example -> value of the run."""
     from toolkit.metrics import Measurement
 
     files = sorted((Path(Settings.from_environment().run) / "measurements").glob("*.jsonl"))
@@ -156,5 +156,5 @@ def voter_report_rows() -> list[VoterReport]:
 
 
 def flagged_voters() -> set[str]:
-    """Voters who do not fit."""
+    """Ids of flagged voters."""
     return {report.voter for report in voter_report_rows() if report.flagged}

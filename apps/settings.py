@@ -1,4 +1,4 @@
-"""What `adapter-arena serve` tells the pages. It travels in the environment of the server's process."""
+"""Settings passed from `adapter-arena serve` to the pages through the process environment."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ PASSWORD = "ADAPTER_ARENA_ADMIN_PASSWORD"
 """Environment variable with the administrator's password; without one there is no Admin page."""
 
 ADMINS = "ADAPTER_ARENA_ADMINS"
-"""Environment variable with the e-mail addresses, separated by commas, of those who sign in to administer."""
+"""Environment variable with the e-mail addresses, separated by commas, of administrators who sign in."""
 
 SECRETS = "ADAPTER_ARENA_SECRETS"
 """Environment variable with the path of a `secrets.toml` in which Streamlit finds its identity provider."""
@@ -25,7 +25,7 @@ class Settings:
     database: str
     """SQLAlchemy URL of the vote store."""
     contestants: tuple[str, ...] = ()
-    """Who takes part; empty: as the recipe says."""
+    """Contestants; empty: the recipe's."""
     seed: int = 0
     per_minute: int = 60
     grace: float = 60.0

@@ -1,4 +1,4 @@
-"""Vote: a prompt, two anonymous answers, one click or key; the names come after."""
+"""Vote page: a prompt, two anonymous answers, one click or key; names are revealed after the vote."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What Vote and Ask share: two answers side by side, the choice between them, and what may follow it."""
+"""Widgets shared by Vote and Ask: answer panels, vote buttons, undo, reasons."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ REASONS = ("correct", "complete", "clear", "short", "friendly", "follows the ins
 
 
 def announce_status(before_vote: str, reveal: Reveal | None) -> None:
-    """Have a screen reader say what the page has come to; to be drawn first, so that it is one element.
+    """Announce the page state to screen readers; drawn first so that it stays one element.
 
-    Nothing is seen of it, and the focus stays where it is.
+    Invisible; the focus does not move.
     """
     text = before_vote
     if reveal is not None:
@@ -63,7 +63,7 @@ def answer_panels(answers: tuple[str, str], reveal: Reveal | None, key: str = ""
 
 
 def _name(reveal: Reveal | None, side: str) -> str:
-    """What is added to a panel's heading after the vote: who wrote it, and a mark on the one chosen."""
+    """Suffix of a panel heading after the vote: the contestant, and a mark on the chosen answer."""
     if reveal is None:
         return ""
     name = reveal.ballot.contestant_a if side == "a" else reveal.ballot.contestant_b
@@ -71,7 +71,7 @@ def _name(reveal: Reveal | None, side: str) -> str:
 
 
 def vote_buttons(ballot: str, keep: Callable[[Reveal], None]) -> None:
-    """The buttons of a vote on the ballot with this id; what it opens goes to `keep`."""
+    """Draw the vote buttons of a ballot; the reveal is passed to `keep`."""
     with st.container(key="ballot-box", gap="xsmall"):
         places = [*st.columns(2, gap="medium"), *st.columns(2, gap="medium")]  # each under its answer
         for column, (outcome, label, key) in zip(places, CHOICES, strict=True):
@@ -87,7 +87,7 @@ def vote_buttons(ballot: str, keep: Callable[[Reveal], None]) -> None:
 
 
 def after_vote(reveal: Reveal, label: str, go_on: Callable[[], None], keep: Callable[[Reveal], None]) -> None:
-    """What may follow a vote: going on, taking it back, saying why."""
+    """Draw the actions after a vote: next, undo, reasons."""
     ballot = reveal.ballot.id
     with st.container(key="ballot-box", horizontal=True):
         st.button(label, key="next", type="primary", shortcut=shortcut("N"), on_click=go_on)
@@ -113,14 +113,14 @@ def after_vote(reveal: Reveal, label: str, go_on: Callable[[], None], keep: Call
 
 
 def shortcut(key: str) -> str | None:
-    """The key of a button, unless this visitor has turned single keys off."""
+    """The shortcut of a button, or `None` where single-key shortcuts are off."""
     return key if st.session_state.get("single_keys", True) else None
 
 
 def single_key_toggle() -> None:
-    """Where single keys are turned off and on: whoever speaks to the computer may hit them unawares.
+    """Toggle for single-key shortcuts, which speech input can trigger by accident.
 
-    The choice holds on every page until the visit ends, longer than the state of a widget does.
+    The choice is kept for the session on every page, longer than a widget's state.
     """
     state = st.session_state
     state.setdefault("switch", state.get("single_keys", True))
@@ -132,7 +132,7 @@ def _store_single_keys() -> None:
 
 
 def _votes_needed_text(reveal: Reveal) -> str:
-    """How far this pair is from being decided."""
+    """About how many more votes would decide between the two."""
     a, b = safe_markdown(reveal.ballot.contestant_a), safe_markdown(reveal.ballot.contestant_b)
     now = current_ratings(reveal.ballot.run)
     if now is None or not {reveal.ballot.contestant_a, reveal.ballot.contestant_b} <= set(now.names):

@@ -1,4 +1,4 @@
-"""What is voted on: the stored answers of one run, read from its folder."""
+"""Battles of a run (stored answers of its contestants), and the ballot records."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class BattlePool:
     answers: dict[str, dict[str, Completion]]
     """Example id -> contestant -> its answer, in the order of the files."""
     flagged: frozenset[str]
-    """Ids of completions that say who wrote them; they are not shown."""
+    """Ids of completions that name their author; never shown."""
     options: ArenaOptions
 
     @property
@@ -38,7 +38,7 @@ class BattlePool:
 
     @cached_property
     def battles(self) -> dict[Pair, dict[str, str]]:
-        """Pair -> example -> the battle's key, where both answered, unlike, and neither tells its name."""
+        """Pair -> example -> battle key, for different answers of both that do not name their author."""
         return {pair: self._pair_battles(pair) for pair in self.pairs}
 
     def _pair_battles(self, pair: Pair) -> dict[str, str]:
@@ -54,7 +54,7 @@ class BattlePool:
 
 
 def battle_key(example_id: str, one: tuple[str, str], other: tuple[str, str]) -> str:
-    """The same for two (contestant, answer) on an example, whichever side they were shown on."""
+    """Key of a battle of two (contestant, answer), independent of the sides."""
     return digest(example_id, *(part for side in sorted([one, other]) for part in side))
 
 
@@ -98,7 +98,7 @@ def load_battle_pool(run: Path, contestants: Sequence[str] = ()) -> BattlePool:
 
 
 def merge_pools(pool: BattlePool, guest: BattlePool) -> BattlePool:
-    """The contest with another run's contestants in it.
+    """Merge another run's contestants into a pool.
 
     They meet on the examples that ask the same; names that are taken get the run before them.
     """
@@ -144,7 +144,7 @@ class Ballot(Record):
     """Random and opaque; the only name of a battle that leaves the server before the vote."""
     voter: str
     number: int
-    """0, 1, 2 ... of this voter. Unique per voter, so two tabs open the same ballot."""
+    """0, 1, 2 ... per voter; unique, so two tabs show the same ballot."""
     kind: Kind = "battle"
     run: str
     example_id: str
@@ -174,7 +174,7 @@ class BlindBallot(Record):
 
 
 class Cast(Record):
-    """One line of the vote log. The line with the highest revision of a ballot is what counts."""
+    """One row of the append-only vote log; the highest revision of a ballot counts."""
 
     ballot: str
     revision: int
@@ -187,12 +187,12 @@ class Cast(Record):
 
 
 class Reveal(Record):
-    """What a committed vote opens."""
+    """A committed vote with the names of its ballot."""
 
     ballot: Ballot
     cast: Cast
 
 
 def new_id() -> str:
-    """128 random bits: unguessable, and says nothing."""
+    """128 random bits, URL-safe."""
     return secrets.token_urlsafe(16)

@@ -1,4 +1,4 @@
-"""Which voters' votes do not fit: attention checks they failed, and votes that are too unlike the others'.
+"""Moderation: anomalous voters (failed attention checks, unlikely votes) and answers that name their author.
 
 The test for unlikely voters follows Chatbot Arena (Chiang et al. 2024, "Detecting anomalous users"): each
 vote is compared with the votes of everybody else on the same pair, which gives a p-value that is uniform when
@@ -85,7 +85,7 @@ def suspicion_key(report: VoterReport) -> tuple[bool, float, int]:
 def anomaly_p_value(
     cast: Sequence[Vote], history: dict[Pair, Counter[tuple[str, float]]], rng: Generator
 ) -> float | None:
-    """The joint p-value of a voter's votes against everybody else's; `None` when none can be judged."""
+    """Joint p-value of a voter's votes against all other votes; `None` with too few comparable votes."""
     p_values = [p for vote in cast if (p := _p_value(vote, history, rng)) is not None]
     if len(p_values) < CHECKPOINTS:
         return None
@@ -117,7 +117,7 @@ def _p_value(vote: Vote, history: dict[Pair, Counter[tuple[str, float]]], rng: G
 
 
 def _points(vote: Vote) -> float:
-    """Points of the contestant that comes first in the alphabet."""
+    """Points of the alphabetically first contestant."""
     points = POINTS[vote.outcome]
     return points if vote.model_a < vote.model_b else 1 - points
 

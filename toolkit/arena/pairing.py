@@ -1,8 +1,8 @@
-"""Which battle a voter sees next.
+"""Select the next battle for a voter.
 
 Three choices, each balanced against what was shown before: the pair of contestants (`uniform`: the one shown
 least; `active`: drawn in proportion to how doubtful its order still is), the example (the one this pair was
-shown least on), and the sides (who stood less often on the left). Nothing a voter has met comes again.
+shown least on), and the sides (who stood less often on the left). A voter never sees the same battle twice.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ MIN_UNCERTAINTY = 1e-12
 
 @dataclass(frozen=True)
 class DrawnBattle:
-    """The chosen battle: `a` stands on the left."""
+    """The selected battle; `a` is shown on the left."""
 
     example_id: str
     a: str
@@ -36,7 +36,7 @@ class DrawnBattle:
 
 
 def draw_battle(pool: BattlePool, tally: Tally, met: set[str], rng: Generator) -> DrawnBattle | None:
-    """The next battle for a voter who has met the battles with the keys `met`; `None` when none is left."""
+    """Draw the next battle for a voter, excluding the battle keys in `met`; `None` when none is left."""
     open_examples = {pair: _unseen_examples(pool, pair, met) for pair in pool.pairs}
     pairs = [pair for pair in pool.pairs if open_examples[pair]]
     if not pairs:
@@ -49,7 +49,7 @@ def draw_battle(pool: BattlePool, tally: Tally, met: set[str], rng: Generator) -
 
 
 def draw_pair(pool: BattlePool, tally: Tally, pairs: list[Pair], rng: Generator) -> tuple[str, str]:
-    """Which of these pairs meets next, and who stands on the left."""
+    """Draw one of these pairs and its left side."""
     chosen = _draw_uncertain(pool, tally, pairs, rng) or _least_shown(pairs, tally.shown, rng)
     a = _least_shown(list(chosen), {name: tally.left[chosen, name] for name in chosen}, rng)
     return a, chosen[1] if a == chosen[0] else chosen[0]
@@ -144,7 +144,7 @@ def misorder_probability(state: Posterior) -> Matrix:
 
 RIGHT = "the example's own answer"
 WRONG = "an answer to something else"
-"""What stands in place of the contestants' names."""
+"""Stored in place of the contestant names of an attention check."""
 
 
 def attention_check_due(number: int, every: int, rng: Generator) -> bool:

@@ -16,7 +16,7 @@ from toolkit.types import Message, Outcome, Record, Vote, digest
 
 
 class VoteWithTexts(Record):
-    """One vote with the texts it was about, whoever cast it."""
+    """One vote of a person or judge with both answer texts."""
 
     example_id: str
     messages: tuple[Message, ...]
@@ -29,7 +29,7 @@ class VoteWithTexts(Record):
 
 
 class Provenance(Record):
-    """Where a preference row comes from."""
+    """Provenance of a preference row."""
 
     example_id: str
     chosen_contestant: str
@@ -53,7 +53,7 @@ class PreferenceRow(Record):
 
 @dataclass(frozen=True)
 class PreferenceOptions:
-    """Which pairs to take."""
+    """Selection rules for preference pairs."""
 
     min_votes: int = 1
     min_agreement: float = 0.6
@@ -84,7 +84,7 @@ def preferences(votes: Iterable[VoteWithTexts], wanted: PreferenceOptions | None
 
 
 def votes_from_reveals(reveals: Iterable[Reveal]) -> list[VoteWithTexts]:
-    """Votes of the arena, with the texts the store kept; dialogues are left out, they make no pair."""
+    """Arena votes with their stored texts; multi-turn dialogues are excluded since they make no pair."""
     return [
         VoteWithTexts(
             example_id=reveal.ballot.example_id,
@@ -102,7 +102,7 @@ def votes_from_reveals(reveals: Iterable[Reveal]) -> list[VoteWithTexts]:
 
 
 def _is_dialogue(messages: Sequence[Message]) -> bool:
-    """Whether a voter asked both sides several questions: each side then had a history of its own."""
+    """Whether a voter sent several questions: each side then has its own history."""
     roles = [message.role for message in messages]
     return any(one == other == "user" for one, other in pairwise(roles))
 
@@ -130,7 +130,7 @@ def votes_with_run_texts(pool: BattlePool, votes: Iterable[Vote]) -> list[VoteWi
 
 
 def _group_by_texts(votes: Iterable[VoteWithTexts]) -> dict[str, list[VoteWithTexts]]:
-    """Opinions by prompt and unordered pair of texts; answers that are the same text make no pair."""
+    """Group votes by prompt and unordered pair of texts; answers that are the same text make no pair."""
     battles: dict[str, list[VoteWithTexts]] = defaultdict(list)
     for vote in votes:
         if vote.answer_a.strip() != vote.answer_b.strip():

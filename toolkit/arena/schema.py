@@ -1,7 +1,7 @@
-"""The tables of the vote store, and the steps that bring an older store up to date.
+"""Tables, migrations and connections of the vote store.
 
-Constraints carry the promises: a voter's ballots are numbered without gaps (two tabs open the same one), no
-voter meets a battle twice, and a ballot's revisions are unique (a vote that is sent twice is stored once).
+Constraints enforce the invariants: a voter's ballots are numbered without gaps (two tabs open the same one),
+no voter sees a battle twice, and a ballot's revisions are unique (a vote that is sent twice is stored once).
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ texts = Table(
     Column("id", String(64), primary_key=True),
     Column("body", Text, nullable=False),
 )
-"""Prompts and answers by the hash of their content: what was voted on stays, whatever becomes of the run."""
+"""Prompts and answers by content hash; kept even when the run is deleted."""
 
 voters = Table(
     "arena_voters",

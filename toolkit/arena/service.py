@@ -1,7 +1,7 @@
-"""The arena as its pages see it: hand out a blind ballot, take the vote, open it.
+"""The arena service used by the pages: issue a blind ballot, record the vote, reveal the names.
 
-The pages know nothing but this class. What it returns before a vote is a `BlindBallot`, which has no names in
-it, so no page can leak one.
+Pages use this class only. Before a vote it returns a `BlindBallot`, which contains no contestant names, so a
+page cannot leak one.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ from toolkit.errors import ToolkitError
 from toolkit.types import Message, Outcome, digest
 
 ATTEMPTS = 20
-"""Draws before a voter is told that nothing is left: other tabs may take a battle between draw and store."""
+"""Maximum draws for one ballot: another tab may store the same battle between draw and store."""
 
 
 RETRY_SECONDS = 30.0
-"""Seconds after which a further run that was not there is looked for again."""
+"""Seconds between attempts to load an additional run that was missing."""
 
 MAX_COMMENT_CHARS = 1000
 """Characters."""
@@ -46,7 +46,7 @@ MAX_REVISIONS = 100
 
 
 class NotAllowed(ToolkitError):
-    """The arena will not take this: too fast, too late, blocked, or somebody else's ballot."""
+    """The request is refused: rate limit, grace time over, blocked voter, or another voter's ballot."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ class ArenaService:
 
     @property
     def effective_settings(self) -> EffectiveSettings:
-        """The contest as the administrator has it; what could not be had is looked for again now and then."""
+        """The settings in force; missing additional runs are retried every `RETRY_SECONDS`."""
         control, known = self.settings_store.control, self._arrangement
         waited = not 0 <= self._clock() - self._arranged_at < RETRY_SECONDS
         if control != known.control or (known.problems and waited):
@@ -96,15 +96,15 @@ class ArenaService:
 
     @property
     def pool(self) -> BattlePool:
-        """Who takes part now."""
+        """Contestants and battles in use now."""
         return self.effective_settings.pool
 
     def register_voter(self, voter: str, kind: str = "cookie") -> None:
-        """Note a voter; to be called once a visit."""
+        """Register a voter; called once per visit."""
         self.store.add_voter(voter, kind, self._clock())
 
     def ballot(self, voter: str) -> BlindBallot | None:
-        """The voter's open ballot, or a new one; `None` when they have met every battle.
+        """The voter's open ballot, or a new one; `None` when the voter has seen every battle.
 
         A ballot stays open until it is voted on or skipped: reloading the page shows the same one.
 
@@ -127,7 +127,7 @@ class ArenaService:
         return None
 
     def check_question_limit(self, voter: str) -> None:
-        """To be called before anybody answers a voter's own question.
+        """Check the question limit; called before models answer a voter's own question.
 
         Raises:
             NotAllowed: the arena is closed, the voter blocked, or they asked too much in this minute.
@@ -139,7 +139,7 @@ class ArenaService:
             )
 
     def draw_pair(self, names: Sequence[str], seed: int) -> tuple[str, str]:
-        """Two of these contestants, in order, to answer a voter's own question.
+        """Draw two of these contestants, with their sides, to answer a voter's own question.
 
         Raises:
             NotAllowed: fewer than two of them take part.
@@ -152,7 +152,7 @@ class ArenaService:
     def add_live_ballot(
         self, voter: str, sides: tuple[str, str], questions: Sequence[str], answers: tuple[str, str]
     ) -> str:
-        """Store what two contestants answered to a voter's own questions; returns the ballot's id.
+        """Store a ballot of two live answers to a voter's own questions; returns its id.
 
         Raises:
             NotAllowed: closed, blocked, or an answer says who wrote it.
@@ -185,7 +185,7 @@ class ArenaService:
         raise NotAllowed("your other tabs were quicker; ask again")
 
     def vote(self, voter: str, ballot_id: str, outcome: Outcome) -> Reveal:
-        """Commit a vote, then open it. Sent again, it opens what was stored the first time.
+        """Commit a vote and reveal the names. A repeated request returns the stored vote.
 
         Raises:
             NotAllowed: not this voter's ballot, skipped or taken back before, or too many votes in a minute.
@@ -205,7 +205,7 @@ class ArenaService:
         return Reveal(ballot=ballot, cast=cast)
 
     def skip(self, voter: str, ballot_id: str) -> None:
-        """Close a ballot without a vote; it is not opened, and does not come again."""
+        """Close a ballot without a vote; the names stay hidden and the battle is not shown again."""
         ballot = self._own_ballot(voter, ballot_id)
         if self.store.cast(ballot_id) is None:
             self._limit_rate(voter)
@@ -256,11 +256,11 @@ class ArenaService:
         return Reveal(ballot=ballot, cast=self.store.add_cast(noted))
 
     def tally(self) -> Tally:
-        """What was shown and voted so far; to be looked at, not changed."""
+        """Counts of shown battles and votes; read-only."""
         return self._tally.read()
 
     def progress(self, tally: Tally) -> tuple[int, int]:
-        """Votes so far, counted up to each pair's goal, and votes wanted in all; 0 and 0 without a pair."""
+        """Votes so far (at most the goal of each pair) and the total goal; (0, 0) without pairs."""
         goal = self.pool.options.goal
         pairs = self.pool.pairs
         return sum(min(tally.votes[pair], goal) for pair in pairs), goal * len(pairs)

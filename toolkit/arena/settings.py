@@ -1,4 +1,4 @@
-"""What an administrator sets while the arena runs: open or closed, who takes part, who may vote.
+"""Runtime settings of the arena: open or closed, contestants, pairing, blocked voters.
 
 Settings are lines of an append-only log in the store, so every process of an arena follows them and every
 change can be read afterwards.
@@ -31,26 +31,26 @@ class ArenaSettings(Record):
     contestants: tuple[str, ...] = ()
     """Who takes part; empty: as the arena was started."""
     pairing: Literal["uniform", "active"] | None = None
-    """`None`: as the recipe says."""
+    """`None`: the recipe's value."""
     runs: tuple[str, ...] = ()
     """Further run folders whose contestants join."""
 
 
 @dataclass(frozen=True)
 class EffectiveSettings:
-    """A contest as the administrator's settings make it."""
+    """The battle pool after the settings are applied."""
 
     control: ArenaSettings
     everyone: BattlePool
-    """With everybody who could be chosen."""
+    """All contestants that can be selected."""
     pool: BattlePool
-    """With those who take part."""
+    """The selected contestants."""
     problems: tuple[str, ...]
-    """For the administrator, one line each: what cannot be had as it was set; the rest goes on without it."""
+    """Settings that could not be applied, one line each, shown to administrators."""
 
 
 def apply_settings(pool: BattlePool, control: ArenaSettings) -> EffectiveSettings:
-    """The contest with further runs joined, and of all of them the chosen contestants."""
+    """Merge the additional runs and keep the selected contestants."""
     everyone, problems = pool, []
     for run in control.runs:
         try:
@@ -71,7 +71,7 @@ def apply_settings(pool: BattlePool, control: ArenaSettings) -> EffectiveSetting
 
 
 class SettingsStore:
-    """Reads and writes the settings of one run, and who is blocked."""
+    """Read and write the settings of one run and the blocked voters."""
 
     def __init__(self, store: Store, run: str, clock: Callable[[], float]) -> None:
         self._store = store
@@ -89,12 +89,12 @@ class SettingsStore:
 
     @property
     def blocked(self) -> frozenset[str]:
-        """Voters who may not vote and whose votes do not count."""
+        """Voters who may not vote; their votes are not counted."""
         self._refresh()
         return self._blocked
 
     def change(self, control: ArenaSettings, reason: str) -> None:
-        """Put these settings in force.
+        """Store new settings.
 
         Raises:
             DataError: only one contestant is chosen.

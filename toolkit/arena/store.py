@@ -1,7 +1,7 @@
-"""The vote store: ballots shown, votes cast, voters. Votes are committed before anyone is told so.
+"""The vote store: ballots, votes and voters. A vote is acknowledged only after it is committed.
 
-Every method is one short transaction. Retries, double clicks, reloads and second tabs meet the constraints in
-`schema` and get what is already stored.
+Every method is one short transaction. Retries, double clicks, reloads and second tabs hit the constraints in
+`schema` and receive what is already stored.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ NEWEST = (
 """The revision of each ballot that counts."""
 
 BLOCKED = "blocked:"
-"""Decisions on voters have this before the voter's id as their subject."""
+"""Prefix of the voter id in the subject of a block event."""
 
 CHUNK = 500
-"""Ids asked for in one statement; databases limit its parameters."""
+"""Maximum ids per statement; databases limit its parameters."""
 
 
 Answers = Mapping[str, Mapping[str, str]]
@@ -59,12 +59,12 @@ class Store:
     # Voters and settings
 
     def add_voter(self, voter: str, kind: str, at: float) -> None:
-        """Note a voter's first visit; later ones change nothing."""
+        """Insert a voter if not present."""
         with self._database.write() as connection:
             self._add(connection, voters, [{"id": voter, "kind": kind, "created_at": at}])
 
     def record_event(self, subject: str, value: Any, reason: str, at: float) -> None:
-        """Add an administrator's decision on a setting or a voter."""
+        """Append an administrator event on a setting or a voter."""
         with self._database.write() as connection:
             connection.execute(events.insert().values(subject=subject, value=value, reason=reason, at=at))
 
@@ -73,7 +73,7 @@ class Store:
         self.record_event(f"{BLOCKED}{voter}", blocked, reason, at)
 
     def blocked(self, decisions: dict[str, Any] | None = None) -> set[str]:
-        """Voters who are blocked now."""
+        """Ids of blocked voters."""
         known = self.current_events() if decisions is None else decisions
         return {
             subject.removeprefix(BLOCKED)

@@ -1,4 +1,4 @@
-"""What pages show besides ratings: win rates, votes of each pair, a judge's verdicts on an example."""
+"""Counts of shown battles and votes, win rates, and a judge's verdicts on an example."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from toolkit.types import (
 
 
 def win_rates(votes: Iterable[Vote]) -> list[dict[str, Any]]:
-    """Each ordered pair that met: the share of its votes that `contestant` won, a tie being half a win."""
+    """Win rate of each ordered pair with votes; a tie is half a win."""
     points: dict[tuple[str, str], float] = defaultdict(float)
     met: Counter[tuple[str, str]] = Counter()
     for vote in votes:
@@ -97,7 +97,7 @@ def verdicts_on(
 
 @dataclass
 class Tally:
-    """What has been shown and voted so far."""
+    """Counts of shown battles and votes."""
 
     shown: Counter[Pair] = field(default_factory=Counter)
     on_example: Counter[tuple[str, Pair]] = field(default_factory=Counter)
@@ -128,11 +128,11 @@ class Tally:
 
 
 REFRESH = 5.0
-"""Seconds after which what other processes stored is read in."""
+"""Seconds after which votes of other processes are read."""
 
 
 class TallyCache:
-    """What this process stores is counted at once; the rest within `REFRESH` seconds."""
+    """Cache of a run's tally: own votes count at once, those of other processes within `REFRESH` seconds."""
 
     def __init__(self, store: Store, run: str, clock: Callable[[], float]) -> None:
         self._store = store
@@ -143,7 +143,7 @@ class TallyCache:
         self._read_at = 0.0
 
     def read(self) -> Tally:
-        """The tally; to be looked at, not changed."""
+        """The current tally; read-only."""
         with self._lock:
             if self._tally is None or not 0 <= self._clock() - self._read_at <= REFRESH:
                 self._read_at = self._clock()
@@ -161,6 +161,6 @@ class TallyCache:
                 self._tally.add_vote(ballot.contestant_a, ballot.contestant_b, cast.outcome)
 
     def forget(self) -> None:
-        """Count again at the next look: something was taken back."""
+        """Invalidate the cache, after an undo."""
         with self._lock:
             self._tally = None

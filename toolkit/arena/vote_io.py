@@ -1,4 +1,4 @@
-"""Votes in and out as FastChat-style battle logs: one row a vote, `model_a`, `model_b`, `winner` and more."""
+"""Import and export of votes as FastChat-style battle logs: `model_a`, `model_b`, `winner` per row."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def escape_formula(value: Any) -> Any:
 
 
 def rows_of(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    """The rows of a frame of votes as plain values; what is not there is `None`."""
+    """Rows of a frame of votes as plain values; missing values are `None`."""
     plain = frame.astype(object).where(frame.notna(), None)
     return [dict(zip(frame.columns, row, strict=True)) for row in plain.itertuples(index=False, name=None)]
 

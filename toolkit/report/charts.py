@@ -157,7 +157,7 @@ def _line(line: Curve, points: Sequence[tuple[float, float]], index: int) -> lis
 
 
 def _told(lines: Sequence[Curve]) -> str:
-    """Where each line starts and ends, for those who cannot see it."""
+    """Text alternative of a chart: first and last value of each line."""
     return "; ".join(
         f"{line.label} from {line.points[0][1]:.4g} at {line.points[0][0]:g} "
         f"to {line.points[-1][1]:.4g} at {line.points[-1][0]:g}"
@@ -207,7 +207,7 @@ def _scale(low: float, high: float) -> tuple[float, float]:
 
 
 def _ticks(start: float, end: float, wanted: int) -> list[float]:
-    """Round numbers between two ends, about as many as wanted."""
+    """Round tick values between two ends, about `count` of them."""
     rough = (end - start) / wanted
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(power * m for m in (1, 2, 2.5, 5, 10) if power * m >= rough * 0.999)
@@ -233,7 +233,7 @@ CURVES = {
     "Tokens per second": {"tokens_per_second": "training"},
     "Peak memory, GB": {"memory_bytes": "so far"},
 }
-"""Title -> column of a training log -> what its line is called."""
+"""Title -> column of the training log -> label of its line."""
 
 SCALES = {"memory_bytes": 1e-9}
 """Columns that are drawn in another unit than they are logged in."""

@@ -1,4 +1,4 @@
-"""Two runs on the same examples: is one better than the other, and what was changed between them?
+"""Compare two runs on the same examples, and list the settings that differ.
 
 The contestants that both have by name are compared, paired, on the examples whose prompt and reference are
 the same in both; over groups, where the recipe of one of the runs names a column of them.
@@ -26,7 +26,7 @@ Measurements = dict[str, dict[str, Measurement]]
 """Contestant -> metric -> measurement."""
 
 LabelledRun = tuple[RunView, str]
-"""A run, and what it is called beside the other."""
+"""A run and its label."""
 
 
 def write_comparison(run: Path, other: Path) -> Path:
@@ -89,7 +89,7 @@ def labels(run: RunView, other: RunView) -> tuple[str, str]:
 
 
 def merge_views(run: LabelledRun, other: LabelledRun, names: list[str], same: set[str]) -> RunView:
-    """Both runs as one, their contestants told apart by the run's label, on the same examples only."""
+    """Merge both runs on their shared examples; contestants carry the run's label."""
     measured: Measurements = {}
     answers: dict[str, list[Completion]] = {}
     for view, label in (run, other):

@@ -1,4 +1,4 @@
-"""Which examples to show: where two contestants differ most, in both directions, and the ordinary case.
+"""Select examples to show: largest gains, largest losses and typical cases.
 
 Losses are shown beside gains, so that the page cannot flatter the trained model by its choice of examples.
 """
@@ -84,7 +84,7 @@ def _by_example(completions: dict[str, list[Completion]]) -> dict[str, Answers]:
 def _selection_metric(
     measurements: dict[str, list[Measurement]], pair: ComparisonPair
 ) -> tuple[str | None, dict[str, dict[str, float]]]:
-    """The most telling metric both have, and contestant -> example -> value."""
+    """The first metric of `METRIC_ORDER` that both have, and contestant -> example -> value."""
     tables = {name: {m.metric: m for m in found} for name, found in measurements.items()}
     mine, theirs = tables.get(pair.contestant, {}), tables.get(pair.against, {})
     metric = next((metric for metric in METRIC_ORDER if metric in mine and metric in theirs), None)
@@ -171,12 +171,12 @@ class MarkedText:
 
     @property
     def text(self) -> str:
-        """The text itself, without what it lacks."""
+        """The text without the missing pieces."""
         return "".join(piece for kind, piece in self.pieces if kind != "missing")
 
 
 def mark_differences(text: str, other: str) -> MarkedText:
-    """`text` against `other`: what only `text` has is marked, what it lacks is put in its place.
+    """Mark word differences of `text` against `other`, with the words it lacks inserted.
 
     Where the two share too little, nothing is marked. The pieces that are not `missing`, joined, are `text`
     (its first `MAX_CHARS` characters).

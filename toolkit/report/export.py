@@ -95,7 +95,7 @@ def _nameless(vote: Vote) -> Vote:
 
 
 def write_scores(card: Path, recipe: Recipe, stage: str, summary: Summary) -> None:
-    """Put what a stage's model scored into its card; scores that were there before are replaced.
+    """Write the scores of a stage's model into its card, replacing earlier ones.
 
     Args:
         card: the `README.md` of an adapter or of a merged model.
@@ -116,7 +116,7 @@ def write_scores(card: Path, recipe: Recipe, stage: str, summary: Summary) -> No
 
 
 def _result(score: Score, recipe: Recipe) -> EvalResult:
-    """One score; its interval and n stand in the metric's name, for the form has no place of their own."""
+    """One `model-index` result; the format has no field for interval and n, so the metric name holds them."""
     from huggingface_hub import EvalResult
 
     task, _, metric = score.metric.rpartition("/")

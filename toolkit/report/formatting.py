@@ -1,4 +1,4 @@
-"""Numbers as a reader wants them: enough digits and no more, a true minus sign, units in words."""
+"""Number formatting: digits, true minus sign, units."""
 
 from __future__ import annotations
 

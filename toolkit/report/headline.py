@@ -1,4 +1,4 @@
-"""The report's first lines: what got better, what got worse, how sure, and what cannot be told.
+"""Select the headline comparisons of a run, and state what improved, what got worse and what is undecided.
 
 Nothing is called better unless the paired difference keeps its sign over its whole 95% interval and stays
 significant at 5% after Holm's correction for the number of metrics compared. Every claim comes with its
@@ -25,7 +25,7 @@ OTHER = "another contestant"
 
 @dataclass(frozen=True)
 class ComparisonPair:
-    """Is `contestant` better than `against`? `role` says who the latter is."""
+    """A pair to compare; `role` describes `against`."""
 
     contestant: str
     against: str
@@ -37,7 +37,7 @@ class ComparisonPair:
 
 
 def headline_pairs(names: Sequence[str], recipe: Recipe | None) -> list[ComparisonPair]:
-    """What the report answers first, the most telling question first.
+    """Headline comparisons, the most important first.
 
     The last trained contestant against the base with a prompt (the fair baseline) and against the bare base,
     then every stage against the one it was trained on. Without a recipe, or where nothing was trained, the
@@ -67,7 +67,7 @@ SIGNIFICANT = 0.05
 METRIC_ORDER = ("rougeL", "chrf", "token_f1", "bertscore_f1", "exact_match", "bleu", "rouge1", "perplexity")
 """Metrics in the order in which they are quoted and examples are chosen by them."""
 MAX_EXAMPLES_NEEDED = 100_000
-"""More examples than anybody would collect to settle a difference."""
+"""No sample size above this is suggested."""
 
 Conclusion = Literal["better", "worse", "unclear", "describes"]
 CONCLUSIONS: tuple[Conclusion, ...] = ("better", "worse", "unclear", "describes")
@@ -75,7 +75,7 @@ CONCLUSIONS: tuple[Conclusion, ...] = ("better", "worse", "unclear", "describes"
 
 @dataclass(frozen=True)
 class Claim:
-    """One paired difference, and what it shows."""
+    """One paired difference and its conclusion."""
 
     difference: Difference
     corrected_p: float
@@ -110,7 +110,7 @@ class Claim:
 
     @property
     def evidence(self) -> str:
-        """What every claim comes with."""
+        """Change, difference, interval, p and n of the claim."""
         change = f"{self.change}, " if self.change else ""
         return f"{change}{self.size}, 95% interval {self.interval}, {self.p}, n {self.difference.n}"
 
@@ -135,7 +135,7 @@ class Comparison:
 
     @property
     def ranked_metrics(self) -> int:
-        """How many of the metrics can say which is better."""
+        """Number of metrics that have a direction."""
         return len(self.claims) - len(self.with_conclusion("describes"))
 
     @property
@@ -221,7 +221,7 @@ def evidence_sentence(compared: Sequence[Comparison]) -> str:
 
 
 def multiplicity_note(compared: Sequence[Comparison]) -> str:
-    """What the p-values are corrected for, and what remains."""
+    """The multiplicity correction, in words."""
     if not compared:
         return ""
     limit = min(1.0, SIGNIFICANT * len(compared))
@@ -255,7 +255,7 @@ def _bracket(row: Rating) -> str:
 
 
 def limitations(summary: Summary, compared: Sequence[Comparison]) -> list[str]:
-    """What these data cannot tell, whatever the figures say."""
+    """Limitations of the run's data."""
     over = resampling_unit(summary)
     found = [_undecided_sentence(comparison, over) for comparison in compared]
     if summary.stages:

@@ -25,7 +25,7 @@ R = TypeVar("R", bound=Record)
 
 @dataclass(frozen=True)
 class RunView:
-    """What the report shows; what a run does not have is empty."""
+    """Contents of a run folder for the report; absent parts are empty."""
 
     folder: Path
     summary: Summary
@@ -42,12 +42,12 @@ class RunView:
     judged: list[Vote] = field(default_factory=list)
     """Votes of judge models."""
     verdicts: list[Verdict] = field(default_factory=list)
-    """What judge models said, for the reasons behind their votes."""
+    """Judge verdicts, for the reasons behind votes."""
     people: list[Vote] = field(default_factory=list)
     curves: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     """Stage -> the rows of its training log."""
     lineages: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """Stage -> what its adapter was trained on."""
+    """Stage -> lineage of its adapter."""
     benchmarks: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Contestant -> lm-eval's own results."""
     questions: dict[str, dict[str, dict[str, float]]] = field(default_factory=dict)
@@ -62,7 +62,7 @@ class RunView:
 
     @property
     def less_is_better(self) -> frozenset[str]:
-        """Benchmark metrics, as `task/metric`, of which lm-eval says that less is better."""
+        """Benchmark metrics (`task/metric`) that lm-eval declares lower-is-better."""
         return frozenset(
             f"{task}/{metric}"
             for result in self.benchmarks.values()
@@ -153,7 +153,7 @@ def _records(path: Path, kind: type[R]) -> list[R]:
 
 
 def arena_votes(database: Path, completions: Mapping[str, Sequence[Completion]]) -> list[Vote]:
-    """The votes people cast in a run's own arena, if one was opened, on the answers that there are now."""
+    """People's votes in the run's own arena on its current answers."""
     if not database.exists():
         return []
     from toolkit.arena import accepted_votes

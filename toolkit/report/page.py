@@ -99,7 +99,7 @@ def group_notes(grouped: dict[str, list[tables.Panel]]) -> list[tuple[str, str]]
 
 
 def sections(context: dict[str, Any]) -> list[tuple[str, str]]:
-    """Anchor and title of the sections that have something to show."""
+    """Anchor and title of the non-empty sections."""
     there = {
         "answer": ("Answer", True),
         "scores": ("Scores", context["scores"]),

@@ -1,4 +1,4 @@
-"""Where a run's figures come from: data, checks, versions, seeds, fingerprints, times."""
+"""Provenance tables: data, checks, versions, seeds, fingerprints, times."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def command(view: RunView) -> str:
 
 
 def data_table(view: RunView) -> Table | None:
-    """Data sets with what they were used for and the fingerprint of their rows."""
+    """Data sets with their use and the fingerprint of their rows."""
     recipe, prints = view.recipe, view.manifest.get("data", {})
     if recipe is None or not recipe.data:
         return None
@@ -41,7 +41,7 @@ def data_table(view: RunView) -> Table | None:
 
 
 def findings_table(found: list[Finding]) -> Table | None:
-    """What `adapter-arena check` said about the recipe and its data."""
+    """Findings of `adapter-arena check`."""
     if not found:
         return None
     rows = tuple(

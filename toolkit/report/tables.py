@@ -33,7 +33,7 @@ class Cell:
     """Class of the style sheet: `better`, `worse`, `words`, `tint-1` .. `tint-5`."""
     chart: Markup = EMPTY
     link: str = ""
-    """Anchor of what is behind the figure."""
+    """Anchor of the details behind the figure."""
 
 
 @dataclass(frozen=True)
@@ -211,7 +211,7 @@ def _named(values: dict[str, float]) -> str:
 
 
 def answers(completions: dict[str, list[Completion]]) -> Table:
-    """What can go wrong with answers before any metric is asked."""
+    """Counts of cut, refused, empty and repeated answers."""
     rows = tuple((Cell(name), *_counts(found)) for name, found in completions.items())
     header = (
         "contestant",
@@ -273,7 +273,7 @@ def fenced(text: str) -> str:
 
 @dataclass(frozen=True)
 class BenchmarkSection:
-    """What the section on benchmarks opens with."""
+    """Contents of the benchmark section."""
 
     board: Table
     differences: Table | None

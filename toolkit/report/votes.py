@@ -1,4 +1,4 @@
-"""The battles behind every cell of a matrix of wins, with the judge's reasons, and win rates."""
+"""Vote sections: win rates, the battles behind each cell of the win matrix, judge reliability."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def anchors(side: str, votes: Iterable[Vote]) -> dict[Pair, str]:
 
 
 def pair_battles(side: str, votes: Sequence[Vote], view: RunView) -> list[PairBattles]:
-    """Every pair's battles, in the order in which the votes stand in their file."""
+    """Battles of every pair, in file order."""
     by_pair: dict[Pair, list[Vote]] = {}
     for vote in votes:
         by_pair.setdefault(_pair(vote), []).append(vote)
@@ -134,7 +134,7 @@ def _row(vote: Vote, pair: Pair, answers: dict[Pair, Completion], verdicts: Verd
 
 
 def _reasons(vote: Vote, battle_verdicts: dict[tuple[str, str], Verdict], order: str) -> Cell:
-    """What the judge said in one order; of a jury, what each of its judges said."""
+    """Verdict and reason of each judge in one order."""
     own = [
         verdict for (judge, side), verdict in battle_verdicts.items() if side == order and judge == vote.voter
     ]
@@ -174,12 +174,12 @@ JUDGE_SHARES = {
     "longer": "Votes for the longer answer, where lengths differ",
     "more_markdown": "Votes for the answer with more Markdown, where it differs",
 }
-"""Key of `summary.notes["judge"]` -> what it says."""
+"""Key of `summary.notes["judge"]` -> label."""
 
 
 @dataclass(frozen=True)
 class Judge:
-    """One judge model, and what its own verdicts say about it."""
+    """One judge model with the statistics of its verdicts."""
 
     name: str
     battles: int
@@ -189,7 +189,7 @@ class Judge:
 
     @property
     def strength(self) -> str:
-        """How much its votes weigh, said first."""
+        """How consistent the judge is, in one or two sentences."""
         found = self._interval("consistency")
         if found is None:
             return "How consistent this judge is was not measured: read its ratings as unproven."
@@ -279,7 +279,7 @@ def _share_text(share: dict[str, Any]) -> str:
 
 
 def agreement(judged: Sequence[Vote], people: Sequence[Vote]) -> str:
-    """How far the judge's votes can stand in for people's; empty without battles that both saw."""
+    """Agreement of judge and people, in words; empty without shared battles."""
     if not judged or not people:
         return ""
     try:
