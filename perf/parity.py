@@ -26,7 +26,7 @@ from sacrebleu.metrics import BLEU, CHRF, TER
 from scipy import stats
 
 from toolkit.metrics import intervals, tools
-from toolkit.metrics.text import Bleu, Chrf, Form, Match, Rouge, Ter
+from toolkit.metrics.text import Bleu, Chrf, Match, Rouge, Shape, Ter
 
 MODEL = "smollm2-135m-instruct"
 WRITER, BETTER = "davinci-self-instruct", "text-davinci-003"
@@ -97,7 +97,7 @@ def match_lines(data: Path) -> Iterator[Line]:
 
 def form_lines(said: list[str]) -> Iterator[Line]:
     """Words and n-grams, counted one by one."""
-    ours = Form().compute(predictions=said, references=said)
+    ours = Shape().compute(predictions=said, references=said)
     words = [text.split() for text in said]
     yield "length_words", "plain count", ours["length_words"], sum(map(len, words)) / len(words)
     for name, size in (("distinct_1", 1), ("distinct_2", 2), ("repetition_4", 4)):

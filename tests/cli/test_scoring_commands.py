@@ -14,7 +14,7 @@ from toolkit import records
 from toolkit.benchmarks.local import task_file
 from toolkit.cli import main
 from toolkit.cli.scores import METRICS
-from toolkit.metrics import measuring
+from toolkit.metrics import registry
 from toolkit.recipe.sections import Metric
 from toolkit.types import Completion
 
@@ -30,7 +30,7 @@ def parsed(*arguments: str | Path) -> dict[str, Any]:
 
 
 def test_commands_recipes_and_measurements_know_the_same_metrics():
-    assert set(METRICS) == {*measuring.METRICS, "bertscore"} == set(get_args(Metric)) - {"perplexity"}
+    assert set(METRICS) == {*registry.METRICS, "bertscore"} == set(get_args(Metric)) - {"perplexity"}
 
 
 @pytest.fixture

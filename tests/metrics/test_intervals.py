@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from toolkit.metrics import Measurement, difference, intervals, score, tools
-from toolkit.metrics.measurement import Kind, combine, of_values
+from toolkit.metrics.measurement import Kind, combine, measurement_from_values
 
 
 def of_table(table: np.ndarray, kind: Kind = "mean", contestant: str = "a") -> Measurement:
@@ -30,13 +30,13 @@ def test_wilson_is_that_of_the_textbook():
 
 
 def test_five_right_of_five_is_not_certainty():
-    found = score(of_values("a", "accuracy", {f"e{i}": 1.0 for i in range(5)}))
+    found = score(measurement_from_values("a", "accuracy", {f"e{i}": 1.0 for i in range(5)}))
     assert (found.value, found.high, found.n) == (1.0, 1.0, 5)
     assert found.low == pytest.approx(0.566, abs=1e-3)
 
 
 def test_one_example_has_no_interval():
-    found = score(of_values("a", "m", {"e": 0.3}))
+    found = score(measurement_from_values("a", "m", {"e": 0.3}))
     assert (found.value, found.low, found.high, found.n) == (0.3, None, None, 1)
 
 
@@ -222,12 +222,12 @@ def test_equal_contestants_differ_by_nothing_but_not_with_certainty():
 
 
 def test_only_shared_examples_are_compared():
-    left = of_values("a", "m", {"x": 1.0, "y": 2.0, "z": 4.0})
-    right = of_values("b", "m", {"z": 1.0, "y": 1.0, "w": 9.0})
+    left = measurement_from_values("a", "m", {"x": 1.0, "y": 2.0, "z": 4.0})
+    right = measurement_from_values("b", "m", {"z": 1.0, "y": 1.0, "w": 9.0})
     found = difference(left, right)
     assert found is not None
     assert (found.value, found.n) == (2.0, 2)
-    assert difference(left, of_values("b", "m", {"x": 1.0})) is None
+    assert difference(left, measurement_from_values("b", "m", {"x": 1.0})) is None
 
 
 @given(st.lists(st.floats(0.0, 1.0), min_size=1, max_size=12))
@@ -245,7 +245,7 @@ def test_the_number_of_examples_that_would_settle_a_difference_settles_it():
     left, right = rng.normal(0.2, 1, (60, 1)), rng.normal(0, 1, (60, 1))
     found = difference(of_table(left), of_table(right, contestant="b"))
     assert found is not None
-    wanted = intervals.examples_to_settle(found)
+    wanted = intervals.examples_needed(found)
     assert wanted is not None
     gap, spread = (left - right).mean(), (left - right).std(ddof=1)
     detected = [stats.ttest_1samp(rng.normal(gap, spread, wanted), 0).pvalue < 0.05 for _ in range(400)]

@@ -20,7 +20,7 @@ from toolkit.errors import DataError, ModelError
 from toolkit.metrics import measure_texts, tools
 from toolkit.metrics.bertscore import BertScore
 from toolkit.metrics.measurement import combine
-from toolkit.metrics.text import Bleu, Chrf, Form, Match, Rouge, Ter, TextMetric
+from toolkit.metrics.text import Bleu, Chrf, Match, Rouge, Shape, Ter, TextMetric
 from toolkit.models import resolve_encoder
 from toolkit.types import Completion
 
@@ -195,7 +195,7 @@ def test_matches_fold_case_and_white_space():
 
 
 def test_form_counts_words_and_repetition():
-    found = Form().compute(predictions=["a b a b a b a", ""], references=["", ""])
+    found = Shape().compute(predictions=["a b a b a b a", ""], references=["", ""])
     assert found["length_words"] == 3.5
     assert found["distinct_2"] == pytest.approx((2 / 6 + 1) / 2)
     assert found["repetition_4"] == pytest.approx((1 - 2 / 4) / 2)

@@ -10,7 +10,7 @@ from pathlib import Path
 from toolkit import records
 from toolkit.judge import statistics, votes
 from toolkit.metrics import Measurement, difference, score
-from toolkit.metrics.measurement import of_values
+from toolkit.metrics.measurement import measurement_from_values
 from toolkit.ratings import bradley_terry
 from toolkit.recipe import Recipe, dump
 from toolkit.types import Battle, Completion, Message, Ratings, Score, StageResult, Summary, Verdict
@@ -120,12 +120,20 @@ def _measurements(answers: list[Completion], rng: random.Random) -> list[Measure
     perplexity = tuple((30 * nats * math.exp(rng.gauss(0, 0.2)), 30.0) for _ in answers)
     return [
         Measurement(contestant=name, metric="perplexity", kind="exp_ratio", example_ids=ids, rows=perplexity),
-        of_values(name, "rouge1", {key: min(1.0, value * 1.05) for key, value in overlap.items()}),
-        of_values(name, "rougeL", overlap),
-        of_values(name, "chrf", {key: 100 * value**1.2 for key, value in overlap.items()}),
-        of_values(name, "bertscore_f1", {key: 0.7 + 0.3 * value for key, value in overlap.items()}),
-        of_values(name, "exact_match", {a.example_id: float(a.completion == a.reference) for a in answers}),
-        of_values(name, "length_words", {a.example_id: float(len(a.completion.split())) for a in answers}),
+        measurement_from_values(
+            name, "rouge1", {key: min(1.0, value * 1.05) for key, value in overlap.items()}
+        ),
+        measurement_from_values(name, "rougeL", overlap),
+        measurement_from_values(name, "chrf", {key: 100 * value**1.2 for key, value in overlap.items()}),
+        measurement_from_values(
+            name, "bertscore_f1", {key: 0.7 + 0.3 * value for key, value in overlap.items()}
+        ),
+        measurement_from_values(
+            name, "exact_match", {a.example_id: float(a.completion == a.reference) for a in answers}
+        ),
+        measurement_from_values(
+            name, "length_words", {a.example_id: float(len(a.completion.split())) for a in answers}
+        ),
     ]
 
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from toolkit.metrics.measurement import of_values
+from toolkit.metrics.measurement import measurement_from_values
 from toolkit.report.examples import select_examples
 from toolkit.report.headline import OTHER, ComparisonPair
 from toolkit.report.load import RunView
@@ -30,7 +30,7 @@ def view(gains: list[float], *, measured: bool = True) -> RunView:
     }
     values = {"old": [0.5] * len(gains), "new": [0.5 + gain for gain in gains]}
     measurements = {
-        name: [of_values(name, "rougeL", dict(zip(ids, found, strict=True)))]
+        name: [measurement_from_values(name, "rougeL", dict(zip(ids, found, strict=True)))]
         for name, found in values.items()
     }
     summary = Summary(

@@ -13,9 +13,8 @@ from click.testing import CliRunner
 from toolkit import records
 from toolkit.cli import main
 from toolkit.metrics import Measurement
-from toolkit.metrics.comparing import compare
-from toolkit.metrics.groups import groups_of
-from toolkit.metrics.measuring import Encoding, measure_texts
+from toolkit.metrics.compare import compare, load_groups
+from toolkit.metrics.registry import Encoding, measure_texts
 from toolkit.recipe import load
 from toolkit.report.compare_runs import compare_runs
 from toolkit.report.load import load_run
@@ -87,9 +86,9 @@ def test_a_runs_groups_are_taken_over_by_score_and_by_comparisons_of_runs(scored
 
 def test_a_run_without_groups_keeps_none(scored, tmp_path: Path):
     scored(groups="passage", metrics=["chrf"])
-    assert groups_of([tmp_path / "small"]) == {f"h{number}": f"p{number // 2}" for number in range(6)}
+    assert load_groups([tmp_path / "small"]) == {f"h{number}": f"p{number // 2}" for number in range(6)}
     assert {score.n for score in scored(groups=None).scores} == {6}
-    assert groups_of([tmp_path / "small"]) == {}
+    assert load_groups([tmp_path / "small"]) == {}
 
 
 def test_bertscore_is_made_as_the_recipe_says(scored, tmp_path: Path):

@@ -10,7 +10,7 @@ from typing import Any
 
 from toolkit import records
 from toolkit.errors import DataError
-from toolkit.proportions import Z, wilson
+from toolkit.statistics import Z, wilson
 from toolkit.types import Score
 
 HUB_ID = re.compile(r"(?![.~/])[^/\\]+(/[^/\\]+)?")

@@ -41,7 +41,7 @@ def command(sources: tuple[Path, ...], against: str | None, as_json: bool) -> No
     from toolkit.benchmarks.leaderboard import goodhart, leaderboard
     from toolkit.benchmarks.results import name_in
     from toolkit.errors import DataError
-    from toolkit.metrics.comparing import compare
+    from toolkit.metrics.compare import compare
     from toolkit.run.contamination import contaminated
 
     files = [file for source in sources for file in _files(source)]
@@ -81,20 +81,23 @@ def command(sources: tuple[Path, ...], against: str | None, as_json: bool) -> No
 
 def _files(source: Path) -> list[Path]:
     from toolkit.errors import DataError
-    from toolkit.metrics.collecting import in_recipe_order
+    from toolkit.metrics.compare import sort_by_recipe
 
     found = sorted((source / "benchmarks").glob("*.json")) if source.is_dir() else [source]
     if not found:
         raise DataError(f"{source}: no benchmark results here; name benchmarks in the recipe's scoring")
     files = {file.stem: file for file in found}
-    return [files[name] for name in in_recipe_order(source, files)]
+    return [files[name] for name in sort_by_recipe(source, files)]
 
 
 def _by_question(file: Path, name: str) -> list[Measurement]:
     from toolkit.benchmarks import values_of
-    from toolkit.metrics.measurement import of_values
+    from toolkit.metrics.measurement import measurement_from_values
 
-    return [of_values(name, metric, values) for metric, values in values_of(file.with_suffix("")).items()]
+    return [
+        measurement_from_values(name, metric, values)
+        for metric, values in values_of(file.with_suffix("")).items()
+    ]
 
 
 def _print(board: Leaderboard) -> None:

@@ -230,7 +230,7 @@ class Agreed(Output):
 
 class Agreement(Agreed):
     n: int
-    agreement_sentence: str
+    trust: str
     """What follows, in one sentence."""
     within_reference: Agreed | None
     """Between the people themselves: nobody can agree with them better than that."""

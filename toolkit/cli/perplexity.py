@@ -46,7 +46,7 @@ def command(  # noqa: PLR0913, PLR0917 - one argument per option
     """
     show_progress()
     from toolkit.metrics import measure_perplexity, measure_text_perplexity, score
-    from toolkit.metrics.documents import load_documents
+    from toolkit.metrics.perplexity import load_documents
     from toolkit.recipe import DataSource
 
     texts, examples = load_documents(DataSource(source=data, limit=limit))

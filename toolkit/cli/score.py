@@ -58,11 +58,9 @@ def command(
       adapter-arena score results/demo --against base
     """
     show_progress()
-    from toolkit.metrics.collecting import collect
-    from toolkit.metrics.comparing import compare
-    from toolkit.metrics.groups import groups_of, read_groups
+    from toolkit.metrics.compare import collect, compare, load_groups, read_groups
 
-    members = read_groups(groups) if groups else groups_of(sources)
+    members = read_groups(groups) if groups else load_groups(sources)
     found = collect(sources, metrics or METRICS, references=references, encoding=encoding(**bertscore))
     for name in dict.fromkeys(each.contestant for each in found):
         require_references(sources[0], name, metrics, [each for each in found if each.contestant == name])
@@ -70,7 +68,7 @@ def command(
     if as_json:
         print_json(
             {"scores": compared.scores, "differences": compared.differences, "p_holm": compared.corrected}
-            | {"examples_to_settle": compared.wanted}
+            | {"examples_to_settle": compared.examples_needed}
         )
         return
     print_scores(compared.scores)

@@ -13,8 +13,8 @@ from toolkit.cli.output import print_table
 
 if TYPE_CHECKING:
     from toolkit.metrics import Measurement
-    from toolkit.metrics.comparing import Comparison
-    from toolkit.metrics.measuring import Encoding
+    from toolkit.metrics.compare import Comparison
+    from toolkit.metrics.registry import Encoding
     from toolkit.types import Score
 
 METRICS = ("rouge", "bleu", "chrf", "ter", "bertscore", "exact_match", "length")
@@ -46,7 +46,7 @@ def encoding_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def encoding(encoder: str, layer: int | None, idf: bool, rescale: bool, baseline: Path | None) -> Encoding:
     """How BERTScore is to be made."""
-    from toolkit.metrics.measuring import Encoding
+    from toolkit.metrics.registry import Encoding
 
     return Encoding(encoder, layer, idf, baseline or rescale)
 
@@ -94,7 +94,9 @@ def print_differences(found: Comparison) -> None:
             str(each.n),
             str(wanted) if p_value >= DECIDED and wanted is not None and wanted > each.n else "",
         ]
-        for each, p_value, wanted in zip(found.differences, found.corrected, found.wanted, strict=True)
+        for each, p_value, wanted in zip(
+            found.differences, found.corrected, found.examples_needed, strict=True
+        )
     ]
     click.echo()
     print_table(["metric", "difference", "value", "95% interval", "p", "p (Holm)", "n", "n to settle"], rows)

@@ -21,7 +21,7 @@ from toolkit.judge.parsing import read_grade
 from toolkit.judge.writing import Writer, grade_format
 from toolkit.judge.written import InWords, facts
 from toolkit.models.endpoints import Answer, ChatReply, ChatRequest
-from toolkit.proportions import Z
+from toolkit.statistics import Z
 from toolkit.types import Completion, Judgment, Score, digest, split_thinking
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from typing import Any
 
 from toolkit.judge.counting import Rule, fight, judged, votes
 from toolkit.judge.judging import IDENTICAL
-from toolkit.proportions import wilson
+from toolkit.statistics import wilson
 from toolkit.types import Battle, Outcome, Verdict, Vote
 
 MARKDOWN = re.compile(r"^ {0,3}(?:#{1,6} |[-*+] |\d+[.)] |>|```|\|)|\*\*[^*\n]+\*\*|`[^`\n]+`", re.MULTILINE)

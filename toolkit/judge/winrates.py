@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from toolkit.errors import DataError
 from toolkit.judge.statistics import share
-from toolkit.proportions import Z
+from toolkit.statistics import Z
 from toolkit.types import POINTS, Battle, Record, Vote
 
 Array = NDArray[np.float64]

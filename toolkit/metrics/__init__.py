@@ -6,8 +6,8 @@ from toolkit.metrics.intervals import difference, score
 from toolkit.metrics.measurement import Measurement
 
 if TYPE_CHECKING:
-    from toolkit.metrics.measuring import measure_texts
     from toolkit.metrics.perplexity import measure_perplexity, measure_text_perplexity
+    from toolkit.metrics.registry import measure_texts
 
 __all__ = [
     "Measurement",
@@ -19,7 +19,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    "measure_texts": "measuring",
+    "measure_texts": "registry",
     "measure_perplexity": "perplexity",
     "measure_text_perplexity": "perplexity",
 }

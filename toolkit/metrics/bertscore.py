@@ -15,8 +15,8 @@ from bert_score.utils import model2layers
 from transformers import AutoConfig
 
 from toolkit.errors import DataError, ModelError
+from toolkit.metrics.reference_tools import References
 from toolkit.metrics.text import Table, TextMetric
-from toolkit.metrics.tools import References
 from toolkit.models import resolve_encoder
 
 LAYERS = {"all-minilm-l6-v2": 4}
@@ -55,7 +55,9 @@ class BertScore(TextMetric):
             scorer.compute_idf([ref for refs in references for ref in refs])
         # An empty text has no token to match: 0, as bert-score says, but today's tokenizers make it stumble.
         full = [
-            i for i, said in enumerate(predictions) if said.strip() and any(map(str.strip, references[i]))
+            i
+            for i, completions in enumerate(predictions)
+            if completions.strip() and any(map(str.strip, references[i]))
         ]
         scores = np.zeros((len(predictions), 3))
         if self.rescale:

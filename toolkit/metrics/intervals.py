@@ -20,11 +20,11 @@ from statistics import NormalDist
 import numpy as np
 
 from toolkit.metrics.measurement import Array, Kind, Measurement, combine, paired
-from toolkit.proportions import LEVEL, wilson
+from toolkit.statistics import LEVEL, wilson
 from toolkit.types import Difference, Score
 
 RESAMPLES = 4000
-FEWEST = 2
+MIN_EXAMPLES = 2
 """One example says nothing about others."""
 EXACT_UP_TO = 13
 """With so few pairs all 2^n swaps are tried."""
@@ -54,7 +54,7 @@ def score(measurement: Measurement, *, seed: int = 0) -> Score:
 def interval(measurement: Measurement, *, seed: int = 0) -> tuple[float | None, float | None]:
     """The 95% interval of a metric over examples like these."""
     table, kind = measurement.table, measurement.kind
-    if len(table) < FEWEST:
+    if len(table) < MIN_EXAMPLES:
         return None, None
     if kind == "mean" and is_binary(table):
         return wilson(table.sum(), len(table))
@@ -71,7 +71,7 @@ def difference(first: Measurement, second: Measurement, *, seed: int = 0) -> Dif
     """`first` minus `second` in their metric, on the examples both have; `None` with fewer than two."""
     left, right = paired(first, second)
     n, columns = left.shape
-    if n < FEWEST:
+    if n < MIN_EXAMPLES:
         return None
 
     def statistic(sums: Array, rows: int) -> Array:
@@ -248,7 +248,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return corrected
 
 
-def examples_to_settle(found: Difference, *, power: float = 0.8) -> int | None:
+def examples_needed(found: Difference, *, power: float = 0.8) -> int | None:
     """How many examples would show a difference of the size found, with this probability, at p < 0.05.
 
     `None` when no difference was found at all. The estimate takes the difference for the true one.
@@ -258,7 +258,7 @@ def examples_to_settle(found: Difference, *, power: float = 0.8) -> int | None:
     two_sided = NORMAL.inv_cdf((1 + LEVEL) / 2)
     error = (found.high - found.low) / (2 * two_sided)
     wanted = found.n * ((two_sided + NORMAL.inv_cdf(power)) * error / found.value) ** 2
-    return max(FEWEST, math.ceil(wanted))
+    return max(MIN_EXAMPLES, math.ceil(wanted))
 
 
 def clustered(measurement: Measurement, groups: Mapping[str, str]) -> Measurement:

@@ -125,7 +125,7 @@ def paired(first: Measurement, second: Measurement) -> tuple[Array, Array]:
     return left[[i for i, _ in both]], right[[j for _, j in both]]
 
 
-def of_values(
+def measurement_from_values(
     contestant: str, metric: str, values: dict[str, Any] | Sequence[tuple[str, float]]
 ) -> Measurement:
     """A mean of per-example values, e.g. a benchmark's accuracies or a person's grades."""

@@ -10,18 +10,21 @@ import math
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from toolkit.data import Text, load_examples
 from toolkit.data.chat import answer_ids, prompt_ids
-from toolkit.data.rows import Text
+from toolkit.data.reading import RawRow, raw_rows
 from toolkit.errors import DataError
 from toolkit.metrics.measurement import Measurement
 from toolkit.models import Loaded
 from toolkit.models.likelihood import Span, nats
 from toolkit.models.loading import context_window
+from toolkit.recipe import DataSource
 from toolkit.types import Example, Message
 
-LONGEST = 2048
+MAX_WINDOW = 2048
 """Window for models that do not say how long their context is."""
 
 
@@ -76,7 +79,7 @@ def measure_perplexity(
             )
         spans[example.id] = [Span(ids, len(answer))]
     sizes = {name: len((example.reference or "").encode()) for name, example in known.items()}
-    return _measured(loaded, adapter, spans, sizes, contestant)
+    return _build_measurement(loaded, adapter, spans, sizes, contestant)
 
 
 def measure_text_perplexity(
@@ -102,7 +105,7 @@ def measure_text_perplexity(
         DataError: the stride is longer than the window, or the window than the model's context.
     """
     room = context_window(loaded.model.config)
-    length = window or (room if room < sys.maxsize else LONGEST)
+    length = window or (room if room < sys.maxsize else MAX_WINDOW)
     if length > room:
         raise DataError(f"window {length}: the model's context is {room} tokens; take no more")
     cut, start = Window(length, stride or length), start_token(loaded.tokenizer)
@@ -112,7 +115,7 @@ def measure_text_perplexity(
         if ids:
             spans[text.id] = windows(ids, start, cut)
     sizes = {text.id: len(text.text.encode()) for text in texts if text.id in spans}
-    return _measured(loaded, adapter, spans, sizes, contestant)
+    return _build_measurement(loaded, adapter, spans, sizes, contestant)
 
 
 def windows(ids: Sequence[int], start: int, cut: Window) -> list[Span]:
@@ -133,7 +136,7 @@ def start_token(tokenizer: Any) -> int:
     return int(token)
 
 
-def _measured(
+def _build_measurement(
     loaded: Loaded,
     adapter: str | None,
     spans: dict[str, list[Span]],
@@ -156,3 +159,47 @@ def _measured(
         Measurement(metric="perplexity", kind="exp_ratio", rows=rows, **both),
         Measurement(metric="bits_per_byte", kind="ratio", rows=bits, **both),
     ]
+
+
+def load_documents(source: DataSource) -> tuple[list[Text], list[Example]]:
+    """The texts in a source, or its examples with references; one of the two lists is empty.
+
+    A `.txt` file is one text. Rows are texts when the first has `text` and no answer.
+
+    Raises:
+        DataError: the data cannot be had, a row does not fit, two texts have the same id, or there is
+            nothing to measure.
+    """
+    path = Path(source.source)
+    if path.suffix == ".txt" and path.is_file():
+        return [Text(id=path.name, text=_read_text(path))], []
+    rows = list(raw_rows(source))
+    if rows and "text" in rows[0][1] and not {"messages", "reference", "completion"} & rows[0][1].keys():
+        return _texts(rows[: source.limit]), []
+    known = [example for example in load_examples(source) if example.reference is not None]
+    if not known:
+        raise DataError(f"{source.source}: no texts and no reference answers to measure perplexity on")
+    return [], known
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: not UTF-8 text (byte {error.start}); save it as UTF-8") from None
+
+
+def _texts(rows: Sequence[RawRow]) -> list[Text]:
+    found: dict[str, Text] = {}
+    for number, (place, row) in enumerate(rows):
+        text = _text(place, row, number)
+        if text.id in found:
+            raise DataError(f"{place}: the id {text.id!r} is taken by another text; ids must differ")
+        found[text.id] = text
+    return list(found.values())
+
+
+def _text(place: str, row: dict[str, Any], number: int) -> Text:
+    if not isinstance(row.get("text"), str):
+        raise DataError(f"{place}: `text` is missing or not a text")
+    return Text(id=str(row.get("id", number)), text=str(row["text"]))

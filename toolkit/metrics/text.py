@@ -15,9 +15,9 @@ import evaluate
 import numpy as np
 
 from toolkit.errors import DataError
-from toolkit.metrics import tools
+from toolkit.metrics import reference_tools
 from toolkit.metrics.measurement import Kind, combine
-from toolkit.metrics.tools import References, Rows
+from toolkit.metrics.reference_tools import References, Rows
 
 Table = dict[str, tuple[Kind, Rows]]
 """Metric -> its kind and one row of numbers an example."""
@@ -58,29 +58,29 @@ class _Means(TextMetric):
     work: ClassVar[Callable[[Sequence[str], References], Rows]]
 
     def rows(self, predictions: Sequence[str], references: References) -> Table:
-        found = tools.in_parallel(type(self).work, predictions, references)
+        found = reference_tools.parallel_rows(type(self).work, predictions, references)
         return {name: ("mean", [(row[i],) for row in found]) for i, name in enumerate(self.columns)}
 
 
 class Rouge(_Means):
     """F1 of ROUGE-1, -2, -L and -Lsum by rouge-score, 0 to 1, without stemming (Lin 2004)."""
 
-    columns = tools.ROUGE
-    work = tools.rouge_rows
+    columns = reference_tools.ROUGE
+    work = reference_tools.rouge_rows
 
 
 class Match(_Means):
     """Exact match and token F1, 0 to 1: SQuAD's, with punctuation and articles kept."""
 
     columns = ("exact_match", "token_f1")
-    work = tools.match_rows
+    work = reference_tools.match_rows
 
 
-class Form(_Means):
+class Shape(_Means):
     """Words per answer, the shares of distinct words and word pairs, the share of repeated word 4-grams."""
 
     columns = ("length_words", "distinct_1", "distinct_2", "repetition_4")
-    work = tools.form_rows
+    work = reference_tools.shape_rows
 
 
 class _Corpus(TextMetric):
@@ -91,28 +91,30 @@ class _Corpus(TextMetric):
     work: ClassVar[Callable[[Sequence[str], References], Rows]]
 
     def rows(self, predictions: Sequence[str], references: References) -> Table:
-        return {self.name_: (self.name_, tools.in_parallel(type(self).work, predictions, references))}
+        return {
+            self.name_: (self.name_, reference_tools.parallel_rows(type(self).work, predictions, references))
+        }
 
     def signature(self, references: References) -> str | None:
-        return tools.sacrebleu_signature(self.tool, references)
+        return reference_tools.sacrebleu_signature(self.tool, references)
 
 
 class Bleu(_Corpus):
     """Corpus BLEU by sacrebleu (Papineni et al. 2002)."""
 
     name_, tool = "bleu", "BLEU"
-    work = tools.bleu_rows
+    work = reference_tools.bleu_rows
 
 
 class Chrf(_Corpus):
     """Corpus chrF2 by sacrebleu: character n-gram F-score (Popovic 2015)."""
 
     name_, tool = "chrf", "CHRF"
-    work = tools.chrf_rows
+    work = reference_tools.chrf_rows
 
 
 class Ter(_Corpus):
     """Translation edit rate by sacrebleu; less is better (Snover et al. 2006)."""
 
     name_, tool = "ter", "TER"
-    work = tools.ter_rows
+    work = reference_tools.ter_rows

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from toolkit.metric_info import MetricInfo, metric_info
-from toolkit.metrics.intervals import examples_to_settle, holm
+from toolkit.metrics.intervals import examples_needed, holm
 from toolkit.recipe import Contestant, Recipe, contestants
 from toolkit.report import formatting
 from toolkit.types import Difference, Rating, Summary
@@ -119,7 +119,7 @@ class Claim:
         """Examples that would settle a difference of this size; `None` where no number is reasonable."""
         if self.conclusion != "unclear":
             return None
-        found = examples_to_settle(self.difference)
+        found = examples_needed(self.difference)
         return found if found and self.difference.n < found < MAX_EXAMPLES_NEEDED else None
 
 

@@ -15,7 +15,7 @@ from toolkit import records
 from toolkit.benchmarks import values_of
 from toolkit.errors import DataError
 from toolkit.metrics import Measurement
-from toolkit.metrics.groups import groups_of
+from toolkit.metrics.compare import load_groups
 from toolkit.ratings import bradley_terry
 from toolkit.recipe import Recipe, read_yaml
 from toolkit.types import Completion, Finding, Rating, Record, Summary, Verdict, Vote
@@ -91,7 +91,7 @@ def load_run(folder: Path) -> RunView:
         recipe=_recipe(text),
         completions=completions,
         measurements=_each(folder / "measurements", names, Measurement),
-        groups=groups_of([folder]),
+        groups=load_groups([folder]),
         judged=[vote for vote in votes if vote.kind == "judge"],
         verdicts=_records(folder / "verdicts.jsonl", Verdict),
         people=[vote for vote in votes if vote.kind == "person"]

@@ -13,9 +13,9 @@ from markupsafe import Markup
 from toolkit.benchmarks.leaderboard import Cell as BoardCell
 from toolkit.benchmarks.leaderboard import goodhart, leaderboard
 from toolkit.metric_info import BENCHMARKS, GROUPS, MetricInfo, metric_info
-from toolkit.metrics.comparing import Comparison as PairedDifferences
-from toolkit.metrics.comparing import compare
-from toolkit.metrics.measurement import of_values
+from toolkit.metrics.compare import Comparison as PairedDifferences
+from toolkit.metrics.compare import compare
+from toolkit.metrics.measurement import measurement_from_values
 from toolkit.report import charts, formatting
 from toolkit.report.headline import Claim, Comparison
 from toolkit.report.load import RunView
@@ -289,7 +289,7 @@ def benchmark_section(view: RunView) -> BenchmarkSection | None:
         return None
     compared = compare(
         [
-            of_values(name, metric, values)
+            measurement_from_values(name, metric, values)
             for name, found in view.questions.items()
             for metric, values in found.items()
         ]

@@ -13,7 +13,7 @@ from typing import Any
 from toolkit import processes, records
 from toolkit.errors import BusyError, DataError
 from toolkit.generate.store import ANSWERS, VERDICTS
-from toolkit.metrics.groups import FILE as GROUPS
+from toolkit.metrics.compare import FILE as GROUPS
 
 
 @dataclass(frozen=True)

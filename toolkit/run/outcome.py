@@ -10,7 +10,7 @@ from toolkit import records
 from toolkit.benchmarks import scores_of
 from toolkit.judge import disagreement, statistics, votes
 from toolkit.metrics import Measurement, difference, score
-from toolkit.metrics.groups import write_groups
+from toolkit.metrics.compare import write_groups
 from toolkit.metrics.intervals import clustered
 from toolkit.ratings import bradley_terry, elo
 from toolkit.recipe import Judge, Stage, fingerprint

@@ -178,8 +178,8 @@ def _measure(run: Execution, scoring: Scoring, player: Player) -> Step:
         return fingerprint(*parts)
 
     def work() -> None:
-        from toolkit.metrics.measuring import Encoding, measure_texts
         from toolkit.metrics.perplexity import measure_perplexity
+        from toolkit.metrics.registry import Encoding, measure_texts
 
         texts = [name for name in scoring.metrics if name != "perplexity"]
         encoding = Encoding(scoring.bertscore_model, scoring.bertscore_layer, scoring.bertscore_idf, rescale)

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from toolkit.metrics.measurement import Measurement
-from toolkit.metrics.text import Bleu, Chrf, Form, Match, Rouge, Ter, TextMetric
+from toolkit.metrics.text import Bleu, Chrf, Match, Rouge, Shape, Ter, TextMetric
 from toolkit.types import Completion
 
 METRICS: dict[str, Callable[[], TextMetric]] = {
@@ -17,7 +17,7 @@ METRICS: dict[str, Callable[[], TextMetric]] = {
     "chrf": Chrf,
     "ter": Ter,
     "exact_match": Match,
-    "length": Form,
+    "length": Shape,
 }
 """Name in a recipe -> metric; `bertscore` has an encoder to choose besides."""
 
@@ -51,12 +51,12 @@ def measure_texts(
     Returns:
         A measurement for every figure: `rouge` gives four, `bertscore` three.
     """
-    known = [(each, _known(each, references)) for each in completions if not each.refused]
+    known = [(each, _references_of(each, references)) for each in completions if not each.refused]
     found: list[Measurement] = []
     for name in metrics:
         chosen = [(each, refs or [""]) for each, refs in known if name == "length" or refs]
         if chosen:
-            found += _measured(_metric(name, encoding), *zip(*chosen, strict=True))
+            found += _build_measurement(_metric(name, encoding), *zip(*chosen, strict=True))
     return found
 
 
@@ -68,12 +68,12 @@ def _metric(name: str, encoding: Encoding) -> TextMetric:
     return METRICS[name]()
 
 
-def _known(completion: Completion, references: Mapping[str, Sequence[str]]) -> list[str]:
+def _references_of(completion: Completion, references: Mapping[str, Sequence[str]]) -> list[str]:
     own = [] if completion.reference is None else [completion.reference]
     return [*own, *completion.references, *references.get(completion.example_id, ())]
 
 
-def _measured(
+def _build_measurement(
     metric: TextMetric, completions: Sequence[Completion], references: Sequence[Sequence[str]]
 ) -> list[Measurement]:
     table = metric.rows([completion.completion for completion in completions], references)

@@ -17,13 +17,13 @@ Rows = list[Row]
 References = Sequence[Sequence[str]]
 """One or more references for each prediction."""
 
-LARGE = 2000
+PARALLEL_FROM = 2000
 """From so many texts on, starting further processes pays for itself."""
 
 ROUGE = ("rouge1", "rouge2", "rougeL", "rougeLsum")
 
 
-def in_parallel(
+def parallel_rows(
     work: Callable[[Sequence[str], References], Rows], predictions: Sequence[str], references: References
 ) -> Rows:
     """`work` on all texts, shared out among the processors when there are many.
@@ -32,7 +32,7 @@ def in_parallel(
     `if __name__ == "__main__":`.
     """
     workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if len(predictions) < LARGE or workers == 1:
+    if len(predictions) < PARALLEL_FROM or workers == 1:
         return work(predictions, references)
     size = -(-len(predictions) // (4 * workers))
     starts = range(0, len(predictions), size)
@@ -50,7 +50,9 @@ def rouge_rows(predictions: Sequence[str], references: References) -> Rows:
     from rouge_score.rouge_scorer import RougeScorer
 
     scorer = RougeScorer(ROUGE)
-    found = [scorer.score_multi(refs, said) for said, refs in zip(predictions, references, strict=True)]
+    found = [
+        scorer.score_multi(refs, predicted) for predicted, refs in zip(predictions, references, strict=True)
+    ]
     return [tuple(float(scores[name].fmeasure) for name in ROUGE) for scores in found]
 
 
@@ -97,19 +99,20 @@ def by_rank(references: References) -> list[list[str | None]]:
 def match_rows(predictions: Sequence[str], references: References) -> Rows:
     """Exact match and token F1 (the better one of several references), case and white space folded."""
     words = [
-        (said.lower().split(), [ref.lower().split() for ref in refs])
-        for said, refs in _zip(predictions, references)
+        (predicted.lower().split(), [ref.lower().split() for ref in refs])
+        for predicted, refs in _zip(predictions, references)
     ]
     return [
-        (float(said in known), max(token_f1(said, reference) for reference in known)) for said, known in words
+        (float(predicted in known), max(token_f1(predicted, reference) for reference in known))
+        for predicted, known in words
     ]
 
 
-def form_rows(predictions: Sequence[str], references: References) -> Rows:
+def shape_rows(predictions: Sequence[str], references: References) -> Rows:
     """Words, distinct-1, distinct-2 (Li et al. 2016), repeated word 4-grams (Welleck et al. 2020)."""
     rows: Rows = []
-    for said in predictions:
-        words = said.split()
+    for predicted in predictions:
+        words = predicted.split()
         pairs, fours = list(pairwise(words)), list(zip(words, words[1:], words[2:], words[3:], strict=False))
         rows.append((float(len(words)), distinct(words), distinct(pairs), 1 - distinct(fours)))
     return rows
@@ -120,10 +123,10 @@ def distinct(grams: Sequence[object]) -> float:
     return len(set(grams)) / len(grams) if grams else 1.0
 
 
-def token_f1(said: Sequence[str], reference: Sequence[str]) -> float:
+def token_f1(predicted: Sequence[str], reference: Sequence[str]) -> float:
     """Harmonic mean of precision and recall over words, counted with their multiplicity."""
-    shared = sum((Counter(said) & Counter(reference)).values())
-    return 2 * shared / (len(said) + len(reference)) if said or reference else 1.0
+    shared = sum((Counter(predicted) & Counter(reference)).values())
+    return 2 * shared / (len(predicted) + len(reference)) if predicted or reference else 1.0
 
 
 def _zip(predictions: Sequence[str], references: References) -> list[tuple[str, Sequence[str]]]:

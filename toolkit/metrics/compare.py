@@ -1,0 +1,167 @@
+"""Measurements of several contestants -> scores, paired differences, and what they are worth."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from toolkit import records
+from toolkit.data.reading import raw_rows
+from toolkit.errors import DataError
+from toolkit.generate.elsewhere import read_completions, read_references
+from toolkit.metrics.intervals import clustered, difference, examples_needed, holm, score
+from toolkit.metrics.measurement import Measurement
+from toolkit.metrics.registry import Encoding, measure_texts
+from toolkit.recipe import DataSource
+from toolkit.recipe.files import completion_files
+from toolkit.types import Completion, Difference, Score
+
+
+@dataclass(frozen=True)
+class Comparison:
+    scores: list[Score]
+    differences: list[Difference]
+    """Every other contestant minus the one compared with, metric by metric."""
+    corrected: list[float]
+    """P-values of the differences, corrected for their number (Holm)."""
+    examples_needed: list[int | None]
+    """For each difference, how many examples would show it at p < 0.05 four times in five."""
+
+
+def compare(
+    found: Sequence[Measurement], *, against: str | None = None, groups: Mapping[str, str] | None = None
+) -> Comparison:
+    """Score all contestants, and compare the others with one of them on shared examples.
+
+    Args:
+        found: measurements of any number of contestants.
+        against: who the others are compared with; left out, the first.
+        groups: example id -> group, where examples come in groups; intervals and p-values are over groups.
+
+    Raises:
+        DataError: nobody has that name.
+    """
+    if groups:
+        found = [clustered(each, groups) for each in found]
+    names = list(dict.fromkeys(each.contestant for each in found))
+    if against is not None and against not in names:
+        raise DataError(f"no contestant is named {against}; there are {', '.join(names)}")
+    one = against or (names[0] if names else "")
+    theirs = {each.metric: each for each in found if each.contestant == one}
+    pairs = [
+        (each, theirs[each.metric]) for each in found if each.contestant != one and each.metric in theirs
+    ]
+    apart = [found for found in (difference(first, second) for first, second in pairs) if found is not None]
+    return Comparison(
+        scores=[score(each) for each in found],
+        differences=apart,
+        corrected=holm([each.p_value for each in apart]),
+        examples_needed=[examples_needed(each) for each in apart],
+    )
+
+
+MODEL_METRICS = ("perplexity", "bits_per_byte")
+"""Metrics that need the model itself; taken from a run's own measurements."""
+
+
+def collect(
+    sources: Sequence[Path],
+    metrics: Sequence[str],
+    *,
+    references: Sequence[Path] = (),
+    encoding: Encoding,
+) -> list[Measurement]:
+    """Measure all completions in run folders and files.
+
+    Args:
+        sources: run folders, files of completions.
+        metrics: names as in a recipe.
+        references: files of further reference answers.
+        encoding: of BERTScore.
+
+    Raises:
+        DataError: a source holds no completions, or a contestant is in two of them.
+    """
+    known = read_references(references)
+    found: list[Measurement] = []
+    seen: dict[str, Path] = {}
+    for source in sources:
+        for name, completions in _completions(source).items():
+            if name in seen:
+                raise DataError(f"{source}: contestant {name} is in {seen[name]} already; rename one of them")
+            seen[name] = source
+            found += measure_texts(completions, metrics, encoding=encoding, references=known)
+            found += _stored_measurements(source, name)
+    return found
+
+
+def sort_by_recipe(source: Path, names: Iterable[str]) -> list[str]:
+    """Contestants, each once, as a run's recipe has them; those that it has no scores of stand behind.
+
+    The first is who the others are compared with.
+    """
+    file = source / "scores.json"
+    scored = [score["contestant"] for score in records.read_json(file)] if file.is_file() else []
+    given = dict.fromkeys(names)
+    return list(dict.fromkeys([*(name for name in scored if name in given), *given]))
+
+
+def _completions(source: Path) -> dict[str, list[Completion]]:
+    """Contestant -> completions."""
+    files = list(completion_files(source).values()) if source.is_dir() else [source]
+    if not files:
+        raise DataError(f"{source}: no completions here; `adapter-arena run` writes them")
+    completions = [each for file in files for each in read_completions(file)]
+    names = sort_by_recipe(source, [each.contestant for each in completions])
+    return {name: [each for each in completions if each.contestant == name] for name in names}
+
+
+def _stored_measurements(source: Path, contestant: str) -> list[Measurement]:
+    file = source / "measurements" / f"{contestant}.jsonl"
+    if not file.is_file():
+        return []
+    return [each for each in records.read(file, Measurement) if each.metric in MODEL_METRICS]
+
+
+FILE = "groups.jsonl"
+"""In the folder of a run whose recipe names a column of groups."""
+
+
+def read_groups(file: Path) -> dict[str, str]:
+    """Example id -> group, from rows with `example_id` (or `id`) and `group`.
+
+    Raises:
+        DataError: a row lacks one of them.
+    """
+    groups = {}
+    for place, row in raw_rows(DataSource(source=str(file))):
+        name = row.get("example_id", row.get("id"))
+        if name is None or row.get("group") is None:
+            raise DataError(f"{place}: a row of groups has `example_id` and `group`")
+        groups[str(name)] = str(row["group"])
+    return groups
+
+
+def write_groups(file: Path, groups: Mapping[str, str]) -> None:
+    """Write a file that `read_groups` reads."""
+    rows = ({"example_id": example, "group": group} for example, group in groups.items())
+    records.write_text(file, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+
+
+def load_groups(sources: Sequence[Path]) -> dict[str, str]:
+    """The groups that runs keep in their folders, together; other sources have none.
+
+    Raises:
+        DataError: two runs have the same example in different groups.
+    """
+    groups: dict[str, str] = {}
+    for file in (source / FILE for source in sources):
+        for example, group in (read_groups(file) if file.is_file() else {}).items():
+            if groups.setdefault(example, group) != group:
+                raise DataError(
+                    f"{file}: example {example} is in group {group} here and in {groups[example]} in another "
+                    "run; say which with --groups"
+                )
+    return groups
