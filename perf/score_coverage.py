@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
-from toolkit.metrics import Measurement, difference, intervals, score, tools
+from toolkit.metrics import Measurement, difference, intervals, score
 from toolkit.metrics.measurement import Array, Kind, combine
 
 Draw = Callable[[np.random.Generator, int], tuple[float | None, float | None]]
@@ -140,17 +140,17 @@ def real_cases(data: Path) -> dict[str, Sequence[Case]]:
     """ROUGE-L, BLEU, chrF and TER of real answers."""
     said, known = answers(data)
     one, two, *_ = said.values()
-    rouge, other = (np.array(tools.rouge_rows(texts, known))[:, 2:3] for texts in (one, two))
+    rouge, other = (np.array(reference_tools.rouge_rows(texts, known))[:, 2:3] for texts in (one, two))
     bleu, chrf = (
         [np.array(rows(texts, known)) for texts in said.values()]
-        for rows in (tools.bleu_rows, tools.chrf_rows)
+        for rows in (reference_tools.bleu_rows, reference_tools.chrf_rows)
     )
     return {
         "ROUGE-L of real answers (BCa)": [from_rows("mean", rouge)],
         "BLEU of eight models' answers (Student, logit)": [from_rows("bleu", rows) for rows in bleu],
         "chrF of eight models' answers (Student, logit)": [from_rows("chrf", rows) for rows in chrf],
         "TER of real answers, one of them endless (BCa)": [
-            from_rows("ter", np.array(tools.ter_rows(one, known)))
+            from_rows("ter", np.array(reference_tools.ter_rows(one, known)))
         ],
         "difference in ROUGE-L of two real models": [apart("mean", rouge, other)],
         "difference in chrF of two real models": [apart("chrf", *chrf[:2])],

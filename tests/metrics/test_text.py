@@ -17,7 +17,7 @@ from rouge_score.rouge_scorer import RougeScorer
 from sacrebleu.metrics import BLEU, CHRF, TER
 
 from toolkit.errors import DataError, ModelError
-from toolkit.metrics import measure_texts, tools
+from toolkit.metrics import measure_texts, reference_tools
 from toolkit.metrics.bertscore import BertScore
 from toolkit.metrics.measurement import combine
 from toolkit.metrics.text import Bleu, Chrf, Match, Rouge, Shape, Ter, TextMetric
@@ -48,10 +48,10 @@ def both_kinds(real: tuple[list[str], list[str]], count: int = 60) -> list[tuple
 
 def test_rouge_is_that_of_rouge_score(real: tuple[list[str], list[str]]):
     for said, known in both_kinds(real):
-        scorer = RougeScorer(list(tools.ROUGE))
+        scorer = RougeScorer(list(reference_tools.ROUGE))
         direct = [scorer.score(ref, text) for text, ref in zip(said, known, strict=True)]
         ours = Rouge().compute(predictions=said, references=known)
-        for name in tools.ROUGE:
+        for name in reference_tools.ROUGE:
             assert ours[name] == pytest.approx(np.mean([s[name].fmeasure for s in direct]), abs=1e-12)
 
 
@@ -86,9 +86,9 @@ def test_several_references_as_sacrebleu_takes_them(metric: type[TextMetric], to
 def test_sums_of_rows_give_what_sacrebleu_gives(pairs: list[tuple[str, str]]):
     said, known = [list(side) for side in zip(*pairs, strict=True)]
     for kind, rows, tool in (
-        ("bleu", tools.bleu_rows, BLEU),
-        ("chrf", tools.chrf_rows, CHRF),
-        ("ter", tools.ter_rows, TER),
+        ("bleu", reference_tools.bleu_rows, BLEU),
+        ("chrf", reference_tools.chrf_rows, CHRF),
+        ("ter", reference_tools.ter_rows, TER),
     ):
         table = np.array(rows(said, [[ref] for ref in known]))
         expected = tool().corpus_score(said, [known]).score
@@ -172,7 +172,7 @@ def test_metrics_combine_and_need_no_network():
         warnings.simplefilter("ignore")
         both = evaluate.combine([Rouge(), Bleu()])
         found = both.compute(predictions=SAID, references=KNOWN)
-    assert set(found) == {*tools.ROUGE, "bleu"}
+    assert set(found) == {*reference_tools.ROUGE, "bleu"}
 
 
 def test_a_prediction_without_a_reference_is_named():
@@ -181,10 +181,12 @@ def test_a_prediction_without_a_reference_is_named():
 
 
 def test_large_sets_are_shared_out_and_come_back_in_order(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(tools, "LARGE", 4)
-    monkeypatch.setattr(tools.os, "sched_getaffinity", lambda _: {0, 1})
+    monkeypatch.setattr(reference_tools, "PARALLEL_FROM", 4)
+    monkeypatch.setattr(reference_tools.os, "sched_getaffinity", lambda _: {0, 1})
     references = [[ref] for ref in KNOWN]
-    assert tools.in_parallel(tools.rouge_rows, SAID, references) == tools.rouge_rows(SAID, references)
+    assert reference_tools.parallel_rows(
+        reference_tools.rouge_rows, SAID, references
+    ) == reference_tools.rouge_rows(SAID, references)
 
 
 def test_matches_fold_case_and_white_space():

@@ -6,17 +6,19 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from toolkit import records
 from toolkit.data.reading import raw_rows
 from toolkit.errors import DataError
-from toolkit.generate.elsewhere import read_completions, read_references
 from toolkit.metrics.intervals import clustered, difference, examples_needed, holm, score
 from toolkit.metrics.measurement import Measurement
-from toolkit.metrics.registry import Encoding, measure_texts
 from toolkit.recipe import DataSource
 from toolkit.recipe.files import completion_files
 from toolkit.types import Completion, Difference, Score
+
+if TYPE_CHECKING:
+    from toolkit.metrics.registry import Encoding
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,9 @@ def collect(
     Raises:
         DataError: a source holds no completions, or a contestant is in two of them.
     """
+    from toolkit.generate.elsewhere import read_references
+    from toolkit.metrics.registry import measure_texts  # imports evaluate
+
     known = read_references(references)
     found: list[Measurement] = []
     seen: dict[str, Path] = {}
@@ -110,6 +115,8 @@ def sort_by_recipe(source: Path, names: Iterable[str]) -> list[str]:
 
 def _completions(source: Path) -> dict[str, list[Completion]]:
     """Contestant -> completions."""
+    from toolkit.generate.elsewhere import read_completions
+
     files = list(completion_files(source).values()) if source.is_dir() else [source]
     if not files:
         raise DataError(f"{source}: no completions here; `adapter-arena run` writes them")
