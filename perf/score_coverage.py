@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
-from toolkit.metrics import Measurement, difference, intervals, score
+from toolkit.metrics import Measurement, difference, intervals, reference_tools, score
 from toolkit.metrics.measurement import Array, Kind, combine
 
 Draw = Callable[[np.random.Generator, int], tuple[float | None, float | None]]
