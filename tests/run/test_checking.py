@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -392,3 +393,13 @@ def test_several_processes_find_what_one_finds(plan: Plan, monkeypatch):
         ("placeholder", "sft.jsonl:301"),
         ("row", "sft.jsonl:1001"),
     } <= found
+
+
+def test_rows_of_a_process_that_died_are_looked_at_again(plan: Plan, monkeypatch, caplog):
+    plan.files["sft"] = [{"prompt": f"question {i} of many", "completion": "TODO"} for i in range(1500)]
+    one = plan.check()
+    monkeypatch.setattr(checking.rows, "LARGE", 0)
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    monkeypatch.setattr(checking.rows._Other, "_run", lambda self, scan: os._exit(9))
+    assert plan.check() == one
+    assert "sft.jsonl: a process that looked at its rows died" in caplog.text

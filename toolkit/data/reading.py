@@ -110,7 +110,9 @@ def raw_rows(source: DataSource, part: tuple[int, int] = records.WHOLE) -> Itera
     """
     keep = parse_filter(source.filter) if source.filter else None
     for place, row in _opened(source, part):
-        renamed = {source.rename.get(name, name): value for name, value in row.items()}
+        renamed = (
+            {source.rename.get(name, name): value for name, value in row.items()} if source.rename else row
+        )
         if len(renamed) < len(row):
             names = [source.rename.get(name, name) for name in row]
             twice = next(name for name in names if names.count(name) > 1)
@@ -153,7 +155,8 @@ def converted(
     columns: set[str] = set()
     count = 0
     for place, row in raw_rows(source, part):
-        columns |= row.keys()
+        if source.rename:
+            columns |= row.keys()
         count += 1
         try:
             made: T | RowError = make(row, _row_id(place, row))

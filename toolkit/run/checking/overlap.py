@@ -19,11 +19,13 @@ from toolkit.data.rows import answer_of
 from toolkit.errors import DataError
 from toolkit.recipe import Benchmark, DataSource, Recipe, contestants
 from toolkit.run.checking.findings import error, warning
-from toolkit.run.checking.quality import all_text, plain, question_of
+from toolkit.run.checking.quality import all_text, plain, question_of, words_of
 from toolkit.types import Example, Finding
 
 WORDS = 13
 """Words in a row that two texts share by copying, hardly by chance."""
+
+MIDDLE = WORDS // 2
 
 SHARE = 0.8
 """Share of a text's words in such runs from which on it is a copy with small changes."""
@@ -71,7 +73,7 @@ class Overlap:
         self.questions = {text for each in self.measured for text in each.questions}
         self.answers = {a for each in self.measured for a in each.answers if len(a.split()) >= FEWEST}
         self.runs = runs_in({*self.questions, *self.answers})
-        self.keys = {(run[0], run[-1]) for run in map(str.split, self.runs)}
+        self.keys = {(run[0], run[MIDDLE], run[-1]) for run in map(str.split, self.runs)}
         self.hits: dict[str, _Hits] = defaultdict(_Hits)
 
     def add(self, name: str, row: Row) -> None:
@@ -81,14 +83,15 @@ class Overlap:
         if not self.questions:
             return
         exchanges = _exchanges(row)
-        for question, answer in exchanges:
+        for asked, said in exchanges:
+            question, answer = " ".join(asked), " ".join(said)
             if question in self.questions:
                 hits.questions.add(question)
             if answer in self.answers:
                 hits.answers[answer] += 1
         if self.runs:
-            words = " ".join(exchanges[-1]).split()
-            if not self.keys.isdisjoint(zip(words, words[WORDS - 1 :])):  # noqa: B905
+            words = [*exchanges[-1][0], *exchanges[-1][1]]
+            if not self.keys.isdisjoint(zip(words, words[MIDDLE:], words[WORDS - 1 :])):  # noqa: B905
                 hits.runs.update(runs_in([plain(all_text(row)), " ".join(words)]) & self.runs)
 
     def found_only(self) -> Overlap:
@@ -151,20 +154,20 @@ class Overlap:
                 yield error("prompt-leaks", f"contestants.{name}.prompt", text, "take training rows for them")
 
 
-def _exchanges(row: Row) -> list[tuple[str, str]]:
-    """Each question of a row, as all turns but the system's before an answer, and the answer; both plain."""
+def _exchanges(row: Row) -> list[tuple[list[str], list[str]]]:
+    """Words of each question of a row (all turns but the system's before an answer), and of the answer."""
     if isinstance(row, Text):
-        return [("", plain(row.text)), (plain(row.text), "")]
+        return [([], words_of(row.text)), (words_of(row.text), [])]
     if not isinstance(row, Conversation):
-        found = [(question_of(row), plain(answer_of(row)))]
-        return [("", plain(row.rejected)), *found] if isinstance(row, Preference) else found
-    so_far, found = "", []
+        found = [(question_of(row).split(), words_of(answer_of(row)))]
+        return [([], words_of(row.rejected)), *found] if isinstance(row, Preference) else found
+    so_far, found = [], []
     for turn in row.messages:
-        said = plain(turn.content)
+        said = words_of(turn.content)
         if turn.role == "assistant":
             found.append((so_far, said))
         if turn.role != "system":
-            so_far = f"{so_far} {said}" if so_far else said
+            so_far = [*so_far, *said]
     return found
 
 

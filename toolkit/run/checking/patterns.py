@@ -18,9 +18,6 @@ INVISIBLE = re.compile(
 )
 """Joiners (U+200C, U+200D) are not among them: scripts and emoji need them."""
 
-CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f]")
-"""What ASCII text may hold of it, and carriage returns."""
-
 DIRECTION = re.compile("[\u200e\u200f]")
 RIGHT_TO_LEFT = re.compile("[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc]")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import multiprocessing
 import os
@@ -155,7 +156,11 @@ class Scan:
             others = [_Other(self, (part, count)) for part in range(1, count)]
             self.look((0, count))
             for other in others:
-                self._join(other.result())
+                if found := other.result():
+                    self._join(found)
+                else:
+                    logger.warning("%s: a process that looked at its rows died; done again in this one", file)
+                    self.look(other.part)
         if self.problem is None and not self.seen.count and not self.bad.count:
             self.problem = error("data", f"data.{self.name}", f"{file}: no rows", "mend the file")
         return [*([self.problem] if self.problem else []), *self.bad.findings()]
@@ -199,19 +204,25 @@ class _Other:
 
     def __init__(self, scan: Scan, part: tuple[int, int]) -> None:
         forked = multiprocessing.get_context("fork")
+        self.part = part
         self.receive, self.send = forked.Pipe(duplex=False)
-        self.process = forked.Process(target=self._run, args=(scan, part))
+        self.process = forked.Process(target=self._run, args=(scan,), daemon=True)
         self.process.start()
         self.send.close()
 
-    def _run(self, scan: Scan, part: tuple[int, int]) -> None:
-        scan.look(part)
-        if scan.compared:
-            scan.compared = scan.compared.found_only()
-        self.send.send(scan)
+    def _run(self, scan: Scan) -> None:
+        with contextlib.suppress(BaseException):  # the first process meets it too, and says it
+            scan.look(self.part)
+            if scan.compared:
+                scan.compared = scan.compared.found_only()
+            self.send.send(scan)
 
-    def result(self) -> Scan:
-        found: Scan = self.receive.recv()
+    def result(self) -> Scan | None:
+        """What it found; `None` where it died."""
+        try:
+            found: Scan | None = self.receive.recv()
+        except EOFError:
+            found = None
         self.process.join()
         return found
 
