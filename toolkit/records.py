@@ -250,8 +250,8 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(plain, indent=2, ensure_ascii=False) + "\n")
 
 
-def read_json(path: Path, *, finite: bool = False) -> Any:
-    """The value of a JSON file; `finite`: refuse numbers that are not, as files of ours may have.
+def read_json(path: Path, *, finite: bool = True) -> Any:
+    """The value of a JSON file; `finite`: refuse numbers that are not, which results of ours may have.
 
     Raises:
         DataError: the file is missing or does not parse; the message has file and line.

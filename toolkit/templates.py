@@ -47,12 +47,14 @@ def find_overrun(template: Any, examples: Sequence[dict[str, Any]] = CONVERSATIO
         examples: variables, one mapping for each rendering.
     """
     texts = template.values() if isinstance(template, dict) else [template] if template else []
-    return next((found for text in texts if (found := _overrun(text, json.dumps(examples)))), None)
+    return next(
+        (found for text in texts if (found := _overrun(text, json.dumps(examples, default=str)))), None
+    )
 
 
 @lru_cache
 def _overrun(template: str, examples: str) -> str | None:
-    job = json.dumps([template, json.loads(examples)])
+    job = f"[{json.dumps(template)}, {examples}]"
     command = [sys.executable, "-I", __file__]
     done = subprocess.run(command, input=job, text=True, capture_output=True, check=False)
     if done.returncode < 0:
@@ -74,6 +76,7 @@ def _render_examples() -> int:
         with suppress(OSError, ValueError):  # macOS has no limit of memory
             resource.setrlimit(limit, (value, value))
     environment = SandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols])
+    environment.filters["regex_replace"] = lambda text, *_, **__: text  # of lm-eval
     environment.globals |= {"raise_exception": raise_exception, "strftime_now": lambda form: form}
     template = re.sub(r"{%-?\s*(end)?generation\s*-?%}", "", template)  # a tag of transformers
     for variables in examples:

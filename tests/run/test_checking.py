@@ -151,7 +151,7 @@ FAULTS: dict[str, tuple[Callable[[Plan], Any], str, str]] = {
     ),
     "a mistyped field": (lambda p: field(p, learning_rat=1), "unknown-field", "did you mean learning_rate"),
     "a value of the wrong kind": (lambda p: field(p, eval_strategy="often"), "field-value", "often"),
-    "a learning rate of 0": (lambda p: field(p, learning_rate=0), "field-value", "nothing would be learned"),
+    "a learning rate of 0": (lambda p: field(p, learning_rate=0), "field-value", "0 is no number above 0"),
     "a learning rate of another age": (lambda p: field(p, learning_rate=0.5), "learning-rate", "0.5"),
     "a learning rate too high for whole weights": (
         lambda p: stage(p, adapter="none"),

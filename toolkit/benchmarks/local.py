@@ -14,6 +14,7 @@ import re
 from collections.abc import Iterator
 from functools import cache
 from importlib.metadata import version
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from toolkit.data.reading import raw_rows
 from toolkit.errors import DataError
 from toolkit.fingerprints import file_hash
 from toolkit.recipe import Benchmark, DataSource, existing, read_yaml, source_file, yaml_problem
+from toolkit.templates import find_overrun
 
 OFFICIAL = {
     "gsm8k": "gsm8k/gsm8k.yaml",
@@ -62,6 +64,8 @@ def write_local_tasks(benchmark: Benchmark, folder: Path) -> None:
     if benchmark.task == "mmlu" or benchmark.task.startswith("mmlu_"):
         _write_mmlu(benchmark, folder)
         return
+    if is_file(benchmark.task):
+        _check_templates(benchmark)
     convert = HUB_COLUMNS.get(benchmark.task)
     rows = {split: _rows(source) for split, source in benchmark.files.items()}
     if not rows:
@@ -142,6 +146,15 @@ def lacking_columns(benchmark: Benchmark) -> tuple[str, list[str]] | None:
         if lacking:
             return f"{place} ({split})", lacking
     return None
+
+
+def _check_templates(benchmark: Benchmark) -> None:
+    """Refuse a user's task whose Jinja runs without bounds: lm-eval renders it as it is."""
+    files = [raw_rows(DataSource(source=source)) for source in benchmark.files.values()]
+    rows = [row for file in files for _, row in islice(file, 1)]
+    for text in _texts(settings(task_file(benchmark.task))):
+        if "{" in text and (overrun := find_overrun(text, rows or [{}])):
+            raise DataError(f"benchmark {benchmark.task}: a template in it {overrun}; bound its loops")
 
 
 def _columns_in(template: Any) -> set[str]:

@@ -29,7 +29,7 @@ def scores_of(file: Path, contestant: str) -> list[Score]:
     Raises:
         DataError: the file is missing or is no lm-eval result.
     """
-    result = records.read_json(file, finite=True)
+    result = records.read_json(file)
     if not isinstance(result, dict) or not isinstance(result.get("results"), dict):
         raise DataError(f"{file}: no lm-eval result: it has no `results`")
     counts = {task: int(n.get("effective", 0)) for task, n in result.get("n-samples", {}).items()}
@@ -56,7 +56,7 @@ def _task_name(task: str) -> str:
 
 def name_in(file: Path) -> str:
     """Whose results an lm-eval result file holds: the name or hub id in it, or else the file's name."""
-    result = records.read_json(file)
+    result = records.read_json(file, finite=False)
     own = result if isinstance(result, dict) else {}
     config = own.get("config_general") or own.get("config") or {}
     name = own.get("model_name") or config.get("model_name")
@@ -71,7 +71,7 @@ def check_addable(out: Path, contestant: str, weights: str, task: str, limit: in
     """
     if not out.exists():
         return
-    result = records.read_json(out)
+    result = records.read_json(out, finite=False)
     config = result.get("config", {}) if isinstance(result, dict) else {}
     if name_in(out) != contestant or config.get("weights", weights) != weights:
         raise DataError(
@@ -98,7 +98,10 @@ def add_results(out: Path, new: Path, weights: str, contestant: str) -> bool:
     Returns:
         Whether a figure that was in `out` was replaced.
     """
-    merged, added = records.read_json(out) if out.exists() else {}, records.read_json(new)
+    merged, added = (
+        records.read_json(out, finite=False) if out.exists() else {},
+        records.read_json(new, finite=False),
+    )
     replaced = not merged.get("results", {}).keys().isdisjoint(added["results"])
     for key, value in added.items():
         whole = merged.get(key)

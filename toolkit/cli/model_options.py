@@ -113,10 +113,9 @@ def options_of_run(out: Path, options: dict[str, Any]) -> dict[str, Any]:
 
 
 def _json_object(option: str, text: str) -> dict[str, Any]:
-    try:
-        value = json.loads(text)
-    except ValueError as error:
-        raise InputError(f"{option}: not JSON: {error}") from None
+    from toolkit.records import parse_json
+
+    value = parse_json(text, option)
     if not isinstance(value, dict):
         raise InputError(f'{option}: give a JSON object, such as {{"enable_thinking": false}}')
     return value

@@ -286,7 +286,7 @@ def _jsonl(path: Path, part: tuple[int, int] = records.WHOLE) -> Iterator[RawRow
 
 
 def _json(path: Path) -> Iterator[RawRow]:
-    value = records.read_json(path, finite=True)
+    value = records.read_json(path)
     if not isinstance(value, list):
         raise DataError(f"{path}: a JSON data file is a list of rows; for one row a line name it .jsonl")
     for number, row in enumerate(value, start=1):

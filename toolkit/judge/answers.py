@@ -85,7 +85,7 @@ def read_questions(file: Path) -> dict[str, Question]:
 def rows(file: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """(place, object) of every row of a JSONL file or of a JSON list."""
     if file.suffix == ".json":
-        listed = records.read_json(file, finite=True)
+        listed = records.read_json(file)
         if not isinstance(listed, list):
             raise DataError(f"{file}: expected a list of objects")
         places: Iterable[tuple[str, Any]] = ((f"{file}: row {n}", row) for n, row in enumerate(listed, 1))

@@ -228,7 +228,7 @@ def _without_empty(table: pa.Table) -> pa.Table:
 def _json(path: Path, columns: Sequence[str] | None) -> pd.DataFrame:
     import pandas as pd
 
-    rows = records.read_json(path, finite=True)
+    rows = records.read_json(path)
     if not (isinstance(rows, list) and all(isinstance(row, dict) for row in rows)):
         raise DataError(f"{path}: a JSON vote file is a list of objects, one a vote")
     frame = pd.DataFrame(rows)

@@ -29,11 +29,44 @@ HUB = re.compile(r"hub_.*|push_to_hub.*|output_dir|trackio_space_id|trust_remote
 """Keys by which TRL and PEFT would send a model away, write elsewhere, or run code of the hub."""
 
 SECRET = re.compile(
-    r".*api_?key|.*password|authorization|(?:.*_)?auth_token|access_token|token|.*secret", re.I
+    r".*api[_-]?key|.*password|passwd|.*authorization|(?:.*[_-])?(?:auth|access|hf|api|bearer|github)[_-]?token"
+    r"|token|.*secret|.*private[_-]key|cookie|credentials?",
+    re.I,
 )
 """Keys whose values no recipe may hold: it is copied into the run, and shown."""
 
-CREDENTIALS = re.compile(r"\w+://[^/\s@]*@")
+KEYS = re.compile(
+    r"""\bsk-[A-Za-z0-9_-]{20,} | \bhf_[A-Za-z0-9]{25,} | \bA[KS]IA[0-9A-Z]{16}\b
+    | \bgh[pousr]_[A-Za-z0-9]{30,} | \bgithub_pat_\w{20,} | \bxox[abprs]-[\w-]{10,} | \bAIza[\w-]{35}
+    | \bglpat-[\w-]{20} | \b[rs]k_live_\w{20,}
+    | \bnpm_\w{30,} | \bpypi-Ag[\w-]{16,} | \bSG\.[\w-]{16,}\.[\w-]{16,} | hooks\.slack\.com/services/T\w+/
+    | -----BEGIN\ [A-Z ]*PRIVATE\ KEY----- | \beyJ[\w-]{15,}\.eyJ[\w-]{15,}\. | \bBearer\ [\w.~+/-]{20,}
+    | ://[^/\s:@]{1,40}:(?!pass|pwd|secret|[<${*])[^/\s@:]{4,}@\w""",
+    re.VERBOSE,
+)
+"""What keys of well-known services look like, and passwords in addresses."""
+
+KEY_SIGNS = (
+    *(
+        "sk-",
+        "hf_",
+        "AKIA",
+        "ASIA",
+        "ghp_",
+        "gho_",
+        "ghu_",
+        "ghs_",
+        "_pat_",
+        "xox",
+        "AIza",
+        "glpat",
+        "k_live_",
+    ),
+    *("npm_", "pypi-", "SG.", "hooks.slack", "PRIVATE", "eyJ", "Bearer ", "://"),
+)
+"""Texts without one of them need not be searched."""
+
+CREDENTIALS = re.compile(r"\w+://[^/\s@]*@|[?&](?:api_?key|key|token|access_token|password)=[^&\s]", re.I)
 
 
 def forbidden(raw: Any, key: str = "") -> list[str]:
@@ -43,8 +76,11 @@ def forbidden(raw: Any, key: str = "") -> list[str]:
         return [problem for name, part in parts for problem in _forbidden(part, str(name), key)]
     if isinstance(raw, str) and CREDENTIALS.search(raw):
         return [
-            f"{key}: a user or password in a URL would be written into the run; name an environment variable"
+            f"{key}: a user, key or password in a URL would be written into the run; name an environment "
+            "variable"
         ]
+    if isinstance(raw, str) and KEYS.search(raw):
+        return [f"{key}: what looks like a key would be written into the run; name an environment variable"]
     return []
 
 

@@ -173,15 +173,24 @@ def _odd_scalar(node: yaml.ScalarNode) -> str | None:
         return (
             f"should be text in quotes, or true or false; {text} without quotes is a truth value in YAML 1.1"
         )
-    if kind in ("int", "float") and node.style is None:
-        if ":" in text:
-            return f"should be a plain number, or text in quotes; YAML 1.1 reads {text} in base 60"
-        if re.fullmatch(r"[-+]?0[\d_]+", text):
-            return f"should be without leading zeros, or text in quotes; YAML 1.1 reads {text} in base 8"
-        if re.search(r"(?i)inf|nan", text) or (kind == "float" and math.isinf(float(text.replace("_", "")))):
-            return f"should be a finite number, not {text}"
+    if kind == "binary":
+        return "should be text; `!!binary` is none"
+    if kind in ("int", "float") and node.style is None and (problem := _odd_number(kind, text)):
+        return problem
     if any("\ud800" <= letter <= "\udfff" for letter in text):
         return "half of a surrogate pair stands for a character; write UTF-8"
+    return None
+
+
+def _odd_number(kind: str, text: str) -> str | None:
+    if "_" in text:
+        return f"should be without `_`, or text in quotes; YAML 1.2 reads {text} as text"
+    if ":" in text:
+        return f"should be a plain number, or text in quotes; YAML 1.1 reads {text} in base 60"
+    if re.fullmatch(r"[-+]?0[\d_]+", text):
+        return f"should be without leading zeros, or text in quotes; YAML 1.1 reads {text} in base 8"
+    if re.search(r"(?i)inf|nan", text) or (kind == "float" and math.isinf(float(text.replace("_", "")))):
+        return f"should be a finite number, not {text}"
     return None
 
 
@@ -200,17 +209,17 @@ def parse(raw: dict[str, Any], path: Path) -> Recipe:
     """Check a recipe given as plain values; `path` is its file, for messages and the files beside it."""
     raw = copy.deepcopy(raw)
     secrets = forbidden(raw)
-    if secrets:
-        raise RecipeError("\n".join(f"{path}: {problem}" for problem in secrets))
     locate(raw, path.parent)
     absent = fill_in(raw)
     try:
         recipe = Recipe.model_validate(raw)
     except ValidationError as error:
         told = [problem for problem in error.errors() if problem["loc"][-1:] != ("literal['none']",)]
-        problems = [explain(problem) for problem in told] + absent
+        named = {problem.partition(":")[0] for problem in secrets}
+        found = [problem for problem in map(explain, told) if problem.partition(":")[0] not in named]
+        problems = secrets + found + absent
     else:
-        problems = loose_ends(recipe) + absent
+        problems = secrets + loose_ends(recipe) + absent
         if not problems:
             return recipe
     raise RecipeError("\n".join(f"{path}: {problem}" for problem in problems))

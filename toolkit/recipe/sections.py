@@ -81,8 +81,8 @@ class LoraOptions(Section):
     model_config = ConfigDict(frozen=True, extra="allow", use_attribute_docstrings=True)
 
     type: Literal["lora", "ia3", "adalora", "vera", "adaption_prompt", "prompt", "prefix"] = "lora"
-    r: int = Field(default=16, ge=1)
-    alpha: int | None = None
+    r: int = Field(default=16, ge=1, le=4096)
+    alpha: int | None = Field(default=None, ge=1)
     """Scaling numerator; twice `r` when left out."""
     dropout: float = Field(default=0.0, ge=0, lt=1)
     target_modules: str | list[str] = "all-linear"
@@ -120,7 +120,7 @@ class Endpoint(Section):
     url: str = Field(pattern=r"^https?://")
     """Base URL of an OpenAI-compatible server, up to and including `/v1`; a key goes into `key_env`."""
     model: str
-    key_env: str | None = None
+    key_env: Variable | None = None
     """Name of the environment variable that holds the API key."""
     concurrency: int = Field(default=8, ge=1, le=512)
     timeout: float = Field(default=120.0, gt=0)
@@ -291,7 +291,7 @@ class Recipe(Section):
     name: Name
     base: str
     """Hub id, folder or GGUF file (looked for beside the recipe first), or a packaged model's short name."""
-    seed: int = 0
+    seed: int = Field(default=0, ge=0, lt=2**32)
     model: ModelOptions = ModelOptions()
     data: dict[Name, DataSource] = {}
     stages: tuple[Stage, ...] = ()

@@ -109,7 +109,7 @@ def load_run(folder: Path) -> RunView:
 def _summary(file: Path) -> Summary:
     if not file.exists():
         raise DataError(f"{file.parent}: no summary.json here; run the recipe first (adapter-arena run ...)")
-    return _valid(Summary, records.read_json(file), file)
+    return _valid(Summary, records.read_json(file, finite=False), file)
 
 
 def _valid(kind: type[R], value: Any, file: Path) -> R:
@@ -170,7 +170,7 @@ def _log(path: Path) -> list[dict[str, Any]]:
 
 
 def _json(path: Path, otherwise: Any) -> Any:
-    return records.read_json(path) if path.exists() else otherwise
+    return records.read_json(path, finite=False) if path.exists() else otherwise
 
 
 def _text(path: Path) -> str:

@@ -23,6 +23,6 @@ def merge_stage(run: Path, stage: str, out: Path, *, into: Into, dtype: str) -> 
     recipe = load(folder.recipe)
     drifts = merge(recipe, recipe.stage(stage), run, out, into=into, dtype=dtype)
     if folder.summary.exists():
-        summary = Summary.model_validate(records.read_json(folder.summary))
+        summary = Summary.model_validate(records.read_json(folder.summary, finite=False))
         write_scores(out / "README.md", recipe, stage, summary)
     return drifts

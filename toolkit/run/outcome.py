@@ -73,7 +73,7 @@ def _judged(execution: Execution, asked: Judge) -> dict[str, Any]:
 def trained(folder: RunFolder, stages: Sequence[Stage]) -> tuple[StageResult, ...]:
     """What training some stages gave."""
     files = [folder.adapter(stage.name) / "stage.json" for stage in stages]
-    return tuple(StageResult.model_validate(records.read_json(file)) for file in files)
+    return tuple(StageResult.model_validate(records.read_json(file, finite=False)) for file in files)
 
 
 def finish(execution: Execution, cache: StepCache, summary: Summary, command: str) -> None:

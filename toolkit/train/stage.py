@@ -53,7 +53,7 @@ def train_stage(recipe: Recipe, stage: Stage, run: Path) -> StageResult:
     processes.wait()  # what is outdated is gone
     published, working = run / "adapters" / stage.name, run / "checkpoints" / stage.name
     if (published / RESULT).exists():
-        return StageResult.model_validate(records.read_json(published / RESULT))
+        return StageResult.model_validate(records.read_json(published / RESULT, finite=False))
     dry_run.refuse(recipe, [stage])
     if processes.count() > 1:
         logger.info("stage %s in %d processes", stage.name, processes.count())

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from toolkit.errors import RecipeError
 from toolkit.recipe import Recipe, contestants
-from toolkit.run.checking import config, fields, memory, overlap, rows, template
+from toolkit.run.checking import config, fields, memory, overlap, rows, template, trial
 from toolkit.run.checking.findings import error
 from toolkit.run.checking.showing import Shown, show
 from toolkit.train import dry_run
@@ -63,6 +63,7 @@ def check(recipe: Recipe, *, gpu: str | None = None, examples: int = 0) -> Repor
             findings += found
             findings += template.lengths(recipe, tokens, tokenizer, memory.context(shape))
             findings += template.prompts_fit(recipe, heldout.examples, tokenizer, memory.context(shape))
+            findings += trial.first_steps(recipe, sets, tokenizer, findings, here=gpu is None)
             shown = show(recipe, sets, tokenizer, examples)
     findings += compared.findings()
     findings += memory.memory(recipe, sets, tokens, shape, target)

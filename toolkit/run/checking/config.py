@@ -11,7 +11,13 @@ from pathlib import Path
 from statistics import NormalDist
 from urllib.parse import urlsplit
 
-from toolkit.benchmarks.local import lacking_columns, shared_fewshot, task_is_known, write_local_tasks
+from toolkit.benchmarks.local import (
+    has_local_rows,
+    lacking_columns,
+    shared_fewshot,
+    task_is_known,
+    write_local_tasks,
+)
 from toolkit.errors import DataError, ModelError
 from toolkit.models import bases, hardware, resolve_encoder
 from toolkit.models.loading import check_causal
@@ -153,7 +159,7 @@ def _benchmark(place: str, benchmark: Benchmark) -> Iterator[Finding]:
         yield error("benchmark", place, text, "see `lm-eval ls tasks`, or name a task file of your own")
         return
     try:
-        if benchmark.files:
+        if has_local_rows(benchmark):
             with tempfile.TemporaryDirectory() as folder:
                 write_local_tasks(benchmark, Path(folder))
         lacking, shared = lacking_columns(benchmark), shared_fewshot(benchmark)

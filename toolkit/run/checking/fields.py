@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 import tempfile
 from collections.abc import Iterator
 from typing import Any
@@ -45,13 +46,32 @@ RETIRED = {
 }
 """Trainer fields of older tutorials -> what replaces them."""
 
-POSITIVE = (
-    "learning_rate",
-    "num_train_epochs",
-    "per_device_train_batch_size",
-    "per_device_eval_batch_size",
-    "gradient_accumulation_steps",
-)
+ELSEWHERE = {
+    "chat_template_path": "model.chat_template",
+    "model_init_kwargs": "the recipe's `model`",
+    "resume_from_checkpoint": "nothing: a run that was cut short continues",
+    "completion_only_loss": "nothing: answers are learned, prompts are not; for all of a text, method: text",
+}
+"""Trainer fields that change nothing here -> what to use."""
+
+TINY, SEEDS = 1e-12, 2**32 - 1
+NUMBERS: dict[str, tuple[type, float, float]] = {
+    **dict.fromkeys(("learning_rate", "num_train_epochs", "temperature"), (float, TINY, math.inf)),
+    **dict.fromkeys(("logging_steps", "save_steps", "eval_steps"), (float, TINY, math.inf)),
+    **dict.fromkeys(("per_device_train_batch_size", "per_device_eval_batch_size"), (int, 1, math.inf)),
+    **dict.fromkeys(("gradient_accumulation_steps", "max_completion_length"), (int, 1, math.inf)),
+    **dict.fromkeys(("max_steps",), (int, -math.inf, math.inf)),
+    **dict.fromkeys(("warmup_steps", "weight_decay", "adam_epsilon", "max_grad_norm"), (float, 0, math.inf)),
+    **dict.fromkeys(("neftune_noise_alpha", "desirable_weight", "undesirable_weight"), (float, 0, math.inf)),
+    **dict.fromkeys(("adam_beta1", "adam_beta2", "label_smoothing_factor"), (float, 0, 1 - TINY)),
+    **dict.fromkeys(("seed", "data_seed"), (int, 0, SEEDS)),
+    "beta": (float, -math.inf, math.inf),
+    "dataloader_num_workers": (int, 0, math.inf),
+    "label_smoothing": (float, 0, 0.5),
+    "max_length": (int, 2, math.inf),
+    "num_generations": (int, 2, math.inf),
+}
+"""Trainer fields that are numbers, where they are given -> whole or not, the lowest, the highest."""
 
 STEEP = 2.0
 """A beta above which DPO and its kin hardly leave their reference."""
@@ -78,6 +98,8 @@ def _names(stage: Stage) -> Iterator[Finding]:
     known, name = config_fields(stage), METHODS[stage.method].config.rpartition(".")[2]
     for field in stage.trainer:
         place = f"stages.{stage.name}.trainer.{field}"
+        if field in ELSEWHERE and stage.trainer[field] not in (None, True):
+            yield error("unused-field", place, f"{field} changes nothing here", f"use {ELSEWHERE[field]}")
         if field in known:
             continue
         if field in RETIRED:
@@ -99,22 +121,18 @@ def _values(stage: Stage) -> Iterator[Finding]:
         kept = {key: value for key, value in stage.trainer.items() if key not in ("bf16", "fp16")}
         try:
             made = config_class(stage)(**{**plain, "report_to": "none", **kept})
-        except (TypeError, ValueError, ImportError) as problem:
-            text = str(problem).splitlines()[0]
+        except Exception as problem:  # noqa: BLE001 - of whatever kind, it is what the stage would stop with
+            text = str(problem).splitlines()[0] if str(problem) else type(problem).__name__
             yield error("field-value", f"stages.{stage.name}.trainer", text, "give it a value that TRL takes")
             return
-    for field in ("max_steps", "warmup_steps"):
-        value = getattr(made, field)
-        if isinstance(value, bool) or not isinstance(value, (int, float)):
-            text = f"{value!r} is no number"
-            yield error("field-value", f"stages.{stage.name}.trainer.{field}", text, "give it a number")
-    for field in POSITIVE:
-        value = getattr(made, field)
-        if not isinstance(value, (int, float)) or value <= 0:
-            text = f"{value!r} is no number above 0: nothing would be learned"
-            yield error(
-                "field-value", f"stages.{stage.name}.trainer.{field}", text, "give it a positive number"
-            )
+    for field, (kind, low, high) in NUMBERS.items():
+        value = getattr(made, field, None)
+        number = isinstance(value, (int, kind)) and not isinstance(value, bool)
+        if value is not None and not (number and low <= value <= high):
+            what = "whole number" if kind is int else "number"
+            above = "" if low == -math.inf else " above 0" if low == TINY else f" from {low:g}"
+            text = f"{value!r} is no {what}{above}{'' if high == math.inf else f' to {high:g}'}"
+            yield error("field-value", f"stages.{stage.name}.trainer.{field}", text, "give it such a number")
 
 
 def _adapter(recipe: Recipe, stage: Stage, shape: Any) -> Iterator[Finding]:
@@ -234,13 +252,12 @@ def _unused(recipe: Recipe) -> Iterator[Finding]:
         yield info("no-scoring", "scoring", text, "name held-out examples in scoring.examples")
 
 
-COUNTED = (*POSITIVE, "max_steps", "num_generations")
-
-
 def steps(stage: Stage, rows: int) -> dict[str, Any]:
     """How often a stage's trainer would step: rows, batch, steps, epochs; what is no number counts as 1."""
     trainer = {
-        name: 1 if isinstance(value, str) and name in COUNTED else value
+        name: 1
+        if name in NUMBERS and (isinstance(value, bool) or not isinstance(value, (int, float)))
+        else value
         for name, value in settings(stage).items()
     }
     share = 0 if stage.heldout else stage.heldout_share

@@ -120,7 +120,8 @@ def estimate(recipe: Recipe, stage: Stage, model: Any, target: Machine, longest:
     weights, adapted = _weights(recipe, stage, model, target)
     config = model.config.get_text_config()
     trainer = settings(stage)
-    length = int(trainer.get("max_length") or longest or 1024)
+    limit = trainer.get("max_length")
+    length = int(limit if isinstance(limit, int) and limit else longest or 1024)
     length = min(length, longest or length)
     if stage.method in ONLINE:
         length = 256 + int(trainer["max_completion_length"])

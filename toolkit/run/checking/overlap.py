@@ -56,12 +56,15 @@ class _Hits:
     questions: set[str] = field(default_factory=set)
     answers: Counter[str] = field(default_factory=Counter)
     runs: Counter[str] = field(default_factory=Counter)
+    inside: Counter[str] = field(default_factory=Counter)
+    """Questions shorter than a run that stand in a row's text."""
 
     def join(self, other: _Hits) -> None:
         self.rows += other.rows
         self.questions |= other.questions
         self.answers += other.answers
         self.runs += other.runs
+        self.inside += other.inside
 
 
 class Overlap:
@@ -74,6 +77,10 @@ class Overlap:
         self.answers = {a for each in self.measured for a in each.answers if len(a.split()) >= FEWEST}
         self.runs = runs_in({*self.questions, *self.answers})
         self.keys = {(run[0], run[MIDDLE], run[-1]) for run in map(str.split, self.runs)}
+        self.endings: dict[tuple[str, ...], list[str]] = defaultdict(list)
+        for words in map(str.split, self.questions):
+            if FEWEST < len(words) < WORDS:
+                self.endings[tuple(words[-FEWEST:])].append(" ".join(words))
         self.hits: dict[str, _Hits] = defaultdict(_Hits)
 
     def add(self, name: str, row: Row) -> None:
@@ -89,21 +96,19 @@ class Overlap:
                 hits.questions.add(question)
             if answer in self.answers:
                 hits.answers[answer] += 1
-        if self.runs:
-            words = [*exchanges[-1][0], *exchanges[-1][1]]
-            if not self.keys.isdisjoint(zip(words, words[MIDDLE:], words[WORDS - 1 :])):  # noqa: B905
-                hits.runs.update(runs_in([plain(all_text(row)), " ".join(words)]) & self.runs)
+        words = [*exchanges[-1][0], *exchanges[-1][1]]
+        found = self.endings.keys() & zip(words, words[1:], words[2:], words[3:])  # noqa: B905
+        if found:
+            text = f" {' '.join(words)} "
+            hits.inside.update(q for end in found for q in self.endings[end] if f" {q} " in text)
+        if not self.keys.isdisjoint(zip(words, words[MIDDLE:], words[WORDS - 1 :])):  # noqa: B905
+            hits.runs.update(runs_in([plain(all_text(row)), " ".join(words)]) & self.runs)
 
     def found_only(self) -> Overlap:
         """What was found, without what it was compared with."""
         found = copy.copy(self)
-        found.measured, found.questions, found.answers, found.runs, found.keys = (
-            [],
-            set(),
-            set(),
-            set(),
-            set(),
-        )
+        found.measured = []
+        found.questions, found.answers, found.runs, found.keys, found.endings = set(), set(), set(), set(), {}
         return found
 
     def findings(self) -> Iterator[Finding]:
@@ -121,7 +126,8 @@ class Overlap:
     def _compare(self, name: str, each: Measured, hits: _Hits, runs: set[str]) -> Iterator[Finding]:
         fix, count = "take them out of the training data", len(each.questions)
         same = {question for question in each.questions if question in hits.questions}
-        near = [q for q in each.questions if q not in same and copied(q, runs) >= SHARE]
+        inside = {q for q, times in hits.inside.items() if times <= max(2.0, COMMON * hits.rows)}
+        near = [q for q in each.questions if q not in same and (q in inside or copied(q, runs) >= SHARE)]
         if same:
             found = sum(question in same for question in each.questions)
             text = f"{found} of {count} {each.what} are also in `{name}`: scores on them tell nothing"
@@ -161,7 +167,8 @@ def _exchanges(row: Row) -> list[tuple[list[str], list[str]]]:
     if not isinstance(row, Conversation):
         found = [(question_of(row).split(), words_of(answer_of(row)))]
         return [([], words_of(row.rejected)), *found] if isinstance(row, Preference) else found
-    so_far, found = [], []
+    so_far: list[str] = []
+    found = []
     for turn in row.messages:
         said = words_of(turn.content)
         if turn.role == "assistant":

@@ -1,3 +1,4 @@
+# ruff: noqa: RUF001 - letters of other scripts are meant
 """Signs of faults in the text of rows, and what is said of each."""
 
 from __future__ import annotations
@@ -9,8 +10,14 @@ from dataclasses import dataclass
 from toolkit.run.checking.findings import error, info, warning
 from toolkit.types import Finding
 
-MOJIBAKE = re.compile("\ufffd|[ÃÂ][\u0080-\u00bf\u0152-\u0178\u2013-\u2122]|â€[\u0080-\uffff]|ðŸ|ï»¿")
-"""Bytes lost in decoding, or UTF-8 read as Latin-1 or Windows-1252."""
+HIGH = "[\u0080-\u00bf\u0152-\u0178\u02c6\u02dc\u2013-\u2122]"
+"""What bytes from 0x80 to 0xbf are in Latin-1 and Windows-1252."""
+
+MOJIBAKE = re.compile(
+    f"\ufffd|[ÃÂ]{HIGH}|(?:[ÐÑ]{HIGH}){{2}}|(?:[ãåæçèéä]{HIGH}{HIGH}){{2}}|â€[\u0080-\uffff]|ðŸ|ï»¿|锟斤|烫烫烫"
+    "|(?:[РС][\u00a0-\u00bf\u0402-\u040f\u0452-\u045fЄІЇієїґҐ\u2013-\u2122]){3}"
+)
+"""Bytes lost in decoding, or UTF-8 read as Latin-1, Windows-1252, Windows-1251 or GBK."""
 
 INVISIBLE = re.compile(
     "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u00ad\u061c\u180e\u200b\u2028-\u202e\u2060-\u206f\ufeff"
@@ -22,46 +29,40 @@ DIRECTION = re.compile("[\u200e\u200f]")
 RIGHT_TO_LEFT = re.compile("[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc]")
 
 HTML = re.compile(
-    r"&(?:amp|lt|gt|quot|apos|nbsp|[lr][sd]quo|[mn]dash|hellip|\#\d{1,6}|\#x[\da-fA-F]{1,5});"
-    r"|<br\ ?/?>|</(?:p|div|span|b|i|a|li|strong|em)>"
-)
-
-MARKUP = re.compile(
-    r"\[/?INST\]|<</?SYS>>|<\|[a-zA-Z_]{2,24}\|>|</?(?:start|end)_of_(?:turn|text)>"
-    r"|^\#{2,3}\ ?(?:Instruction|Response|Input|Human|Assistant|User):?",
-    re.MULTILINE,
-)
-SPEAKER = re.compile(r"(?:^|\n)(?:Human|USER|User|ASSISTANT|Assistant|AI|Bot): ")
-"""Two different ones in a row are a conversation typed into one turn."""
-
-SECRET = re.compile(
-    r"""\bsk-[A-Za-z0-9_-]{20,} | \bhf_[A-Za-z0-9]{25,} | \bAKIA[0-9A-Z]{16}\b | \bgh[pousr]_[A-Za-z0-9]{30,}
-    | \bxox[abprs]-[\w-]{10,} | \bAIza[\w-]{35} | \bglpat-[\w-]{20} | \b[rs]k_live_\w{20,}
-    | -----BEGIN\ [A-Z ]*PRIVATE\ KEY----- | \beyJ[\w-]{15,}\.eyJ[\w-]{15,}\.""",
+    r"""&(?:amp|lt|gt|quot|apos|nbsp|[lr][sd]quo|[mn]dash|hellip|deg|euro|pound|copy|reg|trade|middot|bull|[lr]aquo
+    |szlig|[aA][eE]lig|plusmn|frac\d\d|[lr]arr|[a-zA-Z](?:acute|grave|circ|uml|tilde|cedil|ring|slash|caron)
+    |\#\d{1,6}|\#[xX][\da-fA-F]{1,5});
+    |<br\ ?/?>|</(?:p|div|span|b|i|a|li|strong|em|h[1-6]|td|ul|table)>""",
     re.VERBOSE,
 )
 
-SECRET_SIGNS = (
-    "sk-",
-    "hf_",
-    "AKIA",
-    "ghp_",
-    "gho_",
-    "ghu_",
-    "ghs_",
-    "xox",
-    "AIza",
-    "glpat",
-    "k_live_",
-    "PRIVATE",
-    "eyJ",
+CODE = re.compile(r"```.*?(?:```|\Z)|`[^`\n]*`", re.DOTALL)
+"""Where Markdown shows code, in which markup and escapes are meant."""
+
+MARKUP = re.compile(
+    r"\[/?(?:INST|SYSTEM_PROMPT|AVAILABLE_TOOLS|TOOL_CALLS|TOOL_RESULTS)\]|<</?SYS>>"
+    r"|<\|\w{2,40}\|>|<｜[^｜>]{2,30}｜>|</?(?:start|end)_of_(?:turn|text)>|\A<s>|</s>\s*\Z|<(?:eos|bos)>"
+    r"|^\#{2,3}\ ?(?:Instruction|Response|Input|Human|Assistant|User):?",
+    re.MULTILINE,
 )
-"""Texts without one of them need not be searched."""
+SPEAKER = re.compile(r"(?:^|\n)(?:Human|User|Assistant|AI|Bot): |\b(?:USER|ASSISTANT): ")
+"""Two different ones in a row are a conversation typed into one turn."""
+
+OWN_NAME = re.compile(r"\s*(?:Assistant|ASSISTANT|AI|Bot|Model): ")
+"""What an answer begins with where a template's name of the speaker was left in."""
+
+LITERAL = re.compile(
+    r"""(?<![A-Z]:)(?<![\s\\])(?:\\n(?!(?:eq?|u|ot(?:in)?|abla|i|ewline|eg|[ew]arrow|leq|geq|mid|exists|atural|sim|less|cong
+    |subset\w*|ewcommand|orm\w*|olimits|onumber|parallel|prec|succ|ew)(?![a-zA-Z])) | \\u[\da-fA-F]{4})""",
+    re.VERBOSE,
+)
+"""Escapes that were not undone; LaTeX's commands are none."""
 
 PLACEHOLDER = re.compile(
     r"""\W*(?: todo | tbd | tba | fixme | n/?a | null | nan | undefined | placeholder | x{3,} | asdf+
     | lorem\ ipsum.*
-    | (?:your\ |no\ )?answer(?:\ goes)?(?:\ here)? | coming\ soon
+    | (?:your\ |no\ )?(?:answer|response)(?:\ goes)?(?:\ here|\ provided|\ given|\ available)? | coming\ soon
+    | (?:see|same\ as|as)\ above | ditto | (?:http\ )?error:?\ [45]\d\d\b.*
     | to\ be\ (?:done|determined|added|written)
     | none\ given )\W* | [.?_\-…\s]+""",
     re.IGNORECASE | re.DOTALL | re.VERBOSE,
@@ -70,31 +71,51 @@ PLACEHOLDER = re.compile(
 
 FILL_IN_SIGNS = ("[", "{", "<", "(", "lorem")
 FILL_IN = re.compile(
-    r"""[\[{<(](?: insert | your | enter | add | fill[ -]in | company | customer | name | date
-    | placeholder | todo )\b[^\]})>\n]{0,40}[\]})>] | \blorem\ ipsum\b | \{\{\ ?\w+\ ?\}\}""",
+    r"""[\[{<](?: insert | your | enter | add | fill[ -]in | company | customer | name | date
+    | placeholder | todo )\b[^\]})>\n]{0,40}[\]}>]
+    | \((?:insert|your\ name|fill[ -]in|placeholder|todo)\b[^)\n]{0,40}\) | \blorem\ ipsum\b
+    | \{\{\ ?\w+\ ?\}\} | (?<![\w\\}^"'])\$?\{(?:[a-z]+_)?(?:name|email|address|company)\}""",
     re.IGNORECASE | re.VERBOSE,
 )
 """A gap in an answer."""
 
 MODEL = r"(?:ai|artificial\ intelligence|(?:large\ )?language\ model|virtual\ assistant)\b"
+BOILERPLATE_SIGNS = (" ai", "model", "last ", "cut", "train", "chatgpt", "gpt-", "claude", "gemini", "openai")
 BOILERPLATE = re.compile(
-    rf"""\bas\ an?\ {MODEL} | \bi(?:'m|\ am)\ (?:just\ |only\ |merely\ )?an?\ {MODEL}
-    | (?:knowledge|training)\ (?:data\ )?cut-?off | \bas\ of\ my\ last\ (?:update|knowledge|training)""",
+    rf"""\bas\ an?\ {MODEL} | \b(?:i'm|i\ am)\ (?:just\ |only\ |merely\ )?an?\ {MODEL}
+    | \b(?:as|i'm|i\ am)\ (?:chatgpt|gpt-\d\w*|claude|gemini|bard)\b,?\ (?:i\b|an?\ {MODEL})
+    | \b(?:trained|created|developed|made)\ by\ (?:openai|anthropic|google|meta|deepseek|alibaba|mistral)\b
+    | (?:knowledge|training)\ (?:data\ )?cut-?off | \bas\ of\ my\ last\ (?:update|knowledge|training)
+    | \bmy\ (?:training\ data|knowledge)\ (?:only\ |is\ |was\ )*
+    (?:goes|ends|extends|limited|last\ updated|stops)""",
     re.VERBOSE,
 )
 """In lower case, with straight apostrophes; so is what follows."""
 
-CANNOT = r"(?:can't|cannot|can\ not|unable|won't|will\ not|not\ able|couldn't|not\ comfortable|refuse)"
+CANNOT = (
+    r"(?:can't|cannot|can\ not|unable|won't|will\ not|not\ able|couldn't|not\ comfortable|refuse|rather\ not)"
+)
+SORRY = r"""lo\ siento|es\ tut\ mir\ leid|(?:je\ suis\ )?désolée?|mi\ dispiace|desculpe|sinto\ muito|lamento
+    |извините|простите|к\ сожалению|很?抱歉|对不起|申し訳"""
+CANNOT_ELSEWHERE = r"no\ puedo|nicht|peux\ pas|non\ posso|não\ posso|не\ мог|不能|无法|できません"
 REFUSAL = re.compile(
     rf"""\W*(?:(?:i'm|i\ am|we're|we\ are)(?:\ very|\ so|\ really)?\ sorry|sorry|i\ apologi[sz]e|apologies
     |unfortunately|i'm\ afraid)\b[^.\n]{{0,60}}?\b{CANNOT}\b
-    | \W*(?:as\ an\ ai\b[^.\n]{{0,40}})?\bi(?:'m|\ am|\ have\ to)?\ ?(?:{CANNOT}|decline)\b
-    (?:\ (?:to|help|assist|provide|fulfil|comply|do|answer|support|create|generate|discuss|continue|give|offer
-    |with|that|this|share|write|engage|respond)\b|[.!])""",
+    | \W*(?:as\ an\ ai\b[^.\n]{{0,40}})?\bi(?:'m|\ am|'d|\ would|(?:\ will)?\ have\ to|\ must|\ need\ to)?\ ?
+    (?:respectfully\ )?(?:{CANNOT}|decline)\b
+    (?:\ (?:to|help|assist|provid|fulfil|comply|do|answer|support|creat|generat|discuss|continu|giv|offer
+    |with|that|this|shar|writ|engag|respond)(?:e|l|ing)?\b|[.!])
+    | \W*it\ (?:would|is)\ (?:not|n't)\ (?:be\ )?(?:appropriate|ethical|right)\ for\ me\b
+    | \W*(?:it's|that's|this\ is|this\ goes)\ against\ my\ (?:guidelines|programming|polic(?:y|ies))\b
+    | \W*my\ (?:guidelines|programming|polic(?:y|ies))\ (?:prevent|prohibit|forbid|do\ not|don't)\b
+    | \W*(?:{SORRY})[^.\n。]{{0,40}}(?:{CANNOT_ELSEWHERE})
+    | \W*(?:no\ puedo|je\ ne\ peux\ pas|non\ posso|não\ posso|я\ не\ могу|我(?:不能|无法))[^.\n。]{{0,40}}
+    (?:ayudar|aider|répondre|aiutar|ajudar|responder|rispondere|помочь|ответить|帮助|回答|提供)
+    | \W*ich\ kann\b[^.\n]{{0,40}}\bnicht\ (?:helfen|beantworten)""",
     re.VERBOSE,
 )
 
-SCORED = re.compile(r"score|rating|reward|grade|quality|logit|points|preference|votes", re.IGNORECASE)
+SCORED = re.compile(r"score|rating|reward|grade|quality|logit|points|preference|votes|overall|helpful", re.I)
 LOWER_IS_BETTER = re.compile(
     r"rank|loss|nll|perplex|tox|harm|len|token|penalt|error|count|order|index|id$", re.I
 )
@@ -127,7 +148,7 @@ FAULTS = {
     "secret": Fault(warning, "holds what looks like a secret, {shown}", "take it out, and revoke it"),
     "carriage-return": Fault(info, "holds carriage returns, which are learned", "turn \\r\\n into \\n"),
     "literal-newline": Fault(
-        warning, "an answer holds \\n as two characters in place of a line break", "unescape it once"
+        warning, "an answer holds {shown} as characters in place of what it stands for", "unescape it once"
     ),
     "placeholder": Fault(warning, "an answer is a placeholder: {shown}", "fill it in, or drop the row"),
     "boilerplate": Fault(

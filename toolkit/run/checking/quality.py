@@ -17,6 +17,7 @@ import numpy as np
 
 from toolkit.data import Preference, Rated, Row, Text
 from toolkit.data.rows import answer_of, prompt_of
+from toolkit.recipe.mistakes import KEY_SIGNS, KEYS
 from toolkit.run.checking import patterns
 from toolkit.run.checking.findings import error, info, warning
 from toolkit.run.checking.patterns import FAULTS, LOWER_IS_BETTER, SCORED
@@ -30,6 +31,8 @@ ENOUGH = 20
 
 IMBALANCE = 10
 """Wanted answers for each unwanted one, or the other way, above which KTO sees hardly any of the fewer."""
+
+ASKED = ("Q:", "Question:", "User:", "Human:", "Prompt:", "Instruction:", "Input:")
 
 LENGTHY = 12
 """Characters of a question that hardly begin an answer by chance."""
@@ -110,7 +113,7 @@ class Quality:
         question = next((turn.content for turn in reversed(turns) if turn.role == "user"), "")
         if not isinstance(row, Rated) or row.wanted:
             self._answer(place, answers[0])
-        if len(question) >= LENGTHY and answers[-1].lstrip().startswith(question.strip()):
+        if len(question) >= LENGTHY and any(_begins(answer, question.strip()) for answer in answers):
             self._note("prompt-in-answer", place)
         if isinstance(row, Preference):
             self._pair(place, raw, row, said)
@@ -161,7 +164,7 @@ class Quality:
         if not text.isascii() or not text.replace("\n", "").isprintable():
             self._characters(place, text)
         markup = "<" in text or "&" in text or "[" in text or "##" in text
-        if markup and (found := patterns.HTML.search(text)):
+        if markup and (found := _in_prose(patterns.HTML, text)):
             self._note("html", place, found[0])
         if found := self.special.search(text):
             self._note("template-in-text", place, found[0])
@@ -169,7 +172,7 @@ class Quality:
             self._note("foreign-template", place, found[0])
         elif ": " in text and len(marks := {mark.strip() for mark in patterns.SPEAKER.findall(text)}) > 1:
             self._note("foreign-template", place, " ".join(sorted(marks)))
-        if _has(text, patterns.SECRET_SIGNS) and (found := patterns.SECRET.search(text)):
+        if _has(text, KEY_SIGNS) and (found := KEYS.search(text)):
             self._note("secret", place, f"{found[0][:8]}...")
 
     def _characters(self, place: str, text: str) -> None:
@@ -201,18 +204,18 @@ class Quality:
             self._note("open-thinking", place)
         if answer != answer.strip():
             self._note("outer-space", place)
-        if "\\n" in answer and "\n" not in answer and "\\\\n" not in answer:
-            self._note("literal-newline", place)
+        if "\\" in answer and "\n" not in answer and (found := _in_prose(patterns.LITERAL, answer)):
+            self._note("literal-newline", place, found[0])
+        if found := patterns.OWN_NAME.match(answer):
+            self._note("foreign-template", place, found[0].strip())
         if len(visible) < 40 and patterns.PLACEHOLDER.fullmatch(visible.strip()):  # noqa: PLR2004
             self._note("placeholder", place, repr(visible.strip()[:30]))
         low = visible.lower().replace("\u2019", "'")
-        if _has(low, patterns.FILL_IN_SIGNS) and (found := patterns.FILL_IN.search(visible)):
+        if _has(low, patterns.FILL_IN_SIGNS) and (found := _in_prose(patterns.FILL_IN, visible)):
             self._note("placeholder", place, repr(found[0][:30]))
         if patterns.REFUSAL.match(low[:200]):
             self._note("refusal", place, repr(visible[:40]))
-        if (" ai" in low or "model" in low or "last " in low or "cut" in low) and (
-            found := patterns.BOILERPLATE.search(low)
-        ):
+        if _has(low, patterns.BOILERPLATE_SIGNS) and (found := patterns.BOILERPLATE.search(low)):
             self._note("boilerplate", place, repr(found[0]))
 
     def _pair(self, place: str, raw: Mapping[str, Any], row: Preference, said: str) -> None:
@@ -363,6 +366,18 @@ def _later_copies(values: Any) -> Any:
 def _answers(row: Row) -> list[str]:
     """The answer that is learned or preferred, and the other one of a pair."""
     return [answer_of(row), row.rejected] if isinstance(row, Preference) else [answer_of(row)]
+
+
+def _begins(answer: str, question: str) -> bool:
+    """Whether a question stands at the beginning of its answer, there perhaps after the speaker's name."""
+    start = answer.find(question, 0, len(question) + 20)
+    return start >= 0 and answer[:start].strip() in ("", *ASKED)
+
+
+def _in_prose(pattern: re.Pattern[str], text: str) -> re.Match[str] | None:
+    """The first match that is not in code."""
+    found = pattern.search(text)
+    return pattern.search(patterns.CODE.sub("", text)) if found and "`" in text else found
 
 
 def _has(text: str, signs: Sequence[str]) -> bool:

@@ -239,6 +239,7 @@ def lengths(recipe: Recipe, tokens: Tokens, tokenizer: Any, context: int | None)
     for stage in recipe.stages:
         place = f"stages.{stage.name}.trainer.max_length"
         limit = settings(stage).get("max_length")
+        limit = limit if isinstance(limit, int) else None
         if limit and context and limit > context:
             text = f"{limit} tokens are more than the model can see, {context}"
             yield error("context", place, text, f"set it to {context} or less")

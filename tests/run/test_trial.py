@@ -1,0 +1,48 @@
+"""Trainer fields that TRL and transformers refuse only once they train: found by a step on a tiny model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from transformers import AutoTokenizer
+
+from toolkit import recipe as recipes
+from toolkit.data import Preference
+from toolkit.models import bases
+from toolkit.run.checking.rows import Seen
+from toolkit.run.checking.trial import first_steps
+from toolkit.types import Finding, Message
+
+
+def tried(**trainer: Any) -> list[Finding]:
+    stage = {"name": "dpo", "method": "dpo", "data": "pairs", "trainer": trainer}
+    base = "smollm2-135m-instruct"
+    raw = {"name": "a", "base": base, "data": {"pairs": {"source": "a.jsonl"}}, "stages": [stage]}
+    prompt = (Message(role="user", content="which lamp?"),)
+    pairs = [Preference(id=str(n), prompt=prompt, chosen=f"the {n}th", rejected="none") for n in range(3)]
+    seen = Seen()
+    for pair in pairs:
+        seen.add(f"a.jsonl:{pair.id}", pair)
+    tokenizer = AutoTokenizer.from_pretrained(bases.resolve_base(base))
+    recipe = recipes.Recipe.model_validate(raw)
+    return first_steps(recipe, {"pairs": seen}, tokenizer, [], here=True)
+
+
+@pytest.mark.parametrize(
+    "trainer",
+    [
+        {"loss_type": "sigmod"},
+        {"lr_scheduler_type": "cosine", "lr_scheduler_kwargs": {"num_cycle": 2}},
+        {"f_divergence_type": "reverse_kll"},
+    ],
+)
+def test_what_stops_a_trainer_is_found(trainer: dict[str, Any], capsys):
+    (found,) = tried(**trainer)
+    assert (found.code, found.severity) == ("first-step", "error")
+    assert next(reversed(trainer)) in found.fix
+    assert capsys.readouterr().err == ""
+
+
+def test_fields_that_train_are_no_fault():
+    assert tried(loss_type=["sigmoid", "sft"], loss_weights=[1.0, 0.5], save_steps=5) == []
