@@ -133,7 +133,7 @@ def ours(job: dict[str, Any], out: Path) -> None:
     """Everything, by this package, in one process."""
     from toolkit.benchmarks import run_benchmarks
     from toolkit.data import Text
-    from toolkit.generate import answer
+    from toolkit.generate import generate_completions
     from toolkit.metrics import measure_text_perplexity
     from toolkit.models import load_base
     from toolkit.recipe import Generation, ModelOptions
@@ -154,7 +154,7 @@ def ours(job: dict[str, Any], out: Path) -> None:
         run_benchmarks(loaded, tasks, out=out / f"{name or 'base'}.json", **about)
         text = measure_text_perplexity(loaded, [Text(id="t", text=job["text"])], window=1024, **about)[0]
         file = Path(tempfile.mkdtemp(dir=out)) / "said.jsonl"  # no answers of an earlier repetition
-        said = answer(loaded, examples, options=options, out=file, **about)
+        said = generate_completions(loaded, examples, options=options, out=file, **about)
         found[name or "base"] = {"perplexity": text.value, "texts": [one.completion for one in said]}
     (out / "found.json").write_text(json.dumps(found))
 

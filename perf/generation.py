@@ -22,7 +22,7 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 from transformers import pipeline
 
-from toolkit.generate import answer
+from toolkit.generate import generate_completions
 from toolkit.models import Loaded, load_base
 from toolkit.recipe import Generation, ModelOptions
 from toolkit.types import Example, Message
@@ -36,7 +36,9 @@ def ours(loaded: Loaded, prompts: list[str], options: Generation) -> list[str]:
         Example(id=str(i), messages=(Message(role="user", content=p),)) for i, p in enumerate(prompts)
     ]
     with tempfile.TemporaryDirectory() as folder:
-        said = answer(loaded, examples, contestant="c", options=options, out=Path(folder) / "c.jsonl")
+        said = generate_completions(
+            loaded, examples, contestant="c", options=options, out=Path(folder) / "c.jsonl"
+        )
     return [completion.completion for completion in said]
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from toolkit.errors import InputError, ToolkitError
-    from toolkit.generate import answer
+    from toolkit.generate import generate_completions
     from toolkit.judge import judge_battles, open_judge
     from toolkit.models.loading import Loaded, load_base
     from toolkit.ratings.bradley_terry import bradley_terry
@@ -42,9 +42,9 @@ __all__ = [
     "Verdict",
     "Vote",
     "__version__",
-    "answer",
     "bradley_terry",
     "elo",
+    "generate_completions",
     "judge_battles",
     "load_base",
     "load_recipe",
@@ -58,7 +58,7 @@ __all__ = [
 
 _HOMES = {
     "errors": "InputError ToolkitError",
-    "generate": "answer",
+    "generate": "generate_completions",
     "judge": "judge_battles open_judge",
     "models": "Loaded load_base",
     "ratings": "bradley_terry elo read_votes",

@@ -14,7 +14,7 @@ import transformers
 from tests.faultserver import Say, serving
 from toolkit.data.chat import prompt_ids
 from toolkit.errors import DataError, EndpointError
-from toolkit.generate import Reply, Request, Scripted, answer
+from toolkit.generate import Reply, Request, Scripted, generate_completions
 from toolkit.generate.base import sampling
 from toolkit.generate.local import sample
 from toolkit.models import Loaded, load_base
@@ -59,7 +59,9 @@ def text_of(tiny: Loaded, tokens: list[int]) -> str:
 @pytest.mark.parametrize("batch_size", [1, 3, 12])
 def test_greedy_text_is_that_of_transformers_one_at_a_time(tiny: Loaded, tmp_path: Path, batch_size: int):
     options = Generation(max_new_tokens=40, batch_size=batch_size)
-    found = answer(tiny, examples(), contestant="base", options=options, out=tmp_path / "base.jsonl")
+    found = generate_completions(
+        tiny, examples(), contestant="base", options=options, out=tmp_path / "base.jsonl"
+    )
     expected = [one_at_a_time(tiny, example, 40) for example in examples()]
     assert texts(found) == [text_of(tiny, tokens) for tokens in expected]
     assert [completion.tokens for completion in found] == [len(tokens) for tokens in expected]
@@ -81,7 +83,7 @@ def test_a_long_common_beginning_is_read_once_and_changes_no_text(
         read += given["input_ids"].numel() if given["input_ids"].shape[1] > 1 else 0
 
     hook = tiny.model.base_model.register_forward_pre_hook(count, with_kwargs=True)
-    found = answer(tiny, examples(), contestant="base", prompt=worked, options=options, out=out)
+    found = generate_completions(tiny, examples(), contestant="base", prompt=worked, options=options, out=out)
     hook.remove()
     assert texts(found) == expected
     assert read < sum(len(prompt_ids(tiny.tokenizer, example.messages)) for example in asked)
@@ -89,18 +91,22 @@ def test_a_long_common_beginning_is_read_once_and_changes_no_text(
     whole = out.read_bytes()
     (kept,) = (tmp_path / ".answers").iterdir()
     kept.write_bytes(b"".join(kept.read_bytes().splitlines(keepends=True)[4:9]))
-    answer(tiny, examples(), contestant="base", prompt=worked, options=options, out=out)
+    generate_completions(tiny, examples(), contestant="base", prompt=worked, options=options, out=out)
     assert out.read_bytes() == whole
 
 
 def test_an_answer_that_ends_itself_says_stop(tiny: Loaded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     tokens = one_at_a_time(tiny, examples(1)[0], 8)
     options = Generation(max_new_tokens=8)
-    (cut,) = answer(tiny, examples(1), contestant="a", options=options, out=tmp_path / "a.jsonl")
+    (cut,) = generate_completions(
+        tiny, examples(1), contestant="a", options=options, out=tmp_path / "a.jsonl"
+    )
     assert (cut.finish, cut.tokens) == ("length", 8)
     end = next(i for i, token in enumerate(tokens) if token not in tokens[:i] and i > 1)
     monkeypatch.setattr(tiny.model.generation_config, "eos_token_id", [0, tokens[end]])
-    (ended,) = answer(tiny, examples(1), contestant="b", options=options, out=tmp_path / "b" / "b.jsonl")
+    (ended,) = generate_completions(
+        tiny, examples(1), contestant="b", options=options, out=tmp_path / "b" / "b.jsonl"
+    )
     assert (ended.finish, ended.tokens) == ("stop", end)
     assert ended.completion == text_of(tiny, tokens[:end])
 
@@ -109,7 +115,9 @@ def test_sampling_depends_on_the_seed_and_not_on_the_batch(tiny: Loaded, tmp_pat
     def run(name: str, seed: int, batch_size: int) -> list[str]:
         options = Generation(max_new_tokens=12, temperature=0.8, top_p=0.9, batch_size=batch_size)
         return texts(
-            answer(tiny, examples(), contestant="base", options=options, seed=seed, out=tmp_path / name / "c")
+            generate_completions(
+                tiny, examples(), contestant="base", options=options, seed=seed, out=tmp_path / name / "c"
+            )
         )
 
     assert (
@@ -118,12 +126,14 @@ def test_sampling_depends_on_the_seed_and_not_on_the_batch(tiny: Loaded, tmp_pat
 
 
 def test_stop_strings_end_an_answer_and_are_left_out(tiny: Loaded, tmp_path: Path):
-    free = answer(
+    free = generate_completions(
         tiny, examples(), contestant="a", options=Generation(max_new_tokens=30), out=tmp_path / "a.jsonl"
     )
     stop = free[0].completion[5:7]
     options = Generation(max_new_tokens=30, stop=(stop,))
-    stopped = answer(tiny, examples(), contestant="b", options=options, out=tmp_path / "b.jsonl")
+    stopped = generate_completions(
+        tiny, examples(), contestant="b", options=options, out=tmp_path / "b.jsonl"
+    )
     assert texts(stopped) == [text.split(stop)[0] for text in texts(free)]
     assert stopped[0].finish == "stop"
 
@@ -136,7 +146,9 @@ def test_a_contestants_own_prompt_comes_first_and_is_not_recorded(tmp_path: Path
         return "fine"
 
     prompt = (Message(role="system", content="Be brief."),)
-    found = answer(Scripted(script), examples(1), contestant="c", prompt=prompt, out=tmp_path / "c.jsonl")
+    found = generate_completions(
+        Scripted(script), examples(1), contestant="c", prompt=prompt, out=tmp_path / "c.jsonl"
+    )
     assert seen == [(*prompt, *examples(1)[0].messages)]
     assert found[0].messages == examples(1)[0].messages
 
@@ -151,7 +163,9 @@ def test_models_with_a_memory_of_their_own_do_not_fit_slots_and_are_asked_alone(
     def run(name: str, **options: float) -> list[str]:
         chosen = Generation(max_new_tokens=6, **options)
         return texts(
-            answer(recurrent, examples(3), contestant="c", options=chosen, seed=1, out=tmp_path / name / "c")
+            generate_completions(
+                recurrent, examples(3), contestant="c", options=chosen, seed=1, out=tmp_path / name / "c"
+            )
         )
 
     expected = [text_of(tiny, one_at_a_time(recurrent, example, 6)) for example in examples(3)]
@@ -182,7 +196,7 @@ class Counting:
     def settings(self, options: Generation) -> dict[str, object]:
         return {"engine": "test", **self.given, "sampling": sampling(options)}
 
-    def made_with(self, options: Generation) -> dict[str, object]:
+    def metadata(self, options: Generation) -> dict[str, object]:
         return {}
 
     def rendered(self, request: Request) -> object:
@@ -191,25 +205,25 @@ class Counting:
 
 def test_an_interrupted_run_continues_and_ends_with_the_same_bytes(tmp_path: Path):
     whole, broken = tmp_path / "whole" / "c.jsonl", tmp_path / "broken" / "c.jsonl"
-    answer(Counting(), examples(), contestant="c", out=whole)
+    generate_completions(Counting(), examples(), contestant="c", out=whole)
     with pytest.raises(Crash):
-        answer(Counting(5), examples(), contestant="c", out=broken)
+        generate_completions(Counting(5), examples(), contestant="c", out=broken)
     assert not broken.exists()
     (kept,) = (tmp_path / "broken" / ".answers").iterdir()
     with kept.open("a") as file:
         file.write('{"key": "e5", "repl')  # the line that was being written
     resumed = Counting()
-    answer(resumed, examples(), contestant="c", out=broken)
+    generate_completions(resumed, examples(), contestant="c", out=broken)
     assert broken.read_bytes() == whole.read_bytes()
     assert len(resumed.asked) == len(examples()) - 5
 
 
 def asked_again(tmp_path: Path, count: int = 3, *, weights: str = "", **changes: Any) -> list[str]:
     """The ids of the examples that are asked after a change, of three that were answered before."""
-    answer(Counting(), examples(3), contestant="c", out=tmp_path / "c.jsonl")
+    generate_completions(Counting(), examples(3), contestant="c", out=tmp_path / "c.jsonl")
     counting = Counting(weights=weights) if weights else Counting()
     given: dict[str, Any] = {"contestant": "c", "out": tmp_path / "c.jsonl"} | changes
-    answer(counting, given.pop("examples", examples(count)), **given)
+    generate_completions(counting, given.pop("examples", examples(count)), **given)
     return counting.asked
 
 
@@ -244,7 +258,7 @@ def test_only_what_shapes_an_answer_has_it_asked_again(tmp_path: Path):
 
 
 def test_a_line_of_the_store_that_was_edited_is_asked_again(tmp_path: Path):
-    answer(Counting(), examples(3), contestant="c", out=tmp_path / "c.jsonl")
+    generate_completions(Counting(), examples(3), contestant="c", out=tmp_path / "c.jsonl")
     (kept,) = (tmp_path / ".answers").iterdir()
     lines = kept.read_text().splitlines(keepends=True)
     kept.write_text("".join([*lines[:2], lines[2].replace("WORD", "WARD"), "{broken}\n", *lines[3:]]))
@@ -252,46 +266,48 @@ def test_a_line_of_the_store_that_was_edited_is_asked_again(tmp_path: Path):
     assert asked_again(tmp_path) == []
     again = Counting()
     kept.write_text("".join([*lines[:2], lines[2].replace("WORD", "WARD"), *lines[3:]]))
-    answer(again, examples(3), contestant="c", out=tmp_path / "c.jsonl")
+    generate_completions(again, examples(3), contestant="c", out=tmp_path / "c.jsonl")
     assert again.asked == ["e1"]
     assert (tmp_path / "c.jsonl").read_bytes() == whole
 
 
 def test_a_file_of_somebody_else_is_not_replaced(tmp_path: Path):
     out = tmp_path / "c.jsonl"
-    answer(Scripted(shout), examples(3), contestant="c", out=out)
+    generate_completions(Scripted(shout), examples(3), contestant="c", out=out)
     with pytest.raises(DataError, match=r"c\.jsonl:1: a completion of c, and not of d; remove the file"):
-        answer(Scripted(shout), examples(3), contestant="d", out=out)
+        generate_completions(Scripted(shout), examples(3), contestant="d", out=out)
     out.write_text('{"prompt": "a training row"}\n')
     with pytest.raises(DataError, match=r"c\.jsonl:1"):
-        answer(Scripted(shout), examples(3), contestant="c", out=out)
+        generate_completions(Scripted(shout), examples(3), contestant="c", out=out)
 
 
 def test_weights_adapter_and_number_type_are_part_of_the_key(tiny: Loaded):
-    from toolkit.generate.local import Local
+    from toolkit.generate.local import LocalSource
 
     options = Generation()
-    plain = Local(tiny).settings(options)
+    plain = LocalSource(tiny).settings(options)
     tiny.adapter_fingerprints["x"] = "1"
     variants = [
-        Local(tiny, "x"),
-        Local(dataclasses.replace(tiny, quantization="nf4")),
-        Local(dataclasses.replace(tiny, hardware=dataclasses.replace(tiny.hardware, dtype=torch.bfloat16))),
+        LocalSource(tiny, "x"),
+        LocalSource(dataclasses.replace(tiny, quantization="nf4")),
+        LocalSource(
+            dataclasses.replace(tiny, hardware=dataclasses.replace(tiny.hardware, dtype=torch.bfloat16))
+        ),
     ]
     assert all(variant.settings(options) != plain for variant in variants)
     on_gpu = dataclasses.replace(tiny.hardware, device=torch.device("cuda", 1), attention="eager")
-    assert Local(dataclasses.replace(tiny, hardware=on_gpu)).settings(options) == plain
+    assert LocalSource(dataclasses.replace(tiny, hardware=on_gpu)).settings(options) == plain
 
 
 def test_examples_need_ids_of_their_own(tmp_path: Path):
     with pytest.raises(DataError, match="two examples have the id e0"):
-        answer(Scripted(shout), examples(1) * 2, contestant="c", out=tmp_path / "c.jsonl")
+        generate_completions(Scripted(shout), examples(1) * 2, contestant="c", out=tmp_path / "c.jsonl")
 
 
 def test_a_prompt_beyond_the_context_is_named(tiny: Loaded, tmp_path: Path):
     options = Generation(max_new_tokens=1000)
     with pytest.raises(DataError, match=r"example e\d+: a prompt of \d+ tokens and 1000 new ones"):
-        answer(tiny, examples(2), contestant="c", options=options, out=tmp_path / "c.jsonl")
+        generate_completions(tiny, examples(2), contestant="c", options=options, out=tmp_path / "c.jsonl")
 
 
 def test_a_long_scripted_answer_is_cut():
@@ -317,7 +333,9 @@ def echo(_number: int, request: dict) -> Say:
 
 def test_an_endpoint_is_a_contestant_like_any_other(tmp_path: Path):
     with serving(echo) as server:
-        found = answer(server.endpoint(), examples(), contestant="remote", out=tmp_path / "remote.jsonl")
+        found = generate_completions(
+            server.endpoint(), examples(), contestant="remote", out=tmp_path / "remote.jsonl"
+        )
     assert texts(found) == ["re: " + example.messages[-1].content for example in examples()]
 
 
@@ -332,12 +350,12 @@ def test_what_an_endpoint_answered_is_not_asked_again(tmp_path: Path):
 
     out = tmp_path / "remote.jsonl"
     with serving(refuses_one) as server:
-        found = answer(server.endpoint(), examples(), contestant="remote", out=out)
+        found = generate_completions(server.endpoint(), examples(), contestant="remote", out=out)
         assert [one.example_id for one in found if one.refused] == ["e7"]
         assert (found[7].completion, found[7].error) == ("", "HTTP 400: too long")
         refusing, before = False, len(server.requests)
         quicker = server.endpoint().model_copy(update={"concurrency": 1, "timeout": 5.0, "key_env": None})
-        mended = answer(quicker, examples(), contestant="remote", out=out)
+        mended = generate_completions(quicker, examples(), contestant="remote", out=out)
         assert not any(one.refused for one in mended)
     assert [request["messages"][-1]["content"] for request in server.requests[before:]] == [
         examples()[7].messages[-1].content
@@ -351,9 +369,9 @@ def test_a_budget_counts_what_earlier_calls_spent(tmp_path: Path):
         endpoint = server.endpoint(price=(1000, 1000), budget_usd=0.5, concurrency=1)
         for _ in range(2):
             with pytest.raises(EndpointError, match=r"budget_usd: \d.* of 0.5 dollars are spent"):
-                answer(endpoint, examples(100), **common)
+                generate_completions(endpoint, examples(100), **common)
         words = [len(request["messages"][-1]["content"].split()) for request in server.answered]
-        answer(endpoint.model_copy(update={"budget_usd": 100.0}), examples(100), **common)
+        generate_completions(endpoint.model_copy(update={"budget_usd": 100.0}), examples(100), **common)
     assert 0.2 < sum(2 * count + 1 for count in words) * 1000 / 1e6 <= 0.5  # as the server counts
     assert len(server.answered) == 100
 
@@ -365,7 +383,9 @@ def test_thinking_is_kept_apart_and_a_budget_spent_on_it_is_told(tmp_path: Path,
         )
 
     options = Generation(max_new_tokens=3)
-    found = answer(Scripted(thinks), examples(), contestant="r1", options=options, out=tmp_path / "r1.jsonl")
+    found = generate_completions(
+        Scripted(thinks), examples(), contestant="r1", options=options, out=tmp_path / "r1.jsonl"
+    )
     assert found[0].completion == ""
     assert found[0].reasoning
     assert {(one.completion, one.reasoning) for one in found[1:]} == {("yes", "hm")}

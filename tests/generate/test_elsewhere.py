@@ -10,7 +10,7 @@ import pytest
 
 from toolkit import records
 from toolkit.errors import DataError
-from toolkit.generate.elsewhere import read_completions, read_references
+from toolkit.generate.importers import read_completions, read_references
 from toolkit.metrics import measure_texts
 from toolkit.types import Completion, Message, question_and_turn
 

@@ -9,8 +9,8 @@ import pytest
 
 from toolkit import records
 from toolkit.errors import EndpointError
-from toolkit.generate import answer
-from toolkit.generate.remote import Remote
+from toolkit.generate import generate_completions
+from toolkit.generate.endpoint import EndpointSource
 from toolkit.models import load_base
 from toolkit.models.pacing import Retry
 from toolkit.recipe import Endpoint, Generation, ModelOptions
@@ -30,18 +30,20 @@ def test_a_served_model_answers_as_it_does_in_memory_and_is_resumed(
 ):
     endpoint = Endpoint(url=f"{address}/v1", model=str(tiny_model), concurrency=4)
     remote = tmp_path / "remote.jsonl"
-    first = answer(endpoint, examples()[:5], contestant="c", options=OPTIONS, out=remote)
-    found = answer(endpoint, examples(), contestant="c", options=OPTIONS, out=remote)
+    first = generate_completions(endpoint, examples()[:5], contestant="c", options=OPTIONS, out=remote)
+    found = generate_completions(endpoint, examples(), contestant="c", options=OPTIONS, out=remote)
     assert found[:5] == first
     here = load_base(str(tiny_model), ModelOptions(device="cpu", dtype="float32"))
-    expected = answer(here, examples(), contestant="c", options=OPTIONS, out=tmp_path / "here.jsonl")
+    expected = generate_completions(
+        here, examples(), contestant="c", options=OPTIONS, out=tmp_path / "here.jsonl"
+    )
     assert [one.completion for one in found] == [one.completion for one in expected]
     assert all(one.tokens > 0 for one in found)
 
     served.kill()
     served.wait()
-    quick = Remote(endpoint, Retry(first_wait=0.01, longest_wait=0.02, cool_off=0.01, tries=2))
+    quick = EndpointSource(endpoint, Retry(first_wait=0.01, longest_wait=0.02, cool_off=0.01, tries=2))
     more = [*examples(), Example(id="new", messages=(Message(role="user", content="and?"),))]
     with pytest.raises(EndpointError):
-        answer(quick, more, contestant="c", options=OPTIONS, out=remote)
+        generate_completions(quick, more, contestant="c", options=OPTIONS, out=remote)
     assert len(list(records.read(remote, Completion))) == 8, "the earlier file is kept"

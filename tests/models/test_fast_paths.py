@@ -15,7 +15,7 @@ from peft import LoraConfig, PrefixTuningConfig, get_peft_model
 
 from tests.tiny_types import TYPES, tiny_of
 from toolkit.benchmarks.lm import LoadedLM
-from toolkit.generate.local import Local, Prompt
+from toolkit.generate.local import LocalSource, Prompt
 from toolkit.models import Loaded, load_base
 from toolkit.models.likelihood import Reader, Span, nats
 from toolkit.models.packing import Tree, plain_logits
@@ -48,8 +48,8 @@ def rows(seed: int, lengths: Sequence[int], common: int = 0) -> list[list[int]]:
     def draw(count: int) -> list[int]:
         return torch.randint(3, 300, (count,), generator=chooser).tolist()
 
-    beginning = draw(common)
-    return [beginning + draw(length) for length in lengths]
+    common_prefix = draw(common)
+    return [common_prefix + draw(length) for length in lengths]
 
 
 @torch.inference_mode()
@@ -69,8 +69,8 @@ def test_likelihoods_are_those_of_one_text_at_a_time(kind: str, common: int, win
     assert nats(model, spans) == pytest.approx([plain_nats(model, span) for span in spans], abs=TOLERANCE)
 
 
-def texts(local: Local, model: Any, prompts: list[Prompt], options: Generation) -> dict[str, str]:
-    return {name: reply.text for name, reply in local.continued(model, prompts, options)}
+def texts(local: LocalSource, model: Any, prompts: list[Prompt], options: Generation) -> dict[str, str]:
+    return {name: reply.text for name, reply in local.continue_prompts(model, prompts, options)}
 
 
 @torch.inference_mode()
@@ -95,7 +95,7 @@ def test_texts_are_those_of_one_prompt_at_a_time_without_a_cache(
     loaded = dataclasses.replace(tiny, model=model)
     prompts = [Prompt(str(n), ids) for n, ids in enumerate(rows(2, [4, 21, 9], common))]
     expected = {prompt.id: plain_text(tiny, model, prompt, 12) for prompt in prompts}
-    found = texts(Local(loaded), model, prompts, Generation(max_new_tokens=12, batch_size=2))
+    found = texts(LocalSource(loaded), model, prompts, Generation(max_new_tokens=12, batch_size=2))
     assert found == expected
     assert takes_masks(model, 60) == (kind in FAST_MODEL_TYPES and (window > 60 or kind not in WINDOWED))
 
@@ -173,9 +173,9 @@ def test_a_models_own_sampling_is_taken_only_when_asked_for(tiny: Loaded, monkey
         expected = {prompt.id: plain_text(tiny, model, prompt, 15) for prompt in prompts}
         for name, value in SETTINGS.items():
             monkeypatch.setattr(model.generation_config, name, value)
-        assert texts(Local(loaded), model, prompts, options) == expected
+        assert texts(LocalSource(loaded), model, prompts, options) == expected
         before = model.generation_config.to_dict()
-        own = texts(Local(loaded), model, prompts, options.model_copy(update={"from_model": True}))
+        own = texts(LocalSource(loaded), model, prompts, options.model_copy(update={"from_model": True}))
         assert own != expected
         assert model.generation_config.to_dict() == before
         theirs = {}

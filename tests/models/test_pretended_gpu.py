@@ -15,7 +15,7 @@ from tests.judge.battlefield import SHORT, battle
 from tests.pretended_gpu import pretended_gpu
 from toolkit.benchmarks.lm import LoadedLM
 from toolkit.data.rows import Text
-from toolkit.generate import answer, local
+from toolkit.generate import generate_completions, local
 from toolkit.judge import LogitsJudge, judge_battles
 from toolkit.metrics.perplexity import measure_perplexity, measure_text_perplexity
 from toolkit.models import Loaded, load_base
@@ -47,7 +47,7 @@ EXAMPLES = [
 
 def said(loaded: Loaded, out: Path, **how: Any) -> list[str]:
     given = {"contestant": "c", "out": out, "store": out.with_suffix("")} | how  # none shares its answers
-    return [each.completion for each in answer(loaded, EXAMPLES, **given)]
+    return [each.completion for each in generate_completions(loaded, EXAMPLES, **given)]
 
 
 def test_tensors_of_two_devices_do_not_meet(twin: Loaded):
@@ -80,7 +80,7 @@ def test_answers(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ):
-    monkeypatch.delattr(local.Local, "_one_by_one")
+    monkeypatch.delattr(local.LocalSource, "_one_by_one")
     prompt = (Message(role="system", content=system),) if system else ()
     here = said(tiny, tmp_path / "here.jsonl", options=options, prompt=prompt)
     assert said(twin, tmp_path / "there.jsonl", options=options, prompt=prompt) == here

@@ -17,7 +17,7 @@ from tests.run.conftest import write_small_recipe
 from toolkit import recipe as recipes
 from toolkit.cli import main
 from toolkit.errors import DataError
-from toolkit.generate import answer
+from toolkit.generate import generate_completions
 from toolkit.recipe import Endpoint, Generation
 from toolkit.run import run
 from toolkit.run.folder import RunFolder
@@ -449,16 +449,16 @@ def test_a_flipped_adapter_is_trained_again(box: Sandbox):
 def test_an_added_row_is_asked_alone_and_a_corrected_reference_not_at_all(
     box: Sandbox, monkeypatch: pytest.MonkeyPatch
 ):
-    from toolkit.generate.local import Local
+    from toolkit.generate.local import LocalSource
 
     asked: list[str] = []
-    replies = Local.replies
+    replies = LocalSource.replies
 
-    def counting(self: Local, requests: list, done: set[str], options: object):
+    def counting(self: LocalSource, requests: list, done: set[str], options: object):
         asked.extend(request.id for request in requests if request.id not in done)
         return replies(self, requests, done, options)
 
-    monkeypatch.setattr(Local, "replies", counting)
+    monkeypatch.setattr(LocalSource, "replies", counting)
     box.edit("heldout.jsonl", '"reference": "Product: lamp"', '"reference": "a lamp"')
     box.run()
     assert asked == []
@@ -476,7 +476,7 @@ def test_a_row_put_first_is_asked_alone_where_answers_are_sampled_and_rows_have_
         for words in (["b", "b", "c"], ["a", "b", "b", "c"]):
             messages = [(Message(role="user", content=word),) for word in words]
             rows = [Example(id=f"row-{place}", messages=each) for place, each in enumerate(messages)]
-            made = answer(
+            made = generate_completions(
                 server.endpoint(concurrency=1),
                 rows,
                 contestant="x",

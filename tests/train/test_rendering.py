@@ -14,7 +14,7 @@ from toolkit.data import Conversation, Preference, Rated
 from toolkit.data.chat import encode_turns, render
 from toolkit.errors import DataError, RecipeError
 from toolkit.generate.base import Request
-from toolkit.generate.local import Local
+from toolkit.generate.local import LocalSource
 from toolkit.models import Loaded, hardware, load_base
 from toolkit.train import dpo, kto, online, orpo, reward
 from toolkit.train.base import Base
@@ -66,7 +66,7 @@ def test_every_method_learns_what_generation_starts_from(name: str, tmp_path: Pa
     loaded = load_base(str(tiny_model), FP32)
     loaded.tokenizer.chat_template = (TEMPLATES / f"{name}.jinja").read_text()
     rows, base = rows_of(loaded.tokenizer), started(loaded, tiny_model)
-    prompts = [Local(loaded).rendered(Request(row.id, tuple(row.prompt), 0)) for row in rows]
+    prompts = [LocalSource(loaded).rendered(Request(row.id, tuple(row.prompt), 0)) for row in rows]
 
     def sft(answers: list[str]) -> list[tuple[list[int], list[int]]]:
         found = []

@@ -77,17 +77,17 @@ class LiveModels:
 
     def _source(self, name: str, contestant: Contestant) -> Source:
         if contestant.endpoint:
-            from toolkit.generate.remote import Remote
+            from toolkit.generate.endpoint import EndpointSource
             from toolkit.models.pacing import Retry
 
-            return Remote(contestant.endpoint, Retry(attempts=3, patience=60))  # somebody sits and waits
-        from toolkit.generate.local import Local
+            return EndpointSource(contestant.endpoint, Retry(attempts=3, patience=60))  # a person waits
+        from toolkit.generate.local import LocalSource
 
         base, adapter = self._locate(contestant)
         loaded = self._model(base)
         if adapter:
             loaded.attach(name, adapter)
-        return Local(loaded, name if adapter else None)
+        return LocalSource(loaded, name if adapter else None)
 
     def _locate(self, contestant: Contestant) -> tuple[str, Path | None]:
         """The model to load, and the adapter to put on it."""

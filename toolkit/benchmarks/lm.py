@@ -20,7 +20,7 @@ from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
 from lm_eval.models.utils import handle_stop_sequences, normalize_gen_kwargs
 
-from toolkit.generate.local import Local, Prompt
+from toolkit.generate.local import LocalSource, Prompt
 from toolkit.models import Loaded, packing
 from toolkit.models.likelihood import PIECE, Reader, Span
 from toolkit.models.proven import is_proven, takes_masks
@@ -63,7 +63,7 @@ class LoadedLM(HFLM):  # type: ignore[misc]  # lm-eval is untyped
 
     def __init__(self, loaded: Loaded, *, seed: int = 0, batch_size: int = 16) -> None:
         super().__init__(pretrained=loaded.model, tokenizer=loaded.tokenizer, batch_size=batch_size)
-        self.local, self.seed = Local(loaded), seed
+        self.local, self.seed = LocalSource(loaded), seed
 
     def loglikelihood(self, requests: list[Instance], disable_tqdm: bool = False) -> list[tuple[float, bool]]:
         """As lm-eval's own, without its bar for the tokenizer's work of a second."""
@@ -169,7 +169,7 @@ class LoadedLM(HFLM):  # type: ignore[misc]  # lm-eval is untyped
                 tell(logger, self.work, len(said), len(requests))
                 continue
             prompts = [self._prompt(str(i), requests[i].args[0], options) for i in places]
-            for name, reply in self.local.continued(self.model, prompts, options):
+            for name, reply in self.local.continue_prompts(self.model, prompts, options):
                 said[int(name)] = reply.text
                 tell(logger, self.work, len(said), len(requests))
         for i, request in enumerate(requests):

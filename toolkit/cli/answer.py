@@ -55,7 +55,7 @@ def command(  # noqa: PLR0913, PLR0917 - one argument per option
     if endpoint:
         refuse("--endpoint", "adapter", "device", "dtype", "quantization", "batch_size")
     from toolkit.data import load_examples
-    from toolkit.generate import answer
+    from toolkit.generate import generate_completions
     from toolkit.recipe import DataSource, Generation
     from toolkit.run.folder import locked_run
     from toolkit.types import Message
@@ -67,10 +67,12 @@ def command(  # noqa: PLR0913, PLR0917 - one argument per option
     with locked_run(out):
         if endpoint:
             server = build_endpoint(endpoint, model, fields)
-            said = answer(server, asked, contestant=name or Path(model).name, **common)
+            said = generate_completions(server, asked, contestant=name or Path(model).name, **common)
         else:
             chosen = open_model(model, name=name, **options)
-            said = answer(chosen.loaded, asked, contestant=chosen.name, adapter=chosen.adapter, **common)
+            said = generate_completions(
+                chosen.loaded, asked, contestant=chosen.name, adapter=chosen.adapter, **common
+            )
     _print(said, out, as_json)
 
 

@@ -44,7 +44,7 @@ def command(
       adapter-arena metrics results/demo/completions/*.jsonl --metric rouge --metric bleu
     """
     show_progress()
-    from toolkit.generate.elsewhere import read_completions, read_references
+    from toolkit.generate.importers import read_completions, read_references
     from toolkit.metrics import measure_texts, score
 
     known, bert = read_references(references), encoding(**bertscore)

@@ -1,4 +1,4 @@
-"""What answers, and what it is asked: the types between contestants and the engines that answer for them."""
+"""Request, reply and the `Source` protocol that generation engines implement."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from toolkit.recipe import Generation
 from toolkit.types import Message
 
 NEUTRAL = {"batch_size"}
-"""Fields of `Generation` that change no answer but by rounding."""
+"""Fields of `Generation` that change a completion only by rounding."""
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Request:
     messages: tuple[Message, ...]
     """The contestant's own prompt, then the example's messages."""
     seed: int
-    """For sampling: the same request and seed give the same answer, whatever they are batched with."""
+    """For sampling: the same request and seed give the same completion in any batch."""
 
 
 @dataclass(frozen=True)
@@ -31,14 +31,14 @@ class Reply:
     tokens: int
     """How many were generated, the end token not counted."""
     error: str | None = None
-    """The server's words, where it refused; such a reply is not kept in the store of answers."""
+    """The server's error message of a refused request; refusals are not stored."""
     tokens_in: int = 0
     """Of the prompt, as a server counts them."""
 
 
 @runtime_checkable
 class Source(Protocol):
-    """Anything that answers: a model in memory, an endpoint, a script."""
+    """Generates replies: a model in memory, an endpoint, a Python function."""
 
     def replies(
         self, requests: Sequence[Request], done: Collection[str], options: Generation
@@ -53,39 +53,39 @@ class Source(Protocol):
         ...
 
     def settings(self, options: Generation) -> Mapping[str, Any] | None:
-        """Everything but the prompt that shapes an answer, as plain JSON; `None`: answers cannot be kept."""
+        """All settings besides the prompt that determine a reply, as plain JSON; `None`: not storable."""
         ...
 
-    def made_with(self, options: Generation) -> Mapping[str, Any]:
-        """What is recorded beside an answer though it changes none but by rounding."""
+    def metadata(self, options: Generation) -> Mapping[str, Any]:
+        """Settings recorded beside a reply that change it only by rounding."""
         ...
 
     def rendered(self, request: Request) -> Any:
-        """What a request is as the model gets it, as plain JSON: token ids, or messages for a server."""
+        """The request as the model receives it, as plain JSON: token ids, or messages for a server."""
         ...
 
 
 @dataclass(frozen=True)
 class Scripted:
-    """A source for tests and examples: a function of the conversation answers, at once and with no model."""
+    """A Python function of the conversation as a source, for tests and examples."""
 
     script: Callable[[Sequence[Message]], str]
 
     def replies(
         self, requests: Sequence[Request], done: Collection[str], options: Generation
     ) -> Iterator[tuple[Request, Reply]]:
-        """Words count as tokens; an answer over `max_new_tokens` is cut there, as a model's would be."""
+        """Words count as tokens; replies are cut at `max_new_tokens`."""
         for request in requests:
             if request.id not in done:
                 words = self.script(request.messages).split(" ")
-                kept = words[: options.max_new_tokens]
-                finish: Literal["stop", "length"] = "stop" if len(kept) == len(words) else "length"
-                yield request, Reply(" ".join(kept), finish, len(kept))
+                stored = words[: options.max_new_tokens]
+                finish: Literal["stop", "length"] = "stop" if len(stored) == len(words) else "length"
+                yield request, Reply(" ".join(stored), finish, len(stored))
 
     def settings(self, options: Generation) -> None:
         """A function has no fingerprint: it is called again each time."""
 
-    def made_with(self, options: Generation) -> Mapping[str, Any]:
+    def metadata(self, options: Generation) -> Mapping[str, Any]:
         return {}
 
     def rendered(self, request: Request) -> Any:
@@ -93,10 +93,10 @@ class Scripted:
 
 
 def sampling(options: Generation) -> dict[str, Any]:
-    """The part of `options` that shapes answers."""
+    """The fields of `options` that determine a completion."""
     return options.model_dump(mode="json", exclude=NEUTRAL)
 
 
 def may_sample(options: Generation) -> bool:
-    """Whether answers may depend on the seed."""
+    """Whether completions depend on the seed."""
     return options.temperature > 0 or options.from_model

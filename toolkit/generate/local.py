@@ -1,4 +1,4 @@
-"""A model in memory as a source of answers: chat template, continuous batching, sampling, stop strings."""
+"""Generation by a model in memory: chat template, continuous batching, sampling, stop strings."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from transformers import GenerationConfig
 from toolkit.data.chat import opens_thinking, prompt_ids, render
 from toolkit.errors import DataError
 from toolkit.generate.base import Reply, Request, sampling
-from toolkit.generate.slots import Slots, beginning
+from toolkit.generate.batching import BatchSlots, common_prefix
 from toolkit.models import Loaded, bases
 from toolkit.models.loading import context_window, unwrapped
 from toolkit.models.proven import takes_masks
@@ -35,7 +35,7 @@ class Prompt:
 
 
 @dataclass
-class _Talk:
+class _Sequence:
     """One conversation under way."""
 
     prompt: Prompt
@@ -48,7 +48,7 @@ class _Talk:
 
 
 @dataclass(frozen=True)
-class Local:
+class LocalSource:
     """Answers of a loaded model, with one of its adapters switched on."""
 
     loaded: Loaded
@@ -64,13 +64,13 @@ class Local:
         Raises:
             DataError: an example does not fit the model's context.
         """
-        asked = {request.id: request for request in requests}
+        by_id = {request.id: request for request in requests}
         prompts = [self._prompt(request, options) for request in requests]
         self._rendered.clear()  # a server lives long
         with self.loaded.using(self.adapter) as model:
-            for name, reply in self.continued(model, prompts, options, done):
-                opened = opens_thinking(render(self.loaded.tokenizer, asked[name].messages))
-                yield asked[name], replace(reply, text=f"<think>\n{reply.text}") if opened else reply
+            for name, reply in self.continue_prompts(model, prompts, options, done):
+                opened = opens_thinking(render(self.loaded.tokenizer, by_id[name].messages))
+                yield by_id[name], replace(reply, text=f"<think>\n{reply.text}") if opened else reply
 
     def settings(self, options: Generation) -> Mapping[str, Any]:
         """Weights, adapter, number type, quantisation, engine and sampling."""
@@ -84,7 +84,7 @@ class Local:
             "sampling": sampling(options),
         }
 
-    def made_with(self, options: Generation) -> Mapping[str, Any]:
+    def metadata(self, options: Generation) -> Mapping[str, Any]:
         chosen = self.loaded.hardware
         facts = {"device": str(chosen.device), "attention": self.loaded.attention}
         return facts | {"batch_size": options.batch_size}
@@ -94,7 +94,7 @@ class Local:
             self._rendered[request.messages] = prompt_ids(self.loaded.tokenizer, request.messages)
         return self._rendered[request.messages]
 
-    def continued(
+    def continue_prompts(
         self, model: Any, prompts: Sequence[Prompt], options: Generation, done: Collection[str] = ()
     ) -> Iterator[tuple[str, Reply]]:
         """Continuations by prompt id: longest prompts first, a new one whenever one has finished.
@@ -109,39 +109,43 @@ class Local:
             done: ids of those that need no continuation any more.
         """
         options, further = model_sampling(self.loaded.model.generation_config, options)
-        talks = [_Talk(prompt, _sampler(prompt, options)) for prompt in prompts if prompt.id not in done]
-        talks.sort(key=lambda talk: (len(talk.prompt.tokens), talk.prompt.id))
+        talks = [_Sequence(prompt, _sampler(prompt, options)) for prompt in prompts if prompt.id not in done]
+        talks.sort(key=lambda sequence: (len(sequence.prompt.tokens), sequence.prompt.id))
         if not talks:
             return
         longest = len(talks[-1].prompt.tokens) + options.max_new_tokens
-        common = beginning([prompt.tokens for prompt in prompts])
+        common = common_prefix([prompt.tokens for prompt in prompts])
         if takes_masks(model, longest) and not further:
-            yield from self._together(model, talks, options, common)
+            yield from self._batched(model, talks, options, common)
         else:
             logger.info("%s: one conversation at a time, by transformers' generate", self.loaded.name)
-            yield from self._one_by_one(model, talks, options, further)
+            yield from self._sequential(model, talks, options, further)
 
-    def _together(
-        self, model: Any, waiting: list[_Talk], options: Generation, common: Sequence[int]
+    def _batched(
+        self, model: Any, waiting: list[_Sequence], options: Generation, common: Sequence[int]
     ) -> Iterator[tuple[str, Reply]]:
-        places: list[_Talk | None] = [None] * min(options.batch_size, len(waiting))
-        slots, ends = Slots(model, len(places), common), end_tokens(self.loaded)
+        places: list[_Sequence | None] = [None] * min(options.batch_size, len(waiting))
+        slots, ends = BatchSlots(model, len(places), common), end_tokens(self.loaded)
         while waiting or any(places):
-            _take(waiting, places, slots)
-            logits = slots.step([talk.next_input if talk else 0 for talk in places])
+            _fill_slots(waiting, places, slots)
+            logits = slots.step([sequence.next_input if sequence else 0 for sequence in places])
             greedy = logits.argmax(dim=-1).tolist()
-            for slot, talk in enumerate(places):
-                if talk is None:
+            for slot, sequence in enumerate(places):
+                if sequence is None:
                     continue
-                token = greedy[slot] if talk.sampler is None else sample(logits[slot], options, talk.sampler)
-                reply = self._reply(talk, token, ends, options)
+                token = (
+                    greedy[slot]
+                    if sequence.sampler is None
+                    else sample(logits[slot], options, sequence.sampler)
+                )
+                reply = self._reply(sequence, token, ends, options)
                 if reply is not None:
                     places[slot] = None
                     slots.free(slot)
-                    yield talk.prompt.id, reply
+                    yield sequence.prompt.id, reply
 
-    def _one_by_one(
-        self, model: Any, talks: list[_Talk], options: Generation, further: dict[str, Any]
+    def _sequential(
+        self, model: Any, talks: list[_Sequence], options: Generation, further: dict[str, Any]
     ) -> Iterator[tuple[str, Reply]]:
         how: dict[str, Any] = {"do_sample": False}
         if options.temperature > 0:
@@ -154,14 +158,14 @@ class Local:
             **how | further,
         )
         gpus = [model.device] if model.device.type == "cuda" else []  # this one alone: left out, every one
-        for talk in talks:
-            ids = torch.tensor([talk.prompt.tokens], device=model.device)
-            with torch.inference_mode(), torch.random.fork_rng(gpus), _generating_with(model, settings):
-                torch.manual_seed(talk.prompt.seed)
+        for sequence in talks:
+            ids = torch.tensor([sequence.prompt.tokens], device=model.device)
+            with torch.inference_mode(), torch.random.fork_rng(gpus), _generation_config(model, settings):
+                torch.manual_seed(sequence.prompt.seed)
                 made = model.generate(input_ids=ids, attention_mask=torch.ones_like(ids))
             new = made[0, ids.shape[1] :].tolist()
-            replies = (self._reply(talk, token, ends, options) for token in new)
-            yield talk.prompt.id, next(reply for reply in replies if reply is not None)
+            replies = (self._reply(sequence, token, ends, options) for token in new)
+            yield sequence.prompt.id, next(reply for reply in replies if reply is not None)
 
     def _prompt(self, request: Request, options: Generation) -> Prompt:
         tokens = self.rendered(request)
@@ -173,38 +177,38 @@ class Local:
             )
         return Prompt(request.id, tokens, request.seed)
 
-    def _reply(self, talk: _Talk, token: int, ends: set[int], options: Generation) -> Reply | None:
+    def _reply(self, sequence: _Sequence, token: int, ends: set[int], options: Generation) -> Reply | None:
         """Add a token; the finished reply if that ends it."""
         if token in ends:
-            return self._finished(talk, "stop", options)
-        talk.tokens.append(token)
-        if options.stop and self._stop_at(talk, options) is not None:
-            return self._finished(talk, "stop", options)
-        if len(talk.tokens) == options.max_new_tokens:
-            return self._finished(talk, "length", options)
+            return self._finished(sequence, "stop", options)
+        sequence.tokens.append(token)
+        if options.stop and self._stop_at(sequence, options) is not None:
+            return self._finished(sequence, "stop", options)
+        if len(sequence.tokens) == options.max_new_tokens:
+            return self._finished(sequence, "length", options)
         return None
 
-    def _finished(self, talk: _Talk, finish: Literal["stop", "length"], options: Generation) -> Reply:
-        return Reply(self._text(talk)[: self._stop_at(talk, options)], finish, len(talk.tokens))
+    def _finished(self, sequence: _Sequence, finish: Literal["stop", "length"], options: Generation) -> Reply:
+        return Reply(self._text(sequence)[: self._stop_at(sequence, options)], finish, len(sequence.tokens))
 
-    def _stop_at(self, talk: _Talk, options: Generation) -> int | None:
+    def _stop_at(self, sequence: _Sequence, options: Generation) -> int | None:
         """Where the first stop string begins in the text so far."""
-        text = self._text(talk)
+        text = self._text(sequence)
         found = [text.find(stop) for stop in options.stop if stop in text]
         return min(found, default=None)
 
-    def _text(self, talk: _Talk) -> str:
-        return str(self.loaded.tokenizer.decode(talk.tokens, skip_special_tokens=True))
+    def _text(self, sequence: _Sequence) -> str:
+        return str(self.loaded.tokenizer.decode(sequence.tokens, skip_special_tokens=True))
 
 
-def _take(waiting: list[_Talk], places: list[_Talk | None], slots: Slots) -> None:
+def _fill_slots(waiting: list[_Sequence], places: list[_Sequence | None], slots: BatchSlots) -> None:
     """Put waiting conversations, the longest first, into the empty slots."""
-    empty = [slot for slot, talk in enumerate(places) if talk is None][: len(waiting)]
+    empty = [slot for slot, sequence in enumerate(places) if sequence is None][: len(waiting)]
     if empty:
         taken = [waiting.pop() for _ in empty]
-        slots.fill(empty, [talk.prompt.tokens for talk in taken])
-        for slot, talk in zip(empty, taken, strict=True):
-            places[slot] = talk
+        slots.fill(empty, [sequence.prompt.tokens for sequence in taken])
+        for slot, sequence in zip(empty, taken, strict=True):
+            places[slot] = sequence
 
 
 def _sampler(prompt: Prompt, options: Generation) -> torch.Generator | None:
@@ -222,7 +226,7 @@ def sample(logits: torch.Tensor, options: Generation, sampler: torch.Generator) 
 
 
 def end_tokens(loaded: Loaded) -> set[int]:
-    """Tokens that end an answer: the tokenizer's, and those of the model's generation settings."""
+    """End-of-sequence ids of the tokenizer and of the model's generation config."""
     named: Any = loaded.model.generation_config.eos_token_id
     ids = named if isinstance(named, list) else [named]
     return {int(token) for token in (*ids, loaded.tokenizer.eos_token_id) if token is not None}
@@ -256,8 +260,8 @@ def model_sampling(theirs: GenerationConfig, options: Generation) -> tuple[Gener
     temperature, top_p = (float(own.pop(name, 1.0) or 1.0) for name in ("temperature", "top_p"))
     taken = {"temperature": temperature if sampled else 0.0, "top_p": top_p if sampled else 1.0}
     plain = Generation()
-    kept = {name: value for name, value in taken.items() if getattr(options, name) == getattr(plain, name)}
-    resolved = options.model_copy(update=kept)
+    stored = {name: value for name, value in taken.items() if getattr(options, name) == getattr(plain, name)}
+    resolved = options.model_copy(update=stored)
     if resolved.temperature == 0:
         own = {name: value for name, value in own.items() if name not in SAMPLED_ONLY}
     elif sampled:
@@ -270,7 +274,7 @@ SAMPLED_ONLY = {"top_k", "min_p", "typical_p", "top_h", "epsilon_cutoff", "eta_c
 
 
 @contextmanager
-def _generating_with(model: Any, settings: GenerationConfig) -> Iterator[None]:
+def _generation_config(model: Any, settings: GenerationConfig) -> Iterator[None]:
     """Have `generate` take these settings alone: what is not set would come from the model's own."""
     holders = [model, unwrapped(model)]
     before = [holder.generation_config for holder in holders]

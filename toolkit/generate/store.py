@@ -1,4 +1,4 @@
-"""Paid and computed replies by what shapes them: one question is put to one model once, whatever the recipe.
+"""Store of replies keyed by content: a request to a model is computed or paid for once.
 
 A store is a folder with one append-only JSONL file for each way of asking: of answers (`.answers`) weights,
 adapter, dtype, quantisation, engine and sampling, or server, model and parameters; of verdicts and grades
@@ -40,7 +40,7 @@ class Line(Record):
     """Of what is read; of seed and draw too where answers are sampled."""
     reply: dict[str, Any]
     made_with: dict[str, Any]
-    """What changes no answer but by rounding: batch size, device, attention."""
+    """Settings that change a reply only by rounding: batch size, device, attention."""
     check: str
     """Hash of key and reply: a line that was edited is not taken."""
 
@@ -65,7 +65,7 @@ class Store(Generic[T]):
         """
         text = json.dumps(settings, sort_keys=True, ensure_ascii=False)
         self.file = folder / f"{digest(text)}.jsonl"
-        self.header, self.made_with = Header(settings=dict(settings)), dict(made_with or {})
+        self.header, self.metadata = Header(settings=dict(settings)), dict(made_with or {})
         self.replies = self._load(parse)
         """Key -> the last reply."""
 
@@ -89,7 +89,7 @@ class Store(Generic[T]):
 
     def add(self, key: str, reply: T, fields: dict[str, Any]) -> None:
         """Keep a reply, whose plain JSON `fields` are; it is on disk when this returns."""
-        line = Line(key=key, reply=fields, made_with=self.made_with, check=_check(key, fields))
+        line = Line(key=key, reply=fields, made_with=self.metadata, check=_check(key, fields))
         records.append(self.file, [line] if self.file.exists() else [self.header, line])
         self.replies[key] = reply
 

@@ -120,7 +120,7 @@ class LocalWriter:
 
     def write(self, requests: Sequence[ChatRequest], options: Generation) -> Iterator[tuple[int, Answer]]:
         """Yield replies as they end; a prompt that leaves no room for a reply is refused."""
-        from toolkit.generate.local import Local
+        from toolkit.generate.local import LocalSource
         from toolkit.models.loading import context_window
 
         room = context_window(self.loaded.model.config) - options.max_new_tokens
@@ -132,7 +132,7 @@ class LocalWriter:
             else:
                 fitting.append(Request(str(index), request.messages, request.seed or 0))
         batched = options.model_copy(update={"batch_size": self.batch_size})
-        for said, reply in Local(self.loaded).replies(fitting, (), batched):
+        for said, reply in LocalSource(self.loaded).replies(fitting, (), batched):
             finish: Literal["stop", "length"] = "length" if reply.finish == "length" else "stop"
             yield int(said.id), ChatReply(reply.text, finish, lengths[int(said.id)], reply.tokens)
 

@@ -86,7 +86,7 @@ def collect(
     Raises:
         DataError: a source holds no completions, or a contestant is in two of them.
     """
-    from toolkit.generate.elsewhere import read_references
+    from toolkit.generate.importers import read_references
     from toolkit.metrics.registry import measure_texts  # imports evaluate
 
     known = read_references(references)
@@ -115,7 +115,7 @@ def sort_by_recipe(source: Path, names: Iterable[str]) -> list[str]:
 
 def _completions(source: Path) -> dict[str, list[Completion]]:
     """Contestant -> completions."""
-    from toolkit.generate.elsewhere import read_completions
+    from toolkit.generate.importers import read_completions
 
     files = list(completion_files(source).values()) if source.is_dir() else [source]
     if not files:

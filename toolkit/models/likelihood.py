@@ -18,7 +18,7 @@ from torch.nn.functional import cross_entropy
 from transformers import DynamicCache
 
 from toolkit.models.loading import unwrapped
-from toolkit.models.packing import LEAST_BEGINNING, shared
+from toolkit.models.packing import MIN_PREFIX, shared
 from toolkit.models.proven import head_makes_logits, is_proven
 from toolkit.progress import tell
 
@@ -89,7 +89,7 @@ class Reader:
         own = min(len(span.ids) - 1 - span.scored for span in spans)
         count = min(shared(min(ids), max(ids)), own)
         common = ids[0][:count]
-        return common if count >= LEAST_BEGINNING else ()
+        return common if count >= MIN_PREFIX else ()
 
     @torch.inference_mode()
     def _read(self, common: Sequence[int]) -> DynamicCache:

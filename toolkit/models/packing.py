@@ -20,7 +20,7 @@ from transformers import DynamicCache
 
 Tokens = Sequence[int]
 
-LEAST_BEGINNING = 16
+MIN_PREFIX = 16
 """Tokens that all prompts begin with, from which on they are worth reading once for all."""
 
 

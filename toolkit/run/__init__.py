@@ -110,7 +110,7 @@ def _take_over_votes(folder: RunFolder, others: Sequence[RunFolder]) -> None:
 
 def _take_over_paid_answers(others: Sequence[RunFolder]) -> None:
     """Keep what endpoints answered in runs of version 0.1, which had no store."""
-    from toolkit.generate.answering import keep_paid_answers
+    from toolkit.generate.completions import import_completions
 
     for other in others:
         if IDENTITY in StepCache(other).manifest or not other.recipe.exists():
@@ -118,7 +118,7 @@ def _take_over_paid_answers(others: Sequence[RunFolder]) -> None:
         old = load(other.recipe)
         for name, spec in contestants(old).items():
             if spec.endpoint and old.scoring and other.completions(name).exists():
-                keep_paid_answers(
+                import_completions(
                     spec.endpoint,
                     records.read(other.completions(name), Completion),
                     prompt=spec.prompt,

@@ -7,7 +7,7 @@ from pathlib import Path
 from toolkit import records
 from toolkit.data import load_examples
 from toolkit.errors import DataError
-from toolkit.generate import answer
+from toolkit.generate import generate_completions
 from toolkit.recipe import DataSource, Generation, load
 from toolkit.run.execution import Execution
 from toolkit.run.folder import RunFolder
@@ -33,7 +33,7 @@ def answer_questions(run: Path, questions: Path, out: Path) -> dict[str, list[Co
     examples = read_prompts(questions)
     answers = {}
     for player in execution.players:
-        answers[player.name] = answer(
+        answers[player.name] = generate_completions(
             player.spec.endpoint or execution.ready(player),
             examples,
             contestant=player.name,

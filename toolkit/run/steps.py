@@ -137,9 +137,9 @@ def _answer(run: Execution, scoring: Scoring, player: Player) -> Step:
     out = run.folder.completions(player.name)
 
     def work() -> None:
-        from toolkit.generate import answer
+        from toolkit.generate import generate_completions
 
-        answer(
+        generate_completions(
             player.spec.endpoint or run.ready(player),
             run.examples,
             contestant=player.name,

@@ -1,4 +1,4 @@
-"""A model behind an OpenAI-compatible server as a source of answers: vLLM, `transformers serve`, Ollama."""
+"""Generation by an OpenAI-compatible server: vLLM, `transformers serve`, Ollama, hosted APIs."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from toolkit.recipe import Endpoint, Generation
 
 
 @dataclass(frozen=True)
-class Remote:
-    """Answers of an endpoint, many conversations at once."""
+class EndpointSource:
+    """Concurrent generation by an endpoint."""
 
     endpoint: Endpoint
     retry: Retry = Retry()
@@ -31,19 +31,21 @@ class Remote:
             EndpointError: the server is down, or refuses every request.
         """
         waiting = [request for request in requests if request.id not in done]
-        asked = [ChatRequest(request.messages, seed=request.seed % 2**31) for request in waiting]
+        chat_requests = [ChatRequest(request.messages, seed=request.seed % 2**31) for request in waiting]
         earlier = done.values() if isinstance(done, Mapping) else ()
         spent = sum(cost(self.endpoint.price, reply.tokens_in, reply.tokens) for reply in earlier)
-        answers = chat(self.endpoint, asked, options, retry=self.retry, spending=Spending(spent))
+        answers = chat(self.endpoint, chat_requests, options, retry=self.retry, spending=Spending(spent))
         for index, answer in stop_when_all_refused(
-            answers, self.endpoint.url, len(asked), answered=len(done)
+            answers, self.endpoint.url, len(chat_requests), answered=len(done)
         ):
             if isinstance(answer, Refusal):
                 yield waiting[index], Reply("", "refused", 0, error=answer.reason)
             else:
                 yield (
                     waiting[index],
-                    Reply(_whole(answer), answer.finish, answer.tokens_out, tokens_in=answer.tokens_in),
+                    Reply(
+                        _with_reasoning(answer), answer.finish, answer.tokens_out, tokens_in=answer.tokens_in
+                    ),
                 )
 
     def settings(self, options: Generation) -> Mapping[str, Any]:
@@ -51,15 +53,15 @@ class Remote:
         server = self.endpoint.model_dump(mode="json", include={"model", "parameters"})
         return {"engine": "endpoint", "url": self.endpoint.url, **server, "sampling": sampling(options)}
 
-    def made_with(self, options: Generation) -> Mapping[str, Any]:
+    def metadata(self, options: Generation) -> Mapping[str, Any]:
         return {}
 
     def rendered(self, request: Request) -> Any:
         return [message.as_dict() for message in request.messages]
 
 
-def _whole(answer: ChatReply) -> str:
-    """The answer with its thinking before it, as a model here would write it."""
+def _with_reasoning(answer: ChatReply) -> str:
+    """The reply with its reasoning in front, in the format of local models."""
     if not answer.reasoning:
         return answer.text
     closed = f"\n</think>\n\n{answer.text}" if answer.text or answer.finish == "stop" else ""

@@ -1,4 +1,4 @@
-"""Generate one contestant's completions for all examples; each answer is kept and never asked for twice."""
+"""Generate one contestant's completions for all examples; resumable, each request is sent once."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-def answer(  # noqa: PLR0913 - one call says who is asked what, how, and where the answers go
+def generate_completions(  # noqa: PLR0913
     source: Loaded | Source | Endpoint,
     examples: Sequence[Example],
     *,
@@ -38,20 +38,20 @@ def answer(  # noqa: PLR0913 - one call says who is asked what, how, and where t
 ) -> list[Completion]:
     """Generate completions for all examples; resumable.
 
-    Each answer is kept in `store` as soon as it is there, under its rendered prompt and all that shapes it:
-    an interrupted call continues, and an unchanged question costs nothing. `out` is written whole at the end,
-    in the order of the examples. Interrupted and resumed, it holds the same bytes.
+    Each reply is appended to `store` under a key of its rendered prompt and settings, so an interrupted call
+    continues and an unchanged request is not sent again. `out` is written at the end, in the order of the
+    examples; a resumed call writes the same bytes.
 
     Args:
-        source: a loaded model, an endpoint, or anything else that answers.
-        examples: what to ask; their ids must differ.
+        source: a loaded model, an endpoint, or any `Source`.
+        examples: prompts with unique ids.
         contestant: name written into each completion.
         adapter: the attached adapter to switch on (loaded models only); `None` is the bare base.
         prompt: the contestant's own messages, put before every example's.
         options: length, sampling, stop strings, batch size.
         seed: for sampling; greedy answers do not depend on it.
         out: `completions/<contestant>.jsonl`.
-        store: folder of the answers that are kept; left out, `.answers` beside `out`.
+        store: folder of stored replies; default `.answers` beside `out`.
 
     Raises:
         DataError: two examples share an id, one does not fit the model's context, or `out` holds something
@@ -59,28 +59,28 @@ def answer(  # noqa: PLR0913 - one call says who is asked what, how, and where t
         EndpointError: the endpoint did not answer, or refused all requests; what it answered is kept.
     """
     requests = _requests(examples, prompt, seed)
-    asked = {example.id: example for example in examples}
-    if len(asked) < len(examples):
+    by_id = {example.id: example for example in examples}
+    if len(by_id) < len(examples):
         ids = [example.id for example in examples]
         twice = next(name for name in ids if ids.count(name) > 1)
         raise DataError(f"two examples have the id {twice}; give each its own")
     _check_replaceable(out, contestant)
-    speaker = _speaker(source, adapter)
+    engine = _as_source(source, adapter)
     done: dict[str, Reply] = {}
-    keys = {request.id: _key(speaker, request, options) for request in requests}
-    settings = speaker.settings(options)
-    kept = (
+    keys = {request.id: _key(engine, request, options) for request in requests}
+    settings = engine.settings(options)
+    stored = (
         None
         if settings is None
-        else Store(store or out.parent / ANSWERS, settings, _reply, speaker.made_with(options))
+        else Store(store or out.parent / ANSWERS, settings, _reply, engine.metadata(options))
     )
-    if kept:
-        done = {name: kept.replies[key] for name, key in keys.items() if key in kept.replies}
+    if stored:
+        done = {name: stored.replies[key] for name, key in keys.items() if key in stored.replies}
     if len(done) < len(examples):
         logger.info("%s: answering %d examples, %d are done", contestant, len(examples), len(done))
-        for request, reply in speaker.replies(requests, dict(done), options):
-            if kept and reply.finish != "refused":
-                kept.add(keys[request.id], reply, asdict(reply))
+        for request, reply in engine.replies(requests, dict(done), options):
+            if stored and reply.finish != "refused":
+                stored.add(keys[request.id], reply, asdict(reply))
             done[request.id] = reply
             tell(logger, f"{contestant}: answers", len(done), len(examples))
     completions = [_completion(example, contestant, done[example.id]) for example in examples]
@@ -90,7 +90,7 @@ def answer(  # noqa: PLR0913 - one call says who is asked what, how, and where t
 
 
 def _warn_of_thinking(contestant: str, completions: Sequence[Completion]) -> None:
-    """Warn of answers that never came, since all tokens went into the thinking before them."""
+    """Warn of empty completions whose token budget was spent on thinking."""
     spent = sum(
         each.finish == "length" and bool(each.reasoning) and not each.completion for each in completions
     )
@@ -104,7 +104,7 @@ def _warn_of_thinking(contestant: str, completions: Sequence[Completion]) -> Non
         )
 
 
-def keep_paid_answers(
+def import_completions(
     endpoint: Endpoint,
     completions: Iterable[Completion],
     *,
@@ -113,16 +113,16 @@ def keep_paid_answers(
     seed: int,
     store: Path,
 ) -> None:
-    """Put completions of an endpoint into a store as if they had been made with it; refusals are left out."""
-    speaker = _speaker(endpoint, None)
-    kept = Store(store, speaker.settings(options) or {}, _reply, speaker.made_with(options))
+    """Add an endpoint's existing completions to a store; refusals are skipped."""
+    engine = _as_source(endpoint, None)
+    stored = Store(store, engine.settings(options) or {}, _reply, engine.metadata(options))
     answered = list(completions)
-    asked = [Example(id=each.example_id, messages=each.messages) for each in answered]
-    for completion, request in zip(answered, _requests(asked, prompt, seed), strict=True):
-        key = _key(speaker, request, options)
-        if key not in kept.replies and completion.finish != "refused":
+    by_id = [Example(id=each.example_id, messages=each.messages) for each in answered]
+    for completion, request in zip(answered, _requests(by_id, prompt, seed), strict=True):
+        key = _key(engine, request, options)
+        if key not in stored.replies and completion.finish != "refused":
             reply = Reply(completion.completion, completion.finish, completion.tokens)
-            kept.add(key, reply, asdict(reply))
+            stored.add(key, reply, asdict(reply))
 
 
 def _reply(fields: dict[str, Any]) -> Reply:
@@ -130,7 +130,7 @@ def _reply(fields: dict[str, Any]) -> Reply:
 
 
 def _key(source: Source, request: Request, options: Generation) -> str:
-    """What an answer is known by within one way of answering; the seed counts where answers are sampled."""
+    """Key of a reply under fixed settings; includes the seed where sampling is on."""
     drawn = request.seed if may_sample(options) else None
     return digest(json.dumps([source.rendered(request), drawn], ensure_ascii=False))
 
@@ -147,22 +147,22 @@ def _check_replaceable(out: Path, contestant: str) -> None:
             )
 
 
-def _speaker(source: Loaded | Source | Endpoint, adapter: str | None) -> Source:
+def _as_source(source: Loaded | Source | Endpoint, adapter: str | None) -> Source:
     if isinstance(source, Source):
         return source
     if isinstance(source, Endpoint):
-        from toolkit.generate.remote import Remote
+        from toolkit.generate.endpoint import EndpointSource
 
-        return Remote(source)
-    from toolkit.generate.local import Local  # imports torch
+        return EndpointSource(source)
+    from toolkit.generate.local import LocalSource  # imports torch
 
-    return Local(source, adapter)
+    return LocalSource(source, adapter)
 
 
 def _requests(examples: Sequence[Example], prompt: Sequence[Message], seed: int) -> list[Request]:
-    """What to ask; the seeds go by question, and by draw where a question is there several times.
+    """Build the requests; seeds depend on the prompt, and on the draw where a prompt is repeated.
 
-    So neither an id nor a place among the examples changes an answer.
+    Ids and positions of examples do not change a completion.
     """
     draws: Counter[str] = Counter()
     requests = []

@@ -1,4 +1,4 @@
-"""Completions made elsewhere: AlpacaEval outputs, MT-bench answers, lm-eval sample logs, plain rows.
+"""Read completions of other tools: AlpacaEval outputs, MT-bench answers, lm-eval sample logs, plain rows.
 
 Examples get the same id whoever answered them, so that contestants from different files can be compared. A
 question that is there twice counts once, with the first answer.
@@ -20,14 +20,14 @@ from toolkit.types import Completion, Message, digest, turn_id
 
 Columns = dict[str, Any]
 
-SAID = ("completion", "output", "response", "answer", "prediction")
-ASKED = ("prompt", "instruction", "question", "input")
-KNOWN = ("reference", "target", "ground_truth", "label")
-"""Names that plain rows use for the answer, the question and the reference."""
+COMPLETION_KEYS = ("completion", "output", "response", "answer", "prediction")
+PROMPT_KEYS = ("prompt", "instruction", "question", "input")
+REFERENCE_KEYS = ("reference", "target", "ground_truth", "label")
+"""Column names of the completion, the prompt and the reference in plain rows."""
 
 
 def read_completions(path: Path, *, contestant: str | None = None) -> list[Completion]:
-    """The completions in a file, ours or another tool's, told apart by their columns.
+    """Read the completions in a file, in our format or another tool's, detected by its columns.
 
     Args:
         path: `.jsonl`, `.json` or `.csv`.
@@ -80,23 +80,25 @@ def _reader(first: RawRow) -> Reader:
     for columns, reader in READERS:
         if columns <= row.keys():
             return reader
-    if _first(row, SAID) is not None and _first(row, ASKED) is not None:
+    if _first(row, COMPLETION_KEYS) is not None and _first(row, PROMPT_KEYS) is not None:
         _check_plain(place, row)
         return _plain
     raise DataError(
         f"{place}: columns {', '.join(sorted(row))} are of no known format; known: ours, AlpacaEval "
-        f"outputs, MT-bench answers, lm-eval samples, or rows with one of {', '.join(ASKED)} and one of "
-        f"{', '.join(SAID)}"
+        f"outputs, MT-bench answers, lm-eval samples, or rows with one of {', '.join(PROMPT_KEYS)} and "
+        f"one of {', '.join(COMPLETION_KEYS)}"
     )
 
 
 def _check_plain(place: str, row: Columns) -> None:
-    """Refuse columns of which two could be the model's answer, or the reference."""
-    said, known = ([name for name in names if row.get(name) is not None] for names in (SAID, KNOWN))
-    sure = len(said) == 1 or ("completion" in said and "reference" in known)
+    """Refuse rows with two candidate columns for the completion or the reference."""
+    completion, known = (
+        [name for name in names if row.get(name) is not None] for names in (COMPLETION_KEYS, REFERENCE_KEYS)
+    )
+    sure = len(completion) == 1 or ("completion" in completion and "reference" in known)
     if not sure:
         raise DataError(
-            f"{place}: {' and '.join(said)} could each be the model's answer; rename the "
+            f"{place}: {' and '.join(completion)} could each be the model's answer; rename the "
             "model's `completion`, and the known right answer `reference`"
         )
     if len(known) > 1 and "reference" not in known:
@@ -108,8 +110,10 @@ def _ours(row: Columns, name: str) -> list[Completion]:
 
 
 def _alpaca_eval(row: Columns, name: str) -> list[Completion]:
-    asked = "\n\n".join(part for part in (row["instruction"], row.get("input")) if part)
-    return [_completion(asked, row["output"], str(row.get("generator") or name), _first(row, KNOWN))]
+    prompt = "\n\n".join(part for part in (row["instruction"], row.get("input")) if part)
+    return [
+        _completion(prompt, row["output"], str(row.get("generator") or name), _first(row, REFERENCE_KEYS))
+    ]
 
 
 def _mt_bench(row: Columns, name: str) -> list[Completion]:
@@ -120,33 +124,39 @@ def _mt_bench(row: Columns, name: str) -> list[Completion]:
             example_id=turn_id(str(row["question_id"]), turn),
             contestant=str(row["model_id"]),
             messages=(),
-            completion=said,
+            completion=completion,
             finish="stop",
             tokens=0,
         )
-        for turn, said in enumerate(turns, start=1)
+        for turn, completion in enumerate(turns, start=1)
     ]
 
 
 def _lm_eval(row: Columns, name: str) -> list[Completion]:
     """The first response of a generated sample; a sample logged once per filter counts once."""
-    asked, said = row["arguments"], row["resps"][0]
-    asked = asked["gen_args_0"]["arg_0"] if isinstance(asked, Mapping) else asked[0][0]
-    text = said[0] if isinstance(said, list) else said
+    prompt, completion = row["arguments"], row["resps"][0]
+    prompt = prompt["gen_args_0"]["arg_0"] if isinstance(prompt, Mapping) else prompt[0][0]
+    text = completion[0] if isinstance(completion, list) else completion
     if not isinstance(text, str):
         raise TypeError("only samples of generating tasks hold completions")
     target = row["target"]
-    made = _completion(str(asked), text, name, target if isinstance(target, list) else str(target))
+    made = _completion(str(prompt), text, name, target if isinstance(target, list) else str(target))
     return [made.model_copy(update={"example_id": str(row["doc_id"])})]
 
 
 def _plain(row: Columns, name: str) -> list[Completion]:
-    said, asked, known = _first(row, SAID), _first(row, ASKED), _first(row, KNOWN)
-    if asked is None or said is None:
-        raise TypeError(f"the {'question' if asked is None else 'answer'} is missing")
-    if not isinstance(asked, (str, int, float)) or not isinstance(said, (str, int, float)):
+    completion, prompt, known = (
+        _first(row, COMPLETION_KEYS),
+        _first(row, PROMPT_KEYS),
+        _first(row, REFERENCE_KEYS),
+    )
+    if prompt is None or completion is None:
+        raise TypeError(f"the {'question' if prompt is None else 'answer'} is missing")
+    if not isinstance(prompt, (str, int, float)) or not isinstance(completion, (str, int, float)):
         raise RowError("the question and the answer must be texts")
-    made = _completion(str(asked), str(said), str(row.get("model") or row.get("contestant") or name), known)
+    made = _completion(
+        str(prompt), str(completion), str(row.get("model") or row.get("contestant") or name), known
+    )
     own = _first(row, ("id", "example_id"))
     return [made if own is None else made.model_copy(update={"example_id": str(own)})]
 
@@ -160,13 +170,13 @@ READERS: list[tuple[set[str], Reader]] = [
 """Columns that tell a format -> how to read its rows."""
 
 
-def _completion(asked: str, said: str, name: str, reference: Any) -> Completion:
+def _completion(prompt: str, completion: str, name: str, reference: Any) -> Completion:
     known = [""] if reference == "" else references(reference, "reference")
     return Completion(
-        example_id=digest(asked),
+        example_id=digest(prompt),
         contestant=name,
-        messages=(Message(role="user", content=asked),),
-        completion=said,
+        messages=(Message(role="user", content=prompt),),
+        completion=completion,
         reference=known[0] if known else None,
         references=tuple(known[1:]),
         finish="stop",

@@ -9,7 +9,7 @@ matrix kernels compute a row the same way whatever the other rows are (CPU kerne
 - Every conversation starts at position 0 of its slot. Nothing is padded on the left, so keys lie at the
   same place of the attention kernel's blocks however long the neighbours are; what lies behind a
   conversation's end is masked and adds exact zeros.
-- The attended length is rounded up to `BLOCK`, and no call has fewer than `LEAST_ROWS` rows, because
+- The attended length is rounded up to `BLOCK`, and no call has fewer than `MIN_ROWS` rows, because
   kernels switch to other summation orders at remainders and at single rows.
 """
 
@@ -22,23 +22,23 @@ import torch
 from transformers.cache_utils import Cache, CacheLayerMixin
 
 from toolkit.models.loading import unwrapped
-from toolkit.models.packing import LEAST_BEGINNING, shared
+from toolkit.models.packing import MIN_PREFIX, shared
 
 BLOCK = 64
-LEAST_ROWS = 4
+MIN_ROWS = 4
 
 
-def beginning(prompts: Sequence[Sequence[int]]) -> list[int]:
+def common_prefix(prompts: Sequence[Sequence[int]]) -> list[int]:
     """The tokens that all prompts begin with, where they are enough to be worth reading apart.
 
     Each prompt keeps at least two tokens of its own: one to fill its slot with, and one for the first step.
     """
     first, last = min(map(list, prompts)), max(map(list, prompts))
     count = min(shared(first, last), min(map(len, prompts)) - 2)
-    return first[:count] if count >= LEAST_BEGINNING else []
+    return first[:count] if count >= MIN_PREFIX else []
 
 
-class Slots:
+class BatchSlots:
     """The keys and values of several conversations in one model, written where each one has got to.
 
     Args:
@@ -48,7 +48,7 @@ class Slots:
     """
 
     def __init__(self, model: Any, size: int, common: Sequence[int] = ()) -> None:
-        self.model, self.size = model, max(size, LEAST_ROWS)
+        self.model, self.size = model, max(size, MIN_ROWS)
         self.transformer = unwrapped(model).base_model
         self.lengths = torch.zeros(self.size, dtype=torch.long, device=model.device)
         self.layers = [_Layer(self) for _ in range(model.config.get_text_config().num_hidden_layers)]
@@ -132,7 +132,7 @@ class _Layer(CacheLayerMixin):  # type: ignore[misc]  # transformers is untyped 
     keys: torch.Tensor | None
     values: torch.Tensor | None
 
-    def __init__(self, slots: Slots) -> None:
+    def __init__(self, slots: BatchSlots) -> None:
         super().__init__()
         self.slots = slots
 
