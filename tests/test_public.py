@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,48 @@ HEAVY = ("torch", "transformers", "datasets", "pandas", "numpy", "pydantic", "ya
 def test_every_public_name_is_there_and_documented(name: str):
     value = getattr(toolkit, name)
     assert isinstance(value, str) or value.__doc__
+
+
+def test_public_names_survive_the_import_of_every_module():
+    """A submodule that is imported becomes an attribute of its package, and must not hide a public name."""
+    code = (
+        "import importlib, pkgutil, toolkit\n"
+        "skipped = ('toolkit.run.cluster', 'toolkit.benchmarks.tasks', 'toolkit.cli.__main__')\n"
+        "for module in pkgutil.walk_packages(toolkit.__path__, 'toolkit.'):\n"
+        "    if not module.name.startswith(skipped):\n"
+        "        importlib.import_module(module.name)\n"
+        "values = {name: getattr(toolkit, name) for name in toolkit.__all__ if not name.startswith('__')}\n"
+        "print([name for name, value in values.items() if not callable(value)])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip().splitlines()[-1] == "[]"
+
+
+def test_results_are_frames_and_charts():
+    completion = {
+        "messages": [{"role": "user", "content": "2 + 2?"}],
+        "reference": "4",
+        "finish": "stop",
+        "tokens": 1,
+    }
+    answers = [
+        toolkit.Completion(example_id=str(n), contestant=name, completion=text, **completion)
+        for n in range(8)
+        for name, text in (("base", "5"), ("sft", "4" if n else "5"))
+    ]
+    result = toolkit.score_completions(answers, ["exact_match"], against="base")
+    assert list(result.to_frame()["contestant"].unique()) == ["base", "sft"]
+    assert result.differences_frame()["value"].iloc[0] == pytest.approx(7 / 8)
+    assert ET.fromstring(result._repr_svg_()).tag.endswith("svg")
+    vote = {"battle_id": "1", "example_id": "1", "model_a": "a", "model_b": "b", "voter": "v"}
+    fit = toolkit.fit_ratings([toolkit.Vote(outcome=o, **vote) for o in ("a", "a", "b")])
+    assert fit.to_frame()["contestant"].tolist() == ["a", "b"]
+    assert ET.fromstring(fit._repr_svg_()).tag.endswith("svg")
+
+
+def test_nothing_to_score_is_refused():
+    with pytest.raises(toolkit.InputError, match="nothing to score"):
+        toolkit.score_completions([], ["rouge"])
 
 
 def test_other_names_are_refused():

@@ -1,10 +1,12 @@
-"""adapter-arena: fine-tune a language model, then find out whether it got better.
+"""adapter-arena: fine-tune a language model, then measure whether it improved.
 
-`__all__` is the public interface: what it names keeps its meaning within a major version. Each name is
-imported on first use, so `import toolkit` costs nothing.
+`__all__` is the public interface: its names keep their meaning within a major version. Each name is imported
+on first use, so `import toolkit` loads nothing else. See docs/api.md.
 
-    summary = toolkit.run_recipe(toolkit.load_recipe("demo"), Path("results"))
-    toolkit.bradley_terry(toolkit.read_votes(Path("votes.csv"))).ratings
+    import toolkit as tk
+
+    summary = tk.run_recipe(tk.load_recipe("demo"), Path("results"))
+    tk.fit_ratings(tk.read_votes(Path("votes.csv"))).to_frame()
 """
 
 from typing import TYPE_CHECKING, Any
@@ -12,20 +14,55 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from toolkit.errors import InputError, ToolkitError
     from toolkit.generate import generate_completions
+    from toolkit.generate.importers import read_completions
     from toolkit.judge import judge_battles, open_judge
+    from toolkit.metrics.compare import score_completions
     from toolkit.models.loading import Loaded, load_base
+    from toolkit.ratings import fit_ratings
     from toolkit.ratings.bradley_terry import bradley_terry
     from toolkit.ratings.elo import elo
     from toolkit.ratings.files import read_votes
     from toolkit.recipe import Recipe
     from toolkit.recipe import load as load_recipe
+    from toolkit.report import write_report
+    from toolkit.report.compare_runs import compare_runs
     from toolkit.report.export import run_datasets
     from toolkit.run import run as run_recipe
     from toolkit.run import train as train_stages
     from toolkit.run.merging import merge_stage
-    from toolkit.types import Battle, Completion, Example, Message, Rating, Score, Summary, Verdict, Vote
+    from toolkit.types import (
+        Battle,
+        Completion,
+        Example,
+        Message,
+        Rating,
+        Score,
+        Summary,
+        Verdict,
+        Vote,
+        to_frame,
+    )
 
 __version__ = "0.1.0"
+
+_MODULES = {
+    "errors": "InputError ToolkitError",
+    "generate": "generate_completions",
+    "generate.importers": "read_completions",
+    "judge": "judge_battles open_judge",
+    "metrics.compare": "score_completions",
+    "models": "Loaded load_base",
+    "ratings": "bradley_terry elo fit_ratings read_votes",
+    "recipe": "Recipe load_recipe",
+    "report": "write_report",
+    "report.compare_runs": "compare_runs",
+    "report.export": "run_datasets",
+    "run": "run_recipe train_stages",
+    "run.merging": "merge_stage",
+    "types": "Battle Completion Example Message Rating Score Summary Verdict Vote to_frame",
+}
+_RENAMED = {"load_recipe": "load", "run_recipe": "run", "train_stages": "train"}
+"""Public name -> name in its module."""
 
 __all__ = [
     "Battle",
@@ -43,39 +80,30 @@ __all__ = [
     "Vote",
     "__version__",
     "bradley_terry",
+    "compare_runs",
     "elo",
+    "fit_ratings",
     "generate_completions",
     "judge_battles",
     "load_base",
     "load_recipe",
     "merge_stage",
     "open_judge",
+    "read_completions",
     "read_votes",
     "run_datasets",
     "run_recipe",
+    "score_completions",
+    "to_frame",
     "train_stages",
+    "write_report",
 ]
-
-_HOMES = {
-    "errors": "InputError ToolkitError",
-    "generate": "generate_completions",
-    "judge": "judge_battles open_judge",
-    "models": "Loaded load_base",
-    "ratings": "bradley_terry elo read_votes",
-    "recipe": "Recipe load_recipe",
-    "report.export": "run_datasets",
-    "run": "run_recipe train_stages",
-    "run.merging": "merge_stage",
-    "types": "Battle Completion Example Message Rating Score Summary Verdict Vote",
-}
-_THERE = {"load_recipe": "load", "run_recipe": "run", "train_stages": "train"}
-"""What a name is called in its room, where `run` needs no further word."""
 
 
 def __getattr__(name: str) -> Any:
     import importlib
 
-    home = next((room for room, names in _HOMES.items() if name in names.split()), None)
-    if home is None:
+    module = next((module for module, names in _MODULES.items() if name in names.split()), None)
+    if module is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{home}"), _THERE.get(name, name))
+    return getattr(importlib.import_module(f"{__name__}.{module}"), _RENAMED.get(name, name))

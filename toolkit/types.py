@@ -10,9 +10,13 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from typing import Any, Literal
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Role = Literal["system", "user", "assistant", "tool"]
 
@@ -337,3 +341,10 @@ Pair = tuple[str, str]
 def sorted_pair(one: str, other: str) -> Pair:
     """The two names in alphabetical order."""
     return (one, other) if one < other else (other, one)
+
+
+def to_frame(records: Iterable[Record]) -> pd.DataFrame:
+    """Records as a pandas frame: one row each, one column per field."""
+    import pandas as pd
+
+    return pd.DataFrame([record.model_dump() for record in records])

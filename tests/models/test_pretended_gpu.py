@@ -80,13 +80,13 @@ def test_answers(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ):
-    monkeypatch.delattr(local.LocalSource, "_one_by_one")
+    monkeypatch.delattr(local.LocalSource, "_sequential")
     prompt = (Message(role="system", content=system),) if system else ()
     here = said(tiny, tmp_path / "here.jsonl", options=options, prompt=prompt)
     assert said(twin, tmp_path / "there.jsonl", options=options, prompt=prompt) == here
 
 
-def test_answers_one_by_one(tiny: Loaded, twin: Loaded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_answers_sequential(tiny: Loaded, twin: Loaded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     options = Generation(max_new_tokens=6)
     here = said(tiny, tmp_path / "here.jsonl", options=options)
     monkeypatch.setattr(local, "takes_masks", lambda *_: False)

@@ -13,7 +13,7 @@ from toolkit import records
 from toolkit.cli import main
 from toolkit.errors import DataError
 from toolkit.report import write_comparison
-from toolkit.report.compare_runs import compare_runs
+from toolkit.report.compare_runs import build_comparison
 from toolkit.report.load import load_run
 from toolkit.types import Completion, Message
 
@@ -30,7 +30,7 @@ def two(finished: Path, tmp_path: Path) -> tuple[Path, Path]:
 
 
 def test_a_run_is_no_better_than_its_copy(two):
-    facts = compare_runs(load_run(two[0]), load_run(two[1]))
+    facts = build_comparison(load_run(two[0]), load_run(two[1]))
     assert facts["opening"].startswith("That cannot be told")
     differences = facts["summary"].differences
     assert {row.value for row in differences} == {0.0}
@@ -46,13 +46,13 @@ def test_another_run_is_compared_on_what_is_shared(two, tmp_path):
         rows = list(records.read(file, Completion))
         changed = rows[0].model_copy(update={"messages": (Message(role="user", content="another question"),)})
         records.write(file, [changed, *rows[1:50]])
-    facts = compare_runs(load_run(run), load_run(other))
+    facts = build_comparison(load_run(run), load_run(other))
     assert {row.n for row in facts["summary"].differences} == {49}
     assert {score.n for score in facts["summary"].scores} == {49}
 
 
 def test_what_was_changed_is_told(two):
-    changed = compare_runs(load_run(two[0]), load_run(two[1]))["changes"]
+    changed = build_comparison(load_run(two[0]), load_run(two[1]))["changes"]
     assert [[cell.text for cell in row] for row in changed.rows] == [
         ["stages.1.trainer.beta", "0.3", "not set"]
     ]
@@ -66,10 +66,10 @@ def test_a_better_run_is_called_better(two):
         if row["metric"] == "rougeL":
             row["rows"] = [[max(0.0, value[0] - 0.3)] for value in row["rows"]]
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    assert compare_runs(load_run(run), load_run(other))["opening"].startswith(
+    assert build_comparison(load_run(run), load_run(other))["opening"].startswith(
         "Yes. dpo (again) is better than dpo (first)"
     )
-    assert compare_runs(load_run(other), load_run(run))["opening"].startswith(
+    assert build_comparison(load_run(other), load_run(run))["opening"].startswith(
         "No. dpo (first) is worse than dpo (again)"
     )
 

@@ -16,7 +16,7 @@ from toolkit.metrics import Measurement
 from toolkit.metrics.compare import compare, load_groups
 from toolkit.metrics.registry import Encoding, measure_texts
 from toolkit.recipe import load
-from toolkit.report.compare_runs import compare_runs
+from toolkit.report.compare_runs import build_comparison
 from toolkit.report.load import load_run
 from toolkit.run import run
 from toolkit.types import Completion, Score, Summary
@@ -74,7 +74,7 @@ def test_a_runs_groups_are_taken_over_by_score_and_by_comparisons_of_runs(scored
     )
 
     copy = load_run(shutil.copytree(folder, tmp_path / "copy"))
-    facts = compare_runs(load_run(folder), copy)
+    facts = build_comparison(load_run(folder), copy)
     of_the_copies = [*facts["summary"].scores]
     for score in summary.scores:
         for run_name in ("small", "copy"):

@@ -208,10 +208,11 @@ def _machine(
 
 
 def _draw(file: Path, fit: BradleyTerry | Elo | StyleControlled, method: str) -> None:
-    from toolkit.ratings.chart import chart
     from toolkit.records import write_text
+    from toolkit.svg import Row, interval_chart
 
-    write_text(file, chart(fit.ratings, f"{method} ratings from {fit.votes} votes"))
+    rows = [Row(row.contestant, row.value, row.low, row.high) for row in fit.ratings]
+    write_text(file, interval_chart(rows, f"{method} ratings from {fit.votes} votes"))
 
 
 def _show(ratings: Sequence[Rating]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,18 +12,24 @@ from typing import TYPE_CHECKING
 from toolkit import records
 from toolkit.data.reading import raw_rows
 from toolkit.errors import DataError
+from toolkit.metric_info import metric_info
 from toolkit.metrics.intervals import clustered, difference, examples_needed, holm, score
 from toolkit.metrics.measurement import Measurement
 from toolkit.recipe import DataSource
 from toolkit.recipe.files import completion_files
-from toolkit.types import Completion, Difference, Score
+from toolkit.svg import Row, interval_charts
+from toolkit.types import Completion, Difference, Score, to_frame
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from toolkit.metrics.registry import Encoding
 
 
 @dataclass(frozen=True)
 class Comparison:
+    """Scores of contestants and their paired differences; `to_frame()` for pandas, a chart in a notebook."""
+
     scores: list[Score]
     differences: list[Difference]
     """Every other contestant minus the one compared with, metric by metric."""
@@ -30,6 +37,60 @@ class Comparison:
     """P-values of the differences, corrected for their number (Holm)."""
     examples_needed: list[int | None]
     """For each difference, how many examples would show it at p < 0.05 four times in five."""
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row per score: contestant, metric, value, low, high, n."""
+        return to_frame(self.scores)
+
+    def differences_frame(self) -> pd.DataFrame:
+        """One row per paired difference, with the Holm-corrected p-value and the examples needed."""
+        import pandas as pd
+
+        further = pd.DataFrame({"p_holm": self.corrected, "examples_needed": self.examples_needed})
+        return pd.concat([to_frame(self.differences), further], axis=1)
+
+    def _repr_svg_(self) -> str:
+        panels: dict[str, list[Row]] = {}
+        for each in self.scores:
+            if math.isfinite(each.value):
+                row = Row(each.contestant, each.value, each.low, each.high)
+                panels.setdefault(metric_info(each.metric).title, []).append(row)
+        return interval_charts(list(panels.items()), "Scores with 95% intervals")
+
+
+def score_completions(
+    completions: Iterable[Completion],
+    metrics: Sequence[str] = ("rouge", "bleu", "chrf", "exact_match", "length"),
+    *,
+    against: str | None = None,
+    groups: Mapping[str, str] | None = None,
+    encoding: Encoding | None = None,
+) -> Comparison:
+    """Score completions of any number of contestants and compare them on shared examples.
+
+    Args:
+        completions: of all contestants.
+        metrics: names as in a recipe: `rouge`, `bleu`, `chrf`, `ter`, `exact_match`, `length`, `bertscore`.
+        against: contestant that the others are compared with; default the first.
+        groups: example id -> group, where intervals are over groups of examples.
+        encoding: encoder of BERTScore.
+
+    Raises:
+        DataError: `against` names no contestant, or no completion has a reference.
+    """
+    from toolkit.metrics.registry import Encoding, measure_texts  # imports evaluate
+
+    by_contestant: dict[str, list[Completion]] = {}
+    for completion in completions:
+        by_contestant.setdefault(completion.contestant, []).append(completion)
+    found = [
+        measurement
+        for own in by_contestant.values()
+        for measurement in measure_texts(own, metrics, encoding=encoding or Encoding())
+    ]
+    if not found:
+        raise DataError("nothing to score: no completion has a reference")
+    return compare(found, against=against, groups=groups)
 
 
 def compare(

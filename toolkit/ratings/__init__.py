@@ -5,6 +5,11 @@ for rating in bradley_terry(read_votes(Path("votes.csv"))).ratings:
     print(rating.rank, rating.contestant, rating.value, rating.low, rating.high)
 """
 
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, Literal
+
 from toolkit.ratings.bradley_terry import BradleyTerry, bradley_terry
 from toolkit.ratings.categories import by_category
 from toolkit.ratings.counts import Counts, count
@@ -14,6 +19,10 @@ from toolkit.ratings.resampling import Bootstrap
 from toolkit.ratings.style import Coefficient, StyleControlled, style_controlled
 from toolkit.ratings.table import Table, tabulate
 from toolkit.ratings.win_probability import votes_needed, win_probability
+from toolkit.types import Vote
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = [
     "RATED",
@@ -30,9 +39,23 @@ __all__ = [
     "count",
     "elo",
     "elo_history",
+    "fit_ratings",
     "read_votes",
     "style_controlled",
     "tabulate",
     "votes_needed",
     "win_probability",
 ]
+
+
+def fit_ratings(
+    votes: Iterable[Vote] | pd.DataFrame | Table,
+    method: Literal["bradley-terry", "elo"] = "bradley-terry",
+    **options: Any,
+) -> BradleyTerry | Elo:
+    """Fit ratings to votes by one of the methods; `options` are those of `bradley_terry` or `elo`.
+
+    Raises:
+        RatingError: there are no votes, or an option does not fit them.
+    """
+    return bradley_terry(votes, **options) if method == "bradley-terry" else elo(votes, **options)

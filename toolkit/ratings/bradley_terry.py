@@ -24,7 +24,7 @@ from toolkit.ratings.intervals import (
     symmetric,
 )
 from toolkit.ratings.mle import Games, Likelihood, solve
-from toolkit.ratings.ranking import leaderboard, rank_ranges, ranks_of
+from toolkit.ratings.ranking import RatingTable, leaderboard, rank_ranges, ranks_of
 from toolkit.ratings.resampling import Bootstrap, replicates
 from toolkit.ratings.table import Array, Table, tabulate
 from toolkit.ratings.ties import TIE_MODELS, TieModel, Ties
@@ -48,7 +48,7 @@ Interval = Literal["curvature", "sandwich", "profile", "bootstrap"]
 
 
 @dataclass(frozen=True)
-class BradleyTerry:
+class BradleyTerry(RatingTable):
     """Ratings, best first, and how they were made."""
 
     ratings: tuple[Rating, ...]

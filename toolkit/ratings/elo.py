@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from toolkit.ratings.counts import tally
-from toolkit.ratings.ranking import leaderboard, ranks_of
+from toolkit.ratings.ranking import RatingTable, leaderboard, ranks_of
 from toolkit.ratings.table import POINTS, Array, Table, tabulate
 from toolkit.ratings.win_probability import POINTS_PER_DECADE, SCALE
 from toolkit.types import Rating, Vote
@@ -26,7 +26,7 @@ REMEMBERED = 20_000
 
 
 @dataclass(frozen=True)
-class Elo:
+class Elo(RatingTable):
     """Ratings, best first, and how they were made."""
 
     ratings: tuple[Rating, ...]

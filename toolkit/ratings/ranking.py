@@ -3,16 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from toolkit.ratings.intervals import joint_quantile
 from toolkit.ratings.table import Array
-from toolkit.types import Rating
+from toolkit.svg import Row, interval_chart
+from toolkit.types import Rating, to_frame
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 DIGITS = 4
 """Decimals of the points in a rating."""
+
+
+class RatingTable:
+    """What every rating result can do: a pandas frame, and an SVG chart in a notebook."""
+
+    ratings: tuple[Rating, ...]
+    votes: int
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row per contestant, best first: contestant, value, low, high, battles, rank."""
+        return to_frame(self.ratings)
+
+    def _repr_svg_(self) -> str:
+        rows = [Row(row.contestant, row.value, row.low, row.high) for row in self.ratings]
+        return interval_chart(rows, f"Ratings from {self.votes} votes")
 
 
 def leaderboard(

@@ -19,7 +19,7 @@ from toolkit.ratings.bradley_terry import CENTRE, index_of, select_prior
 from toolkit.ratings.counts import tally
 from toolkit.ratings.intervals import contrasts_to, symmetric
 from toolkit.ratings.mle import MAX_STEP, STEPS, TOLERANCE
-from toolkit.ratings.ranking import leaderboard, ranks_of
+from toolkit.ratings.ranking import RatingTable, leaderboard, ranks_of
 from toolkit.ratings.table import POINTS, Array, Codes, Table, blocks, tabulate
 from toolkit.ratings.ties import sigmoid
 from toolkit.ratings.win_probability import SCALE
@@ -48,7 +48,7 @@ class Coefficient:
 
 
 @dataclass(frozen=True)
-class StyleControlled:
+class StyleControlled(RatingTable):
     """Ratings, best first, with the style measures held equal, and what the measures are worth."""
 
     ratings: tuple[Rating, ...]

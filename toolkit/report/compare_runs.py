@@ -13,7 +13,8 @@ from typing import Any
 from toolkit import records
 from toolkit.errors import DataError
 from toolkit.metrics import Measurement, difference, score
-from toolkit.metrics.intervals import clustered
+from toolkit.metrics.compare import Comparison
+from toolkit.metrics.intervals import clustered, examples_needed, holm
 from toolkit.report.headline import ComparisonPair
 from toolkit.report.load import RunView, load_run
 from toolkit.report.page import build_context, render
@@ -38,19 +39,36 @@ def write_comparison(run: Path, other: Path) -> Path:
     Raises:
         DataError: a folder holds no finished run, or the two have no contestant or no example in common.
     """
-    context = compare_runs(load_run(run), load_run(other))
+    context = build_comparison(load_run(run), load_run(other))
     page = run / f"against-{other.resolve().name}.html"
     records.write_text(page, render("report.html.jinja", context))
     records.write_text(page.with_suffix(".md"), render("report.md.jinja", context))
     return page
 
 
-def compare_runs(run: RunView, other: RunView) -> dict[str, Any]:
-    """What the templates show of two runs.
+def compare_runs(run: Path, other: Path) -> Comparison:
+    """Scores of two runs on their shared examples, and `run` minus `other` for each shared contestant.
 
     Raises:
-        DataError: they have no contestant or no example in common.
+        DataError: a folder holds no finished run, or the two have no contestant or no example in common.
     """
+    view, _ = _merged(load_run(run), load_run(other))
+    differences = list(view.summary.differences)
+    return Comparison(
+        scores=list(view.summary.scores),
+        differences=differences,
+        corrected=holm([each.p_value for each in differences]),
+        examples_needed=[examples_needed(each) for each in differences],
+    )
+
+
+def build_comparison(run: RunView, other: RunView) -> dict[str, Any]:
+    """Template context of a comparison of two runs; raises as `compare_runs` does."""
+    view, pairs = _merged(run, other)
+    return build_context(view, pairs) | {"changes": settings_diff(run, other, labels(run, other))}
+
+
+def _merged(run: RunView, other: RunView) -> tuple[RunView, list[ComparisonPair]]:
     names = [name for name in reversed(run.summary.contestants) if name in other.summary.contestants]
     if not names:
         raise DataError(f"{run.folder} and {other.folder}: no contestant is in both")
@@ -59,14 +77,13 @@ def compare_runs(run: RunView, other: RunView) -> dict[str, Any]:
         raise DataError(f"{run.folder} and {other.folder}: no example is in both with the same prompt")
     new, old = labels(run, other)
     pairs = [ComparisonPair(f"{name} ({new})", f"{name} ({old})", ROLE) for name in names]
-    view = merge_views((run, new), (other, old), names, same)
-    return build_context(view, pairs) | {"changes": settings_diff(run, other, (new, old))}
+    return merge_views((run, new), (other, old), names, same), pairs
 
 
 def same_examples(run: RunView, other: RunView) -> set[str]:
     """Ids of the examples whose prompt and reference are the same in both runs."""
     mine, theirs = _prompts(run), _prompts(other)
-    return {example for example, pairs in mine.items() if theirs.get(example) == pairs}
+    return {example for example, prompt in mine.items() if theirs.get(example) == prompt}
 
 
 def _prompts(run: RunView) -> dict[str, tuple[object, str | None]]:
