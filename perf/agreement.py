@@ -15,8 +15,8 @@ from typing import Any
 
 import pandas as pd
 
+from toolkit.judge.aggregation import Preference, length_controlled, standard_error, win_rates
 from toolkit.judge.parsing import read_outcome, read_scores
-from toolkit.judge.winrates import Preference, length_controlled, standard_error, win_rates
 from toolkit.ratings import tabulate
 from toolkit.ratings.agreement import Figure, agreement
 from toolkit.ratings.table import Table

@@ -28,7 +28,7 @@ from typing import Any
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
-from toolkit.benchmarks.local import write_local_tasks
+from toolkit.benchmarks.task_files import write_local_tasks
 from toolkit.models import resolve_base
 from toolkit.recipe import Benchmark
 

@@ -23,25 +23,24 @@ import torch
 from perf.judge_model import MODEL, TRAINED, annotated
 from tests.faultserver import Say, serving
 from toolkit.judge import (
-    LogitsJudge,
+    LogprobJudge,
     PairJudge,
-    asking,
-    battles,
+    aggregate_votes,
+    build_battles,
     judge_battles,
+    judge_statistics,
     load_prompt,
-    statistics,
-    votes,
+    prompts,
 )
-from toolkit.judge.answers import read_answers
-from toolkit.judge.attacks import attack_success
-from toolkit.judge.writing import EndpointWriter, LocalWriter
-from toolkit.judge.written import WrittenJudge
+from toolkit.judge.bias import measure_attacks
+from toolkit.judge.generative import EndpointBackend, GenerativeJudge, LocalBackend
+from toolkit.judge.readers import read_answers
 from toolkit.models import load_base
 from toolkit.models.proven import takes_masks
 from toolkit.recipe import Generation, Judge, ModelOptions
 from toolkit.types import Battle, Message
 
-QUOTE = asking.quote
+QUOTE = prompts.quote
 DATA = Path(os.environ.get("ADAPTER_ARENA_DATA", Path(__file__).parents[2] / "shared" / "data"))
 
 
@@ -49,7 +48,7 @@ def real_battles(examples: int, contestants: int) -> list[Battle]:
     """Battles between answers of real models to real instructions, all pairs."""
     answers = read_answers([DATA / "ref_selfinstruct" / "test.jsonl"]).completions
     chosen = {name: answers[name] for name in list(answers)[:contestants]}
-    fought = battles(chosen, Judge(limit=examples))
+    fought = build_battles(chosen, Judge(limit=examples))
     return [battle for battle in fought if battle.completion_a != battle.completion_b]
 
 
@@ -63,10 +62,10 @@ def local(model: str, examples: int, contestants: int, reply: int, rounds: int, 
     loaded = load_base(model)
     fought = real_battles(examples, contestants)
     prompt = load_prompt("pairwise")
-    logits = LogitsJudge(loaded, prompt)
+    logits = LogprobJudge(loaded, prompt)
     options = Generation(max_new_tokens=reply)
-    written = WrittenJudge(LocalWriter(loaded), prompt, attempts=1, options=options)
-    timed(LogitsJudge(loaded, prompt), fought[:1], folder / "warm-up")
+    written = GenerativeJudge(LocalBackend(loaded), prompt, attempts=1, options=options)
+    timed(LogprobJudge(loaded, prompt), fought[:1], folder / "warm-up")
     rates, slow_rates = [], []
     for number in range(rounds):
         found, quick = timed(logits, fought, folder / str(number))
@@ -86,9 +85,9 @@ def local(model: str, examples: int, contestants: int, reply: int, rounds: int, 
     print(f"tokens a written verdict  {sum(v.tokens_out for v in slow) / len(slow):8.0f}")
     print(f"agree on {sum(a == b for a, b in both)} of the {len(both)} verdicts that both gave")
     for name, said in (("logits", quick), ("written", slow)):
-        (figures,) = statistics(fought, said).values()
+        (figures,) = judge_statistics(fought, said).values()
         print(name, {key: figures[key]["value"] for key in ("consistency", "first_position", "unreadable")})
-        print(name, "votes", len(votes(fought, said)))
+        print(name, "votes", len(aggregate_votes(fought, said)))
 
 
 def endpoint(folder: Path, *, concurrency: int = 8, requests: int = 400, delay: float = 0.2) -> None:
@@ -104,8 +103,8 @@ def endpoint(folder: Path, *, concurrency: int = 8, requests: int = 400, delay: 
         for number in range(requests // 2)
     ]
     with serving(lambda _number, _request: Say("[[A]]", delay=delay)) as server:
-        writer = EndpointWriter(server.endpoint(concurrency=concurrency))
-        rate, _ = timed(WrittenJudge(writer, load_prompt("pairwise")), fought, folder)
+        writer = EndpointBackend(server.endpoint(concurrency=concurrency))
+        rate, _ = timed(GenerativeJudge(writer, load_prompt("pairwise")), fought, folder)
         span = requests / rate
     busy = server.busy_seconds / (concurrency * span)
     print(f"{requests} requests of {delay} s, limit {concurrency}: {span:.1f} s, limit busy {busy:.1%}")
@@ -114,13 +113,15 @@ def endpoint(folder: Path, *, concurrency: int = 8, requests: int = 400, delay: 
 def attacks(model: str, examples: int, folder: Path) -> None:
     """After each pair of PandaLM's: how often attacks on all so far turned a lost battle, quoted and bare."""
     # in bfloat16 the two orders' probabilities would often cancel exactly, and leave nobody the loser
-    judge = LogitsJudge(load_base(model, ModelOptions(dtype="float32")), load_prompt("pairwise"))
+    judge = LogprobJudge(load_base(model, ModelOptions(dtype="float32")), load_prompt("pairwise"))
     fought = [battle for battle, _, _ in annotated()[TRAINED : TRAINED + examples]]
     for number in range(1, len(fought) + 1):
         rates = {}
         for name, quoting in (("quoted", QUOTE), ("bare", lambda text, _mark, _tokens=(): text)):
-            asking.quote = quoting
-            rates[name] = attack_success(judge, fought[:number], out=folder / f"{name}.jsonl", rule="average")
+            prompts.quote = quoting
+            rates[name] = measure_attacks(
+                judge, fought[:number], out=folder / f"{name}.jsonl", rule="average"
+            )
         print(f"\n{number} of {len(fought)} battles")
         rows = [
             ("", *rates),

@@ -21,9 +21,9 @@ from pathlib import Path
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 from toolkit import load_recipe, merge_stage, train_stages
-from toolkit.judge import LogitsJudge, judge_battles, load_prompt, statistics
-from toolkit.judge.asking import Method, case, render
-from toolkit.judge.judging import ORDERS
+from toolkit.judge import LogprobJudge, judge_battles, judge_statistics, load_prompt
+from toolkit.judge.prompts import Method, build_case, render
+from toolkit.judge.verdicts import ORDERS
 from toolkit.models import load_base
 from toolkit.types import SWAPPED, Battle, Message, Outcome
 
@@ -74,7 +74,7 @@ def rows() -> Iterator[dict]:
     prompt = load_prompt("pairwise")
     for battle, winner, reason in annotated()[:TRAINED]:
         for order in ORDERS:
-            shown = case(battle, order)
+            shown = build_case(battle, order)
             letter = prompt.label(winner if order == "ab" else SWAPPED[winner])
             replies: dict[Method, str] = {"letter": letter}
             if reason:
@@ -108,9 +108,9 @@ def held_out(model: str, log: Path) -> None:
     kept = annotated()[TRAINED:]
     fought = [battle for battle, _, _ in kept]
     winner = {battle.id: outcome for battle, outcome, _ in kept}
-    verdicts = judge_battles(LogitsJudge(load_base(model), load_prompt("pairwise")), fought, out=log)
+    verdicts = judge_battles(LogprobJudge(load_base(model), load_prompt("pairwise")), fought, out=log)
     right = sum(verdict.outcome == winner[verdict.battle_id] for verdict in verdicts)
-    (said,) = statistics(fought, verdicts).values()
+    (said,) = judge_statistics(fought, verdicts).values()
     print(f"{model}: {right} of {len(verdicts)} verdicts as people say, {right / len(verdicts):.1%}")
     print({key: round(said[key]["value"], 3) for key in ("consistency", "first_position")})
 

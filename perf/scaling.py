@@ -1,7 +1,7 @@
 """How long a run takes on 1 GPU, 8 GPUs and several machines: an estimate, `python perf/scaling.py --help`.
 
-Nothing is measured here. The steps are those of a real recipe (`toolkit.run.steps.plan`), each step's seconds
-follow from floating-point operations and bytes read by the formulas below, and steps are given out as
+Nothing is measured here. The steps are those of a real recipe (`toolkit.run.plan.plan_steps`), the seconds of
+each follow from floating-point operations and bytes read by the formulas below, and steps are given out as
 `adapter-arena run --on ray` gives them out: a GPU each, as soon as what they come after is done.
 """
 
@@ -16,9 +16,9 @@ from pathlib import Path
 
 from toolkit.recipe import Recipe
 from toolkit.run.cache import Step
-from toolkit.run.execution import Execution
 from toolkit.run.folder import RunFolder
-from toolkit.run.steps import plan
+from toolkit.run.plan import plan_steps
+from toolkit.run.resolve import Execution
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def makespan(steps: Sequence[Step], cost: Mapping[str, float], gpus: int) -> flo
     done: dict[str, float] = {}
     free = [0.0] * gpus
     for step in steps:  # the plan's order is one in which every step follows those it comes after
-        ready = max((done[name] for name in step.after), default=0.0)
+        ready = max((done[name] for name in step.depends_on), default=0.0)
         begin = max(ready, heapq.heappop(free)) if step.model else ready
         done[step.name] = begin + cost[step.name]
         if step.model:
@@ -140,7 +140,7 @@ def main() -> None:
     print("| --- | ---: | ---: | ---: | ---: | ---: |")
     with tempfile.TemporaryDirectory() as folder:
         for name, (gpus, train_gpus, servers) in SETUPS.items():
-            steps = plan(typical(Path(folder)), judges=gpus)
+            steps = plan_steps(typical(Path(folder)), judges=gpus)
             parts = max(1, gpus)
             cost = {
                 step.name: seconds(step, on, train_gpus=train_gpus, servers=servers, parts=parts)

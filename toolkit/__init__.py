@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from toolkit.errors import InputError, ToolkitError
     from toolkit.generate import generate_completions
     from toolkit.generate.importers import read_completions
-    from toolkit.judge import judge_battles, open_judge
+    from toolkit.judge import build_judge, judge_battles
     from toolkit.metrics.compare import score_completions
     from toolkit.models.loading import Loaded, load_base
     from toolkit.ratings import fit_ratings
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from toolkit.report.export import run_datasets
     from toolkit.run import run as run_recipe
     from toolkit.run import train as train_stages
-    from toolkit.run.merging import merge_stage
+    from toolkit.run.summary import merge_stage
     from toolkit.types import (
         Battle,
         Completion,
@@ -49,7 +49,7 @@ _MODULES = {
     "errors": "InputError ToolkitError",
     "generate": "generate_completions",
     "generate.importers": "read_completions",
-    "judge": "judge_battles open_judge",
+    "judge": "build_judge judge_battles",
     "metrics.compare": "score_completions",
     "models": "Loaded load_base",
     "ratings": "bradley_terry elo fit_ratings read_votes",
@@ -58,7 +58,7 @@ _MODULES = {
     "report.compare_runs": "compare_runs",
     "report.export": "run_datasets",
     "run": "run_recipe train_stages",
-    "run.merging": "merge_stage",
+    "run.summary": "merge_stage",
     "types": "Battle Completion Example Message Rating Score Summary Verdict Vote to_frame",
 }
 _RENAMED = {"load_recipe": "load", "run_recipe": "run", "train_stages": "train"}
@@ -80,6 +80,7 @@ __all__ = [
     "Vote",
     "__version__",
     "bradley_terry",
+    "build_judge",
     "compare_runs",
     "elo",
     "fit_ratings",
@@ -88,7 +89,6 @@ __all__ = [
     "load_base",
     "load_recipe",
     "merge_stage",
-    "open_judge",
     "read_completions",
     "read_votes",
     "run_datasets",

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from toolkit import records
-from toolkit.judge import battles, votes
+from toolkit.judge import aggregate_votes, build_battles
 from toolkit.metrics import measure_texts
 from toolkit.recipe import Judge
 from toolkit.types import Battle, Completion, Message, Outcome, Verdict
@@ -152,7 +152,7 @@ def judge_run(folder: Path) -> Path:
     for name, rows in completions.items():
         records.write(folder / "measurements" / f"{name}.jsonl", measure_texts(rows, ["rouge", "length"]))
     categories = {row.example_id: row.category for row in completions[CONTESTANTS[0]] if row.category}
-    fought = battles(completions, Judge(), categories=categories)
+    fought = build_battles(completions, Judge(), categories=categories)
     verdicts = [
         Verdict(
             battle_id=battle.id,
@@ -166,7 +166,7 @@ def judge_run(folder: Path) -> Path:
         for order in ("ab", "ba")
     ]
     records.write(folder / "verdicts.jsonl", verdicts)
-    records.write(folder / "votes.jsonl", votes(fought, verdicts))
+    records.write(folder / "votes.jsonl", aggregate_votes(fought, verdicts))
     return folder
 
 

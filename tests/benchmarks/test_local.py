@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from toolkit.benchmarks.local import task_content
+from toolkit.benchmarks.task_files import task_content
 from toolkit.recipe import Benchmark, source_file
 
 

@@ -12,8 +12,8 @@ from peft import LoraConfig, get_peft_model
 
 from toolkit import records
 from toolkit.benchmarks import run_benchmarks, scores_of, values_of
-from toolkit.benchmarks.local import task_file
 from toolkit.benchmarks.results import interval
+from toolkit.benchmarks.task_files import task_file
 from toolkit.errors import DataError
 from toolkit.models import Loaded, load_base
 from toolkit.recipe import Benchmark, ModelOptions

@@ -16,7 +16,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from toolkit.benchmarks import confined, sandbox
+from toolkit.benchmarks import sandbox, sandbox_process
 from toolkit.benchmarks.sandbox import Limits, pass_at_k, run_program
 from toolkit.errors import ToolkitError
 
@@ -147,11 +147,11 @@ def test_machines_that_cannot_confine_run_nothing(monkeypatch: pytest.MonkeyPatc
 
 @pytest.mark.parametrize("machine", sandbox.MACHINES)
 def test_rules_end_in_refusal_and_fit_the_kernel(machine: str):
-    rules = confined.rules(machine)
-    assert rules[-1] == (confined.RETURN, 0, 0, confined.REFUSE | 1)
+    rules = sandbox_process.rules(machine)
+    assert rules[-1] == (sandbox_process.RETURN, 0, 0, sandbox_process.REFUSE | 1)
     assert len(rules) < 4096
     for place, (operation, yes, no, _) in enumerate(rules):
-        if operation == confined.EQUAL:
+        if operation == sandbox_process.EQUAL:
             assert place + 1 + max(yes, no) < len(rules)
 
 

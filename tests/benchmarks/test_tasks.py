@@ -12,8 +12,14 @@ from lm_eval.api.task import ConfigurableTask
 from lm_eval.tasks import TaskManager
 from lm_eval.tasks._yaml_loader import load_yaml
 
-from toolkit.benchmarks.columns import hellaswag
-from toolkit.benchmarks.local import has_local_rows, lm_eval_tasks, settings, task_file, write_local_tasks
+from toolkit.benchmarks.task_files import (
+    has_local_rows,
+    hellaswag,
+    lm_eval_tasks,
+    settings,
+    task_file,
+    write_local_tasks,
+)
 from toolkit.errors import DataError
 from toolkit.recipe import Benchmark
 

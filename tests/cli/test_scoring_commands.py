@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from toolkit import records
-from toolkit.benchmarks.local import task_file
+from toolkit.benchmarks.task_files import task_file
 from toolkit.cli import main
 from toolkit.cli.scores import METRICS
 from toolkit.metrics import registry

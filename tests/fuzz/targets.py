@@ -18,8 +18,8 @@ from toolkit.arena.vote_io import import_rows, rows_of
 from toolkit.data import load_examples, load_rows
 from toolkit.data.reading import Rows
 from toolkit.errors import DataError, RecipeError
+from toolkit.judge.generative import extract_reason
 from toolkit.judge.parsing import read_grade, read_outcome, read_scores
-from toolkit.judge.written import words
 from toolkit.ratings import RATED, read_votes, tabulate
 from toolkit.recipe import DataSource
 from toolkit.types import WINNERS, Verdict
@@ -96,7 +96,7 @@ def judge(data: bytes) -> None:
     must(outcome in (None, "a", "b", "tie"), outcome)
     must(grade is None or 1 <= grade <= 10, grade)
     must(scores is None or all(0 <= score <= 10 for score in scores), scores)
-    verdict = Verdict(battle_id="x", judge="j", order="ab", outcome=outcome, reason=words(reply))
+    verdict = Verdict(battle_id="x", judge="j", order="ab", outcome=outcome, reason=extract_reason(reply))
     must(Verdict.model_validate_json(verdict.model_dump_json()) == verdict, "the verdict reads differently")
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from toolkit.judge import JudgePrompt
-from toolkit.judge.judging import Ask, in_battle_terms
+from toolkit.judge.verdicts import Comparison, to_battle_outcome
 from toolkit.types import Battle, Completion, Judgment, Message, Outcome, Verdict
 
 SHORT = JudgePrompt(
@@ -55,18 +55,20 @@ class RuleJudge:
 
     def __init__(self, rule: Callable[[str, str], Outcome | None], name: str = "rule") -> None:
         self.rule, self.name, self.prompt_key = rule, name, "by-rule"
-        self.asked: list[Ask] = []
+        self.asked: list[Comparison] = []
 
-    def verdicts(self, asks: Sequence[Ask], known: Mapping[Ask, Verdict]) -> Iterator[Verdict]:
-        for ask in asks:
-            if ask not in known:
-                self.asked.append(ask)
-                texts = (ask.battle.completion_a, ask.battle.completion_b)
-                shown = self.rule(*(texts if ask.order == "ab" else texts[::-1]))
+    def verdicts(
+        self, comparisons: Sequence[Comparison], known: Mapping[Comparison, Verdict]
+    ) -> Iterator[Verdict]:
+        for comparison in comparisons:
+            if comparison not in known:
+                self.asked.append(comparison)
+                texts = (comparison.battle.completion_a, comparison.battle.completion_b)
+                shown = self.rule(*(texts if comparison.order == "ab" else texts[::-1]))
                 yield Verdict(
-                    battle_id=ask.battle.id,
+                    battle_id=comparison.battle.id,
                     judge=self.name,
-                    order=ask.order,
-                    outcome=in_battle_terms(shown, ask.order),
+                    order=comparison.order,
+                    outcome=to_battle_outcome(shown, comparison.order),
                     prompt=self.prompt_key,
                 )

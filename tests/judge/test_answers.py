@@ -11,9 +11,14 @@ import pytest
 from tests.judge.battlefield import RuleJudge, battle, completion
 from toolkit import records
 from toolkit.errors import DataError
-from toolkit.judge import battles, judge_battles, votes
-from toolkit.judge.answers import read_answers
-from toolkit.judge.judgments import battle_log, mt_bench_judgments, read_judgments, read_preferences
+from toolkit.judge import aggregate_votes, build_battles, judge_battles
+from toolkit.judge.readers import (
+    battle_log,
+    mt_bench_judgments,
+    read_answers,
+    read_judgments,
+    read_preferences,
+)
 from toolkit.ratings import bradley_terry
 from toolkit.recipe import Judge
 
@@ -38,7 +43,7 @@ def test_alpaca_eval_outputs(tmp_path: Path):
         for model in ("m1", "m2")
     ]
     found = read_answers([written(tmp_path / "model_outputs.json", *rows)])
-    (fought,) = battles(found.completions, Judge(), categories=found.categories)
+    (fought,) = build_battles(found.completions, Judge(), categories=found.categories)
     assert (fought.model_a, fought.completion_b, fought.category) == ("m1", "m2 says", "koala")
     assert fought.messages[0].content == "Why?"
 
@@ -63,7 +68,7 @@ def test_mt_bench_answers_are_two_battles_the_second_with_own_first_turns(tmp_pa
         for model in ("x", "y")
     ]
     found = read_answers(files, questions=questions)
-    first, second = battles(found.completions, Judge(), categories=found.categories)
+    first, second = build_battles(found.completions, Judge(), categories=found.categories)
     assert (first.example_id, second.example_id) == ("81", "81/2")
     assert (first.reference, first.category) == ("R1", "writing")
     assert (first.completion_a, first.messages_b) == ("x1", None)
@@ -83,14 +88,14 @@ def test_arena_hard_answers_of_both_versions(tmp_path: Path):
     talk = [{"role": "user", "content": "Sum?"}, {"role": "assistant", "content": {"answer": "five"}}]
     new = written(tmp_path / "new.jsonl", {"uid": "q", "model": "n", "messages": talk})
     found = read_answers([old, new], questions=questions)
-    (fought,) = battles(found.completions, Judge(), categories=found.categories)
+    (fought,) = build_battles(found.completions, Judge(), categories=found.categories)
     assert (fought.completion_a, fought.completion_b, fought.category) == ("four", "five", "c")
 
 
 def test_prompts_with_outputs(tmp_path: Path):
     row = {"id": 7, "prompt": "Why?", "reference": "so", "outputs": {"m1": "a", "m2": "b"}}
     found = read_answers([written(tmp_path / "outputs.jsonl", row)])
-    (fought,) = battles(found.completions, Judge())
+    (fought,) = build_battles(found.completions, Judge())
     assert (fought.example_id, fought.reference, fought.completion_b) == ("7", "so", "b")
 
 
@@ -116,22 +121,22 @@ def test_the_real_sets_are_read(shared_data: Path):
         ("gpt-4-0314", "gpt-4-0613", "gpt-3.5-turbo-0125"), 200
     )
     instructions = read_answers([shared_data / "ref_selfinstruct" / "test.jsonl"])
-    assert len(battles(instructions.completions, Judge())) == 152 * 28
+    assert len(build_battles(instructions.completions, Judge())) == 152 * 28
     assert all(row.reference for rows in instructions.completions.values() for row in rows[:5])
 
 
-def judged(tmp_path: Path) -> tuple[list, list]:
+def judge_files(tmp_path: Path) -> tuple[list, list]:
     fought = [battle(i, *(("long answer", "short")[:: 1 if i else -1])) for i in range(3)]
     judge = RuleJudge(lambda one, other: None if "Q" in one else "a" if len(one) > len(other) else "b")
     return fought, judge_battles(judge, fought, store=tmp_path / "kept")
 
 
 def test_mt_bench_judgments_come_back_as_the_same_votes(tmp_path: Path):
-    fought, verdicts = judged(tmp_path)
+    fought, verdicts = judge_files(tmp_path)
     rows = mt_bench_judgments(fought, verdicts)
     assert [row["g1_winner"] for row in rows] == ["model_2", "model_1", "model_1"]
     back = read_judgments(written(tmp_path / "pair.jsonl", *rows))
-    ours = votes(fought, verdicts)
+    ours = aggregate_votes(fought, verdicts)
     assert [(v.example_id, v.model_a, v.outcome, v.voter) for v in back] == [
         (v.example_id, v.model_a, v.outcome, v.voter) for v in ours
     ]
@@ -159,8 +164,8 @@ def test_alpaca_eval_annotations(tmp_path: Path):
 
 
 def test_battle_logs_have_the_columns_of_fastchat(tmp_path: Path):
-    fought, verdicts = judged(tmp_path)
-    rows = battle_log(votes(fought, verdicts))
+    fought, verdicts = judge_files(tmp_path)
+    rows = battle_log(aggregate_votes(fought, verdicts))
     needed = {"question_id", "model_a", "model_b", "winner", "judge", "turn", "anony", "language", "tstamp"}
     assert all(needed <= row.keys() for row in rows)
     assert [row["winner"] for row in rows] == ["model_b", "model_a", "model_a"]
@@ -169,8 +174,8 @@ def test_battle_logs_have_the_columns_of_fastchat(tmp_path: Path):
 def test_arena_rank_rates_a_battle_log_as_we_do(tmp_path: Path):
     data_utils = pytest.importorskip("arena_rank.utils.data_utils")
     models = pytest.importorskip("arena_rank.models.bradley_terry")
-    fought, verdicts = judged(tmp_path)
-    cast = votes(fought, verdicts)
+    fought, verdicts = judge_files(tmp_path)
+    cast = aggregate_votes(fought, verdicts)
     pairs = data_utils.PairDataset.from_pandas(pd.DataFrame(battle_log(cast)))
     theirs = models.BradleyTerry(len(pairs.competitors)).compute_ratings_and_cis(pairs)["ratings"]
     ours = {row.contestant: row.value for row in bradley_terry(cast).ratings}

@@ -10,8 +10,15 @@ from hypothesis import strategies as st
 
 from tests.judge.battlefield import battle
 from toolkit.errors import DataError
-from toolkit.judge.asking import PACKAGED, case, load_prompt, render
-from toolkit.judge.quoting import CONTROL, disarm, quote
+from toolkit.judge.prompts import (
+    CONTROL,
+    PACKAGED,
+    break_control_tokens,
+    build_case,
+    load_prompt,
+    quote,
+    render,
+)
 from toolkit.types import Message
 
 PROMPTS = sorted(file.stem for file in PACKAGED.glob("*.yaml"))
@@ -20,7 +27,7 @@ PROMPTS = sorted(file.stem for file in PACKAGED.glob("*.yaml"))
 @pytest.mark.parametrize("name", PROMPTS)
 def test_packaged_prompts_show_what_they_promise(name: str):
     prompt = load_prompt(name)
-    shown = case(battle(7, "FIRST ANSWER", "SECOND ANSWER", reference="THE REFERENCE"), "ab")
+    shown = build_case(battle(7, "FIRST ANSWER", "SECOND ANSWER", reference="THE REFERENCE"), "ab")
     if prompt.protocol == "single":
         shown = shown.model_copy(update={"answers": shown.answers[:1], "histories": ()})
     system, user = render(prompt, "letter", shown)
@@ -34,7 +41,7 @@ def test_packaged_prompts_show_what_they_promise(name: str):
 
 def test_orders_change_the_answers_places_and_nothing_else():
     prompt, fought = load_prompt("pairwise"), battle(0, "APPLE", "PEAR")
-    ab, ba = (render(prompt, "letter", case(fought, order))[1].content for order in ("ab", "ba"))
+    ab, ba = (render(prompt, "letter", build_case(fought, order))[1].content for order in ("ab", "ba"))
     assert ab.index("APPLE") < ab.index("PEAR")
     assert ba.index("PEAR") < ba.index("APPLE")
     assert len(ab) == len(ba)
@@ -53,7 +60,7 @@ def test_several_turns_are_shown_with_their_speakers():
         for role, text in [("user", "Hi"), ("assistant", "Hello"), ("user", "Why?")]
     )
     _, user = render(
-        load_prompt("pairwise"), "letter", case(battle().model_copy(update={"messages": turns}), "ab")
+        load_prompt("pairwise"), "letter", build_case(battle().model_copy(update={"messages": turns}), "ab")
     )
     assert "User: Hi\n\nAssistant: Hello\n\nUser: Why?" in user.content
 
@@ -105,8 +112,8 @@ CONTROLS = [
     | st.lists(st.sampled_from([*CONTROLS, "x", " "])).map("".join)
 )
 def test_no_control_token_survives_quoting(text: str):
-    assert not CONTROL.search(disarm(text))
-    assert disarm(text).replace(" ", "") == text.replace(" ", "")
+    assert not CONTROL.search(break_control_tokens(text))
+    assert break_control_tokens(text).replace(" ", "") == text.replace(" ", "")
 
 
 @given(st.text(max_size=60))
@@ -119,4 +126,6 @@ def test_a_text_cannot_close_its_own_quotation(text: str):
 
 
 def test_the_judges_own_control_tokens_are_broken_up():
-    assert disarm("a <ROLE>system</ROLE> b", ["<ROLE>", "</ROLE>"]) == "a < ROLE>system< /ROLE> b"
+    assert (
+        break_control_tokens("a <ROLE>system</ROLE> b", ["<ROLE>", "</ROLE>"]) == "a < ROLE>system< /ROLE> b"
+    )

@@ -7,9 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.judge.battlefield import RuleJudge, battle
-from toolkit.judge.asking import case, load_prompt, render
-from toolkit.judge.attacks import ATTACKS, attack_success, attacked
-from toolkit.judge.quoting import CONTROL
+from toolkit.judge.bias import ATTACKS, apply_attack, measure_attacks
+from toolkit.judge.prompts import CONTROL, build_case, load_prompt, render
 from toolkit.types import Outcome
 
 FOUGHT = [battle(i, *(("GOOD", "BAD")[:: 1 if i % 2 else -1])) for i in range(4)]
@@ -28,9 +27,9 @@ def gullible(one: str, other: str) -> Outcome:
 
 
 def test_a_fair_judge_withstands_and_a_gullible_one_falls_for_the_order(tmp_path: Path):
-    found = attack_success(RuleJudge(fair), FOUGHT, store=tmp_path / "fair")
+    found = measure_attacks(RuleJudge(fair), FOUGHT, store=tmp_path / "fair")
     assert (found["all"]["value"], found["all"]["n"]) == (0, 4)
-    found = attack_success(RuleJudge(gullible), FOUGHT, store=tmp_path / "gullible")
+    found = measure_attacks(RuleJudge(gullible), FOUGHT, store=tmp_path / "gullible")
     assert found["order"]["value"] == 1
     assert found["all"]["value"] == pytest.approx(1 / len(ATTACKS))
     assert found["harmless"]["value"] == 0
@@ -39,15 +38,15 @@ def test_a_fair_judge_withstands_and_a_gullible_one_falls_for_the_order(tmp_path
 
 def test_an_attacked_battle_is_judged_once_however_often_it_is_counted(tmp_path: Path):
     judge = RuleJudge(gullible)
-    half = attack_success(judge, FOUGHT[:2], store=tmp_path / "log")
+    half = measure_attacks(judge, FOUGHT[:2], store=tmp_path / "log")
     assert half["order"] == {**half["order"], "value": 1, "n": 2}
-    found = attack_success(judge, FOUGHT, store=tmp_path / "log")
+    found = measure_attacks(judge, FOUGHT, store=tmp_path / "log")
     assert len(judge.asked) == len(set(judge.asked)) == 2 * len(FOUGHT) * (len(ATTACKS) + 2)
-    assert found == attack_success(RuleJudge(gullible), FOUGHT, store=tmp_path / "another")
+    assert found == measure_attacks(RuleJudge(gullible), FOUGHT, store=tmp_path / "another")
 
 
 def test_battles_that_nobody_lost_are_not_counted(tmp_path: Path):
-    found = attack_success(RuleJudge(lambda _one, _other: "tie"), FOUGHT, store=tmp_path / "ties")
+    found = measure_attacks(RuleJudge(lambda _one, _other: "tie"), FOUGHT, store=tmp_path / "ties")
     assert found["all"]["n"] == 0
 
 
@@ -55,8 +54,10 @@ def test_battles_that_nobody_lost_are_not_counted(tmp_path: Path):
 @pytest.mark.parametrize("loser", ["a", "b"])
 def test_no_attack_gets_out_of_its_quotation(attack: str, loser: str):
     prompt = load_prompt("pairwise")
-    system, asked = render(prompt, "written", case(attacked(FOUGHT[0], loser, ATTACKS[attack]), "ab"))
-    _, honest = render(prompt, "written", case(FOUGHT[0], "ab"))
+    system, asked = render(
+        prompt, "written", build_case(apply_attack(FOUGHT[0], loser, ATTACKS[attack]), "ab")
+    )
+    _, honest = render(prompt, "written", build_case(FOUGHT[0], "ab"))
     marks = [line for line in asked.content.splitlines() if CONTROL.search(line)]
     ours = [line for line in honest.content.splitlines() if CONTROL.search(line)]
     assert [mark.partition(" ")[0] for mark in marks] == [mark.partition(" ")[0] for mark in ours]

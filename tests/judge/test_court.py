@@ -12,8 +12,8 @@ from tests.faultserver import Say, serving
 from toolkit import records
 from toolkit.cli import main
 from toolkit.cli.outputs import OUTPUTS
-from toolkit.judge.counting import jury
-from toolkit.judge.statistics import disagreement
+from toolkit.judge.aggregation import majority_votes
+from toolkit.judge.bias import disagreement
 from toolkit.types import Vote
 
 
@@ -191,7 +191,7 @@ def test_a_jury_needs_more_than_half():
     cast = [vote("1", judge, outcome) for judge, outcome in zip("rst", ["a", "a", "b"], strict=True)]
     cast += [vote("2", judge, outcome) for judge, outcome in zip("rst", ["a", "b", "tie"], strict=True)]
     cast += [vote("3", judge, outcome) for judge, outcome in zip("rs", ["a", "b"], strict=True)]
-    assert [(found.battle_id, found.outcome) for found in jury(cast)] == [
+    assert [(found.battle_id, found.outcome) for found in majority_votes(cast)] == [
         ("1", "a"),
         ("2", "tie"),
         ("3", "tie"),

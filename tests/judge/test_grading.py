@@ -9,8 +9,15 @@ from tests.judge.battlefield import completion
 from toolkit import records
 from toolkit.errors import JudgeError
 from toolkit.judge import JudgePrompt, load_prompt
-from toolkit.judge.grading import Grade, LetterGrader, WrittenGrader, grade, grade_scores, take_former_grades
-from toolkit.judge.writing import EndpointWriter
+from toolkit.judge.generative import EndpointBackend
+from toolkit.judge.grading import (
+    GenerativeGrader,
+    Grade,
+    LogprobGrader,
+    grade_completions,
+    grade_scores,
+    import_old_grades,
+)
 from toolkit.models import Loaded
 from toolkit.types import Completion, digest
 
@@ -25,10 +32,10 @@ def by_words(_number: int, request: dict) -> Say:
 def test_written_grades_are_kept_and_averaged(tmp_path: Path):
     store = tmp_path / "kept"
     with serving(by_words) as server:
-        grader = WrittenGrader(EndpointWriter(server.endpoint()), load_prompt("single"))
-        grades = grade(grader, ROWS, store=store)
+        grader = GenerativeGrader(EndpointBackend(server.endpoint()), load_prompt("single"))
+        grades = grade_completions(grader, ROWS, store=store)
         assert len(server.requests) == 8 + 2
-        assert grade(grader, ROWS, store=store) == grades
+        assert grade_completions(grader, ROWS, store=store) == grades
         assert len(server.requests) == 8 + 2
     assert [row.value for row in grades] == [4, 4, 4, None, 9, 9, 9, 9]
     assert [(score.contestant, score.value, score.n) for score in grade_scores(grades)] == [
@@ -39,11 +46,11 @@ def test_written_grades_are_kept_and_averaged(tmp_path: Path):
 
 def test_grades_go_by_what_the_judge_read_and_never_by_names(tmp_path: Path):
     with serving(by_words) as server:
-        grader = WrittenGrader(EndpointWriter(server.endpoint()), load_prompt("single"))
-        grades = grade(grader, ROWS, store=tmp_path)
+        grader = GenerativeGrader(EndpointBackend(server.endpoint()), load_prompt("single"))
+        grades = grade_completions(grader, ROWS, store=tmp_path)
         asked = len(server.requests)
         moved = [row.model_copy(update={"contestant": f"my {row.contestant}"}) for row in ROWS[::-1]]
-        again = grade(grader, moved, store=tmp_path)
+        again = grade_completions(grader, moved, store=tmp_path)
         assert len(server.requests) == asked
         assert [(row.value, row.contestant) for row in again] == [
             (row.value, f"my {row.contestant}") for row in grades[::-1]
@@ -53,8 +60,8 @@ def test_grades_go_by_what_the_judge_read_and_never_by_names(tmp_path: Path):
             for row, each in zip(grades, ROWS, strict=True)
         ]
         records.write(tmp_path / "grades.jsonl", former)
-        take_former_grades(tmp_path / "grades.jsonl", tmp_path / "fresh")
-        assert [row.value for row in grade(grader, ROWS, store=tmp_path / "fresh")] == [
+        import_old_grades(tmp_path / "grades.jsonl", tmp_path / "fresh")
+        assert [row.value for row in grade_completions(grader, ROWS, store=tmp_path / "fresh")] == [
             row.value for row in grades
         ]
         assert len(server.requests) == asked
@@ -64,10 +71,10 @@ def test_the_letter_grade_is_the_mean_digit(tiny: Loaded, tmp_path: Path):
     prompt = JudgePrompt(
         protocol="single", system="Grade.", user="{{ question }}\n{{ answer_1 }}", letter="1-9?", written="w"
     )
-    grades = grade(LetterGrader(tiny, prompt), ROWS, store=tmp_path)
+    grades = grade_completions(LogprobGrader(tiny, prompt), ROWS, store=tmp_path)
     assert all(1 < row.value < 9 for row in grades)
     assert len({row.value for row in grades}) == len(grades)
-    assert grade(LetterGrader(tiny, prompt), ROWS, store=tmp_path) == grades
+    assert grade_completions(LogprobGrader(tiny, prompt), ROWS, store=tmp_path) == grades
 
 
 def test_intervals():
@@ -82,15 +89,15 @@ def test_intervals():
 
 def test_a_comparing_prompt_cannot_grade(tiny: Loaded):
     with pytest.raises(JudgeError, match="a pairwise prompt cannot grade one answer"):
-        LetterGrader(tiny, load_prompt("pairwise"))
+        LogprobGrader(tiny, load_prompt("pairwise"))
 
 
 def test_references_are_shown_where_wanted(tmp_path: Path):
     row = Completion.model_validate(ROWS[0].model_dump() | {"reference": "THE TRUTH"})
     with serving(lambda _number, _request: Say("[[5]]")) as server:
         for reference in (False, True):
-            writer = EndpointWriter(server.endpoint())
-            grader = WrittenGrader(writer, load_prompt("rubric"), reference=reference)
-            grade(grader, [row], store=tmp_path / str(reference))
+            backend = EndpointBackend(server.endpoint())
+            grader = GenerativeGrader(backend, load_prompt("rubric"), reference=reference)
+            grade_completions(grader, [row], store=tmp_path / str(reference))
     shown = ["THE TRUTH" in request["messages"][-1]["content"] for request in server.requests]
     assert shown == [False, True]

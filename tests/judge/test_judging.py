@@ -8,8 +8,15 @@ import pytest
 
 from tests.judge.battlefield import RuleJudge, battle, kept
 from toolkit import records
-from toolkit.judge import judge_battles, jury, load_verdicts, statistics, take_former_verdicts, votes
-from toolkit.judge.judging import IDENTICAL
+from toolkit.judge import (
+    aggregate_votes,
+    import_old_verdicts,
+    judge_battles,
+    judge_statistics,
+    load_verdicts,
+    majority_votes,
+)
+from toolkit.judge.verdicts import IDENTICAL
 from toolkit.types import Battle, Outcome
 
 LONG, SHORT = "a long answer with many words", "short"
@@ -27,10 +34,10 @@ def test_a_judge_that_sees_quality_votes_for_it_in_either_order(tmp_path: Path):
     fought = field()
     verdicts = judge_battles(RuleJudge(longer), fought, store=tmp_path / "kept")
     assert [(v.battle_id, v.order) for v in verdicts[:2]] == [(fought[0].id, "ab"), (fought[0].id, "ba")]
-    cast = votes(fought, verdicts)
+    cast = aggregate_votes(fought, verdicts)
     assert [vote.outcome for vote in cast] == ["b", "a", "b", "a"]
     assert {(vote.voter, vote.kind) for vote in cast} == {("rule", "judge")}
-    found = statistics(fought, verdicts)["rule"]
+    found = judge_statistics(fought, verdicts)["rule"]
     assert found["consistency"]["value"] == 1
     assert found["first_position"]["value"] == 0.5
     assert found["longer"] | {"low": 0, "high": 0} == {"value": 1, "low": 0, "high": 0, "n": 4}
@@ -39,8 +46,8 @@ def test_a_judge_that_sees_quality_votes_for_it_in_either_order(tmp_path: Path):
 def test_a_judge_that_always_takes_the_first_casts_ties(tmp_path: Path):
     fought = field()
     verdicts = judge_battles(RuleJudge(lambda _one, _other: "a"), fought, store=tmp_path / "kept")
-    assert [vote.outcome for vote in votes(fought, verdicts)] == ["tie"] * 4
-    found = statistics(fought, verdicts)["rule"]
+    assert [vote.outcome for vote in aggregate_votes(fought, verdicts)] == ["tie"] * 4
+    found = judge_statistics(fought, verdicts)["rule"]
     assert found["consistency"]["value"] == 0
     assert found["first_position"]["value"] == 1
     assert found["always_first"]["value"] == 1
@@ -51,8 +58,8 @@ def test_an_unreadable_verdict_is_no_vote(tmp_path: Path):
     fought = field()
     judge = RuleJudge(lambda one, other: None if one == SHORT else longer(one, other))
     verdicts = judge_battles(judge, fought, store=tmp_path / "kept")
-    assert votes(fought, verdicts) == []
-    assert statistics(fought, verdicts)["rule"]["unreadable"]["value"] == 0.5
+    assert aggregate_votes(fought, verdicts) == []
+    assert judge_statistics(fought, verdicts)["rule"]["unreadable"]["value"] == 0.5
 
 
 def test_identical_answers_tie_without_being_asked_about(tmp_path: Path):
@@ -61,8 +68,8 @@ def test_identical_answers_tie_without_being_asked_about(tmp_path: Path):
     verdicts = judge_battles(judge, [same], store=tmp_path / "kept")
     assert judge.asked == []
     assert {verdict.reason for verdict in verdicts} == {IDENTICAL}
-    assert [vote.outcome for vote in votes([same], verdicts)] == ["tie"]
-    assert statistics([same], verdicts)["rule"]["identical"] == 1
+    assert [vote.outcome for vote in aggregate_votes([same], verdicts)] == ["tie"]
+    assert judge_statistics([same], verdicts)["rule"]["identical"] == 1
 
 
 def test_verdicts_are_kept_and_not_asked_for_again(tmp_path: Path):
@@ -90,8 +97,8 @@ def test_a_battle_is_the_same_whatever_the_order_of_its_sides(tmp_path: Path):
     assert again.asked == []
     afresh = judge_battles(RuleJudge(leans), turned, store=tmp_path / "afresh")
     assert second == afresh
-    assert [vote.outcome for vote in votes(turned, second)] == [
-        {"a": "b", "b": "a", "tie": "tie"}[vote.outcome] for vote in votes(fought, first)
+    assert [vote.outcome for vote in aggregate_votes(turned, second)] == [
+        {"a": "b", "b": "a", "tie": "tie"}[vote.outcome] for vote in aggregate_votes(fought, first)
     ]
 
 
@@ -120,9 +127,9 @@ def test_verdicts_go_by_what_the_judge_read_and_never_by_names(tmp_path: Path):
 def test_the_same_answers_of_others_are_judged_once_and_voted_on_each(tmp_path: Path):
     fought = [battle(0, "one", "other"), battle(0, "one", "other").model_copy(update={"model_b": "third"})]
     judge = RuleJudge(longer)
-    cast = votes(fought, judge_battles(judge, fought, store=tmp_path))
+    cast = aggregate_votes(fought, judge_battles(judge, fought, store=tmp_path))
     assert len(judge.asked) == 2
-    assert [(vote.model_b, vote.outcome) for vote in jury(cast)] == [("right", "b"), ("third", "b")]
+    assert [(vote.model_b, vote.outcome) for vote in majority_votes(cast)] == [("right", "b"), ("third", "b")]
 
 
 def test_verdicts_of_a_log_that_went_by_names_are_taken_over(tmp_path: Path):
@@ -138,7 +145,7 @@ def test_verdicts_of_a_log_that_went_by_names_are_taken_over(tmp_path: Path):
         torn.write('{"battle_id": "torn')
     again = RuleJudge(longer)
     for _ in range(2):
-        take_former_verdicts(log, tmp_path / "kept")
+        import_old_verdicts(log, tmp_path / "kept")
     assert len(kept(tmp_path / "kept")) == 4, "once, and no line of today"
     turned = [fought[0].mirrored, *fought[1:]]
     assert judge_battles(again, fought, store=tmp_path / "kept") == whole
@@ -206,8 +213,8 @@ def test_averaging_hears_a_judge_that_leans_to_one_side(tmp_path: Path):
         verdict.model_copy(update={"probability_a": {"ab": 0.9, "ba": 0.2 if i < 2 else 0.05}[verdict.order]})
         for i, verdict in enumerate(verdicts)
     ]
-    assert [vote.outcome for vote in votes(fought, leaning, rule="average")] == ["a", "b"]
-    assert votes(fought, verdicts, rule="average") == [], "no probabilities, no average"
+    assert [vote.outcome for vote in aggregate_votes(fought, leaning, rule="average")] == ["a", "b"]
+    assert aggregate_votes(fought, verdicts, rule="average") == [], "no probabilities, no average"
 
 
 def test_parts_judged_apart_are_the_whole(tmp_path: Path):
@@ -217,7 +224,7 @@ def test_parts_judged_apart_are_the_whole(tmp_path: Path):
     judges = [RuleJudge(longer) for _ in range(3)]
     for part in (2, 0, 1):
         judge_battles(judges[part], fought, store=tmp_path / "parts", share=(part, 3))
-    asked = [{ask.battle.id for ask in judge.asked} for judge in judges]
+    asked = [{comparison.battle.id for comparison in judge.asked} for judge in judges]
     assert sum(map(len, asked)) == len(set.union(*asked)) == 7
     assert all(asked)
     assert load_verdicts(fought, "rule", "by-rule", store=tmp_path / "parts") == whole

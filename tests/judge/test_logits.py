@@ -9,9 +9,9 @@ import torch
 
 from tests.judge.battlefield import battle
 from toolkit.errors import JudgeError
-from toolkit.judge import JudgePrompt, LogitsJudge, judge_battles, load_prompt, votes
-from toolkit.judge.judging import NOT_FINITE
-from toolkit.judge.logits import NextToken
+from toolkit.judge import JudgePrompt, LogprobJudge, aggregate_votes, judge_battles, load_prompt
+from toolkit.judge.logprob import NextTokenReader
+from toolkit.judge.verdicts import NOT_FINITE
 from toolkit.models import Loaded
 
 
@@ -20,13 +20,15 @@ def field(count: int = 6) -> list:
 
 
 def test_the_probability_is_that_of_the_label_tokens(tiny: Loaded, short: JudgePrompt, tmp_path: Path):
-    judge = LogitsJudge(tiny, short)
+    judge = LogprobJudge(tiny, short)
     verdicts = judge_battles(judge, field(), store=tmp_path / "kept")
-    from toolkit.judge.asking import case, render
+    from toolkit.judge.prompts import build_case, render
 
     for index, verdict in enumerate(verdicts):
         fought = field()[index // 2]
-        text = judge.reader.text(render(short, "letter", case(fought, verdict.order), judge.reader.control))
+        text = judge.reader.text(
+            render(short, "letter", build_case(fought, verdict.order), judge.reader.control)
+        )
         ids = torch.tensor([tiny.tokenizer.encode(text, add_special_tokens=False)])
         with torch.inference_mode():
             logits = tiny.model(ids).logits[0, -1]
@@ -40,26 +42,26 @@ def test_the_probability_is_that_of_the_label_tokens(tiny: Loaded, short: JudgeP
 def test_a_model_that_takes_no_mask_of_ours_reads_one_prompt_at_a_time(
     tiny: Loaded, short: JudgePrompt, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    one = judge_battles(LogitsJudge(tiny, short), field(), store=tmp_path / "packed.jsonl")
-    monkeypatch.setattr("toolkit.judge.logits.takes_masks", lambda *_: False)
+    one = judge_battles(LogprobJudge(tiny, short), field(), store=tmp_path / "packed.jsonl")
+    monkeypatch.setattr("toolkit.judge.logprob.takes_masks", lambda *_: False)
     monkeypatch.delattr("toolkit.models.packing.Tree")
-    other = judge_battles(LogitsJudge(tiny, short), field(), store=tmp_path / "plain.jsonl")
+    other = judge_battles(LogprobJudge(tiny, short), field(), store=tmp_path / "plain.jsonl")
     assert [v.probability_a for v in one] == pytest.approx([v.probability_a for v in other], abs=1e-5)
 
 
 def test_an_interrupted_run_ends_with_the_same_bytes(tiny: Loaded, short: JudgePrompt, tmp_path: Path):
-    judge_battles(LogitsJudge(tiny, short), field(), store=tmp_path / "whole")
+    judge_battles(LogprobJudge(tiny, short), field(), store=tmp_path / "whole")
     (whole,) = (tmp_path / "whole").iterdir()
     broken = tmp_path / "broken" / whole.name
     broken.parent.mkdir()
     lines = whole.read_text().splitlines(keepends=True)
     broken.write_text("".join(lines[:6]) + lines[6][:20])
-    judge_battles(LogitsJudge(tiny, short), field(), store=broken.parent)
+    judge_battles(LogprobJudge(tiny, short), field(), store=broken.parent)
     assert sorted(broken.read_text().splitlines()) == sorted(whole.read_text().splitlines())
 
 
 def test_what_does_not_fit_the_window_is_unreadable_not_cut(tiny: Loaded, short: JudgePrompt, tmp_path: Path):
-    judge = LogitsJudge(tiny, short)
+    judge = LogprobJudge(tiny, short)
     verdicts = judge_battles(judge, [battle(0, "x" * 2000), battle(1)], store=tmp_path / "kept")
     assert [verdict.outcome is None for verdict in verdicts] == [True, True, False, False]
     assert "longer than the judge can read" in str(verdicts[0].reason)
@@ -69,8 +71,8 @@ def test_what_does_not_fit_the_window_is_unreadable_not_cut(tiny: Loaded, short:
 def test_an_overflow_is_no_tie(
     tiny: Loaded, short: JudgePrompt, tmp_path: Path, trees: bool, monkeypatch: pytest.MonkeyPatch
 ):
-    judge = LogitsJudge(tiny, short)
-    monkeypatch.setattr("toolkit.judge.logits.takes_masks", lambda *_: trees)
+    judge = LogprobJudge(tiny, short)
+    monkeypatch.setattr("toolkit.judge.logprob.takes_masks", lambda *_: trees)
     head = tiny.model.get_output_embeddings()
     overflow = head.register_forward_hook(lambda _module, _inputs, logits: logits * float("inf"))
     try:
@@ -78,13 +80,13 @@ def test_an_overflow_is_no_tie(
     finally:
         overflow.remove()
     assert [(verdict.outcome, verdict.reason) for verdict in verdicts] == [(None, NOT_FINITE)] * 2
-    assert votes([battle()], verdicts) == []
+    assert aggregate_votes([battle()], verdicts) == []
 
 
 def test_labels_must_be_single_tokens(tiny: Loaded):
-    assert NextToken(tiny, ("1", "2")).label_ids == tiny.tokenizer.convert_tokens_to_ids(["1", "2"])
+    assert NextTokenReader(tiny, ("1", "2")).label_ids == tiny.tokenizer.convert_tokens_to_ids(["1", "2"])
     with pytest.raises(JudgeError, match="`AB` is not one token"):
-        _ = NextToken(tiny, ("AB", "B")).label_ids
+        _ = NextTokenReader(tiny, ("AB", "B")).label_ids
 
 
 def test_a_prompt_that_does_not_show_the_battle_is_refused(tiny: Loaded, short: JudgePrompt, tmp_path: Path):
@@ -95,5 +97,5 @@ def test_a_prompt_that_does_not_show_the_battle_is_refused(tiny: Loaded, short: 
         (short, own_turns, "example 3: the contestants' earlier turns differ.*use `multi-turn`"),
     ]:
         with pytest.raises(JudgeError, match=message):
-            judge_battles(LogitsJudge(tiny, prompt), [fought], store=tmp_path / "kept")
+            judge_battles(LogprobJudge(tiny, prompt), [fought], store=tmp_path / "kept")
     assert not (tmp_path / "verdicts.jsonl").exists()

@@ -9,11 +9,18 @@ import torch
 
 from tests.judge.battlefield import battle, kept
 from toolkit.errors import ModelError, RecipeError
-from toolkit.judge import LogitsJudge, check_votes, judge_battles, judge_name, open_judge, votes
-from toolkit.judge.judging import NOT_FINITE
-from toolkit.judge.opening import prompt_key, prompt_of
-from toolkit.judge.rewards import ASKS, RewardJudge
-from toolkit.judge.written import WrittenJudge
+from toolkit.judge import (
+    LogprobJudge,
+    aggregate_votes,
+    build_judge,
+    judge_battles,
+    judge_name,
+    validate_judges,
+)
+from toolkit.judge.factory import load_judge_prompt, prompt_key
+from toolkit.judge.generative import GenerativeJudge
+from toolkit.judge.reward import BATCH_COMPARISONS, RewardJudge
+from toolkit.judge.verdicts import NOT_FINITE
 from toolkit.models import Loaded
 from toolkit.models.loading import loaded_fingerprint
 from toolkit.recipe import Endpoint, Judge, ModelOptions
@@ -22,10 +29,10 @@ ENDPOINT = Endpoint(url="http://127.0.0.1:9/v1", model="m")
 
 
 def test_each_section_opens_its_judge(tiny: Loaded):
-    assert isinstance(open_judge(Judge(), lambda _name: tiny, base="tiny"), LogitsJudge)
-    assert isinstance(open_judge(Judge(model="x", method="written"), lambda _name: tiny), WrittenJudge)
-    judge = open_judge(Judge(endpoint=ENDPOINT, method="written"), lambda _name: tiny)
-    assert isinstance(judge, WrittenJudge)
+    assert isinstance(build_judge(Judge(), lambda _name: tiny, base="tiny"), LogprobJudge)
+    assert isinstance(build_judge(Judge(model="x", method="written"), lambda _name: tiny), GenerativeJudge)
+    judge = build_judge(Judge(endpoint=ENDPOINT, method="written"), lambda _name: tiny)
+    assert isinstance(judge, GenerativeJudge)
     assert judge.name == "m"
 
 
@@ -39,7 +46,7 @@ def test_each_section_opens_its_judge(tiny: Loaded):
 )
 def test_sections_that_name_no_judge(section: Judge, message: str, tiny: Loaded):
     with pytest.raises(RecipeError, match=message):
-        open_judge(section, lambda _name: tiny)
+        build_judge(section, lambda _name: tiny)
 
 
 @pytest.mark.parametrize(
@@ -59,7 +66,7 @@ def test_sections_that_name_no_judge(section: Judge, message: str, tiny: Loaded)
 )
 def test_sections_that_cast_no_votes_are_refused_before_any_model_is_loaded(section: Judge, message: str):
     with pytest.raises(RecipeError) as refused:
-        check_votes(section.members(), base="tiny")
+        validate_judges(section.members(), base="tiny")
     assert message in str(refused.value)
     assert len(str(refused.value).splitlines()) == 1
 
@@ -77,7 +84,7 @@ def test_sections_that_cast_no_votes_are_refused_before_any_model_is_loaded(sect
     ],
 )
 def test_sections_that_vote_are_not_refused(section: Judge):
-    check_votes(section.members(), base="tiny")
+    validate_judges(section.members(), base="tiny")
 
 
 def test_a_jurys_members_are_judges_with_all_that_the_section_says():
@@ -90,8 +97,8 @@ def test_a_jurys_members_are_judges_with_all_that_the_section_says():
 
 
 def test_a_reference_asks_for_the_prompt_that_shows_it():
-    assert "{{ reference }}" in prompt_of(Judge(reference=True)).user
-    assert "{{ reference }}" not in prompt_of(Judge()).user
+    assert "{{ reference }}" in load_judge_prompt(Judge(reference=True)).user
+    assert "{{ reference }}" not in load_judge_prompt(Judge()).user
 
 
 @pytest.fixture(scope="module")
@@ -116,14 +123,14 @@ def test_a_reward_model_votes_for_the_higher_reward(reward_model: Path, tmp_path
             ab.probability_a == ba.probability_a == pytest.approx(float(torch.sigmoid(one - other)), abs=1e-5)
         )
         assert ab.outcome == ("a" if one > other else "b")
-    assert len(votes(fought, verdicts)) == 6
+    assert len(aggregate_votes(fought, verdicts)) == 6
 
 
 @pytest.mark.parametrize("method", ["logits", "written", "reward"])
 def test_a_judge_is_known_by_name_before_it_is_loaded(method: str, tiny: Loaded, reward_model: Path):
     model = str(reward_model) if method == "reward" else None
     asked = Judge(model=model, method=method)
-    opened = open_judge(asked, lambda _name: tiny, base=tiny.name)
+    opened = build_judge(asked, lambda _name: tiny, base=tiny.name)
     plain = ModelOptions(device="cpu", dtype="float32")
     own = ModelOptions() if method == "reward" else plain
     assert judge_name(asked, lambda _name: own, base=tiny.name) == opened.name
@@ -157,14 +164,14 @@ def test_a_reward_adapter_is_put_on_its_base(tiny_model: Path, tmp_path: Path):
 
 def test_a_reward_model_is_loaded_as_the_recipe_says(reward_model: Path, tmp_path: Path):
     options = ModelOptions(device="cpu", dtype="bfloat16", attention="eager", quantization="nf4")
-    judge = open_judge(Judge(model=str(reward_model), method="reward"), str, options=options)
+    judge = build_judge(Judge(model=str(reward_model), method="reward"), str, options=options)
     model = judge.scorer.model
     kinds = {type(module).__name__ for name, module in model.named_modules() if name.endswith("q_proj")}
     assert kinds == {"Linear4bit"}
     assert (type(model.score).__name__, model.score.weight.dtype) == ("Linear", torch.bfloat16)
     assert model.config._attn_implementation == "eager"
     fought = [battle(i, f"answer {i}", f"reply {i * i}") for i in range(3)]
-    assert len(votes(fought, judge_battles(judge, fought, store=tmp_path / "kept"))) == 3
+    assert len(aggregate_votes(fought, judge_battles(judge, fought, store=tmp_path / "kept"))) == 3
 
 
 def test_a_reward_model_keeps_its_own_chat_template(reward_model: Path, tmp_path: Path):
@@ -194,7 +201,7 @@ def test_a_reward_models_verdicts_are_on_disk_while_it_judges_on(
     with pytest.raises(KeyboardInterrupt):
         judge_battles(judge, fought, store=store)
     before = len(kept(store))
-    assert before == 2 * ASKS
+    assert before == 2 * BATCH_COMPARISONS
     monkeypatch.setattr(judge.scorer, "rewards", rewards)
     verdicts = judge_battles(judge, fought, store=store)
     assert len(kept(store)) == len(verdicts) == 200
@@ -209,7 +216,7 @@ def test_an_overflow_of_a_reward_model_is_no_tie(
     monkeypatch.setattr(judge.scorer, "rewards", lambda answers: [float("nan")] * len(answers))
     verdicts = judge_battles(judge, [battle()], store=tmp_path / "kept")
     assert [(verdict.outcome, verdict.reason) for verdict in verdicts] == [(None, NOT_FINITE)] * 2
-    assert votes([battle()], verdicts) == []
+    assert aggregate_votes([battle()], verdicts) == []
 
 
 def test_a_language_model_is_no_reward_model(tiny_model: Path, tmp_path: Path):
@@ -234,7 +241,7 @@ def test_what_shapes_a_verdict_is_part_of_its_key(tiny: Loaded):
     assert {prompt_key(judge) for judge in same} == {prompt_key(plain)}
     assert len({prompt_key(judge) for judge in [plain, *other]}) == 1 + len(other)
     for judge in [plain, *other]:
-        assert open_judge(judge, lambda _name: tiny, base=tiny.name).prompt_key == prompt_key(judge)
+        assert build_judge(judge, lambda _name: tiny, base=tiny.name).prompt_key == prompt_key(judge)
     folder, options = Path(tiny.name), ModelOptions(device="cpu", dtype="float32")
     changes = [
         {"dtype": "bfloat16"},

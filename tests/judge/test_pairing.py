@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from tests.judge.battlefield import completion
 from toolkit.errors import DataError
-from toolkit.judge import battles, load_prompt
-from toolkit.judge.asking import case, render
+from toolkit.judge import build_battles, load_prompt
+from toolkit.judge.prompts import build_case, render
 from toolkit.recipe import Judge
 from toolkit.types import Completion, Message
 
@@ -17,28 +17,30 @@ FIELD = {name: [completion(name, i, f"{name} {i}") for i in range(6)] for name i
 
 
 def test_all_pairs_meet_on_every_example():
-    fought = battles(FIELD, Judge())
+    fought = build_battles(FIELD, Judge())
     assert len(fought) == 3 * 6
     assert {(b.model_a, b.model_b) for b in fought} == {("base", "sft"), ("base", "dpo"), ("sft", "dpo")}
     assert fought[0].completion_a == "base 0"
 
 
 def test_a_baseline_meets_everyone_else():
-    fought = battles(FIELD, Judge(pairs="baseline", baseline="base"))
+    fought = build_battles(FIELD, Judge(pairs="baseline", baseline="base"))
     assert {(b.model_a, b.model_b) for b in fought} == {("sft", "base"), ("dpo", "base")}
 
 
 def test_a_limit_keeps_the_same_seeded_examples_for_every_pair():
-    fought = battles(FIELD, Judge(limit=2), seed=3)
+    fought = build_battles(FIELD, Judge(limit=2), seed=3)
     examples = {b.example_id for b in fought}
     assert len(examples) == 2
     assert len(fought) == 3 * 2
-    assert examples == {b.example_id for b in battles(FIELD, Judge(limit=2), seed=3)}
-    assert any(examples != {b.example_id for b in battles(FIELD, Judge(limit=2), seed=s)} for s in range(5))
+    assert examples == {b.example_id for b in build_battles(FIELD, Judge(limit=2), seed=3)}
+    assert any(
+        examples != {b.example_id for b in build_battles(FIELD, Judge(limit=2), seed=s)} for s in range(5)
+    )
 
 
 def test_battles_that_lack_an_answer_are_left_out_and_said(caplog: pytest.LogCaptureFixture):
-    fought = battles({"base": FIELD["base"], "sft": FIELD["sft"][:4]}, Judge())
+    fought = build_battles({"base": FIELD["base"], "sft": FIELD["sft"][:4]}, Judge())
     assert len(fought) == 4
     assert "2 answers are missing" in caplog.text
 
@@ -53,12 +55,12 @@ def test_battles_that_lack_an_answer_are_left_out_and_said(caplog: pytest.LogCap
 )
 def test_what_cannot_be_paired_is_named(field: dict, judge: Judge, message: str):
     with pytest.raises(DataError, match=message):
-        battles(field, judge)
+        build_battles(field, judge)
 
 
 def test_a_budget_is_spread_evenly_over_pairs_and_categories():
     categories = {str(i): "sums" if i < 4 else "poems" for i in range(6)}
-    fought = battles(FIELD, Judge(budget=7), seed=1, categories=categories)
+    fought = build_battles(FIELD, Judge(budget=7), seed=1, categories=categories)
     pairs = Counter((b.model_a, b.model_b) for b in fought)
     assert len(fought) == 7
     assert max(pairs.values()) - min(pairs.values()) <= 1
@@ -67,9 +69,9 @@ def test_a_budget_is_spread_evenly_over_pairs_and_categories():
 
 @given(st.integers(1, 18), st.integers(0, 5))
 def test_a_larger_budget_keeps_what_was_judged(budget: int, seed: int):
-    smaller = {b.id for b in battles(FIELD, Judge(budget=budget), seed)}
+    smaller = {b.id for b in build_battles(FIELD, Judge(budget=budget), seed)}
     assert len(smaller) == budget
-    assert smaller <= {b.id for b in battles(FIELD, Judge(budget=budget + 3), seed)}
+    assert smaller <= {b.id for b in build_battles(FIELD, Judge(budget=budget + 3), seed)}
 
 
 def test_own_earlier_turns_are_kept_apart_and_other_questions_refused():
@@ -78,11 +80,11 @@ def test_own_earlier_turns_are_kept_apart_and_other_questions_refused():
         messages = tuple(Message(role=role, content=text) for role, text in turns)
         return completion(contestant, 0).model_copy(update={"messages": messages})
 
-    (fought,) = battles({"x": [second_turn("x", "this")], "y": [second_turn("y", "that")]}, Judge())
+    (fought,) = build_battles({"x": [second_turn("x", "this")], "y": [second_turn("y", "that")]}, Judge())
     assert [fought.messages[1].content, fought.messages_b[1].content] == ["this", "that"]
-    ab, ba = (case(fought, order) for order in ("ab", "ba"))
+    ab, ba = (build_case(fought, order) for order in ("ab", "ba"))
     assert [history[1].content for history in ba.histories] == ["that", "this"]
     _, asked = render(load_prompt("multi-turn"), "letter", ab)
     assert asked.content.index("this") < asked.content.index("that")
     with pytest.raises(DataError, match="example 0: x and y were asked different things"):
-        battles({"x": [second_turn("x", "this")], "y": [second_turn("y", "that", "How?")]}, Judge())
+        build_battles({"x": [second_turn("x", "this")], "y": [second_turn("y", "that", "How?")]}, Judge())

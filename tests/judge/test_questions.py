@@ -38,7 +38,7 @@ def written(recipe: dict, folder: Path) -> Path:
     return folder
 
 
-def judged(run: Path, questions: Path, tmp_path: Path) -> dict:
+def judge_questions(run: Path, questions: Path, tmp_path: Path) -> dict:
     prompt = tmp_path / "mine.yaml"
     prompt.write_text(
         'system: J\nuser: "{{ question }} {{ answer_1 }}\\n{{ answer_2 }}"\nletter: "A/B?"\nwritten: w\n'
@@ -53,7 +53,7 @@ def test_prompts_in_a_text_file_are_answered_and_judged(run: Path, tmp_path: Pat
     questions, out = tmp_path / "prompts.txt", run / "questions" / "prompts"
     # no newline at the end, as editors leave it
     questions.write_text("Where is my lamp?\n\nWhere is my lamp?\n  And my kettle? ")
-    found = judged(run, questions, tmp_path)
+    found = judge_questions(run, questions, tmp_path)
     assert (found["battles"], found["votes"], found["folder"]) == (2, 2, str(out))
     answers = {
         name: list(records.read(out / "completions" / f"{name}.jsonl", Completion))
@@ -67,10 +67,10 @@ def test_prompts_in_a_text_file_are_answered_and_judged(run: Path, tmp_path: Pat
     assert voted == {row.example_id for row in answers["base"]}
 
     verdicts = (out / "verdicts.jsonl").read_text()
-    judged(run, questions, tmp_path)
+    judge_questions(run, questions, tmp_path)
     assert (out / "verdicts.jsonl").read_text() == verdicts, "what is judged is not judged again"
     questions.write_text(questions.read_text() + "\nMy fan hums.\n")
-    assert judged(run, questions, tmp_path)["votes"] == 3
+    assert judge_questions(run, questions, tmp_path)["votes"] == 3
     assert (out / "verdicts.jsonl").read_text().startswith(verdicts)
     assert not (run / "votes.jsonl").exists(), "the run's own votes are another matter"
 
@@ -103,7 +103,7 @@ def test_contestants_behind_a_server_answer_too(run: Path, tmp_path: Path):
         served = written(recipe, tmp_path / "served")
         questions = tmp_path / "prompts.txt"
         questions.write_text("Where is my lamp?\n")
-        found = judged(served, questions, tmp_path)
+        found = judge_questions(served, questions, tmp_path)
     assert (found["battles"], found["votes"]) == (1, 1)
     (said,) = records.read(served / "questions" / "prompts" / "completions" / "loud.jsonl", Completion)
     assert said.completion == "WHERE IS MY LAMP?"
@@ -120,5 +120,5 @@ def test_the_judge_is_loaded_as_the_run_was(run: Path, tmp_path: Path, monkeypat
     monkeypatch.setattr(models, "load_base", noted)
     questions = tmp_path / "prompts.txt"
     questions.write_text("Where is my lamp?\n")
-    judged(run, questions, tmp_path)
+    judge_questions(run, questions, tmp_path)
     assert loaded[-1] == ModelOptions(device="cpu", dtype="float32")

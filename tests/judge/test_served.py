@@ -8,8 +8,7 @@ import pytest
 
 from tests.judge.battlefield import battle, kept
 from toolkit.judge import JudgePrompt, judge_battles
-from toolkit.judge.writing import EndpointWriter, LocalWriter
-from toolkit.judge.written import WrittenJudge
+from toolkit.judge.generative import EndpointBackend, GenerativeJudge, LocalBackend
 from toolkit.models import Loaded
 from toolkit.recipe import Endpoint, Generation
 
@@ -25,10 +24,10 @@ def test_a_served_judge_writes_as_it_does_in_memory_and_is_asked_once(
     """Random weights write nothing that can be read: every attempt is made, and kept as invalid."""
     fought = [battle(1), battle(2, "four", "five")]
     endpoint = Endpoint(url=f"{address}/v1", model=str(tiny_model), concurrency=2)
-    remote = WrittenJudge(EndpointWriter(endpoint), short, attempts=2, options=OPTIONS)
+    remote = GenerativeJudge(EndpointBackend(endpoint), short, attempts=2, options=OPTIONS)
     judge_battles(remote, fought, store=tmp_path / "remote")
     said = kept(tmp_path / "remote")
-    here = WrittenJudge(LocalWriter(tiny), short, attempts=1, options=OPTIONS)
+    here = GenerativeJudge(LocalBackend(tiny), short, attempts=1, options=OPTIONS)
     expected = judge_battles(here, fought, store=tmp_path / "here")
 
     first = {(one.battle_id, one.order): one.reason for one in said if one.attempt == 1}

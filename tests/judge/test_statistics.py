@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from toolkit.judge.statistics import markdown, share
+from toolkit.judge.bias import markdown, proportion
 
 
 @pytest.mark.parametrize(
@@ -11,12 +11,12 @@ from toolkit.judge.statistics import markdown, share
     [(5, 5, 0.5655, 1.0), (0, 10, 0.0, 0.2775), (9, 10, 0.5958, 0.9821), (50, 100, 0.4038, 0.5962)],
 )
 def test_wilson_interval(count: int, n: int, low: float, high: float):
-    found = share(count, n)
+    found = proportion(count, n)
     assert (found["low"], found["high"]) == pytest.approx((low, high), abs=5e-4)
 
 
 def test_nothing_observed_is_not_zero():
-    assert share(0, 0) == {"value": None, "low": None, "high": None, "n": 0}
+    assert proportion(0, 0) == {"value": None, "low": None, "high": None, "n": 0}
 
 
 @pytest.mark.parametrize(

@@ -12,25 +12,25 @@ from hypothesis import strategies as st
 
 from tests.judge.battlefield import RuleJudge, battle
 from toolkit.errors import DataError
-from toolkit.judge import judge_battles, votes
-from toolkit.judge.winrates import (
+from toolkit.judge import aggregate_votes, judge_battles
+from toolkit.judge.aggregation import (
     Preference,
     length_controlled,
     logistic,
-    preferences,
+    preferences_from_votes,
     standard_error,
     win_rates,
 )
 
 
-def preference(value: float, length: int = 100, other: int = 100) -> Preference:
+def win_share(value: float, length: int = 100, other: int = 100) -> Preference:
     return Preference(contestant="x", against="y", value=value, length=length, length_against=other)
 
 
 def alpaca(folder: Path, model: str) -> list[Preference]:
     rows = [json.loads(line) for line in (folder / f"{model}.jsonl").open()]
     return [
-        preference((row["preference"] or 1.5) - 1, len(row["output"]), row["len_baseline"])
+        win_share((row["preference"] or 1.5) - 1, len(row["output"]), row["len_baseline"])
         for row in rows
         if row["preference"] is not None
     ]
@@ -81,14 +81,14 @@ def test_the_fit_is_scikit_learns():
 def test_a_judge_that_only_counts_characters_finds_equal_answers_equal():
     chooser = np.random.default_rng(1)
     lengths = chooser.integers(50, 500, size=(400, 2))
-    rows = [preference(float(a + 150 > b), int(a) + 150, int(b)) for a, b in lengths]
+    rows = [win_share(float(a + 150 > b), int(a) + 150, int(b)) for a, b in lengths]
     (found,) = win_rates(rows)
     assert found["win_rate"]["value"] > 0.75
     assert abs(found["length_controlled"]["value"] - 0.5) < 0.15
 
 
 def test_without_a_difference_in_length_nothing_is_taken_out():
-    rows = [preference(1.0)] * 30 + [preference(0.0)] * 10
+    rows = [win_share(1.0)] * 30 + [win_share(0.0)] * 10
     found = length_controlled(rows)
     assert found["value"] == pytest.approx(0.75, abs=1e-3)
     assert (found["low"], found["high"]) == pytest.approx((0.596, 0.859), abs=0.01)
@@ -96,7 +96,7 @@ def test_without_a_difference_in_length_nothing_is_taken_out():
 
 @given(st.integers(1, 40))
 def test_a_clean_sweep_keeps_an_interval(n: int):
-    found = length_controlled([preference(1.0, 100 + i, 100) for i in range(n)])
+    found = length_controlled([win_share(1.0, 100 + i, 100) for i in range(n)])
     assert 0.5 < found["value"] < 1
     assert found["high"] - found["low"] > 1e-3
 
@@ -109,5 +109,7 @@ def test_no_battles_no_rate():
 def test_votes_become_preferences_with_lengths(tmp_path: Path):
     fought = [battle(i, "x" * (i + 2), "y") for i in range(3)]
     judge = RuleJudge(lambda one, other: "a" if len(one) > len(other) else "b")
-    found = preferences(fought, votes(fought, judge_battles(judge, fought, store=tmp_path / "kept")))
+    found = preferences_from_votes(
+        fought, aggregate_votes(fought, judge_battles(judge, fought, store=tmp_path / "kept"))
+    )
     assert [(row.contestant, row.value, row.length) for row in found] == [("left", 1.0, n) for n in (2, 3, 4)]

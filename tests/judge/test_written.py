@@ -13,14 +13,13 @@ from toolkit import records
 from toolkit.errors import EndpointError
 from toolkit.judge import (
     JudgePrompt,
+    aggregate_votes,
+    import_old_verdicts,
     judge_battles,
+    judge_statistics,
     load_prompt,
-    statistics,
-    take_former_verdicts,
-    votes,
 )
-from toolkit.judge.writing import EndpointWriter, LocalWriter
-from toolkit.judge.written import WrittenJudge
+from toolkit.judge.generative import EndpointBackend, GenerativeJudge, LocalBackend
 from toolkit.models import Loaded
 from toolkit.models.pacing import Retry
 from toolkit.recipe import Generation
@@ -34,8 +33,8 @@ def field(count: int = 4) -> list:
     return [battle(i, *((GOOD, BAD) if i % 2 else (BAD, GOOD))) for i in range(count)]
 
 
-def judge(server: FaultServer, **options: object) -> WrittenJudge:
-    return WrittenJudge(EndpointWriter(server.endpoint(), QUICK), load_prompt("pairwise"), **options)
+def judge(server: FaultServer, **options: object) -> GenerativeJudge:
+    return GenerativeJudge(EndpointBackend(server.endpoint(), QUICK), load_prompt("pairwise"), **options)
 
 
 def fair(_number: int, request: dict) -> Say:
@@ -50,11 +49,11 @@ def fair(_number: int, request: dict) -> Say:
 def test_replies_become_votes_with_reasons_and_counts(tmp_path: Path):
     with serving(fair) as server:
         verdicts = judge_battles(judge(server), field(), store=tmp_path / "kept")
-    assert [vote.outcome for vote in votes(field(), verdicts)] == ["b", "a", "b", "a"]
+    assert [vote.outcome for vote in aggregate_votes(field(), verdicts)] == ["b", "a", "b", "a"]
     assert {verdict.reason for verdict in verdicts} == {"one is good"}
     assert {verdict.judge for verdict in verdicts} == {"judge-model"}
     assert all(verdict.tokens_in > 50 for verdict in verdicts)
-    found = statistics(field(), verdicts)["judge-model"]
+    found = judge_statistics(field(), verdicts)["judge-model"]
     assert found["tokens_in"] == sum(verdict.tokens_in for verdict in verdicts)
     assert len(server.requests) == 8
 
@@ -89,7 +88,7 @@ def test_an_unreadable_reply_is_asked_for_again_and_then_recorded_as_invalid(tmp
     assert [verdict.outcome for verdict in verdicts[:2]] == [None, None]
     assert [verdict.attempt for verdict in verdicts[:2]] == [3, 3]
     assert all(verdict.outcome for verdict in verdicts[2:])
-    assert [vote.example_id for vote in votes(field(), verdicts)] == ["1", "2", "3"]
+    assert [vote.example_id for vote in aggregate_votes(field(), verdicts)] == ["1", "2", "3"]
     assert len(kept(store)) == asked, "every reply paid for is on disk"
     temperatures = [request["temperature"] for request in server.requests]
     assert temperatures[:8] == [0] * 8
@@ -127,7 +126,7 @@ def test_a_refused_question_is_no_verdict_and_asked_again_by_the_next_call(tmp_p
         verdicts = judge_battles(judge(server), field(), store=store)
         assert [v.error for v in verdicts if v.refused] == ["HTTP 413: too long for me"] * 2
         assert len(server.requests) == 8, "it is not asked three times"
-        found = statistics(field(), verdicts)["judge-model"]
+        found = judge_statistics(field(), verdicts)["judge-model"]
         assert (found["refused"]["value"], found["unreadable"]["value"]) == (0.25, 0)
         refusing = False
         again = judge_battles(judge(server), field(), store=store)
@@ -142,7 +141,7 @@ def test_a_refusal_that_an_earlier_version_kept_as_unreadable_is_asked_again(tmp
         old = {"judge": asked.name, "outcome": None, "prompt": asked.prompt_key, "attempt": 3}
         old |= {"battle_id": one[0].former_id, "reason": "no reply: HTTP 402: no credit"}
         records.append(tmp_path / "log", [Verdict(order=order, **old) for order in ("ab", "ba")])
-        take_former_verdicts(tmp_path / "log", store)
+        import_old_verdicts(tmp_path / "log", store)
         assert all(verdict.readable for verdict in judge_battles(asked, one, store=store))
 
 
@@ -161,9 +160,9 @@ def test_one_over_long_battle_does_not_switch_structured_output_off(tmp_path: Pa
         return fair(number, request)
 
     with serving(limited) as server:
-        one_at_a_time = EndpointWriter(server.endpoint(concurrency=1), QUICK)
+        one_at_a_time = EndpointBackend(server.endpoint(concurrency=1), QUICK)
         verdicts = judge_battles(
-            WrittenJudge(one_at_a_time, load_prompt("pairwise")), field(6), store=tmp_path / "kept"
+            GenerativeJudge(one_at_a_time, load_prompt("pairwise")), field(6), store=tmp_path / "kept"
         )
         plain = [request for request in server.requests if "response_format" not in request]
     assert len(plain) == 2, "the over-long one alone, in both orders"
@@ -186,7 +185,7 @@ def test_a_longer_reply_is_reason_to_ask_what_was_cut_again(tmp_path: Path):
 
 
 def test_a_budget_counts_what_earlier_calls_spent(tmp_path: Path):
-    from toolkit.judge import open_judge
+    from toolkit.judge import build_judge
     from toolkit.recipe import Judge
 
     store = tmp_path / "kept"
@@ -195,7 +194,7 @@ def test_a_budget_counts_what_earlier_calls_spent(tmp_path: Path):
         asked = Judge(method="written", endpoint=endpoint, max_new_tokens=16)
         for _ in range(2):
             with pytest.raises(EndpointError, match=r"budget_usd: \d.* of 4 dollars are spent"):
-                judge_battles(open_judge(asked, None), field(30), store=store)
+                judge_battles(build_judge(asked, None), field(30), store=store)
         said = kept(store)
     assert 0 < sum(1000 * (v.tokens_in + v.tokens_out) / 1e6 for v in said) <= 4.0
 
@@ -219,7 +218,7 @@ def test_what_arrived_before_the_server_died_is_not_asked_for_again(tmp_path: Pa
 
 def test_a_model_in_memory_writes_too(tiny: Loaded, short: JudgePrompt, tmp_path: Path):
     options = Generation(max_new_tokens=8)
-    local = WrittenJudge(LocalWriter(tiny), short, attempts=1, options=options)
+    local = GenerativeJudge(LocalBackend(tiny), short, attempts=1, options=options)
     fought = [battle(0), battle(1, "x" * 2000)]
     verdicts = judge_battles(local, fought, store=tmp_path / "kept")
     assert [verdict.outcome for verdict in verdicts] == [None] * 4, "random weights say nothing readable"

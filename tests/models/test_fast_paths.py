@@ -14,7 +14,7 @@ from lm_eval.models.huggingface import HFLM
 from peft import LoraConfig, PrefixTuningConfig, get_peft_model
 
 from tests.tiny_types import TYPES, tiny_of
-from toolkit.benchmarks.lm import LoadedLM
+from toolkit.benchmarks.lm_eval_model import LoadedLM
 from toolkit.generate.local import LocalSource, Prompt
 from toolkit.models import Loaded, load_base
 from toolkit.models.likelihood import Reader, Span, nats

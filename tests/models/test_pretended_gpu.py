@@ -13,10 +13,10 @@ from peft import LoraConfig, get_peft_model
 
 from tests.judge.battlefield import SHORT, battle
 from tests.pretended_gpu import pretended_gpu
-from toolkit.benchmarks.lm import LoadedLM
+from toolkit.benchmarks.lm_eval_model import LoadedLM
 from toolkit.data.rows import Text
 from toolkit.generate import generate_completions, local
-from toolkit.judge import LogitsJudge, judge_battles
+from toolkit.judge import LogprobJudge, judge_battles
 from toolkit.metrics.perplexity import measure_perplexity, measure_text_perplexity
 from toolkit.models import Loaded, load_base
 from toolkit.recipe import Generation, ModelOptions
@@ -126,11 +126,11 @@ def test_benchmarks(worked: str, tiny: Loaded, twin: Loaded):
 
 @pytest.mark.parametrize("trees", [True, False])
 def test_the_judge(trees: bool, tiny: Loaded, twin: Loaded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("toolkit.judge.logits.takes_masks", lambda *_: trees)
+    monkeypatch.setattr("toolkit.judge.logprob.takes_masks", lambda *_: trees)
     fought = [battle(i // 2, f"answer {i} " * (i + 1), "other words " * (7 - i)) for i in range(6)]
     found = []
     for name, loaded in (("here", tiny), ("there", twin)):
-        judge = LogitsJudge(loaded, SHORT)
+        judge = LogprobJudge(loaded, SHORT)
         found.append(judge_battles(judge, fought, store=tmp_path / f"{name}.jsonl"))
     here, there = ([verdict.probability_a for verdict in verdicts] for verdicts in found)
     assert there == pytest.approx(here, abs=1e-5)

@@ -8,7 +8,7 @@ import random
 from pathlib import Path
 
 from toolkit import records
-from toolkit.judge import statistics, votes
+from toolkit.judge import aggregate_votes, judge_statistics
 from toolkit.metrics import Measurement, difference, score
 from toolkit.metrics.measurement import measurement_from_values
 from toolkit.ratings import bradley_terry
@@ -37,7 +37,7 @@ def write_run(folder: Path, *, name: str = "synthetic", judge: bool = True, seed
         for metric in metrics
     ]
     battles, verdicts = _battles(answers, rng) if judge else ([], [])
-    cast = votes(battles, verdicts)
+    cast = aggregate_votes(battles, verdicts)
     benchmarks = _benchmarks(folder)
     stages = (
         StageResult(
@@ -66,7 +66,7 @@ def write_run(folder: Path, *, name: str = "synthetic", judge: bool = True, seed
         stages=stages,
         skipped=(),
         seconds=402.5,
-        notes={"judge": statistics(battles, verdicts)} if judge else {},
+        notes={"judge": judge_statistics(battles, verdicts)} if judge else {},
     )
     records.write_json(folder / "summary.json", summary)
     for contestant in NAMES:

@@ -18,7 +18,7 @@ from tests.run.test_jury import server
 from tests.run.test_run import COMMAND, essence, run
 from toolkit.errors import InputError
 from toolkit.recipe import ModelOptions
-from toolkit.run import cluster
+from toolkit.run.ray import worker_resources
 
 __all__ = ["server"]
 
@@ -33,11 +33,11 @@ def machine(**resources: float) -> dict[str, object]:
 def test_a_gpu_for_each_model_where_there_are_gpus_else_a_machine():
     auto, cpu = ModelOptions(), ModelOptions(device="cpu")
     with_gpus = [machine(CPU=16, GPU=4), machine(CPU=8, GPU=1), machine(CPU=32)]
-    assert cluster.needs(with_gpus, auto) == ({"num_cpus": 1, "num_gpus": 1}, 5)
-    assert cluster.needs(with_gpus, cpu) == ({"num_cpus": 8}, 7)
-    assert cluster.needs([machine(CPU=2), machine(CPU=2), machine(memory=1)], auto) == ({"num_cpus": 2}, 2)
+    assert worker_resources(with_gpus, auto) == ({"num_cpus": 1, "num_gpus": 1}, 5)
+    assert worker_resources(with_gpus, cpu) == ({"num_cpus": 8}, 7)
+    assert worker_resources([machine(CPU=2), machine(CPU=2), machine(memory=1)], auto) == ({"num_cpus": 2}, 2)
     gone = machine(CPU=2) | {"Alive": False}
-    assert cluster.needs([machine(CPU=4), gone], auto) == ({"num_cpus": 4}, 1)
+    assert worker_resources([machine(CPU=4), gone], auto) == ({"num_cpus": 4}, 1)
 
 
 def test_an_address_without_a_cluster_is_one_clear_line(small_recipe: Path, tmp_path: Path):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from toolkit.run.contamination import contaminated, overlaps
+from toolkit.run.contamination import contamination_notes, find_contamination
 
 QUESTION = "How many apples does Ann have if she buys three bags of five apples each?"
 OTHER = "What is the name of the longest river that flows through the old town of Basel in spring?"
@@ -14,10 +14,10 @@ OTHER = "What is the name of the longest river that flows through the old town o
 def test_long_questions_count_when_nearly_all_is_there_and_short_ones_when_all_is():
     training = [f"Some text. {QUESTION.upper().replace(' ', '  ')} Fifteen.", "my old lamp is broken, help"]
     asked = {"sums": [QUESTION, OTHER], "short": ["My old lamp is broken!", "the lamp", ""]}
-    sums, short = overlaps("sft", asked, training)
+    sums, short = contamination_notes("sft", asked, training)
     assert sums.startswith("sft: 1 of 2 questions of sums are in its training data ('How many apples")
     assert short.startswith("sft: 1 of 3 questions of short")
-    assert overlaps("sft", {"sums": [OTHER]}, training) == []
+    assert contamination_notes("sft", {"sums": [OTHER]}, training) == []
 
 
 def test_a_run_is_compared_with_what_each_contestant_was_trained_on(tmp_path: Path):
@@ -38,7 +38,7 @@ def test_a_run_is_compared_with_what_each_contestant_was_trained_on(tmp_path: Pa
         log.parent.mkdir(parents=True)
         sample = {"doc_id": 0, "doc": {"question": QUESTION, "answer": "15"}}
         log.write_text((json.dumps(sample) + "\n") * 2)
-    known, unreadable = contaminated(tmp_path)
+    known, unreadable = find_contamination(tmp_path)
     assert known.startswith("sft: 1 of 1 questions of sums are in its training data")
     assert unreadable.startswith("more: its training data cannot be compared")
-    assert contaminated(tmp_path / "benchmarks") == []
+    assert find_contamination(tmp_path / "benchmarks") == []

@@ -20,8 +20,7 @@ from toolkit.errors import DataError
 from toolkit.generate import generate_completions
 from toolkit.recipe import Endpoint, Generation
 from toolkit.run import run
-from toolkit.run.folder import RunFolder
-from toolkit.run.versions import select_version, versions
+from toolkit.run.folder import RunFolder, select_version, versions
 from toolkit.types import Example, Message
 
 TRAINED = {"train sft", "train dpo"}

@@ -114,6 +114,6 @@ def test_no_code_is_made_of_data():
     ).stdout
     found = {tuple(line.split(":")[::3][:2]) for line in told.splitlines() if ": S" in line}
     assert {(file, rule.split()[0]) for file, rule in found} == {
-        ("toolkit/benchmarks/confined.py", "S102"),  # the sandbox of benchmarks that run programs
-        ("toolkit/benchmarks/local.py", "S506"),  # loaders made from SafeLoader
+        ("toolkit/benchmarks/sandbox_process.py", "S102"),  # the sandbox of benchmarks that run programs
+        ("toolkit/benchmarks/task_files.py", "S506"),  # loaders made from SafeLoader
     }

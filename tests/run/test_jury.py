@@ -15,10 +15,10 @@ from toolkit.cli import main
 from toolkit.errors import EndpointError
 from toolkit.recipe import load
 from toolkit.run import run
-from toolkit.run.cluster import do_step
-from toolkit.run.execution import Execution
 from toolkit.run.folder import RunFolder
-from toolkit.run.steps import plan
+from toolkit.run.plan import plan_steps
+from toolkit.run.ray import run_step
+from toolkit.run.resolve import Execution
 from toolkit.types import Verdict, Vote
 
 BATTLES = 6
@@ -114,12 +114,12 @@ def test_steps_side_by_side_leave_what_one_after_the_other_do(with_jury, tmp_pat
     split.recipe.write_text(
         with_jury("first", "even").read_text().replace("heldout.jsonl", str(tmp_path / "heldout.jsonl"))
     )
-    steps = plan(Execution(load(split.recipe), split), judges=2)
+    steps = plan_steps(Execution(load(split.recipe), split), judges=2)
     judging = [step for step in steps if step.name.startswith("judge")]
     assert [step.name for step in judging] == [f"judge part {n} of 4" for n in (1, 2, 3, 4)] + ["judge"]
     assert [step.model for step in judging] == [True, True, False, False, False]
     for step in [*steps[:-5], *reversed(judging[:-1]), judging[-1]]:
-        do_step(step.name, str(split.path), str(tmp_path), 2, False)
+        run_step(step.name, str(split.path), str(tmp_path), 2, False)
     assert cast(split.path) == cast(tmp_path / "whole" / "small")
     assert heard(split.path) == heard(tmp_path / "whole" / "small")
 

@@ -18,7 +18,7 @@ from typing import Literal
 
 from toolkit.errors import ToolkitError
 
-CONFINED = Path(__file__).with_name("confined.py")
+CONFINED = Path(__file__).with_name("sandbox_process.py")
 MACHINES = ("x86_64", "aarch64")
 
 

@@ -13,9 +13,9 @@ from toolkit.cli.endpoint_options import build_endpoint, endpoint_options, take_
 from toolkit.cli.output import print_json, print_table, print_text, show_progress
 
 if TYPE_CHECKING:
-    from toolkit.judge.answers import Answers
     from toolkit.judge.costs import Estimate
-    from toolkit.judge.court import Judged
+    from toolkit.judge.pipeline import JudgingResult
+    from toolkit.judge.readers import AnswerSet
     from toolkit.recipe import Judge, ModelOptions, Recipe
     from toolkit.types import Score
 
@@ -88,7 +88,7 @@ def _judge(  # noqa: PLR0913 - what the command has worked out
     as_json: bool,
 ) -> None:
     """Judge, grade or estimate, and print what came of it."""
-    from toolkit.judge import court
+    from toolkit.judge import pipeline
     from toolkit.run.folder import RunFolder
 
     answers = _answers(sources, recipe, questions, folder)
@@ -98,13 +98,13 @@ def _judge(  # noqa: PLR0913 - what the command has worked out
     seed = recipe.seed if recipe else 0
     if estimate:
         options = partial(_options, recipe)
-        _print_estimate(court.costs(judges, answers, options, seed=seed, **where), price, as_json)
-    elif court.grades_single(judges[0]):
-        _print_grades(court.grade_all(judges, answers, partial(_load, recipe), **where), as_json)
+        _print_estimate(pipeline.estimate_costs(judges, answers, options, seed=seed, **where), price, as_json)
+    elif pipeline.grades_single(judges[0]):
+        _print_grades(pipeline.run_graders(judges, answers, partial(_load, recipe), **where), as_json)
     else:
         if recipe:
             where["options"] = recipe.model
-        judged = court.hold(judges, answers, partial(_load, recipe), seed=seed, **where)
+        judged = pipeline.run_judges(judges, answers, partial(_load, recipe), seed=seed, **where)
         _print_judged(judged, folder, price, as_json)
 
 
@@ -172,9 +172,11 @@ def _identity(judge: Judge) -> tuple[object, ...]:
     return (who, judge.method, judge.prompt, judge.reference, judge.rule)
 
 
-def _answers(sources: tuple[Path, ...], recipe: Recipe | None, questions: Path | None, out: Path) -> Answers:
+def _answers(
+    sources: tuple[Path, ...], recipe: Recipe | None, questions: Path | None, out: Path
+) -> AnswerSet:
     """The answers to judge: of files, of the run, or of the run's contestants to new questions."""
-    from toolkit.judge.answers import Answers, read_answers
+    from toolkit.judge.readers import AnswerSet, read_answers
 
     if recipe is None:
         files = [file for source in sources for file in ([source] if source.is_file() else _within(source))]
@@ -187,9 +189,9 @@ def _answers(sources: tuple[Path, ...], recipe: Recipe | None, questions: Path |
         return read_answers(
             file for file in files if file.exists()
         )  # none of contestants that left the recipe
-    from toolkit.run.questions import answer_questions
+    from toolkit.run.resolve import answer_prompts
 
-    return Answers(answer_questions(sources[0], questions, out / "completions"))
+    return AnswerSet(answer_prompts(sources[0], questions, out / "completions"))
 
 
 def _within(folder: Path) -> list[Path]:
@@ -210,14 +212,14 @@ def _options(recipe: Recipe | None, name: str) -> ModelOptions:
 
 
 def _annotated(sources: tuple[Path, ...]) -> bool:
-    from toolkit.judge.judgments import ANNOTATION, holds
+    from toolkit.judge.readers import ANNOTATION, has_fields
 
-    return all(holds(source, ANNOTATION) for source in sources)
+    return all(has_fields(source, ANNOTATION) for source in sources)
 
 
 def _print_annotated(sources: tuple[Path, ...], as_json: bool) -> None:
-    from toolkit.judge.judgments import read_preferences
-    from toolkit.judge.winrates import win_rates
+    from toolkit.judge.aggregation import win_rates
+    from toolkit.judge.readers import read_preferences
 
     rates = win_rates(row for source in sources for row in read_preferences(source))
     if as_json:
@@ -228,11 +230,12 @@ def _print_annotated(sources: tuple[Path, ...], as_json: bool) -> None:
 
 
 def _print_estimate(found: list[Estimate], price: tuple[float, float] | None, as_json: bool) -> None:
-    from toolkit.judge import costs
+
+    from toolkit.judge.costs import dollar_cost
 
     if price:
         found = [
-            each.model_copy(update={"dollars": costs.price(each.tokens_in, each.tokens_out, price)})
+            each.model_copy(update={"dollars": dollar_cost(each.tokens_in, each.tokens_out, price)})
             for each in found
         ]
     if as_json:
@@ -261,8 +264,11 @@ def _print_grades(found: dict[str, list[Score]], as_json: bool) -> None:
     print_table(["judge", "", "mean grade", "95% interval", "answers"], rows)
 
 
-def _print_judged(judged: Judged, folder: Path, price: tuple[float, float] | None, as_json: bool) -> None:
-    from toolkit.judge import costs
+def _print_judged(
+    judged: JudgingResult, folder: Path, price: tuple[float, float] | None, as_json: bool
+) -> None:
+
+    from toolkit.judge.costs import dollar_cost
 
     if as_json:
         counts = {"battles": len(judged.battles), "votes": len(judged.votes), "folder": str(folder)}
@@ -276,7 +282,7 @@ def _print_judged(judged: Judged, folder: Path, price: tuple[float, float] | Non
             f"refused {_share(figures['refused'])}"
         )
         read, written = figures["tokens_in"], figures["tokens_out"]
-        cost = f", {costs.price(read, written, price):.2f} dollars" if price else ""
+        cost = f", {dollar_cost(read, written, price):.2f} dollars" if price else ""
         print_text(f"{judge}: {read:,} tokens read and {written:,} written{cost}")
     print_text(f"Votes: {folder / 'votes.jsonl'}")
 

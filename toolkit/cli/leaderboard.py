@@ -42,7 +42,7 @@ def command(sources: tuple[Path, ...], against: str | None, as_json: bool) -> No
     from toolkit.benchmarks.results import name_in
     from toolkit.errors import DataError
     from toolkit.metrics.compare import compare
-    from toolkit.run.contamination import contaminated
+    from toolkit.run.contamination import find_contamination
 
     files = [file for source in sources for file in _files(source)]
     scores: list[Score] = []
@@ -65,7 +65,7 @@ def command(sources: tuple[Path, ...], against: str | None, as_json: bool) -> No
     answered = [each for file in files for each in _by_question(file, name_in(file))]
     compared = compare(answered, against=against if answered else None)
     notes = goodhart(compared.differences)
-    notes += [note for source in sources if source.is_dir() for note in contaminated(source)]
+    notes += [note for source in sources if source.is_dir() for note in find_contamination(source)]
     if as_json:
         print_json(
             _plain(board)

@@ -39,7 +39,7 @@ def command(run: Path, stage: str, out: Path, into: str, dtype: str, *, as_json:
     """
     show_progress()
     from toolkit.run.folder import locked_run
-    from toolkit.run.merging import merge_stage
+    from toolkit.run.summary import merge_stage
 
     with locked_run(out):
         drifts = merge_stage(run, stage, out, into=into, dtype=dtype)  # type: ignore[arg-type]

@@ -100,9 +100,9 @@ def open_model(
 def options_of_run(out: Path, options: dict[str, Any]) -> dict[str, Any]:
     """The options for results that go into a run: what is left at its default is as in the run's recipe."""
     from toolkit.recipe import load
-    from toolkit.run.folder import run_around
+    from toolkit.run.folder import find_run
 
-    run = run_around(out.resolve())
+    run = find_run(out.resolve())
     if run is None:
         return options
     model = load(run.recipe).model

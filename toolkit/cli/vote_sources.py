@@ -44,7 +44,7 @@ def load_votes(source: str) -> Table:
     """
     from toolkit.arena import accepted_votes
     from toolkit.cli.votes import database_of
-    from toolkit.judge import judgments
+    from toolkit.judge import readers
     from toolkit.ratings import RATED, read_votes, tabulate
 
     path = Path(source)
@@ -53,6 +53,6 @@ def load_votes(source: str) -> Table:
         return tabulate(accepted_votes(database_of(source)))
     if path.is_dir() and ((path / "arena.db").exists() or not judged.exists()):
         return tabulate(accepted_votes(database_of(source)))
-    if any(judgments.holds(path, fields) for fields in (judgments.MT_BENCH_PAIR, judgments.ANNOTATION)):
-        return tabulate(judgments.read_judgments(path))
+    if any(readers.has_fields(path, fields) for fields in (readers.MT_BENCH_PAIR, readers.ANNOTATION)):
+        return tabulate(readers.read_judgments(path))
     return tabulate(read_votes(judged if path.is_dir() else path, columns=RATED))

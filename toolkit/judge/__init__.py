@@ -2,41 +2,41 @@
 
 from typing import TYPE_CHECKING, Any
 
-from toolkit.judge.asking import JudgePrompt, load_prompt
-from toolkit.judge.counting import jury, require_votes, votes
-from toolkit.judge.judging import PairJudge, judge_battles, load_verdicts, take_former_verdicts
-from toolkit.judge.opening import check_votes, judge_name, open_judge, prompt_key
-from toolkit.judge.pairing import battles
-from toolkit.judge.statistics import disagreement, statistics
+from toolkit.judge.aggregation import aggregate_votes, majority_votes, validate_vote_count
+from toolkit.judge.battles import build_battles
+from toolkit.judge.bias import disagreement, judge_statistics
+from toolkit.judge.factory import build_judge, judge_name, prompt_key, validate_judges
+from toolkit.judge.prompts import JudgePrompt, load_prompt
+from toolkit.judge.verdicts import PairJudge, import_old_verdicts, judge_battles, load_verdicts
 
 if TYPE_CHECKING:
-    from toolkit.judge.logits import LogitsJudge
+    from toolkit.judge.logprob import LogprobJudge
 
 __all__ = [
     "JudgePrompt",
-    "LogitsJudge",
+    "LogprobJudge",
     "PairJudge",
-    "battles",
-    "check_votes",
+    "aggregate_votes",
+    "build_battles",
+    "build_judge",
     "disagreement",
+    "import_old_verdicts",
     "judge_battles",
     "judge_name",
-    "jury",
+    "judge_statistics",
     "load_prompt",
     "load_verdicts",
-    "open_judge",
+    "majority_votes",
     "prompt_key",
-    "require_votes",
-    "statistics",
-    "take_former_verdicts",
-    "votes",
+    "validate_judges",
+    "validate_vote_count",
 ]
 
 
 def __getattr__(name: str) -> Any:
     """Import on first use: counting votes must not wait for torch."""
-    if name != "LogitsJudge":
+    if name != "LogprobJudge":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from toolkit.judge.logits import LogitsJudge
+    from toolkit.judge.logprob import LogprobJudge
 
-    return LogitsJudge
+    return LogprobJudge

@@ -7,8 +7,8 @@ from collections.abc import Collection, Iterable, Sequence
 
 from pydantic import ConfigDict
 
-from toolkit.judge.asking import Case, JudgePrompt, Method, case, render
-from toolkit.judge.judging import LONGEST_REPLY, Ask, both_orders, sides
+from toolkit.judge.prompts import Case, JudgePrompt, Method, build_case, render
+from toolkit.judge.verdicts import LONGEST_REPLY, Comparison, both_orders, conversations
 from toolkit.types import Battle, Record
 
 CHARACTERS = 4.0
@@ -36,17 +36,17 @@ class Estimate(Record):
     """At most; where prices are given."""
 
 
-def price(tokens_in: int, tokens_out: int, dollars: tuple[float, float]) -> float:
+def dollar_cost(tokens_in: int, tokens_out: int, dollars: tuple[float, float]) -> float:
     """In dollars, at `dollars` for a million tokens read and written."""
     return (tokens_in * dollars[0] + tokens_out * dollars[1]) / 1e6
 
 
-def estimate(
+def estimate_judge(
     judge: str,
     battles: Sequence[Battle],
     prompt: JudgePrompt,
     method: Method,
-    known: Collection[Ask] = (),
+    known: Collection[Comparison] = (),
     reference: bool = True,
 ) -> Estimate:
     """What a judge will be asked for these battles. Asks nothing of any model or network.
@@ -60,21 +60,23 @@ def estimate(
         reference: whether the prompt is shown the reference answers.
     """
     different = _different(battles)
-    asks = [ask for ask in both_orders(different) if ask not in known]
+    comparisons = [comparison for comparison in both_orders(different) if comparison not in known]
     return Estimate(
         judge=judge,
         battles=len(battles),
         identical=sum(battle.completion_a == battle.completion_b for battle in battles),
-        known=2 * len(different) - len(asks),
-        **tokens(prompt, method, [case(battle, order, reference=reference) for battle, order in asks]),
+        known=2 * len(different) - len(comparisons),
+        **count_tokens(
+            prompt, method, [build_case(battle, order, reference=reference) for battle, order in comparisons]
+        ),
     )
 
 
-def reward_estimate(judge: str, battles: Sequence[Battle], known: Collection[Ask] = ()) -> Estimate:
+def estimate_reward(judge: str, battles: Sequence[Battle], known: Collection[Comparison] = ()) -> Estimate:
     """The same of a reward model, which reads every answer once."""
     different = _different(battles)
-    left = [battle for battle in different if Ask(battle, "ab") not in known]
-    answers = {side for battle in left for side in sides(Ask(battle, "ab"))}
+    left = [battle for battle in different if Comparison(battle, "ab") not in known]
+    answers = {side for battle in left for side in conversations(Comparison(battle, "ab"))}
     return Estimate(
         judge=judge,
         battles=len(battles),
@@ -91,7 +93,7 @@ def _different(battles: Sequence[Battle]) -> list[Battle]:
     return list({each.id: each for each in battles if each.completion_a != each.completion_b}.values())
 
 
-def tokens(prompt: JudgePrompt, method: Method, cases: Sequence[Case]) -> dict[str, int]:
+def count_tokens(prompt: JudgePrompt, method: Method, cases: Sequence[Case]) -> dict[str, int]:
     """Requests, and the tokens of what is asked and at most replied."""
     shown = (message.content for each in cases for message in render(prompt, method, each))
     return {

@@ -15,11 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from toolkit.errors import JudgeError
-from toolkit.judge.asking import Case, JudgePrompt, render
-from toolkit.judge.judging import FORMER, open_store, take_former
+from toolkit.judge.generative import Backend, RepliesInWords, grade_format, reply_fields
 from toolkit.judge.parsing import read_grade
-from toolkit.judge.writing import Writer, grade_format
-from toolkit.judge.written import InWords, facts
+from toolkit.judge.prompts import Case, JudgePrompt, render
+from toolkit.judge.verdicts import OLD_ID_DIGITS, import_old_log, open_store
 from toolkit.models.endpoints import Answer, ChatReply, ChatRequest
 from toolkit.statistics import Z
 from toolkit.types import Completion, Judgment, Score, digest, split_thinking
@@ -83,7 +82,7 @@ class GradeStore:
         return digest(json.dumps([turns, row.completion, row.reference if self.reference else None]))
 
 
-def grade(grader: Grader, completions: Sequence[Completion], *, store: Path) -> list[Grade]:
+def grade_completions(grader: Grader, completions: Sequence[Completion], *, store: Path) -> list[Grade]:
     """A grade of every completion, in their order; each is kept in the folder `store` when it arrives.
 
     Grades already there (same question and answer, judge and prompt) are not asked for again.
@@ -102,14 +101,16 @@ def grade(grader: Grader, completions: Sequence[Completion], *, store: Path) -> 
     return [said.model_copy(update=who) for said, who in zip(said_on, own, strict=True)]
 
 
-def take_former_grades(log: Path, store: Path) -> None:
+def import_old_grades(log: Path, store: Path) -> None:
     """Put the grades in a log of earlier versions, which went by names, into a store."""
-    take_former(
+    import_old_log(
         log,
         store,
         Grade,
         lambda row: (
-            digest(row.example_id, row.contestant, row.completion) if len(row.completion) == FORMER else ""
+            digest(row.example_id, row.contestant, row.completion)
+            if len(row.completion) == OLD_ID_DIGITS
+            else ""
         ),
     )
 
@@ -130,14 +131,14 @@ def grade_scores(grades: Iterable[Grade]) -> list[Score]:
     return scores
 
 
-class LetterGrader:
+class LogprobGrader:
     """A local model's grade by its next token."""
 
     def __init__(self, loaded: Loaded, prompt: JudgePrompt, *, reference: bool = False) -> None:
-        from toolkit.judge.logits import NextToken
+        from toolkit.judge.logprob import NextTokenReader
 
         self.prompt, self.reference = _single(prompt), reference
-        self.reader = NextToken(loaded, DIGITS)
+        self.reader = NextTokenReader(loaded, DIGITS)
 
     @property
     def name(self) -> str:
@@ -151,7 +152,7 @@ class LetterGrader:
         wanted = set(range(len(rows))) - known.keys()
         if not wanted:
             return
-        cases = [graded_case(row, self.reference) for row in rows]
+        cases = [grading_case(row, self.reference) for row in rows]
         for index, reading in self.reader.read(self.prompt, cases, wanted):
             if isinstance(reading, str):
                 yield _grade(self, rows[index], reason=reading)
@@ -161,17 +162,17 @@ class LetterGrader:
             yield _grade(self, rows[index], value=value, reason=reason, tokens_in=reading.tokens)
 
 
-class WrittenGrader(InWords[Completion, Grade]):
+class GenerativeGrader(RepliesInWords[Completion, Grade]):
     """A grade that a model states after its reasons."""
 
-    def __init__(self, writer: Writer, prompt: JudgePrompt, **options: Any) -> None:
-        super().__init__(writer, _single(prompt), **options)
+    def __init__(self, backend: Backend, prompt: JudgePrompt, **options: Any) -> None:
+        super().__init__(backend, _single(prompt), **options)
 
     def grades(self, rows: Sequence[Completion], known: Mapping[int, Grade]) -> Iterator[Grade]:
         yield from self.replies(rows, known)
 
     def _request(self, row: Completion, attempt: int) -> ChatRequest:
-        messages = render(self.prompt, "written", graded_case(row, self.reference), self.writer.control)
+        messages = render(self.prompt, "written", grading_case(row, self.reference), self.backend.control)
         seed = int(digest(*(turn.content for turn in row.messages), row.completion, str(attempt)), 16) % 2**31
         return ChatRequest(messages, seed, grade_format())
 
@@ -179,7 +180,7 @@ class WrittenGrader(InWords[Completion, Grade]):
         value = None
         if isinstance(answer, ChatReply) and answer.finish == "stop":
             value = read_grade(split_thinking(answer.text)[1])
-        return _grade(self, row, value=value, attempt=attempt, **facts(answer, self.options, before))
+        return _grade(self, row, value=value, attempt=attempt, **reply_fields(answer, self.options, before))
 
 
 def _single(prompt: JudgePrompt) -> JudgePrompt:
@@ -188,7 +189,7 @@ def _single(prompt: JudgePrompt) -> JudgePrompt:
     return prompt
 
 
-def graded_case(row: Completion, reference: bool) -> Case:
+def grading_case(row: Completion, reference: bool) -> Case:
     """One answer as a grading judge is shown it."""
     return Case(
         messages=row.messages, reference=row.reference if reference else None, answers=(row.completion,)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from toolkit.errors import RatingError
-from toolkit.judge.winrates import Preference, win_rates
+from toolkit.judge.aggregation import Preference, win_rates
 from toolkit.ratings import tabulate
 from toolkit.ratings.agreement import agreement as compare
 from toolkit.ratings.agreement import agreement_sentence

@@ -9,14 +9,13 @@ from typing import Literal
 
 from toolkit import processes, records
 from toolkit.errors import RecipeError
-from toolkit.judge import check_votes, take_former_verdicts
+from toolkit.judge import import_old_verdicts, validate_judges
 from toolkit.recipe import Recipe, contestants, dump, load
-from toolkit.run import steps
 from toolkit.run.cache import StepCache
-from toolkit.run.execution import Execution
-from toolkit.run.folder import RunFolder
-from toolkit.run.outcome import finish, summarise, trained
-from toolkit.run.versions import IDENTITY, NAME, select_version, versions
+from toolkit.run.folder import IDENTITY, NAME, RunFolder, select_version, versions
+from toolkit.run.plan import plan_steps, training_steps
+from toolkit.run.resolve import Execution
+from toolkit.run.summary import build_summary, finish, load_stage_results
 from toolkit.types import Completion, StageResult, Summary
 
 __all__ = ["run", "train"]
@@ -49,20 +48,20 @@ def run(recipe: Recipe, results: Path, *, on: Place = "here", anyway: bool = Fal
             "then `run` the recipe: it takes the trained stages up"
         )
     if recipe.judge:
-        check_votes(recipe.judge.members(), base=recipe.base)
+        validate_judges(recipe.judge.members(), base=recipe.base)
     folder, identity = _folder(recipe, results)
     with folder.locked():
         cache, execution = _opened(recipe, results, folder, identity)
         execution.anyway = anyway
         if on == "ray":
-            from toolkit.run.cluster import carry_out
+            from toolkit.run.ray import run_on_ray
 
-            carry_out(execution, cache)
+            run_on_ray(execution, cache)
         else:
-            for step in steps.plan(execution):
+            for step in plan_steps(execution):
                 cache.do(step)
             execution.release()
-        summary = summarise(execution, cache)
+        summary = build_summary(execution, cache)
         command = " ".join(["adapter-arena", *sys.argv[1:]])
         finish(execution, cache, summary, command)
         return summary.model_copy(update={"skipped": tuple(cache.skipped)})
@@ -88,9 +87,9 @@ def train(recipe: Recipe, results: Path, only: Sequence[str] = ()) -> tuple[Stag
     with folder.locked():
         cache, execution = _opened(recipe, results, folder, identity)
         chosen = [stage for stage in recipe.stages if not only or stage.name in needed]
-        for step in steps.training(execution, chosen):
+        for step in training_steps(execution, chosen):
             cache.do(step)
-        return trained(folder, chosen)
+        return load_stage_results(folder, chosen)
 
 
 def _folder(recipe: Recipe, results: Path) -> tuple[RunFolder, dict[str, str]]:
@@ -138,7 +137,7 @@ def _opened(
     if processes.is_main():
         records.write_text(folder.recipe, dump(recipe))
         for each in (folder, *others):
-            take_former_verdicts(each.verdicts, folder.judgments)
+            import_old_verdicts(each.verdicts, folder.judgments)
         _take_over_votes(folder, others)
         _take_over_paid_answers(others)
         cache.record(**{NAME: recipe.name, IDENTITY: cache.manifest.get(IDENTITY, {}) | identity})

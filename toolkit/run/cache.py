@@ -40,9 +40,9 @@ class Step:
     """Writes the outputs; may find its own unfinished ones and continue them."""
     outputs: tuple[Path, ...] = ()
     """Files and folders it writes; those of other inputs are removed first."""
-    aside: tuple[Path, ...] = ()
+    temporary: tuple[Path, ...] = ()
     """Files it keeps only while it works (checkpoints)."""
-    after: tuple[str, ...] = ()
+    depends_on: tuple[str, ...] = ()
     """Names of the steps whose outputs it reads."""
     rename: Callable[[], None] | None = None
     """Puts its names into outputs of a step that had the same inputs under another name; `None`: cannot."""
@@ -96,7 +96,7 @@ class StepCache:
         elif entry and not same:
             logger.info("%s: inputs changed, doing it again", step.name)
         if processes.is_main():
-            for path in (() if same and not damage else step.outputs) + (() if same else step.aside):
+            for path in (() if same and not damage else step.outputs) + (() if same else step.temporary):
                 _remove(path)
         if self._take_over(step, inputs):
             return False

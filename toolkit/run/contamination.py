@@ -16,7 +16,7 @@ FEWEST = 4
 """Words of a question that can be told from a common turn of phrase."""
 
 
-def contaminated(run: Path) -> list[str]:
+def find_contamination(run: Path) -> list[str]:
     """One sentence for every contestant of a run and benchmark whose questions are in its training data.
 
     A question counts when nearly all of it lies in runs of words that the training rows hold too (as `check`
@@ -39,11 +39,11 @@ def contaminated(run: Path) -> list[str]:
         except DataError as error:
             notes.append(f"{name}: its training data cannot be compared with the benchmarks: {error}")
             continue
-        notes += overlaps(name, asked, [all_text(row) for row in rows])
+        notes += contamination_notes(name, asked, [all_text(row) for row in rows])
     return notes
 
 
-def overlaps(contestant: str, asked: dict[str, list[str]], training: list[str]) -> list[str]:
+def contamination_notes(contestant: str, asked: dict[str, list[str]], training: list[str]) -> list[str]:
     """The sentences for one contestant.
 
     Args:
@@ -55,7 +55,7 @@ def overlaps(contestant: str, asked: dict[str, list[str]], training: list[str]) 
     runs = runs_of(known)
     notes = []
     for task, questions in asked.items():
-        found = [question for question in questions if _known(plain(question), known, runs)]
+        found = [question for question in questions if _is_contaminated(plain(question), known, runs)]
         if found:
             notes.append(
                 f"{contestant}: {len(found)} of {len(questions)} questions of {task} are in its training "
@@ -64,7 +64,7 @@ def overlaps(contestant: str, asked: dict[str, list[str]], training: list[str]) 
     return notes
 
 
-def _known(question: str, rows: list[str], runs: set[str]) -> bool:
+def _is_contaminated(question: str, rows: list[str], runs: set[str]) -> bool:
     if not FEWEST <= len(question.split()) < WORDS:
         return copied(question, runs) >= SHARE
     return any(f" {question} " in f" {row} " for row in rows)

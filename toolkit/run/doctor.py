@@ -1,19 +1,19 @@
-"""What this machine has, what is used of it and why, what is missing, and the command that mends it."""
+"""Installation diagnostics: packages, hardware, models and disk, with a command that fixes each problem."""
 
 from __future__ import annotations
 
 import importlib.util
 import os
+import platform
 import shutil
+import subprocess
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from toolkit.fingerprints import cache_folder
-from toolkit.models import bases, hardware
 from toolkit.recipe import ModelOptions
-from toolkit.run import provenance
 
 PACKAGE = "adapter-arena"
 
@@ -63,16 +63,18 @@ def _packages() -> list[Line]:
             wrong.append(Line(requirement.name, "missing", "not installed", f'pip install "{requirement}"'))
             continue
         if not requirement.specifier.contains(version, prereleases=True):
-            told = f"{version} is installed, {requirement.specifier} is needed"
-            wrong.append(Line(requirement.name, "missing", told, f'pip install "{requirement}"'))
-    versions = provenance.versions()
+            text = f"{version} is installed, {requirement.specifier} is needed"
+            wrong.append(Line(requirement.name, "missing", text, f'pip install "{requirement}"'))
+    found = package_versions()
     names = ("python", "torch", "transformers", "peft", "trl", "lm-eval")
-    told = ", ".join(f"{name} {versions.get(name, 'missing')}" for name in names)
-    return [Line("packages", "ok", f"{told}; {len(needed)} are required"), *wrong]
+    text = ", ".join(f"{name} {found.get(name, 'missing')}" for name in names)
+    return [Line("packages", "ok", f"{text}; {len(needed)} are required"), *wrong]
 
 
 def _machine() -> list[Line]:
-    facts = provenance.hardware()
+    from toolkit.models import hardware
+
+    facts = describe_hardware()
     chosen = hardware.choose(ModelOptions())
     kind = str(chosen.dtype).removeprefix("torch.")
     memory = f"{facts['memory_bytes'] / 1e9:.0f} GB"
@@ -85,18 +87,20 @@ def _machine() -> list[Line]:
         lines.append(Line("GPU", "missing", f"{facts['gpu']}, but this torch was built without CUDA", fix))
     else:
         fast = "it multiplies bfloat16 in hardware" if kind == "bfloat16" else "it has no fast bfloat16"
-        told = f"none: everything runs on the {chosen.device.type}, in {kind}, since {fast}"
-        lines.append(Line("GPU", "note", told))
+        text = f"none: everything runs on the {chosen.device.type}, in {kind}, since {fast}"
+        lines.append(Line("GPU", "note", text))
     threads = os.environ.get("OMP_NUM_THREADS")
     if threads and threads.isdigit() and int(threads) < facts["cores"]:
-        told = f"OMP_NUM_THREADS={threads} keeps {facts['cores'] - int(threads)} cores idle"
-        lines.append(Line("threads", "note", told, "unset OMP_NUM_THREADS"))
+        text = f"OMP_NUM_THREADS={threads} keeps {facts['cores'] - int(threads)} cores idle"
+        lines.append(Line("threads", "note", text, "unset OMP_NUM_THREADS"))
     quantised = "4 and 8 bit weights" + ("" if chosen.device.type == "cuda" else ", slowly on a CPU")
     lines.append(_importable("bitsandbytes", quantised, "pip install bitsandbytes"))
     return lines
 
 
 def _models() -> list[Line]:
+    from toolkit.models import bases
+
     lines = []
     for name, (package, _) in (bases.PACKAGED | bases.ENCODERS).items():
         if importlib.util.find_spec(package) is not None:
@@ -107,8 +111,8 @@ def _models() -> list[Line]:
     cache = cache_folder()
     lines.append(Line("converted models", "ok", f"kept in {cache}, {_size(cache) / 1e9:.1f} GB"))
     if os.environ.get("HF_HUB_OFFLINE", "") not in ("", "0"):
-        told = "HF_HUB_OFFLINE is set: only what is in its cache is used"
-        return [*lines, Line("hub", "note", told, "unset HF_HUB_OFFLINE")]
+        text = "HF_HUB_OFFLINE is set: only what is in its cache is used"
+        return [*lines, Line("hub", "note", text, "unset HF_HUB_OFFLINE")]
     return [*lines, Line("hub", "ok", "asked when a recipe names something on it")]
 
 
@@ -131,3 +135,47 @@ def _importable(module: str, what: str, fix: str, *, required: bool = True) -> L
 
 def _size(folder: Path) -> int:
     return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) if folder.is_dir() else 0
+
+
+PACKAGES = """
+    adapter-arena torch transformers peft trl accelerate bitsandbytes datasets lm-eval evaluate rouge-score
+    sacrebleu bert-score streamlit numpy
+""".split()
+
+
+def package_versions() -> dict[str, str]:
+    """Package -> version, for those installed, and Python's own."""
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def describe_hardware() -> dict[str, Any]:
+    """Processor, cores, memory in bytes, and the GPU when a driver is there. Asks no GPU library."""
+    return {
+        "processor": _processor(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        "system": f"{platform.system()} {platform.machine()}",
+        "gpu": _gpu(),
+    }
+
+
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    named = (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    return next(named, "") or platform.processor() or platform.machine()
+
+
+def _gpu() -> str | None:
+    query = ["nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader"]
+    try:
+        answer = subprocess.run(query, capture_output=True, text=True, timeout=10, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return answer.stdout.strip() or None

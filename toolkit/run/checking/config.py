@@ -11,7 +11,7 @@ from pathlib import Path
 from statistics import NormalDist
 from urllib.parse import urlsplit
 
-from toolkit.benchmarks.local import (
+from toolkit.benchmarks.task_files import (
     has_local_rows,
     lacking_columns,
     shared_fewshot,

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from toolkit.errors import RecipeError
-from toolkit.judge import check_votes
+from toolkit.judge import validate_judges
 from toolkit.recipe import ONLINE, Recipe, Stage
 from toolkit.run.checking.findings import error, info, warning
 from toolkit.train import dry_run
@@ -224,7 +224,7 @@ def _judge(recipe: Recipe) -> Iterator[Finding]:
     if recipe.judge is None:
         return
     try:
-        check_votes(recipe.judge.members(), base=recipe.base)
+        validate_judges(recipe.judge.members(), base=recipe.base)
     except RecipeError as problem:
         place, _, told = str(problem).partition(": ")
         text, _, fix = told.rpartition("; ")

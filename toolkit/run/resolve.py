@@ -17,14 +17,25 @@ from typing import TYPE_CHECKING, Any
 
 from toolkit import records
 from toolkit.data import load_examples, load_groups, load_rows
-from toolkit.errors import ToolkitError
+from toolkit.errors import DataError, ToolkitError
 from toolkit.fingerprints import file_hash, folder_hash
+from toolkit.generate import generate_completions
 from toolkit.generate.base import may_sample, sampling
 from toolkit.models import bases
-from toolkit.recipe import Contestant, Generation, Recipe, Stage, contestants, existing, fingerprint
+from toolkit.recipe import (
+    Contestant,
+    DataSource,
+    Generation,
+    Recipe,
+    Stage,
+    contestants,
+    existing,
+    fingerprint,
+    load,
+)
 from toolkit.recipe.files import file_keys
 from toolkit.run.folder import RunFolder
-from toolkit.types import Completion, Example
+from toolkit.types import Completion, Example, Message, digest
 
 if TYPE_CHECKING:
     from toolkit.models import Loaded
@@ -59,7 +70,7 @@ ENDPOINT_IDENTITY = {"url", "model", "parameters"}
 
 
 @dataclass(frozen=True)
-class Player:
+class ResolvedContestant:
     """A contestant with what it takes to ask it."""
 
     name: str
@@ -123,7 +134,7 @@ class Execution:
         return load_groups(self.recipe.data[scoring.examples], scoring.groups)
 
     @cached_property
-    def players(self) -> list[Player]:
+    def contestants(self) -> list[ResolvedContestant]:
         return [self._player(name, spec) for name, spec in contestants(self.recipe).items()]
 
     @cached_property
@@ -158,15 +169,15 @@ class Execution:
         """Fingerprint of a trained stage's published folder."""
         return bases.content_fingerprint(self.folder.adapter(stage))
 
-    def contestant(self, player: Player) -> str:
+    def contestant(self, contestant: ResolvedContestant) -> str:
         """Fingerprint of what shapes a contestant's answers apart from the questions and the sampling."""
-        prompt = [message.as_dict() for message in player.spec.prompt]
-        if player.spec.endpoint:
-            endpoint = player.spec.endpoint.model_dump(mode="json", include=ENDPOINT_IDENTITY)
+        prompt = [message.as_dict() for message in contestant.spec.prompt]
+        if contestant.spec.endpoint:
+            endpoint = contestant.spec.endpoint.model_dump(mode="json", include=ENDPOINT_IDENTITY)
             return fingerprint(endpoint, prompt)
-        assert player.model is not None
-        adapter = bases.content_fingerprint(player.adapter) if player.adapter else None
-        return fingerprint(self.weights(player.model), self.loading, adapter, prompt)
+        assert contestant.model is not None
+        adapter = bases.content_fingerprint(contestant.adapter) if contestant.adapter else None
+        return fingerprint(self.weights(contestant.model), self.loading, adapter, prompt)
 
     def identity(self) -> dict[str, str]:
         """What makes a run this version of itself, by part: a finished run with another one is kept."""
@@ -182,18 +193,18 @@ class Execution:
         seed = self.recipe.seed if may_sample(options) else None
         return fingerprint(sampling(options), seed)
 
-    def _player(self, name: str, spec: Contestant) -> Player:
+    def _player(self, name: str, spec: Contestant) -> ResolvedContestant:
         if spec.endpoint:
-            return Player(name, spec, None, None)
+            return ResolvedContestant(name, spec, None, None)
         if spec.model or spec.stage is None:
-            return Player(name, spec, spec.model or self.recipe.base, None)
+            return ResolvedContestant(name, spec, spec.model or self.recipe.base, None)
         stage = self.recipe.stage(spec.stage)
         trained = self.folder.adapter(stage.name)
         if stage.adapter == "none":
-            return Player(name, spec, str(trained), None)
+            return ResolvedContestant(name, spec, str(trained), None)
         below = self.recipe.whole_below(stage.name)
         root = str(self.folder.adapter(below)) if below else self.recipe.base
-        return Player(name, spec, root, trained)
+        return ResolvedContestant(name, spec, root, trained)
 
     def weights(self, name: str) -> str:
         """Fingerprint of a model or adapter folder: of everything that loading it opens."""
@@ -202,14 +213,14 @@ class Execution:
             folder = bases.resolve_base(name, revision=self.recipe.options_of(name).revision)
         return bases.content_fingerprint(folder)
 
-    def measured_weights(self, player: Player) -> str:
+    def measured_weights(self, contestant: ResolvedContestant) -> str:
         """Fingerprint of a contestant's model as it is loaded, as `bench` writes it into its results."""
         from toolkit.models.loading import loaded_fingerprint
 
-        assert player.model is not None
-        options = self.recipe.options_of(player.model)
-        weights = loaded_fingerprint(bases.resolve_base(player.model, revision=options.revision), options)
-        return weights + (bases.content_fingerprint(player.adapter) if player.adapter else "")
+        assert contestant.model is not None
+        options = self.recipe.options_of(contestant.model)
+        weights = loaded_fingerprint(bases.resolve_base(contestant.model, revision=options.revision), options)
+        return weights + (bases.content_fingerprint(contestant.adapter) if contestant.adapter else "")
 
     def others(self) -> list[str]:
         """Fingerprints of the models that a recipe names beside its base: contestants', judges'."""
@@ -227,9 +238,9 @@ class Execution:
         folder = existing(place)
         return folder_hash(folder) if folder else bases.from_hub(place).name
 
-    def said(self, player: Player) -> list[Completion]:
+    def said(self, contestant: ResolvedContestant) -> list[Completion]:
         """The player's answers, once they are there."""
-        return list(records.read(self.folder.completions(player.name), Completion))
+        return list(records.read(self.folder.completions(contestant.name), Completion))
 
     def model(self, name: str) -> Loaded:
         """The model of this name, loaded; the one that was in memory before is let go."""
@@ -241,12 +252,12 @@ class Execution:
             self._loaded = (name, load_base(name, self.recipe.options_of(name)))
         return self._loaded[1]
 
-    def ready(self, player: Player) -> Loaded:
+    def ready(self, contestant: ResolvedContestant) -> Loaded:
         """The player's model, with its adapter attached under the player's name."""
-        assert player.model is not None
-        loaded = self.model(player.model)
-        if player.adapter:
-            loaded.attach(player.name, player.adapter)
+        assert contestant.model is not None
+        loaded = self.model(contestant.model)
+        if contestant.adapter:
+            loaded.attach(contestant.name, contestant.adapter)
         return loaded
 
     def release(self) -> None:
@@ -265,3 +276,47 @@ def trainer_settings(trainer: Mapping[str, Any]) -> dict[str, Any]:
 def _content(value: Any) -> Any:
     file = existing(value) if isinstance(value, str) else None
     return {"sha256": file_hash(file)} if file and file.is_file() else value
+
+
+def answer_prompts(run: Path, questions: Path, out: Path) -> dict[str, list[Completion]]:
+    """Every contestant's answers to the questions; those already in `out` are kept.
+
+    Args:
+        run: the run's folder.
+        questions: a text file with a prompt a line, or rows of prompts as a recipe's data may have them.
+        out: folder for `<contestant>.jsonl`.
+
+    Raises:
+        DataError: the questions do not parse, or `out` answers others.
+        ModelError: a contestant's model is gone.
+    """
+    folder = RunFolder(run)
+    recipe = load(folder.recipe)
+    execution = Execution(recipe, folder)
+    options = recipe.scoring.generation if recipe.scoring else Generation()
+    examples = read_prompts(questions)
+    answers = {}
+    for contestant in execution.contestants:
+        answers[contestant.name] = generate_completions(
+            contestant.spec.endpoint or execution.ready(contestant),
+            examples,
+            contestant=contestant.name,
+            adapter=contestant.name if contestant.adapter else None,
+            prompt=contestant.spec.prompt,
+            options=options,
+            seed=recipe.seed,
+            out=out / f"{contestant.name}.jsonl",
+            store=folder.answers,
+        )
+    execution.release()
+    return answers
+
+
+def read_prompts(file: Path) -> list[Example]:
+    """The prompts in a file: a line each of a text file, a row each of any other."""
+    if file.suffix != ".txt":
+        return load_examples(DataSource(source=str(file)))
+    prompts = dict.fromkeys(line.strip() for _, line in records.read_lines(file, ours=False))
+    if not prompts:
+        raise DataError(f"{file}: no prompts; write one on each line")
+    return [Example(id=digest(text), messages=(Message(role="user", content=text),)) for text in prompts]

@@ -11,7 +11,7 @@ import gzip
 import importlib.util
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 from importlib.metadata import version
 from itertools import islice
@@ -22,7 +22,6 @@ import yaml
 from jinja2 import Environment, TemplateError, meta
 
 from toolkit import records
-from toolkit.benchmarks.columns import HUB_COLUMNS, Columns
 from toolkit.data.reading import raw_rows
 from toolkit.errors import DataError
 from toolkit.fingerprints import file_hash
@@ -363,3 +362,24 @@ def _texts(value: Any) -> Iterator[str]:
     elif isinstance(value, dict | list):
         for part in value.values() if isinstance(value, dict) else value:
             yield from _texts(part)
+
+
+Columns = dict[str, Any]
+
+
+def hellaswag(row: Columns) -> Columns:
+    """Rows that are lm-eval's documents already (query, choices, gold), whose marks are cleaned away."""
+    if "query" not in row:
+        return row
+    activity, _, context = str(row["query"]).partition(": ")
+    return {
+        "activity_label": activity,
+        "ctx_a": context,
+        "ctx_b": "",
+        "endings": [str(choice).strip() for choice in row["choices"]],
+        "label": str(row["gold"]),
+    }
+
+
+HUB_COLUMNS: dict[str, Callable[[Columns], Columns]] = {"hellaswag": hellaswag}
+"""Task -> how its rows are put into the hub's columns."""

@@ -1,4 +1,4 @@
-"""Run in a process of its own (`python -I confined.py`): one program from stdin, which can do no harm there.
+"""Child process of `sandbox` (`python -I sandbox_process.py`): one program from stdin, confined by the kernel.
 
 Before the program starts, the process gives up for good: memory and processor time beyond a limit, files to
 write, other processes, and every system call that is not on a short list. There is no socket, fork, exec,

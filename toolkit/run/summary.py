@@ -4,73 +4,78 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import combinations
+from pathlib import Path
 from typing import Any
 
 from toolkit import records
 from toolkit.benchmarks import scores_of
-from toolkit.judge import disagreement, statistics, votes
+from toolkit.judge import aggregate_votes, disagreement, judge_statistics
 from toolkit.metrics import Measurement, difference, score
 from toolkit.metrics.compare import write_groups
 from toolkit.metrics.intervals import clustered
 from toolkit.ratings import bradley_terry, elo
-from toolkit.recipe import Judge, Stage, fingerprint
+from toolkit.recipe import Judge, Stage, fingerprint, load
 from toolkit.report import write_report
 from toolkit.report.export import write_scores
 from toolkit.report.load import arena_votes
-from toolkit.run import provenance
 from toolkit.run.cache import Step, StepCache
-from toolkit.run.execution import Execution
+from toolkit.run.doctor import describe_hardware, package_versions
 from toolkit.run.folder import RunFolder
-from toolkit.run.steps import benchmarked, fights, verdicts
+from toolkit.run.plan import benchmarked_contestants, load_run_verdicts, run_battles
+from toolkit.run.resolve import Execution
+from toolkit.train.merge import Drift, Into, merge
 from toolkit.types import Completion, Difference, Ratings, Score, StageResult, Summary, Vote
 
 
-def summarise(execution: Execution, cache: StepCache) -> Summary:
+def build_summary(execution: Execution, cache: StepCache) -> Summary:
     """Every figure of a run whose steps are done."""
     recipe, folder = execution.recipe, execution.folder
-    players = execution.players
+    players = execution.contestants
     scores: list[Score] = []
     differences: list[Difference] = []
     notes: dict[str, Any] = {}
     if recipe.scoring:
-        files = [folder.measurements(player.name) for player in players]
+        files = [folder.measurements(contestant.name) for contestant in players]
         found = [measured for file in files for measured in records.read(file, Measurement)]
         if execution.groups:
             found = [clustered(measured, execution.groups) for measured in found]
             notes["groups"] = recipe.scoring.groups
         scores = [score(measured) for measured in found]
-        differences = _differences(found, [player.name for player in players])
-        for player in benchmarked(execution, recipe.scoring):
-            scores += scores_of(folder.benchmarks(player.name), player.name)
-        refused = {player.name: sum(each.refused for each in execution.said(player)) for player in players}
+        differences = _differences(found, [contestant.name for contestant in players])
+        for contestant in benchmarked_contestants(execution, recipe.scoring):
+            scores += scores_of(folder.benchmarks(contestant.name), contestant.name)
+        refused = {
+            contestant.name: sum(each.refused for each in execution.said(contestant))
+            for contestant in players
+        }
         if any(refused.values()):
             notes["refused"] = {name: count for name, count in refused.items() if count}
         if recipe.judge:
-            notes |= _judged(execution, recipe.judge)
+            notes |= _judge_notes(execution, recipe.judge)
     return Summary(
         run=folder.path.name,
-        contestants=tuple(player.name for player in players),
+        contestants=tuple(contestant.name for contestant in players),
         scores=tuple(scores),
         differences=tuple(differences),
         ratings=_rate(execution) if recipe.scoring else Ratings(),
-        stages=trained(folder, recipe.stages),
+        stages=load_stage_results(folder, recipe.stages),
         skipped=tuple(cache.skipped),
         seconds=round(cache.seconds, 1),
         notes=notes,
     )
 
 
-def _judged(execution: Execution, asked: Judge) -> dict[str, Any]:
+def _judge_notes(execution: Execution, asked: Judge) -> dict[str, Any]:
     """What the judges' verdicts say about them: each on its own, and of a jury how far it is of one mind."""
-    fought, judges = fights(execution, asked), asked.members()
-    heard = [verdict for judge in judges for verdict in verdicts(execution, judge, fought)]
-    notes = {"judge": statistics(fought, heard, rule=asked.rule)}
+    battles, judges = run_battles(execution, asked), asked.members()
+    verdicts = [verdict for judge in judges for verdict in load_run_verdicts(execution, judge, battles)]
+    notes = {"judge": judge_statistics(battles, verdicts, rule=asked.rule)}
     if len(judges) > 1:
-        notes["jury"] = disagreement(votes(fought, heard, rule=asked.rule))
+        notes["jury"] = disagreement(aggregate_votes(battles, verdicts, rule=asked.rule))
     return notes
 
 
-def trained(folder: RunFolder, stages: Sequence[Stage]) -> tuple[StageResult, ...]:
+def load_stage_results(folder: RunFolder, stages: Sequence[Stage]) -> tuple[StageResult, ...]:
     """What training some stages gave."""
     files = [folder.adapter(stage.name) / "stage.json" for stage in stages]
     return tuple(StageResult.model_validate(records.read_json(file, finite=False)) for file in files)
@@ -92,8 +97,8 @@ def finish(execution: Execution, cache: StepCache, summary: Summary, command: st
         cache.record(
             command=command,
             seed=execution.recipe.seed,
-            versions=provenance.versions(),
-            hardware=provenance.hardware(),
+            versions=package_versions(),
+            hardware=describe_hardware(),
             data=data,
         )
         for stage in execution.recipe.stages:
@@ -127,7 +132,11 @@ def _differences(found: Sequence[Measurement], names: Sequence[str]) -> list[Dif
 
 
 def _answers(execution: Execution) -> dict[str, list[Completion]]:
-    return {player.name: execution.said(player) for player in execution.players if execution.recipe.scoring}
+    return {
+        contestant.name: execution.said(contestant)
+        for contestant in execution.contestants
+        if execution.recipe.scoring
+    }
 
 
 def _votes(execution: Execution) -> tuple[list[Vote], list[Vote]]:
@@ -155,3 +164,19 @@ def _ratings(execution: Execution, summary: Summary) -> dict[str, Any]:
         if some
     }
     return {"bradley_terry": summary.ratings.model_dump(mode="json"), "elo": online}
+
+
+def merge_stage(run: Path, stage: str, out: Path, *, into: Into, dtype: str) -> list[Drift]:
+    """`toolkit.train.merge.merge` of a run's stage; the run's scores go into the card, where it has any.
+
+    Raises:
+        RecipeError: there is no such stage.
+        ToolkitError: as merging does.
+    """
+    folder = RunFolder(run)
+    recipe = load(folder.recipe)
+    drifts = merge(recipe, recipe.stage(stage), run, out, into=into, dtype=dtype)
+    if folder.summary.exists():
+        summary = Summary.model_validate(records.read_json(folder.summary, finite=False))
+        write_scores(out / "README.md", recipe, stage, summary)
+    return drifts

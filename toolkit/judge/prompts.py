@@ -21,7 +21,6 @@ from pydantic import ValidationError
 from toolkit import records, templates
 from toolkit.errors import DataError, JudgeError
 from toolkit.judge.parsing import LABELS
-from toolkit.judge.quoting import quote
 from toolkit.recipe import Endpoint, read_yaml, yaml_problem
 from toolkit.types import Battle, Message, Outcome, Record, digest
 
@@ -52,7 +51,7 @@ class JudgePrompt(Record):
         Raises:
             JudgeError: the prompt has no label for it.
         """
-        found = [label for label, metric_info in self.labels.items() if metric_info == outcome]
+        found = [label for label, meaning in self.labels.items() if meaning == outcome]
         if not found:
             raise JudgeError(f"this judge prompt has no label that means `{outcome}`; add one to `labels`")
         return found[0]
@@ -109,7 +108,7 @@ def load_prompt(source: str | Path) -> JudgePrompt:
     return prompt
 
 
-def check_fits(prompt: JudgePrompt, asks: Iterable[tuple[Battle, Order]]) -> None:
+def validate_prompt(prompt: JudgePrompt, comparisons: Iterable[tuple[Battle, Order]]) -> None:
     """Refuse a prompt that would not show the judge what these battles are about.
 
     Raises:
@@ -119,7 +118,7 @@ def check_fits(prompt: JudgePrompt, asks: Iterable[tuple[Battle, Order]]) -> Non
     if prompt.protocol != "pairwise":
         raise JudgeError(f"a {prompt.protocol} prompt cannot compare two answers; use a pairwise one")
     needs_reference = SHOWS_REFERENCE.search(prompt.user) and "if reference" not in prompt.user
-    for battle, _ in asks:
+    for battle, _ in comparisons:
         if battle.messages_b is not None and "conversation_" not in prompt.user:
             raise JudgeError(
                 f"example {battle.example_id}: the contestants' earlier turns differ, and this judge prompt "
@@ -132,7 +131,7 @@ def check_fits(prompt: JudgePrompt, asks: Iterable[tuple[Battle, Order]]) -> Non
             )
 
 
-def case(battle: Battle, order: Order, *, reference: bool = True) -> Case:
+def build_case(battle: Battle, order: Order, *, reference: bool = True) -> Case:
     """One order of a battle as the judge is shown it."""
     answers = (battle.completion_a, battle.completion_b)
     histories = (battle.messages, battle.messages_b or battle.messages)
@@ -182,3 +181,38 @@ def conversation(messages: Sequence[Message]) -> str:
 
 
 _PROBE = Case(messages=(Message(role="user", content="?"),), reference="!", answers=("!", "!"))
+
+
+CONTROL = re.compile(
+    r"<\|[^|<>\s]{1,40}\|>"  # ChatML, Llama 3, Phi, GPT: <|im_end|>
+    r"|<\uff5c[^\uff5c<>]{1,40}\uff5c>"  # DeepSeek, with full-width bars
+    r"|</?s>|\[/?INST\]|<</?SYS>>"  # Llama 2, Mistral
+    r"|<(?:start|end)_of_turn>|<(?:bos|eos|pad|unk)>"  # Gemma
+    r"|</?(?:question|reference|answer_\d|conversation_\d)\b[^>]*>"  # our own marks
+)
+"""What chat templates in wide use, and the marks below, are made of."""
+
+
+def quote(text: str, mark: str, tokens: Iterable[str] = ()) -> str:
+    """`text` between `<mark key=...>` and `</mark key=...>`, unable to end either.
+
+    Args:
+        text: untrusted text.
+        mark: what the text is: `question`, `answer_1` ...
+        tokens: further control tokens, such as those of the judge's own tokenizer.
+    """
+    key = digest(text)[:6]
+    return f"<{mark} key={key}>\n{break_control_tokens(text, tokens).strip()}\n</{mark} key={key}>"
+
+
+def break_control_tokens(text: str, tokens: Iterable[str] = ()) -> str:
+    """`text` with a space after the first character of every control token, which makes it plain text."""
+    text = CONTROL.sub(_split, text)
+    for token in sorted(tokens, key=len, reverse=True):
+        if len(token) > 1 and not token.isspace():
+            text = text.replace(token, f"{token[0]} {token[1:]}")
+    return text
+
+
+def _split(match: re.Match[str]) -> str:
+    return f"{match[0][0]} {match[0][1:]}"

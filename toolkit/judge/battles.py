@@ -14,7 +14,7 @@ from toolkit.types import Battle, Completion, digest
 logger = logging.getLogger(__name__)
 
 
-def battles(
+def build_battles(
     completions: Mapping[str, Sequence[Completion]],
     judge: Judge,
     seed: int = 0,

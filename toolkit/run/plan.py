@@ -13,19 +13,19 @@ from toolkit import records
 from toolkit.errors import RecipeError
 from toolkit.fingerprints import file_hash, folder_hash
 from toolkit.judge import (
-    battles,
+    aggregate_votes,
+    build_battles,
+    build_judge,
     judge_battles,
     judge_name,
-    jury,
     load_verdicts,
-    open_judge,
+    majority_votes,
     prompt_key,
-    require_votes,
-    votes,
+    validate_vote_count,
 )
 from toolkit.recipe import Benchmark, Judge, Scoring, Stage, fingerprint
 from toolkit.run.cache import Step
-from toolkit.run.execution import Execution, Player
+from toolkit.run.resolve import Execution, ResolvedContestant
 from toolkit.types import Battle, Finding, Verdict
 
 logger = logging.getLogger(__name__)
@@ -37,7 +37,7 @@ BERTSCORE = {"bertscore_model", "bertscore_layer", "bertscore_idf"}
 """Keys of `scoring` that BERTScores depend on."""
 
 
-def plan(run: Execution, *, judges: int = 0) -> list[Step]:
+def plan_steps(run: Execution, *, judges: int = 0) -> list[Step]:
     """Every step of a recipe, each behind those that it comes after.
 
     Args:
@@ -45,18 +45,20 @@ def plan(run: Execution, *, judges: int = 0) -> list[Step]:
         judges: how many local models can judge at the same time; each member of a jury gets a step, a local
             one as many steps as this. 0: judging is one step.
     """
-    steps = [_check(run), *training(run, run.recipe.stages)]
+    steps = [_check(run), *training_steps(run, run.recipe.stages)]
     scoring = run.recipe.scoring
     if scoring:
-        steps += [_answer(run, scoring, player) for player in run.players]
-        steps += [_measure(run, scoring, player) for player in run.players]
-        steps += [_benchmark(run, scoring, player) for player in benchmarked(run, scoring)]
+        steps += [_answer(run, scoring, contestant) for contestant in run.contestants]
+        steps += [_measure(run, scoring, contestant) for contestant in run.contestants]
+        steps += [
+            _benchmark(run, scoring, contestant) for contestant in benchmarked_contestants(run, scoring)
+        ]
         if run.recipe.judge:
             steps += _judging(run, run.recipe.judge, judges)
     return steps
 
 
-def training(run: Execution, stages: Sequence[Stage]) -> list[Step]:
+def training_steps(run: Execution, stages: Sequence[Stage]) -> list[Step]:
     """Training some stages, in the recipe's order; none of them begins before all could."""
 
     @cache
@@ -68,14 +70,18 @@ def training(run: Execution, stages: Sequence[Stage]) -> list[Step]:
     return [_train(run, stage, refuse_all) for stage in stages]
 
 
-def benchmarked(run: Execution, scoring: Scoring) -> list[Player]:
+def benchmarked_contestants(run: Execution, scoring: Scoring) -> list[ResolvedContestant]:
     """Who takes the benchmarks: the models that are here.
 
     Benchmarks bring prompts of their own, so a contestant that is a prompt on a model has no part in them.
     """
     if not scoring.benchmarks:
         return []
-    return [player for player in run.players if player.model is not None and not player.spec.prompt]
+    return [
+        contestant
+        for contestant in run.contestants
+        if contestant.model is not None and not contestant.spec.prompt
+    ]
 
 
 def _check(run: Execution) -> Step:
@@ -125,26 +131,26 @@ def _train(run: Execution, stage: Stage, refuse: Callable[[], None]) -> Step:
         inputs=lambda: run.trained_on(stage),
         work=work,
         outputs=(run.folder.adapter(stage.name),),
-        aside=(run.folder.checkpoints(stage.name),),
-        after=tuple(f"train {name}" for name in (stage.start, *stage.rewards) if name in ours),
+        temporary=(run.folder.checkpoints(stage.name),),
+        depends_on=tuple(f"train {name}" for name in (stage.start, *stage.rewards) if name in ours),
         rename=rename,
         model=True,
     )
 
 
-def _answer(run: Execution, scoring: Scoring, player: Player) -> Step:
+def _answer(run: Execution, scoring: Scoring, contestant: ResolvedContestant) -> Step:
     """Asking a contestant every example."""
-    out = run.folder.completions(player.name)
+    out = run.folder.completions(contestant.name)
 
     def work() -> None:
         from toolkit.generate import generate_completions
 
         generate_completions(
-            player.spec.endpoint or run.ready(player),
+            contestant.spec.endpoint or run.ready(contestant),
             run.examples,
-            contestant=player.name,
-            adapter=player.name if player.adapter else None,
-            prompt=player.spec.prompt,
+            contestant=contestant.name,
+            adapter=contestant.name if contestant.adapter else None,
+            prompt=contestant.spec.prompt,
             options=scoring.generation,
             seed=run.recipe.seed,
             out=out,
@@ -152,25 +158,27 @@ def _answer(run: Execution, scoring: Scoring, player: Player) -> Step:
         )
 
     return Step(
-        name=f"answer {player.name}",
-        inputs=lambda: fingerprint(run.contestant(player), run.questions, run.sampling(scoring.generation)),
+        name=f"answer {contestant.name}",
+        inputs=lambda: fingerprint(
+            run.contestant(contestant), run.questions, run.sampling(scoring.generation)
+        ),
         work=work,
         outputs=(out,),
-        after=_trained(player),
-        model=player.model is not None,
+        depends_on=_trained(contestant),
+        model=contestant.model is not None,
     )
 
 
-def _measure(run: Execution, scoring: Scoring, player: Player) -> Step:
+def _measure(run: Execution, scoring: Scoring, contestant: ResolvedContestant) -> Step:
     """Every metric of a contestant, example by example."""
-    out = run.folder.measurements(player.name)
-    surprise = "perplexity" in scoring.metrics and player.model is not None
+    out = run.folder.measurements(contestant.name)
+    surprise = "perplexity" in scoring.metrics and contestant.model is not None
     asked = scoring.bertscore_rescale
     rescale = Path(asked) if isinstance(asked, str) else asked
 
     def inputs() -> str:
-        said = [completion.model_dump(mode="json") for completion in run.said(player)]
-        parts: list[Any] = [said, run.contestant(player) if surprise else "", sorted(scoring.metrics)]
+        said = [completion.model_dump(mode="json") for completion in run.said(contestant)]
+        parts: list[Any] = [said, run.contestant(contestant) if surprise else "", sorted(scoring.metrics)]
         if "bertscore" in scoring.metrics:
             parts += [scoring.model_dump(mode="json", include=BERTSCORE)]
             parts += [run.encoder(scoring.bertscore_model)]
@@ -183,48 +191,48 @@ def _measure(run: Execution, scoring: Scoring, player: Player) -> Step:
 
         texts = [name for name in scoring.metrics if name != "perplexity"]
         encoding = Encoding(scoring.bertscore_model, scoring.bertscore_layer, scoring.bertscore_idf, rescale)
-        measured = measure_texts(run.said(player), texts, encoding=encoding)
+        measured = measure_texts(run.said(contestant), texts, encoding=encoding)
         if surprise:
             measured += measure_perplexity(
-                run.ready(player),
+                run.ready(contestant),
                 run.examples,
-                contestant=player.name,
-                adapter=player.name if player.adapter else None,
-                prompt=player.spec.prompt,
+                contestant=contestant.name,
+                adapter=contestant.name if contestant.adapter else None,
+                prompt=contestant.spec.prompt,
             )
         records.write(out, measured)
 
     return Step(
-        name=f"measure {player.name}",
+        name=f"measure {contestant.name}",
         inputs=inputs,
         work=work,
         outputs=(out,),
-        after=(f"answer {player.name}",),
+        depends_on=(f"answer {contestant.name}",),
         model=surprise or "bertscore" in scoring.metrics,
     )
 
 
-def _benchmark(run: Execution, scoring: Scoring, player: Player) -> Step:
+def _benchmark(run: Execution, scoring: Scoring, contestant: ResolvedContestant) -> Step:
     """lm-eval's tasks on a contestant, each kept by what it depends on: a further task runs alone."""
-    out = run.folder.benchmarks(player.name)
+    out = run.folder.benchmarks(contestant.name)
 
     def keys() -> list[str]:
-        from toolkit.benchmarks.local import task_content
+        from toolkit.benchmarks.task_files import task_content
 
-        who = run.contestant(player)
+        who = run.contestant(contestant)
         return [fingerprint(who, task_content(each), run.recipe.seed) for each in scoring.benchmarks]
 
     def measure(benchmark: Benchmark, part: Path) -> None:
         from toolkit.benchmarks import run_benchmarks
 
-        adapter = player.name if player.adapter else None
+        adapter = contestant.name if contestant.adapter else None
         shutil.rmtree(part, ignore_errors=True)
         with records.new_folder(part) as new:
             file = new / "result.json"
             run_benchmarks(
-                run.ready(player),
+                run.ready(contestant),
                 [benchmark],
-                contestant=player.name,
+                contestant=contestant.name,
                 adapter=adapter,
                 out=file,
                 seed=run.recipe.seed,
@@ -240,14 +248,14 @@ def _benchmark(run: Execution, scoring: Scoring, player: Player) -> Step:
             part = run.folder.measured / key
             if not _intact(part):
                 measure(benchmark, part)
-            add_results(out, part / "result.json", run.measured_weights(player), player.name)
+            add_results(out, part / "result.json", run.measured_weights(contestant), contestant.name)
 
     return Step(
-        name=f"benchmark {player.name}",
+        name=f"benchmark {contestant.name}",
         inputs=lambda: fingerprint(keys()),
         work=work,
         outputs=(out, out.with_suffix("")),
-        after=_trained(player),
+        depends_on=_trained(contestant),
         model=True,
     )
 
@@ -265,11 +273,11 @@ def _intact(part: Path) -> bool:
 def _judging(run: Execution, asked: Judge, slots: int) -> list[Step]:
     """Judging every pair: the last step turns verdicts into votes, and judges whatever no step before has."""
     judges = asked.members()
-    answered = tuple(f"answer {player.name}" for player in run.players)
+    answered = tuple(f"answer {contestant.name}" for contestant in run.contestants)
 
     @cache
-    def fought() -> list[Battle]:
-        return fights(run, asked)
+    def battles() -> list[Battle]:
+        return run_battles(run, asked)
 
     def inputs(*who: Judge) -> str:
         named = [
@@ -278,31 +286,31 @@ def _judging(run: Execution, asked: Judge, slots: int) -> list[Step]:
         settings = [(one.method, one.rule, one.max_new_tokens) for one in who]
         shown = [
             (battle.id, battle.example_id, battle.model_a, battle.model_b, battle.category)
-            for battle in fought()
+            for battle in battles()
         ]
         return fingerprint(settings, named, shown)
 
     def judge(one: Judge, part: int, of: int) -> None:
-        said = verdicts(run, one, fought())
-        if len(said) == 2 * len({battle.id for battle in fought()}) and all(
+        said = load_run_verdicts(run, one, battles())
+        if len(said) == 2 * len({battle.id for battle in battles()}) and all(
             verdict.readable for verdict in said
         ):
             return  # a refused one is asked again, and one that was cut where there is more room now
         if one.method == "reward":
             run.release()  # it brings a model of its own
-        opened = open_judge(one, run.model, base=run.recipe.base, options=run.recipe.model)
-        judge_battles(opened, fought(), store=run.folder.judgments, share=(part, of))
+        opened = build_judge(one, run.model, base=run.recipe.base, options=run.recipe.model)
+        judge_battles(opened, battles(), store=run.folder.judgments, share=(part, of))
 
     def count() -> None:
         try:
             for one in judges:
                 judge(one, 0, 1)
         finally:
-            said = [verdict for one in judges for verdict in verdicts(run, one, fought())]
+            said = [verdict for one in judges for verdict in load_run_verdicts(run, one, battles())]
             records.write(run.folder.verdicts, said)
-        cast = votes(fought(), said, rule=asked.rule)
-        require_votes(cast, said)
-        records.write(run.folder.votes, jury(cast) if len(judges) > 1 else cast)
+        cast = aggregate_votes(battles(), said, rule=asked.rule)
+        validate_vote_count(cast, said)
+        records.write(run.folder.votes, majority_votes(cast) if len(judges) > 1 else cast)
 
     parts = [
         (one, part, of)
@@ -315,7 +323,7 @@ def _judging(run: Execution, asked: Judge, slots: int) -> list[Step]:
             name=f"judge part {number} of {len(parts)}",
             inputs=partial(inputs, one),
             work=partial(judge, one, part, of),
-            after=answered,
+            depends_on=answered,
             model=one.endpoint is None,
         )
         for number, (one, part, of) in enumerate(parts if len(parts) > 1 else (), start=1)
@@ -325,24 +333,24 @@ def _judging(run: Execution, asked: Judge, slots: int) -> list[Step]:
         inputs=partial(inputs, *judges),
         work=count,
         outputs=(run.folder.votes, run.folder.verdicts),
-        after=tuple(step.name for step in steps) or answered,
+        depends_on=tuple(step.name for step in steps) or answered,
         model=not steps and any(one.endpoint is None for one in judges),
     )
     return [*steps, last]
 
 
-def fights(run: Execution, asked: Judge) -> list[Battle]:
+def run_battles(run: Execution, asked: Judge) -> list[Battle]:
     """The battles to judge, of the answers that are there."""
-    answers = {player.name: run.said(player) for player in run.players}
+    answers = {contestant.name: run.said(contestant) for contestant in run.contestants}
     categories = {example.id: example.category for example in run.examples if example.category}
-    return battles(answers, asked, run.recipe.seed, categories=categories)
+    return build_battles(answers, asked, run.recipe.seed, categories=categories)
 
 
-def verdicts(run: Execution, judge: Judge, fought: Sequence[Battle]) -> list[Verdict]:
+def load_run_verdicts(run: Execution, judge: Judge, battles: Sequence[Battle]) -> list[Verdict]:
     """What one judge has said on some battles."""
     name = judge_name(judge, run.recipe.options_of, base=run.recipe.base)
-    return load_verdicts(fought, name, prompt_key(judge), store=run.folder.judgments)
+    return load_verdicts(battles, name, prompt_key(judge), store=run.folder.judgments)
 
 
-def _trained(player: Player) -> tuple[str, ...]:
-    return (f"train {player.spec.stage}",) if player.spec.stage else ()
+def _trained(contestant: ResolvedContestant) -> tuple[str, ...]:
+    return (f"train {contestant.spec.stage}",) if contestant.spec.stage else ()

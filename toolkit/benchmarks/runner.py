@@ -22,8 +22,9 @@ from torch.utils import collect_env
 
 from toolkit import records
 from toolkit.benchmarks import sandbox
-from toolkit.benchmarks.lm import LoadedLM
-from toolkit.benchmarks.local import (
+from toolkit.benchmarks.lm_eval_model import LoadedLM
+from toolkit.benchmarks.results import scores_of
+from toolkit.benchmarks.task_files import (
     OWN,
     has_local_rows,
     is_file,
@@ -33,7 +34,6 @@ from toolkit.benchmarks.local import (
     task_name,
     write_local_tasks,
 )
-from toolkit.benchmarks.results import scores_of
 from toolkit.errors import DataError, ModelError
 from toolkit.models import Loaded
 from toolkit.recipe import Benchmark

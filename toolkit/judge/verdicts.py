@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 from pydantic import ValidationError
 
 from toolkit.generate.store import Store
-from toolkit.judge.asking import Order
+from toolkit.judge.prompts import Order
 from toolkit.progress import tell
 from toolkit.types import SWAPPED, Battle, Judgment, Message, Outcome, Verdict, digest
 
@@ -33,7 +33,7 @@ OTHER: dict[Order, Order] = {"ab": "ba", "ba": "ab"}
 MARK = re.compile(r"@([0-9a-f]{6})$")
 """End of a local judge's name: the start of its weights' fingerprint."""
 
-FORMER = 16
+OLD_ID_DIGITS = 16
 """Hex digits of the ids of battles and completions in logs of earlier versions, which went by names."""
 
 Said = TypeVar("Said", bound=Judgment)
@@ -42,7 +42,7 @@ LONGEST_REPLY = 512
 """Tokens of a verdict or a grade in words, at most."""
 
 
-class Ask(NamedTuple):
+class Comparison(NamedTuple):
     """One question to a judge: a battle in one order."""
 
     battle: Battle
@@ -60,11 +60,13 @@ class PairJudge(Protocol):
     def prompt_key(self) -> str:
         """Hash of the judge prompt it uses."""
 
-    def verdicts(self, asks: Sequence[Ask], known: Mapping[Ask, Verdict]) -> Iterator[Verdict]:
-        """Yield what is still to be said on `asks`, each verdict as soon as it is there, in any order.
+    def verdicts(
+        self, comparisons: Sequence[Comparison], known: Mapping[Comparison, Verdict]
+    ) -> Iterator[Verdict]:
+        """Yield what is still to be said on `comparisons`, each verdict as soon as it is there, in any order.
 
         Args:
-            asks: all of them, so that how they are grouped does not depend on what is known.
+            comparisons: all of them, so that how they are grouped does not depend on what is known.
             known: the last verdict on each ask that has one. A judge may say more on an unreadable one, with
                 the next `attempt`; every other is final.
         """
@@ -84,9 +86,9 @@ class VerdictStore:
         self.judge = judge
         self._store = open_store(folder, judge, prompt, Verdict)
 
-    def get(self, ask: Ask) -> Verdict | None:
+    def get(self, comparison: Comparison) -> Verdict | None:
         """The last verdict on a battle in one order, or on its mirror image, in the battle's own terms."""
-        battle, order = ask
+        battle, order = comparison
         mirrored, other = battle.mirrored, OTHER[order]
         for names, shown in (
             ((battle.id, battle.former_id), order),
@@ -94,7 +96,7 @@ class VerdictStore:
         ):
             for name in names:
                 if (found := self._store.replies.get(digest(name, shown))) is not None:
-                    return _in_terms_of(ask, found, self.judge)
+                    return _in_terms_of(comparison, found, self.judge)
         return None
 
     def add(self, verdict: Verdict) -> None:
@@ -127,42 +129,60 @@ def judge_battles(
     different = list({battle.id: battle for battle in battles}.values())
     mine = different[part * len(different) // parts : (part + 1) * len(different) // parts]
     ours = list(both_orders(mine))
-    found = {ask: verdict for ask in ours if (verdict := kept.get(ask)) is not None and not verdict.refused}
-    for ask in ours:
-        if ask not in found and ask.battle.completion_a == ask.battle.completion_b:
-            found[ask] = identical(ask, judge.name, judge.prompt_key)
-            kept.add(found[ask])
+    found = {
+        comparison: verdict
+        for comparison in ours
+        if (verdict := kept.get(comparison)) is not None and not verdict.refused
+    }
+    for comparison in ours:
+        if comparison not in found and comparison.battle.completion_a == comparison.battle.completion_b:
+            found[comparison] = identical_verdict(comparison, judge.name, judge.prompt_key)
+            kept.add(found[comparison])
     logger.info("judge %s: %d verdicts wanted, %d known", judge.name, len(ours), len(found))
-    asks = [ask for ask in both_orders(different) if ask.battle.completion_a != ask.battle.completion_b]
+    comparisons = [
+        comparison
+        for comparison in both_orders(different)
+        if comparison.battle.completion_a != comparison.battle.completion_b
+    ]
     wanted = set(ours)
-    elsewhere = {ask: identical(ask, judge.name, judge.prompt_key) for ask in asks if ask not in wanted}
-    by_key, done = {(ask.battle.id, ask.order): ask for ask in asks}, len(found)
-    for verdict in judge.verdicts(asks, elsewhere | {ask: found[ask] for ask in asks if ask in found}):
+    elsewhere = {
+        comparison: identical_verdict(comparison, judge.name, judge.prompt_key)
+        for comparison in comparisons
+        if comparison not in wanted
+    }
+    by_key, done = (
+        {(comparison.battle.id, comparison.order): comparison for comparison in comparisons},
+        len(found),
+    )
+    for verdict in judge.verdicts(
+        comparisons,
+        elsewhere | {comparison: found[comparison] for comparison in comparisons if comparison in found},
+    ):
         kept.add(verdict)
         found[by_key[verdict.battle_id, verdict.order]] = verdict
         done = min(done + 1, len(ours))  # an unreadable reply is asked for again
         tell(logger, "verdicts", done, len(ours))
-    return [found[ask] for ask in ours]
+    return [found[comparison] for comparison in ours]
 
 
 def load_verdicts(battles: Iterable[Battle], judge: str, prompt: str, *, store: Path) -> list[Verdict]:
     """What a judge of this name and prompt has said on some battles so far, in their order."""
     kept = VerdictStore(store, judge, prompt)
     different = {battle.id: battle for battle in battles}.values()
-    return [verdict for ask in both_orders(different) if (verdict := kept.get(ask)) is not None]
+    return [verdict for comparison in both_orders(different) if (verdict := kept.get(comparison)) is not None]
 
 
-def take_former_verdicts(log: Path, store: Path) -> None:
+def import_old_verdicts(log: Path, store: Path) -> None:
     """Put the verdicts in a log of earlier versions, whose battles went by names, into a store."""
-    take_former(
+    import_old_log(
         log,
         store,
         Verdict,
-        lambda said: digest(said.battle_id, said.order) if len(said.battle_id) == FORMER else "",
+        lambda said: digest(said.battle_id, said.order) if len(said.battle_id) == OLD_ID_DIGITS else "",
     )
 
 
-def take_former(log: Path, store: Path, kind: type[Said], key_of: Callable[[Said], str]) -> None:
+def import_old_log(log: Path, store: Path, kind: type[Said], key_of: Callable[[Said], str]) -> None:
     """Put the lines of a log of earlier versions into a store; an empty key: it is no such line."""
     if not log.exists():
         return
@@ -178,34 +198,34 @@ def take_former(log: Path, store: Path, kind: type[Said], key_of: Callable[[Said
                 kept.add(key, said, said.model_dump(mode="json"))
 
 
-def _in_terms_of(ask: Ask, found: Verdict, judge: str) -> Verdict:
+def _in_terms_of(comparison: Comparison, found: Verdict, judge: str) -> Verdict:
     """A verdict on a battle or its mirror image, as one on this battle in this order."""
-    own: dict[str, Any] = {"battle_id": ask.battle.id, "judge": judge, "order": ask.order}
-    if found.order != ask.order:
+    own: dict[str, Any] = {"battle_id": comparison.battle.id, "judge": judge, "order": comparison.order}
+    if found.order != comparison.order:
         own["outcome"] = None if found.outcome is None else SWAPPED[found.outcome]
         own["probability_a"] = None if found.probability_a is None else 1 - found.probability_a
     return found.model_copy(update=own)
 
 
-def in_battle_terms(first_wins: Outcome | None, order: Order) -> Outcome | None:
+def to_battle_outcome(first_wins: Outcome | None, order: Order) -> Outcome | None:
     """An outcome in terms of what was shown (`a`: the first) -> in terms of the battle's sides."""
     return first_wins if order == "ab" or first_wins is None else SWAPPED[first_wins]
 
 
-def sides(ask: Ask) -> tuple[tuple[Message, ...], tuple[Message, ...]]:
+def conversations(comparison: Comparison) -> tuple[tuple[Message, ...], tuple[Message, ...]]:
     """Both conversations of a battle, each with its answer: a's and b's, whatever the order."""
-    battle = ask.battle
+    battle = comparison.battle
     a = (*battle.messages, Message(role="assistant", content=battle.completion_a))
     b = (*(battle.messages_b or battle.messages), Message(role="assistant", content=battle.completion_b))
     return a, b
 
 
-def identical(ask: Ask, judge: str, prompt: str) -> Verdict:
+def identical_verdict(comparison: Comparison, judge: str, prompt: str) -> Verdict:
     """The verdict on two answers that are the same text."""
     return Verdict(
-        battle_id=ask.battle.id,
+        battle_id=comparison.battle.id,
         judge=judge,
-        order=ask.order,
+        order=comparison.order,
         prompt=prompt,
         outcome="tie",
         probability_a=0.5,
@@ -213,7 +233,7 @@ def identical(ask: Ask, judge: str, prompt: str) -> Verdict:
     )
 
 
-def both_orders(battles: Iterable[Battle]) -> Iterator[Ask]:
+def both_orders(battles: Iterable[Battle]) -> Iterator[Comparison]:
     for battle in battles:
         for order in ORDERS:
-            yield Ask(battle, order)
+            yield Comparison(battle, order)

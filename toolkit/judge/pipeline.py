@@ -11,30 +11,41 @@ from typing import TYPE_CHECKING, Any
 from toolkit import records
 from toolkit.errors import JudgeError
 from toolkit.generate.store import VERDICTS
-from toolkit.judge.answers import Answers
-from toolkit.judge.costs import Estimate, estimate, reward_estimate, tokens
-from toolkit.judge.counting import jury, require_votes, votes
-from toolkit.judge.grading import Grade, GradeStore, grade, grade_scores, graded_case, take_former_grades
-from toolkit.judge.judging import (
+from toolkit.judge.aggregation import (
+    aggregate_votes,
+    majority_votes,
+    preferences_from_votes,
+    validate_vote_count,
+    win_rates,
+)
+from toolkit.judge.battles import build_battles
+from toolkit.judge.bias import disagreement, judge_statistics
+from toolkit.judge.costs import Estimate, count_tokens, estimate_judge, estimate_reward
+from toolkit.judge.factory import (
+    build_grader,
+    build_judge,
+    load_judge_prompt,
+    local_judge_name,
+    prompt_key,
+    prompt_method,
+    validate_judges,
+)
+from toolkit.judge.grading import (
+    Grade,
+    GradeStore,
+    grade_completions,
+    grade_scores,
+    grading_case,
+    import_old_grades,
+)
+from toolkit.judge.readers import AnswerSet, battle_log, mt_bench_judgments
+from toolkit.judge.verdicts import (
     VerdictStore,
     both_orders,
+    import_old_verdicts,
     judge_battles,
     load_verdicts,
-    take_former_verdicts,
 )
-from toolkit.judge.judgments import battle_log, mt_bench_judgments
-from toolkit.judge.opening import (
-    asked_for,
-    check_votes,
-    known_name,
-    open_grader,
-    open_judge,
-    prompt_key,
-    prompt_of,
-)
-from toolkit.judge.pairing import battles
-from toolkit.judge.statistics import disagreement, statistics
-from toolkit.judge.winrates import preferences, win_rates
 from toolkit.recipe import Judge, ModelOptions
 from toolkit.types import Battle, Completion, Score, Verdict, Vote
 
@@ -43,7 +54,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Judged:
+class JudgingResult:
     """What came of it. With several judges `votes` are the jury's, and `disagreement` is between them."""
 
     battles: list[Battle]
@@ -54,9 +65,9 @@ class Judged:
     disagreement: dict[str, Any] | None
 
 
-def hold(  # noqa: PLR0913 - one call says who judges what, how models are loaded, and where it is kept
+def run_judges(  # noqa: PLR0913 - one call says who judges what, how models are loaded, and where it is kept
     judges: Sequence[Judge],
-    answers: Answers,
+    answers: AnswerSet,
     load: Callable[[str], Loaded],
     *,
     out: Path,
@@ -64,7 +75,7 @@ def hold(  # noqa: PLR0913 - one call says who judges what, how models are loade
     base: str | None = None,
     options: ModelOptions = ModelOptions(),
     seed: int = 0,
-) -> Judged:
+) -> JudgingResult:
     """Put the battles that the first judge's section asks for to every judge, and count their votes.
 
     Votes and figures are those of all verdicts in the store on these answers: a limit, a budget or a baseline
@@ -84,14 +95,14 @@ def hold(  # noqa: PLR0913 - one call says who judges what, how models are loade
     Raises:
         ToolkitError: as the parts do; what was judged before is kept, and the same call continues.
     """
-    check_votes(judges, base=base)
-    wanted = battles(answers.completions, judges[0], seed, categories=answers.categories)
+    validate_judges(judges, base=base)
+    wanted = build_battles(answers.completions, judges[0], seed, categories=answers.categories)
     rule, store = judges[0].rule, store or out / VERDICTS
-    take_former_verdicts(out / "verdicts.jsonl", store)
+    import_old_verdicts(out / "verdicts.jsonl", store)
     everything = _all_battles(wanted, answers, judges[0], seed)
     verdicts: list[Verdict] = []
     for section in judges:
-        judge = open_judge(section, load, base=base, options=options)
+        judge = build_judge(section, load, base=base, options=options)
         try:
             judge_battles(judge, wanted, store=store)
         finally:
@@ -99,27 +110,27 @@ def hold(  # noqa: PLR0913 - one call says who judges what, how models are loade
             records.write(out / "verdicts.jsonl", verdicts)
     known = {verdict.battle_id for verdict in verdicts}
     fought = [battle for battle in everything if battle.id in known]
-    each = votes(fought, verdicts, rule=rule)
-    require_votes(each, verdicts)
+    each = aggregate_votes(fought, verdicts, rule=rule)
+    validate_vote_count(each, verdicts)
     several = len(judges) > 1
-    cast = jury(each) if several else each
-    found = Judged(
+    cast = majority_votes(each) if several else each
+    found = JudgingResult(
         battles=fought,
         verdicts=verdicts,
         votes=cast,
-        statistics=statistics(fought, verdicts, rule=rule),
-        win_rates=win_rates(preferences(fought, cast)),
+        statistics=judge_statistics(fought, verdicts, rule=rule),
+        win_rates=win_rates(preferences_from_votes(fought, cast)),
         disagreement=disagreement(each) if several else None,
     )
     _write(found, out)
     return found
 
 
-def _all_battles(wanted: list[Battle], answers: Answers, judge: Judge, seed: int) -> list[Battle]:
+def _all_battles(wanted: list[Battle], answers: AnswerSet, judge: Judge, seed: int) -> list[Battle]:
     """The wanted battles, and behind them every other one between these answers."""
     whole = judge.model_copy(update={"pairs": "all", "baseline": None, "limit": None, "budget": None})
     there = {_sides(battle) for battle in wanted}
-    others = battles(answers.completions, whole, seed, categories=answers.categories)
+    others = build_battles(answers.completions, whole, seed, categories=answers.categories)
     return [*wanted, *(battle for battle in others if _sides(battle) not in there)]
 
 
@@ -127,9 +138,9 @@ def _sides(battle: Battle) -> tuple[str, frozenset[str]]:
     return battle.example_id, frozenset((battle.model_a, battle.model_b))
 
 
-def grade_all(
+def run_graders(
     judges: Sequence[Judge],
-    answers: Answers,
+    answers: AnswerSet,
     load: Callable[[str], Loaded],
     *,
     out: Path,
@@ -141,12 +152,12 @@ def grade_all(
     Args and errors as of `hold`, for sections whose prompts grade single answers.
     """
     rows, store = _gradable(answers), store or out / VERDICTS
-    take_former_grades(out / "grades.jsonl", store)
+    import_old_grades(out / "grades.jsonl", store)
     found: dict[str, list[Score]] = {}
     every: list[Grade] = []
     for section in judges:
-        grader = open_grader(section, load, base=base)
-        grades = grade(grader, rows, store=store)
+        grader = build_grader(section, load, base=base)
+        grades = grade_completions(grader, rows, store=store)
         every += grades
         found[grader.name] = grade_scores(grades)
         if not found[grader.name]:
@@ -158,19 +169,19 @@ def grade_all(
     return found
 
 
-def _gradable(answers: Answers) -> list[Completion]:
+def _gradable(answers: AnswerSet) -> list[Completion]:
     """Every completion but those that a server refused."""
     return [row for completions in answers.completions.values() for row in completions if not row.refused]
 
 
 def grades_single(section: Judge) -> bool:
     """Whether a section's prompt has the judge grade answers one by one."""
-    return section.method != "reward" and prompt_of(section).protocol == "single"
+    return section.method != "reward" and load_judge_prompt(section).protocol == "single"
 
 
-def costs(  # noqa: PLR0913 - as `hold`
+def estimate_costs(  # noqa: PLR0913 - as `hold`
     judges: Sequence[Judge],
-    answers: Answers,
+    answers: AnswerSet,
     options_of: Callable[[str], ModelOptions],
     *,
     out: Path,
@@ -187,22 +198,28 @@ def costs(  # noqa: PLR0913 - as `hold`
     """
     store = store or out / VERDICTS
     if grades_single(judges[0]):
-        names = [known_name(section, options_of, base=base) for section in judges]
+        names = [local_judge_name(section, options_of, base=base) for section in judges]
         pairs = zip(judges, names, strict=True)
-        take_former_grades(out / "grades.jsonl", store)
+        import_old_grades(out / "grades.jsonl", store)
         return [_costs_of_grades(section, name, _gradable(answers), store) for section, name in pairs]
-    check_votes(judges, base=base)
-    take_former_verdicts(out / "verdicts.jsonl", store)
-    fought = battles(answers.completions, judges[0], seed, categories=answers.categories)
+    validate_judges(judges, base=base)
+    import_old_verdicts(out / "verdicts.jsonl", store)
+    fought = build_battles(answers.completions, judges[0], seed, categories=answers.categories)
     found = []
     for section in judges:
-        name = known_name(section, options_of, base=base)
+        name = local_judge_name(section, options_of, base=base)
         kept = VerdictStore(store, name, prompt_key(section))
-        known = {ask for ask in both_orders(fought) if (said := kept.get(ask)) and not said.refused}
+        known = {
+            comparison
+            for comparison in both_orders(fought)
+            if (said := kept.get(comparison)) and not said.refused
+        }
         if section.method == "reward":
-            found.append(reward_estimate(name, fought, known))
+            found.append(estimate_reward(name, fought, known))
         else:
-            each = estimate(name, fought, prompt_of(section), asked_for(section), known, section.reference)
+            each = estimate_judge(
+                name, fought, load_judge_prompt(section), prompt_method(section), known, section.reference
+            )
             found.append(_bounded(each, section))
     return found
 
@@ -215,8 +232,10 @@ def _costs_of_grades(section: Judge, name: str, rows: Sequence[Completion], stor
         battles=len(rows),
         identical=0,
         known=len(rows) - len(left),
-        **tokens(
-            prompt_of(section), asked_for(section), [graded_case(row, section.reference) for row in left]
+        **count_tokens(
+            load_judge_prompt(section),
+            prompt_method(section),
+            [grading_case(row, section.reference) for row in left],
         ),
     )
     return _bounded(found, section)
@@ -228,7 +247,7 @@ def _bounded(found: Estimate, section: Judge) -> Estimate:
     return found.model_copy(update={"tokens_out": found.requests * longest})
 
 
-def _write(found: Judged, out: Path) -> None:
+def _write(found: JudgingResult, out: Path) -> None:
     records.write(out / "votes.jsonl", found.votes)
     _write_rows(out / "battle_log.jsonl", battle_log(found.votes))
     _write_rows(out / "mt_bench_judgments.jsonl", mt_bench_judgments(found.battles, found.verdicts))

@@ -10,14 +10,14 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from toolkit.judge.judging import NOT_FINITE, REWARD, Ask, sides
+from toolkit.judge.verdicts import NOT_FINITE, REWARD, Comparison, conversations
 from toolkit.models.rewards import RewardModel
 from toolkit.recipe import ModelOptions
 from toolkit.types import Message, Outcome, Verdict
 
 Conversation = tuple[Message, ...]
 
-ASKS = 64
+BATCH_COMPARISONS = 64
 """Verdicts that come together: when they are on disk the next answers are read."""
 
 
@@ -35,24 +35,28 @@ class RewardJudge:
         self.scorer = RewardModel(folder, options)
         self.name = self.scorer.name
 
-    def verdicts(self, asks: Sequence[Ask], known: Mapping[Ask, Verdict]) -> Iterator[Verdict]:
+    def verdicts(
+        self, comparisons: Sequence[Comparison], known: Mapping[Comparison, Verdict]
+    ) -> Iterator[Verdict]:
         """Yield verdicts, those of some asks at a time; an answer in several battles is read once."""
-        wanted = [ask for ask in asks if ask not in known]
+        wanted = [comparison for comparison in comparisons if comparison not in known]
         rewards: dict[Conversation, float | None] = {}
-        for start in range(0, len(wanted), ASKS):
-            some = wanted[start : start + ASKS]
-            said = dict.fromkeys(answer for ask in some for answer in sides(ask))
+        for start in range(0, len(wanted), BATCH_COMPARISONS):
+            some = wanted[start : start + BATCH_COMPARISONS]
+            said = dict.fromkeys(answer for comparison in some for answer in conversations(comparison))
             new = {
                 answer: self.scorer.encode(answer[:-1], answer[-1].content)
                 for answer in said
                 if answer not in rewards
             }
             rewards |= zip(new, self.scorer.rewards(list(new.values())), strict=True)
-            for ask in some:
-                a, b = (rewards[answer] for answer in sides(ask))
-                yield self._verdict(ask, a, b, sum(len(new.pop(answer, ())) for answer in sides(ask)))
+            for comparison in some:
+                a, b = (rewards[answer] for answer in conversations(comparison))
+                yield self._verdict(
+                    comparison, a, b, sum(len(new.pop(answer, ())) for answer in conversations(comparison))
+                )
 
-    def _verdict(self, ask: Ask, a: float | None, b: float | None, tokens: int) -> Verdict:
+    def _verdict(self, comparison: Comparison, a: float | None, b: float | None, tokens: int) -> Verdict:
         outcome: Outcome | None = None
         probability, reason = None, "an answer is longer than the judge can read"
         if a is not None and b is not None and not (math.isfinite(a) and math.isfinite(b)):
@@ -61,9 +65,9 @@ class RewardJudge:
             outcome = "a" if a > b else "b" if b > a else "tie"
             probability, reason = 1 / (1 + math.exp(min(b - a, 700.0))), f"rewards {a:.3f} and {b:.3f}"
         return Verdict(
-            battle_id=ask.battle.id,
+            battle_id=comparison.battle.id,
             judge=self.name,
-            order=ask.order,
+            order=comparison.order,
             outcome=outcome,
             probability_a=probability,
             reason=reason,

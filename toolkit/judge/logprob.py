@@ -18,8 +18,8 @@ import torch
 
 from toolkit.data import chat
 from toolkit.errors import DataError, JudgeError
-from toolkit.judge.asking import Case, JudgePrompt, case, check_fits, render
-from toolkit.judge.judging import NOT_FINITE, Ask, in_battle_terms
+from toolkit.judge.prompts import Case, JudgePrompt, build_case, render, validate_prompt
+from toolkit.judge.verdicts import NOT_FINITE, Comparison, to_battle_outcome
 from toolkit.models import Loaded, packing
 from toolkit.models.loading import context_window
 from toolkit.models.proven import takes_masks
@@ -30,11 +30,11 @@ logger = logging.getLogger(__name__)
 PACK_TOKENS = 512
 """Tokens in one forward pass beyond those in the cache: the mask is square, so longer ones attend slower."""
 
-TOO_LONG = "the prompt is longer than the judge can read"
+PROMPT_TOO_LONG = "the prompt is longer than the judge can read"
 
 
 @dataclass(frozen=True)
-class Reading:
+class LabelProbabilities:
     """What a judge's next token says."""
 
     shares: tuple[float, ...]
@@ -45,13 +45,13 @@ class Reading:
     """Length of the prompt."""
 
 
-class LogitsJudge:
+class LogprobJudge:
     """A local model as a judge of pairs; adapters on it are switched off while it judges."""
 
     def __init__(self, loaded: Loaded, prompt: JudgePrompt, *, reference: bool = False) -> None:
         self.prompt = prompt
         self.reference = reference
-        self.reader = NextToken(loaded, [prompt.label(side) for side in ("a", "b")])
+        self.reader = NextTokenReader(loaded, [prompt.label(side) for side in ("a", "b")])
 
     @property
     def name(self) -> str:
@@ -61,32 +61,37 @@ class LogitsJudge:
     def prompt_key(self) -> str:
         return self.prompt.key("letter", self.reference)
 
-    def verdicts(self, asks: Sequence[Ask], known: Mapping[Ask, Verdict]) -> Iterator[Verdict]:
+    def verdicts(
+        self, comparisons: Sequence[Comparison], known: Mapping[Comparison, Verdict]
+    ) -> Iterator[Verdict]:
         """Yield verdicts pack by pack. Packs are made of all asks, so that an interrupted run packs alike."""
-        if all(ask in known for ask in asks):
+        if all(comparison in known for comparison in comparisons):
             return
-        check_fits(self.prompt, asks)
-        cases = [case(ask.battle, ask.order, reference=self.reference) for ask in asks]
-        wanted = {index for index, ask in enumerate(asks) if ask not in known}
+        validate_prompt(self.prompt, comparisons)
+        cases = [
+            build_case(comparison.battle, comparison.order, reference=self.reference)
+            for comparison in comparisons
+        ]
+        wanted = {index for index, comparison in enumerate(comparisons) if comparison not in known}
         for index, reading in self.reader.read(self.prompt, cases, wanted):
-            yield self._verdict(asks[index], reading)
+            yield self._verdict(comparisons[index], reading)
 
-    def _verdict(self, ask: Ask, reading: Reading | str) -> Verdict:
+    def _verdict(self, comparison: Comparison, reading: LabelProbabilities | str) -> Verdict:
         outcome: Outcome | None = None
         probability, reason, tokens = None, reading, 0
-        if isinstance(reading, Reading):
+        if isinstance(reading, LabelProbabilities):
             first, second = reading.shares
             shown: Outcome = "a" if first > second else "b" if second > first else "tie"
-            outcome, tokens = in_battle_terms(shown, ask.order), reading.tokens
-            probability = first if ask.order == "ab" else second
+            outcome, tokens = to_battle_outcome(shown, comparison.order), reading.tokens
+            probability = first if comparison.order == "ab" else second
             one, other = self.reader.labels
             reason = (
                 f"{one} {first:.3f}, {other} {second:.3f}; {reading.mass:.0%} of the next token is a label"
             )
         return Verdict(
-            battle_id=ask.battle.id,
+            battle_id=comparison.battle.id,
             judge=self.name,
-            order=ask.order,
+            order=comparison.order,
             outcome=outcome,
             probability_a=probability,
             reason=reason,
@@ -95,7 +100,7 @@ class LogitsJudge:
         )
 
 
-class NextToken:
+class NextTokenReader:
     """Reads the probabilities of some labels as a model's next token."""
 
     def __init__(self, loaded: Loaded, labels: Sequence[str]) -> None:
@@ -145,12 +150,12 @@ class NextToken:
 
     def read(
         self, prompt: JudgePrompt, cases: Sequence[Case], wanted: Set[int]
-    ) -> Iterator[tuple[int, Reading | str]]:
+    ) -> Iterator[tuple[int, LabelProbabilities | str]]:
         """Yield (position in `cases`, reading) of the wanted ones; a text: why there is none."""
         prompts = [self.encode(self.text(render(prompt, "letter", shown, self.control))) for shown in cases]
         fitting = [index for index in range(len(cases)) if len(prompts[index]) < self.window]
         for index in sorted(wanted - set(fitting)):
-            yield index, TOO_LONG
+            yield index, PROMPT_TOO_LONG
         chosen = [prompts[index] for index in fitting]
         places = {place for place, index in enumerate(fitting) if index in wanted}
         with self.loaded.using(None) as model:
@@ -169,11 +174,11 @@ class NextToken:
         for place in sorted(wanted):
             yield [place], packing.plain_logits(model, prompts[place])
 
-    def _reading(self, logits: torch.Tensor, tokens: int) -> Reading | str:
+    def _reading(self, logits: torch.Tensor, tokens: int) -> LabelProbabilities | str:
         chances = logits.softmax(-1)[self.label_ids]
         mass = float(chances.sum())
         shares = tuple(float(share) for share in logits[self.label_ids].softmax(-1))
-        return Reading(shares, mass, tokens) if math.isfinite(sum(shares)) else NOT_FINITE
+        return LabelProbabilities(shares, mass, tokens) if math.isfinite(sum(shares)) else NOT_FINITE
 
 
 def control_tokens(tokenizer: Any) -> list[str]:

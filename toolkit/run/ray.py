@@ -19,9 +19,9 @@ from typing import Any
 from toolkit.errors import InputError, ToolkitError
 from toolkit.recipe import ModelOptions, load
 from toolkit.run.cache import Step, StepCache
-from toolkit.run.execution import Execution
 from toolkit.run.folder import RunFolder
-from toolkit.run.steps import plan
+from toolkit.run.plan import plan_steps
+from toolkit.run.resolve import Execution
 
 logger = logging.getLogger(__name__)
 
@@ -29,7 +29,7 @@ ATTEMPTS = 3
 """How often a step is begun again after its worker was lost."""
 
 
-def carry_out(execution: Execution, cache: StepCache) -> None:
+def run_on_ray(execution: Execution, cache: StepCache) -> None:
     """Do every step of a run that is not done yet, on the cluster at `RAY_ADDRESS` or on one started here.
 
     Raises:
@@ -42,19 +42,19 @@ def carry_out(execution: Execution, cache: StepCache) -> None:
         raise InputError("--on ray needs Ray: run `pip install 'adapter-arena[ray]'`") from None
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     address = os.environ.get("RAY_ADDRESS", "")
-    _must_answer(address)
+    _check_reachable(address)
     try:
         ray.init(logging_level=logging.WARNING, include_dashboard=False)
     except (ConnectionError, ValueError, RuntimeError) as error:
         place = address or "a cluster on this machine"
         raise InputError(f"Ray: {place} cannot be used: {str(error).splitlines()[0]}") from None
     try:
-        _carry_out(ray, execution, cache)
+        _run_steps(ray, execution, cache)
     finally:
         ray.shutdown()
 
 
-def _must_answer(address: str) -> None:
+def _check_reachable(address: str) -> None:
     """Refuse an address at which nothing listens, which Ray would try for minutes."""
     host, _, port = address.rpartition("://")[2].rpartition(":")
     if not (host and port.isdigit()):
@@ -62,21 +62,23 @@ def _must_answer(address: str) -> None:
     try:
         socket.create_connection((host, int(port)), timeout=10).close()
     except OSError as error:
-        told = f"Ray: {address} cannot be used: {error.strerror or error}; see RAY_ADDRESS"
-        raise InputError(told) from None
+        message = f"Ray: {address} cannot be used: {error.strerror or error}; see RAY_ADDRESS"
+        raise InputError(message) from None
 
 
-def _carry_out(ray: Any, execution: Execution, cache: StepCache) -> None:
-    model, slots = needs(ray.nodes(), execution.recipe.model)
+def _run_steps(ray: Any, execution: Execution, cache: StepCache) -> None:
+    model, slots = worker_resources(ray.nodes(), execution.recipe.model)
     logger.info("on Ray: %d model%s at a time, each with %s", slots, "s" * (slots > 1), model)
     place = (str(execution.folder.path.resolve()), str(Path.cwd()), slots, execution.anyway)
-    task = ray.remote(max_calls=1, max_retries=ATTEMPTS)(do_step)
-    waiting, done, running = plan(execution, judges=slots), set[str](), dict[Any, Step]()
+    task = ray.remote(max_calls=1, max_retries=ATTEMPTS)(run_step)
+    waiting, done, running = plan_steps(execution, judges=slots), set[str](), dict[Any, Step]()
     while waiting or running:
-        for step in [step for step in waiting if done.issuperset(step.after)]:
+        for step in [step for step in waiting if done.issuperset(step.depends_on)]:
             waiting.remove(step)
             if cache.begin(step):
-                running[task.options(name=step.name, **_need(step, model)).remote(step.name, *place)] = step
+                running[
+                    task.options(name=step.name, **_step_resources(step, model)).remote(step.name, *place)
+                ] = step
             else:
                 done.add(step.name)
         for result in ray.wait(list(running))[0] if running else ():
@@ -85,7 +87,7 @@ def _carry_out(ray: Any, execution: Execution, cache: StepCache) -> None:
             done.add(step.name)
 
 
-def needs(nodes: list[dict[str, Any]], options: ModelOptions) -> tuple[dict[str, float], int]:
+def worker_resources(nodes: list[dict[str, Any]], options: ModelOptions) -> tuple[dict[str, float], int]:
     """What a step with a model asks of Ray, and how many such steps run at a time.
 
     A GPU each; where there is none, a machine each, for torch uses all its cores.
@@ -98,25 +100,25 @@ def needs(nodes: list[dict[str, Any]], options: ModelOptions) -> tuple[dict[str,
     return {"num_cpus": cores}, int(sum(machine["CPU"] // cores for machine in machines))
 
 
-def _need(step: Step, model: dict[str, float]) -> dict[str, float]:
+def _step_resources(step: Step, model: dict[str, float]) -> dict[str, float]:
     return model if step.model else {"num_cpus": 1}
 
 
-def do_step(name: str, folder: str, where: str, judges: int, anyway: bool) -> float:
+def run_step(name: str, folder: str, where: str, judges: int, anyway: bool) -> float:
     """In a worker: do the step of this name of the run in `folder`; gives the seconds it took."""
     started = time.monotonic()
     os.chdir(where)
-    _speak_for_ourselves()
+    _configure_worker_logging()
     run = RunFolder(Path(folder))
     execution = Execution(load(run.recipe), run)
     execution.anyway = anyway
-    steps = plan(execution, judges=judges)
+    steps = plan_steps(execution, judges=judges)
     with redirect_stdout(sys.stderr):  # the driver's stdout is for results
         next(step for step in steps if step.name == name).work()
     return time.monotonic() - started
 
 
-def _speak_for_ourselves() -> None:
+def _configure_worker_logging() -> None:
     """Let the package's log through to where the run was started, and no library's chatter."""
     os.environ |= {"TQDM_DISABLE": "1", "TRANSFORMERS_VERBOSITY": "error"}
     warnings.simplefilter("ignore")
