@@ -1,4 +1,4 @@
-"""Child process of `sandbox` (`python -I sandbox_process.py`): one program from stdin, confined by the kernel.
+"""Child process of `sandbox` (`python -I sandbox_process.py`): one program from stdin, kernel-confined.
 
 Before the program starts, the process gives up for good: memory and processor time beyond a limit, files to
 write, other processes, and every system call that is not on a short list. There is no socket, fork, exec,
