@@ -163,7 +163,7 @@ FAULTS: dict[str, tuple[Callable[[Plan], Any], str, str]] = {
     "an unknown adapter field": (lambda p: stage(p, adapter={"ranks": 3}), "adapter-field", "ranks"),
     "all of a 4-bit model": (
         lambda p: (p.raw.update(model={"quantization": "nf4"}), stage(p, adapter="none")),
-        "quantised-whole",
+        "adapter-field",
         "no gradient",
     ),
     "KTO with nothing to compare": (

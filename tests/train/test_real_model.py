@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import signal
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from toolkit.recipe import Recipe
 from toolkit.run import train
 from toolkit.train import train_stage
 from toolkit.train.merge import merge
+from toolkit.train.verify import Kept, divergence
 
 FEW = {"max_steps": 2, "per_device_train_batch_size": 2, "gradient_accumulation_steps": 1}
 ANSWERS = FEW | {"per_device_train_batch_size": 4, "num_generations": 2, "max_completion_length": 8}
@@ -77,6 +79,44 @@ def test_a_method_trains_the_packaged_model(case: str, tmp_path: Path):
     assert max(norms) > 0
     figure = "reward" if case == "rloo" else "loss"
     assert {figure, f"{figure}_before"} <= last.heldout.keys()
+
+
+RSLORA = {"r": 4, "use_rslora": True}
+PISSA = {"r": 4, "init_lora_weights": "pissa_niter_4"}
+CHAINS: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, str]]] = {
+    "bf16": ({"r": 4}, {}, {"dtype": "bfloat16"}),
+    "nf4": ({"r": 4}, {}, {"quantization": "nf4", "dtype": "bfloat16"}),
+    "rsLoRA": (RSLORA, {}, {"dtype": "float32"}),
+    "rsLoRA, own": (RSLORA, {"adapter": RSLORA}, {"dtype": "bfloat16"}),
+    "nf4, own": ({"r": 4}, {"adapter": {"r": 4}}, {"quantization": "nf4", "dtype": "bfloat16"}),
+    "PiSSA": (PISSA, {}, {"dtype": "float32"}),
+    "PiSSA, own": (PISSA, {"adapter": PISSA}, {"dtype": "bfloat16"}),
+}
+"""The adapter of SFT, what DPO names of its own, and the model's options."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", CHAINS)
+def test_a_chain_of_the_packaged_model_is_published_as_it_was_trained(case: str, tmp_path: Path):
+    adapter, own, options = CHAINS[case]
+    steep = FEW | {"learning_rate": 1e-3}
+    recipe = real(
+        tmp_path,
+        stage("sft", "sft", "tickets", adapter=adapter, trainer=steep),
+        stage("dpo", "dpo", "pairs", start="sft", trainer=steep, **own),
+        **options,
+    )
+    _, dpo = (train_stage(recipe, part, tmp_path) for part in recipe.stages)  # verified, or an error
+    assert dpo.heldout["loss_before"] == pytest.approx(math.log(2), abs=1e-4)
+    assert dpo.heldout["loss"] < dpo.heldout["loss_before"]
+    if "quantization" in options:
+        return  # in other weights than it was trained on, rounding is most of the difference
+    kept = Kept.read(tmp_path / "adapters" / "dpo")
+    assert kept is not None
+    base = AutoModelForCausalLM.from_pretrained(bases.resolve_base(recipe.base), dtype=torch.float32)
+    bare = divergence(kept.logits, kept.again(base))
+    plain = PeftModel.from_pretrained(base, str(tmp_path / "adapters" / "dpo"))
+    assert divergence(kept.logits, kept.again(plain)) < bare / 2
 
 
 @pytest.mark.slow

@@ -35,7 +35,7 @@ SHORT = {"precompute_ref_log_probs": False, "max_length": None, "per_device_trai
 def started(loaded: Loaded, folder: Path) -> Base:
     chosen = hardware.choose(FP32)
     model = AutoModelForCausalLM.from_pretrained(folder)
-    return Base("t", folder, "", model, loaded.tokenizer, chosen, chosen, None, None, continued=False)
+    return Base("t", folder, "", model, loaded.tokenizer, chosen, chosen, "none", None, None, continued=False)
 
 
 def rows_of(tokenizer: Any) -> list[Preference]:

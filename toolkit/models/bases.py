@@ -94,9 +94,14 @@ def _content(folder: Path, patterns: Sequence[str]) -> str:
     files = {file for pattern in patterns for file in folder.glob(pattern) if file.name not in OURS}
     for file in files:
         if file.suffix == ".safetensors":
-            with file.open("rb") as data:
-                _tensors(data, file)
+            check_whole(file)
     return files_hash(folder, (file.relative_to(folder) for file in files))[:32]
+
+
+def check_whole(file: Path) -> None:
+    """Raise a `ModelError` where a safetensors file is cut off."""
+    with file.open("rb") as data:
+        _tensors(data, file)
 
 
 def sampled_fingerprint(folder: Path) -> str:

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from peft import PeftModel
 from transformers import AutoModelForSequenceClassification
 
 from toolkit import records
@@ -21,6 +20,7 @@ from toolkit.models.loading import (
     LINEAGE,
     check_lineage,
     context_window,
+    load_adapter,
     load_tokenizer,
     load_weights,
     loaded_fingerprint,
@@ -96,7 +96,7 @@ def _load(folder: Path, chosen: hardware.Hardware, quantization: str) -> tuple[A
     model = load_weights(below, chosen, quantization, AutoModelForSequenceClassification, **options)
     if adapter:
         check_lineage(folder, name, below)
-        model = PeftModel.from_pretrained(model, str(folder))
+        model = load_adapter(model, folder)
     if model.config.num_labels != 1:
         raise ModelError(f"{folder}: not a reward model: it has {model.config.num_labels} outputs, not one")
     return model.eval(), folder if (folder / "tokenizer_config.json").is_file() else below

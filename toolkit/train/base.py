@@ -36,7 +36,8 @@ class Base:
     tokenizer: Any
     hardware: Hardware
     loaded: Hardware
-    """The same with the number type that the weights were loaded in."""
+    """The same with the number type that the weights are loaded in."""
+    quantization: str
     adapter: Any
     """PEFT's configuration of what is trained; `None`: all weights."""
     parent: Path | None
@@ -50,6 +51,22 @@ class Base:
     def on_frozen(self) -> bool:
         """Whether the parent's adapter is merged into `model`."""
         return self.parent is not None and not self.continued
+
+    @property
+    def dequantized(self) -> bool:
+        """Whether a parent is merged into a quantised base: in 4 bit most of its training would be lost."""
+        return self.on_frozen and self.quantization != "none"
+
+    @property
+    def exact(self) -> bool:
+        """Whether everything is computed in fp32."""
+        plain = self.quantization == "none" and self.loaded.dtype == torch.float32
+        return plain or self.dequantized or self.adapter is None
+
+    def load(self, **kind: Any) -> Any:
+        """The model in `folder`, without any adapter, as the stage trains on it."""
+        load = load_dequantized if self.dequantized else load_weights
+        return load(self.folder, self.loaded, self.quantization, **kind)
 
     @property
     def moved(self) -> bool:
@@ -70,9 +87,9 @@ class Base:
 def prepare_base(recipe: Recipe, stage: Stage, run: Path) -> Base:
     """Load the base of a stage; the adapter below is continued, or merged in for a stage with one of its own.
 
-    Weights are held in fp32 on a CPU, and where something is merged into them or taken out: a delta is small
-    against the weight it is added to, and 16 bits would lose part of it. A quantised base with a merged
-    parent is dequantised, since the parent was trained on those weights.
+    Frozen weights are held in the recipe's number type; in fp32 where all of them are trained, or something
+    is merged into them or taken out: a delta is small against the weight it is added to, and 16 bits would
+    lose part of it. A quantised base with a merged parent is dequantised, since the parent was trained on it.
 
     Raises:
         ModelError: the base or the parent cannot be loaded, or do not belong together.
@@ -85,26 +102,33 @@ def prepare_base(recipe: Recipe, stage: Stage, run: Path) -> Base:
     chosen = hardware.choose(recipe.model)
     parent = run / "adapters" / chain[-1].name if chain and chain[-1].adapter != "none" else None
     continued = recipe.continues(stage.name)
-    fingerprint = bases.fingerprint(folder)
+    fingerprint, quantization = bases.fingerprint(folder), recipe.model.quantization
     if parent:
         check_lineage(parent, name, folder)
     adapter = lora.stage_adapter(recipe, stage, parent if continued else None)
     if recipe.model.attention == "auto" and chosen.device.type == "cpu":
         chosen = replace(chosen, attention="eager")  # half the time of sdpa, whose backward is slow on a CPU
-    merged = None if continued else parent
-    exact = merged is not None or chosen.device.type == "cpu" or lora.changes_base(adapter)
-    quantized = recipe.model.quantization != "none"
-    loaded = replace(chosen, dtype=torch.float32) if exact and not quantized else chosen
-    # merged into 4 bits most of the training would be lost
-    load = load_dequantized if merged and quantized else load_weights
-    model = load(folder, loaded, recipe.model.quantization)
-    if merged:
-        model = merge_adapter(load_adapter(model, merged))
+    exact = adapter is None or (parent and not continued) or lora.changes_base(adapter)
+    loaded = replace(chosen, dtype=torch.float32) if exact and quantization == "none" else chosen
     tokenizer = load_tokenizer(folder, recipe.model.chat_template, recipe.model.chat_template_kwargs)
-    rewards = _rewards(recipe, stage, run)
-    return Base(
-        name, folder, fingerprint, model, tokenizer, chosen, loaded, adapter, parent, continued, rewards
+    base = Base(
+        name=name,
+        folder=folder,
+        fingerprint=fingerprint,
+        model=None,
+        tokenizer=tokenizer,
+        hardware=chosen,
+        loaded=loaded,
+        quantization=quantization,
+        adapter=adapter,
+        parent=parent,
+        continued=continued,
+        rewards=_rewards(recipe, stage, run),
     )
+    model = base.load()
+    if parent and base.on_frozen:
+        model = merge_adapter(load_adapter(model, parent))
+    return replace(base, model=model)
 
 
 def _rewards(recipe: Recipe, stage: Stage, run: Path) -> dict[str, Path]:

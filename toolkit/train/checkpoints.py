@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import shutil
-import struct
 import zipfile
 from pathlib import Path
 
 from toolkit import processes
+from toolkit.errors import ModelError
+from toolkit.models import bases
 
 NEEDED = ("trainer_state.json", "scheduler.pt")
 
@@ -48,15 +49,8 @@ def is_complete(checkpoint: Path) -> bool:
 
 
 def _is_whole(file: Path) -> bool:
-    """Compare a safetensors file's size with the end of its last tensor."""
-    with file.open("rb") as data:
-        start = data.read(8)
-        if len(start) < 8:  # noqa: PLR2004
-            return False
-        (length,) = struct.unpack("<Q", start)
-        try:
-            header = json.loads(data.read(length))
-        except ValueError:
-            return False
-    ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
-    return bool(file.stat().st_size == 8 + length + max(ends, default=0))
+    try:
+        bases.check_whole(file)
+    except ModelError:
+        return False
+    return True

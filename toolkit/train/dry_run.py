@@ -68,6 +68,9 @@ def problems(recipe: Recipe, stage: Stage, shape: Any) -> Iterator[Problem]:
     if below and not recipe.continues(stage.name):
         yield from _joined(recipe, stage, config, shape)
     if config is None:
+        if recipe.model.quantization != "none":
+            what = f"all weights are to be trained, but in {recipe.model.quantization} they have no gradient"
+            yield place, what, "train an adapter, or set model.quantization: none"
         return
     reason = changes_base(config)
     if reason and not lora.changes_base(config):

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import logging
 import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +25,7 @@ from toolkit.train.log import TrainingLog
 from toolkit.train.lora import changes_base
 from toolkit.train.methods import must_fit, trainer_module
 from toolkit.train.stopping import Interrupt, full_disk_told
-from toolkit.train.verify import Kept, Place, verify
+from toolkit.train.verify import Kept, verify
 from toolkit.train.weights import cast_inputs
 from toolkit.types import StageResult
 
@@ -58,9 +61,9 @@ def train_stage(recipe: Recipe, stage: Stage, run: Path) -> StageResult:
     if processes.count() > 1:
         logger.info("stage %s in %d processes", stage.name, processes.count())
     with full_disk_told(run):
-        kept, place, result = _train(recipe, stage, run)  # the trainer is let go at its end
+        check, result = _train(recipe, stage, run)  # the trainer is let go at its end
         if processes.is_main():
-            verify(kept, working / WRITTEN, place)
+            check()
             published.parent.mkdir(exist_ok=True)
             (working / WRITTEN).rename(published)
             shutil.rmtree(working, ignore_errors=True)
@@ -68,8 +71,8 @@ def train_stage(recipe: Recipe, stage: Stage, run: Path) -> StageResult:
     return result
 
 
-def _train(recipe: Recipe, stage: Stage, run: Path) -> tuple[Kept, Place, StageResult]:
-    """Train, and write what will be published among the checkpoints."""
+def _train(recipe: Recipe, stage: Stage, run: Path) -> tuple[Callable[[], float], StageResult]:
+    """Train, and write what will be published among the checkpoints; gives what verifies that, later."""
     working = run / "checkpoints" / stage.name
     train, heldout = rows_of(recipe, stage)
     must_fit(stage, train + heldout)
@@ -103,17 +106,8 @@ def _train(recipe: Recipe, stage: Stage, run: Path) -> tuple[Kept, Place, StageR
         publish.publish(learned, base, stage, working / WRITTEN, extras)
         kept.write(working / WRITTEN)
     plain = processes.is_main() and not (base.on_frozen or learned.beginning)
-    place = Place(
-        base=base.folder,
-        loaded=base.loaded,
-        quantization=recipe.model.quantization,
-        dequantized=base.on_frozen and recipe.model.quantization != "none",
-        reward=stage.method == "reward",
-        whole=stage.adapter == "none",
-        rounded=processes.share_weights() and base.hardware.dtype != torch.float32,
-        weights=learned.adapter() if plain else {},
-    )
-    return kept, place, result
+    weights = learned.adapter() if plain else {}
+    return partial(verify, kept, working / WRITTEN, replace(base, model=None), weights), result
 
 
 def taken_out(model: Any, base: Base) -> dict[str, torch.Tensor]:

@@ -138,10 +138,6 @@ def _values(stage: Stage) -> Iterator[Finding]:
 def _adapter(recipe: Recipe, stage: Stage, shape: Any) -> Iterator[Finding]:
     for place, text, fix in dry_run.problems(recipe, stage, shape):
         yield error("adapter-field", place, text, fix)
-    if stage.adapter == "none" and recipe.model.quantization != "none":
-        text = f"all weights are to be trained, but in {recipe.model.quantization} they have no gradient"
-        place = f"stages.{stage.name}.adapter"
-        yield error("quantised-whole", place, text, "train an adapter, or set model.quantization: none")
 
 
 def _against_each_other(recipe: Recipe, stage: Stage) -> Iterator[Finding]:
