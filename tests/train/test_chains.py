@@ -269,6 +269,15 @@ def test_what_trains_in_bf16_is_verified_as_exactly(kind: str, tmp_path: Path, t
         train_stage(recipe, part, tmp_path)  # raises where logits differ by more than 1e-4
 
 
+@pytest.mark.parametrize("quantization", ["none", "nf4"])
+def test_a_reward_model_trains_on_a_base_in_16_or_4_bit(quantization: str, tmp_path: Path, tiny_model: Path):
+    recipe = recipe_of(tmp_path, tiny_model, [stage("s", "reward", "pairs")])
+    options = {"dtype": "bfloat16", "quantization": quantization}
+    recipe = recipe.model_copy(update={"model": recipe.model.model_copy(update=options)})
+    result = train_stage(recipe, recipe.stages[0], tmp_path)
+    assert result.heldout["loss"] < result.heldout["loss_before"]
+
+
 def test_in_4_bit_what_is_published_is_compared_by_its_tensors(
     tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
 ):

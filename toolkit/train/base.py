@@ -109,6 +109,7 @@ def prepare_base(recipe: Recipe, stage: Stage, run: Path) -> Base:
     if recipe.model.attention == "auto" and chosen.device.type == "cpu":
         chosen = replace(chosen, attention="eager")  # half the time of sdpa, whose backward is slow on a CPU
     exact = adapter is None or (parent and not continued) or lora.changes_base(adapter)
+    exact = exact or stage.method == "reward"  # whose output, one number, is rounded away in 16 bit
     loaded = replace(chosen, dtype=torch.float32) if exact and quantization == "none" else chosen
     tokenizer = load_tokenizer(folder, recipe.model.chat_template, recipe.model.chat_template_kwargs)
     base = Base(

@@ -103,7 +103,17 @@ def _first_step(stage: Stage, rows: list[Row], tokenizer: Any) -> str | None:
             model = LlamaForCausalLM(shape)
             path = Path(folder)
             base = Base(
-                "", path, "", model, copy.deepcopy(tokenizer), hardware, hardware, adapter, None, False
+                "",
+                path,
+                "",
+                model,
+                copy.deepcopy(tokenizer),
+                hardware,
+                hardware,
+                "none",
+                adapter,
+                None,
+                False,
             )
             trainer = trainer_module(tried).trainer(
                 base, tried, rows, rows, {"output_dir": folder, "report_to": "none"}
