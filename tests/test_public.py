@@ -21,6 +21,7 @@ def test_every_public_name_is_there_and_documented(name: str):
     assert isinstance(value, str) or value.__doc__
 
 
+@pytest.mark.slow
 def test_public_names_survive_the_import_of_every_module():
     """A submodule that is imported becomes an attribute of its package, and must not hide a public name."""
     code = (
