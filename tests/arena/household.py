@@ -12,7 +12,8 @@ from pathlib import Path
 
 from toolkit import records
 from toolkit.judge import aggregate_votes, build_battles
-from toolkit.metrics import measure_texts
+from toolkit.metrics.measurement import Measurement, measurement_from_values
+from toolkit.metrics.reference_tools import ROUGE, rouge_rows
 from toolkit.recipe import Judge
 from toolkit.types import Battle, Completion, Message, Outcome, Verdict
 
@@ -121,6 +122,19 @@ def category(answer: str) -> str:
     return "code" if "```" in answer else "numbers" if "$" in answer else "home"
 
 
+def measure(rows: list[Completion]) -> list[Measurement]:
+    """ROUGE and words per answer, without the metric classes, which import torch."""
+    values = rouge_rows([row.completion for row in rows], [[row.reference or ""] for row in rows])
+    ids = [row.example_id for row in rows]
+    name = rows[0].contestant
+    found = [
+        measurement_from_values(name, metric, dict(zip(ids, column, strict=True)))
+        for metric, column in zip(ROUGE, zip(*values, strict=True), strict=True)
+    ]
+    lengths = {row.example_id: float(len(row.completion.split())) for row in rows}
+    return [*found, measurement_from_values(name, "length_words", lengths)]
+
+
 def write_run(folder: Path) -> Path:
     """Write recipe and completions, as a run leaves them; returns the folder."""
     for contestant in CONTESTANTS:
@@ -150,7 +164,7 @@ def judge_run(folder: Path) -> Path:
         name: list(records.read(folder / "completions" / f"{name}.jsonl", Completion)) for name in CONTESTANTS
     }
     for name, rows in completions.items():
-        records.write(folder / "measurements" / f"{name}.jsonl", measure_texts(rows, ["rouge", "length"]))
+        records.write(folder / "measurements" / f"{name}.jsonl", measure(rows))
     categories = {row.example_id: row.category for row in completions[CONTESTANTS[0]] if row.category}
     fought = build_battles(completions, Judge(), categories=categories)
     verdicts = [

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import combinations
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from toolkit import records
 from toolkit.benchmarks import scores_of
@@ -23,8 +23,10 @@ from toolkit.run.doctor import describe_hardware, package_versions
 from toolkit.run.folder import RunFolder
 from toolkit.run.plan import benchmarked_contestants, load_run_verdicts, run_battles
 from toolkit.run.resolve import Execution
-from toolkit.train.merge import Drift, Into, merge
 from toolkit.types import Completion, Difference, Ratings, Score, StageResult, Summary, Vote
+
+if TYPE_CHECKING:
+    from toolkit.train.merge import Drift, Into
 
 
 def build_summary(execution: Execution, cache: StepCache) -> Summary:
@@ -173,6 +175,8 @@ def merge_stage(run: Path, stage: str, out: Path, *, into: Into, dtype: str) -> 
         RecipeError: there is no such stage.
         ToolkitError: as merging does.
     """
+    from toolkit.train.merge import merge  # imports torch
+
     folder = RunFolder(run)
     recipe = load(folder.recipe)
     drifts = merge(recipe, recipe.stage(stage), run, out, into=into, dtype=dtype)
