@@ -86,11 +86,8 @@ PISSA = {"r": 4, "init_lora_weights": "pissa_niter_4"}
 CHAINS: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, str]]] = {
     "bf16": ({"r": 4}, {}, {"dtype": "bfloat16"}),
     "nf4": ({"r": 4}, {}, {"quantization": "nf4", "dtype": "bfloat16"}),
-    "rsLoRA": (RSLORA, {}, {"dtype": "float32"}),
     "rsLoRA, own": (RSLORA, {"adapter": RSLORA}, {"dtype": "bfloat16"}),
-    "nf4, own": ({"r": 4}, {"adapter": {"r": 4}}, {"quantization": "nf4", "dtype": "bfloat16"}),
     "PiSSA": (PISSA, {}, {"dtype": "float32"}),
-    "PiSSA, own": (PISSA, {"adapter": PISSA}, {"dtype": "bfloat16"}),
 }
 """The adapter of SFT, what DPO names of its own, and the model's options."""
 

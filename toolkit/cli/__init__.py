@@ -102,4 +102,4 @@ class Commands(click.Group):
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="adapter-arena")
 def main() -> None:
-    """Fine-tune a language model, then find out whether it got better."""
+    """Fine-tune a language model, then measure whether it improved."""
