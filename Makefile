@@ -21,7 +21,7 @@ demo: $(VENV)/.installed
 test: $(VENV)/.installed-test
 	$(PYTEST)
 
-UNIT := tests/ratings tests/report tests/arena $(filter-out tests/test_public.py tests/test_package.py tests/test_fingerprints.py,$(wildcard tests/test_*.py)) --ignore tests/arena/test_circle.py
+UNIT := tests/ratings tests/report tests/arena $(filter-out tests/test_public.py tests/test_package.py tests/test_fingerprints.py tests/test_templates.py,$(wildcard tests/test_*.py)) --ignore tests/arena/test_circle.py
 
 unit: $(VENV)/.installed-test
 	ADAPTER_ARENA_TESTS=unit $(PYTEST) -m "not slow and not gpu" $(UNIT)
