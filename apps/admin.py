@@ -52,17 +52,17 @@ def _sign_in() -> None:
         else:
             st.button("Sign in with your account", type="primary", on_click=st.login)
     if os.environ.get(PASSWORD):
-        _ask_password(os.environ[PASSWORD])
+        _password_form(os.environ[PASSWORD])
 
 
-def _ask_password(wanted: str) -> None:
+def _password_form(wanted: str) -> None:
     state = st.session_state
     with st.form("sign-in", border=False, width=360):
-        given = st.text_input("Password", type="password", autocomplete="current-password")
+        password = st.text_input("Password", type="password", autocomplete="current-password")
         if st.form_submit_button("Sign in", type="primary"):
             state.tries = state.get("tries", 0) + 1
             time.sleep(min(state.tries, TRIES))  # guessing takes its time
-            if state.tries <= TRIES and hmac.compare_digest(given.encode(), wanted.encode()):
+            if state.tries <= TRIES and hmac.compare_digest(password.encode(), wanted.encode()):
                 state.admin = True
                 st.rerun()
             st.error("That is not the password.")

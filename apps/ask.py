@@ -60,7 +60,7 @@ def page() -> None:
     st.title(VERDICT[chat.reveal.cast.outcome] if chat and chat.reveal else "Ask", anchor=False)
     if chat is None or chat.reveal is None:
         prompt = "Ask both something more" if chat else "Your question"
-        st.chat_input(prompt, key="question", max_chars=4000, on_submit=_ask)
+        st.chat_input(prompt, key="question", max_chars=4000, on_submit=_submit_question)
     if chat is None:
         st.write(
             "Any question you ask is sent to both of two contestants, who answer without their names. Then "
@@ -110,7 +110,7 @@ def _answer(chat: Chat, places: list[DeltaGenerator]) -> None:
         return
     with chat.store_lock:
         first = (chat.pending, chat.turns) == (question, before)
-        problem = _keep_answers(chat, who, question, answers) if first else None
+        problem = _store_answers(chat, who, question, answers) if first else None
     if first:
         if problem:
             st.session_state.problem = problem
@@ -127,9 +127,9 @@ def _answers(chat: Chat, before: list[Turn], question: str) -> tuple[str, str]:
 
     def generate(side: int) -> str:
         messages = []
-        for asked, answers in before:
+        for question_text, answers in before:
             messages += [
-                Message(role="user", content=asked),
+                Message(role="user", content=question_text),
                 Message(role="assistant", content=answers[side]),
             ]
         messages.append(Message(role="user", content=question))
@@ -140,7 +140,7 @@ def _answers(chat: Chat, before: list[Turn], question: str) -> tuple[str, str]:
     return a, b
 
 
-def _keep_answers(chat: Chat, who: str, question: str, answers: tuple[str, str]) -> str | None:
+def _store_answers(chat: Chat, who: str, question: str, answers: tuple[str, str]) -> str | None:
     """Store the chat with this turn as a ballot; returns the problem, if any. Draws nothing.
 
     The chat is updated last, so that no rerun shows answers that cannot be voted on yet.
@@ -169,11 +169,11 @@ def _problem_text(error: ToolkitError) -> str:
 def _below(chat: Chat) -> None:
     """Draw the available actions."""
     if chat.reveal:
-        after_vote(chat.reveal, "Ask something else", _start_over, _keep)
+        after_vote(chat.reveal, "Ask something else", _start_over, _store_reveal)
         single_key_toggle()
         return
     if chat.ballot and not chat.pending:
-        vote_buttons(chat.ballot, _keep)
+        vote_buttons(chat.ballot, _store_reveal)
     with st.container(horizontal=True, gap="medium"):
         if chat.pending:
             st.button("Ask again", key="ask-again", type="primary")  # drawing the page asks it
@@ -183,7 +183,7 @@ def _below(chat: Chat) -> None:
     single_key_toggle()
 
 
-def _ask() -> None:
+def _submit_question() -> None:
     state = st.session_state
     try:
         state.chat = state.get("chat") or _start_chat()
@@ -205,7 +205,7 @@ def _again() -> None:
     chat.seed += 1
 
 
-def _keep(reveal: Reveal) -> None:
+def _store_reveal(reveal: Reveal) -> None:
     st.session_state.chat.reveal = reveal
 
 

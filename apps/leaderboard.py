@@ -26,7 +26,7 @@ def page() -> None:
     from toolkit.ratings import bradley_terry, elo
 
     st.title("Leaderboard", anchor=False)
-    votes, people, judged = _chosen_votes()
+    votes, people, judge = _chosen_votes()
     try:
         fit = bradley_terry(votes)
         online = elo(votes)
@@ -44,8 +44,8 @@ def page() -> None:
         "better. Elo's span is that of 95% of random orders of the same votes."
         + (" At equal length: what the ratings would be if all answers were equally long." if even else "")
     )
-    if people and judged:
-        _beside(people, judged)
+    if people and judge:
+        _beside(people, judge)
     _details(votes, [rating.contestant for rating in fit.ratings], online)
 
 
@@ -55,16 +55,16 @@ def _chart(chart: alt.LayerChart | alt.FacetChart, key: str) -> None:
 
 def _chosen_votes() -> tuple[list[Vote], list[Vote], list[Vote]]:
     """Draw the filters; returns the votes to rate, people's votes and the judge's."""
-    people, judged = service().store.votes(service().pool.run), judge_votes()
+    people, judge = service().store.votes(service().pool.run), judge_votes()
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
         source = (
-            st.segmented_control("Votes of", SOURCES, default="People", required=True) if judged else "People"
+            st.segmented_control("Votes of", SOURCES, default="People", required=True) if judge else "People"
         )
-        categories = sorted({vote.category for vote in people + judged if vote.category})
+        categories = sorted({vote.category for vote in people + judge if vote.category})
         if categories:
             category = st.selectbox("Category", ["all", *categories], width=220)
-            people, judged = (
-                [vote for vote in votes if category in ("all", vote.category)] for votes in (people, judged)
+            people, judge = (
+                [vote for vote in votes if category in ("all", vote.category)] for votes in (people, judge)
             )
         odd = flagged_voters()
         label = (
@@ -74,8 +74,8 @@ def _chosen_votes() -> tuple[list[Vote], list[Vote], list[Vote]]:
         )
         if odd and st.toggle(label, help="Their votes are unlike everyone else's."):
             people = [vote for vote in people if vote.voter not in odd]
-    chosen = {"People": people, "Judge": judged, "Both": people + judged}
-    return chosen[source or "People"], people, judged
+    chosen = {"People": people, "Judge": judge, "Both": people + judge}
+    return chosen[source or "People"], people, judge
 
 
 def _sentence(ratings: Sequence[Rating], votes: int, voters: int) -> str:
@@ -120,16 +120,16 @@ def _figure(rating: Rating | None) -> str:
     return "" if rating is None else f"{rating.value:.0f} ({_span(rating)})"
 
 
-def _beside(people: Sequence[Vote], judged: Sequence[Vote]) -> None:
+def _beside(people: Sequence[Vote], judge: Sequence[Vote]) -> None:
     """People's ratings and the judge's, and how far the two agree."""
     from toolkit.ratings import bradley_terry, tabulate
     from toolkit.ratings.agreement import agreement, agreement_sentence
 
     st.header("People and judge", anchor=False)
-    sides = {"People": bradley_terry(people).ratings, "Judge": bradley_terry(judged).ratings}
+    sides = {"People": bradley_terry(people).ratings, "Judge": bradley_terry(judge).ratings}
     _chart(charts.beside(sides), key="beside")
     try:
-        found = agreement(tabulate(judged), tabulate(people))
+        found = agreement(tabulate(judge), tabulate(people))
     except RatingError:
         st.write("The judge and the people have no pair of answers in common.")
     else:

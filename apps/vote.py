@@ -40,7 +40,7 @@ def page() -> None:
             "This one was to see that people read: one answer belongs to another prompt. It does not count."
         )
     if reveal is None:
-        vote_buttons(ballot.id, _keep)
+        vote_buttons(ballot.id, _store_reveal)
         st.button(
             "Skip",
             key=f"skip-{ballot.id}",
@@ -50,7 +50,7 @@ def page() -> None:
             args=(ballot.id,),
         )
     else:
-        after_vote(reveal, "Next battle", _next, _keep)
+        after_vote(reveal, "Next battle", _next, _store_reveal)
         if not state.get("prepared"):
             state.prepared = _draw()  # while the names are being read
     single_key_toggle()
@@ -86,7 +86,7 @@ def _draw() -> BlindBallot | None:
         return None
 
 
-def _keep(reveal: Reveal) -> None:
+def _store_reveal(reveal: Reveal) -> None:
     st.session_state.reveal = reveal
 
 

@@ -70,8 +70,8 @@ def _name(reveal: Reveal | None, side: str) -> str:
     return f" · {safe_markdown(name)}{' :material/check:' if reveal.cast.outcome == side else ''}"
 
 
-def vote_buttons(ballot: str, keep: Callable[[Reveal], None]) -> None:
-    """Draw the vote buttons of a ballot; the reveal is passed to `keep`."""
+def vote_buttons(ballot: str, on_reveal: Callable[[Reveal], None]) -> None:
+    """Draw the vote buttons of a ballot; the reveal is passed to `on_reveal`."""
     with st.container(key="ballot-box", gap="xsmall"):
         places = [*st.columns(2, gap="medium"), *st.columns(2, gap="medium")]  # each under its answer
         for column, (outcome, label, key) in zip(places, CHOICES, strict=True):
@@ -82,11 +82,13 @@ def vote_buttons(ballot: str, keep: Callable[[Reveal], None]) -> None:
                 width="stretch",
                 shortcut=shortcut(key),
                 on_click=_vote,
-                args=(ballot, outcome, keep),
+                args=(ballot, outcome, on_reveal),
             )
 
 
-def after_vote(reveal: Reveal, label: str, go_on: Callable[[], None], keep: Callable[[Reveal], None]) -> None:
+def after_vote(
+    reveal: Reveal, label: str, go_on: Callable[[], None], on_reveal: Callable[[Reveal], None]
+) -> None:
     """Draw the actions after a vote: next, undo, reasons."""
     ballot = reveal.ballot.id
     with st.container(key="ballot-box", horizontal=True):
@@ -101,14 +103,14 @@ def after_vote(reveal: Reveal, label: str, go_on: Callable[[], None], keep: Call
             selection_mode="multi",
             key=f"tags-{ballot}",
             on_change=_note,
-            args=(ballot, keep),
+            args=(ballot, on_reveal),
         )
         st.text_input(
             "Comment (optional)",
             key=f"comment-{ballot}",
             max_chars=MAX_COMMENT_CHARS,
             on_change=_note,
-            args=(ballot, keep),
+            args=(ballot, on_reveal),
         )
 
 
@@ -143,9 +145,9 @@ def _votes_needed_text(reveal: Reveal) -> str:
     return f"The votes on {a} and {b} have decided between them."
 
 
-def _vote(ballot: str, outcome: Outcome, keep: Callable[[Reveal], None]) -> None:
+def _vote(ballot: str, outcome: Outcome, on_reveal: Callable[[Reveal], None]) -> None:
     with show_errors("Your vote was not taken"):
-        keep(service().vote(voter(), ballot, outcome))
+        on_reveal(service().vote(voter(), ballot, outcome))
 
 
 def _undo(ballot: str, go_on: Callable[[], None]) -> None:
@@ -154,8 +156,8 @@ def _undo(ballot: str, go_on: Callable[[], None]) -> None:
         go_on()
 
 
-def _note(ballot: str, keep: Callable[[Reveal], None]) -> None:
+def _note(ballot: str, on_reveal: Callable[[Reveal], None]) -> None:
     state = st.session_state
     tags = tuple(state.get(f"tags-{ballot}") or ())
     with show_errors("Not noted"):
-        keep(service().annotate(voter(), ballot, tags, state.get(f"comment-{ballot}") or ""))
+        on_reveal(service().annotate(voter(), ballot, tags, state.get(f"comment-{ballot}") or ""))

@@ -31,7 +31,6 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         sys.stderr.write("a test of `make unit` imported torch\n")
 
 
-
 @pytest.fixture(autouse=True)
 def package_logger() -> None:
     """Reset the package logger, which a command run by an earlier test or fixture configures."""

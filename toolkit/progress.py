@@ -15,7 +15,7 @@ class Progress:
     total: int
 
 
-def tell(logger: logging.Logger, what: str, done: int, total: int, note: str = "") -> None:
+def log_progress(logger: logging.Logger, what: str, done: int, total: int, note: str = "") -> None:
     """Say how far `what` is; may be called for every piece, since the one who shows it leaves most out."""
     text = "%s %d of %d" + (f", {note.replace('%', '%%')}" if note else "")
     logger.info(text, what, done, total, extra={"progress": Progress(what, done, total)})

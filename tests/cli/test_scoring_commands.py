@@ -234,7 +234,7 @@ def test_runs_that_group_an_example_differently_are_refused(two: list[Path], tmp
             ["answer", "m", "q.jsonl", "--out", "x", "--endpoint", "http://h/v1", "--adapter", "a"],
             "--endpoint and --adapter do not go together",
         ),
-        (["answer", "m", "q.jsonl", "--out", "x", "--key-env", "K"], "--key-env goes with --endpoint"),
+        (["answer", "m", "q.jsonl", "--out", "x", "--key-env", "K"], "--key-env requires --endpoint"),
     ],
 )
 def test_wrong_input_is_one_line_and_exit_code_2(arguments: list[str], message: str):

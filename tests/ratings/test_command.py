@@ -128,8 +128,8 @@ def test_a_bad_row_ends_with_code_2_and_names_it(tmp_path, row, message):
         (["--control", "length", "--by", "category"], "--control and --by do not go together"),
         (["--method", "elo", "--pairs"], "--method elo and --pairs do not go together"),
         (["--method", "elo", "--anchor", "m0"], "--method elo and --anchor do not go together"),
-        (["--k", "8"], "--k goes with --method elo"),
-        (["--resample", "voters"], "--resample goes with --interval bootstrap"),
+        (["--k", "8"], "--k requires --method elo"),
+        (["--resample", "voters"], "--resample requires --interval bootstrap"),
     ],
 )
 def test_what_does_not_fit_ends_with_code_2(log, arguments, message):

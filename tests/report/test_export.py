@@ -49,7 +49,7 @@ def test_people_are_nameless_in_an_export(run: Path, monkeypatch: pytest.MonkeyP
     from toolkit.report import export
 
     view = load_run(run)
-    person = view.judged[0].model_copy(update={"kind": "person", "voter": "ann@example.org"})
+    person = view.judge_votes[0].model_copy(update={"kind": "person", "voter": "ann@example.org"})
     monkeypatch.setattr(export, "load_run", lambda _run: replace(view, people=[person]))
     voters = run_datasets(run)["votes"]["voter"]
     assert "ann@example.org" not in voters

@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from tests import forked
-from toolkit.cli.speaking import Speaker
+from toolkit.cli.progress import Speaker
 
 COMMAND = [sys.executable, "-W", "ignore", "-m", "toolkit.cli"]
 

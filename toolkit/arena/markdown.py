@@ -233,8 +233,8 @@ def _inline_code(content: str) -> str:
 
 
 def _escape(text: str) -> str:
-    kept = _REPLACED.sub(_WORD_JOINER, f" {text} ")[1:-1]
-    return _PUNCTUATION.sub(r"\\\1", kept)
+    escaped_text = _REPLACED.sub(_WORD_JOINER, f" {text} ")[1:-1]
+    return _PUNCTUATION.sub(r"\\\1", escaped_text)
 
 
 def _is_safe_formula(formula: str) -> bool:

@@ -60,16 +60,16 @@ def _draw_uncertain(pool: BattlePool, tally: Tally, pairs: list[Pair], rng: Gene
     short = [pair for pair in pairs if tally.votes[pair] < pool.options.goal]
     if pool.options.pairing != "active" or not short:
         return None
-    doubt = order_uncertainty(pool, tally)
-    weights = np.maximum([doubt[pair] for pair in short], MIN_UNCERTAINTY)
+    uncertainty = order_uncertainty(pool, tally)
+    weights = np.maximum([uncertainty[pair] for pair in short], MIN_UNCERTAINTY)
     return short[int(rng.choice(len(short), p=weights / weights.sum()))]
 
 
 def order_uncertainty(pool: BattlePool, tally: Tally) -> dict[Pair, float]:
     """Pair -> the probability that its order is the other way round than the votes make it look."""
-    doubt: Matrix = misorder_probability(posterior(win_matrix(tally, pool.contestants)))
+    uncertainty: Matrix = misorder_probability(posterior(win_matrix(tally, pool.contestants)))
     place = {name: index for index, name in enumerate(pool.contestants)}
-    return {pair: float(doubt[place[pair[0]], place[pair[1]]]) for pair in pool.pairs}
+    return {pair: float(uncertainty[place[pair[0]], place[pair[1]]]) for pair in pool.pairs}
 
 
 def win_matrix(tally: Tally, contestants: tuple[str, ...]) -> Matrix:

@@ -79,7 +79,7 @@ def preferences(votes: Iterable[VoteWithTexts], wanted: PreferenceOptions | None
         if isinstance(row, str):
             found.dropped[row] += 1
         else:
-            (found.heldout if _held_out(row.prompt, rules) else found.train).append(row)
+            (found.heldout if _is_held_out(row.prompt, rules) else found.train).append(row)
     return found
 
 
@@ -187,6 +187,6 @@ def _prompt_key(messages: Sequence[Message]) -> str:
     return digest(*(part for message in messages for part in (message.role, message.content)))
 
 
-def _held_out(prompt: Sequence[Message], rules: PreferenceOptions) -> bool:
+def _is_held_out(prompt: Sequence[Message], rules: PreferenceOptions) -> bool:
     """By the hash of the prompt: the same prompt falls on the same side in every export."""
     return int(digest(str(rules.seed), _prompt_key(prompt)), 16) / 2**64 < rules.heldout_share

@@ -278,8 +278,8 @@ class ArenaService:
             if drawn is None:
                 return None
             fields = self._ballot_fields(drawn)
-        given = {"id": new_id(), "voter": voter, "number": number, "run": self.pool.run}
-        return Ballot.model_validate({"shown_at": self._clock(), **given, **fields})
+        identity = {"id": new_id(), "voter": voter, "number": number, "run": self.pool.run}
+        return Ballot.model_validate({"shown_at": self._clock(), **identity, **fields})
 
     def _ballot_fields(self, drawn: DrawnBattle) -> dict[str, Any]:
         """A ballot's fields for two stored answers."""

@@ -44,9 +44,9 @@ def battle_row(reveal: Reveal, *, texts: bool = False) -> dict[str, Any]:
         "tstamp": cast.cast_at,
     }
     if texts:
-        asked = [message.as_dict() for message in ballot.messages]
-        row["conversation_a"] = [*asked, {"role": "assistant", "content": ballot.answer_a}]
-        row["conversation_b"] = [*asked, {"role": "assistant", "content": ballot.answer_b}]
+        prompt_messages = [message.as_dict() for message in ballot.messages]
+        row["conversation_a"] = [*prompt_messages, {"role": "assistant", "content": ballot.answer_a}]
+        row["conversation_b"] = [*prompt_messages, {"role": "assistant", "content": ballot.answer_b}]
     return row
 
 
@@ -160,5 +160,5 @@ def _conversations(row: Mapping[str, Any]) -> tuple[tuple[Message, ...], tuple[s
     a, b = row.get("conversation_a"), row.get("conversation_b")
     if a is None or b is None or len(a) == 0 or len(b) == 0:
         return (), ("", "")
-    asked = tuple(Message(role=turn["role"], content=turn["content"]) for turn in list(a)[:-1])
-    return asked, (str(a[-1]["content"]), str(b[-1]["content"]))
+    prompt_messages = tuple(Message(role=turn["role"], content=turn["content"]) for turn in list(a)[:-1])
+    return prompt_messages, (str(a[-1]["content"]), str(b[-1]["content"]))

@@ -24,7 +24,7 @@ from toolkit.generate.local import LocalSource, Prompt
 from toolkit.models import Loaded, packing
 from toolkit.models.likelihood import PIECE, Reader, Span
 from toolkit.models.proven import is_proven, takes_masks
-from toolkit.progress import tell
+from toolkit.progress import log_progress
 from toolkit.recipe import Generation
 from toolkit.types import digest
 
@@ -89,7 +89,7 @@ class LoadedLM(HFLM):  # type: ignore[misc]  # lm-eval is untyped
             for place, answer in found_here:
                 found[place] = answer
             done += len(found_here)
-            tell(logger, self.work, done, len(requests))
+            log_progress(logger, self.work, done, len(requests))
         for (name, _, _), answer in zip(requests, found, strict=True):
             if name is not None:
                 self.cache_hook.add_partial("loglikelihood", name, answer)
@@ -166,12 +166,12 @@ class LoadedLM(HFLM):  # type: ignore[misc]  # lm-eval is untyped
             if options is None:
                 texts = super().generate_until([requests[i] for i in places], disable_tqdm)
                 said |= dict(zip(places, texts, strict=True))
-                tell(logger, self.work, len(said), len(requests))
+                log_progress(logger, self.work, len(said), len(requests))
                 continue
             prompts = [self._prompt(str(i), requests[i].args[0], options) for i in places]
             for name, reply in self.local.continue_prompts(self.model, prompts, options):
                 said[int(name)] = reply.text
-                tell(logger, self.work, len(said), len(requests))
+                log_progress(logger, self.work, len(said), len(requests))
         for i, request in enumerate(requests):
             self.cache_hook.add_partial("generate_until", request.args, said[i])
         return [said[i] for i in range(len(requests))]

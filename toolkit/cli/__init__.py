@@ -87,14 +87,14 @@ class Commands(click.Group):
             if error.errno not in NO_ROOM:
                 raise
             place = f"{error.filename}: " if error.filename else ""
-            kept = ctx.invoked_subcommand in CONTINUES
-            told = "; what was finished is kept, and the same command continues" if kept else ""
-            click.echo(printable(f"error: {place}{error.strerror}{told}"), err=True)
+            resumable = ctx.invoked_subcommand in CONTINUES
+            hint = "; what was finished is kept, and the same command continues" if resumable else ""
+            click.echo(printable(f"error: {place}{error.strerror}{hint}"), err=True)
             ctx.exit(1)
         except KeyboardInterrupt:
-            kept = ctx.invoked_subcommand in CONTINUES
+            resumable = ctx.invoked_subcommand in CONTINUES
             click.echo(
-                f"interrupted{'; the same command continues where it stopped' if kept else ''}", err=True
+                f"interrupted{'; the same command continues where it stopped' if resumable else ''}", err=True
             )
             ctx.exit(130)
 

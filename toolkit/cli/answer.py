@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from toolkit.cli.endpoint_options import build_endpoint, endpoint_options, take_fields
-from toolkit.cli.given import refuse
 from toolkit.cli.model_options import PATH, model_options, open_model
+from toolkit.cli.option_checks import refuse
 from toolkit.cli.output import print_json, print_text, show_progress
 
 if TYPE_CHECKING:
@@ -60,32 +60,40 @@ def command(  # noqa: PLR0913, PLR0917 - one argument per option
     from toolkit.run.folder import locked_run
     from toolkit.types import Message
 
-    asked = load_examples(DataSource(source=examples, limit=limit))
+    loaded_examples = load_examples(DataSource(source=examples, limit=limit))
     settings = {key: options.pop(key) for key in Generation.model_fields if key in options}
     prompt: tuple[Message, ...] = (Message(role="system", content=system),) if system else ()
     common: dict[str, Any] = {"prompt": prompt, "options": Generation(**settings), "seed": seed, "out": out}
     with locked_run(out):
         if endpoint:
             server = build_endpoint(endpoint, model, fields)
-            said = generate_completions(server, asked, contestant=name or Path(model).name, **common)
+            completions = generate_completions(
+                server, loaded_examples, contestant=name or Path(model).name, **common
+            )
         else:
             chosen = open_model(model, name=name, **options)
-            said = generate_completions(
-                chosen.loaded, asked, contestant=chosen.name, adapter=chosen.adapter, **common
+            completions = generate_completions(
+                chosen.loaded, loaded_examples, contestant=chosen.name, adapter=chosen.adapter, **common
             )
-    _print(said, out, as_json)
+    _print(completions, out, as_json)
 
 
-def _print(said: list[Completion], out: Path, as_json: bool) -> None:
-    tokens = sum(completion.tokens for completion in said)
-    cut = sum(completion.finish == "length" for completion in said)
-    refused = [completion for completion in said if completion.refused]
+def _print(completions: list[Completion], out: Path, as_json: bool) -> None:
+    tokens = sum(completion.tokens for completion in completions)
+    cut = sum(completion.finish == "length" for completion in completions)
+    refused = [completion for completion in completions if completion.refused]
     if as_json:
         print_json(
-            {"contestant": said[0].contestant if said else None, "completions": len(said), "tokens": tokens}
+            {
+                "contestant": completions[0].contestant if completions else None,
+                "completions": len(completions),
+                "tokens": tokens,
+            }
             | {"cut_off": cut, "refused": len(refused), "file": str(out)}
         )
     else:
-        print_text(f"{len(said) - len(refused)} answers, {tokens} tokens, {cut} cut off at the limit: {out}")
+        print_text(
+            f"{len(completions) - len(refused)} answers, {tokens} tokens, {cut} cut off at the limit: {out}"
+        )
         for one in refused[:1]:
             print_text(f"{len(refused)} refused by the server, such as {one.example_id}: {one.error}")

@@ -79,15 +79,15 @@ def command(  # noqa: PLR0913, PLR0917 - one argument per option
     weights = chosen.loaded.fingerprint + (content_fingerprint(folder) if folder else "")
     out = out or Path("benchmarks") / f"{chosen.name}.json"
     with locked_run(out) as run:
-        kept = StepCache(run) if run and StepCache(run).intact(out, out.with_suffix("")) else None
+        recorded = StepCache(run) if run and StepCache(run).intact(out, out.with_suffix("")) else None
         check_addable(out, chosen.name, weights, task, limit)
         with TemporaryDirectory() as folder:
             new = Path(folder) / "new.json"
             who: dict[str, Any] = {"contestant": chosen.name, "adapter": chosen.adapter}
             scores = run_benchmarks(chosen.loaded, [benchmark], out=new, seed=seed, **who)
             replaced = add_results(out, new, weights, chosen.name)
-        if kept and not replaced:
-            kept.accept(out, out.with_suffix(""))
+        if recorded and not replaced:
+            recorded.accept(out, out.with_suffix(""))
     if not scores:
         raise DataError(f"benchmark {task}: no figure came of it; does it ask anything?")
     if as_json:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from toolkit.cli.given import need
+from toolkit.cli.option_checks import need
 
 if TYPE_CHECKING:
     from toolkit.recipe import Endpoint

@@ -35,7 +35,7 @@ PATH = click.Path(path_type=Path)
 @click.option("--max-new-tokens", type=click.IntRange(1), help="Length of a reply in words.")
 @click.option("--rule", type=click.Choice(["agreement", "average"]), help="How two orders make a vote.")
 @click.option("--questions", type=PATH, help="Your prompts for the run, or the questions of answer files.")
-@click.option("--out", type=PATH, help="Folder to write to; left out: the run's, or `judged`.")
+@click.option("--out", type=PATH, help="Folder to write to; left out: the run's, or `result`.")
 @click.option("--estimate", is_flag=True, help="Say what it would cost, and ask nobody.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
 def command(  # noqa: PLR0913, PLR0917 - one argument per option
@@ -104,8 +104,8 @@ def _judge(  # noqa: PLR0913 - what the command has worked out
     else:
         if recipe:
             where["options"] = recipe.model
-        judged = pipeline.run_judges(judges, answers, partial(_load, recipe), seed=seed, **where)
-        _print_judged(judged, folder, price, as_json)
+        result = pipeline.run_judges(judges, answers, partial(_load, recipe), seed=seed, **where)
+        _print_result(result, folder, price, as_json)
 
 
 def _recipe_of(sources: tuple[Path, ...]) -> Recipe | None:
@@ -126,18 +126,20 @@ def _judges(models: tuple[str, ...], options: dict[str, Any], recipe: Recipe | N
     url = options.pop("endpoint")
     served = url is not None or any(one.endpoint for one in section.members() if not models)
     fields = take_fields(options, remote=served)
-    given = {name: value for name, value in options.items() if value is not None}
-    if "baseline" in given:
-        given["pairs"] = "baseline"
+    set_options = {name: value for name, value in options.items() if value is not None}
+    if "baseline" in set_options:
+        set_options["pairs"] = "baseline"
     if url is None:
         named = [{"model": name, "endpoint": None, "jury": ()} for name in models]
         sitting = [section.model_copy(update=who) for who in named] or section.members()
-        return [one.model_copy(update=given | _changed(one, fields)) for one in sitting]
+        return [one.model_copy(update=set_options | _changed(one, fields)) for one in sitting]
     if not models:
         raise InputError("--endpoint: name the model that judges there with --judge")
     servers = [build_endpoint(url, name, fields) for name in models]
     writing = {"method": "written", "rule": "agreement"}  # what a server can do, unless told otherwise
-    return [section.model_copy(update=writing | given | {"endpoint": one, "jury": ()}) for one in servers]
+    return [
+        section.model_copy(update=writing | set_options | {"endpoint": one, "jury": ()}) for one in servers
+    ]
 
 
 def _changed(judge: Judge, fields: dict[str, Any]) -> dict[str, Any]:
@@ -264,18 +266,18 @@ def _print_grades(found: dict[str, list[Score]], as_json: bool) -> None:
     print_table(["judge", "", "mean grade", "95% interval", "answers"], rows)
 
 
-def _print_judged(
-    judged: JudgingResult, folder: Path, price: tuple[float, float] | None, as_json: bool
+def _print_result(
+    result: JudgingResult, folder: Path, price: tuple[float, float] | None, as_json: bool
 ) -> None:
 
     from toolkit.judge.costs import dollar_cost
 
     if as_json:
-        counts = {"battles": len(judged.battles), "votes": len(judged.votes), "folder": str(folder)}
-        print_json(counts | {"statistics": judged.statistics, "win_rates": judged.win_rates})
+        counts = {"battles": len(result.battles), "votes": len(result.votes), "folder": str(folder)}
+        print_json(counts | {"statistics": result.statistics, "win_rates": result.win_rates})
         return
-    _print_win_rates(judged.win_rates)
-    for judge, figures in judged.statistics.items():
+    _print_win_rates(result.win_rates)
+    for judge, figures in result.statistics.items():
         print_text(
             f"{judge}: same verdict in both orders {_share(figures['consistency'])}, first answer wins "
             f"{_share(figures['first_position'])}, unreadable {_share(figures['unreadable'])}, "

@@ -50,9 +50,9 @@ def command(
     known, bert = read_references(references), encoding(**bertscore)
     scores = []
     for file in files:
-        said = read_completions(file)
-        for name in sorted({completion.contestant for completion in said}):
-            own = [completion for completion in said if completion.contestant == name]
+        completions = read_completions(file)
+        for name in sorted({completion.contestant for completion in completions}):
+            own = [completion for completion in completions if completion.contestant == name]
             found = measure_texts(own, metrics or METRICS, encoding=bert, references=known)
             require_references(file, name, metrics, found)
             scores += [score(each) for each in found]

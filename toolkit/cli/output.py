@@ -23,9 +23,9 @@ def show_progress() -> None:
         logging.getLogger(library).setLevel(logging.ERROR)
     logger = logging.getLogger("toolkit")
     if not logger.handlers:
-        from toolkit.cli.speaking import Speaker
+        from toolkit.cli.progress import ProgressHandler
 
-        logger.addHandler(Speaker())
+        logger.addHandler(ProgressHandler())
         logger.propagate = False
     logger.setLevel(logging.INFO if processes.is_main() else logging.ERROR)
 

@@ -152,7 +152,7 @@ class WinRate(Output):
     """What it would be between answers of equal length."""
 
 
-class Judged(Output):
+class JudgeOutput(Output):
     battles: int
     votes: int
     folder: str
@@ -288,7 +288,7 @@ OUTPUTS: dict[str, type[BaseModel]] = {
     "score": AgreementReport,
     "bench": Scores,
     "leaderboard": Leaderboard,
-    "judge": Judged,
+    "judge": JudgeOutput,
     "judge --prompt": Grades,
     "judge --estimate": Estimates,
     "ratings": Ratings,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from toolkit.cli.given import need, refuse
+from toolkit.cli.option_checks import need, refuse
 from toolkit.cli.output import print_json, print_table, print_text
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def command(
     parts: dict[str, BradleyTerry | Elo] = {}
     _refuse_what_would_change_nothing(features, options)
     if features:
-        fit = _held_equal(votes, features, options)
+        fit = _style_controlled(votes, features, options)
     else:
         table = _load(votes, weights)
         fit = _rate(table, options)
@@ -159,7 +159,7 @@ def _parts(table: Table, by: str | None, options: dict[str, Any]) -> dict[str, B
     return parts
 
 
-def _held_equal(votes: str, features: tuple[str, ...], options: dict[str, Any]) -> StyleControlled:
+def _style_controlled(votes: str, features: tuple[str, ...], options: dict[str, Any]) -> StyleControlled:
     from toolkit.cli.vote_sources import load_texts
     from toolkit.ratings import style_controlled
 
@@ -178,10 +178,10 @@ def _refuse_what_would_change_nothing(features: Sequence[str], options: dict[str
         need("--interval bootstrap", "resample")
 
 
-def _weights(given: Sequence[str]) -> dict[str, float]:
+def _weights(pairs: Sequence[str]) -> dict[str, float]:
     """`("gpt-4=0.5",)` -> `{"gpt-4": 0.5}`."""
     weights = {}
-    for text in given:
+    for text in pairs:
         voter, _, number = text.rpartition("=")
         try:
             weights[voter] = float(number)

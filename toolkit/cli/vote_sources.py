@@ -48,11 +48,11 @@ def load_votes(source: str) -> Table:
     from toolkit.ratings import RATED, read_votes, tabulate
 
     path = Path(source)
-    judged = path / "votes.jsonl"
+    judge_votes = path / "votes.jsonl"
     if "://" in source or path.suffix in DATABASES:
         return tabulate(accepted_votes(database_of(source)))
-    if path.is_dir() and ((path / "arena.db").exists() or not judged.exists()):
+    if path.is_dir() and ((path / "arena.db").exists() or not judge_votes.exists()):
         return tabulate(accepted_votes(database_of(source)))
     if any(readers.has_fields(path, fields) for fields in (readers.MT_BENCH_PAIR, readers.ANNOTATION)):
         return tabulate(readers.read_judgments(path))
-    return tabulate(read_votes(judged if path.is_dir() else path, columns=RATED))
+    return tabulate(read_votes(judge_votes if path.is_dir() else path, columns=RATED))

@@ -124,7 +124,7 @@ def _conversation(row: Mapping[str, Any], form: Format) -> tuple[tuple[Message, 
 
 def _alpaca(row: Mapping[str, Any]) -> tuple[Message, ...]:
     extra = str(row.get("input") or "").strip()
-    asked = _text(row, "instruction") + (f"\n\n{extra}" if extra else "")
+    prompt_text = _text(row, "instruction") + (f"\n\n{extra}" if extra else "")
     history = row.get("history")
     if history is None or (isinstance(history, str) and not history.strip()):
         history = []
@@ -134,11 +134,11 @@ def _alpaca(row: Mapping[str, Any]) -> tuple[Message, ...]:
     for position, pair in enumerate(history):
         if not isinstance(pair, Sequence) or isinstance(pair, str) or len(pair) != 2:  # noqa: PLR2004
             raise RowError(f"`history`[{position}] is not [question, answer]")
-        for role, said in zip(("user", "assistant"), pair, strict=True):
-            turns.append({"role": role, "content": said})
+        for role, content in zip(("user", "assistant"), pair, strict=True):
+            turns.append({"role": role, "content": content})
     earlier = _messages(turns, "history") if turns else ()
     answer = Message(role="assistant", content=_text(row, "output"))
-    return (*earlier, Message(role="user", content=asked), answer)
+    return (*earlier, Message(role="user", content=prompt_text), answer)
 
 
 def _rest(row: Mapping[str, Any], column: str, prompt: tuple[Message, ...]) -> tuple[Message, ...]:
@@ -196,10 +196,10 @@ def _side(row: Mapping[str, Any], side: str, prompt: tuple[Message, ...]) -> tup
 
 
 def _rated(row: Mapping[str, Any], row_id: str) -> Rated:
-    given = _column(row, "label")
-    label = LABELS.get(str(given).strip().lower())
+    value = _column(row, "label")
+    label = LABELS.get(str(value).strip().lower())
     if label is None:
-        raise RowError(f"`label` is {given!r}; use true for a wanted answer, false for an unwanted one")
+        raise RowError(f"`label` is {value!r}; use true for a wanted answer, false for an unwanted one")
     if "prompt" in row or "messages" not in row:
         prompt = _prompt(row)
         answers = _rest(row, "completion", prompt)
@@ -228,11 +228,11 @@ def _prompt(row: Mapping[str, Any]) -> tuple[Message, ...]:
 def _human_assistant(text: str, column: str) -> tuple[Message, ...]:
     """The turns of hh-rlhf's text form; an open `Assistant:` at the end is where the answer goes."""
     _, *parts = TURN.split(text)
-    said = [(name, part.strip()) for name, part in zip(parts[::2], parts[1::2], strict=True)]
-    if said and not said[-1][1] and said[-1][0] == "Assistant":
-        said.pop()
+    labelled_turns = [(name, part.strip()) for name, part in zip(parts[::2], parts[1::2], strict=True)]
+    if labelled_turns and not labelled_turns[-1][1] and labelled_turns[-1][0] == "Assistant":
+        labelled_turns.pop()
     roles = {"Human": "user", "Assistant": "assistant"}
-    return _messages([{"role": roles[name], "content": part} for name, part in said], column)
+    return _messages([{"role": roles[name], "content": part} for name, part in labelled_turns], column)
 
 
 def _with_system(row: Mapping[str, Any], turns: tuple[Message, ...]) -> tuple[Message, ...]:

@@ -98,9 +98,9 @@ def split_heldout(rows: list[Row], share: float, seed: int) -> tuple[list[Row], 
     if share <= 0 or len(rows) < 2:  # noqa: PLR2004
         return rows, []
     count = max(1, round(share * len(rows)))
-    held = set(random.Random(seed).sample(range(len(rows)), count))
-    train = [row for index, row in enumerate(rows) if index not in held]
-    return train, [rows[index] for index in sorted(held)]
+    chosen_rows = set(random.Random(seed).sample(range(len(rows)), count))
+    train = [row for index, row in enumerate(rows) if index not in chosen_rows]
+    return train, [rows[index] for index in sorted(chosen_rows)]
 
 
 def raw_rows(source: DataSource, part: tuple[int, int] = records.WHOLE) -> Iterator[RawRow]:
@@ -108,7 +108,7 @@ def raw_rows(source: DataSource, part: tuple[int, int] = records.WHOLE) -> Itera
 
     Only those of one part, where the file `has_parts`.
     """
-    keep = parse_filter(source.filter) if source.filter else None
+    row_filter = parse_filter(source.filter) if source.filter else None
     for place, row in _opened(source, part):
         renamed = (
             {source.rename.get(name, name): value for name, value in row.items()} if source.rename else row
@@ -120,7 +120,7 @@ def raw_rows(source: DataSource, part: tuple[int, int] = records.WHOLE) -> Itera
                 f"{place}: after `rename`, two columns are called `{twice}`; rename the other one too"
             )
         try:
-            if keep is None or keep(renamed):
+            if row_filter is None or row_filter(renamed):
                 yield place, renamed
         except DataError as error:
             raise DataError(f"{place}: {error}") from None

@@ -14,7 +14,7 @@ from toolkit import records
 from toolkit.errors import DataError
 from toolkit.generate.base import Reply, Request, Source, may_sample
 from toolkit.generate.store import ANSWERS, Store
-from toolkit.progress import tell
+from toolkit.progress import log_progress
 from toolkit.recipe import Endpoint, Generation
 from toolkit.types import Completion, Example, Message, digest
 
@@ -82,7 +82,7 @@ def generate_completions(  # noqa: PLR0913
             if stored and reply.finish != "refused":
                 stored.add(keys[request.id], reply, asdict(reply))
             done[request.id] = reply
-            tell(logger, f"{contestant}: answers", len(done), len(examples))
+            log_progress(logger, f"{contestant}: answers", len(done), len(examples))
     completions = [_completion(example, contestant, done[example.id]) for example in examples]
     records.write(out, completions)
     _warn_of_thinking(contestant, completions)

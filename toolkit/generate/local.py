@@ -69,8 +69,8 @@ class LocalSource:
         self._rendered.clear()  # a server lives long
         with self.loaded.using(self.adapter) as model:
             for name, reply in self.continue_prompts(model, prompts, options, done):
-                opened = opens_thinking(render(self.loaded.tokenizer, by_id[name].messages))
-                yield by_id[name], replace(reply, text=f"<think>\n{reply.text}") if opened else reply
+                thinking_opened = opens_thinking(render(self.loaded.tokenizer, by_id[name].messages))
+                yield by_id[name], replace(reply, text=f"<think>\n{reply.text}") if thinking_opened else reply
 
     def settings(self, options: Generation) -> Mapping[str, Any]:
         """Weights, adapter, number type, quantisation, engine and sampling."""

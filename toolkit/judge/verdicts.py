@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from toolkit.generate.store import Store
 from toolkit.judge.prompts import Order
-from toolkit.progress import tell
+from toolkit.progress import log_progress
 from toolkit.types import SWAPPED, Battle, Judgment, Message, Outcome, Verdict, digest
 
 logger = logging.getLogger(__name__)
@@ -161,7 +161,7 @@ def judge_battles(
         kept.add(verdict)
         found[by_key[verdict.battle_id, verdict.order]] = verdict
         done = min(done + 1, len(ours))  # an unreadable reply is asked for again
-        tell(logger, "verdicts", done, len(ours))
+        log_progress(logger, "verdicts", done, len(ours))
     return [found[comparison] for comparison in ours]
 
 

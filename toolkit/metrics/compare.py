@@ -170,8 +170,8 @@ def sort_by_recipe(source: Path, names: Iterable[str]) -> list[str]:
     """
     file = source / "scores.json"
     scored = [score["contestant"] for score in records.read_json(file)] if file.is_file() else []
-    given = dict.fromkeys(names)
-    return list(dict.fromkeys([*(name for name in scored if name in given), *given]))
+    unique_names = dict.fromkeys(names)
+    return list(dict.fromkeys([*(name for name in scored if name in unique_names), *unique_names]))
 
 
 def _completions(source: Path) -> dict[str, list[Completion]]:

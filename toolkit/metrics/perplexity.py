@@ -69,9 +69,9 @@ def measure_perplexity(
     room = context_window(loaded.model.config)
     spans = {}
     for example in known.values():
-        asked = (*prompt, *example.messages)
-        answer = answer_ids(loaded.tokenizer, asked, example.reference or "")
-        ids = [*prompt_ids(loaded.tokenizer, asked), *answer]
+        conversation = (*prompt, *example.messages)
+        answer = answer_ids(loaded.tokenizer, conversation, example.reference or "")
+        ids = [*prompt_ids(loaded.tokenizer, conversation), *answer]
         if len(ids) - 1 > room:  # the last token is only predicted
             raise DataError(
                 f"example {example.id}: question and reference of {len(ids)} tokens do not fit the model's "

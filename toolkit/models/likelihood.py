@@ -20,7 +20,7 @@ from transformers import DynamicCache
 from toolkit.models.loading import unwrapped
 from toolkit.models.packing import MIN_PREFIX, shared
 from toolkit.models.proven import head_makes_logits, is_proven
-from toolkit.progress import tell
+from toolkit.progress import log_progress
 
 logger = logging.getLogger(__name__)
 
@@ -133,7 +133,7 @@ def nats(model: Any, spans: Sequence[Span], what: str = "likelihoods") -> list[f
         for i, part in zip(batch, torch.split(each, [spans[i].scored for i in batch]), strict=True):
             found[i] = float(part.double().sum())
         done += len(batch)
-        tell(logger, what, done, len(spans))
+        log_progress(logger, what, done, len(spans))
     return found
 
 

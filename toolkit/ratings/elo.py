@@ -114,7 +114,7 @@ def history_of(table: Table, k: float, start: Array, *, moments: int) -> History
     now = start.tolist()
     votes = len(table)
     every = max(1, math.ceil(votes / moments))
-    kept: list[list[float]] = []
+    snapshots: list[list[float]] = []
     points = POINTS[table.outcome].tolist()
     weights = (np.full(votes, k) if table.weight is None else k * table.weight).tolist()
     rows = zip(table.first.tolist(), table.second.tolist(), points, weights, strict=True)
@@ -123,9 +123,9 @@ def history_of(table: Table, k: float, start: Array, *, moments: int) -> History
         now[a] += move
         now[b] -= move
         if number % every == 0 or number == votes:
-            kept.append(now.copy())
-    at = np.minimum(np.arange(1, len(kept) + 1) * every, votes)
-    return History(table.names, at, np.array(kept))
+            snapshots.append(now.copy())
+    at = np.minimum(np.arange(1, len(snapshots) + 1) * every, votes)
+    return History(table.names, at, np.array(snapshots))
 
 
 def _random_orders(table: Table, k: float, initial: float, final: Array, shuffles: int, seed: int) -> Array:

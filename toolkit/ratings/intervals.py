@@ -93,7 +93,7 @@ def _profile_end(likelihood: Likelihood, theta: Array, contrast: Array, reach: f
     spread = contrast @ curvature_covariance(likelihood, theta) @ contrast
     value = float(contrast @ theta) + reach * float(np.sqrt(spread))
     for _ in range(20):
-        here, pull = _held(likelihood, here, contrast, value)
+        here, pull = _constrained_fit(likelihood, here, contrast, value)
         root = np.sign(reach) * np.sqrt(max(0.0, 2 * (top - float(likelihood.value(here[None])[0]))))
         step = (reach - root) * root / pull
         value += step
@@ -102,7 +102,9 @@ def _profile_end(likelihood: Likelihood, theta: Array, contrast: Array, reach: f
     raise RatingError(NOT_FOUND)
 
 
-def _held(likelihood: Likelihood, theta: Array, contrast: Array, value: float) -> tuple[Array, float]:
+def _constrained_fit(
+    likelihood: Likelihood, theta: Array, contrast: Array, value: float
+) -> tuple[Array, float]:
     """The maximum with `contrast @ theta` held at `value`, and how hard the likelihood pulls back there."""
     pull = 0.0
     for _ in range(50):

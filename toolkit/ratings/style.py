@@ -63,9 +63,11 @@ class StyleControlled(RatingTable):
     @property
     def settings(self) -> str:
         """How the figures were made, in one sentence."""
-        held = ", ".join(f"{part.feature} {part.value:+.3f}" for part in self.coefficients)
+        controlled = ", ".join(f"{part.feature} {part.value:+.3f}" for part in self.coefficients)
         note = f"; {self.note}" if self.note else ""
-        return f"{self.votes} votes; held equal (log-odds for one standard deviation more): {held}{note}."
+        return (
+            f"{self.votes} votes; held equal (log-odds for one standard deviation more): {controlled}{note}."
+        )
 
 
 def style_controlled(

@@ -165,8 +165,8 @@ def from_frame(frame: pd.DataFrame, *, place: Callable[[int], str]) -> Table:
     weight = _weights(frame)
     _refuse(frame, place, first, second, outcome, weight)
     labels = {kind: _labels(frame, columns) for kind, columns in LABELS.items()}
-    kept = {kind: part for kind, part in labels.items() if part is not None}
-    return Table(tuple(names), first, second, outcome, weight, kept)
+    present = {kind: part for kind, part in labels.items() if part is not None}
+    return Table(tuple(names), first, second, outcome, weight, present)
 
 
 def _refuse(

@@ -140,29 +140,29 @@ def _section_of(annotation: Any) -> Any:
 def loose_ends(recipe: Recipe) -> list[str]:
     """Names that point nowhere, and parts that need another part."""
     stages = [stage.name for stage in recipe.stages if stage.method != "reward"]
-    players = list(contestants(recipe))
+    names = list(contestants(recipe))
     problems = _loose_stages(recipe)
     for name, contestant in recipe.contestants.items():
         problems += unknown(f"contestants.{name}.stage", contestant.stage, stages, "stage")
     if recipe.scoring:
         problems += unknown("scoring.examples", recipe.scoring.examples, list(recipe.data), "data set")
-    problems += _loose_judge(recipe, players)
+    problems += _loose_judge(recipe, names)
     for name in recipe.arena.contestants:
-        problems += unknown("arena.contestants", name, players, "contestant")
+        problems += unknown("arena.contestants", name, names, "contestant")
     return problems
 
 
-def _loose_judge(recipe: Recipe, players: list[str]) -> list[str]:
+def _loose_judge(recipe: Recipe, names: list[str]) -> list[str]:
     judge = recipe.judge
     if judge is None:
         return []
-    problems = unknown("judge.baseline", judge.baseline, players, "contestant")
+    problems = unknown("judge.baseline", judge.baseline, names, "contestant")
     if judge.pairs == "baseline" and judge.baseline is None:
         problems.append("judge.baseline: name the contestant that the others are compared with")
-    if judge.pairs == "all" and judge.baseline in players:
+    if judge.pairs == "all" and judge.baseline in names:
         problems.append("judge.baseline: no part of `pairs: all`; say `pairs: baseline`, or leave it out")
-    if len(players) == 1:
-        alone = f"a battle takes two contestants, and there is only `{players[0]}`"
+    if len(names) == 1:
+        alone = f"a battle takes two contestants, and there is only `{names[0]}`"
         problems.append(f"judge: {alone}; name another in `contestants`, or leave the judge out")
     if recipe.scoring is None:
         problems.append("judge: needs `scoring.examples`, the prompts to judge on")

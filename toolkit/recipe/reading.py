@@ -214,9 +214,9 @@ def parse(raw: dict[str, Any], path: Path) -> Recipe:
     try:
         recipe = Recipe.model_validate(raw)
     except ValidationError as error:
-        told = [problem for problem in error.errors() if problem["loc"][-1:] != ("literal['none']",)]
+        errors = [problem for problem in error.errors() if problem["loc"][-1:] != ("literal['none']",)]
         named = {problem.partition(":")[0] for problem in secrets}
-        found = [problem for problem in map(explain, told) if problem.partition(":")[0] not in named]
+        found = [problem for problem in map(explain, errors) if problem.partition(":")[0] not in named]
         problems = secrets + found + absent
     else:
         problems = secrets + loose_ends(recipe) + absent

@@ -68,8 +68,8 @@ def dots(title: str, rows: Sequence[Dot], digits: int = 2) -> Markup:
     def x(value: float) -> str:
         return f"{LABEL + (value - start) / (end - start) * (WIDTH - LABEL - VALUE - 14):.1f}"
 
-    said = "; ".join(f"{row.label} {formatting.number(row.value, digits)}" for row in rows)
-    parts: list[str] = [_open(f"{title}: {said}", height)]
+    description = "; ".join(f"{row.label} {formatting.number(row.value, digits)}" for row in rows)
+    parts: list[str] = [_open(f"{title}: {description}", height)]
     for tick in _ticks(start, end, 4):
         parts.append(f'<path class="grid" d="M{x(tick)} 4V{height - AXIS + 2}"/>')
         parts.append(f'<text class="tick" x="{x(tick)}" y="{height - 7}">{tick:g}</text>')
@@ -122,10 +122,10 @@ def forest(title: str, value: float, interval: tuple[float, float], reach: float
 def curves(title: str, lines: Sequence[Curve], unit: str = "step") -> Markup:
     """Lines over training steps, on one scale; empty when no line has two points."""
     height, left, right, top = CURVE
-    kept = [Curve(line.label, _thin(_finite(line.points)), line.dotted) for line in lines]
-    kept = [line for line in kept if line.points]
-    points = [point for line in kept for point in line.points]
-    if not any(len(line.points) > 1 for line in kept):
+    drawn = [Curve(line.label, _thin(_finite(line.points)), line.dotted) for line in lines]
+    drawn = [line for line in drawn if line.points]
+    points = [point for line in drawn for point in line.points]
+    if not any(len(line.points) > 1 for line in drawn):
         return Markup()
     first, last = min(x for x, _ in points), max(x for x, _ in points)
     start, end = _scale(min(y for _, y in points), max(y for _, y in points))
@@ -135,12 +135,12 @@ def curves(title: str, lines: Sequence[Curve], unit: str = "step") -> Markup:
         across = left + (x - first) / max(last - first, 1e-9) * (WIDTH - left - right)
         return round(across, 1), round(top + (end - y) / (end - start) * (floor - top), 1)
 
-    parts: list[str] = [_open(f"{title}: {_told(kept)}", height)]
+    parts: list[str] = [_open(f"{title}: {_text_alternative(drawn)}", height)]
     for tick in _ticks(start, end, 4):
         y = at(first, tick)[1]
         parts.append(f'<path class="grid" d="M{left} {y}H{WIDTH - right}"/>')
         parts.append(f'<text class="name tick" x="{left - 7}" y="{y + 4}">{tick:g}</text>')
-    for index, line in enumerate(kept):
+    for index, line in enumerate(drawn):
         parts += _line(line, [at(x, y) for x, y in line.points], index)
     for x, anchor in ((first, "start"), (last, "end")):
         place = f'x="{at(x, start)[0]}" y="{height - 8}"'
@@ -156,7 +156,7 @@ def _line(line: Curve, points: Sequence[tuple[float, float]], index: int) -> lis
     return parts
 
 
-def _told(lines: Sequence[Curve]) -> str:
+def _text_alternative(lines: Sequence[Curve]) -> str:
     """Text alternative of a chart: first and last value of each line."""
     return "; ".join(
         f"{line.label} from {line.points[0][1]:.4g} at {line.points[0][0]:g} "

@@ -151,12 +151,12 @@ def _summary(run: LabelledRun, other: LabelledRun, names: list[str], measured: M
 
 def _restrict(measurement: Measurement, examples: set[str], contestant: str) -> Measurement:
     """The part of a measurement that is on these examples, under another contestant's name."""
-    kept = [i for i, example in enumerate(measurement.example_ids) if example in examples]
+    shared = [i for i, example in enumerate(measurement.example_ids) if example in examples]
     return measurement.model_copy(
         update={
             "contestant": contestant,
-            "example_ids": tuple(measurement.example_ids[i] for i in kept),
-            "rows": tuple(measurement.rows[i] for i in kept),
+            "example_ids": tuple(measurement.example_ids[i] for i in shared),
+            "rows": tuple(measurement.rows[i] for i in shared),
         }
     )
 

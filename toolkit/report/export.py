@@ -81,10 +81,10 @@ def _even(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _tables(view: RunView) -> dict[str, list[dict[str, Any]]]:
-    said = [completion for rows in view.completions.values() for completion in rows]
-    cast = [*view.judged, *(_nameless(vote) for vote in view.people)]
+    completions = [completion for rows in view.completions.values() for completion in rows]
+    cast = [*view.judge_votes, *(_nameless(vote) for vote in view.people)]
     return {
-        "completions": [completion.model_dump(mode="json") for completion in said],
+        "completions": [completion.model_dump(mode="json") for completion in completions],
         "scores": [score.model_dump(mode="json") for score in view.summary.scores],
         "votes": [vote.model_dump(mode="json") for vote in cast],
     }
@@ -105,8 +105,8 @@ def write_scores(card: Path, recipe: Recipe, stage: str, summary: Summary) -> No
     """
     from huggingface_hub import ModelCard
 
-    players = contestants(recipe).items()
-    name = next((name for name, spec in players if spec.stage == stage and not spec.prompt), None)
+    specs = contestants(recipe).items()
+    name = next((name for name, spec in specs if spec.stage == stage and not spec.prompt), None)
     results = [_result(score, recipe) for score in summary.scores if score.contestant == name]
     if not results:
         return

@@ -39,7 +39,7 @@ class RunView:
     """Contestant -> its metrics, example by example."""
     groups: dict[str, str] = field(default_factory=dict)
     """Example -> the group it is in, where intervals are over groups."""
-    judged: list[Vote] = field(default_factory=list)
+    judge_votes: list[Vote] = field(default_factory=list)
     """Votes of judge models."""
     verdicts: list[Verdict] = field(default_factory=list)
     """Judge verdicts, for the reasons behind votes."""
@@ -92,7 +92,7 @@ def load_run(folder: Path) -> RunView:
         completions=completions,
         measurements=_each(folder / "measurements", names, Measurement),
         groups=load_groups([folder]),
-        judged=[vote for vote in votes if vote.kind == "judge"],
+        judge_votes=[vote for vote in votes if vote.kind == "judge"],
         verdicts=_records(folder / "verdicts.jsonl", Verdict),
         people=[vote for vote in votes if vote.kind == "person"]
         + arena_votes(folder / "arena.db", completions),

@@ -79,12 +79,12 @@ def subtitle(view: RunView) -> str:
     """What was done, in one line."""
     summary, recipe = view.summary, view.recipe
     parts = [formatting.counted(len(summary.contestants), "contestant")]
-    examples_asked = max((len(found) for found in view.completions.values()), default=0)
-    if examples_asked:
-        parts.append(f"on {formatting.counted(examples_asked, 'held-out example')}")
+    count = max((len(found) for found in view.completions.values()), default=0)
+    if count:
+        parts.append(f"on {formatting.counted(count, 'held-out example')}")
     if recipe and summary.stages:
-        told = [s.name if s.name == s.method else f"{s.name} ({s.method})" for s in summary.stages]
-        trained = ", then ".join(told)
+        stage_names = [s.name if s.name == s.method else f"{s.name} ({s.method})" for s in summary.stages]
+        trained = ", then ".join(stage_names)
         parts.append(f"trained {trained} on {recipe.base}")
     return f"{'; '.join([' '.join(parts[:2]), *parts[2:]])}. Intervals are 95%."
 
@@ -130,7 +130,7 @@ def votes_section(view: RunView, colours: dict[str, int]) -> dict[str, Any]:
     judge = "The jury's votes" if jury else "The judge model's votes"
     sides = [
         ("People", view.people_ratings, "people", view.people, ""),
-        (judge, view.summary.ratings.judge, "judge", view.judged, votes.weak_judges_note(found)),
+        (judge, view.summary.ratings.judge, "judge", view.judge_votes, votes.weak_judges_note(found)),
     ]
     boards = [
         {
@@ -150,7 +150,7 @@ def votes_section(view: RunView, colours: dict[str, int]) -> dict[str, Any]:
         "boards": boards,
         "judges": [(judge, tables.facts(f"Judge {judge.name}", votes.share_cells(judge))) for judge in found],
         "jury": tables.facts("The jury: how often its judges cast the same vote", jury) if jury else None,
-        "agreement": votes.agreement(view.judged, view.people),
+        "agreement": votes.agreement(view.judge_votes, view.people),
     }
 
 

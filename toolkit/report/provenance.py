@@ -75,13 +75,13 @@ def _settings(view: RunView) -> dict[str, Any]:
     if recipe:
         found |= {"base": recipe.base, "dtype": recipe.model.dtype, "quantisation": recipe.model.quantization}
     if recipe and recipe.scoring:
-        asked = recipe.scoring.generation
+        generation = recipe.scoring.generation
         manner = (
             "greedy"
-            if asked.temperature == 0
-            else f"temperature {asked.temperature:g}, top p {asked.top_p:g}"
+            if generation.temperature == 0
+            else f"temperature {generation.temperature:g}, top p {generation.top_p:g}"
         )
-        found["answers"] = f"{manner}, at most {asked.max_new_tokens} new tokens"
+        found["answers"] = f"{manner}, at most {generation.max_new_tokens} new tokens"
     signatures = {m.metric: m.signature for own in view.measurements.values() for m in own if m.signature}
     found |= {f"{metric} signature": signature for metric, signature in signatures.items()}
     return {key: value for key, value in found.items() if value is not None}

@@ -278,12 +278,12 @@ def _share_text(share: dict[str, Any]) -> str:
     return f"{formatting.percent(share['value'])} (95% interval {interval}, n {share['n']})"
 
 
-def agreement(judged: Sequence[Vote], people: Sequence[Vote]) -> str:
+def agreement(judge_votes: Sequence[Vote], people: Sequence[Vote]) -> str:
     """Agreement of judge and people, in words; empty without shared battles."""
-    if not judged or not people:
+    if not judge_votes or not people:
         return ""
     try:
-        found = compare(tabulate(judged), tabulate(people))
+        found = compare(tabulate(judge_votes), tabulate(people))
     except RatingError:
         return ""
     return f"The judge against people, on the battles both saw. {agreement_sentence(found)}"

@@ -16,7 +16,7 @@ from transformers import TrainerCallback
 
 from toolkit import processes, records
 from toolkit.errors import TrainingError
-from toolkit.progress import tell
+from toolkit.progress import log_progress
 from toolkit.types import StageResult
 
 logger = logging.getLogger(__name__)
@@ -97,7 +97,7 @@ class TrainingLog(TrainerCallback):  # type: ignore[misc]
         if "loss" in row:
             told = [words.format(row[name]) for name, words in SPOKEN.items() if name in row]
             note = ", ".join([*told, f"{row['memory_bytes'] / 1e9:.1f} GB"])
-            tell(logger, f"{self.file.parent.name}: step", state.global_step, state.max_steps, note)
+            log_progress(logger, f"{self.file.parent.name}: step", state.global_step, state.max_steps, note)
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self._mark = (0, time.monotonic())

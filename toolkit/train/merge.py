@@ -26,7 +26,7 @@ from toolkit.models.loading import (
     load_weights,
     merge_adapter,
 )
-from toolkit.progress import tell
+from toolkit.progress import log_progress
 from toolkit.recipe import Recipe, Stage
 from toolkit.train.stage import rows_of
 from toolkit.train.verify import Kept
@@ -123,7 +123,7 @@ def merge(
     def step(note: str) -> None:
         nonlocal done
         done += 1
-        tell(logger, f"merge {stage.name}: step", done, total, note)
+        log_progress(logger, f"merge {stage.name}: step", done, total, note)
 
     step("reading what was trained")
     kept = chain.kept()

@@ -17,7 +17,7 @@ from toolkit.data import Conversation, Row, Text, load_groups
 from toolkit.data.formats import RowError, convert
 from toolkit.data.reading import has_parts, load_placed_examples, selected_rows
 from toolkit.errors import DataError
-from toolkit.progress import tell
+from toolkit.progress import log_progress
 from toolkit.recipe import DataSource, Recipe
 from toolkit.run.checking.findings import error, info, warning
 from toolkit.run.checking.overlap import Overlap
@@ -185,7 +185,7 @@ class Scan:
                     self.compared.add(self.name, row)
                 if self.seen.count % STEP == 0 and not part[0]:
                     done = self.seen.count * part[1]
-                    tell(logger, f"checking {self.name}: rows", done, self.source.limit or 0)
+                    log_progress(logger, f"checking {self.name}: rows", done, self.source.limit or 0)
         except DataError as problem:
             self.problem = _unread(self.name, self.source, str(problem))
 

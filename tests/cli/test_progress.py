@@ -8,9 +8,9 @@ import logging
 import pytest
 from rich.console import Console
 
-from toolkit.cli import speaking
-from toolkit.cli.speaking import Speaker, clock
-from toolkit.progress import tell
+from toolkit.cli import progress
+from toolkit.cli.progress import ProgressHandler, clock
+from toolkit.progress import log_progress
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def logger() -> logging.Logger:
 def listen(logger: logging.Logger, *, terminal: bool) -> io.StringIO:
     text = io.StringIO()
     console = Console(file=text, force_terminal=terminal, soft_wrap=True, width=100)
-    logger.addHandler(Speaker(console))
+    logger.addHandler(ProgressHandler(console))
     return text
 
 
@@ -36,17 +36,17 @@ def not_in_ci(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_in_a_pipe_a_thousand_steps_are_one_line(logger):
     text = listen(logger, terminal=False)
     for step in range(1, 1001):
-        tell(logger, "step", step, 1000, "loss 0.5")
+        log_progress(logger, "step", step, 1000, "loss 0.5")
     (line,) = text.getvalue().splitlines()
     assert line.endswith("  step 1 of 1000, loss 0.5")
 
 
 def test_the_time_left_follows_the_pace(logger, monkeypatch):
     now = [1000.0]
-    monkeypatch.setattr(speaking.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
     text = listen(logger, terminal=False)
     for step in (10, 20, 30, 100):  # the first ten were done before
-        tell(logger, "base: answers", step, 100)
+        log_progress(logger, "base: answers", step, 100)
         now[0] += 60
     lines = [line.split("  ", 1)[1] for line in text.getvalue().splitlines()]
     assert lines == [
@@ -60,11 +60,11 @@ def test_the_time_left_follows_the_pace(logger, monkeypatch):
 def test_a_terminal_has_a_bar_that_goes_away(logger):
     text = listen(logger, terminal=True)
     speaker = logger.handlers[0]
-    tell(logger, "verdicts", 1, 3)
+    log_progress(logger, "verdicts", 1, 3)
     logger.info("a line in between with [brackets]")
-    tell(logger, "verdicts", 2, 3)
+    log_progress(logger, "verdicts", 2, 3)
     assert speaker.bars.tasks[0].completed == 2
-    tell(logger, "verdicts", 3, 3)
+    log_progress(logger, "verdicts", 3, 3)
     assert speaker.bars.tasks == []
     assert not speaker.bars.live.is_started
     assert "a line in between with [brackets]" in text.getvalue()

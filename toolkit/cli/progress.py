@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from toolkit.printable import printable
-from toolkit.progress import Progress as Told
+from toolkit.progress import Progress as Updates
 
 EVERY = 30.0
 """Seconds between two lines about the same work, where there is no terminal."""
@@ -31,13 +31,13 @@ class Work:
     spoke: float = 0.0
     bar: TaskID | None = None
 
-    def left(self, told: Told) -> float | None:
+    def left(self, updates: Updates) -> float | None:
         """Seconds until all is done, at the pace so far."""
-        ahead = told.done - self.first
-        return (time.monotonic() - self.since) / ahead * (told.total - told.done) if ahead else None
+        ahead = updates.done - self.first
+        return (time.monotonic() - self.since) / ahead * (updates.total - updates.done) if ahead else None
 
 
-class Speaker(logging.Handler):
+class ProgressHandler(logging.Handler):
     """Shows the package's log on stderr."""
 
     def __init__(self, console: Console | None = None) -> None:
@@ -48,19 +48,19 @@ class Speaker(logging.Handler):
         self.works: dict[str, Work] = {}
 
     def emit(self, record: logging.LogRecord) -> None:
-        told = getattr(record, "progress", None)
-        if not isinstance(told, Told):
+        updates = getattr(record, "progress", None)
+        if not isinstance(updates, Updates):
             self._write(self.format(record))
             return
-        work = self.works.setdefault(told.what, Work(told.done, time.monotonic()))
+        work = self.works.setdefault(updates.what, Work(updates.done, time.monotonic()))
         if self.bars is not None:
-            self._draw(self.bars, told, work)
+            self._draw(self.bars, updates, work)
         elif time.monotonic() - work.spoke >= EVERY:
             work.spoke = time.monotonic()
-            left = work.left(told)
+            left = work.left(updates)
             self._write(self.format(record) + ("" if left is None else f", {clock(left)} left"))
-        if told.done >= told.total:
-            del self.works[told.what]
+        if updates.done >= updates.total:
+            del self.works[updates.what]
 
     def close(self) -> None:
         """Take the bars away; `logging` calls it when the program ends."""
@@ -71,12 +71,12 @@ class Speaker(logging.Handler):
     def _write(self, line: str) -> None:
         self.console.print(printable(line), markup=False, highlight=False)
 
-    def _draw(self, bars: Progress, told: Told, work: Work) -> None:
+    def _draw(self, bars: Progress, updates: Updates, work: Work) -> None:
         if work.bar is None:
             bars.start()
-            work.bar = bars.add_task(told.what, total=told.total, completed=told.done)
-        bars.update(work.bar, completed=told.done, total=told.total)
-        if told.done >= told.total:
+            work.bar = bars.add_task(updates.what, total=updates.total, completed=updates.done)
+        bars.update(work.bar, completed=updates.done, total=updates.total)
+        if updates.done >= updates.total:
             bars.remove_task(work.bar)
             if not bars.tasks:
                 bars.stop()
