@@ -36,7 +36,7 @@ from toolkit.judge.bias import measure_attacks
 from toolkit.judge.generative import EndpointBackend, GenerativeJudge, LocalBackend
 from toolkit.judge.readers import read_answers
 from toolkit.models import load_base
-from toolkit.models.proven import takes_masks
+from toolkit.models.supported_types import supports_custom_masks
 from toolkit.recipe import Generation, Judge, ModelOptions
 from toolkit.types import Battle, Message
 
@@ -77,7 +77,10 @@ def local(model: str, examples: int, contestants: int, reply: int, rounds: int, 
     ratios = sorted(one / other for one, other in zip(rates, slow_rates, strict=True))
     both = [(a.outcome, b.outcome) for a, b in zip(quick, slow, strict=True) if b.outcome is not None]
     print(f"{loaded.hardware}, {torch.get_num_threads()} threads")
-    print(f"battles {len(fought)}, verdicts {len(quick)}, shared beginnings: {takes_masks(loaded.model, 1)}")
+    print(
+        f"battles {len(fought)}, verdicts {len(quick)}, "
+        f"shared prefixes: {supports_custom_masks(loaded.model, 1)}"
+    )
     print(f"logits, shared prefixes   {rate:8.2f} verdicts/s, all readable")
     print(f"generate and parse        {slow_rate:8.2f} verdicts/s, {len(both) / len(slow):.0%} readable")
     spread = f"{ratios[0]:.1f} to {ratios[-1]:.1f} in {rounds} rounds"

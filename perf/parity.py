@@ -43,13 +43,13 @@ Line = tuple[str, str, float, float]
 """Figure, reference tool, ours, theirs."""
 
 
-def rows_of(file: Path) -> list[dict[str, Any]]:
+def load_stage_rows(file: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in file.read_text().strip().split("\n")]
 
 
 def texts(data: Path) -> tuple[list[str], list[str], list[str]]:
     """A model's answers, people's, and a better model's, which stand for further references."""
-    rows = rows_of(data / "ref_selfinstruct/test.jsonl")
+    rows = load_stage_rows(data / "ref_selfinstruct/test.jsonl")
     said, better = ([row["outputs"][name] for row in rows] for name in (WRITER, BETTER))
     return said, [row["reference"] for row in rows], better
 
@@ -77,7 +77,7 @@ def match_lines(data: Path) -> Iterator[Line]:
     from lm_eval.api.metrics import exact_match_hf_evaluate
     from lm_eval.tasks.mlqa.utils import exact_match_score, f1_score, normalize_answer
 
-    rows = rows_of(data / "arena_gsm8k/model_solutions.jsonl")
+    rows = load_stage_rows(data / "arena_gsm8k/model_solutions.jsonl")
     said, known = [row[SOLVER]["solution"] for row in rows], [row["ground_truth"] for row in rows]
     ends, right = ([text.strip().split("\n")[-1] for text in side] for side in (said, known))
     ours = Match().compute(predictions=ends, references=right)["exact_match"]
@@ -182,7 +182,7 @@ def model_lines(data: Path) -> Iterator[Line]:
     from toolkit.recipe import ModelOptions
     from toolkit.types import Example, Message
 
-    pages = [row["text"] for row in rows_of(data / "ppl_c4/c4.jsonl")[:4]]
+    pages = [row["text"] for row in load_stage_rows(data / "ppl_c4/c4.jsonl")[:4]]
     loaded = load_base(MODEL, ModelOptions(dtype="float32"))
     model, tokenizer = loaded.model, loaded.tokenizer
     ids = [tokenizer(page)["input_ids"] for page in pages]
@@ -192,7 +192,7 @@ def model_lines(data: Path) -> Iterator[Line]:
     lm = HFLM(pretrained=model, tokenizer=tokenizer, batch_size=1, max_length=WINDOW)
     requests = [Instance("loglikelihood_rolling", {}, (page,), 0) for page in pages]
     rolling = lm.loglikelihood_rolling(requests, disable_tqdm=True)
-    by_token = weighted_perplexity([(nats, len(each)) for nats, each in zip(rolling, ids, strict=True)])
+    by_token = weighted_perplexity([(sum_nll, len(each)) for sum_nll, each in zip(rolling, ids, strict=True)])
     yield f"perplexity, windows of {WINDOW}", "lm-eval", perplexity.value, float(by_token)
     by_byte = bits_per_byte([(n, len(page.encode())) for n, page in zip(rolling, pages, strict=True)])
     yield f"bits per byte, windows of {WINDOW}", "lm-eval", bits.value, float(by_byte)
@@ -201,7 +201,7 @@ def model_lines(data: Path) -> Iterator[Line]:
     theirs = plain_perplexity(model, [part for start, each in starts for part in windows(start, each)])
     yield f"perplexity, windows of {WINDOW}", "plain transformers loop", perplexity.value, theirs
 
-    some = rows_of(data / "ref_selfinstruct/test.jsonl")[:20]
+    some = load_stage_rows(data / "ref_selfinstruct/test.jsonl")[:20]
     examples = [
         Example(
             id=str(i), messages=(Message(role="user", content=row["prompt"]),), reference=row["reference"]
@@ -237,14 +237,14 @@ def plain_perplexity(model: Any, parts: Sequence[tuple[list[int], int]]) -> floa
     """As transformers' documentation has it: one pass a part, all logits, the mean over the last tokens."""
     import torch
 
-    nats, tokens = 0.0, 0
+    sum_nll, tokens = 0.0, 0
     for ids, scored in parts:
         with torch.inference_mode():
             logits = model(input_ids=torch.tensor([ids])).logits[0].log_softmax(-1)
         places = range(len(ids) - scored, len(ids))
-        nats -= sum(float(logits[place - 1, ids[place]]) for place in places)
+        sum_nll -= sum(float(logits[place - 1, ids[place]]) for place in places)
         tokens += scored
-    return float(np.exp(nats / tokens))
+    return float(np.exp(sum_nll / tokens))
 
 
 def main() -> None:

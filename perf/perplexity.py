@@ -79,11 +79,11 @@ def speed(data: Path, dtype: str, texts: int, window: int, repeats: int) -> None
     tokens = {way: sum(sizes) for way in WAYS} | {"as evaluate": sum(min(size, window) for size in sizes)}
     ours(loaded, pages[:1], window)
     seconds: dict[str, list[float]] = {way: [] for way in WAYS}
-    nats: dict[str, float] = {}
+    sum_nll: dict[str, float] = {}
     for number in range(repeats):
         for way, measure in WAYS.items():
             began = time.perf_counter()
-            nats[way] = float(measure(loaded, pages, window))
+            sum_nll[way] = float(measure(loaded, pages, window))
             seconds[way].append(time.perf_counter() - began)
         latest = {way: round(tokens[way] / taken[-1]) for way, taken in seconds.items()}
         print(f"repetition {number + 1}: {latest}", file=sys.stderr, flush=True)
@@ -92,7 +92,7 @@ def speed(data: Path, dtype: str, texts: int, window: int, repeats: int) -> None
     for way, taken in seconds.items():
         rates = [tokens[way] / each for each in taken]
         faster = [mine / theirs for mine, theirs in zip(_rates(seconds, tokens, "ours"), rates, strict=True)]
-        print(f"| {way} | {median(rates):.0f} | {median(faster):.2f} | {nats[way] / tokens[way]:.6f} |")
+        print(f"| {way} | {median(rates):.0f} | {median(faster):.2f} | {sum_nll[way] / tokens[way]:.6f} |")
 
 
 def _rates(seconds: dict[str, list[float]], tokens: dict[str, int], way: str) -> list[float]:

@@ -91,8 +91,8 @@ def ungrouped(rng: np.random.Generator, n: int) -> tuple[float | None, float | N
 def perplexities(rng: np.random.Generator, n: int) -> tuple[float | None, float | None]:
     """Nats of answers of 10 to 60 tokens, 0.5 a token; answers differ in how surprising they are."""
     tokens = rng.integers(10, 61, n)
-    nats = rng.gamma(4.0, 0.125, n) * tokens
-    return of_score(np.stack([nats, tokens], axis=1), "exp_ratio")
+    sum_nll = rng.gamma(4.0, 0.125, n) * tokens
+    return of_score(np.stack([sum_nll, tokens], axis=1), "exp_ratio")
 
 
 Case = tuple[float, Draw]

@@ -126,7 +126,7 @@ def one(task: dict[str, Any]) -> dict[str, float]:
     from toolkit.data import load_rows
     from toolkit.models import bases, loading
     from toolkit.recipe import DataSource
-    from toolkit.train.log import peak_memory
+    from toolkit.train.callbacks import peak_memory
 
     variant, method = VARIANTS[task["variant"]], task["method"]
     base = bases.resolve_base(BASE)
@@ -156,11 +156,11 @@ def _ours(task: dict[str, Any], variant: dict[str, Any], folder: Path) -> tuple[
 
     nothing = lambda *_: None  # noqa: E731
     if "head" in variant.get("without", []):
-        sft.score_learned_tokens_only = dpo.score_learned_tokens_only = nothing
+        sft.install_target_logprob_head = dpo.install_target_logprob_head = nothing
     if "allocator" in variant.get("without", []):
-        from toolkit.models import allocator
+        from toolkit.models import hardware
 
-        allocator.prefer_large_blocks = nothing
+        hardware.prefer_large_blocks = nothing
     trained = {
         "name": "s",
         "method": task["method"],
@@ -208,7 +208,7 @@ def _heldout_loss(method: str, base: Path, adapter: Path, tokenizer: Any, rows: 
 
     from toolkit.data import chat
     from toolkit.data.rows import answer_of, prompt_of
-    from toolkit.models.likelihood import Span, nats
+    from toolkit.models.logprobs import Span, sum_nll
 
     def span(prompt: Any, answer: str) -> Span:
         learned = chat.answer_ids(tokenizer, prompt, answer)
@@ -219,11 +219,11 @@ def _heldout_loss(method: str, base: Path, adapter: Path, tokenizer: Any, rows: 
     ).eval()
     if method == "sft":
         answers = [span(prompt_of(row), answer_of(row)) for row in rows]
-        return sum(nats(model, answers)) / sum(answer.scored for answer in answers)
+        return sum(sum_nll(model, answers)) / sum(answer.scored for answer in answers)
     sides = [span(row.prompt, said) for row in rows for said in (row.chosen, row.rejected)]
-    now = nats(model, sides)
+    now = sum_nll(model, sides)
     with model.disable_adapter():
-        before = nats(model, sides)
+        before = sum_nll(model, sides)
     gains = torch.tensor([old - new for old, new in zip(before, now, strict=True)]).view(-1, 2)
     return float(-torch.nn.functional.logsigmoid(BETA * (gains[:, 0] - gains[:, 1])).mean())
 

@@ -65,7 +65,7 @@ def test_beginnings_that_requests_share_are_read_once_and_change_no_figure(
     assert sum(read) < asked / 4, "18 requests, 6 questions, 1 beginning"
     assert [value for value, _ in found] == pytest.approx([value for value, _ in expected], abs=1e-3)
     assert [greedy for _, greedy in found] == [greedy for _, greedy in expected]
-    monkeypatch.setattr("toolkit.benchmarks.lm_eval_model.takes_masks", lambda *_: False)
+    monkeypatch.setattr("toolkit.benchmarks.lm_eval_model.supports_custom_masks", lambda *_: False)
     plain = LoadedLM(tiny).loglikelihood(likelihoods(pairs), disable_tqdm=True)
     assert [value for value, _ in plain] == pytest.approx([value for value, _ in found], abs=1e-3)
 

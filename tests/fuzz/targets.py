@@ -14,7 +14,7 @@ from pathlib import Path
 
 from toolkit import recipe as recipes
 from toolkit.arena.store import Store
-from toolkit.arena.vote_io import import_rows, rows_of
+from toolkit.arena.vote_io import import_rows, load_stage_rows
 from toolkit.data import load_examples, load_rows
 from toolkit.data.reading import Rows
 from toolkit.errors import DataError, RecipeError
@@ -82,7 +82,7 @@ def votes(data: bytes) -> None:
     if len(frame):
         must(len(tabulate(read_votes(file, columns=RATED))) == len(frame), "columns alone give other votes")
     try:
-        added, known = import_rows(STORE, rows_of(frame), run="fuzz", source=file.name)
+        added, known = import_rows(STORE, load_stage_rows(frame), run="fuzz", source=file.name)
     except DataError as error:
         must(str(error).startswith(file.name), error)
     else:

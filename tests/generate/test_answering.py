@@ -18,7 +18,7 @@ from toolkit.generate import Reply, Request, Scripted, generate_completions
 from toolkit.generate.base import sampling
 from toolkit.generate.local import sample
 from toolkit.models import Loaded, load_base
-from toolkit.models.proven import takes_masks
+from toolkit.models.supported_types import supports_custom_masks
 from toolkit.recipe import Generation, ModelOptions
 from toolkit.types import Completion, Example, Message
 
@@ -158,7 +158,7 @@ def test_models_with_a_memory_of_their_own_do_not_fit_slots_and_are_asked_alone(
     config = transformers.MambaConfig(vocab_size=259, hidden_size=32, num_hidden_layers=2, eos_token_id=0)
     model = transformers.MambaForCausalLM(config).eval()
     recurrent = dataclasses.replace(tiny, model=model)
-    assert not takes_masks(model, longest=100)
+    assert not supports_custom_masks(model, longest=100)
 
     def run(name: str, **options: float) -> list[str]:
         chosen = Generation(max_new_tokens=6, **options)

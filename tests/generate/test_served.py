@@ -12,7 +12,7 @@ from toolkit.errors import EndpointError
 from toolkit.generate import generate_completions
 from toolkit.generate.endpoint import EndpointSource
 from toolkit.models import load_base
-from toolkit.models.pacing import Retry
+from toolkit.models.rate_limit import Retry
 from toolkit.recipe import Endpoint, Generation, ModelOptions
 from toolkit.types import Completion, Example, Message
 

@@ -43,8 +43,8 @@ def test_a_model_that_takes_no_mask_of_ours_reads_one_prompt_at_a_time(
     tiny: Loaded, short: JudgePrompt, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     one = judge_battles(LogprobJudge(tiny, short), field(), store=tmp_path / "packed.jsonl")
-    monkeypatch.setattr("toolkit.judge.logprob.takes_masks", lambda *_: False)
-    monkeypatch.delattr("toolkit.models.packing.Tree")
+    monkeypatch.setattr("toolkit.judge.logprob.supports_custom_masks", lambda *_: False)
+    monkeypatch.delattr("toolkit.models.prefix_tree.PrefixTree")
     other = judge_battles(LogprobJudge(tiny, short), field(), store=tmp_path / "plain.jsonl")
     assert [v.probability_a for v in one] == pytest.approx([v.probability_a for v in other], abs=1e-5)
 
@@ -72,7 +72,7 @@ def test_an_overflow_is_no_tie(
     tiny: Loaded, short: JudgePrompt, tmp_path: Path, trees: bool, monkeypatch: pytest.MonkeyPatch
 ):
     judge = LogprobJudge(tiny, short)
-    monkeypatch.setattr("toolkit.judge.logprob.takes_masks", lambda *_: trees)
+    monkeypatch.setattr("toolkit.judge.logprob.supports_custom_masks", lambda *_: trees)
     head = tiny.model.get_output_embeddings()
     overflow = head.register_forward_hook(lambda _module, _inputs, logits: logits * float("inf"))
     try:

@@ -21,7 +21,7 @@ from toolkit.judge import (
 )
 from toolkit.judge.generative import EndpointBackend, GenerativeJudge, LocalBackend
 from toolkit.models import Loaded
-from toolkit.models.pacing import Retry
+from toolkit.models.rate_limit import Retry
 from toolkit.recipe import Generation
 from toolkit.types import Verdict
 

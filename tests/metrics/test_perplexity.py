@@ -19,8 +19,8 @@ from toolkit.data.rows import Text
 from toolkit.errors import DataError
 from toolkit.metrics import score
 from toolkit.metrics.perplexity import Window, measure_perplexity, measure_text_perplexity, windows
-from toolkit.models import Loaded, likelihood, load_base
-from toolkit.models.likelihood import Span, nats
+from toolkit.models import Loaded, load_base, logprobs
+from toolkit.models.logprobs import Span, sum_nll
 from toolkit.progress import Progress
 from toolkit.recipe import ModelOptions
 from toolkit.types import Example, Message
@@ -38,7 +38,7 @@ def tiny(tiny_model: Path) -> Loaded:
     return load_base(str(tiny_model), ModelOptions(device="cpu", dtype="float32"))
 
 
-def plain_nats(model: torch.nn.Module, ids: list[int], scored: int) -> float:
+def plain_nll(model: torch.nn.Module, ids: list[int], scored: int) -> float:
     """One forward pass, all logits, the textbook's sum."""
     with torch.inference_mode():
         logits = model(input_ids=torch.tensor([ids])).logits[0].float().log_softmax(dim=-1)
@@ -51,7 +51,7 @@ def test_references_are_measured_given_their_prompt_end_token_included(tiny: Loa
     perplexity, bits = measure_perplexity(tiny, [example], contestant="c", prompt=(system,))
     prompt = tiny.tokenizer(render(tiny.tokenizer, (system, *example.messages)))["input_ids"]
     answer = tiny.tokenizer("It is said.<|end|>")["input_ids"]
-    expected = plain_nats(tiny.model, [*prompt, *answer], len(answer))
+    expected = plain_nll(tiny.model, [*prompt, *answer], len(answer))
     assert len(answer) == len("It is said.") + 1
     assert perplexity.value == pytest.approx(math.exp(expected / len(answer)), rel=1e-5)
     assert bits.value == pytest.approx(expected / math.log(2) / len("It is said."), rel=1e-5)
@@ -61,7 +61,7 @@ def test_references_are_measured_given_their_prompt_end_token_included(tiny: Loa
 def test_how_far_it_is_is_told_to_the_end(
     tiny: Loaded, told: list[Progress], monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setitem(likelihood.BATCH_TOKENS, "cpu", 200)
+    monkeypatch.setitem(logprobs.BATCH_TOKENS, "cpu", 200)
     measure_text_perplexity(tiny, TEXTS, contestant="base", window=100)
     spans = told[-1].total
     assert spans > len(TEXTS)
@@ -113,10 +113,10 @@ def test_a_stride_agrees_with_the_usual_loop(tiny: Loaded):
     """The loop of the transformers documentation, with a start token so that the first token counts too."""
     (perplexity, _) = measure_text_perplexity(tiny, TEXTS[:1], contestant="c", window=100, stride=30)
     ids = [tiny.tokenizer.bos_token_id, *tiny.tokenizer(TEXTS[0].text)["input_ids"]]
-    total, seen = plain_nats(tiny.model, ids[:101], 100), 101
+    total, seen = plain_nll(tiny.model, ids[:101], 100), 101
     while seen < len(ids):
         end = min(seen + 30, len(ids))
-        total += plain_nats(tiny.model, ids[end - 101 : end], end - seen)
+        total += plain_nll(tiny.model, ids[end - 101 : end], end - seen)
         seen = end
     assert perplexity.rows[0][0] == pytest.approx(total, rel=1e-5)
 
@@ -149,8 +149,8 @@ def test_what_does_not_fit_the_models_context_is_refused(tiny: Loaded):
 
 def test_batches_and_pieces_change_nothing(tiny: Loaded, monkeypatch: pytest.MonkeyPatch):
     whole = measure_text_perplexity(tiny, TEXTS, contestant="c", window=64)[0]
-    monkeypatch.setitem(likelihood.BATCH_TOKENS, "cpu", 1)
-    monkeypatch.setattr(likelihood, "PIECE", 1)
+    monkeypatch.setitem(logprobs.BATCH_TOKENS, "cpu", 1)
+    monkeypatch.setattr(logprobs, "CHUNK_LOGITS", 1)
     alone = measure_text_perplexity(tiny, TEXTS, contestant="c", window=64)[0]
     for one, other in zip(whole.rows, alone.rows, strict=True):
         assert one == pytest.approx(other, rel=1e-5)
@@ -175,11 +175,11 @@ def test_models_that_scale_or_cap_their_logits_are_measured_by_their_own(family:
             setattr(config, name, value)
     model = transformers.AutoModelForCausalLM.from_config(config).eval()
     ids = torch.randint(3, 120, (20,)).tolist()
-    assert nats(model, [Span(ids, 12)]) == pytest.approx([plain_nats(model, ids, 12)], rel=1e-4)
+    assert sum_nll(model, [Span(ids, 12)]) == pytest.approx([plain_nll(model, ids, 12)], rel=1e-4)
 
 
 def test_no_logits_of_a_whole_text_are_made(tiny: Loaded, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(likelihood, "PIECE", 259 * 16)
+    monkeypatch.setattr(logprobs, "CHUNK_LOGITS", 259 * 16)
     made: list[int] = []
     head = tiny.model.get_output_embeddings()
     hook = head.register_forward_hook(lambda _module, _inputs, logits: made.append(logits.numel()))

@@ -12,7 +12,7 @@ import pytest
 from tests.faultserver import FaultServer, Say, serving
 from toolkit.errors import EndpointError, ModelError
 from toolkit.models.endpoints import ChatReply, ChatRequest, Refusal, chat
-from toolkit.models.pacing import Retry, asked_to_wait, duration
+from toolkit.models.rate_limit import Retry, parse_duration, parse_retry_after
 from toolkit.recipe import Generation
 from toolkit.types import Message
 
@@ -250,12 +250,12 @@ def test_a_caller_inside_an_event_loop_is_served():
     ],
 )
 def test_headers_that_ask_to_wait(headers: dict, seconds: float | None):
-    assert asked_to_wait(headers) == seconds
+    assert parse_retry_after(headers) == seconds
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("6m0s", 360), ("20ms", 0.02), ("1.5", 1.5), ("later", None)])
 def test_durations(text: str, seconds: float | None):
-    assert duration(text) == seconds
+    assert parse_duration(text) == seconds
 
 
 def parts(*content: object, **fields: object) -> Say:

@@ -17,9 +17,14 @@ from tests.tiny_types import TYPES, tiny_of
 from toolkit.benchmarks.lm_eval_model import LoadedLM
 from toolkit.generate.local import LocalSource, Prompt
 from toolkit.models import Loaded, load_base
-from toolkit.models.likelihood import Reader, Span, nats
-from toolkit.models.packing import Tree, plain_logits
-from toolkit.models.proven import FAST_MODEL_TYPES, head_makes_logits, is_proven, takes_masks
+from toolkit.models.logprobs import Span, SplitModel, sum_nll
+from toolkit.models.prefix_tree import PrefixTree, plain_logits
+from toolkit.models.supported_types import (
+    FAST_MODEL_TYPES,
+    supports_custom_masks,
+    supports_fast_paths,
+    supports_split_head,
+)
 from toolkit.recipe import Generation, ModelOptions
 
 TOLERANCE = 2e-4
@@ -53,7 +58,7 @@ def rows(seed: int, lengths: Sequence[int], common: int = 0) -> list[list[int]]:
 
 
 @torch.inference_mode()
-def plain_nats(model: Any, span: Span) -> float:
+def plain_nll(model: Any, span: Span) -> float:
     logits = model(input_ids=torch.tensor([list(span.ids)])).logits[0].double().log_softmax(-1)
     start = len(span.ids) - span.scored
     return -float(sum(logits[place - 1, span.ids[place]] for place in range(start, len(span.ids))))
@@ -65,8 +70,8 @@ def plain_nats(model: Any, span: Span) -> float:
 def test_likelihoods_are_those_of_one_text_at_a_time(kind: str, common: int, window: int):
     model = model_of(kind, window=window)
     spans = [Span(ids, min(5, len(ids) - 1)) for ids in rows(1, [3, 17, 40, 6, 40], common)]
-    assert Reader(model).proven == (kind in FAST_MODEL_TYPES)
-    assert nats(model, spans) == pytest.approx([plain_nats(model, span) for span in spans], abs=TOLERANCE)
+    assert SplitModel(model).proven == (kind in FAST_MODEL_TYPES)
+    assert sum_nll(model, spans) == pytest.approx([plain_nll(model, span) for span in spans], abs=TOLERANCE)
 
 
 def texts(local: LocalSource, model: Any, prompts: list[Prompt], options: Generation) -> dict[str, str]:
@@ -97,7 +102,9 @@ def test_texts_are_those_of_one_prompt_at_a_time_without_a_cache(
     expected = {prompt.id: plain_text(tiny, model, prompt, 12) for prompt in prompts}
     found = texts(LocalSource(loaded), model, prompts, Generation(max_new_tokens=12, batch_size=2))
     assert found == expected
-    assert takes_masks(model, 60) == (kind in FAST_MODEL_TYPES and (window > 60 or kind not in WINDOWED))
+    assert supports_custom_masks(model, 60) == (
+        kind in FAST_MODEL_TYPES and (window > 60 or kind not in WINDOWED)
+    )
 
 
 KERNELS = [(kind, attention) for kind in sorted(FAST_MODEL_TYPES) for attention in ("eager", "sdpa")]
@@ -111,7 +118,7 @@ def test_trees_give_the_logits_of_each_prompt_alone(kind: str, attention: str):
     prompts = [*rows(3, [5, 9, 30, 1], 20), *rows(4, [7, 26])]
     alone = torch.cat([plain_logits(model, prompt) for prompt in prompts])
     for limit in (8, 40, 1000):
-        for members, logits in Tree(model, prompts, limit).logits(set(range(len(prompts)))):
+        for members, logits in PrefixTree(model, prompts, limit).logits(set(range(len(prompts)))):
             torch.testing.assert_close(logits, alone[list(members)], atol=TOLERANCE, rtol=TOLERANCE)
 
 
@@ -138,11 +145,11 @@ def test_lm_evals_requests_are_answered_as_its_own_wrapper_does(tiny: Loaded, ki
 
 def test_adapters_between_layers_are_proven_and_learned_prompts_are_not():
     lora = get_peft_model(model_of("llama"), LoraConfig(target_modules="all-linear", task_type="CAUSAL_LM"))
-    assert is_proven(lora)
+    assert supports_fast_paths(lora)
     prefix = get_peft_model(
         model_of("llama"), PrefixTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=3)
     )
-    assert not is_proven(prefix)
+    assert not supports_fast_paths(prefix)
     spans = [Span(ids, 3) for ids in rows(1, [9, 12])]
 
     def alone(span: Span) -> float:
@@ -152,12 +159,12 @@ def test_adapters_between_layers_are_proven_and_learned_prompts_are_not():
         chosen = [logits.log_softmax(-1)[p - 1, span.ids[p]] for p in range(start, len(span.ids))]
         return -float(sum(chosen))
 
-    assert nats(prefix, spans) == pytest.approx([alone(span) for span in spans], abs=TOLERANCE)
+    assert sum_nll(prefix, spans) == pytest.approx([alone(span) for span in spans], abs=TOLERANCE)
 
 
 def test_a_head_that_is_followed_by_a_cap_is_not_used_alone():
-    assert head_makes_logits(model_of("llama"))
-    assert not head_makes_logits(model_of("gemma2"))
+    assert supports_split_head(model_of("llama"))
+    assert not supports_split_head(model_of("gemma2"))
 
 
 SETTINGS = {"repetition_penalty": 1.9, "do_sample": True, "temperature": 0.7, "top_k": 5}

@@ -89,7 +89,7 @@ def test_answers(
 def test_answers_sequential(tiny: Loaded, twin: Loaded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     options = Generation(max_new_tokens=6)
     here = said(tiny, tmp_path / "here.jsonl", options=options)
-    monkeypatch.setattr(local, "takes_masks", lambda *_: False)
+    monkeypatch.setattr(local, "supports_custom_masks", lambda *_: False)
     assert said(twin, tmp_path / "there.jsonl", options=options) == here
 
 
@@ -126,7 +126,7 @@ def test_benchmarks(worked: str, tiny: Loaded, twin: Loaded):
 
 @pytest.mark.parametrize("trees", [True, False])
 def test_the_judge(trees: bool, tiny: Loaded, twin: Loaded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("toolkit.judge.logprob.takes_masks", lambda *_: trees)
+    monkeypatch.setattr("toolkit.judge.logprob.supports_custom_masks", lambda *_: trees)
     fought = [battle(i // 2, f"answer {i} " * (i + 1), "other words " * (7 - i)) for i in range(6)]
     found = []
     for name, loaded in (("here", tiny), ("there", twin)):

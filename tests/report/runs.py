@@ -116,8 +116,8 @@ def _measurements(answers: list[Completion], rng: random.Random) -> list[Measure
     name = answers[0].contestant
     ids = tuple(answer.example_id for answer in answers)
     overlap = {a.example_id: _shared(a.completion, a.reference or "") for a in answers}
-    nats = 2.5 - 2.3 * SKILL[name]
-    perplexity = tuple((30 * nats * math.exp(rng.gauss(0, 0.2)), 30.0) for _ in answers)
+    sum_nll = 2.5 - 2.3 * SKILL[name]
+    perplexity = tuple((30 * sum_nll * math.exp(rng.gauss(0, 0.2)), 30.0) for _ in answers)
     return [
         Measurement(contestant=name, metric="perplexity", kind="exp_ratio", example_ids=ids, rows=perplexity),
         measurement_from_values(

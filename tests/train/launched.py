@@ -20,7 +20,7 @@ from toolkit.train import dpo, sft
 def as_on_gpus() -> None:
     """Shard as on GPUs, where TRL's output layer is left in its place."""
     PartialState._prepare_backend = lambda *_: ("gloo", DistributedType.MULTI_GPU)
-    sft.score_learned_tokens_only = dpo.score_learned_tokens_only = lambda model: None
+    sft.install_target_logprob_head = dpo.install_target_logprob_head = lambda model: None
 
 
 if __name__ == "__main__":

@@ -69,9 +69,11 @@ def chain(folder: Path, model: Path, adapter: dict[str, Any], *, own: bool, **mo
     return recipe_of(folder, model, stages)
 
 
-def read(model: Any, kept: verify.Kept) -> float:
+def read(model: Any, expected: verify.TrainedLogits) -> float:
     """The largest difference of a model's logits from the trained one's."""
-    return max(float((a - b).abs().max()) for a, b in zip(kept.logits, kept.again(model), strict=True))
+    return max(
+        float((a - b).abs().max()) for a, b in zip(expected.logits, expected.again(model), strict=True)
+    )
 
 
 @pytest.mark.parametrize("own", [False, True], ids=["continued", "own"])
@@ -90,19 +92,19 @@ def test_a_chain_is_what_was_trained_or_refused(kind: str, own: bool, tmp_path: 
     whole = {}
     for name in ("sft", "dpo"):
         folder = tmp_path / "adapters" / name
-        kept = verify.Kept.read(folder)
-        assert kept is not None
+        expected = verify.TrainedLogits.read(folder)
+        assert expected is not None
         base = AutoModelForCausalLM.from_pretrained(tiny_model, dtype=torch.float32)
-        whole[name] = read(base, kept)
+        whole[name] = read(base, expected)
         plain = PeftModel.from_pretrained(base, str(folder))
-        assert read(plain, kept) < 1e-3 < whole[name]  # logits are up to 20, and move by 0.1 and more
+        assert read(plain, expected) < 1e-3 < whole[name]  # logits are up to 20, and move by 0.1 and more
         weights = load_file(folder / "adapter_model.safetensors").values()
         assert {weight.dtype for weight in weights} == {torch.float32}
         loaded.attach(name, folder)
         with loaded.using(name) as model:
-            assert read(model, kept) < 1e-3
+            assert read(model, expected) < 1e-3
     with loaded.using(None) as model:  # the base is what it was
-        assert read(model, kept) == pytest.approx(whole["dpo"], abs=1e-6)
+        assert read(model, expected) == pytest.approx(whole["dpo"], abs=1e-6)
 
 
 @pytest.mark.parametrize("method", ["dpo", "kto", "rloo", "grpo"])
@@ -327,10 +329,10 @@ def test_adapters_that_peft_cannot_hold_together_take_turns(tmp_path: Path, tiny
         train_stage(recipe, part, tmp_path)
         loaded.attach(part.name, tmp_path / "adapters" / part.name)
     for part in (*recipe.stages, *recipe.stages[:2]):
-        kept = verify.Kept.read(tmp_path / "adapters" / part.name)
-        assert kept is not None
+        expected = verify.TrainedLogits.read(tmp_path / "adapters" / part.name)
+        assert expected is not None
         with loaded.using(part.name) as model:
-            assert read(model, kept) < 1e-4
+            assert read(model, expected) < 1e-4
 
 
 def tiny_folder(kind: str, tiny_model: Path, folder: Path, **fields: Any) -> Path:

@@ -15,9 +15,9 @@ from transformers import AutoModelForCausalLM
 from tests.tiny_types import TYPES, tiny_of
 from tests.train.test_methods import recipe_of, stage
 from toolkit.models.loading import unwrapped
-from toolkit.models.proven import FAST_MODEL_TYPES
-from toolkit.train import dpo, frozen, sft, train_stage
-from toolkit.train.frozen import run_frozen_layers_once
+from toolkit.models.supported_types import FAST_MODEL_TYPES
+from toolkit.train import dpo, fast_paths, sft, train_stage
+from toolkit.train.fast_paths import install_hidden_state_cache
 
 UPPER = {"r": 4, "target_modules": ["q_proj", "up_proj"], "layers_to_transform": [1]}
 
@@ -36,7 +36,7 @@ def test_training_is_as_without(
 ):
     once = losses(tmp_path / "once", tiny_model, method, data)
     for module in (dpo, sft):
-        monkeypatch.setattr(module, "run_frozen_layers_once", lambda _: None)
+        monkeypatch.setattr(module, "install_hidden_state_cache", lambda _: None)
     assert once == pytest.approx(losses(tmp_path / "plain", tiny_model, method, data), abs=2e-3)
 
 
@@ -68,8 +68,8 @@ def calls_of_first_layer(model: Any) -> list[int]:
 def test_a_row_goes_through_frozen_layers_once_whatever_it_is_padded_to(upper: Callable[..., Any]):
     model, plain = upper(), upper()
     calls = calls_of_first_layer(model)
-    run_frozen_layers_once(model)
-    run_frozen_layers_once(model)
+    install_hidden_state_cache(model)
+    install_hidden_state_cache(model)
     for rows, width in (([0, 1, 2], 8), ([2, 0], 8), ([1], 5), ([1], 8)):
         given = {"input_ids": IDS[rows, :width], "attention_mask": MASK[rows, :width], "use_cache": False}
         seen = MASK[rows, :width].bool()
@@ -89,7 +89,7 @@ def test_every_type_makes_of_a_row_what_it_makes_without(kind: str):
         model = get_peft_model(tiny_of(kind), config)
         calls = calls_of_first_layer(model)
         if once:
-            run_frozen_layers_once(model)
+            install_hidden_state_cache(model)
         logits = []
         for rows, width in (([0, 1, 2], 24), ([2, 0], 24), ([1], 9)):
             ids = torch.arange(1, 61).repeat(2)[:72].reshape(3, 24)[rows, :width]
@@ -111,7 +111,7 @@ def test_gradients_are_those_without(upper: Callable[..., Any]):
         return [weight.grad for weight in model.parameters() if weight.requires_grad]
 
     model = upper()
-    run_frozen_layers_once(model)
+    install_hidden_state_cache(model)
     for ours, theirs in zip(gradients(model), gradients(upper()), strict=True):
         torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-4)
 
@@ -126,9 +126,9 @@ def test_it_keeps_out_where_states_are_not_the_same_every_time(
     full = upper()
     for model, mask in ((whole, MASK), (left_padded, MASK.flip(1)), (checkpointed, MASK), (full, MASK)):
         calls = calls_of_first_layer(model)
-        run_frozen_layers_once(model)
+        install_hidden_state_cache(model)
         if model is full:
-            monkeypatch.setattr(frozen, "MOST_BYTES", 0)
+            monkeypatch.setattr(fast_paths, "MOST_BYTES", 0)
         model.eval()
         for _ in range(2):
             model(input_ids=IDS, attention_mask=mask, use_cache=False)

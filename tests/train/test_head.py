@@ -12,9 +12,9 @@ from transformers import AutoModelForCausalLM
 from trl.trainer.utils import add_fused_lm_head
 
 from tests.tiny_types import TYPES, tiny_of
-from toolkit.models.proven import FAST_MODEL_TYPES
-from toolkit.train.head import PIECE, score_learned_tokens_only
-from toolkit.train.weights import hold_trained_weights_in_fp32
+from toolkit.models.supported_types import FAST_MODEL_TYPES
+from toolkit.train.base import cast_trained_weights_to_fp32
+from toolkit.train.fast_paths import CHUNK_POSITIONS, install_target_logprob_head
 
 FIGURES = ("log_probs", "entropy", "mean_logits", "is_top1", "label_mask")
 
@@ -42,11 +42,11 @@ def scored(model: Any, inputs: dict[str, torch.Tensor], **extra: Any) -> tuple[A
     return output, gradients
 
 
-@pytest.mark.parametrize("inputs", [batch(3, 17, 0.5), batch(2, 9, 0.0), batch(4, PIECE, 0.9)])
+@pytest.mark.parametrize("inputs", [batch(3, 17, 0.5), batch(2, 9, 0.0), batch(4, CHUNK_POSITIONS, 0.9)])
 @pytest.mark.parametrize("extra", [{}, {"num_items_in_batch": 40}])
 def test_same_figures_and_gradients_as_trls(model: Any, inputs: dict[str, torch.Tensor], extra: Any):
     theirs, their_gradients = scored(model, inputs, **extra)
-    score_learned_tokens_only(model)
+    install_target_logprob_head(model)
     ours, our_gradients = scored(model, inputs, **extra)
     assert torch.allclose(ours.loss, theirs.loss, atol=1e-6)
     for name in FIGURES:
@@ -70,7 +70,7 @@ def test_every_type_learns_as_with_trls(kind: str):
         theirs = base.forward
         model = get_peft_model(base, LoraConfig(r=2, target_modules="all-linear", init_lora_weights=False))
         if ours:
-            score_learned_tokens_only(model)
+            install_target_logprob_head(model)
             assert (base.forward != theirs) == (kind in FAST_MODEL_TYPES - {"gemma2"})
         return model
 
@@ -90,7 +90,7 @@ def test_every_type_learns_as_with_trls(kind: str):
 def test_without_labels_the_model_answers_as_ever(model: Any):
     ids = torch.arange(3, 20)[None]
     before = model(input_ids=ids).logits
-    score_learned_tokens_only(model)
+    install_target_logprob_head(model)
     assert torch.equal(model(input_ids=ids).logits, before)
 
 
@@ -98,13 +98,13 @@ def test_a_trained_output_layer_is_left_to_trl(model: Any):
     whole = model.get_base_model()
     whole.get_output_embeddings().weight.requires_grad_(True)
     before = whole.forward
-    score_learned_tokens_only(model)
+    install_target_logprob_head(model)
     assert whole.forward == before
 
 
 def test_what_float16_training_learns_is_held_in_fp32(model: Any):
     for weight in model.parameters():
         weight.data = weight.data.to(torch.bfloat16)
-    hold_trained_weights_in_fp32(model)
+    cast_trained_weights_to_fp32(model)
     kinds = {(weight.requires_grad, weight.dtype) for weight in model.parameters()}
     assert kinds == {(True, torch.float32), (False, torch.bfloat16)}

@@ -16,7 +16,7 @@ from toolkit import recipe as recipes
 from toolkit.data.chat import answer_ids, prompt_ids
 from toolkit.errors import DataError, RecipeError, TrainingError
 from toolkit.models import load_base
-from toolkit.models.likelihood import Span, nats
+from toolkit.models.logprobs import Span, sum_nll
 from toolkit.models.rewards import RewardModel
 from toolkit.recipe import ModelOptions, Recipe
 from toolkit.report.charts import drawings
@@ -116,7 +116,7 @@ def test_dpo_tells_how_often_the_chosen_answer_is_the_likelier_one(tmp_path: Pat
                 answer = answer_ids(loaded.tokenizer, prompt, said)
                 spans.append(Span([*prompt_ids(loaded.tokenizer, prompt), *answer], len(answer)))
         with loaded.using(adapter) as model:
-            each = nats(model, spans)
+            each = sum_nll(model, spans)
         return sum(chosen < rejected for chosen, rejected in zip(each[::2], each[1::2], strict=True)) / len(
             pairs
         )

@@ -20,7 +20,7 @@ from toolkit.recipe import Recipe
 from toolkit.run import train
 from toolkit.train import train_stage
 from toolkit.train.merge import merge
-from toolkit.train.verify import Kept, divergence
+from toolkit.train.verify import TrainedLogits, divergence
 
 FEW = {"max_steps": 2, "per_device_train_batch_size": 2, "gradient_accumulation_steps": 1}
 ANSWERS = FEW | {"per_device_train_batch_size": 4, "num_generations": 2, "max_completion_length": 8}
@@ -107,12 +107,12 @@ def test_a_chain_of_the_packaged_model_is_published_as_it_was_trained(case: str,
     assert dpo.heldout["loss"] < dpo.heldout["loss_before"]
     if "quantization" in options:
         return  # in other weights than it was trained on, rounding is most of the difference
-    kept = Kept.read(tmp_path / "adapters" / "dpo")
-    assert kept is not None
+    expected = TrainedLogits.read(tmp_path / "adapters" / "dpo")
+    assert expected is not None
     base = AutoModelForCausalLM.from_pretrained(bases.resolve_base(recipe.base), dtype=torch.float32)
-    bare = divergence(kept.logits, kept.again(base))
+    bare = divergence(expected.logits, expected.again(base))
     plain = PeftModel.from_pretrained(base, str(tmp_path / "adapters" / "dpo"))
-    assert divergence(kept.logits, kept.again(plain)) < bare / 2
+    assert divergence(expected.logits, expected.again(plain)) < bare / 2
 
 
 @pytest.mark.slow

@@ -16,7 +16,7 @@ from toolkit.errors import DataError, RecipeError
 from toolkit.generate.base import Request
 from toolkit.generate.local import LocalSource
 from toolkit.models import Loaded, hardware, load_base
-from toolkit.train import dpo, kto, online, orpo, reward
+from toolkit.train import dpo, kto, orpo, reward, rl
 from toolkit.train.base import Base
 from toolkit.train.settings import configuration
 
@@ -38,7 +38,7 @@ def started(loaded: Loaded, folder: Path) -> Base:
     return Base("t", folder, "", model, loaded.tokenizer, chosen, chosen, "none", None, None, continued=False)
 
 
-def rows_of(tokenizer: Any) -> list[Preference]:
+def load_stage_rows(tokenizer: Any) -> list[Preference]:
     """A pair for each kind of prompt that the template takes."""
     rows = []
     for name, prompt in PROMPTS.items():
@@ -65,7 +65,7 @@ def read(batch: Any, side: str = "") -> list[tuple[list[int], list[int]]]:
 def test_every_method_learns_what_generation_starts_from(name: str, tmp_path: Path, tiny_model: Path):
     loaded = load_base(str(tiny_model), FP32)
     loaded.tokenizer.chat_template = (TEMPLATES / f"{name}.jinja").read_text()
-    rows, base = rows_of(loaded.tokenizer), started(loaded, tiny_model)
+    rows, base = load_stage_rows(loaded.tokenizer), started(loaded, tiny_model)
     prompts = [LocalSource(loaded).rendered(Request(row.id, tuple(row.prompt), 0)) for row in rows]
 
     def sft(answers: list[str]) -> list[tuple[list[int], list[int]]]:
@@ -108,15 +108,15 @@ def test_every_method_learns_what_generation_starts_from(name: str, tmp_path: Pa
     assert odds["prompt_input_ids"] == prompts
     scored = reward.dataset(base, rows)
     assert scored["rejected_ids"] == [ids for ids, _ in rejected]
-    for kind in online.KINDS.values():
+    for kind in rl.KINDS.values():
         rollouts = kind.__new__(kind)
         rollouts.processing_class = loaded.tokenizer
-        assert rollouts._tokenize_prompts(online.dataset(rows)["prompt"])[0] == prompts
+        assert rollouts._tokenize_prompts(rl.dataset(rows)["prompt"])[0] == prompts
 
 
 def test_prompts_that_leave_no_room_are_left_out_and_all_of_them_refused(tmp_path: Path, tiny_model: Path):
     loaded = load_base(str(tiny_model), FP32)
-    rows, base = rows_of(loaded.tokenizer), started(loaded, tiny_model)
+    rows, base = load_stage_rows(loaded.tokenizer), started(loaded, tiny_model)
     assert [len(dpo.encode_pairs(base, rows, length)) for length in (None, 30)] == [4, 1]
     assert len(kto.dataset(base, rows, 30)) == 2
     with pytest.raises(DataError, match="every prompt has 10 tokens or more"):
@@ -144,7 +144,7 @@ def test_a_thought_that_the_prompt_opens_is_none_of_the_answer_that_is_rewarded(
         def rewards(self, rows: list[Any]) -> list[float]:
             return [0.0 for _ in rows]
 
-    scored = online._Reward("spy", Spy(), loaded.tokenizer)  # type: ignore[arg-type]
+    scored = rl._Reward("spy", Spy(), loaded.tokenizer)  # type: ignore[arg-type]
     ids = loaded.tokenizer("why\n</think>\n\nbecause<|end|>", add_special_tokens=False)["input_ids"]
     scored(prompts=[[TALK[0].as_dict()]], completion_ids=[ids])
     assert seen == ["<think>\nwhy\n</think>\n\nbecause"]

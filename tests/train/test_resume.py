@@ -19,7 +19,7 @@ from tests import forked
 from tests.train.test_methods import recipe_of, stage
 from toolkit.recipe import Recipe, dump
 from toolkit.run import train
-from toolkit.train.log import TrainingLog
+from toolkit.train.callbacks import TrainingLog
 
 STEPS = {"max_steps": 8, "per_device_train_batch_size": 4, "learning_rate": 0.01, "save_steps": 2}
 ONLINE = STEPS | {"num_generations": 4, "max_completion_length": 6, "num_generations_eval": 2}

@@ -78,7 +78,7 @@ class LiveModels:
     def _source(self, name: str, contestant: Contestant) -> Source:
         if contestant.endpoint:
             from toolkit.generate.endpoint import EndpointSource
-            from toolkit.models.pacing import Retry
+            from toolkit.models.rate_limit import Retry
 
             return EndpointSource(contestant.endpoint, Retry(attempts=3, patience=60))  # a person waits
         from toolkit.generate.local import LocalSource

@@ -76,7 +76,7 @@ def escape_formula(value: Any) -> Any:
     return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else value
 
 
-def rows_of(frame: pd.DataFrame) -> list[dict[str, Any]]:
+def load_stage_rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
     """Rows of a frame of votes as plain values; missing values are `None`."""
     plain = frame.astype(object).where(frame.notna(), None)
     return [dict(zip(frame.columns, row, strict=True)) for row in plain.itertuples(index=False, name=None)]

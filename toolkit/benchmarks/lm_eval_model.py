@@ -21,9 +21,9 @@ from lm_eval.models.huggingface import HFLM
 from lm_eval.models.utils import handle_stop_sequences, normalize_gen_kwargs
 
 from toolkit.generate.local import LocalSource, Prompt
-from toolkit.models import Loaded, packing
-from toolkit.models.likelihood import PIECE, Reader, Span
-from toolkit.models.proven import is_proven, takes_masks
+from toolkit.models import Loaded, prefix_tree
+from toolkit.models.logprobs import CHUNK_LOGITS, Span, SplitModel
+from toolkit.models.supported_types import supports_custom_masks, supports_fast_paths
 from toolkit.progress import log_progress
 from toolkit.recipe import Generation
 from toolkit.types import digest
@@ -74,7 +74,7 @@ class LoadedLM(HFLM):  # type: ignore[misc]  # lm-eval is untyped
         self, requests: list[Request], disable_tqdm: bool = False, override_bs: int | None = None
     ) -> list[tuple[float, bool]]:
         """(log-likelihood of the continuation, whether greedy decoding would say it), in order."""
-        if not is_proven(self.model):
+        if not supports_fast_paths(self.model):
             return list(super()._loglikelihood_tokens(requests, disable_tqdm, override_bs))
         found: list[tuple[float, bool]] = [(0.0, False)] * len(requests)
         shared: dict[tuple[int, ...], list[_Asked]] = {}
@@ -102,15 +102,15 @@ class LoadedLM(HFLM):  # type: ignore[misc]  # lm-eval is untyped
 
         Beginnings are shared where that spares a good part of the reading and the model allows it.
         """
-        order = packing.sorted_by_tokens(inputs)
-        spared = packing.tree_size(inputs, order, 0) < WORTH_SHARING * sum(map(len, inputs))
-        if spared and takes_masks(self.model, max(map(len, inputs))):
-            tree = packing.Tree(self.model, inputs, PASS_TOKENS, rows)
+        order = prefix_tree.sorted_by_tokens(inputs)
+        spared = prefix_tree.tree_size(inputs, order, 0) < WORTH_SHARING * sum(map(len, inputs))
+        if spared and supports_custom_masks(self.model, max(map(len, inputs))):
+            tree = prefix_tree.PrefixTree(self.model, inputs, PASS_TOKENS, rows)
             for members, logits in tree.logits(set(range(len(inputs)))):
                 yield _as_it_is, logits.to(self.model.dtype), members
         elif inputs:
             spans = [Span([*seen, 0], wanted) for seen, wanted in zip(inputs, rows, strict=True)]
-            reader = Reader(self.model)
+            reader = SplitModel(self.model)
             for batch, states in reader.batches(spans):
                 yield reader.logits, states, batch
 
@@ -143,7 +143,7 @@ class LoadedLM(HFLM):  # type: ignore[misc]  # lm-eval is untyped
         first = to_logits(states[:1])
         values = torch.empty(len(rows), dtype=self.softmax_dtype or first.dtype, device=first.device)
         greedy = torch.empty(len(rows), dtype=torch.bool, device=first.device)
-        size = max(1, PIECE // first.shape[-1])
+        size = max(1, CHUNK_LOGITS // first.shape[-1])
         for start in range(0, len(states), size):
             here = (rows >= start) & (rows < start + size)
             log = to_logits(states[start : start + size]).log_softmax(-1, dtype=self.softmax_dtype)
@@ -153,7 +153,7 @@ class LoadedLM(HFLM):  # type: ignore[misc]  # lm-eval is untyped
 
     def generate_until(self, requests: list[Instance], disable_tqdm: bool = False) -> list[str]:
         """Continuations up to the first stop string, in order."""
-        if not is_proven(self.model):
+        if not supports_fast_paths(self.model):
             return list(super().generate_until(requests, disable_tqdm))
         said: dict[int, str] = {}
         by_settings: dict[str, list[int]] = {}

@@ -71,13 +71,13 @@ def import_(file: Path, target: str, run: str | None, as_json: bool) -> None:
       adapter-arena votes import battles.jsonl results/demo
     """
     from toolkit.arena.store import Store
-    from toolkit.arena.vote_io import import_rows, rows_of
+    from toolkit.arena.vote_io import import_rows, load_stage_rows
     from toolkit.ratings import read_votes
     from toolkit.run.folder import locked_run
 
     folder = Path(target)
     url = f"sqlite:///{(folder / 'arena.db').resolve()}" if folder.is_dir() else database_of(target)
-    rows = rows_of(read_votes(file))
+    rows = load_stage_rows(read_votes(file))
     run = run or (folder.resolve().name if folder.is_dir() else file.stem)
     with locked_run(folder):
         added, known = import_rows(Store(url), rows, run=run, source=file.name)

@@ -22,7 +22,7 @@ import torch
 from transformers.cache_utils import Cache, CacheLayerMixin
 
 from toolkit.models.loading import unwrapped
-from toolkit.models.packing import MIN_PREFIX, shared
+from toolkit.models.prefix_tree import MIN_PREFIX, prefix_length
 
 BLOCK = 64
 MIN_ROWS = 4
@@ -34,7 +34,7 @@ def common_prefix(prompts: Sequence[Sequence[int]]) -> list[int]:
     Each prompt keeps at least two tokens of its own: one to fill its slot with, and one for the first step.
     """
     first, last = min(map(list, prompts)), max(map(list, prompts))
-    count = min(shared(first, last), min(map(len, prompts)) - 2)
+    count = min(prefix_length(first, last), min(map(len, prompts)) - 2)
     return first[:count] if count >= MIN_PREFIX else []
 
 
@@ -42,7 +42,7 @@ class BatchSlots:
     """The keys and values of several conversations in one model, written where each one has got to.
 
     Args:
-        model: a causal language model that `toolkit.models.proven.takes_masks` of its conversations.
+        model: a causal language model for which `supports_custom_masks` of its conversations holds.
         size: number of slots.
         common: what every conversation begins with.
     """

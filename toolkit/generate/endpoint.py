@@ -8,8 +8,7 @@ from typing import Any
 
 from toolkit.generate.base import Reply, Request, sampling
 from toolkit.models.endpoints import ChatReply, ChatRequest, Refusal, chat, stop_when_all_refused
-from toolkit.models.pacing import Retry
-from toolkit.models.spending import Spending, cost
+from toolkit.models.rate_limit import Retry, Spending, cost
 from toolkit.recipe import Endpoint, Generation
 
 

@@ -17,7 +17,7 @@ from toolkit.generate.base import Reply, Request, sampling
 from toolkit.generate.batching import BatchSlots, common_prefix
 from toolkit.models import Loaded, bases
 from toolkit.models.loading import context_window, unwrapped
-from toolkit.models.proven import takes_masks
+from toolkit.models.supported_types import supports_custom_masks
 from toolkit.recipe import Generation
 from toolkit.types import Message
 
@@ -115,7 +115,7 @@ class LocalSource:
             return
         longest = len(talks[-1].prompt.tokens) + options.max_new_tokens
         common = common_prefix([prompt.tokens for prompt in prompts])
-        if takes_masks(model, longest) and not further:
+        if supports_custom_masks(model, longest) and not further:
             yield from self._batched(model, talks, options, common)
         else:
             logger.info("%s: one conversation at a time, by transformers' generate", self.loaded.name)

@@ -16,8 +16,7 @@ from toolkit.judge.parsing import read_field, read_outcome
 from toolkit.judge.prompts import JudgePrompt, build_case, render, validate_prompt
 from toolkit.judge.verdicts import LONGEST_REPLY, Comparison, to_battle_outcome
 from toolkit.models.endpoints import Answer, ChatReply, ChatRequest, Refusal, chat, stop_when_all_refused
-from toolkit.models.pacing import Retry
-from toolkit.models.spending import Spending, cost
+from toolkit.models.rate_limit import Retry, Spending, cost
 from toolkit.recipe import Endpoint, Generation
 from toolkit.types import Judgment, Verdict, digest, split_thinking
 

@@ -20,9 +20,9 @@ from toolkit.data import chat
 from toolkit.errors import DataError, JudgeError
 from toolkit.judge.prompts import Case, JudgePrompt, build_case, render, validate_prompt
 from toolkit.judge.verdicts import NOT_FINITE, Comparison, to_battle_outcome
-from toolkit.models import Loaded, packing
+from toolkit.models import Loaded, prefix_tree
 from toolkit.models.loading import context_window
-from toolkit.models.proven import takes_masks
+from toolkit.models.supported_types import supports_custom_masks
 from toolkit.types import Message, Outcome, Verdict
 
 logger = logging.getLogger(__name__)
@@ -168,11 +168,11 @@ class NextTokenReader:
         self, model: Any, prompts: Sequence[list[int]], wanted: Set[int]
     ) -> Iterator[tuple[Sequence[int], torch.Tensor]]:
         """One forward pass each: (places in `prompts`, their logits), for all that have a wanted one."""
-        if prompts and takes_masks(model, max(map(len, prompts))):
-            yield from packing.Tree(model, prompts, PACK_TOKENS).logits(wanted)
+        if prompts and supports_custom_masks(model, max(map(len, prompts))):
+            yield from prefix_tree.PrefixTree(model, prompts, PACK_TOKENS).logits(wanted)
             return
         for place in sorted(wanted):
-            yield [place], packing.plain_logits(model, prompts[place])
+            yield [place], prefix_tree.plain_logits(model, prompts[place])
 
     def _reading(self, logits: torch.Tensor, tokens: int) -> LabelProbabilities | str:
         chances = logits.softmax(-1)[self.label_ids]

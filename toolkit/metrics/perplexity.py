@@ -19,8 +19,8 @@ from toolkit.data.reading import RawRow, raw_rows
 from toolkit.errors import DataError
 from toolkit.metrics.measurement import Measurement
 from toolkit.models import Loaded
-from toolkit.models.likelihood import Span, nats
 from toolkit.models.loading import context_window
+from toolkit.models.logprobs import Span, sum_nll
 from toolkit.recipe import DataSource
 from toolkit.types import Example, Message
 
@@ -148,7 +148,7 @@ def _build_measurement(
         return []
     with loaded.using(adapter) as model:
         every = [span for parts in spans.values() for span in parts]
-        each = iter(nats(model, every, f"{contestant}: perplexity"))
+        each = iter(sum_nll(model, every, f"{contestant}: perplexity"))
     total = {name: sum(next(each) for _ in parts) for name, parts in spans.items()}
     tokens = {name: float(sum(span.scored for span in parts)) for name, parts in spans.items()}
     ids = tuple(spans)

@@ -21,8 +21,7 @@ from urllib.parse import quote
 import httpx
 
 from toolkit.errors import EndpointError, ModelError
-from toolkit.models.pacing import Gate, Retry, asked_to_wait
-from toolkit.models.spending import Budget, Spending
+from toolkit.models.rate_limit import Budget, RateLimiter, Retry, Spending, parse_retry_after
 from toolkit.recipe import Endpoint, Generation
 from toolkit.types import Message, digest
 
@@ -213,7 +212,7 @@ class _Exchange:
         self.endpoint, self.options, self.retry = endpoint, options, retry
         self.key = api_key(endpoint)
         self.budget = Budget(endpoint, spending)
-        self.waiting = iter(enumerate(requests))
+        self.pending = iter(enumerate(requests))
         self.arrived: queue.SimpleQueue[_Arrival | None] = queue.SimpleQueue()
         """Replies; `None` when there are no more."""
         self.unanswered: list[str] = []
@@ -231,13 +230,13 @@ class _Exchange:
             self.loop.call_soon_threadsafe(self.work.cancel)
             thread.join()
             self.loop.close()
-        self._complain()
+        self._raise_errors()
 
     def _loop(self) -> None:
         self.loop.run_until_complete(asyncio.wait([self.work]))
         self.arrived.put(None)
 
-    def _complain(self) -> None:
+    def _raise_errors(self) -> None:
         """Raise what went wrong, if anything did."""
         error = self.work.exception()
         if isinstance(error, ExceptionGroup):
@@ -257,7 +256,7 @@ class _Exchange:
     async def _all(self) -> None:
         headers = {"Authorization": f"Bearer {self.key}"} if self.key else {}
         places = httpx.Limits(max_connections=self.endpoint.concurrency)
-        gate = Gate(self.retry)
+        limiter = RateLimiter(self.retry)
         encrypted = self.endpoint.url.startswith("https:")  # else spare the 0.3 s of reading certificates
         async with (
             httpx.AsyncClient(
@@ -266,21 +265,23 @@ class _Exchange:
             asyncio.TaskGroup() as group,
         ):
             for _ in range(self.endpoint.concurrency):
-                group.create_task(self._place(client, gate))
+                group.create_task(self._worker(client, limiter))
 
-    async def _place(self, client: httpx.AsyncClient, gate: Gate) -> None:
+    async def _worker(self, client: httpx.AsyncClient, limiter: RateLimiter) -> None:
         """Send one request after the other until none is left, or the budget allows no more."""
         while not self.budget.exhausted:
-            index, request = next(self.waiting, (-1, None))
+            index, request = next(self.pending, (-1, None))
             if request is None:
                 return
-            answer = await self._ask(client, gate, request)
+            answer = await self._send_with_retries(client, limiter, request)
             if answer is not None:
                 arrival = _Arrival(index, answer, asyncio.Event())
                 self.arrived.put(arrival)
                 await arrival.taken.wait()
 
-    async def _ask(self, client: httpx.AsyncClient, gate: Gate, request: ChatRequest) -> Answer | None:
+    async def _send_with_retries(
+        self, client: httpx.AsyncClient, limiter: RateLimiter, request: ChatRequest
+    ) -> Answer | None:
         """One request until it is answered; `None` when the attempts or the budget are used up."""
         body = self._body(request)
         failures, limits, began = 0, 0, time.monotonic()
@@ -288,7 +289,7 @@ class _Exchange:
             reserved = await self.budget.reserve(body)
             if reserved is None:
                 return None
-            outcome = await self._attempt(client, gate, body)
+            outcome = await self._attempt(client, limiter, body)
             self.budget.settle(reserved, self._cost(outcome))
             if not isinstance(outcome, _Failure):
                 return outcome
@@ -299,10 +300,10 @@ class _Exchange:
             await asyncio.sleep(self.retry.wait(failures + limits))
 
     async def _attempt(
-        self, client: httpx.AsyncClient, gate: Gate, body: dict[str, Any]
+        self, client: httpx.AsyncClient, limiter: RateLimiter, body: dict[str, Any]
     ) -> Answer | _Failure:
         address = f"{self.endpoint.url.rstrip('/')}/chat/completions"
-        async with gate.passage():
+        async with limiter.slot():
             try:
                 key = {"Idempotency-Key": digest(repr(body))}
                 response = await client.post(address, json=body, headers=key)
@@ -311,14 +312,14 @@ class _Exchange:
             except httpx.HTTPError as error:
                 failure = _Failure(masked(f"{type(error).__name__} {error}".strip(), self.key))
             else:
-                answer = self._read(response, gate)
+                answer = self._read(response, limiter)
                 if answer is not None:
-                    gate.succeeded()
+                    limiter.record_success()
                     return answer
                 limited = response.status_code == httpx.codes.TOO_MANY_REQUESTS
                 failure = _Failure(self._reason(response), limited, billed=response.is_success)
             if not failure.limited:
-                gate.failed(failure.reason)
+                limiter.record_failure(failure.reason)
             return failure
 
     def _cost(self, outcome: Answer | _Failure) -> float | None:
@@ -347,7 +348,7 @@ class _Exchange:
         body |= self.endpoint.parameters
         return {name: value for name, value in body.items() if value is not None}
 
-    def _read(self, response: httpx.Response, gate: Gate) -> Answer | None:
+    def _read(self, response: httpx.Response, limiter: RateLimiter) -> Answer | None:
         """What a response says; `None`: ask again.
 
         Raises:
@@ -360,9 +361,9 @@ class _Exchange:
             raise EndpointError(f"{FATAL_STATUSES[status]} ({reason})")
         if status == httpx.codes.TOO_MANY_REQUESTS and "insufficient_quota" in response.text:
             raise EndpointError(f"the account has no quota left ({reason})")
-        wait = asked_to_wait(response.headers)
+        wait = parse_retry_after(response.headers)
         if wait is not None:
-            gate.hold(wait, reason)
+            limiter.pause(wait, reason)
         if status in TRANSIENT_STATUSES or status >= httpx.codes.INTERNAL_SERVER_ERROR:
             return None
         if status != httpx.codes.OK:

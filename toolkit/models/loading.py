@@ -28,7 +28,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_N
 
 from toolkit import records, templates
 from toolkit.errors import ModelError
-from toolkit.models import allocator, bases, hardware
+from toolkit.models import bases, hardware
 from toolkit.recipe import ModelOptions
 from toolkit.types import digest
 
@@ -194,7 +194,7 @@ def load_weights(
     if kind is AutoModelForCausalLM:
         check_causal(folder)
     if chosen.device.type == "cpu":
-        allocator.prefer_large_blocks()
+        hardware.prefer_large_blocks()
     if quantization != "none":
         extra["quantization_config"] = quantization_config(quantization, chosen.dtype)
     if chosen.attention is not None:

@@ -21,7 +21,6 @@ from toolkit.models.loading import (
 )
 from toolkit.recipe import Recipe, Stage
 from toolkit.train import lora
-from toolkit.train.weights import hold_trained_weights_in_fp32
 
 
 @dataclass(frozen=True)
@@ -48,14 +47,14 @@ class Base:
     """Name -> folder of the reward models that online methods learn from."""
 
     @property
-    def on_frozen(self) -> bool:
+    def parent_merged(self) -> bool:
         """Whether the parent's adapter is merged into `model`."""
         return self.parent is not None and not self.continued
 
     @property
     def dequantized(self) -> bool:
         """Whether a parent is merged into a quantised base: in 4 bit most of its training would be lost."""
-        return self.on_frozen and self.quantization != "none"
+        return self.parent_merged and self.quantization != "none"
 
     @property
     def exact(self) -> bool:
@@ -79,7 +78,7 @@ class Base:
         What is trained is held in fp32: TRL casts adapters on a quantised base to bfloat16, where small steps
         are lost, and leaves other weights as they were loaded. A continued adapter gets its parent's weights.
         """
-        hold_trained_weights_in_fp32(model)
+        cast_trained_weights_to_fp32(model)
         if self.continued and self.parent:
             load_adapter_weights(model, self.parent)
 
@@ -127,7 +126,7 @@ def prepare_base(recipe: Recipe, stage: Stage, run: Path) -> Base:
         rewards=_rewards(recipe, stage, run),
     )
     model = base.load()
-    if parent and base.on_frozen:
+    if parent and base.parent_merged:
         model = merge_adapter(load_adapter(model, parent))
     return replace(base, model=model)
 
@@ -137,3 +136,20 @@ def _rewards(recipe: Recipe, stage: Stage, run: Path) -> dict[str, Path]:
     return {
         name: run / "adapters" / name if name in own else bases.resolve_base(name) for name in stage.rewards
     }
+
+
+def cast_trained_weights_to_fp32(model: Any) -> None:
+    """Cast what is trained: small steps are lost in 16 bit, and the scaler of float16 refuses its gradients.
+
+    TRL leaves all weights as they were loaded, and casts adapters on a quantised base to bfloat16.
+    """
+    for weight in model.parameters():
+        if weight.requires_grad:
+            weight.data = weight.data.float()
+
+
+def set_input_casting(model: Any, *, enabled: bool) -> None:
+    """Let PEFT cast what adapters read to their own type, or not: under autocast it would be cast back."""
+    for module in model.modules():
+        if hasattr(module, "cast_input_dtype_enabled"):
+            module.cast_input_dtype_enabled = enabled

@@ -19,15 +19,14 @@ from toolkit.data.chat import encode_answers
 from toolkit.errors import DataError, RecipeError
 from toolkit.recipe import Stage
 from toolkit.train.base import Base
-from toolkit.train.batches import GroupsByLength
-from toolkit.train.frozen import run_frozen_layers_once
-from toolkit.train.head import score_learned_tokens_only
+from toolkit.train.fast_paths import install_hidden_state_cache, install_target_logprob_head
 from toolkit.train.reference import StartIsReference
+from toolkit.train.sampling import GroupsByLength
 from toolkit.train.settings import configuration
 
 
 def trainer(
-    base: Base, stage: Stage, train: list[Row], heldout: list[Row], shared: dict[str, Any]
+    base: Base, stage: Stage, train: list[Row], heldout: list[Row], trainer_args: dict[str, Any]
 ) -> DPOTrainer:
     """A TRL trainer ready to run on preferences.
 
@@ -41,7 +40,7 @@ def trainer(
             f"stages.{stage.name}.adapter: with all weights trained and shared between processes (FSDP), TRL "
             f"takes the bare base as the reference, not {stage.start}; train an adapter"
         )
-    config = configuration(base, stage, shared)
+    config = configuration(base, stage, trainer_args)
     folder = Path(config.output_dir) / "rows"
     return _Trainer(
         base,
@@ -65,15 +64,15 @@ class _Trainer(StartIsReference, GroupsByLength, DPOTrainer):  # type: ignore[mi
     def _compute_loss(self, model: Any, inputs: dict[str, Any], return_outputs: bool) -> Any:
         if self.model.training:
             return super()._compute_loss(model, inputs, return_outputs)
-        heard: list[torch.Tensor] = []
+        log_probs: list[torch.Tensor] = []
 
-        def listening(**given: Any) -> Any:
-            said = model(**given)
-            heard.append(said.log_probs.sum(dim=1))
-            return said
+        def forward(**batch: Any) -> Any:
+            output = model(**batch)
+            log_probs.append(output.log_probs.sum(dim=1))
+            return output
 
-        loss = super()._compute_loss(listening, inputs, return_outputs)
-        chosen, rejected = heard[0].chunk(2)
+        loss = super()._compute_loss(forward, inputs, return_outputs)
+        chosen, rejected = log_probs[0].chunk(2)
         right = self.accelerator.gather((chosen > rejected).float())
         self._metrics["eval"]["ranking_accuracy"] += right.tolist()  # one a pair: batches differ in size
         return loss
@@ -82,9 +81,9 @@ class _Trainer(StartIsReference, GroupsByLength, DPOTrainer):  # type: ignore[mi
         return dataset  # tokens already: TRL would apply the chat template in its own way
 
     def prepare_fast_paths(self) -> None:
-        run_frozen_layers_once(self.model)
+        install_hidden_state_cache(self.model)
         if not self.args.use_weighting:  # WPO asks more of each position than our layer gives
-            score_learned_tokens_only(self.model)
+            install_target_logprob_head(self.model)
 
 
 def _kept(rows: Dataset, folder: Path) -> Dataset:

@@ -16,19 +16,19 @@ from toolkit.data.chat import encode_answers
 from toolkit.recipe import Stage
 from toolkit.train.base import Base
 from toolkit.train.dpo import with_room
-from toolkit.train.head import score_learned_tokens_only
+from toolkit.train.fast_paths import install_target_logprob_head
 from toolkit.train.reference import StartIsReference
 from toolkit.train.settings import configuration
 
 
 def trainer(
-    base: Base, stage: Stage, train: list[Row], heldout: list[Row], shared: dict[str, Any]
+    base: Base, stage: Stage, train: list[Row], heldout: list[Row], trainer_args: dict[str, Any]
 ) -> KTOTrainer:
     """A TRL trainer ready to run on rated answers; a preference is taken as one wanted and one unwanted.
 
     The reference is the model the stage starts from.
     """
-    config = configuration(base, stage, shared)
+    config = configuration(base, stage, trainer_args)
     return _Trainer(
         base,
         model=base.model,
@@ -54,7 +54,7 @@ class _Trainer(StartIsReference, KTOTrainer):  # type: ignore[misc]  # TRL is un
         return dataset.add_column("KL_completion_ids", others)
 
     def prepare_fast_paths(self) -> None:
-        score_learned_tokens_only(self.model)
+        install_target_logprob_head(self.model)
 
 
 def dataset(base: Base, rows: list[Row], max_length: int | None) -> Dataset:

@@ -28,8 +28,8 @@ from toolkit.models.loading import (
 )
 from toolkit.progress import log_progress
 from toolkit.recipe import Recipe, Stage
-from toolkit.train.stage import rows_of
-from toolkit.train.verify import Kept
+from toolkit.train.stage import load_stage_rows
+from toolkit.train.verify import TrainedLogits
 from toolkit.types import Record
 
 logger = logging.getLogger(__name__)
@@ -62,18 +62,18 @@ class _Chain:
     folder: Path
     stage: str
 
-    def kept(self) -> Kept:
+    def expected(self) -> TrainedLogits:
         """What the trained model made of a few rows; of version 0.1, which kept none: its folder."""
-        kept = Kept.read(self.adapter)
-        if kept is None:
-            train, heldout = rows_of(self.recipe, self.recipe.stage(self.stage))
+        expected = TrainedLogits.read(self.adapter)
+        if expected is None:
+            train, heldout = load_stage_rows(self.recipe, self.recipe.stage(self.stage))
             chosen = hardware.choose(self.recipe.model)
             if chosen.device.type == "cpu":
                 chosen = replace(chosen, dtype=torch.float32)
             base = load_weights(self.folder, chosen, self.recipe.model.quantization)
             model = load_adapter(base, self.adapter).eval()
-            kept = Kept.of(model, load_tokenizer(self.adapter), [*heldout, *train])
-        return kept
+            expected = TrainedLogits.of(model, load_tokenizer(self.adapter), [*heldout, *train])
+        return expected
 
     def merged(self, into: Into, dtype: torch.dtype) -> Any:
         """One whole model, summed in fp32."""
@@ -126,7 +126,7 @@ def merge(
         log_progress(logger, f"merge {stage.name}: step", done, total, note)
 
     step("reading what was trained")
-    kept = chain.kept()
+    expected = chain.expected()
     with records.new_folder(out) as beside:
         step(f"merging into the {NAMES[chosen]} in fp32")
         model = chain.merged(chosen, hardware.DTYPES[dtype])
@@ -136,12 +136,12 @@ def merge(
         del model
         step("measuring what was written")
         written = replace(hardware.choose(recipe.model), dtype=hardware.DTYPES[dtype])
-        drifts = [_drift(chosen, kept, load_weights(beside, written).eval())]
+        drifts = [_drift(chosen, expected, load_weights(beside, written).eval())]
         for other in others:
             step(f"merging into the {NAMES[other]}, to compare")
             model = chain.merged(other, hardware.DTYPES[dtype])
             step("measuring it")
-            drifts.append(_drift(other, kept, model))
+            drifts.append(_drift(other, expected, model))
             del model
         records.write_text(beside / "README.md", _card(chain, stage, dtype, drifts))
     return drifts
@@ -161,10 +161,10 @@ def _chain(recipe: Recipe, stage: Stage, run: Path) -> _Chain:
     return _Chain(recipe, adapter, base, folder, stage.name)
 
 
-def _drift(into: Into, kept: Kept, model: Any) -> Drift:
-    rows = list(zip(kept.ids, kept.positions, strict=True))
+def _drift(into: Into, expected: TrainedLogits, model: Any) -> Drift:
+    rows = list(zip(expected.ids, expected.positions, strict=True))
     tokens = torch.tensor([ids[place + 1] for ids, places in rows for place in places])[:, None]
-    p, q = (torch.cat(each).log_softmax(-1) for each in (kept.logits, kept.again(model)))
+    p, q = (torch.cat(each).log_softmax(-1) for each in (expected.logits, expected.again(model)))
     return Drift(
         into=into,
         kl=round(float((p.exp() * (p - q)).sum(-1).mean()), 6),

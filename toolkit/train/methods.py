@@ -1,4 +1,4 @@
-"""The methods of training: the module that does one, its configuration class, and the rows it learns."""
+"""Registry of training methods: module, TRL configuration class, accepted row types and defaults."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from toolkit.recipe import Method, Stage
 os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")  # TRL says at every import that a part may change
 
 
-SHARED: dict[str, Any] = {
+COMMON_DEFAULTS: dict[str, Any] = {
     "save_steps": 0.25,  # a share of all steps
     "save_total_limit": 2,
     "logging_steps": 1,
@@ -32,54 +32,58 @@ SHARED: dict[str, Any] = {
 }
 """Defaults of every method."""
 
-LEARN = {"learning_rate": 5e-4, "num_train_epochs": 2, "train_sampling_strategy": "group_by_length"}
+SFT_DEFAULTS = {"learning_rate": 5e-4, "num_train_epochs": 2, "train_sampling_strategy": "group_by_length"}
 
-PAIRS = {"max_length": 1024, "per_device_train_batch_size": 4, "gradient_accumulation_steps": 2}
+PAIR_DEFAULTS = {"max_length": 1024, "per_device_train_batch_size": 4, "gradient_accumulation_steps": 2}
 """A batch of pairs holds twice as many sequences."""
 
-ANSWER = {"learning_rate": 5e-5, "num_generations": 4, "max_completion_length": 256, "beta": 0.05}
+RL_DEFAULTS = {"learning_rate": 5e-5, "num_generations": 4, "max_completion_length": 256, "beta": 0.05}
 
 
 @dataclasses.dataclass(frozen=True)
-class Way:
-    """How a method is done."""
+class MethodSpec:
+    """Specification of one training method."""
 
     module: str
-    """Has `trainer(base, stage, train, heldout, shared)`."""
+    """Has `trainer(base, stage, train, heldout, trainer_args)`."""
     config: str
     """TRL's configuration class: the fields of a stage's `trainer`."""
     rows: tuple[type[Row], ...]
     defaults: dict[str, Any]
-    """Fields, over `SHARED`; a stage's own go over both."""
+    """Fields, over `COMMON_DEFAULTS`; a stage's own go over both."""
 
 
-TALK = (Conversation, Preference, Rated)
+CONVERSATIONAL = (Conversation, Preference, Rated)
 
-METHODS: dict[Method, Way] = {
-    "text": Way("text", "trl.SFTConfig", (Text,), LEARN | {"max_length": 1024}),
-    "sft": Way("sft", "trl.SFTConfig", (Conversation,), LEARN | {"max_length": 1024}),
-    "dpo": Way(
+METHODS: dict[Method, MethodSpec] = {
+    "text": MethodSpec("text", "trl.SFTConfig", (Text,), SFT_DEFAULTS | {"max_length": 1024}),
+    "sft": MethodSpec("sft", "trl.SFTConfig", (Conversation,), SFT_DEFAULTS | {"max_length": 1024}),
+    "dpo": MethodSpec(
         "dpo",
         "trl.DPOConfig",
         (Preference,),
-        PAIRS | {"learning_rate": 1e-4, "precompute_ref_log_probs": True},
+        PAIR_DEFAULTS | {"learning_rate": 1e-4, "precompute_ref_log_probs": True},
     ),
-    "orpo": Way(
+    "orpo": MethodSpec(
         "orpo",
         "trl.experimental.orpo.ORPOConfig",
         (Preference,),
-        PAIRS | {"learning_rate": 2e-4, "remove_unused_columns": False},
+        PAIR_DEFAULTS | {"learning_rate": 2e-4, "remove_unused_columns": False},
     ),
-    "kto": Way("kto", "trl.KTOConfig", (Rated, Preference), {"learning_rate": 1e-4, "max_length": 1024}),
-    "reward": Way("reward", "trl.RewardConfig", (Preference,), PAIRS | {"learning_rate": 2e-4}),
-    "rloo": Way("online", "trl.RLOOConfig", TALK, ANSWER),
-    "grpo": Way("online", "trl.GRPOConfig", TALK, ANSWER),
+    "kto": MethodSpec(
+        "kto", "trl.KTOConfig", (Rated, Preference), {"learning_rate": 1e-4, "max_length": 1024}
+    ),
+    "reward": MethodSpec(
+        "reward", "trl.RewardConfig", (Preference,), PAIR_DEFAULTS | {"learning_rate": 2e-4}
+    ),
+    "rloo": MethodSpec("rl", "trl.RLOOConfig", CONVERSATIONAL, RL_DEFAULTS),
+    "grpo": MethodSpec("rl", "trl.GRPOConfig", CONVERSATIONAL, RL_DEFAULTS),
 }
 
 
 def settings(stage: Stage) -> dict[str, Any]:
     """The fields of a stage's configuration class: its own, over those of its method."""
-    return SHARED | METHODS[stage.method].defaults | stage.trainer
+    return COMMON_DEFAULTS | METHODS[stage.method].defaults | stage.trainer
 
 
 def trainer_module(stage: Stage) -> Any:
@@ -98,7 +102,7 @@ def config_fields(stage: Stage) -> set[str]:
     return {field.name for field in dataclasses.fields(config_class(stage))}
 
 
-def stranger(stage: Stage, rows: list[Row]) -> str | None:
+def row_mismatch(stage: Stage, rows: list[Row]) -> str | None:
     """The first row that this stage cannot learn from, and which kind it needs."""
     kinds = METHODS[stage.method].rows
     wanted = " or ".join(kind.__name__.lower() for kind in kinds)
@@ -108,12 +112,12 @@ def stranger(stage: Stage, rows: list[Row]) -> str | None:
     return None
 
 
-def must_fit(stage: Stage, rows: list[Row]) -> None:
+def validate_rows(stage: Stage, rows: list[Row]) -> None:
     """Check that a stage can learn from all rows.
 
     Raises:
         DataError: naming the first row of another kind.
     """
-    problem = stranger(stage, rows)
+    problem = row_mismatch(stage, rows)
     if problem:
         raise DataError(f"stage {stage.name}: {problem}")

@@ -15,15 +15,15 @@ from toolkit.data import Preference, Row
 from toolkit.recipe import Stage
 from toolkit.train.base import Base
 from toolkit.train.dpo import encode_pairs
-from toolkit.train.head import IGNORED
+from toolkit.train.fast_paths import IGNORED
 from toolkit.train.settings import configuration
 
 
 def trainer(
-    base: Base, stage: Stage, train: list[Row], heldout: list[Row], shared: dict[str, Any]
+    base: Base, stage: Stage, train: list[Row], heldout: list[Row], trainer_args: dict[str, Any]
 ) -> ORPOTrainer:
     """A TRL trainer ready to run on preferences."""
-    config = configuration(base, stage, shared)
+    config = configuration(base, stage, trainer_args)
     return _Trainer(
         model=base.model,
         args=config,

@@ -42,16 +42,16 @@ class Learned:
     model: Any
     weights: dict[str, Any] | None
     """All of them by name, where each process holds a share; `None`: they are in the model."""
-    beginning: dict[str, Any]
+    initial_weights: dict[str, Any]
     """Of an adapter whose beginning was taken out of the base: that, by PEFT's names; else empty."""
 
     @classmethod
-    def of(cls, trainer: Any, beginning: dict[str, Any]) -> Learned:
+    def of(cls, trainer: Any, initial_weights: dict[str, Any]) -> Learned:
         """What a trainer has trained; to be asked in every process, since each may hold a share."""
         model = trainer.accelerator.unwrap_model(trainer.model)
         shared = trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled
         weights = trainer.accelerator.get_state_dict(trainer.model_wrapped) if shared else None
-        return cls(model, weights, beginning)
+        return cls(model, weights, initial_weights)
 
     def adapter(self) -> dict[str, torch.Tensor]:
         """A copy of the adapter's tensors by PEFT's names, on the CPU; of a model none."""
@@ -103,14 +103,14 @@ def _weights(learned: Learned, base: Base, stage: Stage, folder: Path) -> None:
     if not isinstance(learned.model, PeftModel):
         learned.save(folder)
         return
-    delta = folder / "delta" if base.on_frozen else folder
+    delta = folder / "delta" if base.parent_merged else folder
     learned.save(delta)
     (delta / "README.md").unlink(missing_ok=True)
-    if learned.beginning:  # what was taken out of the base is given back
+    if learned.initial_weights:  # what was taken out of the base is given back
         ended = _part(delta)
-        begun = {name: learned.beginning[name] for name in ended[0] if name in learned.beginning}
+        begun = {name: learned.initial_weights[name] for name in ended[0] if name in learned.initial_weights}
         _write(delta, *join([(begun, ended[1], -1.0), ended]))
-    if base.on_frozen:
+    if base.parent_merged:
         _write(folder, *join([_part(base.parent), _part(delta)]))
         records.write_json(delta / LINEAGE, lineage(base, stage) | {"on_top_of_parent": True})
     # Last, since PEFT looks for the base where its configuration says: a short name it would ask the hub for.

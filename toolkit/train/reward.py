@@ -26,10 +26,10 @@ BINS = 10
 
 
 def trainer(
-    base: Base, stage: Stage, train: list[Row], heldout: list[Row], shared: dict[str, Any]
+    base: Base, stage: Stage, train: list[Row], heldout: list[Row], trainer_args: dict[str, Any]
 ) -> RewardTrainer:
     """A TRL trainer ready to run on preferences; pairs longer than `max_length` are left out."""
-    config = configuration(base, stage, shared)
+    config = configuration(base, stage, trainer_args)
     return _Trainer(
         model=classifier(base),
         args=config,

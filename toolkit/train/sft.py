@@ -15,17 +15,16 @@ from toolkit.data import Conversation, Row
 from toolkit.data.chat import encode_turns
 from toolkit.recipe import Stage
 from toolkit.train.base import Base
-from toolkit.train.batches import GroupsByLength
-from toolkit.train.frozen import run_frozen_layers_once
-from toolkit.train.head import IGNORED, score_learned_tokens_only
+from toolkit.train.fast_paths import IGNORED, install_hidden_state_cache, install_target_logprob_head
+from toolkit.train.sampling import GroupsByLength
 from toolkit.train.settings import configuration
 
 
 def trainer(
-    base: Base, stage: Stage, train: list[Row], heldout: list[Row], shared: dict[str, Any]
+    base: Base, stage: Stage, train: list[Row], heldout: list[Row], trainer_args: dict[str, Any]
 ) -> SFTTrainer:
     """A TRL trainer ready to run on conversations."""
-    return learner(base, stage, dataset, train, heldout, shared)
+    return learner(base, stage, dataset, train, heldout, trainer_args)
 
 
 def learner(
@@ -34,11 +33,11 @@ def learner(
     encode: Callable[[Base, list[Row], int | None], Dataset],
     train: list[Row],
     heldout: list[Row],
-    shared: dict[str, Any],
+    trainer_args: dict[str, Any],
 ) -> SFTTrainer:
     """A TRL trainer that learns the tokens whose labels `encode` gives."""
     prepared = {"dataset_kwargs": {"skip_prepare_dataset": True}}
-    config = configuration(base, stage, shared | prepared)
+    config = configuration(base, stage, trainer_args | prepared)
     made = _Trainer(
         model=base.model,
         args=config,
@@ -47,8 +46,8 @@ def learner(
         processing_class=base.tokenizer,
         peft_config=base.adapter,
     )
-    run_frozen_layers_once(made.model)
-    score_learned_tokens_only(made.model)
+    install_hidden_state_cache(made.model)
+    install_target_logprob_head(made.model)
     return made
 
 

@@ -18,20 +18,18 @@ from transformers.integrations import TensorBoardCallback
 from toolkit import processes, records
 from toolkit.data import Row, load_rows, split_heldout
 from toolkit.recipe import Recipe, Stage
-from toolkit.train import checkpoints, dry_run, publish
-from toolkit.train.base import Base, prepare_base
+from toolkit.train import dry_run, publish, resume
+from toolkit.train.base import Base, prepare_base, set_input_casting
+from toolkit.train.callbacks import InterruptCallback, TrainingLog, report_full_disk
 from toolkit.train.card import RESULT, model_card
-from toolkit.train.log import TrainingLog
 from toolkit.train.lora import changes_base
-from toolkit.train.methods import must_fit, trainer_module
-from toolkit.train.stopping import Interrupt, full_disk_told
-from toolkit.train.verify import Kept, verify
-from toolkit.train.weights import cast_inputs
+from toolkit.train.methods import trainer_module, validate_rows
+from toolkit.train.verify import TrainedLogits, verify
 from toolkit.types import StageResult
 
 logger = logging.getLogger(__name__)
 
-WRITTEN = "published"
+UNVERIFIED = "published"
 """Among a stage's checkpoints: what will be published, until it is known to be what was trained."""
 
 
@@ -60,12 +58,12 @@ def train_stage(recipe: Recipe, stage: Stage, run: Path) -> StageResult:
     dry_run.refuse(recipe, [stage])
     if processes.count() > 1:
         logger.info("stage %s in %d processes", stage.name, processes.count())
-    with full_disk_told(run):
+    with report_full_disk(run):
         check, result = _train(recipe, stage, run)  # the trainer is let go at its end
         if processes.is_main():
             check()
             published.parent.mkdir(exist_ok=True)
-            (working / WRITTEN).rename(published)
+            (working / UNVERIFIED).rename(published)
             shutil.rmtree(working, ignore_errors=True)
     processes.wait()
     return result
@@ -74,43 +72,43 @@ def train_stage(recipe: Recipe, stage: Stage, run: Path) -> StageResult:
 def _train(recipe: Recipe, stage: Stage, run: Path) -> tuple[Callable[[], float], StageResult]:
     """Train, and write what will be published among the checkpoints; gives what verifies that, later."""
     working = run / "checkpoints" / stage.name
-    train, heldout = rows_of(recipe, stage)
-    must_fit(stage, train + heldout)
+    train, heldout = load_stage_rows(recipe, stage)
+    validate_rows(stage, train + heldout)
     set_seed(recipe.seed)
     base = prepare_base(recipe, stage, run)
     log = TrainingLog(working / "training.jsonl")
-    shared = {"output_dir": str(working), "seed": recipe.seed, "project": recipe.name}
-    shared["run_name"] = f"{recipe.name}/{stage.name}"  # in Weights & Biases, MLflow, trackio
-    with full_disk_told(working):
-        trainer = trainer_module(stage).trainer(base, stage, train, heldout, shared)
+    trainer_args = {"output_dir": str(working), "seed": recipe.seed, "project": recipe.name}
+    trainer_args["run_name"] = f"{recipe.name}/{stage.name}"  # in Weights & Biases, MLflow, trackio
+    with report_full_disk(working):
+        trainer = trainer_module(stage).trainer(base, stage, train, heldout, trainer_args)
     base.start(trainer.model)
-    beginning = taken_out(trainer.model, base)
-    cast_inputs(trainer.model, enabled=not (trainer.args.bf16 or trainer.args.fp16))
+    initial_weights = copy_initial_adapter(trainer.model, base)
+    set_input_casting(trainer.model, enabled=not (trainer.args.bf16 or trainer.args.fp16))
     trainer.remove_callback(PrinterCallback)  # it writes to stdout
     trainer.add_callback(log)
     for callback in trainer.callback_handler.callbacks:
         if isinstance(callback, TensorBoardCallback) and callback.logging_dir is None:
             # else with the checkpoints, and gone
             callback.logging_dir = str(run / "tensorboard" / stage.name)
-    learned = _fit(trainer, working, log, beginning, evaluate=bool(heldout))
-    cast_inputs(trainer.model, enabled=True)
+    learned = _fit(trainer, working, log, initial_weights, evaluate=bool(heldout))
+    set_input_casting(trainer.model, enabled=True)
     reads = trainer.model_wrapped if processes.share_weights() else trainer.model
     reads = trainer.accelerator.unwrap_model(reads, keep_fp32_wrapper=False)  # without accelerate's autocast
-    kept = Kept.of(reads, base.tokenizer, [*heldout, *train])
+    expected = TrainedLogits.of(reads, base.tokenizer, [*heldout, *train])
     result = log.result(stage.name, stage.method)
     if processes.is_main():
         peft_type = base.adapter.peft_type.value if base.adapter is not None else None
         card = model_card(publish.lineage(base, stage), peft_type, recipe, stage, result)
         extras = publish.Extras(result, card, log.file)
-        shutil.rmtree(working / WRITTEN, ignore_errors=True)
-        publish.publish(learned, base, stage, working / WRITTEN, extras)
-        kept.write(working / WRITTEN)
-    plain = processes.is_main() and not (base.on_frozen or learned.beginning)
+        shutil.rmtree(working / UNVERIFIED, ignore_errors=True)
+        publish.publish(learned, base, stage, working / UNVERIFIED, extras)
+        expected.write(working / UNVERIFIED)
+    plain = processes.is_main() and not (base.parent_merged or learned.initial_weights)
     weights = learned.adapter() if plain else {}
-    return partial(verify, kept, working / WRITTEN, replace(base, model=None), weights), result
+    return partial(verify, expected, working / UNVERIFIED, replace(base, model=None), weights), result
 
 
-def taken_out(model: Any, base: Base) -> dict[str, torch.Tensor]:
+def copy_initial_adapter(model: Any, base: Base) -> dict[str, torch.Tensor]:
     """A copy of an adapter that PEFT has taken out of the base (PiSSA, OLoRA), by its names; else nothing."""
     if not changes_base(base.adapter):
         return {}
@@ -118,7 +116,7 @@ def taken_out(model: Any, base: Base) -> dict[str, torch.Tensor]:
     return {name: weight.detach().cpu().clone() for name, weight in weights.items()}
 
 
-def rows_of(recipe: Recipe, stage: Stage) -> tuple[list[Row], list[Row]]:
+def load_stage_rows(recipe: Recipe, stage: Stage) -> tuple[list[Row], list[Row]]:
     """The rows a stage trains on, and those it is measured on."""
     rows = load_rows(recipe.data[stage.data], seed=recipe.seed).rows
     if stage.heldout is not None:
@@ -127,23 +125,23 @@ def rows_of(recipe: Recipe, stage: Stage) -> tuple[list[Row], list[Row]]:
 
 
 def _fit(
-    trainer: Any, working: Path, log: TrainingLog, beginning: dict[str, Any], *, evaluate: bool
+    trainer: Any, working: Path, log: TrainingLog, initial_weights: dict[str, Any], *, evaluate: bool
 ) -> publish.Learned:
     with processes.main_first():
-        checkpoint = checkpoints.newest_complete(working)
-    before = trained_weights(trainer.model)
-    _train_in_the_only_step(trainer)
-    interrupt = Interrupt()
+        checkpoint = resume.newest_complete(working)
+    before = sample_trained_weights(trainer.model)
+    _disable_warmup_of_single_step(trainer)
+    interrupt = InterruptCallback()
     trainer.callback_handler.callbacks[:0] = [interrupt, _LastEvaluation(trainer, interrupt)]
-    with interrupt.heard():
+    with interrupt.handle_sigint():
         if checkpoint is None:
             log.restart()
             trainer.args.eval_on_start = evaluate  # by ourselves before, several processes would train apart
         else:
             logger.info("continuing from %s", checkpoint.name)
-            log.rewind(checkpoints.step_of(checkpoint))
+            log.rewind(resume.step_of(checkpoint))
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    learned = publish.Learned.of(trainer, beginning)
+    learned = publish.Learned.of(trainer, initial_weights)
     if processes.is_main():
         log.check_learned(moved=checkpoint is not None or learned.differs(before))
     return learned
@@ -155,15 +153,15 @@ class _LastEvaluation(TrainerCallback):  # type: ignore[misc]
     TensorBoard, MLflow, trackio and others close then; a later figure would go into another file or run.
     """
 
-    def __init__(self, trainer: Any, interrupt: Interrupt) -> None:
+    def __init__(self, trainer: Any, interrupt: InterruptCallback) -> None:
         self.trainer, self.interrupt = trainer, interrupt
 
     def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        if self.trainer.eval_dataset is not None and not self.interrupt.asked:
+        if self.trainer.eval_dataset is not None and not self.interrupt.requested:
             self.trainer.evaluate()
 
 
-def _train_in_the_only_step(trainer: Any) -> None:
+def _disable_warmup_of_single_step(trainer: Any) -> None:
     """Take the warm-up from a training of one step: it would be all of it, at a learning rate of 0."""
     create = trainer.create_scheduler
 
@@ -175,7 +173,7 @@ def _train_in_the_only_step(trainer: Any) -> None:
     trainer.create_scheduler = create_scheduler
 
 
-def trained_weights(model: Any) -> dict[str, Any]:
+def sample_trained_weights(model: Any) -> dict[str, Any]:
     """A copy of some nine trainable tensors: enough to see whether training moved them."""
     trainable = [(name, weight) for name, weight in model.named_parameters() if weight.requires_grad]
     stride = len(trainable) // 8 | 1  # odd: LoRA's A and B alternate, and A stands still until B has moved

@@ -18,10 +18,10 @@ from toolkit.train.sft import learner
 
 
 def trainer(
-    base: Base, stage: Stage, train: list[Row], heldout: list[Row], shared: dict[str, Any]
+    base: Base, stage: Stage, train: list[Row], heldout: list[Row], trainer_args: dict[str, Any]
 ) -> SFTTrainer:
     """A TRL trainer ready to run on texts."""
-    return learner(base, stage, dataset, train, heldout, shared)
+    return learner(base, stage, dataset, train, heldout, trainer_args)
 
 
 def dataset(base: Base, rows: list[Row], max_length: int | None) -> Dataset:

@@ -41,7 +41,7 @@ by 0.002 in bf16, bf16 and fp32 by 0.008 in nf4."""
 
 
 @dataclass(frozen=True)
-class Kept:
+class TrainedLogits:
     """Rows and what the trained model made of them."""
 
     ids: list[list[int]]
@@ -51,7 +51,7 @@ class Kept:
     """For each row (positions, vocabulary) in fp32; of a classifier (1, 1)."""
 
     @classmethod
-    def of(cls, model: Any, tokenizer: Any, rows: Sequence[Row]) -> Kept:
+    def of(cls, model: Any, tokenizer: Any, rows: Sequence[Row]) -> TrainedLogits:
         """What `model` makes of the first rows."""
         rated = "SequenceClassification" in type(unwrapped(model)).__name__
         ids, positions = [], []
@@ -62,14 +62,14 @@ class Kept:
         return cls(ids, positions, predict(model, ids, positions))
 
     @classmethod
-    def read(cls, folder: Path) -> Kept | None:
+    def read(cls, folder: Path) -> TrainedLogits | None:
         """What lies in a published folder; `None`: it was published before anything was kept."""
         if not (folder / FILE).is_file():
             return None
-        kept = load_file(folder / FILE)
-        rows = range(len(kept) // 3)
-        ids, places = ([kept[f"{name}.{row}"].tolist() for row in rows] for name in ("ids", "positions"))
-        return cls(ids, places, [kept[f"logits.{row}"] for row in rows])
+        expected = load_file(folder / FILE)
+        rows = range(len(expected) // 3)
+        ids, places = ([expected[f"{name}.{row}"].tolist() for row in rows] for name in ("ids", "positions"))
+        return cls(ids, places, [expected[f"logits.{row}"] for row in rows])
 
     def write(self, folder: Path) -> None:
         (folder / FILE).parent.mkdir(exist_ok=True)
@@ -85,14 +85,14 @@ class Kept:
         return predict(model, self.ids, self.positions)
 
 
-def verify(kept: Kept, folder: Path, base: Base, weights: Mapping[str, torch.Tensor]) -> float:
+def verify(expected: TrainedLogits, folder: Path, base: Base, weights: Mapping[str, torch.Tensor]) -> float:
     """Load what was published, and compare it with what was trained.
 
     In 16 or 4 bit logits tell little of an adapter that has moved them less than rounding does; its tensors
     are compared besides, bit by bit, where they are published as they were trained.
 
     Args:
-        kept: the trained model's logits.
+        expected: the trained model's logits.
         folder: what was published.
         base: what the stage trained on.
         weights: the adapter's own, where they are published as they are; else empty.
@@ -112,23 +112,23 @@ def verify(kept: Kept, folder: Path, base: Base, weights: Mapping[str, torch.Ten
         raise _refusal(f"{len(wrong)} of {len(weights)} tensors differ, such as {min(wrong)}")
     # FSDP's mixed precision reads what was trained in 16 bit, whatever its weights are
     exact = base.exact and not (processes.share_weights() and base.hardware.dtype != torch.float32)
-    reward, own = kept.logits[0].shape[-1] == 1, 0.0
+    reward, own = expected.logits[0].shape[-1] == 1, 0.0
     kind: dict[str, Any] = {"kind": AutoModelForSequenceClassification, "num_labels": 1} if reward else {}
     if base.adapter is None:
         model = load_weights(folder, base.loaded, **kind).eval()
     else:
         model = base.load(**kind).eval()
         if not (exact or reward):
-            own = divergence(kept.logits, kept.again(model))
+            own = divergence(expected.logits, expected.again(model))
         model = load_adapter(model, folder).eval()
-    found = kept.again(model)
+    found = expected.again(model)
     if exact or reward:
-        scale = max(1.0, *(float(logits.abs().max()) / 16 for logits in kept.logits))
+        scale = max(1.0, *(float(logits.abs().max()) / 16 for logits in expected.logits))
         tolerance, what = (LOGIT_TOL if exact else 2 * KL_SHARE) * scale, "logits"
-        size = max(float((a - b).abs().max()) for a, b in zip(kept.logits, found, strict=True))
+        size = max(float((a - b).abs().max()) for a, b in zip(expected.logits, found, strict=True))
     else:
         tolerance, what = max(KL_NOISE, KL_SHARE * own), "predictions (KL, nats)"
-        size = divergence(kept.logits, found)
+        size = divergence(expected.logits, found)
     if not size <= tolerance:
         raise _refusal(f"{what} differ by {size:.2g}, and {tolerance:.2g} is the most")
     return size

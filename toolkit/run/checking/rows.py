@@ -22,7 +22,7 @@ from toolkit.recipe import DataSource, Recipe
 from toolkit.run.checking.findings import error, info, warning
 from toolkit.run.checking.overlap import Overlap
 from toolkit.run.checking.quality import Quality
-from toolkit.train.methods import stranger
+from toolkit.train.methods import row_mismatch
 from toolkit.types import Example, Finding, Message
 
 logger = logging.getLogger(__name__)
@@ -297,6 +297,6 @@ def kinds(recipe: Recipe, sets: dict[str, Seen]) -> Iterator[Finding]:
     """Stages whose rows are not of the kind their method learns from."""
     for stage in recipe.stages:
         for name in (stage.data, stage.heldout):
-            problem = stranger(stage, list(sets[name].kinds.values())) if name in sets else None
+            problem = row_mismatch(stage, list(sets[name].kinds.values())) if name in sets else None
             if problem:
                 yield error("row-kind", f"stages.{stage.name}", problem, f"give {name} another format")

@@ -55,10 +55,10 @@ class Pack:
 
 def pack(prompts: Sequence[Tokens], members: Sequence[int], start: int = 0) -> Pack:
     """The tree of some prompts' tokens from `start` on, as one sequence; `members` are sorted by tokens."""
-    growing = _Growing(start)
+    builder = _PackBuilder(start)
     for index in members:
-        growing.add(index, prompts[index])
-    return growing.done()
+        builder.add(index, prompts[index])
+    return builder.done()
 
 
 def sorted_by_tokens(prompts: Sequence[Tokens]) -> list[int]:
@@ -99,12 +99,12 @@ def tree_size(prompts: Sequence[Tokens], members: Sequence[int], start: int) -> 
     total, last = 0, None
     for index in members:
         prompt = prompts[index]
-        total += len(prompt) - max(start, shared(prompts[last], prompt) if last is not None else 0)
+        total += len(prompt) - max(start, prefix_length(prompts[last], prompt) if last is not None else 0)
         last = index
     return total
 
 
-class _Growing:
+class _PackBuilder:
     """A pack being filled with prompts in sorted order, so that each shares most with the one before."""
 
     def __init__(self, start: int) -> None:
@@ -116,7 +116,7 @@ class _Growing:
         self.last: Tokens = ()
 
     def add(self, index: int, prompt: Tokens) -> None:
-        common = max(self.start, shared(self.last, prompt))
+        common = max(self.start, prefix_length(self.last, prompt))
         begin = len(self.tokens)
         new = prompt[common:]
         self.tokens += new
@@ -130,7 +130,7 @@ class _Growing:
         return Pack(tuple(self.members), self.tokens, self.positions, self.paths)
 
 
-def shared(one: Tokens, other: Tokens) -> int:
+def prefix_length(one: Tokens, other: Tokens) -> int:
     """How many tokens both begin with."""
     count = 0
     for left, right in zip(one, other, strict=False):
@@ -140,11 +140,11 @@ def shared(one: Tokens, other: Tokens) -> int:
     return count
 
 
-class Tree:
+class PrefixTree:
     """Some prompts, walked along the tree of their tokens with one model.
 
     Args:
-        model: a causal language model that `toolkit.models.proven.takes_masks` of the longest prompt.
+        model: a causal language model that `supports_custom_masks` of the longest prompt.
         prompts: the tokens of each.
         limit: tokens in one pass beyond those in the cache.
         rows: how many of each prompt's last tokens logits are wanted after; left out, one.
@@ -173,7 +173,7 @@ class Tree:
             return
         first, last = self.prompts[members[0]], self.prompts[members[-1]]
         unread = [len(self.prompts[index]) - self.rows[index] for index in members]
-        common = min(shared(first, last), *unread)
+        common = min(prefix_length(first, last), *unread)
         if common > depth:
             self._forward(first[depth:common], range(depth, common), None, torch.tensor([0]))
         for group in groups(self.prompts, members, common, self.limit):
@@ -188,7 +188,7 @@ class Tree:
                     )
             else:
                 yield from self._walk(group, common, wanted)
-        self._forget(depth)
+        self._crop_cache(depth)
 
     def _read(
         self, parts: Iterable[list[int]], common: int, wanted: Set[int]
@@ -201,10 +201,10 @@ class Tree:
             ends = [path[-self.rows[index] :] for index, path in zip(members, part.paths, strict=True)]
             keep = torch.tensor([place for end in ends for place in end])
             logits = self._forward(part.tokens, part.positions, part.mask(), keep)
-            self._forget(common)
+            self._crop_cache(common)
             yield part.members, logits
 
-    def _forget(self, length: int) -> None:
+    def _crop_cache(self, length: int) -> None:
         """Cut the cache back to this many tokens."""
         self.cache.crop(-(self.cache.get_seq_length() - length))
 

@@ -47,10 +47,12 @@ class _GRPO(StartIsReference, _Rollouts, GRPOTrainer):  # type: ignore[misc]
 KINDS: dict[str, type[Any]] = {"rloo": _RLOO, "grpo": _GRPO}
 
 
-def trainer(base: Base, stage: Stage, train: list[Row], heldout: list[Row], shared: dict[str, Any]) -> Any:
+def trainer(
+    base: Base, stage: Stage, train: list[Row], heldout: list[Row], trainer_args: dict[str, Any]
+) -> Any:
     """A TRL trainer ready to run on the prompts of any rows but plain texts."""
     weights = {"reward_weights": list(stage.rewards.values())}
-    config = configuration(base, stage, shared | weights)
+    config = configuration(base, stage, trainer_args | weights)
     options = ModelOptions(device=str(base.hardware.device))
     return KINDS[stage.method](
         base,

@@ -1,8 +1,9 @@
-"""When to ask an endpoint again: rate limits, back-off, and a circuit breaker shared by all requests."""
+"""Rate limits, back-off, circuit breaker and budget, shared by all requests to one endpoint."""
 
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import math
 import random
@@ -12,12 +13,14 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
+from typing import Any
 
 from toolkit.errors import EndpointError
+from toolkit.recipe import Endpoint
 
 logger = logging.getLogger(__name__)
 
-SILENT_HOLD = 10.0
+MIN_LOGGED_WAIT = 10.0
 """Seconds up to which waiting for a server is not worth a line."""
 
 UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -41,7 +44,7 @@ class Retry:
     """Wait before the first of these tries; it doubles from one to the next."""
     tries: int = 5
     """That may fail before the server counts as down."""
-    longest_hold: float = 600.0
+    max_server_wait: float = 600.0
     """What a server may ask to wait (`Retry-After`); for more, the work stops and says so."""
 
     def wait(self, failures: int) -> float:
@@ -50,7 +53,7 @@ class Retry:
         return random.uniform(longest / 2, longest)
 
 
-class Gate:
+class RateLimiter:
     """What every request to one endpoint passes: open, held for a while, or open to one at a time."""
 
     def __init__(self, retry: Retry) -> None:
@@ -63,28 +66,28 @@ class Gate:
         self._one = asyncio.Lock()
 
     @asynccontextmanager
-    async def passage(self) -> AsyncIterator[None]:
+    async def slot(self) -> AsyncIterator[None]:
         """Wait until a request may be sent; the body sends it."""
-        await self._opened()
+        await self._wait_until_open()
         if self.tripped:
             async with self._one:
-                await self._opened()
+                await self._wait_until_open()
                 if self.tripped:  # unless the one before was answered
                     yield
                     return
         yield
 
-    def hold(self, seconds: float, reason: str) -> None:
+    def pause(self, seconds: float, reason: str) -> None:
         """Let no request through for this long; `reason` is the server's."""
-        if self.retry.longest_hold >= seconds > SILENT_HOLD and self.opens_at < time.monotonic():
+        if self.retry.max_server_wait >= seconds > MIN_LOGGED_WAIT and self.opens_at < time.monotonic():
             logger.warning("the server asks to wait %.0f s (%s)", seconds, reason)
         self.reason = reason
         self.opens_at = max(self.opens_at, time.monotonic() + seconds)
 
-    def succeeded(self) -> None:
+    def record_success(self) -> None:
         self.failures, self.tries, self.tripped = 0, 0, False
 
-    def failed(self, reason: str) -> None:
+    def record_failure(self, reason: str) -> None:
         """Count a failure; enough of them in a row trip the breaker.
 
         Raises:
@@ -98,16 +101,16 @@ class Gate:
         pause = min(self.retry.longest_wait, self.retry.cool_off * 2.0**self.tries)
         logger.warning("%d requests in a row failed (%s); waiting %.0f s", self.failures, reason, pause)
         self.tries, self.tripped = self.tries + 1, True
-        self.hold(pause, reason)
+        self.pause(pause, reason)
 
-    async def _opened(self) -> None:
+    async def _wait_until_open(self) -> None:
         """Wait until requests may be sent again.
 
         Raises:
             EndpointError: that is too long to wait for.
         """
         while (wait := self.opens_at - time.monotonic()) > 0:
-            if wait > max(self.retry.longest_hold, self.retry.longest_wait):
+            if wait > max(self.retry.max_server_wait, self.retry.longest_wait):
                 raise EndpointError(
                     f"the server asks to wait {wait:.0f} s ({wait / 3600:.1f} hours; {self.reason}); what "
                     "was answered is kept, run again then"
@@ -115,30 +118,30 @@ class Gate:
             await asyncio.sleep(wait * random.uniform(1.0, 1.1))
 
 
-def asked_to_wait(headers: Mapping[str, str]) -> float | None:
+def parse_retry_after(headers: Mapping[str, str]) -> float | None:
     """Seconds a reply's headers ask to wait: `retry-after`, or an exhausted `x-ratelimit-...` budget."""
     if "retry-after-ms" in headers:
-        return _number(headers["retry-after-ms"], scale=0.001)
+        return _parse_seconds(headers["retry-after-ms"], scale=0.001)
     if "retry-after" in headers:
-        seconds = _number(headers["retry-after"])
-        return _until(headers["retry-after"]) if seconds is None else seconds
+        seconds = _parse_seconds(headers["retry-after"])
+        return _seconds_until(headers["retry-after"]) if seconds is None else seconds
     waits = [
-        duration(headers.get(f"x-ratelimit-reset-{what}", ""))
+        parse_duration(headers.get(f"x-ratelimit-reset-{what}", ""))
         for what in ("requests", "tokens")
         if headers.get(f"x-ratelimit-remaining-{what}", "").strip() == "0"
     ]
     return max((wait for wait in waits if wait is not None), default=None)
 
 
-def duration(text: str) -> float | None:
+def parse_duration(text: str) -> float | None:
     """`6m0s`, `250ms`, `1.5` -> seconds."""
     parts = re.findall(r"(\d+(?:\.\d+)?)(ms|s|m|h)", text)
     if not parts:
-        return _number(text)
+        return _parse_seconds(text)
     return sum(float(number) * UNITS[unit] for number, unit in parts)
 
 
-def _number(text: str, scale: float = 1.0) -> float | None:
+def _parse_seconds(text: str, scale: float = 1.0) -> float | None:
     try:
         seconds = float(text) * scale
     except ValueError:
@@ -146,8 +149,84 @@ def _number(text: str, scale: float = 1.0) -> float | None:
     return None if math.isnan(seconds) else max(0.0, seconds)
 
 
-def _until(date: str) -> float | None:
+def _seconds_until(date: str) -> float | None:
     try:
         return max(0.0, parsedate_to_datetime(date).timestamp() - time.time())
     except (ValueError, TypeError, OverflowError):
         return None
+
+
+OVERHEAD_TOKENS = 64
+"""Tokens that a server may put around a conversation (its template), at most."""
+
+UNLIMITED_TOKENS = 1_000_000
+"""Taken for a reply without a limit."""
+
+MILLION = 1e6
+"""Prices are dollars for so many tokens."""
+
+
+@dataclass
+class Spending:
+    """Dollars that one endpoint has cost so far, over several calls."""
+
+    dollars: float = 0.0
+
+
+class Budget:
+    """Money of one endpoint: spent, and reserved by requests under way. Belongs to one event loop."""
+
+    def __init__(self, endpoint: Endpoint, spending: Spending) -> None:
+        self.limit = math.inf if endpoint.budget_usd is None else endpoint.budget_usd
+        self.price, self.spending, self.reserved = endpoint.price, spending, 0.0
+        self.exhausted: str | None = None
+        """Why no further request is sent."""
+        self._settled, self._under_way = asyncio.Event(), 0
+
+    async def reserve(self, body: dict[str, Any]) -> float | None:
+        """Dollars set aside for a request, as soon as they are free; `None`: the budget has no room for it.
+
+        A token is at least one byte of the conversation, so the sum is never too small.
+        """
+        if math.isinf(self.limit):
+            return 0.0
+        most = self._max_cost(body)
+        while not self.exhausted and self.spending.dollars + self.reserved + most > self.limit:
+            if not self._under_way:
+                self.exhausted = (
+                    f"budget_usd: {self.spending.dollars:.4f} of {self.limit:g} dollars are spent, and the "
+                    f"next request may cost {most:.4f}; what was answered is kept, raise the budget to go on"
+                )
+                self._settled.set()
+                return None
+            self._settled.clear()
+            await self._settled.wait()
+        if self.exhausted:
+            return None
+        self.reserved, self._under_way = self.reserved + most, self._under_way + 1
+        return most
+
+    def settle(self, reserved: float, dollars: float | None) -> None:
+        """Count what a request has cost; `None`, not known: all that was set aside."""
+        if math.isinf(self.limit):
+            return
+        self._under_way -= 1
+        self.reserved = self.reserved - reserved if self._under_way else 0.0  # no rounding is left over
+        self.spending.dollars += reserved if dollars is None else dollars
+        self._settled.set()
+
+    def cost(self, tokens_in: int, tokens_out: int) -> float:
+        """Dollars."""
+        return cost(self.price, tokens_in, tokens_out)
+
+    def _max_cost(self, body: dict[str, Any]) -> float:
+        shown = len(json.dumps(body, ensure_ascii=False, default=str).encode(errors="replace"))
+        limits = [body.get(name) for name in ("max_tokens", "max_completion_tokens")]
+        longest = max((limit for limit in limits if isinstance(limit, int)), default=UNLIMITED_TOKENS)
+        return self.cost(shown + OVERHEAD_TOKENS, longest * int(body.get("n") or 1))
+
+
+def cost(price: tuple[float, float] | None, tokens_in: int, tokens_out: int) -> float:
+    """Dollars of so many tokens, at a price for a million of each kind; nothing where there is no price."""
+    price_in, price_out = price or (0.0, 0.0)
+    return (tokens_in * price_in + tokens_out * price_out) / MILLION

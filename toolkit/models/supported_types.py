@@ -15,7 +15,7 @@ FAST_MODEL_TYPES: frozenset[str] = frozenset(
 each for the tests of every fast path: add a type there first, then here."""
 
 
-def is_proven(model: Any) -> bool:
+def supports_fast_paths(model: Any) -> bool:
     """Whether fast paths may run on a model: transformers' own class of a listed type, adapted or not."""
     inner = unwrapped(model)
     ours = inner.config.model_type in FAST_MODEL_TYPES and type(inner).__module__.startswith("transformers.")
@@ -25,7 +25,7 @@ def is_proven(model: Any) -> bool:
     return ours and not (adapter.is_prompt_learning or adapter.is_adaption_prompt)
 
 
-def takes_masks(model: Any, longest: int) -> bool:
+def supports_custom_masks(model: Any, longest: int) -> bool:
     """Whether a proven model may be given masks and caches of ours for texts of up to `longest` tokens.
 
     The kernel must take a mask, and no window may slide over the text.
@@ -33,10 +33,12 @@ def takes_masks(model: Any, longest: int) -> bool:
     config = unwrapped(model).config
     window = getattr(config, "sliding_window", None)
     kernel = str(config._attn_implementation)
-    return is_proven(model) and kernel in ("eager", "sdpa") and (window is None or longest <= window)
+    return (
+        supports_fast_paths(model) and kernel in ("eager", "sdpa") and (window is None or longest <= window)
+    )
 
 
-def head_makes_logits(model: Any) -> bool:
+def supports_split_head(model: Any) -> bool:
     """Whether the logits of a proven model are its output layer's and nothing more (gemma2 caps them)."""
     capped = getattr(unwrapped(model).config, "final_logit_softcapping", None) is not None
-    return is_proven(model) and not capped
+    return supports_fast_paths(model) and not capped

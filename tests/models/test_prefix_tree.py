@@ -10,7 +10,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from toolkit.models import Loaded, load_base
-from toolkit.models.packing import Pack, Tree, groups, pack, plain_logits, sorted_by_tokens, tree_size
+from toolkit.models.prefix_tree import (
+    Pack,
+    PrefixTree,
+    groups,
+    pack,
+    plain_logits,
+    sorted_by_tokens,
+    tree_size,
+)
 from toolkit.recipe import ModelOptions
 
 prompts = st.lists(st.lists(st.integers(3, 6), min_size=1, max_size=12), min_size=1, max_size=12)
@@ -93,7 +101,7 @@ def test_logits_are_those_of_each_prompt_alone_and_no_token_is_read_twice(tiny: 
     alone = torch.cat([plain_logits(tiny.model, prompt) for prompt in many])
     model = Counting(tiny.model)
     found = {}
-    for members, logits in Tree(model, many, limit).logits(set(range(len(many)))):
+    for members, logits in PrefixTree(model, many, limit).logits(set(range(len(many)))):
         found |= dict(zip(members, logits, strict=True))
     assert sorted(found) == list(range(len(many)))
     torch.testing.assert_close(torch.stack([found[i] for i in range(len(many))]), alone, atol=1e-4, rtol=1e-4)
@@ -113,7 +121,7 @@ def test_several_last_rows_are_those_of_each_prompt_alone(tiny: Loaded, limit: i
     many = related(data.draw(st.integers(0, 5)))
     rows = [data.draw(st.integers(1, len(prompt))) for prompt in many]
     found: dict[int, torch.Tensor] = {}
-    for members, logits in Tree(tiny.model, many, limit, rows).logits(set(range(len(many)))):
+    for members, logits in PrefixTree(tiny.model, many, limit, rows).logits(set(range(len(many)))):
         parts = torch.split(logits, [rows[member] for member in members])
         found |= dict(zip(members, parts, strict=True))
     assert sorted(found) == list(range(len(many)))
@@ -124,7 +132,7 @@ def test_several_last_rows_are_those_of_each_prompt_alone(tiny: Loaded, limit: i
 
 def told(tiny: Loaded, wanted: set[int]) -> dict[int, torch.Tensor]:
     """Prompt -> its logits, of the wanted ones and whatever came with them."""
-    found = Tree(tiny.model, related(2), 8).logits(wanted)
+    found = PrefixTree(tiny.model, related(2), 8).logits(wanted)
     return {member: row for members, rows in found for member, row in zip(members, rows, strict=True)}
 
 
@@ -148,7 +156,7 @@ def test_the_real_model_reads_trees_as_it_reads_single_prompts():
     real = load_base("smollm2-135m-instruct", ModelOptions(dtype="float32"))
     texts = [f"Name a fruit.\n{one}\n{other}" for one in ("an apple", "a pear") for other in ("red", "a car")]
     many = [real.tokenizer.encode(text) for text in texts]
-    for members, logits in Tree(real.model, many, 4).logits({0, 1, 2, 3}):
+    for members, logits in PrefixTree(real.model, many, 4).logits({0, 1, 2, 3}):
         for member, row in zip(members, logits, strict=True):
             alone = plain_logits(real.model, many[member])[0]
             torch.testing.assert_close(row, alone, atol=1e-3, rtol=1e-3)

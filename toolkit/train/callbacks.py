@@ -1,17 +1,23 @@
-"""The log of a training stage: one JSON line a step, live messages, and the checks that it really learns."""
+"""Trainer callbacks: the training log with its sanity checks, and a clean stop on Ctrl-C or a full disk."""
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import math
 import resource
+import signal
 import sys
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from transformers import TrainerCallback
 
 from toolkit import processes, records
@@ -21,11 +27,96 @@ from toolkit.types import StageResult
 
 logger = logging.getLogger(__name__)
 
-RELATIVE = 1e-6
+DISK_FULL = {
+    errno.ENOSPC: "no space left",
+    errno.EDQUOT: "disk quota exceeded",
+    errno.EFBIG: "file too large",
+}
+
+
+class InterruptCallback(TrainerCallback):  # type: ignore[misc]
+    """Ctrl-C ends the step at hand and keeps a checkpoint of it; a second one ends at once."""
+
+    def __init__(self) -> None:
+        self.requested = False
+        self._stepping = False
+
+    @contextmanager
+    def handle_sigint(self) -> Iterator[None]:
+        """Listen inside the block, and raise at its end if asked to stop.
+
+        Not where several processes train together: they would have to stop after the same step.
+
+        Raises:
+            KeyboardInterrupt: what was asked for is done.
+        """
+        if threading.current_thread() is not threading.main_thread() or processes.count() > 1:
+            yield
+            return
+        before = signal.signal(signal.SIGINT, self._on_sigint)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, before)
+        if self.requested:
+            raise KeyboardInterrupt
+
+    def _on_sigint(self, *_: Any) -> None:
+        if self.requested:
+            raise KeyboardInterrupt
+        self.requested = True
+        logger.info("interrupted: keeping a checkpoint after this step; once more to stop at once")
+
+    def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self._stepping = True
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if self.requested:
+            control.should_save = control.should_training_stop = True
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self._stepping = False
+
+    def on_prediction_step(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if self.requested and not self._stepping:  # before and after training there is nothing to keep
+            raise KeyboardInterrupt
+
+
+@contextmanager
+def report_full_disk(folder: Path) -> Iterator[None]:
+    """Turn a write into `folder` that failed for want of space into one line.
+
+    Raises:
+        TrainingError: the disk is full.
+    """
+    try:
+        yield
+    except (OSError, RuntimeError, SafetensorError) as error:
+        problem = _write_problem(error)
+        if problem is None:
+            raise
+        raise TrainingError(f"{folder}: {problem}; make room, then run again: it continues") from error
+
+
+def _write_problem(error: Exception) -> str | None:
+    """What kept a file from being written: libraries tell it each in their way; `None`: something else."""
+    if isinstance(error, OSError):
+        return DISK_FULL.get(error.errno or 0)
+    text = str(error)
+    for code, words in DISK_FULL.items():
+        if f"os error {code}" in text:  # safetensors
+            return words
+    torch_failed = "PytorchStreamWriter" in text or "inline_container" in text
+    return "a checkpoint could not be written" if torch_failed else None
+
+
+logger = logging.getLogger(__name__)
+
+MIN_MARGIN = 1e-6
 """A mean margin below this at the start: rewards are relative to the start, where they say nothing."""
 
 
-SPOKEN = {
+MESSAGE_FORMATS = {
     "loss": "loss {:.3f}",
     "reward": "reward {:.3f}",
     "rewards/accuracies": "accuracy {:.2f}",
@@ -85,7 +176,7 @@ class TrainingLog(TrainerCallback):  # type: ignore[misc]
                 for key, value in logs.items()
                 if value is not None and not key.endswith("num_tokens")
             },
-            **self._pace(logs),
+            **self._throughput(logs),
             "seconds": round(self.seconds, 3),
             "memory_bytes": peak_memory(),
         }
@@ -95,14 +186,14 @@ class TrainingLog(TrainerCallback):  # type: ignore[misc]
                 file.write(json.dumps(row) + "\n")
         self._check_finite(row, args)
         if "loss" in row:
-            told = [words.format(row[name]) for name, words in SPOKEN.items() if name in row]
-            note = ", ".join([*told, f"{row['memory_bytes'] / 1e9:.1f} GB"])
+            parts = [words.format(row[name]) for name, words in MESSAGE_FORMATS.items() if name in row]
+            note = ", ".join([*parts, f"{row['memory_bytes'] / 1e9:.1f} GB"])
             log_progress(logger, f"{self.file.parent.name}: step", state.global_step, state.max_steps, note)
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self._mark = (0, time.monotonic())
 
-    def _pace(self, logs: dict[str, Any]) -> dict[str, float]:
+    def _throughput(self, logs: dict[str, Any]) -> dict[str, float]:
         """Tokens so far, and in a second since the row before; nothing where the trainer counts none."""
         tokens, now = logs.get("num_tokens"), time.monotonic()
         (before, since), self._mark = self._mark, (self._mark[0] if tokens is None else int(tokens), now)
@@ -176,7 +267,7 @@ class TrainingLog(TrainerCallback):  # type: ignore[misc]
         }
         first, last = evaluations[0], evaluations[-1]
         figures = {new: round(last[old], 4) for old, new in names.items() if old in last}
-        if abs(first.get("eval_rewards/margins", 1.0)) < RELATIVE:
+        if abs(first.get("eval_rewards/margins", 1.0)) < MIN_MARGIN:
             first = {old: value for old, value in first.items() if not old.startswith("eval_rewards/")}
         return figures | {f"{new}_before": round(first[old], 4) for old, new in names.items() if old in first}
 

@@ -18,8 +18,8 @@ from torch.nn.functional import cross_entropy
 from transformers import DynamicCache
 
 from toolkit.models.loading import unwrapped
-from toolkit.models.packing import MIN_PREFIX, shared
-from toolkit.models.proven import head_makes_logits, is_proven
+from toolkit.models.prefix_tree import MIN_PREFIX, prefix_length
+from toolkit.models.supported_types import supports_fast_paths, supports_split_head
 from toolkit.progress import log_progress
 
 logger = logging.getLogger(__name__)
@@ -29,7 +29,7 @@ BATCH_TOKENS = {"cpu": 2048}
 MOST_TOKENS = 8192
 """Padded tokens in one batch on other devices."""
 
-PIECE = 2**24
+CHUNK_LOGITS = 2**24
 """Logits made at a time: 64 MB in float32."""
 
 
@@ -45,16 +45,16 @@ class Span:
         return self.ids[len(self.ids) - self.scored :]
 
 
-class Reader:
+class SplitModel:
     """A model in two parts where that is proven: tokens -> hidden states, and hidden states -> logits.
 
     Elsewhere the "hidden states" are the model's own logits, of one text at a time, without padding.
     """
 
     def __init__(self, model: Any) -> None:
-        self.model, self.proven = model, is_proven(model)
+        self.model, self.proven = model, supports_fast_paths(model)
         self.transformer, self.head = unwrapped(model).base_model, model.get_output_embeddings()
-        self.in_parts = head_makes_logits(model)
+        self.in_parts = supports_split_head(model)
 
     def logits(self, states: torch.Tensor) -> torch.Tensor:
         """Of states (n, width): (n, vocabulary)."""
@@ -68,12 +68,12 @@ class Reader:
             The spans' places in `spans`, and the states before each of their scored tokens, one span after
             the other, shape (sum of scored, width).
         """
-        common = self._beginning(spans)
-        begun = self._read(common) if common else None
+        common = self._common_prefix(spans)
+        prefix_cache = self._read(common) if common else None
         most = BATCH_TOKENS.get(self.model.device.type, MOST_TOKENS) if self.proven else 0
         for batch in _batches(spans, most):
             chosen = [spans[i] for i in batch]
-            states = self._states(_padded(chosen, len(common), self.model.device), begun)
+            states = self._states(_padded(chosen, len(common), self.model.device), prefix_cache)
             ends = [len(span.ids) - 1 - len(common) for span in chosen]
             rows = [
                 states[row, end - s.scored : end]
@@ -81,44 +81,44 @@ class Reader:
             ]
             yield batch, torch.cat(rows)
 
-    def _beginning(self, spans: Sequence[Span]) -> Sequence[int]:
+    def _common_prefix(self, spans: Sequence[Span]) -> Sequence[int]:
         """What all spans begin with, where that is enough to be read once; nothing scored."""
         if len(spans) < 2 or not self.in_parts:  # noqa: PLR2004
             return ()
         ids = [list(span.ids) for span in spans]
         own = min(len(span.ids) - 1 - span.scored for span in spans)
-        count = min(shared(min(ids), max(ids)), own)
+        count = min(prefix_length(min(ids), max(ids)), own)
         common = ids[0][:count]
         return common if count >= MIN_PREFIX else ()
 
     @torch.inference_mode()
     def _read(self, common: Sequence[int]) -> DynamicCache:
         """Keys and values of a beginning."""
-        begun = DynamicCache(config=self.model.config)
+        prefix_cache = DynamicCache(config=self.model.config)
         ids = torch.tensor([list(common)], device=self.model.device)
-        self.transformer(input_ids=ids, past_key_values=begun, use_cache=True)
-        return begun
+        self.transformer(input_ids=ids, past_key_values=prefix_cache, use_cache=True)
+        return prefix_cache
 
-    def _states(self, ids: torch.Tensor, begun: DynamicCache | None) -> torch.Tensor:
-        return self._hidden(ids, begun) if self.in_parts else self._whole(ids)
+    def _states(self, ids: torch.Tensor, prefix_cache: DynamicCache | None) -> torch.Tensor:
+        return self._hidden(ids, prefix_cache) if self.in_parts else self._full_logits(ids)
 
-    def _hidden(self, ids: torch.Tensor, begun: DynamicCache | None = None) -> torch.Tensor:
+    def _hidden(self, ids: torch.Tensor, prefix_cache: DynamicCache | None = None) -> torch.Tensor:
         """Last hidden states of ids (n, length), which go on from what was read before."""
-        given: dict[str, Any] = {"use_cache": False}
-        if begun is not None:
-            cache = copy.deepcopy(begun)
+        kwargs: dict[str, Any] = {"use_cache": False}
+        if prefix_cache is not None:
+            cache = copy.deepcopy(prefix_cache)
             cache.batch_repeat_interleave(len(ids))
-            given = {"use_cache": True, "past_key_values": cache}
-        hidden: torch.Tensor = self.transformer(input_ids=ids, **given).last_hidden_state
+            kwargs = {"use_cache": True, "past_key_values": cache}
+        hidden: torch.Tensor = self.transformer(input_ids=ids, **kwargs).last_hidden_state
         return hidden
 
-    def _whole(self, ids: torch.Tensor) -> torch.Tensor:
+    def _full_logits(self, ids: torch.Tensor) -> torch.Tensor:
         made: torch.Tensor = self.model(input_ids=ids, use_cache=False).logits
         return made[:, -ids.shape[1] :]  # virtual tokens come first
 
 
 @torch.inference_mode()
-def nats(model: Any, spans: Sequence[Span], what: str = "likelihoods") -> list[float]:
+def sum_nll(model: Any, spans: Sequence[Span], what: str = "likelihoods") -> list[float]:
     """Negative log-likelihood of each span's scored tokens, in nats, summed; in the order of `spans`.
 
     Tells how many spans are done, as progress of `what`.
@@ -126,10 +126,10 @@ def nats(model: Any, spans: Sequence[Span], what: str = "likelihoods") -> list[f
     found, done = [0.0] * len(spans), 0
     if not spans:
         return found
-    reader = Reader(model)
+    reader = SplitModel(model)
     for batch, states in reader.batches(spans):
         wanted = torch.tensor([token for i in batch for token in spans[i].wanted], device=states.device)
-        each = _token_nats(reader, states, wanted)
+        each = _token_nll(reader, states, wanted)
         for i, part in zip(batch, torch.split(each, [spans[i].scored for i in batch]), strict=True):
             found[i] = float(part.double().sum())
         done += len(batch)
@@ -137,9 +137,9 @@ def nats(model: Any, spans: Sequence[Span], what: str = "likelihoods") -> list[f
     return found
 
 
-def _token_nats(reader: Reader, states: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
+def _token_nll(reader: SplitModel, states: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
     """Nats of each wanted token (n,) from the state before it (n, width), a piece at a time."""
-    size = max(1, PIECE // int(reader.logits(states[:1]).shape[-1]))
+    size = max(1, CHUNK_LOGITS // int(reader.logits(states[:1]).shape[-1]))
     pieces = zip(torch.split(states, size), torch.split(wanted, size), strict=True)
     return torch.cat([cross_entropy(reader.logits(s).float(), w, reduction="none") for s, w in pieces])
 
