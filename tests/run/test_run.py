@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from tests import forked
-from toolkit.cli.progress import Speaker
+from toolkit.cli.progress import ProgressHandler
 
 COMMAND = [sys.executable, "-W", "ignore", "-m", "toolkit.cli"]
 
@@ -39,14 +39,14 @@ def run(recipe: Path, out: Path, *happens: Any) -> tuple[int, str, str]:
 
 def dying(sign: str) -> None:
     """This process dies, as by kill -9, when a line of its progress holds `sign`."""
-    emit = Speaker.emit
+    emit = ProgressHandler.emit
 
-    def emit_and_die(self: Speaker, record: logging.LogRecord) -> None:
+    def emit_and_die(self: ProgressHandler, record: logging.LogRecord) -> None:
         emit(self, record)
         if sign in record.getMessage():
             os.kill(os.getpid(), signal.SIGKILL)
 
-    Speaker.emit = emit_and_die
+    ProgressHandler.emit = emit_and_die
 
 
 def essence(run: Path) -> dict[str, object]:

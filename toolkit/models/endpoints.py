@@ -1,4 +1,4 @@
-"""Models behind an OpenAI-compatible server: many conversations at once, each answered as soon as it is.
+"""Client of OpenAI-compatible servers: concurrent requests, replies yielded as they arrive.
 
 for index, reply in chat(endpoint, [ChatRequest(messages)], Generation()):
     ...
@@ -42,7 +42,7 @@ TRANSIENT_STATUSES = {408, 409, 425, 429}
 """Statuses below 500 that may be gone at the next attempt."""
 
 MODERATED = re.compile(r"moderat|flagged|content.?(?:filter|policy|management)", re.IGNORECASE)
-"""Words of a 403 that is about the question, not about who asks."""
+"""Words of a 403 that concerns the content of a request, not its credentials."""
 
 FILTERED = {"content_filter", "safety"}
 """Finish reasons of a reply that was withheld."""
@@ -125,7 +125,7 @@ def chat(
 def stop_when_all_refused(
     answers: Iterable[tuple[int, Answer]], name: str, total: int, *, answered: int = 0
 ) -> Iterator[tuple[int, Answer]]:
-    """Pass answers on, until it shows that the server refuses every request, whatever it asks.
+    """Yield answers; raise once the server refuses every request.
 
     Args:
         answers: of `chat`.
@@ -183,7 +183,7 @@ class _Failure:
 
     reason: str
     limited: bool = False
-    """The server is there, and asks for patience."""
+    """Rate limited (429): the server is up."""
     billed: bool = True
     """Whether the server may have done the work: it does none for an error status."""
 
@@ -349,7 +349,7 @@ class _Exchange:
         return {name: value for name, value in body.items() if value is not None}
 
     def _read(self, response: httpx.Response, limiter: RateLimiter) -> Answer | None:
-        """What a response says; `None`: ask again.
+        """Parse a response; `None`: retry.
 
         Raises:
             EndpointError: every other request would be refused as well.

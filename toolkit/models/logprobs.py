@@ -1,4 +1,4 @@
-"""How surprised a model is: nats of chosen tokens given those before them.
+"""Negative log-likelihood of chosen tokens given those before them, in nats.
 
 No logits of whole texts are ever held. The transformer's last hidden states go through the output layer a
 piece at a time, so peak memory depends on the batch and not on how long the texts are or how many. What all
@@ -46,7 +46,7 @@ class Span:
 
 
 class SplitModel:
-    """A model in two parts where that is proven: tokens -> hidden states, and hidden states -> logits.
+    """A model of a supported type in two parts: tokens -> hidden states, and hidden states -> logits.
 
     Elsewhere the "hidden states" are the model's own logits, of one text at a time, without padding.
     """
@@ -82,7 +82,7 @@ class SplitModel:
             yield batch, torch.cat(rows)
 
     def _common_prefix(self, spans: Sequence[Span]) -> Sequence[int]:
-        """What all spans begin with, where that is enough to be read once; nothing scored."""
+        """The prefix that all spans share, of at least `MIN_PREFIX` unscored tokens; else empty."""
         if len(spans) < 2 or not self.in_parts:  # noqa: PLR2004
             return ()
         ids = [list(span.ids) for span in spans]
@@ -93,7 +93,7 @@ class SplitModel:
 
     @torch.inference_mode()
     def _read(self, common: Sequence[int]) -> DynamicCache:
-        """Keys and values of a beginning."""
+        """Keys and values of the common prefix."""
         prefix_cache = DynamicCache(config=self.model.config)
         ids = torch.tensor([list(common)], device=self.model.device)
         self.transformer(input_ids=ids, past_key_values=prefix_cache, use_cache=True)
@@ -121,7 +121,7 @@ class SplitModel:
 def sum_nll(model: Any, spans: Sequence[Span], what: str = "likelihoods") -> list[float]:
     """Negative log-likelihood of each span's scored tokens, in nats, summed; in the order of `spans`.
 
-    Tells how many spans are done, as progress of `what`.
+    Logs progress as `what`.
     """
     found, done = [0.0] * len(spans), 0
     if not spans:

@@ -1,4 +1,4 @@
-"""Logits of many prompts that begin alike, each shared beginning computed once.
+"""Logits of many prompts with common prefixes, each prefix computed once.
 
 The prompts' tokens form a tree: the system turn is common to all, the question to all battles on it, the
 first answer to all battles that show it first. The tree is walked from its root. What all prompts of a branch
@@ -21,12 +21,12 @@ from transformers import DynamicCache
 Tokens = Sequence[int]
 
 MIN_PREFIX = 16
-"""Tokens that all prompts begin with, from which on they are worth reading once for all."""
+"""Shortest common prefix, in tokens, that is computed once for all prompts."""
 
 
 @dataclass(frozen=True)
 class Pack:
-    """Some prompts, from a common beginning on, as one sequence of the tokens of their tree."""
+    """Some prompts, from their common prefix on, as one sequence of the tokens of their tree."""
 
     members: tuple[int, ...]
     """Which prompts, as positions in the list that was packed."""
@@ -131,7 +131,7 @@ class _PackBuilder:
 
 
 def prefix_length(one: Tokens, other: Tokens) -> int:
-    """How many tokens both begin with."""
+    """Number of tokens in the common prefix."""
     count = 0
     for left, right in zip(one, other, strict=False):
         if left != right:

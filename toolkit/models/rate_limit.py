@@ -54,7 +54,7 @@ class Retry:
 
 
 class RateLimiter:
-    """What every request to one endpoint passes: open, held for a while, or open to one at a time."""
+    """Rate limiter and circuit breaker of one endpoint: open, paused, or open to one request at a time."""
 
     def __init__(self, retry: Retry) -> None:
         self.retry = retry
@@ -78,7 +78,7 @@ class RateLimiter:
         yield
 
     def pause(self, seconds: float, reason: str) -> None:
-        """Let no request through for this long; `reason` is the server's."""
+        """Pause all requests for this long; `reason` is the server's."""
         if self.retry.max_server_wait >= seconds > MIN_LOGGED_WAIT and self.opens_at < time.monotonic():
             logger.warning("the server asks to wait %.0f s (%s)", seconds, reason)
         self.reason = reason

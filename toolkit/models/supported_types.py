@@ -26,7 +26,7 @@ def supports_fast_paths(model: Any) -> bool:
 
 
 def supports_custom_masks(model: Any, longest: int) -> bool:
-    """Whether a proven model may be given masks and caches of ours for texts of up to `longest` tokens.
+    """Whether a supported model accepts custom masks and caches for texts of up to `longest` tokens.
 
     The kernel must take a mask, and no window may slide over the text.
     """
@@ -39,6 +39,6 @@ def supports_custom_masks(model: Any, longest: int) -> bool:
 
 
 def supports_split_head(model: Any) -> bool:
-    """Whether the logits of a proven model are its output layer's and nothing more (gemma2 caps them)."""
+    """Whether the logits of a supported model are its output layer's alone (gemma2 caps them)."""
     capped = getattr(unwrapped(model).config, "final_logit_softcapping", None) is not None
     return supports_fast_paths(model) and not capped

@@ -99,7 +99,7 @@ def report_full_disk(folder: Path) -> Iterator[None]:
 
 
 def _write_problem(error: Exception) -> str | None:
-    """What kept a file from being written: libraries tell it each in their way; `None`: something else."""
+    """Why a write failed for want of space, from the error of any library; `None`: another cause."""
     if isinstance(error, OSError):
         return DISK_FULL.get(error.errno or 0)
     text = str(error)
@@ -125,7 +125,7 @@ MESSAGE_FORMATS = {
     "grad_norm": "gradient {:.2f}",
     "tokens_per_second": "{:.0f} tokens/s",
 }
-"""What a live message tells of a row, and in which words."""
+"""Formats of the logged values in a progress message."""
 
 
 class TrainingLog(TrainerCallback):  # type: ignore[misc]

@@ -27,9 +27,9 @@ MOST_BYTES = 2**29
 
 
 def install_hidden_state_cache(model: Any) -> None:
-    """Make the layers below the first trained one remember what they made of each row.
+    """Cache the hidden states below the first trainable layer, by row.
 
-    Left as it is: models of types that are not proven, whose embedding is trained, or whose frozen layers
+    Unchanged: models of unsupported types, whose embedding is trained, or whose frozen layers
     have dropout, and models trained from their first layers on.
     """
     if not supports_fast_paths(model):
@@ -54,7 +54,7 @@ def install_hidden_state_cache(model: Any) -> None:
 
 
 class _HiddenStateCache:
-    """What the frozen layers made of rows, and which rows are in the batch under way."""
+    """Hidden states of rows at the first trainable layer, and the rows of the current batch."""
 
     def __init__(self) -> None:
         self.states: dict[tuple[int, ...], torch.Tensor] = {}
@@ -91,7 +91,7 @@ class _HiddenStateCache:
     def finish_batch(
         self, layer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[Any, Any] | None:
-        """At the first trained layer: hand over what is known, or keep what has been made."""
+        """At the first trainable layer: return cached hidden states, or store new ones."""
         states = args[0] if args else kwargs["hidden_states"]
         if self.known:
             states = torch.zeros_like(states)
@@ -166,9 +166,9 @@ def _score_chunk(
 
 
 def install_target_logprob_head(model: Any) -> None:
-    """Put this output layer in the place of TRL's, in a model that a TRL trainer has prepared.
+    """Replace TRL's output layer by this one, in a model that a TRL trainer has prepared.
 
-    Left as it is: types that are not proven, models on a GPU, models whose output layer is trained, and
+    Unchanged: unsupported types, models on a GPU, models whose output layer is trained, and
     models that cap their logits (Gemma 2).
     """
     whole = unwrapped(model)

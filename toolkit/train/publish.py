@@ -43,11 +43,11 @@ class Learned:
     weights: dict[str, Any] | None
     """All of them by name, where each process holds a share; `None`: they are in the model."""
     initial_weights: dict[str, Any]
-    """Of an adapter whose beginning was taken out of the base: that, by PEFT's names; else empty."""
+    """Tensors that PEFT subtracted from the base (PiSSA, OLoRA), by PEFT's names; else empty."""
 
     @classmethod
     def of(cls, trainer: Any, initial_weights: dict[str, Any]) -> Learned:
-        """What a trainer has trained; to be asked in every process, since each may hold a share."""
+        """Collect the trained model; call it in every process, since each may hold a shard."""
         model = trainer.accelerator.unwrap_model(trainer.model)
         shared = trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled
         weights = trainer.accelerator.get_state_dict(trainer.model_wrapped) if shared else None

@@ -29,7 +29,7 @@ class ReferenceModel(torch.nn.Module):
         self._start = {name: w.detach().clone() for name, w in model.named_parameters() if w.requires_grad}
 
     def forward(self, *args: Any, **given: Any) -> Any:
-        """What the model would have made of it at the start."""
+        """Forward pass with the weights from the start of the stage."""
         (model,) = self._of
         with self._put_back(model):
             return model(*args, **given)

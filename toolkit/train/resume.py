@@ -1,4 +1,4 @@
-"""Finding the newest checkpoint that is whole."""
+"""Find the newest complete checkpoint to resume from."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ def configuration(base: Base, stage: Stage, extra: dict[str, Any]) -> Any:
 
 
 def report_to(stage: Stage) -> str | list[str]:
-    """Where curves go besides the log; what is not installed is refused before anything is loaded."""
+    """Reporting integrations of a stage; raises before loading if one is not installed."""
     asked: str | list[str] = settings(stage)["report_to"] or "none"
     for name in [asked] if isinstance(asked, str) else asked:
         if name not in ("none", "all", *get_available_reporting_integrations()):

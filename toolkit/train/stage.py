@@ -30,7 +30,7 @@ from toolkit.types import StageResult
 logger = logging.getLogger(__name__)
 
 UNVERIFIED = "published"
-"""Among a stage's checkpoints: what will be published, until it is known to be what was trained."""
+"""Folder among a stage's checkpoints: the model to publish, until it is verified."""
 
 
 def train_stage(recipe: Recipe, stage: Stage, run: Path) -> StageResult:
@@ -70,7 +70,7 @@ def train_stage(recipe: Recipe, stage: Stage, run: Path) -> StageResult:
 
 
 def _train(recipe: Recipe, stage: Stage, run: Path) -> tuple[Callable[[], float], StageResult]:
-    """Train, and write what will be published among the checkpoints; gives what verifies that, later."""
+    """Train, write the unverified model among the checkpoints; return its verification and the result."""
     working = run / "checkpoints" / stage.name
     train, heldout = load_stage_rows(recipe, stage)
     validate_rows(stage, train + heldout)
@@ -148,7 +148,7 @@ def _fit(
 
 
 class _LastEvaluation(TrainerCallback):  # type: ignore[misc]
-    """Measures the trained model before what curves are sent to is told that training has ended.
+    """Evaluate the trained model before the reporting callbacks close.
 
     TensorBoard, MLflow, trackio and others close then; a later figure would go into another file or run.
     """

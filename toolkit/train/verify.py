@@ -42,7 +42,7 @@ by 0.002 in bf16, bf16 and fp32 by 0.008 in nf4."""
 
 @dataclass(frozen=True)
 class TrainedLogits:
-    """Rows and what the trained model made of them."""
+    """Rows and the logits of the trained model on them."""
 
     ids: list[list[int]]
     positions: list[list[int]]
@@ -52,7 +52,7 @@ class TrainedLogits:
 
     @classmethod
     def of(cls, model: Any, tokenizer: Any, rows: Sequence[Row]) -> TrainedLogits:
-        """What `model` makes of the first rows."""
+        """Compute the logits of `model` on the first rows."""
         rated = "SequenceClassification" in type(unwrapped(model)).__name__
         ids, positions = [], []
         for row in rows[:ROWS]:
@@ -81,14 +81,14 @@ class TrainedLogits:
         save_file(tensors, folder / FILE)
 
     def again(self, model: Any) -> list[torch.Tensor]:
-        """What another model makes of the same rows."""
+        """Logits of another model on the same rows."""
         return predict(model, self.ids, self.positions)
 
 
 def verify(expected: TrainedLogits, folder: Path, base: Base, weights: Mapping[str, torch.Tensor]) -> float:
-    """Load what was published, and compare it with what was trained.
+    """Load the published model and compare it with the trained one.
 
-    In 16 or 4 bit logits tell little of an adapter that has moved them less than rounding does; its tensors
+    In 16 or 4 bit logits show little of an adapter that has moved them less than rounding does; its tensors
     are compared besides, bit by bit, where they are published as they were trained.
 
     Args:
