@@ -87,25 +87,25 @@ def _judge(  # noqa: PLR0913 - what the command has worked out
     estimate: bool,
     as_json: bool,
 ) -> None:
-    """Judge, grade or estimate, and print what came of it."""
+    """Judge, grade or estimate, and print the result."""
     from toolkit.judge import pipeline
     from toolkit.run.folder import RunFolder
 
     answers = _answers(sources, recipe, questions, folder)
-    where: dict[str, Any] = {"out": folder, "base": recipe.base if recipe else None}
-    if recipe:
-        where["store"] = RunFolder(sources[0].resolve()).judgments
-    seed = recipe.seed if recipe else 0
+    context = pipeline.JudgeContext(
+        out=folder,
+        load=partial(_load, recipe),
+        options_of=partial(_options, recipe),
+        base=recipe.base if recipe else None,
+        store=RunFolder(sources[0].resolve()).judgments if recipe else None,
+        seed=recipe.seed if recipe else 0,
+    )
     if estimate:
-        options = partial(_options, recipe)
-        _print_estimate(pipeline.estimate_costs(judges, answers, options, seed=seed, **where), price, as_json)
+        _print_estimate(pipeline.estimate_costs(judges, answers, context), price, as_json)
     elif pipeline.grades_single(judges[0]):
-        _print_grades(pipeline.run_graders(judges, answers, partial(_load, recipe), **where), as_json)
+        _print_grades(pipeline.run_graders(judges, answers, context), as_json)
     else:
-        if recipe:
-            where["options"] = recipe.model
-        result = pipeline.run_judges(judges, answers, partial(_load, recipe), seed=seed, **where)
-        _print_result(result, folder, price, as_json)
+        _print_result(pipeline.run_judges(judges, answers, context), folder, price, as_json)
 
 
 def _recipe_of(sources: tuple[Path, ...]) -> Recipe | None:
@@ -233,11 +233,11 @@ def _print_annotated(sources: tuple[Path, ...], as_json: bool) -> None:
 
 def _print_estimate(found: list[Estimate], price: tuple[float, float] | None, as_json: bool) -> None:
 
-    from toolkit.judge.costs import dollar_cost
+    from toolkit.models.spending import cost
 
     if price:
         found = [
-            each.model_copy(update={"dollars": dollar_cost(each.tokens_in, each.tokens_out, price)})
+            each.model_copy(update={"dollars": cost(price, each.tokens_in, each.tokens_out)})
             for each in found
         ]
     if as_json:
@@ -270,7 +270,7 @@ def _print_result(
     result: JudgingResult, folder: Path, price: tuple[float, float] | None, as_json: bool
 ) -> None:
 
-    from toolkit.judge.costs import dollar_cost
+    from toolkit.models.spending import cost
 
     if as_json:
         counts = {"battles": len(result.battles), "votes": len(result.votes), "folder": str(folder)}
@@ -284,8 +284,8 @@ def _print_result(
             f"refused {_share(figures['refused'])}"
         )
         read, written = figures["tokens_in"], figures["tokens_out"]
-        cost = f", {dollar_cost(read, written, price):.2f} dollars" if price else ""
-        print_text(f"{judge}: {read:,} tokens read and {written:,} written{cost}")
+        dollars = f", {cost(price, read, written):.2f} dollars" if price else ""
+        print_text(f"{judge}: {read:,} tokens read and {written:,} written{dollars}")
     print_text(f"Votes: {folder / 'votes.jsonl'}")
 
 

@@ -14,7 +14,7 @@ from toolkit.data.chat import prompt_ids
 from toolkit.generate import Request
 from toolkit.judge.parsing import read_field, read_outcome
 from toolkit.judge.prompts import JudgePrompt, build_case, render, validate_prompt
-from toolkit.judge.verdicts import LONGEST_REPLY, Comparison, to_battle_outcome
+from toolkit.judge.verdicts import Comparison, to_battle_outcome
 from toolkit.models.endpoints import Answer, ChatReply, ChatRequest, Refusal, chat, stop_when_all_refused
 from toolkit.models.rate_limit import Retry, Spending, cost
 from toolkit.recipe import Endpoint, Generation
@@ -41,7 +41,7 @@ class RepliesInWords(ABC, Generic[Item, Read]):
         *,
         reference: bool = False,
         attempts: int = 3,
-        options: Generation = Generation(max_new_tokens=LONGEST_REPLY),
+        options: Generation = Generation(max_new_tokens=512),
     ) -> None:
         self.backend, self.prompt, self.reference = backend, prompt, reference
         self.attempts, self.options = attempts, options

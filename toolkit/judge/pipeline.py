@@ -1,10 +1,11 @@
-"""Judging from answers to figures: one judge or a jury, everything it says kept in one folder."""
+"""Run judges over completions: battles, verdicts, votes and statistics, for recipes and the command line."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,24 +21,17 @@ from toolkit.judge.aggregation import (
 )
 from toolkit.judge.battles import build_battles
 from toolkit.judge.bias import disagreement, judge_statistics
-from toolkit.judge.costs import Estimate, count_tokens, estimate_judge, estimate_reward
+from toolkit.judge.costs import Estimate, estimate_grades, estimate_judge, estimate_reward
 from toolkit.judge.factory import (
     build_grader,
     build_judge,
+    judge_name,
     load_judge_prompt,
     local_judge_name,
     prompt_key,
-    prompt_method,
     validate_judges,
 )
-from toolkit.judge.grading import (
-    Grade,
-    GradeStore,
-    grade_completions,
-    grade_scores,
-    grading_case,
-    import_old_grades,
-)
+from toolkit.judge.grading import Grade, GradeStore, grade_completions, grade_scores, import_old_grades
 from toolkit.judge.readers import AnswerSet, battle_log, mt_bench_judgments
 from toolkit.judge.verdicts import (
     VerdictStore,
@@ -54,119 +48,152 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class JudgeContext:
+    """Where judges write, and how their models are loaded."""
+
+    out: Path
+    """Folder of the results."""
+    load: Callable[[str], Loaded]
+    """Loads a local model by name."""
+    options_of: Callable[[str], ModelOptions]
+    """Load options of a model by name."""
+    base: str | None = None
+    """Model of the judges that name none."""
+    store: Path | None = None
+    """Folder of the verdict store; `None`: `.verdicts` in `out`."""
+    seed: int = 0
+    """Seed of the choice of examples."""
+
+    @property
+    def verdict_store(self) -> Path:
+        return self.store or self.out / VERDICTS
+
+
+@dataclass(frozen=True)
 class JudgingResult:
-    """What came of it. With several judges `votes` are the jury's, and `disagreement` is between them."""
+    """Verdicts with their votes and statistics; of several judges the votes are the majority's."""
 
     battles: list[Battle]
     verdicts: list[Verdict]
     votes: list[Vote]
     statistics: dict[str, dict[str, Any]]
-    win_rates: list[dict[str, Any]]
     disagreement: dict[str, Any] | None
+    """Between the judges, where there are several."""
+
+    @cached_property
+    def win_rates(self) -> list[dict[str, Any]]:
+        """Raw and length-controlled win rates of the votes."""
+        return win_rates(preferences_from_votes(self.battles, self.votes))
 
 
-def run_judges(  # noqa: PLR0913 - one call says who judges what, how models are loaded, and where it is kept
-    judges: Sequence[Judge],
-    answers: AnswerSet,
-    load: Callable[[str], Loaded],
-    *,
-    out: Path,
-    store: Path | None = None,
-    base: str | None = None,
-    options: ModelOptions = ModelOptions(),
-    seed: int = 0,
-) -> JudgingResult:
-    """Put the battles that the first judge's section asks for to every judge, and count their votes.
+def load_judge_verdicts(section: Judge, battles: Iterable[Battle], context: JudgeContext) -> list[Verdict]:
+    """The verdicts of one judge on battles that are in the store, in the order of the battles."""
+    name = judge_name(section, context.options_of, base=context.base)
+    return load_verdicts(battles, name, prompt_key(section), store=context.verdict_store)
 
-    Votes and figures are those of all verdicts in the store on these answers: a limit, a budget or a baseline
-    restricts what is asked now, and takes nothing away that was judged before.
+
+def run_judge(
+    section: Judge, battles: Sequence[Battle], context: JudgeContext, share: tuple[int, int] = (0, 1)
+) -> None:
+    """Run one judge over battles; its model is loaded only where a verdict is missing or unreadable.
 
     Args:
-        judges: one, or a jury.
-        answers: what contestants said.
-        load: gives a local model by its name.
-        out: folder for `verdicts.jsonl`, `votes.jsonl`, `battle_log.jsonl` (for FastChat and arena-rank),
-            `mt_bench_judgments.jsonl` and `judge.json`.
-        store: folder where every verdict is kept as it arrives; left out, `.verdicts` in `out`.
-        base: the model that judges where a section names none.
-        options: how a reward model is loaded.
-        seed: of the choice of examples.
+        section: the judge.
+        battles: all battles, also those of other processes.
+        context: how models are loaded, and the verdict store.
+        share: as of `judge_battles`.
+    """
+    known = load_judge_verdicts(section, battles, context)
+    complete = len(known) == 2 * len({battle.id for battle in battles})
+    if not complete or not all(verdict.readable for verdict in known):
+        options = context.options_of(section.model or context.base or "")
+        judge = build_judge(section, context.load, base=context.base, options=options)
+        judge_battles(judge, battles, store=context.verdict_store, share=share)
+
+
+def summarize_verdicts(
+    judges: Sequence[Judge], battles: Sequence[Battle], verdicts: Sequence[Verdict]
+) -> JudgingResult:
+    """Votes and statistics of verdicts on battles.
+
+    Args:
+        judges: the sections of the judges; the first one's `rule` turns verdicts into votes.
+        battles: what was judged.
+        verdicts: of all judges.
+    """
+    rule, jury = judges[0].rule, len(judges) > 1
+    votes = aggregate_votes(battles, verdicts, rule=rule)
+    return JudgingResult(
+        battles=list(battles),
+        verdicts=list(verdicts),
+        votes=majority_votes(votes) if jury else votes,
+        statistics=judge_statistics(battles, verdicts, rule=rule),
+        disagreement=disagreement(votes) if jury else None,
+    )
+
+
+def run_judges(judges: Sequence[Judge], answers: AnswerSet, context: JudgeContext) -> JudgingResult:
+    """Run judges over the battles that the first section asks for; write verdicts, votes and statistics.
+
+    The folder gets `verdicts.jsonl`, `votes.jsonl`, `battle_log.jsonl` (for FastChat and arena-rank),
+    `mt_bench_judgments.jsonl` and `judge.json`. They cover all verdicts in the store on these answers: a
+    limit, budget or baseline restricts what is judged now, and removes no earlier verdict.
 
     Raises:
-        ToolkitError: as the parts do; what was judged before is kept, and the same call continues.
+        ToolkitError: a judge failed; finished verdicts stay in the store, and the same call continues.
     """
-    validate_judges(judges, base=base)
-    wanted = build_battles(answers.completions, judges[0], seed, categories=answers.categories)
-    rule, store = judges[0].rule, store or out / VERDICTS
-    import_old_verdicts(out / "verdicts.jsonl", store)
-    everything = _all_battles(wanted, answers, judges[0], seed)
+    validate_judges(judges, base=context.base)
+    out = context.out
+    wanted = build_battles(answers.completions, judges[0], context.seed, categories=answers.categories)
+    everything = _all_battles(wanted, answers, judges[0], context.seed)
+    import_old_verdicts(out / "verdicts.jsonl", context.verdict_store)
     verdicts: list[Verdict] = []
     for section in judges:
-        judge = build_judge(section, load, base=base, options=options)
         try:
-            judge_battles(judge, wanted, store=store)
+            run_judge(section, wanted, context)
         finally:
-            verdicts += load_verdicts(everything, judge.name, judge.prompt_key, store=store)
+            verdicts += load_judge_verdicts(section, everything, context)
             records.write(out / "verdicts.jsonl", verdicts)
     known = {verdict.battle_id for verdict in verdicts}
-    fought = [battle for battle in everything if battle.id in known]
-    each = aggregate_votes(fought, verdicts, rule=rule)
-    validate_vote_count(each, verdicts)
-    several = len(judges) > 1
-    cast = majority_votes(each) if several else each
-    found = JudgingResult(
-        battles=fought,
-        verdicts=verdicts,
-        votes=cast,
-        statistics=judge_statistics(fought, verdicts, rule=rule),
-        win_rates=win_rates(preferences_from_votes(fought, cast)),
-        disagreement=disagreement(each) if several else None,
-    )
-    _write(found, out)
-    return found
+    result = summarize_verdicts(judges, [battle for battle in everything if battle.id in known], verdicts)
+    validate_vote_count(result.votes, verdicts)
+    _write_result(result, out)
+    return result
 
 
 def _all_battles(wanted: list[Battle], answers: AnswerSet, judge: Judge, seed: int) -> list[Battle]:
-    """The wanted battles, and behind them every other one between these answers."""
-    whole = judge.model_copy(update={"pairs": "all", "baseline": None, "limit": None, "budget": None})
-    there = {_sides(battle) for battle in wanted}
-    others = build_battles(answers.completions, whole, seed, categories=answers.categories)
-    return [*wanted, *(battle for battle in others if _sides(battle) not in there)]
+    """The wanted battles, then all others between these answers."""
+    unrestricted = judge.model_copy(update={"pairs": "all", "baseline": None, "limit": None, "budget": None})
+    known = {_unordered(battle) for battle in wanted}
+    others = build_battles(answers.completions, unrestricted, seed, categories=answers.categories)
+    return [*wanted, *(battle for battle in others if _unordered(battle) not in known)]
 
 
-def _sides(battle: Battle) -> tuple[str, frozenset[str]]:
+def _unordered(battle: Battle) -> tuple[str, frozenset[str]]:
     return battle.example_id, frozenset((battle.model_a, battle.model_b))
 
 
-def run_graders(
-    judges: Sequence[Judge],
-    answers: AnswerSet,
-    load: Callable[[str], Loaded],
-    *,
-    out: Path,
-    store: Path | None = None,
-    base: str | None = None,
-) -> dict[str, list[Score]]:
-    """Every judge's mean grade of every contestant; `grades.jsonl` and `judge.json` in `out`.
+def run_graders(judges: Sequence[Judge], answers: AnswerSet, context: JudgeContext) -> dict[str, list[Score]]:
+    """Mean grade of every contestant by each judge; writes `grades.jsonl` and `judge.json`.
 
-    Args and errors as of `hold`, for sections whose prompts grade single answers.
+    Args and errors as of `run_judges`, for sections whose prompts grade single answers.
     """
-    rows, store = _gradable(answers), store or out / VERDICTS
+    rows, out, store = _gradable(answers), context.out, context.verdict_store
     import_old_grades(out / "grades.jsonl", store)
-    found: dict[str, list[Score]] = {}
-    every: list[Grade] = []
+    scores: dict[str, list[Score]] = {}
+    grades: list[Grade] = []
     for section in judges:
-        grader = build_grader(section, load, base=base)
-        grades = grade_completions(grader, rows, store=store)
-        every += grades
-        found[grader.name] = grade_scores(grades)
-        if not found[grader.name]:
-            first = next((" ".join((each.reason or "").split())[:200] for each in grades), "nothing to grade")
-            raise JudgeError(f"{grader.name}: none of {len(grades)} grades could be read, the first: {first}")
-    records.write(out / "grades.jsonl", every)
-    scores = {name: [score.model_dump() for score in said] for name, said in found.items()}
-    records.write_json(out / "judge.json", {"grades": scores})
-    return found
+        grader = build_grader(section, context.load, base=context.base)
+        own = grade_completions(grader, rows, store=store)
+        grades += own
+        scores[grader.name] = grade_scores(own)
+        if not scores[grader.name]:
+            first = next((" ".join((each.reason or "").split())[:200] for each in own), "nothing to grade")
+            raise JudgeError(f"{grader.name}: none of {len(own)} grades could be read, the first: {first}")
+    records.write(out / "grades.jsonl", grades)
+    plain = {name: [score.model_dump() for score in of_judge] for name, of_judge in scores.items()}
+    records.write_json(out / "judge.json", {"grades": plain})
+    return scores
 
 
 def _gradable(answers: AnswerSet) -> list[Completion]:
@@ -179,81 +206,45 @@ def grades_single(section: Judge) -> bool:
     return section.method != "reward" and load_judge_prompt(section).protocol == "single"
 
 
-def estimate_costs(  # noqa: PLR0913 - as `hold`
-    judges: Sequence[Judge],
-    answers: AnswerSet,
-    options_of: Callable[[str], ModelOptions],
-    *,
-    out: Path,
-    store: Path | None = None,
-    base: str | None = None,
-    seed: int = 0,
-) -> list[Estimate]:
-    """What `hold` or `grade_all` would ask of each judge. Loads no model and asks nothing of the network.
-
-    `options_of` gives how a model of a name is loaded; the others are those of `hold`.
+def estimate_costs(judges: Sequence[Judge], answers: AnswerSet, context: JudgeContext) -> list[Estimate]:
+    """Requests and tokens that `run_judges` or `run_graders` would need. Loads no model, opens no connection.
 
     Raises:
         ToolkitError: as they do, where that shows without a model.
     """
-    store = store or out / VERDICTS
-    if grades_single(judges[0]):
-        names = [local_judge_name(section, options_of, base=base) for section in judges]
-        pairs = zip(judges, names, strict=True)
-        import_old_grades(out / "grades.jsonl", store)
-        return [_costs_of_grades(section, name, _gradable(answers), store) for section, name in pairs]
-    validate_judges(judges, base=base)
-    import_old_verdicts(out / "verdicts.jsonl", store)
-    fought = build_battles(answers.completions, judges[0], seed, categories=answers.categories)
-    found = []
+    store, estimates = context.verdict_store, []
+    single = grades_single(judges[0])
+    battles: list[Battle] = []
+    if single:
+        import_old_grades(context.out / "grades.jsonl", store)
+    else:
+        validate_judges(judges, base=context.base)
+        import_old_verdicts(context.out / "verdicts.jsonl", store)
+        battles = build_battles(answers.completions, judges[0], context.seed, categories=answers.categories)
     for section in judges:
-        name = local_judge_name(section, options_of, base=base)
-        kept = VerdictStore(store, name, prompt_key(section))
-        known = {
-            comparison
-            for comparison in both_orders(fought)
-            if (said := kept.get(comparison)) and not said.refused
-        }
+        name = local_judge_name(section, context.options_of, base=context.base)
+        if single:
+            grades = GradeStore(store, name, prompt_key(section), reference=section.reference)
+            rows = _gradable(answers)
+            left = [row for row in rows if grades.get(row) is None]
+            estimates.append(estimate_grades(name, section, load_judge_prompt(section), rows, left))
+            continue
+        verdicts = VerdictStore(store, name, prompt_key(section))
+        known = {each for each in both_orders(battles) if (found := verdicts.get(each)) and not found.refused}
         if section.method == "reward":
-            found.append(estimate_reward(name, fought, known))
+            estimates.append(estimate_reward(name, battles, known))
         else:
-            each = estimate_judge(
-                name, fought, load_judge_prompt(section), prompt_method(section), known, section.reference
-            )
-            found.append(_bounded(each, section))
-    return found
+            estimates.append(estimate_judge(name, section, load_judge_prompt(section), battles, known))
+    return estimates
 
 
-def _costs_of_grades(section: Judge, name: str, rows: Sequence[Completion], store: Path) -> Estimate:
-    kept = GradeStore(store, name, prompt_key(section), reference=section.reference)
-    left = [row for row in rows if kept.get(row) is None]
-    found = Estimate(
-        judge=name,
-        battles=len(rows),
-        identical=0,
-        known=len(rows) - len(left),
-        **count_tokens(
-            load_judge_prompt(section),
-            prompt_method(section),
-            [grading_case(row, section.reference) for row in left],
-        ),
-    )
-    return _bounded(found, section)
-
-
-def _bounded(found: Estimate, section: Judge) -> Estimate:
-    """With replies as long as this section lets them be."""
-    longest = section.max_new_tokens if section.method == "written" else 0
-    return found.model_copy(update={"tokens_out": found.requests * longest})
-
-
-def _write(found: JudgingResult, out: Path) -> None:
-    records.write(out / "votes.jsonl", found.votes)
-    _write_rows(out / "battle_log.jsonl", battle_log(found.votes))
-    _write_rows(out / "mt_bench_judgments.jsonl", mt_bench_judgments(found.battles, found.verdicts))
-    figures = {"statistics": found.statistics, "win_rates": found.win_rates}
-    if found.disagreement is not None:
-        figures["disagreement"] = found.disagreement
+def _write_result(result: JudgingResult, out: Path) -> None:
+    records.write(out / "votes.jsonl", result.votes)
+    _write_rows(out / "battle_log.jsonl", battle_log(result.votes))
+    _write_rows(out / "mt_bench_judgments.jsonl", mt_bench_judgments(result.battles, result.verdicts))
+    figures: dict[str, Any] = {"statistics": result.statistics, "win_rates": result.win_rates}
+    if result.disagreement is not None:
+        figures["disagreement"] = result.disagreement
     records.write_json(out / "judge.json", figures)
 
 

@@ -38,9 +38,6 @@ OLD_ID_DIGITS = 16
 
 Said = TypeVar("Said", bound=Judgment)
 
-LONGEST_REPLY = 512
-"""Tokens of a verdict or a grade in words, at most."""
-
 
 class Comparison(NamedTuple):
     """One question to a judge: a battle in one order."""

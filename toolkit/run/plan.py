@@ -12,21 +12,12 @@ from typing import Any
 from toolkit import records
 from toolkit.errors import RecipeError
 from toolkit.fingerprints import file_hash, folder_hash
-from toolkit.judge import (
-    aggregate_votes,
-    build_battles,
-    build_judge,
-    judge_battles,
-    judge_name,
-    load_verdicts,
-    majority_votes,
-    prompt_key,
-    validate_vote_count,
-)
+from toolkit.judge import build_battles, judge_name, prompt_key, validate_vote_count
+from toolkit.judge.pipeline import JudgeContext, load_judge_verdicts, run_judge, summarize_verdicts
 from toolkit.recipe import Benchmark, Judge, Scoring, Stage, fingerprint
 from toolkit.run.cache import Step
 from toolkit.run.resolve import Execution, ResolvedContestant
-from toolkit.types import Battle, Finding, Verdict
+from toolkit.types import Battle, Finding
 
 logger = logging.getLogger(__name__)
 
@@ -272,7 +263,7 @@ def _intact(part: Path) -> bool:
 
 def _judging(run: Execution, asked: Judge, slots: int) -> list[Step]:
     """Judging every pair: the last step turns verdicts into votes, and judges whatever no step before has."""
-    judges = asked.members()
+    judges, context = asked.members(), judge_context(run)
     answered = tuple(f"answer {contestant.name}" for contestant in run.contestants)
 
     @cache
@@ -291,26 +282,20 @@ def _judging(run: Execution, asked: Judge, slots: int) -> list[Step]:
         return fingerprint(settings, named, shown)
 
     def judge(one: Judge, part: int, of: int) -> None:
-        said = load_run_verdicts(run, one, battles())
-        if len(said) == 2 * len({battle.id for battle in battles()}) and all(
-            verdict.readable for verdict in said
-        ):
-            return  # a refused one is asked again, and one that was cut where there is more room now
         if one.method == "reward":
             run.release()  # it brings a model of its own
-        opened = build_judge(one, run.model, base=run.recipe.base, options=run.recipe.model)
-        judge_battles(opened, battles(), store=run.folder.judgments, share=(part, of))
+        run_judge(one, battles(), context, share=(part, of))
 
     def count() -> None:
         try:
             for one in judges:
                 judge(one, 0, 1)
         finally:
-            said = [verdict for one in judges for verdict in load_run_verdicts(run, one, battles())]
-            records.write(run.folder.verdicts, said)
-        cast = aggregate_votes(battles(), said, rule=asked.rule)
-        validate_vote_count(cast, said)
-        records.write(run.folder.votes, majority_votes(cast) if len(judges) > 1 else cast)
+            verdicts = [verdict for one in judges for verdict in load_judge_verdicts(one, battles(), context)]
+            records.write(run.folder.verdicts, verdicts)
+        votes = summarize_verdicts(judges, battles(), verdicts).votes
+        validate_vote_count(votes, verdicts)
+        records.write(run.folder.votes, votes)
 
     parts = [
         (one, part, of)
@@ -339,17 +324,24 @@ def _judging(run: Execution, asked: Judge, slots: int) -> list[Step]:
     return [*steps, last]
 
 
+def judge_context(run: Execution) -> JudgeContext:
+    """Where the recipe's judges write, and how their models are loaded."""
+    recipe, folder = run.recipe, run.folder
+    return JudgeContext(
+        out=folder.path,
+        load=run.model,
+        options_of=recipe.options_of,
+        base=recipe.base,
+        store=folder.judgments,
+        seed=recipe.seed,
+    )
+
+
 def run_battles(run: Execution, asked: Judge) -> list[Battle]:
     """The battles to judge, of the answers that are there."""
     answers = {contestant.name: run.said(contestant) for contestant in run.contestants}
     categories = {example.id: example.category for example in run.examples if example.category}
     return build_battles(answers, asked, run.recipe.seed, categories=categories)
-
-
-def load_run_verdicts(run: Execution, judge: Judge, battles: Sequence[Battle]) -> list[Verdict]:
-    """What one judge has said on some battles."""
-    name = judge_name(judge, run.recipe.options_of, base=run.recipe.base)
-    return load_verdicts(battles, name, prompt_key(judge), store=run.folder.judgments)
 
 
 def _trained(contestant: ResolvedContestant) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from toolkit import records
 from toolkit.benchmarks import scores_of
-from toolkit.judge import aggregate_votes, disagreement, judge_statistics
+from toolkit.judge.pipeline import load_judge_verdicts, summarize_verdicts
 from toolkit.metrics import Measurement, difference, score
 from toolkit.metrics.compare import write_groups
 from toolkit.metrics.intervals import clustered
@@ -21,7 +21,7 @@ from toolkit.report.load import arena_votes
 from toolkit.run.cache import Step, StepCache
 from toolkit.run.doctor import describe_hardware, package_versions
 from toolkit.run.folder import RunFolder
-from toolkit.run.plan import benchmarked_contestants, load_run_verdicts, run_battles
+from toolkit.run.plan import benchmarked_contestants, judge_context, run_battles
 from toolkit.run.resolve import Execution
 from toolkit.types import Completion, Difference, Ratings, Score, StageResult, Summary, Vote
 
@@ -67,14 +67,13 @@ def build_summary(execution: Execution, cache: StepCache) -> Summary:
     )
 
 
-def _judge_notes(execution: Execution, asked: Judge) -> dict[str, Any]:
-    """What the judges' verdicts say about them: each on its own, and of a jury how far it is of one mind."""
-    battles, judges = run_battles(execution, asked), asked.members()
-    verdicts = [verdict for judge in judges for verdict in load_run_verdicts(execution, judge, battles)]
-    notes = {"judge": judge_statistics(battles, verdicts, rule=asked.rule)}
-    if len(judges) > 1:
-        notes["jury"] = disagreement(aggregate_votes(battles, verdicts, rule=asked.rule))
-    return notes
+def _judge_notes(execution: Execution, judge: Judge) -> dict[str, Any]:
+    """Statistics of the judges' verdicts, and the disagreement of a jury."""
+    judges, battles, context = judge.members(), run_battles(execution, judge), judge_context(execution)
+    verdicts = [verdict for one in judges for verdict in load_judge_verdicts(one, battles, context)]
+    result = summarize_verdicts(judges, battles, verdicts)
+    notes: dict[str, Any] = {"judge": result.statistics}
+    return notes if result.disagreement is None else notes | {"jury": result.disagreement}
 
 
 def load_stage_results(folder: RunFolder, stages: Sequence[Stage]) -> tuple[StageResult, ...]:
