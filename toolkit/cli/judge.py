@@ -233,7 +233,7 @@ def _print_annotated(sources: tuple[Path, ...], as_json: bool) -> None:
 
 def _print_estimate(found: list[Estimate], price: tuple[float, float] | None, as_json: bool) -> None:
 
-    from toolkit.models.spending import cost
+    from toolkit.models.rate_limit import cost
 
     if price:
         found = [
@@ -270,7 +270,7 @@ def _print_result(
     result: JudgingResult, folder: Path, price: tuple[float, float] | None, as_json: bool
 ) -> None:
 
-    from toolkit.models.spending import cost
+    from toolkit.models.rate_limit import cost
 
     if as_json:
         counts = {"battles": len(result.battles), "votes": len(result.votes), "folder": str(folder)}
