@@ -18,7 +18,7 @@ import pandas as pd
 from toolkit.judge.aggregation import Preference, length_controlled, standard_error, win_rates
 from toolkit.judge.parsing import read_outcome, read_scores
 from toolkit.ratings import tabulate
-from toolkit.ratings.agreement import Figure, agreement
+from toolkit.ratings.agreement import Estimate, agreement
 from toolkit.ratings.table import Table
 
 DATA = Path(os.environ.get("ADAPTER_ARENA_DATA", Path(__file__).parents[2] / "shared" / "data"))
@@ -151,7 +151,7 @@ def replies() -> Iterator[str]:
         yield f"Vicuna, {file.stem}: totals {totals[0]} (the authors' {totals[1]})"
 
 
-def _text(figure: Figure) -> str:
+def _text(figure: Estimate) -> str:
     return f"{figure.value:.3f} ({figure.low:.3f} to {figure.high:.3f}, n {figure.n})"
 
 

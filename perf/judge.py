@@ -122,9 +122,7 @@ def attacks(model: str, examples: int, folder: Path) -> None:
         rates = {}
         for name, quoting in (("quoted", QUOTE), ("bare", lambda text, _mark, _tokens=(): text)):
             prompts.quote = quoting
-            rates[name] = measure_attacks(
-                judge, fought[:number], out=folder / f"{name}.jsonl", rule="average"
-            )
+            rates[name] = measure_attacks(judge, fought[:number], store=folder / name, rule="average")
         print(f"\n{number} of {len(fought)} battles")
         rows = [
             ("", *rates),
