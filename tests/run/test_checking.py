@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -16,8 +17,10 @@ from transformers import AutoTokenizer
 
 from toolkit import recipe as recipes
 from toolkit.cli import main
-from toolkit.errors import DataError
+from toolkit.data.formats import RowError, convert
+from toolkit.errors import DataError, RecipeError
 from toolkit.run import checking
+from toolkit.run.checking import fields
 from toolkit.types import Finding
 
 WORDS = (
@@ -139,6 +142,30 @@ def pairs(plan: Plan, change: Callable[[dict[str, str]], dict[str, str]]) -> Non
 def swap(plan: Plan) -> None:
     first = plan.files["pairs"][0]
     plan.files["pairs"].append(first | {"chosen": first["rejected"], "rejected": first["chosen"]})
+
+
+def remote(**changes: Any) -> dict[str, Any]:
+    """Contestants of which one is on a server."""
+    endpoint = {"url": "http://127.0.0.1:9/v1", "model": "m"} | changes
+    return {"base": {}, "sft": {"stage": "sft"}, "dpo": {"stage": "dpo"}, "far": {"endpoint": endpoint}}
+
+
+def bench(plan: Plan, *tasks: dict[str, Any]) -> None:
+    plan.raw["scoring"]["benchmarks"] = list(tasks)
+
+
+def players(plan: Plan, **more: Any) -> None:
+    plan.raw["contestants"] = {"base": {}, "sft": {"stage": "sft"}, "dpo": {"stage": "dpo"}} | more
+
+
+CHOICE = {"task": "tickets_choice", "files": {"test": "bench.jsonl"}}
+MATHS = {"task": "gsm8k", "files": {"test": "maths.jsonl", "train": "more.jsonl"}}
+
+
+def maths(plan: Plan, shots: int) -> None:
+    rows = [{"question": f"what is {n} plus 1", "answer": f"#### {n + 1}"} for n in range(8)]
+    plan.files |= {"maths": rows[:4], "more": rows[4:]}
+    bench(plan, MATHS | {"num_fewshot": shots})
 
 
 FAULTS: dict[str, tuple[Callable[[Plan], Any], str, str]] = {
@@ -328,6 +355,86 @@ FAULTS: dict[str, tuple[Callable[[Plan], Any], str, str]] = {
         "judge.method: an endpoint does not show its logits; use `method: written`",
     ),
     "data nobody uses": (lambda p: p.raw["data"].update(more={"source": "sft.jsonl"}), "unused", "data.more"),
+    "two contestants that are the same": (
+        lambda p: players(p, other={"stage": "sft"}),
+        "same-contestant",
+        "contestants.other: the same as sft",
+    ),
+    "the base as a model, and the base": (
+        lambda p: players(p, other={"model": p.raw["base"]}),
+        "same-contestant",
+        "the same as base",
+    ),
+    "a prompt that ends with a question": (
+        lambda p: players(p, shown={"prompt": [{"role": "user", "content": "and?"}]}),
+        "turns",
+        "contestants.shown.prompt",
+    ),
+    "a stage that nobody uses": (
+        lambda p: p.raw.update(contestants={"base": {}, "sft": {"stage": "sft"}}),
+        "unused-stage",
+        "stages.dpo",
+    ),
+    "a reward judge that is no reward model": (
+        lambda p: p.raw.update(judge={"method": "reward", "model": p.raw["base"]}),
+        "reward-model",
+        "judge.model",
+    ),
+    "rewards by what is no reward model": (
+        lambda p: (online(p), p.raw["stages"][2].update(rewards={p.raw["base"]: 1})),
+        "reward-model",
+        "no reward model but LlamaForCausalLM",
+    ),
+    "a revision of what is not on the hub": (
+        lambda p: p.raw.update(model={"revision": "v2"}),
+        "revision",
+        "has no revision v2",
+    ),
+    "nothing to measure": (
+        lambda p: p.raw["scoring"].update(metrics=[], benchmarks=[]),
+        "no-scoring",
+        "nothing is measured",
+    ),
+    "one task twice": (lambda p: bench(p, CHOICE, CHOICE | {"limit": 5}), "benchmark", "is there twice"),
+    "more worked examples than rows": (lambda p: maths(p, 5), "benchmark", "more than the 4 rows of split"),
+    "code that may not be run": (lambda p: bench(p, {"task": "humaneval"}), "benchmark", "allow_code_exec"),
+    "a layer that the encoder has not": (
+        lambda p: p.raw["scoring"].update(metrics=["bertscore"], bertscore_layer=7),
+        "encoder",
+        "has 6 layers, not 7",
+    ),
+    "a column that is renamed and not there": (
+        lambda p: p.raw["data"]["sft"].update(rename={"promt": "prompt"}),
+        "data",
+        "no row has a column `promt`",
+    ),
+    "a folder without rows": (
+        lambda p: ((p.folder / "none").mkdir(), p.raw["data"]["sft"].update(source="none")),
+        "data",
+        "a folder in which `datasets` finds no rows",
+    ),
+    "no step between evaluations": (
+        lambda p: field(p, eval_strategy="steps", eval_steps=0),
+        "field-value",
+        "eval_steps: 0 is no number above 0",
+    ),
+    "settings that the optimiser passes over": (
+        lambda p: field(p, optim_args="foo=bar"),
+        "field-value",
+        "takes nothing of 'foo=bar'",
+    ),
+    "settings that are none": (lambda p: field(p, optim_args="foo"), "field-value", "write name=value"),
+    "an optimiser that is not installed": (lambda p: field(p, optim="galore_adamw"), "field-value", "galore"),
+    "a mistyped setting of checkpointing": (
+        lambda p: field(p, gradient_checkpointing_kwargs={"use_reentrantt": True}),
+        "field-value",
+        "takes no use_reentrantt",
+    ),
+    "an initialisation that PEFT does not know": (
+        lambda p: stage(p, adapter={"init_lora_weights": "pissa_niter_x"}),
+        "adapter-field",
+        "PEFT knows no pissa_niter_x",
+    ),
     "nothing scored": (lambda p: p.raw.pop("scoring"), "no-scoring", "scoring"),
 }
 
@@ -403,3 +510,79 @@ def test_rows_of_a_process_that_died_are_looked_at_again(plan: Plan, monkeypatch
     monkeypatch.setattr(checking.rows._Other, "_run", lambda self, scan: os._exit(9))
     assert plan.check() == one
     assert "sft.jsonl: a process that looked at its rows died" in caplog.text
+
+
+NUMBERS = {
+    "weight_decay": (-1, "0.1", float("nan")),
+    "adam_beta1": (1, -0.1),
+    "max_grad_norm": (-1,),
+    "gradient_accumulation_steps": (0, 1.5),
+    "label_smoothing": (0.9,),
+    "max_length": (1, 12.5, True),
+    "save_steps": (0, -5),
+    "seed": (-1, 2**32, 0.5),
+}
+
+
+@pytest.mark.parametrize(("name", "value"), [(name, each) for name, some in NUMBERS.items() for each in some])
+def test_numbers_of_trainers_are_held_against_their_range(plan: Plan, name: str, value: Any):
+    field(plan, 1, **{name: value})
+    found = list(fields._values(recipes.parse(plan.raw, plan.folder / "r.yaml").stages[1]))
+    assert [finding.code for finding in found] == ["field-value"]
+    assert name in f"{found[0].place}: {found[0].message}"
+
+
+def test_numbers_in_their_range_are_no_fault(plan: Plan):
+    field(
+        plan, 1, weight_decay=0, adam_beta1=0.9, max_length=64, save_steps=0.5, seed=2**32 - 1, max_steps=-1
+    )
+    assert list(fields._values(recipes.parse(plan.raw, plan.folder / "r.yaml").stages[1])) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"parameters": {"stream": True}}, "parameters: `stream` cannot be set"),
+        ({"parameters": {"n": 4}}, "parameters: `n` cannot be set"),
+        ({"parameters": {"messages": []}}, "parameters: `messages` cannot be set"),
+        ({"url": "https://h/v1/chat/completions"}, "url: give the base URL, up to and including `/v1`"),
+        ({"url": "https://h/v1/responses/"}, "url: give the base URL"),
+    ],
+)
+def test_endpoints_that_could_not_be_asked(plan: Plan, changes: dict[str, Any], told: str):
+    plan.raw["contestants"] = remote(**changes)
+    with pytest.raises(RecipeError, match=re.escape(told)):
+        recipes.parse(plan.raw, plan.folder / "r.yaml")
+    plan.raw["contestants"] = remote(parameters={"stream": False, "n": 1, "top_k": 5})
+    assert recipes.parse(plan.raw, plan.folder / "r.yaml")
+
+
+def test_rewards_that_name_nothing(plan: Plan):
+    online(plan)
+    plan.raw["stages"][2]["rewards"] = {"god": 1}
+    with pytest.raises(RecipeError, match="no earlier reward stage is named `god`; did you mean `good`"):
+        recipes.parse(plan.raw, plan.folder / "r.yaml")
+
+
+def test_a_turn_marked_by_its_loss_is_not_learned():
+    turns = talk(("user", "a"), ("assistant", "b"), ("user", "c"), ("assistant", "d"))["messages"]
+    turns[1]["loss"], turns[3]["loss"] = False, True
+    assert convert({"messages": turns}, "auto", "1").unlearned == (1,)
+    turns[3]["loss"] = False
+    with pytest.raises(RowError, match="no assistant turn is to be learned"):
+        convert({"messages": turns}, "auto", "1")
+
+
+def test_a_task_whose_template_runs_without_bounds(plan: Plan):
+    loop = "{% for a in range(99999) %}{% for b in range(99999) %}{{ a }}{% endfor %}{% endfor %}"
+    task = {"task": "mine", "dataset_path": "json", "test_split": "test", "output_type": "multiple_choice"}
+    task |= {"doc_to_text": loop, "doc_to_choice": ["a", "b"], "doc_to_target": 0}
+    (plan.folder / "mine.yaml").write_text(json.dumps(task))
+    bench(plan, {"task": "mine.yaml", "files": {"test": "bench.jsonl"}})
+    (found,) = [finding for finding in plan.check() if finding.code == "benchmark"]
+    assert "a template in it" in found.message
+    arguments = ["bench", plan.raw["base"], str(plan.folder / "mine.yaml"), "--device", "cpu"]
+    rows = f"test={plan.folder / 'bench.jsonl'}"
+    done = CliRunner().invoke(main, [*arguments, "--file", rows, "--out", str(plan.folder / "out.json")])
+    assert (done.exit_code, "a template in it" in done.stderr) == (2, True)
+    assert not (plan.folder / "out.json").exists()

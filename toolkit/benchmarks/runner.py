@@ -26,11 +26,10 @@ from toolkit.benchmarks.lm_eval_model import LoadedLM
 from toolkit.benchmarks.results import scores_of
 from toolkit.benchmarks.task_files import (
     OWN,
+    check_leave,
     has_local_rows,
-    is_file,
     lm_eval_tasks,
-    settings,
-    task_file,
+    needs_leave,
     task_name,
     write_local_tasks,
 )
@@ -77,13 +76,7 @@ def run_benchmarks(
         ModelError: the hub was needed and could not be reached.
     """
     for benchmark in benchmarks:
-        ours = is_file(benchmark.task) or (OWN / f"{benchmark.task}.yaml").is_file()
-        if (
-            ours
-            and not benchmark.allow_code_execution
-            and settings(task_file(benchmark.task)).get("unsafe_code")
-        ):
-            raise _needs_leave(benchmark)
+        check_leave(benchmark)
     merged: dict[str, Any] = {}
     with loaded.using(adapter), tempfile.TemporaryDirectory() as folder:
         lm = LoadedLM(loaded, seed=seed)
@@ -109,7 +102,7 @@ def _check_code(benchmark: Benchmark, tasks: Mapping[str, Any]) -> None:
         if not getattr(task, "UNSAFE_CODE", False):
             continue
         if not benchmark.allow_code_execution:
-            raise _needs_leave(benchmark)
+            raise needs_leave(benchmark)
         metrics = [each.get("metric") for each in task.config.metric_list or ()]
         scoring = [getattr(part, "__globals__", {}) for part in (*metrics, task.config.process_results)]
         known = [value for each in scoring for value in each.values()]
@@ -118,13 +111,6 @@ def _check_code(benchmark: Benchmark, tasks: Mapping[str, Any]) -> None:
                 f"benchmark {benchmark.task}: {name} runs the model's code by means of its own, outside of "
                 "the sandbox; leave it out"
             )
-
-
-def _needs_leave(benchmark: Benchmark) -> DataError:
-    return DataError(
-        f"benchmark {benchmark.task}: it runs code that the model writes (in a sandbox); allow it with "
-        "allow_code_execution: true in the recipe, or --allow-code-execution"
-    )
 
 
 @contextmanager
@@ -136,7 +122,7 @@ def _code_in_sandbox(benchmark: Benchmark, manager: TaskManager) -> Iterator[Non
         if Path(path).stem != "code_eval":
             return load_metric(path, *args, **options)
         if not benchmark.allow_code_execution:
-            raise _needs_leave(benchmark)
+            raise needs_leave(benchmark)
         return sandbox.CodeEval()
 
     def load_checked(*args: Any, **options: Any) -> Any:

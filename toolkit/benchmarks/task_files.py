@@ -147,6 +147,30 @@ def lacking_columns(benchmark: Benchmark) -> tuple[str, list[str]] | None:
     return None
 
 
+def check_leave(benchmark: Benchmark) -> None:
+    """Refuse a task that runs the model's code without leave, by its own file; a group's are seen on loading.
+
+    Raises:
+        DataError: it does.
+    """
+    try:
+        runs = bool(settings(task_file(benchmark.task)).get("unsafe_code"))
+    except DataError:
+        if is_file(benchmark.task):
+            raise
+        return
+    if runs and not benchmark.allow_code_execution:
+        raise needs_leave(benchmark)
+
+
+def needs_leave(benchmark: Benchmark) -> DataError:
+    """The error of a task that runs the model's code and may not."""
+    return DataError(
+        f"benchmark {benchmark.task}: it runs code that the model writes (in a sandbox); allow it with "
+        "allow_code_execution: true in the recipe, or --allow-code-execution"
+    )
+
+
 def _check_templates(benchmark: Benchmark) -> None:
     """Refuse a user's task whose Jinja runs without bounds: lm-eval renders it as it is."""
     files = [raw_rows(DataSource(source=source)) for source in benchmark.files.values()]
@@ -198,7 +222,7 @@ def _write_task(
     """One task file, its data beside it."""
     whole = settings(official)
     if rows:
-        _check_fewshot(benchmark, whole, set(rows))
+        _check_fewshot(benchmark, whole, {split: len(some) for split, some in rows.items()})
     files = {}
     for split, some in rows.items():
         file = folder / f"{task}-{split}.jsonl"
@@ -214,7 +238,7 @@ def _write_task(
     records.write_text(folder / f"{task}.yaml", yaml.safe_dump(local, sort_keys=False))
 
 
-def _check_fewshot(benchmark: Benchmark, task: dict[str, Any], there: set[str]) -> None:
+def _check_fewshot(benchmark: Benchmark, task: dict[str, Any], there: dict[str, int]) -> None:
     """Few-shot examples must not be questions themselves, which lm-eval would fall back to."""
     wanted = benchmark.num_fewshot if benchmark.num_fewshot is not None else task.get("num_fewshot") or 0
     split = task.get("fewshot_split") or task.get("training_split") or task.get("validation_split")
@@ -223,6 +247,11 @@ def _check_fewshot(benchmark: Benchmark, task: dict[str, Any], there: set[str]) 
         raise DataError(
             f"benchmark {benchmark.task}: {wanted} few-shot examples come from split `{split}`; name a file "
             "for it, or set num_fewshot: 0"
+        )
+    if split in there and wanted > there[split] and not given:
+        raise DataError(
+            f"benchmark {benchmark.task}: {wanted} few-shot examples are more than the {there[split]} rows "
+            f"of split `{split}`; set num_fewshot lower"
         )
 
 

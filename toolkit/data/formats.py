@@ -262,11 +262,13 @@ def _unlearned(turns: Any, column: str) -> set[int]:
     """Positions of turns marked as not to be learned."""
     context = set()
     for position, turn in enumerate(turns):
-        weight, train = turn.get("weight"), turn.get("train", turn.get("training"))
+        weight = turn.get("weight")
+        given = [turn[name] for name in ("train", "training", "loss") if turn.get(name) is not None]
+        train = given[0] if given else None
         if weight not in (None, 0, 1):
             raise RowError(f"`{column}`[{position}] has weight {weight!r}; a turn is learned (1) or not (0)")
         if train not in (None, True, False):
-            raise RowError(f"`{column}`[{position}] has train {train!r}; use true or false")
+            raise RowError(f"`{column}`[{position}]: whether it is learned is {train!r}; use true or false")
         if weight == 0 or train is False:
             context.add(position)
     return context

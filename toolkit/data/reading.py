@@ -103,13 +103,17 @@ def split_heldout(rows: list[Row], share: float, seed: int) -> tuple[list[Row], 
     return train, [rows[index] for index in sorted(chosen_rows)]
 
 
-def raw_rows(source: DataSource, part: tuple[int, int] = records.WHOLE) -> Iterator[RawRow]:
+def raw_rows(
+    source: DataSource, part: tuple[int, int] = records.WHOLE, columns: set[str] | None = None
+) -> Iterator[RawRow]:
     """The rows as they lie in the file or on the hub, renamed and filtered, each with its place.
 
-    Only those of one part, where the file `has_parts`.
+    Only those of one part, where the file `has_parts`. The names that columns have there go into `columns`.
     """
     row_filter = parse_filter(source.filter) if source.filter else None
     for place, row in _opened(source, part):
+        if columns is not None:
+            columns.update(row)
         renamed = (
             {source.rename.get(name, name): value for name, value in row.items()} if source.rename else row
         )
@@ -154,9 +158,7 @@ def converted(
     """
     columns: set[str] = set()
     count = 0
-    for place, row in raw_rows(source, part):
-        if source.rename:
-            columns |= row.keys()
+    for place, row in raw_rows(source, part, columns if source.rename else None):
         count += 1
         try:
             made: T | RowError = make(row, _row_id(place, row))
@@ -198,7 +200,7 @@ def selected_rows(
 
 
 def _check_renamed(source: DataSource, columns: set[str]) -> None:
-    absent = [old for old, new in source.rename.items() if new not in columns]
+    absent = [old for old in source.rename if old not in columns]
     if absent:
         raise DataError(
             f"{source.source}: rename: no row has a column `{absent[0]}`; drop it, or mend its name"
@@ -344,7 +346,10 @@ def _from_hub(source: DataSource) -> Iterator[RawRow]:
         rows = datasets.load_dataset(source.source, source.subset, split=source.split)
     except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:
         reason = str(error).splitlines()[0]
-        raise DataError(f"{source.source}: cannot be loaded from the hub or a folder: {reason}") from None
+        if existing(source.source):
+            told = f"{source.source}: a folder in which `datasets` finds no rows ({reason}); name a file"
+            raise DataError(told) from None
+        raise DataError(f"{source.source}: cannot be loaded from the hub: {reason}") from None
     for number, row in enumerate(rows):
         yield f"{source.source}[{source.split}]:{number}", dict(row)
 

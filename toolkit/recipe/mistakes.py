@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from toolkit.recipe.files import existing
 from toolkit.recipe.sections import Recipe, contestants, unknown
 
 PLAIN = {
@@ -171,11 +172,16 @@ def _loose_judge(recipe: Recipe, names: list[str]) -> list[str]:
 
 def _loose_stages(recipe: Recipe) -> list[str]:
     problems, earlier = [], ["base"]
+    rewarding: list[str] = []
     for index, stage in enumerate(recipe.stages):
         at = f"stages.{index}"
         problems += unknown(f"{at}.data", stage.data, list(recipe.data), "data set")
         problems += unknown(f"{at}.heldout", stage.heldout, list(recipe.data), "data set")
         problems += unknown(f"{at}.start", stage.start, earlier, "earlier stage")
+        for name in stage.rewards:
+            if "/" not in name and not existing(name):
+                problems += unknown(f"{at}.rewards", name, rewarding, "earlier reward stage")
+        rewarding += [stage.name] if stage.method == "reward" else []
         if stage.method != "reward":  # a reward model scores answers and writes none
             earlier.append(stage.name)
     return problems

@@ -141,7 +141,19 @@ class Endpoint(Section):
             raise ValueError(
                 "a URL with a user or password in it would be written into the run; use `key_env`"
             )
-        return url.rstrip("/")
+        url = url.rstrip("/")
+        if url.endswith(("/completions", "/responses", "/messages")):
+            raise ValueError("give the base URL, up to and including `/v1`; the rest is added to it")
+        return url
+
+    @field_validator("parameters")
+    @classmethod
+    def one_plain_reply(cls, parameters: dict[str, Any]) -> dict[str, Any]:
+        wanted = {"stream": (False, None), "n": (1, None), "best_of": (1, None), "messages": (), "prompt": ()}
+        for name, known in wanted.items():
+            if name in parameters and parameters[name] not in known:
+                raise ValueError(f"`{name}` cannot be set: a request asks our messages, for one whole reply")
+        return parameters
 
     @model_validator(mode="after")
     def priced(self) -> Endpoint:

@@ -73,7 +73,10 @@ def problems(recipe: Recipe, stage: Stage, shape: Any) -> Iterator[Problem]:
             yield place, what, "train an adapter, or set model.quantization: none"
         return
     reason = changes_base(config)
-    if reason and not lora.changes_base(config):
+    init = str(getattr(config, "init_lora_weights", ""))
+    if lora.changes_base(config) and not re.fullmatch(r"pissa(_niter_\d+)?|olora", init):
+        yield f"{place}.init_lora_weights", f"PEFT knows no {init}", "write pissa, pissa_niter_16 or olora"
+    elif reason and not lora.changes_base(config):
         yield place, f"{reason} changes the base's own weights for all other adapters", "leave it out"
     elif reason and recipe.model.quantization != "none":
         yield place, f"{reason} changes weights that {recipe.model.quantization} has rounded", "leave it out"

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from toolkit.errors import RecipeError
 from toolkit.recipe import Recipe, contestants
-from toolkit.run.checking import config, fields, memory, overlap, rows, template, trial
+from toolkit.run.checking import config, fields, memory, models, overlap, rows, template, trial
 from toolkit.run.checking.findings import error
 from toolkit.run.checking.showing import Shown, show
 from toolkit.train import dry_run
@@ -50,6 +50,7 @@ def check(recipe: Recipe, *, gpu: str | None = None, examples: int = 0) -> Repor
     findings += found
     shape = dry_run.shape_of(recipe)
     findings += fields.fields(recipe, shape)
+    findings += models.models(recipe)
     findings += config.config(recipe, heldout, here=gpu is None)
     findings += rows.kinds(recipe, sets)
     findings += rows.system_turns(recipe, sets, heldout)

@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import importlib.util
 import math
-import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from statistics import NormalDist
-from urllib.parse import urlsplit
 
+from toolkit import records
 from toolkit.benchmarks.task_files import (
+    check_leave,
     has_local_rows,
     lacking_columns,
     shared_fewshot,
     task_is_known,
+    task_name,
     write_local_tasks,
 )
 from toolkit.errors import DataError, ModelError
 from toolkit.models import bases, hardware, resolve_encoder
-from toolkit.models.loading import check_causal
-from toolkit.recipe import Benchmark, Contestant, Endpoint, Judge, Recipe, contestants, existing
+from toolkit.recipe import Benchmark, Recipe, Scoring, contestants, existing
 from toolkit.run.checking.findings import error, info, warning
 from toolkit.run.checking.rows import HeldOut
 from toolkit.types import Finding
@@ -41,17 +41,22 @@ def config(recipe: Recipe, heldout: HeldOut, *, here: bool) -> Iterator[Finding]
         here: it is to be run on this machine.
     """
     yield from _hardware(recipe, here)
-    yield from _models(recipe)
-    for place, endpoint in _endpoints(recipe):
-        yield from _endpoint(place, endpoint)
-    yield from _self_judged(recipe)
     if recipe.scoring is None:
         return
     if any(not text for text in recipe.scoring.generation.stop):
         text = "an empty stop string is found at the beginning of every answer, and ends it there"
         yield error("stop", "scoring.generation.stop", text, "take it out")
+    yield from _encoder(recipe.scoring)
+    if not recipe.scoring.metrics and not recipe.scoring.benchmarks and not recipe.judge:
+        text = "no metric, no benchmark and no judge: nothing is measured"
+        yield warning("no-scoring", "scoring.metrics", text, "name metrics, or leave the key out")
+    names = [task_name(benchmark.task) for benchmark in recipe.scoring.benchmarks]
     for index, benchmark in enumerate(recipe.scoring.benchmarks):
-        yield from _benchmark(f"scoring.benchmarks.{index}", benchmark)
+        place = f"scoring.benchmarks.{index}"
+        if names.index(names[index]) < index:
+            text = f"{names[index]} is there twice, and the second's results would replace the first's"
+            yield error("benchmark", place, text, "leave one of them out")
+        yield from _benchmark(place, benchmark)
     yield from _references(recipe, heldout)
     yield from _decidable(recipe, heldout)
 
@@ -79,78 +84,22 @@ def _hardware(recipe: Recipe, here: bool) -> Iterator[Finding]:
             yield find("attention", "model.attention", text, "leave it at auto")
 
 
-def _models(recipe: Recipe) -> Iterator[Finding]:
-    """Models and encoders that could not be loaded when it is their turn."""
-    named = [(f"contestants.{name}.model", one.model) for name, one in recipe.contestants.items()]
-    for index, judge in enumerate(recipe.judge.members() if recipe.judge else ()):
-        place = f"judge.jury.{index}.model" if recipe.judge and recipe.judge.jury else "judge.model"
-        named += [(place, judge.model)] if judge.method != "reward" else []
-    for place, name in [("base", recipe.base), *named]:
-        folder = None
-        try:
-            if name is not None:
-                folder = bases.resolve_base(name, revision=recipe.options_of(name).revision)
-                check_causal(folder)
-        except ModelError as problem:
-            if place != "base" or folder:  # a base that is not there is found with its tokenizer
-                text, _, fix = str(problem).rpartition("; ")
-                unreachable = "hub cannot be reached" in str(problem)
-                yield (info if unreachable else error)("model", place, text or fix, fix)
-    if recipe.scoring and "bertscore" in recipe.scoring.metrics:
-        name = recipe.scoring.bertscore_model
-        folder = existing(resolve_encoder(name))
-        if folder is None and name.count("/") != 1:
-            text = f"{name}: no such encoder: not a folder, a hub id (owner/name) or a packaged name"
-            yield error(
-                "encoder", "scoring.bertscore_model", text, f"name one of {', '.join(bases.ENCODERS)}"
-            )
-        elif folder and not (folder / "config.json").is_file():
-            text = f"{folder}: not a model folder: it has no config.json"
-            yield error("encoder", "scoring.bertscore_model", text, "name the folder of a text encoder")
-
-
-def _endpoints(recipe: Recipe) -> Iterator[tuple[str, Endpoint]]:
-    for name, contestant in recipe.contestants.items():
-        if contestant.endpoint:
-            yield f"contestants.{name}.endpoint", contestant.endpoint
-    if recipe.judge:
-        if recipe.judge.endpoint:
-            yield "judge.endpoint", recipe.judge.endpoint
-        for index, juror in enumerate(recipe.judge.jury):
-            if juror.endpoint:
-                yield f"judge.jury.{index}.endpoint", juror.endpoint
-
-
-def _endpoint(place: str, endpoint: Endpoint) -> Iterator[Finding]:
-    if endpoint.key_env is not None and not os.environ.get(endpoint.key_env, "").strip():
-        text = f"environment variable {endpoint.key_env} is not set, and the key is read from it"
-        yield error("key", f"{place}.key_env", text, f"export {endpoint.key_env}=... before the run")
-    address = urlsplit(endpoint.url)
-    if address.username or address.password:
-        text = "a name or password in an address ends up in logs and reports"
-        yield error("url", f"{place}.url", text, "name the variable that holds the key in key_env")
-    if not address.hostname:
-        yield error("url", f"{place}.url", "the address names no host", "write it as https://host/v1")
-
-
-def _self_judged(recipe: Recipe) -> Iterator[Finding]:
-    """Judges that compete: models prefer their own answers (Panickssery et al. 2024)."""
-    if recipe.judge is None:
+def _encoder(scoring: Scoring) -> Iterator[Finding]:
+    if "bertscore" not in scoring.metrics:
         return
-    players = contestants(recipe)
-    for index, judge in enumerate(recipe.judge.members()):
-        own = [name for name, player in players.items() if _same_model(judge, player, recipe)]
-        if own and judge.method != "reward":
-            place = f"judge.jury.{index}" if recipe.judge.jury else "judge"
-            text = f"the judge also answers, as {', '.join(own)}, and models prefer their own answers"
-            yield warning("judge-competes", place, text, "name another model in judge.model, or an endpoint")
-
-
-def _same_model(judge: Judge, player: Contestant, recipe: Recipe) -> bool:
-    if judge.endpoint or player.endpoint:
-        one, other = judge.endpoint, player.endpoint
-        return bool(one and other and (one.url, one.model) == (other.url, other.model))
-    return player.stage is None and (judge.model or recipe.base) == (player.model or recipe.base)
+    name = scoring.bertscore_model
+    folder = existing(resolve_encoder(name))
+    if folder is None and name.count("/") != 1:
+        text = f"{name}: no such encoder: not a folder, a hub id (owner/name) or a packaged name"
+        yield error("encoder", "scoring.bertscore_model", text, f"name one of {', '.join(bases.ENCODERS)}")
+    elif folder and not (folder / "config.json").is_file():
+        text = f"{folder}: not a model folder: it has no config.json"
+        yield error("encoder", "scoring.bertscore_model", text, "name the folder of a text encoder")
+    elif folder and scoring.bertscore_layer is not None:
+        layers = records.read_json(folder / "config.json").get("num_hidden_layers")
+        if isinstance(layers, int) and scoring.bertscore_layer > layers:
+            text = f"{name} has {layers} layers, not {scoring.bertscore_layer}"
+            yield error("encoder", "scoring.bertscore_layer", text, "name one that it has, or leave it out")
 
 
 def _benchmark(place: str, benchmark: Benchmark) -> Iterator[Finding]:
@@ -162,6 +111,7 @@ def _benchmark(place: str, benchmark: Benchmark) -> Iterator[Finding]:
         if has_local_rows(benchmark):
             with tempfile.TemporaryDirectory() as folder:
                 write_local_tasks(benchmark, Path(folder))
+        check_leave(benchmark)
         lacking, shared = lacking_columns(benchmark), shared_fewshot(benchmark)
     except DataError as problem:
         text, _, fix = str(problem).removeprefix(f"benchmark {benchmark.task}: ").rpartition("; ")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import difflib
+import inspect
 import math
 import tempfile
 from collections.abc import Iterator
@@ -125,14 +127,42 @@ def _values(stage: Stage) -> Iterator[Finding]:
             text = str(problem).splitlines()[0] if str(problem) else type(problem).__name__
             yield error("field-value", f"stages.{stage.name}.trainer", text, "give it a value that TRL takes")
             return
+    yield from _optimiser(stage, made)
     for field, (kind, low, high) in NUMBERS.items():
-        value = getattr(made, field, None)
+        value = stage.trainer.get(field, getattr(made, field, None))
         number = isinstance(value, (int, kind)) and not isinstance(value, bool)
         if value is not None and not (number and low <= value <= high):
             what = "whole number" if kind is int else "number"
             above = "" if low == -math.inf else " above 0" if low == TINY else f" from {low:g}"
             text = f"{value!r} is no {what}{above}{'' if high == math.inf else f' to {high:g}'}"
             yield error("field-value", f"stages.{stage.name}.trainer.{field}", text, "give it such a number")
+
+
+def _optimiser(stage: Stage, made: Any) -> Iterator[Finding]:
+    """An optimiser whose package is not here, and settings that it would pass over."""
+    from torch.utils.checkpoint import checkpoint
+    from transformers import Trainer
+
+    place = f"stages.{stage.name}.trainer"
+    try:
+        own = Trainer.get_optimizer_cls_and_kwargs(made)
+        plain = copy.copy(made)
+        plain.optim_args = None
+        if made.optim_args and own == Trainer.get_optimizer_cls_and_kwargs(plain):
+            text = f"{stage.trainer.get('optim', made.optim)} takes nothing of {made.optim_args!r}"
+            yield error("field-value", f"{place}.optim_args", text, "leave it out, or name another optim")
+    except ImportError as problem:
+        text = f"{stage.trainer.get('optim')}: {' '.join(str(problem).split())[:200]}"
+        yield error("field-value", f"{place}.optim", text, "install it, or take adamw_torch")
+    except (ValueError, TypeError, AttributeError) as problem:
+        if made.optim_args:
+            text = f"{made.optim_args!r}: {' '.join(str(problem).split())[:200]}"
+            yield error("field-value", f"{place}.optim_args", text, "write name=value, name=value")
+    known = inspect.signature(checkpoint).parameters
+    for name in getattr(made, "gradient_checkpointing_kwargs", None) or {}:
+        if name not in known:
+            text = f"gradient checkpointing takes no {name}"
+            yield error("field-value", f"{place}.gradient_checkpointing_kwargs", text, "mend its name")
 
 
 def _adapter(recipe: Recipe, stage: Stage, shape: Any) -> Iterator[Finding]:

@@ -151,6 +151,11 @@ FAULTS = {
         warning, "an answer holds {shown} as characters in place of what it stands for", "unescape it once"
     ),
     "placeholder": Fault(warning, "an answer is a placeholder: {shown}", "fill it in, or drop the row"),
+    "repetition": Fault(
+        warning,
+        "an answer repeats a passage over and over, and so will the trained model",
+        "cut it, or drop the row",
+    ),
     "boilerplate": Fault(
         warning,
         "an answer speaks as an AI model ({shown}): so will the trained one",

@@ -34,6 +34,9 @@ IMBALANCE = 10
 
 ASKED = ("Q:", "Question:", "User:", "Human:", "Prompt:", "Instruction:", "Input:")
 
+TAIL, LOOPED = 30, 150
+"""Characters that come again in a loop, and what a loop has at the least."""
+
 LENGTHY = 12
 """Characters of a question that hardly begin an answer by chance."""
 
@@ -94,8 +97,10 @@ class Quality:
         self.tallies: dict[str, Tally] = {}
         self.places = Places()
         self.special = re.compile("|".join(map(re.escape, filter(None, special))) or r"(?!)")
-        self.hashes = {key: array("q") for key in ("exact", "near", "asked", "answer", "liked", "disliked")}
-        self.longer = self.shorter = self.pairs = self.wanted = self.rated = self.scored = 0
+        self.hashes = {
+            key: array("q") for key in ("exact", "near", "asked", "answer", "other", "liked", "disliked")
+        }
+        self.longer = self.shorter = self.pairs = self.wanted = self.rated = self.scored = self.even = 0
         self.score_columns: dict[tuple[str, ...], list[tuple[str, str]]] = {}
 
     def add(self, place: str, raw: Mapping[str, Any], row: Row) -> None:
@@ -130,7 +135,7 @@ class Quality:
         for key, values in self.hashes.items():
             values.extend(other.hashes[key])
         self.places.numbers.extend(other.places.numbers)
-        for name in ("count", "longer", "shorter", "pairs", "wanted", "rated", "scored"):
+        for name in ("count", "longer", "shorter", "pairs", "wanted", "rated", "scored", "even"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
 
     def _in_order(self) -> dict[str, Any]:
@@ -213,6 +218,8 @@ class Quality:
         low = visible.lower().replace("\u2019", "'")
         if _has(low, patterns.FILL_IN_SIGNS) and (found := _in_prose(patterns.FILL_IN, visible)):
             self._note("placeholder", place, repr(found[0][:30]))
+        if _loops(answer) or _loops(answer[: len(answer) * 3 // 4]):
+            self._note("repetition", place)
         if patterns.REFUSAL.match(low[:200]):
             self._note("refusal", place, repr(visible[:40]))
         if _has(low, patterns.BOILERPLATE_SIGNS) and (found := patterns.BOILERPLATE.search(low)):
@@ -225,15 +232,20 @@ class Quality:
         if said == loose(row.rejected):
             self._note("nearly-same", place)
         for one, other in self._score_columns(raw):
-            better, worse = _number(raw[one]), _number(raw[other])
+            both = raw[one] if one == other else (raw[one], raw[other])
+            better, worse = map(_number, both if isinstance(both, (list, tuple)) and len(both) == 2 else "--")  # noqa: PLR2004
             if better is not None and worse is not None:
                 self.scored += 1
+                self.even += better == worse
                 if better < worse:
                     self._note("swapped", place, f"{one} {better:g} < {other} {worse:g}")
                 break
 
     def _score_columns(self, raw: Mapping[str, Any]) -> list[tuple[str, str]]:
-        """Pairs of columns that score the two sides, higher is better; by the sides' names in the file."""
+        """Pairs of columns that score the two sides, higher is better; by the sides' names in the file.
+
+        One column twice: it lists both scores, the chosen answer's first.
+        """
         key = tuple(raw)
         if key not in self.score_columns:
             before = {new: old for old, new in self.rename.items()}
@@ -249,7 +261,7 @@ class Quality:
                 (one, other)
                 for one, other in pairs
                 if other in raw and one != other and SCORED.search(one) and not LOWER_IS_BETTER.search(one)
-            ]
+            ] or [(name, name) for name in ("scores", "ratings", "rewards") if name in raw]
         return self.score_columns[key]
 
     def _hash(self, row: Row, asked: str, said: str) -> None:
@@ -262,6 +274,7 @@ class Quality:
             "near": hash((asked, said, other, label)),
             "asked": hash(asked),
             "answer": hash(said),
+            "other": hash(other),
             "liked": hash((asked, said)),
         }
         if isinstance(row, Preference):
@@ -292,6 +305,7 @@ class Quality:
             text += f"this one from {self.places[first]}: they weigh double"
             yield warning("rows-nearly-double", self.places[copy], text, "drop the copies")
         if not self.trained:
+            yield from self._asked_twice(arrays, {*known, *(copy for _, copy in only)})
             return
         both = np.flatnonzero(np.isin(arrays["disliked"], arrays["liked"]))
         if len(both):
@@ -299,8 +313,27 @@ class Quality:
             yield warning("contradiction", self.places[int(both[0])], text, "decide which is better")
         yield from self._answers_alike(arrays)
 
+    def _asked_twice(self, arrays: dict[str, Any], copies: set[int]) -> Iterator[Finding]:
+        """Held-out questions that are there again with another reference."""
+        again = [pair for pair in _later_copies(arrays["asked"]).tolist() if pair[1] not in copies]
+        if again:
+            first, later = again[0]
+            text = f"{len(again)} of {self.count} questions are asked again with another reference, such as"
+            text += f" that of {self.places[first]}: they count twice, and no answer fits both"
+            yield warning("references-differ", self.places[later], text, "give one row several references")
+
+    def _one_side_alike(self, arrays: dict[str, Any]) -> Iterator[Finding]:
+        for key, what in (("other", "rejected"), ("answer", "chosen")):
+            _, first, counts = np.unique(arrays[key], return_index=True, return_counts=True)
+            most = int(counts.argmax())
+            if self.pairs >= ENOUGH and counts[most] > LOPSIDED * self.pairs:
+                text = f"{counts[most]} of {self.pairs} {what} answers are the same: its words are learned"
+                place = self.places[int(first[most])]
+                yield warning("one-answer", place, text, f"add pairs with other {what} answers")
+
     def _answers_alike(self, arrays: dict[str, Any]) -> Iterator[Finding]:
         if self.pairs or self.rated:
+            yield from self._one_side_alike(arrays)
             return
         pairs = np.unique(np.stack([arrays["asked"], arrays["answer"]], axis=1), axis=0)
         _, counts = np.unique(pairs[:, 0], return_counts=True)
@@ -336,6 +369,9 @@ class Quality:
             )
             at = place if swapped.count > self.scored / 2 else swapped.first
             yield warning("swapped", at, text, "swap chosen and rejected (`rename`), or filter by the scores")
+        if self.even == self.scored >= ENOUGH:
+            text = f"chosen and rejected have the same score in all {self.scored} pairs that have scores"
+            yield warning("same-score", place, text, "look where the preferences come from")
         fewer = min(self.wanted, self.rated - self.wanted)
         if self.rated and not fewer:
             text = (
@@ -372,6 +408,15 @@ def _begins(answer: str, question: str) -> bool:
     """Whether a question stands at the beginning of its answer, there perhaps after the speaker's name."""
     start = answer.find(question, 0, len(question) + 20)
     return start >= 0 and answer[:start].strip() in ("", *ASKED)
+
+
+def _loops(text: str) -> bool:
+    """Whether a text ends in one passage with words, over and over: at least five times, 150 characters."""
+    tail = text[-TAIL:]
+    period = len(text) - TAIL - text.rfind(tail, 0, -1) if len(text) > LOOPED else 0
+    times = max(5, -(-LOOPED // period)) if period else 0
+    again = text[-period:] * times
+    return 0 < period * times <= len(text) and text.endswith(again) and any(map(str.isalpha, again[:period]))
 
 
 def _in_prose(pattern: re.Pattern[str], text: str) -> re.Match[str] | None:
