@@ -72,6 +72,14 @@ def problems(recipe: Recipe, stage: Stage, shape: Any) -> Iterator[Problem]:
             what = f"all weights are to be trained, but in {recipe.model.quantization} they have no gradient"
             yield place, what, "train an adapter, or set model.quantization: none"
         return
+    initial = list(_initialisation(recipe, config, place))
+    yield from initial
+    if shape is not None and not initial:
+        yield from _fits(config, stage, shape, place)
+
+
+def _initialisation(recipe: Recipe, config: Any, place: str) -> Iterator[Problem]:
+    """Initialisations that PEFT does not know, or that move the base."""
     reason = changes_base(config)
     init = str(getattr(config, "init_lora_weights", ""))
     if lora.changes_base(config) and not re.fullmatch(r"pissa(_niter_\d+)?|olora", init):
@@ -82,8 +90,6 @@ def problems(recipe: Recipe, stage: Stage, shape: Any) -> Iterator[Problem]:
         yield place, f"{reason} changes weights that {recipe.model.quantization} has rounded", "leave it out"
     elif getattr(config, "init_lora_weights", True) == "eva":
         yield place, "init_lora_weights: eva wants to see data before it starts", "leave it out"
-    elif shape is not None:
-        yield from _fits(config, stage, shape, place)
 
 
 def shape_of(recipe: Recipe) -> Any:
