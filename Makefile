@@ -18,8 +18,12 @@ PYTEST  := OMP_NUM_THREADS=1 $(VENV)/bin/pytest -n $(WORKERS) --dist loadgroup
 demo: $(VENV)/.installed
 	@$(BIN)/adapter-arena run demo
 
+CLUSTER := tests/run/test_cluster.py
+
+# The cluster's workers are killed and started again: beside other tests they take ten times as long.
 test: $(VENV)/.installed-test
-	$(PYTEST)
+	OMP_NUM_THREADS=1 $(BIN)/pytest $(CLUSTER)
+	$(PYTEST) --ignore $(CLUSTER)
 
 UNIT := tests/ratings tests/report tests/arena $(filter-out tests/test_public.py tests/test_package.py tests/test_fingerprints.py tests/test_templates.py,$(wildcard tests/test_*.py)) --ignore tests/arena/test_circle.py
 

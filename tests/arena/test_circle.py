@@ -140,7 +140,7 @@ def test_votes_make_the_next_contestant_better(recipe: dict[str, Any], tmp_path:
             "start": "sft",
             "data": "pairs",
             "heldout": "pairs-heldout",
-            "trainer": {"learning_rate": 1e-3, "max_steps": 60, "per_device_train_batch_size": 8},
+            "trainer": {"learning_rate": 1e-3, "max_steps": 20, "per_device_train_batch_size": 8},
         }
     )
     recipe["contestants"] = {"sft": {"stage": "sft"}, "dpo": {"stage": "dpo"}}
