@@ -82,11 +82,9 @@ def test_a_method_trains_the_packaged_model(case: str, tmp_path: Path):
 
 
 RSLORA = {"r": 4, "use_rslora": True}
-PISSA = {"r": 4, "init_lora_weights": "pissa_niter_4"}
 CHAINS: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, str]]] = {
     "nf4": ({"r": 4}, {}, {"quantization": "nf4", "dtype": "bfloat16"}),
     "rsLoRA, own": (RSLORA, {"adapter": RSLORA}, {"dtype": "bfloat16"}),
-    "PiSSA": (PISSA, {}, {"dtype": "float32"}),
 }
 """The adapter of SFT, what DPO names of its own, and the model's options."""
 
