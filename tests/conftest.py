@@ -33,11 +33,13 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 @pytest.fixture(autouse=True)
 def package_logger() -> None:
-    """Reset the package logger, which a command run by an earlier test or fixture configures."""
-    logger = logging.getLogger("toolkit")
-    logger.handlers.clear()
-    logger.propagate = True
-    logger.setLevel(logging.NOTSET)
+    """Reset the package's loggers, which commands and libraries of earlier tests and fixtures configure."""
+    logging.disable(logging.NOTSET)
+    for name, logger in list(logging.root.manager.loggerDict.items()):
+        if name.partition(".")[0] == "toolkit" and isinstance(logger, logging.Logger):
+            logger.handlers.clear()
+            logger.propagate, logger.disabled = True, False
+            logger.setLevel(logging.NOTSET)
 
 
 @pytest.fixture
