@@ -132,13 +132,6 @@ def test_what_does_not_fit_is_named_by_its_line(tmp_path: Path, values: list[dic
         read_completions(rows(tmp_path / "x.jsonl", *values))
 
 
-def test_rows_without_an_answer_are_no_empty_table(tmp_path: Path):
-    with pytest.raises(DataError, match=r"x\.jsonl: no answer in its 1 rows"):
-        read_completions(
-            rows(tmp_path / "x.jsonl", {"question_id": 1, "model_id": "m", "choices": [{"turns": []}]})
-        )
-
-
 def test_an_empty_file_has_no_completions(tmp_path: Path):
     with pytest.raises(DataError, match="no rows"):
         read_completions(rows(tmp_path / "x.jsonl"))
