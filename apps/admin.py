@@ -117,12 +117,12 @@ def _voters() -> None:
     for report in voter_report_rows()[:20]:
         name, verdict, action = st.columns([3, 5, 2], vertical_alignment="center")
         name.text(report.voter[:12])
-        anomaly_p_value = "too few votes to judge" if report.p_value is None else f"p = {report.p_value:.3f}"
+        fit = "too few votes to judge" if report.p_value is None else f"p = {report.p_value:.3f}"
         odd = " · **does not fit**" if report.flagged else ""
         passed = (
             f" · {report.checks - report.failed} of {report.checks} checks passed" if report.checks else ""
         )
-        verdict.write(f"{report.votes} votes{passed} · {anomaly_p_value}{odd}")
+        verdict.write(f"{report.votes} votes{passed} · {fit}{odd}")
         off = report.voter in blocked
         action.button(
             f"{'Unblock' if off else 'Block'} {report.voter[:12]}",

@@ -81,6 +81,15 @@ def test_a_row_goes_through_frozen_layers_once_whatever_it_is_padded_to(upper: C
     assert len(calls) == 2
 
 
+def test_a_second_install_changes_nothing(upper: Callable[..., Any]):
+    model = upper()
+    install_hidden_state_cache(model)
+    hooks = [len(module._forward_pre_hooks) for module in model.modules()]
+    assert sum(hooks) == 2
+    install_hidden_state_cache(model)
+    assert [len(module._forward_pre_hooks) for module in model.modules()] == hooks
+
+
 @pytest.mark.parametrize("kind", sorted(TYPES))
 def test_every_type_makes_of_a_row_what_it_makes_without(kind: str):
     config = LoraConfig(target_modules=r".*\.2\..*(down_proj|dense_4h_to_h)", init_lora_weights=False)

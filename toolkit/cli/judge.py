@@ -35,7 +35,7 @@ PATH = click.Path(path_type=Path)
 @click.option("--max-new-tokens", type=click.IntRange(1), help="Length of a reply in words.")
 @click.option("--rule", type=click.Choice(["agreement", "average"]), help="How two orders make a vote.")
 @click.option("--questions", type=PATH, help="Your prompts for the run, or the questions of answer files.")
-@click.option("--out", type=PATH, help="Folder to write to; left out: the run's, or `result`.")
+@click.option("--out", type=PATH, help="Folder to write to; left out: the run's, or `judged`.")
 @click.option("--estimate", is_flag=True, help="Say what it would cost, and ask nobody.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
 def command(  # noqa: PLR0913, PLR0917 - one argument per option

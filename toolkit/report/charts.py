@@ -207,7 +207,7 @@ def _scale(low: float, high: float) -> tuple[float, float]:
 
 
 def _ticks(start: float, end: float, wanted: int) -> list[float]:
-    """Round tick values between two ends, about `count` of them."""
+    """Round tick values between two ends, about `wanted` of them."""
     rough = (end - start) / wanted
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(power * m for m in (1, 2, 2.5, 5, 10) if power * m >= rough * 0.999)

@@ -61,7 +61,9 @@ def model_card(
 
 def rename(folder: Path, recipe: Recipe, stage: Stage) -> None:
     """Put a stage's names of today into a folder that was published under others."""
-    result = StageResult.model_validate(records.read_json(folder / RESULT) | {"name": stage.name})
+    result = StageResult.model_validate(
+        records.read_json(folder / RESULT, finite=False) | {"name": stage.name}
+    )
     records.write_json(folder / RESULT, result)
     for file in (folder / "delta" / LINEAGE, folder / LINEAGE):
         if file.exists():

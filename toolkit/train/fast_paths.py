@@ -43,7 +43,7 @@ def install_hidden_state_cache(model: Any) -> None:
         or _has_dropout(transformer, layers[:first])
     ):
         return
-    if getattr(transformer, "runs_frozen_layers_once", False):
+    if getattr(transformer, "has_hidden_state_cache", False):
         return
     transformer.has_hidden_state_cache = True
     cache = _HiddenStateCache()

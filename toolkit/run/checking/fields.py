@@ -49,7 +49,6 @@ RETIRED = {
 """Trainer fields of older tutorials -> what replaces them."""
 
 ELSEWHERE = {
-    "chat_template_path": "model.chat_template",
     "model_init_kwargs": "the recipe's `model`",
     "resume_from_checkpoint": "nothing: a run that was cut short continues",
     "completion_only_loss": "nothing: answers are learned, prompts are not; for all of a text, method: text",
