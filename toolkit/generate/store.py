@@ -53,7 +53,7 @@ class Store(Generic[T]):
         folder: Path,
         settings: Mapping[str, Any],
         parse: Callable[[dict[str, Any]], T],
-        made_with: Mapping[str, Any] | None = None,
+        metadata: Mapping[str, Any] | None = None,
     ) -> None:
         """Read the replies so far; lines that are damaged or edited are reported and left out.
 
@@ -61,11 +61,11 @@ class Store(Generic[T]):
             folder: of the store; made when the first reply is added.
             settings: everything but the question that shapes a reply, as plain JSON values.
             parse: a reply from its fields.
-            made_with: recorded beside each reply.
+            metadata: recorded beside each reply.
         """
         text = json.dumps(settings, sort_keys=True, ensure_ascii=False)
         self.file = folder / f"{digest(text)}.jsonl"
-        self.header, self.metadata = Header(settings=dict(settings)), dict(made_with or {})
+        self.header, self.metadata = Header(settings=dict(settings)), dict(metadata or {})
         self.replies = self._load(parse)
         """Key -> the last reply."""
 

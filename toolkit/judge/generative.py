@@ -123,11 +123,9 @@ class GenerativeJudge(RepliesInWords[Comparison, Verdict]):
         shown = None
         if isinstance(answer, ChatReply) and answer.finish == "stop":
             shown = read_outcome(split_thinking(answer.text)[1], self.prompt.labels)
-        return Verdict(
-            battle_id=comparison.battle.id,
-            judge=self.name,
-            order=comparison.order,
-            prompt=self.prompt_key,
+        return comparison.verdict(
+            self.name,
+            self.prompt_key,
             attempt=attempt,
             outcome=to_battle_outcome(shown, comparison.order),
             **reply_fields(answer, self.options, before),

@@ -88,14 +88,12 @@ class LogprobJudge:
             reason = (
                 f"{one} {first:.3f}, {other} {second:.3f}; {reading.mass:.0%} of the next token is a label"
             )
-        return Verdict(
-            battle_id=comparison.battle.id,
-            judge=self.name,
-            order=comparison.order,
+        return comparison.verdict(
+            self.name,
+            self.prompt_key,
             outcome=outcome,
             probability_a=probability,
             reason=reason,
-            prompt=self.prompt_key,
             tokens_in=tokens,
         )
 

@@ -64,13 +64,11 @@ class RewardJudge:
         elif a is not None and b is not None:
             outcome = "a" if a > b else "b" if b > a else "tie"
             probability, reason = 1 / (1 + math.exp(min(b - a, 700.0))), f"rewards {a:.3f} and {b:.3f}"
-        return Verdict(
-            battle_id=comparison.battle.id,
-            judge=self.name,
-            order=comparison.order,
+        return comparison.verdict(
+            self.name,
+            self.prompt_key,
             outcome=outcome,
             probability_a=probability,
             reason=reason,
-            prompt=self.prompt_key,
             tokens_in=tokens,
         )

@@ -45,6 +45,15 @@ class Comparison(NamedTuple):
     battle: Battle
     order: Order
 
+    @property
+    def identical(self) -> bool:
+        """Whether both answers are the same text: a tie, which no judge need see."""
+        return self.battle.completion_a == self.battle.completion_b
+
+    def verdict(self, judge: str, prompt: str, **found: Any) -> Verdict:
+        """A judge's verdict on this question; `found` are the verdict's own fields."""
+        return Verdict(battle_id=self.battle.id, order=self.order, judge=judge, prompt=prompt, **found)
+
 
 class PairJudge(Protocol):
     """A model that compares two answers."""
@@ -132,29 +141,20 @@ def judge_battles(
         if (verdict := kept.get(comparison)) is not None and not verdict.refused
     }
     for comparison in ours:
-        if comparison not in found and comparison.battle.completion_a == comparison.battle.completion_b:
+        if comparison not in found and comparison.identical:
             found[comparison] = identical_verdict(comparison, judge.name, judge.prompt_key)
             kept.add(found[comparison])
     logger.info("judge %s: %d verdicts wanted, %d known", judge.name, len(ours), len(found))
-    comparisons = [
-        comparison
-        for comparison in both_orders(different)
-        if comparison.battle.completion_a != comparison.battle.completion_b
-    ]
+    comparisons = [comparison for comparison in both_orders(different) if not comparison.identical]
     wanted = set(ours)
-    elsewhere = {
-        comparison: identical_verdict(comparison, judge.name, judge.prompt_key)
-        for comparison in comparisons
-        if comparison not in wanted
+    known = {  # other processes' parts count as judged
+        each: found[each] if each in wanted else identical_verdict(each, judge.name, judge.prompt_key)
+        for each in comparisons
+        if each in found or each not in wanted
     }
-    by_key, done = (
-        {(comparison.battle.id, comparison.order): comparison for comparison in comparisons},
-        len(found),
-    )
-    for verdict in judge.verdicts(
-        comparisons,
-        elsewhere | {comparison: found[comparison] for comparison in comparisons if comparison in found},
-    ):
+    by_key = {(comparison.battle.id, comparison.order): comparison for comparison in comparisons}
+    done = len(found)
+    for verdict in judge.verdicts(comparisons, known):
         kept.add(verdict)
         found[by_key[verdict.battle_id, verdict.order]] = verdict
         done = min(done + 1, len(ours))  # an unreadable reply is asked for again
@@ -219,15 +219,7 @@ def conversations(comparison: Comparison) -> tuple[tuple[Message, ...], tuple[Me
 
 def identical_verdict(comparison: Comparison, judge: str, prompt: str) -> Verdict:
     """The verdict on two answers that are the same text."""
-    return Verdict(
-        battle_id=comparison.battle.id,
-        judge=judge,
-        order=comparison.order,
-        prompt=prompt,
-        outcome="tie",
-        probability_a=0.5,
-        reason=IDENTICAL,
-    )
+    return comparison.verdict(judge, prompt, outcome="tie", probability_a=0.5, reason=IDENTICAL)
 
 
 def both_orders(battles: Iterable[Battle]) -> Iterator[Comparison]:

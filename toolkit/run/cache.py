@@ -11,9 +11,10 @@ from __future__ import annotations
 import logging
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -167,30 +168,32 @@ class StepCache:
 
     def _take_over(self, step: Step, inputs: str) -> bool:
         """Copy what another version of the run, or a step of another name, has made from the same inputs."""
-        for version in (self.folder, *self.versions) if step.outputs else ():
-            known = self.steps if version is self.folder else StepCache(version).steps
-            for name, entry in known.items():
-                renamed = name != step.name
-                if (
-                    entry.get("inputs") != inputs
-                    or not entry.get("done")
-                    or (renamed and not _same_kind(name, step))
-                ):
-                    continue
-                if not renamed and version is self.folder:
-                    continue
-                theirs = Step(
-                    name,
-                    step.inputs,
-                    step.work,
-                    tuple(version.path / each for each in entry.get("outputs", ())),
-                )
-                if _damage(version, theirs, entry) or len(theirs.outputs) != len(step.outputs):
-                    continue
-                self._copy(step, theirs, entry)
-                logger.info("%s: taken from %s of %s, inputs unchanged", step.name, name, version.path)
-                return True
+        for version, name, entry in self._candidates(step) if step.outputs else ():
+            if entry.get("inputs") != inputs or not entry.get("done"):
+                continue
+            outputs = tuple(version.path / each for each in entry.get("outputs", ()))
+            theirs = Step(name, step.inputs, step.work, outputs)
+            if len(outputs) != len(step.outputs) or _damage(version, theirs, entry):
+                continue
+            self._copy(step, theirs, entry)
+            logger.info("%s: taken from %s of %s, inputs unchanged", step.name, name, version.path)
+            return True
         return False
+
+    def _candidates(self, step: Step) -> Iterator[tuple[RunFolder, str, dict[str, Any]]]:
+        """Steps whose outputs could stand for this one's: their folder, name and entry."""
+        for name, entry in self.steps.items():
+            if name != step.name and _same_kind(name, step):
+                yield self.folder, name, entry
+        for version, steps in self._other_steps:
+            for name, entry in steps.items():
+                if name == step.name or _same_kind(name, step):
+                    yield version, name, entry
+
+    @cached_property
+    def _other_steps(self) -> list[tuple[RunFolder, dict[str, dict[str, Any]]]]:
+        """The steps of the other versions, read once."""
+        return [(version, StepCache(version).steps) for version in self.versions]
 
     def _copy(self, step: Step, theirs: Step, entry: dict[str, Any]) -> None:
         if processes.is_main():

@@ -17,6 +17,14 @@ from toolkit.errors import BusyError, DataError
 from toolkit.generate.store import ANSWERS, VERDICTS
 from toolkit.metrics.compare import FILE as GROUPS
 
+logger = logging.getLogger(__name__)
+
+IDENTITY = "identity"
+"""Key of the manifest: part of a run (`base`, `stage sft`, `sampling`) -> fingerprint."""
+
+NAME = "recipe"
+"""Key of the manifest: the recipe's name, which all versions of its run share."""
+
 
 @dataclass(frozen=True)
 class RunFolder:
@@ -160,15 +168,6 @@ def find_run(path: Path) -> RunFolder | None:
     """The run that a file or folder lies in, if any; `path` is resolved."""
     runs = (RunFolder(each) for each in (path, *path.parents))
     return next((each for each in runs if each.recipe.is_file() and each.manifest.is_file()), None)
-
-
-logger = logging.getLogger(__name__)
-
-IDENTITY = "identity"
-"""Key of the manifest: part of a run (`base`, `stage sft`, `sampling`) -> fingerprint."""
-
-NAME = "recipe"
-"""Key of the manifest: the recipe's name, which all versions of its run share."""
 
 
 def versions(results: Path, name: str) -> Iterator[RunFolder]:

@@ -133,27 +133,12 @@ def _answer(run: Execution, scoring: Scoring, contestant: ResolvedContestant) ->
     """Asking a contestant every example."""
     out = run.folder.completions(contestant.name)
 
-    def work() -> None:
-        from toolkit.generate import generate_completions
-
-        generate_completions(
-            contestant.spec.endpoint or run.ready(contestant),
-            run.examples,
-            contestant=contestant.name,
-            adapter=contestant.name if contestant.adapter else None,
-            prompt=contestant.spec.prompt,
-            options=scoring.generation,
-            seed=run.recipe.seed,
-            out=out,
-            store=run.folder.answers,
-        )
-
     return Step(
         name=f"answer {contestant.name}",
         inputs=lambda: fingerprint(
             run.contestant(contestant), run.questions, run.sampling(scoring.generation)
         ),
-        work=work,
+        work=lambda: run.generate(contestant, run.examples, scoring.generation, out),
         outputs=(out,),
         depends_on=_trained(contestant),
         model=contestant.model is not None,
@@ -188,7 +173,7 @@ def _measure(run: Execution, scoring: Scoring, contestant: ResolvedContestant) -
                 run.ready(contestant),
                 run.examples,
                 contestant=contestant.name,
-                adapter=contestant.name if contestant.adapter else None,
+                adapter=contestant.adapter_name,
                 prompt=contestant.spec.prompt,
             )
         records.write(out, measured)
@@ -216,7 +201,6 @@ def _benchmark(run: Execution, scoring: Scoring, contestant: ResolvedContestant)
     def measure(benchmark: Benchmark, part: Path) -> None:
         from toolkit.benchmarks import run_benchmarks
 
-        adapter = contestant.name if contestant.adapter else None
         shutil.rmtree(part, ignore_errors=True)
         with records.new_folder(part) as new:
             file = new / "result.json"
@@ -224,7 +208,7 @@ def _benchmark(run: Execution, scoring: Scoring, contestant: ResolvedContestant)
                 run.ready(contestant),
                 [benchmark],
                 contestant=contestant.name,
-                adapter=adapter,
+                adapter=contestant.adapter_name,
                 out=file,
                 seed=run.recipe.seed,
             )

@@ -79,6 +79,11 @@ class ResolvedContestant:
     """What to load (`None` for an endpoint): the recipe's base, another model, or a fully trained folder."""
     adapter: Path | None
 
+    @property
+    def adapter_name(self) -> str | None:
+        """Under which its adapter is attached to the loaded model."""
+        return self.name if self.adapter else None
+
 
 class Execution:
     """One recipe being carried out in one run folder. At most one model is in memory at a time."""
@@ -260,6 +265,22 @@ class Execution:
             loaded.attach(contestant.name, contestant.adapter)
         return loaded
 
+    def generate(
+        self, contestant: ResolvedContestant, examples: list[Example], options: Generation, out: Path
+    ) -> list[Completion]:
+        """A contestant's completions of some examples, written to `out` and kept in the store."""
+        return generate_completions(
+            contestant.spec.endpoint or self.ready(contestant),
+            examples,
+            contestant=contestant.name,
+            adapter=contestant.adapter_name,
+            prompt=contestant.spec.prompt,
+            options=options,
+            seed=self.recipe.seed,
+            out=out,
+            store=self.folder.answers,
+        )
+
     def release(self) -> None:
         """Free the model in memory."""
         self._loaded = None
@@ -297,17 +318,8 @@ def answer_prompts(run: Path, questions: Path, out: Path) -> dict[str, list[Comp
     examples = read_prompts(questions)
     answers = {}
     for contestant in execution.contestants:
-        answers[contestant.name] = generate_completions(
-            contestant.spec.endpoint or execution.ready(contestant),
-            examples,
-            contestant=contestant.name,
-            adapter=contestant.name if contestant.adapter else None,
-            prompt=contestant.spec.prompt,
-            options=options,
-            seed=recipe.seed,
-            out=out / f"{contestant.name}.jsonl",
-            store=folder.answers,
-        )
+        file = out / f"{contestant.name}.jsonl"
+        answers[contestant.name] = execution.generate(contestant, examples, options, file)
     execution.release()
     return answers
 
