@@ -46,13 +46,12 @@ def command(
     show_progress()
     from toolkit.generate.importers import read_completions, read_references
     from toolkit.metrics import measure_texts, score
+    from toolkit.metrics.compare import group_by_contestant
 
     known, bert = read_references(references), encoding(**bertscore)
     scores = []
     for file in files:
-        completions = read_completions(file)
-        for name in sorted({completion.contestant for completion in completions}):
-            own = [completion for completion in completions if completion.contestant == name]
+        for name, own in sorted(group_by_contestant(read_completions(file)).items()):
             found = measure_texts(own, metrics or METRICS, encoding=bert, references=known)
             require_references(file, name, metrics, found)
             scores += [score(each) for each in found]

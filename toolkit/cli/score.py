@@ -58,12 +58,12 @@ def command(
       adapter-arena score results/demo --against base
     """
     show_progress()
-    from toolkit.metrics.compare import collect, compare, load_groups, read_groups
+    from toolkit.metrics.compare import collect, compare, group_by_contestant, load_groups, read_groups
 
     members = read_groups(groups) if groups else load_groups(sources)
     found = collect(sources, metrics or METRICS, references=references, encoding=encoding(**bertscore))
-    for name in dict.fromkeys(each.contestant for each in found):
-        require_references(sources[0], name, metrics, [each for each in found if each.contestant == name])
+    for name, own in group_by_contestant(found).items():
+        require_references(sources[0], name, metrics, own)
     compared = compare(found, against=against, groups=members)
     if as_json:
         print_json(

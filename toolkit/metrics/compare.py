@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from toolkit import records
 from toolkit.data.reading import raw_rows
@@ -58,6 +58,17 @@ class Comparison:
         return interval_charts(list(panels.items()), "Scores with 95% intervals")
 
 
+T = TypeVar("T", Completion, Measurement)
+
+
+def group_by_contestant(rows: Iterable[T]) -> dict[str, list[T]]:
+    """Contestant -> its rows, both in the order in which they come."""
+    groups: dict[str, list[T]] = {}
+    for row in rows:
+        groups.setdefault(row.contestant, []).append(row)
+    return groups
+
+
 def score_completions(
     completions: Iterable[Completion],
     metrics: Sequence[str] = ("rouge", "bleu", "chrf", "exact_match", "length"),
@@ -80,12 +91,9 @@ def score_completions(
     """
     from toolkit.metrics.registry import Encoding, measure_texts  # imports evaluate
 
-    by_contestant: dict[str, list[Completion]] = {}
-    for completion in completions:
-        by_contestant.setdefault(completion.contestant, []).append(completion)
     found = [
         measurement
-        for own in by_contestant.values()
+        for own in group_by_contestant(completions).values()
         for measurement in measure_texts(own, metrics, encoding=encoding or Encoding())
     ]
     if not found:
@@ -183,9 +191,8 @@ def _completions(source: Path) -> dict[str, list[Completion]]:
     files = list(completion_files(source).values()) if source.is_dir() else [source]
     if not files:
         raise DataError(f"{source}: no completions here; `adapter-arena run` writes them")
-    completions = [each for file in files for each in read_completions(file)]
-    names = sort_by_recipe(source, [each.contestant for each in completions])
-    return {name: [each for each in completions if each.contestant == name] for name in names}
+    groups = group_by_contestant(each for file in files for each in read_completions(file))
+    return {name: groups[name] for name in sort_by_recipe(source, groups)}
 
 
 def _stored_measurements(source: Path, contestant: str) -> list[Measurement]:
