@@ -250,18 +250,23 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(plain, indent=2, ensure_ascii=False) + "\n")
 
 
-def read_json(path: Path, *, finite: bool = True) -> Any:
+def read_json(path: Path, *, finite: bool = True, kind: type = object) -> Any:
     """The value of a JSON file; `finite`: refuse numbers that are not, which results of ours may have.
 
     Raises:
-        DataError: the file is missing or does not parse; the message has file and line.
+        DataError: the file is missing, does not parse, or holds no `kind`; the message has file and line.
     """
     try:
         with _readable(path):
             text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: not UTF-8 text (byte {error.start}); save it as UTF-8") from None
-    return parse_json(text, str(path), file=True, finite=finite)
+    value = parse_json(text, str(path), file=True, finite=finite)
+    if not isinstance(value, kind):
+        raise DataError(
+            f"{path}: expected a JSON {'object' if kind is dict else 'list'}, found {text[:20]!r}"
+        )
+    return value
 
 
 def write_text(path: Path, text: str) -> None:

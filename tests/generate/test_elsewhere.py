@@ -132,6 +132,13 @@ def test_what_does_not_fit_is_named_by_its_line(tmp_path: Path, values: list[dic
         read_completions(rows(tmp_path / "x.jsonl", *values))
 
 
+def test_rows_without_an_answer_are_no_empty_table(tmp_path: Path):
+    with pytest.raises(DataError, match=r"x\.jsonl: no answer in its 1 rows"):
+        read_completions(
+            rows(tmp_path / "x.jsonl", {"question_id": 1, "model_id": "m", "choices": [{"turns": []}]})
+        )
+
+
 def test_an_empty_file_has_no_completions(tmp_path: Path):
     with pytest.raises(DataError, match="no rows"):
         read_completions(rows(tmp_path / "x.jsonl"))
@@ -144,6 +151,9 @@ def test_an_empty_file_has_no_completions(tmp_path: Path):
             {"question": "q", "answer": "gold", "prediction": "said"},
             "answer and prediction could each be the model's",
         ),
+        ({"instruction": "q", "output": "gold", "prediction": "said"}, "could each be the model's answer"),
+        ({"instruction": "q", "output": "gold", "model_output": "said", "generator": "m"}, "could each be"),
+        ({"input": "q", "output": "gold", "generated": "said"}, "could each be the model's answer"),
         ({"question": "q", "response": "a", "output": "b"}, "could each be the model's answer; rename"),
         ({"question": "q", "completion": "said", "answer": "gold"}, "could each be the model's answer"),
         ({"question": "q", "response": "a", "target": "x", "label": "y"}, "could each be the reference"),

@@ -16,6 +16,9 @@ from toolkit.types import Score
 HUB_ID = re.compile(r"(?![.~/])[^/\\]+(/[^/\\]+)?")
 """A name, or an owner's."""
 
+LARGEST = 1e12
+"""No benchmark's figure is beyond it."""
+
 PROPORTIONS = {"acc", "acc_norm", "acc_bytes", "exact_match", "pass@1"}
 """Metrics that are right or wrong on every question."""
 
@@ -32,16 +35,19 @@ def scores_of(file: Path, contestant: str) -> list[Score]:
     result = records.read_json(file)
     if not isinstance(result, dict) or not isinstance(result.get("results"), dict):
         raise DataError(f"{file}: no lm-eval result: it has no `results`")
-    counts = {task: int(n.get("effective", 0)) for task, n in result.get("n-samples", {}).items()}
-    counts |= {
-        task: int(n.get("effective_num_docs", 0)) for task, n in result.get("config_tasks", {}).items()
+    counts = {
+        _task_name(task): _count(n.get(field) if isinstance(n, dict) else n)
+        for key, field in (("n-samples", "effective"), ("config_tasks", "effective_num_docs"))
+        for task, n in _mapping(result, key).items()
     }
-    members = result.get("group_subtasks", {})
+    members = _mapping(result, "group_subtasks")
     found = [
         score
         for task, figures in result["results"].items()
         if isinstance(figures, dict) and task != "all"
-        for score in _scores(contestant, _task_name(task), figures, _questions(task, counts, members))
+        for score in _scores(
+            contestant, _task_name(task), figures, _questions(_task_name(task), counts, members)
+        )
     ]
     if not found:
         raise DataError(f"{file}: no figure in its `results`: not a result of lm-eval or lighteval")
@@ -49,17 +55,32 @@ def scores_of(file: Path, contestant: str) -> list[Score]:
 
 
 def _task_name(task: str) -> str:
-    """The task in lighteval's names, which are `suite|task|shots`."""
-    parts = task.split("|")
-    return parts[1] if len(parts) > 2 else task  # noqa: PLR2004
+    """The task in lighteval's names: `suite|task|shots|...`, `suite|task`, or `task|shots`."""
+    first, *rest = task.split("|")
+    return first if not rest or rest[0].isdecimal() else rest[0]
+
+
+def _mapping(holder: Any, key: str) -> dict[str, Any]:
+    value = holder.get(key) if isinstance(holder, dict) else None
+    return value if isinstance(value, dict) else {}
+
+
+def _count(value: Any) -> int:
+    return max(0, value) if isinstance(value, int) and not isinstance(value, bool) else 0
 
 
 def name_in(file: Path) -> str:
     """Whose results an lm-eval result file holds: the name or hub id in it, or else the file's name."""
     result = records.read_json(file, finite=False)
-    own = result if isinstance(result, dict) else {}
-    config = own.get("config_general") or own.get("config") or {}
-    name = own.get("model_name") or config.get("model_name")
+    config = _mapping(result, "config_general") or _mapping(result, "config")
+    arguments = config.get("model_args")
+    if isinstance(arguments, str):  # of older lm-eval
+        arguments = dict(part.partition("=")[::2] for part in arguments.split(","))
+    named = [_mapping({"": result}, "").get("model_name"), config.get("model_name")]
+    named += [_mapping(config, "model_config").get("model_name")]
+    if isinstance(arguments, dict):
+        named += [arguments.get("peft"), arguments.get("pretrained") or arguments.get("model")]
+    name = next((each for each in named if each), None)
     return name if isinstance(name, str) and HUB_ID.fullmatch(name) else file.stem
 
 
@@ -144,7 +165,11 @@ def questions_of(folder: Path) -> dict[str, list[str]]:
 
 def _questions(task: str, counts: dict[str, int], members: dict[str, list[str]]) -> int:
     """How many were asked, of a group in all its tasks."""
-    return counts.get(task) or sum(_questions(each, counts, members) for each in members.get(task, ()))
+    inside = members.get(task)
+    if counts.get(task) or not isinstance(inside, list):
+        return counts.get(task, 0)
+    others = {name: some for name, some in members.items() if name != task}  # a group is in none of its own
+    return sum(_questions(str(each), counts, others) for each in inside)
 
 
 def _scores(contestant: str, task: str, figures: dict[str, Any], n: int) -> list[Score]:
@@ -152,6 +177,8 @@ def _scores(contestant: str, task: str, figures: dict[str, Any], n: int) -> list
     for key, value in figures.items():
         metric, _, kind = key.partition(",")
         if isinstance(value, bool) or not isinstance(value, (int, float)) or metric.endswith("_stderr"):
+            continue
+        if abs(value) > LARGEST:
             continue
         if filtered and not kind:  # of today's lm-eval: how many samples there were
             continue
@@ -171,7 +198,7 @@ def interval(metric: str, value: float, error: object, n: int) -> tuple[float | 
     """
     if not isinstance(error, (int, float)) or not math.isfinite(error) or n == 0:
         return None, None
-    if metric in PROPORTIONS:
+    if metric in PROPORTIONS and 0 <= value <= 1:
         return wilson(value * n, n)
     return (value - Z * error, value + Z * error) if error > 0 else (None, None)
 

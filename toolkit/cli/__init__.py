@@ -49,6 +49,9 @@ CONTINUES = {"run", "train", "answer", "judge"}
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM}
 """Errors of the system that are nobody's fault in here: a full disk, a folder that may not be written."""
 
+BAD_PATH = {errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ELOOP, errno.ENOENT}
+"""Errors of the system that come of a path that was named."""
+
 
 class Commands(click.Group):
     """Imports a command when it is used, and turns a `ToolkitError` into its lines and exit code."""
@@ -84,9 +87,12 @@ class Commands(click.Group):
             click.echo(printable(f"error: {error}"), err=True)
             ctx.exit(error.exit_code)
         except OSError as error:
+            place = f"{str(error.filename)[:200]}: " if error.filename else ""
+            if error.errno in BAD_PATH and error.filename:
+                click.echo(printable(f"error: {place}{error.strerror}; name another path"), err=True)
+                ctx.exit(2)
             if error.errno not in NO_ROOM:
                 raise
-            place = f"{error.filename}: " if error.filename else ""
             resumable = ctx.invoked_subcommand in CONTINUES
             hint = "; what was finished is kept, and the same command continues" if resumable else ""
             click.echo(printable(f"error: {place}{error.strerror}{hint}"), err=True)

@@ -9,7 +9,7 @@ import click
 
 from toolkit.cli.endpoint_options import build_endpoint, endpoint_options, take_fields
 from toolkit.cli.model_options import PATH, model_options, open_model
-from toolkit.cli.option_checks import refuse
+from toolkit.cli.option_checks import finite, refuse
 from toolkit.cli.output import print_json, print_text, show_progress
 
 if TYPE_CHECKING:
@@ -23,8 +23,17 @@ if TYPE_CHECKING:
 @click.option("--system", help="System message put before every question.")
 @endpoint_options
 @click.option("--max-new-tokens", type=click.IntRange(1), default=256, show_default=True)
-@click.option("--temperature", type=click.FloatRange(0), default=0.0, show_default=True, help="0: greedy.")
-@click.option("--top-p", type=click.FloatRange(0, 1, min_open=True), default=1.0, show_default=True)
+@click.option(
+    "--temperature",
+    type=click.FloatRange(0),
+    callback=finite,
+    default=0.0,
+    show_default=True,
+    help="0: greedy.",
+)
+@click.option(
+    "--top-p", type=click.FloatRange(0, 1, min_open=True), callback=finite, default=1.0, show_default=True
+)
 @click.option("--stop", multiple=True, metavar="TEXT", help="Text that ends an answer; may be repeated.")
 @click.option("--batch-size", type=click.IntRange(1), default=16, show_default=True)
 @click.option("--limit", type=click.IntRange(1), help="Ask at most this many examples.")

@@ -98,10 +98,11 @@ def command(file: Path, base: str | None, data: str | None, heldout: str | None,
 def _method(file: Path, data: str) -> str:
     """What the rows of a local file are good for; hub sets are taken for conversations until read."""
     from toolkit.data import load_rows
-    from toolkit.recipe import DATA_FILES, DataSource
+    from toolkit.recipe import DATA_FILES, DataSource, existing
 
     beside = file.parent / data
-    if beside.suffix not in DATA_FILES:
+    there = existing(str(beside))
+    if beside.suffix not in DATA_FILES and not (there and there.is_file()):
         return "sft"
     row = load_rows(DataSource(source=str(beside), limit=1)).rows[0]
     return METHODS[type(row).__name__]

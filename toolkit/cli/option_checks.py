@@ -8,6 +8,13 @@ import click
 from click.core import ParameterSource
 
 
+def finite(_context: click.Context, _option: click.Parameter, value: float) -> float:
+    """Refuse NaN, which is within every range."""
+    if value != value:  # noqa: PLR0124
+        raise click.BadParameter("nan is no number")
+    return value
+
+
 def refuse(option: str, *names: str) -> None:
     """Refuse options that cannot be combined with `option`."""
     for other in _set_options(names):

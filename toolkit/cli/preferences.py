@@ -50,12 +50,16 @@ def command(  # noqa: PLR0913, PLR0917 - one argument per option
     """
     from toolkit import records
     from toolkit.arena.preferences import PreferenceOptions, preferences
+    from toolkit.errors import DataError
     from toolkit.run.folder import locked_run
 
     wanted = PreferenceOptions(min_votes, min_agreement, heldout_share if heldout else 0.0, seed)
     with locked_run(out, heldout or out):
         opinions = [opinion for source in sources for opinion in opinions_in(source, voters)]
         found = preferences(opinions, wanted)
+        if not found.train and not found.heldout:
+            why = ", ".join(f"{count} {reason}" for reason, count in found.dropped.items())
+            raise DataError(f"{', '.join(sources)}: no pairs in {len(opinions)} votes (dropped: {why})")
         records.write(out, found.train)
         if heldout:
             records.write(heldout, found.heldout)

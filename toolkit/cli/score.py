@@ -58,9 +58,12 @@ def command(
       adapter-arena score results/demo --against base
     """
     show_progress()
+    from toolkit.errors import DataError
     from toolkit.metrics.compare import collect, compare, group_by_contestant, load_groups, read_groups
 
     members = read_groups(groups) if groups else load_groups(sources)
+    if groups and not members:
+        raise DataError(f"{groups}: no groups in it")
     found = collect(sources, metrics or METRICS, references=references, encoding=encoding(**bertscore))
     for name, own in group_by_contestant(found).items():
         require_references(sources[0], name, metrics, own)

@@ -14,7 +14,9 @@ from toolkit.cli.output import print_json, print_text
 @click.option(
     "--host", default="127.0.0.1", show_default=True, help="Address to listen on; 0.0.0.0: everywhere."
 )
-@click.option("--port", default=8501, show_default=True, help="Port to listen on.")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=8501, show_default=True, help="Port to listen on."
+)
 @click.option("--base-path", default="", help="Prefix of the URL behind a proxy.")
 @click.option(
     "--db", metavar="URL", help="SQLAlchemy URL of the vote store; arena.db in the run folder if left out."

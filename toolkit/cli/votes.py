@@ -13,7 +13,7 @@ def database_of(source: str) -> str:
     """The vote store a command means: a SQLAlchemy URL, a SQLite file, or a run folder's own arena.
 
     Raises:
-        DataError: a path at which there is nothing.
+        DataError: a path at which there is nothing, or something else.
     """
     from toolkit.errors import DataError
 
@@ -23,6 +23,11 @@ def database_of(source: str) -> str:
     file = path / "arena.db" if path.is_dir() else path
     if not file.is_file():
         raise DataError(f"{file}: no vote store here; `adapter-arena serve {source}` opens one")
+    with file.open("rb") as opened:
+        if not opened.read(16).startswith(b"SQLite format 3"):
+            raise DataError(
+                f"{file}: no vote store: not an SQLite database; name an arena.db or a run folder"
+            )
     return f"sqlite:///{file.resolve()}"
 
 
@@ -46,10 +51,13 @@ def export(source: str, out: Path, texts: bool, run: str | None, as_json: bool) 
     """
     from toolkit.arena.store import Store
     from toolkit.arena.vote_io import battle_row, write_battle_log
+    from toolkit.errors import DataError
     from toolkit.run.folder import locked_run
 
     store = Store(database_of(source))
     rows = [battle_row(reveal, texts=texts) for reveal in store.cast_votes(run)]
+    if not rows:
+        raise DataError(f"{source}: no votes{f' of run {run}' if run else ''} to write")
     with locked_run(out):
         write_battle_log(out, rows)
     if as_json:
@@ -72,12 +80,15 @@ def import_(file: Path, target: str, run: str | None, as_json: bool) -> None:
     """
     from toolkit.arena.store import Store
     from toolkit.arena.vote_io import import_rows, load_stage_rows
+    from toolkit.errors import DataError
     from toolkit.ratings import read_votes
     from toolkit.run.folder import locked_run
 
     folder = Path(target)
     url = f"sqlite:///{(folder / 'arena.db').resolve()}" if folder.is_dir() else database_of(target)
     rows = load_stage_rows(read_votes(file))
+    if not rows:
+        raise DataError(f"{file}: no votes in it")
     run = run or (folder.resolve().name if folder.is_dir() else file.stem)
     with locked_run(folder):
         added, known = import_rows(Store(url), rows, run=run, source=file.name)

@@ -20,7 +20,10 @@ from toolkit.types import Completion, Message, digest, turn_id
 
 Columns = dict[str, Any]
 
-COMPLETION_KEYS = ("completion", "output", "response", "answer", "prediction")
+COMPLETION_KEYS = (
+    *("completion", "output", "response", "answer", "prediction"),
+    *("model_output", "model_answer", "generation", "generated", "generated_text", "predicted_answer"),
+)
 PROMPT_KEYS = ("prompt", "instruction", "question", "input")
 REFERENCE_KEYS = ("reference", "target", "ground_truth", "label")
 """Column names of the completion, the prompt and the reference in plain rows."""
@@ -51,6 +54,8 @@ def read_completions(path: Path, *, contestant: str | None = None) -> list[Compl
             raise DataError(f"{place}: not as the file's first row ({reason})") from None
         for completion in made:
             found.setdefault((completion.example_id, completion.contestant), completion)
+    if not found:
+        raise DataError(f"{path}: no answer in its {len(rows)} rows")
     if contestant is None:
         return list(found.values())
     return [made.model_copy(update={"contestant": contestant}) for made in found.values()]
@@ -79,6 +84,8 @@ def _reader(first: RawRow) -> Reader:
     place, row = first
     for columns, reader in READERS:
         if columns <= row.keys():
+            if reader is _alpaca_eval:
+                _check_plain(place, row)
             return reader
     if _first(row, COMPLETION_KEYS) is not None and _first(row, PROMPT_KEYS) is not None:
         _check_plain(place, row)

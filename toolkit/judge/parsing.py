@@ -44,18 +44,29 @@ SENTENCE = (
     r"(?:therefore, |in (?:conclusion|this case), |overall, )?(?:the (?:best|better) answer is|i choose) "
     r"(?:from |provided by |the answer of |the one provided by )?(?:assistant|answer|response) "
 )
+UNGRADED = r"(?![+\-\u2212])"
+"""`B+` and `A-` are school marks."""
 WINS = r"(?: (?:wins|is (?:the )?(?:better|best|winner|preferred)(?: (?:answer|response|one))?))?"
-NUMBER = r"(\d+(?:\.\d+)?)"
+CORRECTION = re.compile(
+    r"\W*(?:(?:wait|actually|correction|sorry|edit|on second thoughts?|no(?=\s*[,:;.!]))\b\W*)+",
+    re.IGNORECASE,
+)
+"""How a line begins that takes back an earlier one."""
+NUMBER = r"(?<![-\u2212\u2013.\d])(\d+(?:\.\d+)?)"
+"""Without a sign, and not the end of a range."""
 PAIR = re.compile(rf"(?:output|scores?)?\W*{NUMBER}(?:/10)?[ ,\t]+{NUMBER}(?:/10)?\W*", re.IGNORECASE)
 NAMED_SCORE = re.compile(rf"\W*(?:assistant|answer|response) ([12])\W+{NUMBER}(?:/10)?\W*", re.IGNORECASE)
 OUT_OF_TEN = r"(?:\s*(?:/|out of)\s*10)?"
 GRADE = re.compile(rf"\W*{NUMBER}{OUT_OF_TEN}\W*", re.IGNORECASE)
-GRADE_STATEMENT = re.compile(
-    r"\W*(?:(?:my|the) )?(?:(?:final|overall) )?(?:rating|grade|score|mark|result)(?: is)?"
-    rf"\W*{NUMBER}{OUT_OF_TEN}\W*",
+GRADED = r"(?:(?:my|the) )?(?:(?:final|overall) )?(?:rating|grade|score|mark|result)(?: is)?"
+GRADE_STATEMENT = re.compile(rf"\W*{GRADED}\W*{NUMBER}{OUT_OF_TEN}\W*", re.IGNORECASE)
+TENTHS = re.compile(
+    rf"(?<![\d./]){NUMBER}\W*(?:/|out of)\s*10(?![\d./]*\d)"
+    r"(?!\s+(?!for|overall|because|since|as|due|but|and)\w)",
     re.IGNORECASE,
 )
-TENTHS = re.compile(rf"(?<![\d./]){NUMBER}\W*(?:/|out of)\s*10(?![\d./]*\d)", re.IGNORECASE)
+DENIED = re.compile(r"(?:\b(?:not|never|cannot|neither|nor)|n['\u2019]t)\b[^.!?\n]*\d", re.IGNORECASE)
+"""A sentence that says which grade it is not."""
 
 
 def read_outcome(reply: str, labels: Mapping[str, Outcome] = LABELS) -> Outcome | None:
@@ -67,7 +78,7 @@ def read_outcome(reply: str, labels: Mapping[str, Outcome] = LABELS) -> Outcome 
     """
     known = TIES | {label.upper(): outcome for label, outcome in labels.items()}
     known |= DEGREES if {"A", "B"} <= known.keys() else {}
-    named = re.compile(rf"\W*{NAME}\W*({_either(known)})\W*", re.IGNORECASE)
+    named = re.compile(rf"\W*{NAME}\W*({_either(known)}){UNGRADED}\W*", re.IGNORECASE)
 
     def meant(text: str) -> Outcome | None:
         found = named.fullmatch(text)
@@ -92,13 +103,16 @@ def read_grade(reply: str) -> float | None:
     if lines and (last := GRADE.fullmatch(lines[-1])):
         stated.append(last[1])
     if fields:
-        grade = _agreed(_number(str(field)) for field in fields)
+        grade = _agreed(
+            _number(str(each)) if isinstance(each, (int, float, str)) else None for each in fields
+        )
     elif MARKS.search(reply):
         grade = _marked(reply, _number)
     elif RESULT.search(reply):
         grade = _agreed(_number(text) for text in RESULT.findall(reply))
     else:
-        grade = _agreed(_number(text) for text in stated or TENTHS.findall(reply))
+        tenths = [] if DENIED.search(reply) else TENTHS.findall(reply)
+        grade = _agreed(_number(text) for text in stated or tenths)
     return grade if grade is not None and 1 <= grade <= 10 else None  # noqa: PLR2004
 
 
@@ -144,14 +158,14 @@ def _marked(reply: str, read: Callable[[str], T | None]) -> T | None:
     """
     lines = _lines(reply)
     marks = (MARKS.findall(lines[-1]) if lines else []) or MARKS.findall(reply)
-    alone = re.compile(rf"\W*(?:{STATEMENT})?{MARKS.pattern}\W*", re.IGNORECASE)
+    alone = re.compile(rf"\W*(?:{STATEMENT}|{GRADED}\W*)?{MARKS.pattern}\W*", re.IGNORECASE)
     stated = [found[1] for line in lines[:-1] if (found := alone.fullmatch(line))]
     return _agreed(read(mark) for mark in (*marks, *stated))
 
 
 def _statements(reply: str, known: Mapping[str, Outcome]) -> Iterator[Outcome | None]:
     """What every line says that begins as a verdict does, and a last line that is nothing but one."""
-    label = rf"\(?({_either(known)})\)?"
+    label = rf"\(?({_either(known)})\)?{UNGRADED}"
     line_form = re.compile(rf"\W*{STATEMENT}{NAME}\W*?{label}{WINS}\W*", re.IGNORECASE)
     last_form = re.compile(
         rf"\W*(?:(?:answer|conclusion) ?:\W*{NAME})?{label}\W*|{SENTENCE}({_either(known)})\W*"
@@ -160,11 +174,14 @@ def _statements(reply: str, known: Mapping[str, Outcome]) -> Iterator[Outcome | 
     )
     named_form = re.compile(rf"\W*{NAME}{label}{WINS}\W*", re.IGNORECASE)
     lines = _lines(reply)
-    for place, line in enumerate(lines):
+    for place, whole in enumerate(lines):
+        line = CORRECTION.sub("", whole, count=1) if CORRECTION.match(whole) else whole
         found = line_form.fullmatch(line)
+        if found is None and (wins := named_form.fullmatch(line)):
+            stated = " is " in wins[0] or " wins" in wins[0] or wins[1].upper() in DEGREES
+            found = wins if stated or (place == len(lines) - 1 and " " in wins[0].strip()) else None
         if found is None and place == len(lines) - 1:
-            wins = named_form.fullmatch(line)
-            found = last_form.fullmatch(line) or (wins if wins and " " in wins[0].strip() else None)
+            found = last_form.fullmatch(line)
         if found:
             yield known[next(group for group in found.groups() if group).upper()]
 

@@ -75,6 +75,9 @@ def read_answers(files: Iterable[Path], *, questions: Path | None = None) -> Ans
         for place, row in rows(file):
             try:
                 _format_of(row, place)(row, asked, answers)
+            except DataError as error:
+                told = str(error)
+                raise DataError(told if told.startswith(place) else f"{place}: {told}") from None
             except (KeyError, IndexError, TypeError, AttributeError, ValidationError) as error:
                 raise DataError(f"{place}: this row does not fit its format: {_short(error)}") from None
     return answers

@@ -177,9 +177,8 @@ def sort_by_recipe(source: Path, names: Iterable[str]) -> list[str]:
     The first is who the others are compared with.
     """
     file = source / "scores.json"
-    scored = (
-        [score["contestant"] for score in records.read_json(file, finite=False)] if file.is_file() else []
-    )
+    found = records.read_json(file, kind=list, finite=False) if file.is_file() else []
+    scored = [score.get("contestant") for score in found if isinstance(score, dict)]
     unique_names = dict.fromkeys(names)
     return list(dict.fromkeys([*(name for name in scored if name in unique_names), *unique_names]))
 

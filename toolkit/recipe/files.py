@@ -38,7 +38,11 @@ def completion_files(run: Path) -> dict[str, Path]:
     """Contestant -> its completions in a run's folder; none of those that a finished run left behind."""
     files = {path.stem: path for path in sorted((run / "completions").glob("*.jsonl"))}
     summary = run / "summary.json"
-    there = records.read_json(summary, finite=False).get("contestants", ()) if summary.is_file() else ()
+    there = (
+        records.read_json(summary, kind=dict, finite=False).get("contestants", ())
+        if summary.is_file()
+        else ()
+    )
     return {name: path for name, path in files.items() if name in there} or files
 
 

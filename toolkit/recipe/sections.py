@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, field_validator, model_validator
 
@@ -137,6 +138,12 @@ class Endpoint(Section):
     @field_validator("url")
     @classmethod
     def without_password(cls, url: str) -> str:
+        try:
+            usable = bool(urlsplit(url).hostname) and urlsplit(url).port != 0
+        except ValueError:  # of a port beyond 65535, of brackets
+            usable = False
+        if not usable:
+            raise ValueError("no address of a server; write it as https://host/v1")
         if "@" in url.partition("://")[2].partition("/")[0]:
             raise ValueError(
                 "a URL with a user or password in it would be written into the run; use `key_env`"

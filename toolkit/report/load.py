@@ -170,8 +170,11 @@ def _log(path: Path) -> list[dict[str, Any]]:
 
 
 def _json(path: Path, otherwise: Any) -> Any:
-    return records.read_json(path, finite=False) if path.exists() else otherwise
+    return records.read_json(path, finite=False, kind=type(otherwise)) if path.exists() else otherwise
 
 
 def _text(path: Path) -> str:
-    return path.read_text(encoding="utf-8") if path.exists() else ""
+    try:
+        return path.read_text(encoding="utf-8") if path.exists() else ""
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: not UTF-8 text (byte {error.start}); save it as UTF-8") from None
