@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import time
+from collections import Counter
+from pathlib import Path
 
 import pytest
 from hypothesis import example, given
@@ -83,8 +86,8 @@ def test_no_word_is_lost(words: list[str], random) -> None:
         ("$5 and $10", "\\$5 and \\$10"),
         ("so \\(x^2\\)", "so $x^2$"),
         ("$$\na\n= b\n$$", "$$\na\n= b\n$$"),
-        ("$\\href{x}{y}$", "`\\href{x}{y}`"),
-        ("![cat](http://a.b/c.png)", "\\[image\\: cat (`http://a.b/c.png`)\\]"),
+        ("$\\href{x}{y}$", "`$\\href{x}{y}$`"),
+        ("![cat](http://a.b/c.png)", "\\!\\[cat\\]\\(`http://a.b/c.png`\\)"),
         ("| a | b |\n| - | - |\n| `x\\|y` | 2 |", "| a | b |\n| --- | --- |\n| `x\\|y` | 2 |"),
         ("1. a\n2. b\n   - c", "1. a\n2. b\n   - c"),
         ("> " * 60 + "deep", "\\> " * 60 + "deep"),
@@ -93,6 +96,49 @@ def test_no_word_is_lost(words: list[str], random) -> None:
 )
 def test_layout_is_kept(answer: str, shown: str) -> None:
     assert safe_markdown(answer) == shown
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "4*4=16 and 3*3=9",
+        "(3*4)*(5*6), then 5 *4 = 20 and 3* 2 = 6",
+        "x**2 + y**2, 2 * 3 * 4, __init__ and _id_ and ____",
+        "It costs $5, so 2*$5=$10; from $20 to 30$, $5 and ($3)$, US$5 or A$6, $20 - 30$",
+        "he paid $a lot$ for it; $$5 and $$10",
+        "5\n+ 3\n- 2\n* 4\n> 1\n= 8",
+        "2) x\n3) y\n\n1. a\n3. b",
+        "| a | b |\n|---|---|\n| 1 | 2 | 3 |",
+        "C:\\dir\\new and \\{ \\frac{1}{2}",
+        "&lt;b&gt; &amp; <b> [a](b) [1]: c ![d](e) <f://g>",
+        "<<16-3=13>>13 eggs, #1, 50% ~5 ~~6",
+        "*********************",
+    ],
+)
+def test_what_is_not_layout_is_shown_as_written(answer: str) -> None:
+    assert characters(visible(answer)) == characters(answer)
+
+
+def characters(text: str) -> Counter[str]:
+    return Counter(text.replace("\u2060", "").translate({ord(space): None for space in " \n"}))
+
+
+def visible(answer: str) -> str:
+    """The text that a browser shows of the Markdown made of an answer."""
+    found: list[str] = []
+    for token in EAGER.parse(safe_markdown(answer)):
+        if token.type == "list_item_open":
+            found.append(f"{token.info}." if token.info else "")
+        found.append("".join(inner.content for inner in token.children or ()) or token.content)
+    return "".join(found)
+
+
+def test_real_arithmetic_loses_no_character(shared_data: Path) -> None:
+    file = shared_data / "arena_gsm8k" / "model_solutions.jsonl"
+    rows = [json.loads(line) for line in file.read_text().splitlines()]
+    answers = [side["solution"] for row in rows for side in row.values() if isinstance(side, dict)]
+    assert len(answers) > 2000
+    assert [answer for answer in answers if characters(visible(answer)) != characters(answer)] == []
 
 
 def test_a_very_long_answer_is_cut_and_says_so() -> None:

@@ -1,10 +1,13 @@
 """Untrusted answers as Markdown that can be shown: the layout is kept, everything active is spelled out.
 
 An answer is parsed and written again in a small Markdown of our own: every punctuation mark of its text is
-escaped, so that only what this module writes is markup. HTML stays visible text; images and links become
-their text and address; code is never highlighted as a diagram; formulas keep to commands that draw symbols.
-What comes out is safe in `st.markdown` (the page's content-security policy is the second wall), whatever
-differences there are between Markdown parsers.
+escaped, so that only what this module writes is markup. HTML, entities, images and links stay visible source;
+code is never highlighted as a diagram; formulas keep to commands that draw symbols. What comes out is safe in
+`st.markdown` (the page's content-security policy is the second wall), whatever differences there are between
+Markdown parsers.
+
+Only what is surely layout is taken for it: an asterisk in arithmetic, a dollar of a price, an underscore, a
+backslash, the list mark of a lone number and an odd numbering stay as they were written.
 """
 
 from __future__ import annotations
@@ -15,7 +18,8 @@ from collections.abc import Callable
 from functools import lru_cache
 
 from markdown_it import MarkdownIt
-from markdown_it.rules_block import StateBlock
+from markdown_it.rules_block import StateBlock, blockquote, hr, list_block, table
+from markdown_it.rules_block.table import escapedSplit, getLine
 from markdown_it.rules_inline import StateInline
 from markdown_it.tree import SyntaxTreeNode
 
@@ -63,22 +67,43 @@ _UNSAFE_FORMULA = re.compile(
 
 _INLINE_FORMULA = re.compile(
     r"\\\((?P<brackets>.{1,2000}?)\\\)|\\\[(?P<square>.{1,2000}?)\\\]|\$\$(?P<double>[^$]+?)\$\$"
-    r"|\$(?P<single>(?![\s$])[^$\n]*?[^\s$])\$(?!\d)",
+    r"|\$(?P<single>(?![\s$])[^$\n]*?[^\s$])\$(?![\w$])",
     re.DOTALL,
 )
 _BLOCK_FORMULA = re.compile(
     r"(?:\$\$(?P<double>[^$]+?)\$\$|\\\[(?P<square>.{1,4000}?)\\\])[ \t]*\n", re.DOTALL
 )
+_TEX_TEXT = re.compile(r"\\(?:text\w*|mbox|mathrm|operatorname|begin|end)\*?\{[^{}]{0,200}\}|\\[a-zA-Z]+")
+_TEX_MARK = re.compile(r"[\\^_{}=]")
+
+
+def is_tex(content: str, *, dollars: bool) -> bool:
+    """Whether what stands between formula marks is a formula; between two prices there are words."""
+    rest = _TEX_TEXT.sub(" ", content)
+    words = re.findall(r"[^\W\d_]{2,}", rest)
+    if not dollars:
+        return len(words) < 4 or bool(_TEX_MARK.search(content))  # noqa: PLR2004 - fewer may be names in it
+    if any(len(word) > 3 or not word.isascii() for word in words) or len(words) > 2:  # noqa: PLR2004
+        return False
+    if _TEX_MARK.search(content.replace("=", "")):
+        return True
+    if "*" in content or content.count("(") != content.count(")"):
+        return False
+    return " " not in content or (not words and bool(re.search(r"[^\W\d_]|=", rest)))
 
 
 def _find_formula(state: StateInline, silent: bool) -> bool:
     r"""The parser's rule for `$x$`, `$$x$$`, `\(x\)` and `\[x\]` within a line or paragraph."""
     found = _INLINE_FORMULA.match(state.src, state.pos)
-    if not found:
+    before = state.src[state.pos - 1 : state.pos]
+    if not found or (found["single"] and (before.isalnum() or before == "$")):
+        return False
+    content = found[found.lastgroup or 0]
+    if not is_tex(content, dollars="$" in found.group()[0]):
         return False
     if not silent:
         token = state.push("formula", "", 0)
-        token.content = found[found.lastgroup or 0]
+        token.content, token.markup = content, found.group()
         token.meta = {"display": found.lastgroup in ("double", "square")}
     state.pos = found.end()
     return True
@@ -91,23 +116,118 @@ def _find_formula_block(state: StateBlock, start: int, end: int, silent: bool) -
     last = min(end, start + FORMULA_LINES)
     text = state.getLines(start, last, state.blkIndent, True).lstrip(" ")
     found = _BLOCK_FORMULA.match(text if text.endswith("\n") else text + "\n")
-    if not found or state.is_code_block(start):
+    if not found or state.is_code_block(start) or not is_tex(found[found.lastgroup or 0], dollars=False):
         return False
     if not silent:
         token = state.push("formula_block", "", 0)
-        token.content = found[found.lastgroup or 0]
+        token.content, token.markup = found[found.lastgroup or 0], found.group().rstrip()
         state.line = start + found.group().rstrip("\n").count("\n") + 1
         token.map = [start, state.line]
     return True
 
 
-_PARSER = MarkdownIt("commonmark", {"html": False, "maxNesting": 2 * DEPTH}).enable(
-    ["table", "strikethrough"]
+_ESCAPABLE = frozenset("*_$`#~|[]>.-+!")
+"""A backslash before one of these is Markdown's; before others (`\\{`, a path, TeX) it is the author's."""
+
+_ARITHMETIC = re.compile(r"[ \t]{0,3}[-*>][ \t]+[\d\s.,$%()+*/=x\u00d7\u00f7-]+$")
+"""A line such as `- 3` or `> 5`: an operator, not a list or a quote."""
+
+
+_LONG_RULE = re.compile(r"([*_-])\1{5,}[ \t]*$")
+
+
+def _keep_literal(state: StateInline, silent: bool) -> bool:
+    r"""The parser's rule for text that looks like marks: `_`, most `\`, `*` and `~` in arithmetic or words."""
+    src, pos, mark = state.src, state.pos, state.src[state.pos]
+    if mark == "\\":
+        if src[pos + 1 : pos + 2] in _ESCAPABLE and pos + 1 < len(src):
+            return False
+        end = pos + 1
+    elif mark in "*_~":
+        end = pos + 1
+        while src[end : end + 1] == mark:
+            end += 1
+        if mark != "_" and not _is_literal_run(src, pos, end):
+            return False
+    else:
+        return False
+    if not silent:
+        state.pending += src[pos:end]
+    state.pos = end
+    return True
+
+
+def _is_literal_run(src: str, start: int, end: int) -> bool:
+    """Whether a run of `*` or `~` neither opens nor closes emphasis."""
+    before, after = src[start - 1 : start] or " ", src[end : end + 1] or " "
+    if before.isspace() and after.isspace():
+        return True
+    inside_word = _is_narrow(before) and _is_narrow(after)
+    if (
+        inside_word
+        or (before in ")]" and (_is_narrow(after) or after in "([$"))
+        or (after in "([" and _is_narrow(before))
+    ):
+        return True
+    if end - start > 1:
+        return False
+    left, right = src[max(0, start - 9) : start].rstrip()[-1:], src[end : end + 9].lstrip()[:1]
+    opens_number = before.isspace() and after in _NUMERIC and left in _NUMERIC_END
+    closes_number = after.isspace() and before in _NUMERIC_END and right in _NUMERIC
+    return bool((left and opens_number) or (right and closes_number))
+
+
+_NUMERIC, _NUMERIC_END = "0123456789($-.", "0123456789)%"
+
+
+def _is_narrow(character: str) -> bool:
+    """A letter or digit of a script that puts spaces between words."""
+    return character.isalnum() and ord(character) < 0x2E80  # noqa: PLR2004 - CJK begins here
+
+
+_Rule = Callable[[StateBlock, int, int, bool], bool]
+
+
+def _unless_arithmetic(rule: _Rule) -> _Rule:
+    """A block rule that leaves lines such as `- 3` or `*****`, and every `+ 3`, to the text."""
+
+    def guarded(state: StateBlock, start: int, end: int, silent: bool) -> bool:
+        line = state.src[state.bMarks[start] + state.tShift[start] : state.eMarks[start]]
+        literal = line.startswith("+") or _ARITHMETIC.match(line) or _LONG_RULE.match(line)
+        return not literal and rule(state, start, end, silent)
+
+    return guarded
+
+
+def _whole_table(state: StateBlock, start: int, end: int, silent: bool) -> bool:
+    """The table rule, where no row has more cells than the header: those would not be shown."""
+    columns = 0
+    for line in range(start, end):
+        text = getLine(state, line).strip()
+        if not text or "|" not in text:
+            break
+        cells = len(escapedSplit(text.removeprefix("|").removesuffix("|")))
+        columns = columns or cells
+        if cells > columns:
+            return False
+    return table(state, start, end, silent)
+
+
+_PARSER = (
+    MarkdownIt("commonmark", {"html": False, "maxNesting": 2 * DEPTH})
+    .enable(["table", "strikethrough"])
+    .disable(["link", "image", "autolink", "entity", "reference", "lheading", "html_block", "html_inline"])
 )
 _PARSER.inline.ruler.before("escape", "formula", _find_formula)
+_PARSER.inline.ruler.before("escape", "literal", _keep_literal)
 _PARSER.block.ruler.before(
     "fence", "formula_block", _find_formula_block, {"alt": ["paragraph", "blockquote"]}
 )
+_ALT = {"alt": ["paragraph", "reference", "blockquote"]}
+_PARSER.block.ruler.at("hr", _unless_arithmetic(hr), {"alt": [*_ALT["alt"], "list"]})
+_PARSER.block.ruler.at("list", _unless_arithmetic(list_block), _ALT)
+_PARSER.block.ruler.at("blockquote", _unless_arithmetic(blockquote), {"alt": [*_ALT["alt"], "list"]})
+_PARSER.block.ruler.at("table", _whole_table, {"alt": ["paragraph", "reference"]})
 
 
 @lru_cache(maxsize=4096)
@@ -144,14 +264,21 @@ def _heading(node: SyntaxTreeNode) -> str:
 
 
 def _list(node: SyntaxTreeNode) -> str:
-    numbers = node.type == "ordered_list"
-    start = int(node.attrs.get("start", 1)) if numbers else 0
-    items = []
-    for offset, item in enumerate(node.children):
-        mark = f"{start + offset}. " if numbers else "- "
+    items = node.children
+    first = int(items[0].info or 0)
+    counted = all(
+        item.info == str(first + offset) and item.markup == "." for offset, item in enumerate(items)
+    )
+    shown = []
+    for item in items:
+        mark = f"{item.info}. " if item.info else "- "
         tight = all(child.hidden for child in item.children if child.type == "paragraph")
-        items.append(mark + _indent(_blocks(item.children, "\n" if tight else "\n\n"), len(mark)))
-    return "\n".join(items)
+        body = _blocks(item.children, "\n" if tight else "\n\n")
+        if item.info and not counted:  # a browser would number these anew
+            shown.append(f"{item.info}\\{item.markup} {body}")
+        else:
+            shown.append(mark + _indent(body, len(mark)))
+    return ("\n" if counted or not items[0].info else "\n\n").join(shown)
 
 
 def _quote(node: SyntaxTreeNode) -> str:
@@ -159,9 +286,11 @@ def _quote(node: SyntaxTreeNode) -> str:
 
 
 def _code(node: SyntaxTreeNode) -> str:
-    language = (node.info.split() or [""])[0].lower() if node.type == "fence" else ""
-    fence = "`" * max(3, _longest_run(node.content) + 1)
-    return f"{fence}{language if language in LANGUAGES else 'text'}\n{node.content.rstrip(chr(10))}\n{fence}"
+    info = node.info.strip() if node.type == "fence" else ""
+    language = info.lower() if info.lower() in LANGUAGES else "text"
+    content = node.content if re.fullmatch(r"[\w+#.-]{0,20}", info) else f"{info}\n{node.content}"
+    fence = "`" * max(3, _longest_run(content) + 1)
+    return f"{fence}{language}\n{content.rstrip(chr(10))}\n{fence}"
 
 
 def _table(node: SyntaxTreeNode) -> str:
@@ -178,7 +307,7 @@ def _cell(node: SyntaxTreeNode) -> str:
 
 def _formula_block(node: SyntaxTreeNode) -> str:
     formula = re.sub(r"\n\s*", "\n", node.content.strip())
-    return f"$$\n{formula}\n$$" if _is_safe_formula(formula) else _inline_code(formula)
+    return f"$$\n{formula}\n$$" if _is_safe_formula(formula) else _inline_code(node.markup)
 
 
 def _spans(nodes: list[SyntaxTreeNode]) -> str:
@@ -208,20 +337,10 @@ def _code_span(node: SyntaxTreeNode) -> str:
     return _inline_code(node.content)
 
 
-def _link(node: SyntaxTreeNode) -> str:
-    text, address = _spans(node.children), str(node.attrs.get("href") or node.attrs.get("src") or "")
-    shown = _inline_code(address) if address else ""
-    return text if not shown or shown in text else f"{text} ({shown})"
-
-
-def _image(node: SyntaxTreeNode) -> str:
-    return f"\\[image\\: {_link(node)}\\]"
-
-
 def _formula(node: SyntaxTreeNode) -> str:
     formula = " ".join(node.content.split())
     if not _is_safe_formula(formula):
-        return _inline_code(formula)
+        return _inline_code(node.markup)
     return f"$\\displaystyle {formula}$" if node.meta["display"] else f"${formula}$"
 
 
@@ -229,7 +348,7 @@ def _inline_code(content: str) -> str:
     ticks = "`" * (_longest_run(content) + 1)
     pad = " " if content.startswith("`") or content.endswith("`") else ""
     flat = content.replace("\n", " ")
-    return f"{ticks}{pad}{flat}{pad}{ticks}" if flat.strip() else ""
+    return f"{ticks}{pad}{flat}{pad}{ticks}" if flat.strip() else _escape("`` ``")
 
 
 def _escape(text: str) -> str:
@@ -279,7 +398,5 @@ _SPANS: dict[str, Callable[[SyntaxTreeNode], str]] = {
     "em": _around("*"),
     "s": _around("~~"),
     "code_inline": _code_span,
-    "link": _link,
-    "image": _image,
     "formula": _formula,
 }
