@@ -137,7 +137,7 @@ _LONG_RULE = re.compile(r"([*_-])\1{5,}[ \t]*$")
 
 
 def _keep_literal(state: StateInline, silent: bool) -> bool:
-    r"""The parser's rule for text that looks like marks: `_`, most `\`, `*` and `~` in arithmetic or words."""
+    r"""The parser's rule for what looks like marks: `_`, most `\`, `*` and `~` in arithmetic or words."""
     src, pos, mark = state.src, state.pos, state.src[state.pos]
     if mark == "\\":
         if src[pos + 1 : pos + 2] in _ESCAPABLE and pos + 1 < len(src):
@@ -223,10 +223,10 @@ _PARSER.inline.ruler.before("escape", "literal", _keep_literal)
 _PARSER.block.ruler.before(
     "fence", "formula_block", _find_formula_block, {"alt": ["paragraph", "blockquote"]}
 )
-_ALT = {"alt": ["paragraph", "reference", "blockquote"]}
-_PARSER.block.ruler.at("hr", _unless_arithmetic(hr), {"alt": [*_ALT["alt"], "list"]})
-_PARSER.block.ruler.at("list", _unless_arithmetic(list_block), _ALT)
-_PARSER.block.ruler.at("blockquote", _unless_arithmetic(blockquote), {"alt": [*_ALT["alt"], "list"]})
+_ALT = ["paragraph", "reference", "blockquote"]
+_PARSER.block.ruler.at("hr", _unless_arithmetic(hr), {"alt": [*_ALT, "list"]})
+_PARSER.block.ruler.at("list", _unless_arithmetic(list_block), {"alt": _ALT})
+_PARSER.block.ruler.at("blockquote", _unless_arithmetic(blockquote), {"alt": [*_ALT, "list"]})
 _PARSER.block.ruler.at("table", _whole_table, {"alt": ["paragraph", "reference"]})
 
 
