@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from apps.settings import ADMINS, PASSWORD, VOTER_COOKIE, Settings
-from toolkit import records
+from toolkit import io
 from toolkit.arena.battles import Reveal, load_battle_pool
 from toolkit.arena.live_models import LiveModels
 from toolkit.arena.moderation import VoterReport, voter_reports
@@ -111,7 +111,7 @@ def has_admins() -> bool:
 def judge_votes() -> list[Vote]:
     """The judge's votes of the run, if it was judged."""
     file = Path(Settings.from_environment().run) / "votes.jsonl"
-    return [vote for vote in records.read(file, Vote) if vote.kind == "judge"] if file.exists() else []
+    return [vote for vote in io.read(file, Vote) if vote.kind == "judge"] if file.exists() else []
 
 
 @st.cache_data(ttl=60, show_spinner=False)
@@ -124,7 +124,7 @@ def votes_with_texts() -> list[Reveal]:
 def judge_verdicts() -> list[Verdict]:
     """All judge verdicts of the run."""
     file = Path(Settings.from_environment().run) / "verdicts.jsonl"
-    return list(records.read(file, Verdict)) if file.exists() else []
+    return list(io.read(file, Verdict)) if file.exists() else []
 
 
 @st.cache_data(ttl=60, show_spinner=False)
@@ -134,7 +134,7 @@ def per_example_scores() -> dict[str, dict[str, dict[str, float]]]:
 
     files = sorted((Path(Settings.from_environment().run) / "measurements").glob("*.jsonl"))
     return {
-        file.stem: {found.metric: found.per_example() for found in records.read(file, Measurement)}
+        file.stem: {found.metric: found.per_example() for found in io.read(file, Measurement)}
         for file in files
     }
 

@@ -17,7 +17,7 @@ import click
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from toolkit import recipe, records
+from toolkit import io, recipe
 from toolkit.cli import COMMANDS, main
 from toolkit.cli.outputs import OUTPUTS
 from toolkit.report.schemas import DIALECT, FILES, schema
@@ -237,4 +237,4 @@ def _closed(kinds: dict[type[BaseModel], None]) -> list[type[BaseModel]]:
 
 if __name__ == "__main__":
     for file, text in pages().items():
-        records.write_text(file, text)
+        io.write_text(file, text)

@@ -16,7 +16,7 @@ from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
-from toolkit import records
+from toolkit import io
 
 REMEMBERED_BYTES = 2**20
 """Smaller files are hashed every time: that is as quick as looking them up."""
@@ -103,4 +103,4 @@ def _remembered(file: Path) -> dict[str, str]:
 def _remember(file: Path, known: dict[str, str]) -> None:
     """Keep the newest entries; where the cache cannot be written, files are hashed again next time."""
     with suppress(OSError):
-        records.write_text(file, json.dumps(dict(list(known.items())[-MOST_ENTRIES:])))
+        io.write_text(file, json.dumps(dict(list(known.items())[-MOST_ENTRIES:])))

@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Page
 
 from tests.apps.hostile import HOSTILE
-from toolkit import records
+from toolkit import io
 from toolkit.types import Completion, Message
 
 ACTIVE = "script, iframe, object, embed, form, input, base, meta, link, img, audio, video, style, a[href]"
@@ -51,7 +51,7 @@ def hostile_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
             )
             for number in range(len(texts) // 2)
         ]
-        records.write(folder / "completions" / f"{contestant}.jsonl", lines)
+        io.write(folder / "completions" / f"{contestant}.jsonl", lines)
     return folder
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from toolkit import records
+from toolkit import io
 from toolkit.judge import aggregate_votes, build_battles
 from toolkit.metrics.measurement import Measurement, measurement_from_values
 from toolkit.metrics.reference_tools import ROUGE, rouge_rows
@@ -151,20 +151,18 @@ def write_run(folder: Path) -> Path:
             )
             for number, (question, answer) in enumerate(QUESTIONS)
         ]
-        records.write(folder / "completions" / f"{contestant}.jsonl", lines)
-    records.write_text(
-        folder / "recipe.yaml", "name: household\nbase: none\narena: {pairing: active, goal: 40}\n"
-    )
+        io.write(folder / "completions" / f"{contestant}.jsonl", lines)
+    io.write_text(folder / "recipe.yaml", "name: household\nbase: none\narena: {pairing: active, goal: 40}\n")
     return folder
 
 
 def judge_run(folder: Path) -> Path:
     """Add scores of every answer, and a judge who prefers the longer one but for a weakness for the first."""
     completions = {
-        name: list(records.read(folder / "completions" / f"{name}.jsonl", Completion)) for name in CONTESTANTS
+        name: list(io.read(folder / "completions" / f"{name}.jsonl", Completion)) for name in CONTESTANTS
     }
     for name, rows in completions.items():
-        records.write(folder / "measurements" / f"{name}.jsonl", measure(rows))
+        io.write(folder / "measurements" / f"{name}.jsonl", measure(rows))
     categories = {row.example_id: row.category for row in completions[CONTESTANTS[0]] if row.category}
     fought = build_battles(completions, Judge(), categories=categories)
     verdicts = [
@@ -179,8 +177,8 @@ def judge_run(folder: Path) -> Path:
         for number, battle in enumerate(fought)
         for order in ("ab", "ba")
     ]
-    records.write(folder / "verdicts.jsonl", verdicts)
-    records.write(folder / "votes.jsonl", aggregate_votes(fought, verdicts))
+    io.write(folder / "verdicts.jsonl", verdicts)
+    io.write(folder / "votes.jsonl", aggregate_votes(fought, verdicts))
     return folder
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tests.arena.household import judge_run, write_run
 from tests.arena.test_moderation import check
-from toolkit import records
+from toolkit import io
 from toolkit.arena import load_battle_pool
 from toolkit.arena.tally import add_lengths, verdicts_on, win_rates
 from toolkit.types import Verdict, Vote
@@ -22,7 +22,7 @@ def test_a_tie_is_half_a_win_for_each() -> None:
 
 def test_an_examples_verdicts_are_found_by_what_was_judged(tmp_path: Path) -> None:
     run = judge_run(write_run(tmp_path / "household"))
-    verdicts = list(records.read(run / "verdicts.jsonl", Verdict))
+    verdicts = list(io.read(run / "verdicts.jsonl", Verdict))
     answers = load_battle_pool(run).answers
     found = {example: verdicts_on(by_name, verdicts) for example, by_name in answers.items()}
     assert {len(each) for each in found.values()} == {6}, "three pairs in two orders"

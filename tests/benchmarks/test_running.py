@@ -10,7 +10,7 @@ import pytest
 from lm_eval.utils import make_table
 from peft import LoraConfig, get_peft_model
 
-from toolkit import records
+from toolkit import io
 from toolkit.benchmarks import run_benchmarks, scores_of, values_of
 from toolkit.benchmarks.results import interval
 from toolkit.benchmarks.task_files import task_file
@@ -67,7 +67,7 @@ def test_base_and_adapter_are_each_measured_as_they_are(tuned: Loaded, tmp_path:
 def test_results_are_in_lm_evals_format(tuned: Loaded, tmp_path: Path, sums: Benchmark):
     out = tmp_path / "base.json"
     scores = run_benchmarks(tuned, [choices(), sums], contestant="base", out=out)
-    result = records.read_json(out)
+    result = io.read_json(out)
     assert set(result["results"]) == {"tickets_choice", "gsm8k"}
     assert {"versions", "n-shot", "n-samples", "configs", "config", "date"} <= result.keys()
     assert result["n-shot"] == {"tickets_choice": 0, "gsm8k": 2}
@@ -82,7 +82,7 @@ def test_results_are_in_lm_evals_format(tuned: Loaded, tmp_path: Path, sums: Ben
 
 def test_lm_evals_own_table_is_made_of_results(tuned: Loaded, tmp_path: Path, sums: Benchmark):
     scores = run_benchmarks(tuned, [choices(), sums], contestant="base", out=tmp_path / "base.json")
-    lines = make_table(records.read_json(tmp_path / "base.json")).splitlines()
+    lines = make_table(io.read_json(tmp_path / "base.json")).splitlines()
     shown = [[cell.strip() for cell in line.split("|")] for line in lines[2:] if line.strip()]
     assert {f"{score.value:.4f}" for score in scores} == {cells[7] for cells in shown}
     assert [cells[5] for cells in shown] == ["exact_match", "exact_match", "acc"]
@@ -110,7 +110,7 @@ def test_every_answer_is_logged(tuned: Loaded, tmp_path: Path):
 def test_the_chat_template_changes_the_prompt_and_is_stated(tuned: Loaded, tmp_path: Path):
     chat = choices().model_copy(update={"chat_template": True})
     run_benchmarks(tuned, [chat], contestant="base", out=tmp_path / "base.json")
-    result = records.read_json(tmp_path / "base.json")
+    result = io.read_json(tmp_path / "base.json")
     assert result["configs"]["tickets_choice"]["metadata"]["chat_template"] is True
     sample = json.loads((tmp_path / "base/samples_tickets_choice.jsonl").read_text().splitlines()[0])
     assert sample["arguments"]["gen_args_0"]["arg_0"].startswith("<|start|>user\n")

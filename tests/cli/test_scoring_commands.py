@@ -10,12 +10,12 @@ from typing import Any, get_args
 import pytest
 from click.testing import CliRunner, Result
 
-from toolkit import records
+from toolkit import io
 from toolkit.benchmarks.task_files import task_file
 from toolkit.cli import main
 from toolkit.cli.scores import METRICS
 from toolkit.metrics import registry
-from toolkit.recipe.sections import Metric
+from toolkit.recipe.schema import Metric
 from toolkit.types import Completion
 
 
@@ -59,14 +59,14 @@ def two(tmp_path: Path) -> list[Path]:
             for i in range(8)
         ]
         files.append(tmp_path / f"{name}.jsonl")
-        records.write(files[-1], made)
+        io.write(files[-1], made)
     return files
 
 
 def test_answer_writes_completions(tiny_model: Path, questions: Path, tmp_path: Path):
     out = tmp_path / "out.jsonl"
     found = parsed("answer", tiny_model, questions, "--out", out, "--max-new-tokens", "4", "--name", "tiny")
-    made = list(records.read(out, Completion))
+    made = list(io.read(out, Completion))
     assert [each.example_id for each in made] == ["q0", "q1", "q2"]
     assert found == {
         "contestant": "tiny",
@@ -168,7 +168,7 @@ def test_score_reads_a_run_folder_with_its_perplexities(two: list[Path], tmp_pat
         example_ids=("e0", "e1"),
         rows=((2, 4), (1, 4)),
     )
-    records.write(folder / "measurements" / "sft.jsonl", [measured])
+    io.write(folder / "measurements" / "sft.jsonl", [measured])
     metrics = {each["metric"] for each in parsed("score", folder, "--metric", "bleu")["scores"]}
     assert metrics == {"bleu", "perplexity"}
 
@@ -176,12 +176,12 @@ def test_score_reads_a_run_folder_with_its_perplexities(two: list[Path], tmp_pat
 def test_a_runs_contestants_are_compared_with_the_first_of_its_recipe(two: list[Path], tmp_path: Path):
     folder = tmp_path / "run"
     for name, file in zip(("b", "a"), two, strict=True):
-        named = [each.model_copy(update={"contestant": name}) for each in records.read(file, Completion)]
-        records.write(folder / "completions" / f"{name}.jsonl", named)
+        named = [each.model_copy(update={"contestant": name}) for each in io.read(file, Completion)]
+        io.write(folder / "completions" / f"{name}.jsonl", named)
     (by_name,) = parsed("score", folder, "--metric", "exact_match")["differences"][:1]
     assert (by_name["contestant"], by_name["against"]) == ("b", "a")
     order = [{"contestant": name, "metric": "bleu", "value": 0} for name in ("gone", "b", "a")]
-    records.write_json(folder / "scores.json", order)
+    io.write_json(folder / "scores.json", order)
     (by_recipe,) = parsed("score", folder, "--metric", "exact_match")["differences"][:1]
     assert (by_recipe["contestant"], by_recipe["against"]) == ("a", "b")
 
@@ -279,7 +279,7 @@ def test_bench_adds_a_task_to_a_result_file(tiny_model: Path, tmp_path: Path):
     bench = ["bench", tiny_model, "--name", "one"]
     parsed(*bench, "tickets_choice", *rows, "--limit", "10", "--out", out)
     parsed(*bench, second, *rows, "--limit", "5", "--out", out)
-    assert set(records.read_json(out)["results"]) == {"tickets_choice", "second"}
+    assert set(io.read_json(out)["results"]) == {"tickets_choice", "second"}
     assert {file.stem for file in (tmp_path / "one").iterdir()} == {
         "samples_tickets_choice",
         "samples_second",

@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from toolkit import records
+from toolkit import io
 from toolkit.arena.store import Store
 from toolkit.arena.vote_io import import_rows
 from toolkit.types import WINNERS, Completion, Vote
@@ -23,7 +23,7 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where a reader would stand: finished runs in `results/`, votes in an arena, data files of their own."""
     demo = tmp_path / "results" / "demo"
     shutil.copytree(ROOT / "results" / "demo-example", demo)
-    votes = [vote for vote in records.read(demo / "votes.jsonl", Vote) if vote.kind == "judge"][:60]
+    votes = [vote for vote in io.read(demo / "votes.jsonl", Vote) if vote.kind == "judge"][:60]
     battles = [
         {
             "model_a": vote.model_a,
@@ -42,11 +42,11 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     import_rows(Store(f"sqlite:///{demo / 'arena.db'}"), battles, run="demo", source="battles.jsonl")
     for again in ("results/second", "results/mine", "results/demo-round-2", "tries/demo"):
         shutil.copytree(demo, tmp_path / again)
-    base = list(records.read(demo / "completions" / "base.jsonl", Completion))
-    records.write(tmp_path / "base.jsonl", base[:3])
-    records.write(tmp_path / "hosted.jsonl", base[:3])
-    both = base + list(records.read(demo / "completions" / "dpo.jsonl", Completion))
-    records.write(tmp_path / "outputs.jsonl", both)
+    base = list(io.read(demo / "completions" / "base.jsonl", Completion))
+    io.write(tmp_path / "base.jsonl", base[:3])
+    io.write(tmp_path / "hosted.jsonl", base[:3])
+    both = base + list(io.read(demo / "completions" / "dpo.jsonl", Completion))
+    io.write(tmp_path / "outputs.jsonl", both)
     for name, file in {"train": "sft", "test": "heldout", "a": "sft", "b": "heldout"}.items():
         lines = (PACKAGED / f"{file}.jsonl").read_text(encoding="utf-8").splitlines()[:40]
         (tmp_path / f"{name}.jsonl").write_text("\n".join(lines) + "\n")

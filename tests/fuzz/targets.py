@@ -16,7 +16,7 @@ from toolkit import recipe as recipes
 from toolkit.arena.store import Store
 from toolkit.arena.vote_io import import_rows, load_stage_rows
 from toolkit.data import load_examples, load_rows
-from toolkit.data.reading import Rows
+from toolkit.data.readers import Rows
 from toolkit.errors import DataError, RecipeError
 from toolkit.judge.generative import extract_reason
 from toolkit.judge.parsing import read_grade, read_outcome, read_scores

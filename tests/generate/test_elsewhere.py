@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from toolkit import records
+from toolkit import io
 from toolkit.errors import DataError
 from toolkit.generate.importers import read_completions, read_references
 from toolkit.metrics import measure_texts
@@ -30,7 +30,7 @@ def test_our_own_files_come_back_as_they_were(tmp_path: Path):
         finish="stop",
         tokens=1,
     )
-    records.write(tmp_path / "sft.jsonl", [made])
+    io.write(tmp_path / "sft.jsonl", [made])
     assert read_completions(tmp_path / "sft.jsonl") == [made]
 
 

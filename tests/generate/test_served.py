@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from toolkit import records
+from toolkit import io
 from toolkit.errors import EndpointError
 from toolkit.generate import generate_completions
 from toolkit.generate.endpoint import EndpointSource
@@ -46,4 +46,4 @@ def test_a_served_model_answers_as_it_does_in_memory_and_is_resumed(
     more = [*examples(), Example(id="new", messages=(Message(role="user", content="and?"),))]
     with pytest.raises(EndpointError):
         generate_completions(quick, more, contestant="c", options=OPTIONS, out=remote)
-    assert len(list(records.read(remote, Completion))) == 8, "the earlier file is kept"
+    assert len(list(io.read(remote, Completion))) == 8, "the earlier file is kept"

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from tests.judge.battlefield import RuleJudge, battle, completion
-from toolkit import records
+from toolkit import io
 from toolkit.errors import DataError
 from toolkit.judge import aggregate_votes, build_battles, judge_battles
 from toolkit.judge.readers import (
@@ -32,7 +32,7 @@ def written(path: Path, *rows: dict) -> Path:
 
 
 def test_our_own_completions(tmp_path: Path):
-    records.write(tmp_path / "base.jsonl", [completion("base", 0), completion("base", 1)])
+    io.write(tmp_path / "base.jsonl", [completion("base", 0), completion("base", 1)])
     found = read_answers([tmp_path / "base.jsonl"])
     assert found.completions == {"base": [completion("base", 0), completion("base", 1)]}
 

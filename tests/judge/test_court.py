@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from tests.faultserver import Say, serving
-from toolkit import records
+from toolkit import io
 from toolkit.cli import main
 from toolkit.cli.outputs import OUTPUTS
 from toolkit.judge.aggregation import majority_votes
@@ -55,7 +55,7 @@ def test_files_of_outputs_are_judged_and_everything_is_written(tmp_path: Path):
     assert printed["win_rates"][0]["win_rate"]["value"] == 1
     assert printed["statistics"]["fair"]["consistency"]["value"] == 1
     assert "sft over base" in again.stdout
-    assert [vote.outcome for vote in records.read(out / "votes.jsonl", Vote)] == ["a"] * 5
+    assert [vote.outcome for vote in io.read(out / "votes.jsonl", Vote)] == ["a"] * 5
     assert {path.name for path in out.iterdir()} == {
         ".verdicts",
         "verdicts.jsonl",
@@ -75,7 +75,7 @@ def test_a_limit_restricts_what_is_asked_now_and_takes_no_votes_away(tmp_path: P
         assert adapter_arena(outputs(tmp_path), *options, "--limit", 2, "--json").exit_code == 0
         assert adapter_arena(outputs(tmp_path), *options, "--baseline", "sft").exit_code == 0
         assert len(server.requests) == 10
-    assert {vote.example_id: vote.model_a for vote in records.read(out / "votes.jsonl", Vote)}.keys() == set(
+    assert {vote.example_id: vote.model_a for vote in io.read(out / "votes.jsonl", Vote)}.keys() == set(
         "01234"
     )
     assert len(kept.splitlines()) == 5
@@ -124,8 +124,8 @@ def test_several_judges_are_a_jury(tmp_path: Path):
         judges = ["--judge", "fair", "--judge", "lazy", "--judge", "second"]
         result = adapter_arena(outputs(tmp_path), *judges, "--endpoint", server.url, "--out", out)
     assert result.exit_code == 0, result.output
-    assert {(vote.voter, vote.outcome) for vote in records.read(out / "votes.jsonl", Vote)} == {("jury", "a")}
-    found = records.read_json(out / "judge.json")["disagreement"]
+    assert {(vote.voter, vote.outcome) for vote in io.read(out / "votes.jsonl", Vote)} == {("jury", "a")}
+    found = io.read_json(out / "judge.json")["disagreement"]
     assert found["unanimous"]["value"] == 0
     agreement = {tuple(pair["judges"]): pair["agreement"]["value"] for pair in found["pairs"]}
     assert agreement == {("fair", "lazy"): 0, ("fair", "second"): 1, ("lazy", "second"): 0}

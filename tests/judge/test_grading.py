@@ -6,7 +6,7 @@ import pytest
 
 from tests.faultserver import Say, serving
 from tests.judge.battlefield import completion
-from toolkit import records
+from toolkit import io
 from toolkit.errors import JudgeError
 from toolkit.judge import JudgePrompt, load_prompt
 from toolkit.judge.generative import EndpointBackend
@@ -59,7 +59,7 @@ def test_grades_go_by_what_the_judge_read_and_never_by_names(tmp_path: Path):
             row.model_copy(update={"completion": digest(each.completion)})
             for row, each in zip(grades, ROWS, strict=True)
         ]
-        records.write(tmp_path / "grades.jsonl", former)
+        io.write(tmp_path / "grades.jsonl", former)
         import_old_grades(tmp_path / "grades.jsonl", tmp_path / "fresh")
         assert [row.value for row in grade_completions(grader, ROWS, store=tmp_path / "fresh")] == [
             row.value for row in grades

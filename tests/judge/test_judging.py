@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.judge.battlefield import RuleJudge, battle, kept
-from toolkit import records
+from toolkit import io
 from toolkit.judge import (
     aggregate_votes,
     import_old_verdicts,
@@ -137,7 +137,7 @@ def test_verdicts_of_a_log_that_went_by_names_are_taken_over(tmp_path: Path):
     whole = judge_battles(RuleJudge(longer), fought, store=tmp_path / "whole")
     former = {each.id: each.former_id for each in fought[:2]}
     log = tmp_path / "verdicts.jsonl"
-    records.write(
+    io.write(
         log,
         [said.model_copy(update={"battle_id": former.get(said.battle_id, said.battle_id)}) for said in whole],
     )

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.faultserver import FaultServer, Say, serving
-from toolkit import records
+from toolkit import io
 from toolkit.types import Verdict, Vote
 
 CONCURRENCY = 8
@@ -76,9 +76,9 @@ def test_kill_9_loses_and_repeats_nothing(
     assert 0 < len(kept_at_kills[0]) < len(kept_at_kills[1]) < 2 * battles
     final = log()
     assert kept_at_kills[0] < kept_at_kills[1] < final, "what was on disk stays as it was"
-    verdicts = list(records.read(out / "verdicts.jsonl", Verdict))
+    verdicts = list(io.read(out / "verdicts.jsonl", Verdict))
     assert len({(verdict.battle_id, verdict.order) for verdict in verdicts}) == len(verdicts) == 2 * battles
-    assert [vote.outcome for vote in records.read(out / "votes.jsonl", Vote)] == ["a"] * battles
+    assert [vote.outcome for vote in io.read(out / "votes.jsonl", Vote)] == ["a"] * battles
 
     paid = [json.dumps(request, sort_keys=True) for request in server.answered]
     again = len(paid) - len(set(paid))

@@ -10,7 +10,7 @@ import yaml
 from click.testing import CliRunner
 
 from tests.faultserver import Say, serving
-from toolkit import models, records
+from toolkit import io, models
 from toolkit.cli import main
 from toolkit.recipe import ModelOptions
 from toolkit.types import Completion, Vote
@@ -56,14 +56,13 @@ def test_prompts_in_a_text_file_are_answered_and_judged(run: Path, tmp_path: Pat
     found = judge_questions(run, questions, tmp_path)
     assert (found["battles"], found["votes"], found["folder"]) == (2, 2, str(out))
     answers = {
-        name: list(records.read(out / "completions" / f"{name}.jsonl", Completion))
-        for name in ("base", "polite")
+        name: list(io.read(out / "completions" / f"{name}.jsonl", Completion)) for name in ("base", "polite")
     }
     for said in answers.values():
         assert [row.messages[-1].content for row in said] == ["Where is my lamp?", "And my kettle?"]
         assert all(0 < row.tokens <= 8 for row in said)
     assert answers["polite"][0].completion != answers["base"][0].completion, "its prompt is put before"
-    voted = {vote.example_id for vote in records.read(out / "votes.jsonl", Vote)}
+    voted = {vote.example_id for vote in io.read(out / "votes.jsonl", Vote)}
     assert voted == {row.example_id for row in answers["base"]}
 
     verdicts = (out / "verdicts.jsonl").read_text()
@@ -92,7 +91,7 @@ def test_a_server_judges_a_run_whose_own_judge_averages_probabilities(run: Path,
         options = ["--questions", questions, "--judge", "m", "--endpoint", server.url]
         result = CliRunner().invoke(main, ["judge", str(run), *map(str, options)])
     assert result.exit_code == 0, result.output
-    (cast,) = records.read(run / "questions" / "prompts" / "votes.jsonl", Vote)
+    (cast,) = io.read(run / "questions" / "prompts" / "votes.jsonl", Vote)
     assert (cast.voter, cast.outcome) == ("m", "tie")
 
 
@@ -105,7 +104,7 @@ def test_contestants_behind_a_server_answer_too(run: Path, tmp_path: Path):
         questions.write_text("Where is my lamp?\n")
         found = judge_questions(served, questions, tmp_path)
     assert (found["battles"], found["votes"]) == (1, 1)
-    (said,) = records.read(served / "questions" / "prompts" / "completions" / "loud.jsonl", Completion)
+    (said,) = io.read(served / "questions" / "prompts" / "completions" / "loud.jsonl", Completion)
     assert said.completion == "WHERE IS MY LAMP?"
 
 

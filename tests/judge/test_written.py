@@ -9,7 +9,7 @@ import pytest
 
 from tests.faultserver import FaultServer, Say, serving
 from tests.judge.battlefield import battle, kept
-from toolkit import records
+from toolkit import io
 from toolkit.errors import EndpointError
 from toolkit.judge import (
     JudgePrompt,
@@ -140,7 +140,7 @@ def test_a_refusal_that_an_earlier_version_kept_as_unreadable_is_asked_again(tmp
         asked = judge(server)
         old = {"judge": asked.name, "outcome": None, "prompt": asked.prompt_key, "attempt": 3}
         old |= {"battle_id": one[0].former_id, "reason": "no reply: HTTP 402: no credit"}
-        records.append(tmp_path / "log", [Verdict(order=order, **old) for order in ("ab", "ba")])
+        io.append(tmp_path / "log", [Verdict(order=order, **old) for order in ("ab", "ba")])
         import_old_verdicts(tmp_path / "log", store)
         assert all(verdict.readable for verdict in judge_battles(asked, one, store=store))
 

@@ -20,7 +20,7 @@ from transformers import (
     T5Config,
 )
 
-from toolkit import records
+from toolkit import io
 from toolkit.errors import ModelError
 from toolkit.models import Loaded, load_base, resolve_base
 from toolkit.models.bases import fingerprint
@@ -68,7 +68,7 @@ def test_an_adapter_of_other_weights_is_refused(tiny_model: Path, adapter: Path,
     loaded = load_base(str(tiny_model), PLAIN)
     with pytest.raises(ModelError, match="no adapter here"):
         loaded.attach("none", tmp_path)
-    records.write_json(adapter / LINEAGE, {"base": "another", "base_fingerprint": "0" * 16})
+    io.write_json(adapter / LINEAGE, {"base": "another", "base_fingerprint": "0" * 16})
     with pytest.raises(ModelError, match=r"was trained on another \(weights 0000000000000000\)"):
         loaded.attach("one", adapter)
     assert loaded.adapters == []

@@ -5,7 +5,7 @@ import json
 import pandas as pd
 import pytest
 
-from toolkit import records
+from toolkit import io
 from toolkit.errors import DataError
 from toolkit.ratings import RATED, bradley_terry, read_votes
 from toolkit.types import Vote
@@ -47,7 +47,7 @@ def test_our_own_vote_logs_are_read(tmp_path, columns):
         Vote(example_id="e1", model_a="x", model_b="y", outcome="a", cast_at=5.0),
         Vote(example_id="e2", model_a="y", model_b="x", outcome="both_bad"),
     ]
-    records.write(tmp_path / "votes.jsonl", cast)
+    io.write(tmp_path / "votes.jsonl", cast)
     frame = read_votes(tmp_path / "votes.jsonl", columns=columns)
     assert list(frame["winner"]) == ["model_a", "tie (bothbad)"]
     assert list(frame["question_id"]) == ["e1", "e2"]

@@ -7,7 +7,7 @@ import math
 import random
 from pathlib import Path
 
-from toolkit import records
+from toolkit import io
 from toolkit.judge import aggregate_votes, judge_statistics
 from toolkit.metrics import Measurement, difference, score
 from toolkit.metrics.measurement import measurement_from_values
@@ -68,15 +68,15 @@ def write_run(folder: Path, *, name: str = "synthetic", judge: bool = True, seed
         seconds=402.5,
         notes={"judge": judge_statistics(battles, verdicts)} if judge else {},
     )
-    records.write_json(folder / "summary.json", summary)
+    io.write_json(folder / "summary.json", summary)
     for contestant in NAMES:
-        records.write(folder / "completions" / f"{contestant}.jsonl", answers[contestant])
-        records.write(
+        io.write(folder / "completions" / f"{contestant}.jsonl", answers[contestant])
+        io.write(
             folder / "measurements" / f"{contestant}.jsonl", [m for m in found if m.contestant == contestant]
         )
     if judge:
-        records.write(folder / "votes.jsonl", cast)
-        records.write(folder / "verdicts.jsonl", verdicts)
+        io.write(folder / "votes.jsonl", cast)
+        io.write(folder / "verdicts.jsonl", verdicts)
     _training(folder, rng)
     _about(folder, name)
     return folder
@@ -182,13 +182,13 @@ def _benchmarks(folder: Path) -> list[Score]:
             "higher_is_better": {"cards": {"acc": True}},
             "n-samples": {"cards": {"original": 80, "effective": 80}},
         }
-        records.write_json(folder / "benchmarks" / f"{name}.json", result)
+        io.write_json(folder / "benchmarks" / f"{name}.json", result)
         asked = [
             {"doc_id": i, "doc_hash": f"{i:064x}", "metrics": ["acc"], "acc": float(i < round(80 * value))}
             for i in range(80)
         ]
         samples = "".join(json.dumps(row) + "\n" for row in asked)
-        records.write_text(folder / "benchmarks" / name / "samples_cards.jsonl", samples)
+        io.write_text(folder / "benchmarks" / name / "samples_cards.jsonl", samples)
         found.append(
             Score(
                 contestant=name,
@@ -215,7 +215,7 @@ def _training(folder: Path, rng: random.Random) -> None:
             if step % 19 == 0:
                 rows.append({"step": step, "eval_loss": loss + 0.1})
         text = "".join(json.dumps(row) + "\n" for row in rows)
-        records.write_text(folder / "adapters" / stage / "training.jsonl", text)
+        io.write_text(folder / "adapters" / stage / "training.jsonl", text)
         lineage = {
             "stage": stage,
             "method": stage,
@@ -223,7 +223,7 @@ def _training(folder: Path, rng: random.Random) -> None:
             "base_fingerprint": "0123456789abcdef",
         }
         parent = {"parent": "sft", "parent_fingerprint": "fedcba9876543210"} if stage == "dpo" else {}
-        records.write_json(folder / "adapters" / stage / "lineage.json", lineage | parent)
+        io.write_json(folder / "adapters" / stage / "lineage.json", lineage | parent)
 
 
 def _about(folder: Path, name: str) -> None:
@@ -251,7 +251,7 @@ def _about(folder: Path, name: str) -> None:
             "judge": {},
         }
     )
-    records.write_text(folder / "recipe.yaml", dump(recipe))
+    io.write_text(folder / "recipe.yaml", dump(recipe))
     manifest = {
         "command": f"adapter-arena run {name}",
         "seed": 3,
@@ -260,4 +260,4 @@ def _about(folder: Path, name: str) -> None:
         "data": {"cards": "aaaaaaaaaaaaaaaa", "pairs": "bbbbbbbbbbbbbbbb", "examples": "cccccccccccccccc"},
         "steps": {"train sft": {"inputs": "1111111111111111", "done": True, "seconds": 94.2}},
     }
-    records.write_json(folder / "manifest.json", manifest)
+    io.write_json(folder / "manifest.json", manifest)

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from toolkit import records
+from toolkit import io
 from toolkit.report.formatting import MINUS
 from toolkit.report.load import load_run
 from toolkit.report.tables import benchmark_section
@@ -33,9 +33,9 @@ def test_differences_are_on_the_same_questions(finished: Path):
 
 
 def test_no_benchmark_no_leaderboard(finished: Path, tmp_path: Path):
-    summary = Summary.model_validate(records.read_json(finished / "summary.json"))
+    summary = Summary.model_validate(io.read_json(finished / "summary.json"))
     left = [score for score in summary.scores if "/" not in score.metric]
-    records.write_json(tmp_path / "summary.json", summary.model_copy(update={"scores": tuple(left)}))
+    io.write_json(tmp_path / "summary.json", summary.model_copy(update={"scores": tuple(left)}))
     assert benchmark_section(load_run(tmp_path)) is None
 
 
@@ -50,9 +50,9 @@ def test_a_gain_on_one_task_paid_for_on_others_is_told(tmp_path: Path):
                 for i in range(100)
             ]
             log = tmp_path / "benchmarks" / name / f"samples_{task}.jsonl"
-            records.write_text(log, "".join(json.dumps(row) + "\n" for row in rows))
+            io.write_text(log, "".join(json.dumps(row) + "\n" for row in rows))
             scores.append(Score(contestant=name, metric=f"{task}/acc", value=shares[place], n=100))
     rest = {"ratings": {}, "stages": (), "skipped": (), "seconds": 1.0}
-    records.write_json(tmp_path / "summary.json", Summary.model_validate(summary | rest | {"scores": scores}))
+    io.write_json(tmp_path / "summary.json", Summary.model_validate(summary | rest | {"scores": scores}))
     (note,) = benchmark_section(load_run(tmp_path)).notes
     assert note.startswith("tuned gains on a/acc and loses on b/acc, c/acc against base")

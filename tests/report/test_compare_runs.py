@@ -9,7 +9,7 @@ import yaml
 from click.testing import CliRunner
 
 from tests.report.runs import NAMES, write_run
-from toolkit import records
+from toolkit import io
 from toolkit.cli import main
 from toolkit.errors import DataError
 from toolkit.report import write_comparison
@@ -43,9 +43,9 @@ def test_another_run_is_compared_on_what_is_shared(two, tmp_path):
     file = other / "completions" / "dpo.jsonl"
     for name in NAMES:
         file = other / "completions" / f"{name}.jsonl"
-        rows = list(records.read(file, Completion))
+        rows = list(io.read(file, Completion))
         changed = rows[0].model_copy(update={"messages": (Message(role="user", content="another question"),)})
-        records.write(file, [changed, *rows[1:50]])
+        io.write(file, [changed, *rows[1:50]])
     facts = build_comparison(load_run(run), load_run(other))
     assert {row.n for row in facts["summary"].differences} == {49}
     assert {score.n for score in facts["summary"].scores} == {49}
@@ -77,7 +77,7 @@ def test_a_better_run_is_called_better(two):
 def test_runs_with_nothing_in_common(two, tmp_path):
     run, other = two
     summary = json.loads((other / "summary.json").read_text())
-    records.write_json(other / "summary.json", summary | {"contestants": ["somebody"]})
+    io.write_json(other / "summary.json", summary | {"contestants": ["somebody"]})
     with pytest.raises(DataError, match="no contestant is in both"):
         write_comparison(run, other)
     shutil.rmtree(run / "completions")

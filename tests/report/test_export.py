@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from tests.report.runs import write_run
-from toolkit import records, run_datasets
+from toolkit import io, run_datasets
 from toolkit.cli import main
 from toolkit.recipe import load
 from toolkit.report.export import write_scores
@@ -61,7 +61,7 @@ def test_cards_show_the_scores_as_the_hub_reads_them(run: Path, tmp_path: Path):
 
     summary, recipe, card = load_run(run).summary, load(run / "recipe.yaml"), tmp_path / "README.md"
     body = "# synthetic/dpo\n\nAs it was trained.\n"
-    records.write_text(card, f"---\nbase_model: some/base\ntags:\n- dpo\n---\n{body}")
+    io.write_text(card, f"---\nbase_model: some/base\ntags:\n- dpo\n---\n{body}")
     for _ in range(2):  # written again, nothing is doubled
         write_scores(card, recipe, "dpo", summary)
     read = ModelCard.load(card)

@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from tests.report.runs import NAMES, write_run
-from toolkit import records
+from toolkit import io
 from toolkit.errors import DataError
 from toolkit.report import write_report
 from toolkit.types import Completion, Verdict, Vote
@@ -119,7 +119,7 @@ def hostile_everywhere(folder: Path) -> None:
     """Put hostile text wherever a model, a data set or a voter can."""
     for name in NAMES:
         file = folder / "completions" / f"{name}.jsonl"
-        rows = list(records.read(file, Completion))
+        rows = list(io.read(file, Completion))
         evil = [
             row.model_copy(
                 update={
@@ -130,16 +130,16 @@ def hostile_everywhere(folder: Path) -> None:
             )
             for row in rows
         ]
-        records.write(file, evil)
+        io.write(file, evil)
     manifest = json.loads((folder / "manifest.json").read_text())
     manifest["versions"]["evil"] = HOSTILE
     manifest["command"] = HOSTILE
-    records.write_json(folder / "manifest.json", manifest)
+    io.write_json(folder / "manifest.json", manifest)
     summary = json.loads((folder / "summary.json").read_text())
     summary["notes"]["judge"][HOSTILE] = summary["notes"]["judge"].pop("tiny judge")
-    records.write_json(folder / "summary.json", summary)
+    io.write_json(folder / "summary.json", summary)
     finding = {"code": "x", "severity": "error", "place": HOSTILE, "message": HOSTILE, "fix": HOSTILE}
-    records.write_json(folder / "checks.json", [finding])
+    io.write_json(folder / "checks.json", [finding])
 
 
 def test_hostile_texts_stay_texts(copied):
@@ -205,7 +205,7 @@ def test_a_run_that_only_has_a_summary(copied):
         "notes": {},
         "ratings": {"people": [], "judge": []},
     }
-    records.write_json(copied / "summary.json", summary | empty)
+    io.write_json(copied / "summary.json", summary | empty)
     page = read(copied)
     assert "Nothing can be said" in page.text
     assert {name for name in page.ids if "-" not in name} == {"answer"}
@@ -219,13 +219,13 @@ def test_no_run_here(tmp_path):
 def test_a_summary_of_another_make_is_named_with_its_place(copied):
     summary = json.loads((copied / "summary.json").read_text())
     summary["scores"][0]["value"] = "high"
-    records.write_json(copied / "summary.json", summary)
+    io.write_json(copied / "summary.json", summary)
     with pytest.raises(DataError, match=r"summary\.json: scores\.0\.value: "):
         write_report(copied)
 
 
 def test_findings_of_another_make_are_named_with_their_place(copied):
-    records.write_json(copied / "checks.json", [{"code": "x"}])
+    io.write_json(copied / "checks.json", [{"code": "x"}])
     with pytest.raises(DataError, match=r"checks\.json: severity: Field required"):
         write_report(copied)
 
@@ -246,9 +246,9 @@ def test_a_recipe_that_cannot_be_read_costs_only_what_it_would_tell(copied, text
 
 
 def test_peoples_votes_are_rated_when_the_report_is_written(copied):
-    judged = list(records.read(copied / "votes.jsonl", Vote))
+    judged = list(io.read(copied / "votes.jsonl", Vote))
     people = [vote.model_copy(update={"kind": "person", "voter": "ann"}) for vote in judged[:120]]
-    records.append(copied / "votes.jsonl", people)
+    io.append(copied / "votes.jsonl", people)
     text = read(copied).text
     assert "People " in text
     assert "They say the same on 100%" in text
@@ -266,7 +266,7 @@ def test_the_judge_is_called_what_it_is(copied):
 
 
 def test_a_jury_is_shown_with_its_judges_and_how_far_they_agree(copied):
-    summary = records.read_json(copied / "summary.json")
+    summary = io.read_json(copied / "summary.json")
     summary["notes"]["judge"]["other judge"] = summary["notes"]["judge"]["tiny judge"]
     summary["notes"]["jury"] = {
         "unanimous": {"value": 0.75, "low": 0.6, "high": 0.9, "n": 40},
@@ -277,7 +277,7 @@ def test_a_jury_is_shown_with_its_judges_and_how_far_they_agree(copied):
             }
         ],
     }
-    records.write_json(copied / "summary.json", summary)
+    io.write_json(copied / "summary.json", summary)
     text = read(copied).text
     for told in (
         "The jury's votes",
@@ -291,16 +291,16 @@ def test_a_jury_is_shown_with_its_judges_and_how_far_they_agree(copied):
 
 
 def test_every_cell_of_the_matrix_leads_to_its_battles_with_the_judges_reasons(copied):
-    verdicts = list(records.read(copied / "verdicts.jsonl", Verdict))
+    verdicts = list(io.read(copied / "verdicts.jsonl", Verdict))
     told = [v.model_copy(update={"reason": f"because <{v.battle_id}> {v.order}"}) for v in verdicts]
-    records.write(copied / "verdicts.jsonl", told)
+    io.write(copied / "verdicts.jsonl", told)
     page = read(copied)
     links = [link["href"] for link in page.named("a") if "battles-judge" in str(link["href"])]
     assert len(links) == len(NAMES) * (len(NAMES) - 1)
     assert {link.removeprefix("#") for link in links} == {
         i for i in page.ids if i.startswith("battles-judge")
     }
-    votes = list(records.read(copied / "votes.jsonl", Vote))
+    votes = list(io.read(copied / "votes.jsonl", Vote))
     for vote in votes:
         assert f"because <{vote.battle_id}> ab" in page.text
         assert f"because <{vote.battle_id}> ba" in page.text
@@ -310,9 +310,7 @@ def test_every_cell_of_the_matrix_leads_to_its_battles_with_the_judges_reasons(c
 
 def test_win_rates_are_shown_raw_and_at_equal_length(copied):
     page = read(copied)
-    cast = [
-        v for v in records.read(copied / "votes.jsonl", Vote) if (v.model_a, v.model_b) == ("base", "sft")
-    ]
+    cast = [v for v in io.read(copied / "votes.jsonl", Vote) if (v.model_a, v.model_b) == ("base", "sft")]
     rate = sum({"a": 0.0, "b": 1.0}.get(vote.outcome, 0.5) for vote in cast) / len(cast)
     assert re.search(rf"sft over base\s*{100 * rate:.0f}%", page.text)
     assert "at equal length" in page.text
@@ -323,7 +321,7 @@ def test_infinite_scores_are_drawn_around(copied):
     text = (copied / "summary.json").read_text()
     summary = json.loads(text)
     summary["scores"][0] |= {"value": float("inf"), "high": float("inf")}
-    records.write_json(copied / "summary.json", summary)
+    io.write_json(copied / "summary.json", summary)
     assert "\N{INFINITY}" in read(copied).text
 
 

@@ -7,7 +7,7 @@ import jsonschema
 import pytest
 import yaml
 
-from toolkit import recipe, records
+from toolkit import io, recipe
 from toolkit.report.schemas import FILES, schema
 
 SUMMARY, RECIPE = FILES
@@ -15,18 +15,18 @@ SUMMARY, RECIPE = FILES
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
 def test_the_file_is_up_to_date(file):
-    assert records.read_json(file) == json.loads(json.dumps(schema(file))), (
+    assert io.read_json(file) == json.loads(json.dumps(schema(file))), (
         'run python -c "from toolkit.report.schemas import write; write()"'
     )
     jsonschema.Draft202012Validator.check_schema(schema(file))
 
 
 def validator(file: Path) -> jsonschema.Draft202012Validator:
-    return jsonschema.Draft202012Validator(records.read_json(file))
+    return jsonschema.Draft202012Validator(io.read_json(file))
 
 
 def test_a_written_summary_fits(finished):
-    summary = records.read_json(finished / "summary.json")
+    summary = io.read_json(finished / "summary.json")
     validator(SUMMARY).validate(summary)
     del summary["scores"][0]["n"]
     assert not validator(SUMMARY).is_valid(summary)
@@ -42,6 +42,6 @@ def test_packaged_recipes_fit(file):
 
 
 def test_an_editor_is_told_what_every_key_of_the_top_sections_means():
-    definitions = records.read_json(RECIPE)["$defs"]
+    definitions = io.read_json(RECIPE)["$defs"]
     assert "Relative files" in definitions["DataSource"]["properties"]["source"]["description"]
     assert yaml.safe_load(json.dumps(definitions["Stage"]["properties"]["start"]["default"])) == "base"

@@ -11,7 +11,7 @@ import yaml
 from transformers import BertConfig
 
 from toolkit.recipe import load
-from toolkit.run.checking import check
+from toolkit.run.checks import check
 
 
 @pytest.fixture

@@ -19,8 +19,8 @@ from toolkit import recipe as recipes
 from toolkit.cli import main
 from toolkit.data.formats import RowError, convert
 from toolkit.errors import DataError, RecipeError
-from toolkit.run import checking
-from toolkit.run.checking import fields
+from toolkit.run import checks
+from toolkit.run.checks import fields
 from toolkit.types import Finding
 
 WORDS = (
@@ -69,7 +69,7 @@ class Plan:
         for name, rows in self.files.items():
             lines = [row if isinstance(row, str) else json.dumps(row) for row in rows]
             (self.folder / f"{name}.jsonl").write_text("\n".join(lines) + "\n")
-        return checking.check(recipes.parse(self.raw, self.folder / "r.yaml"), **options).findings
+        return checks.check(recipes.parse(self.raw, self.folder / "r.yaml"), **options).findings
 
     def template(self, text: str | None, **tokens: str) -> None:
         """Give the base another chat template, and other special tokens."""
@@ -490,7 +490,7 @@ def test_several_processes_find_what_one_finds(plan: Plan, monkeypatch):
     rows[1000] = {"prompt": "x", "completion": " "}
     plan.files["sft"] = rows
     one = plan.check()
-    monkeypatch.setattr(checking.rows, "LARGE", 0)
+    monkeypatch.setattr(checks.rows, "LARGE", 0)
     monkeypatch.setattr("os.cpu_count", lambda: 3)
     assert plan.check() == one
     found = {(finding.code, finding.place.rpartition("/")[2]) for finding in one}
@@ -505,9 +505,9 @@ def test_several_processes_find_what_one_finds(plan: Plan, monkeypatch):
 def test_rows_of_a_process_that_died_are_looked_at_again(plan: Plan, monkeypatch, caplog):
     plan.files["sft"] = [{"prompt": f"question {i} of many", "completion": "TODO"} for i in range(1500)]
     one = plan.check()
-    monkeypatch.setattr(checking.rows, "LARGE", 0)
+    monkeypatch.setattr(checks.rows, "LARGE", 0)
     monkeypatch.setattr("os.cpu_count", lambda: 2)
-    monkeypatch.setattr(checking.rows._Other, "_run", lambda self, scan: os._exit(9))
+    monkeypatch.setattr(checks.rows._Other, "_run", lambda self, scan: os._exit(9))
     assert plan.check() == one
     assert "sft.jsonl: a process that looked at its rows died" in caplog.text
 

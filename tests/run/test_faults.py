@@ -11,7 +11,7 @@ import pytest
 
 from tests import forked
 from tests.run.test_run import essence, run
-from toolkit import records
+from toolkit import io
 from toolkit.errors import DataError
 from toolkit.run.cache import Step, StepCache
 from toolkit.run.folder import RunFolder
@@ -70,7 +70,7 @@ def test_a_step_cut_short_is_not_done_and_its_work_is_kept(tmp_path: Path):
 
     with pytest.raises(OSError, match="No space left"):
         StepCache(folder).do(Step("answer x", lambda: "1", full, (out,)))
-    assert records.read_json(folder.manifest)["steps"]["answer x"]["done"] is False
+    assert io.read_json(folder.manifest)["steps"]["answer x"]["done"] is False
     seen = []
     cache = StepCache(folder)
     assert not counted(cache, Step("answer x", lambda: "1", lambda: seen.append(out.read_text()), (out,)))
@@ -114,6 +114,6 @@ def test_no_code_is_made_of_data():
     ).stdout
     found = {tuple(line.split(":")[::3][:2]) for line in told.splitlines() if ": S" in line}
     assert {(file, rule.split()[0]) for file, rule in found} == {
-        ("toolkit/benchmarks/sandbox_process.py", "S102"),  # the sandbox of benchmarks that run programs
+        ("toolkit/sandbox_process.py", "S102"),  # the sandbox of benchmarks that run programs
         ("toolkit/benchmarks/task_files.py", "S506"),  # loaders made from SafeLoader
     }

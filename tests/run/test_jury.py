@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from tests.faultserver import FaultServer, Say, serving
-from toolkit import records
+from toolkit import io
 from toolkit.cli import main
 from toolkit.errors import EndpointError
 from toolkit.recipe import load
@@ -57,12 +57,12 @@ def with_jury(small_recipe: Path, tmp_path: Path, server: FaultServer) -> Callab
 
 def heard(folder: Path) -> Counter[str]:
     """How many verdicts each judge gave."""
-    verdicts = records.read(folder / "verdicts.jsonl", Verdict)
+    verdicts = io.read(folder / "verdicts.jsonl", Verdict)
     return Counter(verdict.judge.partition("@")[0] for verdict in verdicts)
 
 
 def cast(folder: Path) -> list[Vote]:
-    return list(records.read(folder / "votes.jsonl", Vote))
+    return list(io.read(folder / "votes.jsonl", Vote))
 
 
 def test_a_jury_votes_and_nobody_in_it_is_asked_twice(with_jury, server: FaultServer, tmp_path: Path):

@@ -9,7 +9,7 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from toolkit.recipe import Recipe
-from toolkit.run.checking.memory import Machine, estimate
+from toolkit.run.checks.memory import Machine, estimate
 
 SIZES = {"hidden_size": 4096, "intermediate_size": 11008, "num_hidden_layers": 32, "num_attention_heads": 32}
 ATTENTION = ["q_proj", "k_proj", "v_proj", "o_proj"]

@@ -9,7 +9,7 @@ import pytest
 
 from toolkit.data.formats import convert
 from toolkit.recipe.mistakes import forbidden
-from toolkit.run.checking.quality import Quality
+from toolkit.run.checks.quality import Quality
 
 PROMPT = "How do I mend the lamp on my desk?"
 

@@ -10,7 +10,7 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
-from toolkit import records
+from toolkit import io
 from toolkit.cli import main
 from toolkit.metrics import Measurement
 from toolkit.metrics.compare import compare, load_groups
@@ -44,7 +44,7 @@ def scored(small_recipe: Path, tmp_path: Path):
 
 def measured(folder: Path) -> list[Measurement]:
     files = sorted((folder / "measurements").glob("*.jsonl"))
-    return [found for file in files for found in records.read(file, Measurement)]
+    return [found for file in files for found in io.read(file, Measurement)]
 
 
 def test_intervals_are_over_the_groups_that_a_column_names(scored, tmp_path: Path):
@@ -95,7 +95,7 @@ def test_bertscore_is_made_as_the_recipe_says(scored, tmp_path: Path):
     baseline = tmp_path / "baseline.tsv"
     baseline.write_text("LAYER,P,R,F\n" + "".join(f"{layer},0.5,0.5,0.5\n" for layer in range(4)))
     scored(bertscore_layer=3, bertscore_idf=True, bertscore_rescale="baseline.tsv")
-    said = list(records.read(tmp_path / "small" / "completions" / "told.jsonl", Completion))
+    said = list(io.read(tmp_path / "small" / "completions" / "told.jsonl", Completion))
     made = Encoding(layer=3, idf=True, rescale=baseline)
     expected = measure_texts(said, ["bertscore"], encoding=made)
     found = [each for each in measured(tmp_path / "small") if each.contestant == "told"]

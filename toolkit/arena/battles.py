@@ -12,7 +12,7 @@ from typing import Literal
 
 import yaml
 
-from toolkit import records
+from toolkit import io
 from toolkit.arena.moderation import reveals_identity
 from toolkit.errors import DataError
 from toolkit.recipe import ArenaOptions, read_yaml
@@ -82,7 +82,7 @@ def load_battle_pool(run: Path, contestants: Sequence[str] = ()) -> BattlePool:
         raise DataError(f"{run}: an arena needs two contestants, there is only `{names[0]}`")
     answers: dict[str, dict[str, Completion]] = {}
     for name in dict.fromkeys(names):
-        for completion in records.read(files[name], Completion):
+        for completion in io.read(files[name], Completion):
             if completion.refused:  # a server's words are nobody's answer
                 continue
             answers.setdefault(completion.example_id, {})[name] = completion

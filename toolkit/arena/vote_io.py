@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import csv
-import io
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from toolkit import records
+from toolkit import io
 from toolkit.arena.battles import Ballot, Cast, Reveal
 from toolkit.arena.store import Store
 from toolkit.errors import DataError
@@ -57,15 +57,15 @@ def write_battle_log(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
         DataError: the name ends with neither `.jsonl` nor `.json` nor `.csv`.
     """
     if path.suffix == ".jsonl":
-        records.write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+        io.write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
     elif path.suffix == ".json":
-        records.write_json(path, list(rows))
+        io.write_json(path, list(rows))
     elif path.suffix == ".csv":
-        text = io.StringIO()
+        text = StringIO()
         table = csv.DictWriter(text, fieldnames=list(rows[0]) if rows else COLUMNS)
         table.writeheader()
         table.writerows({name: escape_formula(value) for name, value in row.items()} for row in rows)
-        records.write_text(path, text.getvalue())
+        io.write_text(path, text.getvalue())
     else:
         raise DataError(f"{path}: cannot write {path.suffix or 'such'} files; use .jsonl, .json or .csv")
 

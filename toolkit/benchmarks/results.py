@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from toolkit import records
+from toolkit import io
 from toolkit.errors import DataError
 from toolkit.statistics import Z, wilson
 from toolkit.types import Score
@@ -32,7 +32,7 @@ def scores_of(file: Path, contestant: str) -> list[Score]:
     Raises:
         DataError: the file is missing or is no lm-eval result.
     """
-    result = records.read_json(file)
+    result = io.read_json(file)
     if not isinstance(result, dict) or not isinstance(result.get("results"), dict):
         raise DataError(f"{file}: no lm-eval result: it has no `results`")
     counts = {
@@ -71,7 +71,7 @@ def _count(value: Any) -> int:
 
 def name_in(file: Path) -> str:
     """Whose results an lm-eval result file holds: the name or hub id in it, or else the file's name."""
-    result = records.read_json(file, finite=False)
+    result = io.read_json(file, finite=False)
     config = _mapping(result, "config_general") or _mapping(result, "config")
     arguments = config.get("model_args")
     if isinstance(arguments, str):  # of older lm-eval
@@ -92,7 +92,7 @@ def check_addable(out: Path, contestant: str, weights: str, task: str, limit: in
     """
     if not out.exists():
         return
-    result = records.read_json(out, finite=False)
+    result = io.read_json(out, finite=False)
     config = result.get("config", {}) if isinstance(result, dict) else {}
     if name_in(out) != contestant or config.get("weights", weights) != weights:
         raise DataError(
@@ -120,8 +120,8 @@ def add_results(out: Path, new: Path, weights: str, contestant: str) -> bool:
         Whether a figure that was in `out` was replaced.
     """
     merged, added = (
-        records.read_json(out, finite=False) if out.exists() else {},
-        records.read_json(new, finite=False),
+        io.read_json(out, finite=False) if out.exists() else {},
+        io.read_json(new, finite=False),
     )
     replaced = not merged.get("results", {}).keys().isdisjoint(added["results"])
     for key, value in added.items():
@@ -131,7 +131,7 @@ def add_results(out: Path, new: Path, weights: str, contestant: str) -> bool:
     out.with_suffix("").mkdir(parents=True, exist_ok=True)
     for log in sorted(new.with_suffix("").glob("samples_*.jsonl")):
         shutil.copyfile(log, out.with_suffix("") / log.name)
-    records.write_json(out, merged)
+    io.write_json(out, merged)
     return replaced
 
 
@@ -143,7 +143,7 @@ def values_of(folder: Path) -> dict[str, dict[str, float]]:
     found: dict[str, dict[str, float]] = {}
     for file in sorted(folder.glob("samples_*.jsonl")):
         task = file.stem.removeprefix("samples_")
-        for _, sample in records.read_rows(file):
+        for _, sample in io.read_rows(file):
             kind = sample.get("filter", "none")
             for metric in sample.get("metrics", ()):
                 if isinstance(sample.get(metric), (int, float)):
@@ -157,7 +157,7 @@ def questions_of(folder: Path) -> dict[str, list[str]]:
     found: dict[str, dict[str, str]] = {}
     for file in sorted(folder.glob("samples_*.jsonl")):
         task = found.setdefault(file.stem.removeprefix("samples_"), {})
-        for _, sample in records.read_rows(file):
+        for _, sample in io.read_rows(file):
             texts = [text for text in sample["doc"].values() if isinstance(text, str)]
             task[str(sample["doc_id"])] = max(texts, key=len, default="")
     return {task: list(asked.values()) for task, asked in found.items()}

@@ -20,8 +20,7 @@ from lm_eval.tasks import TaskManager
 from lm_eval.utils import handle_non_serializable, sanitize_list
 from torch.utils import collect_env
 
-from toolkit import records
-from toolkit.benchmarks import sandbox
+from toolkit import io, sandbox
 from toolkit.benchmarks.lm_eval_model import LoadedLM
 from toolkit.benchmarks.results import scores_of
 from toolkit.benchmarks.task_files import (
@@ -88,7 +87,7 @@ def run_benchmarks(
             _merge(merged, _without_machine(found, Path(folder) / str(number)), benchmark)
     merged["model_name"] = contestant
     merged["config"]["model"] = loaded.name
-    records.write_json(out, merged)
+    io.write_json(out, merged)
     return scores_of(out, contestant)
 
 
@@ -222,7 +221,7 @@ def _log_samples(samples: dict[str, list[dict[str, Any]]], folder: Path) -> None
     """One file a task, one line a question (and filter), as lm-eval's own `--log_samples` writes them."""
     for task, rows in samples.items():
         lines = [json.dumps(_plain(row), default=handle_non_serializable, ensure_ascii=False) for row in rows]
-        records.write_text(folder / f"samples_{task}.jsonl", "".join(line + "\n" for line in lines))
+        io.write_text(folder / f"samples_{task}.jsonl", "".join(line + "\n" for line in lines))
 
 
 def _plain(row: dict[str, Any]) -> dict[str, Any]:

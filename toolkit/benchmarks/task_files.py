@@ -21,8 +21,8 @@ from typing import Any
 import yaml
 from jinja2 import Environment, TemplateError, meta
 
-from toolkit import records
-from toolkit.data.reading import raw_rows
+from toolkit import io
+from toolkit.data.readers import raw_rows
 from toolkit.errors import DataError
 from toolkit.fingerprints import file_hash
 from toolkit.recipe import Benchmark, DataSource, existing, read_yaml, source_file, yaml_problem
@@ -226,7 +226,7 @@ def _write_task(
     files = {}
     for split, some in rows.items():
         file = folder / f"{task}-{split}.jsonl"
-        records.write_text(file, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in some))
+        io.write_text(file, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in some))
         files[split] = str(file)
     local: dict[str, Any] = {"include": str(official), "task": task}
     if files:
@@ -235,7 +235,7 @@ def _write_task(
             "dataset_name": None,
             "dataset_kwargs": {"data_files": files},
         } | {key: None for key in SPLITS if whole.get(key) and whole[key] not in files}
-    records.write_text(folder / f"{task}.yaml", yaml.safe_dump(local, sort_keys=False))
+    io.write_text(folder / f"{task}.yaml", yaml.safe_dump(local, sort_keys=False))
 
 
 def _check_fewshot(benchmark: Benchmark, task: dict[str, Any], there: dict[str, int]) -> None:
@@ -272,11 +272,11 @@ def _write_mmlu(benchmark: Benchmark, folder: Path) -> None:
             _copy(official / f"_mmlu_{name}.yaml", folder)
     whole = _plain(official / "_mmlu.yaml")
     whole["task"] = [name for name in whole["task"] if f"{name}_tasks" in there]
-    records.write_text(folder / "_mmlu.yaml", yaml.safe_dump(whole, sort_keys=False))
+    io.write_text(folder / "_mmlu.yaml", yaml.safe_dump(whole, sort_keys=False))
 
 
 def _copy(file: Path, folder: Path) -> None:
-    records.write_text(folder / file.name, file.read_text(encoding="utf-8"))
+    io.write_text(folder / file.name, file.read_text(encoding="utf-8"))
 
 
 def _packaged(task: str) -> tuple[Path, str] | None:

@@ -13,7 +13,7 @@ from toolkit.cli.recipe_options import overrides, set_keys
 from toolkit.printable import printable
 
 if TYPE_CHECKING:
-    from toolkit.run.checking import Report, Shown
+    from toolkit.run.checks import Report, Shown
 
 COLOURS = {"error": "red", "warning": "yellow", "info": "blue"}
 
@@ -53,14 +53,14 @@ def command(  # noqa: PLR0913 - one argument per option
     os.environ["HF_HUB_OFFLINE"] = "1"  # look at what is here; download nothing
     from toolkit import recipe as recipes
     from toolkit.errors import RecipeError
-    from toolkit.run import checking
+    from toolkit.run import checks
 
     try:
         loaded = recipes.load(recipe, overrides(changes))
     except RecipeError as error:
-        report, about = checking.Report(checking.parses(error), []), recipe
+        report, about = checks.Report(checks.parses(error), []), recipe
     else:
-        report, about = checking.check(loaded, gpu=gpu, examples=show or 0), checking.describe(loaded)
+        report, about = checks.check(loaded, gpu=gpu, examples=show or 0), checks.describe(loaded)
     if as_json:
         print_json({"findings": report.findings})
     else:

@@ -67,8 +67,8 @@ def command(file: Path, base: str | None, data: str | None, heldout: str | None,
       adapter-arena init mine.yaml
       adapter-arena init mine.yaml --base Qwen/Qwen2.5-0.5B-Instruct --data a.jsonl --heldout b.jsonl
     """
+    from toolkit import io
     from toolkit import recipe as recipes
-    from toolkit import records
     from toolkit.errors import DataError
 
     if file.exists():
@@ -88,7 +88,7 @@ def command(file: Path, base: str | None, data: str | None, heldout: str | None,
         scoring=SCORING.format() if heldout else "",
     )
     recipes.parse(recipes.read_yaml(text), file)
-    records.write_text(file, text)
+    io.write_text(file, text)
     if as_json:
         print_json({"file": str(file), "method": method})
     else:

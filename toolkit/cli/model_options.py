@@ -113,7 +113,7 @@ def options_of_run(out: Path, options: dict[str, Any]) -> dict[str, Any]:
 
 
 def _json_object(option: str, text: str) -> dict[str, Any]:
-    from toolkit.records import parse_json
+    from toolkit.io import parse_json
 
     value = parse_json(text, option)
     if not isinstance(value, dict):

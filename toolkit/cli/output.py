@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from toolkit import processes
+from toolkit import distributed
 from toolkit.printable import escaped_json, printable
 
 
@@ -27,7 +27,7 @@ def show_progress() -> None:
 
         logger.addHandler(ProgressHandler())
         logger.propagate = False
-    logger.setLevel(logging.INFO if processes.is_main() else logging.ERROR)
+    logger.setLevel(logging.INFO if distributed.is_main() else logging.ERROR)
 
 
 def print_json(value: Any) -> None:

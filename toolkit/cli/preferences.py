@@ -48,7 +48,7 @@ def command(  # noqa: PLR0913, PLR0917 - one argument per option
     Example:
       adapter-arena preferences --from-votes results/demo --out pairs.jsonl --heldout pairs-heldout.jsonl
     """
-    from toolkit import records
+    from toolkit import io
     from toolkit.arena.preferences import PreferenceOptions, preferences
     from toolkit.errors import DataError
     from toolkit.run.folder import locked_run
@@ -60,9 +60,9 @@ def command(  # noqa: PLR0913, PLR0917 - one argument per option
         if not found.train and not found.heldout:
             why = ", ".join(f"{count} {reason}" for reason, count in found.dropped.items())
             raise DataError(f"{', '.join(sources)}: no pairs in {len(opinions)} votes (dropped: {why})")
-        records.write(out, found.train)
+        io.write(out, found.train)
         if heldout:
-            records.write(heldout, found.heldout)
+            io.write(heldout, found.heldout)
     result = {
         "votes": len(opinions),
         "pairs": len(found.train),
@@ -78,7 +78,7 @@ def command(  # noqa: PLR0913, PLR0917 - one argument per option
 
 def opinions_in(source: str, voters: str) -> list[VoteWithTexts]:
     """The votes of people (the vote store) and of judges (the run's votes.jsonl) in one source."""
-    from toolkit import records
+    from toolkit import io
     from toolkit.arena.battles import load_battle_pool
     from toolkit.arena.preferences import votes_from_reveals, votes_with_run_texts
     from toolkit.arena.store import Store
@@ -88,6 +88,6 @@ def opinions_in(source: str, voters: str) -> list[VoteWithTexts]:
     if voters != "judge":
         opinions += votes_from_reveals(Store(database_of(source)).cast_votes())
     if voters != "people":
-        votes = [vote for vote in records.read(Path(source) / "votes.jsonl", Vote) if vote.kind == "judge"]
+        votes = [vote for vote in io.read(Path(source) / "votes.jsonl", Vote) if vote.kind == "judge"]
         opinions += votes_with_run_texts(load_battle_pool(Path(source)), votes)
     return opinions

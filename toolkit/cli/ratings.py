@@ -208,7 +208,7 @@ def _machine(
 
 
 def _draw(file: Path, fit: BradleyTerry | Elo | StyleControlled, method: str) -> None:
-    from toolkit.records import write_text
+    from toolkit.io import write_text
     from toolkit.svg import Row, interval_chart
 
     rows = [Row(row.contestant, row.value, row.low, row.high) for row in fit.ratings]

@@ -29,12 +29,12 @@ def command(
       accelerate launch --num_processes 2 -m toolkit.cli train demo     # on two GPUs
     """
     show_progress()
-    from toolkit import processes
+    from toolkit import distributed
     from toolkit import recipe as recipes
     from toolkit.run import train
 
     results = train(recipes.load(recipe, overrides(changes)), out, stages)
-    if not processes.is_main():
+    if not distributed.is_main():
         return
     if as_json:
         print_json({"stages": results})

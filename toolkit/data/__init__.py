@@ -1,6 +1,6 @@
 """Reading, checking and formatting data sets; chat templates and loss masks."""
 
-from toolkit.data.reading import Rows, load_examples, load_groups, load_rows, split_heldout
+from toolkit.data.readers import Rows, load_examples, load_groups, load_rows, split_heldout
 from toolkit.data.rows import Conversation, Preference, Rated, Row, Text
 
 __all__ = [

@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from toolkit import records
+from toolkit import io
 from toolkit.errors import DataError
 from toolkit.generate.base import Reply, Request, Source, may_sample
 from toolkit.generate.store import ANSWERS, Store
@@ -84,7 +84,7 @@ def generate_completions(  # noqa: PLR0913
             done[request.id] = reply
             log_progress(logger, f"{contestant}: answers", len(done), len(examples))
     completions = [_completion(example, contestant, done[example.id]) for example in examples]
-    records.write(out, completions)
+    io.write(out, completions)
     _warn_of_thinking(contestant, completions)
     return completions
 
@@ -139,7 +139,7 @@ def _check_replaceable(out: Path, contestant: str) -> None:
     """Refuse to replace a file that is not this contestant's completions."""
     if not out.exists():
         return
-    for number, completion in enumerate(records.read(out, Completion), start=1):
+    for number, completion in enumerate(io.read(out, Completion), start=1):
         if completion.contestant != contestant:
             raise DataError(
                 f"{out}:{number}: a completion of {completion.contestant}, and not of {contestant}; "

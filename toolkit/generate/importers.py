@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from toolkit.data.formats import RowError
-from toolkit.data.reading import RawRow, raw_rows, references
+from toolkit.data.readers import RawRow, raw_rows, references
 from toolkit.errors import DataError
 from toolkit.recipe import DataSource
 from toolkit.types import Completion, Message, digest, turn_id

@@ -15,7 +15,7 @@ from typing import Any, Generic, TypeVar
 
 from pydantic import ValidationError
 
-from toolkit import records
+from toolkit import io
 from toolkit.types import Record, digest
 
 logger = logging.getLogger(__name__)
@@ -90,7 +90,7 @@ class Store(Generic[T]):
     def add(self, key: str, reply: T, fields: dict[str, Any]) -> None:
         """Keep a reply, whose plain JSON `fields` are; it is on disk when this returns."""
         line = Line(key=key, reply=fields, made_with=self.metadata, check=_check(key, fields))
-        records.append(self.file, [line] if self.file.exists() else [self.header, line])
+        io.append(self.file, [line] if self.file.exists() else [self.header, line])
         self.replies[key] = reply
 
 

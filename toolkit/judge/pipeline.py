@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from toolkit import records
+from toolkit import io
 from toolkit.errors import JudgeError
 from toolkit.generate.store import VERDICTS
 from toolkit.judge.aggregation import (
@@ -153,7 +153,7 @@ def run_judges(judges: Sequence[Judge], answers: AnswerSet, context: JudgeContex
             run_judge(section, wanted, context)
         finally:
             verdicts += load_judge_verdicts(section, everything, context)
-            records.write(out / "verdicts.jsonl", verdicts)
+            io.write(out / "verdicts.jsonl", verdicts)
     known = {verdict.battle_id for verdict in verdicts}
     result = summarize_verdicts(judges, [battle for battle in everything if battle.id in known], verdicts)
     validate_vote_count(result.votes, verdicts)
@@ -190,9 +190,9 @@ def run_graders(judges: Sequence[Judge], answers: AnswerSet, context: JudgeConte
         if not scores[grader.name]:
             first = next((" ".join((each.reason or "").split())[:200] for each in own), "nothing to grade")
             raise JudgeError(f"{grader.name}: none of {len(own)} grades could be read, the first: {first}")
-    records.write(out / "grades.jsonl", grades)
+    io.write(out / "grades.jsonl", grades)
     plain = {name: [score.model_dump() for score in of_judge] for name, of_judge in scores.items()}
-    records.write_json(out / "judge.json", {"grades": plain})
+    io.write_json(out / "judge.json", {"grades": plain})
     return scores
 
 
@@ -239,14 +239,14 @@ def estimate_costs(judges: Sequence[Judge], answers: AnswerSet, context: JudgeCo
 
 
 def _write_result(result: JudgingResult, out: Path) -> None:
-    records.write(out / "votes.jsonl", result.votes)
+    io.write(out / "votes.jsonl", result.votes)
     _write_rows(out / "battle_log.jsonl", battle_log(result.votes))
     _write_rows(out / "mt_bench_judgments.jsonl", mt_bench_judgments(result.battles, result.verdicts))
     figures: dict[str, Any] = {"statistics": result.statistics, "win_rates": result.win_rates}
     if result.disagreement is not None:
         figures["disagreement"] = result.disagreement
-    records.write_json(out / "judge.json", figures)
+    io.write_json(out / "judge.json", figures)
 
 
 def _write_rows(path: Path, rows: Iterable[dict[str, Any]]) -> None:
-    records.write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+    io.write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))

@@ -18,7 +18,7 @@ from jinja2 import StrictUndefined, Template, TemplateError
 from jinja2.sandbox import SandboxedEnvironment
 from pydantic import ValidationError
 
-from toolkit import records, templates
+from toolkit import io, templates
 from toolkit.errors import DataError, JudgeError
 from toolkit.judge.parsing import LABELS
 from toolkit.recipe import Endpoint, read_yaml, yaml_problem
@@ -100,7 +100,7 @@ def load_prompt(source: str | Path) -> JudgePrompt:
             raise DataError(f"{file}: user: the template {overrun}")
         render(prompt, "letter", _PROBE)
     except ValidationError as error:
-        raise DataError(f"{file}: {records.first_problem(error, 'prompt')}") from None
+        raise DataError(f"{file}: {io.first_problem(error, 'prompt')}") from None
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise DataError(yaml_problem(file, error)) from None
     except TemplateError as error:

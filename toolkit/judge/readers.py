@@ -18,7 +18,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from toolkit import records
+from toolkit import io
 from toolkit.errors import DataError
 from toolkit.judge.aggregation import Preference, pair_orders
 from toolkit.types import (
@@ -100,12 +100,12 @@ def read_questions(file: Path) -> dict[str, Question]:
 def rows(file: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """(place, object) of every row of a JSONL file or of a JSON list."""
     if file.suffix == ".json":
-        listed = records.read_json(file)
+        listed = io.read_json(file)
         if not isinstance(listed, list):
             raise DataError(f"{file}: expected a list of objects")
         places: Iterable[tuple[str, Any]] = ((f"{file}: row {n}", row) for n, row in enumerate(listed, 1))
     else:
-        places = records.read_rows(file, ours=False)
+        places = io.read_rows(file, ours=False)
     for place, row in places:
         if not isinstance(row, dict):
             raise DataError(f"{place}: expected an object")

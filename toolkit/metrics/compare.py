@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from toolkit import records
-from toolkit.data.reading import raw_rows
+from toolkit import io
+from toolkit.data.readers import raw_rows
 from toolkit.errors import DataError
 from toolkit.metric_info import metric_info
 from toolkit.metrics.intervals import clustered, difference, examples_needed, holm, score
@@ -177,7 +177,7 @@ def sort_by_recipe(source: Path, names: Iterable[str]) -> list[str]:
     The first is who the others are compared with.
     """
     file = source / "scores.json"
-    found = records.read_json(file, kind=list, finite=False) if file.is_file() else []
+    found = io.read_json(file, kind=list, finite=False) if file.is_file() else []
     scored = [score.get("contestant") for score in found if isinstance(score, dict)]
     unique_names = dict.fromkeys(names)
     return list(dict.fromkeys([*(name for name in scored if name in unique_names), *unique_names]))
@@ -198,7 +198,7 @@ def _stored_measurements(source: Path, contestant: str) -> list[Measurement]:
     file = source / "measurements" / f"{contestant}.jsonl"
     if not file.is_file():
         return []
-    return [each for each in records.read(file, Measurement) if each.metric in MODEL_METRICS]
+    return [each for each in io.read(file, Measurement) if each.metric in MODEL_METRICS]
 
 
 FILE = "groups.jsonl"
@@ -223,7 +223,7 @@ def read_groups(file: Path) -> dict[str, str]:
 def write_groups(file: Path, groups: Mapping[str, str]) -> None:
     """Write a file that `read_groups` reads."""
     rows = ({"example_id": example, "group": group} for example, group in groups.items())
-    records.write_text(file, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+    io.write_text(file, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
 
 
 def load_groups(sources: Sequence[Path]) -> dict[str, str]:

@@ -15,7 +15,7 @@ from typing import Any
 
 from toolkit.data import Text, load_examples
 from toolkit.data.chat import answer_ids, prompt_ids
-from toolkit.data.reading import RawRow, raw_rows
+from toolkit.data.readers import RawRow, raw_rows
 from toolkit.errors import DataError
 from toolkit.metrics.measurement import Measurement
 from toolkit.models import Loaded

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from toolkit import records
+from toolkit import io
 from toolkit.errors import DataError, ModelError
 from toolkit.fingerprints import cache_folder, files_hash
 from toolkit.recipe import existing
@@ -176,7 +176,7 @@ def _checked(folder: Path) -> Path:
     if not file.is_file():
         raise ModelError(f"{folder}: not a model folder: it has no config.json")
     try:
-        config = records.read_json(file)
+        config = io.read_json(file)
     except DataError as error:
         raise ModelError(str(error)) from None
     for key, value in _settings(config):
@@ -230,7 +230,7 @@ def _from_gguf(file: Path) -> Path:
     if (folder / "config.json").is_file():
         return folder
     try:
-        with records.new_folder(folder) as beside:
+        with io.new_folder(folder) as beside:
             _convert(file, beside)
     except OSError as error:
         if not (folder / "config.json").is_file():  # another process may have been first

@@ -26,7 +26,7 @@ from safetensors.torch import load_file
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
 
-from toolkit import records, templates
+from toolkit import io, templates
 from toolkit.errors import ModelError
 from toolkit.models import bases, hardware
 from toolkit.recipe import ModelOptions
@@ -377,7 +377,7 @@ def _end_ids(folder: Path) -> tuple[int, ...]:
     """The tokens that a model's settings say end its answers; a list in many."""
     for name in ("generation_config.json", "config.json"):
         file = folder / name
-        named = records.read_json(file).get("eos_token_id") if file.is_file() else None
+        named = io.read_json(file).get("eos_token_id") if file.is_file() else None
         if named is not None:
             return tuple(named) if isinstance(named, list) else (named,)
     return ()

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from transformers import AutoModelForSequenceClassification
 
-from toolkit import records
+from toolkit import io
 from toolkit.data import chat
 from toolkit.errors import ModelError
 from toolkit.models import bases, hardware
@@ -106,5 +106,5 @@ def _base_of(adapter: Path) -> str:
     """The name of the model an adapter was trained on."""
     lineage = adapter / LINEAGE
     if lineage.is_file():
-        return str(records.read_json(lineage)["base"])
-    return str(records.read_json(adapter / "adapter_config.json")["base_model_name_or_path"])
+        return str(io.read_json(lineage)["base"])
+    return str(io.read_json(adapter / "adapter_config.json")["base_model_name_or_path"])

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from toolkit import records
+from toolkit import io
 from toolkit.errors import DataError
 from toolkit.ratings.table import BLOCK, LABELS, from_frame
 from toolkit.types import WINNERS, turn_id
@@ -73,7 +73,7 @@ def line_of(path: Path, row: int) -> int:
     if path.suffix == ".jsonl":
         lines = (number for number, _ in _objects(path))
     elif path.suffix == ".csv":
-        lines = (number for number, _ in records.read_csv(path))
+        lines = (number for number, _ in io.read_csv(path))
     else:
         return row + 1
     return next(number for position, number in enumerate(lines) if position == row)
@@ -171,7 +171,7 @@ def _csv_by_row(path: Path, wanted: Sequence[str]) -> pd.DataFrame:
     """Slowly, for files that the fast reader refuses; names the row it cannot read."""
     import pandas as pd
 
-    rows = [row for _, row in records.read_csv(path)]
+    rows = [row for _, row in io.read_csv(path)]
     return pd.DataFrame(rows, columns=list(wanted) if not rows else None)[list(wanted)]
 
 
@@ -228,7 +228,7 @@ def _without_empty(table: pa.Table) -> pa.Table:
 def _json(path: Path, columns: Sequence[str] | None) -> pd.DataFrame:
     import pandas as pd
 
-    rows = records.read_json(path)
+    rows = io.read_json(path)
     if not (isinstance(rows, list) and all(isinstance(row, dict) for row in rows)):
         raise DataError(f"{path}: a JSON vote file is a list of objects, one a vote")
     frame = pd.DataFrame(rows)
@@ -246,7 +246,7 @@ def _objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             if not line.strip():
                 continue
             try:
-                value = records.parse_json(line, f"{path}:{number}")
+                value = io.parse_json(line, f"{path}:{number}")
             except DataError:
                 if not line.endswith("\n"):
                     logger.warning("%s:%d: the last line is torn and left out", path, number)

@@ -5,8 +5,8 @@ recipe is silent, the defaults of `sections` hold; their docstrings are the refe
 """
 
 from toolkit.recipe.files import DATA_FILES, PACKAGED, existing, source_file
-from toolkit.recipe.reading import dump, load, parse, read_yaml, yaml_problem
-from toolkit.recipe.sections import (
+from toolkit.recipe.loader import dump, load, parse, read_yaml, yaml_problem
+from toolkit.recipe.schema import (
     ONLINE,
     ArenaOptions,
     Benchmark,

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from toolkit import records
+from toolkit import io
 
 PACKAGED = Path(__file__).parents[1] / "recipes"
 """Recipes and data sets that come with the package; `run demo` finds `demo.yaml` here."""
@@ -38,11 +38,7 @@ def completion_files(run: Path) -> dict[str, Path]:
     """Contestant -> its completions in a run's folder; none of those that a finished run left behind."""
     files = {path.stem: path for path in sorted((run / "completions").glob("*.jsonl"))}
     summary = run / "summary.json"
-    there = (
-        records.read_json(summary, kind=dict, finite=False).get("contestants", ())
-        if summary.is_file()
-        else ()
-    )
+    there = io.read_json(summary, kind=dict, finite=False).get("contestants", ()) if summary.is_file() else ()
     return {name: path for name, path in files.items() if name in there} or files
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from toolkit.recipe.files import existing
-from toolkit.recipe.sections import Recipe, contestants, unknown
+from toolkit.recipe.schema import Recipe, contestants, unknown
 
 PLAIN = {
     "missing": "is required",

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from toolkit import records
+from toolkit import io
 from toolkit.errors import DataError
 from toolkit.metrics import Measurement, difference, score
 from toolkit.metrics.compare import Comparison
@@ -41,8 +41,8 @@ def write_comparison(run: Path, other: Path) -> Path:
     """
     context = build_comparison(load_run(run), load_run(other))
     page = run / f"against-{other.resolve().name}.html"
-    records.write_text(page, render("report.html.jinja", context))
-    records.write_text(page.with_suffix(".md"), render("report.md.jinja", context))
+    io.write_text(page, render("report.html.jinja", context))
+    io.write_text(page.with_suffix(".md"), render("report.md.jinja", context))
     return page
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from toolkit import records
+from toolkit import io
 from toolkit.errors import DataError
 from toolkit.recipe import Recipe, contestants
 from toolkit.report.load import RunView, load_run
@@ -61,10 +61,10 @@ def write_datasets(run: Path, out: Path) -> dict[str, int]:
         sizes=", ".join(f"{count} {name}" for name, count in sizes.items()),
         first=next(iter(tables)),
     )
-    with records.new_folder(out) as beside:
+    with io.new_folder(out) as beside:
         for name, table in tables.items():
             table.to_parquet(beside / f"{name}.parquet")
-        records.write_text(beside / "README.md", card)
+        io.write_text(beside / "README.md", card)
     return sizes
 
 
@@ -112,7 +112,7 @@ def write_scores(card: Path, recipe: Recipe, stage: str, summary: Summary) -> No
         return
     written = ModelCard(card.read_text(encoding="utf-8"))
     written.data["model_name"], written.data["eval_results"] = f"{recipe.name}/{stage}", results
-    records.write_text(card, str(written))
+    io.write_text(card, str(written))
 
 
 def _result(score: Score, recipe: Recipe) -> EvalResult:

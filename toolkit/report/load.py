@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import ValidationError
 
-from toolkit import records
+from toolkit import io
 from toolkit.benchmarks import values_of
 from toolkit.errors import DataError
 from toolkit.metrics import Measurement
@@ -109,14 +109,14 @@ def load_run(folder: Path) -> RunView:
 def _summary(file: Path) -> Summary:
     if not file.exists():
         raise DataError(f"{file.parent}: no summary.json here; run the recipe first (adapter-arena run ...)")
-    return _valid(Summary, records.read_json(file, finite=False), file)
+    return _valid(Summary, io.read_json(file, finite=False), file)
 
 
 def _valid(kind: type[R], value: Any, file: Path) -> R:
     try:
         return kind.model_validate(value)
     except ValidationError as error:
-        raise DataError(f"{file}: {records.first_problem(error, kind.__name__)}") from None
+        raise DataError(f"{file}: {io.first_problem(error, kind.__name__)}") from None
 
 
 def _recipe(text: str) -> Recipe | None:
@@ -149,7 +149,7 @@ def _each(folder: Path, names: tuple[str, ...], kind: type[R]) -> dict[str, list
 
 
 def _records(path: Path, kind: type[R]) -> list[R]:
-    return list(records.read(path, kind)) if path.exists() else []
+    return list(io.read(path, kind)) if path.exists() else []
 
 
 def arena_votes(database: Path, completions: Mapping[str, Sequence[Completion]]) -> list[Vote]:
@@ -166,11 +166,11 @@ def arena_votes(database: Path, completions: Mapping[str, Sequence[Completion]])
 
 
 def _log(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for _, line in records.read_lines(path)] if path.exists() else []
+    return [json.loads(line) for _, line in io.read_lines(path)] if path.exists() else []
 
 
 def _json(path: Path, otherwise: Any) -> Any:
-    return records.read_json(path, finite=False, kind=type(otherwise)) if path.exists() else otherwise
+    return io.read_json(path, finite=False, kind=type(otherwise)) if path.exists() else otherwise
 
 
 def _text(path: Path) -> str:

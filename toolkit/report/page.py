@@ -9,7 +9,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from toolkit import records
+from toolkit import io
 from toolkit.metric_info import BENCHMARKS, GROUPS
 from toolkit.printable import printable
 from toolkit.report import charts, examples, formatting, headline, provenance, tables, votes
@@ -28,7 +28,7 @@ def write_report(folder: Path) -> Path:
     """
     context = build_context(load_run(folder))
     for name in ("report.html", "report.md"):
-        records.write_text(folder / name, render(f"{name}.jinja", context))
+        io.write_text(folder / name, render(f"{name}.jinja", context))
     return folder / "report.html"
 
 

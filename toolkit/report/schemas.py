@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from toolkit import records
+from toolkit import io
 from toolkit.recipe import PACKAGED, Recipe
 from toolkit.types import Summary
 
@@ -37,4 +37,4 @@ def schema(file: Path) -> dict[str, Any]:
 def write() -> None:
     """Write every schema file."""
     for file in FILES:
-        records.write_json(file, schema(file))
+        io.write_json(file, schema(file))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from toolkit import processes, records
+from toolkit import distributed, io
 from toolkit.errors import RecipeError
 from toolkit.judge import import_old_verdicts, validate_judges
 from toolkit.recipe import Recipe, contestants, dump, load
@@ -42,7 +42,7 @@ def run(recipe: Recipe, results: Path, *, on: Place = "here", anyway: bool = Fal
         BusyError: another process works in the folder.
         ToolkitError: a step failed; the next call continues from there.
     """
-    if processes.count() > 1:
+    if distributed.count() > 1:
         raise RecipeError(
             f"{recipe.name}: `run` is for one process; train with several by `accelerate launch ... train`, "
             "then `run` the recipe: it takes the trained stages up"
@@ -83,7 +83,7 @@ def train(recipe: Recipe, results: Path, only: Sequence[str] = ()) -> tuple[Stag
     """
     needed = {part for name in only for part in recipe.needed(name)}
     folder, identity = _folder(recipe, results)
-    processes.wait()  # all have chosen the folder, before one makes it
+    distributed.wait()  # all have chosen the folder, before one makes it
     with folder.locked():
         cache, execution = _opened(recipe, results, folder, identity)
         chosen = [stage for stage in recipe.stages if not only or stage.name in needed]
@@ -119,7 +119,7 @@ def _take_over_paid_answers(others: Sequence[RunFolder]) -> None:
             if spec.endpoint and old.scoring and other.completions(name).exists():
                 import_completions(
                     spec.endpoint,
-                    records.read(other.completions(name), Completion),
+                    io.read(other.completions(name), Completion),
                     prompt=spec.prompt,
                     options=old.scoring.generation,
                     seed=old.seed,
@@ -133,9 +133,9 @@ def _opened(
     """The cache of steps and the execution of a run whose folder is locked."""
     others = [other for other in versions(results, recipe.name) if other.path != folder.path]
     cache, execution = StepCache(folder, others), Execution(recipe, folder)
-    processes.wait()  # all have read what is done before one writes
-    if processes.is_main():
-        records.write_text(folder.recipe, dump(recipe))
+    distributed.wait()  # all have read what is done before one writes
+    if distributed.is_main():
+        io.write_text(folder.recipe, dump(recipe))
         for each in (folder, *others):
             import_old_verdicts(each.verdicts, folder.judgments)
         _take_over_votes(folder, others)

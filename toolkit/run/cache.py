@@ -18,7 +18,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from toolkit import processes, records
+from toolkit import distributed, io
 from toolkit.fingerprints import file_hash, folder_hash, folder_size
 from toolkit.models.bases import OURS
 from toolkit.run.folder import RunFolder
@@ -96,7 +96,7 @@ class StepCache:
             logger.warning("%s: %s; doing it again", step.name, damage)
         elif entry and not same:
             logger.info("%s: inputs changed, doing it again", step.name)
-        if processes.is_main():
+        if distributed.is_main():
             for path in (() if same and not damage else step.outputs) + (() if same else step.temporary):
                 _remove(path)
         if self._take_over(step, inputs):
@@ -118,7 +118,7 @@ class StepCache:
 
     def finish(self, step: Step, seconds: float) -> None:
         """Note that a step is done, after so much further work, with what it wrote."""
-        if processes.is_main():
+        if distributed.is_main():
             self.steps[step.name] |= {
                 "outputs": _written(step, self.folder),
                 "texts": _texts(step, self.folder),
@@ -196,12 +196,12 @@ class StepCache:
         return [(version, StepCache(version).steps) for version in self.versions]
 
     def _copy(self, step: Step, theirs: Step, entry: dict[str, Any]) -> None:
-        if processes.is_main():
+        if distributed.is_main():
             for source, path in zip(theirs.outputs, step.outputs, strict=True):
                 _copy(source, path)
             if theirs.name != step.name and step.rename:
                 step.rename()
-        processes.wait()
+        distributed.wait()
         self.steps[step.name] = entry | {
             "outputs": _written(step, self.folder),
             "texts": _texts(step, self.folder),
@@ -210,8 +210,8 @@ class StepCache:
         self._save()
 
     def _save(self) -> None:
-        if processes.is_main():
-            records.write_json(self.file, self.manifest)
+        if distributed.is_main():
+            io.write_json(self.file, self.manifest)
 
 
 def _damage(folder: RunFolder, step: Step, entry: dict[str, Any]) -> str:
@@ -240,10 +240,10 @@ def _texts(step: Step, folder: RunFolder) -> dict[str, str]:
 
 def _restore(folder: RunFolder, step: Step, entry: dict[str, Any]) -> bool:
     """Put the files back that describe an output; whether nothing else was changed."""
-    texts = entry.get("texts", {}) if processes.count() == 1 else {}
+    texts = entry.get("texts", {}) if distributed.count() == 1 else {}
     for name, text in texts.items():
         if (folder.path / name).parent.is_dir():
-            records.write_text(folder.path / name, text)
+            io.write_text(folder.path / name, text)
     return bool(texts) and not _damage(folder, step, entry)
 
 
@@ -268,7 +268,7 @@ def _relative(path: Path, folder: RunFolder) -> str:
 
 def _copy(source: Path, path: Path) -> None:
     if source.is_dir():
-        with records.new_folder(path) as beside:
+        with io.new_folder(path) as beside:
             shutil.copytree(source, beside, dirs_exist_ok=True)
     else:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -8,8 +8,8 @@ from toolkit.benchmarks.results import questions_of
 from toolkit.data import load_rows
 from toolkit.errors import DataError
 from toolkit.recipe import contestants, load
-from toolkit.run.checking.overlap import SHARE, WORDS, copied, runs_of
-from toolkit.run.checking.quality import all_text, plain
+from toolkit.run.checks.overlap import SHARE, WORDS, copied, runs_of
+from toolkit.run.checks.quality import all_text, plain
 from toolkit.run.folder import RunFolder
 
 FEWEST = 4

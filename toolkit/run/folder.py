@@ -12,7 +12,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from toolkit import processes, records
+from toolkit import distributed, io
 from toolkit.errors import BusyError, DataError
 from toolkit.generate.store import ANSWERS, VERDICTS
 from toolkit.metrics.compare import FILE as GROUPS
@@ -94,7 +94,7 @@ class RunFolder:
             DataError: it is torn or was edited, so that nothing here can be verified.
         """
         try:
-            found = records.read_json(self.manifest) if self.manifest.exists() else {}
+            found = io.read_json(self.manifest) if self.manifest.exists() else {}
             if not (isinstance(found, dict) and isinstance(found.get("steps", {}), dict)):
                 raise DataError(f"{self.manifest}: not a manifest of a run")
         except DataError as error:
@@ -126,7 +126,7 @@ class RunFolder:
             BusyError: another process holds it.
             DataError: the folder cannot be written.
         """
-        if not processes.is_main():
+        if not distributed.is_main():
             yield
             return
         try:

@@ -9,7 +9,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-from toolkit import records
+from toolkit import io
 from toolkit.errors import RecipeError
 from toolkit.fingerprints import file_hash, folder_hash
 from toolkit.judge import build_battles, judge_name, prompt_key, validate_vote_count
@@ -84,10 +84,10 @@ def _check(run: Execution) -> Step:
         return fingerprint(recipe, run.identity(), run.others(), run.data, asked, run.named_files, run.anyway)
 
     def work() -> None:
-        from toolkit.run.checking import check
+        from toolkit.run.checks import check
 
         found = check(run.recipe).findings
-        records.write_json(run.folder.checks, [finding.model_dump() for finding in found])
+        io.write_json(run.folder.checks, [finding.model_dump() for finding in found])
         lines = {
             kind: [_line(each) for each in found if each.severity == kind] for kind in ("error", "warning")
         }
@@ -176,7 +176,7 @@ def _measure(run: Execution, scoring: Scoring, contestant: ResolvedContestant) -
                 adapter=contestant.adapter_name,
                 prompt=contestant.spec.prompt,
             )
-        records.write(out, measured)
+        io.write(out, measured)
 
     return Step(
         name=f"measure {contestant.name}",
@@ -202,7 +202,7 @@ def _benchmark(run: Execution, scoring: Scoring, contestant: ResolvedContestant)
         from toolkit.benchmarks import run_benchmarks
 
         shutil.rmtree(part, ignore_errors=True)
-        with records.new_folder(part) as new:
+        with io.new_folder(part) as new:
             file = new / "result.json"
             run_benchmarks(
                 run.ready(contestant),
@@ -212,7 +212,7 @@ def _benchmark(run: Execution, scoring: Scoring, contestant: ResolvedContestant)
                 out=file,
                 seed=run.recipe.seed,
             )
-            records.write_text(new / CHECK, folder_hash(new))
+            io.write_text(new / CHECK, folder_hash(new))
 
     def work() -> None:
         from toolkit.benchmarks.results import add_results
@@ -276,10 +276,10 @@ def _judging(run: Execution, asked: Judge, slots: int) -> list[Step]:
                 judge(one, 0, 1)
         finally:
             verdicts = [verdict for one in judges for verdict in load_judge_verdicts(one, battles(), context)]
-            records.write(run.folder.verdicts, verdicts)
+            io.write(run.folder.verdicts, verdicts)
         votes = summarize_verdicts(judges, battles(), verdicts).votes
         validate_vote_count(votes, verdicts)
-        records.write(run.folder.votes, votes)
+        io.write(run.folder.votes, votes)
 
     parts = [
         (one, part, of)

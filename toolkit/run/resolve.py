@@ -15,7 +15,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from toolkit import records
+from toolkit import io
 from toolkit.data import load_examples, load_groups, load_rows
 from toolkit.errors import DataError, ToolkitError
 from toolkit.fingerprints import file_hash, folder_hash
@@ -245,7 +245,7 @@ class Execution:
 
     def said(self, contestant: ResolvedContestant) -> list[Completion]:
         """The player's answers, once they are there."""
-        return list(records.read(self.folder.completions(contestant.name), Completion))
+        return list(io.read(self.folder.completions(contestant.name), Completion))
 
     def model(self, name: str) -> Loaded:
         """The model of this name, loaded; the one that was in memory before is let go."""
@@ -328,7 +328,7 @@ def read_prompts(file: Path) -> list[Example]:
     """The prompts in a file: a line each of a text file, a row each of any other."""
     if file.suffix != ".txt":
         return load_examples(DataSource(source=str(file)))
-    prompts = dict.fromkeys(line.strip() for _, line in records.read_lines(file, ours=False))
+    prompts = dict.fromkeys(line.strip() for _, line in io.read_lines(file, ours=False))
     if not prompts:
         raise DataError(f"{file}: no prompts; write one on each line")
     return [Example(id=digest(text), messages=(Message(role="user", content=text),)) for text in prompts]

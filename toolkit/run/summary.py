@@ -7,7 +7,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from toolkit import records
+from toolkit import io
 from toolkit.benchmarks import scores_of
 from toolkit.judge.pipeline import load_judge_verdicts, summarize_verdicts
 from toolkit.metrics import Measurement, difference, score
@@ -38,7 +38,7 @@ def build_summary(execution: Execution, cache: StepCache) -> Summary:
     notes: dict[str, Any] = {}
     if recipe.scoring:
         files = [folder.measurements(contestant.name) for contestant in players]
-        found = [measured for file in files for measured in records.read(file, Measurement)]
+        found = [measured for file in files for measured in io.read(file, Measurement)]
         if execution.groups:
             found = [clustered(measured, execution.groups) for measured in found]
             notes["groups"] = recipe.scoring.groups
@@ -79,7 +79,7 @@ def _judge_notes(execution: Execution, judge: Judge) -> dict[str, Any]:
 def load_stage_results(folder: RunFolder, stages: Sequence[Stage]) -> tuple[StageResult, ...]:
     """What training some stages gave."""
     files = [folder.adapter(stage.name) / "stage.json" for stage in stages]
-    return tuple(StageResult.model_validate(records.read_json(file, finite=False)) for file in files)
+    return tuple(StageResult.model_validate(io.read_json(file, finite=False)) for file in files)
 
 
 def finish(execution: Execution, cache: StepCache, summary: Summary, command: str) -> None:
@@ -88,9 +88,9 @@ def finish(execution: Execution, cache: StepCache, summary: Summary, command: st
     data = execution.data | ({"examples": execution.questions} if execution.recipe.scoring else {})
 
     def work() -> None:
-        records.write_json(folder.scores, [score.model_dump() for score in summary.scores])
-        records.write_json(folder.summary, summary)
-        records.write_json(folder.ratings, ratings)
+        io.write_json(folder.scores, [score.model_dump() for score in summary.scores])
+        io.write_json(folder.summary, summary)
+        io.write_json(folder.ratings, ratings)
         if execution.groups:
             write_groups(folder.groups, execution.groups)
         else:
@@ -143,7 +143,7 @@ def _answers(execution: Execution) -> dict[str, list[Completion]]:
 def _votes(execution: Execution) -> tuple[list[Vote], list[Vote]]:
     """The judge's votes and people's."""
     folder = execution.folder
-    cast = list(records.read(folder.votes, Vote)) if folder.votes.exists() else []
+    cast = list(io.read(folder.votes, Vote)) if folder.votes.exists() else []
     return [vote for vote in cast if vote.kind == "judge"], arena_votes(folder.arena, _answers(execution))
 
 
@@ -180,6 +180,6 @@ def merge_stage(run: Path, stage: str, out: Path, *, into: Into, dtype: str) -> 
     recipe = load(folder.recipe)
     drifts = merge(recipe, recipe.stage(stage), run, out, into=into, dtype=dtype)
     if folder.summary.exists():
-        summary = Summary.model_validate(records.read_json(folder.summary, finite=False))
+        summary = Summary.model_validate(io.read_json(folder.summary, finite=False))
         write_scores(out / "README.md", recipe, stage, summary)
     return drifts

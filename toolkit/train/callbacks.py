@@ -20,7 +20,7 @@ import torch
 from safetensors import SafetensorError
 from transformers import TrainerCallback
 
-from toolkit import processes, records
+from toolkit import distributed, io
 from toolkit.errors import TrainingError
 from toolkit.progress import log_progress
 from toolkit.types import StageResult
@@ -50,7 +50,7 @@ class InterruptCallback(TrainerCallback):  # type: ignore[misc]
         Raises:
             KeyboardInterrupt: what was asked for is done.
         """
-        if threading.current_thread() is not threading.main_thread() or processes.count() > 1:
+        if threading.current_thread() is not threading.main_thread() or distributed.count() > 1:
             yield
             return
         before = signal.signal(signal.SIGINT, self._on_sigint)
@@ -149,15 +149,15 @@ class TrainingLog(TrainerCallback):  # type: ignore[misc]
 
     def rewind(self, step: int) -> None:
         """Go back to the rows up to `step`: training continues from there."""
-        rows = [json.loads(line) for _, line in records.read_lines(self.file)]
+        rows = [json.loads(line) for _, line in io.read_lines(self.file)]
         self.rows = [row for row in rows if row["step"] <= step]
         self._write()
         self._before = self.rows[-1]["seconds"] if self.rows else 0.0
         self._tokens_before = max((row.get("tokens", 0) for row in self.rows), default=0)
 
     def _write(self) -> None:
-        if processes.is_main():
-            records.write_text(self.file, "".join(json.dumps(row) + "\n" for row in self.rows))
+        if distributed.is_main():
+            io.write_text(self.file, "".join(json.dumps(row) + "\n" for row in self.rows))
 
     @property
     def seconds(self) -> float:
@@ -181,7 +181,7 @@ class TrainingLog(TrainerCallback):  # type: ignore[misc]
             "memory_bytes": peak_memory(),
         }
         self.rows.append(row)
-        if processes.is_main():
+        if distributed.is_main():
             with self.file.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(row) + "\n")
         self._check_finite(row, args)

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from toolkit import records
+from toolkit import io
 from toolkit.models.loading import LINEAGE
 from toolkit.recipe import Recipe, Stage
 from toolkit.types import StageResult
@@ -61,15 +61,13 @@ def model_card(
 
 def rename(folder: Path, recipe: Recipe, stage: Stage) -> None:
     """Put a stage's names of today into a folder that was published under others."""
-    result = StageResult.model_validate(
-        records.read_json(folder / RESULT, finite=False) | {"name": stage.name}
-    )
-    records.write_json(folder / RESULT, result)
+    result = StageResult.model_validate(io.read_json(folder / RESULT, finite=False) | {"name": stage.name})
+    io.write_json(folder / RESULT, result)
     for file in (folder / "delta" / LINEAGE, folder / LINEAGE):
         if file.exists():
-            lineage = records.read_json(file)
+            lineage = io.read_json(file)
             lineage |= {"stage": stage.name, "parent": stage.start if lineage["parent"] else None}
-            records.write_json(file, lineage)
+            io.write_json(file, lineage)
     config = folder / "adapter_config.json"
-    peft_type = records.read_json(config)["peft_type"] if config.exists() else None
-    records.write_text(folder / "README.md", model_card(lineage, peft_type, recipe, stage, result))
+    peft_type = io.read_json(config)["peft_type"] if config.exists() else None
+    io.write_text(folder / "README.md", model_card(lineage, peft_type, recipe, stage, result))

@@ -13,7 +13,7 @@ import torch
 from datasets import Dataset, load_from_disk
 from trl import DPOTrainer
 
-from toolkit import processes
+from toolkit import distributed
 from toolkit.data import Preference, Row
 from toolkit.data.chat import encode_answers
 from toolkit.errors import DataError, RecipeError
@@ -35,7 +35,7 @@ def trainer(
     Raises:
         RecipeError: TRL would take another reference.
     """
-    if base.adapter is None and base.parent and processes.share_weights():
+    if base.adapter is None and base.parent and distributed.share_weights():
         raise RecipeError(
             f"stages.{stage.name}.adapter: with all weights trained and shared between processes (FSDP), TRL "
             f"takes the bare base as the reference, not {stage.start}; train an adapter"
@@ -91,7 +91,7 @@ def _kept(rows: Dataset, folder: Path) -> Dataset:
 
     TRL keeps the reference's log-probabilities beside them, for all processes and for a continued training.
     """
-    with processes.main_first():
+    with distributed.main_first():
         if not folder.exists():
             beside = folder.with_suffix(".part")
             rows.save_to_disk(beside)

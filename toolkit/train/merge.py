@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import torch
 
-from toolkit import records
+from toolkit import io
 from toolkit.errors import DataError, ModelError
 from toolkit.models import bases, hardware
 from toolkit.models.loading import (
@@ -127,7 +127,7 @@ def merge(
 
     step("reading what was trained")
     expected = chain.expected()
-    with records.new_folder(out) as beside:
+    with io.new_folder(out) as beside:
         step(f"merging into the {NAMES[chosen]} in fp32")
         model = chain.merged(chosen, hardware.DTYPES[dtype])
         step("writing")
@@ -143,7 +143,7 @@ def merge(
             step("measuring it")
             drifts.append(_drift(other, expected, model))
             del model
-        records.write_text(beside / "README.md", _card(chain, stage, dtype, drifts))
+        io.write_text(beside / "README.md", _card(chain, stage, dtype, drifts))
     return drifts
 
 
@@ -155,7 +155,7 @@ def _chain(recipe: Recipe, stage: Stage, run: Path) -> _Chain:
         raise ModelError(f"stage {stage.name}: all weights were trained; {adapter} is a whole model already")
     if not (adapter / LINEAGE).is_file():
         raise ModelError(f"{adapter}: not trained yet; run the recipe first")
-    base = str(records.read_json(adapter / LINEAGE)["base"])
+    base = str(io.read_json(adapter / LINEAGE)["base"])
     folder = bases.resolve_base(base, revision=recipe.model.revision)
     check_lineage(adapter, base, folder)
     return _Chain(recipe, adapter, base, folder, stage.name)

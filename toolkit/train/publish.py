@@ -13,7 +13,7 @@ from peft import PeftConfig, PeftModel, get_peft_model_state_dict
 from peft.utils import SAFETENSORS_WEIGHTS_NAME as WEIGHTS
 from safetensors.torch import save_file
 
-from toolkit import records
+from toolkit import io
 from toolkit.models.bases import fingerprint
 from toolkit.models.loading import LINEAGE, adapter_weights
 from toolkit.recipe import Stage
@@ -80,9 +80,9 @@ def publish(learned: Learned, base: Base, stage: Stage, folder: Path, extras: Ex
     """
     _weights(learned, base, stage, folder)
     base.tokenizer.save_pretrained(folder)
-    records.write_json(folder / LINEAGE, lineage(base, stage))
-    records.write_json(folder / RESULT, extras.result)
-    records.write_text(folder / "README.md", extras.card)
+    io.write_json(folder / LINEAGE, lineage(base, stage))
+    io.write_json(folder / RESULT, extras.result)
+    io.write_text(folder / "README.md", extras.card)
     shutil.copy(extras.log, folder / "training.jsonl")
 
 
@@ -112,7 +112,7 @@ def _weights(learned: Learned, base: Base, stage: Stage, folder: Path) -> None:
         _write(delta, *join([(begun, ended[1], -1.0), ended]))
     if base.parent_merged:
         _write(folder, *join([_part(base.parent), _part(delta)]))
-        records.write_json(delta / LINEAGE, lineage(base, stage) | {"on_top_of_parent": True})
+        io.write_json(delta / LINEAGE, lineage(base, stage) | {"on_top_of_parent": True})
     # Last, since PEFT looks for the base where its configuration says: a short name it would ask the hub for.
     for config in {delta / "adapter_config.json", folder / "adapter_config.json"}:
         _name_base(config, base.name)
@@ -136,4 +136,4 @@ def _name_base(config: Path, name: str) -> None:
     values = json.loads(config.read_text(encoding="utf-8"))
     values |= {key: sorted(values[key]) for key in SETS if isinstance(values.get(key), list)}
     values["base_model_name_or_path"] = name
-    records.write_json(config, values)
+    io.write_json(config, values)

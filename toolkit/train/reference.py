@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from toolkit import processes
+from toolkit import distributed
 from toolkit.errors import RecipeError
 from toolkit.models import bases
 from toolkit.train.base import Base
@@ -63,7 +63,7 @@ class StartIsReference:
         base.start(self.model)
         self.prepare_fast_paths()
         if base.moved and not getattr(self, "precompute_ref_logps", False) and self.beta:
-            if processes.share_weights():
+            if distributed.share_weights():
                 raise RecipeError(
                     "the reference is what the stage starts from, which cannot be kept beside weights shared "
                     "between processes (FSDP): train a new adapter, or in one process"

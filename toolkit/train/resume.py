@@ -7,7 +7,7 @@ import shutil
 import zipfile
 from pathlib import Path
 
-from toolkit import processes
+from toolkit import distributed
 from toolkit.errors import ModelError
 from toolkit.models import bases
 
@@ -24,7 +24,7 @@ def newest_complete(folder: Path) -> Path | None:
     for checkpoint in found:
         if is_complete(checkpoint):
             return checkpoint
-        if processes.is_main():
+        if distributed.is_main():
             shutil.rmtree(checkpoint)
     return None
 

@@ -15,7 +15,7 @@ from peft import get_peft_model_state_dict
 from transformers import PrinterCallback, TrainerCallback, set_seed
 from transformers.integrations import TensorBoardCallback
 
-from toolkit import processes, records
+from toolkit import distributed, io
 from toolkit.data import Row, load_rows, split_heldout
 from toolkit.recipe import Recipe, Stage
 from toolkit.train import dry_run, publish, resume
@@ -51,21 +51,21 @@ def train_stage(recipe: Recipe, stage: Stage, run: Path) -> StageResult:
         TrainingError: the loss is not a number, nothing was learned, what would be published is not what was
             trained, or the disk is full.
     """
-    processes.wait()  # what is outdated is gone
+    distributed.wait()  # what is outdated is gone
     published, working = run / "adapters" / stage.name, run / "checkpoints" / stage.name
     if (published / RESULT).exists():
-        return StageResult.model_validate(records.read_json(published / RESULT, finite=False))
+        return StageResult.model_validate(io.read_json(published / RESULT, finite=False))
     dry_run.refuse(recipe, [stage])
-    if processes.count() > 1:
-        logger.info("stage %s in %d processes", stage.name, processes.count())
+    if distributed.count() > 1:
+        logger.info("stage %s in %d processes", stage.name, distributed.count())
     with report_full_disk(run):
         check, result = _train(recipe, stage, run)  # the trainer is let go at its end
-        if processes.is_main():
+        if distributed.is_main():
             check()
             published.parent.mkdir(exist_ok=True)
             (working / UNVERIFIED).rename(published)
             shutil.rmtree(working, ignore_errors=True)
-    processes.wait()
+    distributed.wait()
     return result
 
 
@@ -92,18 +92,18 @@ def _train(recipe: Recipe, stage: Stage, run: Path) -> tuple[Callable[[], float]
             callback.logging_dir = str(run / "tensorboard" / stage.name)
     learned = _fit(trainer, working, log, initial_weights, evaluate=bool(heldout))
     set_input_casting(trainer.model, enabled=True)
-    reads = trainer.model_wrapped if processes.share_weights() else trainer.model
+    reads = trainer.model_wrapped if distributed.share_weights() else trainer.model
     reads = trainer.accelerator.unwrap_model(reads, keep_fp32_wrapper=False)  # without accelerate's autocast
     expected = TrainedLogits.of(reads, base.tokenizer, [*heldout, *train])
     result = log.result(stage.name, stage.method)
-    if processes.is_main():
+    if distributed.is_main():
         peft_type = base.adapter.peft_type.value if base.adapter is not None else None
         card = model_card(publish.lineage(base, stage), peft_type, recipe, stage, result)
         extras = publish.Extras(result, card, log.file)
         shutil.rmtree(working / UNVERIFIED, ignore_errors=True)
         publish.publish(learned, base, stage, working / UNVERIFIED, extras)
         expected.write(working / UNVERIFIED)
-    plain = processes.is_main() and not (base.parent_merged or learned.initial_weights)
+    plain = distributed.is_main() and not (base.parent_merged or learned.initial_weights)
     weights = learned.adapter() if plain else {}
     return partial(verify, expected, working / UNVERIFIED, replace(base, model=None), weights), result
 
@@ -127,7 +127,7 @@ def load_stage_rows(recipe: Recipe, stage: Stage) -> tuple[list[Row], list[Row]]
 def _fit(
     trainer: Any, working: Path, log: TrainingLog, initial_weights: dict[str, Any], *, evaluate: bool
 ) -> publish.Learned:
-    with processes.main_first():
+    with distributed.main_first():
         checkpoint = resume.newest_complete(working)
     before = sample_trained_weights(trainer.model)
     _disable_warmup_of_single_step(trainer)
@@ -142,7 +142,7 @@ def _fit(
             log.rewind(resume.step_of(checkpoint))
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     learned = publish.Learned.of(trainer, initial_weights)
-    if processes.is_main():
+    if distributed.is_main():
         log.check_learned(moved=checkpoint is not None or learned.differs(before))
     return learned
 

@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForSequenceClassification
 
-from toolkit import processes
+from toolkit import distributed
 from toolkit.data import Row, Text, chat
 from toolkit.data.rows import answer_of, prompt_of
 from toolkit.errors import TrainingError
@@ -111,7 +111,7 @@ def verify(expected: TrainedLogits, folder: Path, base: Base, weights: Mapping[s
     if wrong:
         raise _refusal(f"{len(wrong)} of {len(weights)} tensors differ, such as {min(wrong)}")
     # FSDP's mixed precision reads what was trained in 16 bit, whatever its weights are
-    exact = base.exact and not (processes.share_weights() and base.hardware.dtype != torch.float32)
+    exact = base.exact and not (distributed.share_weights() and base.hardware.dtype != torch.float32)
     reward, own = expected.logits[0].shape[-1] == 1, 0.0
     kind: dict[str, Any] = {"kind": AutoModelForSequenceClassification, "num_labels": 1} if reward else {}
     if base.adapter is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from toolkit.benchmarks import sandbox
+from toolkit import sandbox
 
 
 def pass_at_k(

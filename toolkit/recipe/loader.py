@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from toolkit.errors import RecipeError
 from toolkit.recipe.files import PACKAGED, fill_in, locate
 from toolkit.recipe.mistakes import explain, forbidden, loose_ends
-from toolkit.recipe.sections import Recipe
+from toolkit.recipe.schema import Recipe
 
 
 def load(source: str | Path, overrides: dict[str, Any] | None = None) -> Recipe:

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from toolkit import records
+from toolkit import io
 from toolkit.errors import DataError, ModelError
 from toolkit.models import bases
 from toolkit.models.loading import check_causal
 from toolkit.recipe import Contestant, Endpoint, Judge, Recipe, contestants, existing
-from toolkit.run.checking.findings import error, info, warning
+from toolkit.run.checks.findings import error, info, warning
 from toolkit.types import Finding
 
 
@@ -77,11 +77,11 @@ def _no_reward_model(folder: Path) -> str | None:
     """Why a folder holds no reward model: a sequence classifier with one output, or an adapter for one."""
     adapter, config = folder / "adapter_config.json", folder / "config.json"
     if adapter.is_file():
-        task = records.read_json(adapter).get("task_type")
+        task = io.read_json(adapter).get("task_type")
         return None if task == "SEQ_CLS" else f"{folder}: no reward model but an adapter for {task}"
     if not config.is_file():
         return f"{folder}: no reward model: it has no config.json"
-    whole = records.read_json(config)
+    whole = io.read_json(config)
     kinds = whole.get("architectures") or ["of an unnamed architecture"]
     if not kinds[0].endswith("SequenceClassification"):
         return f"{folder}: no reward model but {kinds[0]}"

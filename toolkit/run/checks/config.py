@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from statistics import NormalDist
 
-from toolkit import records
+from toolkit import io
 from toolkit.benchmarks.task_files import (
     check_leave,
     has_local_rows,
@@ -22,8 +22,8 @@ from toolkit.benchmarks.task_files import (
 from toolkit.errors import DataError, ModelError
 from toolkit.models import bases, hardware, resolve_encoder
 from toolkit.recipe import Benchmark, Recipe, Scoring, contestants, existing
-from toolkit.run.checking.findings import error, info, warning
-from toolkit.run.checking.rows import HeldOut
+from toolkit.run.checks.findings import error, info, warning
+from toolkit.run.checks.rows import HeldOut
 from toolkit.types import Finding
 
 FIGURES = {"rouge": 4}
@@ -96,7 +96,7 @@ def _encoder(scoring: Scoring) -> Iterator[Finding]:
         text = f"{folder}: not a model folder: it has no config.json"
         yield error("encoder", "scoring.bertscore_model", text, "name the folder of a text encoder")
     elif folder and scoring.bertscore_layer is not None:
-        layers = records.read_json(folder / "config.json").get("num_hidden_layers")
+        layers = io.read_json(folder / "config.json").get("num_hidden_layers")
         if isinstance(layers, int) and scoring.bertscore_layer > layers:
             text = f"{name} has {layers} layers, not {scoring.bertscore_layer}"
             yield error("encoder", "scoring.bertscore_layer", text, "name one that it has, or leave it out")

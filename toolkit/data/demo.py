@@ -1,6 +1,6 @@
 """The demo's data: customer messages -> ticket cards.
 
-`python -m toolkit.data.tickets` writes the very same files again.
+`python -m toolkit.data.demo` writes the very same files again.
 
 A card has six fields and a reply:
 
@@ -30,7 +30,7 @@ from typing import Any
 
 import yaml
 
-from toolkit import records
+from toolkit import io
 from toolkit.recipe import PACKAGED
 
 FOLDER = PACKAGED / "tickets"
@@ -325,7 +325,7 @@ def write(folder: Path = FOLDER) -> None:
     """Write `<name>.jsonl` for every file."""
     for name, rows in build().items():
         lines = [json.dumps(row, ensure_ascii=False) for row in rows]
-        records.write_text(folder / f"{name}.jsonl", "\n".join(lines) + "\n")
+        io.write_text(folder / f"{name}.jsonl", "\n".join(lines) + "\n")
 
 
 if __name__ == "__main__":

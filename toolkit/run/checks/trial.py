@@ -12,11 +12,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from toolkit import processes
+from toolkit import distributed
 from toolkit.data import Row
 from toolkit.recipe import ONLINE, Recipe, Stage
-from toolkit.run.checking.findings import error, info
-from toolkit.run.checking.rows import Seen
+from toolkit.run.checks.findings import error, info
+from toolkit.run.checks.rows import Seen
 from toolkit.types import Finding
 
 SHORTEST = 3
@@ -46,7 +46,7 @@ def first_steps(
     """
     bad = [finding.place for finding in found if finding.severity == "error"]
     findings = []
-    for stage in recipe.stages if processes.count() == 1 else ():
+    for stage in recipe.stages if distributed.count() == 1 else ():
         parts = (f"stages.{stage.name}", f"data.{stage.data}", recipe.data[stage.data].source)
         tried = stage.data in sets and stage.method not in ONLINE and not stage.trainer.keys() <= PLAIN
         if not tried or any(place.startswith(parts) for place in bad):

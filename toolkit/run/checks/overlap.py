@@ -14,12 +14,12 @@ from dataclasses import dataclass, field
 
 from toolkit.data import Conversation, Preference, Row, Text
 from toolkit.data.formats import RowError, convert
-from toolkit.data.reading import raw_rows, selected_rows
+from toolkit.data.readers import raw_rows, selected_rows
 from toolkit.data.rows import answer_of
 from toolkit.errors import DataError
 from toolkit.recipe import Benchmark, DataSource, Recipe, contestants
-from toolkit.run.checking.findings import error, warning
-from toolkit.run.checking.quality import all_text, plain, question_of, words_of
+from toolkit.run.checks.findings import error, warning
+from toolkit.run.checks.quality import all_text, plain, question_of, words_of
 from toolkit.types import Example, Finding
 
 WORDS = 13

@@ -13,7 +13,7 @@ from typing import Any
 from toolkit.errors import RecipeError
 from toolkit.judge import validate_judges
 from toolkit.recipe import ONLINE, Recipe, Stage
-from toolkit.run.checking.findings import error, info, warning
+from toolkit.run.checks.findings import error, info, warning
 from toolkit.train import dry_run
 from toolkit.train.methods import METHODS, config_class, config_fields, settings
 from toolkit.train.settings import REFUSED, report_to

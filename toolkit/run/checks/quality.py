@@ -18,9 +18,9 @@ import numpy as np
 from toolkit.data import Preference, Rated, Row, Text
 from toolkit.data.rows import answer_of, prompt_of
 from toolkit.recipe.mistakes import KEY_SIGNS, KEYS
-from toolkit.run.checking import patterns
-from toolkit.run.checking.findings import error, info, warning
-from toolkit.run.checking.patterns import FAULTS, LOWER_IS_BETTER, SCORED
+from toolkit.run.checks import patterns
+from toolkit.run.checks.findings import error, info, warning
+from toolkit.run.checks.patterns import FAULTS, LOWER_IS_BETTER, SCORED
 from toolkit.types import Finding, split_thinking
 
 LOPSIDED = 0.9

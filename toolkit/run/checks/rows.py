@@ -12,16 +12,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from toolkit import records
+from toolkit import io
 from toolkit.data import Conversation, Row, Text, load_groups
 from toolkit.data.formats import RowError, convert
-from toolkit.data.reading import has_parts, load_placed_examples, selected_rows
+from toolkit.data.readers import has_parts, load_placed_examples, selected_rows
 from toolkit.errors import DataError
 from toolkit.progress import log_progress
 from toolkit.recipe import DataSource, Recipe
-from toolkit.run.checking.findings import error, info, warning
-from toolkit.run.checking.overlap import Overlap
-from toolkit.run.checking.quality import Quality
+from toolkit.run.checks.findings import error, info, warning
+from toolkit.run.checks.overlap import Overlap
+from toolkit.run.checks.quality import Quality
 from toolkit.train.methods import row_mismatch
 from toolkit.types import Example, Finding, Message
 
@@ -151,7 +151,7 @@ class Scan:
         shared = has_parts(self.source) and file.is_file() and file.stat().st_size > LARGE
         count = min(PROCESSES, os.cpu_count() or 1) if shared else 1
         if count == 1:
-            self.look(records.WHOLE)
+            self.look(io.WHOLE)
         else:
             others = [_Other(self, (part, count)) for part in range(1, count)]
             self.look((0, count))

@@ -8,8 +8,8 @@ from typing import Any
 
 from toolkit.data import Preference, Row
 from toolkit.recipe import Recipe
-from toolkit.run.checking.rows import Seen
-from toolkit.run.checking.template import encoded_rows
+from toolkit.run.checks.rows import Seen
+from toolkit.run.checks.template import encoded_rows
 from toolkit.train.methods import settings
 
 

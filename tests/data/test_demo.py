@@ -8,18 +8,18 @@ from collections import Counter
 import pytest
 import yaml
 
-from toolkit.data import tickets
+from toolkit.data import demo
 
 
 def rows(name: str) -> list[dict]:
-    return [json.loads(line) for line in (tickets.FOLDER / f"{name}.jsonl").read_text().splitlines()]
+    return [json.loads(line) for line in (demo.FOLDER / f"{name}.jsonl").read_text().splitlines()]
 
 
 def test_the_files_are_what_the_script_writes(tmp_path):
-    tickets.write(tmp_path)
-    for name in tickets.SIZES:
+    demo.write(tmp_path)
+    for name in demo.SIZES:
         file = f"{name}.jsonl"
-        assert (tmp_path / file).read_bytes() == (tickets.FOLDER / file).read_bytes()
+        assert (tmp_path / file).read_bytes() == (demo.FOLDER / file).read_bytes()
 
 
 def test_there_is_enough_of_everything():
@@ -36,7 +36,7 @@ def test_a_rejected_card_errs_in_one_line_and_the_commonest_mistakes_are_the_com
         chosen, rejected = (row[side][0]["content"].split("\n") for side in ("chosen", "rejected"))
         (line,) = [one for one, other in zip(chosen, rejected, strict=True) if one != other]
         wrong.setdefault(row["flaw"], set()).add(line.split(":")[0])
-    assert wrong.keys() == tickets.NEAR_MISSES.keys()
+    assert wrong.keys() == demo.NEAR_MISSES.keys()
     assert wrong.pop("near_problem") == {"Problem"}
     assert wrong.pop("wrong_field") <= {"Order", "Priority", "Action"}
     assert all(lines == {"Reply"} for lines in wrong.values())
@@ -45,7 +45,7 @@ def test_a_rejected_card_errs_in_one_line_and_the_commonest_mistakes_are_the_com
 
 
 def test_no_name_product_or_problem_is_shared():
-    lexicon = yaml.safe_load((tickets.FOLDER / "lexicon.yaml").read_text())
+    lexicon = yaml.safe_load((demo.FOLDER / "lexicon.yaml").read_text())
     names = lexicon["names"]
     assert not set(names["train"]["first"]) & set(names["heldout"]["first"])
     assert not set(names["train"]["last"]) & set(names["heldout"]["last"])
@@ -76,5 +76,5 @@ def test_no_message_is_in_two_files():
 def test_cards_are_whole_and_rejections_differ():
     for row in rows("sft"):
         fields = [line.split(": ")[0] for line in row["completion"][0]["content"].split("\n")]
-        assert tuple(fields) == tickets.FIELDS
+        assert tuple(fields) == demo.FIELDS
     assert all(row["chosen"] != row["rejected"] for row in rows("pairs"))

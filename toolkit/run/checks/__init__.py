@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 from toolkit.errors import RecipeError
 from toolkit.recipe import Recipe, contestants
-from toolkit.run.checking import config, fields, memory, models, overlap, rows, template, trial
-from toolkit.run.checking.findings import error
-from toolkit.run.checking.showing import Shown, show
+from toolkit.run.checks import config, fields, memory, models, overlap, rows, template, trial
+from toolkit.run.checks.findings import error
+from toolkit.run.checks.showing import Shown, show
 from toolkit.train import dry_run
 from toolkit.types import Finding
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from toolkit import records
+from toolkit import io
 from toolkit.data.filters import parse_filter
 from toolkit.data.formats import RowError, conversation, convert, detect
 from toolkit.data.rows import Row
@@ -104,7 +104,7 @@ def split_heldout(rows: list[Row], share: float, seed: int) -> tuple[list[Row], 
 
 
 def raw_rows(
-    source: DataSource, part: tuple[int, int] = records.WHOLE, columns: set[str] | None = None
+    source: DataSource, part: tuple[int, int] = io.WHOLE, columns: set[str] | None = None
 ) -> Iterator[RawRow]:
     """The rows as they lie in the file or on the hub, renamed and filtered, each with its place.
 
@@ -149,7 +149,7 @@ def _converted(
 
 
 def converted(
-    source: DataSource, make: Callable[[dict[str, Any], str], T], part: tuple[int, int] = records.WHOLE
+    source: DataSource, make: Callable[[dict[str, Any], str], T], part: tuple[int, int] = io.WHOLE
 ) -> Iterator[tuple[str, T | RowError]]:
     """Every row as `make` gives it, or what is wrong with it, each with its place.
 
@@ -167,7 +167,7 @@ def converted(
         if count == source.limit:  # the reader may stop here
             _check_renamed(source, columns)
         yield place, made
-    if not count and part == records.WHOLE:
+    if not count and part == io.WHOLE:
         raise DataError(f"{source.source}: no rows{' pass the filter' if source.filter else ''}")
     _check_renamed(source, columns)
 
@@ -176,7 +176,7 @@ def selected_rows(
     source: DataSource,
     make: Callable[[dict[str, Any], str], T],
     seed: int,
-    part: tuple[int, int] = records.WHOLE,
+    part: tuple[int, int] = io.WHOLE,
 ) -> Iterator[tuple[str, T | RowError]]:
     """The rows that `load_rows` gives, one at a time and in file order, and those that do not fit among them.
 
@@ -282,13 +282,13 @@ def _opened(source: DataSource, part: tuple[int, int]) -> Iterator[RawRow]:
     return reader(path)
 
 
-def _jsonl(path: Path, part: tuple[int, int] = records.WHOLE) -> Iterator[RawRow]:
-    for place, row in records.read_rows(path, ours=False, part=part):
+def _jsonl(path: Path, part: tuple[int, int] = io.WHOLE) -> Iterator[RawRow]:
+    for place, row in io.read_rows(path, ours=False, part=part):
         yield place, _object(row, place)
 
 
 def _json(path: Path) -> Iterator[RawRow]:
-    value = records.read_json(path)
+    value = io.read_json(path)
     if not isinstance(value, list):
         raise DataError(f"{path}: a JSON data file is a list of rows; for one row a line name it .jsonl")
     for number, row in enumerate(value, start=1):
@@ -296,7 +296,7 @@ def _json(path: Path) -> Iterator[RawRow]:
 
 
 def _csv(path: Path) -> Iterator[RawRow]:
-    for line, row in records.read_csv(path):
+    for line, row in io.read_csv(path):
         yield f"{path}:{line}", dict(row)
 
 

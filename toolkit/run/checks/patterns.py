@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from toolkit.run.checking.findings import error, info, warning
+from toolkit.run.checks.findings import error, info, warning
 from toolkit.types import Finding
 
 HIGH = "[\u0080-\u00bf\u0152-\u0178\u02c6\u02dc\u2013-\u2122]"

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from toolkit import records
+from toolkit import io
 from toolkit.errors import DataError
 from toolkit.types import Message, Score, Vote
 
@@ -45,62 +45,62 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_what_was_appended_is_read(folder, first, second):
     file = folder / "log.jsonl"
     file.unlink(missing_ok=True)
-    records.append(file, first)
-    records.append(file, second)
-    assert list(records.read(file, Vote)) == [*first, *second]
+    io.append(file, first)
+    io.append(file, second)
+    assert list(io.read(file, Vote)) == [*first, *second]
 
 
 @given(rows=votes)
 def test_what_was_written_is_read(folder, rows):
-    records.write(folder / "whole.jsonl", rows)
-    assert list(records.read(folder / "whole.jsonl", Vote)) == rows
+    io.write(folder / "whole.jsonl", rows)
+    assert list(io.read(folder / "whole.jsonl", Vote)) == rows
 
 
 @given(rows=votes, more=votes, cut=st.integers(0, 10_000))
 def test_a_crash_at_any_byte_loses_no_more_than_the_line_it_was_writing(folder, rows, more, cut):
     file = folder / "torn.jsonl"
-    records.write(file, rows)
+    io.write(file, rows)
     whole = file.read_bytes()
     torn = whole[: min(cut, len(whole))]
     file.write_bytes(torn)
     kept = rows[: torn.count(b"\n")]
-    assert list(records.read(file, Vote)) == kept
-    records.append(file, more)
-    assert list(records.read(file, Vote)) == [*kept, *more]
+    assert list(io.read(file, Vote)) == kept
+    io.append(file, more)
+    assert list(io.read(file, Vote)) == [*kept, *more]
 
 
 def test_a_torn_line_longer_than_a_block_is_dropped(tmp_path):
     file = tmp_path / "log.jsonl"
-    records.append(file, [vote("ann")])
+    io.append(file, [vote("ann")])
     with file.open("a", encoding="utf-8") as log:
         log.write('{"voter": "' + "x" * 20_000)
-    records.drop_torn_line(file)
-    assert list(records.read(file, Vote)) == [vote("ann")]
+    io.drop_torn_line(file)
+    assert list(io.read(file, Vote)) == [vote("ann")]
 
 
 def test_a_log_that_is_all_torn_becomes_empty(tmp_path):
     file = tmp_path / "log.jsonl"
     file.write_text("{" * 10_000)
-    records.drop_torn_line(file)
+    io.drop_torn_line(file)
     assert file.read_bytes() == b""
-    records.drop_torn_line(tmp_path / "missing.jsonl")
+    io.drop_torn_line(tmp_path / "missing.jsonl")
 
 
 def test_a_line_torn_inside_a_character_is_left_out(tmp_path):
     file = tmp_path / "log.jsonl"
-    records.append(file, [vote("ann")])
+    io.append(file, [vote("ann")])
     with file.open("ab") as log:
         log.write('{"voter": "é'.encode()[:-1])
-    assert list(records.read(file, Vote)) == [vote("ann")]
-    records.append(file, [vote("bob")])
-    assert list(records.read(file, Vote)) == [vote("ann"), vote("bob")]
+    assert list(io.read(file, Vote)) == [vote("ann")]
+    io.append(file, [vote("bob")])
+    assert list(io.read(file, Vote)) == [vote("ann"), vote("bob")]
 
 
 def test_line_separators_inside_a_text_do_not_split_it(tmp_path):
     file = tmp_path / "log.jsonl"
     rows = [vote("one\u2028two\u0085three\rfour\x1cfive\nsix")]
-    records.append(file, rows)
-    assert list(records.read(file, Vote)) == rows
+    io.append(file, rows)
+    assert list(io.read(file, Vote)) == rows
 
 
 @pytest.mark.parametrize(
@@ -120,19 +120,19 @@ def test_a_line_that_does_not_fit_is_named(tmp_path, text, told):
     file = tmp_path / "log.jsonl"
     file.write_text(vote("ann").model_dump_json() + "\n" + text)
     with pytest.raises(DataError, match=told):
-        list(records.read(file, Vote))
+        list(io.read(file, Vote))
 
 
 def test_empty_lines_are_passed_over_and_counted(tmp_path):
     file = tmp_path / "log.jsonl"
     file.write_text("\n\n" + vote("ann").model_dump_json() + "\n \n")
-    assert [number for number, _ in records.read_lines(file)] == [3]
+    assert [number for number, _ in io.read_lines(file)] == [3]
 
 
 def test_a_file_made_elsewhere_may_end_without_a_newline_and_begin_with_a_mark(tmp_path):
     file = tmp_path / "prompts.txt"
     file.write_bytes("\ufeffone\r\n\r\ntwo".encode())
-    assert [(number, line.strip()) for number, line in records.read_lines(file, ours=False)] == [
+    assert [(number, line.strip()) for number, line in io.read_lines(file, ours=False)] == [
         (1, "one"),
         (3, "two"),
     ]
@@ -143,22 +143,22 @@ def test_files_that_cannot_be_read_are_named(tmp_path):
     binary.write_bytes(b"\xff\xfe\n")
     for file, told in ((missing, "no such file"), (tmp_path, "Is a directory"), (binary, "not UTF-8 text")):
         with pytest.raises(DataError, match=told) as raised:
-            list(records.read(file, Vote))
+            list(io.read(file, Vote))
         assert str(file) in str(raised.value)
 
 
 def test_json_files_that_cannot_be_read_are_named(tmp_path):
     file = tmp_path / "x.json"
     with pytest.raises(DataError, match=r"x\.json: no such file"):
-        records.read_json(file)
+        io.read_json(file)
     file.write_text('{\n "a": }')
     with pytest.raises(DataError, match=r"x\.json:2: not JSON: Expecting value"):
-        records.read_json(file)
+        io.read_json(file)
     file.write_bytes(b"\xff")
     with pytest.raises(DataError, match=r"x\.json: not UTF-8"):
-        records.read_json(file)
+        io.read_json(file)
     with pytest.raises(DataError, match="Is a directory"):
-        records.read_json(tmp_path)
+        io.read_json(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -177,12 +177,12 @@ def test_ambiguous_json_is_refused_by_line(tmp_path, text, problem):
     file = tmp_path / "x.json"
     file.write_text(text)
     with pytest.raises(DataError, match=problem):
-        records.read_json(file, finite=True)
+        io.read_json(file, finite=True)
 
 
 def test_what_only_looks_ambiguous_is_read():
     text = '{"a": "NaN, \\"a\\": 1e999", "b": [{"a": 1}, {"a": 2}], "c": "\\ud83d\\ude00", "d": 1e5}'
-    assert records.parse_json(text, "x")["c"] == "\U0001f600"
+    assert io.parse_json(text, "x")["c"] == "\U0001f600"
 
 
 @pytest.mark.parametrize(
@@ -198,25 +198,25 @@ def test_broken_csv_is_refused_by_line(tmp_path, text, problem):
     file = tmp_path / "x.csv"
     file.write_text(text)
     with pytest.raises(DataError, match=problem):
-        list(records.read_csv(file))
+        list(io.read_csv(file))
 
 
 def test_json_comes_back_as_it_was(tmp_path):
     file = tmp_path / "deep" / "x.json"
-    records.write_json(file, {"é": [1, None, 0.5]})
-    assert records.read_json(file) == {"é": [1, None, 0.5]}
-    records.write_json(file, Score(contestant="c", metric="m", value=1.0, n=2))
-    assert records.read_json(file)["contestant"] == "c"
+    io.write_json(file, {"é": [1, None, 0.5]})
+    assert io.read_json(file) == {"é": [1, None, 0.5]}
+    io.write_json(file, Score(contestant="c", metric="m", value=1.0, n=2))
+    assert io.read_json(file)["contestant"] == "c"
 
 
 def test_a_write_that_fails_leaves_the_old_file_and_nothing_beside_it(tmp_path, monkeypatch):
     file = tmp_path / "x.txt"
-    records.write_text(file, "old")
+    io.write_text(file, "old")
     monkeypatch.setattr(
         os, "fsync", lambda handle: (_ for _ in ()).throw(OSError(28, "No space left on device"))
     )
     with pytest.raises(OSError, match="No space left"):
-        records.write_text(file, "new")
+        io.write_text(file, "new")
     assert file.read_text() == "old"
     assert list(tmp_path.iterdir()) == [file]
 
@@ -224,7 +224,7 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_beside_it(tmp_path, 
 KILLED = """
 import os, sys
 from pathlib import Path
-from toolkit import records
+from toolkit import io
 from toolkit.types import Vote
 
 def rows():
@@ -239,7 +239,7 @@ def rows():
 
 @pytest.mark.parametrize(
     ("call", "left"),
-    [("records.append(Path(sys.argv[1]), rows())", 500), ("records.write(Path(sys.argv[1]), rows())", 0)],
+    [("io.append(Path(sys.argv[1]), rows())", 500), ("io.write(Path(sys.argv[1]), rows())", 0)],
 )
 def test_killed_between_two_records(tmp_path, call, left):
     """An appended log has every record before the kill; a replaced file is not there at all."""
@@ -248,15 +248,15 @@ def test_killed_between_two_records(tmp_path, call, left):
     root = Path(__file__).parents[1]
     killed = subprocess.run([sys.executable, "-c", script, str(file)], cwd=root, check=False)
     assert killed.returncode == -9
-    found = list(records.read(file, Vote)) if file.exists() else []
+    found = list(io.read(file, Vote)) if file.exists() else []
     assert [row.voter for row in found] == [str(number) for number in range(left)]
 
 
 def test_two_writers_of_one_file_leave_one_of_the_two_whole(tmp_path):
     file = tmp_path / "x.txt"
     script = (
-        "import sys; from pathlib import Path; from toolkit import records\n"
-        "for _ in range(50): records.write_text(Path(sys.argv[1]), sys.argv[2] * 100_000)"
+        "import sys; from pathlib import Path; from toolkit import io\n"
+        "for _ in range(50): io.write_text(Path(sys.argv[1]), sys.argv[2] * 100_000)"
     )
     root = Path(__file__).parents[1]
     writers = [subprocess.Popen([sys.executable, "-c", script, str(file), mark], cwd=root) for mark in "ab"]
@@ -272,26 +272,26 @@ def test_several_processes_append_to_one_log(tmp_path):
     log, many = tmp_path / "log.jsonl", 60
     script = (
         "import sys; from pathlib import Path\n"
-        "from toolkit import records; from toolkit.types import Message\n"
+        "from toolkit import io; from toolkit.types import Message\n"
         f"for n in range({many}):\n"
         "    said = Message(role='user', content=sys.argv[2] + str(n) + 'x' * 9000)\n"
-        "    records.append(Path(sys.argv[1]), [said])"
+        "    io.append(Path(sys.argv[1]), [said])"
     )
     writers = [
         subprocess.Popen([sys.executable, "-c", script, str(log), name], cwd=Path(__file__).parents[1])
         for name in "abc"
     ]
     assert [writer.wait() for writer in writers] == [0, 0, 0]
-    said = [message.content.rstrip("x") for message in records.read(log, Message)]
+    said = [message.content.rstrip("x") for message in io.read(log, Message)]
     assert sorted(said) == sorted(f"{name}{n}" for name in "abc" for n in range(many))
 
 
 def test_a_folder_is_there_whole_or_not_at_all(tmp_path):
-    with records.new_folder(tmp_path / "new") as beside:
-        records.write_text(beside / "a.txt", "a")
+    with io.new_folder(tmp_path / "new") as beside:
+        io.write_text(beside / "a.txt", "a")
         assert not (tmp_path / "new").exists()
     assert (tmp_path / "new" / "a.txt").read_text() == "a"
-    with pytest.raises(ZeroDivisionError), records.new_folder(tmp_path / "broken") as beside:
+    with pytest.raises(ZeroDivisionError), io.new_folder(tmp_path / "broken") as beside:
         (beside / "a.txt").write_text(str(1 / 0))
     assert [path.name for path in tmp_path.iterdir()] == ["new"]
 
@@ -299,8 +299,8 @@ def test_a_folder_is_there_whole_or_not_at_all(tmp_path):
 def test_files_and_folders_follow_the_umask(tmp_path):
     before = os.umask(0o027)
     try:
-        records.write_text(tmp_path / "file", "x")
-        with records.new_folder(tmp_path / "folder"):
+        io.write_text(tmp_path / "file", "x")
+        with io.new_folder(tmp_path / "folder"):
             pass
     finally:
         os.umask(before)

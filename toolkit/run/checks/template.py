@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
 from typing import Any
 
-from toolkit import records
+from toolkit import io
 from toolkit.data import Conversation, Preference, Row, Text
 from toolkit.data.chat import (
     Encoded,
@@ -24,8 +24,8 @@ from toolkit.data.rows import answer_of, prompt_of
 from toolkit.errors import DataError, ModelError
 from toolkit.models import bases
 from toolkit.recipe import ONLINE, Recipe, Stage, contestants
-from toolkit.run.checking.findings import error, info, warning
-from toolkit.run.checking.rows import TOLD, Seen
+from toolkit.run.checks.findings import error, info, warning
+from toolkit.run.checks.rows import TOLD, Seen
 from toolkit.train.methods import settings
 from toolkit.types import Example, Finding, Message, split_thinking
 
@@ -62,7 +62,7 @@ def tokenizer_of(recipe: Recipe) -> tuple[Any, list[Finding]]:
         tokenizer = load_tokenizer(folder, recipe.model.chat_template, recipe.model.chat_template_kwargs)
     except ModelError as problem:
         return None, [error("chat-template", PLACE, str(problem), "name a file or a model that is here")]
-    rows = records.read_json(folder / "config.json").get("vocab_size")
+    rows = io.read_json(folder / "config.json").get("vocab_size")
     try:
         check_vocabulary(tokenizer, rows or sys.maxsize, recipe.base)
     except ModelError as problem:

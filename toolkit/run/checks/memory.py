@@ -22,10 +22,10 @@ from typing import Any
 
 from toolkit.errors import DataError
 from toolkit.recipe import ONLINE, LoraOptions, Recipe, Stage
-from toolkit.run.checking.fields import steps
-from toolkit.run.checking.findings import error, info, warning
-from toolkit.run.checking.rows import Seen
-from toolkit.run.checking.template import Tokens
+from toolkit.run.checks.fields import steps
+from toolkit.run.checks.findings import error, info, warning
+from toolkit.run.checks.rows import Seen
+from toolkit.run.checks.template import Tokens
 from toolkit.train.methods import settings
 from toolkit.types import Finding
 

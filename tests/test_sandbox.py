@@ -16,9 +16,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from toolkit.benchmarks import sandbox, sandbox_process
-from toolkit.benchmarks.sandbox import Limits, pass_at_k, run_program
+from toolkit import sandbox, sandbox_process
 from toolkit.errors import ToolkitError
+from toolkit.sandbox import Limits, pass_at_k, run_program
 
 pytestmark = pytest.mark.skipif(
     sys.platform != "linux" or platform.machine() not in sandbox.MACHINES, reason="the sandbox needs Linux"
