@@ -55,6 +55,8 @@ def test_stated_verdicts_are_read(reply: str, outcome: str):
     [
         "",
         "Both answers are good.",
+        "Winner: A?",
+        "Preference: none\nB",
         "[[A]] or [[B]], hard to say",
         "It is [[A]].\nOr rather [[B]] [[C]].",
         "I choose [[D]]",

@@ -173,8 +173,13 @@ def _statements(reply: str, known: Mapping[str, Outcome]) -> Iterator[Outcome | 
         re.IGNORECASE,
     )
     named_form = re.compile(rf"\W*{NAME}{label}{WINS}\W*", re.IGNORECASE)
+    undecided = re.compile(rf"\W*{STATEMENT}(?:none|neither|undecided|unclear|unknown|n/a)\W*", re.IGNORECASE)
     lines = _lines(reply)
     for place, whole in enumerate(lines):
+        if undecided.fullmatch(whole):
+            yield None
+        if whole.endswith("?"):
+            continue
         line = CORRECTION.sub("", whole, count=1) if CORRECTION.match(whole) else whole
         found = line_form.fullmatch(line)
         if found is None and (wins := named_form.fullmatch(line)):
