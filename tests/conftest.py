@@ -24,6 +24,11 @@ if os.environ.get("ADAPTER_ARENA_TESTS") == "unit":
     os.environ["USE_TORCH"] = "0"  # for datasets, evaluate and transformers
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run the longest tests first, so that no worker begins one when the others have ended."""
+    items.sort(key=lambda item: "slow" not in item.keywords)
+
+
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """`make unit` fails when a test imported torch."""
     if os.environ.get("ADAPTER_ARENA_TESTS") == "unit" and "torch" in sys.modules:
