@@ -85,6 +85,7 @@ def pairs(**columns: Any) -> list[dict[str, Any]]:
         (pairs(), None),
         (pairs(scores=[8, 2]), None),
         (pairs(scores=[2, 8]), "swapped"),
+        (pairs(margin=-1.5), "swapped"),
         (pairs(chosen_score=2, rejected_score=8), "swapped"),
         (pairs(chosen_score=2, rejected_score=2), "same-score"),
         (pairs(chosen_score=[1], rejected_score={"a": 2}), None),

@@ -232,19 +232,19 @@ class Quality:
         if said == loose(row.rejected):
             self._note("nearly-same", place)
         for one, other in self._score_columns(raw):
-            both = raw[one] if one == other else (raw[one], raw[other])
+            both = raw[one] if one == other else (raw[one], raw.get(other, 0.0))
             better, worse = map(_number, both if isinstance(both, (list, tuple)) and len(both) == 2 else "--")  # noqa: PLR2004
             if better is not None and worse is not None:
                 self.scored += 1
                 self.even += better == worse
                 if better < worse:
-                    self._note("swapped", place, f"{one} {better:g} < {other} {worse:g}")
+                    self._note("swapped", place, f"{one} {better:g} < {f'{other} '.lstrip()}{worse:g}")
                 break
 
     def _score_columns(self, raw: Mapping[str, Any]) -> list[tuple[str, str]]:
         """Pairs of columns that score the two sides, higher is better; by the sides' names in the file.
 
-        One column twice: it lists both scores, the chosen answer's first.
+        One column twice: it lists both scores, the chosen answer's first. No second one: a margin, above 0.
         """
         key = tuple(raw)
         if key not in self.score_columns:
@@ -261,7 +261,11 @@ class Quality:
                 (one, other)
                 for one, other in pairs
                 if other in raw and one != other and SCORED.search(one) and not LOWER_IS_BETTER.search(one)
-            ] or [(name, name) for name in ("scores", "ratings", "rewards") if name in raw]
+            ] or [
+                (name, "" if name == "margin" else name)
+                for name in ("scores", "ratings", "rewards", "margin")
+                if name in raw
+            ]
         return self.score_columns[key]
 
     def _hash(self, row: Row, asked: str, said: str) -> None:
