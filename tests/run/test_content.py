@@ -27,6 +27,14 @@ TRAINED = {"train sft", "train dpo"}
 STEPS = {f"{what} {who}" for what in ("answer", "measure", "benchmark") for who in ("base", "sft", "dpo")}
 ALL = {"judge", "report"} | TRAINED | STEPS
 
+
+def checked(box: Sandbox) -> bool:
+    """Whether the run did its check again."""
+    before = box.out().checks.stat().st_mtime_ns
+    box.run()
+    return box.out().checks.stat().st_mtime_ns != before
+
+
 TASK = """
 task: words
 dataset_path: json
@@ -398,6 +406,23 @@ def test_an_edited_description_of_an_adapter_is_put_back(box: Sandbox, caplog: p
     assert box.run() == ("small", set())
     assert (file.read_text(), trainings(box)) == (whole, before)
     assert "adapters/sft was changed after it was written; put back" in caplog.text
+
+
+def test_the_check_is_done_again_when_weights_of_a_judge_or_contestant_change(box: Sandbox):
+    for name in ("judge", "rival"):
+        shutil.copytree(box.folder / "base", box.folder / name)
+    box.change(
+        judge={"model": "judge", "limit": 1},
+        contestants={"base": {}, "dpo": {"stage": "dpo"}, "rival": {"model": "rival"}},
+    )
+    assert checked(box)
+    assert not checked(box)
+    for name in ("judge", "rival"):
+        weights = box.folder / name / "model.safetensors"
+        content = bytearray(weights.read_bytes())
+        content[-1] ^= 1
+        weights.write_bytes(content)
+        assert checked(box), name
 
 
 def test_a_task_added_to_the_recipe_runs_alone(box: Sandbox, monkeypatch: pytest.MonkeyPatch):
