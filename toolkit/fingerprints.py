@@ -6,6 +6,7 @@ that gigabytes of weights are read once and not at every command.
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import json
 import os
@@ -104,3 +105,24 @@ def _remember(file: Path, known: dict[str, str]) -> None:
     """Keep the newest entries; where the cache cannot be written, files are hashed again next time."""
     with suppress(OSError):
         io.write_text(file, json.dumps(dict(list(known.items())[-MOST_ENTRIES:])))
+
+
+def python_files(file: Path, seen: frozenset[Path] = frozenset()) -> list[Path]:
+    """A Python file, and those beside it that it imports from, and so on."""
+    if file in seen or not file.is_file():
+        return []
+    found = [file]
+    try:
+        tree = ast.parse(file.read_bytes())
+    except (SyntaxError, ValueError, RecursionError):
+        return found  # an error where it is run
+    names = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom):
+            names |= {node.module} if node.module else {alias.name for alias in node.names}
+            names |= {f"{node.module}.{alias.name}" for alias in node.names if node.module}
+    for name in sorted(names):
+        place = file.parent / name.replace(".", "/")
+        for module in (place.with_suffix(".py"), place / "__init__.py"):
+            found += python_files(module, seen.union(found))
+    return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 LESS_IS_BETTER = ("perplexity", "bits_per_byte", "ter", "repetition_4", "brier", "loss", "mse", "mae")
@@ -13,14 +13,14 @@ WORDS = "Words shared with the reference"
 SENSE = "Meaning shared with the reference"
 SHAPE = "Shape of the answers"
 BENCHMARKS = "Benchmarks"
-OTHER = "Other metrics"
+OTHER = "The task's own measures"
 
 GROUPS = {
+    OTHER: "",
     LIKELIHOOD: "The model's own probability of them; it says little about what it would write.",
     WORDS: "Several ways of counting the same thing: one finding, not several.",
     SENSE: "Similarity of embeddings, high for nearly any fluent answer on the subject.",
     SHAPE: "Describes and ranks nobody.",
-    OTHER: "",
 }
 """Group -> how to read it, in the order of the report."""
 
@@ -61,18 +61,31 @@ KNOWN = {
     "repetition_4": MetricInfo("Repeated 4-grams", SHAPE, 0),
 }
 
+FIGURES = {
+    "perplexity": ("perplexity", "bits_per_byte"),
+    "rouge": ("rouge1", "rouge2", "rougeL", "rougeLsum"),
+    "bleu": ("bleu",),
+    "chrf": ("chrf",),
+    "ter": ("ter",),
+    "bertscore": ("bertscore_precision", "bertscore_recall", "bertscore_f1"),
+    "exact_match": ("exact_match", "token_f1"),
+    "length": ("length_words", "distinct_1", "distinct_2", "repetition_4"),
+}
+"""Metric in a recipe -> the figures that it gives."""
 
-def metric_info(metric: str, declared_lower: Iterable[str] = ()) -> MetricInfo:
+
+def metric_info(metric: str, declared_lower: Collection[str] = ()) -> MetricInfo:
     """What is known of a metric; a benchmark's is named `task/metric`.
 
     Args:
         metric: its name in `summary.json`.
-        declared_lower: names of benchmark metrics whose own result files say so.
+        declared_lower: names of metrics that the recipe or a benchmark's result file declares so.
     """
     task, slash, name = metric.rpartition("/")
     if not slash:
-        return KNOWN.get(metric) or MetricInfo(metric)
-    less = metric in set(declared_lower) or less_is_better(metric)
+        less = metric in declared_lower
+        return KNOWN.get(metric) or MetricInfo(metric.replace("_", " "), better=-1 if less else 1)
+    less = metric in declared_lower or less_is_better(metric)
     return replace(MetricInfo(f"{task}: {name}", BENCHMARKS), better=-1 if less else 1)
 
 

@@ -6,7 +6,6 @@ A local task includes lm-eval's packaged YAML, so prompts, filters and metrics a
 
 from __future__ import annotations
 
-import ast
 import gzip
 import importlib.util
 import json
@@ -24,7 +23,7 @@ from jinja2 import Environment, TemplateError, meta
 from toolkit import io
 from toolkit.data.readers import raw_rows
 from toolkit.errors import DataError
-from toolkit.fingerprints import file_hash
+from toolkit.fingerprints import file_hash, python_files
 from toolkit.recipe import Benchmark, DataSource, existing, read_yaml, source_file, yaml_problem
 from toolkit.templates import find_overrun
 
@@ -355,34 +354,13 @@ def _task_files(file: Path) -> Iterator[Path]:
     yield file
     text, own = file.read_text(encoding="utf-8"), _plain(file)
     for function in re.findall(r"!function\s+([\w.]+)\.\w+", text):
-        yield from _modules((file.parent / function.replace(".", "/")).with_suffix(".py"), set())
+        yield from python_files((file.parent / function.replace(".", "/")).with_suffix(".py"))
     for name in _texts([own.get("dataset_path"), own.get("dataset_kwargs")]):
         found = existing(name)
         if found:
             yield from (found.rglob("*") if found.is_dir() else [found])
     if isinstance(own.get("include"), str) and (file.parent / own["include"]).is_file():
         yield from _task_files(file.parent / own["include"])
-
-
-def _modules(file: Path, seen: set[Path]) -> Iterator[Path]:
-    """A Python file, and those beside it that it imports from, and so on."""
-    if file in seen or not file.is_file():
-        return
-    seen.add(file)
-    yield file
-    try:
-        tree = ast.parse(file.read_bytes())
-    except (SyntaxError, ValueError, RecursionError):
-        return  # whoever runs it says so
-    names = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom):
-            names |= {node.module} if node.module else {alias.name for alias in node.names}
-            names |= {f"{node.module}.{alias.name}" for alias in node.names if node.module}
-    for name in sorted(names):
-        place = file.parent / name.replace(".", "/")
-        for module in (place.with_suffix(".py"), place / "__init__.py"):
-            yield from _modules(module, seen)
 
 
 def _texts(value: Any) -> Iterator[str]:

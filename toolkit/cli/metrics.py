@@ -14,6 +14,7 @@ from toolkit.cli.scores import (
     REFERENCES,
     encoding,
     encoding_options,
+    metric_option,
     print_scores,
     require_references,
 )
@@ -21,9 +22,7 @@ from toolkit.cli.scores import (
 
 @click.command("metrics")
 @click.argument("files", nargs=-1, required=True, type=PATH)
-@click.option(
-    "--metric", "metrics", multiple=True, type=click.Choice(METRICS), help="May be repeated; left out: all."
-)
+@metric_option
 @click.option("--references", type=PATH, multiple=True, help=REFERENCES)
 @encoding_options
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")

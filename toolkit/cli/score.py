@@ -14,6 +14,7 @@ from toolkit.cli.scores import (
     REFERENCES,
     encoding,
     encoding_options,
+    metric_option,
     print_differences,
     print_scores,
     require_references,
@@ -27,9 +28,7 @@ from toolkit.cli.scores import (
     metavar="NAME",
     help="Compare all others with this contestant; left out, the first (of a run: the first of its recipe).",
 )
-@click.option(
-    "--metric", "metrics", multiple=True, type=click.Choice(METRICS), help="May be repeated; left out: all."
-)
+@metric_option
 @click.option("--references", type=PATH, multiple=True, help=REFERENCES)
 @click.option(
     "--groups",

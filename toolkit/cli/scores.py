@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,26 @@ if TYPE_CHECKING:
 
 METRICS = ("rouge", "bleu", "chrf", "ter", "bertscore", "exact_match", "length")
 """The text metrics' names."""
+
+
+class MetricName(click.ParamType):  # type: ignore[type-arg]  # generic in newer versions only
+    """A text metric's name, or a function of the user's own, `FILE.py:FUNCTION`."""
+
+    name = "metric"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if value not in METRICS and not re.search(r"\.py:[A-Za-z_]\w*$", value):
+            self.fail(f"{value!r} is none of {', '.join(METRICS)}, FILE.py:FUNCTION", param, ctx)
+        return value
+
+
+metric_option = click.option(
+    "--metric",
+    "metrics",
+    multiple=True,
+    type=MetricName(),
+    help=f"{', '.join(METRICS)}, or FILE.py:FUNCTION of your own; may be repeated. Left out: the named ones.",
+)
 
 REFERENCES = "File of reference answers, besides those in the completions; may be repeated: several each."
 

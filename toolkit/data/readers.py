@@ -93,6 +93,11 @@ def load_groups(source: DataSource, column: str) -> dict[str, str]:
     return groups
 
 
+def load_columns(source: DataSource) -> dict[str, dict[str, Any]]:
+    """Example id -> its row, with all columns, of the rows that `load_examples` reads."""
+    return {_row_id(place, row): row for place, row in raw_rows(source)}
+
+
 def split_heldout(rows: list[Row], share: float, seed: int) -> tuple[list[Row], list[Row]]:
     """Rows to train on and rows to measure on: `share` of them, at least one, chosen by the seed."""
     if share <= 0 or len(rows) < 2:  # noqa: PLR2004

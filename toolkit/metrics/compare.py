@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, TypeVar
 from toolkit import io
 from toolkit.data.readers import raw_rows
 from toolkit.errors import DataError
-from toolkit.metric_info import metric_info
+from toolkit.metric_info import FIGURES, KNOWN, metric_info
 from toolkit.metrics.intervals import clustered, difference, examples_needed, holm, score
 from toolkit.metrics.measurement import Measurement
-from toolkit.recipe import DataSource
+from toolkit.recipe import Check, DataSource
 from toolkit.recipe.files import completion_files
 from toolkit.svg import Row, interval_charts
 from toolkit.types import Completion, Difference, Score, to_frame
@@ -71,7 +71,7 @@ def group_by_contestant(rows: Iterable[T]) -> dict[str, list[T]]:
 
 def score_completions(
     completions: Iterable[Completion],
-    metrics: Sequence[str] = ("rouge", "bleu", "chrf", "exact_match", "length"),
+    metrics: Sequence[str | Check] = ("rouge", "bleu", "chrf", "exact_match", "length"),
     *,
     against: str | None = None,
     groups: Mapping[str, str] | None = None,
@@ -81,7 +81,8 @@ def score_completions(
 
     Args:
         completions: of all contestants.
-        metrics: names as in a recipe: `rouge`, `bleu`, `chrf`, `ter`, `exact_match`, `length`, `bertscore`.
+        metrics: as in a recipe: `rouge`, `bleu`, `chrf`, `ter`, `exact_match`, `length`, `bertscore`,
+            `FILE.py:FUNCTION`, a `Check`.
         against: contestant that the others are compared with; default the first.
         groups: example id -> group, where intervals are over groups of examples.
         encoding: encoder of BERTScore.
@@ -133,10 +134,6 @@ def compare(
     )
 
 
-MODEL_METRICS = ("perplexity", "bits_per_byte")
-"""Metrics that need the model itself; taken from a run's own measurements."""
-
-
 def collect(
     sources: Sequence[Path],
     metrics: Sequence[str],
@@ -167,7 +164,8 @@ def collect(
                 raise DataError(f"{source}: contestant {name} is in {seen[name]} already; rename one of them")
             seen[name] = source
             found += measure_texts(completions, metrics, encoding=encoding, references=known)
-            found += _stored_measurements(source, name)
+            new = {each.metric for each in found if each.contestant == name}
+            found += [each for each in _stored_measurements(source, name) if each.metric not in new]
     return found
 
 
@@ -195,10 +193,15 @@ def _completions(source: Path) -> dict[str, list[Completion]]:
 
 
 def _stored_measurements(source: Path, contestant: str) -> list[Measurement]:
+    """A run's own measurements that need its model, or its recipe's own metrics."""
     file = source / "measurements" / f"{contestant}.jsonl"
     if not file.is_file():
         return []
-    return [each for each in io.read(file, Measurement) if each.metric in MODEL_METRICS]
+    return [
+        each
+        for each in io.read(file, Measurement)
+        if each.metric in FIGURES["perplexity"] or each.metric not in KNOWN
+    ]
 
 
 FILE = "groups.jsonl"

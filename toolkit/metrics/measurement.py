@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from toolkit.types import Record
 
@@ -31,6 +32,8 @@ class Measurement(Record):
     """One an example, in the order of `example_ids`; `kind` says what the columns are."""
     signature: str | None = None
     """The reference tool's own signature, where it has one (sacrebleu, bert-score)."""
+    lower_is_better: bool = Field(default=False, exclude_if=lambda value: not value)
+    """Of a metric of the recipe's own; of others the name says it."""
 
     @property
     def table(self) -> Array:

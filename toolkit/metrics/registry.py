@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
+from toolkit.metrics.checks import Row, measure_check
 from toolkit.metrics.measurement import Measurement
 from toolkit.metrics.text import Bleu, Chrf, Match, Rouge, Shape, Ter, TextMetric
+from toolkit.recipe import Check
 from toolkit.types import Completion
 
 METRICS: dict[str, Callable[[], TextMetric]] = {
@@ -34,19 +36,21 @@ class Encoding:
 
 def measure_texts(
     completions: Sequence[Completion],
-    metrics: Sequence[str],
+    metrics: Sequence[str | Check],
     *,
     encoding: Encoding = Encoding(),
     references: Mapping[str, Sequence[str]] = MappingProxyType({}),
+    rows: Mapping[str, Row] = MappingProxyType({}),
 ) -> list[Measurement]:
     """Measure one contestant's completions against their references.
 
     Args:
         completions: of one contestant; those without a reference are left out, except for `length`, and so
             are those that the server refused: they are no answers, and the report counts them.
-        metrics: names as in a recipe.
+        metrics: as in a recipe: names, `FILE.py:FUNCTION`, checks.
         encoding: of BERTScore.
         references: example id -> further reference answers, besides the completion's own.
+        rows: example id -> its row in the data set, whose columns a recipe's own metrics see.
 
     Returns:
         A measurement for every figure: `rouge` gives four, `bertscore` three.
@@ -54,6 +58,10 @@ def measure_texts(
     known = [(each, _references_of(each, references)) for each in completions if not each.refused]
     found: list[Measurement] = []
     for name in metrics:
+        if isinstance(name, Check) or ".py:" in name:
+            check = Check(function=name) if isinstance(name, str) else name
+            found += measure_check([each for each, _ in known], check, rows)
+            continue
         chosen = [(each, refs or [""]) for each, refs in known if name == "length" or refs]
         if chosen:
             found += _build_measurement(_metric(name, encoding), *zip(*chosen, strict=True))

@@ -7,9 +7,11 @@ recipe is silent, the defaults of `sections` hold; their docstrings are the refe
 from toolkit.recipe.files import DATA_FILES, PACKAGED, existing, source_file
 from toolkit.recipe.loader import dump, load, parse, read_yaml, yaml_problem
 from toolkit.recipe.schema import (
+    METRICS,
     ONLINE,
     ArenaOptions,
     Benchmark,
+    Check,
     Contestant,
     DataSource,
     Endpoint,
@@ -29,10 +31,12 @@ from toolkit.recipe.schema import (
 
 __all__ = [
     "DATA_FILES",
+    "METRICS",
     "ONLINE",
     "PACKAGED",
     "ArenaOptions",
     "Benchmark",
+    "Check",
     "Contestant",
     "DataSource",
     "Endpoint",

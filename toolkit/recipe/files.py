@@ -19,6 +19,8 @@ BASELINES = "scoring.bertscore_rescale"
 
 VARIABLE = re.compile(r"\$\{(\w+)\}")
 
+FUNCTION = re.compile(r"(\.py):[A-Za-z_]\w*$")
+
 
 def source_file(source: str) -> Path:
     """The file that a data source names, `package:...` or not; it need not be there."""
@@ -71,20 +73,34 @@ def fill_in(raw: dict[str, Any]) -> list[str]:
     return problems
 
 
-def file_keys(raw: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any], str]]:
+def file_keys(raw: dict[str, Any]) -> Iterator[tuple[str, Any, Any]]:
     """Every place that names a file, or may: its key in the recipe, the mapping it is in, the key there."""
     scoring, tasks = _mapping(raw, "scoring"), _mapping(raw, "scoring").get("benchmarks")
+    places: list[tuple[str, Any, Any]]
     places = [(f"data.{name}", part, "source") for name, part in _mapping(raw, "data").items()]
     for index, task in enumerate(tasks if isinstance(tasks, (list, tuple)) else ()):
         at, files = f"scoring.benchmarks.{index}", _mapping(task, "files")
         places += [(f"{at}.files", files, split) for split in files]
         places += [(at, task, "task")] if _is_yaml(task, "task") else []
     places += [("scoring", scoring, "bertscore_rescale")]
+    metrics = scoring.get("metrics")
+    for index, metric in enumerate(metrics if isinstance(metrics, list) else ()):
+        at = f"scoring.metrics.{index}"
+        own = ("function", "json_schema") if isinstance(metric, dict) else ()
+        places += [(at, metric, name) for name in own]
+        places += [("scoring.metrics", metrics, index)] if ".py:" in str(metric) and not own else []
     places += [("model", _mapping(raw, "model"), "chat_template")]
     places += [("judge", raw["judge"], "prompt")] if _is_yaml(raw.get("judge"), "prompt") else []
     for place, holder, name in places:
-        if isinstance(holder, dict) and isinstance(holder.get(name), str):
+        there = isinstance(holder, dict) or isinstance(name, int)
+        value = (holder.get(name) if isinstance(holder, dict) else holder[name]) if there else None
+        if isinstance(value, str):
             yield f"{place}.{name}", holder, name
+
+
+def file_of(name: str) -> str:
+    """The file of what a recipe names: that of a function, `FILE.py:NAME`, too."""
+    return FUNCTION.sub(r"\1", name)
 
 
 def _models(raw: dict[str, Any]) -> Iterator[tuple[dict[str, Any], str]]:
@@ -111,9 +127,12 @@ def _beside(folder: Path, source: str) -> str:
     """The absolute path of what is named beside a recipe; hub ids and packaged data as they are."""
     if source.startswith("package:"):
         return source
+    file = file_of(source)
+    if file != source:
+        return f"{_beside(folder, file)}{source.removeprefix(file)}"
     try:
         path = folder / Path(source).expanduser()
-        is_file = path.suffix in DATA_FILES | {".yaml", ".yml"} or path.exists()
+        is_file = path.suffix in DATA_FILES | {".yaml", ".yml", ".py"} or path.exists()
         return str(path.resolve()) if is_file else source
     except (OSError, RuntimeError, ValueError):  # as above
         return source

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from toolkit.recipe.files import existing
-from toolkit.recipe.schema import Recipe, contestants, unknown
+from toolkit.recipe.schema import METRICS, Recipe, contestants, unknown
 
 PLAIN = {
     "missing": "is required",
@@ -22,6 +22,9 @@ PLAIN = {
 
 OWN_NAMES = ("data", "contestants", "scoring.benchmarks.files")
 """Sections whose keys are names of the user's own."""
+
+UNION_MEMBERS = ("LoraOptions", "Metric", "Function", "Check", "[key]")
+"""What pydantic puts into the place of a problem, and no user wrote."""
 
 NAMES = "a name is letters, digits, `.`, `_`, `-`, at most 64, and starts with a letter or digit"
 
@@ -103,7 +106,13 @@ def _forbidden(value: Any, name: str, above: str) -> list[str]:
 def explain(problem: Any) -> str:
     """One pydantic problem in one line: key, what is wrong, what to do."""
     *parents, last = problem["loc"]
-    key = ".".join(str(part) for part in problem["loc"] if part not in ("LoraOptions", "[key]"))
+    key = ".".join(str(part) for part in problem["loc"] if part not in UNION_MEMBERS)
+    if last == "Function" and problem["type"] == "string_pattern_mismatch":
+        return f"{key}: a metric of your own is `FILE.py:FUNCTION`, not `{problem['input']}`"
+    if last == "Metric" and problem["type"] == "literal_error":
+        near = difflib.get_close_matches(str(problem["input"]), METRICS, n=1)
+        mend = f"did you mean `{near[0]}`?" if near else f"known: {', '.join(METRICS)}, `FILE.py:FUNCTION`"
+        return f"{key}: unknown metric `{problem['input']}`; {mend}"
     if last in ("[key]", "name") and problem["type"] == "string_pattern_mismatch":
         return f"{key}: {NAMES}"
     if last == "LoraOptions":

@@ -4,12 +4,23 @@ from __future__ import annotations
 
 import difflib
 import json
-from typing import Annotated, Any, Literal, Self
+import re
+from typing import Annotated, Any, Literal, Self, get_args
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    NonNegativeFloat,
+    Tag,
+    field_validator,
+    model_validator,
+)
 
 from toolkit.errors import RecipeError
+from toolkit.metric_info import FIGURES, KNOWN
 from toolkit.types import Message, digest
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
@@ -29,6 +40,11 @@ Format = Literal[
 JudgeMethod = Literal["logits", "written", "reward"]
 
 Metric = Literal["perplexity", "rouge", "bleu", "chrf", "ter", "bertscore", "exact_match", "length"]
+
+METRICS: tuple[Metric, ...] = get_args(Metric)
+
+FunctionName = Annotated[str, Field(pattern=r"^.+\.py:[A-Za-z_]\w*$")]
+"""A function in a Python file."""
 
 
 class Section(BaseModel):
@@ -212,11 +228,86 @@ class Benchmark(Section):
     """For tasks such as `humaneval`: run the code the model writes, in a sandbox."""
 
 
+class TextMatch(Section):
+    """How `exact_match` compares, white space aside."""
+
+    fold_case: bool = True
+    punctuation: bool = True
+    """Whether punctuation counts."""
+
+
+class Check(Section):
+    """A metric of your own: one of the kinds below, a number for every example."""
+
+    name: Name | None = None
+    """What the metric is called; left out, its function's or its kind's name."""
+    lower_is_better: bool = False
+    function: FunctionName | None = None
+    """`FILE.py:NAME`, beside the recipe: `(completion, reference, example) -> float | dict`. `example` has
+    the columns of the example's row, and `id`, `messages`, `reference`, `category`."""
+    json_schema: str | dict[str, Any] | None = None
+    """Whether the completion, or its one fenced block, is JSON that a schema (or a file of one) accepts."""
+    regex: str | None = None
+    """Whether a pattern is found in the completion (Python's `re.search`)."""
+    number: Literal["first", "last"] | None = None
+    """Whether the completion's first or last number is the last one of the reference."""
+    exact_match: TextMatch | None = None
+    """Whether the completion is the reference."""
+    contains: str | tuple[str, ...] | Literal[True] | None = None
+    """Whether a text, all of several texts, or (`true`) the reference is in the completion."""
+    executes: str | None = None
+    """Whether the completion's Python code passes the asserts in this column of its row, in a sandbox."""
+    allow_code_execution: bool = False
+    """Required by `executes`."""
+
+    @property
+    def kind(self) -> str:
+        kinds = ("function", "json_schema", "regex", "number", "exact_match", "contains", "executes")
+        given = [kind for kind in kinds if getattr(self, kind) is not None]
+        if len(given) != 1:
+            raise ValueError(f"give exactly one of {', '.join(kinds)}")
+        return given[0]
+
+    @property
+    def title(self) -> str:
+        """The metric's name in scores."""
+        return self.name or (self.function.rpartition(":")[2] if self.function else self.kind)
+
+    @model_validator(mode="after")
+    def usable(self) -> Self:
+        if self.kind == "executes" and not self.allow_code_execution:
+            raise ValueError("executes: runs code of models; set `allow_code_execution: true` beside it")
+        try:
+            re.compile(self.regex or "")
+        except re.error as error:
+            raise ValueError(f"regex: {error}") from None
+        return self
+
+
+def _metric_form(value: Any) -> str:
+    if not isinstance(value, str):
+        return "Check"
+    return "Function" if ".py" in value else "Metric"
+
+
+AnyMetric = Annotated[
+    Annotated[Metric, Tag("Metric")]
+    | Annotated[FunctionName, Tag("Function")]
+    | Annotated[Check, Tag("Check")],
+    Discriminator(_metric_form),
+]
+
+
 class Scoring(Section):
     examples: str
     """A name from `data`: the held-out prompts with references."""
     generation: Generation = Generation()
-    metrics: tuple[Metric, ...] = ("perplexity", "rouge", "bleu", "chrf", "bertscore")
+    metrics: tuple[AnyMetric, ...] = ("perplexity", "rouge", "bleu", "chrf", "bertscore")
+    """Names of metrics, and of your own: `my_metrics.py:fields_right`, `{json_schema: schema.json}`,
+    `{regex: '...'}`, `{number: last}`, `{exact_match: {fold_case: false}}`, `{contains: ...}`,
+    `{executes: tests, allow_code_execution: true}`."""
+    primary: str | None = None
+    """The metric that decides: the report's headline is about it."""
     bertscore_model: str = "all-minilm-l6-v2"
     """Encoder of BERTScore: the packaged one, a folder, or a hub id such as `roberta-large`."""
     bertscore_layer: int | None = Field(default=None, ge=1)
@@ -229,6 +320,22 @@ class Scoring(Section):
     """Where examples come in groups (one passage, one talk): the column of their rows that names the group.
     Intervals and p-values are then over groups."""
     benchmarks: tuple[Benchmark, ...] = ()
+
+    @property
+    def checks(self) -> tuple[Check, ...]:
+        """The metrics of the recipe's own."""
+        own = [each for each in self.metrics if each not in METRICS]
+        return tuple(Check(function=each) if isinstance(each, str) else each for each in own)
+
+    @model_validator(mode="after")
+    def named_once(self) -> Self:
+        titles = [check.title for check in self.checks]
+        others = {figure for name in METRICS if name in self.metrics for figure in FIGURES[name]}
+        others |= KNOWN.keys() - {check.kind for check in self.checks}
+        taken = next((title for title in titles if title in others or titles.count(title) > 1), None)
+        if taken:
+            raise ValueError(f"metrics: two are called {taken}; give one a `name`")
+        return self
 
 
 class Juror(Section):

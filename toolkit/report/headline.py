@@ -7,7 +7,7 @@ interval, p and n.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -175,7 +175,7 @@ class Comparison:
         return min(shown, key=lambda claim: place.get(claim.difference.metric, len(place)), default=None)
 
 
-def compare(summary: Summary, pair: ComparisonPair, less_is_better: Iterable[str] = ()) -> Comparison:
+def compare(summary: Summary, pair: ComparisonPair, less_is_better: Collection[str] = ()) -> Comparison:
     """Read every difference of one pair of contestants."""
     own = [d for d in summary.differences if (d.contestant, d.against) == (pair.contestant, pair.against)]
     infos = {found.metric: metric_info(found.metric, less_is_better) for found in own}

@@ -62,8 +62,9 @@ class RunView:
 
     @property
     def less_is_better(self) -> frozenset[str]:
-        """Benchmark metrics (`task/metric`) that lm-eval declares lower-is-better."""
-        return frozenset(
+        """Metrics that the recipe, or lm-eval (`task/metric`), declares lower-is-better."""
+        own = {found.metric for each in self.measurements.values() for found in each if found.lower_is_better}
+        return frozenset(own).union(
             f"{task}/{metric}"
             for result in self.benchmarks.values()
             for task, metrics in result.get("higher_is_better", {}).items()

@@ -14,7 +14,8 @@ from toolkit.errors import RecipeError
 from toolkit.fingerprints import file_hash, folder_hash
 from toolkit.judge import build_battles, judge_name, prompt_key, validate_vote_count
 from toolkit.judge.pipeline import JudgeContext, load_judge_verdicts, run_judge, summarize_verdicts
-from toolkit.recipe import Benchmark, Judge, Scoring, Stage, fingerprint
+from toolkit.metrics.checks import check_content
+from toolkit.recipe import METRICS, Benchmark, Judge, Scoring, Stage, fingerprint
 from toolkit.run.cache import Step
 from toolkit.run.resolve import Execution, ResolvedContestant
 from toolkit.types import Battle, Finding
@@ -154,7 +155,11 @@ def _measure(run: Execution, scoring: Scoring, contestant: ResolvedContestant) -
 
     def inputs() -> str:
         said = [completion.model_dump(mode="json") for completion in run.said(contestant)]
-        parts: list[Any] = [said, run.contestant(contestant) if surprise else "", sorted(scoring.metrics)]
+        known = sorted(each for each in scoring.metrics if each in METRICS)
+        parts: list[Any] = [said, run.contestant(contestant) if surprise else "", known]
+        if scoring.checks:
+            parts += [[[check.model_dump(mode="json"), check_content(check)] for check in scoring.checks]]
+            parts += [fingerprint(run.columns)]
         if "bertscore" in scoring.metrics:
             parts += [scoring.model_dump(mode="json", include=BERTSCORE)]
             parts += [run.encoder(scoring.bertscore_model)]
@@ -165,9 +170,9 @@ def _measure(run: Execution, scoring: Scoring, contestant: ResolvedContestant) -
         from toolkit.metrics.perplexity import measure_perplexity
         from toolkit.metrics.registry import Encoding, measure_texts
 
-        texts = [name for name in scoring.metrics if name != "perplexity"]
         encoding = Encoding(scoring.bertscore_model, scoring.bertscore_layer, scoring.bertscore_idf, rescale)
-        measured = measure_texts(run.said(contestant), texts, encoding=encoding)
+        texts = [metric for metric in scoring.metrics if metric != "perplexity"]
+        measured = measure_texts(run.said(contestant), texts, encoding=encoding, rows=run.columns)
         if surprise:
             measured += measure_perplexity(
                 run.ready(contestant),

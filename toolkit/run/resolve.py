@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from toolkit import io
-from toolkit.data import load_examples, load_groups, load_rows
+from toolkit.data import load_columns, load_examples, load_groups, load_rows
 from toolkit.errors import DataError, ToolkitError
 from toolkit.fingerprints import file_hash, folder_hash
 from toolkit.generate import generate_completions
@@ -33,7 +33,7 @@ from toolkit.recipe import (
     fingerprint,
     load,
 )
-from toolkit.recipe.files import file_keys
+from toolkit.recipe.files import file_keys, file_of
 from toolkit.run.folder import RunFolder
 from toolkit.types import Completion, Example, Message, digest
 
@@ -125,10 +125,16 @@ class Execution:
     def named_files(self) -> dict[str, str]:
         """Recipe key -> hash of each local file that the recipe names."""
         return {
-            key: file_hash(Path(holder[name]))
+            key: file_hash(Path(file_of(holder[name])))
             for key, holder, name in file_keys(self.recipe.model_dump(mode="json"))
-            if Path(holder[name]).is_file()
+            if Path(file_of(holder[name])).is_file()
         }
+
+    @cached_property
+    def columns(self) -> dict[str, dict[str, Any]]:
+        """Example id -> its row in the data set, where the recipe has metrics of its own."""
+        scoring = self.recipe.scoring
+        return load_columns(self.recipe.data[scoring.examples]) if scoring and scoring.checks else {}
 
     @cached_property
     def groups(self) -> dict[str, str]:

@@ -42,6 +42,8 @@ def build_summary(execution: Execution, cache: StepCache) -> Summary:
         if execution.groups:
             found = [clustered(measured, execution.groups) for measured in found]
             notes["groups"] = recipe.scoring.groups
+        if recipe.scoring.primary:
+            notes["primary"] = recipe.scoring.primary
         scores = [score(measured) for measured in found]
         differences = _differences(found, [contestant.name for contestant in players])
         for contestant in benchmarked_contestants(execution, recipe.scoring):

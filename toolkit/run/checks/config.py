@@ -19,15 +19,18 @@ from toolkit.benchmarks.task_files import (
     task_name,
     write_local_tasks,
 )
-from toolkit.errors import DataError, ModelError
+from toolkit.data import load_columns
+from toolkit.errors import DataError, ModelError, ToolkitError
+from toolkit.metric_info import FIGURES
+from toolkit.metrics.checks import measure_check
 from toolkit.models import bases, hardware, resolve_encoder
-from toolkit.recipe import Benchmark, Recipe, Scoring, contestants, existing
+from toolkit.recipe import METRICS, Benchmark, Recipe, Scoring, contestants, existing
 from toolkit.run.checks.findings import error, info, warning
 from toolkit.run.checks.rows import HeldOut
-from toolkit.types import Finding
+from toolkit.types import Completion, Finding
 
-FIGURES = {"rouge": 4}
-"""Metric -> figures that are compared of it, where it is more than one."""
+NEED_REFERENCES = ("number", "exact_match")
+"""Kinds of checks that are tried on all examples, since each needs a usable reference."""
 
 ALPHA = 0.05
 
@@ -57,6 +60,7 @@ def config(recipe: Recipe, heldout: HeldOut, *, here: bool) -> Iterator[Finding]
             text = f"{names[index]} is there twice, and the second's results would replace the first's"
             yield error("benchmark", place, text, "leave one of them out")
         yield from _benchmark(place, benchmark)
+    yield from _own_metrics(recipe.scoring, recipe, heldout)
     yield from _references(recipe, heldout)
     yield from _decidable(recipe, heldout)
 
@@ -126,9 +130,40 @@ def _benchmark(place: str, benchmark: Benchmark) -> Iterator[Finding]:
         yield error("benchmark-fewshot", place, text, "take the worked examples from another file")
 
 
+def _own_metrics(scoring: Scoring, recipe: Recipe, heldout: HeldOut) -> Iterator[Finding]:
+    """Each metric of the recipe's own, tried on the first examples with their references as completions."""
+    columns = load_columns(recipe.data[scoring.examples]) if scoring.checks and heldout.examples else {}
+    own: list[str] = []
+    failed: ToolkitError | None = None
+    for check in scoring.checks:
+        tried = [
+            Completion(
+                **example.model_dump(exclude={"id"}),
+                example_id=example.id,
+                contestant="reference",
+                completion=example.reference or "",
+                finish="stop",
+                tokens=0,
+            )
+            for example in heldout.examples[: None if check.kind in NEED_REFERENCES else 1]
+        ]
+        try:
+            own += [found.metric for found in measure_check(tried, check, columns)]
+        except ToolkitError as problem:
+            failed = problem
+            yield error("metric", "scoring.metrics", str(problem), "mend it, or leave it out")
+    primary = scoring.primary or ""
+    known = [*own, *(figure for name in scoring.metrics for figure in FIGURES.get(str(name), ()))]
+    task, slash, _ = primary.rpartition("/")
+    there = task in [task_name(each.task) for each in scoring.benchmarks] if slash else primary in known
+    if scoring.primary is not None and not there and failed is None:
+        text = f"no metric of the recipe gives `{primary}`; known: {', '.join(known)}"
+        yield error("primary", "scoring.primary", text, "name one of them, or a benchmark's as `task/metric`")
+
+
 def _references(recipe: Recipe, heldout: HeldOut) -> Iterator[Finding]:
     assert recipe.scoring is not None
-    needing = [name for name in recipe.scoring.metrics if name != "length"]
+    needing = [name for name in recipe.scoring.metrics if name in METRICS and name != "length"]
     without = [i for i, example in enumerate(heldout.examples) if example.reference is None]
     if not without or not needing:
         return
@@ -144,7 +179,7 @@ def _decidable(recipe: Recipe, heldout: HeldOut) -> Iterator[Finding]:
     """What so many examples can show, after Holm's correction for the metrics of a comparison."""
     assert recipe.scoring is not None
     count = len({heldout.groups.get(example.id, example.id) for example in heldout.examples})
-    figures = sum(FIGURES.get(name, 1) for name in recipe.scoring.metrics)
+    figures = sum(4 if name == "rouge" else 1 for name in recipe.scoring.metrics)
     if not count or not figures or len(contestants(recipe)) < 2:  # noqa: PLR2004
         return
     place, compared = f"data.{recipe.scoring.examples}", f"{figures} figure{'s' if figures > 1 else ''}"

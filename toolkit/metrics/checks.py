@@ -1,0 +1,241 @@
+"""Metrics of a recipe's own: a Python function, a JSON schema, a regular expression, a number, tests.
+
+Each gives one number an example, so that intervals and paired tests are those of every other metric.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import math
+import re
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from toolkit import io
+from toolkit.errors import DataError
+from toolkit.fingerprints import file_hash, python_files
+from toolkit.metrics.measurement import Measurement, measurement_from_values
+from toolkit.recipe import Check
+from toolkit.sandbox import run_program
+from toolkit.types import Completion
+
+Row = Mapping[str, Any]
+"""An example: `id`, `messages`, `reference`, `category`, and every column of its row in the data set."""
+
+Checker = Callable[[str, str | None, Row], Any]
+"""`(completion, reference, example) -> float | dict`."""
+
+NUMBER = re.compile(r"[-\u2212]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?|[-\u2212]?\.\d+")
+FENCED = re.compile(r"```[\w+-]*[ \t]*\n(.*?)(?:```|\Z)", re.DOTALL)
+
+
+def measure_check(
+    completions: Sequence[Completion], check: Check, rows: Mapping[str, Row] = MappingProxyType({})
+) -> list[Measurement]:
+    """Measure one contestant's completions by one of a recipe's own checks.
+
+    Args:
+        completions: of one contestant, none refused.
+        check: as in a recipe.
+        rows: example id -> its row in the data set, whose columns the check sees.
+
+    Returns:
+        A measurement for each figure; a function that returns a dict gives one per key, `name_key`.
+
+    Raises:
+        DataError: the check cannot be loaded, fails on an example, or needs a reference or a column that an
+            example lacks.
+    """
+    run = load_check(check)
+    values = {each.example_id: _call(run, check, each, rows) for each in completions}
+    names = next((list(figures) for figures in values.values()), [])
+    for example, figures in values.items():
+        if list(figures) != names:
+            raise DataError(
+                f"metric {check.title}: example {example} has the figures {', '.join(figures)}, others "
+                f"{', '.join(names)}; return the same keys for every example"
+            )
+    return [
+        measurement_from_values(
+            completions[0].contestant, name, {example: figures[name] for example, figures in values.items()}
+        ).model_copy(update={"lower_is_better": check.lower_is_better})
+        for name in names
+    ]
+
+
+def load_check(check: Check) -> Checker:
+    """What a check computes for one completion.
+
+    Raises:
+        DataError: its file is missing, does not import, has no such function, or is no JSON schema.
+    """
+    return CHECKS[check.kind](check)
+
+
+def check_content(check: Check) -> list[str]:
+    """Hashes of the files that a check reads: its Python with what that imports beside it, its schema."""
+    files = python_files(Path(check.function.rpartition(":")[0])) if check.function else []
+    files += [Path(check.json_schema)] if isinstance(check.json_schema, str) else []
+    return [file_hash(file) for file in files if file.is_file()]
+
+
+def _call(run: Checker, check: Check, completion: Completion, rows: Mapping[str, Row]) -> dict[str, float]:
+    """A check's figures for one completion, by the names of their metrics."""
+    known = completion.model_dump(
+        mode="json", include={"messages", "reference", "references", "category"}, exclude_none=True
+    )
+    row = {**rows.get(completion.example_id, {}), **known, "id": completion.example_id}
+    place = f"metric {check.title}: example {completion.example_id}"
+    try:
+        value = run(completion.completion, completion.reference, row)
+    except DataError as error:
+        raise DataError(f"{place}: {error}") from None
+    except Exception as error:  # noqa: BLE001 - whatever a user's function raises
+        raise DataError(f"{place}: {_describe(error)}") from None
+    figures = (
+        {f"{check.title}_{key}": part for key, part in value.items()} if isinstance(value, dict) else None
+    )
+    figures = {check.title: value} if figures is None else figures
+    for part in figures.values():
+        if not isinstance(part, (bool, int, float)) and not hasattr(part, "__float__"):
+            raise DataError(f"{place}: the value is {part!r}; return a number, or a dict of numbers")
+        if not math.isfinite(float(part)):
+            raise DataError(f"{place}: the value is {part}; return a finite number")
+    return {name: float(part) for name, part in figures.items()}
+
+
+def _describe(error: Exception) -> str:
+    """An exception in one line, with the line of the user's file that raised it."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__}: {' '.join(str(error).split())} ({last.filename}:{last.lineno})"
+
+
+def _function(name: str) -> Checker:
+    file, _, function = name.rpartition(":")
+    path = Path(file).expanduser()
+    if not path.is_file():
+        raise DataError(f"metric {name}: {path}: no such file; a metric is `FILE.py:FUNCTION`")
+    spec = importlib.util.spec_from_file_location(f"_metric_{path.stem}", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    try:
+        with _importing_beside(path):
+            spec.loader.exec_module(module)
+    except Exception as error:  # noqa: BLE001 - whatever a user's file raises
+        raise DataError(f"metric {name}: {path} cannot be imported: {_describe(error)}") from None
+    found = getattr(module, function, None)
+    if not callable(found):
+        raise DataError(f"metric {name}: {path} has no function `{function}`")
+    return found  # type: ignore[no-any-return]
+
+
+@contextmanager
+def _importing_beside(path: Path) -> Iterator[None]:
+    """Let a user's file import the files beside it, and forget them afterwards."""
+    before, folder = set(sys.modules), str(path.resolve().parent)
+    sys.path.insert(0, folder)
+    try:
+        yield
+    finally:
+        sys.path.remove(folder)
+        for name in set(sys.modules) - before:
+            if str(getattr(sys.modules[name], "__file__", None) or "").startswith(folder):
+                del sys.modules[name]
+
+
+def _validator(schema: str | dict[str, Any] | None) -> Any:
+    from jsonschema import SchemaError
+    from jsonschema.validators import validator_for
+
+    place = schema if isinstance(schema, str) else "json_schema"
+    content = io.read_json(Path(schema)) if isinstance(schema, str) else schema
+    try:
+        kind = validator_for(content)
+        kind.check_schema(content)
+    except (SchemaError, AttributeError) as error:
+        raise DataError(f"{place}: not a JSON schema: {getattr(error, 'message', error)}") from None
+    return kind(content)
+
+
+def _fits_schema(validator: Any, completion: str, reference: str | None, row: Row) -> bool:
+    """Whether a completion, or its one fenced block, is JSON that the schema accepts."""
+    fenced = FENCED.findall(completion)
+    try:
+        value = json.loads(fenced[0] if len(fenced) == 1 else completion)
+    except (ValueError, RecursionError):
+        return False
+    return bool(validator.is_valid(value))
+
+
+def _matches(pattern: re.Pattern[str], completion: str, reference: str | None, row: Row) -> bool:
+    return pattern.search(completion) is not None
+
+
+def _same_number(place: int, completion: str, reference: str | None, row: Row) -> bool:
+    """Whether a completion's first or last number is a reference's last one, to six digits."""
+    found = NUMBER.findall(completion)
+    wanted = [NUMBER.findall(each)[-1:] for each in _references(reference, row)]
+    if not all(wanted):
+        raise DataError("there is no number in its reference")
+    return bool(found) and any(
+        math.isclose(_float(found[place]), _float(each[0]), rel_tol=1e-6, abs_tol=1e-9) for each in wanted
+    )
+
+
+def _float(number: str) -> float:
+    return float(number.replace(",", "").replace("\u2212", "-"))
+
+
+def _same_text(options: Any, completion: str, reference: str | None, row: Row) -> bool:
+    """Whether a completion is one of the references, white space aside."""
+
+    def plain(text: str) -> str:
+        text = text if options.punctuation else re.sub(r"[^\w\s]", "", text)
+        return " ".join((text.casefold() if options.fold_case else text).split())
+
+    return plain(completion) in map(plain, _references(reference, row))
+
+
+def _contains(texts: Any, completion: str, reference: str | None, row: Row) -> bool:
+    """Whether every one of some texts is in a completion; `True`: any one of the references."""
+    if texts is True:
+        return any(each in completion for each in _references(reference, row))
+    return all(each in completion for each in ([texts] if isinstance(texts, str) else texts))
+
+
+def _passes(column: str, completion: str, reference: str | None, row: Row) -> bool:
+    """Whether a completion's code passes the asserts in a column of its row."""
+    tests = row.get(column)
+    lines = [tests] if isinstance(tests, str) else tests
+    if not lines or not isinstance(lines, (list, tuple)) or not all(isinstance(each, str) for each in lines):
+        raise DataError(f"its row has no tests in a column `{column}`")
+    code = "\n".join(FENCED.findall(completion)) or completion
+    return run_program("\n".join([code, *lines])) == "passed"
+
+
+def _references(reference: str | None, row: Row) -> list[str]:
+    found = [] if reference is None else [reference]
+    found += row.get("references", ())
+    if not found:
+        raise DataError("it has no reference")
+    return found
+
+
+CHECKS: dict[str, Callable[[Check], Checker]] = {
+    "function": lambda check: _function(str(check.function)),
+    "json_schema": lambda check: partial(_fits_schema, _validator(check.json_schema)),
+    "regex": lambda check: partial(_matches, re.compile(str(check.regex))),
+    "number": lambda check: partial(_same_number, -1 if check.number == "last" else 0),
+    "exact_match": lambda check: partial(_same_text, check.exact_match),
+    "contains": lambda check: partial(_contains, check.contains),
+    "executes": lambda check: partial(_passes, str(check.executes)),
+}
+"""Kind of check in a recipe -> what it computes for one completion."""
