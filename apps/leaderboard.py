@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from apps import charts
-from apps.session import flagged_voters, judge_votes, service, votes_with_texts
+from apps.session import arena_claims_of_run, flagged_voters, judge_votes, service, votes_with_texts
 from toolkit.arena.markdown import safe_markdown
 from toolkit.arena.tally import add_lengths, win_rates
 from toolkit.errors import RatingError
@@ -29,6 +29,8 @@ def page() -> None:
     votes, people, judge = _chosen_votes()
     try:
         fit = bradley_terry(votes)
+        if people and votes != judge:
+            fit = fit.for_open_arena(votes, arena_claims_of_run())
         online = elo(votes)
     except RatingError:
         st.write("No votes yet. The first ones will show here.")
@@ -40,8 +42,8 @@ def page() -> None:
     rows = [_row(rating, spread[rating.contestant], even) for rating in fit.ratings]
     st.container(key="ratings").table(rows, hide_index=True, border="horizontal")
     st.caption(
-        "Bradley-Terry ratings with 95% intervals. Rank is 1 + the number of contestants that are surely "
-        "better. Elo's span is that of 95% of random orders of the same votes."
+        f"Bradley-Terry ratings. {fit.settings} Rank is 1 + the number of contestants decided to be better. "
+        "Elo is the mean over random orders of the votes."
         + (" At equal length: what the ratings would be if all answers were equally long." if even else "")
     )
     if people and judge:
@@ -83,7 +85,7 @@ def _sentence(ratings: Sequence[Rating], votes: int, voters: int) -> str:
     leaders = [safe_markdown(rating.contestant) for rating in ratings if rating.rank == 1]
     by = f"{votes} votes by {voters} {'voter' if voters == 1 else 'voters'}."
     if len(leaders) == 1:
-        return f"**{leaders[0]}** is the best of {len(ratings)}, as far as these votes can tell. {by}"
+        return f"**{leaders[0]}** is decided to be the best of {len(ratings)}. {by}"
     return (
         f"{', '.join(f'**{name}**' for name in leaders)} lead; these votes cannot tell them apart yet. {by}"
     )
@@ -152,7 +154,7 @@ def _details(votes: list[Vote], order: list[str], online: Elo) -> None:
     with right:
         st.header("Elo over time", anchor=False)
         _chart(charts.over_time(elo_history(votes), online.ratings), key="history")
-        st.caption("The bars at the end span 95% of random orders of the same votes.")
+        st.caption("The bars at the end are 95% intervals of the mean over random orders of the votes.")
     st.header("Votes of each pair", anchor=False)
     pairs = [
         {

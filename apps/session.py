@@ -145,7 +145,16 @@ def current_ratings(run: str) -> BradleyTerry | None:
     from toolkit.ratings import bradley_terry
 
     votes = service().store.votes(run)
-    return bradley_terry(votes) if votes else None
+    return bradley_terry(votes).for_open_arena(votes, arena_claims_of_run()) if votes else None
+
+
+@st.cache_data(show_spinner=False)
+def arena_claims_of_run() -> tuple[tuple[str, str], ...] | None:
+    """The pairs that the arena's votes decide, by the run's recipe; `None`: all."""
+    from toolkit.recipe import arena_claims, load
+
+    file = Path(Settings.from_environment().run) / "recipe.yaml"
+    return arena_claims(load(file)) if file.is_file() else None
 
 
 @st.cache_data(ttl=30, show_spinner=False)

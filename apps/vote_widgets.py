@@ -139,9 +139,15 @@ def _votes_needed_text(reveal: Reveal) -> str:
     now = current_ratings(reveal.ballot.run)
     if now is None or not {reveal.ballot.contestant_a, reveal.ballot.contestant_b} <= set(now.names):
         return f"These are the first votes on {a} and {b}."
-    left = now.votes_needed(reveal.ballot.contestant_a, reveal.ballot.contestant_b)
+    pair = reveal.ballot.contestant_a, reveal.ballot.contestant_b
+    if not now.decisions.is_tested(*pair):
+        return f"Votes on {a} and {b} count in the ratings; this arena decides other pairs."
+    left, once = now.votes_needed(*pair), now.votes_needed_range(*pair, peeking=False)[0]
     if left:
-        return f"About {left} more votes on {a} and {b} would decide between them."
+        return (
+            f"About {left} more votes on {a} and {b} would decide between them "
+            f"({once} if they were counted once, at the end)."
+        )
     return f"The votes on {a} and {b} have decided between them."
 
 

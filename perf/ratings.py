@@ -31,9 +31,6 @@ Points = dict[str, float]
 
 SCALE = 400 / np.log(10)
 COLUMNS = ["model_a", "model_b", "winner"]
-REPLICATES = 1000
-FASTCHAT_REPLICATES = 100
-"""FastChat's bootstrap is timed with a tenth of them; the table shows ten times that."""
 
 
 def make(path: Path, contestants: int, votes: int) -> None:
@@ -63,17 +60,11 @@ def read_and_factorise(path: Path) -> None:
         pd.factorize(frame[column].astype(str))
 
 
-def ours(path: Path, *, interval: Any = "sandwich") -> Points:
+def ours(path: Path) -> Points:
     from toolkit.ratings import RATED, bradley_terry, read_votes
 
-    fit = bradley_terry(read_votes(path, columns=RATED), interval=interval)
+    fit = bradley_terry(read_votes(path, columns=RATED))
     return {row.contestant: row.value for row in fit.ratings}
-
-
-def ours_bootstrap(path: Path) -> Points:
-    from toolkit.ratings import Bootstrap
-
-    return ours(path, interval=Bootstrap(replicates=REPLICATES))
 
 
 def ours_style(path: Path) -> Points:
@@ -132,10 +123,8 @@ def choix(path: Path) -> Points:
     return dict(zip(counts.names, SCALE * tool.ilsr_pairwise_dense(counts.points, alpha=0), strict=True))
 
 
-def fastchat(path: Path, *, replicates: int = 0) -> Points:
-    """FastChat's method: unique rows with counts, L-BFGS; the bootstrap fits resampled counts one by one."""
-    from multiprocessing import Pool
-
+def fastchat(path: Path) -> Points:
+    """FastChat's method: unique rows with counts, L-BFGS."""
     frame = pd.read_parquet(path, columns=COLUMNS).astype(str)
     codes, names = pd.factorize(pd.concat([frame["model_a"], frame["model_b"]]))
     rows = np.ones((len(frame), 3), dtype=np.int32)
@@ -144,10 +133,6 @@ def fastchat(path: Path, *, replicates: int = 0) -> Points:
     rows[frame["winner"] == "model_b", 2] = 0
     unique, times = np.unique(rows, return_counts=True, axis=0)
     point = fastchat_fit((unique, times.astype(float), len(names)))
-    if replicates:
-        drawn = np.random.default_rng(0).multinomial(len(frame), times / times.sum(), size=replicates)
-        with Pool() as pool:
-            list(pool.imap_unordered(fastchat_fit, ((unique, row / len(frame), len(names)) for row in drawn)))
     return dict(zip(names, 400 * point, strict=True))
 
 
@@ -168,21 +153,15 @@ def fastchat_fit(task: tuple[Any, Any, int]) -> Any:
     return minimize(loss, np.zeros(n), jac=True, method="L-BFGS-B", options={"maxiter": 100, "gtol": 1e-6}).x
 
 
-def fastchat_bootstrap(path: Path) -> Points:
-    return fastchat(path, replicates=FASTCHAT_REPLICATES)
-
-
 CASES: dict[str, tuple[str, Callable[[Path], Points | None]]] = {
     "read": ("reading and factorising", read_and_factorise),
     "ours": ("ours: point + sandwich", ours),
-    "ours_bootstrap": (f"ours: point + {REPLICATES} replicates", ours_bootstrap),
     "ours_style": ("ours: style control + sandwich", ours_style),
     "arena_rank": ("arena-rank: point + sandwich", arena_rank),
     "arena_rank_style": ("arena-rank: style control + sandwich", arena_rank_style),
     "evalica": ("evalica: point", evalica),
     "choix": ("choix: point (from our counts)", choix),
     "fastchat": ("FastChat: point", fastchat),
-    "fastchat_bootstrap": (f"FastChat: point + {REPLICATES} replicates", fastchat_bootstrap),
 }
 
 
@@ -220,9 +199,6 @@ def run(case: str, path: Path, python: str) -> dict[str, Any]:
     found = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
     measured: dict[str, Any] = json.loads(found)
     print(f"{case}: {measured['seconds']:.3f} s", file=sys.stderr, flush=True)
-    if case == "fastchat_bootstrap":
-        measured["seconds"] *= REPLICATES / FASTCHAT_REPLICATES
-        measured["work"] *= REPLICATES / FASTCHAT_REPLICATES
     return measured
 
 
@@ -263,9 +239,7 @@ def table(folder: Path, contestants: int, votes: int, options: argparse.Namespac
     found = measure(path, options)
     for case, row in found.items():
         seconds = row["seconds"]
-        own = found.get(
-            "ours_style" if "style" in case else "ours_bootstrap" if "bootstrap" in case else "ours"
-        )
+        own = found.get("ours_style" if "style" in case else "ours")
         cells = [
             f"{seconds:.3f}",
             f"{seconds / found['read']['seconds']:.2f}x",
@@ -293,7 +267,9 @@ def running_store() -> None:
             counts.add(f"c{number % 19}", "c19", "a")
         added = (time.perf_counter() - started) / 10_000
         started = time.perf_counter()
-        bradley_terry(counts, interval="curvature")
+        bradley_terry(
+            counts,
+        )
         print(f"| {votes:,} | {added * 1e6:.1f} | {(time.perf_counter() - started) * 1e3:.1f} |")
 
 

@@ -1,24 +1,56 @@
-"""How sure a proportion is: Wilson's interval, for metrics, benchmarks and judges alike."""
+"""Wilson's interval and Holm's correction, for metrics, benchmarks, ratings and judges alike."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from statistics import NormalDist
 
 LEVEL = 0.95
-Z = NormalDist().inv_cdf((1 + LEVEL) / 2)
+NORMAL = NormalDist()
+Z = NORMAL.inv_cdf((1 + LEVEL) / 2)
 
 
-def wilson(successes: float, n: int) -> tuple[float, float]:
+def wilson(successes: float, n: float) -> tuple[float, float]:
     """The 95% score interval of a proportion (Wilson 1927).
 
     Unlike a bootstrap's it has width after five successes in five.
 
     Args:
         successes: of `n`; a half is a tie.
-        n: trials, at least one.
+        n: trials, at least one; as many as the data are worth, where they are not independent.
     """
     share, scale = successes / n, 1 + Z * Z / n
     middle = (share + Z * Z / (2 * n)) / scale
     half = Z / scale * math.sqrt(share * (1 - share) / n + Z * Z / (4 * n * n))
     return max(0.0, middle - half), min(1.0, middle + half)
+
+
+def wilson_of_points(points: Sequence[float], clusters: Sequence[str] = ()) -> tuple[float, float]:
+    """Wilson's interval of a mean of points in [0, 1], of ties and probabilities too.
+
+    It is that of as many wins and losses as would have the points' own variance, which is over clusters
+    (examples) where several points share one.
+    """
+    n, total = len(points), math.fsum(points)
+    share = total / n
+    sums: dict[str, float] = {}
+    for place, point in enumerate(points):
+        name = clusters[place] if clusters else str(place)
+        sums[name] = sums.get(name, 0.0) + point - share
+    binary, groups = share * (1 - share), len(sums)
+    spread = math.fsum(each * each for each in sums.values())
+    # One cluster more, of wins and losses, keeps the width where all points are alike.
+    variance = (spread + binary * n / groups) / (groups + 1) * groups
+    size = n * n * binary / variance if variance > 0 else float(groups)
+    return wilson(share * size, size)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """P-values corrected for how many comparisons were made (Holm 1979), in the order given."""
+    order = sorted(range(len(p_values)), key=lambda i: p_values[i])
+    corrected, largest = [0.0] * len(p_values), 0.0
+    for rank, i in enumerate(order):
+        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[i]))
+        corrected[i] = largest
+    return corrected

@@ -276,6 +276,14 @@ class Vote(Record):
     category: str | None = None
     cast_at: float | None = None
     """Seconds since 1970, UTC."""
+    probability_a: float | None = Field(default=None, ge=0, le=1, exclude_if=lambda value: value is None)
+    """A judge's mean probability, over both orders, that `model_a` is better; what ratings and win rates
+    count."""
+
+    @property
+    def points(self) -> float:
+        """What the vote is worth to `model_a`; the rest of one point is `model_b`'s."""
+        return POINTS[self.outcome] if self.probability_a is None else self.probability_a
 
 
 class Rating(Record):
@@ -287,7 +295,8 @@ class Rating(Record):
     high: float | None = None
     battles: int
     rank: int
-    """1 + the number of contestants that are significantly better (as LMArena counts)."""
+    """1 + the number of contestants that are decided to be better, all decisions of a table right
+    together."""
 
 
 class StageResult(Record):

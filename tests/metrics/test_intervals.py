@@ -12,6 +12,7 @@ from scipy import stats
 
 from toolkit.metrics import Measurement, difference, intervals, reference_tools, score
 from toolkit.metrics.measurement import Kind, combine, measurement_from_values
+from toolkit.statistics import holm
 
 
 def of_table(table: np.ndarray, kind: Kind = "mean", contestant: str = "a") -> Measurement:
@@ -232,7 +233,7 @@ def test_only_shared_examples_are_compared():
 
 @given(st.lists(st.floats(0.0, 1.0), min_size=1, max_size=12))
 def test_holms_correction_is_that_of_its_definition(p_values: list[float]):
-    found = intervals.holm(p_values)
+    found = holm(p_values)
     ordered = sorted(range(len(p_values)), key=p_values.__getitem__)
     running = 0.0
     for rank, i in enumerate(ordered):

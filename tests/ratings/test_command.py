@@ -51,24 +51,26 @@ def test_every_source_is_rated_alike(tmp_path, kind):
     else:
         rows.to_json(source := tmp_path / f"votes.{kind}", orient="records", lines=kind == "jsonl")
     found = json.loads(call(source, "--json").stdout)
-    assert (found["method"], found["votes"], found["interval"]) == ("bradley-terry", 300, "curvature")
-    assert found["ratings"] == [row.model_dump() for row in bradley_terry(LOG).ratings]
+    over = "examples" if kind == "store" else "votes"
+    assert (found["method"], found["votes"], found["interval"]) == ("bradley-terry", 300, over)
+    rows = [row.model_dump() for row in bradley_terry(LOG.drop(columns="voter")).ratings]
+    assert found["ratings"] == rows
 
 
 def test_the_table_and_how_it_was_made(log):
     shown = call(log)
     assert shown.exit_code == 0
     assert shown.output.splitlines()[0].split() == "contestant rank rating 95% interval battles".split()
-    assert shown.output.rstrip().endswith("300 votes; intervals: curvature.")
+    assert "300 votes; intervals: 95%, over votes, for these 2 voters; fixed-sample decisions" in shown.output
 
 
 @pytest.mark.parametrize(
     ("arguments", "key"),
     [
         (["--method", "davidson"], "interval"),
-        (["--method", "rao-kupper", "--interval", "sandwich"], "interval"),
+        (["--method", "rao-kupper"], "interval"),
         (["--method", "elo", "--k", "8"], "k"),
-        (["--interval", "bootstrap", "--resample", "voters"], "interval"),
+        (["--method", "elo", "--order", "file"], "k"),
         (["--weight", "ann=0.5", "--anchor", "m0", "--centre", "0"], "prior"),
         (["--control", "length"], "coefficients"),
         (["--by", "category"], "category"),
@@ -129,7 +131,7 @@ def test_a_bad_row_ends_with_code_2_and_names_it(tmp_path, row, message):
         (["--method", "elo", "--pairs"], "--method elo and --pairs do not go together"),
         (["--method", "elo", "--anchor", "m0"], "--method elo and --anchor do not go together"),
         (["--k", "8"], "--k requires --method elo"),
-        (["--resample", "voters"], "--resample requires --interval bootstrap"),
+        (["--order", "file"], "--order requires --method elo"),
     ],
 )
 def test_what_does_not_fit_ends_with_code_2(log, arguments, message):

@@ -16,14 +16,28 @@ def test_by_hand():
     assert history.names == ("x", "y")
     assert history.values[0].tolist() == [1016.0, 984.0]
     assert history.values[1, 0] == pytest.approx(1016 + 32 * (0.5 - expected))
-    assert elo(cast, k=32, shuffles=0).ratings[0].value == pytest.approx(history.values[-1, 0], abs=1e-3)
+    assert elo(cast, k=32, order="file").ratings[0].value == pytest.approx(history.values[-1, 0], abs=1e-3)
 
 
-def test_points_are_only_moved_and_the_spread_holds_the_value():
-    cast = [Vote(model_a="x", model_b="y", outcome=o) for o in ["a", "a", "b", "tie", "a", "b"] * 5]
-    result = elo(cast)
+@pytest.mark.parametrize("order", ["average", "file"])
+def test_value_interval_and_rank_are_of_one_figure(order):
+    cast = [Vote(model_a="x", model_b="y", outcome=o) for o in ["a", "a", "a", "tie", "a", "b"] * 40]
+    cast += [Vote(model_a="x", model_b="y", outcome="b")] * 12
+    result = elo(cast, order=order)
     assert sum(row.value for row in result.ratings) == pytest.approx(2000, abs=0.02)
-    assert all(row.low <= row.high for row in result.ratings)
+    assert all(row.low < row.value < row.high for row in result.ratings)
+    ranks = {row.contestant: row.rank for row in result.ratings}
+    assert ranks == dict(zip(result.decisions.names, result.decisions.ranks(), strict=True))
+    assert ranks["x"] == (1 if order == "average" else ranks["x"])
+    assert result.ratings[0].contestant == ("x" if order == "average" else result.ratings[0].contestant)
+
+
+def test_the_average_over_orders_has_not_the_spread_of_one_order():
+    cast = [Vote(model_a="x", model_b="y", outcome=o) for o in "aabab" * 60]
+    average, file = elo(cast), elo(cast, order="file")
+    assert average.ratings[0].high - average.ratings[0].low < 0.9 * (
+        file.ratings[0].high - file.ratings[0].low
+    )
 
 
 def test_agrees_with_evalicas_golden_scores(shared_data):
@@ -36,6 +50,6 @@ def test_agrees_with_evalicas_golden_scores(shared_data):
         golden = {
             row["item"]: float(row["score"]) for row in csv.DictReader(file) if row["algorithm"] == "elo"
         }
-    ours = {row.contestant: row.value for row in elo(frame, k=4, shuffles=0).ratings}
+    ours = {row.contestant: row.value for row in elo(frame, k=4, order="file").ratings}
     assert golden
     assert ours == pytest.approx(golden, abs=0.01)

@@ -73,13 +73,12 @@ def test_a_vote_of_weight_two_is_two_votes(cast):
 @methods
 @given(cast=some_votes)
 def test_all_votes_twice(ties, cast):
-    """No rating moves and every variance halves; only where the votes alone determine the ratings."""
+    """No rating moves; only where the votes alone determine the ratings."""
     try:
         once, twice = (bradley_terry(votes, ties=ties, prior=0) for votes in (cast, cast * 2))
     except RatingError:
         return
     assert np.allclose(once.strength, twice.strength, atol=1e-6)
-    assert np.allclose(once.covariance, 2 * twice.covariance, atol=1e-8)
 
 
 @given(opponent=st.sampled_from(["m0", "m1", "m2", "m3"]), battles=st.integers(1, 40))
@@ -94,9 +93,9 @@ def test_a_newcomer_who_decides_nothing(opponent, battles):
 
 @given(cast=some_votes)
 def test_elo_only_moves_points_and_knows_no_sides(cast):
-    result = values(elo(cast, shuffles=0))
+    result = values(elo(cast, order="file"))
     assert sum(result.values()) == pytest.approx(1000 * len(result), abs=1e-3)
-    assert values(elo([mirrored(vote) for vote in cast], shuffles=0)) == pytest.approx(result, abs=1e-3)
+    assert values(elo([mirrored(vote) for vote in cast], order="file")) == pytest.approx(result, abs=1e-3)
 
 
 def add_lengths(log, seed=0):

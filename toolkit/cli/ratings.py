@@ -31,23 +31,18 @@ METHODS = {"bradley-terry": "half", "davidson": "davidson", "rao-kupper": "rao-k
     show_default=True,
     help="Ties are half wins, or have Davidson's or Rao and Kupper's model.",
 )
-@click.option(
-    "--interval",
-    type=click.Choice(["curvature", "sandwich", "profile", "bootstrap"]),
-    help="How intervals are made; left out: as suits the number of votes.",
-)
-@click.option(
-    "--resample",
-    type=click.Choice(["votes", "examples", "voters"]),
-    default="votes",
-    show_default=True,
-    help="What a bootstrap draws again.",
-)
 @click.option("--prior", type=click.FloatRange(min=0), help="Imagined games of each against an average one.")
 @click.option("--anchor", metavar="NAME", help="Contestant whose rating is the centre; left out: the mean.")
 @click.option("--centre", type=float, default=1000.0, show_default=True, help="That rating.")
 @click.option("--weight", "weights", multiple=True, metavar="VOTER=W", help="Let a voter's votes count W.")
 @click.option("--k", type=float, default=16.0, show_default=True, help="Elo: points a vote can move at most.")
+@click.option(
+    "--order",
+    type=click.Choice(["average", "file"]),
+    default="average",
+    show_default=True,
+    help="Elo: the mean over random orders of the votes, or the order of the file.",
+)
 @click.option(
     "--by", type=click.Choice(["category", "voter"]), help="Rate the votes of each on their own too."
 )
@@ -59,7 +54,9 @@ METHODS = {"bradley-terry": "half", "davidson": "davidson", "rao-kupper": "rao-k
     help="Hold this equal: length, headers, lists, bold, or NAME with columns NAME_a and NAME_b.",
 )
 @click.option(
-    "--pairs", is_flag=True, help="Say of every pair who is better, how surely, and what would decide it."
+    "--pairs",
+    is_flag=True,
+    help="Say of every pair whether it is decided, and how many votes would decide it.",
 )
 @click.option("--chart", type=click.Path(path_type=Path), metavar="FILE.svg", help="Draw the ratings.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
@@ -73,6 +70,9 @@ def command(
     **options: Any,
 ) -> None:
     """Rate every contestant in VOTES, best first.
+
+    Ranks and pairs follow one rule, right for all pairs together; of an open arena's votes also however
+    often they are looked at.
 
     VOTES is a .csv, .jsonl, .json or .parquet file with the columns model_a, model_b, winner, a run folder,
     or a vote store (arena.db, or a database URL).
@@ -90,7 +90,7 @@ def command(
         fit = _style_controlled(votes, features, options)
     else:
         table = _load(votes, weights)
-        fit = _rate(table, options)
+        fit = _for_arena(votes, table, _rate(table, options))
         parts = _parts(table, by, options)
     duels = _duels(fit) if options["pairs"] else []
     if chart:
@@ -99,7 +99,7 @@ def command(
         print_json(_machine(fit, parts, by, options["method"]) | ({"pairs": duels} if duels else {}))
         return
     _show(fit.ratings)
-    _show_duels(duels)
+    _show_duels(duels, fit)
     for name, part in parts.items():
         print_text(f"\n{name} ({part.votes} votes)")
         _show(part.ratings)
@@ -107,19 +107,26 @@ def command(
 
 
 def _rate(table: Table, options: dict[str, Any]) -> BradleyTerry | Elo:
-    from toolkit.ratings import Bootstrap, bradley_terry, elo
+    from toolkit.ratings import bradley_terry, elo
 
     if options["method"] == "elo":
-        return elo(table, k=options["k"], initial=options["centre"])
-    how = Bootstrap(over=options["resample"]) if options["interval"] == "bootstrap" else options["interval"]
+        return elo(table, k=options["k"], initial=options["centre"], order=options["order"])
     return bradley_terry(
         table,
         ties=METHODS[options["method"]],  # type: ignore[arg-type] # the choices of --method
         prior=options["prior"],
-        interval=how,
         anchor=options["anchor"],
         centre=options["centre"],
     )
+
+
+def _for_arena(source: str, table: Table, fit: BradleyTerry | Elo) -> BradleyTerry | Elo:
+    """Decisions of an open arena's votes hold however often they are looked at."""
+    from toolkit.cli.vote_sources import open_arena_claims
+    from toolkit.ratings import BradleyTerry
+
+    is_open, claims = open_arena_claims(source)
+    return fit.for_open_arena(table, claims) if is_open and isinstance(fit, BradleyTerry) else fit
 
 
 def _duels(fit: BradleyTerry | Elo | StyleControlled) -> list[dict[str, Any]]:
@@ -169,13 +176,11 @@ def _style_controlled(votes: str, features: tuple[str, ...], options: dict[str, 
 
 def _refuse_what_would_change_nothing(features: Sequence[str], options: dict[str, Any]) -> None:
     if features:
-        refuse("--control", "method", "by", "weights", "pairs", "interval", "resample", "k")
+        refuse("--control", "method", "by", "weights", "pairs", "k", "order")
     elif options["method"] == "elo":
-        refuse("--method elo", "pairs", "interval", "resample", "prior", "anchor")
+        refuse("--method elo", "pairs", "prior", "anchor")
     else:
-        need("--method elo", "k")
-    if options["interval"] != "bootstrap":
-        need("--interval bootstrap", "resample")
+        need("--method elo", "k", "order")
 
 
 def _weights(pairs: Sequence[str]) -> dict[str, float]:
@@ -222,19 +227,22 @@ def _show(ratings: Sequence[Rating]) -> None:
     print_table(["contestant", "rank", "rating", "95% interval", "battles"], rows)
 
 
-def _show_duels(duels: Sequence[dict[str, Any]]) -> None:
+def _show_duels(duels: Sequence[dict[str, Any]], fit: BradleyTerry | Elo | StyleControlled) -> None:
+    from toolkit.ratings import BradleyTerry
+
+    if not duels or not isinstance(fit, BradleyTerry):
+        return
     rows = [
         [
             f"{duel['better']} over {duel['than']}",
             f"{duel['expected']:.0%}",
             f"{duel['confidence']:.1%}",
-            f"{duel['votes_needed']:,}" if duel["votes_needed"] else "decided",
+            fit.votes_needed_text(duel["better"], duel["than"]),
         ]
         for duel in duels
     ]
-    if rows:
-        click.echo()
-        print_table(["pair", "points expected", "surely better", "votes still needed"], rows)
+    click.echo()
+    print_table(["pair", "points expected", "sure of the order", "votes still needed (range)"], rows)
 
 
 def _span(row: Rating) -> str:

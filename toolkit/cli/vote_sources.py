@@ -31,6 +31,20 @@ def load_texts(source: str, features: Sequence[str]) -> pd.DataFrame:
     return read_votes(path, columns=[*RATED, *wanted])
 
 
+def open_arena_claims(source: str) -> tuple[bool, tuple[tuple[str, str], ...] | None]:
+    """Whether a source is an open arena's, and the pairs that its recipe has decided (`None`: all)."""
+    from toolkit.recipe import arena_claims, load
+
+    path = Path(source)
+    folder = path if path.is_dir() else path.parent
+    if "://" in source:
+        return True, None
+    if path.suffix not in DATABASES and not (path.is_dir() and (path / "arena.db").exists()):
+        return False, None
+    recipe = folder / "recipe.yaml"
+    return True, arena_claims(load(recipe)) if recipe.is_file() else None
+
+
 def load_votes(source: str) -> Table:
     """The votes of a vote file, an `arena.db`, a database URL, or a run folder.
 

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from toolkit.errors import DataError, JudgeError
-from toolkit.statistics import Z, wilson
-from toolkit.types import POINTS, Battle, Outcome, Record, Verdict, Vote
+from toolkit.statistics import Z, wilson, wilson_of_points
+from toolkit.types import Battle, Outcome, Record, Verdict, Vote
 
 Rule = Literal["agreement", "average"]
 
@@ -140,6 +140,7 @@ class Preference(Record):
     length: int
     """Of the contestant's answer, in characters."""
     length_against: int
+    example_id: str = ""
     difficulty: float = 0.0
     """Of the example, where one is known: a covariate of the length-controlled win rate."""
 
@@ -151,7 +152,8 @@ def preferences_from_votes(battles: Sequence[Battle], cast: Iterable[Vote]) -> l
         Preference(
             contestant=vote.model_a,
             against=vote.model_b,
-            value=POINTS[vote.outcome],
+            value=vote.points,
+            example_id=vote.example_id,
             length=lengths[vote.battle_id][0],
             length_against=lengths[vote.battle_id][1],
         )
@@ -168,11 +170,18 @@ def win_rates(found: Iterable[Preference]) -> list[dict[str, Any]]:
         {
             "contestant": contestant,
             "against": against,
-            "win_rate": proportion(sum(row.value for row in rows), len(rows)),
+            "win_rate": win_rate(rows),
             "length_controlled": length_controlled(rows),
         }
         for (contestant, against), rows in pairs.items()
     ]
+
+
+def win_rate(rows: Sequence[Preference]) -> dict[str, Any]:
+    """The mean preference with its 95% interval over examples."""
+    values = [row.value for row in rows]
+    low, high = wilson_of_points(values, [row.example_id or str(place) for place, row in enumerate(rows)])
+    return {"value": math.fsum(values) / len(rows), "low": low, "high": high, "n": len(rows)}
 
 
 def standard_error(rows: Sequence[Preference]) -> float:

@@ -13,10 +13,11 @@ from toolkit import io
 from toolkit.data.readers import raw_rows
 from toolkit.errors import DataError
 from toolkit.metric_info import FIGURES, KNOWN, metric_info
-from toolkit.metrics.intervals import clustered, difference, examples_needed, holm, score
+from toolkit.metrics.intervals import clustered, difference, examples_needed, score
 from toolkit.metrics.measurement import Measurement
 from toolkit.recipe import Check, DataSource
 from toolkit.recipe.files import completion_files
+from toolkit.statistics import holm
 from toolkit.svg import Row, interval_charts
 from toolkit.types import Completion, Difference, Score, to_frame
 

@@ -14,13 +14,12 @@ how many intervals hold the truth.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from statistics import NormalDist
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 
 from toolkit.metrics.measurement import Array, Kind, Measurement, combine, paired
-from toolkit.statistics import LEVEL, wilson
+from toolkit.statistics import LEVEL, NORMAL, wilson
 from toolkit.types import Difference, Score
 
 RESAMPLES = 4000
@@ -31,8 +30,6 @@ EXACT_UP_TO = 13
 
 UPPER_END: dict[Kind, float] = {"bleu": 100.0, "chrf": 100.0, "share": 1.0}
 """Of the metrics with intervals on the logit scale; their second column is the size of an example."""
-
-NORMAL = NormalDist()
 
 Statistic = Callable[[Array, int], Array]
 """Column sums (..., columns) and the number of rows -> values (...)."""
@@ -236,16 +233,6 @@ def student_quantile(level: float, freedom: float) -> float:
     from scipy.stats import t
 
     return float(t.ppf(level, freedom))
-
-
-def holm(p_values: Sequence[float]) -> list[float]:
-    """P-values corrected for how many comparisons were made (Holm 1979), in the order given."""
-    order = sorted(range(len(p_values)), key=lambda i: p_values[i])
-    corrected, largest = [0.0] * len(p_values), 0.0
-    for rank, i in enumerate(order):
-        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[i]))
-        corrected[i] = largest
-    return corrected
 
 
 def examples_needed(found: Difference, *, power: float = 0.8) -> int | None:

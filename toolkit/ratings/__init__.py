@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any, Literal
 from toolkit.ratings.bradley_terry import BradleyTerry, bradley_terry
 from toolkit.ratings.categories import by_category
 from toolkit.ratings.counts import Counts, count
+from toolkit.ratings.decisions import Decisions, decide_anytime
 from toolkit.ratings.elo import Elo, History, elo, elo_history
 from toolkit.ratings.files import RATED, read_votes
-from toolkit.ratings.resampling import Bootstrap
 from toolkit.ratings.style import Coefficient, StyleControlled, style_controlled
 from toolkit.ratings.table import Table, tabulate
-from toolkit.ratings.win_probability import votes_needed, win_probability
+from toolkit.ratings.win_probability import win_probability
 from toolkit.types import Vote
 
 if TYPE_CHECKING:
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     "RATED",
-    "Bootstrap",
     "BradleyTerry",
     "Coefficient",
     "Counts",
+    "Decisions",
     "Elo",
     "History",
     "StyleControlled",
@@ -37,13 +37,13 @@ __all__ = [
     "bradley_terry",
     "by_category",
     "count",
+    "decide_anytime",
     "elo",
     "elo_history",
     "fit_ratings",
     "read_votes",
     "style_controlled",
     "tabulate",
-    "votes_needed",
     "win_probability",
 ]
 

@@ -6,45 +6,32 @@ are 1000 + 400 / ln(10) * s, as LMArena's. Ties are half a win for both, or have
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
 from toolkit.errors import RatingError
 from toolkit.ratings.connectivity import identifiability_problem
 from toolkit.ratings.counts import Counts, count
-from toolkit.ratings.intervals import (
-    contrasts_to,
-    curvature_covariance,
-    joint_quantile,
-    profile,
-    sandwich_covariance,
-    symmetric,
-)
+from toolkit.ratings.decisions import Decisions, decide_anytime, decide_fixed, joint_reach, votes_needed
+from toolkit.ratings.intervals import Spread, compute_spread, contrasts_to, tie_dispersion
 from toolkit.ratings.mle import Games, Likelihood, solve
-from toolkit.ratings.ranking import RatingTable, leaderboard, rank_ranges, ranks_of
-from toolkit.ratings.resampling import Bootstrap, replicates
+from toolkit.ratings.ranking import RatingTable, leaderboard
 from toolkit.ratings.table import Array, Table, tabulate
 from toolkit.ratings.ties import TIE_MODELS, TieModel, Ties
-from toolkit.ratings.win_probability import NORMAL, SCALE, votes_needed
-from toolkit.types import Rating, Vote
+from toolkit.ratings.win_probability import SCALE
+from toolkit.types import Pair, Rating, Vote
 
 if TYPE_CHECKING:
     import pandas as pd
 
+Votes: TypeAlias = "Iterable[Vote] | pd.DataFrame | Table"
+
 CENTRE = 1000.0
 PRIOR = 1.0
 """Imagined games against an average contestant, half of them won, where the votes alone do not do."""
-PROFILE_PRIOR = 1.5
-"""Imagined games behind profile intervals: the fewest with which 4 : 0 does not pass for significant."""
-FEW = 50
-"""Profile intervals are the default where somebody was in fewer battles than this ..."""
-SMALL = 50
-"""... and there are at most so many contestants; elsewhere they are what the curvature gives."""
-
-Interval = Literal["curvature", "sandwich", "profile", "bootstrap"]
 
 
 @dataclass(frozen=True)
@@ -60,92 +47,144 @@ class BradleyTerry(RatingTable):
     """Imagined games per contestant; 0: plain maximum likelihood."""
     note: str | None
     """Why there is a prior though none was asked for."""
-    interval: Interval
+    interval: str
+    """What the intervals are over: `votes`, `examples`, or `examples and voters`."""
     level: float
     anchor: str | None
     centre: float
     names: tuple[str, ...]
     strength: Array
     """In log-odds, in the order of `names`, their mean 0."""
-    covariance: Array
-    """Of `strength`."""
+    spread: Spread
+    """Covariance of `strength`."""
+    decisions: Decisions
+    """Who is better than whom, right for all pairs together."""
     eta: float
+    dispersion: float
+    """Variance of the points of a vote, over that of a vote without ties."""
+    voters: int | None
+    """How many cast the votes, where that is known."""
 
     @property
     def settings(self) -> str:
         """How the figures were made, in one sentence."""
-        parts = [f"{self.votes} votes; intervals: {self.interval}"]
+        parts = [f"{self.votes} votes; intervals: {self.level:.0%}, over {self.interval}"]
+        if self.voters and "voters" not in self.interval:
+            voters = "this voter" if self.voters == 1 else f"these {self.voters} voters"
+            parts[0] += f", for {voters}"
         if self.tie_parameter is not None:
             parts.append(f"tie parameter {self.tie_parameter:.3f}")
         if self.note:
             parts.append(self.note)
         elif self.prior:
             parts.append(f"prior: {self.prior:g} imagined games each against an average contestant")
-        return "; ".join(parts) + "."
+        return f"{'; '.join([*parts, self.decisions.meaning])}."
+
+    def for_open_arena(self, votes: Votes, claims: Collection[Pair] | None = None) -> BradleyTerry:
+        """The same ratings, with ranks and decisions that hold however often the votes are looked at.
+
+        Args:
+            votes: those that were rated, in the order of their time.
+            claims: the pairs that are tested, as named before the votes; left out, all pairs.
+        """
+        decisions = decide_anytime(tabulate(votes), claims, self.level)
+        ranks = dict(zip(decisions.names, decisions.ranks().tolist(), strict=True))
+        rows = tuple(row.model_copy(update={"rank": ranks[row.contestant]}) for row in self.ratings)
+        return replace(self, decisions=decisions, ratings=rows)
+
+    @property
+    def covariance(self) -> Array:
+        """Of `strength`, shape (n, n)."""
+        return self.spread.robust
 
     def probability(self, first: str, second: str) -> float:
-        """Points `first` can expect from its next battle with `second`, a tie being half a win."""
-        gap, _ = self.gap(first, second)
-        return TIE_MODELS[self.ties].expected(gap, self.eta)
+        """Points `first` can expect from its next battle with `second`, a tie being half a win.
+
+        Averaged over what the gap may be, so that few votes promise less (MacKay 1992's approximation).
+        """
+        gap, error = self.gap(first, second)
+        shrunk = gap / (1 + np.pi * error**2 / 8) ** 0.5
+        return TIE_MODELS[self.ties].expected(shrunk, self.eta)
 
     def confidence(self, first: str, second: str) -> float:
-        """Probability that `first` is the stronger of the two, given the votes (normal approximation)."""
-        gap, error = self.gap(first, second)
-        return NORMAL.cdf(gap / error) if error > 0 else 0.5
+        """How sure `first` is the stronger: above 0.975 where it is decided, all pairs together."""
+        i, j = index_of(self.names, first), index_of(self.names, second)
+        half = float(self.decisions.p_values[i, j]) / 2
+        return 1 - half if self.strength[i] >= self.strength[j] else half
 
     def votes_needed(self, first: str, second: str) -> int:
-        """About how many more votes on this pair would decide it; 0 when it is decided."""
+        """About how many more votes on this pair would decide it with 80% power; 0 when it is decided."""
+        return self.votes_needed_range(first, second)[0]
+
+    def votes_needed_range(
+        self, first: str, second: str, *, peeking: bool = True
+    ) -> tuple[int, int, int | None]:
+        """The votes needed, and those if the gap is a standard error larger or smaller.
+
+        The last is `None` where that gap is none. Without `peeking`: if votes were counted once, at the end.
+        """
+        if self.decisions.decided(first, second):
+            return 0, 0, 0
         gap, error = self.gap(first, second)
-        return votes_needed(gap, error, level=self.level)
+        rule = self.decisions if peeking else replace(self.decisions, basis="fixed-sample")
+        found = []
+        for size in (abs(gap), abs(gap) + error, abs(gap) - error):
+            p = 1 / (1 + np.exp(-size))
+            found.append(votes_needed(size, error, p * (1 - p) / self.dispersion, rule.reach))
+        return found[0], found[1], found[2] if abs(gap) > error else None
+
+    def votes_needed_text(self, first: str, second: str) -> str:
+        """`decided`, or the votes needed and their range, e.g. `120 (40 to 900)`."""
+        if not self.decisions.is_tested(first, second):
+            return "no claim"
+        needed, least, most = self.votes_needed_range(first, second)
+        return (
+            "decided" if not needed else f"{needed:,} ({least:,} to {'any' if most is None else f'{most:,}'})"
+        )
 
     def gap(self, first: str, second: str) -> tuple[float, float]:
         """How much stronger `first` is than `second`, in log-odds, and the standard error of that."""
         i, j = index_of(self.names, first), index_of(self.names, second)
-        c = self.covariance
-        variance = max(0.0, float(c[i, i] + c[j, j] - 2 * c[i, j]))
-        return float(self.strength[i] - self.strength[j]), variance**0.5
+        contrast = np.zeros((1, len(self.names)))
+        contrast[0, i] += 1
+        contrast[0, j] -= 1
+        return float(self.strength[i] - self.strength[j]), float(self.spread.errors(contrast)[0])
 
     def rank_ranges(self) -> dict[str, tuple[int, int]]:
         """Contestant -> its best and worst possible rank, right for all of them together at `level`."""
-        ranges = rank_ranges(self.strength, self.covariance, self.level)
-        return dict(zip(self.names, ranges, strict=True))
+        return self.decisions.rank_ranges()
 
     def simultaneous(self) -> tuple[Rating, ...]:
         """The ratings with intervals so wide that all of them hold together at `level`."""
         contrasts = contrasts_to(len(self.names), None)
-        reach = joint_quantile(self.covariance, contrasts, self.level)
-        error = dict(zip(self.names, SCALE * np.sqrt(np.diag(self.covariance)), strict=True))
+        margin = joint_reach(contrasts, self.spread, self.level) * SCALE * self.spread.errors(contrasts)
+        wide = dict(zip(self.names, margin, strict=True))
         return tuple(
             row.model_copy(
-                update={
-                    "low": row.value - reach * error[row.contestant],
-                    "high": row.value + reach * error[row.contestant],
-                }
+                update={"low": row.value - wide[row.contestant], "high": row.value + wide[row.contestant]}
             )
             for row in self.ratings
         )
 
 
-def bradley_terry(  # noqa: PLR0913 - every choice of the model by its name, all with a default
-    votes: Iterable[Vote] | pd.DataFrame | Table | Counts,
+def bradley_terry(
+    votes: Votes | Counts,
     *,
     ties: Ties = "half",
     prior: float | None = None,
-    interval: Interval | Bootstrap | None = None,
     level: float = 0.95,
     anchor: str | None = None,
     centre: float = CENTRE,
 ) -> BradleyTerry:
-    """Rate every contestant.
+    """Rate every contestant; intervals are over examples, and over voters where there are at least ten.
 
     Args:
-        votes: records, a pandas frame (`model_a`, `model_b`, `winner`), a table, or a running tally.
+        votes: records, a pandas frame (`model_a`, `model_b`, `winner`), a table, or a running tally, whose
+            votes count as independent.
         ties: half a win for both, or Davidson's (1970) or Rao and Kupper's (1967) model of ties.
         prior: imagined games of each contestant against an average one. Left out: none where the votes
             determine every rating, else `PRIOR`, and `note` says why.
-        interval: how the intervals are made. Left out: the profile of the likelihood where votes are few,
-            else the curvature of the likelihood, or the sandwich for weighted votes.
-        level: of the intervals.
+        level: of the intervals, and of all decisions together.
         anchor: contestant whose rating is `centre`, without an interval; left out, the mean of all is.
         centre: that rating.
 
@@ -155,86 +194,60 @@ def bradley_terry(  # noqa: PLR0913 - every choice of the model by its name, all
         DataError: a row does not fit; the message names it.
     """
     table = None if isinstance(votes, Counts) else tabulate(votes)
+    if table is not None and ties != "half":
+        table = replace(table, probability=None)
     counts = count(votes if table is None else table)
     model = _model(counts, ties)
     chosen, note = select_prior(counts, ties, prior)
-    how = Bootstrap() if interval == "bootstrap" else interval or usual_interval(counts)
     likelihood = Likelihood(Games.of(counts), model, chosen)
     theta = solve(likelihood)[0]
     n = len(counts.names)
-    covariance, ends = _spread(likelihood, theta, counts, how, table, level)
-    low, high = ends(contrasts_to(n, None))
-    ranks = ranks_of(low, high)
-    strength = values = theta[:n]
-    if anchor is not None:
-        origin = index_of(counts.names, anchor)
-        values = strength - strength[origin]
-        low, high = ends(contrasts_to(n, origin))
+    spread = compute_spread(likelihood, theta, counts, table).select(n)
+    strength = theta[:n]
+    dispersion = _dispersion(likelihood, theta, counts)
+    step = 0.0 if n > 2 or counts.graded else (0.5 if counts.blunted else 1.0)  # noqa: PLR2004
+    lattice = step / (counts.votes * dispersion) ** 0.5
+    decisions = decide_fixed(counts.names, strength, spread, level, lattice=lattice)
+    origin = None if anchor is None else index_of(counts.names, anchor)
+    contrasts = contrasts_to(n, origin)
+    low, high = spread.interval(strength, contrasts, level)
     eta = float(theta[-1]) if model.has_parameter else 0.0
     return BradleyTerry(
         ratings=leaderboard(
             counts.names,
-            centre + SCALE * values,
-            (centre + SCALE * np.minimum(low, values), centre + SCALE * np.maximum(high, values)),
+            centre + SCALE * (contrasts @ strength),
+            (centre + SCALE * low, centre + SCALE * high),
             counts.battles,
-            ranks,
+            decisions.ranks(),
         ),
         votes=counts.votes,
         ties=ties,
         tie_parameter=model.parameter(eta),
         prior=chosen,
         note=note,
-        interval=how if isinstance(how, str) else "bootstrap",
+        interval=spread.over,
         level=level,
         anchor=anchor,
         centre=centre,
         names=counts.names,
         strength=strength,
-        covariance=covariance,
+        spread=spread,
+        decisions=decisions,
         eta=eta,
+        dispersion=dispersion,
+        voters=_voters(table),
     )
 
 
-def usual_interval(counts: Counts) -> Interval:
-    """The intervals that cover what they promise: see docs/ratings.md for the simulation."""
-    if counts.weighted:
-        return "sandwich"
-    few = counts.battles.min() < FEW and len(counts.names) <= SMALL
-    return "profile" if few else "curvature"
+def _dispersion(likelihood: Likelihood, theta: Array, counts: Counts) -> float:
+    _, d, eta = likelihood.split(theta[None])
+    bends = likelihood.model.bends(d, eta, Games.of(counts, squared=True).outcomes)
+    return tie_dispersion(float(bends.gap.sum()), counts)
 
 
-def _spread(
-    likelihood: Likelihood,
-    theta: Array,
-    counts: Counts,
-    how: Interval | Bootstrap,
-    table: Table | None,
-    level: float,
-) -> tuple[Array, Callable[[Array], tuple[Array, Array]]]:
-    """The covariance of the strengths, and a function from contrasts of them (k, n) to their intervals."""
-    n = likelihood.games.n
-    centring = contrasts_to(n, None)
-    if isinstance(how, Bootstrap):
-        drawn = replicates(likelihood, theta, counts, table, how, PRIOR)[:, :n]
-        tails = [(1 - level) / 2, (1 + level) / 2]
-        return np.atleast_2d(np.cov(drawn.T)), lambda contrasts: _pair(
-            np.quantile(drawn @ contrasts.T, tails, axis=0)
-        )
-    if how == "sandwich":
-        covariance = sandwich_covariance(likelihood, theta, counts)[:n, :n]
-    else:
-        covariance = curvature_covariance(likelihood, theta)[:n, :n]
-    covariance = centring @ covariance @ centring
-    if how == "profile":
-        penalised = replace(likelihood, prior=max(PROFILE_PRIOR, likelihood.prior))
-        top = solve(penalised, theta[None])[0]
-        unused = np.zeros((n, penalised.size - n))
-        return covariance, lambda contrasts: profile(penalised, top, np.hstack([contrasts, unused]), level)
-    return covariance, lambda contrasts: symmetric(theta[:n], covariance, contrasts, level)
-
-
-def _pair(rows: Array) -> tuple[Array, Array]:
-    return rows[0], rows[1]
+def _voters(table: Table | None) -> int | None:
+    labels = None if table is None else table.labels.get("voter")
+    return None if labels is None else len(np.unique(labels.codes[labels.codes >= 0]))
 
 
 def _model(counts: Counts, ties: Ties) -> TieModel:

@@ -31,6 +31,10 @@ class Counts:
         self.battles: NDArray[np.int64] = np.zeros(n, dtype=np.int64)
         """How many votes each contestant was in, whatever their weight."""
         self.votes = 0
+        self.graded = False
+        """Whether points are a judge's probabilities."""
+        self.blunted = 0.0
+        """Sum of w^2 x (1 - x) over the votes' points x: a quarter for a tie, nothing for a win."""
         self._index = {name: i for i, name in enumerate(self.names)}
 
     @property
@@ -42,13 +46,6 @@ class Counts:
     def met(self) -> Array:
         """Weight of the votes on each pair (symmetric)."""
         return self.wins + self.wins.T + self.ties
-
-    @property
-    def weighted(self) -> bool:
-        """Whether any vote counted other than 1."""
-        return not (
-            np.array_equal(self.wins, self.wins_squared) and np.array_equal(self.ties, self.ties_squared)
-        )
 
     def add(self, a: str, b: str, outcome: Outcome, *, weight: float = 1.0) -> None:
         """Count one vote more; contestants not seen before join."""
@@ -72,6 +69,7 @@ class Counts:
                 cells[(i, j) if result == FIRST else (j, i)] += amount
         self.battles[[i, j]] += votes
         self.votes += votes
+        self.blunted += votes * weight**2 / 4 if result == TIE else 0.0
 
     def _place(self, name: str) -> int:
         if name not in self._index:
@@ -93,10 +91,10 @@ def count(votes: Iterable[Vote] | pd.DataFrame | Table | Counts) -> Counts:
     return votes if isinstance(votes, Counts) else tally(tabulate(votes))
 
 
-def tally(table: Table, factor: Array | None = None) -> Counts:
-    """The counts of a table; `factor` multiplies the votes' weights, for resampling."""
+def tally(table: Table) -> Counts:
+    """The counts of a table."""
     counts = Counts(table.names)
-    weight = table.weight if factor is None else factor * (1 if table.weight is None else table.weight)
+    weight = table.weight
     seen = _cells(table, None)
     heavy = seen if weight is None else _cells(table, weight)
     heavy_squared = seen if weight is None else _cells(table, weight**2)
@@ -105,7 +103,23 @@ def tally(table: Table, factor: Array | None = None) -> Counts:
     each = seen.sum(axis=0)
     counts.battles += np.rint(each.sum(axis=0) + each.sum(axis=1)).astype(np.int64)
     counts.votes = len(table)
+    counts.blunted = float(counts.ties_squared.sum()) / 8
+    if table.probability is not None:
+        _share_points(counts, table, np.ones(len(table)) if weight is None else weight)
     return counts
+
+
+def _share_points(counts: Counts, table: Table, weight: Array) -> None:
+    """Replace wins and ties by points, which a judge's probabilities are."""
+    first, second, points = table.first.astype(np.intp), table.second.astype(np.intp), table.points
+    for target, mass in (("wins", weight), ("wins_squared", weight**2)):
+        cells = np.zeros_like(counts.wins)
+        np.add.at(cells, (first, second), mass * points)
+        np.add.at(cells, (second, first), mass * (1 - points))
+        setattr(counts, target, cells)
+    counts.ties, counts.ties_squared = np.zeros_like(counts.ties), np.zeros_like(counts.ties)
+    counts.graded = True
+    counts.blunted = float((weight**2 * points * (1 - points)).sum())
 
 
 def _folded(cells: Array) -> tuple[Array, Array]:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from toolkit.ratings.counts import tally
-from toolkit.ratings.ranking import RatingTable, leaderboard, ranks_of
-from toolkit.ratings.table import POINTS, Array, Table, tabulate
+from toolkit.ratings.decisions import Decisions, decide_fixed
+from toolkit.ratings.intervals import Spread, cluster_codes
+from toolkit.ratings.ranking import RatingTable, leaderboard
+from toolkit.ratings.table import Array, Table, tabulate
 from toolkit.ratings.win_probability import POINTS_PER_DECADE, SCALE
 from toolkit.types import Rating, Vote
 
@@ -21,8 +24,12 @@ if TYPE_CHECKING:
 
 INITIAL = 1000.0
 K = 16.0
+SHUFFLES = 100
+"""Random orders, and resamples behind the intervals."""
 REMEMBERED = 20_000
 """Votes, or 500 for each contestant if that is more, after which what came before has faded."""
+
+Order = Literal["average", "file"]
 
 
 @dataclass(frozen=True)
@@ -30,19 +37,24 @@ class Elo(RatingTable):
     """Ratings, best first, and how they were made."""
 
     ratings: tuple[Rating, ...]
-    """`low` and `high` span 95% of random orders of the same votes: what the order alone does."""
+    """Values, intervals over examples and ranks, all of the same figure: the mean over random orders, or
+    one order's."""
     votes: int
     k: float
     initial: float
-    shuffles: int
-    averaged: bool
-    """Whether the values are means over the random orders, instead of those of the votes' own order."""
+    order: Order
+    interval: str
+    """What the intervals are over: `votes` or `examples`."""
+    decisions: Decisions
 
     @property
     def settings(self) -> str:
         """How the figures were made, in one sentence."""
-        spread = f"; the intervals span 95% of {self.shuffles} random orders of the same votes"
-        return f"{self.votes} votes, k = {self.k:g}{spread if self.shuffles else ''}."
+        order = {"average": f"means over {SHUFFLES} random orders", "file": "in the order of the file"}[
+            self.order
+        ]
+        how = f"{self.votes} votes, k = {self.k:g}, {order}; intervals: 95%, over {self.interval}"
+        return f"{how}; {self.decisions.meaning}."
 
 
 @dataclass(frozen=True)
@@ -61,8 +73,7 @@ def elo(
     *,
     k: float = K,
     initial: float = INITIAL,
-    shuffles: int = 100,
-    averaged: bool = False,
+    order: Order = "average",
     seed: int = 0,
 ) -> Elo:
     """Rate every contestant vote by vote.
@@ -71,25 +82,35 @@ def elo(
         votes: in the order they were cast.
         k: points that a vote can move at most.
         initial: rating everyone starts with.
-        shuffles: random orders behind the spread; 0: no spread.
-        averaged: give the mean over the random orders, as QLoRA (Dettmers et al. 2023) does.
-        seed: of the shuffles.
+        order: `average`: the mean over random orders, as QLoRA (Dettmers et al. 2023) does; `file`: as they
+            were cast.
+        seed: of the random orders and of the resampled votes behind the intervals.
 
     Raises:
         RatingError: there are no votes.
         DataError: a row does not fit; the message names it.
     """
     table = tabulate(votes)
-    values = history_of(table, k, np.full(len(table.names), initial), moments=1).values[-1]
-    low = high = np.full(len(values), np.nan)
-    ranks = 1 + (values[None, :] > values[:, None]).sum(axis=1)
-    if shuffles:
-        spread = _random_orders(table, k, initial, values, shuffles, seed)
-        low, high = np.quantile(spread, [0.025, 0.975], axis=0)
-        ranks = ranks_of(low, high)
-        values = spread.mean(axis=0) if averaged else values
-    rows = leaderboard(table.names, values, (low, high), tally(table).battles, ranks)
-    return Elo(rows, len(table), k, initial, shuffles, averaged)
+    final = history_of(table, k, np.full(len(table.names), initial), moments=1).values[-1]
+    play = partial(_play, table, k, initial, final)
+    rng = np.random.default_rng(seed)
+    samples = play(_resamples(table, rng, shuffled=order == "average"))
+    covariance = np.atleast_2d(np.cov(samples.T))
+    values = final
+    if order == "average":
+        shuffled = play([rng.permutation(len(table)) for _ in range(SHUFFLES)])
+        values, by_order = shuffled.mean(axis=0), np.atleast_2d(np.cov(shuffled.T))
+        # The mean over orders has none of the spread that one order has.
+        sizes, vectors = np.linalg.eigh(covariance - by_order)
+        covariance = (vectors * np.maximum(sizes, 0)) @ vectors.T + by_order / SHUFFLES
+    over = "examples" if "example" in table.labels else "votes"
+    spread = Spread(covariance / SCALE**2, (covariance / SCALE**2,), SHUFFLES - 1, over)
+    decisions = decide_fixed(table.names, values / SCALE, spread)
+    margin = spread.reach(0.95) * np.sqrt(np.diag(covariance))
+    rows = leaderboard(
+        table.names, values, (values - margin, values + margin), tally(table).battles, decisions.ranks()
+    )
+    return Elo(rows, len(table), k, initial, order, over, decisions)
 
 
 def elo_history(
@@ -115,7 +136,7 @@ def history_of(table: Table, k: float, start: Array, *, moments: int) -> History
     votes = len(table)
     every = max(1, math.ceil(votes / moments))
     snapshots: list[list[float]] = []
-    points = POINTS[table.outcome].tolist()
+    points = table.points.tolist()
     weights = (np.full(votes, k) if table.weight is None else k * table.weight).tolist()
     rows = zip(table.first.tolist(), table.second.tolist(), points, weights, strict=True)
     for number, (a, b, won, most) in enumerate(rows, 1):
@@ -128,23 +149,39 @@ def history_of(table: Table, k: float, start: Array, *, moments: int) -> History
     return History(table.names, at, np.array(snapshots))
 
 
-def _random_orders(table: Table, k: float, initial: float, final: Array, shuffles: int, seed: int) -> Array:
-    """Final ratings after random orders of the votes, all played side by side; shape (shuffles, n).
+def _resamples(table: Table, rng: np.random.Generator, *, shuffled: bool) -> list[NDArray[np.int64]]:
+    """Votes of as many examples as there are, drawn with replacement, `SHUFFLES` times."""
+    clusters = cluster_codes(table, "example")
+    _, place = np.unique(clusters, return_inverse=True)
+    groups = int(place.max()) + 1
+    draws = []
+    for _ in range(SHUFFLES):
+        votes = np.repeat(
+            np.arange(len(table)), np.bincount(rng.integers(groups, size=groups), minlength=groups)[place]
+        )
+        draws.append(rng.permutation(votes) if shuffled else votes)
+    return draws
+
+
+def _play(table: Table, k: float, initial: float, final: Array, orders: Sequence[NDArray[np.int64]]) -> Array:
+    """Final ratings after some orders of votes, all played side by side; shape (orders, n).
 
     Elo forgets: of a long log each order plays its last votes only, from the `final` ratings.
     """
-    played = min(len(table), max(REMEMBERED, 500 * len(table.names)))
-    rng = np.random.default_rng(seed)
-    order = np.array([rng.permutation(len(table))[:played] for _ in range(shuffles)])
+    most = max(REMEMBERED, 500 * len(table.names))
+    start = np.full(len(table.names), initial) if len(table) <= most else final
+    length = min(most, max(map(len, orders)))
+    order = np.array(
+        [np.pad(one[-length:], (0, max(0, length - len(one))), constant_values=-1) for one in orders]
+    )
     first, second = table.first[order.T].astype(np.intp), table.second[order.T].astype(np.intp)
-    points = POINTS[table.outcome[order.T]]
-    weights = k * (np.ones(order.T.shape) if table.weight is None else table.weight[order.T])
-    start = np.full(len(table.names), initial) if played == len(table) else final
-    now = np.tile(start, (shuffles, 1))
-    each = np.arange(shuffles)
-    for a, b, won, most in zip(first, second, points, weights, strict=True):
+    points = table.points[order.T]
+    weights = np.where(order.T >= 0, k * (1.0 if table.weight is None else table.weight[order.T]), 0.0)
+    now = np.tile(start, (len(orders), 1))
+    each = np.arange(len(orders))
+    for a, b, won, most_points in zip(first, second, points, weights, strict=True):
         of_a, of_b = now[each, a], now[each, b]
-        move = most * (won - 1 / (1 + np.exp((of_b - of_a) / SCALE)))
+        move = most_points * (won - 1 / (1 + np.exp((of_b - of_a) / SCALE)))
         now[each, a] = of_a + move
         now[each, b] = of_b - move
     return now

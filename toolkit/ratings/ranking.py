@@ -1,4 +1,4 @@
-"""Leaderboards: ratings in order, ranks, and which ranks are possible."""
+"""Leaderboards: ratings in order."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from toolkit.ratings.intervals import joint_quantile
 from toolkit.ratings.table import Array
 from toolkit.svg import Row, interval_chart
 from toolkit.types import Rating, to_frame
@@ -49,7 +48,7 @@ def leaderboard(
         values: ratings, in points.
         ends: lower and upper ends of the intervals; `nan` where there is none.
         battles: how many votes each was in.
-        ranks: as `ranks_of` gives them.
+        ranks: as `Decisions.ranks` gives them.
     """
     rows = [
         Rating(
@@ -63,28 +62,6 @@ def leaderboard(
         for name, value, low, high, count, rank in zip(names, values, *ends, battles, ranks, strict=True)
     ]
     return tuple(sorted(rows, key=lambda row: (-row.value, row.contestant)))
-
-
-def ranks_of(low: Array, high: Array) -> NDArray[np.int64]:
-    """1 + the number of contestants whose intervals lie wholly above, as LMArena ranks."""
-    return np.asarray(1 + (low[None, :] > high[:, None]).sum(axis=1), dtype=np.int64)
-
-
-def rank_ranges(strength: Array, covariance: Array, level: float) -> list[tuple[int, int]]:
-    """For each contestant the best and worst rank possible, all of them right together at `level`.
-
-    From simultaneous intervals of all differences (Mogstad, Romano, Shaikh and Wilhelm 2024).
-    """
-    n = len(strength)
-    i, j = np.triu_indices(n, 1)
-    pairs = np.zeros((len(i), n))
-    pairs[np.arange(len(i)), i], pairs[np.arange(len(i)), j] = 1.0, -1.0
-    reach = joint_quantile(covariance, pairs, level)
-    error = np.sqrt(np.maximum(((pairs @ covariance) * pairs).sum(axis=1), 0))
-    above = np.zeros((n, n), dtype=bool)
-    gap = strength[i] - strength[j]
-    above[i, j], above[j, i] = gap > reach * error, gap < -reach * error
-    return [(1 + int(b), n - int(w)) for b, w in zip(above.sum(axis=0), above.sum(axis=1), strict=True)]
 
 
 def _points(value: float) -> float:

@@ -16,11 +16,12 @@ import numpy as np
 
 from toolkit.errors import DataError, RatingError
 from toolkit.ratings.bradley_terry import CENTRE, index_of, select_prior
-from toolkit.ratings.counts import tally
-from toolkit.ratings.intervals import contrasts_to, symmetric
+from toolkit.ratings.counts import Counts, tally
+from toolkit.ratings.decisions import Decisions, decide_fixed
+from toolkit.ratings.intervals import Spread, VoteScores, contrasts_to, sparse_scores, tie_dispersion, two_way
 from toolkit.ratings.mle import MAX_STEP, STEPS, TOLERANCE
-from toolkit.ratings.ranking import RatingTable, leaderboard, ranks_of
-from toolkit.ratings.table import POINTS, Array, Codes, Table, blocks, tabulate
+from toolkit.ratings.ranking import RatingTable, leaderboard
+from toolkit.ratings.table import Array, Codes, Table, blocks, tabulate
 from toolkit.ratings.ties import sigmoid
 from toolkit.ratings.win_probability import SCALE
 from toolkit.types import Rating
@@ -59,6 +60,8 @@ class StyleControlled(RatingTable):
     level: float
     anchor: str | None
     centre: float
+    interval: str
+    decisions: Decisions
 
     @property
     def settings(self) -> str:
@@ -66,7 +69,8 @@ class StyleControlled(RatingTable):
         controlled = ", ".join(f"{part.feature} {part.value:+.3f}" for part in self.coefficients)
         note = f"; {self.note}" if self.note else ""
         return (
-            f"{self.votes} votes; held equal (log-odds for one standard deviation more): {controlled}{note}."
+            f"{self.votes} votes; intervals over {self.interval}; held equal (log-odds for one standard "
+            f"deviation more): {controlled}{note}; {self.decisions.meaning}."
         )
 
 
@@ -79,7 +83,7 @@ def style_controlled(
     anchor: str | None = None,
     centre: float = CENTRE,
 ) -> StyleControlled:
-    """Rate every contestant with measures of style held equal; intervals are the sandwich's.
+    """Rate every contestant with measures of style held equal; intervals as of `bradley_terry`.
 
     Args:
         votes: a frame with `model_a`, `model_b`, `winner`, and for each feature the columns `FEATURE_a` and
@@ -102,24 +106,20 @@ def style_controlled(
     rows = _Rows(table, _scaled(votes, features), chosen)
     theta = _solve(rows)
     n = len(table.names)
-    covariance = _sandwich(rows, theta)
-    strength, centring = theta[:n] - theta[:n].mean(), contrasts_to(n, None)
-    low, high = symmetric(strength, covariance[:n, :n], centring, level)
-    ranks = ranks_of(low, high)
-    values = strength
-    if anchor is not None:
-        origin = index_of(table.names, anchor)
-        values = strength - strength[origin]
-        low, high = symmetric(strength, covariance[:n, :n], contrasts_to(n, origin), level)
-    ends = symmetric(theta[n:], covariance[n:, n:], np.eye(len(features)), level)
+    spread = _spread(rows, theta, counts)
+    strength, own = theta[:n] - theta[:n].mean(), spread.select(n)
+    decisions = decide_fixed(table.names, strength, own, level)
+    contrasts = contrasts_to(n, None if anchor is None else index_of(table.names, anchor))
+    low, high = own.interval(strength, contrasts, level)
+    ends = spread.interval(theta, np.eye(len(theta))[n:], level)
     parts = zip(features, theta[n:].tolist(), ends[0].tolist(), ends[1].tolist(), strict=True)
     return StyleControlled(
         ratings=leaderboard(
             table.names,
-            centre + SCALE * values,
+            centre + SCALE * (contrasts @ strength),
             (centre + SCALE * low, centre + SCALE * high),
             counts.battles,
-            ranks,
+            decisions.ranks(),
         ),
         coefficients=tuple(Coefficient(*part) for part in parts),
         votes=len(table),
@@ -128,6 +128,8 @@ def style_controlled(
         level=level,
         anchor=anchor,
         centre=centre,
+        interval=spread.over,
+        decisions=decisions,
     )
 
 
@@ -144,16 +146,13 @@ class _Rows:
     features: Array
     prior: float
 
-    def derivatives(self, theta: Array, *, meat: bool = False) -> tuple[Array, Array]:
-        """Gradient (m,) and curvature (m, m) of the log-likelihood at `theta`.
-
-        With `meat`, in place of the curvature the sum of squares of the votes' own gradients.
-        """
+    def derivatives(self, theta: Array) -> tuple[Array, Array]:
+        """Gradient (m,) and curvature (m, m) of the log-likelihood at `theta`."""
         n, size = len(self.table.names), len(theta)
         slope, bend = np.zeros(n * n), np.zeros(n * n)
         cross = np.zeros((size - n, n * n))
         gradient, curvature = np.zeros(size), np.zeros((size, size))
-        for pair, features, residual, spread in self._blocks(theta, meat):
+        for pair, features, residual, spread in self._blocks(theta):
             slope += np.bincount(pair, residual, minlength=n * n)
             bend += np.bincount(pair, spread, minlength=n * n)
             weighted = features * spread[:, None]
@@ -165,20 +164,18 @@ class _Rows:
         curvature[:n, :n] = _laplacian(bend.reshape(n, n))
         curvature[:n, n:] = np.array([_net(row, n) for row in cross]).T
         curvature[n:, :n] = curvature[:n, n:].T
-        if not meat:
-            self._penalise(theta, gradient, curvature)
+        self._penalise(theta, gradient, curvature)
         return gradient, curvature
 
-    def _blocks(self, theta: Array, meat: bool) -> Iterator[tuple[Codes, Array, Array, Array]]:
-        n = len(self.table.names)
+    def _blocks(self, theta: Array) -> Iterator[tuple[Codes, Array, Array, Array]]:
+        n, points = len(self.table.names), self.table.points
         for part in blocks(len(self.table)):
             first, second = self.table.first[part].astype(np.int64), self.table.second[part]
             features = self.features[part]
             chance = sigmoid(theta[first] - theta[second] + features @ theta[n:])
             weight = 1.0 if self.table.weight is None else self.table.weight[part]
-            residual = weight * (POINTS[self.table.outcome[part]] - chance)
-            spread = residual**2 if meat else weight * chance * (1 - chance)
-            yield first * n + second, features, residual, spread
+            residual = weight * (points[part] - chance)
+            yield first * n + second, features, residual, weight * chance * (1 - chance)
 
     def _penalise(self, theta: Array, gradient: Array, curvature: Array) -> None:
         """Add the prior; without one, fix the free level of the strengths."""
@@ -216,16 +213,20 @@ def _solve(rows: _Rows) -> Array:
     raise RatingError("the fit did not converge: a feature decides every battle, or says the same as another")
 
 
-def _sandwich(rows: _Rows, theta: Array) -> Array:
-    """Covariance of all parameters, the strengths' about their mean."""
-    n = len(rows.table.names)
+def _spread(rows: _Rows, theta: Array, counts: Counts) -> Spread:
+    """Clustered covariance of all parameters."""
+    from scipy.sparse import csr_matrix, hstack
+
+    table, n = rows.table, len(rows.table.names)
+    parts = [(residual, chance) for _, _, residual, chance in rows._blocks(theta)]
+    residual, bends = (np.concatenate(part) for part in zip(*parts, strict=True))
+    features = csr_matrix(rows.features * residual[:, None])
+    scores = hstack([sparse_scores(table, residual, n), features]).tocsr()
     _, curvature = rows.derivatives(theta)
-    _, meat = rows.derivatives(theta, meat=True)
-    inverse = np.linalg.inv(curvature)
-    covariance = inverse @ meat @ inverse
-    centring = np.eye(len(theta))
-    centring[:n, :n] -= 1 / n
-    return np.asarray(centring @ covariance @ centring.T)
+    floor = np.asarray(
+        tie_dispersion(float(bends.sum()), counts) * np.linalg.inv(curvature), dtype=np.float64
+    )
+    return two_way(VoteScores(scores, None, table.first, table.second), curvature, floor, table)
 
 
 def _scaled(votes: pd.DataFrame, features: Sequence[str]) -> Array:

@@ -64,6 +64,19 @@ class Table:
     """`None`: every vote counts 1."""
     labels: Mapping[str, Labels]
     """`voter`, `example` and `category`, where the votes have them."""
+    probability: Array | None = None
+    """A judge's probability that the first is better, its points; NaN, or `None` for all, where there is
+    none."""
+
+    @property
+    def points(self) -> Array:
+        """What each vote is worth to the first contestant."""
+        points: Array = POINTS[self.outcome]
+        return (
+            points
+            if self.probability is None
+            else np.where(np.isnan(self.probability), points, self.probability)
+        )
 
     def __len__(self) -> int:
         return len(self.first)
@@ -89,6 +102,7 @@ class Table:
             outcome=self.outcome[chosen],
             weight=None if self.weight is None else self.weight[chosen],
             labels={kind: Labels(part.codes[chosen], part.names) for kind, part in self.labels.items()},
+            probability=None if self.probability is None else self.probability[chosen],
         )
 
     def compact(self) -> Table:
@@ -166,7 +180,7 @@ def from_frame(frame: pd.DataFrame, *, place: Callable[[int], str]) -> Table:
     _refuse(frame, place, first, second, outcome, weight)
     labels = {kind: _labels(frame, columns) for kind, columns in LABELS.items()}
     present = {kind: part for kind, part in labels.items() if part is not None}
-    return Table(tuple(names), first, second, outcome, weight, present)
+    return Table(tuple(names), first, second, outcome, weight, present, _probabilities(frame))
 
 
 def _refuse(
@@ -249,6 +263,15 @@ def _weights(frame: pd.DataFrame) -> Array | None:
     return None if (weight == 1).all() else weight
 
 
+def _probabilities(frame: pd.DataFrame) -> Array | None:
+    import pandas as pd
+
+    if "probability_a" not in frame.columns:
+        return None
+    values: Array = pd.to_numeric(frame["probability_a"], errors="coerce").to_numpy(dtype=np.float64)
+    return None if np.isnan(values).all() else np.clip(values, 0.0, 1.0)
+
+
 def _labels(frame: pd.DataFrame, columns: Sequence[str]) -> Labels | None:
     column = next((name for name in columns if name in frame.columns), None)
     if column is None:
@@ -278,8 +301,15 @@ def _from_records(votes: Sequence[Vote]) -> Table:
         second=np.array([index[vote.model_b] for vote in votes], dtype=np.int32),
         outcome=np.array([RESULTS[vote.outcome] for vote in votes], dtype=np.int8),
         weight=None if (weight == 1).all() else weight,
-        labels=labels,
+        labels={kind: part for kind, part in labels.items() if (part.codes != MISSING).any()},
+        probability=_probabilities_of(votes),
     )
+
+
+def _probabilities_of(votes: Sequence[Vote]) -> Array | None:
+    if all(vote.probability_a is None for vote in votes):
+        return None
+    return np.array([np.nan if vote.probability_a is None else vote.probability_a for vote in votes])
 
 
 def _coded(values: Sequence[str]) -> Labels:

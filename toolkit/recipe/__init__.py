@@ -25,8 +25,10 @@ from toolkit.recipe.schema import (
     Scoring,
     Section,
     Stage,
+    arena_claims,
     contestants,
     fingerprint,
+    is_fair_baseline,
 )
 
 __all__ = [
@@ -50,10 +52,12 @@ __all__ = [
     "Scoring",
     "Section",
     "Stage",
+    "arena_claims",
     "contestants",
     "dump",
     "existing",
     "fingerprint",
+    "is_fair_baseline",
     "load",
     "parse",
     "read_yaml",

@@ -157,6 +157,8 @@ def loose_ends(recipe: Recipe) -> list[str]:
     if recipe.scoring:
         problems += unknown("scoring.examples", recipe.scoring.examples, list(recipe.data), "data set")
     problems += _loose_judge(recipe, names)
+    for name in dict.fromkeys(name for pair in recipe.arena.claims for name in pair):
+        problems += unknown("arena.claims", name, names, "contestant")
     for name in recipe.arena.contestants:
         problems += unknown("arena.contestants", name, names, "contestant")
     return problems

@@ -406,6 +406,9 @@ class ArenaOptions(Section):
     pairing: Literal["uniform", "active"] = "active"
     goal: int = Field(default=100, ge=1)
     """Votes wanted per pair."""
+    claims: tuple[tuple[Name, Name], ...] = ()
+    """Pairs that the arena's votes decide; left out, everyone against the base with a prompt. Others stay
+    undecided."""
 
 
 class Recipe(Section):
@@ -491,6 +494,22 @@ def contestants(recipe: Recipe) -> dict[str, Contestant]:
         return dict(recipe.contestants)
     writers = [stage.name for stage in recipe.stages if stage.method != "reward"]
     return {"base": Contestant()} | {name: Contestant(stage=name) for name in writers}
+
+
+def is_fair_baseline(contestant: Contestant) -> bool:
+    """Whether this is the recipe's own base with a prompt of its own."""
+    own = contestant.stage is None and contestant.model is None and contestant.endpoint is None
+    return own and bool(contestant.prompt)
+
+
+def arena_claims(recipe: Recipe) -> tuple[tuple[str, str], ...] | None:
+    """The pairs that an open arena's votes decide; `None`: all, with nothing named and no fair baseline."""
+    if recipe.arena.claims:
+        return recipe.arena.claims
+    found = contestants(recipe)
+    names = recipe.arena.contestants or tuple(found)
+    fair = [name for name in names if name in found and is_fair_baseline(found[name])]
+    return tuple((name, fair[0]) for name in names if name != fair[0]) if fair else None
 
 
 def unknown(key: str, name: str | None, known: list[str], what: str) -> list[str]:

@@ -14,11 +14,12 @@ from toolkit import io
 from toolkit.errors import DataError
 from toolkit.metrics import Measurement, difference, score
 from toolkit.metrics.compare import Comparison
-from toolkit.metrics.intervals import clustered, examples_needed, holm
+from toolkit.metrics.intervals import clustered, examples_needed
 from toolkit.report.headline import ComparisonPair
 from toolkit.report.load import RunView, load_run
 from toolkit.report.page import build_context, render
 from toolkit.report.tables import Cell, Table
+from toolkit.statistics import holm
 from toolkit.types import Completion, Ratings, Summary
 
 ROLE = "the same contestant of the other run"

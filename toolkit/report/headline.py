@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from toolkit.metric_info import MetricInfo, metric_info
-from toolkit.metrics.intervals import examples_needed, holm
-from toolkit.recipe import Contestant, Recipe, contestants
+from toolkit.metrics.intervals import examples_needed
+from toolkit.recipe import Contestant, Recipe, contestants, is_fair_baseline
 from toolkit.report import formatting
+from toolkit.statistics import holm
 from toolkit.types import Difference, Rating, Summary
 
 FAIR = "the fair baseline"
@@ -48,7 +49,7 @@ def headline_pairs(names: Sequence[str], recipe: Recipe | None) -> list[Comparis
     if recipe is None or not trained:
         return [ComparisonPair(names[-1], other, OTHER) for other in names[:-1]]
     final = trained[-1]
-    fair = [name for name, spec in specs.items() if _own_base(spec) and spec.prompt]
+    fair = [name for name, spec in specs.items() if is_fair_baseline(spec)]
     bare = [name for name, spec in specs.items() if _own_base(spec) and not spec.prompt]
     found = [ComparisonPair(final, other, FAIR) for other in fair]
     found += [ComparisonPair(final, other, BARE) for other in bare[:1]]

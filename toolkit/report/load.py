@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,9 +17,9 @@ from toolkit.benchmarks import values_of
 from toolkit.errors import DataError
 from toolkit.metrics import Measurement
 from toolkit.metrics.compare import load_groups
-from toolkit.ratings import bradley_terry
-from toolkit.recipe import Recipe, read_yaml
-from toolkit.types import Completion, Finding, Rating, Record, Summary, Verdict, Vote
+from toolkit.ratings import BradleyTerry, bradley_terry
+from toolkit.recipe import Recipe, arena_claims, read_yaml
+from toolkit.types import Completion, Finding, Record, Summary, Verdict, Vote
 
 R = TypeVar("R", bound=Record)
 
@@ -55,10 +56,24 @@ class RunView:
     findings: list[Finding] = field(default_factory=list)
     """What `check` found, where it was run."""
 
+    @cached_property
+    def people_fit(self) -> BradleyTerry | None:
+        """The ratings of the votes there are now: people go on voting when the run is over."""
+        if not self.people:
+            return None
+        fit = bradley_terry(self.people)
+        claims = arena_claims(self.recipe) if self.recipe else None
+        return fit.for_open_arena(self.people, claims) if self.has_arena else fit
+
+    @cached_property
+    def judge_fit(self) -> BradleyTerry | None:
+        """The ratings of the judge's votes, a closed set."""
+        return bradley_terry(self.judge_votes) if self.judge_votes else None
+
     @property
-    def people_ratings(self) -> tuple[Rating, ...]:
-        """From the votes there are now: people go on voting when the run is over."""
-        return bradley_terry(self.people).ratings if self.people else self.summary.ratings.people
+    def has_arena(self) -> bool:
+        """Whether people's votes come from the run's own arena."""
+        return (self.folder / "arena.db").exists()
 
     @property
     def less_is_better(self) -> frozenset[str]:

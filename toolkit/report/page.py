@@ -128,23 +128,24 @@ def votes_section(view: RunView, colours: dict[str, int]) -> dict[str, Any]:
     found = votes.judges(view.summary.notes)
     jury = votes.jury_cells(view.summary.notes)
     judge = "The jury's votes" if jury else "The judge model's votes"
+    weak = votes.weak_judges_note(found)
     sides = [
-        ("People", view.people_ratings, "people", view.people, ""),
-        (judge, view.summary.ratings.judge, "judge", view.judge_votes, votes.weak_judges_note(found)),
+        ("People", view.people_fit, view.summary.ratings.people, "people", view.people, ""),
+        (judge, view.judge_fit, view.summary.ratings.judge, "judge", view.judge_votes, weak),
     ]
     boards = [
         {
             "title": title,
             "chart": rating_chart(title, rows, colours),
-            "table": tables.ratings(title, rows),
+            "table": tables.ratings(title, rows, fit.settings if fit else ""),
             "wins": tables.wins(title, cast, names, votes.anchors(side, cast)),
             "rates": votes.win_rate_table(cast, view),
             "battles": votes.pair_battles(side, cast, view),
             "standing": headline.ratings_sentence(rows, title),
             "weak": weak,
         }
-        for title, rows, side, cast, weak in sides
-        if rows or cast
+        for title, fit, stored, side, cast, weak in sides
+        if (rows := fit.ratings if fit else stored)
     ]
     return {
         "boards": boards,

@@ -144,9 +144,9 @@ def _reaches(compared: Iterable[Comparison]) -> dict[str, float]:
     return found
 
 
-def ratings(title: str, rows: Sequence[Rating]) -> Table:
+def ratings(title: str, rows: Sequence[Rating], settings: str = "") -> Table:
     return Table(
-        f"{title}: Bradley-Terry ratings",
+        f"{title}: Bradley-Terry ratings{f'; {settings}' if settings else ''}",
         ("contestant", "rank", "rating", "95% interval", "battles"),
         tuple(
             (
@@ -173,7 +173,7 @@ def wins(
     points: dict[tuple[str, str], float] = {}
     met: Counter[tuple[str, str]] = Counter()
     for vote in votes:
-        share = {"a": 1.0, "b": 0.0}.get(vote.outcome, 0.5)
+        share = vote.points
         for pair, won in (((vote.model_a, vote.model_b), share), ((vote.model_b, vote.model_a), 1 - share)):
             points[pair] = points.get(pair, 0.0) + won
             met[pair] += 1

@@ -14,7 +14,7 @@ from toolkit.ratings.agreement import agreement_sentence
 from toolkit.report import formatting
 from toolkit.report.load import RunView
 from toolkit.report.tables import Cell, Table
-from toolkit.types import POINTS, Completion, Outcome, Verdict, Vote
+from toolkit.types import Completion, Outcome, Verdict, Vote
 
 MAX_BATTLES = 60
 """Battles of a pair that are listed."""
@@ -74,7 +74,8 @@ def win_rate_table(votes: Iterable[Vote], view: RunView) -> Table | None:
         Preference(
             contestant=vote.model_b,
             against=vote.model_a,
-            value=1 - POINTS[vote.outcome],
+            value=1 - vote.points,
+            example_id=vote.example_id,
             length=lengths[vote.model_b, vote.example_id],
             length_against=lengths[vote.model_a, vote.example_id],
         )

@@ -14,7 +14,7 @@ from toolkit.metrics import Measurement, difference, score
 from toolkit.metrics.compare import write_groups
 from toolkit.metrics.intervals import clustered
 from toolkit.ratings import bradley_terry, elo
-from toolkit.recipe import Judge, Stage, fingerprint, load
+from toolkit.recipe import Judge, Stage, arena_claims, fingerprint, load
 from toolkit.report import write_report
 from toolkit.report.export import write_scores
 from toolkit.report.load import arena_votes
@@ -152,8 +152,9 @@ def _votes(execution: Execution) -> tuple[list[Vote], list[Vote]]:
 def _rate(execution: Execution) -> Ratings:
     """Ratings of the judge's votes and of people's, each on its own."""
     judged, people = _votes(execution)
+    claims = arena_claims(execution.recipe)
     return Ratings(
-        people=bradley_terry(people).ratings if people else (),
+        people=bradley_terry(people).for_open_arena(people, claims).ratings if people else (),
         judge=bradley_terry(judged).ratings if judged else (),
     )
 

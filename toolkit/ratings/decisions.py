@@ -1,0 +1,267 @@
+"""Who is better than whom: one rule for ranks, pairs, leaderboards, captions and reports.
+
+Claims from a closed set of votes (a judge's, imported ones) are `fixed-sample`: the largest standardised
+gap over all pairs is compared with its own distribution, step by step (Romano and Wolf 2005), so that the
+chance of any false claim among all pairs is at most 5%. Claims from the votes of an open arena are
+`anytime-valid`: whoever looks after every vote is misled with no more than that chance. There each pair is
+a bet against equality (Waudby-Smith and Ramdas 2024) with one step an example, and pairs are corrected by
+Holm's method.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from toolkit.ratings.intervals import Spread
+from toolkit.ratings.table import Array, Table
+from toolkit.statistics import NORMAL
+from toolkit.types import Pair, sorted_pair
+
+Basis = Literal["fixed-sample", "anytime-valid"]
+POWER = 0.8
+NEGLIGIBLE = 0.05
+"""A gap in log-odds (9 points) below which telling a pair apart is not worth the votes."""
+DRAWS = 10_000
+MOST_CELLS = 10_000_000
+"""Draws times pairs: fewer draws where there are thousands of pairs."""
+CORRELATION_PRIOR = 5.0
+"""Clusters' worth of the independent covariance mixed in where correlations are estimated."""
+BETTING_COST = 2.0
+"""What not knowing the gap costs the bets, in squared standard errors; from simulation."""
+BETS = np.linspace(0.02, 0.98, 49)
+"""Shares of the capital that are bet in parallel; their mean is the evidence."""
+
+
+@dataclass(frozen=True)
+class Decisions:
+    """Which contestants are better than which, all claims right together at `level`."""
+
+    names: tuple[str, ...]
+    above: NDArray[np.bool_]
+    """`above[i, j]`: `names[i]` is better than `names[j]`."""
+    p_values: Array
+    """Of each pair, corrected for all of them; symmetric, 1 where no claim is tested."""
+    tests: int
+    """Pairs that are tested together."""
+    basis: Basis
+    level: float
+    claims: frozenset[Pair] | None = None
+    """The pairs that are tested; `None`: all."""
+
+    @property
+    def reach(self) -> float:
+        """Standard errors of a gap at which a pair is decided, about."""
+        chance = (1 - self.level) / self.tests
+        if self.basis == "fixed-sample":
+            return -NORMAL.inv_cdf(chance / 2)
+        return math.sqrt(2 * math.log(2 / chance) + BETTING_COST)
+
+    def better(self, first: str, second: str) -> bool:
+        """Whether `first` is decided to be better than `second`."""
+        return bool(self.above[self.names.index(first), self.names.index(second)])
+
+    def is_tested(self, first: str, second: str) -> bool:
+        """Whether there is a claim on this pair that votes can decide."""
+        return self.claims is None or sorted_pair(first, second) in self.claims
+
+    def decided(self, first: str, second: str) -> bool:
+        """Whether either is decided to be better than the other."""
+        return self.better(first, second) or self.better(second, first)
+
+    def ranks(self) -> NDArray[np.int64]:
+        """1 + how many are decided to be better, for each contestant."""
+        ranks: NDArray[np.int64] = 1 + self.above.sum(axis=0)
+        return ranks
+
+    def rank_ranges(self) -> dict[str, tuple[int, int]]:
+        """Contestant -> its best and worst possible rank (Mogstad, Romano, Shaikh and Wilhelm 2024)."""
+        worst = len(self.names) - self.above.sum(axis=1)
+        return {name: (int(b), int(w)) for name, b, w in zip(self.names, self.ranks(), worst, strict=True)}
+
+    @property
+    def meaning(self) -> str:
+        """What a claim here promises, in one clause."""
+        chance = f"{1 - self.level:.0%}"
+        if self.basis == "fixed-sample":
+            return f"fixed-sample decisions: the chance of any false one, over all pairs, is at most {chance}"
+        return f"anytime-valid decisions: the chance of a false one, whenever one looks, is {chance} at most"
+
+
+def decide_fixed(
+    names: tuple[str, ...], strength: Array, spread: Spread, level: float = 0.95, *, lattice: float = 0.0
+) -> Decisions:
+    """Simultaneous decisions over all pairs of strengths (log-odds) from a closed set of votes.
+
+    `lattice` is half a step of z, where it can take few values (two contestants): the correction for
+    continuity.
+    """
+    n = len(names)
+    i, j = np.triu_indices(n, 1)
+    pairs = np.zeros((len(i), n))
+    pairs[np.arange(len(i)), i], pairs[np.arange(len(i)), j] = 1.0, -1.0
+    z = standardised(strength[i] - strength[j], spread.errors(pairs))
+    p = step_down(np.maximum(np.abs(z) - lattice, 0.0), pairs, spread, level)
+    p_values, above = np.ones((n, n)), np.zeros((n, n), dtype=bool)
+    p_values[i, j] = p_values[j, i] = p
+    above[i, j], above[j, i] = (p < 1 - level) & (z > 0), (p < 1 - level) & (z < 0)
+    return Decisions(names, above, p_values, max(1, len(i)), "fixed-sample", level)
+
+
+def standardised(gap: Array, error: Array) -> Array:
+    """Gaps over their error with no gap: 2 sinh(gap / 2) / error, which for one pair is the score test.
+
+    Wald's gap / error falls again where a gap is large: it never decides 9 : 0.
+    """
+    return np.asarray(np.divide(2 * np.sinh(gap / 2), error, out=np.zeros_like(gap), where=error > 0))
+
+
+def step_down(z: Array, contrasts: Array, spread: Spread, level: float) -> Array:
+    """P-values of |z| that hold for all contrasts (k, m) together.
+
+    From the distribution of the largest of multivariate t variables with the contrasts' own correlations;
+    those decided already are left out of it, the largest first.
+    """
+    weight = spread.freedom / (spread.freedom + CORRELATION_PRIOR)
+    root = contrasts @ _root(weight * spread.robust + (1 - weight) * spread.floors[0])
+    error = np.sqrt((root**2).sum(axis=1))
+    root = np.divide(root, error[:, None], out=np.zeros_like(root), where=error[:, None] > 0)
+    drawn = _draw_t(root, spread.freedom)
+    p_values, least = np.ones(len(z)), 0.0
+    left = np.ones(len(z), dtype=bool)
+    while left.any():
+        largest = np.sort(drawn[left].max(axis=0))
+        tails = 1 - np.searchsorted(largest, z, side="left") / len(largest)
+        decided = left & (tails < 1 - level)
+        p_values[left] = np.maximum(tails[left], least)
+        if not decided.any():
+            break
+        least = float(p_values[decided].max())
+        left &= ~decided
+    return np.minimum(1.0, p_values)
+
+
+def _root(covariance: Array) -> Array:
+    values, vectors = np.linalg.eigh(covariance)
+    return np.asarray(vectors * np.sqrt(np.maximum(values, 0)))
+
+
+def _draw_t(root: Array, freedom: float, seed: int = 0) -> NDArray[np.float32]:
+    """Draws of |t| of these rows (k, m), each with an estimated error of its own; shape (k, draws)."""
+    rng = np.random.default_rng(seed)
+    draws = max(1000, min(DRAWS, MOST_CELLS // len(root)))
+    z = np.abs(root.astype(np.float32) @ rng.standard_normal((root.shape[1], draws), dtype=np.float32))
+    if freedom < 1000:  # noqa: PLR2004
+        # Variances estimated with few degrees of freedom, by Wilson and Hilferty's approximation (1931).
+        part = np.float32(2 / (9 * freedom))
+        variance = (1 - part + np.sqrt(part) * rng.standard_normal(z.shape, dtype=np.float32)) ** 3
+        z /= np.sqrt(np.maximum(variance, np.float32(1e-3)))
+    return np.asarray(z)
+
+
+def joint_reach(contrasts: Array, spread: Spread, level: float) -> float:
+    """Standard errors that intervals of all contrasts reach to hold together (Hothorn et al. 2008)."""
+    root = contrasts @ _root(spread.robust)
+    error = np.sqrt((root**2).sum(axis=1, keepdims=True))
+    return float(np.quantile(_draw_t(root / np.maximum(error, 1e-300), spread.freedom).max(axis=0), level))
+
+
+def decide_anytime(table: Table, pairs: Collection[Pair] | None = None, level: float = 0.95) -> Decisions:
+    """Decisions from an open arena's votes, in the order they were cast; once made, more votes undo none.
+
+    The first vote on an example is a pair's one step on it: further ones are not independent of it.
+    Evidence counts at its highest, so looking changes nothing; where a voter is blocked, call this again
+    without their votes.
+
+    Args:
+        table: the votes, in the order of their time.
+        pairs: the claims that are tested, named beforehand; left out, all pairs.
+        level: 1 - the chance of any false claim, ever.
+    """
+    names = table.names
+    index = {name: place for place, name in enumerate(names)}
+    tested = None if pairs is None else frozenset(sorted_pair(*pair) for pair in pairs)
+    family = tested or {(a, b) for k, a in enumerate(names) for b in names[k + 1 :]}
+    present = sorted((index[a], index[b]) for a, b in family if a in index and b in index)
+    size = max(1, len(family))
+    evidence = {
+        (winner, loser): found
+        for i, j in present
+        for (winner, loser), found in zip(((i, j), (j, i)), _evidence(table, i, j), strict=True)
+    }
+    above, p_values = np.zeros((len(names),) * 2, dtype=bool), np.ones((len(names),) * 2)
+    order = _in_order(evidence, size, 1 - level)
+    for winner, loser in order:
+        above[winner, loser] = True
+    left = size
+    for i, j in [tuple(sorted(pair)) for pair in order] + [pair for pair in present if not _any(above, pair)]:
+        most = max(evidence[i, j][1].max(initial=0.0), evidence[j, i][1].max(initial=0.0))
+        p_values[i, j] = p_values[j, i] = min(1.0, 2 * left * math.exp(-most))
+        left -= _any(above, (i, j))
+    return Decisions(names, above, p_values, size, "anytime-valid", level, tested)
+
+
+def _any(above: NDArray[np.bool_], pair: tuple[int, ...]) -> bool:
+    return bool(above[pair[0], pair[1]] or above[pair[1], pair[0]])
+
+
+Evidence = tuple[NDArray[np.int64], Array]
+"""Places of steps in the log, and the logarithm of the highest capital so far."""
+
+
+def _in_order(evidence: dict[tuple[int, int], Evidence], size: int, chance: float) -> list[tuple[int, int]]:
+    """The claims in the order in which they were decided: Holm's method, applied after every vote."""
+    decided: list[tuple[int, int]] = []
+    now = 0
+    while evidence:
+        bound = math.log(2 * (size - len(decided)) / chance)
+        crossed = [
+            (max(now, int(places[np.argmax(capital >= bound)])), pair)
+            for pair, (places, capital) in evidence.items()
+            if capital.max(initial=0.0) >= bound
+        ]
+        if not crossed:
+            break
+        now, pair = min(crossed)
+        decided.append(pair)
+        evidence = {other: found for other, found in evidence.items() if set(other) != set(pair)}
+    return decided
+
+
+def _evidence(table: Table, i: int, j: int) -> tuple[Evidence, Evidence]:
+    """Evidence that the first of a pair is better, and the second, of the first votes on examples."""
+    on = np.flatnonzero(
+        ((table.first == i) & (table.second == j)) | ((table.first == j) & (table.second == i))
+    )
+    labels = table.labels.get("example")
+    if labels is not None:
+        codes = np.where(labels.codes[on] < 0, len(labels.names) + on, labels.codes[on])
+        on = on[np.sort(np.unique(codes, return_index=True)[1])]
+    points = 2 * table.points[on] - 1
+    steps = np.where(table.first[on] == i, points, -points)
+    return (on, betting_evidence(steps)), (on, betting_evidence(-steps))
+
+
+def betting_evidence(steps: Array) -> Array:
+    """The logarithm of the highest capital so far of bets that steps in [-1, 1] are above 0 on average."""
+    capital = np.logaddexp.reduce(np.cumsum(np.log1p(np.outer(BETS, steps)), axis=1), axis=0)
+    return np.maximum.accumulate(np.maximum(capital - np.log(len(BETS)), 0.0))
+
+
+def votes_needed(gap: float, error: float, per_vote: float, reach: float) -> int:
+    """About how many more votes on a pair decide it with 80% power, if the gap is what it looks.
+
+    Args:
+        gap: estimated difference in strength, log-odds.
+        error: its standard error.
+        per_vote: what a vote on the pair, on an example of its own, adds to the precision of its gap.
+        reach: standard errors at which the rule decides.
+    """
+    size = 2 * math.sinh(max(abs(gap), NEGLIGIBLE) / 2)
+    precision = ((reach + NORMAL.inv_cdf(POWER)) / size) ** 2
+    return max(1, math.ceil((precision - 1 / error**2) / per_vote))
