@@ -152,11 +152,11 @@ def one(task: dict[str, Any]) -> dict[str, float]:
 def _ours(task: dict[str, Any], variant: dict[str, Any], folder: Path) -> tuple[Path, float, float]:
     """Our own training at the rank and the length of the chapter; its adapter, seconds and CPU seconds."""
     from toolkit import recipe as recipes
-    from toolkit.train import dpo, sft, stage, train_stage
+    from toolkit.train import preference, sft, stage, train_stage
 
     nothing = lambda *_: None  # noqa: E731
     if "head" in variant.get("without", []):
-        sft.install_target_logprob_head = dpo.install_target_logprob_head = nothing
+        sft.install_target_logprob_head = preference.install_target_logprob_head = nothing
     if "allocator" in variant.get("without", []):
         from toolkit.models import hardware
 

@@ -14,13 +14,13 @@ from accelerate.utils import DistributedType
 
 from tests.train.test_resume import killing
 from toolkit.cli import main
-from toolkit.train import dpo, sft
+from toolkit.train import preference, sft
 
 
 def as_on_gpus() -> None:
     """Shard as on GPUs, where TRL's output layer is left in its place."""
     PartialState._prepare_backend = lambda *_: ("gloo", DistributedType.MULTI_GPU)
-    sft.install_target_logprob_head = dpo.install_target_logprob_head = lambda model: None
+    sft.install_target_logprob_head = preference.install_target_logprob_head = lambda model: None
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from toolkit.train import publish, train_stage, verify
 from toolkit.train.base import Base
 from toolkit.train.dry_run import refuse
 from toolkit.train.merge import merge
-from toolkit.train.reference import ReferenceModel
+from toolkit.train.preference import ReferenceModel
 
 KINDS: dict[str, dict[str, Any]] = {
     "LoRA": {"r": 4},

@@ -16,7 +16,7 @@ from tests.tiny_types import TYPES, tiny_of
 from tests.train.test_methods import recipe_of, stage
 from toolkit.models.loading import unwrapped
 from toolkit.models.supported_types import FAST_MODEL_TYPES
-from toolkit.train import dpo, fast_paths, sft, train_stage
+from toolkit.train import fast_paths, preference, sft, train_stage
 from toolkit.train.fast_paths import install_hidden_state_cache
 
 UPPER = {"r": 4, "target_modules": ["q_proj", "up_proj"], "layers_to_transform": [1]}
@@ -35,7 +35,7 @@ def test_training_is_as_without(
     method: str, data: str, tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
 ):
     once = losses(tmp_path / "once", tiny_model, method, data)
-    for module in (dpo, sft):
+    for module in (preference, sft):
         monkeypatch.setattr(module, "install_hidden_state_cache", lambda _: None)
     assert once == pytest.approx(losses(tmp_path / "plain", tiny_model, method, data), abs=2e-3)
 

@@ -16,9 +16,9 @@ from toolkit.errors import DataError, RecipeError
 from toolkit.generate.base import Request
 from toolkit.generate.local import LocalSource
 from toolkit.models import Loaded, hardware, load_base
-from toolkit.train import dpo, kto, orpo, reward, rl
+from toolkit.train import preference, reward, rl
 from toolkit.train.base import Base
-from toolkit.train.settings import configuration
+from toolkit.train.methods import configuration
 
 THOUGHT = "<think>\nlet me see, {}\n</think>\n\n"
 TALK = [turn("user", "first"), turn("assistant", "one."), turn("user", "second")]
@@ -83,7 +83,7 @@ def test_every_method_learns_what_generation_starts_from(name: str, tmp_path: Pa
     stages = [stage(method, method, "pairs", trainer=SHORT) for method in ("dpo", "kto")]
     recipe = recipe_of(tmp_path, tiny_model, stages)
     shared = {"output_dir": str(tmp_path / "out")}
-    pairs = dpo.trainer(base, recipe.stage("dpo"), rows, [], shared)
+    pairs = preference.dpo_trainer(base, recipe.stage("dpo"), rows, [], shared)
     assert read(pairs.data_collator(list(pairs.train_dataset))) == chosen + rejected
 
     rated = [
@@ -92,7 +92,7 @@ def test_every_method_learns_what_generation_starts_from(name: str, tmp_path: Pa
         for answer, wanted in ((row.chosen, True), (row.rejected, False))
     ]
     both = [each for pair in zip(chosen, rejected, strict=True) for each in pair]
-    single = kto.trainer(started(loaded, tiny_model), recipe.stage("kto"), rated, [], shared)
+    single = preference.kto_trainer(started(loaded, tiny_model), recipe.stage("kto"), rated, [], shared)
     batch = single.data_collator(list(single.train_dataset))
     assert sorted(read(batch)) == sorted(both)
     wanted = dict(zip((tuple(ids) for ids, _ in read(batch)), batch["label"].tolist(), strict=True))
@@ -103,7 +103,7 @@ def test_every_method_learns_what_generation_starts_from(name: str, tmp_path: Pa
 
     assert answers(read(batch, "KL_")) == answers(both)
 
-    odds = orpo.dataset(base, rows, None)
+    odds = preference.orpo_dataset(base, rows, None)
     assert odds["chosen_input_ids"] == [ids for ids, _ in chosen]
     assert odds["prompt_input_ids"] == prompts
     scored = reward.dataset(base, rows)
@@ -117,10 +117,10 @@ def test_every_method_learns_what_generation_starts_from(name: str, tmp_path: Pa
 def test_prompts_that_leave_no_room_are_left_out_and_all_of_them_refused(tmp_path: Path, tiny_model: Path):
     loaded = load_base(str(tiny_model), FP32)
     rows, base = load_stage_rows(loaded.tokenizer), started(loaded, tiny_model)
-    assert [len(dpo.encode_pairs(base, rows, length)) for length in (None, 30)] == [4, 1]
-    assert len(kto.dataset(base, rows, 30)) == 2
+    assert [len(preference.encode_pairs(base, rows, length)) for length in (None, 30)] == [4, 1]
+    assert len(preference.kto_dataset(base, rows, 30)) == 2
     with pytest.raises(DataError, match="every prompt has 10 tokens or more"):
-        dpo.encode_pairs(base, rows, 10)
+        preference.encode_pairs(base, rows, 10)
 
 
 def test_a_template_of_a_trainer_is_refused(tmp_path: Path, tiny_model: Path):

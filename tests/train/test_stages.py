@@ -15,7 +15,7 @@ from toolkit.errors import DataError, ModelError, RecipeError
 from toolkit.models import load_base
 from toolkit.recipe import LoraOptions, ModelOptions, Recipe
 from toolkit.train import train_stage
-from toolkit.train.resume import newest_complete
+from toolkit.train.stage import newest_complete
 
 FP32 = ModelOptions(device="cpu", dtype="float32")
 LOWER = {"target_modules": ["q_proj", "up_proj"], "layers_to_transform": [0]}

@@ -113,7 +113,7 @@ def _train(run: Execution, stage: Stage, refuse: Callable[[], None]) -> Step:
         train_stage(run.recipe, stage, run.folder.path)
 
     def rename() -> None:
-        from toolkit.train.card import rename
+        from toolkit.train.publish import rename
 
         rename(run.folder.adapter(stage.name), run.recipe, stage)
 

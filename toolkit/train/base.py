@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import peft
 import torch
+from datasets import Dataset
 
+from toolkit.data import Row
+from toolkit.errors import RecipeError
 from toolkit.models import bases, hardware
 from toolkit.models.hardware import Hardware
 from toolkit.models.loading import (
@@ -19,8 +24,7 @@ from toolkit.models.loading import (
     load_weights,
     merge_adapter,
 )
-from toolkit.recipe import Recipe, Stage
-from toolkit.train import lora
+from toolkit.recipe import LoraOptions, Recipe, Stage
 
 
 @dataclass(frozen=True)
@@ -67,10 +71,23 @@ class Base:
         load = load_dequantized if self.dequantized else load_weights
         return load(self.folder, self.loaded, self.quantization, **kind)
 
+    def trainer_inputs(
+        self, config: Any, encode: Callable[[list[Row]], Dataset], train: list[Row], heldout: list[Row]
+    ) -> dict[str, Any]:
+        """The arguments that every TRL trainer takes; `encode` makes data sets of rows."""
+        return {
+            "model": self.model,
+            "args": config,
+            "train_dataset": encode(train),
+            "eval_dataset": encode(heldout) if heldout else None,
+            "processing_class": self.tokenizer,
+            "peft_config": self.adapter,
+        }
+
     @property
     def moved(self) -> bool:
         """Whether the model before the first step is not the one with its adapter switched off."""
-        return self.adapter is None or self.continued or lora.changes_base(self.adapter)
+        return self.adapter is None or self.continued or subtracts_from_base(self.adapter)
 
     def start(self, model: Any) -> None:
         """Make of a model that TRL has prepared the one that the stage starts from; may be called again.
@@ -104,10 +121,10 @@ def prepare_base(recipe: Recipe, stage: Stage, run: Path) -> Base:
     fingerprint, quantization = bases.fingerprint(folder), recipe.model.quantization
     if parent:
         check_lineage(parent, name, folder)
-    adapter = lora.stage_adapter(recipe, stage, parent if continued else None)
+    adapter = stage_adapter(recipe, stage, parent if continued else None)
     if recipe.model.attention == "auto" and chosen.device.type == "cpu":
         chosen = replace(chosen, attention="eager")  # half the time of sdpa, whose backward is slow on a CPU
-    exact = adapter is None or (parent and not continued) or lora.changes_base(adapter)
+    exact = adapter is None or (parent and not continued) or subtracts_from_base(adapter)
     exact = exact or stage.method == "reward"  # whose output, one number, is rounded away in 16 bit
     loaded = replace(chosen, dtype=torch.float32) if exact and quantization == "none" else chosen
     tokenizer = load_tokenizer(folder, recipe.model.chat_template, recipe.model.chat_template_kwargs)
@@ -153,3 +170,58 @@ def set_input_casting(model: Any, *, enabled: bool) -> None:
     for module in model.modules():
         if hasattr(module, "cast_input_dtype_enabled"):
             module.cast_input_dtype_enabled = enabled
+
+
+CLASSES = {
+    "lora": peft.LoraConfig,
+    "ia3": peft.IA3Config,
+    "adalora": peft.AdaLoraConfig,
+    "vera": peft.VeraConfig,
+    "adaption_prompt": peft.AdaptionPromptConfig,
+    "prompt": peft.PromptTuningConfig,
+    "prefix": peft.PrefixTuningConfig,
+}
+
+
+def stage_adapter(recipe: Recipe, stage: Stage, parent: Path | None = None) -> Any:
+    """The PEFT configuration that a stage trains, or `None` when it trains all weights.
+
+    Args:
+        recipe: of the stage.
+        stage: its adapter may be left out: then it continues its parent's.
+        parent: folder of the adapter that is continued; left out, its configuration follows from the recipe.
+
+    Raises:
+        RecipeError: PEFT does not know a field.
+    """
+    task = "SEQ_CLS" if stage.method == "reward" else "CAUSAL_LM"
+    if parent is not None:
+        config = peft.PeftConfig.from_pretrained(str(parent))
+        config.inference_mode, config.task_type = False, task
+        return config
+    options = recipe.adapter_of(stage.name)
+    if isinstance(options, str):
+        return None
+    try:
+        return CLASSES[options.type](task_type=task, **_fields(options))
+    except (TypeError, ValueError) as error:
+        raise RecipeError(f"stages.{stage.name}.adapter: {error}") from None
+
+
+def subtracts_from_base(config: Any) -> bool:
+    """Whether PEFT takes what the adapter begins with out of the base (PiSSA, OLoRA)."""
+    return str(getattr(config, "init_lora_weights", "")).startswith(("pissa", "olora"))
+
+
+def _fields(options: LoraOptions) -> dict[str, Any]:
+    extra = dict(options.model_extra or {})
+    targets = {"target_modules": options.target_modules}
+    if options.type in ("lora", "adalora"):
+        rank = {"r": options.r} if options.type == "lora" else {"init_r": options.r}
+        alpha = options.alpha if options.alpha is not None else 2 * options.r
+        return {**rank, "lora_alpha": alpha, "lora_dropout": options.dropout, **targets, **extra}
+    if options.type == "vera":
+        return {"r": options.r, "vera_dropout": options.dropout, **targets, **extra}
+    if options.type == "ia3" and options.target_modules != "all-linear":  # PEFT could not load that again
+        return {**targets, **extra}
+    return extra  # PEFT knows the layers of IA3 for each kind of model: keys, values, the feed-forward's last

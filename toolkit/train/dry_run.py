@@ -23,8 +23,8 @@ from toolkit.errors import ModelError, RecipeError
 from toolkit.models import bases
 from toolkit.models.loading import HEADS, changes_base
 from toolkit.recipe import Recipe, Stage
-from toolkit.train import lora
-from toolkit.train.join import not_joined
+from toolkit.train.base import stage_adapter, subtracts_from_base
+from toolkit.train.publish import not_joined
 
 CONTINUE = "leave out `adapter:` to continue the parent's"
 
@@ -60,7 +60,7 @@ def problems(recipe: Recipe, stage: Stage, shape: Any) -> Iterator[Problem]:
         where = f"stages.{stage.name}.trainer.sync_ref_model"
         yield where, "the reference is what the stage starts from", "leave it out"
     try:
-        config = lora.stage_adapter(recipe, stage)
+        config = stage_adapter(recipe, stage)
     except RecipeError as problem:
         yield place, str(problem).removeprefix(f"{place}: "), "see PEFT's configuration class"
         return
@@ -82,9 +82,9 @@ def _initialisation(recipe: Recipe, config: Any, place: str) -> Iterator[Problem
     """Initialisations that PEFT does not know, or that move the base."""
     reason = changes_base(config)
     init = str(getattr(config, "init_lora_weights", ""))
-    if lora.changes_base(config) and not re.fullmatch(r"pissa(_niter_\d+)?|olora", init):
+    if subtracts_from_base(config) and not re.fullmatch(r"pissa(_niter_\d+)?|olora", init):
         yield f"{place}.init_lora_weights", f"PEFT knows no {init}", "write pissa, pissa_niter_16 or olora"
-    elif reason and not lora.changes_base(config):
+    elif reason and not subtracts_from_base(config):
         yield place, f"{reason} changes the base's own weights for all other adapters", "leave it out"
     elif reason and recipe.model.quantization != "none":
         yield place, f"{reason} changes weights that {recipe.model.quantization} has rounded", "leave it out"
@@ -105,7 +105,7 @@ def shape_of(recipe: Recipe) -> Any:
 def _joined(recipe: Recipe, stage: Stage, config: Any, shape: Any) -> Iterator[Problem]:
     """Whether the parent can be merged into the base, and a new adapter joined with it."""
     place = f"stages.{stage.name}.adapter"
-    parent = lora.stage_adapter(recipe, recipe.stage(stage.start))
+    parent = stage_adapter(recipe, recipe.stage(stage.start))
     if config is None:
         lossless = parent.peft_type in ("LORA", "IA3", "ADALORA", "VERA") and not getattr(
             parent, "lora_bias", False
@@ -150,7 +150,7 @@ def _fits(config: Any, stage: Stage, shape: Any, place: str) -> Iterator[Problem
         yield f"{place}.{field}", f"{named} is not in this model", "name what the model has"
         return
     plain = copy.deepcopy(config)
-    if lora.changes_base(plain):
+    if subtracts_from_base(plain):
         plain.init_lora_weights = True
     try:
         made = peft.get_peft_model(model, plain)
@@ -163,7 +163,7 @@ def _fits(config: Any, stage: Stage, shape: Any, place: str) -> Iterator[Problem
             "what is trained on the output layer is passed over: log-probabilities are taken from its weights"
         )
         yield place, text, "train that layer whole, in modules_to_save"
-    if lora.changes_base(config) and _has(made, "Conv1D"):
+    if subtracts_from_base(config) and _has(made, "Conv1D"):
         yield (
             place,
             f"init_lora_weights: {config.init_lora_weights} is wrong in this kind of model",

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import importlib
 import os
+from collections.abc import Callable
 from typing import Any
 
+import torch
+from transformers.integrations import get_available_reporting_integrations
+
 from toolkit.data import Conversation, Preference, Rated, Row, Text
-from toolkit.errors import DataError
+from toolkit.errors import DataError, RecipeError
 from toolkit.recipe import Method, Stage
+from toolkit.train.base import Base
 
 os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")  # TRL says at every import that a part may change
 
@@ -37,6 +43,8 @@ SFT_DEFAULTS = {"learning_rate": 5e-4, "num_train_epochs": 2, "train_sampling_st
 PAIR_DEFAULTS = {"max_length": 1024, "per_device_train_batch_size": 4, "gradient_accumulation_steps": 2}
 """A batch of pairs holds twice as many sequences."""
 
+KTO_DEFAULTS = {"learning_rate": 1e-4, "max_length": 1024}
+
 RL_DEFAULTS = {"learning_rate": 5e-5, "num_generations": 4, "max_completion_length": 256, "beta": 0.05}
 
 
@@ -44,8 +52,8 @@ RL_DEFAULTS = {"learning_rate": 5e-5, "num_generations": 4, "max_completion_leng
 class MethodSpec:
     """Specification of one training method."""
 
-    module: str
-    """Has `trainer(base, stage, train, heldout, trainer_args)`."""
+    trainer: str
+    """`module.function` of this package: `(base, stage, train, heldout, trainer_args)` -> a TRL trainer."""
     config: str
     """TRL's configuration class: the fields of a stage's `trainer`."""
     rows: tuple[type[Row], ...]
@@ -56,28 +64,26 @@ class MethodSpec:
 CONVERSATIONAL = (Conversation, Preference, Rated)
 
 METHODS: dict[Method, MethodSpec] = {
-    "text": MethodSpec("text", "trl.SFTConfig", (Text,), SFT_DEFAULTS | {"max_length": 1024}),
-    "sft": MethodSpec("sft", "trl.SFTConfig", (Conversation,), SFT_DEFAULTS | {"max_length": 1024}),
+    "text": MethodSpec("sft.trainer", "trl.SFTConfig", (Text,), SFT_DEFAULTS | {"max_length": 1024}),
+    "sft": MethodSpec("sft.trainer", "trl.SFTConfig", (Conversation,), SFT_DEFAULTS | {"max_length": 1024}),
     "dpo": MethodSpec(
-        "dpo",
+        "preference.dpo_trainer",
         "trl.DPOConfig",
         (Preference,),
         PAIR_DEFAULTS | {"learning_rate": 1e-4, "precompute_ref_log_probs": True},
     ),
     "orpo": MethodSpec(
-        "orpo",
+        "preference.orpo_trainer",
         "trl.experimental.orpo.ORPOConfig",
         (Preference,),
         PAIR_DEFAULTS | {"learning_rate": 2e-4, "remove_unused_columns": False},
     ),
-    "kto": MethodSpec(
-        "kto", "trl.KTOConfig", (Rated, Preference), {"learning_rate": 1e-4, "max_length": 1024}
-    ),
+    "kto": MethodSpec("preference.kto_trainer", "trl.KTOConfig", (Rated, Preference), KTO_DEFAULTS),
     "reward": MethodSpec(
-        "reward", "trl.RewardConfig", (Preference,), PAIR_DEFAULTS | {"learning_rate": 2e-4}
+        "reward.trainer", "trl.RewardConfig", (Preference,), PAIR_DEFAULTS | {"learning_rate": 2e-4}
     ),
-    "rloo": MethodSpec("rl", "trl.RLOOConfig", CONVERSATIONAL, RL_DEFAULTS),
-    "grpo": MethodSpec("rl", "trl.GRPOConfig", CONVERSATIONAL, RL_DEFAULTS),
+    "rloo": MethodSpec("rl.trainer", "trl.RLOOConfig", CONVERSATIONAL, RL_DEFAULTS),
+    "grpo": MethodSpec("rl.trainer", "trl.GRPOConfig", CONVERSATIONAL, RL_DEFAULTS),
 }
 
 
@@ -86,9 +92,10 @@ def settings(stage: Stage) -> dict[str, Any]:
     return COMMON_DEFAULTS | METHODS[stage.method].defaults | stage.trainer
 
 
-def trainer_module(stage: Stage) -> Any:
-    """The module whose `trainer` trains this stage."""
-    return importlib.import_module(f"toolkit.train.{METHODS[stage.method].module}")
+def build_trainer(stage: Stage) -> Callable[..., Any]:
+    """The function that builds this stage's trainer."""
+    module, _, name = METHODS[stage.method].trainer.rpartition(".")
+    return getattr(importlib.import_module(f"toolkit.train.{module}"), name)  # type: ignore[no-any-return]
 
 
 def config_class(stage: Stage) -> Any:
@@ -121,3 +128,57 @@ def validate_rows(stage: Stage, rows: list[Row]) -> None:
     problem = row_mismatch(stage, rows)
     if problem:
         raise DataError(f"stage {stage.name}: {problem}")
+
+
+def configuration(base: Base, stage: Stage, extra: dict[str, Any]) -> Any:
+    """The TRL configuration of a stage: its own fields over the defaults, and `extra` below both.
+
+    Raises:
+        RecipeError: TRL does not know a field (the nearest known one is named), or refuses a value.
+    """
+    kind, known = config_class(stage), config_fields(stage)
+    for name in stage.trainer:
+        if name not in known:
+            close = difflib.get_close_matches(name, known, n=1)
+            hint = f"; did you mean `{close[0]}`?" if close else ""
+            raise RecipeError(f"stages.{stage.name}.trainer.{name}: {kind.__name__} has no such field{hint}")
+    reported = report_to(stage)
+    for name, (_, what, mend) in REFUSED.items():
+        if stage.trainer.get(name):
+            raise RecipeError(f"stages.{stage.name}.trainer.{name}: {what}; {mend}")
+    try:
+        return kind(**{**_precision(base), **extra, **settings(stage), "report_to": reported})
+    except (TypeError, ValueError) as error:
+        raise RecipeError(f"stages.{stage.name}.trainer: {str(error).splitlines()[0]}") from None
+
+
+def report_to(stage: Stage) -> str | list[str]:
+    """Reporting integrations of a stage; raises before loading if one is not installed."""
+    asked: str | list[str] = settings(stage)["report_to"] or "none"
+    for name in [asked] if isinstance(asked, str) else asked:
+        if name not in ("none", "all", *get_available_reporting_integrations()):
+            raise RecipeError(f"stages.{stage.name}.trainer.report_to: {name} is not installed here")
+    return asked
+
+
+_PACKED = (
+    "packing",
+    "rows are not packed here",
+    "leave it out: rows of like length share a batch, so that little is padded",
+)
+_RENDERED = ("chat-template", "every step renders rows alike")
+REFUSED = {
+    **dict.fromkeys(("packing", "eval_packing", "padding_free"), _PACKED),
+    "chat_template_path": (*_RENDERED, "name it as `model.chat_template`"),
+    "chat_template_kwargs": (*_RENDERED, "name them as `model.chat_template_kwargs`"),
+}
+"""Fields without effect on rows that are tokenised here: code of the finding, what is wrong, the mend."""
+
+
+def _precision(base: Base) -> dict[str, Any]:
+    """Matrix products in the hardware's fast 16-bit type (autocast), everything else in fp32."""
+    return {
+        "use_cpu": base.hardware.device.type == "cpu",
+        "bf16": base.hardware.dtype == torch.bfloat16,
+        "fp16": base.hardware.dtype == torch.float16,
+    }

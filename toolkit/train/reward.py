@@ -20,7 +20,7 @@ from toolkit.data import Preference, Row
 from toolkit.models.rewards import rated_ids
 from toolkit.recipe import Stage
 from toolkit.train.base import Base
-from toolkit.train.settings import configuration
+from toolkit.train.methods import configuration
 
 BINS = 10
 
@@ -30,14 +30,8 @@ def trainer(
 ) -> RewardTrainer:
     """A TRL trainer ready to run on preferences; pairs longer than `max_length` are left out."""
     config = configuration(base, stage, trainer_args)
-    return _Trainer(
-        model=classifier(base),
-        args=config,
-        train_dataset=dataset(base, train),
-        eval_dataset=dataset(base, heldout) if heldout else None,
-        processing_class=base.tokenizer,
-        peft_config=base.adapter,
-    )
+    inputs = base.trainer_inputs(config, lambda rows: dataset(base, rows), train, heldout)
+    return _Trainer(**inputs | {"model": classifier(base)})
 
 
 class _Trainer(RewardTrainer):  # type: ignore[misc]  # TRL is untyped here

@@ -17,8 +17,8 @@ from toolkit.data.rows import prompt_of
 from toolkit.models.rewards import RewardModel
 from toolkit.recipe import ModelOptions, Stage
 from toolkit.train.base import Base
-from toolkit.train.reference import StartIsReference
-from toolkit.train.settings import configuration
+from toolkit.train.methods import configuration
+from toolkit.train.preference import StartIsReference
 from toolkit.types import Message
 
 
@@ -54,19 +54,11 @@ def trainer(
     weights = {"reward_weights": list(stage.rewards.values())}
     config = configuration(base, stage, trainer_args | weights)
     options = ModelOptions(device=str(base.hardware.device))
-    return KINDS[stage.method](
-        base,
-        model=base.model,
-        reward_funcs=[
-            _Reward(name, RewardModel(folder, options), base.tokenizer)
-            for name, folder in base.rewards.items()
-        ],
-        args=config,
-        train_dataset=dataset(train),
-        eval_dataset=dataset(heldout) if heldout else None,
-        processing_class=base.tokenizer,
-        peft_config=base.adapter,
-    )
+    rewards = [
+        _Reward(name, RewardModel(folder, options), base.tokenizer) for name, folder in base.rewards.items()
+    ]
+    inputs = base.trainer_inputs(config, dataset, train, heldout)
+    return KINDS[stage.method](base, reward_funcs=rewards, **inputs)
 
 
 class _Reward:

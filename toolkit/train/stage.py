@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import shutil
+import zipfile
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -17,13 +19,14 @@ from transformers.integrations import TensorBoardCallback
 
 from toolkit import distributed, io
 from toolkit.data import Row, load_rows, split_heldout
+from toolkit.errors import ModelError
+from toolkit.models import bases
 from toolkit.recipe import Recipe, Stage
-from toolkit.train import dry_run, publish, resume
-from toolkit.train.base import Base, prepare_base, set_input_casting
+from toolkit.train import dry_run, publish
+from toolkit.train.base import Base, prepare_base, set_input_casting, subtracts_from_base
 from toolkit.train.callbacks import InterruptCallback, TrainingLog, report_full_disk
-from toolkit.train.card import RESULT, model_card
-from toolkit.train.lora import changes_base
-from toolkit.train.methods import trainer_module, validate_rows
+from toolkit.train.methods import build_trainer, validate_rows
+from toolkit.train.publish import RESULT, model_card
 from toolkit.train.verify import TrainedLogits, verify
 from toolkit.types import StageResult
 
@@ -80,7 +83,7 @@ def _train(recipe: Recipe, stage: Stage, run: Path) -> tuple[Callable[[], float]
     trainer_args = {"output_dir": str(working), "seed": recipe.seed, "project": recipe.name}
     trainer_args["run_name"] = f"{recipe.name}/{stage.name}"  # in Weights & Biases, MLflow, trackio
     with report_full_disk(working):
-        trainer = trainer_module(stage).trainer(base, stage, train, heldout, trainer_args)
+        trainer = build_trainer(stage)(base, stage, train, heldout, trainer_args)
     base.start(trainer.model)
     initial_weights = copy_initial_adapter(trainer.model, base)
     set_input_casting(trainer.model, enabled=not (trainer.args.bf16 or trainer.args.fp16))
@@ -110,7 +113,7 @@ def _train(recipe: Recipe, stage: Stage, run: Path) -> tuple[Callable[[], float]
 
 def copy_initial_adapter(model: Any, base: Base) -> dict[str, torch.Tensor]:
     """A copy of an adapter that PEFT has taken out of the base (PiSSA, OLoRA), by its names; else nothing."""
-    if not changes_base(base.adapter):
+    if not subtracts_from_base(base.adapter):
         return {}
     weights = get_peft_model_state_dict(model, save_embedding_layers=False)
     return {name: weight.detach().cpu().clone() for name, weight in weights.items()}
@@ -128,7 +131,7 @@ def _fit(
     trainer: Any, working: Path, log: TrainingLog, initial_weights: dict[str, Any], *, evaluate: bool
 ) -> publish.Learned:
     with distributed.main_first():
-        checkpoint = resume.newest_complete(working)
+        checkpoint = newest_complete(working)
     before = sample_trained_weights(trainer.model)
     _disable_warmup_of_single_step(trainer)
     interrupt = InterruptCallback()
@@ -139,7 +142,7 @@ def _fit(
             trainer.args.eval_on_start = evaluate  # by ourselves before, several processes would train apart
         else:
             logger.info("continuing from %s", checkpoint.name)
-            log.rewind(resume.step_of(checkpoint))
+            log.rewind(step_of(checkpoint))
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     learned = publish.Learned.of(trainer, initial_weights)
     if distributed.is_main():
@@ -178,3 +181,48 @@ def sample_trained_weights(model: Any) -> dict[str, Any]:
     trainable = [(name, weight) for name, weight in model.named_parameters() if weight.requires_grad]
     stride = len(trainable) // 8 | 1  # odd: LoRA's A and B alternate, and A stands still until B has moved
     return {name: weight.detach().clone() for name, weight in trainable[::stride]}
+
+
+NEEDED = ("trainer_state.json", "scheduler.pt")
+
+
+def step_of(checkpoint: Path) -> int:
+    return int(checkpoint.name.rpartition("-")[2])
+
+
+def newest_complete(folder: Path) -> Path | None:
+    """The checkpoint to continue from; torn ones, left by a crash while saving, are removed."""
+    found = sorted(folder.glob("checkpoint-*"), key=step_of, reverse=True)
+    for checkpoint in found:
+        if is_complete(checkpoint):
+            return checkpoint
+        if distributed.is_main():
+            shutil.rmtree(checkpoint)
+    return None
+
+
+def is_complete(checkpoint: Path) -> bool:
+    """Whether every file a resume needs is there and whole.
+
+    Processes that share the weights keep the optimizer as `optimizer.bin`, or all in folders of shards.
+    """
+    if not all((checkpoint / name).is_file() for name in NEEDED):
+        return False
+    try:
+        json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
+    except ValueError:
+        return False
+    weights = list(checkpoint.glob("*.safetensors"))
+    kept = [file for kind in ("*.pt*", "*.bin") for file in checkpoint.glob(kind)]
+    if not all(map(_is_whole, weights)) or not all(map(zipfile.is_zipfile, kept)):
+        return False
+    shards = any(part.is_dir() for part in checkpoint.iterdir())
+    return shards or (bool(weights) and any(file.stem == "optimizer" for file in kept))
+
+
+def _is_whole(file: Path) -> bool:
+    try:
+        bases.check_whole(file)
+    except ModelError:
+        return False
+    return True

@@ -15,8 +15,7 @@ from toolkit.judge import validate_judges
 from toolkit.recipe import ONLINE, Recipe, Stage
 from toolkit.run.checks.findings import error, info, warning
 from toolkit.train import dry_run
-from toolkit.train.methods import METHODS, config_class, config_fields, settings
-from toolkit.train.settings import REFUSED, report_to
+from toolkit.train.methods import METHODS, REFUSED, config_class, config_fields, report_to, settings
 from toolkit.types import Finding
 
 RETIRED = {

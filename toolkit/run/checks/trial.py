@@ -83,7 +83,7 @@ def _first_step(stage: Stage, rows: list[Row], tokenizer: Any) -> str | None:
 
     from toolkit.models.hardware import Hardware
     from toolkit.train.base import Base
-    from toolkit.train.methods import trainer_module
+    from toolkit.train.methods import build_trainer
 
     kept = {name: value for name, value in stage.trainer.items() if name not in OF_THE_HARDWARE}
     tried = stage.model_copy(update={"trainer": kept | {"max_steps": 1, "save_strategy": "no"}})
@@ -115,7 +115,7 @@ def _first_step(stage: Stage, rows: list[Row], tokenizer: Any) -> str | None:
                 None,
                 False,
             )
-            trainer = trainer_module(tried).trainer(
+            trainer = build_trainer(tried)(
                 base, tried, rows, rows, {"output_dir": folder, "report_to": "none"}
             )
             base.start(trainer.model)
