@@ -13,17 +13,19 @@ from threading import Lock
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from apps.session import live_models, public_message, service, voter
+from apps.session import live_models, must_sign_in, public_message, service, voter
 from apps.vote_widgets import (
     VERDICT,
     after_vote,
     announce_status,
     answer_panels,
+    show_text,
     single_key_toggle,
+    start_clock,
+    text_toggles,
     vote_buttons,
 )
 from toolkit.arena.battles import Reveal
-from toolkit.arena.markdown import safe_markdown
 from toolkit.errors import ToolkitError
 from toolkit.types import Message
 
@@ -39,6 +41,7 @@ class Chat:
     """One voter's questions and both answers; stays on the server."""
 
     sides: tuple[str, str]
+    pair_probability: float
     seed: int
     turns: list[Turn] = field(default_factory=list)
     pending: str | None = None
@@ -54,6 +57,8 @@ class Chat:
 
 def page() -> None:
     state = st.session_state
+    if must_sign_in():
+        return
     chat: Chat | None = state.get("chat")
     if chat:
         announce_status("Both are thinking." if chat.pending else "Both have answered.", chat.reveal)
@@ -78,16 +83,16 @@ def page() -> None:
 def _show(chat: Chat) -> None:
     for number, (question, (a, b)) in enumerate(chat.turns):
         _question(number, question)
-        answer_panels((safe_markdown(a), safe_markdown(b)), chat.reveal, f"-{number}")
+        answer_panels((a, b), chat.reveal, f"-{number}")
     if chat.pending:
         _question(len(chat.turns), chat.pending)
-        _answer(chat, answer_panels(("*Thinking...*",) * 2, None, f"-{len(chat.turns)}"))
+        _answer(chat, answer_panels(("Thinking...",) * 2, None, f"-{len(chat.turns)}"))
 
 
 def _question(number: int, question: str) -> None:
     with st.container(key=f"prompt-{number}"):
         st.header("You", anchor=False)
-        st.markdown(safe_markdown(question))
+        show_text(question)
 
 
 def _answer(chat: Chat, places: list[DeltaGenerator]) -> None:
@@ -116,7 +121,7 @@ def _answer(chat: Chat, places: list[DeltaGenerator]) -> None:
             st.session_state.problem = problem
         for step in range(1, STEPS):
             for place, answer in zip(places, answers, strict=True):
-                place.markdown(safe_markdown(answer[: len(answer) * step // STEPS] or "..."))
+                show_text(answer[: len(answer) * step // STEPS] or "...", place)
             time.sleep(PACE)
     st.rerun()
 
@@ -149,7 +154,8 @@ def _store_answers(chat: Chat, who: str, question: str, answers: tuple[str, str]
     ballot, problem = None, None
     try:
         transcripts = _transcript(turns, 0), _transcript(turns, 1)
-        ballot = service().add_live_ballot(who, chat.sides, [asked for asked, _ in turns], transcripts)
+        questions = [question for question, _ in turns]
+        ballot = service().add_live_ballot(who, chat.sides, questions, transcripts, chat.pair_probability)
     except ToolkitError as error:
         problem = _problem_text(error)
     chat.ballot, chat.turns, chat.pending, chat.again = ballot, turns, None, False
@@ -170,9 +176,10 @@ def _below(chat: Chat) -> None:
     """Draw the available actions."""
     if chat.reveal:
         after_vote(chat.reveal, "Ask something else", _start_over, _store_reveal)
-        single_key_toggle()
+        _toggles(chat)
         return
     if chat.ballot and not chat.pending:
+        start_clock(chat.ballot)
         vote_buttons(chat.ballot, _store_reveal)
     with st.container(horizontal=True, gap="medium"):
         if chat.pending:
@@ -180,6 +187,11 @@ def _below(chat: Chat) -> None:
         else:
             st.button("Answer again", key="answer-again", type="tertiary", on_click=_again)
         st.button("Start over", key="start-over", type="tertiary", on_click=_start_over)
+    _toggles(chat)
+
+
+def _toggles(chat: Chat) -> None:
+    text_toggles(*(answer for _, answers in chat.turns for answer in answers))
     single_key_toggle()
 
 
@@ -194,8 +206,8 @@ def _submit_question() -> None:
 
 
 def _start_chat() -> Chat:
-    seed = time.time_ns() % 2**32
-    return Chat(service().draw_pair(live_models().names, seed), seed)
+    a, b, pair_probability = service().draw_pair(live_models().names)
+    return Chat((a, b), pair_probability, seed=time.time_ns() % 2**32)
 
 
 def _again() -> None:

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 
 import streamlit as st
 
-from apps.session import is_admin, judge_verdicts, per_example_scores, service
+from apps.session import is_admin, judge_verdicts, per_example_scores, service, voter
+from apps.vote_widgets import show_text, text_toggles
 from toolkit.arena.markdown import safe_markdown
 from toolkit.arena.tally import verdicts_on
 from toolkit.types import Completion, Verdict
@@ -21,17 +22,22 @@ def page() -> None:
         return
     answers = service().pool.answers
     example = st.selectbox("Example", list(answers), format_func=lambda key: _label(key, answers[key]))
+    if service().has_open_ballot(voter(), example):
+        st.write("You have an open battle on this example: vote on it or skip it first.")
+        return
+    service().store.add_view(voter(), example)  # answers whose author they know are not put to them
     by_name = answers[example]
     first = next(iter(by_name.values()))
     with st.container(key="prompt"):
         for message in first.messages:
             st.header(message.role, anchor=False)
-            st.markdown(safe_markdown(message.content))
+            show_text(message.content)
     chosen = st.pills("Contestants", list(by_name), selection_mode="multi", default=list(by_name)[:2])
     if first.reference and st.toggle("Show the reference"):
         with st.container(border=True, key="answer-reference"):
             st.header("Reference", anchor=False)
-            st.markdown(safe_markdown(first.reference))
+            show_text(first.reference)
+    text_toggles(*(answer.completion for answer in by_name.values()))
     if chosen:
         _side_by_side([by_name[name] for name in chosen])
     _scores(example, [name for name in by_name if not chosen or name in chosen])
@@ -50,7 +56,7 @@ def _side_by_side(completions: list[Completion]) -> None:
             )
             flag = ", says who wrote it" if completion.id in service().pool.flagged else ""
             st.caption(f"{completion.tokens} tokens{cut}{flag}")
-            st.markdown(safe_markdown(completion.error or completion.completion))
+            show_text(completion.error or completion.completion)
 
 
 def _scores(example: str, names: Sequence[str]) -> None:

@@ -2,82 +2,170 @@
 
 from __future__ import annotations
 
+import json
+import random
+import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
 from apps import charts
-from apps.session import arena_claims_of_run, flagged_voters, judge_votes, service, votes_with_texts
+from apps.session import arena_claims_of_run, flagged_voters, judge_votes, service
 from toolkit.arena.markdown import safe_markdown
+from toolkit.arena.store import VoteRow
 from toolkit.arena.tally import add_lengths, win_rates
 from toolkit.errors import RatingError
-from toolkit.types import Rating, Vote
+from toolkit.types import WINNERS, Rating, Vote, sorted_pair
 
 if TYPE_CHECKING:
     import altair as alt
+    import pandas as pd
 
-    from toolkit.ratings import Elo
+    from toolkit.ratings import BradleyTerry, Elo, History
 
 SOURCES = ("People", "Judge", "Both")
 
+LARGE, KEEP_SECONDS = 5_000, 30
+"""Above so many votes the figures on the page are up to so many seconds old."""
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What is rated; equal selections have equal figures."""
+
+    run: str
+    version: int
+    """Of the votes; of many, the time in steps of `KEEP_SECONDS`."""
+    source: str
+    category: str
+    apart: tuple[str, ...]
+    """Kinds of votes that are kept apart by default and are to count here."""
+    without: frozenset[str]
+    """Voters left out."""
+
+
+@dataclass(frozen=True)
+class Standings:
+    """All figures of the page."""
+
+    fit: BradleyTerry
+    online: Elo
+    history: History
+    even: dict[str, Rating]
+    rates: list[dict[str, Any]]
+    votes: int
+    voters: int
+
 
 def page() -> None:
-    from toolkit.ratings import bradley_terry, elo
-
     st.title("Leaderboard", anchor=False)
-    votes, people, judge = _chosen_votes()
-    try:
-        fit = bradley_terry(votes)
-        if people and votes != judge:
-            fit = fit.for_open_arena(votes, arena_claims_of_run())
-        online = elo(votes)
-    except RatingError:
+    chosen = _choose()
+    found = _standings(chosen)
+    if found is None:
         st.write("No votes yet. The first ones will show here.")
         return
-    st.write(_sentence(fit.ratings, len(votes), len({vote.voter for vote in votes})))
-    _chart(charts.intervals(fit.ratings), key="intervals")
-    spread = {row.contestant: row for row in online.ratings}
-    even = _at_equal_length(votes)
-    rows = [_row(rating, spread[rating.contestant], even) for rating in fit.ratings]
+    st.write(_sentence(found.fit.ratings, found.votes, found.voters))
+    _chart(charts.intervals(found.fit.ratings), key="intervals")
+    spread = {row.contestant: row for row in found.online.ratings}
+    rows = [_row(rating, spread[rating.contestant], found.even) for rating in found.fit.ratings]
     st.container(key="ratings").table(rows, hide_index=True, border="horizontal")
     st.caption(
-        f"Bradley-Terry ratings. {fit.settings} Rank is 1 + the number of contestants decided to be better. "
-        "Elo is the mean over random orders of the votes."
-        + (" At equal length: what the ratings would be if all answers were equally long." if even else "")
+        f"Bradley-Terry ratings. {found.fit.settings} Rank is 1 + the number of contestants decided to be "
+        "better. Elo is the mean over random orders of the votes."
+        + (
+            " At equal length: what the ratings would be if all answers were equally long."
+            if found.even
+            else ""
+        )
     )
-    if people and judge:
-        _beside(people, judge)
-    _details(votes, [rating.contestant for rating in fit.ratings], online)
+    if judge_votes():
+        _beside(chosen)
+    _details(found, chosen)
 
 
 def _chart(chart: alt.LayerChart | alt.FacetChart, key: str) -> None:
     st.altair_chart(charts.with_theme_ink(chart, dark=st.context.theme.type == "dark"), key=key)
 
 
-def _chosen_votes() -> tuple[list[Vote], list[Vote], list[Vote]]:
-    """Draw the filters; returns the votes to rate, people's votes and the judge's."""
-    people, judge = service().store.votes(service().pool.run), judge_votes()
+def _choose() -> Selection:
+    """Draw the filters."""
+    votes, source, category, apart = service().votes(), "People", "all", []
+    categories = sorted({row.category for row in votes.rows if row.category})
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
-        source = (
-            st.segmented_control("Votes of", SOURCES, default="People", required=True) if judge else "People"
-        )
-        categories = sorted({vote.category for vote in people + judge if vote.category})
+        if judge_votes():
+            source = str(st.segmented_control("Votes of", SOURCES, default="People", required=True))
         if categories:
             category = st.selectbox("Category", ["all", *categories], width=220)
-            people, judge = (
-                [vote for vote in votes if category in ("all", vote.category)] for votes in (people, judge)
-            )
         odd = flagged_voters()
-        label = (
-            "Without one voter who does not fit"
-            if len(odd) == 1
-            else f"Without {len(odd)} voters who do not fit"
-        )
-        if odd and st.toggle(label, help="Their votes are unlike everyone else's."):
-            people = [vote for vote in people if vote.voter not in odd]
-    chosen = {"People": people, "Judge": judge, "Both": people + judge}
-    return chosen[source or "People"], people, judge
+        label = f"Without {len(odd)} conspicuous {'voter' if len(odd) == 1 else 'voters'}"
+        without = bool(odd) and st.toggle(label, help="Admin shows the evidence for each.")
+        for kind, count, what in (
+            ("repeats", len(votes.repeats), "votes on answers seen before"),
+            ("crowded", len(votes.crowded), "votes of many voters at one address"),
+        ):
+            if count and st.toggle(f"With {count} {what}", key=f"with-{kind}"):
+                apart.append(kind)
+    many = len(votes.rows) > LARGE
+    version = int(time.time() // KEEP_SECONDS) if many else votes.version
+    left_out = frozenset(odd if without else ())
+    return Selection(service().pool.run, version, source, category, tuple(apart), left_out)
+
+
+def _votes_of(chosen: Selection) -> tuple[list[VoteRow], list[Vote]]:
+    """People's votes and the judge's."""
+    votes = service().votes()
+    people = votes.rows + [row for kind in chosen.apart for row in getattr(votes, kind)]
+    categories = (chosen.category,) if chosen.category != "all" else None
+    people = [
+        row
+        for row in people
+        if row.voter not in chosen.without and (categories is None or row.category in categories)
+    ]
+    return people, [v for v in judge_votes() if categories is None or v.category in categories]
+
+
+def _frame(votes: Sequence[Vote | VoteRow]) -> pd.DataFrame:
+    """Votes as the columns that the rating methods take."""
+    import pandas as pd
+
+    return pd.DataFrame(
+        {
+            "model_a": [vote.model_a for vote in votes],
+            "model_b": [vote.model_b for vote in votes],
+            "winner": [WINNERS[vote.outcome] for vote in votes],
+            "voter": [vote.voter for vote in votes],
+            "question_id": [vote.example_id for vote in votes],
+        },
+        dtype="object",
+    )
+
+
+@st.cache_data(show_spinner=False, max_entries=20)
+def _standings(chosen: Selection) -> Standings | None:
+    """The figures of a selection; `None` without votes."""
+    from toolkit.ratings import bradley_terry, elo, elo_history, tabulate
+
+    people, judge = _votes_of(chosen)
+    votes: Sequence[Vote | VoteRow] = people if chosen.source == "People" else judge
+    if chosen.source == "Both":
+        votes = [*people, *judge]
+    if not votes:
+        return None
+    table = tabulate(_frame(votes))
+    fit = bradley_terry(table)
+    if people and chosen.source != "Judge":
+        fit = fit.for_open_arena(table, arena_claims_of_run())
+    return Standings(
+        fit=fit,
+        online=elo(table),
+        history=elo_history(table),
+        even=_at_equal_length(votes),
+        rates=win_rates(votes),
+        votes=len(votes),
+        voters=len({vote.voter for vote in votes}),
+    )
 
 
 def _sentence(ratings: Sequence[Rating], votes: int, voters: int) -> str:
@@ -91,13 +179,13 @@ def _sentence(ratings: Sequence[Rating], votes: int, voters: int) -> str:
     )
 
 
-def _at_equal_length(votes: Sequence[Vote]) -> dict[str, Rating]:
+def _at_equal_length(votes: Sequence[Vote | VoteRow]) -> dict[str, Rating]:
     """Contestant -> length-controlled rating; empty where it is not identifiable."""
     import pandas as pd
 
     from toolkit.ratings import style_controlled
 
-    rows = add_lengths(votes, service().pool, votes_with_texts())
+    rows = add_lengths(votes, service().pool, service().store.answer_texts(service().pool.run))
     try:
         return {row.contestant: row for row in style_controlled(pd.DataFrame(rows)).ratings} if rows else {}
     except RatingError:
@@ -122,16 +210,20 @@ def _figure(rating: Rating | None) -> str:
     return "" if rating is None else f"{rating.value:.0f} ({_span(rating)})"
 
 
-def _beside(people: Sequence[Vote], judge: Sequence[Vote]) -> None:
+def _beside(chosen: Selection) -> None:
     """People's ratings and the judge's, and how far the two agree."""
     from toolkit.ratings import bradley_terry, tabulate
     from toolkit.ratings.agreement import agreement, agreement_sentence
 
+    votes = _votes_of(chosen)
+    if not all(votes):
+        return
     st.header("People and judge", anchor=False)
+    people, judge = (tabulate(_frame(own)) for own in votes)
     sides = {"People": bradley_terry(people).ratings, "Judge": bradley_terry(judge).ratings}
     _chart(charts.beside(sides), key="beside")
     try:
-        found = agreement(tabulate(judge), tabulate(people))
+        found = agreement(judge, people)
     except RatingError:
         st.write("The judge and the people have no pair of answers in common.")
     else:
@@ -142,18 +234,16 @@ def _span(rating: Rating) -> str:
     return "" if rating.low is None or rating.high is None else f"{rating.low:.0f} to {rating.high:.0f}"
 
 
-def _details(votes: list[Vote], order: list[str], online: Elo) -> None:
-    from toolkit.ratings import elo_history
-
-    rates = win_rates(votes)
+def _details(found: Standings, chosen: Selection) -> None:
+    order = [rating.contestant for rating in found.fit.ratings]
     left, right = st.columns(2, gap="large")
     with left:
         st.header("Who beats whom", anchor=False)
-        _chart(charts.win_rates(rates, order), key="rates")
+        _chart(charts.win_rates(found.rates, order), key="rates")
         st.caption("Share of battles that the row won against the column; a tie is half a win.")
     with right:
         st.header("Elo over time", anchor=False)
-        _chart(charts.over_time(elo_history(votes), online.ratings), key="history")
+        _chart(charts.over_time(found.history, found.online.ratings), key="history")
         st.caption("The bars at the end are 95% intervals of the mean over random orders of the votes.")
     st.header("Votes of each pair", anchor=False)
     pairs = [
@@ -162,11 +252,27 @@ def _details(votes: list[Vote], order: list[str], online: Elo) -> None:
             "Votes": str(row["votes"]),
             "Won": f"{row['rate']:.0%}",
         }
-        for row in rates
+        for row in found.rates
         if row["contestant"] < row["against"]
     ]
     st.table(pairs, hide_index=True, border="horizontal")
-    lines = "".join(vote.model_dump_json() + "\n" for vote in votes)
     st.download_button(
-        "Download these votes", lines, "votes.jsonl", "application/jsonl", icon=":material/download:"
+        "Download these votes",
+        lambda: public_votes(_votes_of(chosen)[0]),
+        "votes.jsonl",
+        "application/jsonl",
+        icon=":material/download:",
     )
+    st.caption("Pair, outcome and category of people's votes, in no order.")
+
+
+def public_votes(rows: Sequence[VoteRow]) -> str:
+    """Votes as JSONL with nothing that helps to work out a voter, a side or the next battle."""
+    lines = []
+    for row in rows:
+        one, other = sorted_pair(row.model_a, row.model_b)
+        swapped = {"a": "model_b", "b": "model_a"}.get(row.outcome) if one != row.model_a else None
+        fields = {"model_a": one, "model_b": other, "winner": swapped or WINNERS[row.outcome]}
+        lines.append(json.dumps({**fields, "category": row.category}, ensure_ascii=False) + "\n")
+    random.SystemRandom().shuffle(lines)
+    return "".join(lines)

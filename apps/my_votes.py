@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from apps.session import can_sign_in, service, voter
+from apps.session import can_sign_in, service, show_errors, voter
 from toolkit.arena.battles import Reveal
 from toolkit.arena.markdown import safe_markdown
 
@@ -14,7 +14,10 @@ SHOWN = 90
 
 def page() -> None:
     st.title("Your votes", anchor=False)
-    history = service().store.history(voter())
+    history = service().history(voter())
+    if any(not reveal.ballot.contestant_a for reveal in history):
+        st.write("Names are shown when you finish; answers whose author you know are not put to you again.")
+        st.button("Finish and show the names", type="primary", on_click=_finish)
     if history:
         st.caption(f"The last {len(history)}, newest first." if len(history) > 1 else "One so far.")
         st.table([_row(reveal) for reveal in history], hide_index=True, border="horizontal")
@@ -22,6 +25,13 @@ def page() -> None:
         st.write("None yet.")
     if can_sign_in():
         _account()
+    st.caption(f"You are known here as `{voter()}`: ask the administrator by this name to delete your data.")
+
+
+def _finish() -> None:
+    with show_errors("Not finished"):
+        service().finish(voter())
+        st.session_state.pop("prepared", None)
 
 
 def _account() -> None:
@@ -41,6 +51,8 @@ def _row(reveal: Reveal) -> dict[str, str]:
     lost = {"a": ballot.contestant_b, "b": ballot.contestant_a}
     both = f"{ballot.contestant_a}, {ballot.contestant_b}"
     verdict = {"tie": "tie", "both_bad": "both bad"}
+    if not ballot.contestant_a:
+        chosen, lost, both = {"a": "answer A", "b": "answer B"}, {"a": "answer B", "b": "answer A"}, ""
     return {
         "Your vote": verdict.get(str(cast.outcome)) or safe_markdown(chosen[str(cast.outcome)]),
         "Against": safe_markdown(lost.get(str(cast.outcome), both)),

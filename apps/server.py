@@ -1,24 +1,28 @@
-"""The arena's web server: Streamlit as an ASGI app, with our headers and the voter's cookie around it."""
+"""The arena's web server: Streamlit as an ASGI app behind a guard of requests, with the voter's cookie."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
+import hmac
 import os
 import re
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass
-from http.cookies import SimpleCookie
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import streamlit
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.middleware import Middleware
+from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from apps.settings import SECRETS, VOTER_COOKIE, Settings
+from apps.settings import ADDRESS_HEADER, SECRETS, VOTER_COOKIE, Settings
 from apps.theme import THEME
+from toolkit.arena.store import Store
 
 YEAR = 365 * 24 * 3600
 
@@ -31,6 +35,10 @@ class Address:
     port: int = 8501
     base_path: str = ""
     """Prefix of the URL behind a proxy."""
+    names: tuple[str, ...] = ()
+    """Host names under which browsers reach it; empty: loopback names alone on the loopback, else any."""
+    proxies: tuple[str, ...] = ()
+    """Addresses or networks of the proxies whose X-Forwarded-For and -Proto are believed."""
 
 
 def serve(settings: Settings, address: Address) -> None:
@@ -40,10 +48,10 @@ def serve(settings: Settings, address: Address) -> None:
     session reads the same.
     """
     os.environ.update(settings.as_environment())
-    app = streamlit.App(
-        Path(__file__).with_name("arena.py"), middleware=[Middleware(Guard, base_path=address.base_path)]
-    )
-    app.run(config=_config(address))
+    os.environ["FORWARDED_ALLOW_IPS"] = ",".join(address.proxies)  # the server believes these alone
+    store = Store(settings.database)
+    guard = Middleware(Guard, address=address, keyed_hash=store.keyed_hash)
+    streamlit.App(Path(__file__).with_name("arena.py"), middleware=[guard]).run(config=_config(address))
 
 
 def _config(address: Address) -> dict[str, Any]:
@@ -70,11 +78,17 @@ def _config(address: Address) -> dict[str, Any]:
 
 
 class Guard:
-    """Security headers on every response; a cookie for a voter who has none with every page."""
+    """Refuses foreign hosts and origins, sets security headers, issues and signs the voter's cookie.
 
-    def __init__(self, app: ASGIApp, base_path: str) -> None:
+    A request without a valid cookie gets a new one, and goes on as if it had come with it; so does the
+    handshake of the websocket, so that a page from the browser's cache makes no voter of its own.
+    """
+
+    def __init__(self, app: ASGIApp, address: Address, keyed_hash: Callable[..., str]) -> None:
         self._app = app
-        self._path = f"/{base_path.strip('/')}" if base_path.strip("/") else "/"
+        self._address = address
+        self._keyed_hash = keyed_hash
+        self._path = "/" + address.base_path.strip("/")
         self._headers = {
             "Content-Security-Policy": content_security_policy(),
             "X-Content-Type-Options": "nosniff",
@@ -85,24 +99,89 @@ class Guard:
         }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
-        known = VOTER_COOKIE in SimpleCookie(Headers(scope=scope).get("cookie", ""))
+        if not self._is_ours(Headers(scope=scope)):
+            await _refuse(scope, receive, send)
+            return
+        scope = dict(scope)
+        cookie = self._prepare(scope)
 
         async def guarded(message: Message) -> None:
-            if message["type"] == "http.response.start":
+            starts = message["type"] in ("http.response.start", "websocket.accept")
+            if starts:
+                message.setdefault("headers", [])
                 headers = MutableHeaders(scope=message)
                 headers.update(self._headers)
-                if not known and headers.get("content-type", "").startswith("text/html"):
-                    headers.append("set-cookie", self._cookie(scope["scheme"] == "https"))
+                if cookie and _is_page(scope, headers):
+                    headers.append("set-cookie", cookie)
             await send(message)
 
         await self._app(scope, receive, guarded)
 
-    def _cookie(self, encrypted: bool) -> str:
-        attributes = f"Path={self._path}; Max-Age={YEAR}; HttpOnly; SameSite=Lax"
-        return f"{VOTER_COOKIE}={secrets.token_urlsafe(24)}; {attributes}{'; Secure' if encrypted else ''}"
+    def _is_ours(self, headers: Headers) -> bool:
+        """Whether the host is one of this arena's names, and the page that asks is from there too."""
+        host, origin = headers.get("host", ""), headers.get("origin")
+        name = urlsplit(f"//{host}").hostname or ""
+        allowed = self._address.names
+        if not allowed and _is_loopback(self._address.host):
+            known = _is_loopback(name)
+        else:
+            known = not allowed or name in allowed or _is_loopback(name)
+        return known and (origin is None or urlsplit(origin).netloc == host)
+
+    def _prepare(self, scope: Scope) -> str | None:
+        """Put a valid cookie and the client's address into the request; returns a new cookie's header."""
+        headers = MutableHeaders(scope=scope)
+        pairs = [pair.strip() for pair in headers.get("cookie", "").split(";")]
+        sent = [pair.partition("=")[2] for pair in pairs if pair.startswith(f"{VOTER_COOKIE}=")]
+        del headers[ADDRESS_HEADER]
+        if scope.get("client"):
+            headers[ADDRESS_HEADER] = str(scope["client"][0])
+        if len(sent) == 1 and is_signed(sent[0], self._keyed_hash):
+            return None
+        value = signed_cookie(self._keyed_hash)
+        others = [pair for pair in pairs if pair and not pair.startswith(f"{VOTER_COOKIE}=")]
+        headers["cookie"] = "; ".join([*others, f"{VOTER_COOKIE}={value}"])
+        secure = "; Secure" if scope["scheme"] in ("https", "wss") else ""
+        return f"{VOTER_COOKIE}={value}; Path={self._path}; Max-Age={YEAR}; HttpOnly; SameSite=Lax{secure}"
+
+
+def signed_cookie(keyed_hash: Callable[..., str]) -> str:
+    """A new voter's cookie: random, with the arena's signature."""
+    token = secrets.token_urlsafe(24)
+    return f"{token}.{keyed_hash('voter-cookie', token)}"
+
+
+def is_signed(value: str, keyed_hash: Callable[..., str]) -> bool:
+    """Whether this arena issued the cookie."""
+    token, _, signature = value.partition(".")
+    return bool(token) and hmac.compare_digest(signature.encode(), keyed_hash("voter-cookie", token).encode())
+
+
+def _is_page(scope: Scope, headers: Headers) -> bool:
+    """Whether a response is a page of the arena, cached or not, or the websocket's."""
+    kind = headers.get("content-type", "")
+    return (
+        scope["type"] == "websocket"
+        or kind.startswith("text/html")
+        or (not kind and "." not in scope["path"].rpartition("/")[2] and "/_stcore/" not in scope["path"])
+    )
+
+
+def _is_loopback(name: str) -> bool:
+    return name == "localhost" or name.startswith("127.") or name == "::1"
+
+
+async def _refuse(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer a foreign request, before Streamlit sees it."""
+    if scope["type"] == "websocket":
+        await receive()
+        await send({"type": "websocket.close", "code": 1008})
+        return
+    text = "This arena is not served under this host name: start it with --public-name NAME."
+    await PlainTextResponse(text, status_code=403)(scope, receive, send)
 
 
 def content_security_policy() -> str:

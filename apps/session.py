@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
-import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,9 +12,9 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from apps.settings import ADMINS, PASSWORD, VOTER_COOKIE, Settings
+from apps.settings import ADDRESS_HEADER, ADMINS, PASSWORD, VOTER_COOKIE, Settings
 from toolkit import io
-from toolkit.arena.battles import Reveal, load_battle_pool
+from toolkit.arena.battles import load_battle_pool
 from toolkit.arena.live_models import LiveModels
 from toolkit.arena.moderation import VoterReport, voter_reports
 from toolkit.arena.service import ArenaService, NotAllowed, Rules
@@ -39,6 +37,7 @@ def service() -> ArenaService:
         grace=settings.grace,
         per_minute=settings.per_minute,
         check_every=settings.check_every,
+        reveal="after-session" if settings.reveal == "after-session" else "after-vote",
     )
     return ArenaService(pool, Store(settings.database), rules)
 
@@ -50,12 +49,36 @@ def live_models() -> LiveModels:
 
 
 def voter() -> str:
-    """Voter id: a hash, so that the log contains no cookie or name."""
+    """Voter id: a keyed hash, so that the log contains no cookie or name, and nobody can compute one.
+
+    Raises:
+        NotAllowed: the arena is for voters with an account, and nobody is signed in.
+    """
     if "voter" not in st.session_state:
-        kind, secret = _credential()
-        st.session_state.voter = hashlib.sha256(f"{kind}:{secret}".encode()).hexdigest()[:32]
-        service().register_voter(st.session_state.voter, kind)
+        store = service().store
+        token = st.context.cookies.get(VOTER_COOKIE, "") or secrets.token_urlsafe(24)  # cookies refused
+        cookie = store.cookie_voter(token)
+        if account := _account():
+            name = store.keyed_hash("account", *account)
+            service().register_voter(name, "signed-in")
+            store.join_account(cookie, name)
+        elif Settings.from_environment().sign_in:
+            raise NotAllowed("sign in to vote")
+        else:
+            name = cookie
+            service().register_voter(name, "cookie", st.context.headers.get(ADDRESS_HEADER))
+        st.session_state.voter = name
     return str(st.session_state.voter)
+
+
+def must_sign_in() -> bool:
+    """Whether the visitor has to sign in before voting; draws the button then."""
+    if not Settings.from_environment().sign_in or _account():
+        return False
+    st.title("Sign in to vote", anchor=False)
+    st.write("Only people with an account vote here. Your account is stored as a hash, never with your name.")
+    st.button("Sign in", type="primary", on_click=st.login)
+    return True
 
 
 def public_message(
@@ -80,21 +103,30 @@ def show_errors(what: str) -> Iterator[None]:
         st.session_state.problem = f"{what}: {public_message(error)}."
 
 
-def _credential() -> tuple[str, str]:
-    """Signed in, or known by a cookie, or (with cookies refused) new with every visit."""
-    if st.user.get("is_logged_in"):
-        return "signed-in", str(st.user.get("sub") or st.user.get("email"))
-    cookie = st.context.cookies.get(VOTER_COOKIE, "")
-    return ("cookie", cookie) if re.fullmatch(r"[\w-]{32}", cookie) else ("visit", secrets.token_urlsafe(24))
+def _account() -> tuple[str, str] | None:
+    """Issuer and subject of the account that is signed in."""
+    if not st.user.get("is_logged_in"):
+        return None
+    return str(st.user.get("iss") or ""), str(st.user.get("sub") or st.user.get("email"))
+
+
+def admin_name() -> str | None:
+    """Who is signed in as an administrator, with the password or by the identity provider, if anybody."""
+    if st.session_state.get("admin"):
+        return "password"
+    account = _account()
+    if account is None:
+        return None
+    named = {name.strip().casefold() for name in os.environ.get(ADMINS, "").split(",") if name.strip()}
+    email = str(st.user.get("email") or "").casefold()
+    if st.user.get("email_verified") is True and email in named:
+        return email
+    subject = "|".join(account)
+    return subject if all(account) and subject.casefold() in named else None
 
 
 def is_admin() -> bool:
-    """Signed in with the administrator's password, or by the identity provider as one of them."""
-    if st.session_state.get("admin"):
-        return True
-    named = {name.strip() for name in os.environ.get(ADMINS, "").split(",") if name.strip()}
-    known = bool(st.user.get("is_logged_in")) and st.user.get("email_verified") is not False
-    return known and str(st.user.get("email")) in named
+    return admin_name() is not None
 
 
 def can_sign_in() -> bool:
@@ -107,17 +139,30 @@ def has_admins() -> bool:
     return bool(os.environ.get(PASSWORD) or os.environ.get(ADMINS))
 
 
+def preference(name: str, default: bool = False) -> bool:
+    """How the voter wants the pages, as chosen on an earlier visit."""
+    if "preferences" not in st.session_state:
+        st.session_state.preferences = dict(service().store.voter_preferences(voter()))
+    return bool(st.session_state.preferences.get(name, default))
+
+
+def preference_toggle(label: str, name: str, default: bool = False) -> None:
+    """A switch whose position is kept for the voter's next visit, on every page."""
+
+    def keep() -> None:
+        preferences = st.session_state.preferences | {name: st.session_state[f"switch-{name}"]}
+        st.session_state.preferences = preferences
+        service().store.set_voter(voter(), preferences=preferences)
+
+    st.session_state[f"switch-{name}"] = preference(name, default)
+    st.toggle(label, key=f"switch-{name}", on_change=keep)
+
+
 @st.cache_data(ttl=60, show_spinner=False)
 def judge_votes() -> list[Vote]:
     """The judge's votes of the run, if it was judged."""
     file = Path(Settings.from_environment().run) / "votes.jsonl"
     return [vote for vote in io.read(file, Vote) if vote.kind == "judge"] if file.exists() else []
-
-
-@st.cache_data(ttl=60, show_spinner=False)
-def votes_with_texts() -> list[Reveal]:
-    """The votes on answers that are not the run's own: live ones, and imported ones."""
-    return service().store.cast_votes(service().pool.run, kinds=("live", "imported"))
 
 
 @st.cache_data(ttl=60, show_spinner=False)
@@ -139,12 +184,12 @@ def per_example_scores() -> dict[str, dict[str, dict[str, float]]]:
     }
 
 
-@st.cache_data(ttl=10, show_spinner=False)
-def current_ratings(run: str) -> BradleyTerry | None:
-    """The ratings now, a few seconds old at most; `None` before the first vote."""
+@st.cache_data(ttl=15, show_spinner=False)
+def current_ratings() -> BradleyTerry | None:
+    """The ratings now, some seconds old at most; `None` before the first vote."""
     from toolkit.ratings import bradley_terry
 
-    votes = service().store.votes(run)
+    votes = [row.vote for row in service().votes().rows]
     return bradley_terry(votes).for_open_arena(votes, arena_claims_of_run()) if votes else None
 
 
@@ -157,11 +202,12 @@ def arena_claims_of_run() -> tuple[tuple[str, str], ...] | None:
     return arena_claims(load(file)) if file.is_file() else None
 
 
-@st.cache_data(ttl=30, show_spinner=False)
+@st.cache_data(ttl=60, show_spinner=False)
 def voter_report_rows() -> list[VoterReport]:
     """How each voter's votes compare with the others'."""
-    store, run = service().store, service().pool.run
-    return voter_reports(store.votes(run), store.cast_votes(run, kinds=("check",)))
+    votes = service().votes()
+    checks = service().store.cast_votes(service().pool.run, kinds=("check",))
+    return voter_reports([row.vote for row in votes.rows + votes.crowded], checks)
 
 
 def flagged_voters() -> set[str]:

@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import streamlit as st
 
-from apps.session import public_message, service, show_errors, voter
+from apps.session import must_sign_in, public_message, service, show_errors, voter
 from apps.vote_widgets import (
     VERDICT,
     after_vote,
     announce_status,
     answer_panels,
     shortcut,
+    show_text,
     single_key_toggle,
+    start_clock,
+    text_toggles,
     vote_buttons,
 )
 from toolkit.arena.battles import BlindBallot, Reveal
-from toolkit.arena.markdown import safe_markdown
 from toolkit.errors import ToolkitError
 from toolkit.types import Message
 
 
 def page() -> None:
     state = st.session_state
+    if must_sign_in():
+        return
     if state.get("ballot") is None:
         state.ballot = _draw()
     if state.ballot is None:
@@ -32,7 +36,7 @@ def page() -> None:
     announce_status(f"Battle {state.get('battles', 1)} of this visit: which answer is better?", reveal)
     _head(reveal)
     _prompt(ballot.messages)
-    answer_panels((safe_markdown(ballot.answer_a), safe_markdown(ballot.answer_b)), reveal)
+    answer_panels((ballot.answer_a, ballot.answer_b), reveal, cut=ballot.cut)
     if state.get("problem"):
         st.warning(state.pop("problem"))
     if reveal and reveal.ballot.kind == "check":
@@ -40,6 +44,7 @@ def page() -> None:
             "This one was to see that people read: one answer belongs to another prompt. It does not count."
         )
     if reveal is None:
+        start_clock(ballot.id)
         vote_buttons(ballot.id, _store_reveal)
         st.button(
             "Skip",
@@ -53,6 +58,7 @@ def page() -> None:
         after_vote(reveal, "Next battle", _next, _store_reveal)
         if not state.get("prepared"):
             state.prepared = _draw()  # while the names are being read
+    text_toggles(ballot.answer_a, ballot.answer_b)
     single_key_toggle()
 
 
@@ -68,13 +74,13 @@ def _prompt(messages: tuple[Message, ...]) -> None:
     with st.container(key="prompt"):
         for message in messages:
             st.header("Prompt" if len(messages) == 1 else message.role, anchor=False)
-            st.markdown(safe_markdown(message.content))
+            show_text(message.content)
 
 
 def _nothing_left(problem: str | None) -> None:
     announce_status("Nothing to vote on.", None)
-    st.title("Nothing to vote on", anchor=False)
-    st.write(problem or "You have seen every battle there is. Thank you.")
+    st.title("Nothing to vote on" if problem else "Done", anchor=False)
+    st.write(problem or "No answers are left whose authors you do not know. Thank you for your votes.")
 
 
 def _draw() -> BlindBallot | None:

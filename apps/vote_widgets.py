@@ -1,14 +1,15 @@
-"""Widgets shared by Vote and Ask: answer panels, vote buttons, undo, reasons."""
+"""Widgets shared by the pages that show answers: texts, panels, vote buttons, undo, reasons."""
 
 from __future__ import annotations
 
 import html
+import time
 from collections.abc import Callable
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from apps.session import current_ratings, service, show_errors, voter
+from apps.session import current_ratings, preference, preference_toggle, service, show_errors, voter
 from toolkit.arena.battles import Reveal
 from toolkit.arena.markdown import safe_markdown
 from toolkit.arena.service import MAX_COMMENT_CHARS
@@ -28,6 +29,9 @@ VERDICT: dict[Outcome | None, str] = {
     "tie": "You called it a tie.",
     "both_bad": "You found both bad.",
 }
+LONG_TEXT = 2000
+"""Characters from which an answer may be higher than a panel."""
+
 REASONS = ("correct", "complete", "clear", "short", "friendly", "follows the instructions")
 
 
@@ -38,18 +42,37 @@ def announce_status(before_vote: str, reveal: Reveal | None) -> None:
     """
     text = before_vote
     if reveal is not None:
-        names = f"Answer A: {reveal.ballot.contestant_a}. Answer B: {reveal.ballot.contestant_b}."
-        text = f"{VERDICT[reveal.cast.outcome]} {names}"
+        names = f" Answer A: {reveal.ballot.contestant_a}. Answer B: {reveal.ballot.contestant_b}."
+        text = f"{VERDICT[reveal.cast.outcome]}{names if reveal.ballot.contestant_a else ''}"
     st.markdown(f'<div role="status">{html.escape(text)}</div>', unsafe_allow_html=True)
 
 
-def answer_panels(answers: tuple[str, str], reveal: Reveal | None, key: str = "") -> list[DeltaGenerator]:
-    """Draw both answers, of which the page has made Markdown, in panels of one height.
+def show_text(text: str, place: DeltaGenerator | None = None) -> DeltaGenerator:
+    """Draw what a model or a person wrote: laid out, or as plain text where the voter prefers that."""
+    target = place if place is not None else st
+    if preference("plain_text") and text.strip():
+        return target.text(text)
+    return target.markdown(safe_markdown(text))
+
+
+def text_toggles(*texts: str) -> None:
+    """Switches for how texts are shown; one for their whole height where they are long."""
+    with st.container(horizontal=True, gap="medium", key="text-toggles"):
+        preference_toggle("Plain text", "plain_text")
+        if any(len(text) > LONG_TEXT or text.count("\n") > LONG_TEXT / 60 for text in texts):
+            st.toggle("Show all of long answers", key="show-all")
+
+
+def answer_panels(
+    answers: tuple[str, str], reveal: Reveal | None, key: str = "", cut: str = ""
+) -> list[DeltaGenerator]:
+    """Draw both answers in panels of one height.
 
     Args:
-        answers: safe Markdown.
+        answers: as the contestants wrote them.
         reveal: what the vote opened; the panels then have names.
         key: sets these panels apart from others on the page.
+        cut: sides whose answer ended at the token limit.
 
     Returns:
         Where the two texts stand, to be written over.
@@ -58,7 +81,9 @@ def answer_panels(answers: tuple[str, str], reveal: Reveal | None, key: str = ""
     for column, side, answer in zip(st.columns(2, gap="medium"), "ab", answers, strict=True):
         with column.container(border=True, height="stretch", key=f"answer-{side}{key}"):
             st.header(f"Answer {side.upper()}{_name(reveal, side)}", anchor=False)
-            places.append(st.markdown(answer))
+            places.append(show_text(answer))
+            if side in cut:
+                st.caption("This answer was cut at the token limit.")
     return places
 
 
@@ -67,7 +92,8 @@ def _name(reveal: Reveal | None, side: str) -> str:
     if reveal is None:
         return ""
     name = reveal.ballot.contestant_a if side == "a" else reveal.ballot.contestant_b
-    return f" · {safe_markdown(name)}{' :material/check:' if reveal.cast.outcome == side else ''}"
+    shown = f" · {safe_markdown(name)}" if name else ""
+    return f"{shown}{' :material/check:' if reveal.cast.outcome == side else ''}"
 
 
 def vote_buttons(ballot: str, on_reveal: Callable[[Reveal], None]) -> None:
@@ -94,7 +120,9 @@ def after_vote(
     with st.container(key="ballot-box", horizontal=True):
         st.button(label, key="next", type="primary", shortcut=shortcut("N"), on_click=go_on)
         st.button("Undo", key="undo", shortcut=shortcut("U"), on_click=_undo, args=(ballot, go_on))
-    if reveal.ballot.kind != "check":
+    if not reveal.ballot.contestant_a:
+        st.caption("Who wrote them is shown when you finish, on the page Your votes.")
+    elif reveal.ballot.kind != "check":
         st.caption(_votes_needed_text(reveal))
     with st.container(key="reasons"):
         st.pills(
@@ -116,27 +144,18 @@ def after_vote(
 
 def shortcut(key: str) -> str | None:
     """The shortcut of a button, or `None` where single-key shortcuts are off."""
-    return key if st.session_state.get("single_keys", True) else None
+    return key if preference("single_keys", default=True) else None
 
 
 def single_key_toggle() -> None:
-    """Toggle for single-key shortcuts, which speech input can trigger by accident.
-
-    The choice is kept for the session on every page, longer than a widget's state.
-    """
-    state = st.session_state
-    state.setdefault("switch", state.get("single_keys", True))
-    st.toggle("Vote by single keys", key="switch", on_change=_store_single_keys)
-
-
-def _store_single_keys() -> None:
-    st.session_state.single_keys = st.session_state.switch
+    """Toggle for single-key shortcuts, which speech input can trigger by accident."""
+    preference_toggle("Vote by single keys", "single_keys", default=True)
 
 
 def _votes_needed_text(reveal: Reveal) -> str:
     """About how many more votes would decide between the two."""
     a, b = safe_markdown(reveal.ballot.contestant_a), safe_markdown(reveal.ballot.contestant_b)
-    now = current_ratings(reveal.ballot.run)
+    now = current_ratings()
     if now is None or not {reveal.ballot.contestant_a, reveal.ballot.contestant_b} <= set(now.names):
         return f"These are the first votes on {a} and {b}."
     pair = reveal.ballot.contestant_a, reveal.ballot.contestant_b
@@ -152,8 +171,15 @@ def _votes_needed_text(reveal: Reveal) -> str:
 
 
 def _vote(ballot: str, outcome: Outcome, on_reveal: Callable[[Reveal], None]) -> None:
+    shown = st.session_state.get("shown", {}).get(ballot)
+    seconds = None if shown is None else time.time() - shown
     with show_errors("Your vote was not taken"):
-        on_reveal(service().vote(voter(), ballot, outcome))
+        on_reveal(service().vote(voter(), ballot, outcome, seconds))
+
+
+def start_clock(ballot: str) -> None:
+    """Remember when a ballot was first displayed in this visit."""
+    st.session_state.setdefault("shown", {}).setdefault(ballot, time.time())
 
 
 def _undo(ballot: str, go_on: Callable[[], None]) -> None:

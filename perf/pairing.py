@@ -61,7 +61,6 @@ def votes_needed(strengths: tuple[float, ...], pairing: str, seed: int) -> tuple
     for votes in range(1, MOST + 1):
         battle = draw_battle(field, tally, set(), rng)
         assert battle is not None
-        tally.add_shown(battle.example_id, battle.a, battle.b)
         chance = 1 / (1 + np.exp(strength[battle.b] - strength[battle.a]))
         outcome = "tie" if rng.random() < TIES else "a" if rng.random() < chance else "b"
         tally.add_vote(battle.a, battle.b, outcome)

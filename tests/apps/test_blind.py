@@ -90,6 +90,6 @@ def test_a_reload_shows_the_same_battle(page: Page, address: str) -> None:
 
 @pytest.mark.slow
 def test_no_battle_that_there_is_leaks_anything(page: Page, address: str) -> None:
-    every = 20 * 3  # examples, pairs
+    every = 20  # one pair of each example: the third answer has none left to meet
     assert cast_votes(page, address, Wire(page), battles=every) > every
-    page.get_by_role("heading", name="Nothing to vote on").wait_for()
+    page.get_by_role("heading", name="Done").wait_for()

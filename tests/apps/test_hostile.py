@@ -83,7 +83,7 @@ def test_hostile_answers_do_nothing(page: Page, serve: Callable[..., str], hosti
         page.keyboard.press("t")
         page.get_by_role("button", name="Next battle").wait_for()
         page.keyboard.press("n")
-    page.get_by_role("heading", name="Nothing to vote on").wait_for()
+    page.get_by_role("heading", name="Done").wait_for()
     hosts = {urlsplit(url).netloc for url in requested if not url.startswith(("data:", "blob:"))}
     assert hosts == {urlsplit(address).netloc}
     assert problems == []

@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 from websockets.exceptions import WebSocketException
 
+from apps.server import signed_cookie
+from apps.settings import VOTER_COOKIE
 from tests.apps.conftest import free_port, start
 from tests.apps.visitor import Visitor
 from tests.arena.postgres import cluster
@@ -59,7 +61,8 @@ async def vote_and_kill(run: Path, database: str, replicas: int) -> list[tuple[s
     options = ("--db", database, "--votes-per-minute", "10000")
     addresses = [f"http://127.0.0.1:{port}" for port in ports]
     acknowledged: list[tuple[str, str]] = []
-    cookies = [f"adapter_arena_voter={number:032d}" for number in range(VOTERS)]
+    sign = Store(database).keyed_hash
+    cookies = [f"{VOTER_COOKIE}={signed_cookie(sign)}" for _ in range(VOTERS)]
     voters = [asyncio.create_task(vote(cookie, addresses, acknowledged)) for cookie in cookies]
     for _ in range(KILLS):
         servers = [await asyncio.to_thread(start, run, *options, port=port) for port in ports]

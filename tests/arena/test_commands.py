@@ -26,13 +26,19 @@ def run(tmp_path: Path) -> Path:
     """A run with thirty votes: `otter-b2` always wins, `badger-c3` always loses."""
     folder = write_run(tmp_path / "household")
     desk = ArenaService(load_battle_pool(folder), Store(f"sqlite:///{folder / 'arena.db'}"))
-    desk.register_voter("ann")
     order = ("badger-c3", "heron-a1", "otter-b2")
-    for _ in range(30):
-        ballot = desk.store.ballot(desk.ballot("ann").id)
-        better = order.index(ballot.contestant_a) > order.index(ballot.contestant_b)
-        desk.vote("ann", ballot.id, "a" if better else "b")
+    for voter in ("ann", "bob"):
+        desk.register_voter(voter)
+        for _ in range(15):
+            ballot = desk.store.ballot(desk.ballot(voter).id)
+            better = order.index(ballot.contestant_a) > order.index(ballot.contestant_b)
+            desk.vote(voter, ballot.id, "a" if better else "b")
     return folder
+
+
+def battles_of(run: Path) -> int:
+    """How many different battles were voted on."""
+    return len({vote.battle_id for vote in accepted_votes(f"sqlite:///{run / 'arena.db'}")})
 
 
 @pytest.mark.parametrize("suffix", ["jsonl", "json", "csv"])
@@ -86,14 +92,14 @@ def test_texts_go_with_the_votes_when_asked(run: Path, tmp_path: Path) -> None:
         if call("preferences", "--from-votes", source, "--out", tmp_path / name).exit_code == 0
     ]
     assert pairs[0] == pairs[1]
-    assert len(pairs[0]) == 30
+    assert len(pairs[0]) == battles_of(run)
 
 
 def test_preferences_are_rows_that_training_reads(run: Path, tmp_path: Path) -> None:
     out, heldout = tmp_path / "pairs.jsonl", tmp_path / "heldout.jsonl"
     result = call("preferences", "--from-votes", run, "--out", out, "--heldout", heldout, "--json")
     counts = json.loads(result.stdout)
-    assert counts["pairs"] + counts["heldout"] == 30
+    assert counts["pairs"] + counts["heldout"] == battles_of(run)
     rows = load_rows(DataSource(source=str(out)), seed=0).rows
     assert len(rows) == counts["pairs"]
     assert not any(row.chosen.startswith("Hard to say") for row in rows)

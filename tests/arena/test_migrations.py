@@ -52,6 +52,35 @@ def fail(connection: Connection) -> None:
     raise StoreError("power cut")
 
 
+NEW_IN_2 = {
+    "arena_voters": ("address", "account", "finished_at", "preferences"),
+    "arena_ballots": ("cut", "repeat", "pair_probability", "probability"),
+    "arena_votes": ("seconds",),
+    "arena_events": ("actor",),
+}
+
+
+def test_a_store_of_the_first_version_keeps_its_votes(database: str) -> None:
+    engine = create_engine(database.replace("postgresql://", "postgresql+psycopg://"))
+    with engine.begin() as connection:
+        for table, columns in NEW_IN_2.items():
+            for column in columns:
+                connection.execute(text(f'ALTER TABLE {table} DROP COLUMN "{column}"'))
+        connection.execute(text("DROP TABLE arena_secrets"))
+        connection.execute(text("DROP TABLE arena_views"))
+        connection.execute(text("UPDATE arena_schema SET version = 1"))
+    engine.dispose()
+    hashes = []
+    for _ in range(2):
+        store = Store(database)
+        (reveal,) = store.cast_votes(kinds=("check",))
+        assert (reveal.ballot.repeat, reveal.ballot.probability, reveal.cast.seconds) == (None, None, None)
+        hashes.append(store.keyed_hash("x"))
+        store.close()
+    assert hashes[0] == hashes[1], "the secret is made once"
+    assert look(database)[0] == 1 + len(schema.MIGRATIONS)
+
+
 def test_an_older_store_is_brought_up_to_date(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
     before, _ = look(database)
     monkeypatch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, fail))
@@ -59,7 +88,7 @@ def test_an_older_store_is_brought_up_to_date(database: str, monkeypatch: pytest
         Store(database)
     assert look(database)[0] == before
     assert "other" not in look(database)[1], "a step that fails leaves nothing half done"
-    monkeypatch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS[:-1], add_device))
+    monkeypatch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS[:-1], add_device))  # in place of `fail`
     for _ in range(2):
         assert len(Store(database).cast_votes(kinds=("check",))) == 1
         version, columns = look(database)

@@ -1,15 +1,22 @@
-"""Which battle comes next: balanced over pairs, examples and sides, or drawn by doubt."""
+"""Which battle comes next: drawn by known probabilities that nobody outside can sharpen."""
 
 from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
+import pytest
 
-from toolkit.arena.battles import BattlePool
-from toolkit.arena.pairing import Tally, draw_battle, sorted_pair
+from tests.arena.conftest import Clock
+from toolkit.arena.battles import Ballot, BattlePool
+from toolkit.arena.pairing import draw_battle, pair_probabilities
+from toolkit.arena.service import ArenaService, Rules
+from toolkit.arena.store import Store
+from toolkit.arena.tally import Tally
 from toolkit.recipe import ArenaOptions
+from toolkit.types import sorted_pair
 
 DOUBTFUL = ("heron-a1", "otter-b2")
 
@@ -20,26 +27,58 @@ def drawn(pool: BattlePool, tally: Tally, battles: int) -> Counter[str]:
     for _ in range(battles):
         battle = draw_battle(pool, tally, set(), rng)
         assert battle is not None
-        tally.add_shown(battle.example_id, battle.a, battle.b)
         came.update((" ".join(sorted_pair(battle.a, battle.b)), battle.example_id, f"left: {battle.a}"))
     return came
 
 
 def test_uniform_pairing_balances_pairs_examples_and_sides(pool: BattlePool) -> None:
-    uniform = replace(pool, options=ArenaOptions(pairing="uniform"))
-    came = drawn(uniform, Tally(), 60)
-    assert [came[" ".join(both)] for both in pool.pairs] == [20, 20, 20]
-    assert {came[example] for example in pool.answers} == {3}, "each pair once on each example"
-    assert [came[f"left: {name}"] for name in pool.contestants] == [20, 20, 20]
+    came = drawn(replace(pool, options=ArenaOptions(pairing="uniform")), Tally(), 3000)
+    assert [came[" ".join(both)] for both in pool.pairs] == pytest.approx([1000] * 3, abs=110)
+    assert [came[example] for example in pool.answers] == pytest.approx([150] * 20, abs=50)
+    assert [came[f"left: {name}"] for name in pool.contestants] == pytest.approx([1000] * 3, abs=110)
 
 
-def test_active_pairing_prefers_the_pair_in_doubt(pool: BattlePool) -> None:
+def test_active_pairing_prefers_the_pair_in_doubt_and_leaves_the_others_half_their_chance(
+    pool: BattlePool,
+) -> None:
     tally = Tally()
     for name in DOUBTFUL:
         for _ in range(30):
             tally.add_vote(name, "badger-c3", "a")
-    came = drawn(replace(pool, options=ArenaOptions(pairing="active")), tally, 100)
-    assert came[" ".join(DOUBTFUL)] > 90
+    active = replace(pool, options=ArenaOptions(pairing="active"))
+    chances = dict(zip(pool.pairs, pair_probabilities(active, tally, pool.pairs), strict=True))
+    assert min(chances.values()) >= 1 / 6
+    assert chances[DOUBTFUL] > 0.6
+    assert drawn(active, tally, 1000)[" ".join(DOUBTFUL)] == pytest.approx(1000 * chances[DOUBTFUL], abs=60)
+
+
+def ballots_of(desk: ArenaService, voters: int, votes: int) -> list[Ballot]:
+    """Every ballot of voters who always choose A."""
+    found = []
+    for number in range(voters):
+        voter = f"voter-{number}"
+        desk.register_voter(voter)
+        for _ in range(votes):
+            found.append(desk.store.ballot(desk.ballot(voter).id))
+            desk.vote(voter, found[-1].id, "a")
+    return found
+
+
+def test_no_predictor_beats_the_stored_probabilities(pool: BattlePool, url: str, clock: Clock) -> None:
+    """What pairs there are, all votes, one's own id and the seed are known; the arena's secret is not."""
+    rules = Rules(seed=0, per_minute=10_000)
+    desk = ArenaService(pool, Store(url), rules, clock)
+    twin = ArenaService(pool, Store(url.replace("arena.db", "twin.db")), rules, clock)
+    real, guessed = ballots_of(desk, 30, 20), ballots_of(twin, 30, 20)
+    assert all(ballot.pair_probability and ballot.probability for ballot in real)
+    hits = [
+        (one.contestant_a, one.contestant_b) == (other.contestant_a, other.contestant_b)
+        for one, other in zip(real, guessed, strict=True)
+    ]
+    allowed = [ballot.pair_probability / 2 for ballot in real]
+    assert sum(hits) < sum(allowed) + 4 * sum(p * (1 - p) for p in allowed) ** 0.5
+    same_side = [one.contestant_a == other.contestant_a for one, other in pairwise(real)]
+    assert sum(same_side) / len(same_side) < 0.5, "the side before says nothing about the next"
 
 
 def test_pairs_beyond_any_doubt_are_still_shown(pool: BattlePool) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from tests.arena.household import judge_run, write_run
-from tests.arena.test_moderation import check
 from toolkit import io
 from toolkit.arena import load_battle_pool
 from toolkit.arena.tally import add_lengths, verdicts_on, win_rates
@@ -37,7 +36,7 @@ def test_votes_get_the_lengths_of_the_answers_they_are_on(tmp_path: Path) -> Non
     on_a_run = Vote(example_id="house-00", model_a="otter-b2", model_b="badger-c3", outcome="a")
     of_its_own = Vote(example_id="e", model_a="wrong", model_b="right", outcome="tie")
     unknown = Vote(example_id="gone", model_a="otter-b2", model_b="badger-c3", outcome="b")
-    rows = add_lengths([on_a_run, of_its_own, unknown], pool, [check("ann", "a")])
+    rows = add_lengths([on_a_run, of_its_own, unknown], pool, {("e", "wrong"): "1", ("e", "right"): "2"})
     otter, badger = (pool.answers["house-00"][name].completion for name in ("otter-b2", "badger-c3"))
     assert rows == [
         {

@@ -12,7 +12,9 @@ from pathlib import Path
 
 from toolkit.arena.battles import Ballot, BattlePool, BlindBallot, Cast, Reveal, load_battle_pool
 from toolkit.arena.service import ArenaService, NotAllowed, Rules
+from toolkit.arena.settings import address_limit
 from toolkit.arena.store import Answers, Store
+from toolkit.arena.tally import crowded_voters
 from toolkit.types import Vote
 
 __all__ = [
@@ -25,6 +27,7 @@ __all__ = [
     "Reveal",
     "Rules",
     "Store",
+    "accepted_reveals",
     "accepted_votes",
     "copy_votes",
     "load_battle_pool",
@@ -32,7 +35,10 @@ __all__ = [
 
 
 def accepted_votes(database: str, run: str | None = None, answers: Answers | None = None) -> list[Vote]:
-    """The people's votes in a vote store that count: corrected ones as corrected, blocked voters left out.
+    """The people's votes in a vote store that count, corrected ones as corrected.
+
+    Left out are blocked voters, votes on answers whose author the voter knew, and voters without an account
+    after the first few of a network address (`ArenaSettings.voters_per_address`).
 
     Args:
         database: SQLAlchemy URL.
@@ -41,7 +47,21 @@ def accepted_votes(database: str, run: str | None = None, answers: Answers | Non
     """
     store = Store(database)
     try:
-        return store.votes(run, answers=answers)
+        limit = address_limit(store.current_events(), run)
+        rows = store.vote_rows(run, repeats=False, answers=answers)
+        crowded = crowded_voters(rows, store.voter_addresses(), limit)
+        return [row.vote for row in rows if row.voter not in crowded]
+    finally:
+        store.close()
+
+
+def accepted_reveals(database: str) -> list[Reveal]:
+    """The votes of `accepted_votes`, of all runs, with their texts."""
+    store = Store(database)
+    try:
+        rows = store.vote_rows(repeats=False)
+        crowded = crowded_voters(rows, store.voter_addresses(), address_limit(store.current_events(), None))
+        return [one for one in store.cast_votes(repeats=False) if one.ballot.voter not in crowded]
     finally:
         store.close()
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -41,6 +43,15 @@ class BattlePool:
         """Pair -> example -> battle key, for different answers of both that do not name their author."""
         return {pair: self._pair_battles(pair) for pair in self.pairs}
 
+    @cached_property
+    def text_keys(self) -> dict[tuple[str, str], tuple[str, str]]:
+        """(example, contestant) -> keys of the prompt and the answer, as the vote store has them."""
+        return {
+            (example, name): (text_key(prompt_text(answer.messages)), text_key(answer.completion))
+            for example, answers in self.answers.items()
+            for name, answer in answers.items()
+        }
+
     def _pair_battles(self, pair: Pair) -> dict[str, str]:
         keys = {}
         for example, answers in self.answers.items():
@@ -51,6 +62,22 @@ class BattlePool:
                 one, other = ((side.contestant, side.completion) for side in sides)
                 keys[example] = battle_key(example, one, other)
         return keys
+
+
+def storable(text: str) -> str:
+    """The text as every database can keep it: PostgreSQL has no NUL."""
+    return text.replace("\0", "\N{REPLACEMENT CHARACTER}")
+
+
+def prompt_text(messages: Sequence[Message]) -> str:
+    """A conversation as the vote store keeps it."""
+    turns = [message.as_dict() | {"content": storable(message.content)} for message in messages]
+    return json.dumps(turns, ensure_ascii=False)
+
+
+def text_key(body: str) -> str:
+    """Content hash under which the vote store keeps a text."""
+    return hashlib.sha256(storable(body).encode()).hexdigest()
 
 
 def battle_key(example_id: str, one: tuple[str, str], other: tuple[str, str]) -> str:
@@ -158,10 +185,24 @@ class Ballot(Record):
     expected: Outcome | None = None
     """The right side of an attention check."""
     shown_at: float
+    cut: Literal["", "a", "b", "ab"] | None = None
+    """Sides whose answer ended at the token limit."""
+    repeat: bool | None = None
+    """Whether the voter had been told the author of one of the answers before."""
+    pair_probability: float | None = None
+    """Of drawing this pair, among those that were open to the voter."""
+    probability: float | None = None
+    """Of drawing this pair, example and order of sides."""
 
     @property
     def blind(self) -> BlindBallot:
-        return BlindBallot(id=self.id, messages=self.messages, answer_a=self.answer_a, answer_b=self.answer_b)
+        return BlindBallot(
+            id=self.id,
+            messages=self.messages,
+            answer_a=self.answer_a,
+            answer_b=self.answer_b,
+            cut=self.cut or "",
+        )
 
 
 class BlindBallot(Record):
@@ -171,6 +212,7 @@ class BlindBallot(Record):
     messages: tuple[Message, ...]
     answer_a: str
     answer_b: str
+    cut: str = ""
 
 
 class Cast(Record):
@@ -184,6 +226,8 @@ class Cast(Record):
     tags: tuple[str, ...] = ()
     comment: str = ""
     cast_at: float
+    seconds: float | None = None
+    """From the first display of the ballot to the vote; `None`: not measured."""
 
 
 class Reveal(Record):

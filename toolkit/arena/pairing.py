@@ -1,15 +1,17 @@
-"""Select the next battle for a voter.
+"""Draw the next battle for a voter.
 
-Three choices, each balanced against what was shown before: the pair of contestants (`uniform`: the one shown
-least; `active`: drawn in proportion to how doubtful its order still is), the example (the one this pair was
-shown least on), and the sides (who stood less often on the left). A voter never sees the same battle twice.
+The pair of contestants is drawn at random: `uniform`, every pair alike; `active`, half of the probability
+alike and half in proportion to how doubtful each pair's order still is, which leaves every pair at least half
+its uniform probability. The example is drawn among those of the pair that are open to the voter, the sides by
+a fair coin. The draws depend on a secret, so that nobody can work out the next one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.random import Generator
@@ -19,8 +21,6 @@ from scipy.special import ndtr
 from toolkit.arena.battles import BattlePool, battle_key
 from toolkit.arena.tally import Tally
 from toolkit.types import Pair, sorted_pair
-
-T = TypeVar("T")
 
 MIN_UNCERTAINTY = 1e-12
 """With thousands of votes a pair's doubt may round to zero, and then that of all of them."""
@@ -33,36 +33,66 @@ class DrawnBattle:
     example_id: str
     a: str
     b: str
+    pair_probability: float
+    probability: float
+    """Of this pair, example and order of sides."""
 
 
-def draw_battle(pool: BattlePool, tally: Tally, met: set[str], rng: Generator) -> DrawnBattle | None:
-    """Draw the next battle for a voter, excluding the battle keys in `met`; `None` when none is left."""
-    open_examples = {pair: _unseen_examples(pool, pair, met) for pair in pool.pairs}
-    pairs = [pair for pair in pool.pairs if open_examples[pair]]
+def draw_battle(
+    pool: BattlePool,
+    tally: Tally,
+    met: AbstractSet[str],
+    rng: Generator,
+    told: AbstractSet[tuple[str, str]] = frozenset(),
+) -> DrawnBattle | None:
+    """Draw the next battle for a voter; `None` when none is left.
+
+    Args:
+        pool: contestants and battles.
+        tally: votes so far.
+        met: keys of the battles the voter was shown.
+        rng: unpredictable for voters.
+        told: (example, contestant) of the answers whose author the voter knows.
+    """
+    pairs = [pair for pair in pool.pairs if any(_open_examples(pool, pair, met, told))]
     if not pairs:
         return None
-    a, b = draw_pair(pool, tally, pairs, rng)
-    counts = {
-        example: tally.on_example[example, sorted_pair(a, b)] for example in open_examples[sorted_pair(a, b)]
-    }
-    return DrawnBattle(_least_shown(list(counts), counts, rng), a, b)
+    a, b, chance = draw_pair(pool, tally, pairs, rng)
+    examples = list(_open_examples(pool, sorted_pair(a, b), met, told))
+    example = examples[int(rng.integers(len(examples)))]
+    return DrawnBattle(example, a, b, chance, chance / len(examples) / 2)
 
 
-def draw_pair(pool: BattlePool, tally: Tally, pairs: list[Pair], rng: Generator) -> tuple[str, str]:
-    """Draw one of these pairs and its left side."""
-    chosen = _draw_uncertain(pool, tally, pairs, rng) or _least_shown(pairs, tally.shown, rng)
-    a = _least_shown(list(chosen), {name: tally.left[chosen, name] for name in chosen}, rng)
-    return a, chosen[1] if a == chosen[0] else chosen[0]
+def _open_examples(
+    pool: BattlePool, pair: Pair, met: AbstractSet[str], told: AbstractSet[tuple[str, str]]
+) -> Iterator[str]:
+    one, other = pair
+    return (
+        example
+        for example, key in pool.battles[pair].items()
+        if key not in met and (example, one) not in told and (example, other) not in told
+    )
 
 
-def _draw_uncertain(pool: BattlePool, tally: Tally, pairs: list[Pair], rng: Generator) -> Pair | None:
-    """Active pairing: a pair short of its goal, drawn by doubt."""
-    short = [pair for pair in pairs if tally.votes[pair] < pool.options.goal]
-    if pool.options.pairing != "active" or not short:
-        return None
+def draw_pair(
+    pool: BattlePool, tally: Tally, pairs: Sequence[Pair], rng: Generator
+) -> tuple[str, str, float]:
+    """Draw one of these pairs: its left side, its right side, and the probability of the pair."""
+    chances = pair_probabilities(pool, tally, pairs)
+    index = int(rng.choice(len(pairs), p=chances))
+    a, b = pairs[index] if rng.random() < 1 / 2 else pairs[index][::-1]
+    return a, b, float(chances[index])
+
+
+def pair_probabilities(pool: BattlePool, tally: Tally, pairs: Sequence[Pair]) -> Matrix:
+    """Probability of drawing each of these pairs, shape (pairs,)."""
+    uniform = np.full(len(pairs), 1 / len(pairs))
+    short = np.array([tally.votes[pair] < pool.options.goal for pair in pairs])
+    if pool.options.pairing != "active" or not short.any():
+        return uniform
     uncertainty = order_uncertainty(pool, tally)
-    weights = np.maximum([uncertainty[pair] for pair in short], MIN_UNCERTAINTY)
-    return short[int(rng.choice(len(short), p=weights / weights.sum()))]
+    weights = np.where(short, np.maximum([uncertainty[pair] for pair in pairs], MIN_UNCERTAINTY), 0)
+    return np.asarray(uniform / 2 + weights / weights.sum() / 2)
 
 
 def order_uncertainty(pool: BattlePool, tally: Tally) -> dict[Pair, float]:
@@ -74,17 +104,6 @@ def order_uncertainty(pool: BattlePool, tally: Tally) -> dict[Pair, float]:
 
 def win_matrix(tally: Tally, contestants: tuple[str, ...]) -> Matrix:
     return np.array([[tally.points.get((one, other), 0.0) for other in contestants] for one in contestants])
-
-
-def _unseen_examples(pool: BattlePool, pair: Pair, met: set[str]) -> list[str]:
-    return [example for example, key in pool.battles[pair].items() if key not in met]
-
-
-def _least_shown(choices: list[T], counts: Mapping[T, int], rng: Generator) -> T:
-    """One of the choices with the lowest count, at random."""
-    lowest = min(counts[choice] for choice in choices)
-    best = [choice for choice in choices if counts[choice] == lowest]
-    return best[int(rng.integers(len(best)))]
 
 
 # How sure the votes are about the order of each pair

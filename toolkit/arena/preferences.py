@@ -1,7 +1,8 @@
 """Votes to preference pairs: the rows `dpo` trains on, each with the votes it came from.
 
 Votes on the same two answers are taken together, whoever was shown on which side. A tie says nothing about
-which answer to prefer and is dropped; what is left has to agree.
+which answer to prefer and is dropped; what is left has to agree. Every vote is behind a pair or is counted
+under a reason.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import Any
 
 from toolkit.arena.battles import BattlePool, Reveal
 from toolkit.types import Message, Outcome, Record, Vote, digest
@@ -62,43 +64,57 @@ class PreferenceOptions:
     seed: int = 0
 
 
+REASONS = ("tie", "too few votes", "disagreement", "identical answers", "multi-turn", "no text")
+
+
 @dataclass
 class Preferences:
     train: list[PreferenceRow] = field(default_factory=list)
     heldout: list[PreferenceRow] = field(default_factory=list)
-    dropped: dict[str, int] = field(default_factory=lambda: {"tie": 0, "too few votes": 0, "disagreement": 0})
-    """Why pairs were left out, and how many."""
+    dropped: dict[str, int] = field(default_factory=lambda: dict.fromkeys(REASONS, 0))
+    """Why battles made no pair, and how many."""
+    dropped_votes: dict[str, int] = field(default_factory=lambda: dict.fromkeys(REASONS, 0))
+    """The votes on these battles; with those behind the pairs they are all votes."""
 
 
 def preferences(votes: Iterable[VoteWithTexts], wanted: PreferenceOptions | None = None) -> Preferences:
     """Turn votes into training and held-out preference rows; see the module."""
     rules = wanted or PreferenceOptions()
     found = Preferences()
-    for battle in _group_by_texts(votes).values():
+    for battle in group_by_texts(votes).values():
         row = _row(battle, rules)
         if isinstance(row, str):
             found.dropped[row] += 1
+            found.dropped_votes[row] += len(battle)
         else:
             (found.heldout if _is_held_out(row.prompt, rules) else found.train).append(row)
     return found
 
 
-def votes_from_reveals(reveals: Iterable[Reveal]) -> list[VoteWithTexts]:
-    """Arena votes with their stored texts; multi-turn dialogues are excluded since they make no pair."""
-    return [
-        VoteWithTexts(
-            example_id=reveal.ballot.example_id,
-            messages=reveal.ballot.messages,
-            contestant_a=reveal.ballot.contestant_a,
-            contestant_b=reveal.ballot.contestant_b,
-            answer_a=reveal.ballot.answer_a,
-            answer_b=reveal.ballot.answer_b,
-            outcome=reveal.cast.outcome,
-            voter=reveal.ballot.voter,
+def votes_from_reveals(reveals: Iterable[Reveal], pool: BattlePool | None = None) -> list[VoteWithTexts]:
+    """Arena votes with their stored texts; imported votes without texts take them from the run's `pool`."""
+    found = []
+    for ballot, outcome in ((reveal.ballot, reveal.cast.outcome) for reveal in reveals):
+        messages, answers = ballot.messages, (ballot.answer_a, ballot.answer_b)
+        if pool and not any(answers):
+            stored = pool.answers.get(ballot.example_id, {})
+            sides = [stored.get(name) for name in (ballot.contestant_a, ballot.contestant_b)]
+            if sides[0] and sides[1]:
+                messages, answers = sides[0].messages, (sides[0].completion, sides[1].completion)
+        assert outcome is not None
+        found.append(
+            VoteWithTexts(
+                example_id=ballot.example_id,
+                messages=messages,
+                contestant_a=ballot.contestant_a,
+                contestant_b=ballot.contestant_b,
+                answer_a=answers[0],
+                answer_b=answers[1],
+                outcome=outcome,
+                voter=ballot.voter,
+            )
         )
-        for reveal in reveals
-        if reveal.cast.outcome is not None and not _is_dialogue(reveal.ballot.messages)
-    ]
+    return found
 
 
 def _is_dialogue(messages: Sequence[Message]) -> bool:
@@ -129,20 +145,23 @@ def votes_with_run_texts(pool: BattlePool, votes: Iterable[Vote]) -> list[VoteWi
     return found
 
 
-def _group_by_texts(votes: Iterable[VoteWithTexts]) -> dict[str, list[VoteWithTexts]]:
-    """Group votes by prompt and unordered pair of texts; answers that are the same text make no pair."""
+def group_by_texts(votes: Iterable[VoteWithTexts]) -> dict[str, list[VoteWithTexts]]:
+    """Group votes by prompt and unordered pair of texts, or of contestants where the texts are not known."""
     battles: dict[str, list[VoteWithTexts]] = defaultdict(list)
     for vote in votes:
-        if vote.answer_a.strip() != vote.answer_b.strip():
-            key = digest(_prompt_key(vote.messages), *sorted((vote.answer_a, vote.answer_b)))
-            battles[key].append(vote)
+        sides = vote.answer_a, vote.answer_b
+        if not any(sides):
+            sides = f"{vote.example_id}: {vote.contestant_a}", f"{vote.example_id}: {vote.contestant_b}"
+        battles[digest(prompt_key(vote.messages), *sorted(sides))].append(vote)
     return battles
 
 
 def _row(battle: Sequence[VoteWithTexts], rules: PreferenceOptions) -> PreferenceRow | str:
     """The pair these votes make, or why they make none."""
-    decided = [vote for vote in battle if vote.outcome in ("a", "b")]
     first = battle[0]
+    if unfit := _unfit(first):
+        return unfit
+    decided = [vote for vote in battle if vote.outcome in ("a", "b")]
     for_first = [o for o in decided if _chosen(o)[1] == first.answer_a]
     against = [o for o in decided if _chosen(o)[1] != first.answer_a]
     if len(for_first) == len(against):
@@ -155,7 +174,7 @@ def _row(battle: Sequence[VoteWithTexts], rules: PreferenceOptions) -> Preferenc
         return "disagreement"
     (chosen_by, chosen), (rejected_by, rejected) = _chosen(winners[0]), _rejected(winners[0])
     return PreferenceRow(
-        id=digest(_prompt_key(first.messages), chosen, rejected),
+        id=digest(prompt_key(first.messages), chosen, rejected),
         prompt=first.messages,
         chosen=(Message(role="assistant", content=chosen),),
         rejected=(Message(role="assistant", content=rejected),),
@@ -168,6 +187,15 @@ def _row(battle: Sequence[VoteWithTexts], rules: PreferenceOptions) -> Preferenc
             voters=tuple(sorted({vote.voter for vote in decided})),
         ),
     )
+
+
+def _unfit(vote: VoteWithTexts) -> str | None:
+    """Why no vote on these two answers can make a pair."""
+    if not (vote.messages and (vote.answer_a or vote.answer_b)):
+        return "no text"
+    if vote.answer_a.strip() == vote.answer_b.strip():
+        return "identical answers"
+    return "multi-turn" if _is_dialogue(vote.messages) else None
 
 
 def _chosen(vote: VoteWithTexts) -> tuple[str, str]:
@@ -183,10 +211,24 @@ def _rejected(vote: VoteWithTexts) -> tuple[str, str]:
     return vote.contestant_a, vote.answer_a
 
 
-def _prompt_key(messages: Sequence[Message]) -> str:
+def prompt_key(messages: Sequence[Message]) -> str:
+    """Key of a prompt by its content."""
     return digest(*(part for message in messages for part in (message.role, message.content)))
+
+
+def untrained_examples(pool: BattlePool, trained: Iterable[PreferenceRow]) -> list[dict[str, Any]]:
+    """The examples of a run whose prompts are in no training pair, as rows of a data source: to score on."""
+    keys = {prompt_key(row.prompt) for row in trained}
+    rows = []
+    for example, answers in pool.answers.items():
+        first = next(iter(answers.values()))
+        if prompt_key(first.messages) not in keys:
+            row = {"id": example, "messages": [message.as_dict() for message in first.messages]}
+            known = {"reference": first.reference, "category": first.category}
+            rows.append(row | {name: value for name, value in known.items() if value is not None})
+    return rows
 
 
 def _is_held_out(prompt: Sequence[Message], rules: PreferenceOptions) -> bool:
     """By the hash of the prompt: the same prompt falls on the same side in every export."""
-    return int(digest(str(rules.seed), _prompt_key(prompt)), 16) / 2**64 < rules.heldout_share
+    return int(digest(str(rules.seed), prompt_key(prompt)), 16) / 2**64 < rules.heldout_share

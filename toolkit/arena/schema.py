@@ -6,6 +6,7 @@ no voter sees a battle twice, and a ballot's revisions are unique (a vote that i
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import sqlalchemy
 from sqlalchemy import (
     JSON,
+    Boolean,
     Column,
     Connection,
     Engine,
@@ -52,7 +54,24 @@ voters = Table(
     Column("id", String(64), primary_key=True),
     Column("kind", String(16), nullable=False),
     Column("created_at", Float, nullable=False),
+    Column("address", String(64)),
+    Column("account", String(64)),
+    Column("finished_at", Float),
+    Column("preferences", JSON),
 )
+"""`address`: keyed hash of the network address; `account`: the voter whose sign-in took over this cookie's
+votes; `finished_at`: when names were last opened to a voter of an arena that reveals at the end."""
+
+secret_table = Table(
+    "arena_secrets", metadata, Column("name", String(32), primary_key=True), Column("value", String(64))
+)
+views = Table(
+    "arena_views",
+    metadata,
+    Column("voter", String(64), primary_key=True),
+    Column("example_id", String(200), primary_key=True),
+)
+"""Examples whose authors a voter saw on the page Compare."""
 
 ballots = Table(
     "arena_ballots",
@@ -73,6 +92,10 @@ ballots = Table(
     Column("answer_b", ForeignKey("arena_texts.id"), nullable=False),
     Column("expected", String(16)),
     Column("shown_at", Float, nullable=False),
+    Column("cut", String(2)),
+    Column("repeat", Boolean),
+    Column("pair_probability", Float),
+    Column("probability", Float),
     UniqueConstraint("voter", "number"),
     UniqueConstraint("voter", "battle"),
 )
@@ -89,6 +112,7 @@ casts = Table(
     Column("tags", JSON, nullable=False),
     Column("comment", Text, nullable=False),
     Column("cast_at", Float, nullable=False),
+    Column("seconds", Float),
     UniqueConstraint("ballot", "revision"),
 )
 """The vote log: lines are only ever added."""
@@ -101,11 +125,26 @@ events = Table(
     Column("value", JSON, nullable=False),
     Column("reason", Text, nullable=False),
     Column("at", Float, nullable=False),
+    Column("actor", String(200)),
 )
 """What administrators decided (settings, blocked voters); the newest line of a subject is in force."""
 
 
-MIGRATIONS: tuple[Callable[[Connection], None], ...] = ()
+def _add_draws_and_origins(connection: Connection) -> None:
+    """To version 2: how ballots were drawn, how long votes took, where voters come from, who administers."""
+    for table, names in (
+        (voters, ("address", "account", "finished_at", "preferences")),
+        (ballots, ("cut", "repeat", "pair_probability", "probability")),
+        (casts, ("seconds",)),
+        (events, ("actor",)),
+    ):
+        for name in names:
+            kind = table.c[name].type.compile(connection.dialect)
+            connection.execute(text(f'ALTER TABLE {table.name} ADD COLUMN "{name}" {kind}'))
+    metadata.create_all(connection, tables=[secret_table, views])
+
+
+MIGRATIONS: tuple[Callable[[Connection], None], ...] = (_add_draws_and_origins,)
 """Step n brings a store from version n + 1, which had the tables of the first release, to n + 2."""
 
 
@@ -130,6 +169,8 @@ def migrate(connection: Connection) -> None:
     if version < newest:
         connection.execute(versions.delete())
         connection.execute(versions.insert().values(version=newest))
+    if connection.execute(select(secret_table.c.value)).first() is None:
+        connection.execute(secret_table.insert().values(name="arena", value=secrets.token_hex(32)))
 
 
 def _version(connection: Connection) -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -24,13 +24,16 @@ from toolkit.arena.pairing import (
 )
 from toolkit.arena.settings import ArenaSettings, EffectiveSettings, SettingsStore, apply_settings
 from toolkit.arena.store import Store
-from toolkit.arena.tally import Tally, TallyCache
+from toolkit.arena.tally import CountedVotes, Tally, VoteLog
 from toolkit.errors import ToolkitError
-from toolkit.types import Message, Outcome, digest
+from toolkit.types import Message, Outcome
 
 ATTEMPTS = 20
 """Maximum draws for one ballot: another tab may store the same battle between draw and store."""
 
+
+SESSION_HOURS = 12
+"""After these a vote's names are open where they were to stay hidden until the voter finishes."""
 
 RETRY_SECONDS = 30.0
 """Seconds between attempts to load an additional run that was missing."""
@@ -54,15 +57,17 @@ class Rules:
     """How voters are treated."""
 
     seed: int = 0
-    """Of the pairing."""
+    """Of the draws, beside the arena's secret."""
     grace: float = 60.0
     """Seconds in which a vote may be taken back."""
     per_minute: int = 60
-    """Votes a voter may cast in a minute."""
+    """Votes an account, or all voters without one at a network address, may cast in a minute."""
     questions_per_minute: int = 10
-    """Questions of their own that a voter may put in a minute: each takes two models' time."""
+    """Questions of their own that these may put in a minute: each takes two models' time."""
     check_every: int = 0
     """One battle in so many is an attention check; 0: none."""
+    reveal: Literal["after-vote", "after-session"] = "after-vote"
+    """When voters are told the names: `after-session`, when they finish, or `SESSION_HOURS` after a vote."""
 
 
 class ArenaService:
@@ -82,7 +87,8 @@ class ArenaService:
         self._started_with = pool
         self._arrangement = apply_settings(pool, ArenaSettings())
         self._arranged_at = clock()
-        self._tally = TallyCache(store, pool.run, clock)
+        self._votes = VoteLog(store, pool.run, lambda: self.settings_store.control.voters_per_address)
+        self._addresses: dict[str, str] = {}
 
     @property
     def effective_settings(self) -> EffectiveSettings:
@@ -99,9 +105,17 @@ class ArenaService:
         """Contestants and battles in use now."""
         return self.effective_settings.pool
 
-    def register_voter(self, voter: str, kind: str = "cookie") -> None:
-        """Register a voter; called once per visit."""
-        self.store.add_voter(voter, kind, self._clock())
+    def register_voter(self, voter: str, kind: str = "cookie", address: str | None = None) -> None:
+        """Register a voter; called once per visit.
+
+        Args:
+            voter: id.
+            kind: `signed-in` for an account, `cookie` for others.
+            address: network address of a voter without an account, stored as a keyed hash.
+        """
+        if address is not None and kind != "signed-in":
+            self._addresses[voter] = self.store.keyed_hash("address", address)
+        self.store.add_voter(voter, kind, self._clock(), self._addresses.get(voter))
 
     def ballot(self, voter: str) -> BlindBallot | None:
         """The voter's open ballot, or a new one; `None` when the voter has seen every battle.
@@ -115,13 +129,13 @@ class ArenaService:
         for _ in range(ATTEMPTS):
             newest, cast, number = self.store.newest_ballot(voter, self.pool.run)
             if newest and cast is None:
-                return newest.blind
+                if not self._is_void(newest):
+                    return newest.blind
+                self.store.add_cast(self._new_cast(newest, None, "skip", None))
             ballot = self._draw(voter, number)
             if ballot is None:
                 return None
             shown = self.store.add_ballot(ballot)
-            if shown is ballot:
-                self._tally.shown(ballot)
             if shown and shown.kind != "live":
                 return shown.blind
         return None
@@ -133,13 +147,17 @@ class ArenaService:
             NotAllowed: the arena is closed, the voter blocked, or they asked too much in this minute.
         """
         self._require_admission(voter)
-        if self.store.questions_since(voter, self._clock() - 60) >= self.rules.questions_per_minute:
+        since, address = self._clock() - 60, self._addresses.get(voter)
+        if self.store.questions_since(voter, since, address) >= self.rules.questions_per_minute:
             raise NotAllowed(
                 f"more than {self.rules.questions_per_minute} questions in a minute; take a breath"
             )
 
-    def draw_pair(self, names: Sequence[str], seed: int) -> tuple[str, str]:
+    def draw_pair(self, names: Sequence[str]) -> tuple[str, str, float]:
         """Draw two of these contestants, with their sides, to answer a voter's own question.
+
+        Returns:
+            Left side, right side, and the probability of the pair.
 
         Raises:
             NotAllowed: fewer than two of them take part.
@@ -147,10 +165,15 @@ class ArenaService:
         pairs = [pair for pair in self.pool.pairs if set(pair) <= set(names)]
         if not pairs:
             raise NotAllowed("fewer than two contestants can answer here")
-        return draw_pair(self.pool, self.tally(), pairs, np.random.default_rng(seed))
+        return draw_pair(self.pool, self.tally(), pairs, np.random.default_rng())
 
     def add_live_ballot(
-        self, voter: str, sides: tuple[str, str], questions: Sequence[str], answers: tuple[str, str]
+        self,
+        voter: str,
+        sides: tuple[str, str],
+        questions: Sequence[str],
+        answers: tuple[str, str],
+        pair_probability: float | None = None,
     ) -> str:
         """Store a ballot of two live answers to a voter's own questions; returns its id.
 
@@ -176,6 +199,8 @@ class ArenaService:
             answer_a=answers[0],
             answer_b=answers[1],
             shown_at=self._clock(),
+            pair_probability=pair_probability,
+            probability=None if pair_probability is None else pair_probability / 2,
         )
         for _ in range(ATTEMPTS):
             _, _, number = self.store.newest_ballot(voter, self.pool.run)
@@ -184,8 +209,14 @@ class ArenaService:
                 return key
         raise NotAllowed("your other tabs were quicker; ask again")
 
-    def vote(self, voter: str, ballot_id: str, outcome: Outcome) -> Reveal:
+    def vote(self, voter: str, ballot_id: str, outcome: Outcome, seconds: float | None = None) -> Reveal:
         """Commit a vote and reveal the names. A repeated request returns the stored vote.
+
+        Args:
+            voter: id.
+            ballot_id: of the ballot that the page shows.
+            outcome: by the sides shown.
+            seconds: from the first display of the ballot to the vote, where it was measured.
 
         Raises:
             NotAllowed: not this voter's ballot, skipped or taken back before, or too many votes in a minute.
@@ -196,13 +227,13 @@ class ArenaService:
         if cast is None:
             self._require_admission(voter)
             self._limit_rate(voter)
+            if self._is_void(ballot):
+                raise NotAllowed("the names may have been shown since this battle was, so it is void")
             line = self._new_cast(ballot, None, "vote", outcome)
-            cast = self.store.add_cast(line)
-            if cast is line:
-                self._tally.cast_votes(ballot, cast)
+            cast = self.store.add_cast(line.model_copy(update={"seconds": seconds}))
         if cast.action != "vote":
             raise NotAllowed("this battle is closed: it was skipped, or its vote taken back")
-        return Reveal(ballot=ballot, cast=cast)
+        return self._reveal(ballot, cast)
 
     def skip(self, voter: str, ballot_id: str) -> None:
         """Close a ballot without a vote; the names stay hidden and the battle is not shown again."""
@@ -225,7 +256,6 @@ class ArenaService:
         if self._clock() > self.undo_until(before):
             raise NotAllowed(f"a vote can be taken back for {self.rules.grace:.0f} seconds")
         self.store.add_cast(self._new_cast(ballot, before, "undo", None))
-        self._tally.forget()
 
     def undo_until(self, cast: Cast) -> float:
         """The end of a vote's grace time, in seconds since 1970."""
@@ -242,7 +272,7 @@ class ArenaService:
             raise NotAllowed("there is no vote to add to")
         comment = comment.strip()
         if (tags, comment) == (before.tags, before.comment):
-            return Reveal(ballot=ballot, cast=before)
+            return self._reveal(ballot, before)
         if len(comment) > MAX_COMMENT_CHARS:
             raise NotAllowed(
                 f"a comment may have {MAX_COMMENT_CHARS:,} characters, and this has {len(comment):,}"
@@ -252,12 +282,30 @@ class ArenaService:
         if before.revision + 1 >= MAX_REVISIONS:
             raise NotAllowed("the reasons of this vote were changed too often")
         line = self._new_cast(ballot, before, "vote", before.outcome)
-        noted = line.model_copy(update={"tags": tags, "comment": comment, "cast_at": before.cast_at})
-        return Reveal(ballot=ballot, cast=self.store.add_cast(noted))
+        kept = {"cast_at": before.cast_at, "seconds": before.seconds}
+        noted = line.model_copy(update={"tags": tags, "comment": comment, **kept})
+        return self._reveal(ballot, self.store.add_cast(noted))
+
+    def history(self, voter: str) -> list[Reveal]:
+        """A voter's last votes, newest first; without names where these are still to be opened."""
+        return [self._reveal(reveal.ballot, reveal.cast) for reveal in self.store.history(voter)]
+
+    def finish(self, voter: str) -> None:
+        """Open the names of all votes of this voter; those answers are not shown to them again."""
+        self.store.set_voter(voter, finished_at=self._clock())
+
+    def has_open_ballot(self, voter: str, example: str) -> bool:
+        """Whether a voter has a battle before them on this example."""
+        ballot, cast, _ = self.store.newest_ballot(voter, self.pool.run)
+        return ballot is not None and cast is None and ballot.example_id == example
+
+    def votes(self) -> CountedVotes:
+        """The votes now, and those kept apart; read-only."""
+        return self._votes.read()
 
     def tally(self) -> Tally:
-        """Counts of shown battles and votes; read-only."""
-        return self._tally.read()
+        """Counts of the votes that count; read-only."""
+        return self.votes().tally
 
     def progress(self, tally: Tally) -> tuple[int, int]:
         """Votes so far (at most the goal of each pair) and the total goal; (0, 0) without pairs."""
@@ -266,7 +314,8 @@ class ArenaService:
         return sum(min(tally.votes[pair], goal) for pair in pairs), goal * len(pairs)
 
     def _draw(self, voter: str, number: int) -> Ballot | None:
-        rng = np.random.default_rng(int(digest(str(self.rules.seed), voter, str(number)), 16))
+        key = self.store.keyed_hash("draw", str(self.rules.seed), voter, str(number))
+        rng = np.random.default_rng(int(key, 16))
         met = self.store.seen_battles(voter)
         fields = (
             build_attention_check(self.pool, met, rng)
@@ -274,12 +323,41 @@ class ArenaService:
             else None
         )
         if fields is None:
-            drawn = draw_battle(self.pool, self.tally(), met, rng)
+            told = self._told(voter)
+            drawn = draw_battle(self.pool, self.tally(), met, rng, told)
+            repeat = drawn is None and self.settings_store.control.repeats
+            if repeat:
+                drawn = draw_battle(self.pool, self.tally(), met, rng)
             if drawn is None:
                 return None
-            fields = self._ballot_fields(drawn)
+            fields = self._ballot_fields(drawn) | {"repeat": repeat}
         identity = {"id": new_id(), "voter": voter, "number": number, "run": self.pool.run}
         return Ballot.model_validate({"shown_at": self._clock(), **identity, **fields})
+
+    def _told_before(self, voter: str) -> float:
+        """Votes cast until then have had their names opened to this voter."""
+        now = self._clock()
+        if self.rules.reveal == "after-vote":
+            return now
+        return max(self.store.finished_at(voter), now - SESSION_HOURS * 3600)
+
+    def _told(self, voter: str) -> set[tuple[str, str]]:
+        """(example, contestant) of the answers whose author this voter knows."""
+        answers, viewed = self.store.told_answers(voter, self._told_before(voter))
+        return {place for place, keys in self.pool.text_keys.items() if keys in answers or place[0] in viewed}
+
+    def _reveal(self, ballot: Ballot, cast: Cast) -> Reveal:
+        if self.rules.reveal == "after-session" and cast.cast_at > self._told_before(ballot.voter):
+            ballot = ballot.model_copy(update={"contestant_a": "", "contestant_b": ""})
+        return Reveal(ballot=ballot, cast=cast)
+
+    def _is_void(self, ballot: Ballot) -> bool:
+        """Whether the names of an open ballot's answers may have been shown since it was drawn."""
+        if ballot.kind == "live":
+            return False
+        sides = {(ballot.example_id, ballot.contestant_a), (ballot.example_id, ballot.contestant_b)}
+        told = not ballot.repeat and sides & self._told(ballot.voter)
+        return bool(told) or ballot.shown_at <= self.settings_store.control.closed_at
 
     def _ballot_fields(self, drawn: DrawnBattle) -> dict[str, Any]:
         """A ballot's fields for two stored answers."""
@@ -294,6 +372,9 @@ class ArenaService:
             "contestant_b": drawn.b,
             "answer_a": a.completion,
             "answer_b": b.completion,
+            "cut": "".join(side for side, answer in (("a", a), ("b", b)) if answer.finish == "length"),
+            "pair_probability": drawn.pair_probability,
+            "probability": drawn.probability,
         }
 
     def _require_admission(self, voter: str) -> None:
@@ -309,7 +390,8 @@ class ArenaService:
         return ballot
 
     def _limit_rate(self, voter: str) -> None:
-        if self.store.votes_since(voter, self._clock() - 60) >= self.rules.per_minute:
+        since, address = self._clock() - 60, self._addresses.get(voter)
+        if self.store.votes_since(voter, since, address) >= self.rules.per_minute:
             raise NotAllowed(f"more than {self.rules.per_minute} votes in a minute; take a breath")
 
     def _new_cast(self, ballot: Ballot, before: Cast | None, action: Action, outcome: Outcome | None) -> Cast:

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from toolkit.arena.battles import BattlePool, load_battle_pool, merge_pools
 from toolkit.arena.store import Store
@@ -34,6 +34,20 @@ class ArenaSettings(Record):
     """`None`: the recipe's value."""
     runs: tuple[str, ...] = ()
     """Further run folders whose contestants join."""
+    repeats: bool = False
+    """Whether voters go on after the last unseen answer; such votes are kept apart."""
+    voters_per_address: int = 5
+    """Voters without an account who count, of one network address; 0: all."""
+    closed_at: float = 0.0
+    """When the arena was last closed; ballots of before are void."""
+
+
+def address_limit(decisions: dict[str, Any], run: str | None) -> int:
+    """`voters_per_address` of a run's arena; of all that are kept in the store, the highest (0: no limit)."""
+    prefix = "arena:" if run is None else f"arena:{run}"
+    values = [value for subject, value in decisions.items() if subject.startswith(prefix)]
+    limits = [ArenaSettings.model_validate(value).voters_per_address for value in values]
+    return 0 if 0 in limits else max(limits, default=ArenaSettings().voters_per_address)
 
 
 @dataclass(frozen=True)
@@ -93,20 +107,23 @@ class SettingsStore:
         self._refresh()
         return self._blocked
 
-    def change(self, control: ArenaSettings, reason: str) -> None:
-        """Store new settings.
+    def change(self, control: ArenaSettings, reason: str, actor: str = "") -> None:
+        """Store new settings; `actor` is who changes them.
 
         Raises:
             DataError: only one contestant is chosen.
         """
         if len(control.contestants) == 1:
             raise DataError(f"an arena needs two contestants, not only `{control.contestants[0]}`")
-        self._store.record_event(self._subject, control.model_dump(mode="json"), reason, self._clock())
+        if self.control.open and not control.open:
+            control = control.model_copy(update={"closed_at": self._clock()})
+        value = control.model_dump(mode="json")
+        self._store.record_event(self._subject, value, reason, self._clock(), actor)
         self._read_at = float("-inf")
 
-    def block(self, voter: str, reason: str, *, blocked: bool = True) -> None:
+    def block(self, voter: str, reason: str, actor: str = "", *, blocked: bool = True) -> None:
         """Stop a voter and leave out their votes, or undo that; the votes stay in the log."""
-        self._store.block(voter, reason, self._clock(), blocked=blocked)
+        self._store.block(voter, reason, self._clock(), actor, blocked=blocked)
         self._read_at = float("-inf")
 
     def _refresh(self) -> None:

@@ -7,23 +7,31 @@ Every method is one short transaction. Retries, double clicks, reloads and secon
 from __future__ import annotations
 
 import hashlib
+import hmac
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from itertools import count
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Row, Select, and_, func, select
+from sqlalchemy import Connection, Row, Select, and_, case, func, or_, select, union
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
 
-from toolkit.arena.battles import Ballot, Cast, Reveal, battle_key
-from toolkit.arena.schema import Database, ballots, casts, events, texts, voters
-from toolkit.types import Message, Outcome, Record, Vote
+from toolkit.arena.battles import Ballot, Cast, Reveal, battle_key, new_id, prompt_text, storable, text_key
+from toolkit.arena.schema import Database, ballots, casts, events, secret_table, texts, views, voters
+from toolkit.types import Message, Outcome, Vote
 
-NEWEST = (
-    select(casts.c.ballot, func.max(casts.c.revision).label("revision")).group_by(casts.c.ballot).subquery()
+_REVISIONS = casts.alias()
+IS_NEWEST = casts.c.revision == (
+    select(func.max(_REVISIONS.c.revision)).where(_REVISIONS.c.ballot == ballots.c.id).scalar_subquery()
 )
-"""The revision of each ballot that counts."""
+"""Selects the line of the vote log that counts for a ballot."""
+
+WHO = func.coalesce(voters.c.account, voters.c.id)
+"""The voter of a ballot: the account that took over a cookie's votes, else as stored."""
+
+VOTE_KINDS = ("battle", "live", "imported")
 
 BLOCKED = "blocked:"
 """Prefix of the voter id in the subject of a block event."""
@@ -36,15 +44,42 @@ Answers = Mapping[str, Mapping[str, str]]
 """Example id -> contestant -> the text of its answer."""
 
 
-class BattleCount(Record):
-    """How often one battle was shown and how it ended: a row of the tally that pairing works from."""
+class VoteRow(NamedTuple):
+    """One vote that counts, without its texts; named as in `Vote`."""
 
+    id: int
+    """Line of the vote log; later votes have higher ones."""
+    battle_id: str
     example_id: str
-    contestant_a: str
-    contestant_b: str
-    action: str | None
-    outcome: Outcome | None
-    times: int
+    model_a: str
+    model_b: str
+    outcome: Outcome
+    voter: str
+    category: str | None
+    cast_at: float
+    seconds: float | None
+    kind: str
+    repeat: bool | None
+
+    @property
+    def vote(self) -> Vote:
+        fields = self._asdict()
+        return Vote(kind="person", **{name: fields[name] for name in _SHARED_FIELDS})
+
+
+_SHARED_FIELDS = [name for name in VoteRow._fields if name in Vote.model_fields and name != "kind"]
+
+
+class LogState(NamedTuple):
+    """How far the vote log and the administrators' events have come."""
+
+    last: int
+    """Highest line of the vote log."""
+    lines: int
+    corrections: int
+    events: int
+    new: int
+    """Lines after the one asked about."""
 
 
 class Store:
@@ -52,25 +87,85 @@ class Store:
 
     def __init__(self, url: str) -> None:
         self._database = Database(url)
+        with self._database.read() as connection:
+            self._secret = str(connection.execute(select(secret_table.c.value)).scalar_one()).encode()
+
+    def keyed_hash(self, *parts: str) -> str:
+        """Hash under the arena's secret, 32 hex digits: nobody else can compute it."""
+        return hmac.new(self._secret, "\x1f".join(parts).encode(), hashlib.sha256).hexdigest()[:32]
 
     def close(self) -> None:
         self._database.close()
 
     # Voters and settings
 
-    def add_voter(self, voter: str, kind: str, at: float) -> None:
+    def add_voter(self, voter: str, kind: str, at: float, address: str | None = None) -> None:
         """Insert a voter if not present."""
+        row = {"id": voter, "kind": kind, "created_at": at, "address": address}
         with self._database.write() as connection:
-            self._add(connection, voters, [{"id": voter, "kind": kind, "created_at": at}])
+            self._add(connection, voters, [row])
 
-    def record_event(self, subject: str, value: Any, reason: str, at: float) -> None:
+    def cookie_voter(self, token: str) -> str:
+        """Id of the voter with a cookie; a new one after an account took over the votes of the one before."""
+        taken = select(voters.c.id).where(voters.c.account.is_not(None))
+        with self._database.read() as connection:
+            for times in count():
+                voter = self.keyed_hash("cookie", token, str(times))
+                if connection.execute(taken.where(voters.c.id == voter)).first() is None:
+                    return voter
+        raise AssertionError
+
+    def join_account(self, voter: str, account: str) -> None:
+        """Count a cookie's votes as an account's from now on."""
+        where = and_(voters.c.id == voter, voters.c.kind == "cookie", voters.c.account.is_(None))
+        with self._database.write() as connection:
+            connection.execute(voters.update().where(where).values(account=account))
+
+    def voter_addresses(self) -> dict[str, str]:
+        """Voter -> hash of their network address, of voters without an account."""
+        query = select(voters.c.id, voters.c.address).where(
+            voters.c.address.is_not(None), voters.c.kind != "signed-in", voters.c.account.is_(None)
+        )
+        with self._database.read() as connection:
+            return {row.id: row.address for row in connection.execute(query)}
+
+    def voter_preferences(self, voter: str) -> dict[str, Any]:
+        """How a voter wants the pages."""
+        with self._database.read() as connection:
+            return connection.execute(select(voters.c.preferences).where(voters.c.id == voter)).scalar() or {}
+
+    def set_voter(self, voter: str, **values: Any) -> None:
+        """Store `preferences` or `finished_at` of a voter."""
+        with self._database.write() as connection:
+            connection.execute(voters.update().where(voters.c.id == voter).values(**values))
+
+    def finished_at(self, voter: str) -> float:
+        """When names were last opened to this voter; 0: never."""
+        query = select(func.max(voters.c.finished_at)).where(_is_voter(voter))
+        with self._database.read() as connection:
+            return float(connection.execute(query).scalar() or 0.0)
+
+    def record_event(self, subject: str, value: Any, reason: str, at: float, actor: str = "") -> None:
         """Append an administrator event on a setting or a voter."""
+        row = {"subject": subject, "value": value, "reason": reason, "at": at, "actor": actor}
         with self._database.write() as connection:
-            connection.execute(events.insert().values(subject=subject, value=value, reason=reason, at=at))
+            connection.execute(events.insert().values(row))
 
-    def block(self, voter: str, reason: str, at: float, *, blocked: bool = True) -> None:
+    def count_events(self, subject: str, since: float) -> int:
+        """How many events of a subject there were after a time."""
+        query = select(func.count()).where(events.c.subject == subject, events.c.at > since)
+        with self._database.read() as connection:
+            return int(connection.execute(query.select_from(events)).scalar_one())
+
+    def event_log(self, limit: int = 50) -> list[dict[str, Any]]:
+        """The newest events, with who made them."""
+        with self._database.read() as connection:
+            rows = connection.execute(select(events).order_by(events.c.id.desc()).limit(limit))
+            return [dict(row._mapping) for row in rows]
+
+    def block(self, voter: str, reason: str, at: float, actor: str = "", *, blocked: bool = True) -> None:
         """Leave out a voter's votes from now on, or count them again."""
-        self.record_event(f"{BLOCKED}{voter}", blocked, reason, at)
+        self.record_event(f"{BLOCKED}{voter}", blocked, reason, at, actor)
 
     def blocked(self, decisions: dict[str, Any] | None = None) -> set[str]:
         """Ids of blocked voters."""
@@ -96,16 +191,14 @@ class Store:
             The ballot; or the one that another tab of this voter stored under the same number; or `None` when
             the voter has met this battle before.
         """
-        bodies = {_key(body): body for body in _bodies(ballot)}
+        bodies = {text_key(body): body for body in _bodies(ballot)}
         try:
             with self._database.write() as connection:
                 self._add(connection, texts, [{"id": key, "body": body} for key, body in bodies.items()])
                 connection.execute(ballots.insert().values(_row_of(ballot)))
         except IntegrityError:
             with self._database.read() as connection:
-                return self._one(
-                    connection, ballots.c.voter == ballot.voter, ballots.c.number == ballot.number
-                )
+                return self._one(connection, _is_voter(ballot.voter), ballots.c.number == ballot.number)
         return ballot
 
     def load(self, lines: Sequence[tuple[Ballot, Cast]]) -> int:
@@ -121,7 +214,7 @@ class Store:
                     ballot.voter: {"id": ballot.voter, "kind": "imported", "created_at": 0.0}
                     for ballot, _ in new
                 }
-                bodies = {_key(body): body for ballot, _ in new for body in _bodies(ballot)}
+                bodies = {text_key(body): body for ballot, _ in new for body in _bodies(ballot)}
                 self._add(connection, voters, list(who.values()))
                 self._add(connection, texts, [{"id": key, "body": body} for key, body in bodies.items()])
                 numbers = self._last_numbers(connection, list(who))
@@ -152,26 +245,47 @@ class Store:
 
         Ballots are numbered through all runs whose votes are kept here.
         """
-        mine = select(func.max(ballots.c.number)).where(ballots.c.voter == voter)
+        mine = select(func.max(ballots.c.number)).select_from(_BY_VOTER).where(_is_voter(voter))
         last = mine.where(ballots.c.run == run, ballots.c.kind != "live").scalar_subquery()
         with self._database.read() as connection:
-            ballot = self._one(connection, ballots.c.voter == voter, ballots.c.number == last)
+            ballot = self._one(connection, _is_voter(voter), ballots.c.number == last)
             number = connection.execute(mine).scalar_one()
             cast = self._cast(connection, ballot.id) if ballot else None
             return ballot, cast, 0 if number is None else number + 1
 
     def seen_battles(self, voter: str) -> set[str]:
         """Keys of the battles a voter was shown."""
+        query = select(ballots.c.battle).select_from(_BY_VOTER).where(_is_voter(voter))
         with self._database.read() as connection:
-            return set(connection.execute(select(ballots.c.battle).where(ballots.c.voter == voter)).scalars())
+            return set(connection.execute(query).scalars())
 
-    def questions_since(self, voter: str, since: float) -> int:
-        """How many questions of their own this voter had answered after a time."""
-        query = (
-            select(func.count())
-            .select_from(ballots)
-            .where(ballots.c.voter == voter, ballots.c.kind == "live", ballots.c.shown_at > since)
-        )
+    def told_answers(self, voter: str, before: float) -> tuple[set[tuple[str, str]], set[str]]:
+        """Answers whose author a voter knows, of votes cast before a time.
+
+        Returns:
+            Keys of prompt and answer (`BattlePool.text_keys`), and examples looked at on the page Compare.
+        """
+        sides = [ballots.c.messages, ballots.c.answer_a, ballots.c.answer_b]
+        voted = _BY_VOTER.join(casts, casts.c.ballot == ballots.c.id)
+        query = select(*sides).select_from(voted)
+        query = query.where(_is_voter(voter), casts.c.revision == 0, casts.c.action == "vote")
+        viewed = select(views.c.example_id).where(views.c.voter == voter)
+        with self._database.read() as connection:
+            rows = connection.execute(query.where(casts.c.cast_at <= before)).all()
+            return (
+                {(messages, answer) for messages, *answers in rows for answer in answers},
+                set(connection.execute(viewed).scalars()),
+            )
+
+    def add_view(self, voter: str, example: str) -> None:
+        """Record that a voter saw who wrote the answers to an example."""
+        with self._database.write() as connection:
+            self._add(connection, views, [{"voter": voter, "example_id": example}])
+
+    def questions_since(self, voter: str, since: float, address: str | None = None) -> int:
+        """How many questions of their own this voter, or this address, had answered after a time."""
+        query = select(func.count()).select_from(_BY_VOTER).where(_is_voter(voter, address))
+        query = query.where(ballots.c.kind == "live", ballots.c.shown_at > since)
         with self._database.read() as connection:
             return int(connection.execute(query).scalar_one())
 
@@ -193,75 +307,102 @@ class Store:
         with self._database.read() as connection:
             return self._cast(connection, ballot_id)
 
-    def votes_since(self, voter: str, since: float) -> int:
-        """How many ballots this voter voted on or skipped after a time; corrections are not counted."""
-        query = (
-            select(func.count())
-            .select_from(casts.join(ballots, casts.c.ballot == ballots.c.id))
-            .where(ballots.c.voter == voter, casts.c.revision == 0, casts.c.cast_at > since)
-        )
+    def votes_since(self, voter: str, since: float, address: str | None = None) -> int:
+        """How many ballots this voter, or this address, voted on or skipped after a time; no corrections."""
+        voted = _BY_VOTER.join(casts, casts.c.ballot == ballots.c.id)
+        query = select(func.count()).select_from(voted).where(_is_voter(voter, address))
+        query = query.where(casts.c.revision == 0, casts.c.cast_at > since)
         with self._database.read() as connection:
             return int(connection.execute(query).scalar_one())
 
     def history(self, voter: str, limit: int = 50) -> list[Reveal]:
         """A voter's own votes, newest first."""
-        query = _votes_query().where(ballots.c.voter == voter).order_by(ballots.c.number.desc()).limit(limit)
-        with self._database.read() as connection:
-            rows = connection.execute(query).all()
-            found = self._ballots(connection, [row.id for row in rows])
-        return [Reveal(ballot=found[row.id], cast=_cast_of(row)) for row in rows]
+        query = _votes_query(ballots.c.id, *_CAST_COLUMNS).where(_is_voter(voter))
+        return self._reveals(query.order_by(ballots.c.number.desc()).limit(limit))
 
     # What was voted on, together
 
-    def tally(self, run: str) -> list[BattleCount]:
-        """Every battle of a run that was shown, with its outcomes.
-
-        Attention checks and blocked voters are left out.
-        """
-        columns = (ballots.c.example_id, ballots.c.contestant_a, ballots.c.contestant_b)
-        query = (
-            select(*columns, casts.c.action, casts.c.outcome, func.count().label("times"))
-            .select_from(_with_newest())
-            .where(ballots.c.run == run, ballots.c.kind == "battle", ballots.c.voter.not_in(self.blocked()))
-            .group_by(*columns, casts.c.action, casts.c.outcome)
-        )
+    def log_state(self, after: int = 0) -> LogState:
+        """What tells whether `vote_rows` would have anything new after a line of the log."""
+        counts = [func.max(casts.c.id), func.count(), func.sum(casts.c.revision)]
+        new = func.sum(case((casts.c.id > after, 1), else_=0))
+        query = select(*counts, select(func.max(events.c.id)).scalar_subquery(), new)
         with self._database.read() as connection:
-            return [BattleCount.model_validate(dict(row._mapping)) for row in connection.execute(query)]
+            return LogState(*(int(value or 0) for value in connection.execute(query).one()))
+
+    def vote_rows(
+        self,
+        run: str | None = None,
+        *,
+        kinds: Sequence[str] = VOTE_KINDS,
+        repeats: bool = True,
+        after: int = 0,
+        answers: Answers | None = None,
+    ) -> list[VoteRow]:
+        """The votes that count, oldest first; blocked voters are left out.
+
+        Args:
+            run: name of one run; left out, of all.
+            kinds: of ballots.
+            repeats: with votes on answers whose author the voter had been told before.
+            after: only lines of the vote log after this one.
+            answers: as they are now; votes on stored answers that have been replaced are left out.
+        """
+        sides = [ballots.c[name] for name in ("battle", "example_id", "contestant_a", "contestant_b")]
+        cast = [ballots.c.category, casts.c.cast_at, casts.c.seconds]
+        columns = [casts.c.id, *sides, casts.c.outcome, WHO.label("voter"), *cast, ballots.c.kind]
+        columns.append(ballots.c.repeat)
+        query = _votes_query(*columns, ballots.c.answer_a, ballots.c.answer_b).order_by(casts.c.id)
+        query = query.where(ballots.c.kind.in_(kinds), casts.c.id > after)
+        if run is not None:
+            query = query.where(ballots.c.run == run)
+        left_out = self.blocked()
+        with self._database.read() as connection:
+            found = [
+                (VoteRow(*row[:-2]), row[-2:])
+                for row in connection.execute(query)
+                if row.voter not in left_out and (repeats or not row.repeat)
+            ]
+        return [row for row, keys in found if not _replaced(row, keys, answers or {})]
 
     def votes(
         self, run: str | None = None, *, without: Iterable[str] = (), answers: Answers | None = None
     ) -> list[Vote]:
-        """The votes that count, oldest first.
-
-        Attention checks, blocked voters and the voters in `without` are left out, and, where `answers` are
-        given, votes on stored answers that have been replaced since.
-        """
-        query = _votes_query().where(ballots.c.kind != "check").order_by(casts.c.id)
-        if run is not None:
-            query = query.where(ballots.c.run == run)
-        left_out = self.blocked() | set(without)
-        with self._database.read() as connection:
-            rows = [row for row in connection.execute(query) if row.voter not in left_out]
-        return [_vote_of(row) for row in rows if not _replaced(row, answers or {})]
+        """The votes of `vote_rows` without repeats, and without the voters in `without`."""
+        left_out = set(without)
+        rows = self.vote_rows(run, repeats=False, answers=answers)
+        return [row.vote for row in rows if row.voter not in left_out]
 
     def cast_votes(
         self,
         run: str | None = None,
         *,
-        kinds: Sequence[str] = ("battle", "live", "imported"),
+        kinds: Sequence[str] = VOTE_KINDS,
         example: str | None = None,
+        repeats: bool = True,
     ) -> list[Reveal]:
         """The votes that count with their full texts, oldest first; blocked voters are left out."""
-        query = _votes_query().where(ballots.c.kind.in_(kinds)).order_by(casts.c.id)
+        query = _votes_query(ballots.c.id, *_CAST_COLUMNS).where(ballots.c.kind.in_(kinds))
         if run is not None:
             query = query.where(ballots.c.run == run)
         if example is not None:
             query = query.where(ballots.c.example_id == example)
-        query = query.where(ballots.c.voter.not_in(self.blocked()))
+        if not repeats:
+            query = query.where(or_(ballots.c.repeat.is_(None), ballots.c.repeat.is_(False)))
+        return self._reveals(query.where(WHO.not_in(self.blocked())).order_by(casts.c.id))
+
+    def answer_texts(self, run: str) -> dict[tuple[str, str], str]:
+        """(example, contestant) -> answer, of the votes of a run on other than its stored answers."""
+        found: dict[tuple[str, str], str] = {}
         with self._database.read() as connection:
-            rows = connection.execute(query).all()
-            found = self._ballots(connection, [row.id for row in rows])
-        return [Reveal(ballot=found[row.id], cast=_cast_of(row)) for row in rows]
+            for side in "ab":
+                name, key = ballots.c[f"contestant_{side}"], ballots.c[f"answer_{side}"]
+                query = select(ballots.c.example_id, name, texts.c.body).distinct()
+                query = query.join(texts, texts.c.id == key)
+                query = query.where(ballots.c.run == run, ballots.c.kind.in_(("live", "imported")))
+                for example, contestant, body in connection.execute(query.where(texts.c.body != "")):
+                    found[example, contestant] = body
+        return found
 
     def log(self, ballot_id: str) -> list[Cast]:
         """Every line about one ballot, corrections included."""
@@ -269,17 +410,60 @@ class Store:
         with self._database.read() as connection:
             return [_cast_of(row) for row in connection.execute(query)]
 
+    def forget(self, voter: str, *, remove: bool) -> int:
+        """Delete what is known of a voter; their votes are removed too, or kept without the person.
+
+        Returns:
+            How many ballots the voter had.
+        """
+        substitute = self.keyed_hash("forgotten", new_id())
+        with self._database.write() as connection:
+            ids = list(connection.execute(select(voters.c.id).where(_is_voter(voter))).scalars())
+            mine = select(ballots.c.id).where(ballots.c.voter.in_(ids))
+            had = int(connection.execute(select(func.count()).select_from(mine.subquery())).scalar_one())
+            connection.execute(views.delete().where(views.c.voter.in_(ids)))
+            subjects = [f"{prefix}{name}" for prefix in (BLOCKED, "password:") for name in ids]
+            connection.execute(events.delete().where(events.c.subject.in_(subjects)))
+            if remove:
+                connection.execute(casts.delete().where(casts.c.ballot.in_(mine)))
+                connection.execute(ballots.delete().where(ballots.c.voter.in_(ids)))
+            elif ids:
+                self._add(connection, voters, [{"id": substitute, "kind": "forgotten", "created_at": 0.0}])
+                connection.execute(casts.update().where(casts.c.ballot.in_(mine)).values(comment=""))
+                rows = connection.execute(mine.order_by(ballots.c.number, ballots.c.id)).scalars().all()
+                for number, ballot in enumerate(rows):
+                    values = {"voter": substitute, "number": number}
+                    connection.execute(ballots.update().where(ballots.c.id == ballot).values(**values))
+            connection.execute(voters.delete().where(voters.c.id.in_(ids)))
+            self._drop_unused_texts(connection)
+        return had
+
+    @staticmethod
+    def _drop_unused_texts(connection: Connection) -> None:
+        columns = (ballots.c.messages, ballots.c.reference, ballots.c.answer_a, ballots.c.answer_b)
+        used = union(*(select(column).where(column.is_not(None)) for column in columns)).subquery()
+        connection.execute(texts.delete().where(texts.c.id.not_in(select(used.c[0]))))
+
     # Rows to records
 
+    def _reveals(self, query: Select[Any]) -> list[Reveal]:
+        with self._database.read() as connection:
+            rows = connection.execute(query).all()
+            found = self._ballots(connection, [row.id for row in rows])
+        return [Reveal(ballot=found[row.id], cast=_cast_of(row)) for row in rows]
+
     def _one(self, connection: Connection, *where: Any) -> Ballot | None:
-        row = connection.execute(select(ballots.c.id).where(and_(*where))).first()
+        query = select(ballots.c.id).select_from(_BY_VOTER).where(and_(*where))
+        row = connection.execute(query).first()
         return self._ballots(connection, [row.id])[row.id] if row else None
 
     def _ballots(self, connection: Connection, ids: Sequence[str]) -> dict[str, Ballot]:
         found: dict[str, Ballot] = {}
         for start in range(0, len(ids), CHUNK):
             chunk = ids[start : start + CHUNK]
-            rows = connection.execute(select(ballots).where(ballots.c.id.in_(chunk))).all()
+            columns = [WHO.label("voter") if column.name == "voter" else column for column in ballots.c]
+            query = select(*columns).select_from(_BY_VOTER).where(ballots.c.id.in_(chunk))
+            rows = connection.execute(query).all()
             bodies = self._texts(connection, rows)
             found |= {row.id: _ballot_of(row, bodies) for row in rows}
         return found
@@ -302,56 +486,44 @@ class Store:
         connection.execute(insert(table).on_conflict_do_nothing(), rows)
 
 
-def _with_newest() -> Any:
-    """Ballots, each with the line of the vote log that counts, if any."""
-    latest = casts.join(
-        NEWEST, and_(casts.c.ballot == NEWEST.c.ballot, casts.c.revision == NEWEST.c.revision)
-    )
-    return ballots.join(latest, casts.c.ballot == ballots.c.id, isouter=True)
+_BY_VOTER = ballots.join(voters, voters.c.id == ballots.c.voter)
+
+_CAST_COLUMNS = [casts.c[name] for name in Cast.model_fields]
 
 
-def _votes_query() -> Select[Any]:
-    columns = [column for column in ballots.c if column.name not in ("messages", "reference")]
-    newest = [
-        casts.c[name] for name in ("ballot", "revision", "action", "outcome", "tags", "comment", "cast_at")
-    ]
-    return select(*columns, *newest).select_from(_with_newest()).where(casts.c.action == "vote")
+def _is_voter(voter: str, address: str | None = None) -> Any:
+    """A person's rows of the voters' table; with an address, all voters' without an account there."""
+    if address is not None:
+        return and_(voters.c.address == address, voters.c.account.is_(None), voters.c.kind != "signed-in")
+    return or_(voters.c.id == voter, voters.c.account == voter)
+
+
+def _votes_query(*columns: Any) -> Select[Any]:
+    """The votes that count, of all kinds of ballots."""
+    latest = _BY_VOTER.join(casts, and_(casts.c.ballot == ballots.c.id, IS_NEWEST))
+    return select(*columns).select_from(latest).where(casts.c.action == "vote")
 
 
 def _bodies(ballot: Ballot) -> list[str]:
-    bodies = [_prompt(ballot), _storable(ballot.answer_a), _storable(ballot.answer_b)]
-    return [*bodies, _storable(ballot.reference)] if ballot.reference is not None else bodies
-
-
-def _storable(text: str) -> str:
-    """The text as every database can keep it: PostgreSQL has no NUL."""
-    return text.replace("\0", "\N{REPLACEMENT CHARACTER}")
-
-
-def _prompt(ballot: Ballot) -> str:
-    turns = [message.as_dict() | {"content": _storable(message.content)} for message in ballot.messages]
-    return json.dumps(turns, ensure_ascii=False)
-
-
-def _key(body: str) -> str:
-    return hashlib.sha256(body.encode()).hexdigest()
+    bodies = [prompt_text(ballot.messages), storable(ballot.answer_a), storable(ballot.answer_b)]
+    return [*bodies, storable(ballot.reference)] if ballot.reference is not None else bodies
 
 
 def _row_of(ballot: Ballot) -> dict[str, Any]:
     sides = (ballot.contestant_a, ballot.answer_a), (ballot.contestant_b, ballot.answer_b)
     return ballot.model_dump() | {
         "battle": ballot.id if ballot.kind == "imported" else battle_key(ballot.example_id, *sides),
-        "messages": _key(_prompt(ballot)),
-        "reference": None if ballot.reference is None else _key(_storable(ballot.reference)),
-        "answer_a": _key(_storable(ballot.answer_a)),
-        "answer_b": _key(_storable(ballot.answer_b)),
+        "messages": text_key(prompt_text(ballot.messages)),
+        "reference": None if ballot.reference is None else text_key(ballot.reference),
+        "answer_a": text_key(ballot.answer_a),
+        "answer_b": text_key(ballot.answer_b),
     }
 
 
 def _row_of_cast(cast: Cast) -> dict[str, Any]:
     return cast.model_dump() | {
-        "tags": [_storable(tag) for tag in cast.tags],
-        "comment": _storable(cast.comment),
+        "tags": [storable(tag) for tag in cast.tags],
+        "comment": storable(cast.comment),
     }
 
 
@@ -368,25 +540,12 @@ def _ballot_of(row: Row[Any], bodies: dict[str, str]) -> Ballot:
     )
 
 
-def _replaced(row: Row[Any], answers: Answers) -> bool:
+def _replaced(row: VoteRow, keys: Sequence[str], answers: Answers) -> bool:
     """Whether a vote is on stored answers that are others by now."""
     now = answers.get(row.example_id, {}) if row.kind == "battle" else {}
-    sides = ((row.contestant_a, row.answer_a), (row.contestant_b, row.answer_b))
-    return any(name in now and _key(_storable(now[name])) != key for name, key in sides)
+    sides = zip((row.model_a, row.model_b), keys, strict=True)
+    return any(name in now and text_key(now[name]) != key for name, key in sides)
 
 
 def _cast_of(row: Row[Any]) -> Cast:
     return Cast.model_validate({name: row._mapping[name] for name in Cast.model_fields})
-
-
-def _vote_of(row: Row[Any]) -> Vote:
-    return Vote(
-        battle_id=row.battle,
-        example_id=row.example_id,
-        model_a=row.contestant_a,
-        model_b=row.contestant_b,
-        outcome=row.outcome,
-        voter=row.voter,
-        category=row.category,
-        cast_at=row.cast_at,
-    )

@@ -1,4 +1,4 @@
-"""Counts of shown battles and votes, win rates, and a judge's verdicts on an example."""
+"""Votes in memory, counts, win rates, and a judge's verdicts on an example."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from itertools import permutations, product
 from typing import Any
 
-from toolkit.arena.battles import Ballot, BattlePool, Cast, Reveal
-from toolkit.arena.store import BattleCount, Store
+from toolkit.arena.battles import BattlePool
+from toolkit.arena.store import LogState, Store, VoteRow
 from toolkit.types import (
     POINTS,
     WINNERS,
@@ -24,7 +24,7 @@ from toolkit.types import (
 )
 
 
-def win_rates(votes: Iterable[Vote]) -> list[dict[str, Any]]:
+def win_rates(votes: Iterable[Vote | VoteRow]) -> list[dict[str, Any]]:
     """Win rate of each ordered pair with votes; a tie is half a win."""
     points: dict[tuple[str, str], float] = defaultdict(float)
     met: Counter[tuple[str, str]] = Counter()
@@ -42,14 +42,14 @@ def win_rates(votes: Iterable[Vote]) -> list[dict[str, Any]]:
 
 
 def add_lengths(
-    votes: Iterable[Vote], pool: BattlePool, others: Iterable[Reveal] = ()
+    votes: Iterable[Vote | VoteRow], pool: BattlePool, others: Mapping[tuple[str, str], str]
 ) -> list[dict[str, Any]]:
     """Votes as rows of a battle log with the words of both answers, `length_a` and `length_b`.
 
     Args:
         votes: people's or a judge's.
         pool: whose answers they are on.
-        others: votes with texts of their own: live ones, and imported ones.
+        others: (example, contestant) -> answer, of live and imported votes.
 
     Returns:
         A row for each vote whose answers are known.
@@ -58,11 +58,7 @@ def add_lengths(
         (example, name): len(answer.completion.split())
         for example, answers in pool.answers.items()
         for name, answer in answers.items()
-    }
-    for ballot in (reveal.ballot for reveal in others):
-        if ballot.answer_a or ballot.answer_b:
-            words[ballot.example_id, ballot.contestant_a] = len(ballot.answer_a.split())
-            words[ballot.example_id, ballot.contestant_b] = len(ballot.answer_b.split())
+    } | {place: len(text.split()) for place, text in others.items()}
     rows = []
     for vote in votes:
         a, b = (words.get((vote.example_id, name)) for name in (vote.model_a, vote.model_b))
@@ -97,29 +93,11 @@ def verdicts_on(
 
 @dataclass
 class Tally:
-    """Counts of shown battles and votes."""
+    """Counts of votes on stored answers."""
 
-    shown: Counter[Pair] = field(default_factory=Counter)
-    on_example: Counter[tuple[str, Pair]] = field(default_factory=Counter)
-    left: Counter[tuple[Pair, str]] = field(default_factory=Counter)
     votes: Counter[Pair] = field(default_factory=Counter)
     points: defaultdict[tuple[str, str], float] = field(default_factory=lambda: defaultdict(float))
     """(winner, loser) -> wins; a tie is half a win for each."""
-
-    @classmethod
-    def of(cls, rows: Iterable[BattleCount]) -> Tally:
-        tally = cls()
-        for row in rows:
-            tally.add_shown(row.example_id, row.contestant_a, row.contestant_b, row.times)
-            if row.action == "vote" and row.outcome is not None:
-                tally.add_vote(row.contestant_a, row.contestant_b, row.outcome, row.times)
-        return tally
-
-    def add_shown(self, example_id: str, a: str, b: str, times: int = 1) -> None:
-        pair = sorted_pair(a, b)
-        self.shown[pair] += times
-        self.on_example[example_id, pair] += times
-        self.left[pair, a] += times
 
     def add_vote(self, a: str, b: str, outcome: Outcome, times: int = 1) -> None:
         self.votes[sorted_pair(a, b)] += times
@@ -127,40 +105,87 @@ class Tally:
         self.points[b, a] += (1 - POINTS[outcome]) * times
 
 
-REFRESH = 5.0
-"""Seconds after which votes of other processes are read."""
+def crowded_voters(rows: Iterable[VoteRow], addresses: Mapping[str, str], limit: int) -> dict[str, str]:
+    """Voter -> address, of the voters without an account after the first `limit` of their address."""
+    counted: defaultdict[str, set[str]] = defaultdict(set)
+    crowded = {}
+    for row in rows:
+        address = addresses.get(row.voter)
+        if address is None or row.voter in counted[address]:
+            continue
+        if limit and len(counted[address]) >= limit:
+            crowded[row.voter] = address
+        else:
+            counted[address].add(row.voter)
+    return crowded
 
 
-class TallyCache:
-    """Cache of a run's tally: own votes count at once, those of other processes within `REFRESH` seconds."""
+@dataclass(frozen=True)
+class CountedVotes:
+    """A run's votes at one moment."""
 
-    def __init__(self, store: Store, run: str, clock: Callable[[], float]) -> None:
+    version: int
+    """Changes with the votes."""
+    rows: list[VoteRow]
+    """Votes that count by default, oldest first."""
+    repeats: list[VoteRow]
+    """Votes on answers whose author the voter had been told before."""
+    crowded: list[VoteRow]
+    """Votes of voters after the first few without an account at their network address."""
+    tally: Tally
+
+
+class VoteLog:
+    """A run's votes in memory, read on as the vote log grows, and again after a correction or a decision."""
+
+    def __init__(self, store: Store, run: str, limit: Callable[[], int]) -> None:
         self._store = store
         self._run = run
-        self._clock = clock
+        self._limit = limit
         self._lock = threading.Lock()
-        self._tally: Tally | None = None
-        self._read_at = 0.0
+        self._state = LogState(0, 0, 0, -1, 0)
+        self._known_limit = -1
+        self._votes = CountedVotes(0, [], [], [], Tally())
+        self._crowded: dict[str, str] = {}
 
-    def read(self) -> Tally:
-        """The current tally; read-only."""
+    def read(self) -> CountedVotes:
+        """The votes as they are now; read-only."""
+        limit = self._limit()
         with self._lock:
-            if self._tally is None or not 0 <= self._clock() - self._read_at <= REFRESH:
-                self._read_at = self._clock()
-                self._tally = Tally.of(self._store.tally(self._run))
-            return self._tally
+            before = self._state
+            state = self._store.log_state(before.last)
+            if state[:4] != before[:4] or limit != self._known_limit:
+                grown = state.lines == before.lines + state.new  # else a line came late, or one is gone
+                same = (state.corrections, state.events, limit) == (
+                    before.corrections,
+                    before.events,
+                    self._known_limit,
+                )
+                on = grown and same
+                self._extend(self._everything() if on else [], before.last if on else 0, limit)
+                self._state, self._known_limit = state, limit
+            return self._votes
 
-    def shown(self, ballot: Ballot) -> None:
-        with self._lock:
-            if self._tally is not None and ballot.kind == "battle":
-                self._tally.add_shown(ballot.example_id, ballot.contestant_a, ballot.contestant_b)
+    def _everything(self) -> list[VoteRow]:
+        return sorted(self._votes.rows + self._votes.repeats + self._votes.crowded)
 
-    def cast_votes(self, ballot: Ballot, cast: Cast) -> None:
-        with self._lock:
-            if self._tally is not None and ballot.kind == "battle" and cast.outcome is not None:
-                self._tally.add_vote(ballot.contestant_a, ballot.contestant_b, cast.outcome)
-
-    def forget(self) -> None:
-        """Invalidate the cache, after an undo."""
-        with self._lock:
-            self._tally = None
+    def _extend(self, known: list[VoteRow], after: int, limit: int) -> None:
+        new = self._store.vote_rows(self._run, after=after)
+        addresses = self._store.voter_addresses()
+        crowded = crowded_voters((row for row in [*known, *new] if not row.repeat), addresses, limit)
+        before, start = self._votes, new
+        if not known or crowded != self._crowded:
+            before, start = CountedVotes(before.version, [], [], [], Tally()), [*known, *new]
+        tally = before.tally
+        kept = [row for row in start if not row.repeat and row.voter not in crowded]
+        for row in kept:
+            if row.kind == "battle":
+                tally.add_vote(row.model_a, row.model_b, row.outcome)
+        self._crowded = crowded
+        self._votes = CountedVotes(
+            version=before.version + 1,
+            rows=before.rows + kept,
+            repeats=before.repeats + [row for row in start if row.repeat],
+            crowded=before.crowded + [row for row in start if not row.repeat and row.voter in crowded],
+            tally=tally,
+        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ from toolkit.cli.output import print_json, print_text
 from toolkit.cli.votes import database_of
 
 if TYPE_CHECKING:
-    from toolkit.arena.preferences import VoteWithTexts
+    from toolkit.arena.preferences import Preferences, VoteWithTexts
 
 
 @click.command("preferences")
@@ -25,6 +26,11 @@ if TYPE_CHECKING:
 )
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="JSONL file of training pairs.")
 @click.option("--heldout", type=click.Path(path_type=Path), help="JSONL file of held-out pairs.")
+@click.option(
+    "--scoring",
+    type=click.Path(path_type=Path),
+    help="JSONL file of the runs' examples that no training pair uses: the next recipe's scoring.examples.",
+)
 @click.option("--voters", type=click.Choice(["people", "judge", "all"]), default="people", show_default=True)
 @click.option("--min-votes", default=1, show_default=True, help="Votes a pair needs, ties left out.")
 @click.option("--min-agreement", default=0.6, show_default=True, help="Share of them on the chosen side.")
@@ -35,6 +41,7 @@ def command(  # noqa: PLR0913, PLR0917 - one argument per option
     sources: tuple[str, ...],
     out: Path,
     heldout: Path | None,
+    scoring: Path | None,
     voters: str,
     min_votes: int,
     min_agreement: float,
@@ -49,45 +56,61 @@ def command(  # noqa: PLR0913, PLR0917 - one argument per option
       adapter-arena preferences --from-votes results/demo --out pairs.jsonl --heldout pairs-heldout.jsonl
     """
     from toolkit import io
-    from toolkit.arena.preferences import PreferenceOptions, preferences
+    from toolkit.arena.battles import load_battle_pool
+    from toolkit.arena.preferences import PreferenceOptions, preferences, untrained_examples
     from toolkit.errors import DataError
     from toolkit.run.folder import locked_run
 
-    wanted = PreferenceOptions(min_votes, min_agreement, heldout_share if heldout else 0.0, seed)
-    with locked_run(out, heldout or out):
+    wanted = PreferenceOptions(min_votes, min_agreement, heldout_share if heldout or scoring else 0.0, seed)
+    with locked_run(*(path for path in (out, heldout, scoring) if path)):
         opinions = [opinion for source in sources for opinion in opinions_in(source, voters)]
         found = preferences(opinions, wanted)
         if not found.train and not found.heldout:
-            why = ", ".join(f"{count} {reason}" for reason, count in found.dropped.items())
-            raise DataError(f"{', '.join(sources)}: no pairs in {len(opinions)} votes (dropped: {why})")
+            why = ", ".join(f"{count} {reason}" for reason, count in found.dropped_votes.items() if count)
+            raise DataError(f"{', '.join(sources)}: no pairs in {len(opinions)} votes ({why or 'no votes'})")
         io.write(out, found.train)
         if heldout:
             io.write(heldout, found.heldout)
-    result = {
-        "votes": len(opinions),
-        "pairs": len(found.train),
-        "heldout": len(found.heldout),
-        "dropped": found.dropped,
-    }
+        examples = []
+        if scoring:
+            pools = [load_battle_pool(Path(source)) for source in sources]
+            examples = [row for pool in pools for row in untrained_examples(pool, found.train)]
+            if not examples:
+                raise DataError(f"{scoring}: every prompt is in a training pair; raise --heldout-share")
+            text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in examples)
+            io.write_text(scoring, text)
+    _print(found, len(opinions), len(examples), as_json)
+
+
+def _print(found: Preferences, votes: int, examples: int, as_json: bool) -> None:
+    unused = {reason: count for reason, count in found.dropped_votes.items() if count}
+    used = votes - sum(unused.values())
     if as_json:
-        print_json(result)
-    else:
-        print_text(f"{len(opinions)} votes: {len(found.train)} pairs, {len(found.heldout)} held out")
-        print_text("dropped: " + ", ".join(f"{count} {why}" for why, count in found.dropped.items()))
+        result = {"votes": votes, "pairs": len(found.train), "heldout": len(found.heldout)}
+        more = {"dropped": found.dropped, "used_votes": used, "dropped_votes": found.dropped_votes}
+        print_json({**result, **more, "scoring": examples})
+        return
+    print_text(f"{used} of {votes} votes: {len(found.train)} pairs, {len(found.heldout)} held out")
+    if unused:
+        print_text("not used: " + ", ".join(f"{count} votes: {reason}" for reason, count in unused.items()))
+    if examples:
+        print_text(f"{examples} examples that no training pair uses")
 
 
 def opinions_in(source: str, voters: str) -> list[VoteWithTexts]:
     """The votes of people (the vote store) and of judges (the run's votes.jsonl) in one source."""
     from toolkit import io
+    from toolkit.arena import accepted_reveals
     from toolkit.arena.battles import load_battle_pool
     from toolkit.arena.preferences import votes_from_reveals, votes_with_run_texts
-    from toolkit.arena.store import Store
     from toolkit.types import Vote
 
+    folder = Path(source)
+    pool = load_battle_pool(folder) if (folder / "completions").is_dir() else None
     opinions: list[VoteWithTexts] = []
     if voters != "judge":
-        opinions += votes_from_reveals(Store(database_of(source)).cast_votes())
+        opinions += votes_from_reveals(accepted_reveals(database_of(source)), pool)
     if voters != "people":
-        votes = [vote for vote in io.read(Path(source) / "votes.jsonl", Vote) if vote.kind == "judge"]
-        opinions += votes_with_run_texts(load_battle_pool(Path(source)), votes)
+        votes = [vote for vote in io.read(folder / "votes.jsonl", Vote) if vote.kind == "judge"]
+        opinions += votes_with_run_texts(pool or load_battle_pool(folder), votes)
     return opinions

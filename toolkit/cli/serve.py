@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from pathlib import Path
 
 import click
@@ -24,9 +26,33 @@ from toolkit.cli.output import print_json, print_text
 @click.option(
     "--contestant", "contestants", multiple=True, help="Who takes part; repeat it. Everyone if left out."
 )
-@click.option("--seed", default=0, show_default=True, help="Seed of the pairing.")
+@click.option("--seed", default=0, show_default=True, help="Of the draws, beside the arena's own secret.")
 @click.option(
-    "--votes-per-minute", default=60, show_default=True, help="Most votes of one voter in a minute."
+    "--reveal",
+    type=click.Choice(["after-vote", "after-session"]),
+    default="after-vote",
+    show_default=True,
+    help="When voters learn who wrote the answers: at once, or when they finish (at most 12 hours later).",
+)
+@click.option("--sign-in", is_flag=True, help="Only voters with an account (OpenID Connect) may vote.")
+@click.option("--public-name", "names", multiple=True, help="Host name that browsers use; repeat it.")
+@click.option(
+    "--trusted-proxy",
+    "proxies",
+    multiple=True,
+    metavar="ADDRESS",
+    help="Proxy, address or network, whose X-Forwarded-For and -Proto are believed; repeat it.",
+)
+@click.option(
+    "--voters-per-address",
+    type=click.IntRange(min=0),
+    help="Voters without an account who count, of one address; 0: all.  [default: 5, or as set before]",
+)
+@click.option(
+    "--votes-per-minute",
+    default=60,
+    show_default=True,
+    help="Most votes a minute of an account, or of an address.",
 )
 @click.option("--undo-seconds", default=60.0, show_default=True, help="How long a vote can be taken back.")
 @click.option(
@@ -42,6 +68,11 @@ def command(  # noqa: PLR0913, PLR0917 - one argument per option
     db: str | None,
     contestants: tuple[str, ...],
     seed: int,
+    reveal: str,
+    sign_in: bool,
+    names: tuple[str, ...],
+    proxies: tuple[str, ...],
+    voters_per_address: int | None,
     votes_per_minute: int,
     undo_seconds: float,
     check_every: int,
@@ -55,13 +86,23 @@ def command(  # noqa: PLR0913, PLR0917 - one argument per option
       adapter-arena serve results/demo
     """
     from apps.server import Address, serve
-    from apps.settings import Settings
+    from apps.settings import SECRETS, Settings
     from toolkit.arena.battles import load_battle_pool
+    from toolkit.arena.settings import SettingsStore
     from toolkit.arena.store import Store
+    from toolkit.errors import DataError
 
-    load_battle_pool(run, contestants)  # errors of the run or the store show here, not in the browser
+    if sign_in and not os.environ.get(SECRETS) and not Path(".streamlit/secrets.toml").exists():
+        raise DataError(f"--sign-in needs an identity provider: put it into the file that {SECRETS} names")
+    pool = load_battle_pool(run, contestants)  # errors of the run or the store show here, not in the browser
     database = db or f"sqlite:///{(run / 'arena.db').resolve()}"
-    Store(database).close()
+    store = Store(database)
+    settings_store = SettingsStore(store, pool.run, time.time)
+    control = settings_store.control
+    if voters_per_address is not None and voters_per_address != control.voters_per_address:
+        changed = control.model_copy(update={"voters_per_address": voters_per_address})
+        settings_store.change(changed, "serve --voters-per-address", "command line")
+    store.close()
     settings = Settings(
         run=str(run.resolve()),
         database=database,
@@ -70,6 +111,8 @@ def command(  # noqa: PLR0913, PLR0917 - one argument per option
         per_minute=votes_per_minute,
         grace=undo_seconds,
         check_every=check_every,
+        reveal=reveal,
+        sign_in=sign_in,
         ask=ask,
     )
     url = f"http://{'localhost' if host in ('127.0.0.1', '0.0.0.0') else host}:{port}/{base_path}"
@@ -77,4 +120,4 @@ def command(  # noqa: PLR0913, PLR0917 - one argument per option
         print_json({"url": url})
     else:
         print_text(f"Arena: {url}")
-    serve(settings, Address(host, port, base_path))
+    serve(settings, Address(host, port, base_path, names, proxies))
