@@ -205,7 +205,7 @@ def bradley_terry(
     spread = compute_spread(likelihood, theta, counts, table).select(n)
     strength = theta[:n]
     dispersion = _dispersion(likelihood, theta, counts)
-    step = 0.0 if n > 2 or counts.graded else (0.5 if counts.blunted else 1.0)  # noqa: PLR2004
+    step = 0.0 if n > 2 or counts.graded else (0.25 if counts.blunted else 0.5)  # noqa: PLR2004
     lattice = step / (counts.votes * dispersion) ** 0.5
     decisions = decide_fixed(counts.names, strength, spread, level, lattice=lattice)
     origin = None if anchor is None else index_of(counts.names, anchor)
