@@ -46,6 +46,11 @@ def wilson_of_points(points: Sequence[float], clusters: Sequence[str] = ()) -> t
     return wilson(share * size, size)
 
 
+def smallest_p(count: int) -> float:
+    """The smallest two-sided p-value that swapping the sides of so many examples can give."""
+    return float(2.0 ** (1 - count))
+
+
 def holm(p_values: Sequence[float]) -> list[float]:
     """P-values corrected for how many comparisons were made (Holm 1979), in the order given."""
     order = sorted(range(len(p_values)), key=lambda i: p_values[i])

@@ -203,6 +203,15 @@ def test_many_pairs_agree_with_scipys_permutation_test():
     assert found.p_value == pytest.approx(expected.pvalue, abs=0.03)
 
 
+def test_a_perfect_contestant_is_told_from_nonsense_among_hundreds_of_tests():
+    rng = np.random.default_rng(0)
+    left, right = rng.normal(0.9, 0.1, (60, 1)), rng.normal(0.1, 0.1, (60, 1))
+    found = difference(of_table(left), of_table(right, contestant="b"))
+    assert 2.0**-59 <= found.p_value < 1e-12
+    few = difference(of_table(left[:16]), of_table(right[:16], contestant="b"))
+    assert few.p_value == pytest.approx(2.0**-15)  # no test that swaps sides gives less
+
+
 def test_right_and_wrong_are_tested_as_mcnemar_does():
     left, right = np.ones((30, 1)), np.ones((30, 1))
     right[:9] = 0

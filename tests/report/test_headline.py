@@ -5,10 +5,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from toolkit.metric_info import KNOWN, metric_info
+from toolkit.ratings import bradley_terry
 from toolkit.recipe import Recipe
 from toolkit.report import headline
 from toolkit.report.headline import BARE, BEFORE, FAIR, OTHER, ComparisonPair, headline_pairs
-from toolkit.types import Difference, Rating, Ratings, Score, Summary
+from toolkit.types import Difference, Rating, Ratings, Score, Summary, Vote
 
 NEW, OLD = "tuned", "plain"
 QUESTION = ComparisonPair(NEW, OLD, BARE)
@@ -73,13 +74,16 @@ def test_nothing_is_claimed_against_its_own_interval(rows):
 def test_the_opening_claims_only_what_the_metrics_show(rows):
     comparison = headline.compare(summary(*rows), QUESTION)
     said = headline.opening_sentence([comparison])
-    better, worse = bool(comparison.with_conclusion("better")), bool(comparison.with_conclusion("worse"))
-    assert said.startswith("Yes") == (better and not worse)
-    assert said.startswith("No.") == (worse and not better)
-    assert said.startswith("In part") == (better and worse)
-    assert said.startswith("That cannot be told") == (not better and not worse)
+    main = comparison.primary.conclusion if comparison.primary else "unclear"
+    kinds = set(comparison.families.values())
+    assert said.startswith("Yes") == (main == "better" and not {"worse", "mixed"} & kinds)
+    assert said.startswith("No.") == (main == "worse" and not {"better", "mixed"} & kinds)
+    assert said.startswith("That cannot be told") == (main == "unclear")
+    if main == "better" and "worse" in kinds:
+        assert said.startswith("In part")
     quoted = headline.evidence_sentence([comparison])
-    if better or worse:
+    if comparison.primary:
+        assert comparison.primary.metric_info.title in quoted
         assert all(word in quoted for word in ("95% interval", "p ", "n 60"))
 
 
@@ -110,9 +114,9 @@ def test_a_benchmarks_own_direction_is_followed():
 
 
 def test_gains_and_losses_together_are_mixed():
-    rows = summary(found("rougeL", 0.3, 0.1, 0.001), found("chrf", -9, 2, 0.001))
+    rows = summary(found("rougeL", 0.3, 0.1, 0.001), found("bertscore_f1", -0.2, 0.1, 0.001))
     assert headline.opening_sentence([headline.compare(rows, QUESTION)]) == (
-        "In part. tuned is better than plain in some ways and worse in others, the bare base."
+        "In part. tuned is better than plain, the bare base, in some ways and worse in others."
     )
 
 
@@ -120,9 +124,39 @@ def test_the_change_is_told_from_the_scores():
     scores = [Score(contestant=c, metric="rougeL", value=v, n=60) for c, v in ((OLD, 0.5), (NEW, 0.8))]
     comparison = headline.compare(summary(found("rougeL", 0.3, 0.1, 0.0002), scores=scores), QUESTION)
     assert headline.evidence_sentence([comparison]) == (
-        "Of 1 metric 1 is better, none is worse. ROUGE-L: 0.500 → 0.800, +0.300, "
+        "Of 1 kind of measures 1 says better (word overlap), none says worse. "
+        "ROUGE-L: 0.500 → 0.800, +0.300, "
         "95% interval +0.200 to +0.400, p < 0.001, n 60."
     )
+
+
+def test_the_recipes_primary_metric_decides_and_one_kind_of_measure_counts_once():
+    names = ("rougeL", "chrf", "bleu", "token_f1")
+    rows = [found(name, 0.3, 0.1, 0.0001) for name in names] + [found("bertscore_f1", 0.01, 0.1, 0.5)]
+    comparison = headline.compare(summary(*rows), QUESTION)
+    assert comparison.headline == "tuned is better than plain by ROUGE-L"
+    assert comparison.counts_sentence == (
+        "Of 2 kinds of measures 1 says better (word overlap), none says worse, "
+        "1 cannot tell (embedding similarity)"
+    )
+    by_meaning = headline.compare(summary(*rows, notes={"primary": "bertscore_f1"}), QUESTION)
+    assert by_meaning.result == "unclear"
+    assert "by BERTScore F1" in by_meaning.headline
+
+
+def test_votes_are_a_kind_of_measure():
+    cast = [Vote(model_a=NEW, model_b=OLD, outcome="a")] * 20 + [Vote(model_a=OLD, model_b="z", outcome="a")]
+    votes = {"the judge": bradley_terry(cast).decisions}
+    kinds = headline.compare(summary(found("rougeL", 0.1, 0.2, 0.5)), QUESTION, votes=votes).families
+    assert kinds == {"word overlap": "unclear", "the judge": "better"}
+
+
+def test_too_few_examples_for_any_claim_are_named():
+    names = [name for name, means in KNOWN.items() if means.better]
+    comparison = headline.compare(summary(*[found(name, 3, 1, 0.0078, n=8) for name in names]), QUESTION)
+    assert comparison.result == "unclear"
+    (caution, *_) = headline.limitations(summary(), [comparison])
+    assert caution.startswith("Any difference, of whatever size: 8 examples and")
 
 
 def test_without_comparisons_nothing_is_said():

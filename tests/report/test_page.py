@@ -75,7 +75,7 @@ def test_the_page_has_every_section_and_stands_alone(copied):
     assert not page.named("link")
     source = (copied / "report.html").read_text(encoding="utf-8")
     assert not re.search(r"https?://|@import|url\(", source)
-    assert page.text.count("Yes. dpo is better than base-fewshot, the fair baseline.") == 1
+    assert page.text.count("Yes. dpo is better than base-fewshot, the fair baseline, by ROUGE-L.") == 1
 
 
 def test_the_page_is_usable_by_a_screen_reader(copied):

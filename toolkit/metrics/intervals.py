@@ -19,10 +19,12 @@ from collections.abc import Callable, Iterator, Mapping
 import numpy as np
 
 from toolkit.metrics.measurement import Array, Kind, Measurement, combine, paired
-from toolkit.statistics import LEVEL, NORMAL, wilson
+from toolkit.statistics import LEVEL, NORMAL, smallest_p, wilson
 from toolkit.types import Difference, Score
 
 RESAMPLES = 4000
+RARE = 10
+"""With fewer random swaps as large, their share is too rough a p-value for corrections over many tests."""
 MIN_EXAMPLES = 2
 """One example says nothing about others."""
 EXACT_UP_TO = 13
@@ -135,7 +137,23 @@ def permutation(left: Array, right: Array, statistic: Statistic, *, seed: int = 
     for swaps in _all_swaps(n) if n <= EXACT_UP_TO else _some_swaps(n, seed):
         as_large += int((np.abs(statistic(sums + swaps @ change, n)) >= least).sum())
         tried += len(swaps)
-    return as_large / tried if n <= EXACT_UP_TO else (1 + as_large) / (1 + tried)
+        if tried >= RESAMPLES and as_large >= RARE:
+            break
+    if n <= EXACT_UP_TO:
+        return as_large / tried
+    p = (1 + as_large) / (1 + tried)
+    return p if as_large >= RARE else min(p, _tail(left, right, statistic))
+
+
+def _tail(left: Array, right: Array, statistic: Statistic) -> float:
+    """Student's test where too few of the random swaps are as large; never below what all swaps give."""
+    from scipy.stats import t
+
+    both = np.concatenate([left, right], axis=1)
+    n = len(both)
+    value, error = abs(float(statistic(both.sum(axis=0), n))), jackknife_error(both, statistic)
+    p = 2 * float(t.sf(value / error, n - 1)) if error > 0 else 0.0
+    return max(p, smallest_p(n))
 
 
 def _all_swaps(n: int) -> Iterator[Array]:
@@ -143,15 +161,17 @@ def _all_swaps(n: int) -> Iterator[Array]:
 
 
 def _some_swaps(n: int, seed: int) -> Iterator[Array]:
+    """Random swaps, `RESAMPLES` first, then more for p-values that are small."""
     rng = np.random.default_rng(seed)
-    for count in _pieces(n):
-        yield rng.integers(2, size=(count, n)).astype(np.float64)
+    for count in _pieces(n, RESAMPLES) + _pieces(n, 9 * RESAMPLES):
+        bits = np.unpackbits(np.frombuffer(rng.bytes(-(-count * n // 8)), dtype=np.uint8), count=count * n)
+        yield bits.reshape(count, n).astype(np.float64)
 
 
-def _pieces(n: int) -> list[int]:
+def _pieces(n: int, resamples: int) -> list[int]:
     """How many resamples of `n` rows to make at a time: 32 MB of numbers."""
-    piece = max(1, min(RESAMPLES, 4_000_000 // n))
-    return [min(piece, RESAMPLES - start) for start in range(0, RESAMPLES, piece)]
+    piece = max(1, min(resamples, 4_000_000 // n))
+    return [min(piece, resamples - start) for start in range(0, resamples, piece)]
 
 
 def jackknife_error(table: Array, statistic: Statistic) -> float:
@@ -214,7 +234,7 @@ def _resampled_sums(table: Array, seed: int) -> Array:
     """Column sums of `RESAMPLES` resamples, shape (resamples, columns)."""
     rng, n = np.random.default_rng(seed), len(table)
     even = np.full(n, 1 / n)
-    return np.concatenate([rng.multinomial(n, even, size=count) @ table for count in _pieces(n)])
+    return np.concatenate([rng.multinomial(n, even, size=count) @ table for count in _pieces(n, RESAMPLES)])
 
 
 def _small_sample_quantile(n: int) -> float:

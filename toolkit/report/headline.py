@@ -1,21 +1,24 @@
 """Select the headline comparisons of a run, and state what improved, what got worse and what is undecided.
 
 Nothing is called better unless the paired difference keeps its sign over its whole 95% interval and stays
-significant at 5% after Holm's correction for the number of metrics compared. Every claim comes with its
-interval, p and n.
+significant at 5% after Holm's correction for the number of metrics compared. The primary measure decides the
+headline; other measures agree or not by kind, since several counts of one kind are one finding.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Literal
 
+from toolkit import metric_info as metrics
 from toolkit.metric_info import MetricInfo, metric_info
 from toolkit.metrics.intervals import examples_needed
+from toolkit.ratings import Decisions
 from toolkit.recipe import Contestant, Recipe, contestants, is_fair_baseline
 from toolkit.report import formatting
-from toolkit.statistics import holm
+from toolkit.statistics import holm, smallest_p
 from toolkit.types import Difference, Rating, Summary
 
 FAIR = "the fair baseline"
@@ -70,8 +73,16 @@ METRIC_ORDER = ("rougeL", "chrf", "token_f1", "bertscore_f1", "exact_match", "bl
 MAX_EXAMPLES_NEEDED = 100_000
 """No sample size above this is suggested."""
 
+FAMILIES = {
+    metrics.WORDS: "word overlap",
+    metrics.SENSE: "embedding similarity",
+    metrics.LIKELIHOOD: "likelihood",
+    metrics.BENCHMARKS: "benchmarks",
+    metrics.OTHER: "task checks",
+}
+"""Group of metrics -> the kind of measure it is: word overlap counted in ten ways is one finding."""
+
 Conclusion = Literal["better", "worse", "unclear", "describes"]
-CONCLUSIONS: tuple[Conclusion, ...] = ("better", "worse", "unclear", "describes")
 
 
 @dataclass(frozen=True)
@@ -130,6 +141,10 @@ class Comparison:
 
     pair: ComparisonPair
     claims: tuple[Claim, ...]
+    measure: str = ""
+    """The recipe's primary metric."""
+    votes: dict[str, Conclusion] = field(default_factory=dict)
+    """Voters -> what their votes decide between the two."""
 
     def with_conclusion(self, conclusion: Conclusion) -> tuple[Claim, ...]:
         return tuple(claim for claim in self.claims if claim.conclusion == conclusion)
@@ -140,44 +155,79 @@ class Comparison:
         return len(self.claims) - len(self.with_conclusion("describes"))
 
     @property
+    def primary(self) -> Claim | None:
+        """The claim of the measure that decides: as the recipe says, else the first of `METRIC_ORDER`."""
+        order = dict.fromkeys((self.measure, *METRIC_ORDER))
+        place = {metric: index for index, metric in enumerate(order)}
+        ranking = [claim for claim in self.claims if claim.conclusion != "describes"]
+        return min(ranking, key=lambda claim: place.get(claim.difference.metric, len(place)), default=None)
+
+    @property
+    def families(self) -> dict[str, Conclusion | Literal["mixed"]]:
+        """Kind of measure -> what it shows; several metrics of one kind are one finding."""
+        found: dict[str, set[Conclusion]] = {}
+        for claim in self.claims:
+            if claim.conclusion != "describes":
+                kind = FAMILIES.get(claim.metric_info.group, "task checks")
+                found.setdefault(kind, set()).add(claim.conclusion)
+        shown = {kind: conclusions - {"unclear"} or {"unclear"} for kind, conclusions in found.items()}
+        return {kind: "mixed" if len(own) > 1 else min(own) for kind, own in shown.items()} | self.votes
+
+    @property
     def result(self) -> Literal["better", "worse", "mixed", "unclear"]:
-        better, worse = self.with_conclusion("better"), self.with_conclusion("worse")
-        if better and worse:
+        """What the primary measure shows; mixed where another kind of measure shows the opposite."""
+        main = self.primary.conclusion if self.primary else "unclear"
+        opposite = {"better": "worse", "worse": "better"}.get(main)
+        if opposite and {opposite, "mixed"} & set(self.families.values()):
             return "mixed"
-        return "better" if better else "worse" if worse else "unclear"
+        return main if main in ("better", "worse") else "unclear"
 
     @property
     def headline(self) -> str:
         """One sentence, without a full stop."""
-        name, other = self.pair.contestant, self.pair.against
+        return self.statement()
+
+    def statement(self, role: str = "") -> str:
+        """The headline, with what the other contestant is."""
+        name, other = self.pair.contestant, self.pair.against + (f", {role}," if role else "")
+        by = f" by {self.primary.metric_info.title}" if self.primary else ""
         text = {
-            "better": f"{name} is better than {other}",
-            "worse": f"{name} is worse than {other}",
+            "better": f"{name} is better than {other}{by}",
+            "worse": f"{name} is worse than {other}{by}",
             "mixed": f"{name} is better than {other} in some ways and worse in others",
-            "unclear": f"No difference in quality between {name} and {other} is shown",
+            "unclear": f"No difference in quality between {name} and {other} is shown{by}",
         }
         return text[self.result]
 
     @property
     def counts_sentence(self) -> str:
-        """`Of 9 metrics 8 are better, none is worse, 1 cannot be told`."""
-        if not self.ranked_metrics:
+        """`Of 4 kinds of measures 2 say better (likelihood, the judge), none says worse, ...`."""
+        kinds = self.families
+        if not kinds:
             return "No metric that ranks was compared"
-        better, worse, unclear = (len(self.with_conclusion(conclusion)) for conclusion in CONCLUSIONS[:3])
-        parts = [f"{better or 'none'} {_are(better)} better", f"{worse or 'none'} {_are(worse)} worse"]
-        parts += [f"{unclear} cannot be told"] if unclear else []
-        return f"Of {formatting.counted(self.ranked_metrics, 'metric')} {', '.join(parts)}"
+        parts = []
+        for conclusion, words in (("better", "better"), ("worse", "worse"), ("mixed", "both")):
+            own = [kind for kind, found in kinds.items() if found == conclusion]
+            if own or conclusion != "mixed":
+                named = f" ({', '.join(own)})" if own else ""
+                parts.append(f"{len(own) or 'none'} {'say' if len(own) > 1 else 'says'} {words}{named}")
+        unclear = [kind for kind, found in kinds.items() if found == "unclear"]
+        parts += [f"{len(unclear)} cannot tell ({', '.join(unclear)})"] if unclear else []
+        return f"Of {formatting.counted(len(kinds), 'kind')} of measures {', '.join(parts)}"
 
     @property
     def leading_claim(self) -> Claim | None:
-        """The claim to quote first: of the most telling metric that shows a difference."""
-        shown = self.with_conclusion("better") + self.with_conclusion("worse")
-        place = {metric: index for index, metric in enumerate(METRIC_ORDER)}
-        return min(shown, key=lambda claim: place.get(claim.difference.metric, len(place)), default=None)
+        """The claim to quote first: the primary measure's, where it ranks."""
+        return self.primary
 
 
-def compare(summary: Summary, pair: ComparisonPair, less_is_better: Collection[str] = ()) -> Comparison:
-    """Read every difference of one pair of contestants."""
+def compare(
+    summary: Summary,
+    pair: ComparisonPair,
+    less_is_better: Collection[str] = (),
+    votes: Mapping[str, Decisions] = MappingProxyType({}),
+) -> Comparison:
+    """Read every difference of one pair of contestants, and what voters decide between the two."""
     own = [d for d in summary.differences if (d.contestant, d.against) == (pair.contestant, pair.against)]
     infos = {found.metric: metric_info(found.metric, less_is_better) for found in own}
     ranking = [found for found in own if infos[found.metric].better]
@@ -190,7 +240,18 @@ def compare(summary: Summary, pair: ComparisonPair, less_is_better: Collection[s
         p, means = corrected.get(found.metric, found.p_value), infos[found.metric]
         before, after = (scores.get((name, found.metric)) for name in (found.against, found.contestant))
         claims.append(Claim(found, p, conclude(found, p, means.better), means, before, after))
-    return Comparison(pair, tuple(claims))
+    decided = {voters: _by_votes(found, pair) for voters, found in votes.items()}
+    known: dict[str, Conclusion] = {voters: means for voters, means in decided.items() if means}
+    return Comparison(pair, tuple(claims), summary.notes.get("primary") or "", known)
+
+
+def _by_votes(found: Decisions, pair: ComparisonPair) -> Conclusion | None:
+    """`None` where nobody voted on one of the two."""
+    if not {pair.contestant, pair.against} <= set(found.names):
+        return None
+    if found.better(pair.contestant, pair.against):
+        return "better"
+    return "worse" if found.better(pair.against, pair.contestant) else "unclear"
 
 
 def conclude(found: Difference, corrected_p: float, better: int) -> Conclusion:
@@ -208,8 +269,8 @@ def opening_sentence(compared: Sequence[Comparison]) -> str:
         return "Nothing can be said: no two contestants were compared on the same examples."
     main = compared[0]
     text = {"better": "Yes", "worse": "No", "mixed": "In part", "unclear": "That cannot be told"}
-    role = f", {main.pair.role}" if main.pair.role != OTHER else ""
-    return f"{text[main.result]}. {main.headline}{role}."
+    role = main.pair.role if main.pair.role != OTHER else ""
+    return f"{text[main.result]}. {main.statement(role)}."
 
 
 def evidence_sentence(compared: Sequence[Comparison]) -> str:
@@ -258,7 +319,7 @@ def _bracket(row: Rating) -> str:
 def limitations(summary: Summary, compared: Sequence[Comparison]) -> list[str]:
     """Limitations of the run's data."""
     over = resampling_unit(summary)
-    found = [_undecided_sentence(comparison, over) for comparison in compared]
+    found = [sample_caution(compared, over), *(_undecided_sentence(each, over) for each in compared)]
     if summary.stages:
         found.append(
             "Another training run: each stage was trained once, with one seed. The intervals are over "
@@ -267,6 +328,24 @@ def limitations(summary: Summary, compared: Sequence[Comparison]) -> list[str]:
     if summary.scores:
         found.append("Other prompts: the intervals are for examples drawn like these, not for another task.")
     return [sentence for sentence in found if sentence]
+
+
+FEW = 30
+"""Examples below which intervals and p-values lean on the shape of the differences."""
+
+
+def sample_caution(compared: Sequence[Comparison], over: str) -> str:
+    """What so few examples cannot show; empty where they are enough."""
+    claims = [claim for comparison in compared for claim in comparison.claims]
+    if not claims:
+        return ""
+    n = min(claim.difference.n for claim in claims)
+    tests = max(comparison.ranked_metrics for comparison in compared)
+    if smallest_p(n) * tests >= SIGNIFICANT:
+        return f"Any difference, of whatever size: {n} {over} and {tests} metrics leave p above 0.05."
+    if n < FEW:
+        return f"Much with {n} {over}: where differences are skewed, a decision near its limit may be wrong."
+    return ""
 
 
 def resampling_unit(summary: Summary) -> str:
@@ -288,7 +367,3 @@ def _undecided_sentence(comparison: Comparison, over: str) -> str:
     least, most = formatting.rounded(wanted[0]), formatting.rounded(wanted[-1])
     count = least if least == most else f"{least} to {most}"
     return f"{text} About {count} {over} would settle differences of the size found here."
-
-
-def _are(count: int) -> str:
-    return "are" if count > 1 else "is"

@@ -17,7 +17,7 @@ from toolkit.benchmarks import values_of
 from toolkit.errors import DataError
 from toolkit.metrics import Measurement
 from toolkit.metrics.compare import load_groups
-from toolkit.ratings import BradleyTerry, bradley_terry
+from toolkit.ratings import BradleyTerry, Decisions, bradley_terry
 from toolkit.recipe import Recipe, arena_claims, read_yaml
 from toolkit.types import Completion, Finding, Record, Summary, Verdict, Vote
 
@@ -69,6 +69,12 @@ class RunView:
     def judge_fit(self) -> BradleyTerry | None:
         """The ratings of the judge's votes, a closed set."""
         return bradley_terry(self.judge_votes) if self.judge_votes else None
+
+    @property
+    def decisions(self) -> dict[str, Decisions]:
+        """Voters -> what their votes decide."""
+        fits = {"people": self.people_fit, "the judge": self.judge_fit}
+        return {voters: fit.decisions for voters, fit in fits.items() if fit}
 
     @property
     def has_arena(self) -> bool:

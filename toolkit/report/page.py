@@ -38,7 +38,7 @@ def build_context(view: RunView, pairs: Sequence[headline.ComparisonPair] | None
     names = summary.contestants
     colours = {name: index for index, name in enumerate(names)}
     pairs = headline.headline_pairs(names, view.recipe) if pairs is None else pairs
-    compared = [headline.compare(summary, pair, view.less_is_better) for pair in pairs]
+    compared = [headline.compare(summary, pair, view.less_is_better, view.decisions) for pair in pairs]
     compared = [comparison for comparison in compared if comparison.claims]
     rest = other_comparisons(view, compared)
     grouped = tables.panels(view, colours)
@@ -119,7 +119,7 @@ def other_comparisons(view: RunView, compared: list[headline.Comparison]) -> lis
     shown = {(c.pair.contestant, c.pair.against) for c in compared}
     pairs = dict.fromkeys((found.contestant, found.against) for found in view.summary.differences)
     rest = [headline.ComparisonPair(*pair, headline.OTHER) for pair in pairs if pair not in shown]
-    return [headline.compare(view.summary, pair, view.less_is_better) for pair in rest]
+    return [headline.compare(view.summary, pair, view.less_is_better, view.decisions) for pair in rest]
 
 
 def votes_section(view: RunView, colours: dict[str, int]) -> dict[str, Any]:

@@ -27,6 +27,7 @@ from toolkit.models import bases, hardware, resolve_encoder
 from toolkit.recipe import METRICS, Benchmark, Recipe, Scoring, contestants, existing
 from toolkit.run.checks.findings import error, info, warning
 from toolkit.run.checks.rows import HeldOut
+from toolkit.statistics import smallest_p
 from toolkit.types import Completion, Finding
 
 NEED_REFERENCES = ("number", "exact_match")
@@ -213,8 +214,3 @@ def decidable(count: int, alpha: float, disagreeing: float = 0.5) -> float:
         reach = level * math.sqrt(disagreeing) + power * math.sqrt(disagreeing - middle**2)
         low, high = (low, middle) if reach**2 <= count * middle**2 else (middle, high)
     return high
-
-
-def smallest_p(count: int) -> float:
-    """The smallest two-sided p-value that swapping the sides of so many examples can give."""
-    return float(2 ** (1 - count))
