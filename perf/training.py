@@ -207,7 +207,7 @@ def _heldout_loss(method: str, base: Path, adapter: Path, tokenizer: Any, rows: 
     from transformers import AutoModelForCausalLM
 
     from toolkit.data import chat
-    from toolkit.data.rows import answer_of, prompt_of
+    from toolkit.data.formats import answer_of, prompt_of
     from toolkit.models.logprobs import Span, sum_nll
 
     def span(prompt: Any, answer: str) -> Span:

@@ -121,7 +121,7 @@ def test_data_sets_of_a_run(tmp_path: Path):
 
 
 def test_a_push_says_where_it_went(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("toolkit.models.hub.push", lambda folder, repo, *, private: f"https://hub/{repo}")
+    monkeypatch.setattr("toolkit.models.bases.push", lambda folder, repo, *, private: f"https://hub/{repo}")
     assert ask("push", tmp_path, "ann/tickets")["repository"].endswith("ann/tickets")
 
 

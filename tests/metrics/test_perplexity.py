@@ -15,7 +15,7 @@ from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
 
 from toolkit.data.chat import render
-from toolkit.data.rows import Text
+from toolkit.data.formats import Text
 from toolkit.errors import DataError
 from toolkit.metrics import score
 from toolkit.metrics.perplexity import Window, measure_perplexity, measure_text_perplexity, windows

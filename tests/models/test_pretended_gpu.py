@@ -14,7 +14,7 @@ from peft import LoraConfig, get_peft_model
 from tests.judge.battlefield import SHORT, battle
 from tests.pretended_gpu import pretended_gpu
 from toolkit.benchmarks.lm_eval_model import LoadedLM
-from toolkit.data.rows import Text
+from toolkit.data.formats import Text
 from toolkit.generate import generate_completions, local
 from toolkit.judge import LogprobJudge, judge_battles
 from toolkit.metrics.perplexity import measure_perplexity, measure_text_perplexity

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from toolkit.run.contamination import contamination_notes, find_contamination
+from toolkit.run.checks.overlap import contamination_notes, find_contamination
 
 QUESTION = "How many apples does Ann have if she buys three bags of five apples each?"
 OTHER = "What is the name of the longest river that flows through the old town of Basel in spring?"

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from toolkit.data.formats import convert
-from toolkit.recipe.mistakes import forbidden
+from toolkit.recipe.loader import forbidden
 from toolkit.run.checks.quality import Quality
 
 PROMPT = "How do I mend the lamp on my desk?"

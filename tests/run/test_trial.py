@@ -10,8 +10,8 @@ from transformers import AutoTokenizer
 from toolkit import recipe as recipes
 from toolkit.data import Preference
 from toolkit.models import bases
+from toolkit.run.checks.memory import first_steps
 from toolkit.run.checks.rows import Seen
-from toolkit.run.checks.trial import first_steps
 from toolkit.types import Finding, Message
 
 

@@ -64,11 +64,7 @@ class Leaderboard:
 
 
 def leaderboard(scores: Sequence[Score]) -> Leaderboard:
-    """The table of benchmark scores: one column a task, MMLU's subjects in one.
-
-    Args:
-        scores: of `scores_of`, of any number of contestants.
-    """
+    """The table of benchmark scores: one column a task, MMLU's subjects in one."""
     by_task = _headlines(scores)
     names = list(dict.fromkeys(score.contestant for score in scores))
     shared = [task for task, row in by_task.items() if len(row) == len(names) and _are_shares(task, row)]

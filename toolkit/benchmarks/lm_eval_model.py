@@ -117,13 +117,7 @@ class LoadedLM(HFLM):  # type: ignore[misc]  # lm-eval is untyped
     def _answers(
         self, to_logits: ToLogits, states: torch.Tensor, groups: Sequence[Sequence[_Asked]]
     ) -> list[tuple[int, tuple[float, bool]]]:
-        """(place of the request, its answer) for all requests of one pass.
-
-        Args:
-            to_logits: makes logits of states.
-            states: those that the scored tokens of each input are predicted from, one input after the other.
-            groups: the requests that each input is to answer.
-        """
+        """(place of the request, its answer) for all requests of one pass."""
         ends = itertools.accumulate(_longest(asked) for asked in groups)
         asked = [(one, end) for group, end in zip(groups, ends, strict=True) for one in group]
         rows = torch.tensor([row for one, end in asked for row in range(end - len(one.tokens), end)])

@@ -110,12 +110,6 @@ def check_addable(out: Path, contestant: str, weights: str, task: str, limit: in
 def add_results(out: Path, new: Path, weights: str, contestant: str) -> bool:
     """Put the tasks of result file `new` into `out`, and its sample logs beside it.
 
-    Args:
-        out: result file, which need not exist.
-        new: result file of the same weights.
-        weights: fingerprint of what was measured, kept in `out`.
-        contestant: whose they are.
-
     Returns:
         Whether a figure that was in `out` was replaced.
     """

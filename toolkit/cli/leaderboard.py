@@ -42,7 +42,7 @@ def command(sources: tuple[Path, ...], against: str | None, as_json: bool) -> No
     from toolkit.benchmarks.results import name_in
     from toolkit.errors import DataError
     from toolkit.metrics.compare import compare
-    from toolkit.run.contamination import find_contamination
+    from toolkit.run.checks.overlap import find_contamination
 
     files = [file for source in sources for file in _files(source)]
     scores: list[Score] = []

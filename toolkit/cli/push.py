@@ -21,7 +21,7 @@ def command(folder: Path, repo: str, *, public: bool, as_json: bool) -> None:
     Example:
       adapter-arena push results/demo/adapters/dpo ann/tickets-dpo
     """
-    from toolkit.models.hub import push
+    from toolkit.models.bases import push
 
     address = push(folder, repo, private=not public)
     if as_json:

@@ -39,12 +39,6 @@ def encode_turns(
 ) -> list[Encoded]:
     """Token ids and loss masks of a conversation, in one sequence where the template allows.
 
-    Args:
-        tokenizer: with a chat template.
-        messages: turns.
-        unlearned: positions of assistant turns that are not learned.
-        max_length: tokens kept, from the start.
-
     Raises:
         DataError: the template refuses the turns, or does not show an answer as it is.
     """

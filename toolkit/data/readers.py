@@ -11,8 +11,7 @@ from typing import Any, TypeVar
 
 from toolkit import io
 from toolkit.data.filters import parse_filter
-from toolkit.data.formats import RowError, conversation, convert, detect
-from toolkit.data.rows import Row
+from toolkit.data.formats import Row, RowError, conversation, convert, detect
 from toolkit.errors import DataError
 from toolkit.recipe import DATA_FILES, DataSource, existing, fingerprint, source_file
 from toolkit.types import Example, split_thinking

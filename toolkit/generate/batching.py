@@ -41,10 +41,7 @@ def common_prefix(prompts: Sequence[Sequence[int]]) -> list[int]:
 class BatchSlots:
     """The keys and values of several conversations in one model, written where each one has got to.
 
-    Args:
-        model: a causal language model for which `supports_custom_masks` of its conversations holds.
-        size: number of slots.
-        common: what every conversation begins with.
+    `common`: the tokens that every conversation starts with.
     """
 
     def __init__(self, model: Any, size: int, common: Sequence[int] = ()) -> None:

@@ -64,9 +64,7 @@ def read_completions(path: Path, *, contestant: str | None = None) -> list[Compl
 def read_references(files: Sequence[Path]) -> dict[str, list[str]]:
     """Example id -> its reference answers, one of each file that has one.
 
-    Args:
-        files: in any format of `read_completions`; what counts is a row's reference, else its answer, e.g.
-            of MT-bench's `reference_answer/gpt-4.jsonl`.
+    Of each row counts its reference, else its answer (MT-bench's `reference_answer/gpt-4.jsonl`).
     """
     known: dict[str, list[str]] = {}
     for file in files:

@@ -101,12 +101,6 @@ class LocalSource:
 
         Model types that are not proven to fit slots, a window shorter than the conversation, and sampling
         beyond temperature and nucleus take transformers' own `generate`, one prompt at a time.
-
-        Args:
-            model: the loaded one, with the adapter switched on already.
-            prompts: all of them, so that what they begin with does not depend on what is done.
-            options: length, sampling, stop strings.
-            done: ids of those that need no continuation any more.
         """
         options, further = model_sampling(self.loaded.model.generation_config, options)
         talks = [_Sequence(prompt, _sampler(prompt, options)) for prompt in prompts if prompt.id not in done]
@@ -238,10 +232,6 @@ LIMITS = {"max_length", "max_new_tokens", "min_length", "min_new_tokens", "cache
 
 def model_sampling(theirs: GenerationConfig, options: Generation) -> tuple[Generation, dict[str, Any]]:
     """Sampling as it is done: the recipe's, completed by the model's own where `from_model` asks for it.
-
-    Args:
-        theirs: the model's generation settings.
-        options: the recipe's.
 
     Returns:
         Temperature and nucleus in `options`; and what sampling there is besides, as fields of

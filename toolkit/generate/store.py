@@ -57,11 +57,7 @@ class Store(Generic[T]):
     ) -> None:
         """Read the replies so far; lines that are damaged or edited are reported and left out.
 
-        Args:
-            folder: of the store; made when the first reply is added.
-            settings: everything but the question that shapes a reply, as plain JSON values.
-            parse: a reply from its fields.
-            metadata: recorded beside each reply.
+        `settings` are everything but the prompt that shapes a reply; `metadata` is recorded beside each.
         """
         text = json.dumps(settings, sort_keys=True, ensure_ascii=False)
         self.file = folder / f"{digest(text)}.jsonl"

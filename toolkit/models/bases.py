@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from toolkit import io
-from toolkit.errors import DataError, ModelError
+from toolkit.errors import DataError, EndpointError, ModelError
 from toolkit.fingerprints import cache_folder, files_hash
 from toolkit.recipe import existing
 
@@ -80,9 +80,7 @@ def fingerprint(folder: Path) -> str:
 def content_fingerprint(folder: Path, *, template: bool = True) -> str:
     """The same of everything that loading opens: weights, configurations, tokenizer, chat template.
 
-    Args:
-        folder: a model or adapter folder.
-        template: `False`: without chat templates, for what is known by its rendered tokens.
+    `template=False`: without chat templates, for what is known by its rendered tokens.
 
     Raises:
         ModelError: as `fingerprint`.
@@ -259,3 +257,47 @@ def _convert(file: Path, folder: Path) -> None:
     with torch.inference_mode():
         if not torch.equal(model(**probe).logits, copy(**probe).logits):
             raise ModelError(f"{file}: the converted model does not answer as the GGUF file does")
+
+
+NEVER = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.ckpt", ".*")
+"""Pickled weights and hidden files stay here."""
+
+
+def push(folder: Path, repo: str, *, private: bool = True) -> str:
+    """Upload a folder to a model repository of the hub; one that is not there is made.
+
+    Returns:
+        The repository's address.
+
+    Raises:
+        ModelError: there is no model in the folder, no token on this machine, or the name is none.
+        EndpointError: the hub cannot be reached, or refuses.
+    """
+    from httpx import HTTPError
+    from huggingface_hub import HfApi, get_token
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
+
+    if not any((folder / file).is_file() for file in ("adapter_config.json", "config.json")):
+        raise ModelError(f"{folder}: neither an adapter nor a model is here")
+    if not get_token():
+        raise ModelError("the hub wants a token: set HF_TOKEN, or run `hf auth login`")
+    hub = HfApi()
+    try:
+        address = hub.create_repo(repo, private=private, exist_ok=True)
+        hub.upload_folder(
+            repo_id=repo,
+            folder_path=folder,
+            ignore_patterns=list(NEVER),
+            commit_message=f"Upload {folder.name} with adapter-arena",
+        )
+    except HFValidationError as error:
+        raise ModelError(f"{repo}: not a repository's name (owner/name): {_first_line(error)}") from None
+    except OfflineModeIsEnabled:
+        raise EndpointError("HF_HUB_OFFLINE is set, so nothing is sent to the hub; unset it") from None
+    except (HfHubHTTPError, HTTPError, OSError, ValueError) as error:
+        raise EndpointError(f"{repo}: the hub did not take {folder}: {_first_line(error)}") from None
+    return str(address)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -105,13 +105,6 @@ def chat(
     all requests. Each request carries an `Idempotency-Key`, a hash of its body: the same at every attempt,
     also of a later process.
 
-    Args:
-        endpoint: server, model, key, budget.
-        requests: drawn one by one.
-        options: length, sampling, stop strings.
-        retry: how long to go on asking.
-        spending: what of the endpoint's budget is spent; it is kept up to date.
-
     Raises:
         ModelError: the environment variable with the API key is not set, or holds no key.
         EndpointError: the server is down, refuses whoever asks or asks to wait for very long; the budget does
@@ -126,12 +119,6 @@ def stop_when_all_refused(
     answers: Iterable[tuple[int, Answer]], name: str, total: int, *, answered: int = 0
 ) -> Iterator[tuple[int, Answer]]:
     """Yield answers; raise once the server refuses every request.
-
-    Args:
-        answers: of `chat`.
-        name: of the server or model, for the message.
-        total: number of requests.
-        answered: how many other requests the server is known to have answered.
 
     Raises:
         EndpointError: `ALL_REFUSED` refusals in the same words came first, or all requests were refused.

@@ -181,12 +181,7 @@ def load_weights(
 ) -> Any:
     """The model in `folder`, quantised or not, on its device.
 
-    Args:
-        folder: of the model.
-        chosen: device, dtype and attention.
-        quantization: `none`, `nf4` or `int8`; the head stays as it is.
-        kind: transformers' class of it; a causal language model if left out.
-        extra: for its `from_pretrained`.
+    The head is not quantised; `extra` goes to `from_pretrained`.
 
     Raises:
         ModelError: it cannot be loaded as such.

@@ -57,9 +57,7 @@ class StepCache:
     def __init__(self, folder: RunFolder, versions: Sequence[RunFolder] = ()) -> None:
         """Read the manifest.
 
-        Args:
-            folder: of the run.
-            versions: other versions of the run, whose outputs are taken where the inputs are the same.
+        Outputs of other versions of the run are taken where the inputs are the same.
         """
         self.folder, self.file = folder, folder.manifest
         self.manifest = folder.read_manifest()

@@ -41,11 +41,7 @@ class Line:
 
 
 def examine(results: Path = Path()) -> list[Line]:
-    """Look at packages, processor, GPU, models, memory and disk; asks nothing of the network.
-
-    Args:
-        results: where runs would be written.
-    """
+    """Look at packages, processor, GPU, models, memory and disk; asks nothing of the network."""
     return [*_packages(), *_machine(), *_models(), *_places(results)]
 
 

@@ -188,13 +188,7 @@ def versions(results: Path, name: str) -> Iterator[RunFolder]:
 
 
 def select_version(results: Path, name: str, identity: dict[str, str]) -> RunFolder:
-    """The folder for a run of this identity: the version that has it, one that loses nothing, or a new one.
-
-    Args:
-        results: folder of runs.
-        name: of the recipe.
-        identity: of the run, by part.
-    """
+    """The folder for a run of this identity: its version, one that loses nothing, or a new one."""
     known = list(versions(results, name))
     for folder in known:
         recorded = folder.read_manifest().get(IDENTITY)

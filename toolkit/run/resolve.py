@@ -308,10 +308,7 @@ def _content(value: Any) -> Any:
 def answer_prompts(run: Path, questions: Path, out: Path) -> dict[str, list[Completion]]:
     """Every contestant's answers to the questions; those already in `out` are kept.
 
-    Args:
-        run: the run's folder.
-        questions: a text file with a prompt a line, or rows of prompts as a recipe's data may have them.
-        out: folder for `<contestant>.jsonl`.
+    Questions are a text file with a prompt a line, or rows of prompts as in `data`.
 
     Raises:
         DataError: the questions do not parse, or `out` answers others.

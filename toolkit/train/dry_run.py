@@ -50,10 +50,7 @@ def refuse(recipe: Recipe, stages: Iterable[Stage]) -> None:
 def problems(recipe: Recipe, stage: Stage, shape: Any) -> Iterator[Problem]:
     """What keeps a stage from starting or from being published rightly.
 
-    Args:
-        recipe: of the stage.
-        stage: any of its stages.
-        shape: the base as `shape_of` gives it; `None`: what depends on it is not looked at.
+    `shape` is the base as `shape_of` gives it; `None`: checks that depend on it are left out.
     """
     place = f"stages.{stage.name}.adapter"
     if stage.trainer.get("sync_ref_model"):

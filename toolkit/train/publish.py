@@ -222,9 +222,7 @@ JOINED = {
 def not_joined(config: Any, own: tuple[str, ...] = ()) -> str | None:
     """Why an adapter cannot be added to another one, exactly; `None`: it can.
 
-    Args:
-        config: PEFT's configuration of either of the two.
-        own: layers that only one of them trains whole (a classifier's output).
+    `own`: layers that only one of the two trains whole (a classifier's output).
     """
     if not isinstance(config, peft.LoraConfig) or config.peft_type != "LORA":
         return f"type: {str(getattr(config, 'peft_type', config).value).lower()}"

@@ -13,7 +13,7 @@ from datasets import Dataset
 from trl import GRPOTrainer, RLOOTrainer
 
 from toolkit.data import Row, chat
-from toolkit.data.rows import prompt_of
+from toolkit.data.formats import prompt_of
 from toolkit.models.rewards import RewardModel
 from toolkit.recipe import ModelOptions, Stage
 from toolkit.train.base import Base

@@ -39,10 +39,7 @@ UNVERIFIED = "published"
 def train_stage(recipe: Recipe, stage: Stage, run: Path) -> StageResult:
     """Train one stage; continue it when an earlier attempt was cut short.
 
-    Args:
-        recipe: the whole recipe (base, seed, data sets, earlier stages).
-        stage: the stage to train.
-        run: the run folder; `adapters/<stage>/` is written whole, `checkpoints/<stage>/` until then.
+    Writes `adapters/<stage>/` whole, and `checkpoints/<stage>/` until then.
 
     Returns:
         Seconds over all attempts, peak memory, loss, and figures on held-out rows.

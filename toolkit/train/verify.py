@@ -18,7 +18,7 @@ from transformers import AutoModelForSequenceClassification
 
 from toolkit import distributed
 from toolkit.data import Row, Text, chat
-from toolkit.data.rows import answer_of, prompt_of
+from toolkit.data.formats import answer_of, prompt_of
 from toolkit.errors import TrainingError
 from toolkit.models.loading import adapter_weights, load_adapter, load_weights, unwrapped
 from toolkit.train.base import Base
@@ -90,12 +90,6 @@ def verify(expected: TrainedLogits, folder: Path, base: Base, weights: Mapping[s
 
     In 16 or 4 bit logits show little of an adapter that has moved them less than rounding does; its tensors
     are compared besides, bit by bit, where they are published as they were trained.
-
-    Args:
-        expected: the trained model's logits.
-        folder: what was published.
-        base: what the stage trained on.
-        weights: the adapter's own, where they are published as they are; else empty.
 
     Returns:
         The difference: of logits in fp32 and of rewards, else the KL divergence in nats.

@@ -11,13 +11,7 @@ from toolkit import sandbox
 def pass_at_k(
     references: Sequence[str], predictions: Sequence[Sequence[str]], k: Sequence[int]
 ) -> dict[str, float]:
-    """Mean pass@k over problems.
-
-    Args:
-        references: each problem's tests.
-        predictions: each problem's candidate programs.
-        k: sizes of the samples.
-    """
+    """Mean pass@k over problems."""
     return sandbox.CodeEval().compute(predictions, references, k)[0]
 
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 from toolkit.errors import RecipeError
 from toolkit.recipe import Recipe, contestants
-from toolkit.run.checks import config, fields, memory, models, overlap, rows, template, trial
+from toolkit.run.checks import config, fields, memory, overlap, rows, template
 from toolkit.run.checks.findings import error
-from toolkit.run.checks.showing import Shown, show
+from toolkit.run.checks.template import Shown, show
 from toolkit.train import dry_run
 from toolkit.types import Finding
 
@@ -50,7 +50,7 @@ def check(recipe: Recipe, *, gpu: str | None = None, examples: int = 0) -> Repor
     findings += found
     shape = dry_run.shape_of(recipe)
     findings += fields.fields(recipe, shape)
-    findings += models.models(recipe)
+    findings += config.models(recipe)
     findings += config.config(recipe, heldout, here=gpu is None)
     findings += rows.kinds(recipe, sets)
     findings += rows.system_turns(recipe, sets, heldout)
@@ -64,7 +64,7 @@ def check(recipe: Recipe, *, gpu: str | None = None, examples: int = 0) -> Repor
             findings += found
             findings += template.lengths(recipe, tokens, tokenizer, memory.context(shape))
             findings += template.prompts_fit(recipe, heldout.examples, tokenizer, memory.context(shape))
-            findings += trial.first_steps(recipe, sets, tokenizer, findings, here=gpu is None)
+            findings += memory.first_steps(recipe, sets, tokenizer, findings, here=gpu is None)
             shown = show(recipe, sets, tokenizer, examples)
     findings += compared.findings()
     findings += memory.memory(recipe, sets, tokens, shape, target)

@@ -11,15 +11,17 @@ import copy
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
-from toolkit.data import Conversation, Preference, Row, Text
-from toolkit.data.formats import RowError, convert
+from toolkit.benchmarks.results import questions_of
+from toolkit.data import Conversation, Preference, Row, Text, load_rows
+from toolkit.data.formats import RowError, answer_of, convert
 from toolkit.data.readers import raw_rows, selected_rows
-from toolkit.data.rows import answer_of
 from toolkit.errors import DataError
-from toolkit.recipe import Benchmark, DataSource, Recipe, contestants
+from toolkit.recipe import Benchmark, DataSource, Recipe, contestants, load
 from toolkit.run.checks.findings import error, warning
 from toolkit.run.checks.quality import all_text, plain, question_of, words_of
+from toolkit.run.folder import RunFolder
 from toolkit.types import Example, Finding
 
 WORDS = 13
@@ -242,3 +244,55 @@ def runs_of(texts: list[str]) -> set[str]:
     counts = Counter(run for text in texts for run in runs_in([text]))
     most = max(2.0, COMMON * len(texts))
     return {run for run, count in counts.items() if count <= most}
+
+
+FEWEST = 4
+"""Words of a question that can be told from a common turn of phrase."""
+
+
+def find_contamination(run: Path) -> list[str]:
+    """One sentence for every contestant of a run and benchmark whose questions are in its training data.
+
+    A question counts when nearly all of it lies in runs of words that the training rows hold too (as `check`
+    finds it before training), or, where it is shorter than such a run, when a row holds the whole of it.
+
+    Args:
+        run: the run's folder; without a recipe or with data that are gone there is nothing to say.
+    """
+    folder = RunFolder(run)
+    if not folder.recipe.is_file():
+        return []
+    recipe, notes = load(folder.recipe), []
+    for name, spec in contestants(recipe).items():
+        asked = questions_of(folder.benchmarks(name).with_suffix(""))
+        if spec.stage is None or not asked:
+            continue
+        used = dict.fromkeys(stage.data for stage in recipe.chain(spec.stage))
+        try:
+            rows = [row for data in used for row in load_rows(recipe.data[data], seed=recipe.seed).rows]
+        except DataError as error:
+            notes.append(f"{name}: its training data cannot be compared with the benchmarks: {error}")
+            continue
+        notes += contamination_notes(name, asked, [all_text(row) for row in rows])
+    return notes
+
+
+def contamination_notes(contestant: str, asked: dict[str, list[str]], training: list[str]) -> list[str]:
+    """The sentences for one contestant."""
+    known = [plain(text) for text in training]
+    runs = runs_of(known)
+    notes = []
+    for task, questions in asked.items():
+        found = [question for question in questions if _is_contaminated(plain(question), known, runs)]
+        if found:
+            notes.append(
+                f"{contestant}: {len(found)} of {len(questions)} questions of {task} are in its training "
+                f"data ({found[0][:60]!r}): its score there tells nothing"
+            )
+    return notes
+
+
+def _is_contaminated(question: str, rows: list[str], runs: set[str]) -> bool:
+    if not FEWEST <= len(question.split()) < WORDS:
+        return copied(question, runs) >= SHARE
+    return any(f" {question} " in f" {row} " for row in rows)

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 
 from toolkit.data import Preference, Rated, Row, Text
-from toolkit.data.rows import answer_of, prompt_of
-from toolkit.recipe.mistakes import KEY_SIGNS, KEYS
+from toolkit.data.formats import answer_of, prompt_of
+from toolkit.recipe.loader import KEY_SIGNS, KEYS
 from toolkit.run.checks import patterns
 from toolkit.run.checks.findings import error, info, warning
 from toolkit.run.checks.patterns import FAULTS, LOWER_IS_BETTER, SCORED
@@ -86,11 +86,7 @@ class Quality:
     ) -> None:
         """Look at data set `name`.
 
-        Args:
-            name: in the recipe.
-            special: the tokenizer's special tokens, as text.
-            trained: they are rows to train on, not to measure.
-            rename: columns that were renamed -> their names now.
+        Special tokens as text; `trained`: rows to train on, not to measure; `rename`: old name -> new.
         """
         self.rename = rename or {}
         self.name, self.trained, self.count = name, trained, 0

@@ -114,13 +114,7 @@ def heldout_quality(recipe: Recipe, heldout: HeldOut, special: Sequence[str]) ->
 
 
 def read(recipe: Recipe, special: Sequence[str], compared: Overlap) -> tuple[dict[str, Seen], list[Finding]]:
-    """The rows of every data set that stages use, and what is wrong with them.
-
-    Args:
-        recipe: what would be run.
-        special: the tokenizer's special tokens, as text.
-        compared: is given every row that is trained on.
-    """
+    """The rows of every data set that stages use, and what is wrong with them."""
     sets: dict[str, Seen] = {}
     findings: list[Finding] = []
     trained = {stage.data for stage in recipe.stages}
