@@ -69,7 +69,7 @@ def test_the_small_recipe_is_fine():
         ),
         (
             changed(arena__zzz=1),
-            "arena.zzz: unknown key; known keys: contestants, goal, pairing",
+            "arena.zzz: unknown key; known keys: claims, contestants, goal, pairing",
         ),
         (
             changed(stages__0__adapter={"r": 0}),
