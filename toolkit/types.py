@@ -26,6 +26,13 @@ Outcome = Literal["a", "b", "tie", "both_bad"]
 WINNERS: dict[Outcome, str] = {"a": "model_a", "b": "model_b", "tie": "tie", "both_bad": "tie (bothbad)"}
 """Outcome -> the `winner` column of FastChat-style battle logs."""
 
+OUTCOME_WORDS: dict[str, Outcome] = {
+    **{winner: outcome for outcome, winner in WINNERS.items()},
+    **{"both_bad": "both_bad", "bothbad": "both_bad", "tie (inconsistent)": "tie"},
+    **{"left": "a", "right": "b", "a": "a", "b": "b", "A": "a", "B": "b", "model_1": "a", "model_2": "b"},
+}
+"""The words of vote files for outcomes: FastChat's, LMArena's newer logs', MT-bench's, our own."""
+
 SWAPPED: dict[Outcome, Outcome] = {"a": "b", "b": "a", "tie": "tie", "both_bad": "both_bad"}
 """The same outcome when the two sides change places."""
 

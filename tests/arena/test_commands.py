@@ -56,6 +56,82 @@ def test_votes_survive_export_and_import(run: Path, tmp_path: Path, suffix: str)
     ]
 
 
+@pytest.mark.parametrize("with_ids", [True, False])
+def test_a_file_adds_what_it_has_more_than_the_store(run: Path, tmp_path: Path, with_ids: bool) -> None:
+    call("votes", "export", run, tmp_path / "log.jsonl")
+    rows = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    if not with_ids:
+        rows = [{name: value for name, value in row.items() if name != "ballot_id"} for row in rows]
+        rows = [row | {"voter": None, "tstamp": None, "question_id": "q"} for row in rows]  # many are alike
+
+    def added(name: str, some: list[dict[str, object]], target: Path) -> int:
+        (tmp_path / name).write_text("".join(json.dumps(row) + "\n" for row in some))
+        result = json.loads(call("votes", "import", tmp_path / name, target, "--json").stdout)
+        assert result["added"] + result["known"] == len(some)
+        return int(result["added"])
+
+    other = tmp_path / "other"
+    other.mkdir()
+    assert added("some.jsonl", rows[:20], other) == 20
+    assert added("renamed.jsonl", rows[:20], other) == 0
+    assert added("shorter.jsonl", rows[1:20], other) == 0
+    assert added("turned.jsonl", rows[19::-1], other) == 0
+    assert added("all.jsonl", rows, other) == 10
+    assert len(accepted_votes(f"sqlite:///{other / 'arena.db'}")) == 30
+    if with_ids:
+        assert added("home.jsonl", rows, run) == 0, "they are this arena's own"
+
+
+FORMS = {
+    "kaggle": {"model_a": "x", "model_b": "y", "winner_model_a": 0, "winner_model_b": 1, "winner_tie": 0,
+               "prompt": '["Why?"]', "response_a": '["No."]', "response_b": '["So."]'},
+    "left and right": {"left": "x", "right": "y", "winner": "right"},
+    "our log": {"model_a": "x", "model_b": "y", "outcome": "b"},
+    "parts and ISO": {"model_a": "x", "model_b": "y", "winner": "model_b", "tstamp": "2026-01-02T03:04:05Z",
+                      "conversation_a": [{"role": "user", "content": [{"type": "text", "text": "Why?"}]},
+                                         {"role": "assistant", "content": [{"type": "text", "text": "No."}]}],
+                      "conversation_b": [{"role": "user", "content": "Why?"},
+                                         {"role": "assistant", "content": "So."}]},
+    "Open WebUI": {"type": "rating", "user_id": "u", "created_at": 5, "meta": {"message_id": "m"},
+                   "data": {"rating": -1, "model_id": "x", "sibling_model_ids": ["y"], "tags": ["Style"]}},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_vote_files_of_others_are_read(tmp_path: Path, form: str) -> None:
+    (tmp_path / "votes.json").write_text(json.dumps([FORMS[form]]))
+    result = call("votes", "import", tmp_path / "votes.json", tmp_path, "--json")
+    assert json.loads(result.stdout)["added"] == 1, result.output
+    (reveal,) = Store(f"sqlite:///{tmp_path / 'arena.db'}").cast_votes()
+    ballot = reveal.ballot
+    assert (ballot.contestant_a, ballot.contestant_b, reveal.cast.outcome) == ("x", "y", "b")
+    if form in ("kaggle", "parts and ISO"):
+        assert (ballot.messages[0].content, ballot.answer_a, ballot.answer_b) == ("Why?", "No.", "So.")
+    if form == "parts and ISO":
+        assert reveal.cast.cast_at == 1767323045
+
+
+@pytest.mark.parametrize(
+    ("winner", "outcome"),
+    [("tie (inconsistent)", "tie"), ("both_bad", "both_bad"), ("tie (bothbad)", "both_bad")],
+)
+def test_every_word_for_an_outcome_is_read(tmp_path: Path, winner: str, outcome: str) -> None:
+    (tmp_path / "votes.csv").write_text(f"model_a,model_b,winner\nx,y,{winner}\n")
+    call("votes", "import", tmp_path / "votes.csv", tmp_path)
+    assert [vote.outcome for vote in accepted_votes(f"sqlite:///{tmp_path / 'arena.db'}")] == [outcome]
+
+
+def test_a_judges_games_are_votes_in_both_orders(tmp_path: Path) -> None:
+    games = [{"score": "A>>B"}, {"score": "B>A"}]
+    row = {"question_id": "q", "model": "mine", "judge": "j", "baseline": "base", "games": games}
+    (tmp_path / "games.jsonl").write_text(json.dumps(row) + "\n")
+    call("votes", "import", tmp_path / "games.jsonl", tmp_path)
+    votes = accepted_votes(f"sqlite:///{tmp_path / 'arena.db'}")
+    assert [(vote.model_a, vote.model_b, vote.outcome) for vote in votes] == [
+        ("base", "mine", "a"), ("mine", "base", "b"),
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize("suffix", ["jsonl", "csv"])
 def test_reasons_survive_export_and_import(run: Path, tmp_path: Path, suffix: str) -> None:
     desk = ArenaService(load_battle_pool(run), Store(f"sqlite:///{run / 'arena.db'}"))

@@ -338,8 +338,9 @@ class Store:
         repeats: bool = True,
         after: int = 0,
         answers: Answers | None = None,
+        everyone: bool = False,
     ) -> list[VoteRow]:
-        """The votes that count, oldest first; blocked voters are left out.
+        """The votes that count, oldest first; blocked voters are left out, except for `everyone`.
 
         Args:
             run: name of one run; left out, of all.
@@ -347,6 +348,7 @@ class Store:
             repeats: with votes on answers whose author the voter had been told before.
             after: only lines of the vote log after this one.
             answers: as they are now; votes on stored answers that have been replaced are left out.
+            everyone: with blocked voters.
         """
         sides = [ballots.c[name] for name in ("battle", "example_id", "contestant_a", "contestant_b")]
         cast = [ballots.c.category, casts.c.cast_at, casts.c.seconds]
@@ -356,7 +358,7 @@ class Store:
         query = query.where(ballots.c.kind.in_(kinds), casts.c.id > after)
         if run is not None:
             query = query.where(ballots.c.run == run)
-        left_out = self.blocked()
+        left_out = set() if everyone else self.blocked()
         with self._database.read() as connection:
             found = [
                 (VoteRow(*row[:-2]), row[-2:])

@@ -1,28 +1,36 @@
-"""Import and export of votes as FastChat-style battle logs: `model_a`, `model_b`, `winner` per row."""
+"""Import and export of votes as FastChat-style battle logs: `model_a`, `model_b`, `winner` per row.
+
+Also read: our own vote logs (`outcome`), Kaggle's (`winner_model_a|b|tie`, `response_a`), `left`, `right` and
+`winner`, Arena-Hard judgments (`games`) and Open WebUI's feedback. A vote keeps its identity: its ballot's id
+where a row has one, else its content and how often that occurred; an import adds what the file has more than
+the store.
+"""
 
 from __future__ import annotations
 
 import csv
 import json
 import math
+import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from io import StringIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-from pydantic import ValidationError
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from toolkit import io
 from toolkit.arena.battles import Ballot, Cast, Reveal
 from toolkit.arena.store import Store
 from toolkit.errors import DataError
-from toolkit.types import WINNERS, Message, Outcome, digest
+from toolkit.types import OUTCOME_WORDS, WINNERS, Message, Outcome, digest
 
 if TYPE_CHECKING:
     import pandas as pd
 
 COLUMNS = ("model_a", "model_b", "winner")
-OUTCOMES: dict[str, Outcome] = {winner: outcome for outcome, winner in WINNERS.items()}
+GAMES: dict[str, Outcome] = {"A>>B": "a", "A>B": "a", "A=B": "tie", "B=A": "tie", "B>A": "b", "B>>A": "b"}
+"""Scores of Arena-Hard's games."""
 
 
 def battle_row(reveal: Reveal, *, texts: bool = False) -> dict[str, Any]:
@@ -42,6 +50,11 @@ def battle_row(reveal: Reveal, *, texts: bool = False) -> dict[str, Any]:
         "tags": ", ".join(cast.tags),
         "comment": cast.comment,
         "tstamp": cast.cast_at,
+        "ballot_id": ballot.id,
+        "seconds": cast.seconds,
+        "pair_probability": ballot.pair_probability,
+        "probability": ballot.probability,
+        "repeat": ballot.repeat,
     }
     if texts:
         prompt_messages = [message.as_dict() for message in ballot.messages]
@@ -82,68 +95,226 @@ def load_stage_rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
     return [dict(zip(frame.columns, row, strict=True)) for row in plain.itertuples(index=False, name=None)]
 
 
+def load_vote_rows(path: Path) -> list[tuple[str, dict[str, Any]]]:
+    """(place, row) of every row of a vote file, of any of the forms above.
+
+    Raises:
+        DataError: the file is missing or cannot be read.
+    """
+    if not path.is_file():
+        raise DataError(f"{path}: no such vote file")
+    if path.suffix == ".csv":
+        return [(f"{path}:{line}", dict(row)) for line, row in io.read_csv(path)]
+    if path.suffix == ".jsonl":
+        rows = list(io.read_rows(path, ours=False))
+    elif path.suffix == ".json":
+        listed = io.read_json(path)
+        rows = [
+            (f"{path}:{n}", row) for n, row in enumerate(listed if isinstance(listed, list) else [listed], 1)
+        ]
+    elif path.suffix == ".parquet":
+        import pandas as pd
+
+        rows = [(f"{path}:{n}", row) for n, row in enumerate(load_stage_rows(pd.read_parquet(path)), 1)]
+    else:
+        raise DataError(
+            f"{path}: cannot read {path.suffix or 'such'} files; use .jsonl, .json, .csv or .parquet"
+        )
+    wrong = next((place for place, row in rows if not isinstance(row, dict)), None)
+    if wrong:
+        raise DataError(f"{wrong}: a vote is an object")
+    return rows
+
+
+class ImportedVote(NamedTuple):
+    """One vote of a file, whatever its form."""
+
+    place: str
+    question: str
+    a: str
+    b: str
+    outcome: Outcome
+    voter: str
+    at: float
+    ballot: str
+    category: str | None
+    messages: tuple[Message, ...]
+    answers: tuple[str, str]
+    tags: tuple[str, ...]
+    comment: str
+
+
 def import_rows(store: Store, rows: Iterable[Mapping[str, Any]], *, run: str, source: str) -> tuple[int, int]:
-    """Add the rows of a battle log to a store. A row that is there already is not added again.
+    """Add the rows of a battle log to a store; `import_votes` with places counted from 1."""
+    return import_votes(store, [(f"{source}:{n}", row) for n, row in enumerate(rows, 1)], run=run)
+
+
+def import_votes(store: Store, rows: Iterable[tuple[str, Mapping[str, Any]]], *, run: str) -> tuple[int, int]:
+    """Add votes to a store; those that are there already are not added again.
 
     Args:
         store: where to.
-        rows: as `battle_row` or FastChat write them; conversations are optional.
+        rows: (place, row) as `load_vote_rows` gives them; conversations are optional.
         run: name of the run they belong to.
-        source: name of the file, for messages and as part of each row's identity.
 
     Returns:
-        Rows added, and rows that were there.
+        Votes added, and votes that were there.
 
     Raises:
         DataError: a row has no such outcome or names; nothing is added then.
     """
-    lines = [_line(row, number, run, source) for number, row in enumerate(rows, start=1)]
+    votes = [vote for place, row in rows for vote in _votes_in(row, place)]
+    known = _KnownVotes(store, run)
+    lines = [line for vote in votes if (line := known.new_line(vote)) is not None]
     added = store.load(lines)
-    return added, len(lines) - added
+    return added, len(votes) - added
 
 
-def _line(row: Mapping[str, Any], number: int, run: str, source: str) -> tuple[Ballot, Cast]:
-    winner, a, b = row.get("winner"), row.get("model_a"), row.get("model_b")
-    if winner not in OUTCOMES:
-        raise DataError(f"{source}:{number}: winner is {winner!r}; it must be one of {', '.join(OUTCOMES)}")
+class _KnownVotes:
+    """The votes of a run in a store, to be crossed off as a file names them."""
+
+    def __init__(self, store: Store, run: str) -> None:
+        self._run = run
+        self._counts: Counter[str] = Counter()
+        self._older: Counter[str] = Counter()
+        """Of imports by the first version, which hashed the file's name with the voter's."""
+        self._occurrences: Counter[str] = Counter()
+        for row in store.vote_rows(run, everyone=True):
+            question = "" if row.example_id.startswith(_NAMELESS) else row.example_id
+            fields = (question, row.model_a, row.model_b, row.outcome, row.cast_at)
+            if row.kind == "imported" and not row.battle_id.startswith(_PREFIX):
+                named = "" if _LINE.search(question) else question
+                self._older[_content("", named, *fields[1:])] += 1
+            else:
+                self._counts[_content(row.voter, *fields)] += 1
+        self._occurrences.update(self._counts)
+
+    def new_line(self, vote: ImportedVote) -> tuple[Ballot, Cast] | None:
+        """The lines to store for a vote, or `None` where the store has it."""
+        fields = (vote.question, vote.a, vote.b, vote.outcome, vote.at)
+        voter = digest("imported", vote.voter)
+        key = _content(voter, *fields)
+        for counts, name in ((self._counts, key), (self._counts, _content(vote.voter, *fields)),
+                             (self._older, _content("", *fields))):  # fmt: skip
+            if counts[name] > 0:
+                counts[name] -= 1
+                return None
+        self._occurrences[key] += 1
+        identity = vote.ballot or _PREFIX + digest(self._run, key, str(self._occurrences[key]))
+        ballot = Ballot(
+            id=identity,
+            voter=voter,
+            number=0,
+            kind="imported",
+            run=self._run,
+            example_id=vote.question or f"{_NAMELESS}{identity}",
+            category=vote.category,
+            messages=vote.messages,
+            contestant_a=vote.a,
+            contestant_b=vote.b,
+            answer_a=vote.answers[0],
+            answer_b=vote.answers[1],
+            shown_at=vote.at,
+        )
+        reasons = {"tags": vote.tags, "comment": vote.comment, "cast_at": vote.at}
+        cast = Cast(ballot=identity, revision=0, action="vote", outcome=vote.outcome, **reasons)
+        return ballot, cast
+
+
+_PREFIX, _NAMELESS = "v-", "vote-"
+_LINE = re.compile(r":\d+$")
+
+
+def _content(voter: str, question: str, a: str, b: str, outcome: str, at: float) -> str:
+    return digest(voter, question, a, b, outcome, f"{at:.3f}")
+
+
+def _votes_in(row: Mapping[str, Any], place: str) -> list[ImportedVote]:
+    """The votes of one row: one, or two of a judge who read both orders; more of Open WebUI's siblings."""
+    if isinstance(row.get("games"), list):
+        return _arena_hard(row, place)
+    if isinstance(row.get("data"), dict) and "rating" in row["data"]:
+        return _open_webui(row, place)
+    a, b = (row.get(f"model_{side}") for side in "ab")
+    a, b = (a, b) if a or b else (row.get("left"), row.get("right"))
+    return [_vote(row, place, a, b, _outcome(row, place))]
+
+
+def _outcome(row: Mapping[str, Any], place: str) -> Outcome:
+    kaggle = {"winner_model_a": "a", "winner_model_b": "b", "winner_tie": "tie"}
+    if kaggle.keys() <= row.keys():
+        chosen = [outcome for name, outcome in kaggle.items() if str(row[name]) in ("1", "1.0", "True")]
+        if len(chosen) != 1:
+            raise DataError(f"{place}: one of {', '.join(kaggle)} must be 1, the others 0")
+        return OUTCOME_WORDS[chosen[0]]
+    winner = row.get("winner", row.get("outcome"))
+    if not isinstance(winner, str) or winner not in OUTCOME_WORDS:
+        known = ", ".join(OUTCOME_WORDS)
+        raise DataError(f"{place}: winner is {winner!r}; it must be one of {known}")
+    return OUTCOME_WORDS[winner]
+
+
+def _vote(row: Mapping[str, Any], place: str, a: Any, b: Any, outcome: Outcome) -> ImportedVote:
     if not (isinstance(a, str) and isinstance(b, str) and a and b and a != b):
-        raise DataError(f"{source}:{number}: model_a and model_b must be two names, not {a!r} and {b!r}")
-    key = digest(run, source, str(number), a, b, winner, str(row.get("tstamp")))
-    at = _time(row.get("tstamp"))
+        raise DataError(f"{place}: model_a and model_b must be two names, not {a!r} and {b!r}")
+    at = _time(row.get("tstamp") or row.get("cast_at") or row.get("created_at"))
     if at is None:
-        raise DataError(f"{source}:{number}: tstamp is {row['tstamp']!r}; it must be seconds since 1970")
+        raise DataError(f"{place}: tstamp is {row.get('tstamp')!r}; it must be seconds since 1970, or ISO")
     try:
         messages, answers = _conversations(row)
-    except (KeyError, TypeError, IndexError, ValidationError):
-        raise DataError(
-            f"{source}:{number}: a conversation is a list of turns with role and content"
-        ) from None
-    ballot = Ballot(
-        id=key,
-        voter=digest("imported", source, str(row.get("voter") or row.get("judge") or "")),
-        number=number,
-        kind="imported",
-        run=run,
-        example_id=str(row.get("question_id") or f"{source}:{number}"),
+    except (KeyError, TypeError, IndexError, ValueError):
+        raise DataError(f"{place}: a conversation is a list of turns with role and content") from None
+    reasons = [tag.strip() for tag in str(row.get("tags") or "").split(",")]
+    return ImportedVote(
+        place=place,
+        question=str(row.get("question_id") or row.get("example_id") or row.get("uid") or ""),
+        a=a,
+        b=b,
+        outcome=outcome,
+        voter=str(row.get("voter") or row.get("judge") or ""),
+        at=at,
+        ballot=str(row.get("ballot_id") or "")[:32],
         category=str(row.get("category") or "") or None,
         messages=messages,
-        contestant_a=a,
-        contestant_b=b,
-        answer_a=answers[0],
-        answer_b=answers[1],
-        shown_at=at,
-    )
-    reasons = [tag.strip() for tag in str(row.get("tags") or "").split(",")]
-    cast = Cast(
-        ballot=key,
-        revision=0,
-        action="vote",
-        outcome=OUTCOMES[winner],
+        answers=answers,
         tags=tuple(filter(None, reasons)),
         comment=str(row.get("comment") or ""),
-        cast_at=at,
     )
-    return ballot, cast
+
+
+def _arena_hard(row: Mapping[str, Any], place: str) -> list[ImportedVote]:
+    """A judge's games of a model against the baseline; in the second game the model is shown first."""
+    model, baseline = row.get("model"), row.get("baseline") or "baseline"
+    found = []
+    for number, game in enumerate(row["games"]):
+        score = game.get("score") if isinstance(game, dict) else None
+        if score is None:  # an unreadable reply is no vote
+            continue
+        if score not in GAMES:
+            raise DataError(
+                f"{place}: the score of a game is {score!r}; it must be one of {', '.join(GAMES)}"
+            )
+        a, b = (baseline, model) if number % 2 == 0 else (model, baseline)
+        found.append(_vote(row, place, a, b, GAMES[score]))
+    return found
+
+
+def _open_webui(row: Mapping[str, Any], place: str) -> list[ImportedVote]:
+    """A thumb on one of several models' answers: it beats, or loses to, each of the others."""
+    data = row["data"]
+    if str(data["rating"]) not in ("1", "-1"):
+        raise DataError(f"{place}: the rating is {data['rating']!r}; it must be 1 or -1")
+    outcome: Outcome = "a" if str(data["rating"]) == "1" else "b"
+    meta = row.get("meta") or {}
+    fields = {
+        "question_id": meta.get("message_id") or meta.get("chat_id"),
+        "voter": row.get("user_id"),
+        "tstamp": row.get("created_at"),
+        "tags": ", ".join(data.get("tags") or ()),
+        "comment": data.get("comment") or data.get("reason"),
+    }
+    others = data.get("sibling_model_ids") or ()
+    return [_vote(fields, place, data.get("model_id"), other, outcome) for other in others]
 
 
 def _time(value: Any) -> float | None:
@@ -151,14 +322,36 @@ def _time(value: Any) -> float | None:
     try:
         at = float(value or 0.0)
     except (TypeError, ValueError):
-        return None
+        try:
+            moment = datetime.fromisoformat(str(value))
+        except ValueError:
+            return None
+        at = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
     return at if math.isfinite(at) else None
 
 
 def _conversations(row: Mapping[str, Any]) -> tuple[tuple[Message, ...], tuple[str, str]]:
     """The prompt and both answers, where the log has them; else none, and two empty texts."""
-    a, b = row.get("conversation_a"), row.get("conversation_b")
-    if a is None or b is None or len(a) == 0 or len(b) == 0:
+    if "response_a" in row and "response_b" in row:  # Kaggle's: lists of turns, as JSON in text
+        prompts, a, b = (_turns(row.get(name)) for name in ("prompt", "response_a", "response_b"))
+        messages = tuple(Message(role="user", content=prompt) for prompt in prompts)
+        return messages, ("\n\n".join(a), "\n\n".join(b))
+    one, other = row.get("conversation_a"), row.get("conversation_b")
+    if one is None or other is None or len(one) == 0 or len(other) == 0:
         return (), ("", "")
-    prompt_messages = tuple(Message(role=turn["role"], content=turn["content"]) for turn in list(a)[:-1])
-    return prompt_messages, (str(a[-1]["content"]), str(b[-1]["content"]))
+    turns = json.loads(one) if isinstance(one, str) else list(one)
+    last = (json.loads(other) if isinstance(other, str) else list(other))[-1]
+    prompt = tuple(Message(role=turn["role"], content=_text(turn["content"])) for turn in turns[:-1])
+    return prompt, (_text(turns[-1]["content"]), _text(last["content"]))
+
+
+def _turns(value: Any) -> list[str]:
+    listed = json.loads(value) if isinstance(value, str) and value.startswith("[") else value
+    return [str(turn or "") for turn in (listed if isinstance(listed, list) else [listed])]
+
+
+def _text(content: Any) -> str:
+    """A turn's text; of content parts (LMArena's newer logs) those that are text."""
+    if isinstance(content, str) or not isinstance(content, Iterable):
+        return str(content)
+    return "\n\n".join(str(part["text"]) for part in content if part.get("type", "text") == "text")
