@@ -25,7 +25,7 @@ def page() -> None:
         st.write("None yet.")
     if can_sign_in():
         _account()
-    st.caption(f"You are known here as `{voter()}`: ask the administrator by this name to delete your data.")
+    st.caption(f"You are known here as {voter()}: ask the administrator by this name to delete your data.")
 
 
 def _finish() -> None:

@@ -355,9 +355,8 @@ class ArenaService:
         """Whether the names of an open ballot's answers may have been shown since it was drawn."""
         if ballot.kind == "live":
             return False
-        sides = {(ballot.example_id, ballot.contestant_a), (ballot.example_id, ballot.contestant_b)}
-        told = not ballot.repeat and sides & self._told(ballot.voter)
-        return bool(told) or ballot.shown_at <= self.settings_store.control.closed_at
+        finished = 0.0 if self.rules.reveal == "after-vote" else self._told_before(ballot.voter)
+        return ballot.shown_at <= max(finished, self.settings_store.control.closed_at)
 
     def _ballot_fields(self, drawn: DrawnBattle) -> dict[str, Any]:
         """A ballot's fields for two stored answers."""
