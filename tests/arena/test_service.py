@@ -87,7 +87,9 @@ def test_names_can_stay_hidden_until_the_voter_finishes(desk: ArenaService) -> N
     open_ballot = late.ballot("bob")
     late.finish("bob")
     desk._clock.now += 1
-    first = late.vote("bob", open_ballot.id, "a").ballot
+    with pytest.raises(NotAllowed, match="void"):
+        late.vote("bob", open_ballot.id, "a")
+    first = late.vote("bob", late.ballot("bob").id, "a").ballot
     desk._clock.now += 12 * 3600 + 1
     assert first.contestant_a == ""
     assert late.history("bob")[0].ballot.contestant_a in CONTESTANTS
