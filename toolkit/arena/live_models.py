@@ -40,7 +40,8 @@ class LiveModels:
 
     @property
     def names(self) -> tuple[str, ...]:
-        return tuple(self._contestants)
+        """Those that can answer; not those whose answers are in a file."""
+        return tuple(name for name, each in self._contestants.items() if not each.answers)
 
     def answer(self, name: str, conversation: Sequence[Message], *, seed: int, sampled: bool = False) -> str:
         """One contestant's answer to a conversation that ends with a question.
@@ -91,15 +92,11 @@ class LiveModels:
 
     def _locate(self, contestant: Contestant) -> tuple[str, Path | None]:
         """The model to load, and the adapter to put on it."""
-        if contestant.stage is None:
-            return contestant.model or self._recipe.base, None
-        trained = self._run / "adapters" / contestant.stage
-        if not trained.is_dir():
-            raise ModelError(f"{trained}: no trained stage here; `adapter-arena run` the recipe first")
-        if self._recipe.stage(contestant.stage).adapter == "none":
-            return str(trained), None
-        below = self._recipe.whole_below(contestant.stage)
-        return str(self._run / "adapters" / below) if below else self._recipe.base, trained
+        base, adapter = self._recipe.model_of(contestant, self._run)
+        for folder in (adapter, Path(base) if contestant.stage and base != self._recipe.base else None):
+            if folder and not folder.is_dir():
+                raise ModelError(f"{folder}: no such folder; `adapter-arena run` the recipe first")
+        return base, adapter
 
     def _model(self, name: str) -> Loaded:
         if name not in self._models:

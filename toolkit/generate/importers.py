@@ -6,6 +6,7 @@ question that is there twice counts once, with the first answer.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,9 @@ from toolkit.data.formats import RowError
 from toolkit.data.readers import RawRow, raw_rows, references
 from toolkit.errors import DataError
 from toolkit.recipe import DataSource
-from toolkit.types import Completion, Message, digest, turn_id
+from toolkit.types import Completion, Example, Message, digest, turn_id
+
+logger = logging.getLogger(__name__)
 
 Columns = dict[str, Any]
 
@@ -59,6 +62,47 @@ def read_completions(path: Path, *, contestant: str | None = None) -> list[Compl
     if contestant is None:
         return list(found.values())
     return [made.model_copy(update={"contestant": contestant}) for made in found.values()]
+
+
+EXAMPLE_FIELDS = ("messages", "reference", "references", "category")
+"""What a completion has of its example."""
+
+
+def match_answers(path: Path, examples: Sequence[Example], contestant: str) -> list[Completion]:
+    """One contestant's answers in a file, matched to examples by id, else by identical messages.
+
+    Args:
+        path: in any format of `read_completions`; of several contestants in it, the one of that name counts.
+        examples: what was asked.
+        contestant: its name.
+
+    Raises:
+        DataError: the file is not readable, holds several contestants of other names, or answers less than
+            half of the examples; the message has the counts.
+    """
+    found = read_completions(path)
+    names = dict.fromkeys(each.contestant for each in found)
+    if contestant in names:
+        found = [each for each in found if each.contestant == contestant]
+    elif len(names) > 1:
+        raise DataError(f"{path}: answers of {', '.join(names)}; name the contestant as one of them")
+    by_id = {each.example_id: each for each in found}
+    by_messages = {each.messages: each for each in found if each.messages}
+    matched = []
+    for example in examples:
+        answer = by_id.get(example.id) or by_messages.get(example.messages)
+        if answer and answer.messages and answer.messages[-1] != example.messages[-1]:
+            raise DataError(f"{path}: example {example.id} is another question than the recipe's")
+        if answer:
+            update: dict[str, Any] = {"example_id": example.id, "contestant": contestant}
+            update |= {name: getattr(example, name) for name in EXAMPLE_FIELDS}
+            matched.append(answer.model_copy(update=update))
+    counts = f"{path}: answers {len(matched)} of {len(examples)} examples (by example_id, or same messages)"
+    if 2 * len(matched) < len(examples) or not matched:
+        raise DataError(f"{counts}; at least half must be there")
+    if len(matched) < len(examples):
+        logger.warning("%s", counts)
+    return matched
 
 
 def read_references(files: Sequence[Path]) -> dict[str, list[str]]:

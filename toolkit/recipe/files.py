@@ -90,6 +90,7 @@ def file_keys(raw: dict[str, Any]) -> Iterator[tuple[str, Any, Any]]:
         places += [(at, metric, name) for name in own]
         places += [("scoring.metrics", metrics, index)] if ".py:" in str(metric) and not own else []
     places += [("model", _mapping(raw, "model"), "chat_template")]
+    places += [(f"contestants.{name}", who, "answers") for name, who in _mapping(raw, "contestants").items()]
     places += [("judge", raw["judge"], "prompt")] if _is_yaml(raw.get("judge"), "prompt") else []
     for place, holder, name in places:
         there = isinstance(holder, dict) or isinstance(name, int)
@@ -108,7 +109,8 @@ def _models(raw: dict[str, Any]) -> Iterator[tuple[dict[str, Any], str]]:
     contestants, judge = _mapping(raw, "contestants"), _mapping(raw, "judge")
     jury = judge.get("jury")
     models = [*contestants.values(), judge, *(jury if isinstance(jury, (list, tuple)) else ())]
-    for holder, name in [(raw, "base"), *((model, "model") for model in models)]:
+    places = [(model, key) for model in models for key in ("model", "adapter")]
+    for holder, name in [(raw, "base"), *places]:
         if isinstance(holder, dict) and isinstance(holder.get(name), str):
             yield holder, name
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import re
+from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
 from urllib.parse import urlsplit
 
@@ -19,6 +20,7 @@ from pydantic import (
     model_validator,
 )
 
+from toolkit import io
 from toolkit.errors import RecipeError
 from toolkit.metric_info import FIGURES, KNOWN
 from toolkit.types import Message, digest
@@ -190,15 +192,33 @@ class Contestant(Section):
     """Name of a stage: base + its chain of adapters. Left out, with `model` and `endpoint`: the bare base."""
     model: str | None = None
     """Another model: hub id, folder, GGUF file or packaged name."""
+    adapter: str | None = None
+    """An adapter folder made elsewhere, put on `model`, or on the base that its configuration names."""
+    answers: str | None = None
+    """A file of its answers, in any format that `metrics` reads: rows are matched by `example_id`, else by
+    identical messages."""
     endpoint: Endpoint | None = None
     prompt: tuple[Message, ...] = ()
     """Messages put before every example: a system turn, worked examples."""
 
     @model_validator(mode="after")
     def one_kind(self) -> Contestant:
-        if sum(part is not None for part in (self.stage, self.model, self.endpoint)) > 1:
-            raise ValueError("give only one of stage, model, endpoint")
+        if (
+            sum(
+                part is not None
+                for part in (self.stage, self.model or self.adapter, self.endpoint, self.answers)
+            )
+            > 1
+        ):
+            raise ValueError("give only one of stage, model (with an adapter), adapter, endpoint, answers")
+        if self.answers and self.prompt:
+            raise ValueError("answers are there already; leave out `prompt`")
         return self
+
+    @property
+    def on_base(self) -> bool:
+        """The recipe's base, bare or with a prompt."""
+        return not (self.stage or self.model or self.adapter or self.endpoint or self.answers)
 
 
 class Generation(Section):
@@ -461,6 +481,37 @@ class Recipe(Section):
     def options_of(self, model: str) -> ModelOptions:
         """How a model is loaded: as the base is, but the base's revision is the base's alone."""
         return self.model if model == self.base else self.model.model_copy(update={"revision": None})
+
+    def model_of(self, contestant: Contestant, run: Path) -> tuple[str, Path | None]:
+        """What to load for a contestant that is no endpoint: a model, and the adapter to put on it.
+
+        Args:
+            contestant: one of this recipe.
+            run: folder of the run, with the stages' folders in `adapters`.
+
+        Raises:
+            RecipeError: its adapter folder has no configuration, or one that names no base.
+        """
+        if contestant.adapter:
+            folder = Path(contestant.adapter)
+            return contestant.model or self._adapter_base(folder), folder
+        if contestant.stage is None:
+            return contestant.model or self.base, None
+        trained = run / "adapters" / contestant.stage
+        if self.stage(contestant.stage).adapter == "none":
+            return str(trained), None
+        below = self.whole_below(contestant.stage)
+        return str(run / "adapters" / below) if below else self.base, trained
+
+    def _adapter_base(self, folder: Path) -> str:
+        """The base that an adapter's configuration names; this recipe's, where it is the same model."""
+        file = folder / "adapter_config.json"
+        if not file.is_file():
+            raise RecipeError(f"{folder}: not an adapter folder: it has no adapter_config.json")
+        named = io.read_json(file, kind=dict).get("base_model_name_or_path")
+        if not named:
+            raise RecipeError(f"{file}: names no base; name it with `model`, beside `adapter`")
+        return self.base if Path(named).name == Path(self.base).name else str(named)
 
     def whole_below(self, name: str) -> str | None:
         """The last fully trained stage below stage `name`, which its adapter is put on; `None`: the base."""

@@ -16,7 +16,7 @@ from toolkit import metric_info as metrics
 from toolkit.metric_info import MetricInfo, metric_info
 from toolkit.metrics.intervals import examples_needed
 from toolkit.ratings import Decisions
-from toolkit.recipe import Contestant, Recipe, contestants, is_fair_baseline
+from toolkit.recipe import Recipe, contestants, is_fair_baseline
 from toolkit.report import formatting
 from toolkit.statistics import holm, smallest_p
 from toolkit.types import Difference, Rating, Summary
@@ -53,7 +53,7 @@ def headline_pairs(names: Sequence[str], recipe: Recipe | None) -> list[Comparis
         return [ComparisonPair(names[-1], other, OTHER) for other in names[:-1]]
     final = trained[-1]
     fair = [name for name, spec in specs.items() if is_fair_baseline(spec)]
-    bare = [name for name, spec in specs.items() if _own_base(spec) and not spec.prompt]
+    bare = [name for name, spec in specs.items() if spec.on_base and not spec.prompt]
     found = [ComparisonPair(final, other, FAIR) for other in fair]
     found += [ComparisonPair(final, other, BARE) for other in bare[:1]]
     for name in reversed(trained):
@@ -61,10 +61,6 @@ def headline_pairs(names: Sequence[str], recipe: Recipe | None) -> list[Comparis
         before = bare[:1] if parent == "base" else [n for n in trained if specs[n].stage == parent]
         found += [ComparisonPair(name, other, BARE if parent == "base" else BEFORE) for other in before[:1]]
     return list({(q.contestant, q.against): q for q in reversed(found)}.values())[::-1]
-
-
-def _own_base(spec: Contestant) -> bool:
-    return spec.stage is None and spec.model is None and spec.endpoint is None
 
 
 SIGNIFICANT = 0.05

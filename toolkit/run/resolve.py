@@ -21,6 +21,7 @@ from toolkit.errors import DataError, ToolkitError
 from toolkit.fingerprints import file_hash, folder_hash
 from toolkit.generate import generate_completions
 from toolkit.generate.base import may_sample, sampling
+from toolkit.generate.importers import match_answers
 from toolkit.models import bases
 from toolkit.recipe import (
     Contestant,
@@ -76,7 +77,8 @@ class ResolvedContestant:
     name: str
     spec: Contestant
     model: str | None
-    """What to load (`None` for an endpoint): the recipe's base, another model, or a fully trained folder."""
+    """What to load: the recipe's base, another model, or a fully trained folder; `None`: an endpoint, or
+    answers in a file."""
     adapter: Path | None
 
     @property
@@ -186,6 +188,8 @@ class Execution:
         if contestant.spec.endpoint:
             endpoint = contestant.spec.endpoint.model_dump(mode="json", include=ENDPOINT_IDENTITY)
             return fingerprint(endpoint, prompt)
+        if contestant.spec.answers:
+            return fingerprint(file_hash(Path(contestant.spec.answers)))
         assert contestant.model is not None
         adapter = bases.content_fingerprint(contestant.adapter) if contestant.adapter else None
         return fingerprint(self.weights(contestant.model), self.loading, adapter, prompt)
@@ -205,17 +209,9 @@ class Execution:
         return fingerprint(sampling(options), seed)
 
     def _player(self, name: str, spec: Contestant) -> ResolvedContestant:
-        if spec.endpoint:
-            return ResolvedContestant(name, spec, None, None)
-        if spec.model or spec.stage is None:
-            return ResolvedContestant(name, spec, spec.model or self.recipe.base, None)
-        stage = self.recipe.stage(spec.stage)
-        trained = self.folder.adapter(stage.name)
-        if stage.adapter == "none":
-            return ResolvedContestant(name, spec, str(trained), None)
-        below = self.recipe.whole_below(stage.name)
-        root = str(self.folder.adapter(below)) if below else self.recipe.base
-        return ResolvedContestant(name, spec, root, trained)
+        remote = spec.endpoint or spec.answers
+        model, adapter = (None, None) if remote else self.recipe.model_of(spec, self.folder.path)
+        return ResolvedContestant(name, spec, model, adapter)
 
     def weights(self, name: str) -> str:
         """Fingerprint of a model or adapter folder: of everything that loading it opens."""
@@ -275,6 +271,10 @@ class Execution:
         self, contestant: ResolvedContestant, examples: list[Example], options: Generation, out: Path
     ) -> list[Completion]:
         """A contestant's completions of some examples, written to `out` and kept in the store."""
+        if contestant.spec.answers:
+            matched = match_answers(Path(contestant.spec.answers), examples, contestant.name)
+            io.write(out, matched)
+            return matched
         return generate_completions(
             contestant.spec.endpoint or self.ready(contestant),
             examples,

@@ -23,10 +23,11 @@ from toolkit.benchmarks.task_files import (
 )
 from toolkit.data import load_columns
 from toolkit.errors import DataError, ModelError, ToolkitError
+from toolkit.generate.importers import match_answers
 from toolkit.metric_info import FIGURES
 from toolkit.metrics.checks import measure_check
 from toolkit.models import bases, hardware, resolve_encoder
-from toolkit.models.loading import check_causal
+from toolkit.models.loading import adapter_weights, check_causal, check_lineage
 from toolkit.recipe import (
     METRICS,
     Benchmark,
@@ -68,6 +69,13 @@ def config(recipe: Recipe, heldout: HeldOut, *, here: bool) -> Iterator[Finding]
             text = f"{names[index]} is there twice, and the second's results would replace the first's"
             yield error("benchmark", place, text, "leave one of them out")
         yield from _benchmark(place, benchmark)
+    for name, contestant in recipe.contestants.items() if heldout.examples else ():
+        if contestant.answers:
+            try:
+                match_answers(Path(contestant.answers), heldout.examples, name)
+            except DataError as problem:
+                fix = "name a file of answers to these examples"
+                yield error("answers", f"contestants.{name}.answers", str(problem), fix)
     yield from _own_metrics(recipe.scoring, recipe, heldout)
     yield from _references(recipe, heldout)
     yield from _decidable(recipe, heldout)
@@ -226,6 +234,7 @@ def decidable(count: int, alpha: float, disagreeing: float = 0.5) -> float:
 def models(recipe: Recipe) -> Iterator[Finding]:
     """Findings on the models and servers that a recipe names, and on what its contestants show."""
     yield from _models(recipe)
+    yield from _adapters(recipe)
     yield from _reward_models(recipe)
     for place, endpoint in _endpoints(recipe):
         yield from _endpoint(place, endpoint)
@@ -254,6 +263,24 @@ def _models(recipe: Recipe) -> Iterator[Finding]:
                 text, _, fix = str(problem).rpartition("; ")
                 unreachable = "hub cannot be reached" in str(problem)
                 yield (info if unreachable else error)("model", place, text or fix, fix)
+
+
+def _adapters(recipe: Recipe) -> Iterator[Finding]:
+    """Adapter folders of contestants that could not be put on their base."""
+    for name, contestant in recipe.contestants.items():
+        if contestant.adapter is None:
+            continue
+        try:
+            base, folder = recipe.model_of(contestant, Path())
+            adapter_weights(Path(contestant.adapter))
+            there = bases.resolve_base(base, revision=recipe.options_of(base).revision)
+            check_causal(there)
+            check_lineage(folder or Path(), base, there)
+        except ToolkitError as problem:
+            fix = "name an adapter folder, and its base with `model` where it is not found"
+            unreachable = "hub cannot be reached" in str(problem)
+            kind = info if unreachable else error
+            yield kind("adapter", f"contestants.{name}.adapter", str(problem), fix)
 
 
 def _reward_models(recipe: Recipe) -> Iterator[Finding]:
@@ -360,4 +387,5 @@ def _same_model(judge: Judge, player: Contestant, recipe: Recipe) -> bool:
     if judge.endpoint or player.endpoint:
         one, other = judge.endpoint, player.endpoint
         return bool(one and other and (one.url, one.model) == (other.url, other.model))
-    return player.stage is None and (judge.model or recipe.base) == (player.model or recipe.base)
+    model = player.model if not player.adapter else None
+    return (judge.model or recipe.base) == (recipe.base if player.on_base else model)

@@ -260,7 +260,7 @@ def prompts_fit(
         text = f"{new} new tokens are more than the model can see with its prompt, {context}"
         yield error("context", place, text, f"set it below {context}")
         return
-    players = [player for player in contestants(recipe).values() if not (player.model or player.endpoint)]
+    players = [player for player in contestants(recipe).values() if player.stage or player.on_base]
     own = max((player.prompt for player in players), key=lambda turns: sum(map(_size, turns)), default=())
     longest = sorted(examples, key=lambda example: sum(map(_size, example.messages)))[-LONGEST:]
     try:

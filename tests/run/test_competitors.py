@@ -1,0 +1,111 @@
+"""Contestants that were made elsewhere: adapters of plain PEFT, and files of answers."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from click.testing import CliRunner, Result
+
+from tests.run.conftest import WORDS
+from toolkit import recipe as recipes
+from toolkit.cli import main
+from toolkit.run.checks import check
+
+
+def write_answers(file: Path, words: list[str], **columns: Any) -> Path:
+    rows = [{"prompt": f"my old {word} broke", "output": f"Product: {word}", **columns} for word in words]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return file
+
+
+@pytest.fixture
+def adapter(tmp_path: Path, tiny_model: Path) -> Path:
+    """A LoRA adapter that plain PEFT saved."""
+    import torch
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    torch.manual_seed(1)
+    model = AutoModelForCausalLM.from_pretrained(tiny_model)
+    config = LoraConfig(r=4, target_modules="all-linear", init_lora_weights=False, task_type="CAUSAL_LM")
+    get_peft_model(model, config).save_pretrained(tmp_path / "elsewhere")
+    return tmp_path / "elsewhere"
+
+
+@pytest.fixture
+def compare_two(small_recipe: Path, adapter: Path) -> Path:
+    """The small recipe without stages: an adapter made elsewhere, a file of answers, the base."""
+    raw = yaml.safe_load(small_recipe.read_text())
+    heldout = small_recipe.with_name("heldout.jsonl")
+    rows = [json.loads(line) for line in heldout.read_text().splitlines()]
+    heldout.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    raw |= {
+        "stages": [],
+        "contestants": {
+            "base": {},
+            "theirs": {"adapter": "elsewhere"},
+            "gpt": {"answers": str(write_answers(small_recipe.with_name("gpt.jsonl"), WORDS[:5]).name)},
+        },
+    }
+    raw["scoring"]["metrics"] = ["perplexity", "rouge", "exact_match"]
+    small_recipe.write_text(yaml.safe_dump(raw))
+    return small_recipe
+
+
+def invoke(*arguments: object) -> Result:
+    return CliRunner().invoke(main, [str(each) for each in arguments])
+
+
+def test_a_run_compares_an_adapter_and_answers_made_elsewhere(compare_two: Path, tmp_path: Path):
+    done = invoke("run", compare_two, "--out", tmp_path / "out", "--json")
+    assert done.exit_code == 0, done.output
+    summary = json.loads(done.stdout)
+    n = {(score["contestant"], score["metric"]): score["n"] for score in summary["scores"]}
+    assert n["gpt", "exact_match"] == 5
+    assert n["theirs", "perplexity"] == n["base", "perplexity"] == 6
+    assert ("gpt", "perplexity") not in n
+    values = {(score["contestant"], score["metric"]): score["value"] for score in summary["scores"]}
+    assert values["gpt", "exact_match"] == 1
+    assert values["theirs", "perplexity"] != values["base", "perplexity"]
+    assert "answers 5 of 6 examples" in done.stderr
+    again = invoke("run", compare_two, "--out", tmp_path / "out")
+    assert "Nothing to do" in again.output
+
+
+def test_changed_answers_are_scored_again(compare_two: Path, tmp_path: Path):
+    assert invoke("run", compare_two, "--out", tmp_path / "out").exit_code == 0
+    write_answers(compare_two.with_name("gpt.jsonl"), WORDS[:6])
+    summary = json.loads(invoke("run", compare_two, "--out", tmp_path / "out", "--json").stdout)
+    assert {score["n"] for score in summary["scores"] if score["contestant"] == "gpt"} == {6}
+    assert {"answer base", "answer theirs"} <= set(summary["skipped"])
+
+
+@pytest.mark.parametrize(
+    ("contestant", "message"),
+    [
+        ({"answers": "few.jsonl"}, "answers 2 of 6 examples"),
+        ({"answers": "none.jsonl"}, "none.jsonl"),
+        ({"answers": "other.jsonl"}, "example h0 is another question than the recipe's"),
+        ({"answers": "several.jsonl"}, "answers of a, b; name the contestant as one of them"),
+        ({"adapter": "empty"}, "not an adapter folder: it has no adapter_config.json"),
+        ({"adapter": "elsewhere", "model": "nothere"}, "nothere"),
+    ],
+)
+def test_the_check_finds_what_would_not_compete(compare_two: Path, contestant: dict[str, str], message: str):
+    folder = compare_two.parent
+    write_answers(folder / "few.jsonl", WORDS[:2])
+    write_answers(folder / "other.jsonl", WORDS[:1])
+    text = (folder / "other.jsonl").read_text()
+    (folder / "other.jsonl").write_text(text.replace("{", '{"id": "h0", ').replace("my old", "your new"))
+    both = [write_answers(folder / f"{name}.jsonl", WORDS, generator=name).read_text() for name in "ab"]
+    (folder / "several.jsonl").write_text("".join(both).replace('"prompt"', '"instruction"'))
+    (folder / "empty").mkdir()
+    raw = yaml.safe_load(compare_two.read_text())
+    raw["contestants"]["it"] = contestant
+    compare_two.write_text(yaml.safe_dump(raw))
+    errors = [each.message for each in check(recipes.load(compare_two)).findings if each.severity == "error"]
+    assert any(message in each for each in errors), errors
