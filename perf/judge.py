@@ -22,6 +22,7 @@ import torch
 
 from perf.judge_model import MODEL, TRAINED, annotated
 from tests.faultserver import Say, serving
+from toolkit.generate.importers import read_answer_files
 from toolkit.judge import (
     LogprobJudge,
     PairJudge,
@@ -34,7 +35,6 @@ from toolkit.judge import (
 )
 from toolkit.judge.bias import measure_attacks
 from toolkit.judge.generative import EndpointBackend, GenerativeJudge, LocalBackend
-from toolkit.judge.readers import read_answers
 from toolkit.models import load_base
 from toolkit.models.supported_types import supports_custom_masks
 from toolkit.recipe import Generation, Judge, ModelOptions
@@ -46,7 +46,7 @@ DATA = Path(os.environ.get("ADAPTER_ARENA_DATA", Path(__file__).parents[2] / "sh
 
 def real_battles(examples: int, contestants: int) -> list[Battle]:
     """Battles between answers of real models to real instructions, all pairs."""
-    answers = read_answers([DATA / "ref_selfinstruct" / "test.jsonl"]).completions
+    answers = read_answer_files([DATA / "ref_selfinstruct" / "test.jsonl"])
     chosen = {name: answers[name] for name in list(answers)[:contestants]}
     fought = build_battles(chosen, Judge(limit=examples))
     return [battle for battle in fought if battle.completion_a != battle.completion_b]

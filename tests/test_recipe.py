@@ -95,7 +95,7 @@ def test_the_small_recipe_is_fine():
         ),
         (
             changed(contestants={"x": {"stage": "one", "model": "m"}}),
-            "contestants.x: give only one of stage, model, endpoint",
+            "contestants.x: give only one of stage, model (with an adapter), adapter, endpoint, answers",
         ),
         (changed(stages__1__name="one"), "stages: stage names must be distinct and not `base`: one"),
         (changed(stages__0__name="base"), "stages: stage names must be distinct and not `base`: base"),

@@ -11,11 +11,11 @@ import pytest
 from tests.judge.battlefield import RuleJudge, battle, completion
 from toolkit import io
 from toolkit.errors import DataError
+from toolkit.generate.importers import read_answer_files
 from toolkit.judge import aggregate_votes, build_battles, judge_battles
 from toolkit.judge.readers import (
     battle_log,
     mt_bench_judgments,
-    read_answers,
     read_judgments,
     read_preferences,
 )
@@ -33,8 +33,8 @@ def written(path: Path, *rows: dict) -> Path:
 
 def test_our_own_completions(tmp_path: Path):
     io.write(tmp_path / "base.jsonl", [completion("base", 0), completion("base", 1)])
-    found = read_answers([tmp_path / "base.jsonl"])
-    assert found.completions == {"base": [completion("base", 0), completion("base", 1)]}
+    found = read_answer_files([tmp_path / "base.jsonl"])
+    assert found == {"base": [completion("base", 0), completion("base", 1)]}
 
 
 def test_alpaca_eval_outputs(tmp_path: Path):
@@ -42,8 +42,8 @@ def test_alpaca_eval_outputs(tmp_path: Path):
         {"dataset": "koala", "instruction": "Why?", "output": f"{model} says", "generator": model}
         for model in ("m1", "m2")
     ]
-    found = read_answers([written(tmp_path / "model_outputs.json", *rows)])
-    (fought,) = build_battles(found.completions, Judge(), categories=found.categories)
+    found = read_answer_files([written(tmp_path / "model_outputs.json", *rows)])
+    (fought,) = build_battles(found, Judge())
     assert (fought.model_a, fought.completion_b, fought.category) == ("m1", "m2 says", "koala")
     assert fought.messages[0].content == "Why?"
 
@@ -67,8 +67,8 @@ def test_mt_bench_answers_are_two_battles_the_second_with_own_first_turns(tmp_pa
         )
         for model in ("x", "y")
     ]
-    found = read_answers(files, questions=questions)
-    first, second = build_battles(found.completions, Judge(), categories=found.categories)
+    found = read_answer_files(files, questions=questions)
+    first, second = build_battles(found, Judge())
     assert (first.example_id, second.example_id) == ("81", "81/2")
     assert (first.reference, first.category) == ("R1", "writing")
     assert (first.completion_a, first.messages_b) == ("x1", None)
@@ -76,7 +76,7 @@ def test_mt_bench_answers_are_two_battles_the_second_with_own_first_turns(tmp_pa
     assert [turn.content for turn in second.messages_b] == ["Write.", "y1", "Rewrite."]
     assert (second.completion_b, second.reference) == ("y2", None)
     with pytest.raises(DataError, match="question 81 is not known; give the questions' file"):
-        read_answers(files)
+        read_answer_files(files)
 
 
 def test_arena_hard_answers_of_both_versions(tmp_path: Path):
@@ -87,42 +87,42 @@ def test_arena_hard_answers_of_both_versions(tmp_path: Path):
     old = written(tmp_path / "old.jsonl", {"question_id": "q", "model_id": "m", "choices": choices})
     talk = [{"role": "user", "content": "Sum?"}, {"role": "assistant", "content": {"answer": "five"}}]
     new = written(tmp_path / "new.jsonl", {"uid": "q", "model": "n", "messages": talk})
-    found = read_answers([old, new], questions=questions)
-    (fought,) = build_battles(found.completions, Judge(), categories=found.categories)
+    found = read_answer_files([old, new], questions=questions)
+    (fought,) = build_battles(found, Judge())
     assert (fought.completion_a, fought.completion_b, fought.category) == ("four", "five", "c")
 
 
 def test_prompts_with_outputs(tmp_path: Path):
     row = {"id": 7, "prompt": "Why?", "reference": "so", "outputs": {"m1": "a", "m2": "b"}}
-    found = read_answers([written(tmp_path / "outputs.jsonl", row)])
-    (fought,) = build_battles(found.completions, Judge())
+    found = read_answer_files([written(tmp_path / "outputs.jsonl", row)])
+    (fought,) = build_battles(found, Judge())
     assert (fought.example_id, fought.reference, fought.completion_b) == ("7", "so", "b")
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ('{"a": 1}\n', "x.jsonl:1: no known format of answers has the fields a"),
-        ('{"prompt": "p", "outputs": ["t"]}\n', "x.jsonl:1: this row does not fit its format"),
+        ('{"a": 1}\n', "x.jsonl:1: columns a are of no known format"),
+        ('{"prompt": "p", "outputs": ["t"]}\n', "x.jsonl:1: not as the file's first row"),
         ("nonsense\n", "x.jsonl:1: not JSON"),
-        ("[1]\n", "x.jsonl:1: expected an object"),
+        ("[1]\n", "x.jsonl:1: a row is a JSON object"),
     ],
 )
 def test_rows_that_fit_no_format_are_named(tmp_path: Path, text: str, message: str):
     file = tmp_path / "x.jsonl"
     file.write_text(text)
     with pytest.raises(DataError, match=message):
-        read_answers([file])
+        read_answer_files([file])
 
 
 def test_the_real_sets_are_read(shared_data: Path):
-    arena_hard = read_answers([shared_data / "prompts_arenahard" / "v01.jsonl"])
-    assert {name: len(rows) for name, rows in arena_hard.completions.items()} == dict.fromkeys(
+    arena_hard = read_answer_files([shared_data / "prompts_arenahard" / "v01.jsonl"])
+    assert {name: len(rows) for name, rows in arena_hard.items()} == dict.fromkeys(
         ("gpt-4-0314", "gpt-4-0613", "gpt-3.5-turbo-0125"), 200
     )
-    instructions = read_answers([shared_data / "ref_selfinstruct" / "test.jsonl"])
-    assert len(build_battles(instructions.completions, Judge())) == 152 * 28
-    assert all(row.reference for rows in instructions.completions.values() for row in rows[:5])
+    instructions = read_answer_files([shared_data / "ref_selfinstruct" / "test.jsonl"])
+    assert len(build_battles(instructions, Judge())) == 152 * 28
+    assert all(row.reference for rows in instructions.values() for row in rows[:5])
 
 
 def judge_files(tmp_path: Path) -> tuple[list, list]:

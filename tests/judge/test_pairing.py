@@ -59,8 +59,14 @@ def test_what_cannot_be_paired_is_named(field: dict, judge: Judge, message: str)
 
 
 def test_a_budget_is_spread_evenly_over_pairs_and_categories():
-    categories = {str(i): "sums" if i < 4 else "poems" for i in range(6)}
-    fought = build_battles(FIELD, Judge(budget=7), seed=1, categories=categories)
+    field = {
+        name: [
+            row.model_copy(update={"category": "sums" if int(row.example_id) < 4 else "poems"})
+            for row in rows
+        ]
+        for name, rows in FIELD.items()
+    }
+    fought = build_battles(field, Judge(budget=7), seed=1)
     pairs = Counter((b.model_a, b.model_b) for b in fought)
     assert len(fought) == 7
     assert max(pairs.values()) - min(pairs.values()) <= 1

@@ -15,9 +15,8 @@ from toolkit.cli.output import print_json, print_table, print_text, show_progres
 if TYPE_CHECKING:
     from toolkit.judge.costs import Estimate
     from toolkit.judge.pipeline import JudgingResult
-    from toolkit.judge.readers import AnswerSet
     from toolkit.recipe import Judge, ModelOptions, Recipe
-    from toolkit.types import Score
+    from toolkit.types import Completion, Score
 
 PATH = click.Path(path_type=Path)
 
@@ -52,13 +51,16 @@ def command(  # noqa: PLR0913, PLR0917 - one argument per option
 
     SOURCES is a run folder (judges that its recipe does not name write to RUN/judges/NAME inside it), or
     files of answers: this package's completions, AlpacaEval outputs, MT-bench or
-    Arena-Hard answers, or rows of a prompt with its outputs. Judging continues where it stopped. Of files of
-    AlpacaEval's annotations, which are judged already, the win rates are printed.
+    Arena-Hard answers, rows of a prompt with its outputs, or plain rows of a prompt and an answer. Rows are
+    matched by their id, else by identical prompts. Of files, --out becomes a folder that `serve` and `report`
+    open. Judging continues where it stopped. Of files of AlpacaEval's annotations, which are judged already,
+    the win rates are printed.
 
     \b
     Examples:
       adapter-arena judge results/demo
       adapter-arena judge results/demo --questions my_prompts.txt
+      adapter-arena judge mine.jsonl theirs.jsonl --judge MODEL --out results/compared
       adapter-arena judge outputs.jsonl --judge smollm2-135m-instruct --budget 200
       adapter-arena judge outputs.jsonl --judge MODEL --endpoint http://127.0.0.1:8000/v1 --estimate
     """
@@ -105,7 +107,12 @@ def _judge(  # noqa: PLR0913 - what the command has worked out
     elif pipeline.grades_single(judges[0]):
         _print_grades(pipeline.run_graders(judges, answers, context), as_json)
     else:
-        _print_result(pipeline.run_judges(judges, answers, context), folder, price, as_json)
+        result = pipeline.run_judges(judges, answers, context)
+        if recipe is None:
+            from toolkit.run.from_files import write_run
+
+            write_run(folder, answers, result.votes, {"judge": result.statistics})
+        _print_result(result, folder, price, as_json)
 
 
 def _recipe_of(sources: tuple[Path, ...]) -> Recipe | None:
@@ -176,24 +183,22 @@ def _identity(judge: Judge) -> tuple[object, ...]:
 
 def _answers(
     sources: tuple[Path, ...], recipe: Recipe | None, questions: Path | None, out: Path
-) -> AnswerSet:
+) -> dict[str, list[Completion]]:
     """The answers to judge: of files, of the run, or of the run's contestants to new questions."""
-    from toolkit.judge.readers import AnswerSet, read_answers
+    from toolkit.generate.importers import read_answer_files
 
     if recipe is None:
         files = [file for source in sources for file in ([source] if source.is_file() else _within(source))]
-        return read_answers(files, questions=questions)
+        return read_answer_files(files, questions=questions)
     if questions is None:
         from toolkit.recipe import contestants
         from toolkit.run.folder import RunFolder
 
         files = [RunFolder(sources[0]).completions(name) for name in contestants(recipe)]
-        return read_answers(
-            file for file in files if file.exists()
-        )  # none of contestants that left the recipe
+        return read_answer_files(file for file in files if file.exists())  # not those that left the recipe
     from toolkit.run.resolve import answer_prompts
 
-    return AnswerSet(answer_prompts(sources[0], questions, out / "completions"))
+    return answer_prompts(sources[0], questions, out / "completions")
 
 
 def _within(folder: Path) -> list[Path]:

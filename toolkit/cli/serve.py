@@ -12,7 +12,10 @@ from toolkit.cli.output import print_json, print_text
 
 
 @click.command("serve")
-@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("sources", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="Folder for the votes on files; results/A-B if left out."
+)
 @click.option(
     "--host", default="127.0.0.1", show_default=True, help="Address to listen on; 0.0.0.0: everywhere."
 )
@@ -61,7 +64,8 @@ from toolkit.cli.output import print_json, print_text
 @click.option("--ask", is_flag=True, help="Let voters ask questions of their own; loads the models.")
 @click.option("--json", "as_json", is_flag=True, help="Print the address as JSON, then serve.")
 def command(  # noqa: PLR0913, PLR0917 - one argument per option
-    run: Path,
+    sources: tuple[Path, ...],
+    out: Path | None,
     host: str,
     port: int,
     base_path: str,
@@ -79,11 +83,14 @@ def command(  # noqa: PLR0913, PLR0917 - one argument per option
     ask: bool,
     as_json: bool,
 ) -> None:
-    """Open the blind arena on the answers of RUN, a folder that `adapter-arena run` wrote.
+    """Open the blind arena on SOURCES: a run folder, or two or more files of answers to the same questions.
+
+    Files are read as `judge` reads them, and become a run folder that holds the votes.
 
     \b
-    Example:
+    Examples:
       adapter-arena serve results/demo
+      adapter-arena serve mine.jsonl theirs.jsonl
     """
     from apps.server import Address, serve
     from apps.settings import SECRETS, Settings
@@ -92,6 +99,7 @@ def command(  # noqa: PLR0913, PLR0917 - one argument per option
     from toolkit.arena.store import Store
     from toolkit.errors import DataError
 
+    run = sources[0] if len(sources) == 1 and not sources[0].is_file() else _run_of_files(sources, out)
     if sign_in and not os.environ.get(SECRETS) and not Path(".streamlit/secrets.toml").exists():
         raise DataError(f"--sign-in needs an identity provider: put it into the file that {SECRETS} names")
     pool = load_battle_pool(run, contestants)  # errors of the run or the store show here, not in the browser
@@ -121,3 +129,14 @@ def command(  # noqa: PLR0913, PLR0917 - one argument per option
     else:
         print_text(f"Arena: {url}")
     serve(settings, Address(host, port, base_path, names, proxies))
+
+
+def _run_of_files(files: tuple[Path, ...], out: Path | None) -> Path:
+    """A run folder made of files of answers."""
+    from toolkit.generate.importers import read_answer_files
+    from toolkit.run.from_files import write_run
+
+    folder = out or Path("results", "-".join(file.stem for file in files)[:100])
+    answers = read_answer_files(files)
+    write_run(folder, answers)
+    return folder

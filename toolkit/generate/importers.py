@@ -1,4 +1,13 @@
-"""Read completions of other tools: AlpacaEval outputs, MT-bench answers, lm-eval sample logs, plain rows.
+"""Read completions of other tools, told apart by the columns of a file's first row.
+
+- ours: `example_id`, `contestant`, `messages`, `completion`
+- AlpacaEval outputs: `instruction`, `output`, perhaps `generator`
+- MT-bench and Arena-Hard answers: `question_id` or `uid`, `model_id` or `model`, `choices` (their questions
+  lie in a file of their own)
+- Arena-Hard 2 answers: `uid`, `model`, `messages`
+- lm-eval sample logs: `doc_id`, `arguments`, `resps`, `target`
+- prompts with outputs: `prompt`, `outputs` or `answers` (contestant -> text)
+- plain rows: a prompt, a completion, and perhaps `id`, `reference`, `category`
 
 Examples get the same id whoever answered them, so that contestants from different files can be compared. A
 question that is there twice counts once, with the first answer.
@@ -7,8 +16,11 @@ question that is there twice counts once, with the first answer.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from pydantic import ValidationError
@@ -31,13 +43,50 @@ PROMPT_KEYS = ("prompt", "instruction", "question", "input")
 REFERENCE_KEYS = ("reference", "target", "ground_truth", "label")
 """Column names of the completion, the prompt and the reference in plain rows."""
 
+UNFIT = re.compile(r"[^\w.@+ -]")
+"""What no name of a file should hold."""
 
-def read_completions(path: Path, *, contestant: str | None = None) -> list[Completion]:
+
+@dataclass(frozen=True)
+class Question:
+    """A question of MT-bench or Arena-Hard: its turns, each with a reference where one is known."""
+
+    turns: tuple[str, ...]
+    references: tuple[str | None, ...]
+    category: str | None
+
+
+Questions = Mapping[str, Question]
+
+
+def read_questions(file: Path) -> dict[str, Question]:
+    """MT-bench's (`question_id, turns, category, reference`) or Arena-Hard's question file, by id.
+
+    Raises:
+        DataError: a row has no id or no turns; the message names file and line.
+    """
+    found = {}
+    for place, row in raw_rows(DataSource(source=str(file))):
+        number = row.get("question_id", row.get("uid"))
+        turns = row.get("turns") or ([row["prompt"]] if "prompt" in row else None)
+        if number is None or not turns:
+            raise DataError(f"{place}: a question needs question_id (or uid) and turns (or prompt)")
+        texts = tuple(_turn_text(turn) for turn in turns)
+        known = (*row.get("reference", ()), *[None] * len(texts))[: len(texts)]
+        found[str(number)] = Question(texts, known, row.get("category") or row.get("cluster"))
+    return found
+
+
+def read_completions(
+    path: Path, *, contestant: str | None = None, questions: Questions = MappingProxyType({})
+) -> list[Completion]:
     """Read the completions in a file, in our format or another tool's, detected by its columns.
 
     Args:
         path: `.jsonl`, `.json` or `.csv`.
         contestant: who answered; left out, what the file says, else its name.
+        questions: by id, of files of answers that do not repeat their question; without them the
+            conversations of these are empty.
 
     Raises:
         DataError: a row fits no format; the message names file and line.
@@ -49,7 +98,7 @@ def read_completions(path: Path, *, contestant: str | None = None) -> list[Compl
     found: dict[tuple[str, str], Completion] = {}
     for place, row in rows:
         try:
-            made = read(row, contestant or path.stem)
+            made = read(row, contestant or path.stem, questions)
         except RowError as error:
             raise DataError(f"{place}: {error}") from None
         except (KeyError, IndexError, TypeError, AttributeError, ValidationError) as error:
@@ -62,6 +111,78 @@ def read_completions(path: Path, *, contestant: str | None = None) -> list[Compl
     if contestant is None:
         return list(found.values())
     return [made.model_copy(update={"contestant": contestant}) for made in found.values()]
+
+
+def read_answer_files(files: Iterable[Path], *, questions: Path | None = None) -> dict[str, list[Completion]]:
+    """Contestant -> its completions in some files, which answer the same questions under the same ids.
+
+    Names become file names: other characters than letters, digits and `.@+_-` become `-`.
+
+    Args:
+        files: in any format of `read_completions`.
+        questions: MT-bench's or Arena-Hard's question file, for answers that do not repeat their question.
+
+    Raises:
+        DataError: as `read_completions` and `align`; also for a question that is not known.
+    """
+    known = read_questions(questions) if questions else {}
+    found: dict[str, list[Completion]] = {}
+    places: dict[str, Path] = {}
+    for file in files:
+        for each in read_completions(file, questions=known):
+            if not each.messages:
+                raise DataError(
+                    f"{file}: question {each.example_id} is not known; give the questions' file (--questions)"
+                )
+            name = UNFIT.sub("-", each.contestant)
+            found.setdefault(name, []).append(each.model_copy(update={"contestant": name}))
+            places.setdefault(name, file)
+    return align(found, places)
+
+
+def align(
+    answers: Mapping[str, Sequence[Completion]], places: Mapping[str, Path]
+) -> dict[str, list[Completion]]:
+    """Give answers to the same question the same id: that of the contestant before, where ids differ.
+
+    Args:
+        answers: contestant -> its completions.
+        places: contestant -> its file.
+
+    Raises:
+        DataError: a contestant answers an example twice, an id is another question elsewhere, or under half
+            of the answers that two contestants could share are to the same questions.
+    """
+    by_id: dict[str, Completion] = {}
+    by_messages: dict[tuple[Message, ...], str] = {}
+    aligned: dict[str, list[Completion]] = {}
+    for name, own in answers.items():
+        made: dict[str, Completion] = {}
+        for each in own:
+            twin = by_id.get(each.example_id)
+            example = each.example_id if twin else by_messages.get(each.messages, each.example_id)
+            if twin and each.messages and twin.messages and each.messages[-1] != twin.messages[-1]:
+                raise DataError(
+                    f"{places[name]}: example {example} is another question than in {places[twin.contestant]}"
+                )
+            if example in made:
+                raise DataError(f"{places[name]}: {name} answers example {example} twice; rename one of them")
+            made[example] = each.model_copy(update={"example_id": example})
+        shared = sum(example in by_id for example in made)
+        if by_id and 2 * shared < min(len(made), len(by_id)):
+            raise DataError(
+                f"{places[name]}: {shared} of its {len(made)} answers are to questions that the other files "
+                "answer, by example_id or identical messages; at least half must be"
+            )
+        if by_id and shared < len(made):
+            logger.warning(
+                "%s: %d of %d answers have no counterpart", places[name], len(made) - shared, len(made)
+            )
+        for example, each in made.items():
+            by_id.setdefault(example, each)
+            by_messages.setdefault(each.messages, example)
+        aligned[name] = list(made.values())
+    return aligned
 
 
 EXAMPLE_FIELDS = ("messages", "reference", "references", "category")
@@ -118,8 +239,8 @@ def read_references(files: Sequence[Path]) -> dict[str, list[str]]:
     return known
 
 
-Reader = Callable[[Columns, str], list[Completion]]
-"""(row, name of the contestant where the row gives none) -> completions."""
+Reader = Callable[[Columns, str, Questions], list[Completion]]
+"""(row, name of the contestant where the row gives none, questions by id) -> completions."""
 
 
 def _reader(first: RawRow) -> Reader:
@@ -133,9 +254,9 @@ def _reader(first: RawRow) -> Reader:
         _check_plain(place, row)
         return _plain
     raise DataError(
-        f"{place}: columns {', '.join(sorted(row))} are of no known format; known: ours, AlpacaEval "
-        f"outputs, MT-bench answers, lm-eval samples, or rows with one of {', '.join(PROMPT_KEYS)} and "
-        f"one of {', '.join(COMPLETION_KEYS)}"
+        f"{place}: columns {', '.join(sorted(row))} are of no known format; known: ours, AlpacaEval outputs, "
+        "MT-bench and Arena-Hard answers, lm-eval samples, a prompt with `outputs`, or rows with one of "
+        f"{', '.join(PROMPT_KEYS)} and one of {', '.join(COMPLETION_KEYS)}"
     )
 
 
@@ -154,34 +275,74 @@ def _check_plain(place: str, row: Columns) -> None:
         raise DataError(f"{place}: {' and '.join(known)} could each be the reference; rename it `reference`")
 
 
-def _ours(row: Columns, name: str) -> list[Completion]:
+def _ours(row: Columns, name: str, questions: Questions) -> list[Completion]:
     return [Completion.model_validate(row)]
 
 
-def _alpaca_eval(row: Columns, name: str) -> list[Completion]:
+def _alpaca_eval(row: Columns, name: str, questions: Questions) -> list[Completion]:
     prompt = "\n\n".join(part for part in (row["instruction"], row.get("input")) if part)
-    return [
-        _completion(prompt, row["output"], str(row.get("generator") or name), _first(row, REFERENCE_KEYS))
-    ]
+    made = _completion(prompt, row["output"], str(row.get("generator") or name), _first(row, REFERENCE_KEYS))
+    return [made.model_copy(update={"category": _category(row.get("dataset"))})]
 
 
-def _mt_bench(row: Columns, name: str) -> list[Completion]:
-    """One completion a turn; the questions are in another file, so the conversation is left empty."""
-    turns = row["choices"][0]["turns"]
-    return [
-        Completion(
-            example_id=turn_id(str(row["question_id"]), turn),
-            contestant=str(row["model_id"]),
-            messages=(),
-            completion=completion,
+def _by_turns(row: Columns, name: str, questions: Questions) -> list[Completion]:
+    """One completion a turn; the later ones follow on what this contestant wrote before."""
+    number, contestant = str(row.get("question_id", row.get("uid"))), row.get("model_id") or row["model"]
+    question = questions.get(number)
+    made: list[Completion] = []
+    talk: list[Message] = []
+    for turn, answer in enumerate(_turn_text(each) for each in row["choices"][0]["turns"]):
+        if question and turn == len(question.turns):
+            break
+        talk += [Message(role="user", content=question.turns[turn])] if question else []
+        completion = Completion(
+            example_id=turn_id(number, turn + 1),
+            contestant=str(contestant),
+            messages=tuple(talk),
+            completion=answer,
+            reference=question.references[turn] if question else None,
+            category=question.category if question else None,
             finish="stop",
             tokens=0,
         )
-        for turn, completion in enumerate(turns, start=1)
+        made.append(completion)
+        talk += [Message(role="assistant", content=completion.completion)] if question else []
+    return made
+
+
+def _arena_hard_2(row: Columns, name: str, questions: Questions) -> list[Completion]:
+    *talk, answer = (Message(role=each["role"], content=_turn_text(each)) for each in row["messages"])
+    made = _completion("", answer.content, str(row["model"]), None)
+    question = {
+        "example_id": str(row["uid"]),
+        "messages": tuple(talk),
+        "category": _category(row.get("category")),
+    }
+    return [made.model_copy(update=question)]
+
+
+def _side_by_side(row: Columns, name: str, questions: Questions) -> list[Completion]:
+    number = row.get("id", row.get("uid"))
+    question = {"category": _category(row.get("category"))}
+    question |= {} if number is None else {"example_id": str(number)}
+    return [
+        _completion(row["prompt"], text, contestant, row.get("reference")).model_copy(update=question)
+        for contestant, text in (row.get("outputs") or row["answers"]).items()
     ]
 
 
-def _lm_eval(row: Columns, name: str) -> list[Completion]:
+def _turn_text(turn: Any) -> str:
+    """A turn that is a text, or an object with `content` or `answer`."""
+    if isinstance(turn, Mapping):
+        return _turn_text(turn["content"] if "content" in turn else turn["answer"])
+    return str(turn)
+
+
+def _category(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _lm_eval(row: Columns, name: str, questions: Questions) -> list[Completion]:
     """The first response of a generated sample; a sample logged once per filter counts once."""
     prompt, completion = row["arguments"], row["resps"][0]
     prompt = prompt["gen_args_0"]["arg_0"] if isinstance(prompt, Mapping) else prompt[0][0]
@@ -193,7 +354,7 @@ def _lm_eval(row: Columns, name: str) -> list[Completion]:
     return [made.model_copy(update={"example_id": str(row["doc_id"])})]
 
 
-def _plain(row: Columns, name: str) -> list[Completion]:
+def _plain(row: Columns, name: str, questions: Questions) -> list[Completion]:
     completion, prompt, known = (
         _first(row, COMPLETION_KEYS),
         _first(row, PROMPT_KEYS),
@@ -207,13 +368,18 @@ def _plain(row: Columns, name: str) -> list[Completion]:
         str(prompt), str(completion), str(row.get("model") or row.get("contestant") or name), known
     )
     own = _first(row, ("id", "example_id"))
-    return [made if own is None else made.model_copy(update={"example_id": str(own)})]
+    update = {"category": _category(row.get("category"))} | ({} if own is None else {"example_id": str(own)})
+    return [made.model_copy(update=update)]
 
 
 READERS: list[tuple[set[str], Reader]] = [
     ({"example_id", "completion", "contestant", "finish"}, _ours),
-    ({"question_id", "choices", "model_id"}, _mt_bench),
+    ({"question_id", "choices"}, _by_turns),
+    ({"uid", "choices"}, _by_turns),
+    ({"uid", "model", "messages"}, _arena_hard_2),
     ({"doc_id", "resps", "target", "arguments"}, _lm_eval),
+    ({"prompt", "outputs"}, _side_by_side),
+    ({"prompt", "answers"}, _side_by_side),
     ({"instruction", "output"}, _alpaca_eval),
 ]
 """Columns that tell a format -> how to read its rows."""

@@ -18,8 +18,6 @@ def build_battles(
     completions: Mapping[str, Sequence[Completion]],
     judge: Judge,
     seed: int = 0,
-    *,
-    categories: Mapping[str, str] | None = None,
 ) -> list[Battle]:
     """The battles a recipe's judge section asks for, example by example.
 
@@ -28,7 +26,6 @@ def build_battles(
         judge: `pairs`, `baseline`; `limit` (examples per pair, the same for every pair) and `budget` (battles
             in all, spread evenly over pairs). Both choose by `seed`, and evenly over categories.
         seed: of the choice. A larger limit or budget keeps the battles of a smaller one.
-        categories: example id -> category, where known.
 
     Raises:
         DataError: a contestant answered an example twice or another question under the same id, the baseline
@@ -40,7 +37,9 @@ def build_battles(
         logger.warning("judge: %d completions were refused by their server; they are not judged", refused)
     pairs = _pairs(list(answers), judge)
     asked = {row.example_id: _asked(row) for rows in completions.values() for row in rows}
-    categories = categories or {}
+    categories = {
+        row.example_id: row.category for rows in completions.values() for row in rows if row.category
+    }
     chosen = _in_order_of_choice(asked, categories, seed)[: judge.limit]
     fought = [
         (example, a, b)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -32,7 +32,7 @@ from toolkit.judge.factory import (
     validate_judges,
 )
 from toolkit.judge.grading import Grade, GradeStore, grade_completions, grade_scores, import_old_grades
-from toolkit.judge.readers import AnswerSet, battle_log, mt_bench_judgments
+from toolkit.judge.readers import battle_log, mt_bench_judgments
 from toolkit.judge.verdicts import (
     VerdictStore,
     both_orders,
@@ -45,6 +45,10 @@ from toolkit.types import Battle, Completion, Score, Verdict, Vote
 
 if TYPE_CHECKING:
     from toolkit.models import Loaded
+
+
+Answers = Mapping[str, Sequence[Completion]]
+"""Contestant -> its completions."""
 
 
 @dataclass(frozen=True)
@@ -132,7 +136,7 @@ def summarize_verdicts(
     )
 
 
-def run_judges(judges: Sequence[Judge], answers: AnswerSet, context: JudgeContext) -> JudgingResult:
+def run_judges(judges: Sequence[Judge], answers: Answers, context: JudgeContext) -> JudgingResult:
     """Run judges over the battles that the first section asks for; write verdicts, votes and statistics.
 
     The folder gets `verdicts.jsonl`, `votes.jsonl`, `battle_log.jsonl` (for FastChat and arena-rank),
@@ -144,7 +148,7 @@ def run_judges(judges: Sequence[Judge], answers: AnswerSet, context: JudgeContex
     """
     validate_judges(judges, base=context.base)
     out = context.out
-    wanted = build_battles(answers.completions, judges[0], context.seed, categories=answers.categories)
+    wanted = build_battles(answers, judges[0], context.seed)
     everything = _all_battles(wanted, answers, judges[0], context.seed)
     import_old_verdicts(out / "verdicts.jsonl", context.verdict_store)
     verdicts: list[Verdict] = []
@@ -161,11 +165,11 @@ def run_judges(judges: Sequence[Judge], answers: AnswerSet, context: JudgeContex
     return result
 
 
-def _all_battles(wanted: list[Battle], answers: AnswerSet, judge: Judge, seed: int) -> list[Battle]:
+def _all_battles(wanted: list[Battle], answers: Answers, judge: Judge, seed: int) -> list[Battle]:
     """The wanted battles, then all others between these answers."""
     unrestricted = judge.model_copy(update={"pairs": "all", "baseline": None, "limit": None, "budget": None})
     known = {_unordered(battle) for battle in wanted}
-    others = build_battles(answers.completions, unrestricted, seed, categories=answers.categories)
+    others = build_battles(answers, unrestricted, seed)
     return [*wanted, *(battle for battle in others if _unordered(battle) not in known)]
 
 
@@ -173,7 +177,7 @@ def _unordered(battle: Battle) -> tuple[str, frozenset[str]]:
     return battle.example_id, frozenset((battle.model_a, battle.model_b))
 
 
-def run_graders(judges: Sequence[Judge], answers: AnswerSet, context: JudgeContext) -> dict[str, list[Score]]:
+def run_graders(judges: Sequence[Judge], answers: Answers, context: JudgeContext) -> dict[str, list[Score]]:
     """Mean grade of every contestant by each judge; writes `grades.jsonl` and `judge.json`.
 
     Args and errors as of `run_judges`, for sections whose prompts grade single answers.
@@ -196,9 +200,9 @@ def run_graders(judges: Sequence[Judge], answers: AnswerSet, context: JudgeConte
     return scores
 
 
-def _gradable(answers: AnswerSet) -> list[Completion]:
+def _gradable(answers: Answers) -> list[Completion]:
     """Every completion but those that a server refused."""
-    return [row for completions in answers.completions.values() for row in completions if not row.refused]
+    return [row for completions in answers.values() for row in completions if not row.refused]
 
 
 def grades_single(section: Judge) -> bool:
@@ -206,7 +210,7 @@ def grades_single(section: Judge) -> bool:
     return section.method != "reward" and load_judge_prompt(section).protocol == "single"
 
 
-def estimate_costs(judges: Sequence[Judge], answers: AnswerSet, context: JudgeContext) -> list[Estimate]:
+def estimate_costs(judges: Sequence[Judge], answers: Answers, context: JudgeContext) -> list[Estimate]:
     """Requests and tokens that `run_judges` or `run_graders` would need. Loads no model, opens no connection.
 
     Raises:
@@ -220,7 +224,7 @@ def estimate_costs(judges: Sequence[Judge], answers: AnswerSet, context: JudgeCo
     else:
         validate_judges(judges, base=context.base)
         import_old_verdicts(context.out / "verdicts.jsonl", store)
-        battles = build_battles(answers.completions, judges[0], context.seed, categories=answers.categories)
+        battles = build_battles(answers, judges[0], context.seed)
     for section in judges:
         name = local_judge_name(section, context.options_of, base=context.base)
         if single:

@@ -153,20 +153,24 @@ def collect(
     Raises:
         DataError: a source holds no completions, or a contestant is in two of them.
     """
-    from toolkit.generate.importers import read_references
+    from toolkit.generate.importers import align, read_references
     from toolkit.metrics.registry import measure_texts  # imports evaluate
 
     known = read_references(references)
     found: list[Measurement] = []
+    answers: dict[str, list[Completion]] = {}
     seen: dict[str, Path] = {}
     for source in sources:
         for name, completions in _completions(source).items():
             if name in seen:
                 raise DataError(f"{source}: contestant {name} is in {seen[name]} already; rename one of them")
-            seen[name] = source
-            found += measure_texts(completions, metrics, encoding=encoding, references=known)
-            new = {each.metric for each in found if each.contestant == name}
-            found += [each for each in _stored_measurements(source, name) if each.metric not in new]
+            seen[name], answers[name] = source, completions
+    answers = align(answers, seen) if len(sources) > 1 else answers
+    for name, completions in answers.items():
+        source = seen[name]
+        found += measure_texts(completions, metrics, encoding=encoding, references=known)
+        new = {each.metric for each in found if each.contestant == name}
+        found += [each for each in _stored_measurements(source, name) if each.metric not in new]
     return found
 
 

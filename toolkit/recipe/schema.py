@@ -549,8 +549,7 @@ def contestants(recipe: Recipe) -> dict[str, Contestant]:
 
 def is_fair_baseline(contestant: Contestant) -> bool:
     """Whether this is the recipe's own base with a prompt of its own."""
-    own = contestant.stage is None and contestant.model is None and contestant.endpoint is None
-    return own and bool(contestant.prompt)
+    return contestant.on_base and bool(contestant.prompt)
 
 
 def arena_claims(recipe: Recipe) -> tuple[tuple[str, str], ...] | None:

@@ -329,8 +329,7 @@ def judge_context(run: Execution) -> JudgeContext:
 def run_battles(run: Execution, asked: Judge) -> list[Battle]:
     """The battles to judge, of the answers that are there."""
     answers = {contestant.name: run.said(contestant) for contestant in run.contestants}
-    categories = {example.id: example.category for example in run.examples if example.category}
-    return build_battles(answers, asked, run.recipe.seed, categories=categories)
+    return build_battles(answers, asked, run.recipe.seed)
 
 
 def _trained(contestant: ResolvedContestant) -> tuple[str, ...]:

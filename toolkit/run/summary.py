@@ -45,7 +45,7 @@ def build_summary(execution: Execution, cache: StepCache) -> Summary:
         if recipe.scoring.primary:
             notes["primary"] = recipe.scoring.primary
         scores = [score(measured) for measured in found]
-        differences = _differences(found, [contestant.name for contestant in players])
+        differences = paired_differences(found, [contestant.name for contestant in players])
         for contestant in benchmarked_contestants(execution, recipe.scoring):
             scores += scores_of(folder.benchmarks(contestant.name), contestant.name)
         refused = {
@@ -120,7 +120,7 @@ def finish(execution: Execution, cache: StepCache, summary: Summary, command: st
     cache.do(Step("report", lambda: inputs, work, tuple(outputs)))
 
 
-def _differences(found: Sequence[Measurement], names: Sequence[str]) -> list[Difference]:
+def paired_differences(found: Sequence[Measurement], names: Sequence[str]) -> list[Difference]:
     """Each contestant against every one named before it, metric by metric."""
     by_metric: dict[str, dict[str, Measurement]] = {}
     for measured in found:
