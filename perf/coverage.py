@@ -4,6 +4,7 @@
     python perf/coverage.py ratings --worlds 200
     python perf/coverage.py power
     python perf/coverage.py peeking
+    python perf/coverage.py agreement
 
 A world has contestants whose answers differ in luck: `rho` is the share of the variance of a vote that is
 due to the answers themselves, which all votes on an example share, and `taste` that of voters. The truth of
@@ -20,6 +21,7 @@ import numpy as np
 from scipy.stats import norm
 
 from toolkit.ratings import Counts, bradley_terry
+from toolkit.ratings.agreement import agreement as compare
 from toolkit.ratings.decisions import betting_evidence, decide_fixed
 from toolkit.ratings.intervals import Spread
 from toolkit.ratings.mle import Games, Likelihood, solve
@@ -179,7 +181,52 @@ def peeking(worlds: int) -> Iterator[str]:
         )
 
 
-TABLES = {"ratings": ratings, "power": power, "peeking": peeking}
+def agreement_table(outcomes: Array, voters: Sequence[str]) -> Table:
+    """Votes on one pair: `outcomes` (voters, examples), 0 and 1 for the winner, 2 for a tie."""
+    count, examples = outcomes.shape
+    zero = np.zeros(count * examples, dtype=np.int64)
+    labels = {
+        "example": Labels(np.tile(np.arange(examples), count), tuple(map(str, range(examples)))),
+        "voter": Labels(np.repeat(np.arange(count), examples), tuple(voters)),
+    }
+    return Table(("x", "y"), zero, zero + 1, outcomes.ravel(), None, labels)
+
+
+def agreement(worlds: int) -> Iterator[str]:
+    """Intervals of agreement and kappa of two voters, and how often a judge is called as good as a person."""
+    rng = np.random.default_rng(0)
+    yield "| units | kappa | ties | kappa covered | agreement covered | mean width of kappa's |"
+    yield "| ---: | ---: | ---: | ---: | ---: | ---: |"
+    for n in (10, 20, 50, 300):
+        for kappa in (0.0, 0.15, 0.5, 0.8, 0.96):
+            for ties in (0.0, 0.3):
+                share = np.array([(1 - ties) / 2, (1 - ties) / 2, ties])
+                joint = kappa * np.diag(share) + (1 - kappa) * np.outer(share, share)
+                held, wide = [], []
+                for _ in range(worlds):
+                    cells = rng.choice(9, p=joint.ravel(), size=n)
+                    one, other = (agreement_table(side[None], "v") for side in (cells // 3, cells % 3))
+                    found = compare(one, other).between
+                    sides = ((found.kappa, kappa), (found.agreement, np.trace(joint)))
+                    held.append([f.low is None or f.low <= truth <= f.high + 1e-9 for f, truth in sides])
+                    wide.append(0.0 if found.kappa.low is None else found.kappa.high - found.kappa.low)
+                of_kappa, of_rate = np.mean(held, axis=0)
+                yield f"| {n} | {kappa} | {ties:.0%} | {of_kappa:.1%} | {of_rate:.1%} | {np.mean(wide):.2f} |"
+    yield ""
+    yield "| units | people right | judge right | less agreement | called as good |"
+    yield "| ---: | ---: | ---: | ---: | ---: |"
+    for n, people, judge in ((100, 0.8, 0.8), (300, 0.8, 0.8), (300, 0.8, 0.8 - 0.1 / 0.6), (300, 0.8, 0.5)):
+        good = 0
+        for _ in range(worlds):
+            truth = rng.integers(0, 2, n)
+            votes = [np.where(rng.random(n) < p, truth, 1 - truth) for p in (judge, people, people, people)]
+            table = agreement_table(np.array(votes[1:]), ("a", "b", "c"))
+            good += compare(agreement_table(votes[0][None], ("judge",)), table).as_good_as_one
+        gap = people**2 + (1 - people) ** 2 - judge * people - (1 - judge) * (1 - people)
+        yield f"| {n} | {people:.0%} | {judge:.0%} | {gap:.2f} | {good / worlds:.1%} |"
+
+
+TABLES = {"ratings": ratings, "power": power, "peeking": peeking, "agreement": agreement}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -38,14 +38,14 @@ def table(outcomes: list[tuple[int, int]], voter: str = "v") -> Table:
     return tabulate(pd.DataFrame(rows))
 
 
-def several(columns: list[list[int | None]]) -> Table:
+def several(columns: list[list[int | None]], side: str = "v") -> Table:
     frames = [
         {
             "model_a": "x",
             "model_b": "y",
             "winner": WINNERS[said],
             "question_id": f"q{i}",
-            "voter": f"v{number}",
+            "voter": f"{side}{number}",
         }
         for number, column in enumerate(columns)
         for i, said in enumerate(column)
@@ -110,12 +110,12 @@ def test_published_kappas_between_people(shared_data: Path):
         assert kappa.value == pytest.approx(0.86, abs=0.06)
     people = several(said)
     judge = [{"1": 0, "2": 1, "Tie": 2}.get(row["gpt35_verdict"]) for row in rows]
-    found = agreement(several([judge]), people)
+    found = agreement(several([judge], "judge"), people)
     assert found.within is not None
     assert found.within.kappa.low is not None
     assert found.between.kappa.value is not None
     assert found.between.kappa.value < found.within.kappa.low
-    assert "not as good as one of theirs" in agreement_sentence(found)
+    assert "not shown to be as good as one of theirs" in agreement_sentence(found)
 
 
 def test_published_agreement_between_a_judges_two_orders(shared_data: Path):
@@ -146,10 +146,53 @@ def test_published_agreement_between_a_judges_two_orders(shared_data: Path):
 
 
 def test_several_voters_each_unit_weighs_the_same():
-    found = agreement(several([[0, 0]]), several([[0, 0], [1, 0], [1, None]]))
+    found = agreement(several([[0, 0]], "judge"), several([[0, 0], [1, 0], [1, None]]))
     assert found.between.agreement.value == pytest.approx((1 / 3 + 1) / 2)
     assert found.within is not None
     assert found.within.agreement.value == pytest.approx((1 / 3 + 1) / 2)
+
+
+def test_nobody_is_set_against_their_own_votes():
+    people = several([[0, 0], [1, 0]])
+    one = several([[0, 0]])  # the first of them
+    assert agreement(one, people).between.agreement.value == pytest.approx(0.5)
+
+
+def test_figures_do_not_depend_on_names():
+    rng = np.random.default_rng(0)
+    rows = [
+        {"model_a": a, "model_b": b, "question_id": f"q{k}"}
+        for k in range(20)
+        for a, b in combinations("xyz", 2)
+    ]
+    one, other = (rng.choice(WINNERS, len(rows), p=[0.6, 0.3, 0.1]) for _ in range(2))
+    found = []
+    for names in ("xyz", "zxy", "yzx"):
+        renamed = pd.DataFrame(rows).replace(dict(zip("xyz", names, strict=True)))
+        both = [tabulate(renamed.assign(winner=winner)) for winner in (one, other)]
+        found.append(agreement(*both).between)
+    assert len({(round(f.kappa.value, 12), round(f.alpha.value, 12)) for f in found}) == 1
+
+
+def test_five_of_five_is_no_certainty_and_no_claim():
+    same = list(enumerate([0, 1, 0, 1, 0]))
+    found = agreement(table(same), table(same))
+    for figure in (found.between.agreement, found.between.kappa, found.between.alpha):
+        assert figure.value == figure.high == 1
+        assert figure.low < 0.75
+    assert "With fewer than 10 pairs nothing more is claimed" in agreement_sentence(found)
+
+
+@pytest.mark.parametrize(("right", "good"), [(0.85, True), (0.65, False)])
+def test_as_good_as_a_person_is_shown_not_assumed(right, good):
+    rng = np.random.default_rng(1)
+    truth = rng.integers(0, 2, 400)
+    people = several([list(np.where(rng.random(400) < 0.85, truth, 1 - truth)) for _ in range(3)])
+    judge = several([list(np.where(rng.random(400) < right, truth, 1 - truth))], "judge")
+    found = agreement(judge, people)
+    assert found.as_good_as_one == good
+    few = agreement(several([list(truth[:12])], "judge"), people)
+    assert not few.as_good_as_one  # not refuted, and not shown
 
 
 def test_nothing_in_common_is_said():

@@ -58,6 +58,6 @@ def _row(name: str, part: Agreement) -> list[str]:
 
 
 def _text(figure: Estimate) -> str:
-    if figure.value is None:
-        return "-"
+    if figure.value is None or figure.low is None:
+        return "-" if figure.value is None else f"{figure.value:.3f}"
     return f"{figure.value:.3f} ({figure.low:.3f} to {figure.high:.3f})"

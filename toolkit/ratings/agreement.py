@@ -2,12 +2,15 @@
 
 A unit is one pair of answers to one example; both_bad counts as a tie. Where several voters judged a unit,
 every vote of one side is set against every vote of the other, and each unit weighs the same, as in MT-bench
-(Zheng et al. 2023). Intervals are the percentiles of 1000 bootstrap draws of units.
+(Zheng et al. 2023). Nobody is set against their own votes. Where several pairs of contestants are judged,
+which of two is called the first is arbitrary, so figures count both ways round and do not depend on names.
+Intervals are those of the Bayesian bootstrap (Rubin 1981) over examples, with half a unit of agreement and
+half a unit of disagreement imagined, so that they have width at 5 of 5.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,9 +18,15 @@ from numpy.typing import NDArray
 
 from toolkit.errors import RatingError
 from toolkit.ratings.table import MISSING, TIE, Array, Table
+from toolkit.statistics import NORMAL
 
-REPLICATES = 1000
+REPLICATES = 2000
 OUTCOMES = 3
+FEWEST = 10
+"""Units below which nothing is claimed."""
+MARGIN = 0.10
+"""How much less often than a person the votes may agree with people, ties aside, and count as good as
+one's."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +62,14 @@ class AgreementReport:
     within: Agreement | None
     """Among the reference's own voters, who are the ceiling; `None` when no unit has two of them."""
     categories: Mapping[str, Agreement]
+    behind: Estimate | None
+    """Agreement with the reference's voters, ties aside, less theirs with each other on the same units;
+    `low` is a one-sided 95% bound. `None` where fewer than `FEWEST` units have both."""
+
+    @property
+    def as_good_as_one(self) -> bool:
+        """Whether the votes are shown to be at most `MARGIN` worse than one of the reference's voters."""
+        return self.behind is not None and self.behind.low is not None and self.behind.low > -MARGIN
 
 
 def agreement(votes: Table, reference: Table, *, seed: int = 0) -> AgreementReport:
@@ -66,35 +83,48 @@ def agreement(votes: Table, reference: Table, *, seed: int = 0) -> AgreementRepo
     Raises:
         RatingError: votes name no question, or the two have no unit in common.
     """
-    mine, theirs = _tallies(votes), _tallies(reference)
+    mine, theirs = _tallies(votes), _tallies(_without_voters_of(votes, reference))
     shared = [unit for unit in mine if unit in theirs]
     if not shared:
         raise RatingError(
-            "no answers to the same question were judged by both; compare question_id and names"
+            "no answers to the same question were judged by both; compare question_id, names and voters"
         )
-    a = np.array([mine[unit] for unit in shared])
-    b = np.array([theirs[unit] for unit in shared])
-    several = np.array([tally for tally in theirs.values() if tally.sum() > 1])
+    several = [unit for unit, tally in theirs.items() if tally.sum() > 1]
     categories = _categories(reference) | _categories(votes)
-    groups: dict[str, list[int]] = {}
-    for number, unit in enumerate(shared):
+    groups: dict[str, list[Unit]] = {}
+    for unit in shared:
         if unit[0] in categories:
-            groups.setdefault(categories[unit[0]], []).append(number)
+            groups.setdefault(categories[unit[0]], []).append(unit)
     return AgreementReport(
-        between=_between(a, b, seed),
-        within=_within(several, seed) if len(several) else None,
-        categories={name: _between(a[rows], b[rows], seed) for name, rows in sorted(groups.items())},
+        between=_between(mine, theirs, shared, seed),
+        within=_within(theirs, several, seed) if several else None,
+        categories={name: _between(mine, theirs, own, seed) for name, own in sorted(groups.items())},
+        behind=_behind(mine, theirs, [unit for unit in several if unit in mine]),
     )
+
+
+def _without_voters_of(votes: Table, reference: Table) -> Table:
+    """The reference without the votes of voters on the other side, unless there are no others."""
+    own, theirs = votes.labels.get("voter"), reference.labels.get("voter")
+    if own is None or theirs is None:
+        return reference
+    used = {own.names[code] for code in np.unique(own.codes[own.codes != MISSING])}
+    both = [code for code, name in enumerate(theirs.names) if name in used]
+    left = np.flatnonzero(~np.isin(theirs.codes, both))
+    return reference.take(left) if len(left) else reference
 
 
 Unit = tuple[str, str, str]
 """Example, and the two contestants in order of their names."""
+Tallies = dict[Unit, Array]
+"""How many votes there are for the first name, for the second, and for a tie."""
+TURNED = [1, 0, 2]
+"""Outcomes with the two names exchanged."""
 
 
-def _tallies(table: Table) -> dict[Unit, Array]:
-    """For each unit how many votes there are for the first name, for the second, and for a tie."""
+def _tallies(table: Table) -> Tallies:
     examples = table.label("example")
-    tallies: dict[Unit, Array] = {}
+    tallies: Tallies = {}
     columns = zip(examples.codes, table.first, table.second, table.outcome, strict=True)
     for example, first, second, outcome in columns:
         turned = first > second  # names are sorted, so their codes are in order
@@ -114,16 +144,52 @@ def _categories(table: Table) -> dict[str, str]:
     return {examples.names[example]: labels.names[code] for example, code in pairs if code != MISSING}
 
 
-def _between(a: Array, b: Array, seed: int) -> Agreement:
-    """Of tallies (units, 3) of two sides."""
+def _between(mine: Tallies, theirs: Tallies, units: Sequence[Unit], seed: int) -> Agreement:
+    """Of two sides on some units."""
+    a, b = (np.array([side[unit] for unit in units]) for side in (mine, theirs))
     tables = a[:, :, None] * b[:, None, :] / (a.sum(1) * b.sum(1))[:, None, None]
-    return _estimates(tables, _coincidences(a + b), seed)
+    return _estimates(tables, _coincidences(a + b), units, seed)
 
 
-def _within(tallies: Array, seed: int) -> Agreement:
-    """Among voters of one side, (units, 3), of whom each unit has two or more."""
-    coincidences = _coincidences(tallies)
-    return _estimates(coincidences / tallies.sum(1)[:, None, None], coincidences, seed)
+def _within(tallies: Tallies, units: Sequence[Unit], seed: int) -> Agreement:
+    """Among voters of one side, of whom each unit has two or more."""
+    found = np.array([tallies[unit] for unit in units])
+    coincidences = _coincidences(found)
+    return _estimates(coincidences / found.sum(1)[:, None, None], coincidences, units, seed)
+
+
+def _behind(mine: Tallies, theirs: Tallies, units: Sequence[Unit]) -> Estimate | None:
+    """Difference of the two rates on the same units, its error by the jackknife over examples."""
+    from scipy.stats import t
+
+    examples = _examples(units)
+    if not units or examples.max() + 1 < FEWEST:
+        return None
+    a, b = (np.array([side[unit] for unit in units]) for side in (mine, theirs))
+    against = a[:, :, None] * b[:, None, :] / (a.sum(1) * b.sum(1))[:, None, None]
+    among = _coincidences(b) / b.sum(1)[:, None, None]
+    parts = [
+        np.stack([np.trace(each[:, :TIE, :TIE], axis1=1, axis2=2), each[:, :TIE, :TIE].sum((1, 2))], 1)
+        for each in (against, among)
+    ]
+    rows = np.zeros((examples.max() + 1, 4))
+    np.add.at(rows, examples, np.concatenate(parts, axis=1))
+
+    def difference(sums: Array) -> Array:
+        return _ratio(sums[..., 0], sums[..., 1]) - _ratio(sums[..., 2], sums[..., 3])
+
+    n = len(rows)
+    value, left_out = float(difference(rows.sum(0))), difference(rows.sum(0) - rows)
+    if np.isnan(value) or np.isnan(left_out).any():
+        return None
+    margin = float(t.ppf(0.95, n - 1) * np.sqrt((n - 1) / n * ((left_out - left_out.mean()) ** 2).sum()))
+    return Estimate(value, value - margin, None, len(units))
+
+
+def _examples(units: Sequence[Unit]) -> NDArray[np.int64]:
+    """Number of each unit's example."""
+    numbers: dict[str, int] = {}
+    return np.array([numbers.setdefault(unit[0], len(numbers)) for unit in units], dtype=np.int64)
 
 
 def _coincidences(tallies: Array) -> Array:
@@ -134,19 +200,44 @@ def _coincidences(tallies: Array) -> Array:
     return shared
 
 
-def _estimates(tables: Array, coincidences: Array, seed: int) -> Agreement:
-    """All figures are functions of sums over units, so a bootstrap draw is a weighted sum."""
-    n = len(tables)
-    weights = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=REPLICATES).astype(float)
-    sums = np.concatenate([np.ones((1, n)), weights]) @ np.stack([tables, coincidences], 1).reshape(n, -1)
-    table, coincidence = np.moveaxis(sums.reshape(-1, 2, OUTCOMES, OUTCOMES), 1, 0)
+def _estimates(tables: Array, coincidences: Array, units: Sequence[Unit], seed: int) -> Agreement:
+    """All figures are functions of sums over units, so a draw is a weighted sum."""
+    if len({unit[1:] for unit in units}) > 1:
+        tables, coincidences = ((each + each[:, TURNED][:, :, TURNED]) / 2 for each in (tables, coincidences))
+    examples, n = _examples(units), len(units)
     decided = int((tables[:, :TIE, :TIE].sum((1, 2)) > 0).sum())
+    rng = np.random.default_rng(seed)
     return Agreement(
-        agreement=_estimate(_same(table), n),
-        agreement_without_ties=_estimate(_same(table[:, :TIE, :TIE]), decided),
-        kappa=_estimate(_kappa(table), n),
-        alpha=_estimate(_alpha(coincidence), n),
+        agreement=_estimate(_same(_draws(tables, examples, rng)), n),
+        agreement_without_ties=_estimate(_same(_draws(tables[:, :TIE, :TIE], examples, rng)), decided),
+        kappa=_estimate(_kappa(_draws(tables, examples, rng)), n),
+        alpha=_estimate(_alpha(_draws(coincidences, examples, rng)), n),
     )
+
+
+def _draws(tables: Array, examples: NDArray[np.int64], rng: np.random.Generator) -> Array:
+    """The sum over units, then sums with random weights of examples, (1 + draws, k, k)."""
+    from scipy.stats import t
+
+    k = tables.shape[1]
+    rows = np.zeros((examples.max() + 1, k * k))
+    np.add.at(rows, examples, tables.reshape(len(tables), -1))
+    n = len(rows)
+    total: Array = rows.sum(0).reshape(k, k)
+    if n < 3 or not total.sum():  # noqa: PLR2004
+        return total[None]
+    # As wide as Student's interval where examples are few.
+    shape = (n - 2) / n * (NORMAL.inv_cdf(0.975) / float(t.ppf(0.975, n - 1))) ** 2
+    used = (total.sum(0) + total.sum(1)) > 0
+    used = used if used.sum() > 1 else np.ones(k, dtype=bool)
+    equal = np.diag(used.astype(float))
+    unequal = np.outer(used, used) * (1.0 - np.eye(k))
+    size = total.sum() / n  # of one example
+    drawn: Array = (rng.gamma(shape, size=(REPLICATES, n)) @ rows).reshape(-1, k, k)
+    for cells in (equal, unequal):
+        drawn += rng.gamma(0.5, size=(REPLICATES, 1, 1)) * size * cells / cells.sum()
+    drawn *= total.sum() / drawn.sum((1, 2), keepdims=True)
+    return np.concatenate([total[None], drawn])
 
 
 def _same(tables: Array) -> Array:
@@ -174,47 +265,61 @@ def _ratio(part: Array, whole: Array) -> Array:
 
 
 def _estimate(values: NDArray[np.float64], n: int) -> Estimate:
-    """The first value is that of all units, the others those of bootstrap draws."""
+    """The first value is that of all units, the others those of draws."""
     drawn = values[1:][~np.isnan(values[1:])]
-    if np.isnan(values[0]) or not len(drawn):
-        return Estimate(None, None, None, n)
+    value = float(values[0])
+    if np.isnan(value) or not len(drawn):
+        return Estimate(None if np.isnan(value) else value, None, None, n)
     low, high = np.percentile(drawn, [2.5, 97.5])
-    return Estimate(float(values[0]), float(low), float(high), n)
+    return Estimate(value, min(value, float(low)), max(value, float(high)), n)
 
 
 def agreement_sentence(found: AgreementReport) -> str:
     """How much the votes can stand in for the reference, in one paragraph."""
-    between, within = found.between, found.within
-    rate, kappa = between.agreement, between.kappa
-    assert rate.value is not None
-    words = [f"They say the same on {_percent(rate)} of {rate.n} pairs of answers."]
-    decided = between.agreement_without_ties
-    if decided.value is not None:
-        words.append(f"Where both name a winner it is the same one in {_percent(decided)}.")
-    if kappa.value is None or kappa.low is None:
+    between, kappa = found.between, found.between.kappa
+    words = [f"They say the same on {_percent(between.agreement)} of {between.agreement.n} pairs of answers."]
+    if between.agreement_without_ties.value is not None:
+        words.append(
+            f"Where both name a winner it is the same one in {_percent(between.agreement_without_ties)}."
+        )
+    if between.agreement.n < FEWEST:
+        words.append(f"With fewer than {FEWEST} pairs nothing more is claimed.")
+    elif kappa.value is None or kappa.low is None:
         words.append("One side always says the same, so chance cannot be told from agreement.")
     elif kappa.low <= 0:
         words.append(
             f"That is not surely more than chance (kappa {_plain(kappa)}): do not rely on these votes."
         )
     else:
-        words.append(f"Beyond chance, kappa is {_plain(kappa)}. {_against_ceiling(kappa.value, within)}")
+        words.append(f"Beyond chance, kappa is {_plain(kappa)}. {_against_ceiling(found)}")
     return " ".join(words)
 
 
-def _against_ceiling(kappa: float, within: Agreement | None) -> str:
-    if within is None or within.kappa.value is None or within.kappa.low is None:
-        return "No two voters of the reference judged the same answers, so how far they agree is not known."
-    near = kappa >= within.kappa.low
+def _against_ceiling(found: AgreementReport) -> str:
+    within, behind = found.within, found.behind
+    if within is None or behind is None or behind.value is None or behind.low is None:
+        return (
+            f"Fewer than {FEWEST} examples have two of the reference's voters; how they agree is not known."
+        )
+    shown = (
+        f"ties aside these votes agree with one of them {abs(behind.value):.0%} "
+        f"{'more' if behind.value > 0 else 'less'} often than they do with each other (at worst "
+        f"{-min(behind.low, 0.0):.0%} less, one-sided 95%)"
+    )
+    good = "as good as one of theirs" if found.as_good_as_one else "not shown to be as good as one of theirs"
     return (
         f"The reference's voters agree with each other on {_percent(within.agreement)}, kappa "
-        f"{_plain(within.kappa)}: these votes are {'' if near else 'not '}as good as one of theirs."
+        f"{_plain(within.kappa)}; {shown}: {good}, within {MARGIN:.0%}."
     )
 
 
 def _percent(figure: Estimate) -> str:
+    if figure.value is None or figure.low is None:
+        return "-" if figure.value is None else f"{figure.value:.0%}"
     return f"{figure.value:.0%} ({figure.low:.0%} to {figure.high:.0%})"
 
 
 def _plain(figure: Estimate) -> str:
+    if figure.value is None or figure.low is None:
+        return "-" if figure.value is None else f"{figure.value:.2f}"
     return f"{figure.value:.2f} ({figure.low:.2f} to {figure.high:.2f})"
