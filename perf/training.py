@@ -158,9 +158,9 @@ def _ours(task: dict[str, Any], variant: dict[str, Any], folder: Path) -> tuple[
     if "head" in variant.get("without", []):
         sft.install_target_logprob_head = preference.install_target_logprob_head = nothing
     if "allocator" in variant.get("without", []):
-        from toolkit.models import hardware
+        from toolkit import compat
 
-        hardware.prefer_large_blocks = nothing
+        compat.prefer_large_blocks = nothing
     trained = {
         "name": "s",
         "method": task["method"],

@@ -5,22 +5,19 @@ from __future__ import annotations
 import json
 import logging
 import os
-import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import evaluate
 import lm_eval
-from lm_eval import evaluator
 from lm_eval.tasks import TaskManager
 from lm_eval.utils import handle_non_serializable, sanitize_list
-from torch.utils import collect_env
 
-from toolkit import io, sandbox
+from toolkit import compat, io, sandbox
 from toolkit.benchmarks.lm_eval_model import LoadedLM
 from toolkit.benchmarks.results import scores_of
 from toolkit.benchmarks.task_files import (
@@ -143,7 +140,7 @@ def _evaluate(lm: LoadedLM, benchmark: Benchmark, folder: Path, seed: int) -> di
     else:
         manager = _all_tasks()
     try:
-        with _quiet(), _code_in_sandbox(benchmark, manager):
+        with compat.quiet_lm_eval(), _code_in_sandbox(benchmark, manager):
             found = lm_eval.simple_evaluate(
                 model=lm,
                 tasks=[task_name(benchmark.task)],
@@ -176,24 +173,6 @@ def _evaluate(lm: LoadedLM, benchmark: Benchmark, folder: Path, seed: int) -> di
 def _all_tasks() -> TaskManager:
     """lm-eval's index of all its tasks and ours; takes several seconds to make."""
     return TaskManager(include_path=str(OWN))
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """lm-eval prints, starts processes for its bootstrap, asks git and pip what is around: none of it."""
-    before = os.environ.get("DISABLE_MULTIPROC")
-    os.environ["DISABLE_MULTIPROC"] = "1"
-    ask_git, ask_pip = evaluator.get_git_commit_hash, collect_env.get_pretty_env_info
-    evaluator.get_git_commit_hash, collect_env.get_pretty_env_info = lambda: None, lambda: ""
-    try:
-        with redirect_stdout(sys.stderr):
-            yield
-    finally:
-        evaluator.get_git_commit_hash, collect_env.get_pretty_env_info = ask_git, ask_pip
-        if before is None:
-            del os.environ["DISABLE_MULTIPROC"]
-        else:
-            os.environ["DISABLE_MULTIPROC"] = before
 
 
 def _without_machine(found: dict[str, Any], folder: Path) -> dict[str, Any]:

@@ -79,7 +79,7 @@ def encode_exchanges(
     texts = [text for row in rows for each in row for text in (each.before, each.text)]
     found = iter(tokenizer(texts, add_special_tokens=False)["input_ids"] if texts else ())
     return [
-        _joined([(next(found), _ended(tokenizer, next(found), each)) for each in row], max_length)
+        _joined([(next(found), _with_end(tokenizer, next(found), each)) for each in row], max_length)
         for row in rows
     ]
 
@@ -116,7 +116,7 @@ def encode_answers(tokenizer: Any, prompt: Sequence[Message], *answers: str) -> 
     texts = [answer_text(tokenizer, prompt, answer, before) for answer in answers]
     ids, *found = tokenizer([before, *texts], add_special_tokens=False)["input_ids"]
     exchanged = [Exchange(prompt, answer, before, text) for answer, text in zip(answers, texts, strict=True)]
-    return [ids, *(_ended(tokenizer, each, of) for each, of in zip(found, exchanged, strict=True))]
+    return [ids, *(_with_end(tokenizer, each, of) for each, of in zip(found, exchanged, strict=True))]
 
 
 def prompt_ids(tokenizer: Any, messages: Sequence[Message]) -> list[int]:
@@ -129,7 +129,7 @@ def answer_ids(tokenizer: Any, prompt: Sequence[Message], answer: str) -> list[i
     return encode_answers(tokenizer, prompt, answer)[1]
 
 
-def _ended(tokenizer: Any, ids: list[int], exchange: Exchange) -> list[int]:
+def _with_end(tokenizer: Any, ids: list[int], exchange: Exchange) -> list[int]:
     """An answer's tokens up to its end token: what comes after it (a newline) is never generated."""
     ends = end_tokens(tokenizer)
     for position in range(len(ids)):
@@ -144,29 +144,29 @@ def answer_text(tokenizer: Any, prompt: Sequence[Message], answer: str, before: 
     As the template shows it; where that leaves the thinking out, or begins one that the answer has not, as
     the model writes it. `before` is the prompt, rendered.
     """
-    given = Message(role="assistant", content=answer)
-    thought, said = split_thinking(answer)
+    answered = Message(role="assistant", content=answer)
+    thought, visible = split_thinking(answer)
     opened = opens_thinking(before)
     start = before.rstrip() if opened else before
     for apart in (True, False):
-        whole = _render(tokenizer, (*prompt, given), generate=False, apart=apart)
+        whole = _render(tokenizer, (*prompt, answered), generate=False, apart=apart)
         tail = whole[len(start) :]
-        if whole.startswith(start) and said.strip() in tail and (thought or "") in tail:
+        if whole.startswith(start) and visible.strip() in tail and (thought or "") in tail:
             return tail.removeprefix(before[len(start) :])
     if thought is None and not opened:
         raise DataError("the chat template does not show the answer after its generation prompt as it is")
-    shown = _render(tokenizer, (*prompt, given.model_copy(update={"content": said})), generate=False)
-    _, found, end = shown.rpartition(said.strip())
+    shown = _render(tokenizer, (*prompt, answered.model_copy(update={"content": visible})), generate=False)
+    _, found, end = shown.rpartition(visible.strip())
     if not found:
         raise DataError("the chat template does not show the answer as it is")
-    return f"{'' if opened else '<think>' + OPENED}{thought or ''}{CLOSED}{said}{end}"
+    return f"{'' if opened else '<think>' + OPENED}{thought or ''}{CLOSED}{visible}{end}"
 
 
 def strips_thinking(tokenizer: Any, prompt: Sequence[Message], answer: str) -> bool:
     """Whether the template leaves the thinking of an answer out, though it is the last one."""
     thought, _ = split_thinking(answer)
-    given = (*prompt, Message(role="assistant", content=answer))
-    return thought is not None and thought not in _render(tokenizer, given, generate=False)
+    answered = (*prompt, Message(role="assistant", content=answer))
+    return thought is not None and thought not in _render(tokenizer, answered, generate=False)
 
 
 def opens_thinking(prompt: str) -> bool:
@@ -224,7 +224,7 @@ def _render(tokenizer: Any, messages: Sequence[Message], *, generate: bool, apar
 
 def _turn(message: Message) -> dict[str, str]:
     """A turn for a template that takes thinking apart from the answer, by one of two names."""
-    thought, said = split_thinking(message.content) if message.role == "assistant" else (None, "")
+    thought, visible = split_thinking(message.content) if message.role == "assistant" else (None, "")
     if not thought:
         return message.as_dict()
-    return {"role": "assistant", "content": said, "reasoning_content": thought, "thinking": thought}
+    return {"role": "assistant", "content": visible, "reasoning_content": thought, "thinking": thought}

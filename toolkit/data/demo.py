@@ -148,11 +148,11 @@ class Writer:
     def _typo(self, text: str, ticket: Ticket) -> str:
         """Two neighbouring letters change places in one word that no field is copied from."""
         words = text.split(" ")
-        kept = f"{ticket.customer} {ticket.product} {ticket.problem} {ticket.order}".lower()
+        protected = f"{ticket.customer} {ticket.product} {ticket.problem} {ticket.order}".lower()
         free = [
             i
             for i, word in enumerate(words)
-            if len(word) >= SHORTEST_TYPO and word.isalpha() and word.lower() not in kept
+            if len(word) >= SHORTEST_TYPO and word.isalpha() and word.lower() not in protected
         ]
         if free:
             index = self.random.choice(free)

@@ -212,7 +212,7 @@ def _check_renamed(source: DataSource, columns: set[str]) -> None:
 
 
 def _row_id(place: str, row: dict[str, Any]) -> str:
-    return _given(row.get("id")) or _given(row.get("question_id")) or f"row-{place.rsplit(':', 1)[-1]}"
+    return _as_text(row.get("id")) or _as_text(row.get("question_id")) or f"row-{place.rsplit(':', 1)[-1]}"
 
 
 def _selected(found: list[T], source: DataSource, seed: int) -> list[T]:
@@ -223,9 +223,9 @@ def _selected(found: list[T], source: DataSource, seed: int) -> list[T]:
 
 def _example(row: dict[str, Any], source: DataSource, row_id: str) -> Example:
     form = source.format
-    category = _given(row.get("category"))
+    category = _as_text(row.get("category"))
     known = references(row.get("reference"), "reference")
-    given, others = (known[0] if known else None), known[1:]
+    reference = known[0] if known else None
     if form == "auto" and "messages" not in row and not {"prompt", "completion"} <= row.keys():
         asked = row.get("prompt") or row.get("instruction")
         if isinstance(asked, str) and "output" not in row and "chosen" not in row:
@@ -241,10 +241,12 @@ def _example(row: dict[str, Any], source: DataSource, row_id: str) -> Example:
         )
     turns = conversation(row, form)
     if turns[-1].role == "assistant":
-        turns, given = turns[:-1], given or split_thinking(turns[-1].content)[1]
+        turns, reference = turns[:-1], reference or split_thinking(turns[-1].content)[1]
     if not turns or turns[-1].role != "user":
         raise RowError("an example's conversation must end with the user's turn")
-    return Example(id=row_id, messages=turns, reference=given, references=tuple(others), category=category)
+    return Example(
+        id=row_id, messages=turns, reference=reference, references=tuple(known[1:]), category=category
+    )
 
 
 def references(value: Any, column: str) -> list[str]:
@@ -259,7 +261,7 @@ def references(value: Any, column: str) -> list[str]:
     return [str(each) for each in several if each != ""]
 
 
-def _given(value: Any) -> str | None:
+def _as_text(value: Any) -> str | None:
     """A value as text, 0 and false too; `None` where there is none."""
     return None if value in (None, "", []) else str(value)
 

@@ -21,6 +21,7 @@ from typing import Any
 import torch
 from transformers.cache_utils import Cache, CacheLayerMixin
 
+from toolkit import compat
 from toolkit.models.loading import unwrapped
 from toolkit.models.prefix_tree import MIN_PREFIX, prefix_length
 
@@ -105,7 +106,7 @@ class BatchSlots:
 
     def _mask(self, seen: torch.Tensor) -> torch.Tensor:
         """As the model's attention takes it: PyTorch's kernels a Boolean, the plain one something to add."""
-        if self.model.config.get_text_config()._attn_implementation != "eager":
+        if compat.attention_kernel(self.model) != "eager":
             return seen
         least = torch.finfo(self.model.dtype).min
         return torch.zeros_like(seen, dtype=self.model.dtype).masked_fill(~seen, least)

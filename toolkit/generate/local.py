@@ -103,17 +103,19 @@ class LocalSource:
         beyond temperature and nucleus take transformers' own `generate`, one prompt at a time.
         """
         options, further = model_sampling(self.loaded.model.generation_config, options)
-        talks = [_Sequence(prompt, _sampler(prompt, options)) for prompt in prompts if prompt.id not in done]
-        talks.sort(key=lambda sequence: (len(sequence.prompt.tokens), sequence.prompt.id))
-        if not talks:
+        sequences = [
+            _Sequence(prompt, _sampler(prompt, options)) for prompt in prompts if prompt.id not in done
+        ]
+        sequences.sort(key=lambda sequence: (len(sequence.prompt.tokens), sequence.prompt.id))
+        if not sequences:
             return
-        longest = len(talks[-1].prompt.tokens) + options.max_new_tokens
+        longest = len(sequences[-1].prompt.tokens) + options.max_new_tokens
         common = common_prefix([prompt.tokens for prompt in prompts])
         if supports_custom_masks(model, longest) and not further:
-            yield from self._batched(model, talks, options, common)
+            yield from self._batched(model, sequences, options, common)
         else:
             logger.info("%s: one conversation at a time, by transformers' generate", self.loaded.name)
-            yield from self._sequential(model, talks, options, further)
+            yield from self._sequential(model, sequences, options, further)
 
     def _batched(
         self, model: Any, waiting: list[_Sequence], options: Generation, common: Sequence[int]
@@ -139,7 +141,7 @@ class LocalSource:
                     yield sequence.prompt.id, reply
 
     def _sequential(
-        self, model: Any, talks: list[_Sequence], options: Generation, further: dict[str, Any]
+        self, model: Any, sequences: list[_Sequence], options: Generation, further: dict[str, Any]
     ) -> Iterator[tuple[str, Reply]]:
         how: dict[str, Any] = {"do_sample": False}
         if options.temperature > 0:
@@ -152,7 +154,7 @@ class LocalSource:
             **how | further,
         )
         gpus = [model.device] if model.device.type == "cuda" else []  # this one alone: left out, every one
-        for sequence in talks:
+        for sequence in sequences:
             ids = torch.tensor([sequence.prompt.tokens], device=model.device)
             with torch.inference_mode(), torch.random.fork_rng(gpus), _generation_config(model, settings):
                 torch.manual_seed(sequence.prompt.seed)
@@ -230,7 +232,7 @@ LIMITS = {"max_length", "max_new_tokens", "min_length", "min_new_tokens", "cache
 """Fields of a model's generation settings that are no sampling."""
 
 
-def model_sampling(theirs: GenerationConfig, options: Generation) -> tuple[Generation, dict[str, Any]]:
+def model_sampling(defaults: GenerationConfig, options: Generation) -> tuple[Generation, dict[str, Any]]:
     """Sampling as it is done: the recipe's, completed by the model's own where `from_model` asks for it.
 
     Returns:
@@ -241,7 +243,7 @@ def model_sampling(theirs: GenerationConfig, options: Generation) -> tuple[Gener
         return options, {}
     own = {
         name: value
-        for name, value in theirs.to_diff_dict().items()
+        for name, value in defaults.to_diff_dict().items()
         if not name.endswith("_token_id")
         and name not in LIMITS
         and not name.startswith(("_", "transformers"))

@@ -1,10 +1,8 @@
-"""Select device, dtype and attention kernel from the hardware unless the recipe sets them; CPU allocator."""
+"""Select device, dtype and attention kernel from the hardware unless the recipe sets them."""
 
 from __future__ import annotations
 
-import ctypes
 import os
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -73,21 +71,3 @@ def cpu_has_fast_bf16() -> bool:
         return False
     flags = next((line for line in info.read_text().splitlines() if line.startswith("flags")), "")
     return "avx512_bf16" in flags or "amx_bf16" in flags
-
-
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
-LARGE = 1 << 27
-
-
-def prefer_large_blocks() -> None:
-    """Keep freed blocks of up to 128 MiB instead of handing them back to the system after every step.
-
-    glibc maps each large tensor anew and returns it at once, so every pass pays for page faults; keeping
-    the blocks made training on two cores 1.3 to 2.2 times as fast. Only glibc has these settings.
-    """
-    if sys.platform != "linux":
-        return
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:
-        mallopt(M_MMAP_THRESHOLD, LARGE)
-        mallopt(M_TRIM_THRESHOLD, LARGE)

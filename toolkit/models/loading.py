@@ -23,10 +23,16 @@ from peft import PeftConfig, PeftModel, get_peft_model_state_dict, set_peft_mode
 from peft.utils import SAFETENSORS_WEIGHTS_NAME, WEIGHTS_NAME
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
+from transformers import (
+    MODEL_FOR_CAUSAL_LM_MAPPING,
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    BitsAndBytesConfig,
+)
 from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
 
-from toolkit import io, templates
+from toolkit import compat, io, templates
 from toolkit.errors import ModelError
 from toolkit.models import bases, hardware
 from toolkit.recipe import ModelOptions
@@ -60,7 +66,7 @@ class Loaded:
     @property
     def attention(self) -> str:
         """The attention that was loaded."""
-        return str(self.model.config.get_text_config()._attn_implementation)
+        return compat.attention_kernel(self.model)
 
     def attach(self, name: str, folder: Path) -> None:
         """Load the adapter in `folder` beside the base, under `name`, not yet in use.
@@ -151,7 +157,7 @@ def check_causal(folder: Path) -> None:
         reason = f"an encoder-decoder model ({kind})"
     elif kind in MODEL_FOR_MASKED_LM_MAPPING_NAMES and not getattr(config, "is_decoder", False):
         reason = f"an encoder ({kind})"
-    elif type(config) not in AutoModelForCausalLM._model_mapping:
+    elif type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING:
         reason = f"no causal language model ({kind})"
     else:
         return
@@ -189,7 +195,7 @@ def load_weights(
     if kind is AutoModelForCausalLM:
         check_causal(folder)
     if chosen.device.type == "cpu":
-        hardware.prefer_large_blocks()
+        compat.prefer_large_blocks()
     if quantization != "none":
         extra["quantization_config"] = quantization_config(quantization, chosen.dtype)
     if chosen.attention is not None:
@@ -205,11 +211,7 @@ def load_weights(
         )
     except (ValueError, OSError, ImportError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         raise ModelError(f"{folder}: cannot be loaded: {str(error).partition(chr(10))[0]}") from error
-    for module in model.modules():
-        # On a CPU with AVX512-BF16, bitsandbytes repacks 4-bit weights at the first forward in eval mode,
-        # and from then on no gradient passes, without an error.
-        if hasattr(module, "support_avx512bf16_for_cpu"):
-            module.support_avx512bf16_for_cpu = False
+    compat.keep_4bit_gradients(model)
     return model
 
 
@@ -320,8 +322,8 @@ def _check_complete(model: Any, folder: Path, name: str, weights: dict[str, Any]
     unknown = [key for key in weights.keys() - expected if not key.endswith("base_layer.weight")]
     for what, keys in (("missing", missing), ("not of this model", unknown)):
         if keys:
-            told = f"{len(keys)} of {len(expected)} weights are {what}, such as {min(keys)}"
-            raise ModelError(f"{folder}: {told}; train or save the adapter again")
+            problem = f"{len(keys)} of {len(expected)} weights are {what}, such as {min(keys)}"
+            raise ModelError(f"{folder}: {problem}; train or save the adapter again")
 
 
 def _cause(error: Exception) -> str:

@@ -6,6 +6,7 @@ from typing import Any
 
 from peft import PeftModel
 
+from toolkit import compat
 from toolkit.models.loading import unwrapped
 
 FAST_MODEL_TYPES: frozenset[str] = frozenset(
@@ -30,12 +31,10 @@ def supports_custom_masks(model: Any, longest: int) -> bool:
 
     The kernel must take a mask, and no window may slide over the text.
     """
-    config = unwrapped(model).config
-    window = getattr(config, "sliding_window", None)
-    kernel = str(config._attn_implementation)
-    return (
-        supports_fast_paths(model) and kernel in ("eager", "sdpa") and (window is None or longest <= window)
-    )
+    inner = unwrapped(model)
+    window = getattr(inner.config, "sliding_window", None)
+    maskable = compat.attention_kernel(inner) in ("eager", "sdpa") and (window is None or longest <= window)
+    return supports_fast_paths(model) and maskable
 
 
 def supports_split_head(model: Any) -> bool:

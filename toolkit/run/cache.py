@@ -127,12 +127,12 @@ class StepCache:
 
     def intact(self, *paths: Path) -> bool:
         """Whether files and folders are as the steps that wrote them left them."""
-        kept = {_relative(path.resolve(), self.folder): path for path in paths}
+        current = {_relative(path.resolve(), self.folder): path for path in paths}
         return all(
-            kept[name].exists() and _output(kept[name]) == written
+            current[name].exists() and _output(current[name]) == written
             for entry in self.steps.values()
             for name, written in entry.get("outputs", {}).items()
-            if name in kept
+            if name in current
         )
 
     def accept(self, *paths: Path) -> None:
@@ -170,10 +170,10 @@ class StepCache:
             if entry.get("inputs") != inputs or not entry.get("done"):
                 continue
             outputs = tuple(version.path / each for each in entry.get("outputs", ()))
-            theirs = Step(name, step.inputs, step.work, outputs)
-            if len(outputs) != len(step.outputs) or _damage(version, theirs, entry):
+            earlier = Step(name, step.inputs, step.work, outputs)
+            if len(outputs) != len(step.outputs) or _damage(version, earlier, entry):
                 continue
-            self._copy(step, theirs, entry)
+            self._copy(step, earlier, entry)
             logger.info("%s: taken from %s of %s, inputs unchanged", step.name, name, version.path)
             return True
         return False
@@ -193,11 +193,11 @@ class StepCache:
         """The steps of the other versions, read once."""
         return [(version, StepCache(version).steps) for version in self.versions]
 
-    def _copy(self, step: Step, theirs: Step, entry: dict[str, Any]) -> None:
+    def _copy(self, step: Step, earlier: Step, entry: dict[str, Any]) -> None:
         if distributed.is_main():
-            for source, path in zip(theirs.outputs, step.outputs, strict=True):
+            for source, path in zip(earlier.outputs, step.outputs, strict=True):
                 _copy(source, path)
-            if theirs.name != step.name and step.rename:
+            if earlier.name != step.name and step.rename:
                 step.rename()
         distributed.wait()
         self.steps[step.name] = entry | {

@@ -80,9 +80,11 @@ def _check(run: Execution) -> Step:
     """Findings about recipe and data, kept for the report; errors stop the run, unless it goes on anyway."""
 
     def inputs() -> str:
-        asked = (run.questions, run.groups) if run.recipe.scoring else None
+        examples = (run.questions, run.groups) if run.recipe.scoring else None
         recipe = run.recipe.model_dump(mode="json", exclude={"name", "arena"})
-        return fingerprint(recipe, run.identity(), run.others(), run.data, asked, run.named_files, run.anyway)
+        return fingerprint(
+            recipe, run.identity(), run.others(), run.data, examples, run.named_files, run.anyway
+        )
 
     def work() -> None:
         from toolkit.run.checks import check
@@ -150,13 +152,13 @@ def _measure(run: Execution, scoring: Scoring, contestant: ResolvedContestant) -
     """Every metric of a contestant, example by example."""
     out = run.folder.measurements(contestant.name)
     surprise = "perplexity" in scoring.metrics and contestant.model is not None
-    asked = scoring.bertscore_rescale
-    rescale = Path(asked) if isinstance(asked, str) else asked
+    baseline = scoring.bertscore_rescale
+    rescale = Path(baseline) if isinstance(baseline, str) else baseline
 
     def inputs() -> str:
-        said = [completion.model_dump(mode="json") for completion in run.said(contestant)]
+        completions = [completion.model_dump(mode="json") for completion in run.load_completions(contestant)]
         known = sorted(each for each in scoring.metrics if each in METRICS)
-        parts: list[Any] = [said, run.contestant(contestant) if surprise else "", known]
+        parts: list[Any] = [completions, run.contestant(contestant) if surprise else "", known]
         if scoring.checks:
             parts += [[[check.model_dump(mode="json"), check_content(check)] for check in scoring.checks]]
             parts += [fingerprint(run.columns)]
@@ -172,7 +174,7 @@ def _measure(run: Execution, scoring: Scoring, contestant: ResolvedContestant) -
 
         encoding = Encoding(scoring.bertscore_model, scoring.bertscore_layer, scoring.bertscore_idf, rescale)
         texts = [metric for metric in scoring.metrics if metric != "perplexity"]
-        measured = measure_texts(run.said(contestant), texts, encoding=encoding, rows=run.columns)
+        measured = measure_texts(run.load_completions(contestant), texts, encoding=encoding, rows=run.columns)
         if surprise:
             measured += measure_perplexity(
                 run.ready(contestant),
@@ -250,14 +252,14 @@ def _intact(part: Path) -> bool:
     return whole
 
 
-def _judging(run: Execution, asked: Judge, slots: int) -> list[Step]:
+def _judging(run: Execution, spec: Judge, slots: int) -> list[Step]:
     """Judging every pair: the last step turns verdicts into votes, and judges whatever no step before has."""
-    judges, context = asked.members(), judge_context(run)
+    judges, context = spec.members(), judge_context(run)
     answered = tuple(f"answer {contestant.name}" for contestant in run.contestants)
 
     @cache
     def battles() -> list[Battle]:
-        return run_battles(run, asked)
+        return run_battles(run, spec)
 
     def inputs(*who: Judge) -> str:
         named = [
@@ -326,10 +328,10 @@ def judge_context(run: Execution) -> JudgeContext:
     )
 
 
-def run_battles(run: Execution, asked: Judge) -> list[Battle]:
+def run_battles(run: Execution, spec: Judge) -> list[Battle]:
     """The battles to judge, of the answers that are there."""
-    answers = {contestant.name: run.said(contestant) for contestant in run.contestants}
-    return build_battles(answers, asked, run.recipe.seed)
+    answers = {contestant.name: run.load_completions(contestant) for contestant in run.contestants}
+    return build_battles(answers, spec, run.recipe.seed)
 
 
 def _trained(contestant: ResolvedContestant) -> tuple[str, ...]:

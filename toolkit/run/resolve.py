@@ -148,7 +148,7 @@ class Execution:
 
     @cached_property
     def contestants(self) -> list[ResolvedContestant]:
-        return [self._player(name, spec) for name, spec in contestants(self.recipe).items()]
+        return [self._resolve(name, spec) for name, spec in contestants(self.recipe).items()]
 
     @cached_property
     def data(self) -> dict[str, str]:
@@ -208,7 +208,7 @@ class Execution:
         seed = self.recipe.seed if may_sample(options) else None
         return fingerprint(sampling(options), seed)
 
-    def _player(self, name: str, spec: Contestant) -> ResolvedContestant:
+    def _resolve(self, name: str, spec: Contestant) -> ResolvedContestant:
         remote = spec.endpoint or spec.answers
         model, adapter = (None, None) if remote else self.recipe.model_of(spec, self.folder.path)
         return ResolvedContestant(name, spec, model, adapter)
@@ -245,7 +245,7 @@ class Execution:
         folder = existing(place)
         return folder_hash(folder) if folder else bases.from_hub(place).name
 
-    def said(self, contestant: ResolvedContestant) -> list[Completion]:
+    def load_completions(self, contestant: ResolvedContestant) -> list[Completion]:
         """The player's answers, once they are there."""
         return list(io.read(self.folder.completions(contestant.name), Completion))
 
@@ -296,8 +296,8 @@ class Execution:
 def trainer_settings(trainer: Mapping[str, Any]) -> dict[str, Any]:
     """A stage's trainer fields that shape what is learned; files they name count by content."""
     chooses = any(trainer.get(name) for name in CHOOSES_CHECKPOINT)
-    kept = {name: value for name, value in trainer.items() if chooses or name not in NEUTRAL_TRAINER}
-    return {name: _content(value) for name, value in kept.items()}
+    effective = {name: value for name, value in trainer.items() if chooses or name not in NEUTRAL_TRAINER}
+    return {name: _content(value) for name, value in effective.items()}
 
 
 def _content(value: Any) -> Any:

@@ -32,12 +32,12 @@ if TYPE_CHECKING:
 def build_summary(execution: Execution, cache: StepCache) -> Summary:
     """Every figure of a run whose steps are done."""
     recipe, folder = execution.recipe, execution.folder
-    players = execution.contestants
+    resolved = execution.contestants
     scores: list[Score] = []
     differences: list[Difference] = []
     notes: dict[str, Any] = {}
     if recipe.scoring:
-        files = [folder.measurements(contestant.name) for contestant in players]
+        files = [folder.measurements(contestant.name) for contestant in resolved]
         found = [measured for file in files for measured in io.read(file, Measurement)]
         if execution.groups:
             found = [clustered(measured, execution.groups) for measured in found]
@@ -45,12 +45,12 @@ def build_summary(execution: Execution, cache: StepCache) -> Summary:
         if recipe.scoring.primary:
             notes["primary"] = recipe.scoring.primary
         scores = [score(measured) for measured in found]
-        differences = paired_differences(found, [contestant.name for contestant in players])
+        differences = paired_differences(found, [contestant.name for contestant in resolved])
         for contestant in benchmarked_contestants(execution, recipe.scoring):
             scores += scores_of(folder.benchmarks(contestant.name), contestant.name)
         refused = {
-            contestant.name: sum(each.refused for each in execution.said(contestant))
-            for contestant in players
+            contestant.name: sum(each.refused for each in execution.load_completions(contestant))
+            for contestant in resolved
         }
         if any(refused.values()):
             notes["refused"] = {name: count for name, count in refused.items() if count}
@@ -58,7 +58,7 @@ def build_summary(execution: Execution, cache: StepCache) -> Summary:
             notes |= _judge_notes(execution, recipe.judge)
     return Summary(
         run=folder.path.name,
-        contestants=tuple(contestant.name for contestant in players),
+        contestants=tuple(contestant.name for contestant in resolved),
         scores=tuple(scores),
         differences=tuple(differences),
         ratings=_rate(execution) if recipe.scoring else Ratings(),
@@ -110,13 +110,13 @@ def finish(execution: Execution, cache: StepCache, summary: Summary, command: st
                 write_scores(card, execution.recipe, stage.name, summary)
         write_report(folder.path)
 
-    kept = [execution.groups] if execution.groups else []
+    groups = [execution.groups] if execution.groups else []
     ratings = _ratings(execution, summary)
     figures = summary.model_dump(mode="json", exclude={"skipped", "seconds"})
-    inputs = fingerprint(figures, ratings, *kept, cache.outputs)
+    inputs = fingerprint(figures, ratings, *groups, cache.outputs)
     outputs = [folder.scores, folder.summary, folder.ratings]
     outputs += [folder.path / "report.html", folder.path / "report.md"]
-    outputs += [folder.groups for _ in kept]
+    outputs += [folder.groups for _ in groups]
     cache.do(Step("report", lambda: inputs, work, tuple(outputs)))
 
 
@@ -136,7 +136,7 @@ def paired_differences(found: Sequence[Measurement], names: Sequence[str]) -> li
 
 def _answers(execution: Execution) -> dict[str, list[Completion]]:
     return {
-        contestant.name: execution.said(contestant)
+        contestant.name: execution.load_completions(contestant)
         for contestant in execution.contestants
         if execution.recipe.scoring
     }

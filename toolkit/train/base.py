@@ -165,13 +165,6 @@ def cast_trained_weights_to_fp32(model: Any) -> None:
             weight.data = weight.data.float()
 
 
-def set_input_casting(model: Any, *, enabled: bool) -> None:
-    """Let PEFT cast what adapters read to their own type, or not: under autocast it would be cast back."""
-    for module in model.modules():
-        if hasattr(module, "cast_input_dtype_enabled"):
-            module.cast_input_dtype_enabled = enabled
-
-
 CLASSES = {
     "lora": peft.LoraConfig,
     "ia3": peft.IA3Config,

@@ -20,7 +20,7 @@ from torch.nn.functional import linear
 from trl.trainer.utils import FusedCausalLMOutput
 
 from toolkit.models.loading import unwrapped
-from toolkit.models.supported_types import supports_fast_paths
+from toolkit.models.supported_types import supports_fast_paths, supports_split_head
 
 MOST_BYTES = 2**29
 """Of states kept; rows beyond that are computed each time."""
@@ -172,26 +172,25 @@ def install_target_logprob_head(model: Any) -> None:
     models that cap their logits (Gemma 2).
     """
     whole = unwrapped(model)
-    if supports_fast_paths(model):
+    if supports_split_head(model):
         _replace_forward(whole)
     if "forward" in vars(model.base_model):  # PEFT's adaption prompts took the forward there was before TRL's
         model.base_model.forward = whole.forward
 
 
 def _replace_forward(whole: Any) -> None:
-    head, config = whole.get_output_embeddings(), whole.config.get_text_config()
+    head = whole.get_output_embeddings()
     plain = type(head) is torch.nn.Linear and head.bias is None and not head.weight.requires_grad
-    capped = getattr(config, "final_logit_softcapping", None) is not None
-    if not plain or capped or head.weight.device.type != "cpu":
+    if not plain or head.weight.device.type != "cpu":
         return
-    theirs = whole.forward
-    if getattr(theirs, "learned_tokens_only", False):
+    library_forward = whole.forward
+    if getattr(library_forward, "learned_tokens_only", False):
         return
 
     def forward(self: Any, *args: Any, labels: Any = None, fused_lm_head: bool = False, **kwargs: Any) -> Any:
         if not fused_lm_head or labels is None:
             with_labels = {} if labels is None else {"labels": labels}
-            return theirs(*args, **with_labels, fused_lm_head=fused_lm_head, **kwargs)
+            return library_forward(*args, **with_labels, fused_lm_head=fused_lm_head, **kwargs)
         share = kwargs.pop("num_items_in_batch", None)
         states = self.base_model(*args, **{**kwargs, "use_cache": False}).last_hidden_state[:, :-1]
         labels = labels[:, 1:]

@@ -154,11 +154,11 @@ def configuration(base: Base, stage: Stage, extra: dict[str, Any]) -> Any:
 
 def report_to(stage: Stage) -> str | list[str]:
     """Reporting integrations of a stage; raises before loading if one is not installed."""
-    asked: str | list[str] = settings(stage)["report_to"] or "none"
-    for name in [asked] if isinstance(asked, str) else asked:
+    integrations: str | list[str] = settings(stage)["report_to"] or "none"
+    for name in [integrations] if isinstance(integrations, str) else integrations:
         if name not in ("none", "all", *get_available_reporting_integrations()):
             raise RecipeError(f"stages.{stage.name}.trainer.report_to: {name} is not installed here")
-    return asked
+    return integrations
 
 
 _PACKED = (

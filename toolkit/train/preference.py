@@ -40,11 +40,11 @@ class ReferenceModel(torch.nn.Module):
         self._of = [model]  # in a list: no module of this one
         self._start = {name: w.detach().clone() for name, w in model.named_parameters() if w.requires_grad}
 
-    def forward(self, *args: Any, **given: Any) -> Any:
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Forward pass with the weights from the start of the stage."""
         (model,) = self._of
         with self._put_back(model):
-            return model(*args, **given)
+            return model(*args, **kwargs)
 
     @contextmanager
     def _put_back(self, model: Any) -> Iterator[None]:
@@ -69,9 +69,9 @@ class StartIsReference:
     Log-probabilities that TRL takes before training are those of the model itself, which has not moved yet.
     """
 
-    def __init__(self: Any, base: Base, **given: Any) -> None:
+    def __init__(self: Any, base: Base, **kwargs: Any) -> None:
         self._start = base
-        super().__init__(**given)
+        super().__init__(**kwargs)
         base.start(self.model)
         self.prepare_fast_paths()
         if base.moved and not getattr(self, "precompute_ref_logps", False) and self.beta:
@@ -196,10 +196,10 @@ def with_room(rows: list[list[Any]], max_length: int | None) -> list[list[Any]]:
     Raises:
         DataError: there are rows, but none is left.
     """
-    kept = [row for row in rows if max_length is None or len(row[0]) < max_length]
-    if rows and not kept:
+    fitting = [row for row in rows if max_length is None or len(row[0]) < max_length]
+    if rows and not fitting:
         raise DataError(f"every prompt has {max_length} tokens or more; raise `trainer.max_length`")
-    return kept
+    return fitting
 
 
 def kto_trainer(

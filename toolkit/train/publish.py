@@ -111,9 +111,11 @@ def _weights(learned: Learned, base: Base, stage: Stage, folder: Path) -> None:
     learned.save(delta)
     (delta / "README.md").unlink(missing_ok=True)
     if learned.initial_weights:  # what was taken out of the base is given back
-        ended = _part(delta)
-        begun = {name: learned.initial_weights[name] for name in ended[0] if name in learned.initial_weights}
-        _write(delta, *join([(begun, ended[1], -1.0), ended]))
+        final = _part(delta)
+        initial = {
+            name: learned.initial_weights[name] for name in final[0] if name in learned.initial_weights
+        }
+        _write(delta, *join([(initial, final[1], -1.0), final]))
     if base.parent_merged:
         _write(folder, *join([_part(base.parent), _part(delta)]))
         io.write_json(delta / LINEAGE, lineage(base, stage) | {"on_top_of_parent": True})

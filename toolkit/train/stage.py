@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from peft import get_peft_model_state_dict
+from peft.helpers import disable_input_dtype_casting
 from transformers import PrinterCallback, TrainerCallback, set_seed
 from transformers.integrations import TensorBoardCallback
 
@@ -23,7 +24,7 @@ from toolkit.errors import ModelError
 from toolkit.models import bases
 from toolkit.recipe import Recipe, Stage
 from toolkit.train import dry_run, publish
-from toolkit.train.base import Base, prepare_base, set_input_casting, subtracts_from_base
+from toolkit.train.base import Base, prepare_base, subtracts_from_base
 from toolkit.train.callbacks import InterruptCallback, TrainingLog, report_full_disk
 from toolkit.train.methods import build_trainer, validate_rows
 from toolkit.train.publish import RESULT, model_card
@@ -83,15 +84,15 @@ def _train(recipe: Recipe, stage: Stage, run: Path) -> tuple[Callable[[], float]
         trainer = build_trainer(stage)(base, stage, train, heldout, trainer_args)
     base.start(trainer.model)
     initial_weights = copy_initial_adapter(trainer.model, base)
-    set_input_casting(trainer.model, enabled=not (trainer.args.bf16 or trainer.args.fp16))
     trainer.remove_callback(PrinterCallback)  # it writes to stdout
     trainer.add_callback(log)
     for callback in trainer.callback_handler.callbacks:
         if isinstance(callback, TensorBoardCallback) and callback.logging_dir is None:
             # else with the checkpoints, and gone
             callback.logging_dir = str(run / "tensorboard" / stage.name)
-    learned = _fit(trainer, working, log, initial_weights, evaluate=bool(heldout))
-    set_input_casting(trainer.model, enabled=True)
+    # what adapters read is not cast to their own type: under autocast it would be cast back
+    with disable_input_dtype_casting(trainer.model, active=trainer.args.bf16 or trainer.args.fp16):
+        learned = _fit(trainer, working, log, initial_weights, evaluate=bool(heldout))
     reads = trainer.model_wrapped if distributed.share_weights() else trainer.model
     reads = trainer.accelerator.unwrap_model(reads, keep_fp32_wrapper=False)  # without accelerate's autocast
     expected = TrainedLogits.of(reads, base.tokenizer, [*heldout, *train])
@@ -210,11 +211,11 @@ def is_complete(checkpoint: Path) -> bool:
     except ValueError:
         return False
     weights = list(checkpoint.glob("*.safetensors"))
-    kept = [file for kind in ("*.pt*", "*.bin") for file in checkpoint.glob(kind)]
-    if not all(map(_is_whole, weights)) or not all(map(zipfile.is_zipfile, kept)):
+    archives = [file for kind in ("*.pt*", "*.bin") for file in checkpoint.glob(kind)]
+    if not all(map(_is_whole, weights)) or not all(map(zipfile.is_zipfile, archives)):
         return False
     shards = any(part.is_dir() for part in checkpoint.iterdir())
-    return shards or (bool(weights) and any(file.stem == "optimizer" for file in kept))
+    return shards or (bool(weights) and any(file.stem == "optimizer" for file in archives))
 
 
 def _is_whole(file: Path) -> bool:

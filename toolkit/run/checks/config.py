@@ -325,19 +325,19 @@ def _no_reward_model(folder: Path) -> str | None:
 
 def _contestants(recipe: Recipe) -> Iterator[Finding]:
     """Contestants that are the same, prompts that leave a question open, and stages that nobody uses."""
-    players = contestants(recipe)
+    specs = contestants(recipe)
     seen: dict[str, str] = {}
-    for name, player in players.items():
-        own = player.model_copy(update={"model": None}) if player.model == recipe.base else player
+    for name, spec in specs.items():
+        own = spec.model_copy(update={"model": None}) if spec.model == recipe.base else spec
         twin = seen.setdefault(own.model_dump_json(), name)
         if twin != name:
             text = f"the same as {twin}: every difference between them is chance"
             yield warning("same-contestant", f"contestants.{name}", text, "leave one of them out")
-        if player.prompt and player.prompt[-1].role == "user":
+        if spec.prompt and spec.prompt[-1].role == "user":
             text = "the prompt ends with a user turn, and the question would follow as a second one"
             fix = "end it with an assistant turn, or make it a system turn"
             yield warning("turns", f"contestants.{name}.prompt", text, fix)
-    used = {part for player in players.values() if player.stage for part in recipe.needed(player.stage)}
+    used = {part for spec in specs.values() if spec.stage for part in recipe.needed(spec.stage)}
     judges = recipe.judge.members() if recipe.judge else []
     for stage in recipe.stages:
         if stage.name not in used and not any(stage.name in (judge.model or "") for judge in judges):
@@ -374,18 +374,18 @@ def _self_judged(recipe: Recipe) -> Iterator[Finding]:
     """Judges that compete: models prefer their own answers (Panickssery et al. 2024)."""
     if recipe.judge is None:
         return
-    players = contestants(recipe)
+    specs = contestants(recipe)
     for index, judge in enumerate(recipe.judge.members()):
-        own = [name for name, player in players.items() if _same_model(judge, player, recipe)]
+        own = [name for name, spec in specs.items() if _same_model(judge, spec, recipe)]
         if own and judge.method != "reward":
             place = f"judge.jury.{index}" if recipe.judge.jury else "judge"
             text = f"the judge also answers, as {', '.join(own)}, and models prefer their own answers"
             yield warning("judge-competes", place, text, "name another model in judge.model, or an endpoint")
 
 
-def _same_model(judge: Judge, player: Contestant, recipe: Recipe) -> bool:
-    if judge.endpoint or player.endpoint:
-        one, other = judge.endpoint, player.endpoint
+def _same_model(judge: Judge, spec: Contestant, recipe: Recipe) -> bool:
+    if judge.endpoint or spec.endpoint:
+        one, other = judge.endpoint, spec.endpoint
         return bool(one and other and (one.url, one.model) == (other.url, other.model))
-    model = player.model if not player.adapter else None
-    return (judge.model or recipe.base) == (recipe.base if player.on_base else model)
+    model = spec.model if not spec.adapter else None
+    return (judge.model or recipe.base) == (recipe.base if spec.on_base else model)

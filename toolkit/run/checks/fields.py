@@ -118,9 +118,9 @@ def _values(stage: Stage) -> Iterator[Finding]:
 
     with tempfile.TemporaryDirectory() as folder:
         plain = {"output_dir": folder, "bf16": False, "fp16": False, "use_cpu": not torch.cuda.is_available()}
-        kept = {key: value for key, value in stage.trainer.items() if key not in ("bf16", "fp16")}
+        options = {key: value for key, value in stage.trainer.items() if key not in ("bf16", "fp16")}
         try:
-            made = config_class(stage)(**{**plain, "report_to": "none", **kept})
+            made = config_class(stage)(**{**plain, "report_to": "none", **options})
         except Exception as problem:  # noqa: BLE001 - of whatever kind, it is what the stage would stop with
             text = str(problem).splitlines()[0] if str(problem) else type(problem).__name__
             yield error("field-value", f"stages.{stage.name}.trainer", text, "give it a value that TRL takes")
@@ -250,8 +250,8 @@ def _judge(recipe: Recipe) -> Iterator[Finding]:
     try:
         validate_judges(recipe.judge.members(), base=recipe.base)
     except RecipeError as problem:
-        place, _, told = str(problem).partition(": ")
-        text, _, fix = told.rpartition("; ")
+        place, _, rest = str(problem).partition(": ")
+        text, _, fix = rest.rpartition("; ")
         yield error("judge", place, text, fix)
 
 

@@ -27,7 +27,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from toolkit import distributed
+from toolkit import compat, distributed
 from toolkit.data import Row
 from toolkit.errors import DataError
 from toolkit.recipe import ONLINE, LoraOptions, Recipe, Stage
@@ -233,7 +233,6 @@ def _silence() -> Iterator[None]:
 def _first_step(stage: Stage, rows: list[Row], tokenizer: Any) -> str | None:
     """Train a step on the CPU; why it cannot be done."""
     import torch
-    from accelerate.state import AcceleratorState
     from peft import LoraConfig
     from transformers import LlamaConfig, LlamaForCausalLM, PrinterCallback
 
@@ -258,22 +257,10 @@ def _first_step(stage: Stage, rows: list[Row], tokenizer: Any) -> str | None:
             )
             model = LlamaForCausalLM(shape)
             path = Path(folder)
-            base = Base(
-                "",
-                path,
-                "",
-                model,
-                copy.deepcopy(tokenizer),
-                hardware,
-                hardware,
-                "none",
-                adapter,
-                None,
-                False,
-            )
-            trainer = build_trainer(tried)(
-                base, tried, rows, rows, {"output_dir": folder, "report_to": "none"}
-            )
+            read = copy.deepcopy(tokenizer)
+            base = Base("", path, "", model, read, hardware, hardware, "none", adapter, None, False)
+            options = {"output_dir": folder, "report_to": "none"}
+            trainer = build_trainer(tried)(base, tried, rows, rows, options)
             base.start(trainer.model)
             trainer.remove_callback(PrinterCallback)
             trainer.train()
@@ -281,5 +268,5 @@ def _first_step(stage: Stage, rows: list[Row], tokenizer: Any) -> str | None:
     except Exception as problem:  # noqa: BLE001 - of libraries, on any of their fields
         return f"{type(problem).__name__}: {' '.join(str(problem).split())[:300]}"
     finally:
-        AcceleratorState._reset_state(reset_partial_state=True)
+        compat.reset_accelerate()
     return None

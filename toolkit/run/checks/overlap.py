@@ -36,7 +36,7 @@ COMMON = 0.05
 """A run of words, or an answer, in more than this share of the training rows is boilerplate."""
 
 FEWEST = 4
-"""Words of an answer that two rows hardly share by chance."""
+"""Words of a question or an answer that two rows hardly share by chance."""
 
 
 @dataclass(frozen=True)
@@ -92,8 +92,8 @@ class Overlap:
         if not self.questions:
             return
         exchanges = _exchanges(row)
-        for asked, said in exchanges:
-            question, answer = " ".join(asked), " ".join(said)
+        for exchange in exchanges:
+            question, answer = map(" ".join, exchange)
             if question in self.questions:
                 hits.questions.add(question)
             if answer in self.answers:
@@ -172,28 +172,28 @@ def _exchanges(row: Row) -> list[tuple[list[str], list[str]]]:
     so_far: list[str] = []
     found = []
     for turn in row.messages:
-        said = words_of(turn.content)
+        words = words_of(turn.content)
         if turn.role == "assistant":
-            found.append((so_far, said))
+            found.append((so_far, words))
         if turn.role != "system":
-            so_far = [*so_far, *said]
+            so_far = [*so_far, *words]
     return found
 
 
 def _measured(recipe: Recipe, examples: Sequence[Example]) -> Iterator[Measured]:
     if examples and recipe.scoring:
-        asked = [
+        questions = [
             plain(" ".join(turn.content for turn in example.messages if turn.role != "system"))
             for example in examples
         ]
         answers = [plain(example.reference or "") for example in examples]
-        yield Measured(f"data.{recipe.scoring.examples}", "held-out questions", asked, answers)
+        yield Measured(f"data.{recipe.scoring.examples}", "held-out questions", questions, answers)
     for name in dict.fromkeys(stage.heldout for stage in recipe.stages if stage.heldout):
         rows = list(_heldout_rows(recipe.data[name], recipe.seed))
         if rows:
-            asked = [question_of(row) or plain(all_text(row)) for row in rows]
+            questions = [question_of(row) or plain(all_text(row)) for row in rows]
             answers = ["" if isinstance(row, Text) else plain(answer_of(row)) for row in rows]
-            yield Measured(f"data.{name}", "held-out rows", asked, answers)
+            yield Measured(f"data.{name}", "held-out rows", questions, answers)
     for index, benchmark in enumerate(recipe.scoring.benchmarks if recipe.scoring else ()):
         questions = list(_questions(benchmark))
         if questions:
@@ -246,10 +246,6 @@ def runs_of(texts: list[str]) -> set[str]:
     return {run for run, count in counts.items() if count <= most}
 
 
-FEWEST = 4
-"""Words of a question that can be told from a common turn of phrase."""
-
-
 def find_contamination(run: Path) -> list[str]:
     """One sentence for every contestant of a run and benchmark whose questions are in its training data.
 
@@ -264,8 +260,8 @@ def find_contamination(run: Path) -> list[str]:
         return []
     recipe, notes = load(folder.recipe), []
     for name, spec in contestants(recipe).items():
-        asked = questions_of(folder.benchmarks(name).with_suffix(""))
-        if spec.stage is None or not asked:
+        by_task = questions_of(folder.benchmarks(name).with_suffix(""))
+        if spec.stage is None or not by_task:
             continue
         used = dict.fromkeys(stage.data for stage in recipe.chain(spec.stage))
         try:
@@ -273,16 +269,16 @@ def find_contamination(run: Path) -> list[str]:
         except DataError as error:
             notes.append(f"{name}: its training data cannot be compared with the benchmarks: {error}")
             continue
-        notes += contamination_notes(name, asked, [all_text(row) for row in rows])
+        notes += contamination_notes(name, by_task, [all_text(row) for row in rows])
     return notes
 
 
-def contamination_notes(contestant: str, asked: dict[str, list[str]], training: list[str]) -> list[str]:
+def contamination_notes(contestant: str, by_task: dict[str, list[str]], training: list[str]) -> list[str]:
     """The sentences for one contestant."""
     known = [plain(text) for text in training]
     runs = runs_of(known)
     notes = []
-    for task, questions in asked.items():
+    for task, questions in by_task.items():
         found = [question for question in questions if _is_contaminated(plain(question), known, runs)]
         if found:
             notes.append(

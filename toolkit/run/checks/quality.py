@@ -107,9 +107,9 @@ class Quality:
         if isinstance(row, Text):
             self._hash(row, "", loose(row.text))
             return
-        asked = loose(" ".join(turn.content for turn in turns if turn.role != "system"))
-        said = loose(answers[0])
-        self._hash(row, asked, said)
+        question_key = loose(" ".join(turn.content for turn in turns if turn.role != "system"))
+        answer_key = loose(answers[0])
+        self._hash(row, question_key, answer_key)
         self._turns(place, [turn.role for turn in turns])
         question = next((turn.content for turn in reversed(turns) if turn.role == "user"), "")
         if not isinstance(row, Rated) or row.wanted:
@@ -117,7 +117,7 @@ class Quality:
         if len(question) >= LENGTHY and any(_begins(answer, question.strip()) for answer in answers):
             self._note("prompt-in-answer", place)
         if isinstance(row, Preference):
-            self._pair(place, raw, row, said)
+            self._pair(place, raw, row, answer_key)
         elif isinstance(row, Rated):
             self.rated, self.wanted = self.rated + 1, self.wanted + row.wanted
 
@@ -221,11 +221,11 @@ class Quality:
         if _has(low, patterns.BOILERPLATE_SIGNS) and (found := patterns.BOILERPLATE.search(low)):
             self._note("boilerplate", place, repr(found[0]))
 
-    def _pair(self, place: str, raw: Mapping[str, Any], row: Preference, said: str) -> None:
+    def _pair(self, place: str, raw: Mapping[str, Any], row: Preference, answer_key: str) -> None:
         self.pairs += 1
         self.longer += len(row.chosen) > len(row.rejected)
         self.shorter += len(row.chosen) < len(row.rejected)
-        if said == loose(row.rejected):
+        if answer_key == loose(row.rejected):
             self._note("nearly-same", place)
         for one, other in self._score_columns(raw):
             both = raw[one] if one == other else (raw[one], raw.get(other, 0.0))
@@ -264,23 +264,26 @@ class Quality:
             ]
         return self.score_columns[key]
 
-    def _hash(self, row: Row, asked: str, said: str) -> None:
+    def _hash(self, row: Row, question_key: str, answer_key: str) -> None:
         other = loose(row.rejected) if isinstance(row, Preference) else ""
         label = row.wanted if isinstance(row, Rated) else None
         answers = _answers(row)
         exact = tuple(turn.content for turn in prompt_of(row))
         values = {
             "exact": hash((exact, *answers, label)),
-            "near": hash((asked, said, other, label)),
-            "asked": hash(asked),
-            "answer": hash(said),
+            "near": hash((question_key, answer_key, other, label)),
+            "asked": hash(question_key),
+            "answer": hash(answer_key),
             "other": hash(other),
-            "liked": hash((asked, said)),
+            "liked": hash((question_key, answer_key)),
         }
         if isinstance(row, Preference):
-            values["disliked"] = hash((asked, other))
+            values["disliked"] = hash((question_key, other))
         elif label is False:
-            values["liked"], values["disliked"] = hash(("", asked, said)), hash((asked, said))
+            values["liked"], values["disliked"] = (
+                hash(("", question_key, answer_key)),
+                hash((question_key, answer_key)),
+            )
         else:
             values["disliked"] = hash(("", self.count))
         for key, value in values.items():

@@ -27,7 +27,7 @@ from toolkit.types import Example, Finding, Message
 
 logger = logging.getLogger(__name__)
 
-TOLD = 5
+MAX_PLACES = 5
 """Places named for one kind of problem; the rest are counted."""
 
 SAMPLE = 20_000
@@ -238,27 +238,27 @@ class BadRows:
 
     def __init__(self, name: str, source: DataSource) -> None:
         self.name, self.source, self.count = name, source, 0
-        self.told: list[Finding] = []
+        self.first: list[Finding] = []
 
     def add(self, place: str, problem: RowError) -> None:
         self.count += 1
-        if self.count <= TOLD and not self.source.skip_bad_rows:
-            self.told.append(error("row", place, str(problem), "mend the row, or set skip_bad_rows: true"))
+        if self.count <= MAX_PLACES and not self.source.skip_bad_rows:
+            self.first.append(error("row", place, str(problem), "mend the row, or set skip_bad_rows: true"))
 
     def join(self, other: BadRows) -> None:
         self.count += other.count
-        self.told = sorted([*self.told, *other.told], key=lambda found: int(found.place.rpartition(":")[2]))[
-            :TOLD
-        ]
+        self.first = sorted(
+            [*self.first, *other.first], key=lambda found: int(found.place.rpartition(":")[2])
+        )[:MAX_PLACES]
 
     def findings(self) -> Iterator[Finding]:
         place = f"data.{self.name}"
-        yield from self.told
+        yield from self.first
         if self.source.skip_bad_rows and self.count:
             text = f"{self.count} rows do not fit and are left out"
             yield warning("rows-skipped", place, text, "look at them, or drop them")
-        elif self.count > TOLD:
-            text = f"{self.count - TOLD} more rows do not fit"
+        elif self.count > MAX_PLACES:
+            text = f"{self.count - MAX_PLACES} more rows do not fit"
             yield error("row", place, text, "mend them, or set skip_bad_rows: true")
 
 
@@ -275,12 +275,12 @@ def system_turns(recipe: Recipe, sets: dict[str, Seen], heldout: HeldOut) -> Ite
     """Whether the model is asked in another way than it was trained."""
     if recipe.scoring is None or not heldout.examples:
         return
-    asked = sum(example.messages[0].role == "system" for example in heldout.examples)
+    with_system = sum(example.messages[0].role == "system" for example in heldout.examples)
     for name in dict.fromkeys(stage.data for stage in recipe.stages if stage.method != "text"):
         if name not in sets:
             continue
         trained, rows = sets[name].system, sets[name].count
-        if (trained == rows and not asked) or (not trained and asked == len(heldout.examples)):
+        if (trained == rows and not with_system) or (not trained and with_system == len(heldout.examples)):
             which = ("every row", "no held-out example") if trained else ("no row", "every held-out example")
             text = f"{which[0]} of `{name}` has a system turn and {which[1]} has: it is asked in another way"
             fix = "give both the same system turn, or contestants a `prompt` with it"

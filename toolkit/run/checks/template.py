@@ -26,7 +26,7 @@ from toolkit.errors import DataError, ModelError
 from toolkit.models import bases
 from toolkit.recipe import ONLINE, Recipe, Stage, contestants
 from toolkit.run.checks.findings import error, info, warning
-from toolkit.run.checks.rows import TOLD, Seen
+from toolkit.run.checks.rows import MAX_PLACES, Seen
 from toolkit.train.methods import settings
 from toolkit.types import Example, Finding, Message, split_thinking
 
@@ -153,11 +153,11 @@ def _thinking(sets: dict[str, Seen], tokenizer: Any, before: str) -> Iterator[Fi
 
 def _system(tokenizer: Any, other: str) -> list[Finding]:
     try:
-        kept = RULE.content in render(tokenizer, [RULE, HELLO])
+        rendered_system = RULE.content in render(tokenizer, [RULE, HELLO])
     except DataError as problem:
         return [error("system-turn", PLACE, f"rows have system turns: {problem}", other)]
     text = "it drops system turns, and rows have them: the model would not see what they say"
-    return [] if kept else [error("system-turn", PLACE, text, other)]
+    return [] if rendered_system else [error("system-turn", PLACE, text, other)]
 
 
 def encoded_rows(
@@ -228,8 +228,8 @@ def encode(recipe: Recipe, sets: dict[str, Seen], tokenizer: Any) -> tuple[Token
             )
 
         tokens[stage.name] = list(encoded_rows(stage, sets[stage.data], tokenizer, note))
-        findings += refused[:TOLD]
-        if len(refused) > TOLD:
+        findings += refused[:MAX_PLACES]
+        if len(refused) > MAX_PLACES:
             text = f"the chat template refuses {len(refused)} rows"
             findings.append(error("chat-template", f"data.{stage.data}", text, "name another template"))
     return tokens, findings
@@ -260,8 +260,8 @@ def prompts_fit(
         text = f"{new} new tokens are more than the model can see with its prompt, {context}"
         yield error("context", place, text, f"set it below {context}")
         return
-    players = [player for player in contestants(recipe).values() if player.stage or player.on_base]
-    own = max((player.prompt for player in players), key=lambda turns: sum(map(_size, turns)), default=())
+    specs = [spec for spec in contestants(recipe).values() if spec.stage or spec.on_base]
+    own = max((spec.prompt for spec in specs), key=lambda turns: sum(map(_size, turns)), default=())
     longest = sorted(examples, key=lambda example: sum(map(_size, example.messages)))[-LONGEST:]
     try:
         most = max((len(prompt_ids(tokenizer, (*own, *e.messages))) for e in longest), default=0)
@@ -269,7 +269,7 @@ def prompts_fit(
         name = f"data.{recipe.scoring.examples}"
         yield error("chat-template", name, str(problem), "name another template, or mend the rows")
         return
-    if players and most + new > context:
+    if specs and most + new > context:
         text = f"a held-out prompt of {most} tokens and {new} new ones do not fit the context of {context}"
         yield error(
             "context", place, text, f"set it to {max(1, context - most)} or less, or shorten the prompts"
@@ -310,10 +310,10 @@ def _mask(stage: Stage, rows: list[tuple[list[str], Encoded]], tokenizer: Any) -
             )
     for answers, row in rows:
         learned = [token for token, mask in zip(row.input_ids, row.completion_mask, strict=True) if mask]
-        said = tokenizer.decode(learned, skip_special_tokens=True)
+        decoded = tokenizer.decode(learned, skip_special_tokens=True)
         meant = [part for answer in answers for part in split_thinking(answer) if part]
-        if any("".join(part.split()) not in "".join(said.split()) for part in meant):
-            text = f"what is learned is not the answer but {said[:60]!r}"
+        if any("".join(part.split()) not in "".join(decoded.split()) for part in meant):
+            text = f"what is learned is not the answer but {decoded[:60]!r}"
             yield error("mask", f"data.{stage.data}", text, "name another template")
             return
     if rows and stage.method != "text" and not any(any(row.completion_mask) for _, row in rows):
