@@ -9,6 +9,7 @@ LESS_IS_BETTER = ("perplexity", "bits_per_byte", "ter", "repetition_4", "brier",
 """Endings of metrics of which less is better."""
 
 LIKELIHOOD = "How expected the reference answers are"
+GUARD = "What was forgotten"
 WORDS = "Words shared with the reference"
 SENSE = "Meaning shared with the reference"
 SHAPE = "Shape of the answers"
@@ -18,6 +19,7 @@ OTHER = "The task's own measures"
 GROUPS = {
     OTHER: "",
     LIKELIHOOD: "The model's own probability of them; it says little about what it would write.",
+    GUARD: "On prompts of another kind than the task's.",
     WORDS: "Several ways of counting the same thing: one finding, not several.",
     SENSE: "Similarity of embeddings, high for nearly any fluent answer on the subject.",
     SHAPE: "Describes and ranks nobody.",
@@ -43,6 +45,7 @@ class MetricInfo:
 KNOWN = {
     "perplexity": MetricInfo("Perplexity", LIKELIHOOD, -1, 2),
     "bits_per_byte": MetricInfo("Bits per byte", LIKELIHOOD, -1),
+    "guard_bits_per_byte": MetricInfo("Bits per byte of the guard set", GUARD, -1),
     "rouge1": MetricInfo("ROUGE-1", WORDS),
     "rouge2": MetricInfo("ROUGE-2", WORDS),
     "rougeL": MetricInfo("ROUGE-L", WORDS),

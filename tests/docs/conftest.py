@@ -47,6 +47,8 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     io.write(tmp_path / "hosted.jsonl", base[:3])
     both = base + list(io.read(demo / "completions" / "dpo.jsonl", Completion))
     io.write(tmp_path / "outputs.jsonl", both)
+    io.write(tmp_path / "mine.jsonl", both[len(base) :])
+    io.write(tmp_path / "theirs.jsonl", base)
     for name, file in {"train": "sft", "test": "heldout", "a": "sft", "b": "heldout"}.items():
         lines = (PACKAGED / f"{file}.jsonl").read_text(encoding="utf-8").splitlines()[:40]
         (tmp_path / f"{name}.jsonl").write_text("\n".join(lines) + "\n")

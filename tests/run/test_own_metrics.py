@@ -28,6 +28,7 @@ def own(small_recipe: Path) -> Path:
     raw["scoring"] |= {
         "metrics": ["length", "mine.py:named", {"regex": "lamp", "name": "lamp", "lower_is_better": True}],
         "primary": "named_right",
+        "guard": "sft",
     }
     del raw["judge"]
     small_recipe.write_text(yaml.safe_dump(raw))
@@ -50,7 +51,7 @@ def test_own_metrics_are_scored_and_follow_their_file(own: Path, tmp_path: Path)
 
     summary = run()
     metrics = {score["metric"] for score in summary["scores"]}
-    assert {"named_right", "named_words", "lamp"} <= metrics
+    assert {"named_right", "named_words", "lamp", "guard_bits_per_byte"} <= metrics
     assert summary["notes"]["primary"] == "named_right"
     assert {each["metric"] for each in summary["differences"]} >= {"named_right", "lamp"}
     folder = tmp_path / "out" / summary["run"]

@@ -30,6 +30,7 @@ COMMANDS = {
     "metrics": "ROUGE, BLEU, chrF, TER, BERTScore ... of completions against references.",
     "score": "Score contestants' completions and compare them on the same examples.",
     "bench": "Run an lm-eval task on a model, from the hub or from local files.",
+    "gate": "Exit code of requirements on a run: better than one, not worse than another.",
     "leaderboard": "All contestants on all benchmarks in one table.",
     "judge": "Let a judge model vote on answers, of a run or in files.",
     "ratings": "Rate contestants from a file of votes.",

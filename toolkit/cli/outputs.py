@@ -11,6 +11,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 from toolkit.judge.costs import Estimate
+from toolkit.report.gate import Gate
 from toolkit.types import Difference, Finding, Rating, Score, StageResult, Summary
 
 
@@ -287,6 +288,7 @@ OUTPUTS: dict[str, type[BaseModel]] = {
     "metrics": Scores,
     "score": AgreementReport,
     "bench": Scores,
+    "gate": Gate,
     "leaderboard": Leaderboard,
     "judge": JudgeOutput,
     "judge --prompt": Grades,

@@ -387,7 +387,8 @@ def loose_ends(recipe: Recipe) -> list[str]:
     for name, contestant in recipe.contestants.items():
         problems += unknown(f"contestants.{name}.stage", contestant.stage, stages, "stage")
     if recipe.scoring:
-        problems += unknown("scoring.examples", recipe.scoring.examples, list(recipe.data), "data set")
+        for key in ("examples", "guard"):
+            problems += unknown(f"scoring.{key}", getattr(recipe.scoring, key), list(recipe.data), "data set")
     problems += _loose_judge(recipe, names)
     for name in dict.fromkeys(name for pair in recipe.arena.claims for name in pair):
         problems += unknown("arena.claims", name, names, "contestant")

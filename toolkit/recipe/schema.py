@@ -328,6 +328,9 @@ class Scoring(Section):
     `{executes: tests, allow_code_execution: true}`."""
     primary: str | None = None
     """The metric that decides: the report's headline is about it."""
+    guard: str | None = None
+    """A name from `data`: prompts with answers of another kind than the task's. What training made a model
+    forget shows in the likelihood of these answers (`guard_bits_per_byte`)."""
     bertscore_model: str = "all-minilm-l6-v2"
     """Encoder of BERTScore: the packaged one, a folder, or a hub id such as `roberta-large`."""
     bertscore_layer: int | None = Field(default=None, ge=1)

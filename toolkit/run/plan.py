@@ -14,11 +14,12 @@ from toolkit.errors import RecipeError
 from toolkit.fingerprints import file_hash, folder_hash
 from toolkit.judge import build_battles, judge_name, prompt_key, validate_vote_count
 from toolkit.judge.pipeline import JudgeContext, load_judge_verdicts, run_judge, summarize_verdicts
+from toolkit.metrics import Measurement
 from toolkit.metrics.checks import check_content
 from toolkit.recipe import METRICS, Benchmark, Judge, Scoring, Stage, fingerprint
 from toolkit.run.cache import Step
 from toolkit.run.resolve import Execution, ResolvedContestant
-from toolkit.types import Battle, Finding
+from toolkit.types import Battle, Example, Finding
 
 logger = logging.getLogger(__name__)
 
@@ -152,13 +153,16 @@ def _measure(run: Execution, scoring: Scoring, contestant: ResolvedContestant) -
     """Every metric of a contestant, example by example."""
     out = run.folder.measurements(contestant.name)
     surprise = "perplexity" in scoring.metrics and contestant.model is not None
+    guarded = scoring.guard is not None and contestant.model is not None
     baseline = scoring.bertscore_rescale
     rescale = Path(baseline) if isinstance(baseline, str) else baseline
 
     def inputs() -> str:
         completions = [completion.model_dump(mode="json") for completion in run.load_completions(contestant)]
         known = sorted(each for each in scoring.metrics if each in METRICS)
-        parts: list[Any] = [completions, run.contestant(contestant) if surprise else "", known]
+        parts: list[Any] = [completions, run.contestant(contestant) if surprise or guarded else "", known]
+        if guarded:
+            parts += [[example.model_dump(mode="json") for example in run.guard]]
         if scoring.checks:
             parts += [[[check.model_dump(mode="json"), check_content(check)] for check in scoring.checks]]
             parts += [fingerprint(run.columns)]
@@ -175,14 +179,24 @@ def _measure(run: Execution, scoring: Scoring, contestant: ResolvedContestant) -
         encoding = Encoding(scoring.bertscore_model, scoring.bertscore_layer, scoring.bertscore_idf, rescale)
         texts = [metric for metric in scoring.metrics if metric != "perplexity"]
         measured = measure_texts(run.load_completions(contestant), texts, encoding=encoding, rows=run.columns)
-        if surprise:
-            measured += measure_perplexity(
+
+        def likelihood(examples: Sequence[Example]) -> list[Measurement]:
+            return measure_perplexity(
                 run.ready(contestant),
-                run.examples,
+                examples,
                 contestant=contestant.name,
                 adapter=contestant.adapter_name,
                 prompt=contestant.spec.prompt,
             )
+
+        if surprise:
+            measured += likelihood(run.examples)
+        if guarded:
+            measured += [
+                each.model_copy(update={"metric": f"guard_{each.metric}"})
+                for each in likelihood(run.guard)
+                if each.metric == "bits_per_byte"
+            ]
         io.write(out, measured)
 
     return Step(
@@ -191,7 +205,7 @@ def _measure(run: Execution, scoring: Scoring, contestant: ResolvedContestant) -
         work=work,
         outputs=(out,),
         depends_on=(f"answer {contestant.name}",),
-        model=surprise or "bertscore" in scoring.metrics,
+        model=surprise or guarded or "bertscore" in scoring.metrics,
     )
 
 

@@ -119,6 +119,15 @@ class Execution:
         return load_examples(self.recipe.data[self.recipe.scoring.examples], seed=self.recipe.seed)
 
     @cached_property
+    def guard(self) -> list[Example]:
+        """The examples of the guard set that have an answer; none where the recipe names no guard set."""
+        scoring = self.recipe.scoring
+        if scoring is None or scoring.guard is None:
+            return []
+        found = load_examples(self.recipe.data[scoring.guard], seed=self.recipe.seed)
+        return [example for example in found if example.reference is not None]
+
+    @cached_property
     def questions(self) -> str:
         """Fingerprint of the examples."""
         return fingerprint([example.model_dump(mode="json") for example in self.examples])

@@ -21,7 +21,7 @@ from toolkit.benchmarks.task_files import (
     task_name,
     write_local_tasks,
 )
-from toolkit.data import load_columns
+from toolkit.data import load_columns, load_examples
 from toolkit.errors import DataError, ModelError, ToolkitError
 from toolkit.generate.importers import match_answers
 from toolkit.metric_info import FIGURES
@@ -76,6 +76,7 @@ def config(recipe: Recipe, heldout: HeldOut, *, here: bool) -> Iterator[Finding]
             except DataError as problem:
                 fix = "name a file of answers to these examples"
                 yield error("answers", f"contestants.{name}.answers", str(problem), fix)
+    yield from _guard(recipe.scoring, recipe)
     yield from _own_metrics(recipe.scoring, recipe, heldout)
     yield from _references(recipe, heldout)
     yield from _decidable(recipe, heldout)
@@ -144,6 +145,21 @@ def _benchmark(place: str, benchmark: Benchmark) -> Iterator[Finding]:
     if shared:
         text = f"{shared} of its questions are among the worked examples: their answers stand in the prompts"
         yield error("benchmark-fewshot", place, text, "take the worked examples from another file")
+
+
+def _guard(scoring: Scoring, recipe: Recipe) -> Iterator[Finding]:
+    """A guard set that cannot be measured."""
+    if scoring.guard is None:
+        return
+    place = f"data.{scoring.guard}"
+    try:
+        found = load_examples(recipe.data[scoring.guard], seed=recipe.seed)
+    except DataError as problem:
+        yield error("guard", place, str(problem), "mend the file")
+        return
+    if sum(example.reference is not None for example in found) < 2:  # noqa: PLR2004
+        text = "fewer than two examples have an answer whose likelihood could be measured"
+        yield error("guard", place, text, "add a `reference` column")
 
 
 def _own_metrics(scoring: Scoring, recipe: Recipe, heldout: HeldOut) -> Iterator[Finding]:

@@ -262,7 +262,7 @@ def _what(stage: Stage) -> str:
 def _unused(recipe: Recipe) -> Iterator[Finding]:
     """Data sets and stages that nothing looks at."""
     used = {name for stage in recipe.stages for name in (stage.data, stage.heldout)}
-    used |= {recipe.scoring.examples} if recipe.scoring else set()
+    used |= {recipe.scoring.examples, recipe.scoring.guard} if recipe.scoring else set()
     for name in recipe.data:
         if name not in used:
             yield info(

@@ -1,0 +1,229 @@
+"""Whether a contestant may replace another: requirements on a run, each passed, undecided or failed.
+
+A requirement is decided by the two-sided 95% interval of the paired difference, so that a bad contestant
+passes one in at most 2.5% of runs, and all of several together no more often (Berger 1982). `better than`
+asks for superiority, `not worse than ... by` for non-inferiority with a margin.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+from xml.etree import ElementTree
+
+from toolkit.errors import DataError, InputError
+from toolkit.metric_info import metric_info
+from toolkit.metrics import Measurement, difference
+from toolkit.metrics.intervals import clustered
+from toolkit.metrics.measurement import measurement_from_values
+from toolkit.report import formatting
+from toolkit.report.load import RunView, load_run
+from toolkit.statistics import LEVEL, NORMAL
+from toolkit.types import Record
+
+Verdict = Literal["passed", "undecided", "failed"]
+
+FORM = re.compile(
+    r"\s*(?P<metric>[^:]+?)\s*:\s*(?:better\s+than\s+(?P<better>\S+)|not\s+worse\s+than\s+(?P<worse>\S+))"
+    r"(?:\s+by\s+(?P<margin>\d+(?:\.\d+)?|\.\d+))?\s*"
+)
+GUARD = "guard_bits_per_byte"
+"""The metric of a recipe's guard set."""
+MAX_EXAMPLES = 10**7
+
+
+@dataclass(frozen=True)
+class Requirement:
+    """What must hold of a contestant."""
+
+    text: str
+    metric: str
+    """A metric's name, `primary` or `guard`."""
+    against: str
+    threshold: float
+    """The difference, more being better, must be above this."""
+
+
+class Check(Record):
+    """One requirement and what the run shows."""
+
+    requirement: str
+    verdict: Verdict
+    metric: str
+    contestant: str
+    against: str
+    value: float
+    """The contestant's figure minus the other's, more being better."""
+    low: float
+    high: float
+    n: int
+    examples_needed: int | None
+    """Of an undecided one: how many examples would decide it four times in five, were `value` the truth."""
+
+
+class Gate(Record):
+    """All requirements: failed where one is, else undecided where one is, else passed."""
+
+    verdict: Verdict
+    contestant: str
+    checks: tuple[Check, ...]
+
+
+def parse_requirement(text: str) -> Requirement:
+    """A requirement as written on the command line.
+
+    Raises:
+        InputError: it is not of the form `METRIC: better than NAME [by X]` or `METRIC: not worse than NAME
+            by X`.
+    """
+    found = FORM.fullmatch(text)
+    if not found or (found["worse"] and not found["margin"]):
+        raise InputError(
+            f"--require {text!r}: write `METRIC: better than NAME` or `METRIC: not worse than NAME by MARGIN`"
+        )
+    margin = float(found["margin"] or 0.0)
+    return Requirement(
+        text=" ".join(text.split()),
+        metric=found["metric"],
+        against=found["better"] or found["worse"],
+        threshold=margin if found["better"] else -margin,
+    )
+
+
+def run_gate(run: Path, requirements: Sequence[Requirement], contestant: str | None = None) -> Gate:
+    """Hold a contestant of a finished run against requirements.
+
+    Args:
+        run: its folder.
+        requirements: all must pass.
+        contestant: by default that of the last stage.
+
+    Raises:
+        DataError: the run is not finished, or has no such contestant, metric or primary measure.
+    """
+    view = load_run(run)
+    name = contestant or _last_stage(view)
+    if name not in view.summary.contestants:
+        raise DataError(f"{run}: no contestant is named {name}; there are {_listed(view)}")
+    checks = tuple(_check(view, each, name) for each in requirements)
+    verdicts = [check.verdict for check in checks]
+    worst = next(each for each in ("failed", "undecided", "passed") if each in verdicts)
+    return Gate(verdict=worst, contestant=name, checks=checks)
+
+
+def _last_stage(view: RunView) -> str:
+    specs = view.recipe.contestants if view.recipe else {}
+    stages = {stage.name for stage in view.summary.stages}
+    trained = [
+        name for name in view.summary.contestants if (specs[name].stage if name in specs else name in stages)
+    ]
+    return (trained or list(view.summary.contestants))[-1]
+
+
+def _listed(view: RunView) -> str:
+    return ", ".join(view.summary.contestants)
+
+
+def _check(view: RunView, requirement: Requirement, contestant: str) -> Check:
+    place, against = f"--require {requirement.text!r}", requirement.against
+    if against not in view.summary.contestants:
+        raise DataError(f"{place}: no contestant is named {against}; there are {_listed(view)}")
+    if against == contestant:
+        raise DataError(f"{place}: {contestant} is the contestant itself; name another with --contestant")
+    metric = _metric(view, requirement.metric, place)
+    better = metric_info(metric, view.less_is_better).better
+    if not better:
+        raise DataError(f"{place}: {metric} only describes: neither more nor less of it is better")
+    first, second = (_measured(view, who, metric, place) for who in (contestant, against))
+    found = difference(first, second)
+    if found is None:
+        raise DataError(f"{place}: {contestant} and {against} share fewer than two examples")
+    low, high = sorted((better * found.low, better * found.high))
+    value, threshold = better * found.value, requirement.threshold
+    verdict: Verdict = "passed" if low > threshold else "failed" if high < threshold else "undecided"
+    needed = _needed(value - threshold, (high - low) / 2, found.n) if verdict == "undecided" else None
+    return Check(
+        requirement=requirement.text,
+        verdict=verdict,
+        metric=metric,
+        contestant=contestant,
+        against=against,
+        value=value,
+        low=low,
+        high=high,
+        n=found.n,
+        examples_needed=needed,
+    )
+
+
+def _metric(view: RunView, name: str, place: str) -> str:
+    if name == "guard":
+        return GUARD
+    if name != "primary":
+        return name
+    primary = view.summary.notes.get("primary")
+    if not primary:
+        raise DataError(
+            f"{place}: the recipe names no primary measure; set `scoring.primary`, or name a metric"
+        )
+    return str(primary)
+
+
+def _measured(view: RunView, contestant: str, metric: str, place: str) -> Measurement:
+    """A contestant's figures, example by example (or group by group)."""
+    own = {each.metric: each for each in view.measurements.get(contestant, ())}
+    for task, values in view.questions.get(contestant, {}).items():
+        own[task] = measurement_from_values(contestant, task, values)
+    if metric not in own:
+        known = ", ".join(own) or "none"
+        fix = "; set `scoring.guard` in the recipe" if metric == GUARD else ""
+        raise DataError(f"{place}: {contestant} has no figure {metric}{fix}; there are {known}")
+    grouped = view.groups and "/" not in metric and metric != GUARD
+    return clustered(own[metric], view.groups) if grouped else own[metric]
+
+
+def _needed(distance: float, half: float, n: int) -> int | None:
+    """How many examples would put the interval on one side of the threshold with a power of 80%."""
+    if distance == 0:
+        return None
+    quantile = NORMAL.inv_cdf((1 + LEVEL) / 2)
+    needed = n * ((quantile + NORMAL.inv_cdf(0.8)) / quantile * half / distance) ** 2
+    return min(MAX_EXAMPLES, max(n + 1, math.ceil(needed)))
+
+
+def describe(check: Check) -> str:
+    """`+0.12 [+0.05, +0.19], n 60`."""
+    digits = metric_info(check.metric).digits
+    figures = [formatting.signed(each, digits) for each in (check.value, check.low, check.high)]
+    text = f"{figures[0]} [{figures[1]}, {figures[2]}], n {check.n}"
+    return (
+        text
+        if check.examples_needed is None
+        else f"{text}; about {check.examples_needed:,} examples would decide"
+    )
+
+
+def to_markdown(gate: Gate) -> str:
+    """A comment for a pull request."""
+    rows = [f"| {check.verdict} | {check.requirement} | {describe(check)} |" for check in gate.checks]
+    head = ["| | requirement | difference, more is better, with its 95% interval |", "| --- | --- | --- |"]
+    return "\n".join([f"**Gate: {gate.verdict}** ({gate.contestant})", "", *head, *rows, ""])
+
+
+def to_junit(gate: Gate) -> str:
+    """JUnit XML: a test case a requirement; what is undecided is a failure too, of its own type."""
+    bad = [check for check in gate.checks if check.verdict != "passed"]
+    counts = {"tests": str(len(gate.checks)), "failures": str(len(bad))}
+    suite = ElementTree.Element("testsuite", {"name": "adapter-arena gate", **counts})
+    for check in gate.checks:
+        case = ElementTree.SubElement(
+            suite, "testcase", {"classname": f"gate.{gate.contestant}", "name": check.requirement}
+        )
+        if check in bad:
+            ElementTree.SubElement(case, "failure", {"type": check.verdict, "message": describe(check)})
+    ElementTree.indent(suite)
+    return ElementTree.tostring(suite, encoding="unicode", xml_declaration=True) + "\n"
