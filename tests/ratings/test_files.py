@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from toolkit import io
-from toolkit.errors import DataError
+from toolkit.errors import DataError, RatingError
 from toolkit.ratings import RATED, bradley_terry, read_votes
 from toolkit.types import Vote
 
@@ -184,3 +184,8 @@ def test_two_turns_of_one_question_are_two_examples(tmp_path, kind, columns):
     assert list(read_votes(path, columns=columns)["question_id"]) == ["81", "81/2", "82"]
     frame.assign(question_id=["x", "y", "z"]).to_csv(tmp_path / "arena.csv", index=False)
     assert list(read_votes(tmp_path / "arena.csv", columns=columns)["question_id"]) == ["x", "y", "z"]
+
+
+def test_votes_of_no_weight_at_all_are_refused():
+    with pytest.raises(RatingError, match="every vote has the weight 0"):
+        bradley_terry(FRAME.assign(weight=0.0))

@@ -154,6 +154,8 @@ def tabulate(votes: Iterable[Vote] | pd.DataFrame | Table) -> Table:
         table = _from_records(list(votes))
     if not len(table):
         raise RatingError("no votes to rate; collect some in the arena, or let a judge vote")
+    if table.weight is not None and not table.weight.any():
+        raise RatingError("every vote has the weight 0; mend the column `weight`, or leave it out")
     return table
 
 
