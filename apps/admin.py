@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hmac
 import json
+import logging
 import os
 import time
 from functools import partial
@@ -11,15 +12,24 @@ from pathlib import Path
 
 import streamlit as st
 
-from apps.session import can_sign_in, is_admin, service, voter_report_rows
-from apps.settings import PASSWORD, Settings
+from apps.session import admin_name, can_sign_in, is_admin, service, voter_report_rows
+from apps.settings import ADDRESS_HEADER, PASSWORD, Settings
+from toolkit.arena.battles import Reveal
 from toolkit.arena.markdown import safe_markdown
+from toolkit.arena.moderation import VoterReport, identity_match
 from toolkit.arena.settings import ArenaSettings
 from toolkit.arena.store import Store
 from toolkit.arena.vote_io import battle_row
 from toolkit.errors import ToolkitError
 
-TRIES = 5
+logger = logging.getLogger(__name__)
+
+TRIES, ALL_TRIES, TRIES_SECONDS = 5, 50, 900
+"""Wrong passwords of one address, and of all, in so many seconds, after which nobody can try."""
+
+PAGE, LISTED = 20, 100
+"""Voters on a page, and rows of a list."""
+
 PAIRINGS = {
     None: "as the recipe says",
     "active": "active: doubtful pairs first",
@@ -38,6 +48,7 @@ def page() -> None:
     _session(control)
     _contest(control)
     _voters()
+    _events()
     _export()
 
 
@@ -56,15 +67,24 @@ def _sign_in() -> None:
 
 
 def _password_form(wanted: str) -> None:
-    state = st.session_state
+    """The password; after some wrong ones of an address, or many of all, nobody can try for a while."""
+    state, store = st.session_state, service().store
+    address = store.keyed_hash("address", str(st.context.headers.get(ADDRESS_HEADER)))
+    subjects = {f"password:{address}": TRIES, "password": ALL_TRIES}
     with st.form("sign-in", border=False, width=360):
         password = st.text_input("Password", type="password", autocomplete="current-password")
         if st.form_submit_button("Sign in", type="primary"):
-            state.tries = state.get("tries", 0) + 1
-            time.sleep(min(state.tries, TRIES))  # guessing takes its time
-            if state.tries <= TRIES and hmac.compare_digest(password.encode(), wanted.encode()):
+            since = time.time() - TRIES_SECONDS
+            if any(store.count_events(subject, since) >= most for subject, most in subjects.items()):
+                st.error(f"Too many wrong passwords; try again in {TRIES_SECONDS // 60} minutes.")
+                return
+            if hmac.compare_digest(password.encode(), wanted.encode()):
                 state.admin = True
                 st.rerun()
+            for subject in subjects:
+                store.record_event(subject, "wrong password", "", time.time(), f"address {address[:12]}")
+            logger.warning("a wrong administrator password from address %s", address[:12])
+            time.sleep(1)
             st.error("That is not the password.")
 
 
@@ -97,44 +117,129 @@ def _contest(control: ArenaSettings) -> None:
             index=list(PAIRINGS).index(control.pairing),
             format_func=lambda key: PAIRINGS[key],
         )
+        repeats = st.toggle("Let voters go on after the last unseen answer", value=control.repeats)
+        limit = st.number_input(
+            "Voters without an account who count, of one network address (0: all)",
+            0,
+            10_000,
+            control.voters_per_address,
+        )
         if st.form_submit_button("Apply"):
             added = set(runs) != set(control.runs)
             chosen = () if added else tuple(contestants)
-            update = {"runs": tuple(runs), "contestants": chosen, "pairing": pairing}
+            limits = {"repeats": repeats, "voters_per_address": limit}
+            update = {"runs": tuple(runs), "contestants": chosen, "pairing": pairing, **limits}
             if _apply(control.model_copy(update=update), "contest"):
                 st.rerun()
-    flagged = len(service().pool.flagged)
-    st.caption(
-        f"{flagged} answers say who wrote them and are not shown."
-        if flagged
-        else "No answer says who wrote it."
-    )
+    _struck_answers()
+
+
+def _struck_answers() -> None:
+    """The answers that are not shown since they name their author."""
+    pool = service().pool
+    struck = [
+        {
+            "Contestant": safe_markdown(answer.contestant),
+            "Example": safe_markdown(example),
+            "Answer": safe_markdown(identity_match(answer.completion, pool.contestants) or ""),
+        }
+        for example, answers in pool.answers.items()
+        for answer in answers.values()
+        if answer.id in pool.flagged
+    ]
+    if not struck:
+        st.caption("No answer says who wrote it.")
+        return
+    with st.expander(f"{len(struck)} answers say who wrote them and are not shown"):
+        st.table(struck[:LISTED], hide_index=True, border="horizontal")
 
 
 def _voters() -> None:
     st.header("Voters", anchor=False)
-    blocked = service().settings_store.blocked
-    for report in voter_report_rows()[:20]:
-        name, verdict, action = st.columns([3, 5, 2], vertical_alignment="center")
-        name.text(report.voter[:12])
-        fit = "too few votes to judge" if report.p_value is None else f"p = {report.p_value:.3f}"
-        odd = " · **does not fit**" if report.flagged else ""
-        passed = (
-            f" · {report.checks - report.failed} of {report.checks} checks passed" if report.checks else ""
-        )
-        verdict.write(f"{report.votes} votes{passed} · {fit}{odd}")
-        off = report.voter in blocked
-        action.button(
-            f"{'Unblock' if off else 'Block'} {report.voter[:12]}",
-            key=f"block-{report.voter}",
-            on_click=_block,
-            args=(report.voter, not off),
-        )
-    if not voter_report_rows():
+    reports = voter_report_rows()
+    if not reports:
         st.write("Nobody has voted yet.")
-    hidden = [voter for voter in blocked if voter not in {report.voter for report in voter_report_rows()}]
-    for voter in hidden:
-        st.button(f"Unblock {voter[:12]}", key=f"block-{voter}", on_click=_block, args=(voter, False))
+        return
+    blocked = service().settings_store.blocked
+    searched = st.text_input("Search voters", placeholder="First letters of an id").strip()
+    _ratings_without(frozenset(report.voter for report in reports if report.flagged))
+    found = [report for report in reports if report.voter.startswith(searched)]
+    page = st.pagination(-(-len(found) // PAGE)) if len(found) > PAGE else 1
+    for report in found[(page - 1) * PAGE : page * PAGE]:
+        off = report.voter in blocked
+        state = " · **blocked**" if off else " · **conspicuous**" if report.flagged else ""
+        with st.expander(f"{report.voter[:12]} · {report.votes} votes{state}"):
+            _voter(report, off)
+    for name in blocked - {report.voter for report in reports}:
+        st.button(f"Unblock {name[:12]}", key=f"block-{name}", on_click=_block, args=(name, False))
+
+
+def _voter(report: VoterReport, off: bool) -> None:
+    """The evidence, the votes, and a button to block."""
+    lines = [f"- {each.kind}: {each.detail} (p = {each.p_value:.2g})" for each in report.evidence]
+    if report.checks:
+        lines.append(f"- {report.checks - report.failed} of {report.checks} attention checks passed")
+    if report.seconds is not None:
+        lines.append(f"- {report.seconds:.1f} s from display to vote (median)")
+    st.markdown("\n".join(lines) or "Nothing is conspicuous.")
+    st.text_input("Reason", key=f"reason-{report.voter}", value="; ".join(e.kind for e in report.evidence))
+    label = f"{'Unblock' if off else 'Block'} {report.voter[:12]}"
+    st.button(label, key=f"block-{report.voter}", on_click=_block, args=(report.voter, not off))
+    if st.toggle("Show the votes", key=f"votes-{report.voter}"):
+        history = service().store.history(report.voter, LISTED)
+        st.table([_vote_row(reveal) for reveal in history], hide_index=True, border="horizontal")
+
+
+def _vote_row(reveal: Reveal) -> dict[str, str]:
+    ballot, cast = reveal.ballot, reveal.cast
+    return {
+        "Example": safe_markdown(ballot.example_id),
+        "A": safe_markdown(ballot.contestant_a),
+        "B": safe_markdown(ballot.contestant_b),
+        "Outcome": str(cast.outcome),
+        "Seconds": "" if cast.seconds is None else f"{cast.seconds:.1f}",
+        "Comment": safe_markdown(cast.comment),
+    }
+
+
+def _ratings_without(flagged: frozenset[str]) -> None:
+    """Ratings with all votes beside those without the conspicuous voters'."""
+    from toolkit.ratings import bradley_terry
+
+    votes = [row.vote for row in service().votes().rows]
+    rest = [vote for vote in votes if vote.voter not in flagged]
+    if len(rest) in (0, len(votes)):
+        return
+    without = {row.contestant: row for row in bradley_terry(rest).ratings}
+    rows = [
+        {
+            "Contestant": safe_markdown(row.contestant),
+            "Rating": f"{row.value:.0f} (rank {row.rank})",
+            "Without them": f"{other.value:.0f} (rank {other.rank})"
+            if (other := without.get(row.contestant))
+            else "",
+        }
+        for row in bradley_terry(votes).ratings
+    ]
+    st.caption(f"Ratings with and without {len(flagged)} conspicuous voters")
+    st.table(rows, hide_index=True, border="horizontal")
+
+
+def _events() -> None:
+    st.header("What was done", anchor=False)
+    rows = [
+        {
+            "When (UTC)": time.strftime("%Y-%m-%d %H:%M", time.gmtime(event["at"])),
+            "Who": safe_markdown(event["actor"] or "not recorded"),
+            "What": safe_markdown(f"{event['subject'][:40]}: {event['value']}"[:200]),
+            "Reason": safe_markdown(event["reason"]),
+        }
+        for event in service().store.event_log()
+    ]
+    if rows:
+        st.table(rows, hide_index=True, border="horizontal")
+    else:
+        st.write("Nothing yet.")
 
 
 def _export() -> None:
@@ -156,7 +261,7 @@ def _toggle_open(control: ArenaSettings, reason: str) -> None:
 def _apply(control: ArenaSettings, reason: str) -> bool:
     """Put the settings in force; shows the error and returns False where they are refused."""
     try:
-        service().settings_store.change(control, reason)
+        service().settings_store.change(control, reason, admin_name() or "")
     except ToolkitError as error:
         st.error(str(error))
         return False
@@ -164,7 +269,8 @@ def _apply(control: ArenaSettings, reason: str) -> bool:
 
 
 def _block(voter: str, blocked: bool) -> None:
-    service().settings_store.block(voter, "by an administrator", blocked=blocked)
+    reason = st.session_state.get(f"reason-{voter}") or "by an administrator"
+    service().settings_store.block(voter, reason, admin_name() or "", blocked=blocked)
     voter_report_rows.clear()
 
 

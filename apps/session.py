@@ -207,7 +207,7 @@ def voter_report_rows() -> list[VoterReport]:
     """How each voter's votes compare with the others'."""
     votes = service().votes()
     checks = service().store.cast_votes(service().pool.run, kinds=("check",))
-    return voter_reports([row.vote for row in votes.rows + votes.crowded], checks)
+    return voter_reports(sorted(votes.rows + votes.crowded), checks)
 
 
 def flagged_voters() -> set[str]:

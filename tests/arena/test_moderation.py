@@ -1,63 +1,53 @@
-"""Voters whose votes do not fit are found, and honest ones are mostly left alone."""
+"""Riggers are found with the evidence, honest voters left alone, and answers that name their author known."""
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 
+from perf.riggers import crowd
+from tests.arena.self_revealing import HARMLESS, REVEALING
 from toolkit.arena.battles import Ballot, Cast, Reveal
-from toolkit.arena.moderation import LEVEL, VoterReport, suspicion_key, voter_reports
-from toolkit.types import Message, Vote
-
-STRENGTH = {"strong": 1.5, "middling": 0.0, "weak": -1.5}
+from toolkit.arena.moderation import identity_match, reveals_identity, voter_reports
+from toolkit.types import Message
 
 
-def cast_by(voter: str, votes: int, rng: np.random.Generator, manner: str = "honest") -> list[Vote]:
-    cast = []
-    for _ in range(votes):
-        a, b = rng.permutation(list(STRENGTH))[:2]
-        wins = rng.random() < 1 / (1 + np.exp(STRENGTH[b] - STRENGTH[a]))
-        if manner == "contrary":
-            wins = not wins
-        cast.append(
-            Vote(model_a=a, model_b=b, outcome="a" if wins or manner == "always a" else "b", voter=voter)
-        )
-    return cast
+@pytest.mark.parametrize(
+    ("rigging", "kind"),
+    [
+        ("always A", "one side"),
+        ("one contestant", "for one contestant"),
+        ("copied clicks", "copied"),
+        ("speed", "speed"),
+    ],
+)
+def test_riggers_come_first_with_the_evidence(rigging: str, kind: str) -> None:
+    first = voter_reports(crowd(3, rigging))[0]
+    assert first.voter.startswith("rig")
+    assert kind in {each.kind for each in first.evidence}
+    assert first.flagged
 
 
-@pytest.fixture(scope="module")
-def crowd() -> list[Vote]:
-    rng = np.random.default_rng(1)
-    return [vote for number in range(200) for vote in cast_by(f"honest-{number}", 40, rng)]
-
-
-def test_what_is_as_good_as_impossible_is_more_suspicious_than_what_is_unlikely() -> None:
-    reports = [
-        VoterReport(voter=str(p_value), votes=9, checks=0, failed=0, p_value=p_value, flagged=True)
-        for p_value in (0.05, 0.0, None)
+@pytest.mark.parametrize("shared", [False, True])
+def test_no_honest_voter_is_accused_for_a_taste(shared: bool) -> None:
+    accused = [
+        [report.voter for report in voter_reports(crowd(seed, None, shared_taste=shared)) if report.flagged]
+        for seed in (1, 2, 3)
     ]
-    assert [report.voter for report in sorted(reports, key=suspicion_key)] == ["0.0", "0.05", "None"]
+    assert accused == [[], [], []]
 
 
-def test_few_honest_voters_are_flagged(crowd: list[Vote]) -> None:
-    flagged = [report for report in voter_reports(crowd, []) if report.flagged]
-    assert len(flagged) <= LEVEL * 200
+def test_too_few_votes_are_not_judged() -> None:
+    reports = {report.voter: report for report in voter_reports(crowd(1, "always A", votes=10))}
+    assert reports["rig-0"].p_value is None
+    assert not reports["rig-0"].flagged
+    assert reports["honest-0"].p_value is not None
 
 
-@pytest.mark.parametrize("manner", ["contrary", "always a"])
-def test_voters_who_do_not_fit_come_first(crowd: list[Vote], manner: str) -> None:
-    odd = cast_by("odd", 60, np.random.default_rng(2), manner)
-    first = voter_reports(crowd + odd, [])[0]
-    assert (first.voter, first.flagged) == ("odd", True)
-
-
-def test_too_few_votes_are_not_judged(crowd: list[Vote]) -> None:
-    reports = {
-        report.voter: report
-        for report in voter_reports(crowd + cast_by("new", 3, np.random.default_rng(3)), [])
-    }
-    assert reports["new"].p_value is None
-    assert not reports["new"].flagged
+def test_answers_that_name_their_author_are_found_and_harmless_ones_left() -> None:
+    names = ("base", "student", "teacher", "tinyllama-dpo")
+    revealing, harmless = REVEALING.splitlines(), HARMLESS.splitlines()
+    assert [line for line in revealing if not reveals_identity(line, names)] == []
+    assert [identity_match(line, names) for line in harmless if reveals_identity(line, names)] == []
 
 
 def check(voter: str, outcome: str) -> Reveal:

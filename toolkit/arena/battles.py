@@ -99,7 +99,7 @@ def load_battle_pool(run: Path, contestants: Sequence[str] = ()) -> BattlePool:
     files = completion_files(run)
     if not files:
         raise DataError(f"{run}: no completions/*.jsonl here; give a folder that `adapter-arena run` wrote")
-    options = _options(run / "recipe.yaml")
+    options, base = _read_recipe(run / "recipe.yaml")
     names = tuple(contestants) or options.contestants or tuple(files)
     missing = [name for name in names if name not in files]
     if missing:
@@ -119,7 +119,7 @@ def load_battle_pool(run: Path, contestants: Sequence[str] = ()) -> BattlePool:
         answer.id
         for by_contestant in answers.values()
         for answer in by_contestant.values()
-        if reveals_identity(answer.completion, names)
+        if reveals_identity(answer.completion, (*names, base))
     }
     return BattlePool(run.resolve().name, tuple(dict.fromkeys(names)), answers, frozenset(flagged), options)
 
@@ -146,16 +146,20 @@ def merge_pools(pool: BattlePool, guest: BattlePool) -> BattlePool:
     return replace(pool, contestants=contestants, answers=answers, flagged=frozenset(flagged))
 
 
-def _options(path: Path) -> ArenaOptions:
-    """The recipe's `arena` section; a folder of bare completions needs no recipe."""
+def _read_recipe(path: Path) -> tuple[ArenaOptions, str]:
+    """The recipe's `arena` section and its base's short name; bare completions need no recipe."""
     if not path.exists():
-        return ArenaOptions()
+        return ArenaOptions(), UNNAMED
     try:
-        section = (read_yaml(path.read_text(encoding="utf-8")) or {}).get("arena") or {}
-        return ArenaOptions.model_validate(section)
+        recipe = read_yaml(path.read_text(encoding="utf-8")) or {}
+        base = str(recipe.get("base") or "").rstrip("/").rpartition("/")[2]
+        return ArenaOptions.model_validate(recipe.get("arena") or {}), base or UNNAMED
     except (yaml.YAMLError, ValueError, AttributeError) as error:
         raise DataError(f"{path}: not the recipe of a run: {str(error).splitlines()[0]}") from None
 
+
+UNNAMED = "\0"
+"""No answer names this."""
 
 Kind = Literal["battle", "check", "live", "imported"]
 """`battle`: two stored answers; `check`: an attention check with a known right side; `live`: the voter's own
