@@ -336,7 +336,7 @@ MODELS = (
 MAKERS = (
     r"openai|anthropic|google(?: ai| deepmind| research)?|deepmind|meta(?: ai)?|facebook(?: ai)?|deepseek|"
     r"xai|mistral(?: ai)?|alibaba(?: cloud| group)?|hugging ?face|microsoft(?: research)?|stability ai|"
-    r"lmsys|tsinghua(?: university)?|cohere|nvidia|ibm|apple|amazon|baidu|moonshot ai|allen institute|eleutherai"
+    r"lmsys|tsinghua(?: university)?|cohere|nvidia|ibm|apple|amazon|baidu|moonshot ai|eleutherai|ai2"
 )
 
 _NAME = rf"(?<![\w-])(?:{MODELS})(?:[ .-]?\d+(?:\.\d+)?[a-z]*)?(?![\w])"
