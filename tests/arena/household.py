@@ -163,8 +163,7 @@ def judge_run(folder: Path) -> Path:
     }
     for name, rows in completions.items():
         io.write(folder / "measurements" / f"{name}.jsonl", measure(rows))
-    categories = {row.example_id: row.category for row in completions[CONTESTANTS[0]] if row.category}
-    fought = build_battles(completions, Judge(), categories=categories)
+    fought = build_battles(completions, Judge())
     verdicts = [
         Verdict(
             battle_id=battle.id,

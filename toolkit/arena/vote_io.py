@@ -146,24 +146,20 @@ class ImportedVote(NamedTuple):
 
 def import_rows(store: Store, rows: Iterable[Mapping[str, Any]], *, run: str, source: str) -> tuple[int, int]:
     """Add the rows of a battle log to a store; `import_votes` with places counted from 1."""
-    return import_votes(store, [(f"{source}:{n}", row) for n, row in enumerate(rows, 1)], run=run)
+    return import_votes(store, parse_votes((f"{source}:{n}", row) for n, row in enumerate(rows, 1)), run=run)
 
 
-def import_votes(store: Store, rows: Iterable[tuple[str, Mapping[str, Any]]], *, run: str) -> tuple[int, int]:
-    """Add votes to a store; those that are there already are not added again.
-
-    Args:
-        store: where to.
-        rows: (place, row) as `load_vote_rows` gives them; conversations are optional.
-        run: name of the run they belong to.
-
-    Returns:
-        Votes added, and votes that were there.
+def parse_votes(rows: Iterable[tuple[str, Mapping[str, Any]]]) -> list[ImportedVote]:
+    """The votes of (place, row) as `load_vote_rows` gives them; conversations are optional.
 
     Raises:
-        DataError: a row has no such outcome or names; nothing is added then.
+        DataError: a row has no such outcome or names.
     """
-    votes = [vote for place, row in rows for vote in _votes_in(row, place)]
+    return [vote for place, row in rows for vote in _votes_in(row, place)]
+
+
+def import_votes(store: Store, votes: Sequence[ImportedVote], *, run: str) -> tuple[int, int]:
+    """Add votes to a run of a store; returns how many were added, and how many were there already."""
     known = _KnownVotes(store, run)
     lines = [line for vote in votes if (line := known.new_line(vote)) is not None]
     added = store.load(lines)

@@ -79,18 +79,18 @@ def import_(file: Path, target: str, run: str | None, as_json: bool) -> None:
       adapter-arena votes import battles.jsonl results/demo
     """
     from toolkit.arena.store import Store
-    from toolkit.arena.vote_io import import_votes, load_vote_rows
+    from toolkit.arena.vote_io import import_votes, load_vote_rows, parse_votes
     from toolkit.errors import DataError
     from toolkit.run.folder import locked_run
 
     folder = Path(target)
     url = f"sqlite:///{(folder / 'arena.db').resolve()}" if folder.is_dir() else database_of(target)
-    rows = load_vote_rows(file)
-    if not rows:
+    votes = parse_votes(load_vote_rows(file))
+    if not votes:
         raise DataError(f"{file}: no votes in it")
     run = run or (folder.resolve().name if folder.is_dir() else file.stem)
     with locked_run(folder):
-        added, known = import_votes(Store(url), rows, run=run)
+        added, known = import_votes(Store(url), votes, run=run)
     if as_json:
         print_json({"added": added, "known": known, "run": run})
     else:
