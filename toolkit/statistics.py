@@ -40,8 +40,9 @@ def wilson_of_points(points: Sequence[float], clusters: Sequence[str] = ()) -> t
         sums[name] = sums.get(name, 0.0) + point - share
     binary, groups = share * (1 - share), len(sums)
     spread = math.fsum(each * each for each in sums.values())
-    # One cluster more, of wins and losses, keeps the width where all points are alike.
-    variance = (spread + binary * n / groups) / (groups + 1) * groups
+    # One cluster more, of wins and losses, keeps the width where all wins, losses or ties are alike.
+    more = 0 if any(point not in (0.0, 0.5, 1.0) for point in points) else 1
+    variance = (spread + more * binary * n / groups) / max(1, groups - 1 + 2 * more) * groups
     size = n * n * binary / variance if variance > 0 else float(groups)
     return wilson(share * size, size)
 

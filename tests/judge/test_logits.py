@@ -11,7 +11,7 @@ from tests.judge.battlefield import battle
 from toolkit.errors import JudgeError
 from toolkit.judge import JudgePrompt, LogprobJudge, aggregate_votes, judge_battles, load_prompt
 from toolkit.judge.logprob import NextTokenReader
-from toolkit.judge.verdicts import NOT_FINITE
+from toolkit.judge.verdicts import NOT_FINITE, Comparison
 from toolkit.models import Loaded
 
 
@@ -37,6 +37,21 @@ def test_the_probability_is_that_of_the_label_tokens(tiny: Loaded, short: JudgeP
         assert verdict.probability_a == pytest.approx(float(shown_a), abs=1e-5)
         assert verdict.outcome == ("a" if shown_a > 0.5 else "b")
         assert verdict.tokens_in == ids.shape[1]
+
+
+def test_reading_alone_in_another_number_type_shows_what_rounding_moves(
+    tiny: Loaded, short: JudgePrompt, tmp_path: Path
+):
+    judge = LogprobJudge(tiny, short)
+    fought = field()
+    verdicts = judge_battles(judge, fought, store=tmp_path / "kept")
+    asked = [Comparison(each, order) for each in fought for order in ("ab", "ba")]
+    moved = judge.measure_noise(asked, verdicts)
+    assert len(moved) == len(asked)
+    assert 0 < max(map(abs, moved)) < 0.05
+    assert judge.setup["dtype"] == "float32"
+    (again,) = judge_battles(judge, fought, store=tmp_path / "other")[:1]
+    assert again.probability_a == verdicts[0].probability_a, "asking alike repeats the same number"
 
 
 def test_a_model_that_takes_no_mask_of_ours_reads_one_prompt_at_a_time(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Literal
 
 import numpy as np
@@ -14,11 +15,16 @@ from toolkit.errors import DataError, JudgeError
 from toolkit.statistics import Z, wilson, wilson_of_points
 from toolkit.types import Battle, Outcome, Record, Verdict, Vote
 
+EVEN = 0.5
 Rule = Literal["agreement", "average"]
 
 
 def aggregate_votes(
-    battles: Sequence[Battle], verdicts: Iterable[Verdict], *, rule: Rule = "agreement"
+    battles: Sequence[Battle],
+    verdicts: Iterable[Verdict],
+    *,
+    rule: Rule = "agreement",
+    noise: Mapping[str, float] = MappingProxyType({}),
 ) -> list[Vote]:
     """At most one vote a judge and battle, in the order of `battles`.
 
@@ -28,15 +34,17 @@ def aggregate_votes(
         rule: `agreement`: both orders agree = that outcome, they disagree = a tie (as in MT-bench, Zheng et
             al. 2023). `average`: the mean probability over both orders decides, and a tie is exactly 0.5;
             needs a judge that gives probabilities.
+        noise: judge -> how far its mean probability moves by rounding alone; within that of 0.5 it is a tie.
 
-    A battle with one order missing or unreadable gets no vote.
+    A vote of a judge that gives probabilities carries their mean, which ratings and win rates count. A
+    battle with one order missing or unreadable gets no vote.
     """
     pairs = pair_orders(verdicts)
-    by_battle: dict[str, list[tuple[str, Outcome]]] = {}
+    by_battle: dict[str, list[tuple[str, Outcome, float | None]]] = {}
     for (battle_id, judge, _prompt), (ab, ba) in pairs.items():
-        outcome = _decide(ab, ba, rule)
+        outcome = _decide(ab, ba, rule, noise.get(judge, 0.0))
         if outcome is not None:
-            by_battle.setdefault(battle_id, []).append((judge, outcome))
+            by_battle.setdefault(battle_id, []).append((judge, outcome, mean_probability(ab, ba)))
     return [
         Vote(
             battle_id=battle.id,
@@ -47,9 +55,10 @@ def aggregate_votes(
             voter=judge,
             kind="judge",
             category=battle.category,
+            probability_a=probability,
         )
         for battle in battles
-        for judge, outcome in by_battle.get(battle.id, ())
+        for judge, outcome, probability in by_battle.get(battle.id, ())
     ]
 
 
@@ -91,7 +100,9 @@ def battle_of(vote: Vote) -> tuple[str, ...]:
 def _majority(said: list[Vote], voter: str) -> Vote:
     outcome, count = Counter(vote.outcome for vote in said).most_common(1)[0]
     agreed: Outcome = outcome if 2 * count > len(said) else "tie"
-    return said[0].model_copy(update={"outcome": agreed, "voter": voter})
+    known = [vote.probability_a for vote in said if vote.probability_a is not None]
+    mean = sum(known) / len(known) if len(known) == len(said) else None
+    return said[0].model_copy(update={"outcome": agreed, "voter": voter, "probability_a": mean})
 
 
 def proportion(count: float, n: int) -> dict[str, Any]:
@@ -111,15 +122,22 @@ def pair_orders(verdicts: Iterable[Verdict]) -> dict[tuple[str, str, str], tuple
     return {key: (found["ab"], found["ba"]) for key, found in orders.items() if found.keys() == both}
 
 
-def _decide(ab: Verdict, ba: Verdict, rule: Rule) -> Outcome | None:
-    if ab.outcome is None or ba.outcome is None:
-        return None
-    if rule == "agreement":
-        return ab.outcome if ab.outcome == ba.outcome else "tie"
+def mean_probability(ab: Verdict, ba: Verdict) -> float | None:
+    """A judge's mean probability over both orders that side `a` is better."""
     if ab.probability_a is None or ba.probability_a is None:
         return None
-    mean = (ab.probability_a + ba.probability_a) / 2
-    return "a" if mean > 0.5 else "b" if mean < 0.5 else "tie"  # noqa: PLR2004
+    return (ab.probability_a + ba.probability_a) / 2
+
+
+def _decide(ab: Verdict, ba: Verdict, rule: Rule, band: float) -> Outcome | None:
+    if ab.outcome is None or ba.outcome is None:
+        return None
+    mean = mean_probability(ab, ba)
+    if mean is not None and abs(mean - EVEN) <= band:
+        return "tie"
+    if rule == "agreement":
+        return ab.outcome if ab.outcome == ba.outcome else "tie"
+    return None if mean is None else "a" if mean > EVEN else "b"
 
 
 Array = NDArray[np.float64]

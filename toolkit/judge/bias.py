@@ -7,12 +7,21 @@ battles, never verdicts: the two orders of one battle are not two independent ob
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
-from toolkit.judge.aggregation import Rule, aggregate_votes, battle_of, pair_orders, proportion
+from toolkit.judge.aggregation import (
+    EVEN,
+    Rule,
+    aggregate_votes,
+    battle_of,
+    mean_probability,
+    pair_orders,
+    proportion,
+)
 from toolkit.judge.verdicts import IDENTICAL, PairJudge, judge_battles
 from toolkit.types import Battle, Outcome, Verdict, Vote
 
@@ -21,7 +30,11 @@ MARKDOWN = re.compile(r"^ {0,3}(?:#{1,6} |[-*+] |\d+[.)] |>|```|\|)|\*\*[^*\n]+\
 
 
 def judge_statistics(
-    battles: Sequence[Battle], verdicts: Iterable[Verdict], *, rule: Rule = "agreement"
+    battles: Sequence[Battle],
+    verdicts: Iterable[Verdict],
+    *,
+    rule: Rule = "agreement",
+    noise: Mapping[str, float] = MappingProxyType({}),
 ) -> dict[str, dict[str, Any]]:
     """Figures of each judge: judge -> figure -> value. `rule` is how its verdicts became votes.
 
@@ -29,25 +42,32 @@ def judge_statistics(
     `consistency`: the same outcome in both orders. `first_position`: how often the answer shown first won,
     over both orders; 0.5 is unbiased. `always_first`, `always_second`: the same position in both orders.
     `ties`: of the votes. `unreadable`, `refused` (by the judge's server): of the verdicts. `longer`,
-    `more_markdown`: how often the votes that name a winner, between answers that differ in it, name the
-    answer that has more of it.
+    `beyond_noise`: of the mean probabilities, those further from 0.5 than rounding alone moves them, where
+    that was measured. `more_markdown`: how often the votes that name a winner, between answers that differ
+    in it, name the answer that has more of it.
     """
     known = {battle.id for battle in battles}
     by_judge: dict[str, list[Verdict]] = {}
     for verdict in verdicts:
         if verdict.battle_id in known:
             by_judge.setdefault(verdict.judge, []).append(verdict)
-    return {judge: _figures(battles, found, rule) for judge, found in by_judge.items()}
+    return {judge: _figures(battles, found, rule, noise) for judge, found in by_judge.items()}
 
 
-def _figures(battles: Sequence[Battle], verdicts: list[Verdict], rule: Rule) -> dict[str, Any]:
+def _figures(
+    battles: Sequence[Battle], verdicts: list[Verdict], rule: Rule, noise: Mapping[str, float]
+) -> dict[str, Any]:
     asked = [verdict for verdict in verdicts if verdict.reason != IDENTICAL]
     both = [(ab, ba) for ab, ba in pair_orders(asked).values() if ab.outcome and ba.outcome]
     firsts = [(_first(ab), _first(ba)) for ab, ba in both]
     # Of a battle whose orders agree on a winner exactly half the verdicts name the first; ties count half.
     first = [(one + other) / 2 for one, other in firsts]
-    cast = aggregate_votes(battles, verdicts, rule=rule)
+    cast = aggregate_votes(battles, verdicts, rule=rule, noise=noise)
+    means = [mean for ab, ba in both if (mean := mean_probability(ab, ba)) is not None]
+    band = noise.get(verdicts[0].judge)
+    beyond = [] if band is None else [abs(mean - EVEN) > band for mean in means]
     return {
+        "beyond_noise": proportion(sum(beyond), len(beyond)),
         "battles": len({verdict.battle_id for verdict in verdicts}),
         "identical": len({verdict.battle_id for verdict in verdicts}) - len({v.battle_id for v in asked}),
         "consistency": proportion(sum(ab.outcome == ba.outcome for ab, ba in both), len(both)),

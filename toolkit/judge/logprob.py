@@ -76,6 +76,29 @@ class LogprobJudge:
         for index, reading in self.reader.read(self.prompt, cases, wanted):
             yield self._verdict(comparisons[index], reading)
 
+    def measure_noise(self, comparisons: Sequence[Comparison], known: Sequence[Verdict]) -> list[float]:
+        """How far probabilities move when these verdicts are read one by one and in another number type."""
+        cases = [build_case(each.battle, each.order, reference=self.reference) for each in comparisons]
+        moved = []
+        for each, before, found in zip(
+            comparisons, known, self.reader.read_alone(self.prompt, cases), strict=True
+        ):
+            after = self._verdict(each, found).probability_a
+            if after is not None and before.probability_a is not None:
+                moved.append(after - before.probability_a)
+        return moved
+
+    @property
+    def setup(self) -> dict[str, Any]:
+        """How the model computes: number type, device, attention."""
+        model = self.reader.loaded.model
+        return {
+            "dtype": str(model.dtype).removeprefix("torch."),
+            "device": model.device.type,
+            "attention": str(getattr(model.config, "_attn_implementation", None)),
+            "reference": self.reference,
+        }
+
     def _verdict(self, comparison: Comparison, reading: LabelProbabilities | str) -> Verdict:
         outcome: Outcome | None = None
         probability, reason, tokens = None, reading, 0
@@ -161,6 +184,21 @@ class NextTokenReader:
                 for member, row in zip(members, logits, strict=True):
                     if member in places:
                         yield fitting[member], self._reading(row, len(chosen[member]))
+
+    def read_alone(self, prompt: JudgePrompt, cases: Sequence[Case]) -> list[LabelProbabilities | str]:
+        """Readings one prompt at a time, in half precision of the other kind than the model's own."""
+        prompts = [self.encode(self.text(render(prompt, "letter", shown, self.control))) for shown in cases]
+        with self.loaded.using(None) as model:
+            other = torch.float16 if model.dtype == torch.bfloat16 else torch.bfloat16
+            found: list[LabelProbabilities | str] = []
+            for tokens in prompts:
+                if len(tokens) >= self.window:
+                    found.append(PROMPT_TOO_LONG)
+                    continue
+                with torch.inference_mode(), torch.autocast(model.device.type, dtype=other):
+                    logits = prefix_tree.plain_logits(model, tokens)
+                found.append(self._reading(logits[0].float(), len(tokens)))
+            return found
 
     def _passes(
         self, model: Any, prompts: Sequence[list[int]], wanted: Set[int]

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from toolkit import io
 from toolkit.errors import JudgeError
@@ -15,6 +15,7 @@ from toolkit.generate.store import VERDICTS
 from toolkit.judge.aggregation import (
     aggregate_votes,
     majority_votes,
+    pair_orders,
     preferences_from_votes,
     validate_vote_count,
     win_rates,
@@ -34,6 +35,7 @@ from toolkit.judge.factory import (
 from toolkit.judge.grading import Grade, GradeStore, grade_completions, grade_scores, import_old_grades
 from toolkit.judge.readers import battle_log, mt_bench_judgments
 from toolkit.judge.verdicts import (
+    Comparison,
     VerdictStore,
     both_orders,
     import_old_verdicts,
@@ -44,6 +46,7 @@ from toolkit.recipe import Judge, ModelOptions
 from toolkit.types import Battle, Completion, Score, Verdict, Vote
 
 if TYPE_CHECKING:
+    from toolkit.judge.logprob import LogprobJudge
     from toolkit.models import Loaded
 
 
@@ -113,10 +116,44 @@ def run_judge(
         options = context.options_of(section.model or context.base or "")
         judge = build_judge(section, context.load, base=context.base, options=options)
         judge_battles(judge, battles, store=context.verdict_store, share=share)
+        if share[0] == 0 and hasattr(judge, "measure_noise"):
+            _store_noise(cast("LogprobJudge", judge), battles, context)
+
+
+NOISE_SAMPLE = 6
+"""Battles that a judge is asked about again, to see how far its probabilities move by rounding."""
+NOISE_FILE = "noise.json"
+"""In the verdict store: judge -> its noise band, and how it computes."""
+
+
+def _store_noise(judge: LogprobJudge, battles: Sequence[Battle], context: JudgeContext) -> None:
+    """Measure the noise band of a judge with probabilities, once for each judge and prompt."""
+    known = load_noise(context.verdict_store)
+    key = f"{judge.name}/{judge.prompt_key}"
+    pairs = pair_orders(load_verdicts(battles, judge.name, judge.prompt_key, store=context.verdict_store))
+    both = [
+        (battle, *pairs[battle.id, judge.name, judge.prompt_key])
+        for battle in {each.id: each for each in battles}.values()
+        if battle.completion_a != battle.completion_b and (battle.id, judge.name, judge.prompt_key) in pairs
+    ]
+    chosen = both[:: max(1, len(both) // NOISE_SAMPLE)][:NOISE_SAMPLE]
+    if key in known or not chosen:
+        return
+    asked = [Comparison(battle, verdict.order) for battle, *orders in chosen for verdict in orders]
+    moved = judge.measure_noise(asked, [verdict for _, *orders in chosen for verdict in orders])
+    means = [abs(one + other) / 2 for one, other in zip(moved[::2], moved[1::2], strict=False)]
+    known[key] = {"judge": judge.name, "band": max(means, default=0.0), "battles": len(means), **judge.setup}
+    io.write_json(context.verdict_store / NOISE_FILE, known)
+
+
+def load_noise(store: Path) -> dict[str, dict[str, Any]]:
+    """What is known of the noise of judges; empty where nothing was measured."""
+    file = store / NOISE_FILE
+    return dict(io.read_json(file)) if file.is_file() else {}
 
 
 def summarize_verdicts(
-    judges: Sequence[Judge], battles: Sequence[Battle], verdicts: Sequence[Verdict]
+    judges: Sequence[Judge], battles: Sequence[Battle], verdicts: Sequence[Verdict], context: JudgeContext
 ) -> JudgingResult:
     """Votes and statistics of verdicts on battles.
 
@@ -124,14 +161,20 @@ def summarize_verdicts(
         judges: the sections of the judges; the first one's `rule` turns verdicts into votes.
         battles: what was judged.
         verdicts: of all judges.
+        context: where the noise of judges was stored.
     """
     rule, jury = judges[0].rule, len(judges) > 1
-    votes = aggregate_votes(battles, verdicts, rule=rule)
+    measured = {row["judge"]: row for row in load_noise(context.verdict_store).values()}
+    noise = {name: float(row["band"]) for name, row in measured.items()}
+    votes = aggregate_votes(battles, verdicts, rule=rule, noise=noise)
+    statistics = judge_statistics(battles, verdicts, rule=rule, noise=noise)
+    for name in statistics.keys() & measured.keys():
+        statistics[name]["setup"] = measured[name]
     return JudgingResult(
         battles=list(battles),
         verdicts=list(verdicts),
         votes=majority_votes(votes) if jury else votes,
-        statistics=judge_statistics(battles, verdicts, rule=rule),
+        statistics=statistics,
         disagreement=disagreement(votes) if jury else None,
     )
 
@@ -159,7 +202,9 @@ def run_judges(judges: Sequence[Judge], answers: Answers, context: JudgeContext)
             verdicts += load_judge_verdicts(section, everything, context)
             io.write(out / "verdicts.jsonl", verdicts)
     known = {verdict.battle_id for verdict in verdicts}
-    result = summarize_verdicts(judges, [battle for battle in everything if battle.id in known], verdicts)
+    result = summarize_verdicts(
+        judges, [battle for battle in everything if battle.id in known], verdicts, context
+    )
     validate_vote_count(result.votes, verdicts)
     _write_result(result, out)
     return result

@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from toolkit import io
 from toolkit.benchmarks import values_of
 from toolkit.errors import DataError
+from toolkit.judge.aggregation import mean_probability, pair_orders
 from toolkit.metrics import Measurement
 from toolkit.metrics.compare import load_groups
 from toolkit.ratings import BradleyTerry, Decisions, bradley_terry
@@ -103,6 +104,7 @@ def load_run(folder: Path) -> RunView:
     summary = _summary(folder / "summary.json")
     names, stages = summary.contestants, [stage.name for stage in summary.stages]
     votes = _records(folder / "votes.jsonl", Vote)
+    verdicts = _records(folder / "verdicts.jsonl", Verdict)
     text = _text(folder / "recipe.yaml")
     completions = _each(folder / "completions", names, Completion)
     return RunView(
@@ -114,8 +116,8 @@ def load_run(folder: Path) -> RunView:
         completions=completions,
         measurements=_each(folder / "measurements", names, Measurement),
         groups=load_groups([folder]),
-        judge_votes=[vote for vote in votes if vote.kind == "judge"],
-        verdicts=_records(folder / "verdicts.jsonl", Verdict),
+        judge_votes=with_probabilities([vote for vote in votes if vote.kind == "judge"], verdicts),
+        verdicts=verdicts,
         people=[vote for vote in votes if vote.kind == "person"]
         + arena_votes(folder / "arena.db", completions),
         curves={stage: _log(folder / "adapters" / stage / "training.jsonl") for stage in stages},
@@ -126,6 +128,19 @@ def load_run(folder: Path) -> RunView:
         questions={name: found for name in names if (found := values_of(folder / "benchmarks" / name))},
         findings=[_valid(Finding, row, folder / "checks.json") for row in _json(folder / "checks.json", [])],
     )
+
+
+def with_probabilities(votes: list[Vote], verdicts: Sequence[Verdict]) -> list[Vote]:
+    """Votes of one judge with its mean probabilities, which runs of earlier versions kept in verdicts alone."""
+    known = {
+        (battle, judge): mean
+        for (battle, judge, _), orders in pair_orders(verdicts).items()
+        if (mean := mean_probability(*orders)) is not None
+    }
+    return [
+        vote.model_copy(update={"probability_a": known.get((vote.battle_id, vote.voter), vote.probability_a)})
+        for vote in votes
+    ]
 
 
 def _summary(file: Path) -> Summary:

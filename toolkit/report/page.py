@@ -12,6 +12,7 @@ from markupsafe import Markup
 from toolkit import io
 from toolkit.metric_info import BENCHMARKS, GROUPS
 from toolkit.printable import printable
+from toolkit.ratings import BradleyTerry
 from toolkit.report import charts, examples, formatting, headline, provenance, tables, votes
 from toolkit.report.load import RunView, load_run
 from toolkit.types import Rating
@@ -129,6 +130,7 @@ def votes_section(view: RunView, colours: dict[str, int]) -> dict[str, Any]:
     jury = votes.jury_cells(view.summary.notes)
     judge = "The jury's votes" if jury else "The judge model's votes"
     weak = votes.weak_judges_note(found)
+    noise = bool(found) and all(each.is_noise for each in found)
     sides = [
         ("People", view.people_fit, view.summary.ratings.people, "people", view.people, ""),
         (judge, view.judge_fit, view.summary.ratings.judge, "judge", view.judge_votes, weak),
@@ -136,12 +138,14 @@ def votes_section(view: RunView, colours: dict[str, int]) -> dict[str, Any]:
     boards = [
         {
             "title": title,
-            "chart": rating_chart(title, rows, colours),
-            "table": tables.ratings(title, rows, fit.settings if fit else ""),
+            "chart": "" if noise and side == "judge" else rating_chart(title, rows, colours),
+            "table": tables.ratings(title, () if noise and side == "judge" else rows, _settings_of(fit)),
             "wins": tables.wins(title, cast, names, votes.anchors(side, cast)),
             "rates": votes.win_rate_table(cast, view),
             "battles": votes.pair_battles(side, cast, view),
-            "standing": headline.ratings_sentence(rows, title),
+            "standing": NOISE_SENTENCE
+            if noise and side == "judge"
+            else headline.ratings_sentence(rows, title),
             "weak": weak,
         }
         for title, fit, stored, side, cast, weak in sides
@@ -149,10 +153,21 @@ def votes_section(view: RunView, colours: dict[str, int]) -> dict[str, Any]:
     ]
     return {
         "boards": boards,
+        "origins": [each.origin(view.recipe) for each in found],
         "judges": [(judge, tables.facts(f"Judge {judge.name}", votes.share_cells(judge))) for judge in found],
         "jury": tables.facts("The jury: how often its judges cast the same vote", jury) if jury else None,
         "agreement": votes.agreement(view.judge_votes, view.people),
     }
+
+
+NOISE_SENTENCE = (
+    "The judge's verdicts are noise: they do not differ from even by more than rounding moves them, or from "
+    "tosses of a coin. No ratings are made of them."
+)
+
+
+def _settings_of(fit: BradleyTerry | None) -> str:
+    return fit.settings if fit else ""
 
 
 def rating_chart(title: str, rows: tuple[Rating, ...], colours: dict[str, int]) -> Markup:

@@ -11,6 +11,7 @@ from toolkit.judge.aggregation import Preference, win_rates
 from toolkit.ratings import tabulate
 from toolkit.ratings.agreement import agreement as compare
 from toolkit.ratings.agreement import agreement_sentence
+from toolkit.recipe import Recipe
 from toolkit.report import formatting
 from toolkit.report.load import RunView
 from toolkit.report.tables import Cell, Table
@@ -164,7 +165,10 @@ def _cut(text: str, most: int) -> str:
 CHANCE = 0.5
 """A judge that tosses a coin gives the same winner in both orders half of the time."""
 CONSISTENT = 0.8
+NOISE = 0.2
+"""Share of battles beyond the noise band below which a judge's verdicts are noise."""
 JUDGE_SHARES = {
+    "beyond_noise": "Mean probabilities further from 50% than rounding moves them",
     "consistency": "Same verdict in both orders",
     "first_position": "Won by the answer shown first (50% is unbiased)",
     "always_first": "Named the first answer in both orders",
@@ -187,6 +191,29 @@ class Judge:
     identical: int
     shares: dict[str, dict[str, Any]]
     """Key of `JUDGE_SHARES` -> `{"value", "low", "high", "n"}`."""
+    setup: dict[str, Any]
+    """How a local judge computed, and how far rounding moves its mean probabilities (`band`)."""
+
+    @property
+    def is_noise(self) -> bool:
+        """Whether its verdicts say nothing about the answers: too near even, or no steadier than a coin."""
+        beyond, steady = self._interval("beyond_noise"), self._interval("consistency")
+        if beyond is not None:
+            return beyond[0] < NOISE
+        return steady is not None and steady[1] <= CHANCE
+
+    def origin(self, recipe: Recipe | None) -> str:
+        """Which model judged, whether it is the contestants' base, what it saw and how it computed."""
+        judge = recipe.judge if recipe else None
+        parts = [f"{self.name} judged"]
+        if recipe and judge and judge.endpoint is None and judge.model in (None, recipe.base):
+            parts[0] += ", which is the base of the trained contestants"
+        if judge:
+            parts.append(f"it {'saw' if judge.reference else 'did not see'} the reference answers")
+        if self.setup:
+            parts.append("{dtype} on {device}, attention {attention}".format(**self.setup))
+            parts.append(f"rounding moves its mean probabilities by up to {self.setup['band']:.4f}")
+        return f"{'; '.join(parts)}."
 
     @property
     def strength(self) -> str:
@@ -247,6 +274,7 @@ def judges(notes: dict[str, Any]) -> list[Judge]:
                 for key in JUDGE_SHARES
                 if isinstance(facts.get(key), dict) and facts[key].get("n")
             },
+            dict(facts.get("setup", {})),
         )
         for name, facts in found.items()
         if isinstance(facts, dict)

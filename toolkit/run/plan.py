@@ -298,7 +298,7 @@ def _judging(run: Execution, spec: Judge, slots: int) -> list[Step]:
         finally:
             verdicts = [verdict for one in judges for verdict in load_judge_verdicts(one, battles(), context)]
             io.write(run.folder.verdicts, verdicts)
-        votes = summarize_verdicts(judges, battles(), verdicts).votes
+        votes = summarize_verdicts(judges, battles(), verdicts, context).votes
         validate_vote_count(votes, verdicts)
         io.write(run.folder.votes, votes)
 

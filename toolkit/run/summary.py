@@ -73,7 +73,7 @@ def _judge_notes(execution: Execution, judge: Judge) -> dict[str, Any]:
     """Statistics of the judges' verdicts, and the disagreement of a jury."""
     judges, battles, context = judge.members(), run_battles(execution, judge), judge_context(execution)
     verdicts = [verdict for one in judges for verdict in load_judge_verdicts(one, battles, context)]
-    result = summarize_verdicts(judges, battles, verdicts)
+    result = summarize_verdicts(judges, battles, verdicts, context)
     notes: dict[str, Any] = {"judge": result.statistics}
     return notes if result.disagreement is None else notes | {"jury": result.disagreement}
 
