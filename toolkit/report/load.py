@@ -18,7 +18,7 @@ from toolkit.errors import DataError
 from toolkit.judge.aggregation import mean_probability, pair_orders
 from toolkit.metrics import Measurement
 from toolkit.metrics.compare import load_groups
-from toolkit.ratings import BradleyTerry, Decisions, bradley_terry
+from toolkit.ratings import BradleyTerry, bradley_terry
 from toolkit.recipe import Recipe, arena_claims, read_yaml
 from toolkit.types import Completion, Finding, Record, Summary, Verdict, Vote
 
@@ -70,12 +70,6 @@ class RunView:
     def judge_fit(self) -> BradleyTerry | None:
         """The ratings of the judge's votes, a closed set."""
         return bradley_terry(self.judge_votes) if self.judge_votes else None
-
-    @property
-    def decisions(self) -> dict[str, Decisions]:
-        """Voters -> what their votes decide."""
-        fits = {"people": self.people_fit, "the judge": self.judge_fit}
-        return {voters: fit.decisions for voters, fit in fits.items() if fit}
 
     @property
     def has_arena(self) -> bool:
@@ -131,7 +125,7 @@ def load_run(folder: Path) -> RunView:
 
 
 def with_probabilities(votes: list[Vote], verdicts: Sequence[Verdict]) -> list[Vote]:
-    """Votes of one judge with its mean probabilities, which runs of earlier versions kept in verdicts alone."""
+    """Votes with their judge's mean probability, which earlier versions kept in verdicts alone."""
     known = {
         (battle, judge): mean
         for (battle, judge, _), orders in pair_orders(verdicts).items()

@@ -12,7 +12,7 @@ from markupsafe import Markup
 from toolkit import io
 from toolkit.metric_info import BENCHMARKS, GROUPS
 from toolkit.printable import printable
-from toolkit.ratings import BradleyTerry
+from toolkit.ratings import BradleyTerry, Decisions
 from toolkit.report import charts, examples, formatting, headline, provenance, tables, votes
 from toolkit.report.load import RunView, load_run
 from toolkit.types import Rating
@@ -39,7 +39,7 @@ def build_context(view: RunView, pairs: Sequence[headline.ComparisonPair] | None
     names = summary.contestants
     colours = {name: index for index, name in enumerate(names)}
     pairs = headline.headline_pairs(names, view.recipe) if pairs is None else pairs
-    compared = [headline.compare(summary, pair, view.less_is_better, view.decisions) for pair in pairs]
+    compared = [headline.compare(summary, pair, view.less_is_better, decisions(view)) for pair in pairs]
     compared = [comparison for comparison in compared if comparison.claims]
     rest = other_comparisons(view, compared)
     grouped = tables.panels(view, colours)
@@ -120,7 +120,20 @@ def other_comparisons(view: RunView, compared: list[headline.Comparison]) -> lis
     shown = {(c.pair.contestant, c.pair.against) for c in compared}
     pairs = dict.fromkeys((found.contestant, found.against) for found in view.summary.differences)
     rest = [headline.ComparisonPair(*pair, headline.OTHER) for pair in pairs if pair not in shown]
-    return [headline.compare(view.summary, pair, view.less_is_better, view.decisions) for pair in rest]
+    return [headline.compare(view.summary, pair, view.less_is_better, decisions(view)) for pair in rest]
+
+
+def decisions(view: RunView) -> dict[str, Decisions]:
+    """Voters -> what their votes decide; a judge whose verdicts are noise decides nothing."""
+    judge = None if judges_are_noise(view) else view.judge_fit
+    fits = {"people": view.people_fit, "the judge": judge}
+    return {voters: fit.decisions for voters, fit in fits.items() if fit}
+
+
+def judges_are_noise(view: RunView) -> bool:
+    """Whether the verdicts of every judge are noise."""
+    found = votes.judges(view.summary.notes)
+    return bool(found) and all(each.is_noise for each in found)
 
 
 def votes_section(view: RunView, colours: dict[str, int]) -> dict[str, Any]:
@@ -129,8 +142,8 @@ def votes_section(view: RunView, colours: dict[str, int]) -> dict[str, Any]:
     found = votes.judges(view.summary.notes)
     jury = votes.jury_cells(view.summary.notes)
     judge = "The jury's votes" if jury else "The judge model's votes"
-    weak = votes.weak_judges_note(found)
-    noise = bool(found) and all(each.is_noise for each in found)
+    noise = judges_are_noise(view)
+    weak = "" if noise else votes.weak_judges_note(found)
     sides = [
         ("People", view.people_fit, view.summary.ratings.people, "people", view.people, ""),
         (judge, view.judge_fit, view.summary.ratings.judge, "judge", view.judge_votes, weak),
