@@ -143,7 +143,7 @@ def votes_section(view: RunView, colours: dict[str, int]) -> dict[str, Any]:
     jury = votes.jury_cells(view.summary.notes)
     judge = "The jury's votes" if jury else "The judge model's votes"
     noise = judges_are_noise(view)
-    weak = "" if noise else votes.weak_judges_note(found)
+    weak = votes.weak_judges_note(found)
     sides = [
         ("People", view.people_fit, view.summary.ratings.people, "people", view.people, ""),
         (judge, view.judge_fit, view.summary.ratings.judge, "judge", view.judge_votes, weak),
