@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from toolkit.benchmarks.leaderboard import above_chance, goodhart, leaderboard
+from toolkit.benchmarks.results import above_chance, goodhart, leaderboard
 from toolkit.cli import main
 from toolkit.types import Difference, Score
 

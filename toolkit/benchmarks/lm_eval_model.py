@@ -1,10 +1,9 @@
-"""A loaded model as lm-eval's `LM`: its own wrapper for transformers, with the two slow parts replaced.
+"""A loaded model as lm-eval's `LM`: its wrapper for transformers with two faster parts.
 
-- Log-likelihoods: logits are made only where a continuation is scored, inputs that several requests share
-  (one-token choices) are read once, and so are beginnings that they share (worked examples, a question with
-  its choices). The figures are those of lm-eval's wrapper, but for the order of summation.
-- Generation: continuous batching instead of left-padded batches. In float32 the texts are those of lm-eval's
-  wrapper; in 16 bit that wrapper's own texts depend on the batch size, these do not.
+- Log-likelihoods: logits only where a continuation is scored; equal inputs and common prefixes are computed
+  once. Equal to lm-eval's but for the order of summation.
+- Generation: continuous batching instead of left-padded batches; equal texts in float32. In 16 bit lm-eval's
+  texts depend on the batch size, these do not.
 """
 
 from __future__ import annotations

@@ -176,10 +176,7 @@ def _all_tasks() -> TaskManager:
 
 
 def _without_machine(found: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """As plain JSON, without where on this machine things lay, what else runs on it, and whose git is around.
-
-    Results are shown to others, and compared; the run's manifest says what they were made with.
-    """
+    """As plain JSON, without paths, environment and git state of this machine."""
     kept = {key: value for key, value in found.items() if key not in OF_THE_MACHINE}
     text = json.dumps(kept, default=handle_non_serializable)
     for place, name in ((folder, ""), (lm_eval_tasks(), "lm_eval/tasks/"), (OWN, "")):

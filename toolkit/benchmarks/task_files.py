@@ -120,10 +120,7 @@ def task_is_known(task: str) -> bool:
 
 
 def lacking_columns(benchmark: Benchmark) -> tuple[str, list[str]] | None:
-    """The first file whose first row lacks columns that the task's prompt and answer are made of, and which.
-
-    Tasks that prepare their rows by code of their own are taken to know what they do.
-    """
+    """The first file without columns that the task's templates use, and which; code is not checked."""
     if not benchmark.files or benchmark.task.startswith("mmlu"):
         return None
     whole = settings(task_file(benchmark.task))

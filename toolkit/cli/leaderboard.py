@@ -13,7 +13,7 @@ from toolkit.cli.output import print_json, print_table, print_text
 from toolkit.cli.scores import print_differences
 
 if TYPE_CHECKING:
-    from toolkit.benchmarks.leaderboard import Cell, Leaderboard
+    from toolkit.benchmarks.results import Cell, Leaderboard
     from toolkit.metrics import Measurement
     from toolkit.types import Score
 
@@ -38,8 +38,7 @@ def command(sources: tuple[Path, ...], against: str | None, as_json: bool) -> No
       adapter-arena leaderboard results/demo --against base
     """
     from toolkit.benchmarks import scores_of
-    from toolkit.benchmarks.leaderboard import goodhart, leaderboard
-    from toolkit.benchmarks.results import name_in
+    from toolkit.benchmarks.results import goodhart, leaderboard, name_in
     from toolkit.errors import DataError
     from toolkit.metrics.compare import compare
     from toolkit.run.checks.overlap import find_contamination

@@ -181,10 +181,7 @@ def end_tokens(tokenizer: Any) -> frozenset[int]:
 
 
 def _next_end(tokenizer: Any, prompt: Sequence[Message], answer: str, ends: Collection[int]) -> list[int]:
-    """The end token after an answer that the template ends with none.
-
-    Where the next turn begins with one (GLM's `<|user|>`), that; else the tokenizer's own.
-    """
+    """The end token where the template has none: the next turn's first (GLM's `<|user|>`), or the default."""
     turns = (*prompt, Message(role="assistant", content=answer))
     try:
         whole = _render(tokenizer, turns, generate=False)

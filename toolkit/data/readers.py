@@ -325,7 +325,7 @@ def _text_file(path: Path) -> Iterator[RawRow]:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
-        raise _not_utf8(path, error) from None
+        raise DataError(f"{path}: not UTF-8 text (byte {error.start}); save it as UTF-8") from None
     for number, part in enumerate(re.split(r"\n\s*\n", text), start=1):
         if part.strip():
             yield f"{path}:paragraph {number}", {"text": part.strip()}
@@ -358,10 +358,6 @@ def _from_hub(source: DataSource) -> Iterator[RawRow]:
         raise DataError(f"{source.source}: cannot be loaded from the hub: {reason}") from None
     for number, row in enumerate(rows):
         yield f"{source.source}[{source.split}]:{number}", dict(row)
-
-
-def _not_utf8(path: Path, error: UnicodeDecodeError) -> DataError:
-    return DataError(f"{path}: not UTF-8 text (byte {error.start}); save it as UTF-8")
 
 
 def _object(row: Any, place: str) -> dict[str, Any]:

@@ -1,16 +1,12 @@
-"""Continuous batching: a fixed number of slots, each holding one conversation; a finished one makes room.
+"""Continuous batching: a fixed number of slots, each with one conversation; a finished one is replaced.
 
-What all conversations begin with (a system turn, worked examples) is read once and copied into every slot.
+The common prefix of all conversations is computed once and copied into every slot. The text of a
+conversation does not depend on its batch where kernels compute rows independently (`docs/scoring.md`):
 
-Two properties make the text of a conversation independent of what it shares a batch with, where the
-matrix kernels compute a row the same way whatever the other rows are (CPU kernels for bfloat16 do; see
-`docs/scoring.md` for what was measured):
-
-- Every conversation starts at position 0 of its slot. Nothing is padded on the left, so keys lie at the
-  same place of the attention kernel's blocks however long the neighbours are; what lies behind a
-  conversation's end is masked and adds exact zeros.
-- The attended length is rounded up to `BLOCK`, and no call has fewer than `MIN_ROWS` rows, because
-  kernels switch to other summation orders at remainders and at single rows.
+- Every conversation starts at position 0 of its slot, without left padding; what follows its end is masked
+  and adds exact zeros.
+- The attended length is rounded up to `BLOCK`, and no call has fewer than `MIN_ROWS` rows, because kernels
+  change the order of summation at remainders and single rows.
 """
 
 from __future__ import annotations
@@ -30,20 +26,14 @@ MIN_ROWS = 4
 
 
 def common_prefix(prompts: Sequence[Sequence[int]]) -> list[int]:
-    """The tokens that all prompts begin with, where they are enough to be worth reading apart.
-
-    Each prompt keeps at least two tokens of its own: one to fill its slot with, and one for the first step.
-    """
+    """The prefix of all prompts if it is long enough to be read once; each keeps two tokens of its own."""
     first, last = min(map(list, prompts)), max(map(list, prompts))
     count = min(prefix_length(first, last), min(map(len, prompts)) - 2)
     return first[:count] if count >= MIN_PREFIX else []
 
 
 class BatchSlots:
-    """The keys and values of several conversations in one model, written where each one has got to.
-
-    `common`: the tokens that every conversation starts with.
-    """
+    """Keys and values of several conversations in one model; `common` is their common prefix."""
 
     def __init__(self, model: Any, size: int, common: Sequence[int] = ()) -> None:
         self.model, self.size = model, max(size, MIN_ROWS)
@@ -68,10 +58,7 @@ class BatchSlots:
 
     @torch.inference_mode()
     def fill(self, slots: Sequence[int], prompts: Sequence[Sequence[int]]) -> None:
-        """Put conversations into slots. Each prompt's last token is left for the first `step`.
-
-        Padding is on the right: causal attention keeps real tokens from seeing it.
-        """
+        """Put prompts into slots, padded on the right, up to their last token, the first `step`'s."""
         device, start = self.model.device, self.common
         lengths = [len(prompt) - 1 for prompt in prompts]
         self.lengths[torch.tensor(slots, device=device)] = torch.tensor(lengths, device=device)

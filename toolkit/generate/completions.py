@@ -5,18 +5,19 @@ from __future__ import annotations
 import json
 import logging
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from pydantic import ValidationError
 
 from toolkit import io
 from toolkit.errors import DataError
 from toolkit.generate.base import Reply, Request, Source, may_sample
-from toolkit.generate.store import ANSWERS, Store
 from toolkit.progress import log_progress
 from toolkit.recipe import Endpoint, Generation
-from toolkit.types import Completion, Example, Message, digest
+from toolkit.types import Completion, Example, Message, Record, digest
 
 if TYPE_CHECKING:
     from toolkit.models import Loaded
@@ -160,10 +161,7 @@ def _as_source(source: Loaded | Source | Endpoint, adapter: str | None) -> Sourc
 
 
 def _requests(examples: Sequence[Example], prompt: Sequence[Message], seed: int) -> list[Request]:
-    """Build the requests; seeds depend on the prompt, and on the draw where a prompt is repeated.
-
-    Ids and positions of examples do not change a completion.
-    """
+    """Build the requests; seeds depend on the prompt and, where it is repeated, on the draw, not on ids."""
     draws: Counter[str] = Counter()
     requests = []
     for example in examples:
@@ -187,3 +185,74 @@ def _completion(example: Example, contestant: str, reply: Reply) -> Completion:
         tokens=reply.tokens,
         error=reply.error,
     )
+
+
+ANSWERS = ".answers"
+VERDICTS = ".verdicts"
+"""Names of stores: in the folder of runs, or beside a file of completions or judgments."""
+
+T = TypeVar("T")
+
+
+class Header(Record):
+    """The first line of a file: what its replies have in common."""
+
+    settings: dict[str, Any]
+
+
+class Line(Record):
+    """Any other line."""
+
+    key: str
+    """Of what is read; of seed and draw too where answers are sampled."""
+    reply: dict[str, Any]
+    made_with: dict[str, Any]
+    """Settings that change a reply only by rounding: batch size, device, attention."""
+    check: str
+    """Hash of key and reply: a line that was edited is not taken."""
+
+
+class Store(Generic[T]):
+    """The replies to one way of asking, by key."""
+
+    def __init__(
+        self,
+        folder: Path,
+        settings: Mapping[str, Any],
+        parse: Callable[[dict[str, Any]], T],
+        metadata: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Read the replies so far, without damaged lines; `metadata` is recorded beside each new reply."""
+        text = json.dumps(settings, sort_keys=True, ensure_ascii=False)
+        self.file = folder / f"{digest(text)}.jsonl"
+        self.header, self.metadata = Header(settings=dict(settings)), dict(metadata or {})
+        self.replies = self._load(parse)
+        """Key -> the last reply."""
+
+    def _load(self, parse: Callable[[dict[str, Any]], T]) -> dict[str, T]:
+        if not self.file.exists():
+            return {}
+        replies, damaged = {}, 0
+        for line in self.file.read_text(encoding="utf-8", errors="replace").split("\n"):
+            if not line or line.startswith('{"settings"'):
+                continue
+            try:
+                stored = Line.model_validate_json(line)
+                if stored.check != _check(stored.key, stored.reply):
+                    raise ValueError("edited")
+                replies[stored.key] = parse(stored.reply)
+            except (ValueError, TypeError, ValidationError):
+                damaged += 1
+        if damaged:
+            logger.warning("%s: %d damaged or edited lines; they are asked again", self.file, damaged)
+        return replies
+
+    def add(self, key: str, reply: T, fields: dict[str, Any]) -> None:
+        """Keep a reply, whose plain JSON `fields` are; it is on disk when this returns."""
+        line = Line(key=key, reply=fields, made_with=self.metadata, check=_check(key, fields))
+        io.append(self.file, [line] if self.file.exists() else [self.header, line])
+        self.replies[key] = reply
+
+
+def _check(key: str, reply: Mapping[str, Any]) -> str:
+    return digest(key, json.dumps(reply, sort_keys=True, ensure_ascii=False))

@@ -39,7 +39,7 @@ class _Sequence:
     """One conversation under way."""
 
     prompt: Prompt
-    sampler: torch.Generator | None
+    sampler: torch.Generator | None = None
     tokens: list[int] = field(default_factory=list)
 
     @property
@@ -103,9 +103,10 @@ class LocalSource:
         beyond temperature and nucleus take transformers' own `generate`, one prompt at a time.
         """
         options, further = model_sampling(self.loaded.model.generation_config, options)
-        sequences = [
-            _Sequence(prompt, _sampler(prompt, options)) for prompt in prompts if prompt.id not in done
-        ]
+        sequences = [_Sequence(prompt) for prompt in prompts if prompt.id not in done]
+        if options.temperature > 0:
+            for sequence in sequences:
+                sequence.sampler = torch.Generator().manual_seed(sequence.prompt.seed)
         sequences.sort(key=lambda sequence: (len(sequence.prompt.tokens), sequence.prompt.id))
         if not sequences:
             return
@@ -205,10 +206,6 @@ def _fill_slots(waiting: list[_Sequence], places: list[_Sequence | None], slots:
         slots.fill(empty, [sequence.prompt.tokens for sequence in taken])
         for slot, sequence in zip(empty, taken, strict=True):
             places[slot] = sequence
-
-
-def _sampler(prompt: Prompt, options: Generation) -> torch.Generator | None:
-    return torch.Generator().manual_seed(prompt.seed) if options.temperature > 0 else None
 
 
 def sample(logits: torch.Tensor, options: Generation, sampler: torch.Generator) -> int:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from toolkit import io
 from toolkit.errors import JudgeError
-from toolkit.generate.store import VERDICTS
+from toolkit.generate.completions import VERDICTS
 from toolkit.judge.aggregation import (
     aggregate_votes,
     majority_votes,

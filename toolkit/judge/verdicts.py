@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 
 from pydantic import ValidationError
 
-from toolkit.generate.store import Store
+from toolkit.generate.completions import Store
 from toolkit.judge.prompts import Order
 from toolkit.progress import log_progress
 from toolkit.types import SWAPPED, Battle, Judgment, Message, Outcome, Verdict, digest

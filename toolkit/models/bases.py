@@ -103,10 +103,7 @@ def check_whole(file: Path) -> None:
 
 
 def sampled_fingerprint(folder: Path) -> str:
-    """16 hex digits of every tensor's name, type, shape and first 256 bytes.
-
-    What adapters of version 0.1 name their base by; it misses changes further inside a tensor.
-    """
+    """16 hex digits of every tensor's name, type, shape and first 256 bytes, as version 0.1 named bases."""
     sha = hashlib.sha256()
     for file in sorted(folder.glob("*.safetensors")):
         with file.open("rb") as data:

@@ -266,10 +266,7 @@ def load_adapter_weights(model: PeftModel, folder: Path) -> None:
 
 
 def merge_adapter(model: PeftModel) -> Any:
-    """The model with its adapter summed into its weights.
-
-    Input embedding and output layer no longer share their weights where the adapter has moved one of them.
-    """
+    """The model with its adapter merged; embedding and head are untied where one of them changed."""
     inner = unwrapped(model)
     tied = getattr(inner.config.get_text_config(), "tie_word_embeddings", False)
     head = inner.get_output_embeddings()

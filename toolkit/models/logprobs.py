@@ -1,8 +1,7 @@
 """Negative log-likelihood of chosen tokens given those before them, in nats.
 
-No logits of whole texts are ever held. The transformer's last hidden states go through the output layer a
-piece at a time, so peak memory depends on the batch and not on how long the texts are or how many. What all
-texts begin with (a system turn, worked examples) is read once.
+The last hidden states go through the output layer in chunks, so peak memory depends on the batch, not on the
+number or length of texts. A common prefix (system turn, worked examples) is read once.
 """
 
 from __future__ import annotations
@@ -46,10 +45,7 @@ class Span:
 
 
 class SplitModel:
-    """A model of a supported type in two parts: tokens -> hidden states, and hidden states -> logits.
-
-    Elsewhere the "hidden states" are the model's own logits, of one text at a time, without padding.
-    """
+    """A supported model as tokens -> hidden states -> logits; elsewhere the states are the logits."""
 
     def __init__(self, model: Any) -> None:
         self.model, self.proven = model, supports_fast_paths(model)
@@ -119,10 +115,7 @@ class SplitModel:
 
 @torch.inference_mode()
 def sum_nll(model: Any, spans: Sequence[Span], what: str = "likelihoods") -> list[float]:
-    """Negative log-likelihood of each span's scored tokens, in nats, summed; in the order of `spans`.
-
-    Logs progress as `what`.
-    """
+    """Summed negative log-likelihood of each span's scored tokens, in nats; progress is logged as `what`."""
     found, done = [0.0] * len(spans), 0
     if not spans:
         return found

@@ -1,11 +1,9 @@
 """Logits of many prompts with common prefixes, each prefix computed once.
 
-The prompts' tokens form a tree: the system turn is common to all, the question to all battles on it, the
-first answer to all battles that show it first. The tree is walked from its root. What all prompts of a branch
-share is put into the key-value cache once; where a branch is small enough, the rest of its tokens are laid
-one after the other in a single sequence, and an attention mask lets each token see the cache and its own
-ancestors only, at its own position in its own prompt. That one pass gives the logits of all its prompts, with
-no padding (tree attention, as in SpecInfer, Miao et al. 2023).
+The prompts' tokens form a tree, walked from its root. The common prefix of a branch goes into the key-value
+cache once; where a branch is small enough, its remaining tokens form one sequence in which an attention mask
+lets each token see the cache and its own ancestors, at its position in its own prompt. One pass gives the
+logits of all its prompts without padding (tree attention, as in SpecInfer, Miao et al. 2023).
 """
 
 from __future__ import annotations
@@ -67,10 +65,7 @@ def sorted_by_tokens(prompts: Sequence[Tokens]) -> list[int]:
 
 
 def groups(prompts: Sequence[Tokens], members: Sequence[int], start: int, limit: int) -> Iterator[list[int]]:
-    """Sorted members that share `start` tokens, in runs whose trees have at most `limit` further tokens.
-
-    A run is made of whole branches. A branch larger than `limit` is a run by itself.
-    """
+    """Sorted members that share `start` tokens, in runs of branches of at most `limit` further tokens."""
     run: list[int] = []
     size = 0
     for _, branch in groupby(members, key=lambda index: prompts[index][start]):

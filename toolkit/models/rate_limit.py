@@ -184,10 +184,7 @@ class Budget:
         self._settled, self._under_way = asyncio.Event(), 0
 
     async def reserve(self, body: dict[str, Any]) -> float | None:
-        """Dollars set aside for a request, as soon as they are free; `None`: the budget has no room for it.
-
-        A token is at least one byte of the conversation, so the sum is never too small.
-        """
+        """Dollars reserved for a request, an upper bound; `None`: over budget."""
         if math.isinf(self.limit):
             return 0.0
         most = self._max_cost(body)

@@ -27,10 +27,7 @@ def supports_fast_paths(model: Any) -> bool:
 
 
 def supports_custom_masks(model: Any, longest: int) -> bool:
-    """Whether a supported model accepts custom masks and caches for texts of up to `longest` tokens.
-
-    The kernel must take a mask, and no window may slide over the text.
-    """
+    """Whether the kernel takes custom masks and no window slides over texts of `longest` tokens."""
     inner = unwrapped(model)
     window = getattr(inner.config, "sliding_window", None)
     maskable = compat.attention_kernel(inner) in ("eager", "sdpa") and (window is None or longest <= window)

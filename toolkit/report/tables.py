@@ -10,8 +10,8 @@ from typing import Any
 
 from markupsafe import Markup
 
-from toolkit.benchmarks.leaderboard import Cell as BoardCell
-from toolkit.benchmarks.leaderboard import goodhart, leaderboard
+from toolkit.benchmarks.results import Cell as BoardCell
+from toolkit.benchmarks.results import goodhart, leaderboard
 from toolkit.metric_info import BENCHMARKS, GROUPS, MetricInfo, metric_info
 from toolkit.metrics.compare import Comparison as PairedDifferences
 from toolkit.metrics.compare import compare

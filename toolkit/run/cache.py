@@ -1,9 +1,8 @@
-"""Which steps of a run are done, for which inputs and with which outputs: the `steps` of `manifest.json`.
+"""Cache of a run's steps: the `steps` of `manifest.json`.
 
-A step is skipped when the fingerprint of its inputs is the one it was finished with and its outputs are what
-it wrote, by size and hash. When the inputs changed since, its outputs are removed first; when they did not
-and the step was cut short, it continues from what it left. What another version of the run has made from the
-same inputs is copied.
+A step is skipped when the fingerprint of its inputs is unchanged and its outputs have the size and hash
+that it wrote. When the inputs changed, its outputs are removed first; a step that was cut short continues.
+Outputs that another version of the run made from the same inputs are copied.
 """
 
 from __future__ import annotations
@@ -55,10 +54,7 @@ class StepCache:
     """The manifest of a run folder, kept on disk at every change."""
 
     def __init__(self, folder: RunFolder, versions: Sequence[RunFolder] = ()) -> None:
-        """Read the manifest.
-
-        Outputs of other versions of the run are taken where the inputs are the same.
-        """
+        """Read the manifest; `versions` are other versions of the run, whose outputs may be copied."""
         self.folder, self.file = folder, folder.manifest
         self.manifest = folder.read_manifest()
         self.steps: dict[str, dict[str, Any]] = self.manifest.setdefault("steps", {})

@@ -14,7 +14,7 @@ from typing import Any
 
 from toolkit import distributed, io
 from toolkit.errors import BusyError, DataError
-from toolkit.generate.store import ANSWERS, VERDICTS
+from toolkit.generate.completions import ANSWERS, VERDICTS
 from toolkit.metrics.compare import FILE as GROUPS
 
 logger = logging.getLogger(__name__)
@@ -26,66 +26,38 @@ NAME = "recipe"
 """Key of the manifest: the recipe's name, which all versions of its run share."""
 
 
+class _File:
+    """A file or folder by its place in a run folder, or beside it (`../`)."""
+
+    def __init__(self, place: str) -> None:
+        self.beside, self.name = place.startswith("../"), place.removeprefix("../")
+
+    def __get__(self, folder: RunFolder, _: type[RunFolder]) -> Path:
+        return (folder.path.parent if self.beside else folder.path) / self.name
+
+
 @dataclass(frozen=True)
 class RunFolder:
     """Where everything of a run lies: `results/<name>/`."""
 
     path: Path
 
-    @property
-    def recipe(self) -> Path:
-        return self.path / "recipe.yaml"
-
-    @property
-    def manifest(self) -> Path:
-        return self.path / "manifest.json"
-
-    @property
-    def checks(self) -> Path:
-        return self.path / "checks.json"
-
-    @property
-    def scores(self) -> Path:
-        return self.path / "scores.json"
-
-    @property
-    def groups(self) -> Path:
-        return self.path / GROUPS
-
-    @property
-    def verdicts(self) -> Path:
-        return self.path / "verdicts.jsonl"
-
-    @property
-    def votes(self) -> Path:
-        return self.path / "votes.jsonl"
-
-    @property
-    def ratings(self) -> Path:
-        return self.path / "ratings.json"
-
-    @property
-    def summary(self) -> Path:
-        return self.path / "summary.json"
-
-    @property
-    def arena(self) -> Path:
-        return self.path / "arena.db"
-
-    @property
-    def answers(self) -> Path:
-        """The store of answers that all runs of a results folder share."""
-        return self.path.parent / ANSWERS
-
-    @property
-    def judgments(self) -> Path:
-        """The store of verdicts and grades that they share."""
-        return self.path.parent / VERDICTS
-
-    @property
-    def measured(self) -> Path:
-        """The results of benchmark tasks that they share, a folder each."""
-        return self.path.parent / ".benchmarks"
+    recipe = _File("recipe.yaml")
+    manifest = _File("manifest.json")
+    checks = _File("checks.json")
+    scores = _File("scores.json")
+    groups = _File(GROUPS)
+    verdicts = _File("verdicts.jsonl")
+    votes = _File("votes.jsonl")
+    ratings = _File("ratings.json")
+    summary = _File("summary.json")
+    arena = _File("arena.db")
+    answers = _File(f"../{ANSWERS}")
+    """The store of answers that all runs of a results folder share."""
+    judgments = _File(f"../{VERDICTS}")
+    """The store of verdicts and grades that they share."""
+    measured = _File("../.benchmarks")
+    """The results of benchmark tasks that they share, a folder each."""
 
     def read_manifest(self) -> dict[str, Any]:
         """What the manifest holds; empty where there is none.

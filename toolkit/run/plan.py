@@ -64,10 +64,7 @@ def training_steps(run: Execution, stages: Sequence[Stage]) -> list[Step]:
 
 
 def benchmarked_contestants(run: Execution, scoring: Scoring) -> list[ResolvedContestant]:
-    """Who takes the benchmarks: the models that are here.
-
-    Benchmarks bring prompts of their own, so a contestant that is a prompt on a model has no part in them.
-    """
+    """Contestants with a model here and no prompt of their own: benchmarks bring their own prompts."""
     if not scoring.benchmarks:
         return []
     return [

@@ -76,9 +76,8 @@ def _run_steps(ray: Any, execution: Execution, cache: StepCache) -> None:
         for step in [step for step in waiting if done.issuperset(step.depends_on)]:
             waiting.remove(step)
             if cache.begin(step):
-                running[
-                    task.options(name=step.name, **_step_resources(step, model)).remote(step.name, *place)
-                ] = step
+                resources = model if step.model else {"num_cpus": 1}
+                running[task.options(name=step.name, **resources).remote(step.name, *place)] = step
             else:
                 done.add(step.name)
         for result in ray.wait(list(running))[0] if running else ():
@@ -88,20 +87,13 @@ def _run_steps(ray: Any, execution: Execution, cache: StepCache) -> None:
 
 
 def worker_resources(nodes: list[dict[str, Any]], options: ModelOptions) -> tuple[dict[str, float], int]:
-    """What a step with a model asks of Ray, and how many such steps run at a time.
-
-    A GPU each; where there is none, a machine each, for torch uses all its cores.
-    """
+    """Ray resources of a step with a model (a GPU, else a machine), and how many steps run at a time."""
     machines = [node["Resources"] for node in nodes if node["Alive"] and node["Resources"].get("CPU")]
     gpus = int(sum(machine.get("GPU", 0) for machine in machines))
     if gpus and options.device != "cpu":
         return {"num_cpus": 1, "num_gpus": 1}, gpus
     cores = min(machine["CPU"] for machine in machines)
     return {"num_cpus": cores}, int(sum(machine["CPU"] // cores for machine in machines))
-
-
-def _step_resources(step: Step, model: dict[str, float]) -> dict[str, float]:
-    return model if step.model else {"num_cpus": 1}
 
 
 def run_step(name: str, folder: str, where: str, judges: int, anyway: bool) -> float:

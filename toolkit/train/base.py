@@ -90,10 +90,10 @@ class Base:
         return self.adapter is None or self.continued or subtracts_from_base(self.adapter)
 
     def start(self, model: Any) -> None:
-        """Make of a model that TRL has prepared the one that the stage starts from; may be called again.
+        """Turn a model that TRL has prepared into the one the stage starts from; idempotent.
 
-        What is trained is held in fp32: TRL casts adapters on a quantised base to bfloat16, where small steps
-        are lost, and leaves other weights as they were loaded. A continued adapter gets its parent's weights.
+        Trained weights are held in fp32 (TRL casts adapters on a quantised base to bfloat16 and leaves other
+        weights as loaded). A continued adapter gets its parent's weights.
         """
         cast_trained_weights_to_fp32(model)
         if self.continued and self.parent:
@@ -156,10 +156,7 @@ def _rewards(recipe: Recipe, stage: Stage, run: Path) -> dict[str, Path]:
 
 
 def cast_trained_weights_to_fp32(model: Any) -> None:
-    """Cast what is trained: small steps are lost in 16 bit, and the scaler of float16 refuses its gradients.
-
-    TRL leaves all weights as they were loaded, and casts adapters on a quantised base to bfloat16.
-    """
+    """Cast trained weights: small steps are lost in 16 bit, and float16's scaler refuses its gradients."""
     for weight in model.parameters():
         if weight.requires_grad:
             weight.data = weight.data.float()

@@ -110,8 +110,6 @@ def _write_problem(error: Exception) -> str | None:
     return "a checkpoint could not be written" if torch_failed else None
 
 
-logger = logging.getLogger(__name__)
-
 MIN_MARGIN = 1e-6
 """A mean margin below this at the start: rewards are relative to the start, where they say nothing."""
 
@@ -129,10 +127,10 @@ MESSAGE_FORMATS = {
 
 
 class TrainingLog(TrainerCallback):  # type: ignore[misc]
-    """Keeps `training.jsonl`: one row a step, and one for each evaluation.
+    """Writes `training.jsonl`: a row for each step and each evaluation.
 
-    A row has `step`, what the trainer logs (`loss`, `learning_rate`, `grad_norm`, rewards, KL ...), `tokens`
-    so far, `tokens_per_second` since the row before, `seconds` over all attempts and the peak `memory_bytes`.
+    A row has `step`, the trainer's logs (`loss`, `learning_rate`, `grad_norm`, ...), `tokens` so far,
+    `tokens_per_second` since the last row, `seconds` over all attempts and the peak `memory_bytes`.
     """
 
     def __init__(self, file: Path) -> None:

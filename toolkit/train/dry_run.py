@@ -1,7 +1,7 @@
-"""Whether stages could start: every adapter built on the model without its weights, every chain looked at.
+"""Whether stages can start: adapters are built on the model without weights, chains are checked.
 
-What PEFT would ignore in silence (an unknown layer among known ones, a layer that is not there), what TRL
-refuses only when the model is loaded, and what could not be published rightly is found before any training.
+Finds what PEFT would ignore (unknown layers among known ones, missing layers), what TRL refuses only after
+loading, and what could not be published correctly.
 """
 
 from __future__ import annotations
@@ -48,10 +48,7 @@ def refuse(recipe: Recipe, stages: Iterable[Stage]) -> None:
 
 
 def problems(recipe: Recipe, stage: Stage, shape: Any) -> Iterator[Problem]:
-    """What keeps a stage from starting or from being published rightly.
-
-    `shape` is the base as `shape_of` gives it; `None`: checks that depend on it are left out.
-    """
+    """What keeps a stage from starting or being published; `shape` of `None` skips what needs it."""
     place = f"stages.{stage.name}.adapter"
     if stage.trainer.get("sync_ref_model"):
         where = f"stages.{stage.name}.trainer.sync_ref_model"

@@ -29,8 +29,7 @@ MOST_BYTES = 2**29
 def install_hidden_state_cache(model: Any) -> None:
     """Cache the hidden states below the first trainable layer, by row.
 
-    Unchanged: models of unsupported types, whose embedding is trained, or whose frozen layers
-    have dropout, and models trained from their first layers on.
+    No effect on unsupported types, trained embeddings or first layers, or dropout in frozen layers.
     """
     if not supports_fast_paths(model):
         return
@@ -126,7 +125,7 @@ class _LogProbs(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, hidden: torch.Tensor, weight: torch.Tensor, targets: torch.Tensor) -> Any:
-        """Log-probability, entropy, mean logit, and whether the target is the likeliest token, each (n).
+        """(log-probability, entropy, mean logit, target is likeliest), each (n).
 
         Of hidden (n, width), weight (vocabulary, width), targets (n).
         """
@@ -166,10 +165,9 @@ def _score_chunk(
 
 
 def install_target_logprob_head(model: Any) -> None:
-    """Replace TRL's output layer by this one, in a model that a TRL trainer has prepared.
+    """Replace TRL's output layer in a model that a TRL trainer has prepared.
 
-    Unchanged: unsupported types, models on a GPU, models whose output layer is trained, and
-    models that cap their logits (Gemma 2).
+    No effect on unsupported types, GPUs, trained output layers, or capped logits (Gemma 2).
     """
     whole = unwrapped(model)
     if supports_split_head(model):

@@ -1,7 +1,7 @@
-"""Merging a trained chain into whole weights, and measuring what that changed.
+"""Merge a trained chain into full weights and measure the drift.
 
-Sums are made in fp32 and cast once, on saving. An adapter trained in 4 bit has learned to mend the
-dequantised weights, so it is merged into those: in the original ones it would mend errors that are not there.
+Sums are made in fp32 and cast once, on saving. An adapter trained on a 4-bit base is merged into the
+dequantised weights, whose rounding errors it has learned to correct.
 """
 
 from __future__ import annotations

@@ -146,8 +146,13 @@ def configuration(base: Base, stage: Stage, extra: dict[str, Any]) -> Any:
     for name, (_, what, mend) in REFUSED.items():
         if stage.trainer.get(name):
             raise RecipeError(f"stages.{stage.name}.trainer.{name}: {what}; {mend}")
+    precision = {  # matrix products in the hardware's fast 16-bit type (autocast), everything else in fp32
+        "use_cpu": base.hardware.device.type == "cpu",
+        "bf16": base.hardware.dtype == torch.bfloat16,
+        "fp16": base.hardware.dtype == torch.float16,
+    }
     try:
-        return kind(**{**_precision(base), **extra, **settings(stage), "report_to": reported})
+        return kind(**{**precision, **extra, **settings(stage), "report_to": reported})
     except (TypeError, ValueError) as error:
         raise RecipeError(f"stages.{stage.name}.trainer: {str(error).splitlines()[0]}") from None
 
@@ -173,12 +178,3 @@ REFUSED = {
     "chat_template_kwargs": (*_RENDERED, "name them as `model.chat_template_kwargs`"),
 }
 """Fields without effect on rows that are tokenised here: code of the finding, what is wrong, the mend."""
-
-
-def _precision(base: Base) -> dict[str, Any]:
-    """Matrix products in the hardware's fast 16-bit type (autocast), everything else in fp32."""
-    return {
-        "use_cpu": base.hardware.device.type == "cpu",
-        "bf16": base.hardware.dtype == torch.bfloat16,
-        "fp16": base.hardware.dtype == torch.float16,
-    }

@@ -64,10 +64,7 @@ class ReferenceModel(torch.nn.Module):
 
 
 class StartIsReference:
-    """Of a trainer with a reference: it is what the stage starts from, whatever is trained.
-
-    Log-probabilities that TRL takes before training are those of the model itself, which has not moved yet.
-    """
+    """Trainer mixin: the reference is the model that the stage starts from, whatever is trained."""
 
     def __init__(self: Any, base: Base, **kwargs: Any) -> None:
         self._start = base
@@ -124,11 +121,9 @@ def dpo_trainer(
 
 
 class _DPOTrainer(StartIsReference, GroupsByLength, DPOTrainer):  # type: ignore[misc]  # TRL is untyped here
-    """With our output layer, and ranking accuracy.
+    """Adds our output layer and ranking accuracy: how often the chosen answer is the likelier one.
 
-    TRL's accuracy on held-out pairs asks whether training moved a pair the right way, which says nothing of
-    the model it started from. Beside it stands how often the chosen answer is simply the likelier one
-    (ranking accuracy, Chen et al. 2024).
+    (Chen et al. 2024.) TRL's accuracy is relative to the start and says nothing about it.
     """
 
     def _compute_loss(self, model: Any, inputs: dict[str, Any], return_outputs: bool) -> Any:
@@ -157,10 +152,7 @@ class _DPOTrainer(StartIsReference, GroupsByLength, DPOTrainer):  # type: ignore
 
 
 def _on_disk(rows: Dataset, folder: Path) -> Dataset:
-    """The same rows on disk.
-
-    TRL keeps the reference's log-probabilities beside them, for all processes and for a continued training.
-    """
+    """The same rows on disk, where TRL stores the reference's log-probabilities, shared by all processes."""
     with distributed.main_first():
         if not folder.exists():
             beside = folder.with_suffix(".part")
@@ -205,10 +197,7 @@ def with_room(rows: list[list[Any]], max_length: int | None) -> list[list[Any]]:
 def kto_trainer(
     base: Base, stage: Stage, train: list[Row], heldout: list[Row], trainer_args: dict[str, Any]
 ) -> KTOTrainer:
-    """A TRL trainer ready to run on rated answers; a preference is taken as one wanted and one unwanted.
-
-    The reference is the model the stage starts from.
-    """
+    """A TRL trainer for rated answers; a preference counts as one wanted and one unwanted answer."""
     config = configuration(base, stage, trainer_args)
 
     def encode(rows: list[Row]) -> Dataset:  # KTO's batches are fixed; a pair's two answers are apart

@@ -77,10 +77,10 @@ class Learned:
 
 
 def publish(learned: Learned, base: Base, stage: Stage, folder: Path, extras: Extras) -> None:
-    """Write into the stage's folder: the adapter (or model), its lineage, card, log and figures.
+    """Write the adapter (or model), its lineage, card, log and figures into the stage's folder.
 
-    An adapter trained on top of a frozen parent is joined with it, so that the folder fits the original base.
-    The bare delta stays in `delta/`, as the chapter's merge, train, merge again would use it.
+    An adapter trained on a frozen parent is joined with it, so that the folder fits the original base; the
+    bare delta stays in `delta/`.
     """
     _weights(learned, base, stage, folder)
     base.tokenizer.save_pretrained(folder)
@@ -135,10 +135,7 @@ def _write(folder: Path, weights: dict[str, Any], config: Any) -> None:
 
 
 def _name_base(config: Path, name: str) -> None:
-    """Name the base as the recipe does, not by where it lies on this machine; sort what PEFT holds as sets.
-
-    Their order differs from process to process, and the same adapter would not be the same content.
-    """
+    """Name the base as the recipe does, not by its path here; sort what PEFT stores as sets."""
     values = json.loads(config.read_text(encoding="utf-8"))
     values |= {key: sorted(values[key]) for key in SETS if isinstance(values.get(key), list)}
     values["base_model_name_or_path"] = name
@@ -222,10 +219,7 @@ JOINED = {
 
 
 def not_joined(config: Any, own: tuple[str, ...] = ()) -> str | None:
-    """Why an adapter cannot be added to another one, exactly; `None`: it can.
-
-    `own`: layers that only one of the two trains whole (a classifier's output).
-    """
+    """Why an adapter cannot be joined exactly, or `None`; `own`: heads that only one of the two trains."""
     if not isinstance(config, peft.LoraConfig) or config.peft_type != "LORA":
         return f"type: {str(getattr(config, 'peft_type', config).value).lower()}"
     plain = peft.LoraConfig()
@@ -239,10 +233,9 @@ def not_joined(config: Any, own: tuple[str, ...] = ()) -> str | None:
 
 
 def join(parts: list[Part]) -> tuple[Weights, Any]:
-    """One LoRA adapter that does what all of them do together, and its configuration.
+    """One LoRA adapter equal to the sum of all parts, and its configuration.
 
-    Every layer has the rank of all parts together, and a scaling of 1, with zeros where a part has no such
-    layer. Tensors besides factors (a classifier's output) are the last part's.
+    Ranks add up, the scaling is 1, missing layers are zeros; tensors besides factors are the last part's.
     """
     ranks = [max(_rank(weights)) for weights, _, _ in parts]
     total = sum(ranks)

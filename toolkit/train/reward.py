@@ -1,8 +1,7 @@
 """Reward models: a sequence classifier with one output that gives the chosen answer the higher score.
 
 Loss: -log sigmoid(reward of chosen - reward of rejected) (Bradley-Terry; Ouyang et al. 2022; TRL's
-`RewardTrainer`). The held-out figures say whether it can be trusted: accuracy, and calibration, which is how
-far its probabilities that the chosen answer is better are from how often they are right.
+`RewardTrainer`). Held-out figures: accuracy and calibration error.
 """
 
 from __future__ import annotations

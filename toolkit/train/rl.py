@@ -23,10 +23,7 @@ from toolkit.types import Message
 
 
 class _Rollouts:
-    """Of a trainer: prompts are rendered as everywhere here.
-
-    Answers are written and read in the same number type as they are learned from.
-    """
+    """Trainer mixin: our rendering of prompts, and generation in the training dtype."""
 
     def _tokenize_prompts(self: Any, prompts: list[Any]) -> tuple[list[list[int]], None, dict[str, Any]]:
         return [chat.prompt_ids(self.processing_class, _turns(prompt)) for prompt in prompts], None, {}

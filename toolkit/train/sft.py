@@ -70,10 +70,9 @@ def text_dataset(base: Base, rows: list[Row], max_length: int | None) -> Dataset
 
 
 class LengthGrouped(Sampler[int]):
-    """An order of rows for each epoch: random, with rows of like length together.
+    """A random order of rows for each epoch that groups rows of like length; depends on seed and epoch alone.
 
-    The order depends on seed and epoch alone. transformers' own draws from the global generator, so an epoch
-    that is continued would be in another order than it was begun in, and a row learned twice or never.
+    transformers' sampler draws from the global generator, so a resumed epoch would have another order.
     """
 
     def __init__(self, lengths: Sequence[int], batch: int, seed: int, epoch: Callable[[], int]) -> None:

@@ -149,10 +149,7 @@ def _fit(
 
 
 class _LastEvaluation(TrainerCallback):  # type: ignore[misc]
-    """Evaluate the trained model before the reporting callbacks close.
-
-    TensorBoard, MLflow, trackio and others close then; a later figure would go into another file or run.
-    """
+    """Evaluate the trained model before reporting callbacks (TensorBoard, MLflow, trackio) close."""
 
     def __init__(self, trainer: Any, interrupt: InterruptCallback) -> None:
         self.trainer, self.interrupt = trainer, interrupt
@@ -200,10 +197,7 @@ def newest_complete(folder: Path) -> Path | None:
 
 
 def is_complete(checkpoint: Path) -> bool:
-    """Whether every file a resume needs is there and whole.
-
-    Processes that share the weights keep the optimizer as `optimizer.bin`, or all in folders of shards.
-    """
+    """Whether all files for a resume are there; sharded runs store `optimizer.bin` or folders of shards."""
     if not all((checkpoint / name).is_file() for name in NEEDED):
         return False
     try:

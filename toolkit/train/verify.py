@@ -1,7 +1,7 @@
-"""What is published is what was trained: logits of a few rows, kept beside the weights and computed again.
+"""Verify that the published model is the trained one, by logits on eight rows.
 
-After training, the trained model reads eight rows; its logits lie in `verification/` of the published folder.
-Then the trainer is let go, base and published folder are loaded as anybody would, and read the same rows.
+They are computed with the trained model and stored in `verification/` of the published folder; then base and
+published folder are loaded afresh and compared on the same rows.
 """
 
 from __future__ import annotations
@@ -101,7 +101,11 @@ def verify(expected: TrainedLogits, folder: Path, base: Base, weights: Mapping[s
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
     published = adapter_weights(folder) if weights else {}
-    wrong = [name for name, weight in weights.items() if not _same(weight, published.get(name))]
+    wrong = [
+        name
+        for name, weight in weights.items()
+        if name not in published or not torch.equal(weight, published[name])
+    ]
     if wrong:
         raise _refusal(f"{len(wrong)} of {len(weights)} tensors differ, such as {min(wrong)}")
     # FSDP's mixed precision reads what was trained in 16 bit, whatever its weights are
@@ -126,10 +130,6 @@ def verify(expected: TrainedLogits, folder: Path, base: Base, weights: Mapping[s
     if not size <= tolerance:
         raise _refusal(f"{what} differ by {size:.2g}, and {tolerance:.2g} is the most")
     return size
-
-
-def _same(trained: torch.Tensor, published: torch.Tensor | None) -> bool:
-    return published is not None and torch.equal(trained, published)
 
 
 def _refusal(why: str) -> TrainingError:

@@ -1,7 +1,4 @@
-"""Everything that can be wrong with a recipe, found before anything is trained.
-
-What needs the hub and cannot be reached is reported as not checked, never as fine.
-"""
+"""Check a recipe before anything is trained; what needs an unreachable hub is reported as not checked."""
 
 from __future__ import annotations
 

@@ -261,9 +261,8 @@ def models(recipe: Recipe) -> Iterator[Finding]:
 def _models(recipe: Recipe) -> Iterator[Finding]:
     """Models and encoders that could not be loaded when it is their turn."""
     named = [(f"contestants.{name}.model", one.model) for name, one in recipe.contestants.items()]
-    for index, judge in enumerate(recipe.judge.members() if recipe.judge else ()):
-        place = f"judge.jury.{index}.model" if recipe.judge and recipe.judge.jury else "judge.model"
-        named += [(place, judge.model)] if judge.method != "reward" else []
+    for place, judge in _judges(recipe):
+        named += [(f"{place}.model", judge.model)] if judge.method != "reward" else []
     for place, name in [("base", recipe.base), *named]:
         folder = None
         try:
@@ -308,10 +307,9 @@ def _reward_models(recipe: Recipe) -> Iterator[Finding]:
         for name in stage.rewards
         if name not in trained
     ]
-    for index, judge in enumerate(recipe.judge.members() if recipe.judge else ()):
-        place = f"judge.jury.{index}.model" if recipe.judge and recipe.judge.jury else "judge.model"
+    for place, judge in _judges(recipe):
         if judge.method == "reward" and not judge.endpoint:
-            named.append((place, judge.model or recipe.base))
+            named.append((f"{place}.model", judge.model or recipe.base))
     for place, name in named:
         fix = "name a stage of method reward, or the folder or hub id of a reward model"
         try:
@@ -366,12 +364,15 @@ def _endpoints(recipe: Recipe) -> Iterator[tuple[str, Endpoint]]:
     for name, contestant in recipe.contestants.items():
         if contestant.endpoint:
             yield f"contestants.{name}.endpoint", contestant.endpoint
-    if recipe.judge:
-        if recipe.judge.endpoint:
-            yield "judge.endpoint", recipe.judge.endpoint
-        for index, juror in enumerate(recipe.judge.jury):
-            if juror.endpoint:
-                yield f"judge.jury.{index}.endpoint", juror.endpoint
+    for place, judge in _judges(recipe):
+        if judge.endpoint:
+            yield f"{place}.endpoint", judge.endpoint
+
+
+def _judges(recipe: Recipe) -> Iterator[tuple[str, Judge]]:
+    """Each judge of a recipe with its place."""
+    for index, judge in enumerate(recipe.judge.members() if recipe.judge else ()):
+        yield f"judge.jury.{index}" if recipe.judge and recipe.judge.jury else "judge", judge
 
 
 def _endpoint(place: str, endpoint: Endpoint) -> Iterator[Finding]:
@@ -388,13 +389,10 @@ def _endpoint(place: str, endpoint: Endpoint) -> Iterator[Finding]:
 
 def _self_judged(recipe: Recipe) -> Iterator[Finding]:
     """Judges that compete: models prefer their own answers (Panickssery et al. 2024)."""
-    if recipe.judge is None:
-        return
     specs = contestants(recipe)
-    for index, judge in enumerate(recipe.judge.members()):
+    for place, judge in _judges(recipe):
         own = [name for name, spec in specs.items() if _same_model(judge, spec, recipe)]
         if own and judge.method != "reward":
-            place = f"judge.jury.{index}" if recipe.judge.jury else "judge"
             text = f"the judge also answers, as {', '.join(own)}, and models prefer their own answers"
             yield warning("judge-competes", place, text, "name another model in judge.model, or an endpoint")
 

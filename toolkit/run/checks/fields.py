@@ -87,7 +87,8 @@ def fields(recipe: Recipe, shape: Any) -> Iterator[Finding]:
         yield from unknown
         if not unknown:
             yield from _values(stage)
-        yield from _adapter(recipe, stage, shape)
+        for place, text, fix in dry_run.problems(recipe, stage, shape):
+            yield error("adapter-field", place, text, fix)
         yield from _against_each_other(recipe, stage)
     yield from _bertscore(recipe)
     yield from _judge(recipe)
@@ -163,37 +164,28 @@ def _optimiser(stage: Stage, made: Any) -> Iterator[Finding]:
             yield error("field-value", f"{place}.gradient_checkpointing_kwargs", text, "mend its name")
 
 
-def _adapter(recipe: Recipe, stage: Stage, shape: Any) -> Iterator[Finding]:
-    for place, text, fix in dry_run.problems(recipe, stage, shape):
-        yield error("adapter-field", place, text, fix)
-
-
 def _against_each_other(recipe: Recipe, stage: Stage) -> Iterator[Finding]:
     import torch
 
     trainer, place = stage.trainer, f"stages.{stage.name}.trainer"
     rate = trainer.get("learning_rate")
-    top = FAST / 100 if stage.adapter == "none" else FAST
+    top, trained = (FAST / 100, "whole weights") if stage.adapter == "none" else (FAST, "adapters")
     if isinstance(rate, (int, float)) and rate > top:
-        text = f"a learning rate of {rate} is far above what {_what(stage)} bear: the loss would explode"
+        text = f"a learning rate of {rate} is far above what {trained} bear: the loss would explode"
         yield warning("learning-rate", f"{place}.learning_rate", text, f"stay below {top:g}")
     if trainer.get("fp16") and trainer.get("bf16"):
         yield error("precision", place, "fp16 and bf16 are both on", "keep one")
-    if isinstance(trainer.get("beta"), (int, float)) and trainer["beta"] <= 0 and stage.method not in ONLINE:
+    beta = trainer.get("beta") if stage.method not in ONLINE else None
+    if isinstance(beta, (int, float)) and beta <= 0:
         text = "beta of 0 or less takes the preference out of the loss"
         yield error("beta", f"{place}.beta", text, "0.1 is usual")
-    if (
-        isinstance(trainer.get("beta"), (int, float))
-        and trainer["beta"] > STEEP
-        and stage.method not in ONLINE
-    ):
-        text = f"beta of {trainer['beta']} holds the model where it starts, and little is learned"
+    if isinstance(beta, (int, float)) and beta > STEEP:
+        text = f"beta of {beta} holds the model where it starts, and little is learned"
         yield warning("beta", f"{place}.beta", text, "0.1 is usual")
     if isinstance(trainer.get("max_steps"), int) and trainer["max_steps"] < 1 and trainer["max_steps"] != -1:
         text = f"max_steps {trainer['max_steps']} is no limit: all epochs are trained"
         yield warning("max-steps", f"{place}.max_steps", text, "leave it out, or give the number of steps")
     yield from _refused(stage)
-    yield from _reported(stage)
     if str(trainer.get("optim", "")).startswith("paged") and not torch.cuda.is_available():
         text = f"{trainer['optim']} needs a CUDA GPU, and none is here"
         yield info("paged-optimizer", f"{place}.optim", text, "train on a GPU, or take adamw_torch")
@@ -207,11 +199,8 @@ def _against_each_other(recipe: Recipe, stage: Stage) -> Iterator[Finding]:
         yield error(
             "batch", f"{place}.per_device_train_batch_size", text, f"set it to a multiple of {answers}"
         )
-    if (
-        stage.method in ("dpo", "kto")
-        and stage.start == "base"
-        and any(s.method == "sft" for s in recipe.stages)
-    ):
+    from_base = stage.method in ("dpo", "kto") and stage.start == "base"
+    if from_base and any(other.method == "sft" for other in recipe.stages):
         text = f"{stage.method} starts from the base, though there is an SFT stage; the base is its reference"
         yield warning(
             "start", f"stages.{stage.name}.start", text, "start from the SFT stage, if that is meant"
@@ -222,9 +211,6 @@ def _refused(stage: Stage) -> Iterator[Finding]:
     for name, (code, text, fix) in REFUSED.items():
         if stage.trainer.get(name):
             yield error(code, f"stages.{stage.name}.trainer.{name}", text, fix)
-
-
-def _reported(stage: Stage) -> Iterator[Finding]:
     try:
         report_to(stage)
     except RecipeError as problem:
@@ -253,10 +239,6 @@ def _judge(recipe: Recipe) -> Iterator[Finding]:
         place, _, rest = str(problem).partition(": ")
         text, _, fix = rest.rpartition("; ")
         yield error("judge", place, text, fix)
-
-
-def _what(stage: Stage) -> str:
-    return "whole weights" if stage.adapter == "none" else "adapters"
 
 
 def _unused(recipe: Recipe) -> Iterator[Finding]:

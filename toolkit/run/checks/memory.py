@@ -1,15 +1,12 @@
-"""Steps, and about how much memory a stage takes, from the model's shape; nothing is loaded.
+"""Steps and estimated memory of each stage from the model's shape; a trial of the first step.
 
-Weights, gradients and Adam's two moments are counted exactly. Activations are 34 bytes for each token, layer
-and unit of width in 16 bit (Korthikanti et al. 2022), and with gradient checkpointing 2, and one layer whole.
-Fused attention on a GPU keeps no scores; eager attention, which training on a CPU takes, does, 6 bytes for
-each pair of tokens, head and layer.
+Weights, gradients and Adam's two moments are counted exactly. Activations: 34 bytes for each token, layer and
+unit of width in 16 bit (Korthikanti et al. 2022), with gradient checkpointing 2 and one layer in full. Eager
+attention (training on a CPU) holds scores, 6 bytes for each pair of tokens, head and layer.
 
-On a GPU, where too little memory ends a run, what may or may not be held is counted: what stays beside a
-quantised base (embedding, output layer) in fp32, as PEFT's preparation for training has it; the logits of all
-positions (16 bit, fp32, and their gradient), which TRL's fused head makes in tiles where it can; the inputs
-of adapted layers in the adapter's fp32; and 1.6 GB for CUDA, its libraries' workspaces, dequantised layers
-and the allocator's reserve. On a CPU, Python with its libraries takes about 1 GB.
+On a GPU the upper bound is taken: modules that stay beside a quantised base in fp32, logits of all positions
+(16 bit, fp32 and gradient), inputs of adapted layers in fp32, and 1.6 GB for CUDA, workspaces and the
+allocator's reserve. On a CPU, Python with its libraries takes about 1 GB.
 """
 
 from __future__ import annotations
@@ -142,7 +139,7 @@ def estimate(recipe: Recipe, stage: Stage, model: Any, target: Machine, longest:
         4 * tokens * adapted / layers if target.gpu else 6 * tokens * length * config.num_attention_heads
     )
     inputs = 2 * tokens * config.hidden_size * layers
-    kept = inputs + a_layer if _checkpointed(stage) else a_layer * layers
+    kept = inputs + a_layer if stage.trainer.get("gradient_checkpointing") else a_layer * layers
     scored = max(PIECE, tokens) if target.gpu else PIECE
     return float(weights + kept + scored * config.vocab_size * 10 + ITSELF[target.gpu])
 
@@ -167,10 +164,6 @@ def _weights(recipe: Recipe, stage: Stage, model: Any, target: Machine) -> tuple
     trained = sum(adapter.r * (module.in_features + module.out_features) for module in chosen)
     held = inside * bits + outside * (4 if quantized else whole)
     return held + trained * (4 + 4 + moments), sum(module.in_features for module in chosen)
-
-
-def _checkpointed(stage: Stage) -> bool:
-    return bool(stage.trainer.get("gradient_checkpointing", False))
 
 
 def _adapted(adapter: LoraOptions, linear: dict[str, Any]) -> list[Any]:
@@ -250,15 +243,10 @@ def _first_step(stage: Stage, rows: list[Row], tokenizer: Any) -> str | None:
     try:
         with torch.random.fork_rng(devices=()), tempfile.TemporaryDirectory() as folder, _silence():
             task = "SEQ_CLS" if stage.method == "reward" else "CAUSAL_LM"
-            adapter = (
-                None
-                if stage.adapter == "none"
-                else LoraConfig(r=2, target_modules="all-linear", task_type=task)
-            )
-            model = LlamaForCausalLM(shape)
-            path = Path(folder)
-            read = copy.deepcopy(tokenizer)
-            base = Base("", path, "", model, read, hardware, hardware, "none", adapter, None, False)
+            lora = LoraConfig(r=2, target_modules="all-linear", task_type=task)
+            adapter = None if stage.adapter == "none" else lora
+            model, read = LlamaForCausalLM(shape), copy.deepcopy(tokenizer)
+            base = Base("", Path(folder), "", model, read, hardware, hardware, "none", adapter, None, False)
             options = {"output_dir": folder, "report_to": "none"}
             trainer = build_trainer(tried)(base, tried, rows, rows, options)
             base.start(trainer.model)

@@ -1,7 +1,4 @@
-"""What rows of training and held-out data hold that nobody wants learned or measured.
-
-Every row is looked at once and forgotten; of each, some hashes of eight bytes are kept.
-"""
+"""Quality of training and held-out rows, in one pass; of each row only hashes of eight bytes are kept."""
 
 from __future__ import annotations
 
@@ -84,10 +81,7 @@ class Quality:
         trained: bool = True,
         rename: Mapping[str, str] | None = None,
     ) -> None:
-        """Look at data set `name`.
-
-        Special tokens as text; `trained`: rows to train on, not to measure; `rename`: old name -> new.
-        """
+        """`special`: special tokens as text; `trained`: rows to train on; `rename`: old column -> new."""
         self.rename = rename or {}
         self.name, self.trained, self.count = name, trained, 0
         self.tallies: dict[str, Tally] = {}
@@ -238,9 +232,9 @@ class Quality:
                 break
 
     def _score_columns(self, raw: Mapping[str, Any]) -> list[tuple[str, str]]:
-        """Pairs of columns that score the two sides, higher is better; by the sides' names in the file.
+        """Pairs of columns that score the two sides, higher is better, by the sides' names in the file.
 
-        One column twice: it lists both scores, the chosen answer's first. No second one: a margin, above 0.
+        The same column twice: it lists both scores, chosen first. An empty second: a margin, above 0.
         """
         key = tuple(raw)
         if key not in self.score_columns:

@@ -163,10 +163,9 @@ def _system(tokenizer: Any, other: str) -> list[Finding]:
 def encoded_rows(
     stage: Stage, seen: Seen, tokenizer: Any, refused: Refused | None = None
 ) -> Iterator[tuple[list[str], Encoded]]:
-    """The texts that are meant to be learned, and the sequence they are in, cut at nothing yet.
+    """Texts to be learned and the sequence they are in, uncut; refused rows are passed to `refused`.
 
-    A pair gives two sequences; a conversation several where the template rewrites earlier turns. Rows that
-    the template refuses are given to `refused`.
+    A pair gives two sequences; a conversation several where the template rewrites earlier turns.
     """
     waiting: list[list[Exchange]] = []
     for row, place in zip(seen.rows, seen.places, strict=True):
