@@ -29,6 +29,7 @@ def own(small_recipe: Path) -> Path:
         "metrics": ["length", "mine.py:named", {"regex": "lamp", "name": "lamp", "lower_is_better": True}],
         "primary": "named_right",
         "guard": "sft",
+        "slices": ["length"],
     }
     del raw["judge"]
     small_recipe.write_text(yaml.safe_dump(raw))
@@ -53,9 +54,15 @@ def test_own_metrics_are_scored_and_follow_their_file(own: Path, tmp_path: Path)
     metrics = {score["metric"] for score in summary["scores"]}
     assert {"named_right", "named_words", "lamp", "guard_bits_per_byte"} <= metrics
     assert summary["notes"]["primary"] == "named_right"
+    sliced = {
+        (each["value"], each["score"]["metric"]) for each in summary["notes"]["slices"] if "score" in each
+    }
+    assert {("short", "named_right"), ("long", "lamp")} <= sliced
     assert {each["metric"] for each in summary["differences"]} >= {"named_right", "lamp"}
     folder = tmp_path / "out" / summary["run"]
     assert '"lower_is_better":true' in (folder / "measurements" / "base.jsonl").read_text().replace(" ", "")
+
+    assert "is not shown to have got worse in any of" in (folder / "report.html").read_text()
 
     own.with_name("mine.py").write_text(METRIC.replace('"words"', '"length"'))
     summary = run()
@@ -74,6 +81,7 @@ def test_own_metrics_are_scored_and_follow_their_file(own: Path, tmp_path: Path)
         ({"metrics": [{"json_schema": {"type": "objekt"}}]}, "not a JSON schema"),
         ({"metrics": [{"number": "last"}]}, "there is no number in its reference"),
         ({"metrics": [{"executes": "tests", "allow_code_execution": True}]}, "no tests in a column `tests`"),
+        ({"slices": ["language"]}, "no example has a column `language`"),
         ({"primary": "named_wrong"}, "no metric of the recipe gives `named_wrong`"),
     ],
 )

@@ -342,6 +342,9 @@ class Scoring(Section):
     groups: str | None = None
     """Where examples come in groups (one passage, one talk): the column of their rows that names the group.
     Intervals and p-values are then over groups."""
+    slices: tuple[str, ...] = ()
+    """Columns of the examples' rows, or `length` (terciles of the prompt): the primary measure and your own
+    metrics are shown on each of their values."""
     benchmarks: tuple[Benchmark, ...] = ()
 
     @property

@@ -15,6 +15,7 @@ from toolkit.printable import printable
 from toolkit.ratings import BradleyTerry, Decisions
 from toolkit.report import charts, examples, formatting, headline, provenance, tables, votes
 from toolkit.report.load import RunView, load_run
+from toolkit.report.slices import slice_section
 from toolkit.types import Rating
 
 
@@ -56,6 +57,7 @@ def build_context(view: RunView, pairs: Sequence[headline.ComparisonPair] | None
         "unknowns": headline.limitations(summary, compared),
         "over": headline.resampling_unit(summary),
         "differences": tables.differences(compared) if compared else None,
+        "slices": slice_section(view, pairs),
         "panels": measured,
         "group_notes": group_notes(grouped),
         "scores": tables.scores(measured, names) if measured else None,
@@ -105,6 +107,7 @@ def sections(context: dict[str, Any]) -> list[tuple[str, str]]:
         "answer": ("Answer", True),
         "scores": ("Scores", context["scores"]),
         "differences": ("Differences", context["differences"]),
+        "slices": ("Slices", context["slices"]),
         "benchmarks": ("Benchmarks", context["benchmarks"]),
         "votes": ("Judge and people", context["votes"]["boards"] or context["votes"]["judges"]),
         "examples": ("Examples", context["chosen"] and context["chosen"].examples),

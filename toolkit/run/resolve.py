@@ -143,9 +143,10 @@ class Execution:
 
     @cached_property
     def columns(self) -> dict[str, dict[str, Any]]:
-        """Example id -> its row in the data set, where the recipe has metrics of its own."""
+        """Example id -> its row in the data set, where the recipe has slices or metrics of its own."""
         scoring = self.recipe.scoring
-        return load_columns(self.recipe.data[scoring.examples]) if scoring and scoring.checks else {}
+        used = scoring and (scoring.checks or scoring.slices)
+        return load_columns(self.recipe.data[scoring.examples]) if scoring and used else {}
 
     @cached_property
     def groups(self) -> dict[str, str]:

@@ -10,13 +10,16 @@ from typing import TYPE_CHECKING, Any
 from toolkit import io
 from toolkit.benchmarks import scores_of
 from toolkit.judge.pipeline import load_judge_verdicts, summarize_verdicts
+from toolkit.metric_info import KNOWN
 from toolkit.metrics import Measurement, difference, score
 from toolkit.metrics.compare import write_groups
 from toolkit.metrics.intervals import clustered
+from toolkit.metrics.slices import slice_examples, slice_figures
 from toolkit.ratings import bradley_terry, elo
-from toolkit.recipe import Judge, Stage, arena_claims, fingerprint, load
+from toolkit.recipe import Judge, Scoring, Stage, arena_claims, fingerprint, load
 from toolkit.report import write_report
 from toolkit.report.export import write_scores
+from toolkit.report.headline import METRIC_ORDER
 from toolkit.report.load import arena_votes
 from toolkit.run.cache import Step, StepCache
 from toolkit.run.doctor import describe_hardware, package_versions
@@ -39,6 +42,8 @@ def build_summary(execution: Execution, cache: StepCache) -> Summary:
     if recipe.scoring:
         files = [folder.measurements(contestant.name) for contestant in resolved]
         found = [measured for file in files for measured in io.read(file, Measurement)]
+        if recipe.scoring.slices:
+            notes["slices"] = _slices(execution, recipe.scoring, found)
         if execution.groups:
             found = [clustered(measured, execution.groups) for measured in found]
             notes["groups"] = recipe.scoring.groups
@@ -67,6 +72,17 @@ def build_summary(execution: Execution, cache: StepCache) -> Summary:
         seconds=round(cache.seconds, 1),
         notes=notes,
     )
+
+
+def _slices(execution: Execution, scoring: Scoring, found: Sequence[Measurement]) -> list[dict[str, Any]]:
+    """Figures by slice of the primary measure, or the one that is quoted, and of the recipe's own metrics."""
+    there = {measured.metric for measured in found}
+    quoted = [scoring.primary, *(name for name in METRIC_ORDER if name in there)]
+    chosen = {next(name for name in quoted if name in there)} if there.intersection(quoted) else set()
+    chosen |= there - KNOWN.keys()
+    members = slice_examples(execution.examples, execution.columns, scoring.slices)
+    figures = slice_figures([each for each in found if each.metric in chosen], members, execution.groups)
+    return [figure.model_dump(mode="json", exclude_none=True) for figure in figures]
 
 
 def _judge_notes(execution: Execution, judge: Judge) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from toolkit.errors import DataError, ModelError, ToolkitError
 from toolkit.generate.importers import match_answers
 from toolkit.metric_info import FIGURES
 from toolkit.metrics.checks import measure_check
+from toolkit.metrics.slices import slice_examples
 from toolkit.models import bases, hardware, resolve_encoder
 from toolkit.models.loading import adapter_weights, check_causal, check_lineage
 from toolkit.recipe import (
@@ -76,6 +77,7 @@ def config(recipe: Recipe, heldout: HeldOut, *, here: bool) -> Iterator[Finding]
             except DataError as problem:
                 fix = "name a file of answers to these examples"
                 yield error("answers", f"contestants.{name}.answers", str(problem), fix)
+    yield from _slices(recipe.scoring, recipe, heldout)
     yield from _guard(recipe.scoring, recipe)
     yield from _own_metrics(recipe.scoring, recipe, heldout)
     yield from _references(recipe, heldout)
@@ -145,6 +147,18 @@ def _benchmark(place: str, benchmark: Benchmark) -> Iterator[Finding]:
     if shared:
         text = f"{shared} of its questions are among the worked examples: their answers stand in the prompts"
         yield error("benchmark-fewshot", place, text, "take the worked examples from another file")
+
+
+def _slices(scoring: Scoring, recipe: Recipe, heldout: HeldOut) -> Iterator[Finding]:
+    """Slices by a column that is not there."""
+    if not scoring.slices or not heldout.examples:
+        return
+    columns = load_columns(recipe.data[scoring.examples])
+    try:
+        slice_examples(heldout.examples, columns, scoring.slices)
+    except DataError as problem:
+        text = str(problem).removeprefix("scoring.slices: ")
+        yield error("slices", "scoring.slices", text, "name a column, or `length`")
 
 
 def _guard(scoring: Scoring, recipe: Recipe) -> Iterator[Finding]:
