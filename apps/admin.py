@@ -156,7 +156,7 @@ def _struck_answers() -> None:
 
 def _voters() -> None:
     st.header("Voters", anchor=False)
-    reports = voter_report_rows()
+    reports = voter_report_rows(wait=True)
     if not reports:
         st.write("Nobody has voted yet.")
         return
@@ -271,7 +271,6 @@ def _apply(control: ArenaSettings, reason: str) -> bool:
 def _block(voter: str, blocked: bool) -> None:
     reason = st.session_state.get(f"reason-{voter}") or "by an administrator"
     service().settings_store.block(voter, reason, admin_name() or "", blocked=blocked)
-    voter_report_rows.clear()
 
 
 def _name(run: str) -> str:

@@ -21,8 +21,12 @@ def page() -> None:
         st.write("This page says who wrote what, so it stays shut while people vote.")
         return
     answers = service().pool.answers
-    example = st.selectbox("Example", list(answers), format_func=lambda key: _label(key, answers[key]))
-    if service().has_open_ballot(voter(), example):
+    voting_on = service().open_example(voter())
+    first_shown = next((n for n, key in enumerate(answers) if key != voting_on), 0)
+    example = st.selectbox(
+        "Example", list(answers), index=first_shown, format_func=lambda key: _label(key, answers[key])
+    )
+    if example == voting_on:
         st.write("You have an open battle on this example: vote on it or skip it first.")
         return
     service().store.add_view(voter(), example)  # answers whose author they know are not put to them

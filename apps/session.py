@@ -5,9 +5,11 @@ from __future__ import annotations
 import logging
 import os
 import secrets
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Lock, Thread
 from typing import TYPE_CHECKING
 
 import streamlit as st
@@ -19,6 +21,7 @@ from toolkit.arena.live_models import LiveModels
 from toolkit.arena.moderation import VoterReport, voter_reports
 from toolkit.arena.service import ArenaService, NotAllowed, Rules
 from toolkit.arena.store import Store
+from toolkit.arena.tally import CountedVotes
 from toolkit.errors import ToolkitError
 from toolkit.types import Verdict, Vote
 
@@ -39,7 +42,9 @@ def service() -> ArenaService:
         check_every=settings.check_every,
         reveal="after-session" if settings.reveal == "after-session" else "after-vote",
     )
-    return ArenaService(pool, Store(settings.database), rules)
+    arena = ArenaService(pool, Store(settings.database), rules)
+    arena.warm_up()
+    return arena
 
 
 @st.cache_resource(show_spinner=False)
@@ -202,12 +207,49 @@ def arena_claims_of_run() -> tuple[tuple[str, str], ...] | None:
     return arena_claims(load(file)) if file.is_file() else None
 
 
-@st.cache_data(ttl=60, show_spinner=False)
-def voter_report_rows() -> list[VoterReport]:
-    """How each voter's votes compare with the others'."""
-    votes = service().votes()
-    checks = service().store.cast_votes(service().pool.run, kinds=("check",))
-    return voter_reports(sorted(votes.rows + votes.crowded), checks)
+class _ReportKeeper:
+    """Voter reports, made again in the background at most every `SECONDS`, for they take seconds to make."""
+
+    SECONDS = 60
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._made_at, self._version = float("-inf"), -1
+        self.reports: list[VoterReport] = []
+
+    def refresh(self, wait: bool) -> list[VoterReport]:
+        """The reports as last made; with `wait`, the first ones are waited for."""
+        votes = service().votes()
+        old = votes.version != self._version and time.monotonic() - self._made_at > self.SECONDS
+        if old and self._lock.acquire(blocking=False):
+            maker = Thread(target=self._make, args=(votes,), daemon=True)
+            maker.start()
+            if (wait and self._version < 0) or len(votes.rows) < FEW_VOTES:
+                maker.join()
+        return self.reports
+
+    def _make(self, votes: CountedVotes) -> None:
+        try:
+            version = votes.version
+            checks = service().store.cast_votes(service().pool.run, kinds=("check",))
+            self.reports = voter_reports(sorted(votes.rows + votes.crowded), checks)
+            self._version, self._made_at = version, time.monotonic()
+        finally:
+            self._lock.release()
+
+
+FEW_VOTES = 2000
+"""Up to so many votes a report is made at once."""
+
+
+@st.cache_resource(show_spinner=False)
+def _report_keeper() -> _ReportKeeper:
+    return _ReportKeeper()
+
+
+def voter_report_rows(wait: bool = False) -> list[VoterReport]:
+    """What is conspicuous about each voter; up to a minute old."""
+    return _report_keeper().refresh(wait)
 
 
 def flagged_voters() -> set[str]:

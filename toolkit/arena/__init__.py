@@ -14,7 +14,7 @@ from toolkit.arena.battles import Ballot, BattlePool, BlindBallot, Cast, Reveal,
 from toolkit.arena.service import ArenaService, NotAllowed, Rules
 from toolkit.arena.settings import address_limit
 from toolkit.arena.store import Answers, Store
-from toolkit.arena.tally import crowded_voters
+from toolkit.arena.tally import AddressLimit
 from toolkit.types import Vote
 
 __all__ = [
@@ -49,8 +49,8 @@ def accepted_votes(database: str, run: str | None = None, answers: Answers | Non
     try:
         limit = address_limit(store.current_events(), run)
         rows = store.vote_rows(run, repeats=False, answers=answers)
-        crowded = crowded_voters(rows, store.voter_addresses(), limit)
-        return [row.vote for row in rows if row.voter not in crowded]
+        addresses = AddressLimit(store.voter_addresses, limit)
+        return [row.vote for row in rows if not addresses.is_crowded(row.voter)]
     finally:
         store.close()
 
@@ -59,9 +59,9 @@ def accepted_reveals(database: str) -> list[Reveal]:
     """The votes of `accepted_votes`, of all runs, with their texts."""
     store = Store(database)
     try:
-        rows = store.vote_rows(repeats=False)
-        crowded = crowded_voters(rows, store.voter_addresses(), address_limit(store.current_events(), None))
-        return [one for one in store.cast_votes(repeats=False) if one.ballot.voter not in crowded]
+        addresses = AddressLimit(store.voter_addresses, address_limit(store.current_events(), None))
+        reveals = store.cast_votes(repeats=False)
+        return [reveal for reveal in reveals if not addresses.is_crowded(reveal.ballot.voter)]
     finally:
         store.close()
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -189,18 +190,21 @@ def _hurried(crowd: _Crowd) -> Found:
 
 def _one_contestant(crowd: _Crowd) -> Found:
     """One contestant wins, or loses, whomever it meets, far beyond the spread of tastes in the crowd."""
-    contestants = sorted({name for pair in crowd.pairs for name in pair})
-    for contestant in contestants:
-        tallies: dict[str, tuple[float, float, int]] = {}
-        for voter in crowd.tested:
-            rows = [row for row in crowd.rows[voter] if contestant in crowd.pairs[row]]
-            first = np.array([crowd.pairs[row][0] == contestant for row in rows], dtype=bool)
-            points = np.where(first, crowd.points[rows], 1 - crowd.points[rows])
-            mean = np.where(first, crowd.expected[rows], 1 - crowd.expected[rows])
-            if rows:
-                tallies[voter] = float(points.sum()), float(mean.sum()), len(rows)
-        spread = _taste_spread(np.array(list(tallies.values())).reshape(-1, 3))
-        for voter, (won, mean_points, times) in tallies.items():
+    tested = set(crowd.tested)
+    tallies: defaultdict[str, defaultdict[str, list[float]]]
+    tallies = defaultdict(lambda: defaultdict(lambda: [0.0, 0.0, 0]))
+    columns = zip(crowd.votes, crowd.pairs, crowd.points.tolist(), crowd.expected.tolist(), strict=True)
+    for vote, (one, other), points, mean in columns:
+        if vote.voter in tested:
+            for name, own, expected in ((one, points, mean), (other, 1 - points, 1 - mean)):
+                sums = tallies[name][vote.voter]
+                sums[0] += own
+                sums[1] += expected
+                sums[2] += 1
+    for contestant, by_voter in sorted(tallies.items()):
+        spread = _taste_spread(np.array(list(by_voter.values())).reshape(-1, 3))
+        for voter, (won, mean_points, count) in by_voter.items():
+            times = int(count)
             p_value, more = _betabinomial_tail(won, mean_points / times, times, spread)
             what = f"{won:g} points for {contestant} in {times} battles, {mean_points:.1f} expected"
             yield (
@@ -209,7 +213,7 @@ def _one_contestant(crowd: _Crowd) -> Found:
                     "for one contestant" if more else "against one contestant",
                     what,
                     p_value,
-                    2 * len(contestants),
+                    2 * len(tallies),
                 ),
             )
 
@@ -387,6 +391,10 @@ _CLAIMS = [
 ]
 
 
+_ANY_NAME = re.compile(rf"{MODELS}|{MAKERS}|\u963f\u91cc|\u6df1\u5ea6", re.IGNORECASE)
+"""Without any of these an answer cannot match a claim."""
+
+
 def reveals_identity(answer: str, contestants: Sequence[str]) -> bool:
     """Whether an answer claims in the first person to be a model or of a maker, or names a contestant."""
     return identity_match(answer, contestants) is not None
@@ -399,13 +407,17 @@ def identity_match(answer: str, contestants: Sequence[str]) -> str | None:
     nothing of its author. A contestant's name with a digit, hyphen or underscore in it (`tinyllama-dpo`)
     counts wherever it stands; one that is also a word (`base`) in an introduction only.
     """
-    for pattern in _CLAIMS:
+    patterns = _CLAIMS if _ANY_NAME.search(answer) else []
+    lowered = answer.lower()
+    named = [_named_pattern(name) for name in contestants if name.lower() in lowered]
+    for pattern in [*patterns, *named]:
         if found := pattern.search(answer):
             return found.group()
-    for contestant in contestants:
-        name = rf"(?<![\w-]){re.escape(contestant)}(?![\w-])"
-        distinctive = re.search(r"[\d_-]", contestant) is not None
-        introduced = rf"(?:{_SELF}|{_CALLED})\s+(?:the\s+|called\s+|model\s+)*{name}"
-        if found := re.search(name if distinctive else introduced, answer, re.IGNORECASE):
-            return found.group()
     return None
+
+
+@lru_cache(maxsize=1000)
+def _named_pattern(contestant: str) -> re.Pattern[str]:
+    name = rf"(?<![\w-]){re.escape(contestant)}(?![\w-])"
+    introduced = rf"(?:{_SELF}|{_CALLED})\s+(?:the\s+|called\s+|model\s+)*{name}"
+    return re.compile(name if re.search(r"[\d_-]", contestant) else introduced, re.IGNORECASE)

@@ -105,6 +105,12 @@ class ArenaService:
         """Contestants and battles in use now."""
         return self.effective_settings.pool
 
+    def warm_up(self) -> None:
+        """Compute what the first draw needs: of many contestants' answers it takes seconds."""
+        self.votes()
+        assert self.pool.battles is not None
+        assert self.pool.text_keys is not None
+
     def register_voter(self, voter: str, kind: str = "cookie", address: str | None = None) -> None:
         """Register a voter; called once per visit.
 
@@ -294,10 +300,10 @@ class ArenaService:
         """Open the names of all votes of this voter; those answers are not shown to them again."""
         self.store.set_voter(voter, finished_at=self._clock())
 
-    def has_open_ballot(self, voter: str, example: str) -> bool:
-        """Whether a voter has a battle before them on this example."""
+    def open_example(self, voter: str) -> str | None:
+        """The example of the battle that a voter has before them."""
         ballot, cast, _ = self.store.newest_ballot(voter, self.pool.run)
-        return ballot is not None and cast is None and ballot.example_id == example
+        return ballot.example_id if ballot is not None and cast is None else None
 
     def votes(self) -> CountedVotes:
         """The votes now, and those kept apart; read-only."""

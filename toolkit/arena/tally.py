@@ -105,34 +105,57 @@ class Tally:
         self.points[b, a] += (1 - POINTS[outcome]) * times
 
 
-def crowded_voters(rows: Iterable[VoteRow], addresses: Mapping[str, str], limit: int) -> dict[str, str]:
-    """Voter -> address, of the voters without an account after the first `limit` of their address."""
-    counted: defaultdict[str, set[str]] = defaultdict(set)
-    crowded = {}
-    for row in rows:
-        address = addresses.get(row.voter)
-        if address is None or row.voter in counted[address]:
-            continue
-        if limit and len(counted[address]) >= limit:
-            crowded[row.voter] = address
-        else:
-            counted[address].add(row.voter)
-    return crowded
+class AddressLimit:
+    """Selects the votes of voters without an account after the first few voters of their network address."""
+
+    def __init__(self, addresses: Callable[[], Mapping[str, str]], limit: int) -> None:
+        self._read = addresses
+        self._addresses = dict(addresses())
+        self._limit = limit
+        self._counted: defaultdict[str, set[str]] = defaultdict(set)
+        self._known: set[str] = set()
+
+    def is_crowded(self, voter: str) -> bool:
+        """Whether a vote is kept apart; called for every vote in order."""
+        if voter not in self._known:
+            self._known.add(voter)
+            if voter not in self._addresses:
+                self._addresses = dict(self._read())
+        address = self._addresses.get(voter)
+        if address is None or not self._limit:
+            return False
+        counted = self._counted[address]
+        if voter not in counted and len(counted) < self._limit:
+            counted.add(voter)
+        return voter not in counted
 
 
-@dataclass(frozen=True)
+@dataclass
 class CountedVotes:
-    """A run's votes at one moment."""
+    """A run's votes, in the order they were cast; lists grow at the end only."""
 
-    version: int
+    version: int = 0
     """Changes with the votes."""
-    rows: list[VoteRow]
-    """Votes that count by default, oldest first."""
-    repeats: list[VoteRow]
+    rows: list[VoteRow] = field(default_factory=list)
+    """Votes that count by default."""
+    repeats: list[VoteRow] = field(default_factory=list)
     """Votes on answers whose author the voter had been told before."""
-    crowded: list[VoteRow]
+    crowded: list[VoteRow] = field(default_factory=list)
     """Votes of voters after the first few without an account at their network address."""
-    tally: Tally
+    tally: Tally = field(default_factory=Tally)
+
+    def add(self, rows: Iterable[VoteRow], limit: AddressLimit) -> None:
+        """Sort new votes into the lists."""
+        self.version += 1
+        for row in rows:
+            if row.repeat:
+                self.repeats.append(row)
+            elif limit.is_crowded(row.voter):
+                self.crowded.append(row)
+            else:
+                self.rows.append(row)
+                if row.kind == "battle":
+                    self.tally.add_vote(row.model_a, row.model_b, row.outcome)
 
 
 class VoteLog:
@@ -145,8 +168,8 @@ class VoteLog:
         self._lock = threading.Lock()
         self._state = LogState(0, 0, 0, -1, 0)
         self._known_limit = -1
-        self._votes = CountedVotes(0, [], [], [], Tally())
-        self._crowded: dict[str, str] = {}
+        self._votes = CountedVotes()
+        self._addresses = AddressLimit(dict, 0)
 
     def read(self) -> CountedVotes:
         """The votes as they are now; read-only."""
@@ -154,38 +177,15 @@ class VoteLog:
         with self._lock:
             before = self._state
             state = self._store.log_state(before.last)
-            if state[:4] != before[:4] or limit != self._known_limit:
-                grown = state.lines == before.lines + state.new  # else a line came late, or one is gone
-                same = (state.corrections, state.events, limit) == (
-                    before.corrections,
-                    before.events,
-                    self._known_limit,
-                )
-                on = grown and same
-                self._extend(self._everything() if on else [], before.last if on else 0, limit)
-                self._state, self._known_limit = state, limit
+            if state[:4] == before[:4] and limit == self._known_limit:
+                return self._votes
+            grown = state.lines == before.lines + state.new  # else a line came late, or one is gone
+            known = (before.corrections, before.events, self._known_limit)
+            on = grown and (state.corrections, state.events, limit) == known
+            if not on:
+                self._votes = CountedVotes(self._votes.version)
+                self._addresses = AddressLimit(self._store.voter_addresses, limit)
+            rows = self._store.vote_rows(self._run, after=before.last if on else 0)
+            self._votes.add(rows, self._addresses)
+            self._state, self._known_limit = state, limit
             return self._votes
-
-    def _everything(self) -> list[VoteRow]:
-        return sorted(self._votes.rows + self._votes.repeats + self._votes.crowded)
-
-    def _extend(self, known: list[VoteRow], after: int, limit: int) -> None:
-        new = self._store.vote_rows(self._run, after=after)
-        addresses = self._store.voter_addresses()
-        crowded = crowded_voters((row for row in [*known, *new] if not row.repeat), addresses, limit)
-        before, start = self._votes, new
-        if not known or crowded != self._crowded:
-            before, start = CountedVotes(before.version, [], [], [], Tally()), [*known, *new]
-        tally = before.tally
-        kept = [row for row in start if not row.repeat and row.voter not in crowded]
-        for row in kept:
-            if row.kind == "battle":
-                tally.add_vote(row.model_a, row.model_b, row.outcome)
-        self._crowded = crowded
-        self._votes = CountedVotes(
-            version=before.version + 1,
-            rows=before.rows + kept,
-            repeats=before.repeats + [row for row in start if row.repeat],
-            crowded=before.crowded + [row for row in start if not row.repeat and row.voter in crowded],
-            tally=tally,
-        )
