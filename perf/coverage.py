@@ -5,6 +5,7 @@
     python perf/coverage.py power
     python perf/coverage.py peeking
     python perf/coverage.py agreement
+    python perf/coverage.py length
 
 A world has contestants whose answers differ in luck: `rho` is the share of the variance of a vote that is
 due to the answers themselves, which all votes on an example share, and `taste` that of voters. The truth of
@@ -20,6 +21,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.stats import norm
 
+from toolkit.judge.aggregation import Preference, is_separable, length_controlled
 from toolkit.ratings import Counts, bradley_terry
 from toolkit.ratings.agreement import agreement as compare
 from toolkit.ratings.decisions import betting_evidence, decide_fixed
@@ -226,7 +228,34 @@ def agreement(worlds: int) -> Iterator[str]:
         yield f"| {n} | {people:.0%} | {judge:.0%} | {gap:.2f} | {good / worlds:.1%} |"
 
 
-TABLES = {"ratings": ratings, "power": power, "peeking": peeking, "agreement": agreement}
+def length(worlds: int) -> Iterator[str]:
+    """Win rates at equal length where lengths go with a side and win battles."""
+    rng = np.random.default_rng(0)
+    yield "| battles | gap, sd | effect | covered | mean width | not separable |"
+    yield "| ---: | ---: | ---: | ---: | ---: | ---: |"
+    for n, gap, effect in [(n, g, e) for n in (60, 200, 805) for g in (0, 1, 2) for e in (0.0, 0.75, 1.5)]:
+        held, wide, open_ = 0, [], 0
+        for _ in range(worlds):
+            apart, quality = rng.normal(gap, 1, n), rng.normal(0, 0.5)
+            won = rng.random(n) < 1 / (1 + np.exp(-quality - effect * np.tanh(apart / apart.std(ddof=1))))
+            rows = [
+                Preference(
+                    contestant="x",
+                    against="y",
+                    value=float(v),
+                    length=2000 + int(100 * d),
+                    length_against=2000,
+                )
+                for v, d in zip(won, apart, strict=True)
+            ]
+            found = length_controlled(rows)
+            held += found["low"] <= 1 / (1 + np.exp(-quality)) <= found["high"]
+            wide.append(found["high"] - found["low"])
+            open_ += not is_separable(found)
+        yield f"| {n} | {gap} | {effect} | {held / worlds:.1%} | {np.mean(wide):.2f} | {open_ / worlds:.1%} |"
+
+
+TABLES = {"ratings": ratings, "power": power, "peeking": peeking, "agreement": agreement, "length": length}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

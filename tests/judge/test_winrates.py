@@ -15,6 +15,7 @@ from toolkit.errors import DataError
 from toolkit.judge import aggregate_votes, judge_battles
 from toolkit.judge.aggregation import (
     Preference,
+    is_separable,
     length_controlled,
     logistic,
     preferences_from_votes,
@@ -54,13 +55,29 @@ def test_alpacaevals_raw_win_rates_to_the_digit(shared_data: Path):
 def test_length_control_moves_as_published(shared_data: Path):
     """The published fit also uses files that are not here: difficulties, gamed answers of its baseline."""
     folder = shared_data / "judge_alpacaeval_NC"
-    covered = 0
     for model, figures in published(folder).items():
         found = length_controlled(alpaca(folder, model))
         assert 100 * found["value"] > figures["win_rate"]
         assert 100 * found["value"] == pytest.approx(figures["length_controlled_winrate"], abs=8)
-        covered += 100 * found["low"] < figures["length_controlled_winrate"] < 100 * found["high"]
-    assert covered == 3, "all but gpt4_gamed, whose answers are always shorter by far"
+
+
+@pytest.mark.parametrize(("gap", "effect"), [(0, 0.0), (1, 1.5), (2, 1.5)])
+def test_length_controlled_intervals_cover_where_lengths_go_with_sides(gap: int, effect: float):
+    rng, held = np.random.default_rng(0), 0
+    for _ in range(100):
+        apart, quality = rng.normal(gap, 1, 60), rng.normal(0, 0.5)
+        log_odds = quality + effect * np.tanh(apart / apart.std(ddof=1))
+        won = rng.random(60) < 1 / (1 + np.exp(-log_odds))
+        found = length_controlled(
+            [win_share(float(v), 1000 + int(100 * d), 1000) for v, d in zip(won, apart, strict=True)]
+        )
+        held += not is_separable(found) or found["low"] <= 1 / (1 + np.exp(-quality)) <= found["high"]
+    assert held >= 90
+
+
+def test_a_contestant_that_is_always_far_longer_cannot_be_separated_from_length():
+    rows = [win_share(float(k % 10 > 0), 1000 + k, 100) for k in range(60)]
+    assert not is_separable(length_controlled(rows))
 
 
 def test_the_fit_is_scikit_learns():

@@ -295,11 +295,13 @@ def _print_result(
 
 
 def _print_win_rates(rates: list[dict[str, Any]]) -> None:
+    from toolkit.judge.aggregation import is_separable
+
     rows = [
         [
             f"{row['contestant']} over {row['against']}",
             _share(row["win_rate"]),
-            _share(row["length_controlled"]),
+            _share(row["length_controlled"]) if is_separable(row["length_controlled"]) else "not separable",
             str(row["win_rate"]["n"]),
         ]
         for row in rates

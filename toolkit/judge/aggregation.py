@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from toolkit.errors import DataError, JudgeError
-from toolkit.statistics import Z, wilson, wilson_of_points
+from toolkit.statistics import LEVEL, wilson, wilson_of_points
 from toolkit.types import Battle, Outcome, Record, Verdict, Vote
 
 EVEN = 0.5
@@ -147,6 +147,11 @@ RIDGES = np.array([0.01, 4.0, 4.0])
 coefficients beyond +-1 are unusual: a contestant that is always the shorter one says little about what would
 happen at equal length, and without a penalty the fit extrapolates wildly."""
 
+FREE = np.array([0.01, 0.01, 4.0])
+"""Penalties behind the interval: only what keeps a clean sweep finite."""
+INSEPARABLE = 0.95
+"""Width of the interval from which on quality cannot be separated from length."""
+
 
 class Preference(Record):
     """How much one answer was preferred to another's on one example."""
@@ -212,9 +217,11 @@ def length_controlled(rows: Sequence[Preference]) -> dict[str, Any]:
 
     Logistic regression of the preference on a constant, tanh of the standardised difference in length and,
     where examples have them, their difficulties; then the mean prediction at no difference in length. The
-    interval is that of the constant, from the sandwich covariance. AlpacaEval fits the same features, but
-    holds the coefficients back with an L1 penalty chosen by cross-validation and with judgments of gamed
-    answers of its own baseline, which other data does not have; here a fixed penalty does it.
+    interval is that of the constant in a fit without the penalty, from the sandwich covariance, and holds the
+    value: where lengths go with sides the penalty decides the value, and the interval says how little is
+        known. AlpacaEval fits the same features, but holds the coefficients back with an L1 penalty chosen
+        by cross-validation and with judgments of gamed answers of its own baseline, which other data does
+        not have; here a fixed penalty does it.
     """
     if not rows:
         raise DataError("no battles to take a win rate of")
@@ -224,12 +231,26 @@ def length_controlled(rows: Sequence[Preference]) -> dict[str, Any]:
     length = np.tanh(apart / spread) if spread > 0 else np.zeros(len(rows))
     difficulty = np.array([row.difficulty for row in rows])
     columns = np.stack([np.ones(len(rows)), length, difficulty], axis=1)
-    fitted, covariance = logistic(columns, values, RIDGES)
-    margin = Z * math.sqrt(covariance[0, 0])
+    fitted, _ = logistic(columns, values, RIDGES)
+    free, covariance = logistic(columns, values, FREE)
+    margin = _reach(len(rows)) * math.sqrt(covariance[0, 0])
     low, value, high = (
-        float(_sigmoid(fitted[0] + shift + fitted[2] * difficulty).mean()) for shift in (-margin, 0.0, margin)
+        float(_sigmoid(constant + each[2] * difficulty).mean())
+        for constant, each in ((free[0] - margin, free), (fitted[0], fitted), (free[0] + margin, free))
     )
-    return {"value": value, "low": low, "high": high, "n": len(rows)}
+    return {"value": value, "low": min(low, value), "high": max(high, value), "n": len(rows)}
+
+
+def is_separable(share: Mapping[str, Any]) -> bool:
+    """Whether quality can be separated from length: lengths that go with a side leave it open."""
+    return share["low"] is not None and share["high"] - share["low"] < INSEPARABLE
+
+
+def _reach(n: int) -> float:
+    """Student's quantile, three coefficients fitted."""
+    from scipy.stats import t
+
+    return float(t.ppf((1 + LEVEL) / 2, max(1, n - 3)))
 
 
 def logistic(columns: Array, values: Array, ridges: Array) -> tuple[Array, Array]:
@@ -254,7 +275,8 @@ def logistic(columns: Array, values: Array, ridges: Array) -> tuple[Array, Array
     model_based = columns.T @ (columns * (expected * (1 - expected))[:, None])
     # After a clean sweep no residual is left to estimate from: never claim less than the model's own spread.
     middle = scatter if np.trace(scatter) > np.trace(model_based) else model_based
-    return fitted, inverse @ middle @ inverse
+    # What the penalty alone decides is not known: its part stands in the middle too.
+    return fitted, inverse @ (middle + np.diag(ridges)) @ inverse
 
 
 def _curvature(columns: Array, expected: Array, ridges: Array) -> Array:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from toolkit.errors import RatingError
-from toolkit.judge.aggregation import Preference, win_rates
+from toolkit.judge.aggregation import Preference, is_separable, win_rates
 from toolkit.ratings import tabulate
 from toolkit.ratings.agreement import agreement as compare
 from toolkit.ratings.agreement import agreement_sentence
@@ -87,7 +87,9 @@ def win_rate_table(votes: Iterable[Vote], view: RunView) -> Table | None:
         (
             Cell(f"{row['contestant']} over {row['against']}"),
             _share(row["win_rate"]),
-            _share(row["length_controlled"]),
+            _share(row["length_controlled"])
+            if is_separable(row["length_controlled"])
+            else Cell("cannot be separated from length"),
             Cell(str(row["win_rate"]["n"])),
         )
         for row in win_rates(found)
