@@ -12,6 +12,8 @@ from transformers import BertConfig
 
 from toolkit.recipe import load
 from toolkit.run.checks import check
+from toolkit.run.checks.config import _attention
+from toolkit.run.checks.findings import error
 
 
 @pytest.fixture
@@ -58,3 +60,18 @@ def test_a_tokenizer_larger_than_the_embedding(small_recipe: Path, tiny_model: P
     tokenizer.add_tokens([f"<new{n}>" for n in range(400)])
     tokenizer.save_pretrained(own)
     assert "its tokenizer has token ids up to" in findings(small_recipe, base=str(own))["base"]
+
+
+@pytest.mark.parametrize(
+    ("attention", "message"),
+    [
+        ("sdpa", None),
+        ("flex_attention", None),
+        ("foo", "transformers has no attention foo"),
+        ("kernels-community/flash-attn2", "needs a CUDA GPU"),
+        ("flash_attention_2", "needs a CUDA GPU"),
+    ],
+)
+def test_attention_is_known_and_has_what_it_needs(attention: str, message: str | None):
+    found = [each.message for each in _attention(attention, False, error) if each.code == "attention"]
+    assert (message in found[0]) if message else not found

@@ -29,10 +29,9 @@ OPTIONS = (
     ),
     click.option(
         "--attention",
-        type=click.Choice(["auto", "eager", "sdpa", "flash_attention_2"]),
         default="auto",
         show_default=True,
-        help="auto: transformers' choice for the model.",
+        help="eager, sdpa, flash_attention_2 ..., or a kernel of the hub; auto: transformers' choice.",
     ),
     click.option(
         "--quantization", type=click.Choice(["none", "nf4", "int8"]), default="none", show_default=True

@@ -36,6 +36,13 @@ def choose(options: ModelOptions = ModelOptions()) -> Hardware:
     return Hardware(device=device, dtype=dtype, attention=attention)
 
 
+def attention_names() -> list[str]:
+    """Values of `attention` that transformers knows, and `auto`."""
+    from transformers import AttentionInterface
+
+    return ["auto", "eager", *(name for name in AttentionInterface().valid_keys() if "|" not in name)]
+
+
 def _device(name: str) -> torch.device:
     if name == "auto":
         if torch.cuda.is_available():  # several processes on one machine: each its own GPU

@@ -60,7 +60,9 @@ class ModelOptions(Section):
     """`auto`, `cpu`, `cuda`, `cuda:1`, `mps`."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """`auto`: bfloat16 where the hardware is fast at it, else float16 on CUDA, else float32."""
-    attention: Literal["auto", "eager", "sdpa", "flash_attention_2"] = "auto"
+    attention: str = "auto"
+    """A name that transformers knows (`sdpa`, `flash_attention_2`, `flex_attention` ...), or a kernel
+    of the hub (`kernels-community/flash-attn2`). `auto`: transformers' choice for the model."""
     quantization: Literal["none", "nf4", "int8"] = "none"
     """`nf4`: 4-bit weights with double quantisation, as QLoRA."""
     revision: str | None = None

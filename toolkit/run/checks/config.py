@@ -6,7 +6,7 @@ import importlib.util
 import math
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from statistics import NormalDist
 from urllib.parse import urlsplit
@@ -93,18 +93,23 @@ def _hardware(recipe: Recipe, here: bool) -> Iterator[Finding]:
         unknown = "is not a device" in text
         yield (error if unknown else find)("device", "model.device", text, fix)
         return
-    if recipe.model.attention == "flash_attention_2":
-        missing = [
-            what
-            for what, there in (
-                ("a CUDA GPU", chosen.device.type == "cuda"),
-                ("the package flash-attn", importlib.util.find_spec("flash_attn") is not None),
-            )
-            if not there
-        ]
-        if missing:
-            text = f"flash_attention_2 needs {' and '.join(missing)}, not found here"
-            yield find("attention", "model.attention", text, "leave it at auto")
+    yield from _attention(recipe.model.attention, chosen.device.type == "cuda", find)
+
+
+def _attention(name: str, cuda: bool, find: Callable[[str, str, str, str], Finding]) -> Iterator[Finding]:
+    """An attention that transformers does not know, or that needs what is not here."""
+    place, fix = "model.attention", "leave it at auto"
+    known = hardware.attention_names()
+    if name not in known and name.count("/") != 1:
+        text = f"transformers has no attention {name}; it has {', '.join(known)}"
+        yield error("attention", place, text, "name one of them, or a kernel of the hub (`owner/name`)")
+        return
+    package = "kernels" if "/" in name else {"flash_attention_2": "flash_attn"}.get(name)
+    needed = "/" in name or name.startswith("flash_attention")
+    missing = ["a CUDA GPU"] if needed and not cuda else []
+    missing += [f"the package {package}"] if package and importlib.util.find_spec(package) is None else []
+    if missing:
+        yield find("attention", place, f"{name} needs {' and '.join(missing)}, not found here", fix)
 
 
 def _encoder(scoring: Scoring) -> Iterator[Finding]:
