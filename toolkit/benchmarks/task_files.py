@@ -66,8 +66,7 @@ def write_local_tasks(benchmark: Benchmark, folder: Path) -> None:
         _check_templates(benchmark)
     convert = HUB_COLUMNS.get(benchmark.task)
     rows = {split: _rows(source) for split, source in benchmark.files.items()}
-    if not rows:
-        rows = _packaged_rows(benchmark.task)
+    rows = rows or _packaged_rows(benchmark.task)
     if convert is not None:
         rows = {split: [convert(row) for row in some] for split, some in rows.items()}
     _write_task(benchmark, task_name(benchmark.task), task_file(benchmark.task), rows, folder)
@@ -193,7 +192,7 @@ def shared_fewshot(benchmark: Benchmark) -> int:
     if not benchmark.files or benchmark.task.startswith("mmlu"):
         return 0
     whole = settings(task_file(benchmark.task))
-    wanted = benchmark.num_fewshot if benchmark.num_fewshot is not None else whole.get("num_fewshot") or 0
+    wanted = _fewshot(benchmark, whole)
     shown = next(
         (whole[key] for key in ("fewshot_split", "training_split", "validation_split") if whole.get(key)),
         None,
@@ -203,6 +202,10 @@ def shared_fewshot(benchmark: Benchmark) -> int:
         return 0
     known = {json.dumps(row, sort_keys=True, default=str) for row in _rows(benchmark.files[shown])}
     return sum(json.dumps(row, sort_keys=True, default=str) in known for row in _rows(benchmark.files[asked]))
+
+
+def _fewshot(benchmark: Benchmark, task: dict[str, Any]) -> int:
+    return int(task.get("num_fewshot") or 0) if benchmark.num_fewshot is None else benchmark.num_fewshot
 
 
 def settings(file: Path) -> dict[str, Any]:
@@ -236,7 +239,7 @@ def _write_task(
 
 def _check_fewshot(benchmark: Benchmark, task: dict[str, Any], there: dict[str, int]) -> None:
     """Few-shot examples must not be questions themselves, which lm-eval would fall back to."""
-    wanted = benchmark.num_fewshot if benchmark.num_fewshot is not None else task.get("num_fewshot") or 0
+    wanted = _fewshot(benchmark, task)
     split = task.get("fewshot_split") or task.get("training_split") or task.get("validation_split")
     given = task.get("fewshot_config", {}).get("samples") is not None
     if wanted and not given and split not in there:
@@ -265,14 +268,11 @@ def _write_mmlu(benchmark: Benchmark, folder: Path) -> None:
         there.add(str(_plain(file)["tag"]))
     for name in ("stem", "other", "social_sciences", "humanities"):
         if f"mmlu_{name}_tasks" in there:
-            _copy(official / f"_mmlu_{name}.yaml", folder)
+            group = f"_mmlu_{name}.yaml"
+            io.write_text(folder / group, (official / group).read_text(encoding="utf-8"))
     whole = _plain(official / "_mmlu.yaml")
     whole["task"] = [name for name in whole["task"] if f"{name}_tasks" in there]
     io.write_text(folder / "_mmlu.yaml", yaml.safe_dump(whole, sort_keys=False))
-
-
-def _copy(file: Path, folder: Path) -> None:
-    io.write_text(folder / file.name, file.read_text(encoding="utf-8"))
 
 
 def _packaged(task: str) -> tuple[Path, str] | None:

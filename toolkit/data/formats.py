@@ -73,16 +73,7 @@ def answer_of(row: Row) -> str:
 
 ROLES = {role: role for role in get_args(Role)} | {"developer": "system"}
 SHAREGPT_ROLES = {"human": "user", "gpt": "assistant"}
-LABELS = {
-    "true": True,
-    "1": True,
-    "1.0": True,
-    "yes": True,
-    "false": False,
-    "0": False,
-    "0.0": False,
-    "no": False,
-}
+LABELS = dict.fromkeys(("true", "1", "1.0", "yes"), True) | dict.fromkeys(("false", "0", "0.0", "no"), False)
 """What a `label` may be, in lower case."""
 
 UNREADABLE = ("tools", "images", "image", "videos", "video", "audios", "audio")

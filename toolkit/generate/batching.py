@@ -19,17 +19,9 @@ from transformers.cache_utils import Cache, CacheLayerMixin
 
 from toolkit import compat
 from toolkit.models.loading import unwrapped
-from toolkit.models.prefix_tree import MIN_PREFIX, prefix_length
 
 BLOCK = 64
 MIN_ROWS = 4
-
-
-def common_prefix(prompts: Sequence[Sequence[int]]) -> list[int]:
-    """The prefix of all prompts if it is long enough to be read once; each keeps two tokens of its own."""
-    first, last = min(map(list, prompts)), max(map(list, prompts))
-    count = min(prefix_length(first, last), min(map(len, prompts)) - 2)
-    return first[:count] if count >= MIN_PREFIX else []
 
 
 class BatchSlots:

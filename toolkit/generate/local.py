@@ -14,9 +14,10 @@ from transformers import GenerationConfig
 from toolkit.data.chat import opens_thinking, prompt_ids, render
 from toolkit.errors import DataError
 from toolkit.generate.base import Reply, Request, sampling
-from toolkit.generate.batching import BatchSlots, common_prefix
+from toolkit.generate.batching import BatchSlots
 from toolkit.models import Loaded, bases
 from toolkit.models.loading import context_window, unwrapped
+from toolkit.models.prefix_tree import common_prefix
 from toolkit.models.supported_types import supports_custom_masks
 from toolkit.recipe import Generation
 from toolkit.types import Message
@@ -111,7 +112,9 @@ class LocalSource:
         if not sequences:
             return
         longest = len(sequences[-1].prompt.tokens) + options.max_new_tokens
-        common = common_prefix([prompt.tokens for prompt in prompts])
+        # each keeps two tokens: one to fill its slot with, and one for the first step
+        shortest = min(len(prompt.tokens) for prompt in prompts)
+        common = common_prefix([prompt.tokens for prompt in prompts], shortest - 2)
         if supports_custom_masks(model, longest) and not further:
             yield from self._batched(model, sequences, options, common)
         else:

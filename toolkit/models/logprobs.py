@@ -17,7 +17,7 @@ from torch.nn.functional import cross_entropy
 from transformers import DynamicCache
 
 from toolkit.models.loading import unwrapped
-from toolkit.models.prefix_tree import MIN_PREFIX, prefix_length
+from toolkit.models.prefix_tree import common_prefix
 from toolkit.models.supported_types import supports_fast_paths, supports_split_head
 from toolkit.progress import log_progress
 
@@ -64,28 +64,22 @@ class SplitModel:
             The spans' places in `spans`, and the states before each of their scored tokens, one span after
             the other, shape (sum of scored, width).
         """
-        common = self._common_prefix(spans)
+        common: Sequence[int] = ()
+        if len(spans) > 1 and self.in_parts:
+            unscored = min(len(span.ids) - 1 - span.scored for span in spans)
+            common = common_prefix([span.ids for span in spans], unscored)
         prefix_cache = self._read(common) if common else None
         most = BATCH_TOKENS.get(self.model.device.type, MOST_TOKENS) if self.proven else 0
         for batch in _batches(spans, most):
             chosen = [spans[i] for i in batch]
-            states = self._states(_padded(chosen, len(common), self.model.device), prefix_cache)
+            ids = _padded(chosen, len(common), self.model.device)
+            states = self._hidden(ids, prefix_cache) if self.in_parts else self._full_logits(ids)
             ends = [len(span.ids) - 1 - len(common) for span in chosen]
             rows = [
                 states[row, end - s.scored : end]
                 for row, (end, s) in enumerate(zip(ends, chosen, strict=True))
             ]
             yield batch, torch.cat(rows)
-
-    def _common_prefix(self, spans: Sequence[Span]) -> Sequence[int]:
-        """The prefix that all spans share, of at least `MIN_PREFIX` unscored tokens; else empty."""
-        if len(spans) < 2 or not self.in_parts:  # noqa: PLR2004
-            return ()
-        ids = [list(span.ids) for span in spans]
-        own = min(len(span.ids) - 1 - span.scored for span in spans)
-        count = min(prefix_length(min(ids), max(ids)), own)
-        common = ids[0][:count]
-        return common if count >= MIN_PREFIX else ()
 
     @torch.inference_mode()
     def _read(self, common: Sequence[int]) -> DynamicCache:
@@ -94,9 +88,6 @@ class SplitModel:
         ids = torch.tensor([list(common)], device=self.model.device)
         self.transformer(input_ids=ids, past_key_values=prefix_cache, use_cache=True)
         return prefix_cache
-
-    def _states(self, ids: torch.Tensor, prefix_cache: DynamicCache | None) -> torch.Tensor:
-        return self._hidden(ids, prefix_cache) if self.in_parts else self._full_logits(ids)
 
     def _hidden(self, ids: torch.Tensor, prefix_cache: DynamicCache | None = None) -> torch.Tensor:
         """Last hidden states of ids (n, length), which go on from what was read before."""

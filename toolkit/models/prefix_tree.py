@@ -53,10 +53,19 @@ class Pack:
 
 def pack(prompts: Sequence[Tokens], members: Sequence[int], start: int = 0) -> Pack:
     """The tree of some prompts' tokens from `start` on, as one sequence; `members` are sorted by tokens."""
-    builder = _PackBuilder(start)
+    tokens: list[int] = []
+    positions: list[int] = []
+    paths: list[list[int]] = []
+    last: Tokens = ()
     for index in members:
-        builder.add(index, prompts[index])
-    return builder.done()
+        prompt = prompts[index]
+        common = max(start, prefix_length(last, prompt))
+        shared = paths[-1][: common - start] if paths else []
+        paths.append(shared + list(range(len(tokens), len(tokens) + len(prompt) - common)))
+        tokens += prompt[common:]
+        positions += range(common, len(prompt))
+        last = prompt
+    return Pack(tuple(members), tokens, positions, paths)
 
 
 def sorted_by_tokens(prompts: Sequence[Tokens]) -> list[int]:
@@ -99,32 +108,6 @@ def tree_size(prompts: Sequence[Tokens], members: Sequence[int], start: int) -> 
     return total
 
 
-class _PackBuilder:
-    """A pack being filled with prompts in sorted order, so that each shares most with the one before."""
-
-    def __init__(self, start: int) -> None:
-        self.start = start
-        self.members: list[int] = []
-        self.tokens: list[int] = []
-        self.positions: list[int] = []
-        self.paths: list[list[int]] = []
-        self.last: Tokens = ()
-
-    def add(self, index: int, prompt: Tokens) -> None:
-        common = max(self.start, prefix_length(self.last, prompt))
-        begin = len(self.tokens)
-        new = prompt[common:]
-        self.tokens += new
-        self.positions += range(common, len(prompt))
-        before = self.paths[-1][: common - self.start] if self.paths else []
-        self.paths.append(before + list(range(begin, begin + len(new))))
-        self.members.append(index)
-        self.last = prompt
-
-    def done(self) -> Pack:
-        return Pack(tuple(self.members), self.tokens, self.positions, self.paths)
-
-
 def prefix_length(one: Tokens, other: Tokens) -> int:
     """Number of tokens in the common prefix."""
     count = 0
@@ -133,6 +116,13 @@ def prefix_length(one: Tokens, other: Tokens) -> int:
             break
         count += 1
     return count
+
+
+def common_prefix(prompts: Sequence[Tokens], longest: int) -> list[int]:
+    """The prefix of all prompts, of at most `longest` tokens; empty where it is not worth a pass."""
+    first, last = min(map(list, prompts)), max(map(list, prompts))
+    count = min(prefix_length(first, last), longest)
+    return first[:count] if count >= MIN_PREFIX else []
 
 
 class PrefixTree:

@@ -59,10 +59,7 @@ class Learned:
 
     def adapter(self) -> dict[str, torch.Tensor]:
         """A copy of the adapter's tensors by PEFT's names, on the CPU; of a model none."""
-        if not isinstance(self.model, PeftModel):
-            return {}
-        weights = get_peft_model_state_dict(self.model, self.weights, save_embedding_layers=False)
-        return {name: weight.detach().cpu().clone() for name, weight in weights.items()}
+        return copy_adapter(self.model, self.weights) if isinstance(self.model, PeftModel) else {}
 
     def differs(self, before: dict[str, Any]) -> bool:
         """Whether a weight is not what it was."""
@@ -74,6 +71,12 @@ class Learned:
         # PEFT would ask the hub whether the vocabulary has grown
         only_adapter = {"save_embedding_layers": False} if isinstance(self.model, PeftModel) else {}
         self.model.save_pretrained(folder, state_dict=self.weights, **only_adapter)
+
+
+def copy_adapter(model: Any, weights: dict[str, Any] | None = None) -> dict[str, torch.Tensor]:
+    """A copy of an adapter's tensors by PEFT's names, on the CPU."""
+    tensors = get_peft_model_state_dict(model, weights, save_embedding_layers=False)
+    return {name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}
 
 
 def publish(learned: Learned, base: Base, stage: Stage, folder: Path, extras: Extras) -> None:

@@ -12,8 +12,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
-from peft import get_peft_model_state_dict
 from peft.helpers import disable_input_dtype_casting
 from transformers import PrinterCallback, TrainerCallback, set_seed
 from transformers.integrations import TensorBoardCallback
@@ -24,7 +22,7 @@ from toolkit.errors import ModelError
 from toolkit.models import bases
 from toolkit.recipe import Recipe, Stage
 from toolkit.train import dry_run, publish
-from toolkit.train.base import Base, prepare_base, subtracts_from_base
+from toolkit.train.base import prepare_base, subtracts_from_base
 from toolkit.train.callbacks import InterruptCallback, TrainingLog, report_full_disk
 from toolkit.train.methods import build_trainer, validate_rows
 from toolkit.train.publish import RESULT, model_card
@@ -83,7 +81,8 @@ def _train(recipe: Recipe, stage: Stage, run: Path) -> tuple[Callable[[], float]
     with report_full_disk(working):
         trainer = build_trainer(stage)(base, stage, train, heldout, trainer_args)
     base.start(trainer.model)
-    initial_weights = copy_initial_adapter(trainer.model, base)
+    # what PEFT subtracted from the base (PiSSA, OLoRA)
+    initial_weights = publish.copy_adapter(trainer.model) if subtracts_from_base(base.adapter) else {}
     trainer.remove_callback(PrinterCallback)  # it writes to stdout
     trainer.add_callback(log)
     for callback in trainer.callback_handler.callbacks:
@@ -107,14 +106,6 @@ def _train(recipe: Recipe, stage: Stage, run: Path) -> tuple[Callable[[], float]
     plain = distributed.is_main() and not (base.parent_merged or learned.initial_weights)
     weights = learned.adapter() if plain else {}
     return partial(verify, expected, working / UNVERIFIED, replace(base, model=None), weights), result
-
-
-def copy_initial_adapter(model: Any, base: Base) -> dict[str, torch.Tensor]:
-    """A copy of an adapter that PEFT has taken out of the base (PiSSA, OLoRA), by its names; else nothing."""
-    if not subtracts_from_base(base.adapter):
-        return {}
-    weights = get_peft_model_state_dict(model, save_embedding_layers=False)
-    return {name: weight.detach().cpu().clone() for name, weight in weights.items()}
 
 
 def load_stage_rows(recipe: Recipe, stage: Stage) -> tuple[list[Row], list[Row]]:
