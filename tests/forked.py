@@ -17,7 +17,15 @@ import torch
 from toolkit.cli import main
 
 FORKS = multiprocessing.get_context("forkserver")
-ROOMS = ["run.plan", "train.sft", "train.dpo", "metrics.measuring", "metrics.perplexity", "judge", "report"]
+ROOMS = [
+    "run.plan",
+    "train.sft",
+    "train.preference",
+    "metrics.registry",
+    "metrics.perplexity",
+    "judge",
+    "report",
+]
 FORKS.set_forkserver_preload([__name__, "trl", *(f"toolkit.{room}" for room in ROOMS)])
 
 
