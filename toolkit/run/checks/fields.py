@@ -104,9 +104,8 @@ def _names(stage: Stage) -> Iterator[Finding]:
         if field in known:
             continue
         if field in RETIRED:
-            yield error(
-                "retired-field", place, f"{field} is gone from today's libraries", f"use {RETIRED[field]}"
-            )
+            fix = f"use {RETIRED[field]}"
+            yield error("retired-field", place, f"{field} is gone from today's libraries", fix)
             continue
         close = difflib.get_close_matches(field, known, n=1)
         fix = f"did you mean {close[0]}?" if close else f"see the fields of trl.{name}"
@@ -196,15 +195,13 @@ def _against_each_other(recipe: Recipe, stage: Stage) -> Iterator[Finding]:
     answers = settings(stage).get("num_generations", 1)
     if isinstance(batch, int) and batch % answers:
         text = f"{batch} is no multiple of num_generations ({answers}): answers to one prompt are torn apart"
-        yield error(
-            "batch", f"{place}.per_device_train_batch_size", text, f"set it to a multiple of {answers}"
-        )
+        fix = f"set it to a multiple of {answers}"
+        yield error("batch", f"{place}.per_device_train_batch_size", text, fix)
     from_base = stage.method in ("dpo", "kto") and stage.start == "base"
     if from_base and any(other.method == "sft" for other in recipe.stages):
         text = f"{stage.method} starts from the base, though there is an SFT stage; the base is its reference"
-        yield warning(
-            "start", f"stages.{stage.name}.start", text, "start from the SFT stage, if that is meant"
-        )
+        fix = "start from the SFT stage, if that is meant"
+        yield warning("start", f"stages.{stage.name}.start", text, fix)
 
 
 def _refused(stage: Stage) -> Iterator[Finding]:
@@ -247,12 +244,8 @@ def _unused(recipe: Recipe) -> Iterator[Finding]:
     used |= {recipe.scoring.examples, recipe.scoring.guard} if recipe.scoring else set()
     for name in recipe.data:
         if name not in used:
-            yield info(
-                "unused",
-                f"data.{name}",
-                "no stage and no scoring uses it",
-                "drop it, or name it where it is meant",
-            )
+            fix = "drop it, or name it where it is meant"
+            yield info("unused", f"data.{name}", "no stage and no scoring uses it", fix)
     if recipe.stages and recipe.scoring is None:
         text = "nothing is scored: whether training helped will not be known"
         yield info("no-scoring", "scoring", text, "name held-out examples in scoring.examples")

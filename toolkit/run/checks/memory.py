@@ -96,9 +96,8 @@ def memory(
                 )
                 yield warning("warmup", at, late, "a value below 1 is a share of all steps; 0.05 is usual")
             if plan["rows"] < plan["batch"]:
-                yield warning(
-                    "few-rows", place, f"{plan['rows']} rows are fewer than one batch", "use smaller batches"
-                )
+                fix = "use smaller batches"
+                yield warning("few-rows", place, f"{plan['rows']} rows are fewer than one batch", fix)
         if shape is not None:
             longest = max((len(row.input_ids) for _, row in tokens.get(stage.name, [])), default=None)
             needed = estimate(recipe, stage, shape, target, longest)
@@ -109,9 +108,8 @@ def memory(
                 fix = "smaller batches with gradient_accumulation_steps, a smaller max_length, or nf4"
                 yield find("memory", place, f"{about}; {target.name} has {target.memory / 1e9:.0f} GB", fix)
         if text:
-            yield info(
-                "plan", place, text, "change num_train_epochs or the batch, if that is not what you want"
-            )
+            fix = "change num_train_epochs or the batch, if that is not what you want"
+            yield info("plan", place, text, fix)
 
 
 def context(shape: Any) -> int | None:

@@ -145,9 +145,8 @@ class Quality:
             text = fault.text.format(n=tally.count, all=self.count, shown=tally.shown)
             if tally.count > 1 and "{n}" not in fault.text:
                 text = f"{text} ({tally.count} of {self.count} rows)"
-            yield find(
-                code.partition("-")[0] if code.startswith("turns") else code, tally.first, text, fault.fix
-            )
+            fix = fault.fix
+            yield find(code.partition("-")[0] if code.startswith("turns") else code, tally.first, text, fix)
         yield from self._copies()
         yield from self._sides()
 
@@ -291,7 +290,7 @@ class Quality:
             text = (
                 f"{len(exact)} of {self.count} rows are copies of others, such as this of {self.places[one]}"
             )
-            yield warning("rows-double", self.places[other], text + ": they weigh double", "drop the copies")
+            yield warning("rows-double", self.places[other], f"{text}: they weigh double", "drop the copies")
         known = set(exact[:, 1].tolist()) if len(exact) else set()
         only = [pair for pair in near.tolist() if pair[1] not in known]
         if only:
@@ -336,9 +335,8 @@ class Quality:
         _, counts = np.unique(pairs[:, 0], return_counts=True)
         if (many := int((counts > 1).sum())) and len(counts) > 1:
             text = f"{many} questions have several different answers"
-            yield info(
-                "answers-differ", f"data.{self.name}", text, "keep the one that is wanted, unless variety is"
-            )
+            fix = "keep the one that is wanted, unless variety is"
+            yield info("answers-differ", f"data.{self.name}", text, fix)
         values, first, counts = np.unique(arrays["answer"], return_index=True, return_counts=True)
         most = int(counts.argmax())
         share = counts[most] / self.count
@@ -346,12 +344,8 @@ class Quality:
             find = warning if share > LOPSIDED or len(values) > ENOUGH / 2 else info
             place = self.places[int(first[most])]
             text = f"{share:.0%} of the answers are the same ({place}): it may be all that is learned"
-            yield find(
-                "one-answer",
-                f"data.{self.name}",
-                text,
-                "balance the rows, or count what the shortest answer scores",
-            )
+            fix = "balance the rows, or count what the shortest answer scores"
+            yield find("one-answer", f"data.{self.name}", text, fix)
 
     def _sides(self) -> Iterator[Finding]:
         place = f"data.{self.name}"

@@ -266,9 +266,8 @@ def _unread(name: str, source: DataSource, problem: str) -> Finding:
     if "from the hub" in problem:
         fix = "it will be fetched at the first run; to check it now, go online"
         return info("data-not-checked", f"data.{name}", problem, fix)
-    return error(
-        "data", f"data.{name}", problem.removesuffix(" (or set `skip_bad_rows: true`)"), "mend the file"
-    )
+    fix = "mend the file"
+    return error("data", f"data.{name}", problem.removesuffix(" (or set `skip_bad_rows: true`)"), fix)
 
 
 def system_turns(recipe: Recipe, sets: dict[str, Seen], heldout: HeldOut) -> Iterator[Finding]:

@@ -105,21 +105,12 @@ def _ends(tokenizer: Any, before: str, other: str) -> Iterator[Finding]:
         return
     whole = tokenizer.apply_chat_template([HELLO.as_dict(), REPLY.as_dict()], tokenize=False)
     if tokenizer.eos_token not in whole[len(before) :]:
-        text = (
-            f"it puts no {tokenizer.eos_token} after answers: training adds it, but earlier turns are "
-            "seen without it"
-        )
+        text = f"it puts no {tokenizer.eos_token} after answers: training adds it, earlier turns lack it"
         yield warning("end-token", PLACE, text, other)
     if tokenizer.pad_token_id == tokenizer.eos_token_id:
-        text = (
-            f"{tokenizer.pad_token} pads and ends answers; trainers that mask all padding never learn to stop"
-        )
-        yield info(
-            "pad-is-end",
-            "base",
-            text,
-            "nothing to do: here padding is masked by its place, and the end token is learned",
-        )
+        text = f"{tokenizer.pad_token} pads and ends answers; trainers that mask padding never learn to stop"
+        fix = "nothing to do: here padding is masked by its place, and the end token is learned"
+        yield info("pad-is-end", "base", text, fix)
 
 
 def _named_ends(recipe: Recipe, tokenizer: Any, before: str) -> Iterator[Finding]:
@@ -270,9 +261,8 @@ def prompts_fit(
         return
     if specs and most + new > context:
         text = f"a held-out prompt of {most} tokens and {new} new ones do not fit the context of {context}"
-        yield error(
-            "context", place, text, f"set it to {max(1, context - most)} or less, or shorten the prompts"
-        )
+        fix = f"set it to {max(1, context - most)} or less, or shorten the prompts"
+        yield error("context", place, text, fix)
 
 
 def _size(turn: Message) -> int:
@@ -291,9 +281,8 @@ def _cut(stage: Stage, rows: list[tuple[list[str], Encoded]], limit: int | None)
         f"{max(len(row.input_ids) for row in long)}); {lost} lose their whole answer, the others its end"
     )
     find = error if lost else warning
-    yield find(
-        "truncated", f"stages.{stage.name}.trainer.max_length", text, "raise max_length, or shorten the rows"
-    )
+    fix = "raise max_length, or shorten the rows"
+    yield find("truncated", f"stages.{stage.name}.trainer.max_length", text, fix)
 
 
 def _mask(stage: Stage, rows: list[tuple[list[str], Encoded]], tokenizer: Any) -> Iterator[Finding]:
@@ -304,9 +293,8 @@ def _mask(stage: Stage, rows: list[tuple[list[str], Encoded]], tokenizer: Any) -
         strange = sum(token == unknown for token in tokens)
         if strange:
             text = f"{strange} of {len(tokens)} tokens are {tokenizer.unk_token}: the tokenizer lacks them"
-            yield warning(
-                "unknown-tokens", f"data.{stage.data}", text, "look for a script or signs it was not made for"
-            )
+            fix = "look for a script or signs it was not made for"
+            yield warning("unknown-tokens", f"data.{stage.data}", text, fix)
     for answers, row in rows:
         learned = [token for token, mask in zip(row.input_ids, row.completion_mask, strict=True) if mask]
         decoded = tokenizer.decode(learned, skip_special_tokens=True)
