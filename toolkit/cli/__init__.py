@@ -35,6 +35,7 @@ COMMANDS = {
     "judge": "Let a judge model vote on answers, of a run or in files.",
     "ratings": "Rate contestants from a file of votes.",
     "agreement": "How far two sets of votes agree, a judge's and people's above all.",
+    "selftest": "How often a run's rules claim something where nothing is there.",
     "votes": "Write the arena's votes to a file, or read votes cast elsewhere.",
     "preferences": "Turn votes into chosen/rejected pairs to train on.",
     "serve": "Open the blind arena in the browser.",

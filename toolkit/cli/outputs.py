@@ -220,6 +220,21 @@ class Ratings(Output):
     """With `--by voter`."""
 
 
+class ClaimShare(Output):
+    """Relabelled runs with any claim of one kind, with its 95% interval."""
+
+    kind: str
+    share: float
+    low: float
+    high: float
+    runs: int
+
+
+class SelfTest(Output):
+    times: int
+    claims: list[ClaimShare]
+
+
 class Agreed(Output):
     agreement: Share
     agreement_without_ties: Share
@@ -295,6 +310,7 @@ OUTPUTS: dict[str, type[BaseModel]] = {
     "judge --estimate": Estimates,
     "ratings": Ratings,
     "agreement": Agreement,
+    "selftest": SelfTest,
     "votes export": Exported,
     "votes import": Imported,
     "preferences": Preferences,

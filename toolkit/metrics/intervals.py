@@ -66,8 +66,13 @@ def interval(measurement: Measurement, *, seed: int = 0) -> tuple[float | None, 
     return bootstrap(table, lambda sums, n: combine(kind, sums, n), seed=seed)
 
 
-def difference(first: Measurement, second: Measurement, *, seed: int = 0) -> Difference | None:
-    """`first` minus `second` in their metric, on the examples both have; `None` with fewer than two."""
+def difference(
+    first: Measurement, second: Measurement, *, seed: int = 0, resamples: int = RESAMPLES
+) -> Difference | None:
+    """`first` minus `second` in their metric, on the examples both have; `None` with fewer than two.
+
+    `resamples` random swaps are behind its p-value, ten times as many where it is small.
+    """
     left, right = paired(first, second)
     n, columns = left.shape
     if n < MIN_EXAMPLES:
@@ -85,7 +90,7 @@ def difference(first: Measurement, second: Measurement, *, seed: int = 0) -> Dif
     else:
         margin = student_quantile((1 + LEVEL) / 2, n - 1) * jackknife_error(both, statistic)
         low, high = value - margin, value + margin
-        p_value = permutation(left, right, statistic, seed=seed)
+        p_value = permutation(left, right, statistic, seed=seed, resamples=resamples)
     return Difference(
         metric=first.metric,
         contestant=first.contestant,
@@ -120,7 +125,9 @@ def mcnemar(left: Array, right: Array) -> float:
     return float(binomtest(gains, gains + losses).pvalue) if gains + losses else 1.0
 
 
-def permutation(left: Array, right: Array, statistic: Statistic, *, seed: int = 0) -> float:
+def permutation(
+    left: Array, right: Array, statistic: Statistic, *, seed: int = 0, resamples: int = RESAMPLES
+) -> float:
     """Two-sided p-value of a difference, from swapping the two sides of each example at random.
 
     Args:
@@ -128,16 +135,17 @@ def permutation(left: Array, right: Array, statistic: Statistic, *, seed: int = 
         right: table of the second, same examples.
         statistic: of the sums of both tables side by side.
         seed: of the swaps.
+        resamples: how many of them at least.
     """
     n, sums = len(left), np.concatenate([left, right], axis=1).sum(axis=0)
     change = np.concatenate([right - left, left - right], axis=1)
     observed = abs(float(statistic(sums, n)))
     least = observed - 1e-12 * max(1.0, observed)
     as_large = tried = 0
-    for swaps in _all_swaps(n) if n <= EXACT_UP_TO else _some_swaps(n, seed):
+    for swaps in _all_swaps(n) if n <= EXACT_UP_TO else _some_swaps(n, seed, resamples):
         as_large += int((np.abs(statistic(sums + swaps @ change, n)) >= least).sum())
         tried += len(swaps)
-        if tried >= RESAMPLES and as_large >= RARE:
+        if tried >= resamples and as_large >= RARE:
             break
     if n <= EXACT_UP_TO:
         return as_large / tried
@@ -160,10 +168,10 @@ def _all_swaps(n: int) -> Iterator[Array]:
     yield ((np.arange(2**n)[:, None] >> np.arange(n)) % 2).astype(np.float64)
 
 
-def _some_swaps(n: int, seed: int) -> Iterator[Array]:
-    """Random swaps, `RESAMPLES` first, then more for p-values that are small."""
+def _some_swaps(n: int, seed: int, resamples: int) -> Iterator[Array]:
+    """Random swaps, `resamples` first, then more for p-values that are small."""
     rng = np.random.default_rng(seed)
-    for count in _pieces(n, RESAMPLES) + _pieces(n, 9 * RESAMPLES):
+    for count in _pieces(n, resamples) + _pieces(n, 9 * resamples):
         bits = np.unpackbits(np.frombuffer(rng.bytes(-(-count * n // 8)), dtype=np.uint8), count=count * n)
         yield bits.reshape(count, n).astype(np.float64)
 
