@@ -17,8 +17,12 @@ if TYPE_CHECKING:
 ROW, AXIS = 36, 60
 """Height of one contestant and of an axis with its title, in pixels."""
 
-GREY = "#8a8f98"
-"""Seen on light and on dark."""
+GREY = "#7d828a"
+LINES = ["#2f78b7", "#c2571a", "#2f8a4a", "#9a5fc4", "#c24a86", "#8a7320", "#2a8a96", "#6b6fd6"]
+"""Seen on light and on dark: a contrast of 3.8 at least."""
+
+FEW, LINES_HEIGHT, LABEL_WIDTH = 8, 300, 120
+"""Contestants whose figures fit into the cells; pixels."""
 
 
 def with_theme_ink(chart: alt.LayerChart | alt.FacetChart, *, dark: bool) -> alt.LayerChart | alt.FacetChart:
@@ -61,45 +65,61 @@ def beside(sides: Mapping[str, Sequence[Rating]]) -> alt.LayerChart | alt.FacetC
 
 
 def win_rates(rates: Sequence[dict[str, Any]], order: Sequence[str]) -> alt.LayerChart | alt.FacetChart:
-    """How often the row beat the column; the number of votes is in the tip."""
-    rows = pd.DataFrame(rates)
-    base = alt.Chart(rows, height=ROW * len(order) + AXIS).encode(
+    """How often the row beat the column; figures in the cells while they fit, else in the tip and table."""
+    few = len(order) <= FEW
+    base = alt.Chart(pd.DataFrame(rates), height=(ROW if few else ROW / 2) * len(order) + 2 * AXIS).encode(
         x=alt.X(
             "against:N",
             sort=list(order),
             title=None,
-            axis=alt.Axis(orient="top", labelAngle=0, labelLimit=120),
+            axis=alt.Axis(orient="top", labelAngle=0 if len(order) <= 4 else -90, labelLimit=220),  # noqa: PLR2004
         ),
         y=alt.Y("contestant:N", sort=list(order), title=None, axis=alt.Axis(labelLimit=220)),
         tooltip=["contestant", "against", alt.Tooltip("rate:Q", format=".0%"), "votes"],
     )
     shade = alt.Color(
-        "rate:Q", scale=alt.Scale(domain=[0, 1], range=["#f3e3d3", "#cfe0f0"], interpolate="rgb"), legend=None
+        "rate:Q", scale=alt.Scale(domain=[0, 1], range=["#e0a878", "#f4f4f2", "#7aa9d6"]), legend=None
     )
-    text = base.mark_text(fontSize=14, color="#1d2125").encode(text=alt.Text("rate:Q", format=".0%"))
-    return alt.layer(base.mark_rect(cornerRadius=4).encode(color=shade), text)
+    cells = base.mark_rect(cornerRadius=4 if few else 0).encode(color=shade)
+    if not few:
+        return alt.layer(cells)
+    text = base.mark_text(fontSize=13, color="#1d2125").encode(text=alt.Text("rate:Q", format=".0%"))
+    return alt.layer(cells, text)
 
 
 def over_time(history: History, spread: Sequence[Rating]) -> alt.LayerChart | alt.FacetChart:
-    """Online Elo as the votes came; at the end, how far other orders of the same votes spread."""
+    """Online Elo as the votes came, named at the line's end; of many contestants the leaders in colour."""
+    named = [row.contestant for row in spread[: len(LINES)]]
     rows = [
         {"vote": number, "contestant": name, "rating": value}
         for number, now in zip(history.at.tolist(), history.values.tolist(), strict=True)
         for name, value in zip(history.names, now, strict=True)
     ]
-    last = int(history.at[-1])
-    ends = [{"vote": last * (1 + 0.03 * (1 + place)), **row.model_dump()} for place, row in enumerate(spread)]
-    color = alt.Color("contestant:N", title=None, legend=alt.Legend(orient="bottom"))
-    lines = alt.Chart(pd.DataFrame(rows), height=280).mark_line(strokeWidth=2)
-    bars = alt.Chart(pd.DataFrame(ends)).mark_rule(strokeWidth=4, opacity=0.6)
-    return alt.layer(
-        lines.encode(
-            x=alt.X("vote:Q", title="votes", axis=alt.Axis(tickMinStep=1)),
-            y=alt.Y("rating:Q", title="Elo", scale=alt.Scale(zero=False)),
-            color=color,
-        ),
-        bars.encode(x="vote:Q", y="low:Q", y2="high:Q", color=color),
+    frame, last = pd.DataFrame(rows), int(history.at[-1])
+    color = alt.Color("contestant:N", scale=alt.Scale(domain=named, range=LINES[: len(named)]), legend=None)
+    x = alt.X("vote:Q", title="votes", scale=alt.Scale(domainMax=last * 1.02), axis=alt.Axis(tickMinStep=1))
+    y = alt.Y("rating:Q", title="Elo", scale=alt.Scale(zero=False))
+    lines = alt.Chart(frame, height=LINES_HEIGHT).encode(x=x, y=y, detail="contestant:N")
+    ends = alt.Chart(_spread_labels(frame[frame["vote"] == last], named)).encode(
+        x=alt.X("vote:Q"), y=alt.Y("label:Q"), color=color
     )
+    is_named = alt.FieldOneOfPredicate(field="contestant", oneOf=named)
+    return alt.layer(
+        lines.transform_filter(~is_named).mark_line(strokeWidth=1, color=GREY),
+        lines.transform_filter(is_named).mark_line(strokeWidth=2).encode(color=color),
+        ends.mark_text(align="left", dx=6, fontSize=12, limit=LABEL_WIDTH).encode(text="contestant:N"),
+    ).properties(padding={"right": LABEL_WIDTH})
+
+
+def _spread_labels(ends: pd.DataFrame, named: Sequence[str]) -> pd.DataFrame:
+    """Where each named line's label stands, a line of text apart from the next."""
+    low, high = float(ends["rating"].min()), float(ends["rating"].max())
+    step = max((high - low) / LINES_HEIGHT * 16, 1e-6)
+    ends = ends[ends["contestant"].isin(named)].sort_values("rating")
+    places: list[float] = []
+    for value in ends["rating"].tolist():
+        places.append(max(value, places[-1] + step) if places else value)
+    return ends.assign(label=places)
 
 
 def _points(field: str) -> alt.X:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from apps import charts
-from apps.session import arena_claims_of_run, flagged_voters, judge_votes, service
+from apps.session import arena_claims_of_run, flagged_voters, judge_votes, service, votes_frame
 from toolkit.arena.markdown import safe_markdown
 from toolkit.arena.store import VoteRow
 from toolkit.arena.tally import add_lengths, win_rates
@@ -21,7 +21,6 @@ from toolkit.types import WINNERS, Rating, Vote, sorted_pair
 
 if TYPE_CHECKING:
     import altair as alt
-    import pandas as pd
 
     from toolkit.ratings import BradleyTerry, Elo, History
 
@@ -126,22 +125,6 @@ def _votes_of(chosen: Selection) -> tuple[list[VoteRow], list[Vote]]:
     return people, [v for v in judge_votes() if categories is None or v.category in categories]
 
 
-def _frame(votes: Sequence[Vote | VoteRow]) -> pd.DataFrame:
-    """Votes as the columns that the rating methods take."""
-    import pandas as pd
-
-    return pd.DataFrame(
-        {
-            "model_a": [vote.model_a for vote in votes],
-            "model_b": [vote.model_b for vote in votes],
-            "winner": [WINNERS[vote.outcome] for vote in votes],
-            "voter": [vote.voter for vote in votes],
-            "question_id": [vote.example_id for vote in votes],
-        },
-        dtype="object",
-    )
-
-
 @st.cache_data(show_spinner=False, max_entries=20)
 def _standings(chosen: Selection) -> Standings | None:
     """The figures of a selection; `None` without votes."""
@@ -153,7 +136,7 @@ def _standings(chosen: Selection) -> Standings | None:
         votes = [*people, *judge]
     if not votes:
         return None
-    table = tabulate(_frame(votes))
+    table = tabulate(votes_frame(votes))
     fit = bradley_terry(table)
     if people and chosen.source != "Judge":
         fit = fit.for_open_arena(table, arena_claims_of_run())
@@ -219,7 +202,7 @@ def _beside(chosen: Selection) -> None:
     if not all(votes):
         return
     st.header("People and judge", anchor=False)
-    people, judge = (tabulate(_frame(own)) for own in votes)
+    people, judge = (tabulate(votes_frame(own)) for own in votes)
     sides = {"People": bradley_terry(people).ratings, "Judge": bradley_terry(judge).ratings}
     _chart(charts.beside(sides), key="beside")
     try:

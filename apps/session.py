@@ -6,7 +6,7 @@ import logging
 import os
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock, Thread
@@ -20,12 +20,14 @@ from toolkit.arena.battles import load_battle_pool
 from toolkit.arena.live_models import LiveModels
 from toolkit.arena.moderation import VoterReport, voter_reports
 from toolkit.arena.service import ArenaService, NotAllowed, Rules
-from toolkit.arena.store import Store
+from toolkit.arena.store import Store, VoteRow
 from toolkit.arena.tally import CountedVotes
 from toolkit.errors import ToolkitError
-from toolkit.types import Verdict, Vote
+from toolkit.types import WINNERS, Verdict, Vote
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from toolkit.ratings import BradleyTerry
 
 logger = logging.getLogger(__name__)
@@ -189,12 +191,29 @@ def per_example_scores() -> dict[str, dict[str, dict[str, float]]]:
     }
 
 
-@st.cache_data(ttl=15, show_spinner=False)
+def votes_frame(votes: Sequence[Vote | VoteRow]) -> pd.DataFrame:
+    """Votes as the columns that the rating methods take."""
+    import pandas as pd
+
+    return pd.DataFrame(
+        {
+            "model_a": [vote.model_a for vote in votes],
+            "model_b": [vote.model_b for vote in votes],
+            "winner": [WINNERS[vote.outcome] for vote in votes],
+            "voter": [vote.voter for vote in votes],
+            "question_id": [vote.example_id for vote in votes],
+        },
+        dtype="object",
+    )
+
+
+@st.cache_data(ttl=30, show_spinner=False)
 def current_ratings() -> BradleyTerry | None:
     """The ratings now, some seconds old at most; `None` before the first vote."""
-    from toolkit.ratings import bradley_terry
+    from toolkit.ratings import bradley_terry, tabulate
 
-    votes = [row.vote for row in service().votes().rows]
+    rows = list(service().votes().rows)
+    votes = tabulate(votes_frame(rows)) if rows else None
     return bradley_terry(votes).for_open_arena(votes, arena_claims_of_run()) if votes else None
 
 

@@ -82,6 +82,16 @@ def test_a_file_adds_what_it_has_more_than_the_store(run: Path, tmp_path: Path, 
         assert added("home.jsonl", rows, run) == 0, "they are this arena's own"
 
 
+@pytest.mark.parametrize("remove", [False, True])
+def test_a_voter_is_forgotten_by_a_command(run: Path, remove: bool) -> None:
+    options = ["--remove"] if remove else []
+    assert json.loads(call("votes", "forget", run, "ann", "--json", *options).stdout)["battles"] == 15
+    votes = accepted_votes(f"sqlite:///{run / 'arena.db'}")
+    assert (len(votes), "ann" in {vote.voter for vote in votes}) == (15 if remove else 30, False)
+    again = call("votes", "forget", run, "ann")
+    assert (again.exit_code, "no voter ann" in again.stderr) == (2, True)
+
+
 FORMS = {
     "kaggle": {"model_a": "x", "model_b": "y", "winner_model_a": 0, "winner_model_b": 1, "winner_tie": 0,
                "prompt": '["Why?"]', "response_a": '["No."]', "response_b": '["So."]'},

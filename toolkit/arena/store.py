@@ -129,6 +129,10 @@ class Store:
         with self._database.read() as connection:
             return {row.id: row.address for row in connection.execute(query)}
 
+    def has_voter(self, voter: str) -> bool:
+        with self._database.read() as connection:
+            return connection.execute(select(voters.c.id).where(voters.c.id == voter)).first() is not None
+
     def voter_preferences(self, voter: str) -> dict[str, Any]:
         """How a voter wants the pages."""
         with self._database.read() as connection:

@@ -33,7 +33,7 @@ def database_of(source: str) -> str:
 
 @click.group("votes")
 def command() -> None:
-    """Write the arena's votes to a file, or read votes cast elsewhere into it."""
+    """Write the arena's votes to a file, read votes cast elsewhere into it, or forget a voter."""
 
 
 @command.command("export")
@@ -95,3 +95,32 @@ def import_(file: Path, target: str, run: str | None, as_json: bool) -> None:
         print_json({"added": added, "known": known, "run": run})
     else:
         print_text(f"{added} votes added to {target}; {known} were there already")
+
+
+@command.command("forget")
+@click.argument("source")
+@click.argument("voter")
+@click.option(
+    "--remove", is_flag=True, help="Remove the votes too; without it they are kept without the person."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def forget(source: str, voter: str, remove: bool, as_json: bool) -> None:
+    """Delete what SOURCE (run folder, arena.db or database URL) knows of VOTER, an id from the page Your votes.
+
+    \b
+    Example:
+      adapter-arena votes forget results/demo 0123456789abcdef0123456789abcdef
+    """
+    from toolkit.arena.store import Store
+    from toolkit.errors import DataError
+
+    store = Store(database_of(source))
+    if not store.has_voter(voter):
+        raise DataError(f"{source}: no voter {voter}; the id is on the voter's page Your votes and on Admin")
+    count = store.forget(voter, remove=remove)
+    if as_json:
+        print_json({"voter": voter, "battles": count, "removed": remove})
+    else:
+        print_text(
+            f"{voter} is forgotten; {count} battles {'removed' if remove else 'kept without the person'}"
+        )
