@@ -105,7 +105,7 @@ def import_(file: Path, target: str, run: str | None, as_json: bool) -> None:
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def forget(source: str, voter: str, remove: bool, as_json: bool) -> None:
-    """Delete what SOURCE (run folder, arena.db or database URL) knows of VOTER, an id from the page Your votes.
+    """Delete what SOURCE (run folder, arena.db or database URL) knows of VOTER (an id).
 
     \b
     Example:
