@@ -11,6 +11,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
+from toolkit.arena import accepted_votes
 from toolkit.cli import COMMANDS, main
 from toolkit.cli.outputs import OUTPUTS
 
@@ -106,6 +107,8 @@ def test_votes_in_and_out(tmp_path: Path):
     run.mkdir()
     assert ask("votes import", tmp_path / "votes.jsonl", run)["added"] == 1
     assert ask("votes export", run, tmp_path / "out.csv")["votes"] == 1
+    (vote,) = accepted_votes(f"sqlite:///{run / 'arena.db'}")
+    assert ask("votes forget", run, vote.voter)["battles"] == 1
 
 
 def test_before_anything_runs(small_recipe: Path, tmp_path: Path):

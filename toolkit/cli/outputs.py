@@ -270,7 +270,19 @@ class Preferences(Output):
     pairs: int
     heldout: int
     dropped: dict[str, int]
-    """Why -> how many."""
+    """Why -> how many battles."""
+    used_votes: int
+    """Behind the pairs."""
+    dropped_votes: dict[str, int]
+    """Why -> how many votes; with `used_votes` they are all."""
+    scoring: int
+    """Examples written that no training pair uses."""
+
+
+class Forgotten(Output):
+    voter: str
+    battles: int
+    removed: bool
 
 
 class Serve(Output):
@@ -313,6 +325,7 @@ OUTPUTS: dict[str, type[BaseModel]] = {
     "selftest": SelfTest,
     "votes export": Exported,
     "votes import": Imported,
+    "votes forget": Forgotten,
     "preferences": Preferences,
     "serve": Serve,
     "doctor": Doctor,
