@@ -227,7 +227,7 @@ def _details(found: Standings, chosen: Selection) -> None:
     with right:
         st.header("Elo over time", anchor=False)
         _chart(charts.over_time(found.history, found.online.ratings), key="history")
-        st.caption("The bars at the end are 95% intervals of the mean over random orders of the votes.")
+        st.caption("As the votes came; of many contestants the leaders are in colour.")
     st.header("Votes of each pair", anchor=False)
     pairs = [
         {
