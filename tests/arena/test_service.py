@@ -326,3 +326,24 @@ def test_reasons_and_undoing_are_not_counted_as_votes(pool: BattlePool, url: str
 def asked(desk: ArenaService) -> str:
     """Ann asks two contestants something of her own."""
     return desk.add_live_ballot("ann", ("heron-a1", "otter-b2"), ["Why?"], ("Because.", "It depends."))
+
+
+def test_votes_in_a_shared_database_follow_the_answers_to_a_later_version(
+    pool: BattlePool, url: str, clock: Clock
+) -> None:
+    desk = ArenaService(pool, Store(url), clock=clock)
+    desk.register_voter("ann")
+    cast = [desk.vote("ann", desk.ballot("ann").id, "a").ballot for _ in range(8)]
+    first = cast[0]
+    changed = {example: dict(answers) for example, answers in pool.answers.items()}
+    answer = changed[first.example_id][first.contestant_a]
+    changed[first.example_id][first.contestant_a] = answer.model_copy(update={"completion": "another"})
+    gone = sum(
+        first.example_id == each.example_id and first.contestant_a in (each.contestant_a, each.contestant_b)
+        for each in cast
+    )
+    later = ArenaService(replace(pool, run=f"{pool.run}-2", answers=changed), Store(url), clock=clock)
+    other = ArenaService(replace(pool, run=f"{pool.run}-example"), Store(url), clock=clock)
+    assert len(later.votes().rows) == 8 - gone < 8
+    assert other.votes().rows == []
+    assert len(desk.votes().rows) == 8

@@ -7,7 +7,7 @@ import json
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import combinations
 from pathlib import Path
 from typing import Literal
@@ -75,6 +75,7 @@ def prompt_text(messages: Sequence[Message]) -> str:
     return json.dumps(turns, ensure_ascii=False)
 
 
+@lru_cache(maxsize=100_000)
 def text_key(body: str) -> str:
     """Content hash under which the vote store keeps a text."""
     return hashlib.sha256(storable(body).encode()).hexdigest()

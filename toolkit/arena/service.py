@@ -87,7 +87,11 @@ class ArenaService:
         self._started_with = pool
         self._arrangement = apply_settings(pool, ArenaSettings())
         self._arranged_at = clock()
-        self._votes = VoteLog(store, pool.run, lambda: self.settings_store.control.voters_per_address)
+        texts = {
+            example: {name: answer.completion for name, answer in answers.items()}
+            for example, answers in pool.answers.items()
+        }
+        self._votes = VoteLog(store, pool.run, lambda: self.settings_store.control.voters_per_address, texts)
         self._addresses: dict[str, str] = {}
 
     @property

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import count
@@ -42,6 +43,9 @@ CHUNK = 500
 
 Answers = Mapping[str, Mapping[str, str]]
 """Example id -> contestant -> the text of its answer."""
+
+VERSION = re.compile(r"-\d+$")
+"""What the name of a run's later version ends with."""
 
 
 class VoteRow(NamedTuple):
@@ -351,17 +355,21 @@ class Store:
             kinds: of ballots.
             repeats: with votes on answers whose author the voter had been told before.
             after: only lines of the vote log after this one.
-            answers: as they are now; votes on stored answers that have been replaced are left out.
+            answers: as they are now; votes on stored answers that have been replaced are left out, and votes
+                on other versions of the run (`mine` of `mine-2`) count where both answers are the same.
             everyone: with blocked voters.
         """
         sides = [ballots.c[name] for name in ("battle", "example_id", "contestant_a", "contestant_b")]
         cast = [ballots.c.category, casts.c.cast_at, casts.c.seconds]
         columns = [casts.c.id, *sides, casts.c.outcome, WHO.label("voter"), *cast, ballots.c.kind]
         columns.append(ballots.c.repeat)
-        query = _votes_query(*columns, ballots.c.answer_a, ballots.c.answer_b).order_by(casts.c.id)
+        answer_keys = [ballots.c.answer_a, ballots.c.answer_b, ballots.c.run]
+        query = _votes_query(*columns, *answer_keys).order_by(casts.c.id)
         query = query.where(ballots.c.kind.in_(kinds), casts.c.id > after)
         if run is not None:
-            query = query.where(ballots.c.run == run)
+            family = VERSION.sub("", run)
+            versions = or_(ballots.c.run == family, ballots.c.run.like(f"{family}-%"))
+            query = query.where(versions if answers else ballots.c.run == run)
         left_out = set() if everyone else self.blocked()
         with self._database.read() as connection:
             new = select(casts.c.ballot).where(casts.c.id > after).limit(CHUNK) if after else None
@@ -369,11 +377,11 @@ class Store:
             if 0 < len(ids) < CHUNK:  # a hint for the planner
                 query = query.where(ballots.c.id.in_(ids))
             found = [
-                (VoteRow(*row[:-2]), row[-2:])
+                (VoteRow(*row[:-3]), row[-3:])
                 for row in connection.execute(query)
                 if row.voter not in left_out and (repeats or not row.repeat)
             ]
-        return [row for row, keys in found if not _replaced(row, keys, answers or {})]
+        return [row for row, keys in found if not _replaced(row, keys, answers or {}, run)]
 
     def votes(
         self, run: str | None = None, *, without: Iterable[str] = (), answers: Answers | None = None
@@ -555,10 +563,14 @@ def _ballot_of(row: Row[Any], bodies: dict[str, str]) -> Ballot:
     )
 
 
-def _replaced(row: VoteRow, keys: Sequence[str], answers: Answers) -> bool:
-    """Whether a vote is on stored answers that are others by now."""
+def _replaced(row: VoteRow, keys: Sequence[str], answers: Answers, run: str | None) -> bool:
+    """Whether a vote is on stored answers that are others by now, or on those of a run that is no version."""
+    *texts, of_run = keys
     now = answers.get(row.example_id, {}) if row.kind == "battle" else {}
-    sides = zip((row.model_a, row.model_b), keys, strict=True)
+    sides = list(zip((row.model_a, row.model_b), texts, strict=True))
+    if run is not None and of_run != run:
+        same_run = VERSION.sub("", of_run) == VERSION.sub("", run)
+        return not same_run or any(name not in now or text_key(now[name]) != key for name, key in sides)
     return any(name in now and text_key(now[name]) != key for name, key in sides)
 
 

@@ -10,7 +10,7 @@ from itertools import permutations, product
 from typing import Any
 
 from toolkit.arena.battles import BattlePool
-from toolkit.arena.store import LogState, Store, VoteRow
+from toolkit.arena.store import Answers, LogState, Store, VoteRow
 from toolkit.types import (
     POINTS,
     WINNERS,
@@ -161,9 +161,10 @@ class CountedVotes:
 class VoteLog:
     """A run's votes in memory, read on as the vote log grows, and again after a correction or a decision."""
 
-    def __init__(self, store: Store, run: str, limit: Callable[[], int]) -> None:
+    def __init__(self, store: Store, run: str, limit: Callable[[], int], answers: Answers) -> None:
         self._store = store
         self._run = run
+        self._answers = answers
         self._limit = limit
         self._lock = threading.Lock()
         self._state = LogState(0, 0, 0, -1, 0)
@@ -185,7 +186,8 @@ class VoteLog:
             if not on:
                 self._votes = CountedVotes(self._votes.version)
                 self._addresses = AddressLimit(self._store.voter_addresses, limit)
-            rows = self._store.vote_rows(self._run, after=before.last if on else 0)
+            after = before.last if on else 0
+            rows = self._store.vote_rows(self._run, after=after, answers=self._answers)
             self._votes.add(rows, self._addresses)
             self._state, self._known_limit = state, limit
             return self._votes
