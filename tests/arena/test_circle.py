@@ -150,4 +150,5 @@ def test_votes_make_the_next_contestant_better(recipe: dict[str, Any], tmp_path:
 
     votes = [v for v in accepted_votes(f"sqlite:///{run / 'arena.db'}") if "dpo" in (v.model_a, v.model_b)]
     best, second = bradley_terry(votes).ratings
-    assert (best.contestant, best.rank, second.rank) == ("dpo", 1, 2), "its interval lies above the other's"
+    assert (best.contestant, best.rank) == ("dpo", 1)
+    assert best.value > second.value + 50

@@ -24,7 +24,7 @@ RUN = {
     "preferences",
 }  # fmt: skip
 ASK = {"answer", "perplexity", "bench"}
-ELSEWHERE = ("--endpoint", "postgresql", "MODEL", "chapter", "gsm8k")
+ELSEWHERE = ("--endpoint", "postgresql", "MODEL", "chapter", "gsm8k", "votes forget")
 """Words of lines that need what is not here."""
 
 LINES = {page: [line for line in typed(page) if line.words[0] == "adapter-arena"] for page in PAGES}

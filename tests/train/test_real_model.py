@@ -159,11 +159,10 @@ def test_merged_stage_by_stage_and_stacked_are_the_same_model(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", ["sft", "dpo"])
-def test_killed_training_of_the_packaged_model_continues(method: str, tmp_path: Path):
+def test_killed_training_of_the_packaged_model_continues(tmp_path: Path):
+    """SFT; the other methods continue on tiny models."""
     steps = FEW | {"max_steps": 3, "save_steps": 1}
-    data = "tickets" if method == "sft" else "pairs"
-    recipe = real(tmp_path, stage("s", method, data, trainer=steps), dtype="float32")
+    recipe = real(tmp_path, stage("s", "sft", "tickets", trainer=steps), dtype="float32")
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     train(recipe, whole)
     code, told = command(recipe, broken, killing, 2)

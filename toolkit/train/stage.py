@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from peft.helpers import disable_input_dtype_casting
+from peft.tuners.tuners_utils import BaseTunerLayer
 from transformers import PrinterCallback, TrainerCallback, set_seed
 from transformers.integrations import TensorBoardCallback
 
@@ -90,7 +91,10 @@ def _train(recipe: Recipe, stage: Stage, run: Path) -> tuple[Callable[[], float]
             # else with the checkpoints, and gone
             callback.logging_dir = str(run / "tensorboard" / stage.name)
     # what adapters read is not cast to their own type: under autocast it would be cast back
-    with disable_input_dtype_casting(trainer.model, active=trainer.args.bf16 or trainer.args.fp16):
+    layers = [module for module in trainer.model.modules() if isinstance(module, BaseTunerLayer)]
+    casting = all(hasattr(layer, "cast_input_dtype_enabled") for layer in layers)  # IA3 casts nothing
+    autocast = trainer.args.bf16 or trainer.args.fp16
+    with disable_input_dtype_casting(trainer.model, active=autocast and casting):
         learned = _fit(trainer, working, log, initial_weights, evaluate=bool(heldout))
     reads = trainer.model_wrapped if distributed.share_weights() else trainer.model
     reads = trainer.accelerator.unwrap_model(reads, keep_fp32_wrapper=False)  # without accelerate's autocast
