@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 
@@ -75,6 +76,9 @@ FIGURES = {
     "length": ("length_words", "distinct_1", "distinct_2", "repetition_4"),
 }
 """Metric in a recipe -> the figures that it gives."""
+
+FUNCTION = re.compile(r"(\.py):[A-Za-z_]\w*$")
+"""How the name of a metric ends that is a function in a Python file, `FILE.py:NAME`."""
 
 
 def metric_info(metric: str, declared_lower: Collection[str] = ()) -> MetricInfo:

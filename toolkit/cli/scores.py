@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +10,7 @@ import click
 
 from toolkit.cli.model_options import PATH
 from toolkit.cli.output import print_table
+from toolkit.metric_info import FIGURES, FUNCTION
 
 if TYPE_CHECKING:
     from toolkit.metrics import Measurement
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from toolkit.metrics.registry import Encoding
     from toolkit.types import Score
 
-METRICS = ("rouge", "bleu", "chrf", "ter", "bertscore", "exact_match", "length")
+METRICS = tuple(name for name in FIGURES if name != "perplexity")
 """The text metrics' names."""
 
 
@@ -28,7 +28,7 @@ class MetricName(click.ParamType):  # type: ignore[type-arg]  # generic in newer
     name = "metric"
 
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        if value not in METRICS and not re.search(r"\.py:[A-Za-z_]\w*$", value):
+        if value not in METRICS and not FUNCTION.search(value):
             self.fail(f"{value!r} is none of {', '.join(METRICS)}, FILE.py:FUNCTION", param, ctx)
         return value
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from toolkit import io
+from toolkit.metric_info import FUNCTION
 
 PACKAGED = Path(__file__).parents[1] / "recipes"
 """Recipes and data sets that come with the package; `run demo` finds `demo.yaml` here."""
@@ -18,8 +19,6 @@ DATA_FILES = {".json", ".jsonl", ".csv", ".parquet", ".txt"}
 BASELINES = "scoring.bertscore_rescale"
 
 VARIABLE = re.compile(r"\$\{(\w+)\}")
-
-FUNCTION = re.compile(r"(\.py):[A-Za-z_]\w*$")
 
 
 def source_file(source: str) -> Path:

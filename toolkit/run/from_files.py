@@ -12,7 +12,7 @@ from toolkit.metrics import score
 from toolkit.ratings import bradley_terry
 from toolkit.report import write_report
 from toolkit.run.folder import RunFolder
-from toolkit.run.summary import paired_differences
+from toolkit.run.summary import paired_differences, write_summary
 from toolkit.types import Completion, Ratings, Summary, Vote
 
 METRICS = ("rouge", "chrf", "exact_match", "length")
@@ -58,7 +58,6 @@ def write_run(
         seconds=0.0,
         notes=dict(notes or {}),
     )
-    io.write_json(folder.scores, [each.model_dump() for each in summary.scores])
-    io.write_json(folder.summary, summary)
+    write_summary(folder, summary)
     write_report(path)
     return folder

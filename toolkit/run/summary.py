@@ -100,14 +100,19 @@ def load_stage_results(folder: RunFolder, stages: Sequence[Stage]) -> tuple[Stag
     return tuple(StageResult.model_validate(io.read_json(file, finite=False)) for file in files)
 
 
+def write_summary(folder: RunFolder, summary: Summary) -> None:
+    """Write `scores.json` and `summary.json`."""
+    io.write_json(folder.scores, [score.model_dump() for score in summary.scores])
+    io.write_json(folder.summary, summary)
+
+
 def finish(execution: Execution, cache: StepCache, summary: Summary, command: str) -> None:
     """Write the summary and the report, unless they are there and say the same."""
     folder = execution.folder
     data = execution.data | ({"examples": execution.questions} if execution.recipe.scoring else {})
 
     def work() -> None:
-        io.write_json(folder.scores, [score.model_dump() for score in summary.scores])
-        io.write_json(folder.summary, summary)
+        write_summary(folder, summary)
         io.write_json(folder.ratings, ratings)
         if execution.groups:
             write_groups(folder.groups, execution.groups)

@@ -6,9 +6,10 @@ import importlib.util
 import math
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from statistics import NormalDist
+from typing import Any
 from urllib.parse import urlsplit
 
 from toolkit import io
@@ -50,6 +51,9 @@ NEED_REFERENCES = ("number", "exact_match")
 
 ALPHA = 0.05
 
+Columns = Mapping[str, Mapping[str, Any]]
+"""Example id -> its row in the data set."""
+
 
 def config(recipe: Recipe, heldout: HeldOut, *, here: bool) -> Iterator[Finding]:
     """Findings on hardware, generation, endpoints, judges, benchmarks and the number of examples."""
@@ -77,9 +81,11 @@ def config(recipe: Recipe, heldout: HeldOut, *, here: bool) -> Iterator[Finding]
             except DataError as problem:
                 fix = "name a file of answers to these examples"
                 yield error("answers", f"contestants.{name}.answers", str(problem), fix)
-    yield from _slices(recipe.scoring, recipe, heldout)
+    used = heldout.examples and (recipe.scoring.checks or recipe.scoring.slices)
+    columns = load_columns(recipe.data[recipe.scoring.examples]) if used else {}
+    yield from _slices(recipe.scoring, heldout, columns)
     yield from _guard(recipe.scoring, recipe)
-    yield from _own_metrics(recipe.scoring, recipe, heldout)
+    yield from _own_metrics(recipe.scoring, heldout, columns)
     yield from _references(recipe, heldout)
     yield from _decidable(recipe, heldout)
 
@@ -154,11 +160,10 @@ def _benchmark(place: str, benchmark: Benchmark) -> Iterator[Finding]:
         yield error("benchmark-fewshot", place, text, "take the worked examples from another file")
 
 
-def _slices(scoring: Scoring, recipe: Recipe, heldout: HeldOut) -> Iterator[Finding]:
+def _slices(scoring: Scoring, heldout: HeldOut, columns: Columns) -> Iterator[Finding]:
     """Slices by a column that is not there."""
     if not scoring.slices or not heldout.examples:
         return
-    columns = load_columns(recipe.data[scoring.examples])
     try:
         slice_examples(heldout.examples, columns, scoring.slices)
     except DataError as problem:
@@ -181,9 +186,8 @@ def _guard(scoring: Scoring, recipe: Recipe) -> Iterator[Finding]:
         yield error("guard", place, text, "add a `reference` column")
 
 
-def _own_metrics(scoring: Scoring, recipe: Recipe, heldout: HeldOut) -> Iterator[Finding]:
+def _own_metrics(scoring: Scoring, heldout: HeldOut, columns: Columns) -> Iterator[Finding]:
     """Each metric of the recipe's own, tried on the first examples with their references as completions."""
-    columns = load_columns(recipe.data[scoring.examples]) if scoring.checks and heldout.examples else {}
     own: list[str] = []
     failed: ToolkitError | None = None
     for check in scoring.checks:
