@@ -9,6 +9,7 @@ import os
 import time
 from functools import partial
 from pathlib import Path
+from threading import Lock
 
 import streamlit as st
 
@@ -26,6 +27,9 @@ logger = logging.getLogger(__name__)
 
 TRIES, ALL_TRIES, TRIES_SECONDS = 5, 50, 900
 """Wrong passwords of one address, and of all, in so many seconds, after which nobody can try."""
+
+_ONE_GUESS = Lock()
+"""Guesses of all sessions come one after the other: sent at once, they would all pass the count."""
 
 PAGE, LISTED = 20, 100
 """Voters on a page, and rows of a list."""
@@ -67,25 +71,36 @@ def _sign_in() -> None:
 
 
 def _password_form(wanted: str) -> None:
-    """The password; after some wrong ones of an address, or many of all, nobody can try for a while."""
-    state, store = st.session_state, service().store
-    address = store.keyed_hash("address", str(st.context.headers.get(ADDRESS_HEADER)))
-    subjects = {f"password:{address}": TRIES, "password": ALL_TRIES}
     with st.form("sign-in", border=False, width=360):
         password = st.text_input("Password", type="password", autocomplete="current-password")
         if st.form_submit_button("Sign in", type="primary"):
-            since = time.time() - TRIES_SECONDS
-            if any(store.count_events(subject, since) >= most for subject, most in subjects.items()):
-                st.error(f"Too many wrong passwords; try again in {TRIES_SECONDS // 60} minutes.")
-                return
-            if hmac.compare_digest(password.encode(), wanted.encode()):
-                state.admin = True
+            with _ONE_GUESS:
+                problem = _check_password(password, wanted)
+            if problem is None:
                 st.rerun()
-            for subject in subjects:
-                store.record_event(subject, "wrong password", "", time.time(), f"address {address[:12]}")
-            logger.warning("a wrong administrator password from address %s", address[:12])
             time.sleep(1)
-            st.error("That is not the password.")
+            st.error(problem)
+
+
+def _check_password(password: str, wanted: str) -> str | None:
+    """Open the session to whoever has the password, else return the problem.
+
+    After some wrong ones of an address, or many of all, nobody can try for a while.
+    """
+    store = service().store
+    address = store.keyed_hash("address", str(st.context.headers.get(ADDRESS_HEADER)))
+    actor, now = f"address {address[:12]}", time.time()
+    subjects = {f"password:{address}": TRIES, "password": ALL_TRIES}
+    if any(store.count_events(subject, now - TRIES_SECONDS) >= most for subject, most in subjects.items()):
+        return f"Too many wrong passwords; try again in {TRIES_SECONDS // 60} minutes."
+    if hmac.compare_digest(password.encode(), wanted.encode()):
+        st.session_state.admin = f"password, {actor}"
+        store.record_event("signed in", "password", "", now, actor)
+        return None
+    for subject in subjects:
+        store.record_event(subject, "wrong password", "", now, actor)
+    logger.warning("a wrong administrator password from %s", actor)
+    return "That is not the password."
 
 
 def _session(control: ArenaSettings) -> None:

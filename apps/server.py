@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import ipaddress
 import os
 import re
 import secrets
@@ -134,18 +135,34 @@ class Guard:
     def _prepare(self, scope: Scope) -> str | None:
         """Put a valid cookie and the client's address into the request; returns a new cookie's header."""
         headers = MutableHeaders(scope=scope)
-        pairs = [pair.strip() for pair in headers.get("cookie", "").split(";")]
-        sent = [pair.partition("=")[2] for pair in pairs if pair.startswith(f"{VOTER_COOKIE}=")]
         del headers[ADDRESS_HEADER]
         if scope.get("client"):
-            headers[ADDRESS_HEADER] = str(scope["client"][0])
-        if len(sent) == 1 and is_signed(sent[0], self._keyed_hash):
+            headers[ADDRESS_HEADER] = client_network(str(scope["client"][0]))
+        others, sent = [], []
+        for pair in ";".join(headers.getlist("cookie")).split(";"):
+            name, _, value = pair.partition("=")
+            if name.strip() == VOTER_COOKIE:
+                sent.append(value.strip())
+            elif pair.strip():
+                others.append(pair.strip())
+        known = len(sent) == 1 and is_signed(sent[0], self._keyed_hash)
+        value = sent[0] if known else signed_cookie(self._keyed_hash)
+        headers["cookie"] = "; ".join([*others, f"{VOTER_COOKIE}={value}"])  # one header, one value
+        if known:
             return None
-        value = signed_cookie(self._keyed_hash)
-        others = [pair for pair in pairs if pair and not pair.startswith(f"{VOTER_COOKIE}=")]
-        headers["cookie"] = "; ".join([*others, f"{VOTER_COOKIE}={value}"])
         secure = "; Secure" if scope["scheme"] in ("https", "wss") else ""
         return f"{VOTER_COOKIE}={value}; Path={self._path}; Max-Age={YEAR}; HttpOnly; SameSite=Lax{secure}"
+
+
+def client_network(address: str) -> str:
+    """The address; of IPv6 its /64, all of whose addresses one household has."""
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    if isinstance(parsed, ipaddress.IPv4Address):
+        return str(parsed)
+    return str(parsed.ipv4_mapped or ipaddress.ip_network((parsed, 64), strict=False))
 
 
 def signed_cookie(keyed_hash: Callable[..., str]) -> str:
@@ -171,7 +188,10 @@ def _is_page(scope: Scope, headers: Headers) -> bool:
 
 
 def _is_loopback(name: str) -> bool:
-    return name == "localhost" or name.startswith("127.") or name == "::1"
+    try:
+        return name == "localhost" or ipaddress.ip_address(name).is_loopback
+    except ValueError:  # such as 127.0.0.1.evil.example
+        return False
 
 
 async def _refuse(scope: Scope, receive: Receive, send: Send) -> None:

@@ -119,8 +119,8 @@ def _account() -> tuple[str, str] | None:
 
 def admin_name() -> str | None:
     """Who is signed in as an administrator, with the password or by the identity provider, if anybody."""
-    if st.session_state.get("admin"):
-        return "password"
+    if "admin" in st.session_state:
+        return str(st.session_state.admin)
     account = _account()
     if account is None:
         return None

@@ -15,9 +15,16 @@ from websockets.typing import Subprotocol
 class Visitor:
     """Opens the arena and presses its buttons; used as an async context manager."""
 
-    def __init__(self, address: str, cookie: str | None = None) -> None:
+    def __init__(
+        self, address: str, cookie: str | None = None, source: str | None = None, **headers: str
+    ) -> None:
+        """`cookie`: fetched with the page if left out; `source`: own address; `headers`: of the handshake."""
         self._address = address
         self.cookie = cookie
+        self._headers = headers
+        self._source = {"local_addr": (source, 0)} if source else {}
+        self.issued = ""
+        """The cookie that came with the handshake."""
         self.buttons: dict[str, str] = {}
         """Label -> widget id, of what is on the page now."""
         self.frames: list[bytes] = []
@@ -33,9 +40,12 @@ class Visitor:
         self._socket = await connect(
             self._address.replace("http://", "ws://") + "/_stcore/stream",
             subprotocols=[Subprotocol("streamlit")],
-            additional_headers={"Cookie": self.cookie},
+            additional_headers={"Cookie": self.cookie, **self._headers},
             max_size=None,
+            **self._source,
         )
+        assert self._socket.response is not None
+        self.issued = self._socket.response.headers.get("Set-Cookie", "").partition(";")[0]
         await self._run()
         return self
 

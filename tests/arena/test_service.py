@@ -144,7 +144,12 @@ def test_votes_of_one_address_share_one_limit(desk: ArenaService) -> None:
     with pytest.raises(NotAllowed, match="in a minute"):
         hurried.vote("w", hurried.ballot("w").id, "a")
     hurried.register_voter("v", address="192.0.2.2")
-    hurried.vote("v", hurried.ballot("v").id, "a")
+    for place in ("192.0.2.2", "192.0.2.3", "192.0.2.4"):
+        hurried.register_voter("v", address=place)
+        hurried.vote("v", hurried.ballot("v").id, "a")
+    hurried.register_voter("v", address="192.0.2.5")
+    with pytest.raises(NotAllowed, match="in a minute"):
+        hurried.vote("v", hurried.ballot("v").id, "a")
 
 
 def test_a_cookies_votes_join_the_account_that_signs_in(desk: ArenaService) -> None:

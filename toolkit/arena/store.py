@@ -510,10 +510,10 @@ _CAST_COLUMNS = [casts.c[name] for name in Cast.model_fields]
 
 
 def _is_person(voter: str, address: str | None = None) -> Any:
-    """A person's rows of the voters' table; with an address, all voters' without an account there."""
-    if address is not None:
-        return and_(voters.c.address == address, voters.c.account.is_(None), voters.c.kind != "signed-in")
-    return or_(voters.c.id == voter, voters.c.account == voter)
+    """A person's rows of the voters' table; with an address, all voters' without an account there too."""
+    own = or_(voters.c.id == voter, voters.c.account == voter)
+    there = and_(voters.c.address == address, voters.c.account.is_(None), voters.c.kind != "signed-in")
+    return own if address is None else or_(own, there)
 
 
 def _is_voter(voter: str, address: str | None = None) -> Any:
