@@ -16,7 +16,7 @@ from sqlalchemy import create_engine, func, select
 from tests.arena.postgres import cluster
 from toolkit.arena import ArenaService, Store, load_battle_pool, schema
 
-VOTERS, KILLS, BETWEEN = 50, 5, 40
+VOTERS, KILLS, BETWEEN = 50, 3, 40
 
 
 @pytest.fixture(scope="module")

@@ -52,7 +52,7 @@ def kill_at(server: FaultServer, process: subprocess.Popen[bytes], requests: int
     process.communicate()
 
 
-@pytest.mark.parametrize("battles", [60, pytest.param(1000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("battles", [60, pytest.param(300, marks=pytest.mark.slow)])
 def test_kill_9_loses_and_repeats_nothing(
     tmp_path: Path, battles: int, record_property: Callable[[str, object], None]
 ):

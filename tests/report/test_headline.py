@@ -124,9 +124,8 @@ def test_the_change_is_told_from_the_scores():
     scores = [Score(contestant=c, metric="rougeL", value=v, n=60) for c, v in ((OLD, 0.5), (NEW, 0.8))]
     comparison = headline.compare(summary(found("rougeL", 0.3, 0.1, 0.0002), scores=scores), QUESTION)
     assert headline.evidence_sentence([comparison]) == (
-        "Of 1 kind of measures 1 says better (word overlap), none says worse. "
-        "ROUGE-L: 0.500 → 0.800, +0.300, "
-        "95% interval +0.200 to +0.400, p < 0.001, n 60."
+        "ROUGE-L: 0.500 → 0.800, +0.300, 95% interval +0.200 to +0.400, p < 0.001, n 60. "
+        "Of 1 kind of measures 1 says better (word overlap), none says worse."
     )
 
 

@@ -26,7 +26,6 @@ ONLINE = STEPS | {"num_generations": 4, "max_completion_length": 6, "num_generat
 DROPOUT = {"r": 4, "dropout": 0.1}  # draws random numbers in every step
 
 STAGES: dict[str, list[dict[str, Any]]] = {
-    "text": [stage("s", "text", "texts", trainer=STEPS, adapter=DROPOUT)],
     "sft": [stage("s", "sft", "answers", trainer=STEPS, adapter=DROPOUT)],
     "full": [stage("s", "sft", "answers", trainer=STEPS | {"learning_rate": 0.001}, adapter="none")],
     "dpo": [
@@ -34,12 +33,7 @@ STAGES: dict[str, list[dict[str, Any]]] = {
         stage("s", "dpo", "pairs", start="sft", trainer=STEPS, adapter=DROPOUT),
     ],
     "orpo": [stage("s", "orpo", "pairs", trainer=STEPS, adapter=DROPOUT)],
-    "kto": [stage("s", "kto", "rated", trainer=STEPS, adapter=DROPOUT)],
     "reward": [stage("s", "reward", "pairs", trainer=STEPS, adapter=DROPOUT)],
-    "rloo": [
-        stage("good", "reward", "pairs", trainer=STEPS),
-        stage("s", "rloo", "answers", rewards={"good": 1.0}, trainer=ONLINE),
-    ],
     "grpo": [
         stage("good", "reward", "pairs", trainer=STEPS),
         stage("s", "grpo", "answers", rewards={"good": 1.0}, trainer=ONLINE),
@@ -47,7 +41,7 @@ STAGES: dict[str, list[dict[str, Any]]] = {
 }
 
 
-QUICK = ("sft", "dpo", "kto", "rloo")
+QUICK = ("sft", "dpo")
 
 
 def later(value: Any) -> Any:

@@ -17,7 +17,7 @@ from toolkit.metrics.compare import Comparison
 from toolkit.metrics.intervals import clustered, examples_needed
 from toolkit.report.headline import ComparisonPair
 from toolkit.report.load import RunView, load_run
-from toolkit.report.page import build_context, render
+from toolkit.report.page import PAGES, build_context, render
 from toolkit.report.tables import Cell, Table
 from toolkit.statistics import holm
 from toolkit.types import Completion, Ratings, Summary
@@ -32,7 +32,7 @@ LabelledRun = tuple[RunView, str]
 
 
 def write_comparison(run: Path, other: Path) -> Path:
-    """Write `against-<other>.html` and `.md` into `run`: its contestants minus those of `other`.
+    """Write `against-<other>.html`, `.md` and examples into `run`: its contestants minus those of `other`.
 
     Returns:
         The path of the HTML page.
@@ -42,8 +42,10 @@ def write_comparison(run: Path, other: Path) -> Path:
     """
     context = build_comparison(load_run(run), load_run(other))
     page = run / f"against-{other.resolve().name}.html"
-    io.write_text(page, render("report.html.jinja", context))
-    io.write_text(page.with_suffix(".md"), render("report.md.jinja", context))
+    examples = page.with_name(f"{page.stem}-examples.html")
+    context |= {"report_page": page.name, "examples_page": examples.name}
+    for path, name in zip((page, page.with_suffix(".md"), examples), PAGES, strict=True):
+        io.write_text(path, render(f"{name}.jinja", context))
     return page
 
 

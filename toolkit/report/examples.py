@@ -1,14 +1,14 @@
-"""Select examples to show: largest gains, largest losses and typical cases.
+"""Examples with every contestant's answer, scores and votes: a few in the report, all on a page of their own.
 
-Losses are shown beside gains, so that the page cannot flatter the trained model by its choice of examples.
+The report shows losses beside gains, so that it cannot flatter the trained model by its choice of examples.
 """
 
 from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import defaultdict
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from toolkit.metric_info import metric_info
@@ -16,12 +16,17 @@ from toolkit.metrics import Measurement
 from toolkit.report import formatting
 from toolkit.report.headline import METRIC_ORDER, ComparisonPair
 from toolkit.report.load import RunView
-from toolkit.types import Completion
+from toolkit.types import Completion, Verdict, Vote
 
-EXAMPLES_PER_KIND = 2
-"""Examples of each kind."""
 Answers = dict[str, Completion]
 """Contestant -> its answer to one example."""
+DECLINES = re.compile(
+    r"\bI(?:'m| am)? (?:cannot|can't|can not|unable to|not able to|won't)\b|\bas an AI\b|\bmy guidelines\b",
+    re.IGNORECASE,
+)
+"""How answers decline, in English; a sign to look there, not a measure."""
+MOST_MARKED = 5_000
+"""Answers up to which differences are marked: comparing takes about 5 ms an answer."""
 
 
 @dataclass(frozen=True)
@@ -29,8 +34,19 @@ class Answer:
     contestant: str
     text: MarkedText
     figure: str
-    """The metric the example was chosen by, of this answer."""
+    """The metric that examples are sorted by, of this answer."""
     finish: str
+
+
+@dataclass(frozen=True)
+class ExampleVote:
+    """One voter's vote on one pair of answers."""
+
+    voter: str
+    """A judge model's name, or `person`."""
+    outcome: str
+    """`sft over base`, or `sft and base: tie`."""
+    reasons: str = ""
 
 
 @dataclass(frozen=True)
@@ -38,107 +54,168 @@ class ShownExample:
     """One example with every contestant's answer, marked against the reference."""
 
     id: str
-    why: str
     turns: tuple[tuple[str, str], ...]
     """(role, text) of the question."""
     reference: str | None
     answers: tuple[Answer, ...]
+    category: str = ""
+    gain: float | None = None
+    """How much better the first contestant's answer is; without a metric, how different."""
+    worst: float | None = None
+    """Value of the first contestant's answer, more is better."""
+    tags: tuple[str, ...] = ()
+    """Of `gained`, `lost`, `cut`, `empty`, `declined`, `refused`."""
+    votes: tuple[ExampleVote, ...] = ()
+    why: str = ""
+    """Why the report shows it."""
+
+    def of(self, pair: ComparisonPair) -> ShownExample:
+        """With the answers of two contestants only."""
+        two = (pair.against, pair.contestant)
+        return replace(self, answers=tuple(each for each in self.answers if each.contestant in two))
 
 
 @dataclass(frozen=True)
-class ExampleSelection:
-    """The examples shown, and the figure they were chosen by."""
+class ExampleSet:
+    """Every example of a run, and the figure they are sorted by."""
 
     metric: str
+    """Title; empty without a metric that both contestants have."""
     pair: ComparisonPair
     examples: tuple[ShownExample, ...]
 
+    @property
+    def tags(self) -> dict[str, int]:
+        """Tag -> number of examples."""
+        names = ("lost", "gained", "cut", "empty", "declined", "refused")
+        counts = {name: sum(name in each.tags for each in self.examples) for name in names}
+        return {name: count for name, count in counts.items() if count}
 
-def select_examples(view: RunView, pair: ComparisonPair) -> ExampleSelection | None:
-    """Examples on which the two of the question differ; `None` without answers of both."""
-    rows = _by_example(view.completions)
-    both = {example: row for example, row in rows.items() if pair.contestant in row and pair.against in row}
-    if not both:
+    @property
+    def categories(self) -> list[str]:
+        return sorted({each.category for each in self.examples if each.category})
+
+    @property
+    def chosen(self) -> tuple[ShownExample, ...]:
+        """What the report shows: the largest gain and loss and the middle, or the most different."""
+        known = sorted(
+            (each for each in self.examples if each.gain is not None), key=lambda each: each.gain or 0.0
+        )
+        if not known:
+            return ()
+        if not self.metric:
+            return tuple(replace(each.of(self.pair), why="most different") for each in known[:-3:-1])
+        middle = known[len(known) // 2]
+        found = {
+            "largest gain": known[-1] if "gained" in known[-1].tags else None,
+            "largest loss": known[0] if "lost" in known[0].tags else None,
+            "typical": middle if middle not in (known[0], known[-1]) else None,
+        }
+        return tuple(replace(each.of(self.pair), why=why) for why, each in found.items() if each)
+
+
+def load_examples(view: RunView, pair: ComparisonPair) -> ExampleSet | None:
+    """Every example; `None` where the contestants of the pair answered none together."""
+    rows: dict[str, Answers] = defaultdict(dict)
+    for name, answers in view.completions.items():
+        for answer in answers:
+            rows[answer.example_id][name] = answer
+    if not any(pair.contestant in row and pair.against in row for row in rows.values()):
         return None
-    metric, values = _selection_metric(view.measurements, pair)
-    gain = _score_gains(both, values, pair)
-    ordered = sorted(gain, key=gain.__getitem__)
-    picked = (
-        _pick(ordered, gain)
-        if metric
-        else [(e, "most different") for e in ordered[::-1][: 3 * EXAMPLES_PER_KIND]]
-    )
-    own = {name: values.get(name, {}) for name in rows[next(iter(both))]}
-    shown = tuple(_build_example(both[example], why, own, metric) for example, why in picked)
-    return ExampleSelection(metric_info(metric).title if metric else "words in common", pair, shown)
+    metric, values = _sort_metric(view, pair)
+    votes, marked = _votes(view), sum(map(len, rows.values())) <= MOST_MARKED
+    examples = []
+    for example, row in rows.items():
+        own = {name: found[example] for name, found in values.items() if example in found}
+        shown = _build_example(row, own, metric, marked=marked)
+        examples.append(_compare_example(shown, row, own, pair, metric, tuple(votes[example])))
+    return ExampleSet(metric_info(metric, view.less_is_better).title if metric else "", pair, tuple(examples))
 
 
-def _by_example(completions: dict[str, list[Completion]]) -> dict[str, Answers]:
-    rows: dict[str, Answers] = {}
-    for name, answers in completions.items():
-        for answer in (each for each in answers if not each.refused):
-            rows.setdefault(answer.example_id, {})[name] = answer
-    return rows
-
-
-def _selection_metric(
-    measurements: dict[str, list[Measurement]], pair: ComparisonPair
-) -> tuple[str | None, dict[str, dict[str, float]]]:
-    """The first metric of `METRIC_ORDER` that both have, and contestant -> example -> value."""
-    tables = {name: {m.metric: m for m in found} for name, found in measurements.items()}
+def _sort_metric(view: RunView, pair: ComparisonPair) -> tuple[str | None, dict[str, dict[str, float]]]:
+    """The primary measure, or the first metric that both have, and contestant -> example -> value."""
+    tables: dict[str, dict[str, Measurement]] = {
+        name: {m.metric: m for m in found} for name, found in view.measurements.items()
+    }
     mine, theirs = tables.get(pair.contestant, {}), tables.get(pair.against, {})
-    metric = next((metric for metric in METRIC_ORDER if metric in mine and metric in theirs), None)
+    order = [view.summary.notes.get("primary"), *METRIC_ORDER]
+    metric = next((name for name in order if name in mine and name in theirs), None)
     if metric is None:
         return None, {}
     return metric, {name: found[metric].per_example() for name, found in tables.items() if metric in found}
 
 
-def _score_gains(
-    rows: dict[str, Answers], values: dict[str, dict[str, float]], pair: ComparisonPair
-) -> dict[str, float]:
-    """Example -> how much better the first contestant's answer is; without a metric, how different."""
-    first, second = pair.contestant, pair.against
-    if values:
-        known = [example for example in rows if example in values[first] and example in values[second]]
-        return {example: values[first][example] - values[second][example] for example in known}
-    return {
-        example: 1 - _overlap(row[first].completion, row[second].completion) for example, row in rows.items()
+def _build_example(
+    row: Answers, values: dict[str, float], metric: str | None, *, marked: bool
+) -> ShownExample:
+    first = next(iter(row.values()))
+    against = first.reference if first.reference is not None else first.completion
+    answers = tuple(
+        Answer(
+            name,
+            mark_differences(answer.completion, against if marked else answer.completion),
+            _figure(values.get(name), metric),
+            answer.finish,
+        )
+        for name, answer in row.items()
+    )
+    turns = tuple((turn.role, turn.content) for turn in first.messages)
+    return ShownExample(first.example_id, turns, first.reference, answers, first.category or "")
+
+
+def _compare_example(
+    shown: ShownExample,
+    row: Answers,
+    values: dict[str, float],
+    pair: ComparisonPair,
+    metric: str | None,
+    votes: tuple[ExampleVote, ...],
+) -> ShownExample:
+    """With what the two of the question differ by, and signs of trouble."""
+    mine, theirs = row.get(pair.contestant), row.get(pair.against)
+    better = metric_info(metric).better or 1 if metric else 1
+    gain = worst = None
+    if pair.contestant in values:
+        worst = better * values[pair.contestant]
+        gain = worst - better * values[pair.against] if pair.against in values else None
+    elif metric is None and mine and theirs and not (mine.refused or theirs.refused):
+        gain = 1 - _overlap(mine.completion, theirs.completion)
+    signs = {
+        "gained": metric is not None and gain is not None and gain > 0,
+        "lost": metric is not None and gain is not None and gain < 0,
+        "cut": any(each.finish == "length" for each in row.values()),
+        "empty": any(not each.completion.strip() and not each.refused for each in row.values()),
+        "declined": any(DECLINES.search(each.completion[:MAX_CHARS]) for each in row.values()),
+        "refused": any(each.refused for each in row.values()),
     }
+    tags = tuple(name for name, there in signs.items() if there)
+    return replace(shown, gain=gain, worst=worst, tags=tags, votes=votes)
+
+
+def _votes(view: RunView) -> dict[str, list[ExampleVote]]:
+    """Example -> the votes on it, people's first, a judge's with the reasons of both orders."""
+    verdicts: dict[str, list[Verdict]] = defaultdict(list)
+    for verdict in view.verdicts:
+        verdicts[verdict.battle_id].append(verdict)
+    found: dict[str, list[ExampleVote]] = defaultdict(list)
+    for vote in [*view.people, *view.judge_votes]:
+        voter, known = ("person", []) if vote.kind == "person" else (vote.voter, verdicts[vote.battle_id])
+        known = [each for each in known if each.judge == vote.voter] or known  # a jury's: of all its judges
+        reasons = " / ".join(str(each.reason) for each in known if each.reason)
+        found[vote.example_id].append(ExampleVote(voter, _outcome(vote), reasons))
+    return found
+
+
+def _outcome(vote: Vote) -> str:
+    pair = {"a": (vote.model_a, vote.model_b), "b": (vote.model_b, vote.model_a)}.get(vote.outcome)
+    if pair:
+        return " over ".join(pair)
+    return f"{vote.model_a} and {vote.model_b}: {'both bad' if vote.outcome == 'both_bad' else 'tie'}"
 
 
 def _overlap(text: str, other: str) -> float:
     left, right = set(text.split()), set(other.split())
     return len(left & right) / max(1, len(left | right))
-
-
-def _pick(ordered: Sequence[str], gain: dict[str, float]) -> list[tuple[str, str]]:
-    """The largest gains, the largest losses and the middle, each example once."""
-    best = [example for example in reversed(ordered) if gain[example] > 0][:EXAMPLES_PER_KIND]
-    worst = [example for example in ordered if gain[example] < 0][:EXAMPLES_PER_KIND]
-    rest = [example for example in ordered if example not in {*best, *worst}]
-    start = max(0, len(rest) // 2 - EXAMPLES_PER_KIND // 2)
-    kinds = (
-        ("largest gain", best),
-        ("largest loss", worst),
-        ("typical", rest[start : start + EXAMPLES_PER_KIND]),
-    )
-    return [(example, why) for why, examples in kinds for example in examples]
-
-
-def _build_example(
-    row: Answers, why: str, values: dict[str, dict[str, float]], metric: str | None
-) -> ShownExample:
-    first = next(iter(row.values()))
-    against = first.reference if first.reference is not None else first.completion
-    found = {name: values.get(name, {}).get(first.example_id) for name in row}
-    answers = tuple(
-        Answer(
-            name, mark_differences(answer.completion, against), _figure(found[name], metric), answer.finish
-        )
-        for name, answer in row.items()
-    )
-    turns = tuple((turn.role, turn.content) for turn in first.messages)
-    return ShownExample(first.example_id, why, turns, first.reference, answers)
 
 
 def _figure(value: float | None, metric: str | None) -> str:

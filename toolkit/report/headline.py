@@ -196,6 +196,15 @@ class Comparison:
         return text[self.result]
 
     @property
+    def kinds(self) -> str:
+        """`better: likelihood, the judge; cannot tell: word overlap`."""
+        titles = {"better": "better", "worse": "worse", "mixed": "both", "unclear": "cannot tell"}
+        own = {
+            title: [k for k, found in self.families.items() if found == key] for key, title in titles.items()
+        }
+        return "; ".join(f"{title}: {', '.join(names)}" for title, names in own.items() if names)
+
+    @property
     def counts_sentence(self) -> str:
         """`Of 4 kinds of measures 2 say better (likelihood, the judge), none says worse, ...`."""
         kinds = self.families
@@ -210,11 +219,6 @@ class Comparison:
         unclear = [kind for kind, found in kinds.items() if found == "unclear"]
         parts += [f"{len(unclear)} cannot tell ({', '.join(unclear)})"] if unclear else []
         return f"Of {formatting.counted(len(kinds), 'kind')} of measures {', '.join(parts)}"
-
-    @property
-    def leading_claim(self) -> Claim | None:
-        """The claim to quote first: the primary measure's, where it ranks."""
-        return self.primary
 
 
 def compare(
@@ -273,9 +277,9 @@ def evidence_sentence(compared: Sequence[Comparison]) -> str:
     """The figures behind the opening."""
     if not compared:
         return ""
-    claim = compared[0].leading_claim
-    quoted = f" {claim.metric_info.title}: {claim.evidence}." if claim else ""
-    return f"{compared[0].counts_sentence}.{quoted}"
+    claim = compared[0].primary
+    quoted = f"{claim.metric_info.title}: {claim.evidence}. " if claim else ""
+    return f"{quoted}{compared[0].counts_sentence}."
 
 
 def multiplicity_note(compared: Sequence[Comparison]) -> str:

@@ -18,9 +18,12 @@ from toolkit.report.load import RunView, load_run
 from toolkit.report.slices import slice_section
 from toolkit.types import Rating
 
+PAGES = ("report.html", "report.md", "examples.html")
+"""What a report is written to; `examples.html` holds every example, and the script that filters them."""
+
 
 def write_report(folder: Path) -> Path:
-    """Write `report.html` and `report.md` from the files of a run folder.
+    """Write `report.html`, `report.md` and `examples.html` from the files of a run folder.
 
     Returns:
         The path of `report.html`.
@@ -29,7 +32,7 @@ def write_report(folder: Path) -> Path:
         DataError: the folder holds no finished run, or one of its files does not parse.
     """
     context = build_context(load_run(folder))
-    for name in ("report.html", "report.md"):
+    for name in PAGES:
         io.write_text(folder / name, render(f"{name}.jinja", context))
     return folder / "report.html"
 
@@ -51,21 +54,22 @@ def build_context(view: RunView, pairs: Sequence[headline.ComparisonPair] | None
         "colours": colours,
         "opening": headline.opening_sentence(compared),
         "leading": headline.evidence_sentence(compared),
-        "comparisons": compared,
+        "comparisons": tables.comparisons(compared) if compared else None,
+        "main": main_panel(grouped, compared),
         "others": rest,
         "caution": headline.multiplicity_note(compared),
         "unknowns": headline.limitations(summary, compared),
         "over": headline.resampling_unit(summary),
         "differences": tables.differences(compared) if compared else None,
         "slices": slice_section(view, pairs),
-        "panels": measured,
+        "plots": family_plots(grouped, compared),
         "group_notes": group_notes(grouped),
         "scores": tables.scores(measured, names) if measured else None,
         "benchmarks": grouped.get(BENCHMARKS, []),
         "standing": tables.benchmark_section(view),
         "benchmark_table": tables.scores(grouped.get(BENCHMARKS, []), names, "Every benchmark figure"),
         "votes": votes_section(view, colours),
-        "chosen": examples.select_examples(view, pairs[0]) if pairs else None,
+        "examples": examples.load_examples(view, pairs[0]) if pairs else None,
         "stages": tables.stages(summary.stages) if summary.stages else None,
         "curves": {stage: charts.drawings(rows) for stage, rows in view.curves.items()},
         "answers": tables.answers(view.completions) if view.completions else None,
@@ -74,6 +78,8 @@ def build_context(view: RunView, pairs: Sequence[headline.ComparisonPair] | None
         "provenance": provenance.provenance_tables(view),
         "command": provenance.command(view) if view.manifest or view.recipe else "",
         "changes": None,
+        "report_page": PAGES[0],
+        "examples_page": PAGES[-1],
     }
     return context | {"subtitle": subtitle(view), "sections": sections(context)}
 
@@ -90,6 +96,24 @@ def subtitle(view: RunView) -> str:
         trained = ", then ".join(stage_names)
         parts.append(f"trained {trained} on {recipe.base}")
     return f"{'; '.join([' '.join(parts[:2]), *parts[2:]])}. Intervals are 95%."
+
+
+def main_panel(
+    grouped: dict[str, list[tables.Panel]], compared: Sequence[headline.Comparison]
+) -> tables.Panel | None:
+    """The panel of the measure that decides the headline."""
+    claim = compared[0].primary if compared else None
+    metric = claim.difference.metric if claim else None
+    return next((panel for own in grouped.values() for panel in own if panel.metric == metric), None)
+
+
+def family_plots(
+    grouped: dict[str, list[tables.Panel]], compared: Sequence[headline.Comparison]
+) -> list[tables.Panel]:
+    """One panel for each kind of measure that ranks, without the one of the headline."""
+    main = main_panel(grouped, compared)
+    kinds = [own for group, own in grouped.items() if group != BENCHMARKS and main not in own]
+    return [next((panel for panel in own if panel.metric_info.better), own[0]) for own in kinds]
 
 
 def group_notes(grouped: dict[str, list[tables.Panel]]) -> list[tuple[str, str]]:
@@ -110,7 +134,7 @@ def sections(context: dict[str, Any]) -> list[tuple[str, str]]:
         "slices": ("Slices", context["slices"]),
         "benchmarks": ("Benchmarks", context["benchmarks"]),
         "votes": ("Judge and people", context["votes"]["boards"] or context["votes"]["judges"]),
-        "examples": ("Examples", context["chosen"] and context["chosen"].examples),
+        "examples": ("Examples", context["examples"]),
         "training": ("Training", context["stages"]),
         "data": ("Data and checks", context["answers"] or context["data"] or context["findings"]),
         "provenance": ("Provenance", context["provenance"] or context["command"]),
@@ -156,13 +180,12 @@ def votes_section(view: RunView, colours: dict[str, int]) -> dict[str, Any]:
             "title": title,
             "chart": "" if noise and side == "judge" else rating_chart(title, rows, colours),
             "table": tables.ratings(title, () if noise and side == "judge" else rows, _settings_of(fit)),
-            "wins": tables.wins(title, cast, names, votes.anchors(side, cast)),
+            "wins": tables.wins(title, cast, names),
             "rates": votes.win_rate_table(cast, view),
-            "battles": votes.pair_battles(side, cast, view),
             "standing": NOISE_SENTENCE
             if noise and side == "judge"
             else headline.ratings_sentence(rows, title),
-            "weak": weak,
+            "weak": "" if noise and side == "judge" else weak,
         }
         for title, fit, stored, side, cast, weak in sides
         if (rows := fit.ratings if fit else stored)

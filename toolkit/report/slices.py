@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from toolkit.metric_info import MetricInfo, metric_info
 from toolkit.metrics.slices import SliceFigure
-from toolkit.report import formatting
+from toolkit.report import charts, formatting
 from toolkit.report.headline import SIGNIFICANT, ComparisonPair
 from toolkit.report.load import RunView
 from toolkit.report.tables import Cell, Table
@@ -47,13 +47,14 @@ def slice_section(view: RunView, pairs: Sequence[ComparisonPair]) -> SliceSectio
     tested = {key: each for key, each in found.items() if key in asked}
     corrected = dict(zip(tested, holm([each.p_value for each in tested.values()]), strict=True))
     names = view.summary.contestants
+    reach = max((max(abs(each.low), abs(each.high)) for each in tested.values()), default=0.0)
     rows, worse = [], []
     for place in dict.fromkeys(each.slice for each in own):
         count = max(score.n for (where, _), score in scores.items() if where == place)
         cells = [_score(scores.get((place, name)), info.digits) for name in names]
         for pair in compared:
             key = (place, pair.contestant, pair.against)
-            cell = _difference(tested.get(key), corrected.get(key, 1.0), info)
+            cell = _difference(tested.get(key), corrected.get(key, 1.0), info, reach)
             cells.append(cell)
             if cell.tone == "worse":
                 worse.append(f"{': '.join(place)} ({pair.contestant} against {pair.against})")
@@ -75,11 +76,15 @@ def _score(found: Score | None, digits: int) -> Cell:
     return Cell(formatting.number(found.value, digits), formatting.span(found.low, found.high, digits))
 
 
-def _difference(found: Difference | None, p: float, info: MetricInfo) -> Cell:
+def _difference(found: Difference | None, p: float, info: MetricInfo, reach: float) -> Cell:
     if found is None:
         return Cell(formatting.ABSENT)
     tone = "unclear"
     if p < SIGNIFICANT and info.better:
         tone = "better" if found.value * info.better > 0 else "worse"
     span = formatting.span(found.low, found.high, info.digits, sign=True)
-    return Cell(formatting.signed(found.value, info.digits), f"{span}; {formatting.p(p)}", tone)
+    sign = info.better or 1
+    ends = sorted((found.low * sign, found.high * sign))
+    title = f"{info.title}: {formatting.signed(found.value, info.digits)}, {span}"
+    chart = charts.forest(title, found.value * sign, (ends[0], ends[1]), reach, tone)
+    return Cell(formatting.signed(found.value, info.digits), f"{span}; {formatting.p(p)}", tone, chart)

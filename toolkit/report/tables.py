@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,8 +32,6 @@ class Cell:
     tone: str = ""
     """Class of the style sheet: `better`, `worse`, `words`, `tint-1` .. `tint-5`."""
     chart: Markup = EMPTY
-    link: str = ""
-    """Anchor of the details behind the figure."""
 
 
 @dataclass(frozen=True)
@@ -106,6 +104,29 @@ def _score(score: Score | None, digits: int) -> Cell:
     return Cell(formatting.number(score.value, digits), formatting.span(score.low, score.high, digits))
 
 
+def comparisons(compared: Sequence[Comparison]) -> Table:
+    """The headline comparisons by the measure that decides, with what the other kinds of measures show."""
+    claims = [comparison.primary for comparison in compared]
+    reach: dict[str, float] = {}
+    for claim in filter(None, claims):
+        found = claim.difference
+        reach[found.metric] = max(reach.get(found.metric, 0.0), abs(found.low), abs(found.high))
+    rows = tuple(
+        (
+            Cell(comparison.pair.title, comparison.pair.role),
+            _difference(claim, reach[claim.difference.metric] if claim else 0.0),
+            Cell(comparison.kinds, tone="words"),
+        )
+        for comparison, claim in zip(compared, claims, strict=True)
+    )
+    title = next((claim.metric_info.title for claim in claims if claim), "no measure")
+    return Table(
+        f"Paired differences in {title}, 95% intervals, corrected p",
+        ("", "difference", "by kind of measure"),
+        rows,
+    )
+
+
 def differences(compared: Sequence[Comparison]) -> Table:
     """A row a metric, a column a comparison, every interval drawn; rows of one metric have one scale."""
     reach = _reaches(compared)
@@ -161,13 +182,8 @@ def ratings(title: str, rows: Sequence[Rating], settings: str = "") -> Table:
     )
 
 
-def wins(
-    title: str, votes: Sequence[Vote], names: Sequence[str], anchors: Mapping[tuple[str, str], str]
-) -> Table | None:
-    """Pair by pair, the share of points the row took from the column; a tie is half a point.
-
-    `anchors`: (row, column) -> where the battles behind it are.
-    """
+def wins(title: str, votes: Sequence[Vote], names: Sequence[str]) -> Table | None:
+    """Pair by pair, the share of points the row took from the column; a tie is half a point."""
     if not votes:
         return None
     points: dict[tuple[str, str], float] = {}
@@ -177,19 +193,16 @@ def wins(
         for pair, won in (((vote.model_a, vote.model_b), share), ((vote.model_b, vote.model_a), 1 - share)):
             points[pair] = points.get(pair, 0.0) + won
             met[pair] += 1
-    rows = tuple(
-        (Cell(a), *(_won(points.get((a, b)), met[a, b], anchors.get((a, b), "")) for b in names))
-        for a in names
-    )
+    rows = tuple((Cell(a), *(_won(points.get((a, b)), met[a, b]) for b in names)) for a in names)
     caption = f"{title}: share of points the row took from the column (a tie is half a point)"
     return Table(caption, ("", *names), rows)
 
 
-def _won(points: float | None, n: int, link: str) -> Cell:
+def _won(points: float | None, n: int) -> Cell:
     if points is None or n == 0:
         return Cell(formatting.ABSENT)
     share = points / n
-    return Cell(formatting.percent(share), f"n {n}", tone=f"tint-{1 + min(4, int(share * 5))}", link=link)
+    return Cell(formatting.percent(share), f"n {n}", tone=f"tint-{1 + min(4, int(share * 5))}")
 
 
 def stages(found: Sequence[StageResult]) -> Table:

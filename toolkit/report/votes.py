@@ -1,4 +1,4 @@
-"""Vote sections: win rates, the battles behind each cell of the win matrix, judge reliability."""
+"""Vote sections: win rates and judge reliability."""
 
 from __future__ import annotations
 
@@ -15,55 +15,7 @@ from toolkit.recipe import Recipe
 from toolkit.report import formatting
 from toolkit.report.load import RunView
 from toolkit.report.tables import Cell, Table
-from toolkit.types import Completion, Outcome, Verdict, Vote
-
-MAX_BATTLES = 60
-"""Battles of a pair that are listed."""
-ANSWER, REASON, QUESTION = 240, 320, 120
-"""Characters that are shown of each."""
-
-Pair = tuple[str, str]
-
-
-@dataclass(frozen=True)
-class PairBattles:
-    """The votes on one pair of contestants, as a table with an anchor that cells of the matrix point to."""
-
-    anchor: str
-    title: str
-    table: Table
-    more: int
-    """Battles that are not listed."""
-
-
-def anchors(side: str, votes: Iterable[Vote]) -> dict[Pair, str]:
-    """(row, column) of the matrix -> where its battles are, both ways round; `side` is part of each."""
-    found = {}
-    for number, (one, other) in enumerate(dict.fromkeys(map(_pair, votes)), 1):
-        found[one, other] = found[other, one] = f"battles-{side}-{number}"
-    return found
-
-
-def pair_battles(side: str, votes: Sequence[Vote], view: RunView) -> list[PairBattles]:
-    """Battles of every pair, in file order."""
-    by_pair: dict[Pair, list[Vote]] = {}
-    for vote in votes:
-        by_pair.setdefault(_pair(vote), []).append(vote)
-    places, verdicts = anchors(side, votes), _index_verdicts(view.verdicts)
-    answers = {(name, row.example_id): row for name, rows in view.completions.items() for row in rows}
-    return [
-        PairBattles(
-            anchor=places[pair],
-            title=f"{pair[0]} and {pair[1]}, {formatting.counted(len(cast), 'vote')}",
-            table=Table(
-                f"Battles of {pair[0]} and {pair[1]}",
-                _header(pair, cast[0].kind),
-                tuple(_row(vote, pair, answers, verdicts) for vote in cast[:MAX_BATTLES]),
-            ),
-            more=max(0, len(cast) - MAX_BATTLES),
-        )
-        for pair, cast in by_pair.items()
-    ]
+from toolkit.types import Vote
 
 
 def win_rate_table(votes: Iterable[Vote], view: RunView) -> Table | None:
@@ -103,65 +55,6 @@ def _share(share: dict[str, Any]) -> Cell:
         formatting.percent(share["value"]),
         f"{formatting.percent(share['low'])} to {formatting.percent(share['high'])}",
     )
-
-
-def _pair(vote: Vote) -> Pair:
-    one, other = sorted((vote.model_a, vote.model_b))
-    return one, other
-
-
-VerdictIndex = dict[str, dict[tuple[str, str], Verdict]]
-"""Battle -> (judge, order) -> the last verdict."""
-
-
-def _index_verdicts(verdicts: Iterable[Verdict]) -> VerdictIndex:
-    found: VerdictIndex = {}
-    for verdict in verdicts:
-        found.setdefault(verdict.battle_id, {})[verdict.judge, verdict.order] = verdict
-    return found
-
-
-def _header(pair: Pair, kind: str) -> tuple[str, ...]:
-    reasons = tuple(f"judge, {name} shown first" for name in pair) if kind == "judge" else ()
-    return ("example", *pair, "vote", *reasons)
-
-
-def _row(vote: Vote, pair: Pair, answers: dict[Pair, Completion], verdicts: VerdictIndex) -> tuple[Cell, ...]:
-    shown = [answers.get((name, vote.example_id)) for name in pair]
-    question = next((row.messages[-1].content for row in shown if row), "")
-    texts = [Cell(_cut(row.completion, ANSWER) if row else formatting.ABSENT, tone="words") for row in shown]
-    orders = ("ab", "ba") if vote.model_a == pair[0] else ("ba", "ab")
-    battle_verdicts = verdicts.get(vote.battle_id, {})
-    reasons = [_reasons(vote, battle_verdicts, order) for order in orders] if vote.kind == "judge" else []
-    named = Cell(_named(vote.outcome, vote), tone="words")
-    return (Cell(vote.example_id, _cut(question, QUESTION)), *texts, named, *reasons)
-
-
-def _reasons(vote: Vote, battle_verdicts: dict[tuple[str, str], Verdict], order: str) -> Cell:
-    """Verdict and reason of each judge in one order."""
-    own = [
-        verdict for (judge, side), verdict in battle_verdicts.items() if side == order and judge == vote.voter
-    ]
-    found = own or [verdict for (_, side), verdict in battle_verdicts.items() if side == order]
-    if not found:
-        return Cell(formatting.ABSENT, tone="words")
-    named = [_named(verdict.outcome, vote) if verdict.outcome else "unreadable" for verdict in found]
-    signed = [
-        f"{verdict.judge}: {verdict.reason}" if len(found) > 1 else verdict.reason
-        for verdict in found
-        if verdict.reason
-    ]
-    return Cell("; ".join(named), _cut(" ".join(map(str, signed)), REASON), tone="words")
-
-
-def _named(outcome: Outcome, vote: Vote) -> str:
-    names = {"a": vote.model_a, "b": vote.model_b, "both_bad": "both bad"}
-    return names.get(outcome, "tie")
-
-
-def _cut(text: str, most: int) -> str:
-    words = " ".join(text.split())
-    return words if len(words) <= most else f"{words[:most].rstrip()} …"
 
 
 CHANCE = 0.5

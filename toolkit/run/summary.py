@@ -17,7 +17,7 @@ from toolkit.metrics.intervals import clustered
 from toolkit.metrics.slices import slice_examples, slice_figures
 from toolkit.ratings import bradley_terry, elo
 from toolkit.recipe import Judge, Scoring, Stage, arena_claims, fingerprint, load
-from toolkit.report import write_report
+from toolkit.report import PAGES, write_report
 from toolkit.report.export import write_scores
 from toolkit.report.headline import METRIC_ORDER
 from toolkit.report.load import arena_votes
@@ -136,7 +136,7 @@ def finish(execution: Execution, cache: StepCache, summary: Summary, command: st
     figures = summary.model_dump(mode="json", exclude={"skipped", "seconds"})
     inputs = fingerprint(figures, ratings, *groups, cache.outputs)
     outputs = [folder.scores, folder.summary, folder.ratings]
-    outputs += [folder.path / "report.html", folder.path / "report.md"]
+    outputs += [folder.path / name for name in PAGES]
     outputs += [folder.groups for _ in groups]
     cache.do(Step("report", lambda: inputs, work, tuple(outputs)))
 
