@@ -13,7 +13,8 @@ from threading import Lock
 
 import streamlit as st
 
-from apps.session import admin_name, can_sign_in, is_admin, service, voter_report_rows
+from apps.figures import Selection, ratings, reports
+from apps.session import admin_name, can_sign_in, is_admin, service
 from apps.settings import ADDRESS_HEADER, PASSWORD, Settings
 from toolkit.arena.battles import Reveal
 from toolkit.arena.markdown import safe_markdown
@@ -171,21 +172,21 @@ def _struck_answers() -> None:
 
 def _voters() -> None:
     st.header("Voters", anchor=False)
-    reports = voter_report_rows(wait=True)
-    if not reports:
+    every = reports()
+    if not every:
         st.write("Nobody has voted yet.")
         return
     blocked = service().settings_store.blocked
     searched = st.text_input("Search voters", placeholder="First letters of an id").strip()
-    _ratings_without(frozenset(report.voter for report in reports if report.flagged))
-    found = [report for report in reports if report.voter.startswith(searched)]
+    _ratings_without(frozenset(report.voter for report in every if report.flagged))
+    found = [report for report in every if report.voter.startswith(searched)]
     page = st.pagination(-(-len(found) // PAGE)) if len(found) > PAGE else 1
     for report in found[(page - 1) * PAGE : page * PAGE]:
         off = report.voter in blocked
         state = " · **blocked**" if off else " · **conspicuous**" if report.flagged else ""
         with st.expander(f"{report.voter[:12]} · {report.votes} votes{state}"):
             _voter(report, off)
-    for name in blocked - {report.voter for report in reports}:
+    for name in blocked - {report.voter for report in every}:
         st.button(f"Unblock {name[:12]}", key=f"block-{name}", on_click=_block, args=(name, False))
 
 
@@ -219,13 +220,10 @@ def _vote_row(reveal: Reveal) -> dict[str, str]:
 
 def _ratings_without(flagged: frozenset[str]) -> None:
     """Ratings with all votes beside those without the conspicuous voters'."""
-    from toolkit.ratings import bradley_terry
-
-    votes = [row.vote for row in service().votes().rows]
-    rest = [vote for vote in votes if vote.voter not in flagged]
-    if len(rest) in (0, len(votes)):
+    every, rest = ratings(), ratings(Selection(without=flagged)) if flagged else None
+    if every is None or rest is None:
         return
-    without = {row.contestant: row for row in bradley_terry(rest).ratings}
+    without = {row.contestant: row for row in rest.ratings}
     rows = [
         {
             "Contestant": safe_markdown(row.contestant),
@@ -234,7 +232,7 @@ def _ratings_without(flagged: frozenset[str]) -> None:
             if (other := without.get(row.contestant))
             else "",
         }
-        for row in bradley_terry(votes).ratings
+        for row in every.ratings
     ]
     st.caption(f"Ratings with and without {len(flagged)} conspicuous voters")
     st.table(rows, hide_index=True, border="horizontal")

@@ -87,9 +87,10 @@ def win_rates(rates: Sequence[dict[str, Any]], order: Sequence[str]) -> alt.Laye
     return alt.layer(cells, text)
 
 
-def over_time(history: History, spread: Sequence[Rating]) -> alt.LayerChart | alt.FacetChart:
+def over_time(history: History) -> alt.LayerChart | alt.FacetChart:
     """Online Elo as the votes came, named at the line's end; of many contestants the leaders in colour."""
-    named = [row.contestant for row in spread[: len(LINES)]]
+    final = dict(zip(history.names, history.values[-1].tolist(), strict=True))
+    named = sorted(final, key=lambda name: -final[name])[: len(LINES)]
     rows = [
         {"vote": number, "contestant": name, "rating": value}
         for number, now in zip(history.at.tolist(), history.values.tolist(), strict=True)

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 
 import streamlit as st
 
-from apps.session import is_admin, judge_verdicts, per_example_scores, service, voter
+from apps.figures import judge_verdicts, per_example_scores
+from apps.session import is_admin, service, voter
 from apps.vote_widgets import show_text, text_toggles
 from toolkit.arena.markdown import safe_markdown
 from toolkit.arena.tally import verdicts_on

@@ -9,9 +9,11 @@ import ipaddress
 import os
 import re
 import secrets
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Thread
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -23,7 +25,6 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from apps.settings import ADDRESS_HEADER, SECRETS, VOTER_COOKIE, Settings
 from apps.theme import THEME
-from toolkit.arena.store import Store
 
 YEAR = 365 * 24 * 3600
 
@@ -50,7 +51,11 @@ def serve(settings: Settings, address: Address) -> None:
     """
     os.environ.update(settings.as_environment())
     os.environ["FORWARDED_ALLOW_IPS"] = ",".join(address.proxies)  # the server believes these alone
-    store = Store(settings.database)
+    from apps import figures, leaderboard, session  # noqa: F401 - what takes long to import, before visitors
+
+    store = session.service().store
+    Thread(target=figures.warm_up, daemon=True).start()
+    sys.setswitchinterval(0.0005)  # else a vote waits 5 ms at every statement while figures are made
     guard = Middleware(Guard, address=address, keyed_hash=store.keyed_hash)
     streamlit.App(Path(__file__).with_name("arena.py"), middleware=[guard]).run(config=_config(address))
 

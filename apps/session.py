@@ -5,30 +5,18 @@ from __future__ import annotations
 import logging
 import os
 import secrets
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from threading import Lock, Thread
-from typing import TYPE_CHECKING
 
 import streamlit as st
 
 from apps.settings import ADDRESS_HEADER, ADMINS, PASSWORD, VOTER_COOKIE, Settings
-from toolkit import io
 from toolkit.arena.battles import load_battle_pool
 from toolkit.arena.live_models import LiveModels
-from toolkit.arena.moderation import VoterReport, voter_reports
 from toolkit.arena.service import ArenaService, NotAllowed, Rules
-from toolkit.arena.store import Store, VoteRow
-from toolkit.arena.tally import CountedVotes
+from toolkit.arena.store import Store
 from toolkit.errors import ToolkitError
-from toolkit.types import WINNERS, Verdict, Vote
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from toolkit.ratings import BradleyTerry
 
 logger = logging.getLogger(__name__)
 
@@ -163,114 +151,3 @@ def preference_toggle(label: str, name: str, default: bool = False) -> None:
 
     st.session_state[f"switch-{name}"] = preference(name, default)
     st.toggle(label, key=f"switch-{name}", on_change=keep)
-
-
-@st.cache_data(ttl=60, show_spinner=False)
-def judge_votes() -> list[Vote]:
-    """The judge's votes of the run, if it was judged."""
-    file = Path(Settings.from_environment().run) / "votes.jsonl"
-    return [vote for vote in io.read(file, Vote) if vote.kind == "judge"] if file.exists() else []
-
-
-@st.cache_data(ttl=60, show_spinner=False)
-def judge_verdicts() -> list[Verdict]:
-    """All judge verdicts of the run."""
-    file = Path(Settings.from_environment().run) / "verdicts.jsonl"
-    return list(io.read(file, Verdict)) if file.exists() else []
-
-
-@st.cache_data(ttl=60, show_spinner=False)
-def per_example_scores() -> dict[str, dict[str, dict[str, float]]]:
-    """Contestant -> metric -> example -> value of the run."""
-    from toolkit.metrics import Measurement
-
-    files = sorted((Path(Settings.from_environment().run) / "measurements").glob("*.jsonl"))
-    return {
-        file.stem: {found.metric: found.per_example() for found in io.read(file, Measurement)}
-        for file in files
-    }
-
-
-def votes_frame(votes: Sequence[Vote | VoteRow]) -> pd.DataFrame:
-    """Votes as the columns that the rating methods take."""
-    import pandas as pd
-
-    return pd.DataFrame(
-        {
-            "model_a": [vote.model_a for vote in votes],
-            "model_b": [vote.model_b for vote in votes],
-            "winner": [WINNERS[vote.outcome] for vote in votes],
-            "voter": [vote.voter for vote in votes],
-            "question_id": [vote.example_id for vote in votes],
-        },
-        dtype="object",
-    )
-
-
-@st.cache_data(ttl=30, show_spinner=False)
-def current_ratings() -> BradleyTerry | None:
-    """The ratings now, some seconds old at most; `None` before the first vote."""
-    from toolkit.ratings import bradley_terry, tabulate
-
-    rows = list(service().votes().rows)
-    votes = tabulate(votes_frame(rows)) if rows else None
-    return bradley_terry(votes).for_open_arena(votes, arena_claims_of_run()) if votes else None
-
-
-@st.cache_data(show_spinner=False)
-def arena_claims_of_run() -> tuple[tuple[str, str], ...] | None:
-    """The pairs that the arena's votes decide, by the run's recipe; `None`: all."""
-    from toolkit.recipe import arena_claims, load
-
-    file = Path(Settings.from_environment().run) / "recipe.yaml"
-    return arena_claims(load(file)) if file.is_file() else None
-
-
-class _ReportKeeper:
-    """Voter reports, made again in the background at most every `SECONDS`, for they take seconds to make."""
-
-    SECONDS = 60
-
-    def __init__(self) -> None:
-        self._lock = Lock()
-        self._made_at, self._version = float("-inf"), -1
-        self.reports: list[VoterReport] = []
-
-    def refresh(self, wait: bool) -> list[VoterReport]:
-        """The reports as last made; with `wait`, the first ones are waited for."""
-        votes = service().votes()
-        old = votes.version != self._version and time.monotonic() - self._made_at > self.SECONDS
-        if old and self._lock.acquire(blocking=False):
-            maker = Thread(target=self._make, args=(votes,), daemon=True)
-            maker.start()
-            if (wait and self._version < 0) or len(votes.rows) < FEW_VOTES:
-                maker.join()
-        return self.reports
-
-    def _make(self, votes: CountedVotes) -> None:
-        try:
-            version = votes.version
-            checks = service().store.cast_votes(service().pool.run, kinds=("check",))
-            self.reports = voter_reports(sorted(votes.rows + votes.crowded), checks)
-            self._version, self._made_at = version, time.monotonic()
-        finally:
-            self._lock.release()
-
-
-FEW_VOTES = 2000
-"""Up to so many votes a report is made at once."""
-
-
-@st.cache_resource(show_spinner=False)
-def _report_keeper() -> _ReportKeeper:
-    return _ReportKeeper()
-
-
-def voter_report_rows(wait: bool = False) -> list[VoterReport]:
-    """What is conspicuous about each voter; up to a minute old."""
-    return _report_keeper().refresh(wait)
-
-
-def flagged_voters() -> set[str]:
-    """Ids of flagged voters."""
-    return {report.voter for report in voter_report_rows() if report.flagged}

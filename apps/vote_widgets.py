@@ -9,7 +9,8 @@ from collections.abc import Callable
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from apps.session import current_ratings, preference, preference_toggle, service, show_errors, voter
+from apps.figures import ratings
+from apps.session import preference, preference_toggle, service, show_errors, voter
 from toolkit.arena.battles import Reveal
 from toolkit.arena.markdown import safe_markdown
 from toolkit.arena.service import MAX_COMMENT_CHARS
@@ -155,7 +156,7 @@ def single_key_toggle() -> None:
 def _votes_needed_text(reveal: Reveal) -> str:
     """About how many more votes would decide between the two."""
     a, b = safe_markdown(reveal.ballot.contestant_a), safe_markdown(reveal.ballot.contestant_b)
-    now = current_ratings()
+    now = ratings()
     if now is None or not {reveal.ballot.contestant_a, reveal.ballot.contestant_b} <= set(now.names):
         return f"These are the first votes on {a} and {b}."
     pair = reveal.ballot.contestant_a, reveal.ballot.contestant_b

@@ -16,9 +16,18 @@ class Visitor:
     """Opens the arena and presses its buttons; used as an async context manager."""
 
     def __init__(
-        self, address: str, cookie: str | None = None, source: str | None = None, **headers: str
+        self,
+        address: str,
+        cookie: str | None = None,
+        source: str | None = None,
+        page: str = "",
+        **headers: str,
     ) -> None:
-        """`cookie`: fetched with the page if left out; `source`: own address; `headers`: of the handshake."""
+        """Of this `page`.
+
+        `cookie`: fetched with the page if left out; `source`: own address; `headers`: of the handshake.
+        """
+        self._name = page
         self._address = address
         self.cookie = cookie
         self._headers = headers
@@ -62,6 +71,7 @@ class Visitor:
         message = BackMsg()
         message.rerun_script.query_string = ""
         message.rerun_script.page_script_hash = self._page
+        message.rerun_script.page_name = "" if self._page else self._name
         if pressed:
             widget = message.rerun_script.widget_states.widgets.add()
             widget.id, widget.trigger_value = pressed, True

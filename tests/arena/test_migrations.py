@@ -63,6 +63,8 @@ NEW_IN_2 = {
 def test_a_store_of_the_first_version_keeps_its_votes(database: str) -> None:
     engine = create_engine(database.replace("postgresql://", "postgresql+psycopg://"))
     with engine.begin() as connection:
+        for index in schema.indexes:
+            connection.execute(text(f"DROP INDEX {index.name}"))
         for table, columns in NEW_IN_2.items():
             for column in columns:
                 connection.execute(text(f'ALTER TABLE {table} DROP COLUMN "{column}"'))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
-from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -52,33 +51,38 @@ def test_active_pairing_prefers_the_pair_in_doubt_and_leaves_the_others_half_the
     assert drawn(active, tally, 1000)[" ".join(DOUBTFUL)] == pytest.approx(1000 * chances[DOUBTFUL], abs=60)
 
 
-def ballots_of(desk: ArenaService, voters: int, votes: int) -> list[Ballot]:
-    """Every ballot of voters who always choose A."""
-    found = []
-    for number in range(voters):
-        voter = f"voter-{number}"
-        desk.register_voter(voter)
-        for _ in range(votes):
-            found.append(desk.store.ballot(desk.ballot(voter).id))
-            desk.vote(voter, found[-1].id, "a")
-    return found
-
-
-def test_no_predictor_beats_the_stored_probabilities(pool: BattlePool, url: str, clock: Clock) -> None:
+def test_no_predictor_beats_the_stored_probabilities(
+    pool: BattlePool, url: str, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What pairs there are, all votes, one's own id and the seed are known; the arena's secret is not."""
     rules = Rules(seed=0, per_minute=10_000)
     desk = ArenaService(pool, Store(url), rules, clock)
-    twin = ArenaService(pool, Store(url.replace("arena.db", "twin.db")), rules, clock)
-    real, guessed = ballots_of(desk, 30, 20), ballots_of(twin, 30, 20)
-    assert all(ballot.pair_probability and ballot.probability for ballot in real)
-    hits = [
-        (one.contestant_a, one.contestant_b) == (other.contestant_a, other.contestant_b)
-        for one, other in zip(real, guessed, strict=True)
-    ]
-    allowed = [ballot.pair_probability / 2 for ballot in real]
-    assert sum(hits) < sum(allowed) + 4 * sum(p * (1 - p) for p in allowed) ** 0.5
-    same_side = [one.contestant_a == other.contestant_a for one, other in pairwise(real)]
-    assert sum(same_side) / len(same_side) < 0.5, "the side before says nothing about the next"
+    twin = ArenaService(pool, Store(url.replace("arena.db", "twin.db")), rules, clock)  # its own secret
+    tally = Tally()
+    tally.add_vote("otter-b2", "badger-c3", "a", 25)
+    for each in (desk, twin):
+        monkeypatch.setattr(each, "tally", lambda: tally)
+        monkeypatch.setattr(each, "_told", lambda _: set())
+        monkeypatch.setattr(each.store, "seen_battles", lambda _: set())
+    visits = [(f"voter-{number // 20}", number % 20) for number in range(2000)]
+    real = [desk._draw(*visit) for visit in visits]
+    chances = pair_probabilities(pool, tally, pool.pairs)
+    likeliest = pool.pairs[int(chances.argmax())]
+    predictors = {
+        "an arena with the same seed and votes": [sides(twin._draw(*visit)) for visit in visits],
+        "the likeliest pair, one order": [likeliest] * len(real),
+        "the pair and order of the battle before": [likeliest, *map(sides, real[:-1])],
+        "the other order of the battle before": [likeliest, *(sides(each)[::-1] for each in real[:-1])],
+    }
+    for name, guesses in predictors.items():
+        hits = sum(sides(ballot) == guess for ballot, guess in zip(real, guesses, strict=True))
+        chance = [chances[pool.pairs.index(sorted_pair(*guess))] / 2 for guess in guesses]
+        assert abs(hits - sum(chance)) < 4 * sum(p * (1 - p) for p in chance) ** 0.5, name
+    assert {ballot.pair_probability for ballot in real} == set(chances.tolist())
+
+
+def sides(ballot: Ballot) -> tuple[str, str]:
+    return ballot.contestant_a, ballot.contestant_b
 
 
 def test_pairs_beyond_any_doubt_are_still_shown(pool: BattlePool) -> None:

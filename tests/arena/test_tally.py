@@ -7,13 +7,14 @@ from pathlib import Path
 from tests.arena.household import judge_run, write_run
 from toolkit import io
 from toolkit.arena import load_battle_pool
-from toolkit.arena.tally import add_lengths, verdicts_on, win_rates
+from toolkit.arena.tally import verdicts_on, vote_lengths, win_rates
+from toolkit.ratings import tabulate
 from toolkit.types import Verdict, Vote
 
 
 def test_a_tie_is_half_a_win_for_each() -> None:
     votes = [Vote(model_a="x", model_b="y", outcome=outcome) for outcome in ("a", "a", "tie", "b")]
-    assert win_rates(votes) == [
+    assert win_rates(tabulate(votes)) == [
         {"contestant": "x", "against": "y", "rate": 0.625, "votes": 4},
         {"contestant": "y", "against": "x", "rate": 0.375, "votes": 4},
     ]
@@ -36,15 +37,12 @@ def test_votes_get_the_lengths_of_the_answers_they_are_on(tmp_path: Path) -> Non
     on_a_run = Vote(example_id="house-00", model_a="otter-b2", model_b="badger-c3", outcome="a")
     of_its_own = Vote(example_id="e", model_a="wrong", model_b="right", outcome="tie")
     unknown = Vote(example_id="gone", model_a="otter-b2", model_b="badger-c3", outcome="b")
-    rows = add_lengths([on_a_run, of_its_own, unknown], pool, {("e", "wrong"): "1", ("e", "right"): "2"})
+    columns = vote_lengths([on_a_run, of_its_own, unknown], pool, {("e", "wrong"): "1", ("e", "right"): "2"})
     otter, badger = (pool.answers["house-00"][name].completion for name in ("otter-b2", "badger-c3"))
-    assert rows == [
-        {
-            "model_a": "otter-b2",
-            "model_b": "badger-c3",
-            "winner": "model_a",
-            "length_a": len(otter.split()),
-            "length_b": len(badger.split()),
-        },
-        {"model_a": "wrong", "model_b": "right", "winner": "tie", "length_a": 1, "length_b": 1},
-    ]
+    assert columns == {
+        "model_a": ["otter-b2", "wrong"],
+        "model_b": ["badger-c3", "right"],
+        "winner": ["model_a", "tie"],
+        "length_a": [len(otter.split()), 1],
+        "length_b": [len(badger.split()), 1],
+    }

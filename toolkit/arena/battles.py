@@ -39,29 +39,40 @@ class BattlePool:
         return [sorted_pair(*pair) for pair in combinations(self.contestants, 2)]
 
     @cached_property
-    def battles(self) -> dict[Pair, dict[str, str]]:
-        """Pair -> example -> battle key, for different answers of both that do not name their author."""
-        return {pair: self._pair_battles(pair) for pair in self.pairs}
+    def battles(self) -> dict[Pair, list[str]]:
+        """Pair -> examples on which both have different answers that do not name their author."""
+        shown: dict[str, dict[str, str]] = {name: {} for name in self.contestants}
+        for example, answers in self.answers.items():
+            for name, answer in answers.items():
+                if name in shown and answer.id not in self.flagged:
+                    shown[name][example] = answer.completion.strip()
+        battles = {}
+        for one, other in self.pairs:
+            texts = shown[other]
+            battles[one, other] = [e for e, text in shown[one].items() if e in texts and texts[e] != text]
+        return battles
 
     @cached_property
-    def text_keys(self) -> dict[tuple[str, str], tuple[str, str]]:
-        """(example, contestant) -> keys of the prompt and the answer, as the vote store has them."""
-        return {
-            (example, name): (text_key(prompt_text(answer.messages)), text_key(answer.completion))
-            for example, answers in self.answers.items()
-            for name, answer in answers.items()
-        }
+    def _battle_keys(self) -> dict[tuple[str, Pair], str]:
+        return {}
 
-    def _pair_battles(self, pair: Pair) -> dict[str, str]:
-        keys = {}
+    def battle_key(self, example: str, pair: Pair) -> str:
+        """Under which the vote store keeps the battle of a pair on an example."""
+        key = self._battle_keys.get((example, pair))
+        if key is None:
+            one, other = ((name, self.answers[example][name].completion) for name in pair)
+            key = self._battle_keys[example, pair] = battle_key(example, one, other)
+        return key
+
+    @cached_property
+    def places(self) -> dict[tuple[str, str], list[tuple[str, str]]]:
+        """Keys of prompt and answer, as the vote store has them -> the (example, contestant) with these."""
+        found: dict[tuple[str, str], list[tuple[str, str]]] = {}
         for example, answers in self.answers.items():
-            sides = [
-                answers[name] for name in pair if name in answers and answers[name].id not in self.flagged
-            ]
-            if len(sides) == len(pair) and sides[0].completion.strip() != sides[1].completion.strip():
-                one, other = ((side.contestant, side.completion) for side in sides)
-                keys[example] = battle_key(example, one, other)
-        return keys
+            for name, answer in answers.items():
+                keys = text_key(prompt_text(answer.messages)), text_key(answer.completion)
+                found.setdefault(keys, []).append((example, name))
+        return found
 
 
 def storable(text: str) -> str:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     AnyVote: TypeAlias = Vote | VoteRow
 
 Array = NDArray[np.float64]
+Places = NDArray[np.intp]
 
 LEVEL = 0.05
 """Share of crowds in which an honest voter may be accused."""
@@ -82,15 +83,12 @@ def voter_reports(votes: Sequence[AnyVote], checks: Iterable[Reveal] = ()) -> li
         answered[reveal.ballot.voter] += 1
         failed[reveal.ballot.voter] += reveal.cast.outcome != reveal.ballot.expected
     crowd = _Crowd(votes)
-    found: dict[str, list[Evidence]] = defaultdict(list)
     for test in (_one_side, _one_outcome, _hurried, _one_contestant, _against_the_rest, _copied):
-        for voter, evidence in test(crowd):
-            if evidence.p_value <= LEVEL:
-                found[voter].append(evidence)
+        test(crowd)
     reports = []
-    for voter in dict.fromkeys([*crowd.names, *answered]):
-        own = crowd.rows.get(voter, [])
-        times = [t for row in own if (t := getattr(votes[row], "seconds", None)) is not None]
+    for voter in dict.fromkeys([*crowd.rows, *answered]):
+        own = crowd.rows.get(voter, _NONE)
+        times = crowd.seconds[own][~np.isnan(crowd.seconds[own])]
         inattentive = answered[voter] > 1 and failed[voter] * 2 > answered[voter]
         reports.append(
             VoterReport(
@@ -98,9 +96,9 @@ def voter_reports(votes: Sequence[AnyVote], checks: Iterable[Reveal] = ()) -> li
                 votes=len(own),
                 checks=answered[voter],
                 failed=failed[voter],
-                seconds=float(np.median(times)) if times else None,
-                evidence=tuple(sorted(found[voter], key=lambda each: each.p_value)),
-                flagged=inattentive or bool(found[voter]),
+                seconds=float(np.median(times)) if len(times) else None,
+                evidence=tuple(sorted(crowd.found[voter], key=lambda each: each.p_value)),
+                flagged=inattentive or bool(crowd.found[voter]),
             )
         )
     return sorted(reports, key=suspicion_key)
@@ -111,111 +109,111 @@ def suspicion_key(report: VoterReport) -> tuple[bool, float, int]:
     return not report.flagged, 1.0 if report.p_value is None else report.p_value, -report.failed
 
 
+_NONE = np.zeros(0, dtype=np.intp)
+
+
 class _Crowd:
     """Votes as arrays, in order, and the voters with enough of them."""
 
     def __init__(self, votes: Sequence[AnyVote]) -> None:
         self.votes = votes
-        self.rows: dict[str, list[int]] = defaultdict(list)
-        for row, vote in enumerate(votes):
-            self.rows[vote.voter].append(row)
-        self.names = list(self.rows)
-        self.tested = [name for name in self.names if len(self.rows[name]) >= FEWEST]
-        self.codes = np.array([CODES[vote.outcome] for vote in votes], dtype=np.int8)
-        self.pairs = [sorted_pair(vote.model_a, vote.model_b) for vote in votes]
+        self.outcomes = np.array([CODES[vote.outcome] for vote in votes], dtype=np.int8)
+        self.voters, names = _codes([vote.voter for vote in votes])
+        self.pairs, pairs = _codes([sorted_pair(vote.model_a, vote.model_b) for vote in votes])
+        self.sides, self.contestants = _codes([name for pair in pairs for name in pair])
+        """Of each pair its first and second contestant, one after the other."""
         self.points = np.array(
             [POINTS[v.outcome] if v.model_a < v.model_b else 1 - POINTS[v.outcome] for v in votes],
             dtype=float,
         )
         """Of the pair's first contestant."""
-        self.expected = self._expected()
+        self.seconds = np.array([getattr(vote, "seconds", None) for vote in votes], dtype=float)
+        """NaN: not measured."""
+        order = np.argsort(self.voters, kind="stable")
+        parts = np.split(order, np.cumsum(np.bincount(self.voters, minlength=len(names)))[:-1])
+        self.rows: dict[str, Places] = dict(zip(names, parts, strict=True)) if names else {}
+        self.tested = [name for name in names if len(self.rows[name]) >= FEWEST]
+        self.is_tested = np.bincount(self.voters, minlength=len(names)) >= FEWEST
+        self.expected = self._expected(len(pairs))
+        self.found: defaultdict[str, list[Evidence]] = defaultdict(list)
 
-    def _expected(self) -> Array:
+    def _expected(self, pairs: int) -> Array:
         """For each vote, the mean points that the other voters gave the pair's first contestant."""
-        total: defaultdict[Any, float] = defaultdict(float)
-        count: Counter[Any] = Counter()
-        for vote, pair, points in zip(self.votes, self.pairs, self.points.tolist(), strict=True):
-            for key in (pair, (pair, vote.voter)):
-                total[key] += points
-                count[key] += 1
-        expected = []
-        for vote, pair in zip(self.votes, self.pairs, strict=True):
-            own = (pair, vote.voter)
-            others, times = total[pair] - total[own], count[pair] - count[own]
-            expected.append((others + 1) / (times + 2))
-        return np.array(expected)
+        own = self.voters * pairs + self.pairs
+        total, mine = np.bincount(self.pairs, self.points), np.bincount(own, self.points)
+        count, times = np.bincount(self.pairs), np.bincount(own)
+        return np.asarray(
+            (total[self.pairs] - mine[own] + 1) / (count[self.pairs] - times[own] + 2), dtype=np.float64
+        )
 
-    def evidence(self, kind: str, detail: str, p_value: float, times: int = 1) -> Evidence:
-        """Evidence with its p-value corrected for the voters, the tests, and `times` tries at each."""
+    def add(self, voter: str, kind: str, detail: str, p_value: float, times: int = 1) -> None:
+        """Keep evidence whose p-value, corrected for voters, tests and `times` tries at each, is low."""
         corrected = min(1.0, p_value * max(1, len(self.tested)) * TESTS * times)
-        return Evidence(kind=kind, detail=detail, p_value=corrected)
+        if corrected <= LEVEL:
+            self.found[voter].append(Evidence(kind=kind, detail=detail, p_value=corrected))
 
 
-Found = Iterable[tuple[str, Evidence]]
+def _codes(values: Sequence[Any]) -> tuple[Places, list[Any]]:
+    """Each value's number, and the values in the order in which they first occur."""
+    index: dict[Any, int] = {}
+    codes = np.array([index.setdefault(value, len(index)) for value in values], dtype=np.intp)
+    return codes, list(index)
 
 
-def _one_side(crowd: _Crowd) -> Found:
+def _one_side(crowd: _Crowd) -> None:
     """Chooses one side: sides are drawn by a fair coin, so that no taste makes one win more often."""
+    drawn = np.array([getattr(vote, "kind", "") != "imported" for vote in crowd.votes], dtype=bool)
     for voter in crowd.tested:
-        rows = [row for row in crowd.rows[voter] if getattr(crowd.votes[row], "kind", "") != "imported"]
-        codes = crowd.codes[rows]
-        counts = [int((codes == side).sum()) for side in (0, 1)]
+        rows = crowd.rows[voter]
+        outcomes = crowd.outcomes[rows[drawn[rows]]]
+        counts = [int((outcomes == side).sum()) for side in (0, 1)]
         most, decided = max(counts), sum(counts)
         p_value = float(binom.sf(most - 1, decided, SIDE_BIAS)) if decided else 1.0
         side = "AB"[counts.index(most)]
-        yield voter, crowd.evidence("one side", f"{most} of {decided} decided votes for {side}", p_value, 2)
+        crowd.add(voter, "one side", f"{most} of {decided} decided votes for {side}", p_value, 2)
 
 
-def _one_outcome(crowd: _Crowd) -> Found:
+def _one_outcome(crowd: _Crowd) -> None:
     """Always calls it a tie, or both bad."""
-    for voter in crowd.tested:
-        codes = crowd.codes[crowd.rows[voter]]
-        for code, name in ((2, "tie"), (3, "both bad")):
-            share = max(SAME_OUTCOME, 1.2 * float((crowd.codes == code).mean()))
-            count = int((codes == code).sum())
-            p_value = float(binom.sf(count - 1, len(codes), min(share, 0.99)))
-            yield voter, crowd.evidence("one outcome", f"{count} of {len(codes)} votes: {name}", p_value, 2)
+    for code, name in ((2, "tie"), (3, "both bad")):
+        share = max(SAME_OUTCOME, 1.2 * float((crowd.outcomes == code).mean() if crowd.tested else 0))
+        for voter in crowd.tested:
+            outcomes = crowd.outcomes[crowd.rows[voter]]
+            count = int((outcomes == code).sum())
+            p_value = float(binom.sf(count - 1, len(outcomes), min(share, 0.99)))
+            crowd.add(voter, "one outcome", f"{count} of {len(outcomes)} votes: {name}", p_value, 2)
 
 
-def _hurried(crowd: _Crowd) -> Found:
+def _hurried(crowd: _Crowd) -> None:
     """Votes before the answers can have been read."""
     for voter in crowd.tested:
-        times = [getattr(crowd.votes[row], "seconds", None) for row in crowd.rows[voter]]
-        known = [seconds for seconds in times if seconds is not None]
-        fast = sum(seconds < HURRIED for seconds in known)
-        p_value = float(binom.sf(fast - 1, len(known), HURRIED_SHARE)) if fast else 1.0
-        detail = f"{fast} of {len(known)} votes within {HURRIED} s of the display"
-        yield voter, crowd.evidence("speed", detail, p_value)
+        times = crowd.seconds[crowd.rows[voter]]
+        known, fast = int((~np.isnan(times)).sum()), int((times < HURRIED).sum())
+        p_value = float(binom.sf(fast - 1, known, HURRIED_SHARE)) if fast else 1.0
+        crowd.add(voter, "speed", f"{fast} of {known} votes within {HURRIED} s of the display", p_value)
 
 
-def _one_contestant(crowd: _Crowd) -> Found:
+def _one_contestant(crowd: _Crowd) -> None:
     """One contestant wins, or loses, whomever it meets, far beyond the spread of tastes in the crowd."""
-    tested = set(crowd.tested)
-    tallies: defaultdict[str, defaultdict[str, list[float]]]
-    tallies = defaultdict(lambda: defaultdict(lambda: [0.0, 0.0, 0]))
-    columns = zip(crowd.votes, crowd.pairs, crowd.points.tolist(), crowd.expected.tolist(), strict=True)
-    for vote, (one, other), points, mean in columns:
-        if vote.voter in tested:
-            for name, own, expected in ((one, points, mean), (other, 1 - points, 1 - mean)):
-                sums = tallies[name][vote.voter]
-                sums[0] += own
-                sums[1] += expected
-                sums[2] += 1
-    for contestant, by_voter in sorted(tallies.items()):
-        spread = _taste_spread(np.array(list(by_voter.values())).reshape(-1, 3))
-        for voter, (won, mean_points, count) in by_voter.items():
-            times = int(count)
-            p_value, more = _betabinomial_tail(won, mean_points / times, times, spread)
-            what = f"{won:g} points for {contestant} in {times} battles, {mean_points:.1f} expected"
-            yield (
-                voter,
-                crowd.evidence(
-                    "for one contestant" if more else "against one contestant",
-                    what,
-                    p_value,
-                    2 * len(tallies),
-                ),
-            )
+    names = list(crowd.rows)
+    sides = crowd.sides.reshape(-1, 2)[crowd.pairs] if len(crowd.pairs) else np.zeros((0, 2))
+    tested = crowd.is_tested[crowd.voters]
+    for number, contestant in enumerate(crowd.contestants):
+        sums = np.zeros((3, len(names)))
+        for side, flip in enumerate((False, True)):
+            on = (sides[:, side] == number) & tested
+            won, expected = crowd.points[on], crowd.expected[on]
+            for row, values in enumerate((won, expected)):
+                weights = 1 - values if flip else values
+                sums[row] += np.bincount(crowd.voters[on], weights, minlength=len(names))
+            sums[2] += np.bincount(crowd.voters[on], minlength=len(names))
+        met = np.flatnonzero(sums[2])
+        tallies = sums.T[met]
+        p_values = _betabinomial_tails(tallies, _taste_spread(tallies))
+        for place, (points, mean, times), p_value in zip(met.tolist(), tallies, p_values, strict=True):
+            kind = "for one contestant" if points >= mean else "against one contestant"
+            detail = f"{points:g} points for {contestant} in {times:.0f} battles, {mean:.1f} expected"
+            crowd.add(names[place], kind, detail, float(p_value), 2 * len(crowd.contestants))
 
 
 def _taste_spread(tallies: Array) -> float:
@@ -230,41 +228,35 @@ def _taste_spread(tallies: Array) -> float:
     return float(np.clip(wide**2 - np.median(noise), 0.01, 0.2))
 
 
-def _betabinomial_tail(won: float, rate: float, times: int, spread: float) -> tuple[float, bool]:
-    """Probability of a win count as extreme, when voters' rates vary by `spread`; and whether it is high."""
-    rate = min(max(rate, 0.05), 0.95)
-    size = max(rate * (1 - rate) / spread - 1, 0.5)
-    alpha, beta = rate * size, (1 - rate) * size
-    high = won >= rate * times
-    count = int(np.floor(won)) if high else int(np.ceil(won))
-    tail = betabinom.sf(count - 1, times, alpha, beta) if high else betabinom.cdf(count, times, alpha, beta)
-    return float(tail), high
+def _betabinomial_tails(tallies: Array, spread: float) -> Array:
+    """Probability of win counts as extreme, when voters' rates vary by `spread`, shape (voters,)."""
+    won, expected, times = tallies.T
+    rate = np.clip(expected / times, 0.05, 0.95)
+    size = np.maximum(rate * (1 - rate) / spread - 1, 0.5)
+    shape = times, rate * size, (1 - rate) * size
+    above, below = betabinom.sf(np.floor(won) - 1, *shape), betabinom.cdf(np.ceil(won), *shape)
+    return np.asarray(np.where(won >= expected, above, below))
 
 
-def _against_the_rest(crowd: _Crowd) -> Found:
+def _against_the_rest(crowd: _Crowd) -> None:
     """Agrees less with the other voters than these among themselves: random clicks, or contrary votes."""
-    scores = {}
-    for voter in crowd.tested:
-        rows = crowd.rows[voter]
-        odds = np.log(crowd.expected[rows] / (1 - crowd.expected[rows]))
-        variance = float((odds**2 * crowd.expected[rows] * (1 - crowd.expected[rows])).sum())
-        if variance > 0:
-            gap = float((odds * (crowd.points[rows] - crowd.expected[rows])).sum())
-            scores[voter] = gap / variance**0.5
-    if len(scores) < 5:  # noqa: PLR2004
+    odds = np.log(crowd.expected / (1 - crowd.expected))
+    gaps = np.bincount(crowd.voters, odds * (crowd.points - crowd.expected))
+    variances = np.bincount(crowd.voters, odds**2 * crowd.expected * (1 - crowd.expected))
+    names = list(crowd.rows)
+    scored = np.flatnonzero(crowd.is_tested & (variances > 0)) if names else _NONE
+    if len(scored) < 5:  # noqa: PLR2004
         return
-    values = np.array(list(scores.values()))
+    values = gaps[scored] / np.sqrt(variances[scored])
     middle, low = float(np.median(values)), float(np.quantile(values, 0.2))
     spread = max(1.0, (middle - low) / norm.ppf(0.8), 1.4826 * float(np.median(np.abs(values - middle))))
-    for voter, value in scores.items():
-        p_value = float(norm.cdf((value - middle) / spread))
-        detail = (
-            f"agreement with the others {(value - middle) / spread:.1f} standard deviations from the middle"
-        )
-        yield voter, crowd.evidence("unlike the rest", detail, p_value)
+    deviations = (values - middle) / spread
+    for place, deviation in zip(scored.tolist(), deviations.tolist(), strict=True):
+        detail = f"agreement with the others {deviation:.1f} standard deviations from the middle"
+        crowd.add(names[place], "unlike the rest", detail, float(norm.cdf(deviation)))
 
 
-def _copied(crowd: _Crowd) -> Found:
+def _copied(crowd: _Crowd) -> None:
     """Two accounts with the same choices, on the same battles or click for click."""
     names = crowd.tested
     if len(names) < 2:  # noqa: PLR2004
@@ -280,38 +272,34 @@ def _copied(crowd: _Crowd) -> Found:
         one, other = upper[0][enough], upper[1][enough]
         rates = same[one, other] / shared[one, other]
         usual = min(0.95, max(0.5, float(np.quantile(rates, 0.9))))
-        p_values = binom.sf(same[one, other] - 1, shared[one, other], usual)
-        for index in np.flatnonzero(p_values * len(p_values) * TESTS <= LEVEL):
+        p_values = binom.sf(same[one, other] - 1, shared[one, other], usual) * len(rates) * TESTS
+        for index in np.flatnonzero(p_values <= LEVEL):
             pair = names[one[index]], names[other[index]]
             for voter, twin in (pair, pair[::-1]):
                 count, of = int(same[one[index], other[index]]), int(shared[one[index], other[index]])
                 detail = f"{count} of {of} as {twin[:12]}: {kind}"
-                p_value = min(1.0, float(p_values[index]) * len(p_values) * TESTS)
-                yield voter, Evidence(kind="copied", detail=detail, p_value=p_value)
+                evidence = Evidence(kind="copied", detail=detail, p_value=min(1.0, float(p_values[index])))
+                crowd.found[voter].append(evidence)
 
 
 def _same_choices(crowd: _Crowd) -> tuple[Array, Array]:
     """For each two voters: battles on which both chose the same contestant, and battles both voted on."""
-    battles: dict[Any, int] = {}
-    place = {name: index for index, name in enumerate(crowd.tested)}
-    entries = [
-        (place[vote.voter], battles.setdefault((vote.example_id, pair), len(battles)), round(2 * points))
-        for vote, pair, points in zip(crowd.votes, crowd.pairs, crowd.points.tolist(), strict=True)
-        if vote.voter in place and vote.example_id
-    ]
-    shape = len(place), len(battles)
+    place = np.cumsum(crowd.is_tested) - 1
+    examples, names = _codes([vote.example_id for vote in crowd.votes])
+    known = np.array([bool(name) for name in names])
+    on = np.flatnonzero(crowd.is_tested[crowd.voters] & known[examples])
+    _, battles = np.unique(examples[on] * (crowd.pairs.max() + 1) + crowd.pairs[on], return_inverse=True)
+    shape = len(crowd.tested), int(battles.max(initial=0)) + 1
 
-    def matrix(chosen: list[tuple[int, int, int]]) -> Any:
-        ones = np.ones(len(chosen), dtype=np.int32)
-        rows, columns = [entry[0] for entry in chosen], [entry[1] for entry in chosen]
-        met = csr_matrix((ones, (rows, columns)), shape=shape)
+    def matrix(chosen: Any) -> Any:
+        ones = np.ones(int(chosen.sum()), dtype=np.int32)
+        met = csr_matrix((ones, (place[crowd.voters[on[chosen]]], battles[chosen])), shape=shape)
         met.data[:] = 1
         return met
 
-    every = matrix(entries)
-    same = sum(
-        (m @ m.T).toarray() for code in range(3) for m in [matrix([e for e in entries if e[2] == code])]
-    )
+    points = crowd.points[on]
+    every = matrix(points >= 0)
+    same = sum((m @ m.T).toarray() for value in (0.0, 0.5, 1.0) for m in [matrix(points == value)])
     return np.asarray(same), np.asarray((every @ every.T).toarray())
 
 
@@ -320,7 +308,7 @@ def _same_clicks(crowd: _Crowd) -> tuple[Array, Array]:
     longest = min(500, max(len(crowd.rows[name]) for name in crowd.tested))
     clicks = np.full((len(crowd.tested), longest), -1, dtype=np.int8)
     for index, name in enumerate(crowd.tested):
-        own = crowd.codes[crowd.rows[name][:longest]]
+        own = crowd.outcomes[crowd.rows[name][:longest]]
         clicks[index, : len(own)] = own
     there = (clicks >= 0).astype(np.float32)
     same = np.zeros((len(clicks), len(clicks)), dtype=np.float32)
@@ -391,7 +379,7 @@ _CLAIMS = [
 ]
 
 
-_ANY_NAME = re.compile(rf"{MODELS}|{MAKERS}|\u963f\u91cc|\u6df1\u5ea6", re.IGNORECASE)
+_HINTS = (*re.findall(r"(?<![^|])[a-z]+\d?(?!\?)", f"{MODELS}|{MAKERS}"), "\u963f\u91cc", "\u6df1\u5ea6")
 """Without any of these an answer cannot match a claim."""
 
 
@@ -407,8 +395,8 @@ def identity_match(answer: str, contestants: Sequence[str]) -> str | None:
     nothing of its author. A contestant's name with a digit, hyphen or underscore in it (`tinyllama-dpo`)
     counts wherever it stands; one that is also a word (`base`) in an introduction only.
     """
-    patterns = _CLAIMS if _ANY_NAME.search(answer) else []
     lowered = answer.lower()
+    patterns = _CLAIMS if any(hint in lowered for hint in _HINTS) else []
     named = [_named_pattern(name) for name in contestants if name.lower() in lowered]
     for pattern in [*patterns, *named]:
         if found := pattern.search(answer):

@@ -116,6 +116,11 @@ casts = Table(
     UniqueConstraint("ballot", "revision"),
 )
 """The vote log: lines are only ever added."""
+indexes = (
+    Index("arena_votes_time", casts.c.cast_at),
+    Index("arena_voters_account", voters.c.account),
+    Index("arena_voters_address", voters.c.address),
+)
 
 events = Table(
     "arena_events",
@@ -144,7 +149,13 @@ def _add_draws_and_origins(connection: Connection) -> None:
     metadata.create_all(connection, tables=[secret_table, views])
 
 
-MIGRATIONS: tuple[Callable[[Connection], None], ...] = (_add_draws_and_origins,)
+def _add_indexes(connection: Connection) -> None:
+    """To version 3: the votes of the last minute, of an account or an address are found among many."""
+    for index in indexes:
+        index.create(connection, checkfirst=True)
+
+
+MIGRATIONS: tuple[Callable[[Connection], None], ...] = (_add_draws_and_origins, _add_indexes)
 """Step n brings a store from version n + 1, which had the tables of the first release, to n + 2."""
 
 

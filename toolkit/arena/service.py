@@ -91,7 +91,7 @@ class ArenaService:
             example: {name: answer.completion for name, answer in answers.items()}
             for example, answers in pool.answers.items()
         }
-        self._votes = VoteLog(store, pool.run, lambda: self.settings_store.control.voters_per_address, texts)
+        self._votes = VoteLog(store, pool.run, texts)
         self._addresses: dict[str, str] = {}
 
     @property
@@ -113,7 +113,7 @@ class ArenaService:
         """Compute what the first draw needs: of many contestants' answers it takes seconds."""
         self.votes()
         assert self.pool.battles is not None
-        assert self.pool.text_keys is not None
+        assert self.pool.places is not None
 
     def register_voter(self, voter: str, kind: str = "cookie", address: str | None = None) -> None:
         """Register a voter; called once per visit.
@@ -311,7 +311,7 @@ class ArenaService:
 
     def votes(self) -> CountedVotes:
         """The votes now, and those kept apart; read-only."""
-        return self._votes.read()
+        return self._votes.read(self.settings_store.control.voters_per_address)
 
     def tally(self) -> Tally:
         """Counts of the votes that count; read-only."""
@@ -354,7 +354,8 @@ class ArenaService:
     def _told(self, voter: str) -> set[tuple[str, str]]:
         """(example, contestant) of the answers whose author this voter knows."""
         answers, viewed = self.store.told_answers(voter, self._told_before(voter))
-        return {place for place, keys in self.pool.text_keys.items() if keys in answers or place[0] in viewed}
+        told = {place for keys in answers for place in self.pool.places.get(keys, ())}
+        return told | {(example, name) for example in viewed for name in self.pool.contestants}
 
     def _reveal(self, ballot: Ballot, cast: Cast) -> Reveal:
         if self.rules.reveal == "after-session" and cast.cast_at > self._told_before(ballot.voter):

@@ -10,12 +10,13 @@ import hashlib
 import hmac
 import json
 import re
+import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import count
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Row, Select, and_, case, func, or_, select, union
+from sqlalchemy import Connection, Row, Select, and_, func, or_, select, union
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
 
@@ -36,6 +37,9 @@ VOTE_KINDS = ("battle", "live", "imported")
 
 BLOCKED = "blocked:"
 """Prefix of the voter id in the subject of a block event."""
+
+FORGOTTEN = "a voter's data deleted"
+"""Subject of the event of a deletion."""
 
 CHUNK = 500
 """Maximum ids per statement; databases limit its parameters."""
@@ -64,6 +68,7 @@ class VoteRow(NamedTuple):
     seconds: float | None
     kind: str
     repeat: bool | None
+    ballot: str = ""
 
     @property
     def vote(self) -> Vote:
@@ -75,15 +80,14 @@ _SHARED_FIELDS = [name for name in VoteRow._fields if name in Vote.model_fields 
 
 
 class LogState(NamedTuple):
-    """How far the vote log and the administrators' events have come."""
+    """How far the store has come: cheap to read, and changed whenever the votes are."""
 
     last: int
     """Highest line of the vote log."""
-    lines: int
-    corrections: int
     events: int
-    new: int
-    """Lines after the one asked about."""
+    """Highest line of the administrators' events."""
+    accounts: int
+    """Cookies whose votes an account took over."""
 
 
 class Store:
@@ -206,7 +210,8 @@ class Store:
                 connection.execute(ballots.insert().values(_row_of(ballot)))
         except IntegrityError:
             with self._database.read() as connection:
-                return self._one(connection, _is_voter(ballot.voter), ballots.c.number == ballot.number)
+                mine = _is_voter(connection, ballot.voter)
+                return self._one(connection, mine, ballots.c.number == ballot.number)
         return ballot
 
     def load(self, lines: Sequence[tuple[Ballot, Cast]]) -> int:
@@ -253,18 +258,20 @@ class Store:
 
         Ballots are numbered through all runs whose votes are kept here.
         """
-        mine = select(func.max(ballots.c.number)).select_from(_BY_VOTER).where(_is_voter(voter))
-        last = mine.where(ballots.c.run == run, ballots.c.kind != "live").scalar_subquery()
         with self._database.read() as connection:
-            ballot = self._one(connection, _is_voter(voter), ballots.c.number == last)
-            number = connection.execute(mine).scalar_one()
+            mine = _is_voter(connection, voter)
+            query = select(func.max(ballots.c.number)).where(mine)
+            number = connection.execute(query).scalar_one()
+            here = query.where(ballots.c.run == run, ballots.c.kind != "live")
+            last = connection.execute(here).scalar_one()
+            ballot = None if last is None else self._one(connection, mine, ballots.c.number == last)
             cast = self._cast(connection, ballot.id) if ballot else None
             return ballot, cast, 0 if number is None else number + 1
 
     def seen_battles(self, voter: str) -> set[str]:
         """Keys of the battles a voter was shown."""
-        query = select(ballots.c.battle).select_from(_BY_VOTER).where(_is_voter(voter))
         with self._database.read() as connection:
+            query = select(ballots.c.battle).where(_is_voter(connection, voter))
             return set(connection.execute(query).scalars())
 
     def told_answers(self, voter: str, before: float) -> tuple[set[tuple[str, str]], set[str]]:
@@ -274,12 +281,11 @@ class Store:
             Keys of prompt and answer (`BattlePool.text_keys`), and examples looked at on the page Compare.
         """
         sides = [ballots.c.messages, ballots.c.answer_a, ballots.c.answer_b]
-        voted = _BY_VOTER.join(casts, casts.c.ballot == ballots.c.id)
-        query = select(*sides).select_from(voted)
-        query = query.where(_is_voter(voter), casts.c.revision == 0, casts.c.action == "vote")
+        query = select(*sides).select_from(ballots.join(casts, casts.c.ballot == ballots.c.id))
+        query = query.where(casts.c.revision == 0, casts.c.action == "vote", casts.c.cast_at <= before)
         viewed = select(views.c.example_id).where(views.c.voter == voter)
         with self._database.read() as connection:
-            rows = connection.execute(query.where(casts.c.cast_at <= before)).all()
+            rows = connection.execute(query.where(_is_voter(connection, voter))).all()
             return (
                 {(messages, answer) for messages, *answers in rows for answer in answers},
                 set(connection.execute(viewed).scalars()),
@@ -292,10 +298,10 @@ class Store:
 
     def questions_since(self, voter: str, since: float, address: str | None = None) -> int:
         """How many questions of their own this voter, or this address, had answered after a time."""
-        query = select(func.count()).select_from(_BY_VOTER).where(_is_voter(voter, address))
-        query = query.where(ballots.c.kind == "live", ballots.c.shown_at > since)
+        query = select(func.count()).where(ballots.c.kind == "live", ballots.c.shown_at > since)
         with self._database.read() as connection:
-            return int(connection.execute(query).scalar_one())
+            mine = _is_voter(connection, voter, address)
+            return int(connection.execute(query.where(mine)).scalar_one())
 
     # Votes
 
@@ -317,26 +323,34 @@ class Store:
 
     def votes_since(self, voter: str, since: float, address: str | None = None) -> int:
         """How many ballots this voter, or this address, voted on or skipped after a time; no corrections."""
-        voted = _BY_VOTER.join(casts, casts.c.ballot == ballots.c.id)
-        query = select(func.count()).select_from(voted).where(_is_voter(voter, address))
-        query = query.where(casts.c.revision == 0, casts.c.cast_at > since)
-        with self._database.read() as connection:
-            return int(connection.execute(query).scalar_one())
+        recent = select(casts.c.ballot).where(casts.c.revision == 0, casts.c.cast_at > since)
+        count_of = select(func.count()).select_from(_BY_VOTER).where(_is_person(voter, address))
+        with self._database.read() as connection:  # planners would begin with all ballots of an address
+            new = list(connection.execute(recent).scalars())
+            parts = (count_of.where(ballots.c.id.in_(new[i : i + CHUNK])) for i in range(0, len(new), CHUNK))
+            return sum(int(connection.execute(part).scalar_one()) for part in parts)
 
     def history(self, voter: str, limit: int = 50) -> list[Reveal]:
         """A voter's own votes, newest first."""
-        query = _votes_query(ballots.c.id, *_CAST_COLUMNS).where(_is_voter(voter))
+        with self._database.read() as connection:
+            mine = _is_voter(connection, voter)
+        query = _votes_query(ballots.c.id, *_CAST_COLUMNS).where(mine)
         return self._reveals(query.order_by(ballots.c.number.desc()).limit(limit))
 
     # What was voted on, together
 
-    def log_state(self, after: int = 0) -> LogState:
-        """What tells whether `vote_rows` would have anything new after a line of the log."""
-        counts = [func.max(casts.c.id), func.count(), func.sum(casts.c.revision)]
-        new = func.sum(case((casts.c.id > after, 1), else_=0))
-        query = select(*counts, select(func.max(events.c.id)).scalar_subquery(), new)
+    def log_state(self) -> LogState:
+        """What tells whether the votes may have changed."""
+        parts = (func.max(casts.c.id), func.max(events.c.id), func.count(voters.c.account))
+        query = select(*(select(part).scalar_subquery() for part in parts))
         with self._database.read() as connection:
             return LogState(*(int(value or 0) for value in connection.execute(query).one()))
+
+    def log_lines(self, after: int) -> dict[int, str]:
+        """The lines of the vote log after this one, each with its ballot."""
+        query = select(casts.c.id, casts.c.ballot).where(casts.c.id > after)
+        with self._database.read() as connection:
+            return {row.id: row.ballot for row in connection.execute(query)}
 
     def vote_rows(
         self,
@@ -344,7 +358,7 @@ class Store:
         *,
         kinds: Sequence[str] = VOTE_KINDS,
         repeats: bool = True,
-        after: int = 0,
+        only: Sequence[str] | None = None,
         answers: Answers | None = None,
         everyone: bool = False,
     ) -> list[VoteRow]:
@@ -354,7 +368,7 @@ class Store:
             run: name of one run; left out, of all.
             kinds: of ballots.
             repeats: with votes on answers whose author the voter had been told before.
-            after: only lines of the vote log after this one.
+            only: of these ballots, at most `CHUNK`.
             answers: as they are now; votes on stored answers that have been replaced are left out, and votes
                 on other versions of the run (`mine` of `mine-2`) count where both answers are the same.
             everyone: with blocked voters.
@@ -362,26 +376,31 @@ class Store:
         sides = [ballots.c[name] for name in ("battle", "example_id", "contestant_a", "contestant_b")]
         cast = [ballots.c.category, casts.c.cast_at, casts.c.seconds]
         columns = [casts.c.id, *sides, casts.c.outcome, WHO.label("voter"), *cast, ballots.c.kind]
-        columns.append(ballots.c.repeat)
+        columns += [ballots.c.repeat, ballots.c.id.label("ballot")]
         answer_keys = [ballots.c.answer_a, ballots.c.answer_b, ballots.c.run]
-        query = _votes_query(*columns, *answer_keys).order_by(casts.c.id)
-        query = query.where(ballots.c.kind.in_(kinds), casts.c.id > after)
+        query = _votes_query(*columns, *answer_keys).order_by(casts.c.id).where(ballots.c.kind.in_(kinds))
+        if only is not None:
+            query = query.where(ballots.c.id.in_(only))
         if run is not None:
             family = VERSION.sub("", run)
             versions = or_(ballots.c.run == family, ballots.c.run.like(f"{family}-%"))
             query = query.where(versions if answers else ballots.c.run == run)
         left_out = set() if everyone else self.blocked()
         with self._database.read() as connection:
-            new = select(casts.c.ballot).where(casts.c.id > after).limit(CHUNK) if after else None
-            ids = list(connection.execute(new).scalars()) if new is not None else []
-            if 0 < len(ids) < CHUNK:  # a hint for the planner
-                query = query.where(ballots.c.id.in_(ids))
-            found = [
-                (VoteRow(*row[:-3]), row[-3:])
-                for row in connection.execute(query)
-                if row.voter not in left_out and (repeats or not row.repeat)
-            ]
-        return [row for row, keys in found if not _replaced(row, keys, answers or {}, run)]
+            rows = [tuple(row) for row in connection.execute(query).all()]
+        current = {
+            (example, name): text_key(text)
+            for example, by_name in (answers or {}).items()
+            for name, text in by_name.items()
+        }
+        found = [(VoteRow._make(row[:-3]), row[-3:]) for row in rows]
+        return [
+            row
+            for row, keys in found
+            if row.voter not in left_out
+            and (repeats or not row.repeat)
+            and not _is_replaced(row, keys, current, run)
+        ]
 
     def votes(
         self, run: str | None = None, *, without: Iterable[str] = (), answers: Answers | None = None
@@ -454,6 +473,8 @@ class Store:
                     connection.execute(ballots.update().where(ballots.c.id == ballot).values(**values))
             connection.execute(voters.delete().where(voters.c.id.in_(ids)))
             self._drop_unused_texts(connection)
+            note = {"subject": FORGOTTEN, "value": substitute, "reason": "on request", "at": time.time()}
+            connection.execute(events.insert().values(**note, actor="command line"))
         return had
 
     @staticmethod
@@ -516,9 +537,10 @@ def _is_person(voter: str, address: str | None = None) -> Any:
     return own if address is None else or_(own, there)
 
 
-def _is_voter(voter: str, address: str | None = None) -> Any:
-    """A person's ballots."""
-    return ballots.c.voter.in_(select(voters.c.id).where(_is_person(voter, address)))
+def _is_voter(connection: Connection, voter: str, address: str | None = None) -> Any:
+    """A person's ballots; with the ids filled in, since planners do badly with a subquery here."""
+    ids = connection.execute(select(voters.c.id).where(_is_person(voter, address))).scalars()
+    return ballots.c.voter.in_(list(ids))
 
 
 def _votes_query(*columns: Any) -> Select[Any]:
@@ -563,15 +585,24 @@ def _ballot_of(row: Row[Any], bodies: dict[str, str]) -> Ballot:
     )
 
 
-def _replaced(row: VoteRow, keys: Sequence[str], answers: Answers, run: str | None) -> bool:
-    """Whether a vote is on stored answers that are others by now, or on those of a run that is no version."""
-    *texts, of_run = keys
-    now = answers.get(row.example_id, {}) if row.kind == "battle" else {}
-    sides = list(zip((row.model_a, row.model_b), texts, strict=True))
+def _is_replaced(
+    row: VoteRow, keys: Sequence[str], current: Mapping[tuple[str, str], str], run: str | None
+) -> bool:
+    """Whether a vote is on stored answers that are others by now, or on those of a run that is no version.
+
+    Args:
+        row: the vote.
+        keys: of both answers that it is on, and its run.
+        current: (example, contestant) -> key of the answer now.
+        run: that is read.
+    """
+    a, b, of_run = keys
+    now_a = now_b = None
+    if row.kind == "battle":
+        now_a, now_b = (current.get((row.example_id, name)) for name in (row.model_a, row.model_b))
     if run is not None and of_run != run:
-        same_run = VERSION.sub("", of_run) == VERSION.sub("", run)
-        return not same_run or any(name not in now or text_key(now[name]) != key for name, key in sides)
-    return any(name in now and text_key(now[name]) != key for name, key in sides)
+        return VERSION.sub("", of_run) != VERSION.sub("", run) or (now_a, now_b) != (a, b)
+    return (now_a or a, now_b or b) != (a, b)
 
 
 def _cast_of(row: Row[Any]) -> Cast:

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import permutations, product
 from typing import Any
 
+import numpy as np
+
 from toolkit.arena.battles import BattlePool
-from toolkit.arena.store import Answers, LogState, Store, VoteRow
+from toolkit.arena.store import CHUNK, FORGOTTEN, Answers, LogState, Store, VoteRow
+from toolkit.ratings.table import RESULTS, Table, code_labels, tabulate
 from toolkit.types import (
     POINTS,
     WINNERS,
@@ -24,35 +30,36 @@ from toolkit.types import (
 )
 
 
-def win_rates(votes: Iterable[Vote | VoteRow]) -> list[dict[str, Any]]:
+def win_rates(table: Table) -> list[dict[str, Any]]:
     """Win rate of each ordered pair with votes; a tie is half a win."""
-    points: dict[tuple[str, str], float] = defaultdict(float)
-    met: Counter[tuple[str, str]] = Counter()
-    for vote in votes:
-        for one, other, won in (
-            (vote.model_a, vote.model_b, POINTS[vote.outcome]),
-            (vote.model_b, vote.model_a, 1 - POINTS[vote.outcome]),
-        ):
-            points[one, other] += won
-            met[one, other] += 1
+    size = len(table.names)
+    met, won = np.zeros((size, size), dtype=int), np.zeros((size, size))
+    for one, other, points in (
+        (table.first, table.second, table.points),
+        (table.second, table.first, 1 - table.points),
+    ):
+        np.add.at(met, (one, other), 1)
+        np.add.at(won, (one, other), points)
     return [
-        {"contestant": one, "against": other, "rate": points[one, other] / times, "votes": times}
-        for (one, other), times in sorted(met.items())
+        {
+            "contestant": table.names[one],
+            "against": table.names[other],
+            "rate": float(won[one, other] / met[one, other]),
+            "votes": int(met[one, other]),
+        }
+        for one, other in np.argwhere(met).tolist()
     ]
 
 
-def add_lengths(
+def vote_lengths(
     votes: Iterable[Vote | VoteRow], pool: BattlePool, others: Mapping[tuple[str, str], str]
-) -> list[dict[str, Any]]:
-    """Votes as rows of a battle log with the words of both answers, `length_a` and `length_b`.
+) -> dict[str, list[Any]]:
+    """Votes as columns of a battle log with the words of both answers, `length_a` and `length_b`.
 
     Args:
-        votes: people's or a judge's.
+        votes: people's or a judge's; those on answers that are not known are left out.
         pool: whose answers they are on.
         others: (example, contestant) -> answer, of live and imported votes.
-
-    Returns:
-        A row for each vote whose answers are known.
     """
     words = {
         (example, name): len(answer.completion.split())
@@ -61,11 +68,11 @@ def add_lengths(
     } | {place: len(text.split()) for place, text in others.items()}
     rows = []
     for vote in votes:
-        a, b = (words.get((vote.example_id, name)) for name in (vote.model_a, vote.model_b))
+        a, b = words.get((vote.example_id, vote.model_a)), words.get((vote.example_id, vote.model_b))
         if a is not None and b is not None:
-            battle = {"model_a": vote.model_a, "model_b": vote.model_b, "winner": WINNERS[vote.outcome]}
-            rows.append({**battle, "length_a": a, "length_b": b})
-    return rows
+            rows.append((vote.model_a, vote.model_b, WINNERS[vote.outcome], a, b))
+    names = ("model_a", "model_b", "winner", "length_a", "length_b")
+    return {name: [row[place] for row in rows] for place, name in enumerate(names)}
 
 
 def verdicts_on(
@@ -132,7 +139,7 @@ class AddressLimit:
 
 @dataclass
 class CountedVotes:
-    """A run's votes, in the order they were cast; lists grow at the end only."""
+    """A run's votes, in the order they were cast."""
 
     version: int = 0
     """Changes with the votes."""
@@ -143,51 +150,122 @@ class CountedVotes:
     crowded: list[VoteRow] = field(default_factory=list)
     """Votes of voters after the first few without an account at their network address."""
     tally: Tally = field(default_factory=Tally)
+    categories: set[str] = field(default_factory=set)
+    ballots: set[str] = field(default_factory=set)
+
+    def remove(self, ballots: AbstractSet[str]) -> None:
+        """Take the votes on these ballots out; whoever reads the lists keeps theirs."""
+        if not ballots:
+            return
+        self.ballots -= ballots
+        for name in ("rows", "repeats", "crowded"):
+            kept = [row for row in getattr(self, name) if row.ballot not in ballots]
+            if name == "rows":
+                for row in self.rows:
+                    if row.ballot in ballots and row.kind == "battle":
+                        self.tally.add_vote(row.model_a, row.model_b, row.outcome, -1)
+            setattr(self, name, kept)
 
     def add(self, rows: Iterable[VoteRow], limit: AddressLimit) -> None:
         """Sort new votes into the lists."""
         self.version += 1
         for row in rows:
+            self.ballots.add(row.ballot)
             if row.repeat:
                 self.repeats.append(row)
             elif limit.is_crowded(row.voter):
                 self.crowded.append(row)
             else:
                 self.rows.append(row)
+                if row.category:
+                    self.categories.add(row.category)
                 if row.kind == "battle":
                     self.tally.add_vote(row.model_a, row.model_b, row.outcome)
 
 
-class VoteLog:
-    """A run's votes in memory, read on as the vote log grows, and again after a correction or a decision."""
+@contextmanager
+def paused_collection() -> Iterator[None]:
+    """Collect no garbage meanwhile: among a hundred thousand new records every collection is long."""
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collects:
+            gc.enable()
 
-    def __init__(self, store: Store, run: str, limit: Callable[[], int], answers: Answers) -> None:
+
+class VoteLog:
+    """A run's votes in memory, read on as the vote log grows.
+
+    Only a decision about voters (a block, a limit, an account that took over votes) reads all of them again.
+    """
+
+    LOOK_BACK = 200
+    """Lines before the last that are looked at again: with several processes one may come late."""
+
+    def __init__(self, store: Store, run: str, answers: Answers) -> None:
         self._store = store
         self._run = run
         self._answers = answers
-        self._limit = limit
         self._lock = threading.Lock()
-        self._state = LogState(0, 0, 0, -1, 0)
-        self._known_limit = -1
+        self._state: LogState | None = None
+        self._decisions: tuple[Any, ...] = ()
+        self._known: set[int] = set()
         self._votes = CountedVotes()
         self._addresses = AddressLimit(dict, 0)
 
-    def read(self) -> CountedVotes:
-        """The votes as they are now; read-only."""
-        limit = self._limit()
+    def read(self, limit: int) -> CountedVotes:
+        """The votes as they are now; read-only.
+
+        Args:
+            limit: voters without an account who count, of one network address.
+        """
         with self._lock:
-            before = self._state
-            state = self._store.log_state(before.last)
-            if state[:4] == before[:4] and limit == self._known_limit:
+            state = self._store.log_state()
+            if state == self._state and limit == self._decisions[0]:
                 return self._votes
-            grown = state.lines == before.lines + state.new  # else a line came late, or one is gone
-            known = (before.corrections, before.events, self._known_limit)
-            on = grown and (state.corrections, state.events, limit) == known
-            if not on:
-                self._votes = CountedVotes(self._votes.version)
+            decisions = self._decisions
+            if self._state is None or (state.events, limit) != (self._state.events, decisions[0]):
+                events = self._store.current_events()
+                decisions = limit, frozenset(self._store.blocked(events)), events.get(FORGOTTEN)
+            since = max(0, self._state.last - self.LOOK_BACK) if self._state else 0
+            lines = self._store.log_lines(since)
+            changed = {ballot for line, ballot in lines.items() if line not in self._known}
+            same = self._state is not None and self._state.accounts == state.accounts
+            if same and decisions == self._decisions and len(changed) < CHUNK:
+                self._votes.remove(changed & self._votes.ballots)
+                rows = self._store.vote_rows(self._run, only=list(changed), answers=self._answers)
+                self._votes.add(rows, self._addresses)
+            else:
                 self._addresses = AddressLimit(self._store.voter_addresses, limit)
-            after = before.last if on else 0
-            rows = self._store.vote_rows(self._run, after=after, answers=self._answers)
-            self._votes.add(rows, self._addresses)
-            self._state, self._known_limit = state, limit
+                votes = CountedVotes(self._votes.version)
+                with paused_collection():
+                    rows = self._store.vote_rows(self._run, answers=self._answers)
+                    votes.add(rows, self._addresses)
+                self._votes = votes
+            self._known = {line for line in lines if line > state.last - self.LOOK_BACK}
+            self._state, self._decisions = state, decisions
             return self._votes
+
+
+def vote_table(rows: Sequence[VoteRow]) -> Table:
+    """Votes as the rating methods take them.
+
+    Raises:
+        RatingError: there are none.
+    """
+    if not rows:
+        return tabulate(())
+    _, _, examples, first, second, outcomes, people, categories, *_ = zip(*rows, strict=True)
+    names = sorted({*first, *second})
+    code = {name: number for number, name in enumerate(names)}
+    labels = {"example": examples, "voter": people, "category": [each or "" for each in categories]}
+    return Table(
+        names=tuple(names),
+        first=np.array([code[name] for name in first], dtype=np.int32),
+        second=np.array([code[name] for name in second], dtype=np.int32),
+        outcome=np.array([RESULTS[outcome] for outcome in outcomes], dtype=np.int8),
+        weight=None,
+        labels={kind: coded for kind, values in labels.items() if (coded := code_labels(values)).names},
+    )

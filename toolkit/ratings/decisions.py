@@ -189,10 +189,11 @@ def decide_anytime(table: Table, pairs: Collection[Pair] | None = None, level: f
     family = tested or {(a, b) for k, a in enumerate(names) for b in names[k + 1 :]}
     present = sorted((index[a], index[b]) for a, b in family if a in index and b in index)
     size = max(1, len(family))
+    points = table.points
     evidence = {
         (winner, loser): found
         for i, j in present
-        for (winner, loser), found in zip(((i, j), (j, i)), _evidence(table, i, j), strict=True)
+        for (winner, loser), found in zip(((i, j), (j, i)), _evidence(table, points, i, j), strict=True)
     }
     above, p_values = np.zeros((len(names),) * 2, dtype=bool), np.ones((len(names),) * 2)
     order = _in_order(evidence, size, 1 - level)
@@ -223,7 +224,7 @@ def _in_order(evidence: dict[tuple[int, int], Evidence], size: int, chance: floa
         crossed = [
             (max(now, int(places[np.argmax(capital >= bound)])), pair)
             for pair, (places, capital) in evidence.items()
-            if capital.max(initial=0.0) >= bound
+            if len(capital) and capital[-1] >= bound  # it never falls
         ]
         if not crossed:
             break
@@ -233,7 +234,7 @@ def _in_order(evidence: dict[tuple[int, int], Evidence], size: int, chance: floa
     return decided
 
 
-def _evidence(table: Table, i: int, j: int) -> tuple[Evidence, Evidence]:
+def _evidence(table: Table, points: Array, i: int, j: int) -> tuple[Evidence, Evidence]:
     """Evidence that the first of a pair is better, and the second, of the first votes on examples."""
     on = np.flatnonzero(
         ((table.first == i) & (table.second == j)) | ((table.first == j) & (table.second == i))
@@ -242,8 +243,8 @@ def _evidence(table: Table, i: int, j: int) -> tuple[Evidence, Evidence]:
     if labels is not None:
         codes = np.where(labels.codes[on] < 0, len(labels.names) + on, labels.codes[on])
         on = on[np.sort(np.unique(codes, return_index=True)[1])]
-    points = 2 * table.points[on] - 1
-    steps = np.where(table.first[on] == i, points, -points)
+    gains = 2 * points[on] - 1
+    steps = np.where(table.first[on] == i, gains, -gains)
     return (on, betting_evidence(steps)), (on, betting_evidence(-steps))
 
 

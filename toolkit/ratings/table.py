@@ -293,9 +293,9 @@ def _from_records(votes: Sequence[Vote]) -> Table:
         raise DataError(f"votes row {same}: {votes[same - 1].model_a} is on both sides")
     weight = np.array([vote.weight for vote in votes], dtype=np.float64)
     labels = {
-        "voter": _coded([vote.voter for vote in votes]),
-        "example": _coded([vote.example_id for vote in votes]),
-        "category": _coded([vote.category or "" for vote in votes]),
+        "voter": code_labels([vote.voter for vote in votes]),
+        "example": code_labels([vote.example_id for vote in votes]),
+        "category": code_labels([vote.category or "" for vote in votes]),
     }
     return Table(
         names=tuple(names),
@@ -314,7 +314,7 @@ def _probabilities_of(votes: Sequence[Vote]) -> Array | None:
     return np.array([np.nan if vote.probability_a is None else vote.probability_a for vote in votes])
 
 
-def _coded(values: Sequence[str]) -> Labels:
+def code_labels(values: Sequence[str]) -> Labels:
     """Labels of these texts; the empty text is none."""
     index: dict[str, int] = {}
     codes = [index.setdefault(value, len(index)) if value else MISSING for value in values]

@@ -1,0 +1,291 @@
+"""Figures of the pages, made once for all sessions: reports on voters, ratings, win rates, agreement."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Lock, Thread
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+import streamlit as st
+
+from apps.session import service
+from apps.settings import Settings
+from toolkit import io
+from toolkit.arena.moderation import VoterReport, voter_reports
+from toolkit.arena.store import VoteRow
+from toolkit.arena.tally import paused_collection, vote_lengths, vote_table, win_rates
+from toolkit.errors import RatingError
+from toolkit.types import Rating, Verdict, Vote
+
+if TYPE_CHECKING:
+    from toolkit.ratings import BradleyTerry, Elo, History, Table
+
+logger = logging.getLogger(__name__)
+
+K = TypeVar("K", bound=Hashable)
+V = TypeVar("V")
+
+FEW_VOTES = 1_000
+"""Up to so many votes all figures are made at once, whenever a vote was added."""
+KEEP_SECONDS = 30
+"""Beyond, they are made in the background, and up to so many seconds old."""
+PAUSE = 40
+"""What took a second to make is not made again for so many seconds."""
+MOST_SHUFFLED = 20_000
+"""Votes up to which Elo is the mean over random orders; of more, as the votes came."""
+
+
+_BACKGROUND = Lock()
+"""Held by whoever makes figures in the background: one after the other, so that voters are not slowed."""
+
+
+@dataclass
+class _Entry(Generic[V]):
+    version: int
+    value: V
+    until: float
+    """Until when it is not made again, on the monotonic clock."""
+
+
+class BackgroundCache(Generic[K, V]):
+    """Values that follow the votes; of many votes only the first viewer of a key ever waits."""
+
+    def __init__(self, compute: Callable[[K], V], seconds: float = KEEP_SECONDS, entries: int = 24) -> None:
+        self._compute = compute
+        self._seconds = seconds
+        self._size = entries
+        self._entries: OrderedDict[K, _Entry[V]] = OrderedDict()
+        self._turn = Lock()
+
+    def get(self, key: K, meanwhile: V | None = None) -> V:
+        """The value now, or one of some seconds ago; `meanwhile`, where given, while there is none yet."""
+        votes = service().votes()
+        version, entry = votes.version, self._entries.get(key)
+        if entry is not None and entry.version == version:
+            return entry.value
+        if len(votes.rows) <= FEW_VOTES or (entry is None and meanwhile is None):
+            return self._make(key, version)
+        old = entry is None or time.monotonic() > entry.until
+        if old and _BACKGROUND.acquire(blocking=False):
+            Thread(target=self._refresh, args=(key, version), daemon=True).start()
+        return entry.value if entry is not None else meanwhile  # type: ignore[return-value]
+
+    def _refresh(self, key: K, version: int) -> None:
+        try:
+            self._make(key, version)
+        except Exception:
+            logger.exception("figures could not be made again; the ones of before are shown")
+        finally:
+            _BACKGROUND.release()
+
+    def _make(self, key: K, version: int) -> V:
+        with self._turn, paused_collection():
+            entry = self._entries.get(key)
+            if entry is not None and entry.version == version:  # somebody else's turn made it
+                return entry.value
+            started = time.monotonic()
+            value = self._compute(key)
+            now = time.monotonic()
+            self._entries[key] = _Entry(version, value, now + max(self._seconds, PAUSE * (now - started)))
+            while len(self._entries) > self._size:
+                self._entries.popitem(last=False)
+            return value
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What is rated; equal selections have equal figures."""
+
+    source: str = "People"
+    category: str = "all"
+    apart: tuple[str, ...] = ()
+    """Kinds of votes that are kept apart by default and are to count here."""
+    without: frozenset[str] = frozenset()
+    """Voters left out."""
+
+
+@dataclass(frozen=True)
+class Standings:
+    """All figures of the leaderboard."""
+
+    fit: BradleyTerry
+    online: Elo | None
+    """`None`: of very many votes there is the history alone."""
+    history: History
+    even: dict[str, Rating]
+    """At equal length; empty where that is not identifiable."""
+    rates: list[dict[str, Any]]
+    votes: int
+    voters: int
+    sides: dict[str, Sequence[Rating]] = field(default_factory=dict)
+    """`People` and `Judge`, where there are votes of both."""
+    agreement: str = ""
+
+
+def votes_of(chosen: Selection) -> tuple[list[VoteRow], list[Vote]]:
+    """People's votes of a selection, and the judge's."""
+    votes = service().votes()
+    people = votes.rows + [row for kind in chosen.apart for row in getattr(votes, kind)]
+    if chosen.without:
+        people = [row for row in people if row.voter not in chosen.without]
+    if chosen.category == "all":
+        return people, judge_votes()
+    people = [row for row in people if row.category == chosen.category]
+    return people, [vote for vote in judge_votes() if vote.category == chosen.category]
+
+
+def _tables(chosen: Selection) -> tuple[Table | None, Table | None, Table | None]:
+    """People's votes, the judge's, and those that are rated; `None` where there are none."""
+    from toolkit.ratings import tabulate
+
+    people, judge = votes_of(chosen)
+    of_people, of_judge = vote_table(people) if people else None, tabulate(judge) if judge else None
+    if chosen.source != "Both":
+        return of_people, of_judge, of_people if chosen.source == "People" else of_judge
+    if of_people is None or of_judge is None:
+        return of_people, of_judge, of_people or of_judge
+    return of_people, of_judge, tabulate([*(row.vote for row in people), *judge])
+
+
+def _rate(chosen: Selection) -> BradleyTerry | None:
+    from toolkit.ratings import bradley_terry
+
+    people, _, table = _tables(chosen)
+    if table is None:
+        return None
+    fit = bradley_terry(table)
+    return fit.for_open_arena(table, arena_claims_of_run()) if people and chosen.source != "Judge" else fit
+
+
+def _compute_standings(chosen: Selection) -> Standings | None:
+    from toolkit.ratings import bradley_terry, elo, elo_history
+
+    people, judge, table = _tables(chosen)
+    fit = ratings(chosen)
+    if table is None or fit is None:
+        return None
+    rows, verdicts = votes_of(chosen)
+    votes: list[VoteRow | Vote] = [*rows] if chosen.source != "Judge" else []
+    votes += verdicts if chosen.source != "People" else []
+    sides: dict[str, Sequence[Rating]] = {}
+    if people and judge:
+        sides = {"People": bradley_terry(people).ratings, "Judge": bradley_terry(judge).ratings}
+    return Standings(
+        fit=fit,
+        online=elo(table) if len(table) <= MOST_SHUFFLED else None,
+        history=elo_history(table),
+        even=_at_equal_length(votes),
+        rates=win_rates(table),
+        votes=fit.votes,
+        voters=len({vote.voter for vote in votes}),
+        sides=sides,
+        agreement=_agreement(people, judge) if people and judge else "",
+    )
+
+
+def _agreement(people: Table, judge: Table) -> str:
+    """How far the judge and the people agree, in a sentence."""
+    from toolkit.ratings.agreement import agreement, agreement_sentence
+
+    try:
+        return f"The judge's votes against the people's. {agreement_sentence(agreement(judge, people))}"
+    except RatingError:
+        return "The judge and the people have no pair of answers in common."
+
+
+def _at_equal_length(votes: Sequence[Vote | VoteRow]) -> dict[str, Rating]:
+    """Contestant -> length-controlled rating; empty where it is not identifiable."""
+    import pandas as pd
+
+    from toolkit.ratings import style_controlled
+
+    columns = vote_lengths(votes, service().pool, service().store.answer_texts(service().pool.run))
+    try:
+        return {row.contestant: row for row in style_controlled(pd.DataFrame(columns)).ratings}
+    except RatingError:
+        return {}
+
+
+def _compute_reports(_: str) -> list[VoterReport]:
+    votes = service().votes()
+    checks = service().store.cast_votes(service().pool.run, kinds=("check",))
+    return voter_reports(sorted(votes.rows + votes.crowded), checks)
+
+
+@st.cache_resource(show_spinner=False)
+def _caches() -> tuple[
+    BackgroundCache[Selection, BradleyTerry | None],
+    BackgroundCache[Selection, Standings | None],
+    BackgroundCache[str, list[VoterReport]],
+]:
+    return BackgroundCache(_rate), BackgroundCache(_compute_standings), BackgroundCache(_compute_reports, 60)
+
+
+def ratings(chosen: Selection = Selection()) -> BradleyTerry | None:
+    """The ratings of a selection; `None` without votes."""
+    return _caches()[0].get(chosen)
+
+
+def standings(chosen: Selection) -> Standings | None:
+    """All figures of a selection; `None` without votes."""
+    return _caches()[1].get(chosen)
+
+
+def reports() -> list[VoterReport]:
+    """What is conspicuous about each voter, the most suspicious first."""
+    return _caches()[2].get("")
+
+
+def flagged_voters() -> frozenset[str]:
+    """Ids of flagged voters; none while the first reports are being made."""
+    return frozenset(report.voter for report in _caches()[2].get("", []) if report.flagged)
+
+
+def warm_up() -> None:
+    """Make what every page needs, so that the first visitor does not wait for it."""
+    with _BACKGROUND:
+        standings(Selection())
+        reports()
+    gc.collect()
+    gc.freeze()  # what was loaded stays: no later collection looks at it
+
+
+@st.cache_resource(ttl=60, show_spinner=False)
+def judge_votes() -> list[Vote]:
+    """The judge's votes of the run, if it was judged."""
+    file = Path(Settings.from_environment().run) / "votes.jsonl"
+    return [vote for vote in io.read(file, Vote) if vote.kind == "judge"] if file.exists() else []
+
+
+@st.cache_resource(ttl=60, show_spinner=False)
+def judge_verdicts() -> list[Verdict]:
+    """All judge verdicts of the run."""
+    file = Path(Settings.from_environment().run) / "verdicts.jsonl"
+    return list(io.read(file, Verdict)) if file.exists() else []
+
+
+@st.cache_resource(ttl=60, show_spinner=False)
+def per_example_scores() -> dict[str, dict[str, dict[str, float]]]:
+    """Contestant -> metric -> example -> value of the run."""
+    from toolkit.metrics import Measurement
+
+    files = sorted((Path(Settings.from_environment().run) / "measurements").glob("*.jsonl"))
+    return {
+        file.stem: {found.metric: found.per_example() for found in io.read(file, Measurement)}
+        for file in files
+    }
+
+
+@st.cache_resource(show_spinner=False)
+def arena_claims_of_run() -> tuple[tuple[str, str], ...] | None:
+    """The pairs that the arena's votes decide, by the run's recipe; `None`: all."""
+    from toolkit.recipe import arena_claims, load
+
+    file = Path(Settings.from_environment().run) / "recipe.yaml"
+    return arena_claims(load(file)) if file.is_file() else None
