@@ -33,20 +33,22 @@ def fresh(desk: ArenaService) -> CountedVotes:
     return again.votes()
 
 
-def test_votes_corrections_and_decisions_arrive_as_if_all_were_read_again(desk: ArenaService) -> None:
+def test_votes_corrections_and_decisions_arrive_as_if_all_were_read_again(
+    desk: ArenaService, clock: Clock
+) -> None:
     other = ArenaService(desk.pool, Store(str(desk.store._database.shown_url)), desk.rules, desk._clock)
     luck = random.Random(0)
     for step in range(60):
+        clock.now += 3
         there = ["ann"] + ["cy"] * (step <= 30) + ["bob"] * (step <= 20 or 40 < step <= 50)
         voter = luck.choice(there)
         where = luck.choice([desk, other])
-        if (ballot := where.ballot(voter)) is None:
-            continue
-        where.vote(voter, ballot.id, luck.choice(["a", "b", "tie", "both_bad"]))
-        if step % 5 == 0:
-            where.annotate(voter, ballot.id, ("clear",), "so")
-        if step % 7 == 0:
-            where.undo(voter, ballot.id)
+        if ballot := where.ballot(voter):
+            where.vote(voter, ballot.id, luck.choice(["a", "b", "tie", "both_bad"]))
+            if step % 5 == 0:
+                where.annotate(voter, ballot.id, ("clear",), "so")
+            if step % 7 == 0:
+                where.undo(voter, ballot.id)
         if step in (20, 40):
             desk.settings_store.block("bob", "why", blocked=step == 20)
         if step == 30:
