@@ -37,6 +37,8 @@ KEEP_SECONDS = 30
 """Beyond, they are made in the background, and up to so many seconds old."""
 PAUSE = 40
 """What took a second to make is not made again for so many seconds."""
+HISTORY_POINTS = 2_000
+"""In the chart of Elo over time, of all contestants together."""
 MOST_SHUFFLED = 20_000
 """Votes up to which Elo is the mean over random orders; of more, as the votes came."""
 
@@ -179,7 +181,7 @@ def _compute_standings(chosen: Selection) -> Standings | None:
     return Standings(
         fit=fit,
         online=elo(table) if len(table) <= MOST_SHUFFLED else None,
-        history=elo_history(table),
+        history=elo_history(table, moments=HISTORY_POINTS // len(table.names)),
         even=_at_equal_length(votes),
         rates=win_rates(table),
         votes=fit.votes,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import streamlit as st
 
@@ -51,8 +51,11 @@ def page() -> None:
     _details(found, chosen)
 
 
-def _chart(chart: alt.LayerChart | alt.FacetChart, key: str) -> None:
-    st.altair_chart(charts.with_theme_ink(chart, dark=st.context.theme.type == "dark"), key=key)
+def _chart(
+    chart: alt.LayerChart | alt.FacetChart, key: str, width: Literal["stretch", "content"] = "stretch"
+) -> None:
+    inked = charts.with_theme_ink(chart, dark=st.context.theme.type == "dark")
+    st.altair_chart(inked, key=key, width=width)
 
 
 def _choose() -> Selection:
@@ -118,14 +121,16 @@ def _span(rating: Rating) -> str:
 
 def _details(found: Standings, chosen: Selection) -> None:
     order = [rating.contestant for rating in found.fit.ratings]
-    left, right = st.columns(2, gap="large")
+    many = len(order) > charts.FEW
+    left, right = (st.container(), st.container()) if many else st.columns(2, gap="large")
     with left:
         st.header("Who beats whom", anchor=False)
-        _chart(charts.win_rates(found.rates, order), key="rates")
-        st.caption("Share of battles that the row won against the column; a tie is half a win.")
+        with st.container(key="matrix"):
+            _chart(charts.win_rates(found.rates, order), key="rates", width="content" if many else "stretch")
+        st.caption("Percent of battles that the row won against the column; a tie is half a win.")
     with right:
         st.header("Elo over time", anchor=False)
-        _chart(charts.over_time(found.history), key="history")
+        _chart(charts.over_time(found.history, order), key="history")
         st.caption("As the votes came; of many contestants the leaders are in colour.")
     st.header("Votes of each pair", anchor=False)
     pairs = [
@@ -137,7 +142,8 @@ def _details(found: Standings, chosen: Selection) -> None:
         for row in found.rates
         if row["contestant"] < row["against"]
     ]
-    st.table(pairs, hide_index=True, border="horizontal")
+    place = st.expander(f"{len(pairs)} pairs") if many else st.container()
+    place.table(pairs, hide_index=True, border="horizontal")
     st.download_button(
         "Download these votes",
         lambda: public_votes(votes_of(chosen)[0]),

@@ -160,15 +160,12 @@ def _votes_needed_text(reveal: Reveal) -> str:
     if now is None or not {reveal.ballot.contestant_a, reveal.ballot.contestant_b} <= set(now.names):
         return f"These are the first votes on {a} and {b}."
     pair = reveal.ballot.contestant_a, reveal.ballot.contestant_b
-    if not now.decisions.is_tested(*pair):
-        return f"Votes on {a} and {b} count in the ratings; this arena decides other pairs."
-    left, once = now.votes_needed(*pair), now.votes_needed_range(*pair, peeking=False)[0]
-    if left:
-        return (
-            f"About {left} more votes on {a} and {b} would decide between them "
-            f"({once} if they were counted once, at the end)."
-        )
-    return f"The votes on {a} and {b} have decided between them."
+    needed = now.votes_needed_text(*pair)
+    return {
+        "no claim": f"Votes on {a} and {b} count in the ratings; this arena decides other pairs.",
+        "decided": f"The votes on {a} and {b} have decided between them.",
+        "unknown": f"{a} and {b} are too close so far to say how many votes would decide between them.",
+    }.get(needed, f"About {needed} more votes on {a} and {b} would decide between them.")
 
 
 def _vote(ballot: str, outcome: Outcome, on_reveal: Callable[[Reveal], None]) -> None:

@@ -134,13 +134,16 @@ class BradleyTerry(RatingTable):
         return found[0], found[1], found[2] if abs(gap) > error else None
 
     def votes_needed_text(self, first: str, second: str) -> str:
-        """`decided`, or the votes needed and their range, e.g. `120 (40 to 900)`."""
+        """`decided`, or the votes needed and their range, e.g. `120 (40 to 900)`.
+
+        `unknown` where the gap is less than its standard error, so that no number would say anything.
+        """
         if not self.decisions.is_tested(first, second):
             return "no claim"
         needed, least, most = self.votes_needed_range(first, second)
-        return (
-            "decided" if not needed else f"{needed:,} ({least:,} to {'any' if most is None else f'{most:,}'})"
-        )
+        if not needed:
+            return "decided"
+        return "unknown" if most is None else f"{needed:,} ({least:,} to {most:,})"
 
     def gap(self, first: str, second: str) -> tuple[float, float]:
         """How much stronger `first` is than `second`, in log-odds, and the standard error of that."""

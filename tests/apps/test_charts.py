@@ -1,0 +1,89 @@
+"""Charts of few and of many contestants: every name is whole, every figure there, every line to be seen."""
+
+from __future__ import annotations
+
+import itertools
+import re
+
+import numpy as np
+import pytest
+
+from apps import charts
+from apps.theme import THEME
+from toolkit.ratings import BradleyTerry, History, bradley_terry
+from toolkit.types import Rating, Vote
+
+
+def contrast(one: str, other: str) -> float:
+    """Of two colours, as WCAG 2 defines it."""
+
+    def luminance(colour: str) -> float:
+        parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+        linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in parts]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    dark, light = sorted(map(luminance, (one, other)))
+    return (light + 0.05) / (dark + 0.05)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_lines_can_be_told_from_the_page(scheme: str) -> None:
+    ground = THEME[f"theme.{scheme}.backgroundColor"]
+    assert min(contrast(colour, ground) for colour in [*charts.LINES, charts.GREY]) >= 3
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["base", "tinyllama-1.1b-chat-v1.0-sft-dpo-round-2", "x" * 70, "runs/last week/model_a", "-" * 40],
+)
+def test_a_name_is_broken_and_never_cut(name: str) -> None:
+    lines = charts.wrapped(name).split("\n")
+    assert "".join(lines).replace(" ", "") == name.replace(" ", "")
+    assert max(map(len, lines)) <= charts.NAME_WIDTH
+
+
+@pytest.mark.parametrize("size", [2, 4, 8, 9, 30])
+def test_every_cell_of_the_matrix_has_its_figure_and_every_axis_all_names(size: int) -> None:
+    names = [f"contestant-{number}" for number in range(size)]
+    pairs = itertools.permutations(names, 2)
+    rates = [{"contestant": a, "against": b, "rate": 0.254, "votes": 9} for a, b in pairs]
+    chart = charts.with_theme_ink(charts.win_rates(rates, names), dark=False).to_dict()
+    texts = [layer for layer in chart["layer"] if layer["mark"]["type"] == "text"]
+    assert texts[0]["encoding"]["text"]["field"] == "percent"
+    data = next(iter(chart["datasets"].values()))
+    assert {row["percent"] for row in data} == {"25%" if size <= charts.FEW else "25"}
+    for axis in (texts[0]["encoding"]["x"]["axis"], texts[0]["encoding"]["y"]["axis"]):
+        assert (axis["labelOverlap"], axis["labelLimit"] >= 200) == (False, True)
+
+
+def test_labels_of_lines_stand_apart_and_at_most_eight_lines_have_a_colour() -> None:
+    names = tuple(f"contestant-{number}" for number in range(30))
+    values = np.full((4, 30), 1000.0) + np.arange(30) / 100
+    history = History(names, np.array([10, 20, 30, 40]), values)
+    chart = charts.over_time(history, names).to_dict()
+    labels = [rows for rows in chart["datasets"].values() if "label" in rows[0]]
+    places = [row["label"] for row in labels[0]]
+    assert len(places) == len(charts.LINES)
+    pixel = 1 / charts.LINES_HEIGHT
+    assert all(above - below >= 15 * pixel for above, below in itertools.pairwise(places))
+
+
+def test_intervals_have_no_legend_and_name_each_row() -> None:
+    rows = [
+        Rating(contestant=f"c{n}", value=1000 - n, low=990.0 - n, high=1010.0 - n, battles=9, rank=n + 1)
+        for n in range(30)
+    ]
+    chart = charts.intervals(rows).to_dict()
+    names = [row["contestant"] for row in next(iter(chart["datasets"].values()))]
+    assert names == [row.contestant for row in rows]
+    assert not any("color" in layer["encoding"] for layer in chart["layer"])
+
+
+def test_votes_that_would_decide_are_named_only_where_that_says_something() -> None:
+    def ratings(wins: int, losses: int) -> BradleyTerry:
+        won = [Vote(model_a="x", model_b="y", outcome="a")] * wins
+        return bradley_terry([*won, *[Vote(model_a="x", model_b="y", outcome="b")] * losses])
+
+    assert ratings(26, 25).votes_needed_text("x", "y") == "unknown"
+    assert re.fullmatch(r"\d+ \(\d+ to [\d,]+\)", ratings(33, 22).votes_needed_text("x", "y"))
+    assert ratings(60, 10).votes_needed_text("x", "y") == "decided"
