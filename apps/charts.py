@@ -80,9 +80,11 @@ def win_rates(rates: Sequence[dict[str, Any]], order: Sequence[str]) -> alt.Laye
         against=[wrapped(row["against"]) for row in rates],
         percent=[f"{row['rate']:.0%}".removesuffix("%" if many else "") for row in rates],
     )
-    size = {"width": alt.Step(CELL[0]), "height": alt.Step(CELL[1])} if many else {}
+    size: dict[str, Any] = {"height": ROW * len(order) + 2 * AXIS}
+    if many:
+        size = {"width": alt.Step(CELL[0]), "height": alt.Step(CELL[1])}
     top = alt.Axis(**_LABELS, orient="top", labelAngle=-90)
-    base = alt.Chart(rows, **size or {"height": ROW * len(order) + 2 * AXIS}).encode(
+    base = alt.Chart(rows, **size).encode(
         x=alt.X("against:N", sort=names, title=None, axis=top),
         y=alt.Y("contestant:N", sort=names, title=None, axis=alt.Axis(**_LABELS)),
         tooltip=["contestant", "against", alt.Tooltip("rate:Q", format=".0%"), "votes"],
