@@ -9,7 +9,7 @@ from toolkit.ratings import bradley_terry
 from toolkit.recipe import Recipe
 from toolkit.report import headline
 from toolkit.report.headline import BARE, BEFORE, FAIR, OTHER, ComparisonPair, headline_pairs
-from toolkit.types import Difference, Rating, Ratings, Score, Summary, Vote
+from toolkit.types import Completion, Difference, Rating, Ratings, Score, Summary, Vote
 
 NEW, OLD = "tuned", "plain"
 QUESTION = ComparisonPair(NEW, OLD, BARE)
@@ -227,3 +227,29 @@ def test_the_questions_of_a_run():
         ComparisonPair("z", "y", OTHER),
     ]
     assert headline_pairs(["x"], None) == []
+
+
+def test_a_contestant_of_cut_or_empty_answers_is_flagged_in_the_first_sentence():
+    def answers(bad: int) -> list[Completion]:
+        texts = ["" if i % 2 else "cut off" for i in range(bad)] + ["fine"] * (10 - bad)
+        return [
+            Completion(
+                example_id=str(i),
+                contestant=OLD,
+                messages=(),
+                completion=text,
+                finish="stop" if text != "cut off" else "length",
+                tokens=1,
+            )
+            for i, text in enumerate(texts)
+        ]
+
+    assert headline.unusable_answers({OLD: answers(2), NEW: []}) == {}
+    flags = headline.unusable_answers({OLD: answers(5), NEW: answers(0)})
+    assert flags == {OLD: {"cut": 3, "empty": 2, "either": 5, "n": 10}}
+    rows = summary(found("rougeL", 0.3, 0.1, 0.001))
+    comparison = headline.compare(rows, QUESTION)
+    kinds = "3 cut at the token limit and 2 empty"
+    said = f"5 of 10 answers of {OLD} are unusable ({kinds}), so no comparison with it is fair."
+    assert headline.opening_sentence([comparison], flags).endswith(f" But {said}")
+    assert said in headline.limitations(rows, [comparison], flags)

@@ -62,6 +62,7 @@ def write_small_recipe(tmp_path: Path, tiny_model: Path) -> Path:
         ],
         "scoring": {
             "examples": "heldout",
+            "fewshot_baseline": False,
             "generation": {"max_new_tokens": 12, "batch_size": 4},
             "metrics": ["perplexity", "rouge", "bleu", "chrf", "exact_match", "length"],
         },

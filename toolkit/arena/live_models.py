@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from toolkit import io
 from toolkit import recipe as recipes
 from toolkit.errors import ModelError
 from toolkit.recipe import Contestant, Generation, Recipe
@@ -34,9 +35,20 @@ class LiveModels:
         """
         self._run = run
         self._recipe: Recipe = recipes.load(run / "recipe.yaml")
-        self._contestants = recipes.contestants(self._recipe)
+        self._contestants = {
+            name: self._with_worked_examples(name, each)
+            for name, each in recipes.contestants(self._recipe).items()
+        }
         self._models: dict[str, Loaded] = {}
         self._turn = threading.Lock()
+
+    def _with_worked_examples(self, name: str, contestant: Contestant) -> Contestant:
+        """A contestant whose `shots` stand in its prompt, as they were drawn when the run was made."""
+        file = self._run / "shots" / f"{name}.json"
+        if not contestant.shots or not file.exists():
+            return contestant
+        drawn = [Message.model_validate(turn) for turn in io.read_json(file, kind=dict)["prompt"]]
+        return contestant.model_copy(update={"prompt": (*contestant.prompt, *drawn)})
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -56,6 +68,7 @@ class LiveModels:
             ModelError: its model or adapter is not there.
             EndpointError: its server does not answer.
         """
+        from toolkit.data.chat import with_prompt
         from toolkit.generate import Request
 
         contestant = self._contestants[name]
@@ -64,7 +77,7 @@ class LiveModels:
             options = options.model_copy(update={"temperature": TEMPERATURE})
         request = Request(
             id="live",
-            messages=(*contestant.prompt, *conversation),
+            messages=with_prompt(contestant.prompt, conversation),
             seed=int(digest(str(seed), name), 16) % 2**63,
         )
         if contestant.endpoint:

@@ -56,7 +56,7 @@ def command(  # noqa: PLR0913 - one argument per option
     from toolkit.run import checks
 
     try:
-        loaded = recipes.load(recipe, overrides(changes))
+        loaded = recipes.with_fewshot_baseline(recipes.load(recipe, overrides(changes)))
     except RecipeError as error:
         report, about = checks.Report(checks.parses(error), []), recipe
     else:

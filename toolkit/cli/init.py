@@ -40,13 +40,22 @@ HELDOUT = """\
 """
 
 SCORING = """
-scoring:
+{contestants}scoring:
   examples: heldout                 # prompts with reference answers, none of them trained on
+  # fewshot_baseline: false         # no `base-fewshot` beside the bare base
   # benchmarks: [{{task: gsm8k, limit: 100}}]
 
 # judge: {{model: Qwen/Qwen2.5-7B-Instruct, reference: true}}   # a model that votes in pairs
 """
 
+
+CONTESTANTS = """\
+contestants:
+  base: {{}}
+  base-fewshot: {{shots: auto}}       # the fair baseline: 1, 3, 5 or 8 training rows as worked examples
+  {method}: {{stage: {method}}}
+
+"""
 
 BASE = "Base model (hub id, folder, GGUF file or packaged name)"
 DATA = "Training data (a file, or a hub data set)"
@@ -85,7 +94,7 @@ def command(file: Path, base: str | None, data: str | None, heldout: str | None,
         data=json.dumps(data),
         method=method,
         heldout=HELDOUT.format(heldout=json.dumps(heldout)) if heldout else "",
-        scoring=SCORING.format() if heldout else "",
+        scoring=SCORING.format(contestants=_contestants(method)) if heldout else "",
     )
     recipes.parse(recipes.read_yaml(text), file)
     io.write_text(file, text)
@@ -93,6 +102,11 @@ def command(file: Path, base: str | None, data: str | None, heldout: str | None,
         print_json({"file": str(file), "method": method})
     else:
         print_text(f"{file}: written. Next: adapter-arena check {file}")
+
+
+def _contestants(method: str) -> str:
+    """The base, bare and with worked examples, and the stage; left to `run` where no row has an answer."""
+    return CONTESTANTS.format(method=method) if method != "text" else ""
 
 
 def _method(file: Path, data: str) -> str:

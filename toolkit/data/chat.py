@@ -204,6 +204,32 @@ def render(tokenizer: Any, messages: Sequence[Message]) -> str:
     return _render(tokenizer, messages, generate=True)
 
 
+def with_prompt(prompt: Sequence[Message], messages: Sequence[Message]) -> tuple[Message, ...]:
+    """A conversation behind a contestant's own prompt; the system turns of both go first, as one."""
+    systems = [turn.content for turn in (*prompt, *messages) if turn.role == "system"]
+    if not prompt or not any(turn.role == "system" for turn in messages):
+        return (*prompt, *messages)
+    turns = (turn for turn in (*prompt, *messages) if turn.role != "system")
+    return (Message(role="system", content="\n\n".join(dict.fromkeys(systems))), *turns)
+
+
+def turn_separator(tokenizer: Any) -> str:
+    """What stands between an answer and the next question, special tokens left out; empty: not known."""
+    marks = "\u2021question", "\u2021answer", "\u2021next"
+    turns = [
+        Message(role=role, content=text)
+        for role, text in zip(("user", "assistant", "user"), marks, strict=True)
+    ]
+    try:
+        text = _render(tokenizer, turns, generate=False)
+    except DataError:
+        return ""
+    between = text.partition(marks[1])[2].partition(marks[2])[0]
+    ids = tokenizer(between, add_special_tokens=False)["input_ids"]
+    seen = str(tokenizer.decode(ids, skip_special_tokens=True)).lstrip(" ")
+    return seen if len(seen.strip()) > 2 else ""  # noqa: PLR2004
+
+
 def _render(tokenizer: Any, messages: Sequence[Message], *, generate: bool, apart: bool = True) -> str:
     """`apart`: give thinking apart from answers where the template takes it so."""
     if tokenizer.chat_template is None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from pydantic import ValidationError
 
 from toolkit import io
+from toolkit.data.chat import with_prompt
 from toolkit.errors import DataError
 from toolkit.generate.base import Reply, Request, Source, may_sample
 from toolkit.progress import log_progress
@@ -167,7 +168,7 @@ def _requests(examples: Sequence[Example], prompt: Sequence[Message], seed: int)
     for example in examples:
         question = json.dumps([message.as_dict() for message in example.messages], ensure_ascii=False)
         drawn = int(digest(str(seed), question, str(draws[question])), 16) % 2**63
-        requests.append(Request(example.id, (*prompt, *example.messages), drawn))
+        requests.append(Request(example.id, with_prompt(prompt, example.messages), drawn))
         draws[question] += 1
     return requests
 

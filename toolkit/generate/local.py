@@ -192,9 +192,12 @@ class LocalSource:
         return Reply(self._text(sequence)[: self._stop_at(sequence, options)], finish, len(sequence.tokens))
 
     def _stop_at(self, sequence: _Sequence, options: Generation) -> int | None:
-        """Where the first stop string begins in the text so far."""
+        """Where the first stop string begins in the text so far; line breaks before it begin no answer."""
         text = self._text(sequence)
-        found = [text.find(stop) for stop in options.stop if stop in text]
+        start = len(text) - len(text.lstrip())
+        found = [
+            place for stop in options.stop if (place := text.find(stop, 0 if stop.strip() else start)) >= 0
+        ]
         return min(found, default=None)
 
     def _text(self, sequence: _Sequence) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.data import Text, load_examples
-from toolkit.data.chat import answer_ids, prompt_ids
+from toolkit.data.chat import answer_ids, prompt_ids, with_prompt
 from toolkit.data.readers import RawRow, raw_rows
 from toolkit.errors import DataError
 from toolkit.metrics.measurement import Measurement
@@ -69,7 +69,7 @@ def measure_perplexity(
     room = context_window(loaded.model.config)
     spans = {}
     for example in known.values():
-        conversation = (*prompt, *example.messages)
+        conversation = with_prompt(prompt, example.messages)
         answer = answer_ids(loaded.tokenizer, conversation, example.reference or "")
         ids = [*prompt_ids(loaded.tokenizer, conversation), *answer]
         if len(ids) - 1 > room:  # the last token is only predicted

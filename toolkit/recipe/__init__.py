@@ -8,6 +8,7 @@ from toolkit.recipe.files import DATA_FILES, PACKAGED, existing, source_file
 from toolkit.recipe.loader import dump, load, parse, read_yaml, yaml_problem
 from toolkit.recipe.schema import (
     METRICS,
+    MOST_SHOTS,
     ONLINE,
     ArenaOptions,
     Benchmark,
@@ -25,15 +26,18 @@ from toolkit.recipe.schema import (
     Scoring,
     Section,
     Stage,
+    answered_data,
     arena_claims,
     contestants,
     fingerprint,
     is_fair_baseline,
+    with_fewshot_baseline,
 )
 
 __all__ = [
     "DATA_FILES",
     "METRICS",
+    "MOST_SHOTS",
     "ONLINE",
     "PACKAGED",
     "ArenaOptions",
@@ -52,6 +56,7 @@ __all__ = [
     "Scoring",
     "Section",
     "Stage",
+    "answered_data",
     "arena_claims",
     "contestants",
     "dump",
@@ -62,5 +67,6 @@ __all__ = [
     "parse",
     "read_yaml",
     "source_file",
+    "with_fewshot_baseline",
     "yaml_problem",
 ]

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ValidationError
 
 from toolkit.errors import RecipeError
 from toolkit.recipe.files import PACKAGED, existing, fill_in, locate
-from toolkit.recipe.schema import METRICS, Recipe, contestants, unknown
+from toolkit.recipe.schema import METRICS, Recipe, answered_data, contestants, unknown
 
 
 def load(source: str | Path, overrides: dict[str, Any] | None = None) -> Recipe:
@@ -372,6 +372,9 @@ def loose_ends(recipe: Recipe) -> list[str]:
     problems = _loose_stages(recipe)
     for name, contestant in recipe.contestants.items():
         problems += unknown(f"contestants.{name}.stage", contestant.stage, stages, "stage")
+        if contestant.shots and answered_data(recipe) is None:
+            missing = "no stage learns from rows with answers, and worked examples are drawn from them"
+            problems.append(f"contestants.{name}.shots: {missing}; write them into `prompt`")
     if recipe.scoring:
         for key in ("examples", "guard"):
             problems += unknown(f"scoring.{key}", getattr(recipe.scoring, key), list(recipe.data), "data set")

@@ -189,6 +189,10 @@ class Endpoint(Section):
         return self
 
 
+MOST_SHOTS = 64
+"""Worked examples of a contestant."""
+
+
 class Contestant(Section):
     stage: str | None = None
     """Name of a stage: base + its chain of adapters. Left out, with `model` and `endpoint`: the bare base."""
@@ -202,6 +206,16 @@ class Contestant(Section):
     endpoint: Endpoint | None = None
     prompt: tuple[Message, ...] = ()
     """Messages put before every example: a system turn, worked examples."""
+    shots: int | Literal["auto"] | None = None
+    """Worked examples drawn from the first stage's training rows and put after `prompt`; none of them is
+    like a held-out example. `auto`: as many of 1, 3, 5 and 8 as do best on other training rows."""
+
+    @field_validator("shots", mode="before")
+    @classmethod
+    def number_or_auto(cls, value: Any) -> Any:
+        if value is None or value == "auto" or (type(value) is int and 1 <= value <= MOST_SHOTS):
+            return value
+        raise ValueError(f"should be `auto`, or a number from 1 to {MOST_SHOTS}")
 
     @model_validator(mode="after")
     def one_kind(self) -> Contestant:
@@ -213,9 +227,14 @@ class Contestant(Section):
             > 1
         ):
             raise ValueError("give only one of stage, model (with an adapter), adapter, endpoint, answers")
-        if self.answers and self.prompt:
-            raise ValueError("answers are there already; leave out `prompt`")
+        if self.answers and self.has_prompt:
+            raise ValueError("answers are there already; leave out `prompt` and `shots`")
         return self
+
+    @property
+    def has_prompt(self) -> bool:
+        """Whether it is shown more than the example: a prompt of its own, worked examples."""
+        return bool(self.prompt or self.shots)
 
     @property
     def on_base(self) -> bool:
@@ -333,6 +352,9 @@ class Scoring(Section):
     guard: str | None = None
     """A name from `data`: prompts with answers of another kind than the task's. What training made a model
     forget shows in the likelihood of these answers (`guard_bits_per_byte`)."""
+    fewshot_baseline: bool = True
+    """`run` adds the contestant `base-fewshot` (the base with `shots: auto`) where a stage learns from
+    answers and no contestant is the base with a prompt."""
     bertscore_model: str = "all-minilm-l6-v2"
     """Encoder of BERTScore: the packaged one, a folder, or a hub id such as `roberta-large`."""
     bertscore_layer: int | None = Field(default=None, ge=1)
@@ -557,7 +579,34 @@ def contestants(recipe: Recipe) -> dict[str, Contestant]:
 
 def is_fair_baseline(contestant: Contestant) -> bool:
     """Whether this is the recipe's own base with a prompt of its own."""
-    return contestant.on_base and bool(contestant.prompt)
+    return contestant.on_base and contestant.has_prompt
+
+
+FEWSHOT = "base-fewshot"
+"""The contestant that `run` adds."""
+
+
+def answered_data(recipe: Recipe) -> str | None:
+    """The data set that worked examples are drawn from: of the first stage whose rows have answers."""
+    found = (stage.data for stage in recipe.stages if stage.method not in ("text", *ONLINE))
+    return next(found, None)
+
+
+def with_fewshot_baseline(recipe: Recipe) -> Recipe:
+    """The recipe with a fair baseline among its contestants, where it wants one and has none."""
+    specs = contestants(recipe)
+    if (
+        recipe.scoring is None
+        or not recipe.scoring.fewshot_baseline
+        or answered_data(recipe) is None
+        or FEWSHOT in specs
+        or any(is_fair_baseline(spec) for spec in specs.values())
+    ):
+        return recipe
+    at = next((place for place, spec in enumerate(specs.values(), start=1) if spec.on_base), 0)
+    rows = list(specs.items())
+    rows.insert(at, (FEWSHOT, Contestant(shots="auto")))
+    return recipe.model_copy(update={"contestants": dict(rows)})
 
 
 def arena_claims(recipe: Recipe) -> tuple[tuple[str, str], ...] | None:

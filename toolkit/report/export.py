@@ -106,7 +106,7 @@ def write_scores(card: Path, recipe: Recipe, stage: str, summary: Summary) -> No
     from huggingface_hub import ModelCard
 
     specs = contestants(recipe).items()
-    name = next((name for name, spec in specs if spec.stage == stage and not spec.prompt), None)
+    name = next((name for name, spec in specs if spec.stage == stage and not spec.has_prompt), None)
     results = [_result(score, recipe) for score in summary.scores if score.contestant == name]
     if not results:
         return

@@ -19,7 +19,7 @@ from toolkit.ratings import Decisions
 from toolkit.recipe import Recipe, contestants, is_fair_baseline
 from toolkit.report import formatting
 from toolkit.statistics import holm, smallest_p
-from toolkit.types import Difference, Rating, Summary
+from toolkit.types import Completion, Difference, Rating, Summary
 
 FAIR = "the fair baseline"
 BARE = "the bare base"
@@ -53,7 +53,7 @@ def headline_pairs(names: Sequence[str], recipe: Recipe | None) -> list[Comparis
         return [ComparisonPair(names[-1], other, OTHER) for other in names[:-1]]
     final = trained[-1]
     fair = [name for name, spec in specs.items() if is_fair_baseline(spec)]
-    bare = [name for name, spec in specs.items() if spec.on_base and not spec.prompt]
+    bare = [name for name, spec in specs.items() if spec.on_base and not spec.has_prompt]
     found = [ComparisonPair(final, other, FAIR) for other in fair]
     found += [ComparisonPair(final, other, BARE) for other in bare[:1]]
     for name in reversed(trained):
@@ -263,14 +263,43 @@ def conclude(found: Difference, corrected_p: float, better: int) -> Conclusion:
     return "better" if found.value * better > 0 else "worse"
 
 
-def opening_sentence(compared: Sequence[Comparison]) -> str:
-    """The answer in one or two sentences, from the most telling comparison."""
+UNUSABLE = 0.2
+"""Share of cut or empty answers above which a contestant is flagged."""
+
+
+def unusable_answers(completions: Mapping[str, Sequence[Completion]]) -> dict[str, dict[str, int]]:
+    """Contestants of whom too many answers are cut at the limit or empty: `cut`, `empty`, `either`, `n`."""
+    found = {}
+    for name, rows in completions.items():
+        answered = [row for row in rows if not row.refused]
+        cut = {row.example_id for row in answered if row.finish == "length"}
+        empty = {row.example_id for row in answered if not row.completion.strip()}
+        if len(cut | empty) > UNUSABLE * len(answered):
+            counts = {"cut": len(cut), "empty": len(empty), "either": len(cut | empty)}
+            found[name] = counts | {"n": len(answered)}
+    return found
+
+
+def unusable_sentence(name: str, counts: Mapping[str, int]) -> str:
+    """What is wrong with a contestant's answers, without a full stop."""
+    kinds = [f"{counts['cut']} cut at the token limit", f"{counts['empty']} empty"]
+    named = " and ".join(kind for kind in kinds if not kind.startswith("0 "))
+    share = f"{counts['either']} of {counts['n']} answers of {name}"
+    return f"{share} are unusable ({named}), so no comparison with it is fair"
+
+
+def opening_sentence(
+    compared: Sequence[Comparison], unusable: Mapping[str, Mapping[str, int]] = MappingProxyType({})
+) -> str:
+    """The answer in one or two sentences, from the most telling comparison, and what makes it unfair."""
     if not compared:
         return "Nothing can be said: no two contestants were compared on the same examples."
     main = compared[0]
     text = {"better": "Yes", "worse": "No", "mixed": "In part", "unclear": "That cannot be told"}
     role = main.pair.role if main.pair.role != OTHER else ""
-    return f"{text[main.result]}. {main.statement(role)}."
+    pair = (main.pair.contestant, main.pair.against)
+    flags = [f" But {unusable_sentence(name, unusable[name])}." for name in pair if name in unusable]
+    return f"{text[main.result]}. {main.statement(role)}.{''.join(flags)}"
 
 
 def evidence_sentence(compared: Sequence[Comparison]) -> str:
@@ -316,10 +345,15 @@ def _bracket(row: Rating) -> str:
     return f"[{known}]" if known else ""
 
 
-def limitations(summary: Summary, compared: Sequence[Comparison]) -> list[str]:
+def limitations(
+    summary: Summary,
+    compared: Sequence[Comparison],
+    unusable: Mapping[str, Mapping[str, int]] = MappingProxyType({}),
+) -> list[str]:
     """Limitations of the run's data."""
     over = resampling_unit(summary)
-    found = [sample_caution(compared, over), *(_undecided_sentence(each, over) for each in compared)]
+    found = [f"{unusable_sentence(name, counts)}." for name, counts in unusable.items()]
+    found += [sample_caution(compared, over), *(_undecided_sentence(each, over) for each in compared)]
     if summary.stages:
         found.append(
             "Another training run: each stage was trained once, with one seed. The intervals are over "

@@ -10,7 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from toolkit import io
-from toolkit.metric_info import BENCHMARKS, GROUPS
+from toolkit.metric_info import BENCHMARKS, GROUPS, metric_info
 from toolkit.printable import printable
 from toolkit.ratings import BradleyTerry, Decisions
 from toolkit.report import charts, examples, formatting, headline, provenance, tables, votes
@@ -47,18 +47,19 @@ def build_context(view: RunView, pairs: Sequence[headline.ComparisonPair] | None
     compared = [comparison for comparison in compared if comparison.claims]
     rest = other_comparisons(view, compared)
     grouped = tables.panels(view, colours)
+    unusable = headline.unusable_answers(view.completions)
     measured = [panel for group, found in grouped.items() if group != BENCHMARKS for panel in found]
     context = {
         "run": view,
         "summary": summary,
         "colours": colours,
-        "opening": headline.opening_sentence(compared),
+        "opening": headline.opening_sentence(compared, unusable),
         "leading": headline.evidence_sentence(compared),
         "comparisons": tables.comparisons(compared) if compared else None,
         "main": main_panel(grouped, compared),
         "others": rest,
         "caution": headline.multiplicity_note(compared),
-        "unknowns": headline.limitations(summary, compared),
+        "unknowns": headline.limitations(summary, compared, unusable),
         "over": headline.resampling_unit(summary),
         "differences": tables.differences(compared) if compared else None,
         "slices": slice_section(view, pairs),
@@ -95,6 +96,7 @@ def subtitle(view: RunView) -> str:
         stage_names = [s.name if s.name == s.method else f"{s.name} ({s.method})" for s in summary.stages]
         trained = ", then ".join(stage_names)
         parts.append(f"trained {trained} on {recipe.base}")
+    parts += [worked_examples(name, found) for name, found in summary.notes.get("shots", {}).items()]
     return f"{'; '.join([' '.join(parts[:2]), *parts[2:]])}. Intervals are 95%."
 
 
@@ -114,6 +116,14 @@ def family_plots(
     main = main_panel(grouped, compared)
     kinds = [own for group, own in grouped.items() if group != BENCHMARKS and main not in own]
     return [next((panel for panel in own if panel.metric_info.better), own[0]) for own in kinds]
+
+def worked_examples(name: str, found: dict[str, Any]) -> str:
+    """`base-fewshot is shown 5 rows of tickets (of 1, 3, 5 and 8 the best by ROUGE-L on 40 others)`."""
+    text = f"{name} is shown {formatting.counted(found['shots'], 'row')} of {found['data']}"
+    if not found["metric"]:
+        return text
+    tried = formatting.listed([str(count) for count in found["scores"]])
+    return f"{text} (of {tried} the best by {metric_info(found['metric']).title} on {found['n']} others)"
 
 
 def group_notes(grouped: dict[str, list[tables.Panel]]) -> list[tuple[str, str]]:

@@ -10,7 +10,7 @@ from typing import Literal
 from toolkit import distributed, io
 from toolkit.errors import RecipeError
 from toolkit.judge import import_old_verdicts, validate_judges
-from toolkit.recipe import Recipe, contestants, dump, load
+from toolkit.recipe import Recipe, contestants, dump, load, with_fewshot_baseline
 from toolkit.run.cache import StepCache
 from toolkit.run.folder import IDENTITY, NAME, RunFolder, select_version, versions
 from toolkit.run.plan import plan_steps, training_steps
@@ -47,6 +47,7 @@ def run(recipe: Recipe, results: Path, *, on: Place = "here", anyway: bool = Fal
             f"{recipe.name}: `run` is for one process; train with several by `accelerate launch ... train`, "
             "then `run` the recipe: it takes the trained stages up"
         )
+    recipe = with_fewshot_baseline(recipe)
     if recipe.judge:
         validate_judges(recipe.judge.members(), base=recipe.base)
     folder, identity = _folder(recipe, results)

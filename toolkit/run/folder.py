@@ -82,6 +82,9 @@ class RunFolder:
     def completions(self, contestant: str) -> Path:
         return self.path / "completions" / f"{contestant}.jsonl"
 
+    def shots(self, contestant: str) -> Path:
+        return self.path / "shots" / f"{contestant}.json"
+
     def measurements(self, contestant: str) -> Path:
         return self.path / "measurements" / f"{contestant}.jsonl"
 

@@ -10,16 +10,18 @@ from pathlib import Path
 from typing import Any
 
 from toolkit import io
+from toolkit.data import load_columns
 from toolkit.errors import RecipeError
 from toolkit.fingerprints import file_hash, folder_hash
 from toolkit.judge import build_battles, judge_name, prompt_key, validate_vote_count
 from toolkit.judge.pipeline import JudgeContext, load_judge_verdicts, run_judge, summarize_verdicts
 from toolkit.metrics import Measurement
 from toolkit.metrics.checks import check_content
-from toolkit.recipe import METRICS, Benchmark, Judge, Scoring, Stage, fingerprint
+from toolkit.recipe import METRICS, Benchmark, Check, Judge, Scoring, Stage, answered_data, fingerprint
+from toolkit.run import shots
 from toolkit.run.cache import Step
 from toolkit.run.resolve import Execution, ResolvedContestant
-from toolkit.types import Battle, Example, Finding
+from toolkit.types import Battle, Completion, Example, Finding
 
 logger = logging.getLogger(__name__)
 
@@ -38,9 +40,12 @@ def plan_steps(run: Execution, *, judges: int = 0) -> list[Step]:
         judges: how many local models can judge at the same time; each member of a jury gets a step, a local
             one as many steps as this. 0: judging is one step.
     """
-    steps = [_check(run), *training_steps(run, run.recipe.stages)]
     scoring = run.recipe.scoring
+    drawn = [_shots(run, scoring, each) for each in run.contestants if scoring and each.spec.shots]
+    early = [step for step in drawn if not step.depends_on]
+    steps = [_check(run), *early, *training_steps(run, run.recipe.stages)]
     if scoring:
+        steps += [step for step in drawn if step.depends_on]
         steps += [_answer(run, scoring, contestant) for contestant in run.contestants]
         steps += [_measure(run, scoring, contestant) for contestant in run.contestants]
         steps += [
@@ -70,7 +75,7 @@ def benchmarked_contestants(run: Execution, scoring: Scoring) -> list[ResolvedCo
     return [
         contestant
         for contestant in run.contestants
-        if contestant.model is not None and not contestant.spec.prompt
+        if contestant.model is not None and not contestant.spec.has_prompt
     ]
 
 
@@ -141,6 +146,52 @@ def _answer(run: Execution, scoring: Scoring, contestant: ResolvedContestant) ->
         ),
         work=lambda: run.generate(contestant, run.examples, scoring.generation, out),
         outputs=(out,),
+        depends_on=(f"shots {contestant.name}",) if contestant.spec.shots else _trained(contestant),
+        model=contestant.model is not None,
+    )
+
+
+def _shots(run: Execution, scoring: Scoring, contestant: ResolvedContestant) -> Step:
+    """Drawing a contestant's worked examples, before training where it is not trained."""
+    out = run.folder.shots(contestant.name)
+    data, wanted = answered_data(run.recipe) or "", contestant.spec.shots
+
+    def inputs() -> str:
+        metric, _ = shots.tuning_metric(scoring)
+        own = (
+            [metric.model_dump(mode="json"), check_content(metric)] if isinstance(metric, Check) else [metric]
+        )
+        rows = [each.model_dump(mode="json") for each in run.exchanges]
+        who = run.answerer(contestant, contestant.spec.prompt)
+        return fingerprint(wanted, rows, own, who, run.questions, run.sampling(scoring.generation))
+
+    def generate(worked: shots.WorkedExamples, rows: list[Example]) -> list[Completion]:
+        part = out.with_suffix("") / f"{worked.shots}.jsonl"
+        return run.generate(contestant, rows, scoring.generation, part, worked)
+
+    def measure(found: list[Completion], metric: str | Check) -> list[Measurement]:
+        from toolkit.metrics.registry import measure_texts
+
+        columns = load_columns(run.recipe.data[data]) if isinstance(metric, Check) else {}
+        return measure_texts(found, [metric], encoding=run.encoding(scoring), rows=columns)
+
+    def work() -> None:
+        reader = None
+        if contestant.model:
+            from toolkit.models.loading import context_window  # imports torch
+
+            loaded = run.ready(contestant)
+            window = context_window(loaded.model.config) - scoring.generation.max_new_tokens
+            reader = shots.Reader(loaded.tokenizer, window)
+        choice = shots.Choice(contestant.name, contestant.spec, data, run.exchanges, run.examples, reader)
+        tuning = shots.Tuning(generate, measure, shots.tuning_metric(scoring))
+        io.write_json(out, choice.tuned(tuning) if wanted == "auto" else choice.fixed(wanted or 0))
+
+    return Step(
+        name=f"shots {contestant.name}",
+        inputs=inputs,
+        work=work,
+        outputs=(out, out.with_suffix("")),
         depends_on=_trained(contestant),
         model=contestant.model is not None,
     )
@@ -171,11 +222,11 @@ def _measure(run: Execution, scoring: Scoring, contestant: ResolvedContestant) -
 
     def work() -> None:
         from toolkit.metrics.perplexity import measure_perplexity
-        from toolkit.metrics.registry import Encoding, measure_texts
+        from toolkit.metrics.registry import measure_texts
 
-        encoding = Encoding(scoring.bertscore_model, scoring.bertscore_layer, scoring.bertscore_idf, rescale)
         texts = [metric for metric in scoring.metrics if metric != "perplexity"]
-        measured = measure_texts(run.load_completions(contestant), texts, encoding=encoding, rows=run.columns)
+        answers, encoding = run.load_completions(contestant), run.encoding(scoring)
+        measured = measure_texts(answers, texts, encoding=encoding, rows=run.columns)
 
         def likelihood(examples: Sequence[Example]) -> list[Measurement]:
             return measure_perplexity(
@@ -183,7 +234,7 @@ def _measure(run: Execution, scoring: Scoring, contestant: ResolvedContestant) -
                 examples,
                 contestant=contestant.name,
                 adapter=contestant.adapter_name,
-                prompt=contestant.spec.prompt,
+                prompt=run.prompt(contestant),
             )
 
         if surprise:

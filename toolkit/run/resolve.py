@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import gc
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -28,7 +28,9 @@ from toolkit.recipe import (
     DataSource,
     Generation,
     Recipe,
+    Scoring,
     Stage,
+    answered_data,
     contestants,
     existing,
     fingerprint,
@@ -36,9 +38,11 @@ from toolkit.recipe import (
 )
 from toolkit.recipe.files import file_keys, file_of
 from toolkit.run.folder import RunFolder
+from toolkit.run.shots import Exchange, WorkedExamples, draw_exchanges, exchange_of
 from toolkit.types import Completion, Example, Message, digest
 
 if TYPE_CHECKING:
+    from toolkit.metrics.registry import Encoding
     from toolkit.models import Loaded
 
 logger = logging.getLogger(__name__)
@@ -192,17 +196,45 @@ class Execution:
         """Fingerprint of a trained stage's published folder."""
         return bases.content_fingerprint(self.folder.adapter(stage))
 
+    @cached_property
+    def exchanges(self) -> list[Exchange]:
+        """Training rows that may be worked examples, in the order in which they are drawn."""
+        from toolkit.train.stage import load_stage_rows
+
+        name = answered_data(self.recipe)
+        stage = next(stage for stage in self.recipe.stages if stage.data == name)
+        rows, held = load_stage_rows(self.recipe, stage)
+        found = [each for each in map(exchange_of, held) if each]
+        return draw_exchanges(rows, [*self.examples, *(each.example for each in found)], self.recipe.seed)
+
+    def worked_examples(self, contestant: ResolvedContestant) -> WorkedExamples | None:
+        """What its `shots` are, once they are drawn."""
+        if not contestant.spec.shots:
+            return None
+        return WorkedExamples.model_validate(io.read_json(self.folder.shots(contestant.name)))
+
+    def prompt(self, contestant: ResolvedContestant) -> tuple[Message, ...]:
+        """What it is shown before every example."""
+        worked = self.worked_examples(contestant)
+        return contestant.spec.prompt + (worked.prompt if worked else ())
+
     def contestant(self, contestant: ResolvedContestant) -> str:
         """Fingerprint of what shapes a contestant's answers apart from the questions and the sampling."""
-        prompt = [message.as_dict() for message in contestant.spec.prompt]
+        worked = self.worked_examples(contestant)
+        stop = [list(worked.stop)] if worked else []
+        return self.answerer(contestant, self.prompt(contestant), *stop)
+
+    def answerer(self, contestant: ResolvedContestant, prompt: Sequence[Message], *further: Any) -> str:
+        """Fingerprint of who answers behind a prompt."""
+        turns = [message.as_dict() for message in prompt]
         if contestant.spec.endpoint:
             endpoint = contestant.spec.endpoint.model_dump(mode="json", include=ENDPOINT_IDENTITY)
-            return fingerprint(endpoint, prompt)
+            return fingerprint(endpoint, turns, *further)
         if contestant.spec.answers:
             return fingerprint(file_hash(Path(contestant.spec.answers)))
         assert contestant.model is not None
         adapter = bases.content_fingerprint(contestant.adapter) if contestant.adapter else None
-        return fingerprint(self.weights(contestant.model), self.loading, adapter, prompt)
+        return fingerprint(self.weights(contestant.model), self.loading, adapter, turns, *further)
 
     def identity(self) -> dict[str, str]:
         """What makes a run this version of itself, by part: a finished run with another one is kept."""
@@ -255,6 +287,14 @@ class Execution:
         folder = existing(place)
         return folder_hash(folder) if folder else bases.from_hub(place).name
 
+    def encoding(self, scoring: Scoring) -> Encoding:
+        """How BERTScore is made."""
+        from toolkit.metrics.registry import Encoding  # imports evaluate
+
+        baseline = scoring.bertscore_rescale
+        rescale = Path(baseline) if isinstance(baseline, str) else baseline
+        return Encoding(scoring.bertscore_model, scoring.bertscore_layer, scoring.bertscore_idf, rescale)
+
     def load_completions(self, contestant: ResolvedContestant) -> list[Completion]:
         """The player's answers, once they are there."""
         return list(io.read(self.folder.completions(contestant.name), Completion))
@@ -278,20 +318,27 @@ class Execution:
         return loaded
 
     def generate(
-        self, contestant: ResolvedContestant, examples: list[Example], options: Generation, out: Path
+        self,
+        contestant: ResolvedContestant,
+        examples: list[Example],
+        options: Generation,
+        out: Path,
+        worked: WorkedExamples | None = None,
     ) -> list[Completion]:
         """A contestant's completions of some examples, written to `out` and kept in the store."""
         if contestant.spec.answers:
             matched = match_answers(Path(contestant.spec.answers), examples, contestant.name)
             io.write(out, matched)
             return matched
+        worked = worked or self.worked_examples(contestant)
+        stop = tuple(dict.fromkeys((*options.stop, *(worked.stop if worked else ()))))
         return generate_completions(
             contestant.spec.endpoint or self.ready(contestant),
             examples,
             contestant=contestant.name,
             adapter=contestant.adapter_name,
-            prompt=contestant.spec.prompt,
-            options=options,
+            prompt=contestant.spec.prompt + (worked.prompt if worked else ()),
+            options=options.model_copy(update={"stop": stop}),
             seed=self.recipe.seed,
             out=out,
             store=self.folder.answers,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from itertools import combinations
 from pathlib import Path
@@ -19,7 +20,7 @@ from toolkit.ratings import bradley_terry, elo
 from toolkit.recipe import Judge, Scoring, Stage, arena_claims, fingerprint, load
 from toolkit.report import PAGES, write_report
 from toolkit.report.export import write_scores
-from toolkit.report.headline import METRIC_ORDER
+from toolkit.report.headline import METRIC_ORDER, unusable_answers, unusable_sentence
 from toolkit.report.load import arena_votes
 from toolkit.run.cache import Step, StepCache
 from toolkit.run.doctor import describe_hardware, package_versions
@@ -30,6 +31,8 @@ from toolkit.types import Completion, Difference, Ratings, Score, StageResult, S
 
 if TYPE_CHECKING:
     from toolkit.train.merge import Drift, Into
+
+logger = logging.getLogger(__name__)
 
 
 def build_summary(execution: Execution, cache: StepCache) -> Summary:
@@ -59,6 +62,7 @@ def build_summary(execution: Execution, cache: StepCache) -> Summary:
         }
         if any(refused.values()):
             notes["refused"] = {name: count for name, count in refused.items() if count}
+        notes |= _contestant_notes(execution)
         if recipe.judge:
             notes |= _judge_notes(execution, recipe.judge)
     return Summary(
@@ -72,6 +76,20 @@ def build_summary(execution: Execution, cache: StepCache) -> Summary:
         seconds=round(cache.seconds, 1),
         notes=notes,
     )
+
+
+def _contestant_notes(execution: Execution) -> dict[str, Any]:
+    """Worked examples of contestants, and whose answers are cut or empty too often."""
+    drawn = {each.name: execution.worked_examples(each) for each in execution.contestants}
+    shots = {
+        name: found.model_dump(mode="json", exclude={"prompt", "stop"})
+        for name, found in drawn.items()
+        if found
+    }
+    unusable = unusable_answers(_answers(execution))
+    for name, counts in unusable.items():
+        logger.warning("%s", unusable_sentence(name, counts))
+    return {key: found for key, found in (("shots", shots), ("unusable_answers", unusable)) if found}
 
 
 def _slices(execution: Execution, scoring: Scoring, found: Sequence[Measurement]) -> list[dict[str, Any]]:

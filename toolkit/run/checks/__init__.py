@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from toolkit.errors import RecipeError
-from toolkit.recipe import Recipe, contestants
+from toolkit.recipe import Recipe, answered_data, contestants
 from toolkit.run.checks import config, fields, memory, overlap, rows, template
 from toolkit.run.checks.findings import error
 from toolkit.run.checks.template import Shown, show
@@ -61,6 +61,8 @@ def check(recipe: Recipe, *, gpu: str | None = None, examples: int = 0) -> Repor
             findings += found
             findings += template.lengths(recipe, tokens, tokenizer, memory.context(shape))
             findings += template.prompts_fit(recipe, heldout.examples, tokenizer, memory.context(shape))
+            pool = sets[data].rows if (data := answered_data(recipe)) in sets else []
+            findings += template.shots_fit(recipe, pool, heldout.examples, tokenizer, memory.context(shape))
             findings += memory.first_steps(recipe, sets, tokenizer, findings, here=gpu is None)
             shown = show(recipe, sets, tokenizer, examples)
     findings += compared.findings()

@@ -149,17 +149,29 @@ class Overlap:
         held = [each for each in self.measured if each.what == "held-out questions"]
         questions = {text for each in held for text in each.questions}
         answers = {text for each in held for text in each.answers} & self.answers
+        texts = MeasuredTexts(questions, answers)
         for name, contestant in contestants(self.recipe).items():
-            texts = [plain(turn.content) for turn in contestant.prompt]
-            leaks = sum(text in questions or text in answers for text in texts)
-            runs = runs_in(texts)
-            near = sum(copied(text, runs) >= SHARE for text in questions)
-            inside = any(
-                len(q.split()) >= FEWEST and f" {q} " in f" {text} " for text in texts for q in questions
-            )
-            if leaks or near or inside:
+            if texts.shown_in([plain(turn.content) for turn in contestant.prompt]):
                 text = f"worked examples of `{name}` are held-out rows: it is shown what it is asked"
                 yield error("prompt-leaks", f"contestants.{name}.prompt", text, "take training rows for them")
+
+
+class MeasuredTexts:
+    """What contestants are measured on, to be kept out of their worked examples."""
+
+    def __init__(self, questions: set[str], answers: set[str]) -> None:
+        """Plain texts; answers of few words are shared by chance."""
+        self.questions, self.runs = questions, runs_in(questions)
+        self.answers = {text for text in answers if len(text.split()) >= FEWEST}
+
+    def shown_in(self, texts: Sequence[str]) -> bool:
+        """Whether plain texts hold a question, nearly all of one, or are one's answer."""
+        if any(text in self.questions or text in self.answers for text in texts):
+            return True
+        runs = runs_in(texts) & self.runs
+        return (bool(runs) and any(copied(text, runs) >= SHARE for text in self.questions)) or any(
+            len(q.split()) >= FEWEST and f" {q} " in f" {text} " for text in texts for q in self.questions
+        )
 
 
 def _exchanges(row: Row) -> list[tuple[list[str], list[str]]]:

@@ -24,9 +24,10 @@ from toolkit.data.chat import (
 from toolkit.data.formats import answer_of, prompt_of
 from toolkit.errors import DataError, ModelError
 from toolkit.models import bases
-from toolkit.recipe import ONLINE, Recipe, Stage, contestants
+from toolkit.recipe import ONLINE, Recipe, Stage, answered_data, contestants
 from toolkit.run.checks.findings import error, info, warning
 from toolkit.run.checks.rows import MAX_PLACES, Seen
+from toolkit.run.shots import Choice, Reader, draw_exchanges
 from toolkit.train.methods import settings
 from toolkit.types import Example, Finding, Message, split_thinking
 
@@ -263,6 +264,25 @@ def prompts_fit(
         text = f"a held-out prompt of {most} tokens and {new} new ones do not fit the context of {context}"
         fix = f"set it to {max(1, context - most)} or less, or shorten the prompts"
         yield error("context", place, text, fix)
+
+
+def shots_fit(
+    recipe: Recipe, rows: Sequence[Row], examples: Sequence[Example], tokenizer: Any, context: int | None
+) -> Iterator[Finding]:
+    """Whether the worked examples that the base is shown are there, and fit its context."""
+    new = recipe.scoring.generation.max_new_tokens if recipe.scoring else 0
+    specs = {name: spec for name, spec in contestants(recipe).items() if spec.on_base and spec.shots}
+    exchanges = draw_exchanges(rows, examples, recipe.seed) if specs and rows and examples else []
+    for name, spec in specs.items() if exchanges else ():
+        reader = Reader(tokenizer, (context or sys.maxsize) - new)
+        choice = Choice(name, spec, answered_data(recipe) or "", exchanges, examples, reader)
+        if isinstance(spec.shots, int):
+            try:
+                choice.fixed(spec.shots)
+            except DataError as problem:
+                place, _, text = str(problem).partition(": ")
+                text, _, fix = text.rpartition("; ")
+                yield error("shots", place, text, fix)
 
 
 def _size(turn: Message) -> int:
