@@ -95,6 +95,21 @@ def perplexities(rng: np.random.Generator, n: int) -> tuple[float | None, float 
     return of_score(np.stack([sum_nll, tokens], axis=1), "exp_ratio")
 
 
+def mostly_perfect(unlike: float) -> Draw:
+    """Scores of 1 but for a share of the examples, whose scores are anywhere from 0 to 1."""
+    return lambda rng, n: of_score(np.where(rng.random(n) < unlike, rng.random(n), 1.0))
+
+
+def mostly_alike(unlike: float) -> Draw:
+    """The difference of two contestants like that."""
+
+    def draw(rng: np.random.Generator, n: int) -> tuple[float | None, float | None]:
+        left, right = (np.where(rng.random(n) < unlike, rng.random(n), 1.0) for _ in range(2))
+        return of_difference(left, right)
+
+    return draw
+
+
 Case = tuple[float, Draw]
 """The truth, and how to draw an interval."""
 
@@ -102,6 +117,9 @@ CASES: dict[str, Case] = {
     "right or wrong, 70% right (Wilson)": (0.7, accuracy(0.7)),
     "right or wrong, 50% to 97% right (Wilson)": (0.0, any_accuracy),
     "perplexity (BCa)": (math.exp(0.5), perplexities),
+    "1 but for 3% of the examples (BCa, widened)": (0.985, mostly_perfect(0.03)),
+    "1 but for 15% of the examples (BCa, widened)": (0.925, mostly_perfect(0.15)),
+    "the difference of two such, 3% (Student, widened)": (0.0, mostly_alike(0.03)),
     "difference of right or wrong, paired (Agresti-Min)": (0.1, paired_accuracy),
     "difference of means, paired (Student)": (0.05, paired_means),
     "right or wrong in groups of 5, over groups (Student, logit)": (0.6, clustered),

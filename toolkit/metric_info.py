@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 from dataclasses import dataclass, replace
+from typing import Literal
 
 LESS_IS_BETTER = ("perplexity", "bits_per_byte", "ter", "repetition_4", "brier", "loss", "mse", "mae")
 """Endings of metrics of which less is better."""
@@ -64,6 +65,9 @@ KNOWN = {
     "distinct_2": MetricInfo("Distinct word pairs", SHAPE, 0),
     "repetition_4": MetricInfo("Repeated 4-grams", SHAPE, 0),
 }
+
+Tokenizer = Literal["auto", "words", "characters", "char", "zh", "ja-mecab", "ko-mecab", "flores200"]
+"""Of ROUGE and BLEU, for other languages than English."""
 
 FIGURES = {
     "perplexity": ("perplexity", "bits_per_byte"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import warnings
 from collections.abc import Sequence
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 from rouge_score.rouge_scorer import RougeScorer
 from sacrebleu.metrics import BLEU, CHRF, TER
 
-from toolkit.errors import DataError, ModelError
+from toolkit.errors import DataError, InputError, ModelError
 from toolkit.metrics import measure_texts, reference_tools
 from toolkit.metrics.bertscore import BertScore
 from toolkit.metrics.measurement import combine
@@ -226,3 +227,61 @@ def test_only_length_measures_answers_without_a_reference():
     assert found["bleu"].signature is not None
     assert found["bleu"].signature.startswith("nrefs:1|")
     assert measure_texts(completions([None]), ["rouge"]) == []
+
+
+PERFECT = {
+    "hi": ("बिल्ली चटाई पर बैठी है", "कुत्ता 5 घर में सोता है"),
+    "ru": ("Кошка сидит на коврике", "Собака спит дома 5 часов"),
+    "ja": ("猫はマットの上に座っている", "犬は家で5時間眠る"),
+    "zh": ("猫坐在垫子上面看书", "狗在家里睡了五个小时"),
+    "ar": ("القطة تجلس على السجادة", "الكلب ينام في البيت 5 ساعات"),
+    "el": ("το βιβλίο είναι πάνω στο τραπέζι", "ένας σκύλος κοιμάται στο σπίτι 5 ώρες"),
+    "ko": ("고양이가 매트 위에 앉아 있다", "개가 집에서 5시간 동안 잔다"),
+    "th": ("แมวนั่งอยู่บนเสื่อในบ้าน", "สุนัขนอนหลับในบ้านห้าชั่วโมง"),
+}
+"""Language -> two texts with no word in common but a number."""
+
+
+@pytest.mark.parametrize("language", PERFECT)
+def test_right_answers_of_any_script_get_the_full_score(language: str, caplog: pytest.LogCaptureFixture):
+    texts = list(PERFECT[language])
+    refs = [[text] for text in texts]
+    assert Rouge().compute(predictions=texts, references=refs)["rougeL"] < 1
+    assert "Rouge: " in caplog.text
+    right = Rouge(tokenizer="auto").compute(predictions=texts, references=refs)
+    wrong = Rouge(tokenizer="auto").compute(predictions=texts[::-1], references=refs)
+    assert right["rougeL"] == right["rouge2"] == 1
+    assert wrong["rougeL"] < 0.5
+    assert Bleu(tokenizer="auto").compute(predictions=texts, references=refs)["bleu"] == pytest.approx(100)
+
+
+def test_marks_stay_with_their_letters_and_english_with_the_reference_tool():
+    tokens = reference_tools.WordTokenizer("words").tokenize
+    assert tokens("Café, naïve; 3 words!") == ["café", "naïve", "3", "words"]
+    assert tokens("बिल्ली है।") == ["बिल्ली", "है"]
+    assert tokens("Cafe\u0301") == tokens("Café")
+    assert reference_tools.WordTokenizer("characters").tokenize("猫は 5") == ["猫", "は", "5"]
+    assert reference_tools.choose_tokenizer([["A cat sat on the mat."], ["12 3"]]) is None
+    assert Rouge(tokenizer="auto").signature([["The cat"]]) is None
+    assert Rouge(tokenizer="auto").signature([["кот"]]) == "rouge-score|tok:words"
+    assert "tok:zh" in (Bleu(tokenizer="auto").signature([["猫坐在垫子"]]) or "")
+    assert "tok:char" in (Bleu(tokenizer="char").signature([["abc"]]) or "")
+
+
+@pytest.mark.parametrize(("name", "package"), [("ja-mecab", "MeCab"), ("ko-mecab", "mecab_ko")])
+def test_a_tokenizer_that_is_not_installed_is_named(name: str, package: str):
+    if importlib.util.find_spec(package):
+        assert len(reference_tools.WordTokenizer(name).tokenize(PERFECT[name[:2]][0])) > 3
+    else:
+        with pytest.raises(InputError, match=rf"tokenizer {name}: .*adapter-arena\[{name[:2]}\]"):
+            Rouge(tokenizer=name).compute(predictions=["a"], references=[["a"]])
+
+
+def test_bertscore_says_how_many_texts_were_cut(caplog: pytest.LogCaptureFixture):
+    metric = BertScore()
+    metric.rows(["short", "word " * 600], [["short"], ["a reference"]])
+    assert metric.cut == 1
+    assert "1 of 4 texts are longer than the" in caplog.text
+    assert (metric.signature([["short"]]) or "").endswith("|1 texts cut")
+    metric.rows(["short"], [["short"]])
+    assert "cut" not in (metric.signature([["short"]]) or "")

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
 from toolkit.cli.model_options import PATH
 from toolkit.cli.output import print_table
-from toolkit.metric_info import FIGURES, FUNCTION
+from toolkit.metric_info import FIGURES, FUNCTION, Tokenizer
 
 if TYPE_CHECKING:
     from toolkit.metrics import Measurement
@@ -51,6 +51,11 @@ ENCODING = (
     click.option("--idf", is_flag=True, help="BERTScore weights tokens by their rarity."),
     click.option("--rescale", is_flag=True, help="BERTScore above bert-score's published baseline."),
     click.option("--baseline", type=PATH, help="The same, with a baseline file in bert-score's format."),
+    click.option(
+        "--tokenizer",
+        type=click.Choice(get_args(Tokenizer)),
+        help="Of ROUGE and BLEU; auto: by the script of the references; left out, their own, for English.",
+    ),
 )
 """Options of commands that may make BERTScores; they hand what they get to `encoding`."""
 
@@ -65,11 +70,11 @@ def encoding_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-def encoding(encoder: str, layer: int | None, idf: bool, rescale: bool, baseline: Path | None) -> Encoding:
-    """How BERTScore is to be made."""
+def encoding(rescale: bool, baseline: Path | None, **options: Any) -> Encoding:
+    """How texts are to be read."""
     from toolkit.metrics.registry import Encoding
 
-    return Encoding(encoder, layer, idf, baseline or rescale)
+    return Encoding(rescale=baseline or rescale, **options)
 
 
 def require_references(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections.abc import Sequence
 from functools import cache
@@ -18,6 +19,8 @@ from toolkit.errors import DataError, ModelError
 from toolkit.metrics.reference_tools import References
 from toolkit.metrics.text import Table, TextMetric
 from toolkit.models import resolve_encoder
+
+logger = logging.getLogger(__name__)
 
 LAYERS = {"all-minilm-l6-v2": 4}
 """Encoder -> layer, for those bert-score does not know. Layer 4 of the packaged one tells MRPC's paraphrases
@@ -47,6 +50,8 @@ class BertScore(TextMetric):
         super().__init__(**options)
         self.encoder, self.idf, self.rescale = encoder, idf, rescale
         self.layer = default_layer(encoder) if layer is None else layer
+        self.cut = 0
+        """Texts of the last call that are longer than the encoder reads."""
 
     def rows(self, predictions: Sequence[str], references: References) -> Table:
         scorer = load_scorer(self.encoder, self.layer, self.idf, self.rescale)
@@ -65,6 +70,9 @@ class BertScore(TextMetric):
             scores -= baseline / (1 - baseline)
         if full:
             known = [[ref for ref in references[i] if ref.strip()] for i in full]
+            self._count_cut(
+                scorer, [*(predictions[i] for i in full), *(ref for refs in known for ref in refs)]
+            )
             found = scorer.score([predictions[i] for i in full], known)
             scores[full] = np.stack([part.double().numpy() for part in found], axis=1)
         names = ("bertscore_precision", "bertscore_recall", "bertscore_f1")
@@ -72,7 +80,23 @@ class BertScore(TextMetric):
 
     def signature(self, references: References) -> str | None:
         scorer = load_scorer(self.encoder, self.layer, self.idf, self.rescale)
-        return str(scorer.hash).replace(str(scorer.model_type), self.encoder)
+        cut = f"|{self.cut} texts cut" if self.cut else ""
+        return str(scorer.hash).replace(str(scorer.model_type), self.encoder) + cut
+
+    def _count_cut(self, scorer: BERTScorer, texts: Sequence[str]) -> None:
+        """Count the texts whose ends bert-score leaves out, and say so."""
+        tokenizer = scorer._tokenizer
+        limit = int(tokenizer.model_max_length)
+        ids = tokenizer([text.strip() for text in texts], verbose=False)["input_ids"]
+        self.cut = sum(len(each) > limit for each in ids)
+        if self.cut:
+            logger.warning(
+                "BERTScore: %d of %d texts are longer than the %d tokens of %s: their ends do not count",
+                self.cut,
+                len(texts),
+                limit,
+                self.encoder,
+            )
 
 
 def default_layer(encoder: str) -> int:

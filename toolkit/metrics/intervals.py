@@ -8,7 +8,7 @@ jackknife's error (Tukey 1958) 95%. BLEU, chrF and shares over groups, which hav
 examples most, have that interval on the logit scale, with fewer degrees of freedom the more unlike the sizes
 are. P-values come from swapping the two contestants' results at random (approximate randomisation, Riezler &
 Maxwell 2005), exactly where there are few examples or only right and wrong. `perf/score_coverage.py` measures
-how many intervals hold the truth.
+how many intervals hold the truth. No interval of a bounded metric has no width (`widen`).
 """
 
 from __future__ import annotations
@@ -32,6 +32,13 @@ EXACT_UP_TO = 13
 
 UPPER_END: dict[Kind, float] = {"bleu": 100.0, "chrf": 100.0, "share": 1.0}
 """Of the metrics with intervals on the logit scale; their second column is the size of an example."""
+
+ENDS: dict[Kind, float] = UPPER_END | {"ter": 100.0}
+"""The same and TER, whose values beyond it are rare."""
+NO_ERROR = 1e-12
+"""A standard error that is rounding alone."""
+FEW_UNLIKE = 8
+"""Examples unlike the others from which on their spread is known."""
 
 Statistic = Callable[[Array, int], Array]
 """Column sums (..., columns) and the number of rows -> values (...)."""
@@ -58,12 +65,29 @@ def interval(measurement: Measurement, *, seed: int = 0) -> tuple[float | None, 
     if kind == "mean" and is_binary(table):
         return wilson(table.sum(), len(table))
     if kind in UPPER_END:
-        end = UPPER_END[kind]
-        if 0 < measurement.value < end:
-            return logit_interval(table, kind)
-        low, high = wilson(measurement.value / end * len(table), len(table))
-        return end * low, end * high
-    return bootstrap(table, lambda sums, n: combine(kind, sums, n), seed=seed)
+        return logit_interval(table, kind)
+    low, high = bootstrap(table, lambda sums, n: combine(kind, sums, n), seed=seed)
+    if kind == "mean" and is_share(table):
+        return widen(table[:, 0], low, high, (0.0, 1.0))
+    if kind == "ter" and high - low < NO_ERROR:  # all alike: as if each edit were one of at most 100
+        return widen(combine(kind, table, 1), low, high, (0.0, 100.0))
+    return low, high
+
+
+def widen(values: Array, low: float, high: float, ends: tuple[float, float]) -> tuple[float, float]:
+    """An interval of a mean of values that lie between two ends, wide enough where most values are alike.
+
+    Few examples unlike the others say little of how many there are and how far they may lie: at most
+    Wilson's upper end of their share, as far as they do on average with one at the end imagined among them.
+    """
+    alike, counts = np.unique(values, return_counts=True)
+    mode, unlike = float(alike[counts.argmax()]), len(values) - int(counts.max())
+    if unlike >= FEW_UNLIKE or 2 * unlike > len(values):
+        return low, high
+    apart, share = values - mode, wilson(unlike, len(values))[1] / (unlike + 1)
+    below = share * (float(np.maximum(-apart, 0).sum()) + mode - ends[0])
+    above = share * (float(np.maximum(apart, 0).sum()) + ends[1] - mode)
+    return max(ends[0], min(low, mode - below)), min(ends[1], max(high, mode + above))
 
 
 def difference(
@@ -90,6 +114,13 @@ def difference(
     else:
         margin = student_quantile((1 + LEVEL) / 2, n - 1) * jackknife_error(both, statistic)
         low, high = value - margin, value + margin
+        if first.kind == "mean" and is_share(both):
+            low, high = widen(left[:, 0] - right[:, 0], low, high, (-1.0, 1.0))
+        elif (
+            first.kind in ENDS and margin < NO_ERROR
+        ):  # no two examples apart: as far as one more may move it
+            end = ENDS[first.kind]
+            low, high = (value + side * end * wilson(0, n)[1] for side in (-1, 1))
         p_value = permutation(left, right, statistic, seed=seed, resamples=resamples)
     return Difference(
         metric=first.metric,
@@ -101,6 +132,11 @@ def difference(
         p_value=p_value,
         n=n,
     )
+
+
+def is_share(table: Array) -> bool:
+    """Whether every value is between 0 and 1."""
+    return bool(((table >= 0) & (table <= 1)).all())
 
 
 def is_binary(table: Array) -> bool:
@@ -190,7 +226,7 @@ def jackknife_error(table: Array, statistic: Statistic) -> float:
 
 
 def logit_interval(table: Array, kind: Kind) -> tuple[float, float]:
-    """Student's interval on the logit scale, of a metric that lies between its two ends.
+    """Student's interval on the logit scale; Wilson's at an end, or where all examples are alike.
 
     A few long examples can outweigh all others, so that the error is known less well than from as many
     even ones. Its degrees of freedom are those of a sum of squares weighted by squared sizes (Satterthwaite
@@ -207,6 +243,9 @@ def logit_interval(table: Array, kind: Kind) -> tuple[float, float]:
     weight = size if kind == "share" else size**2
     share = float(combine(kind, table.sum(axis=0), len(table))) / end
     error = jackknife_error(table, lambda sums, n: combine(kind, sums, n)) / end
+    if not 0 < share < 1 or error < NO_ERROR:
+        low, high = wilson(share * len(table), len(table))
+        return end * low, end * max(high, share)
     freedom = max(1.0, weight.sum() ** 2 / (weight**2).sum() - 1)
     margin = student_quantile((1 + LEVEL) / 2, freedom) * error / (share * (1 - share))
     low, high = expit(logit(share) + np.array([-margin, margin]))
@@ -288,7 +327,7 @@ def clustered(measurement: Measurement, groups: Mapping[str, str]) -> Measuremen
     """
     table, kind = measurement.table, measurement.kind
     if kind == "mean":
-        kind = "share" if ((table >= 0) & (table <= 1)).all() else "ratio"
+        kind = "share" if is_share(table) else "ratio"
         table = np.concatenate([table, np.ones_like(table)], axis=1)
     sums: dict[str, Array] = {}
     for example, row in zip(measurement.example_ids, table, strict=True):

@@ -7,10 +7,15 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from importlib.util import find_spec
 from itertools import pairwise
+
+from toolkit.errors import InputError
 
 Row = tuple[float, ...]
 Rows = list[Row]
@@ -21,6 +26,21 @@ PARALLEL_FROM = 2000
 """From so many texts on, starting further processes pays for itself."""
 
 ROUGE = ("rouge1", "rouge2", "rougeL", "rougeLsum")
+
+SACREBLEU_WORDS = ("zh", "ja-mecab", "ko-mecab", "flores200")
+"""Tokenizers that sacrebleu has, for ROUGE and BLEU."""
+JOINERS = {0x200C: None, 0x200D: None}
+"""Signs inside words that are not seen."""
+SCRIPTS = {
+    "kana": ((0x3040, 0x30FF), (0x31F0, 0x31FF), (0xFF66, 0xFF9D)),
+    "han": ((0x3400, 0x4DBF), (0x4E00, 0x9FFF), (0xF900, 0xFAFF), (0x20000, 0x323AF)),
+    "hangul": ((0x1100, 0x11FF), (0x3130, 0x318F), (0xA960, 0xA97F), (0xAC00, 0xD7FF)),
+    "unspaced": ((0x0E00, 0x0FFF), (0x1000, 0x109F), (0x1780, 0x17FF), (0x1950, 0x19DF), (0xA9E0, 0xAA7F)),
+}
+"""Code points of scripts; `unspaced`: Thai, Lao, Tibetan, Burmese, Khmer and kin, without spaces."""
+SCRIPT = 0.3
+"""Share of letters from which on a script decides the tokenizer."""
+FEW_LETTERS = 0.01
 
 
 def parallel_rows(
@@ -45,20 +65,95 @@ def parallel_rows(
         return [row for part in parts for row in part]
 
 
-def rouge_rows(predictions: Sequence[str], references: References) -> Rows:
+@dataclass(frozen=True)
+class WordTokenizer:
+    """Tokens for ROUGE: words or characters of any script, or the words of one of sacrebleu's tokenizers."""
+
+    name: str
+
+    def tokenize(self, text: str) -> list[str]:
+        """Lower-case tokens; punctuation is none, and marks stay with their letters."""
+        if self.name in SACREBLEU_WORDS:
+            return list(sacrebleu_tokenizer(self.name)(text.lower()).split())
+        known = unicodedata.normalize("NFC", text.lower()).translate(JOINERS)
+        words = "".join(each if unicodedata.category(each)[0] in "LMN" else " " for each in known).split()
+        return words if self.name == "words" else [each for word in words for each in word]
+
+
+def sacrebleu_tokenizer(name: str) -> Callable[[str], str]:
+    """One of sacrebleu's tokenizers.
+
+    Raises:
+        InputError: the package that it needs is not installed, or its model is not there.
+    """
+    from sacrebleu.metrics import BLEU
+
+    try:
+        tokenizer: Callable[[str], str] = BLEU(tokenize=name).tokenizer
+    except (ImportError, RuntimeError, OSError) as error:
+        extra = name.partition("-")[0]
+        raise InputError(
+            f"tokenizer {name}: {str(error).strip().splitlines()[0]}; pip install 'adapter-arena[{extra}]', "
+            "or take `characters`"
+        ) from None
+    return tokenizer
+
+
+def choose_tokenizer(references: References) -> str | None:
+    """The tokenizer that fits the script of most letters; `None`: the reference tools' own, for English."""
+    letters = [each for refs in references for text in refs for each in text if each.isalpha()]
+    total = max(1, len(letters))
+    share = {name: sum(_within(each, spans) for each in letters) / total for name, spans in SCRIPTS.items()}
+    if share["kana"] > FEW_LETTERS and share["kana"] + share["han"] > SCRIPT:
+        return "ja-mecab" if find_spec("MeCab") else "characters"
+    if share["han"] > SCRIPT:
+        return "zh"
+    if share["hangul"] > SCRIPT:
+        return "ko-mecab" if find_spec("mecab_ko") else "words"
+    if share["unspaced"] > SCRIPT:
+        return "characters"
+    return "words" if sum(not each.isascii() for each in letters) > FEW_LETTERS * total else None
+
+
+def _within(letter: str, spans: Sequence[tuple[int, int]]) -> bool:
+    return any(low <= ord(letter) <= high for low, high in spans)
+
+
+def unread_by_rouge(text: str) -> bool:
+    """Whether rouge-score's own tokenizer, which knows a to z and digits, drops most of a text's letters."""
+    letters = [each for each in text if each.isalpha()]
+    return sum(not each.isascii() for each in letters) > len(letters) / 2
+
+
+def unread_by_bleu(text: str) -> bool:
+    """Whether most of a text's letters are of scripts without spaces: a sentence is one word for BLEU."""
+    letters = [each for each in text if each.isalpha()]
+    spans = [span for name in ("kana", "han", "unspaced") for span in SCRIPTS[name]]
+    return sum(_within(each, spans) for each in letters) > len(letters) / 2
+
+
+def rouge_rows(predictions: Sequence[str], references: References, tokenizer: str | None = None) -> Rows:
     """F1 of each ROUGE type, of the reference that suits each type best."""
     from rouge_score.rouge_scorer import RougeScorer
 
-    scorer = RougeScorer(ROUGE)
+    scorer = RougeScorer(ROUGE, tokenizer=WordTokenizer(tokenizer) if tokenizer else None)
     found = [
         scorer.score_multi(refs, predicted) for predicted, refs in zip(predictions, references, strict=True)
     ]
     return [tuple(float(scores[name].fmeasure) for name in ROUGE) for scores in found]
 
 
-def bleu_rows(predictions: Sequence[str], references: References) -> Rows:
+def bleu_rows(predictions: Sequence[str], references: References, tokenizer: str | None = None) -> Rows:
     """Length, reference length, four matches and four totals of n-grams."""
-    return _sacrebleu_rows("BLEU", predictions, references)
+    return _sacrebleu_rows("BLEU", predictions, references, **bleu_options(tokenizer))
+
+
+def bleu_options(tokenizer: str | None) -> dict[str, str]:
+    """What sacrebleu is given for a tokenizer; words are split by its default."""
+    if tokenizer in SACREBLEU_WORDS:
+        sacrebleu_tokenizer(tokenizer or "")
+        return {"tokenize": tokenizer or ""}
+    return {"tokenize": "char"} if tokenizer == "characters" else {}
 
 
 def chrf_rows(predictions: Sequence[str], references: References) -> Rows:
@@ -71,19 +166,21 @@ def ter_rows(predictions: Sequence[str], references: References) -> Rows:
     return _sacrebleu_rows("TER", predictions, references)
 
 
-def _sacrebleu_rows(tool: str, predictions: Sequence[str], references: References) -> Rows:
+def _sacrebleu_rows(tool: str, predictions: Sequence[str], references: References, **options: str) -> Rows:
     from sacrebleu import metrics
 
     # sacrebleu has no public function for the counts of single sentences; its own bootstrap uses this one.
-    counts = getattr(metrics, tool)()._extract_corpus_statistics(list(predictions), by_rank(references))
+    counts = getattr(metrics, tool)(**options)._extract_corpus_statistics(
+        list(predictions), by_rank(references)
+    )
     return [tuple(float(count) for count in row) for row in counts]
 
 
-def sacrebleu_signature(tool: str, references: References) -> str:
+def sacrebleu_signature(tool: str, references: References, **options: str) -> str:
     """What sacrebleu asks to be quoted with a figure."""
     from sacrebleu import metrics
 
-    metric = getattr(metrics, tool)()
+    metric = getattr(metrics, tool)(**options)
     metric.corpus_score(["" for _ in references[:1]], by_rank(references[:1]))
     counts = {len(refs) for refs in references}
     metric.num_refs = counts.pop() if len(counts) == 1 else -1

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
 from toolkit.metrics.checks import Row, measure_check
 from toolkit.metrics.measurement import Measurement
-from toolkit.metrics.text import Bleu, Chrf, Match, Rouge, Shape, Ter, TextMetric
+from toolkit.metrics.text import Bleu, Chrf, Match, Rouge, Shape, Ter, TextMetric, TokenMetric
 from toolkit.recipe import Check
 from toolkit.types import Completion
 
-METRICS: dict[str, Callable[[], TextMetric]] = {
+METRICS: dict[str, type[TextMetric]] = {
     "rouge": Rouge,
     "bleu": Bleu,
     "chrf": Chrf,
@@ -26,12 +26,13 @@ METRICS: dict[str, Callable[[], TextMetric]] = {
 
 @dataclass(frozen=True)
 class Encoding:
-    """How BERTScore is made; see `toolkit.metrics.bertscore.BertScore`."""
+    """How texts are read: the encoder of BERTScore (see `BertScore`), the tokenizer of ROUGE and BLEU."""
 
     encoder: str = "all-minilm-l6-v2"
     layer: int | None = None
     idf: bool = False
     rescale: bool | Path = False
+    tokenizer: str | None = None
 
 
 def measure_texts(
@@ -48,7 +49,7 @@ def measure_texts(
         completions: of one contestant; those without a reference are left out, except for `length`, and so
             are those that the server refused: they are no answers, and the report counts them.
         metrics: as in a recipe: names, `FILE.py:FUNCTION`, checks.
-        encoding: of BERTScore.
+        encoding: of BERTScore, and the tokenizer of ROUGE and BLEU.
         references: example id -> further reference answers, besides the completion's own.
         rows: example id -> its row in the data set, whose columns a recipe's own metrics see.
 
@@ -72,8 +73,10 @@ def _metric(name: str, encoding: Encoding) -> TextMetric:
     if name == "bertscore":
         from toolkit.metrics.bertscore import BertScore  # imports torch
 
-        return BertScore(**vars(encoding))
-    return METRICS[name]()
+        own = {key: value for key, value in vars(encoding).items() if key != "tokenizer"}
+        return BertScore(**own)
+    metric = METRICS[name]
+    return metric(tokenizer=encoding.tokenizer) if issubclass(metric, TokenMetric) else metric()
 
 
 def _references_of(completion: Completion, references: Mapping[str, Sequence[str]]) -> list[str]:

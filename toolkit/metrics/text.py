@@ -7,7 +7,9 @@ its reference tool gives. `rows` has the same figures example by example, for in
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, ClassVar
 
 import datasets
@@ -18,6 +20,8 @@ from toolkit.errors import DataError
 from toolkit.metrics import reference_tools
 from toolkit.metrics.measurement import Kind, combine
 from toolkit.metrics.reference_tools import References, Rows
+
+logger = logging.getLogger(__name__)
 
 Table = dict[str, tuple[Kind, Rows]]
 """Metric -> its kind and one row of numbers an example."""
@@ -42,6 +46,8 @@ class TextMetric(evaluate.Metric):  # type: ignore[misc]  # evaluate is untyped
             for name, (kind, rows) in table.items()
         }
 
+    work: ClassVar[Callable[..., Rows]]
+
     def rows(self, predictions: Sequence[str], references: References) -> Table:
         """The figures behind the metric, one row an example."""
         raise NotImplementedError
@@ -50,23 +56,66 @@ class TextMetric(evaluate.Metric):  # type: ignore[misc]  # evaluate is untyped
         """What the reference tool asks to be quoted with its figures, where it has such a thing."""
         return None
 
+    def worker(self, references: References) -> Callable[[Sequence[str], References], Rows]:
+        """What makes the rows, for texts like these."""
+        work: Callable[[Sequence[str], References], Rows] = type(self).work
+        return work
+
+
+class TokenMetric(TextMetric):
+    """Metrics of tokens.
+
+    Args:
+        tokenizer: `words`, `characters`, `zh`, `ja-mecab`, `ko-mecab`, `flores200`; `auto`: by the script of
+            the references; left out, the reference tool's own.
+    """
+
+    unread: ClassVar[Callable[[str], bool]]
+    """Whether the tool's own tokenizer drops a text's letters, or does not split them."""
+
+    def __init__(self, tokenizer: str | None = None, **options: Any) -> None:
+        super().__init__(**options)
+        self.tokenizer = "characters" if tokenizer == "char" else tokenizer
+
+    def chosen(self, references: References) -> str | None:
+        """The tokenizer for texts like these."""
+        return reference_tools.choose_tokenizer(references) if self.tokenizer == "auto" else self.tokenizer
+
+    def worker(self, references: References) -> Callable[[Sequence[str], References], Rows]:
+        name = self.chosen(references)
+        unread = 0 if name else sum(all(map(type(self).unread, refs)) for refs in references)
+        if unread:
+            logger.warning(
+                "%s: %d of %d references are in letters that its tokenizer drops or does not split, so that "
+                "right answers get 0; choose a `tokenizer`, such as auto",
+                type(self).__name__,
+                unread,
+                len(references),
+            )
+        return partial(super().worker(references), tokenizer=name) if name else super().worker(references)
+
 
 class _Means(TextMetric):
     """Metrics that are means of columns of rows."""
 
     columns: ClassVar[Sequence[str]]
-    work: ClassVar[Callable[[Sequence[str], References], Rows]]
+    work: ClassVar[Callable[..., Rows]]
 
     def rows(self, predictions: Sequence[str], references: References) -> Table:
-        found = reference_tools.parallel_rows(type(self).work, predictions, references)
+        found = reference_tools.parallel_rows(self.worker(references), predictions, references)
         return {name: ("mean", [(row[i],) for row in found]) for i, name in enumerate(self.columns)}
 
 
-class Rouge(_Means):
+class Rouge(TokenMetric, _Means):
     """F1 of ROUGE-1, -2, -L and -Lsum by rouge-score, 0 to 1, without stemming (Lin 2004)."""
 
     columns = reference_tools.ROUGE
     work = reference_tools.rouge_rows
+    unread = reference_tools.unread_by_rouge
+
+    def signature(self, references: References) -> str | None:
+        name = self.chosen(references)
+        return f"rouge-score|tok:{name}" if name else None
 
 
 class Match(_Means):
@@ -88,22 +137,26 @@ class _Corpus(TextMetric):
 
     name_: ClassVar[Kind]
     tool: ClassVar[str]
-    work: ClassVar[Callable[[Sequence[str], References], Rows]]
+    work: ClassVar[Callable[..., Rows]]
 
     def rows(self, predictions: Sequence[str], references: References) -> Table:
-        return {
-            self.name_: (self.name_, reference_tools.parallel_rows(type(self).work, predictions, references))
-        }
+        found = reference_tools.parallel_rows(self.worker(references), predictions, references)
+        return {self.name_: (self.name_, found)}
 
     def signature(self, references: References) -> str | None:
         return reference_tools.sacrebleu_signature(self.tool, references)
 
 
-class Bleu(_Corpus):
+class Bleu(TokenMetric, _Corpus):
     """Corpus BLEU by sacrebleu (Papineni et al. 2002)."""
 
     name_, tool = "bleu", "BLEU"
     work = reference_tools.bleu_rows
+    unread = reference_tools.unread_by_bleu
+
+    def signature(self, references: References) -> str | None:
+        options = reference_tools.bleu_options(self.chosen(references))
+        return reference_tools.sacrebleu_signature(self.tool, references, **options)
 
 
 class Chrf(_Corpus):

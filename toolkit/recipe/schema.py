@@ -22,7 +22,7 @@ from pydantic import (
 
 from toolkit import io
 from toolkit.errors import RecipeError
-from toolkit.metric_info import FIGURES, KNOWN
+from toolkit.metric_info import FIGURES, KNOWN, Tokenizer
 from toolkit.types import Message, digest
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
@@ -347,6 +347,10 @@ class Scoring(Section):
     """Names of metrics, and of your own: `my_metrics.py:fields_right`, `{json_schema: schema.json}`,
     `{regex: '...'}`, `{number: last}`, `{exact_match: {fold_case: false}}`, `{contains: ...}`,
     `{executes: tests, allow_code_execution: true}`."""
+    tokenizer: Tokenizer | None = None
+    """Of ROUGE and BLEU: `words` or `characters` of any script, or one of sacrebleu's (`zh`, `ja-mecab`,
+    `ko-mecab`, `flores200`; `pip install 'adapter-arena[ja]'`, `[ko]`, `[flores200]`). `auto`: by the script
+    of the references. Left out, the tools' own, which read English."""
     primary: str | None = None
     """The metric that decides: the report's headline is about it."""
     guard: str | None = None

@@ -163,7 +163,9 @@ def _shots(run: Execution, scoring: Scoring, contestant: ResolvedContestant) -> 
         )
         rows = [each.model_dump(mode="json") for each in run.exchanges]
         who = run.answerer(contestant, contestant.spec.prompt)
-        return fingerprint(wanted, rows, own, who, run.questions, run.sampling(scoring.generation))
+        return fingerprint(
+            wanted, rows, own, scoring.tokenizer, who, run.questions, run.sampling(scoring.generation)
+        )
 
     def generate(worked: shots.WorkedExamples, rows: list[Example]) -> list[Completion]:
         part = out.with_suffix("") / f"{worked.shots}.jsonl"
@@ -214,6 +216,8 @@ def _measure(run: Execution, scoring: Scoring, contestant: ResolvedContestant) -
         if scoring.checks:
             parts += [[[check.model_dump(mode="json"), check_content(check)] for check in scoring.checks]]
             parts += [fingerprint(run.columns)]
+        if scoring.tokenizer:
+            parts += [scoring.tokenizer]
         if "bertscore" in scoring.metrics:
             parts += [scoring.model_dump(mode="json", include=BERTSCORE)]
             parts += [run.encoder(scoring.bertscore_model)]

@@ -288,12 +288,13 @@ class Execution:
         return folder_hash(folder) if folder else bases.from_hub(place).name
 
     def encoding(self, scoring: Scoring) -> Encoding:
-        """How BERTScore is made."""
+        """How texts are read."""
         from toolkit.metrics.registry import Encoding  # imports evaluate
 
         baseline = scoring.bertscore_rescale
         rescale = Path(baseline) if isinstance(baseline, str) else baseline
-        return Encoding(scoring.bertscore_model, scoring.bertscore_layer, scoring.bertscore_idf, rescale)
+        layer, idf = scoring.bertscore_layer, scoring.bertscore_idf
+        return Encoding(scoring.bertscore_model, layer, idf, rescale, scoring.tokenizer)
 
     def load_completions(self, contestant: ResolvedContestant) -> list[Completion]:
         """The player's answers, once they are there."""

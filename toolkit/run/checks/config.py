@@ -27,6 +27,7 @@ from toolkit.errors import DataError, ModelError, ToolkitError
 from toolkit.generate.importers import match_answers
 from toolkit.metric_info import FIGURES
 from toolkit.metrics.checks import measure_check
+from toolkit.metrics.reference_tools import WordTokenizer, unread_by_bleu, unread_by_rouge
 from toolkit.metrics.slices import slice_examples
 from toolkit.models import bases, hardware, resolve_encoder
 from toolkit.models.loading import adapter_weights, check_causal, check_lineage
@@ -87,6 +88,7 @@ def config(recipe: Recipe, heldout: HeldOut, *, here: bool) -> Iterator[Finding]
     yield from _guard(recipe.scoring, recipe)
     yield from _own_metrics(recipe.scoring, heldout, columns)
     yield from _references(recipe, heldout)
+    yield from _tokenizers(recipe, heldout)
     yield from _decidable(recipe, heldout)
 
 
@@ -228,6 +230,23 @@ def _references(recipe: Recipe, heldout: HeldOut) -> Iterator[Finding]:
     place = f"data.{recipe.scoring.examples}" if whole else heldout.places[without[0]]
     fix = "add a `reference` column, or leave those metrics out (`metrics: [length]`)"
     yield (error if whole else warning)("no-reference", place, text, fix)
+
+
+def _tokenizers(recipe: Recipe, heldout: HeldOut) -> Iterator[Finding]:
+    """References in letters that the tokenizers of ROUGE and BLEU drop, or do not split."""
+    assert recipe.scoring is not None
+    known = [example.reference for example in heldout.examples if example.reference]
+    try:
+        WordTokenizer(recipe.scoring.tokenizer or "words").tokenize("one")
+    except ToolkitError as problem:
+        text, _, fix = str(problem).partition("; ")
+        yield error("tokenizer", "scoring.tokenizer", text, fix)
+    for name, title, unread in (("rouge", "ROUGE", unread_by_rouge), ("bleu", "BLEU", unread_by_bleu)):
+        count = sum(map(unread, known))
+        if name in recipe.scoring.metrics and recipe.scoring.tokenizer is None and count:
+            text = f"{title} sees no words in {count} of {len(known)} references: right answers get 0"
+            fix = "set `tokenizer: auto` (or words, characters, zh ...) beside it"
+            yield warning("tokenizer", "scoring.metrics", text, fix)
 
 
 def _decidable(recipe: Recipe, heldout: HeldOut) -> Iterator[Finding]:
