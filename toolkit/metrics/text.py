@@ -30,6 +30,9 @@ Table = dict[str, tuple[Kind, Rows]]
 class TextMetric(evaluate.Metric):  # type: ignore[misc]  # evaluate is untyped
     """A metric of predictions against one or more references each."""
 
+    work: ClassVar[Callable[..., Rows]]
+    """The reference tool, where it is a function of texts."""
+
     def _info(self) -> evaluate.MetricInfo:
         text = datasets.Value("string")
         several = datasets.Features({"predictions": text, "references": datasets.List(text)})
@@ -46,8 +49,6 @@ class TextMetric(evaluate.Metric):  # type: ignore[misc]  # evaluate is untyped
             for name, (kind, rows) in table.items()
         }
 
-    work: ClassVar[Callable[..., Rows]]
-
     def rows(self, predictions: Sequence[str], references: References) -> Table:
         """The figures behind the metric, one row an example."""
         raise NotImplementedError
@@ -56,10 +57,9 @@ class TextMetric(evaluate.Metric):  # type: ignore[misc]  # evaluate is untyped
         """What the reference tool asks to be quoted with its figures, where it has such a thing."""
         return None
 
-    def worker(self, references: References) -> Callable[[Sequence[str], References], Rows]:
+    def worker(self, references: References) -> Callable[..., Rows]:
         """What makes the rows, for texts like these."""
-        work: Callable[[Sequence[str], References], Rows] = type(self).work
-        return work
+        return type(self).work
 
 
 class TokenMetric(TextMetric):
@@ -81,7 +81,7 @@ class TokenMetric(TextMetric):
         """The tokenizer for texts like these."""
         return reference_tools.choose_tokenizer(references) if self.tokenizer == "auto" else self.tokenizer
 
-    def worker(self, references: References) -> Callable[[Sequence[str], References], Rows]:
+    def worker(self, references: References) -> Callable[..., Rows]:
         name = self.chosen(references)
         unread = 0 if name else sum(all(map(type(self).unread, refs)) for refs in references)
         if unread:
@@ -99,7 +99,6 @@ class _Means(TextMetric):
     """Metrics that are means of columns of rows."""
 
     columns: ClassVar[Sequence[str]]
-    work: ClassVar[Callable[..., Rows]]
 
     def rows(self, predictions: Sequence[str], references: References) -> Table:
         found = reference_tools.parallel_rows(self.worker(references), predictions, references)
@@ -137,7 +136,6 @@ class _Corpus(TextMetric):
 
     name_: ClassVar[Kind]
     tool: ClassVar[str]
-    work: ClassVar[Callable[..., Rows]]
 
     def rows(self, predictions: Sequence[str], references: References) -> Table:
         found = reference_tools.parallel_rows(self.worker(references), predictions, references)

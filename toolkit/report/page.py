@@ -117,6 +117,7 @@ def family_plots(
     kinds = [own for group, own in grouped.items() if group != BENCHMARKS and main not in own]
     return [next((panel for panel in own if panel.metric_info.better), own[0]) for own in kinds]
 
+
 def worked_examples(name: str, found: dict[str, Any]) -> str:
     """`base-fewshot is shown 5 rows of tickets (of 1, 3, 5 and 8 the best by ROUGE-L on 40 others)`."""
     text = f"{name} is shown {formatting.counted(found['shots'], 'row')} of {found['data']}"
