@@ -1,12 +1,14 @@
-"""Wilson's interval and Holm's correction, for metrics, benchmarks, ratings and judges alike."""
+"""Wilson's interval, Holm's correction and the rule of "better", for metrics, gates and judges alike."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from statistics import NormalDist
+from typing import Literal
 
 LEVEL = 0.95
+SIGNIFICANT = 0.05
 NORMAL = NormalDist()
 Z = NORMAL.inv_cdf((1 + LEVEL) / 2)
 
@@ -45,6 +47,22 @@ def wilson_of_points(points: Sequence[float], clusters: Sequence[str] = ()) -> t
     variance = (spread + more * binary * n / groups) / max(1, groups - 1 + 2 * more) * groups
     size = n * n * binary / variance if variance > 0 else float(groups)
     return wilson(share * size, size)
+
+
+def decide(
+    low: float, high: float, corrected_p: float, better: int = 1
+) -> Literal["better", "worse", "unclear"]:
+    """What a paired difference shows: report, slices, gate and comparisons of runs decide by this alone.
+
+    Args:
+        low: end of its 95% interval.
+        high: the other end.
+        corrected_p: its p-value after Holm's correction within its comparison.
+        better: 1 where more is better, -1 where less is.
+    """
+    if not corrected_p < SIGNIFICANT or low <= 0 <= high:
+        return "unclear"
+    return "better" if (low > 0) == (better > 0) else "worse"
 
 
 def smallest_p(count: int) -> float:

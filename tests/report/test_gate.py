@@ -13,7 +13,9 @@ from click.testing import CliRunner, Result
 from toolkit import io
 from toolkit.cli import main
 from toolkit.errors import InputError
+from toolkit.metrics import Measurement, difference
 from toolkit.metrics.measurement import measurement_from_values
+from toolkit.report import headline
 from toolkit.report.gate import GUARD, parse_requirement, run_gate
 from toolkit.types import Ratings, Summary
 
@@ -123,3 +125,28 @@ def test_at_the_margin_few_pass(tmp_path: Path):
         gate = run_gate(run, [parse_requirement("m: not worse than base by 0.5")])
         passed += gate.verdict == "passed"
     assert passed <= 7  # 1% of the time more, were it 2.5%
+
+
+def test_gate_and_report_never_contradict_each_other(tmp_path: Path):
+    """Weak differences in four metrics: some intervals exclude 0 and p does not survive the correction."""
+    verdicts, alone = {"better": "passed", "worse": "failed", "unclear": "undecided"}, 0
+    for seed in range(12):
+        rng = np.random.default_rng(seed)
+        shift = rng.normal(0, 0.12, 4)
+        values = {
+            name: {f"m{k}": (0.5 + side * shift[k] + rng.normal(0, 0.3, 60)).tolist() for k in range(4)}
+            for name, side in (("base", 0), ("sft", 1))
+        }
+        folder = finished(tmp_path / str(seed), values)
+        found = {name: io.read(folder / "measurements" / f"{name}.jsonl", Measurement) for name in values}
+        rows = [difference(one, two) for one, two in zip(found["sft"], found["base"], strict=True)]
+        summary = Summary.model_validate(io.read_json(folder / "summary.json"))
+        summary = summary.model_copy(update={"differences": tuple(row for row in rows if row)})
+        io.write_json(folder / "summary.json", summary)
+        report = headline.compare(summary, headline.ComparisonPair("sft", "base", headline.OTHER))
+        for claim in report.claims:
+            metric = claim.difference.metric
+            (check,) = run_gate(folder, [parse_requirement(f"{metric}: better than base")]).checks
+            assert check.verdict == verdicts[claim.conclusion]
+            alone += claim.conclusion == "unclear" and not check.low <= 0 <= check.high
+    assert alone > 0

@@ -1,8 +1,9 @@
 """Whether a contestant may replace another: requirements on a run, each passed, undecided or failed.
 
 A requirement is decided by the two-sided 95% interval of the paired difference, so that a bad contestant
-passes one in at most 2.5% of runs, and all of several together no more often (Berger 1982). `better than`
-asks for superiority, `not worse than ... by` for non-inferiority with a margin.
+passes one in at most 2.5% of runs, and all of several together no more often (Berger 1982). What the report
+calls unclear is not called better or worse here. `better than` asks for superiority, `not worse than ... by`
+for non-inferiority with a margin.
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ from toolkit.metrics.intervals import clustered
 from toolkit.metrics.measurement import measurement_from_values
 from toolkit.report import formatting
 from toolkit.report.load import RunView, load_run
-from toolkit.statistics import LEVEL, NORMAL
-from toolkit.types import Record
+from toolkit.statistics import LEVEL, NORMAL, Z, decide, holm
+from toolkit.types import Difference, Record
 
 Verdict = Literal["passed", "undecided", "failed"]
 
@@ -138,14 +139,18 @@ def _check(view: RunView, requirement: Requirement, contestant: str) -> Check:
     better = metric_info(metric, view.less_is_better).better
     if not better:
         raise DataError(f"{place}: {metric} only describes: neither more nor less of it is better")
-    first, second = (_measured(view, who, metric, place) for who in (contestant, against))
-    found = difference(first, second)
-    if found is None:
-        raise DataError(f"{place}: {contestant} and {against} share fewer than two examples")
+    found, corrected = _difference(view, contestant, against, metric, place)
     low, high = sorted((better * found.low, better * found.high))
     value, threshold = better * found.value, requirement.threshold
-    verdict: Verdict = "passed" if low > threshold else "failed" if high < threshold else "undecided"
-    needed = _needed(value - threshold, (high - low) / 2, found.n) if verdict == "undecided" else None
+    shown = decide(low, high, corrected)
+    verdict: Verdict = "undecided"
+    if low > threshold and (threshold < 0 or shown == "better"):
+        verdict = "passed"
+    elif high < threshold and (threshold > 0 or shown == "worse"):
+        verdict = "failed"
+    share = 1 if threshold or corrected <= found.p_value else found.p_value / corrected
+    undecided = verdict == "undecided"
+    needed = _needed(value - threshold, (high - low) / 2, found.n, share) if undecided else None
     return Check(
         requirement=requirement.text,
         verdict=verdict,
@@ -173,6 +178,21 @@ def _metric(view: RunView, name: str, place: str) -> str:
     return str(primary)
 
 
+def _difference(
+    view: RunView, contestant: str, against: str, metric: str, place: str
+) -> tuple[Difference, float]:
+    """The paired difference, and its p-value corrected as in the report: for all that rank the two."""
+    first, second = (_measured(view, who, metric, place) for who in (contestant, against))
+    found = difference(first, second)
+    if found is None:
+        raise DataError(f"{place}: {contestant} and {against} share fewer than two examples")
+    pair = {contestant, against}
+    rows = [each for each in view.summary.differences if {each.contestant, each.against} == pair]
+    ranking = [each for each in rows if metric_info(each.metric, view.less_is_better).better]
+    family = {each.metric: each.p_value for each in ranking} | {metric: found.p_value}
+    return found, dict(zip(family, holm(list(family.values())), strict=True))[metric]
+
+
 def _measured(view: RunView, contestant: str, metric: str, place: str) -> Measurement:
     """A contestant's figures, example by example (or group by group)."""
     own = {each.metric: each for each in view.measurements.get(contestant, ())}
@@ -186,12 +206,12 @@ def _measured(view: RunView, contestant: str, metric: str, place: str) -> Measur
     return clustered(own[metric], view.groups) if grouped else own[metric]
 
 
-def _needed(distance: float, half: float, n: int) -> int | None:
-    """How many examples would put the interval on one side of the threshold with a power of 80%."""
+def _needed(distance: float, half: float, n: int, share: float) -> int | None:
+    """How many examples would decide with a power of 80%, at this share of the level that is corrected."""
     if distance == 0:
         return None
-    quantile = NORMAL.inv_cdf((1 + LEVEL) / 2)
-    needed = n * ((quantile + NORMAL.inv_cdf(0.8)) / quantile * half / distance) ** 2
+    quantile = NORMAL.inv_cdf(1 - share * (1 - LEVEL) / 2)
+    needed = n * ((quantile + NORMAL.inv_cdf(0.8)) / Z * half / distance) ** 2
     return min(MAX_EXAMPLES, max(n + 1, math.ceil(needed)))
 
 

@@ -18,7 +18,7 @@ from toolkit.metrics.intervals import examples_needed
 from toolkit.ratings import Decisions
 from toolkit.recipe import Recipe, contestants, is_fair_baseline
 from toolkit.report import formatting
-from toolkit.statistics import holm, smallest_p
+from toolkit.statistics import SIGNIFICANT, decide, holm, smallest_p
 from toolkit.types import Completion, Difference, Rating, Summary
 
 FAIR = "the fair baseline"
@@ -63,7 +63,6 @@ def headline_pairs(names: Sequence[str], recipe: Recipe | None) -> list[Comparis
     return list({(q.contestant, q.against): q for q in reversed(found)}.values())[::-1]
 
 
-SIGNIFICANT = 0.05
 METRIC_ORDER = ("rougeL", "chrf", "token_f1", "bertscore_f1", "exact_match", "bleu", "rouge1", "perplexity")
 """Metrics in the order in which they are quoted and examples are chosen by them."""
 MAX_EXAMPLES_NEEDED = 100_000
@@ -256,11 +255,7 @@ def _by_votes(found: Decisions, pair: ComparisonPair) -> Conclusion | None:
 
 def conclude(found: Difference, corrected_p: float, better: int) -> Conclusion:
     """What one difference shows; `better` is the sign of a change for the better, 0 where there is none."""
-    if better == 0:
-        return "describes"
-    if not corrected_p < SIGNIFICANT or not (found.low > 0 or found.high < 0):
-        return "unclear"
-    return "better" if found.value * better > 0 else "worse"
+    return decide(found.low, found.high, corrected_p, better) if better else "describes"
 
 
 UNUSABLE = 0.2

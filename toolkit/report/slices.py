@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from toolkit.metric_info import MetricInfo, metric_info
 from toolkit.metrics.slices import SliceFigure
 from toolkit.report import charts, formatting
-from toolkit.report.headline import SIGNIFICANT, ComparisonPair
+from toolkit.report.headline import ComparisonPair
 from toolkit.report.load import RunView
 from toolkit.report.tables import Cell, Table
-from toolkit.statistics import holm
+from toolkit.statistics import decide, holm
 from toolkit.types import Difference, Score
 
 COLUMNS = 2
@@ -79,9 +79,7 @@ def _score(found: Score | None, digits: int) -> Cell:
 def _difference(found: Difference | None, p: float, info: MetricInfo, reach: float) -> Cell:
     if found is None:
         return Cell(formatting.ABSENT)
-    tone = "unclear"
-    if p < SIGNIFICANT and info.better:
-        tone = "better" if found.value * info.better > 0 else "worse"
+    tone = decide(found.low, found.high, p, info.better) if info.better else "unclear"
     span = formatting.span(found.low, found.high, info.digits, sign=True)
     sign = info.better or 1
     ends = sorted((found.low * sign, found.high * sign))
