@@ -1,17 +1,17 @@
 """Ask page: the voter's own questions to two anonymous contestants, then the same vote.
 
-Both answers are awaited, then revealed at the same pace, so that speed identifies nobody.
+Both answers are awaited and shown together, so that speed identifies nobody. A talk stays on the server until
+it is started over: the page can be reloaded at any time.
 """
 
 from __future__ import annotations
 
 import time
-from concurrent.futures import ThreadPoolExecutor
+from collections import OrderedDict
 from dataclasses import dataclass, field
 from threading import Lock
 
 import streamlit as st
-from streamlit.delta_generator import DeltaGenerator
 
 from apps.session import live_models, must_sign_in, public_message, service, voter
 from apps.vote_widgets import (
@@ -26,14 +26,20 @@ from apps.vote_widgets import (
     vote_buttons,
 )
 from toolkit.arena.battles import Reveal
+from toolkit.arena.live_models import Job, LiveAnswer
 from toolkit.errors import ToolkitError
 from toolkit.types import Message
 
-Turn = tuple[str, tuple[str, str]]
-"""A question and both answers."""
+MOST_TALKS = 1_000
+"""Talks that are kept in memory; beyond, those that nobody touched for longest are let go."""
 
-STEPS, PACE = 40, 0.04
-"""Answers are written out in so many steps, with so many seconds between them."""
+
+@dataclass
+class Turn:
+    question: str
+    answers: tuple[str, str]
+    cut: str
+    """Sides whose answer ended at the token limit."""
 
 
 @dataclass
@@ -46,26 +52,35 @@ class Chat:
     turns: list[Turn] = field(default_factory=list)
     pending: str | None = None
     """A question without answers yet."""
-    again: bool = False
-    """Whether the voter requested other answers to the last question."""
+    job: Job | None = None
+    """What answers it; `None`: it went wrong, and may be asked again."""
     ballot: str | None = None
     """Id of the stored ballot."""
     reveal: Reveal | None = None
-    store_lock: Lock = field(default_factory=Lock)
+    lock: Lock = field(default_factory=Lock)
     """Held by the script run that stores the answers; concurrent reruns wait."""
+
+
+@st.cache_resource(show_spinner=False)
+def _chats() -> OrderedDict[str, Chat]:
+    """Voter -> their talk."""
+    return OrderedDict()
 
 
 def page() -> None:
     state = st.session_state
     if must_sign_in():
         return
-    chat: Chat | None = state.get("chat")
+    chat = _chats().get(voter())
+    if chat and chat.job and chat.job.done:
+        _take_answers(chat)
     if chat:
-        announce_status("Both are thinking." if chat.pending else "Both have answered.", chat.reveal)
+        announce_status("Both are thinking." if chat.job else "Both have answered.", chat.reveal)
     st.title(VERDICT[chat.reveal.cast.outcome] if chat and chat.reveal else "Ask", anchor=False)
     if chat is None or chat.reveal is None:
         prompt = "Ask both something more" if chat else "Your question"
-        st.chat_input(prompt, key="question", max_chars=4000, on_submit=_submit_question)
+        busy = bool(chat and chat.job)
+        st.chat_input(prompt, key="question", max_chars=4000, disabled=busy, on_submit=_submit_question)
     if chat is None:
         st.write(
             "Any question you ask is sent to both of two contestants, who answer without their names. Then "
@@ -81,91 +96,67 @@ def page() -> None:
 
 
 def _show(chat: Chat) -> None:
-    for number, (question, (a, b)) in enumerate(chat.turns):
-        _question(number, question)
-        answer_panels((a, b), chat.reveal, f"-{number}")
+    for number, turn in enumerate(chat.turns):
+        _question(str(number), turn.question, last=not chat.pending and turn is chat.turns[-1])
+        answer_panels(turn.answers, chat.reveal, f"-{number}", turn.cut)
     if chat.pending:
-        _question(len(chat.turns), chat.pending)
-        _answer(chat, answer_panels(("Thinking...",) * 2, None, f"-{len(chat.turns)}"))
+        _question("pending", chat.pending, last=True)
+        text = "Thinking..." if chat.job else "*No answer*"
+        answer_panels((text, text), None, "-pending")
+        if chat.job:
+            _wait(chat)
 
 
-def _question(number: int, question: str) -> None:
-    with st.container(key=f"prompt-{number}"):
+def _question(key: str, question: str, *, last: bool) -> None:
+    with st.container(key=f"prompt-now-{key}" if last else f"prompt-{key}"):  # the last one stays in sight
         st.header("You", anchor=False)
         show_text(question)
 
 
-def _answer(chat: Chat, places: list[DeltaGenerator]) -> None:
-    """Generate both answers to the pending question, store them, then stream them to the page.
-
-    A click during generation starts a concurrent rerun and stops this one at its next element. Therefore the
-    answers are stored before anything is drawn, and only if no other rerun stored them first. A question
-    without answers stays pending and is sent again on the next rerun.
-    """
-    for _ in range(3):  # over the buttons of the answers before, which could be pressed until these are there
-        st.markdown("")
-    who, question, before = voter(), str(chat.pending), list(chat.turns)
-    try:
-        service().check_question_limit(who)
-        answers = _answers(chat, before, question)
-    except ToolkitError as error:
-        st.session_state.problem = _problem_text(error)
-        for place in places:
-            place.markdown("*No answer*")
-        return
-    with chat.store_lock:
-        first = (chat.pending, chat.turns) == (question, before)
-        problem = _store_answers(chat, who, question, answers) if first else None
-    if first:
-        if problem:
-            st.session_state.problem = problem
-        for step in range(1, STEPS):
-            for place, answer in zip(places, answers, strict=True):
-                show_text(answer[: len(answer) * step // STEPS] or "...", place)
-            time.sleep(PACE)
-    st.rerun()
+@st.fragment(run_every=1.0)
+def _wait(chat: Chat) -> None:
+    """How long it takes, once a second, until both answers are there."""
+    job = chat.job
+    if job is None or job.done:
+        st.rerun()
+    ahead = live_models().ahead(job)
+    place = f", {ahead} {'question' if ahead == 1 else 'questions'} before yours" if ahead else ""
+    st.caption(f"{job.seconds:.0f} s{place}")
 
 
-def _answers(chat: Chat, before: list[Turn], question: str) -> tuple[str, str]:
-    """Both sides' answers to the question, each in its own conversation."""
-    models = live_models()
-
-    def generate(side: int) -> str:
-        messages = []
-        for question_text, answers in before:
-            messages += [
-                Message(role="user", content=question_text),
-                Message(role="assistant", content=answers[side]),
-            ]
-        messages.append(Message(role="user", content=question))
-        return models.answer(chat.sides[side], messages, seed=chat.seed, sampled=chat.again)
-
-    with ThreadPoolExecutor(2) as pool:
-        a, b = pool.map(generate, (0, 1))
-    return a, b
-
-
-def _store_answers(chat: Chat, who: str, question: str, answers: tuple[str, str]) -> str | None:
-    """Store the chat with this turn as a ballot; returns the problem, if any. Draws nothing.
-
-    The chat is updated last, so that no rerun shows answers that cannot be voted on yet.
-    """
-    turns = [*chat.turns, (question, answers)]
-    ballot, problem = None, None
-    try:
-        transcripts = _transcript(turns, 0), _transcript(turns, 1)
-        questions = [question for question, _ in turns]
-        ballot = service().add_live_ballot(who, chat.sides, questions, transcripts, chat.pair_probability)
-    except ToolkitError as error:
-        problem = _problem_text(error)
-    chat.ballot, chat.turns, chat.pending, chat.again = ballot, turns, None, False
-    return problem
+def _take_answers(chat: Chat) -> None:
+    """Store the answers that have come as a ballot, once, whatever reruns there are."""
+    with chat.lock:
+        if chat.job is None or chat.pending is None:
+            return
+        job, chat.job = chat.job, None
+        found = job.future.result()
+        error = next((answer.error for answer in found if answer.error), None)
+        if error is not None:
+            st.session_state.problem = _problem_text(error)
+            return
+        cut = "".join(side for side, answer in zip("ab", found, strict=True) if answer.cut)
+        turn = Turn(chat.pending, (found[0].text, found[1].text), cut)
+        turns = [*chat.turns, turn]
+        ballot = None
+        try:
+            ballot = service().add_live_ballot(
+                voter(),
+                chat.sides,
+                [each.question for each in turns],
+                (_transcript(turns, 0), _transcript(turns, 1)),
+                cut=cut,
+                pair_probability=chat.pair_probability,
+            )
+        except ToolkitError as problem:
+            st.session_state.problem = _problem_text(problem)
+        chat.ballot, chat.turns, chat.pending = ballot, turns, None
 
 
 def _transcript(turns: list[Turn], side: int) -> str:
     if len(turns) == 1:
-        return turns[0][1][side]
-    return "\n\n".join(f"> {question}\n\n{answers[side]}" for question, answers in turns)
+        return turns[0].answers[side]
+    return "\n\n".join(f"> {turn.question}\n\n{turn.answers[side]}" for turn in turns)
 
 
 def _problem_text(error: ToolkitError) -> str:
@@ -182,44 +173,125 @@ def _below(chat: Chat) -> None:
         start_clock(chat.ballot)
         vote_buttons(chat.ballot, _store_reveal)
     with st.container(horizontal=True, gap="medium"):
-        if chat.pending:
-            st.button("Ask again", key="ask-again", type="primary")  # drawing the page asks it
-        else:
+        if chat.pending and not chat.job:
+            st.button("Ask again", key="ask-again", type="primary", on_click=_ask, args=(chat, False))
+        elif not chat.pending:
             st.button("Answer again", key="answer-again", type="tertiary", on_click=_again)
         st.button("Start over", key="start-over", type="tertiary", on_click=_start_over)
     _toggles(chat)
 
 
 def _toggles(chat: Chat) -> None:
-    text_toggles(*(answer for _, answers in chat.turns for answer in answers))
+    text_toggles(*(answer for turn in chat.turns for answer in turn.answers))
     single_key_toggle()
 
 
 def _submit_question() -> None:
-    state = st.session_state
     try:
-        state.chat = state.get("chat") or _start_chat()
+        chat = _chats().get(voter()) or _start_chat()
     except ToolkitError as error:
-        state.problem = _problem_text(error)
-    else:
-        state.chat.pending, state.chat.again = state.question, False
+        st.session_state.problem = _problem_text(error)
+        return
+    if chat.job is None:
+        chat.pending = st.session_state.question
+        _ask(chat, sampled=False)
+
+
+def _ask(chat: Chat, sampled: bool) -> None:
+    """Put the pending question to both sides, each in its own conversation."""
+    talks = []
+    for side in (0, 1):
+        messages = []
+        for turn in chat.turns:
+            messages.append(Message(role="user", content=turn.question))
+            messages.append(Message(role="assistant", content=turn.answers[side]))
+        talks.append([*messages, Message(role="user", content=str(chat.pending))])
+    try:
+        service().count_question(voter())
+        chat.job = live_models().ask(chat.sides, talks, seed=chat.seed, sampled=sampled)
+    except ToolkitError as error:
+        st.session_state.problem = _problem_text(error)
 
 
 def _start_chat() -> Chat:
     a, b, pair_probability = service().draw_pair(live_models().names)
-    return Chat((a, b), pair_probability, seed=time.time_ns() % 2**32)
+    chats = _chats()
+    chat = chats[voter()] = Chat((a, b), pair_probability, seed=time.time_ns() % 2**32)
+    while len(chats) > MOST_TALKS:
+        chats.popitem(last=False)
+    return chat
 
 
 def _again() -> None:
-    """Resend the last question."""
-    chat: Chat = st.session_state.chat
-    chat.pending, chat.again = chat.turns.pop()[0], True
-    chat.seed += 1
+    """Put the last question once more, for other answers."""
+    chat = _chats()[voter()]
+    if chat.job is None and chat.turns:
+        chat.pending = chat.turns.pop().question
+        chat.seed += 1
+        _ask(chat, sampled=True)
 
 
 def _store_reveal(reveal: Reveal) -> None:
-    st.session_state.chat.reveal = reveal
+    _chats()[voter()].reveal = reveal
 
 
 def _start_over() -> None:
-    st.session_state.chat = None
+    _chats().pop(voter(), None)
+
+
+@dataclass
+class Trial:
+    """An administrator's prompt, and the answers of all contestants."""
+
+    prompt: str
+    job: Job
+
+
+def try_page() -> None:
+    """Try page: one prompt to all contestants side by side, with names; for administrators."""
+    from apps.session import is_admin
+
+    st.title("Try", anchor=False)
+    if not is_admin():
+        st.write("For administrators: sign in on the page Admin first.")
+        return
+    st.chat_input("A prompt for all contestants", key="trial-prompt", max_chars=8000, on_submit=_start_trial)
+    for name in live_models().missing:
+        st.caption(f"{name} cannot answer: its weights are missing.")
+    trial: Trial | None = st.session_state.get("trial")
+    if trial is None:
+        st.write("One prompt, and what every contestant answers. Nothing is stored or counted.")
+        return
+    _question("trial", trial.prompt, last=True)
+    if not trial.job.done:
+        _wait_for_trial(trial.job)
+        return
+    answers = trial.job.future.result()
+    for start in range(0, len(answers), 2):
+        for column, place in zip(st.columns(2, gap="medium"), range(start, len(answers)), strict=False):
+            with column.container(border=True, height="stretch", key=f"answer-trial-{place}"):
+                st.header(trial.job.names[place], anchor=False)
+                _show_answer(answers[place])
+    text_toggles(*(answer.text for answer in answers))
+
+
+def _show_answer(answer: LiveAnswer) -> None:
+    if answer.error:
+        st.warning(str(answer.error))
+    else:
+        show_text(answer.text)
+    if answer.cut:
+        st.caption("This answer was cut at the token limit.")
+
+
+@st.fragment(run_every=1.0)
+def _wait_for_trial(job: Job) -> None:
+    if job.done:
+        st.rerun()
+    st.caption(f"{len(job.names)} contestants are answering: {job.seconds:.0f} s")
+
+
+def _start_trial() -> None:
+    prompt, names = st.session_state["trial-prompt"], live_models().names
+    talks = [[Message(role="user", content=prompt)]] * len(names)
+    st.session_state.trial = Trial(prompt, live_models().ask(names, talks, seed=time.time_ns() % 2**32))

@@ -18,7 +18,7 @@ from apps.session import service
 from apps.settings import Settings
 from toolkit import io
 from toolkit.arena.moderation import VoterReport, voter_reports
-from toolkit.arena.store import VoteRow
+from toolkit.arena.store import OWN_QUESTIONS, VoteRow
 from toolkit.arena.tally import paused_collection, vote_lengths, vote_table, win_rates
 from toolkit.errors import RatingError
 from toolkit.types import Rating, Verdict, Vote
@@ -133,6 +133,8 @@ class Standings:
 def votes_of(chosen: Selection) -> tuple[list[VoteRow], list[Vote]]:
     """People's votes of a selection, and the judge's."""
     votes = service().votes()
+    if chosen.category == OWN_QUESTIONS:
+        return votes.asked, []
     people = votes.rows + [row for kind in chosen.apart for row in getattr(votes, kind)]
     if chosen.without:
         people = [row for row in people if row.voter not in chosen.without]
@@ -217,7 +219,7 @@ def _at_equal_length(votes: Sequence[Vote | VoteRow]) -> dict[str, Rating]:
 def _compute_reports(_: str) -> list[VoterReport]:
     votes = service().votes()
     checks = service().store.cast_votes(service().pool.run, kinds=("check",))
-    return voter_reports(sorted(votes.rows + votes.crowded), checks)
+    return voter_reports(sorted(votes.rows + votes.crowded + votes.asked), checks)
 
 
 @st.cache_resource(show_spinner=False)

@@ -13,7 +13,7 @@ from apps import charts
 from apps.figures import Selection, Standings, flagged_voters, judge_votes, standings, votes_of
 from apps.session import service
 from toolkit.arena.markdown import safe_markdown
-from toolkit.arena.store import VoteRow
+from toolkit.arena.store import OWN_QUESTIONS, VoteRow
 from toolkit.types import WINNERS, Rating, sorted_pair
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def _chart(
 def _choose() -> Selection:
     """Draw the filters."""
     votes, source, category, apart = service().votes(), "People", "all", []
-    categories = sorted(votes.categories)
+    categories = sorted(votes.categories) + [OWN_QUESTIONS] * bool(votes.asked)
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
         if judge_votes():
             source = str(st.segmented_control("Votes of", SOURCES, default="People", required=True))

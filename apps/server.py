@@ -55,6 +55,8 @@ def serve(settings: Settings, address: Address) -> None:
 
     store = session.service().store
     Thread(target=figures.warm_up, daemon=True).start()
+    if settings.ask:
+        Thread(target=session.live_models().load, daemon=True).start()
     sys.setswitchinterval(0.0005)  # else a vote waits 5 ms at every statement while figures are made
     guard = Middleware(Guard, address=address, keyed_hash=store.keyed_hash)
     streamlit.App(Path(__file__).with_name("arena.py"), middleware=[guard]).run(config=_config(address))

@@ -18,7 +18,7 @@ from apps.vote_widgets import (
     vote_buttons,
 )
 from toolkit.arena.battles import BlindBallot, Reveal
-from toolkit.errors import ToolkitError
+from toolkit.arena.service import NotAllowed
 from toolkit.types import Message
 
 
@@ -87,7 +87,7 @@ def _draw() -> BlindBallot | None:
     """The next ballot, or none and why."""
     try:
         return service().ballot(voter())
-    except ToolkitError as error:
+    except NotAllowed as error:
         st.session_state.problem = f"{public_message(error).capitalize()}."
         return None
 

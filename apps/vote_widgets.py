@@ -132,14 +132,15 @@ def after_vote(
             selection_mode="multi",
             key=f"tags-{ballot}",
             on_change=_note,
-            args=(ballot, on_reveal),
+            args=(reveal, on_reveal),
         )
         st.text_input(
             "Comment (optional)",
-            key=f"comment-{ballot}",
+            key=f"comment-{ballot}-{reveal.cast.revision}",  # once stored, keys are shortcuts again
+            value=reveal.cast.comment,
             max_chars=MAX_COMMENT_CHARS,
             on_change=_note,
-            args=(ballot, on_reveal),
+            args=(reveal, on_reveal),
         )
 
 
@@ -186,8 +187,9 @@ def _undo(ballot: str, go_on: Callable[[], None]) -> None:
         go_on()
 
 
-def _note(ballot: str, on_reveal: Callable[[Reveal], None]) -> None:
-    state = st.session_state
+def _note(reveal: Reveal, on_reveal: Callable[[Reveal], None]) -> None:
+    state, ballot = st.session_state, reveal.ballot.id
     tags = tuple(state.get(f"tags-{ballot}") or ())
+    comment = state.get(f"comment-{ballot}-{reveal.cast.revision}") or ""
     with show_errors("Not noted"):
-        on_reveal(service().annotate(voter(), ballot, tags, state.get(f"comment-{ballot}") or ""))
+        on_reveal(service().annotate(voter(), ballot, tags, comment))

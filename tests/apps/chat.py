@@ -24,6 +24,8 @@ class Chat:
         self.free = threading.Event()
         self.free.set()
         self.down = False
+        self.cut = False
+        """Whether the brief one's answers are cut at the token limit."""
         self.temperatures: list[float] = []
         """Of every request."""
 
@@ -34,7 +36,7 @@ class Chat:
         self.free.wait()
         turn = sum(message["role"] == "user" for message in request["messages"])
         if request["model"] == "otter":
-            return Say(f"Briefly: answer number {turn}.")
+            return Say(f"Briefly: answer number {turn}.", finish="length" if self.cut else "stop")
         more = f"\n\n{LONG}" if "long" in request["messages"][-1]["content"] else ""
         return Say(f"At length and then some: answer number {turn}.{more}")
 

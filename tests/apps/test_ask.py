@@ -1,147 +1,202 @@
-"""A voter's own questions, answered live by two endpoints of this test, blind until the vote."""
+"""A voter's own questions without a browser: waiting, reloading, limits, cut answers; and the page Try."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Page, expect
+import streamlit as st
+import yaml
+from streamlit.testing.v1 import AppTest
 
+from apps import figures, session
+from apps.settings import PASSWORD, VOTER_COOKIE, Settings
 from tests.apps.chat import Chat, chat, write_live_run
-from tests.apps.test_blind import Wire
-from toolkit.arena import Store
-from toolkit.arena.battles import Reveal
+from toolkit.arena import accepted_votes
+from toolkit.arena.live_models import LiveModels
+from toolkit.errors import DataError, StoreError
+from toolkit.models.rate_limit import Retry
+from toolkit.types import Message
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ask")]
+COOKIE = "one browser"
 
 
-@pytest.fixture(scope="module")
+def ask_page() -> None:
+    from apps import ask
+
+    ask.page()
+
+
+def try_page() -> None:
+    from apps import ask
+
+    ask.try_page()
+
+
+@pytest.fixture
 def answering() -> Iterator[Chat]:
     with chat() as server:
         yield server
 
 
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory, answering: Chat) -> Path:
-    return write_live_run(tmp_path_factory.mktemp("results") / "household", answering.url)
+@pytest.fixture
+def visit(tmp_path: Path, answering: Chat, monkeypatch: pytest.MonkeyPatch) -> Callable[..., AppTest]:
+    """Opens a page in a new session of the same browser, as a reload does."""
+    run = write_live_run(tmp_path / "household", answering.url)
+    url = f"sqlite:///{tmp_path / 'arena.db'}"
+    for name, value in Settings(run=str(run), database=url, ask=True).as_environment().items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv(PASSWORD, "between us")
+    context = type(
+        "Context", (), {"cookies": {VOTER_COOKIE: COOKIE}, "headers": {}, "theme": st.context.theme}
+    )
+    monkeypatch.setattr(st, "context", context)
+    monkeypatch.setattr(st, "user", {"is_logged_in": False})
+    st.cache_resource.clear()
+
+    def opened(page: Callable[[], None] = ask_page, **state: object) -> AppTest:
+        test = AppTest.from_function(page, default_timeout=60)
+        for name, value in state.items():
+            test.session_state[name] = value
+        return test.run()
+
+    return opened
 
 
-@pytest.fixture(scope="module")
-def arena(serve: Callable[..., str], run: Path) -> str:
-    """The address of its Ask page; every test is a voter of its own, with a question of its own."""
-    return f"{serve(run, '--ask')}/ask"
+def texts(page: AppTest) -> str:
+    assert not page.exception, page.exception
+    shown = "\n".join(str(each.value) for each in [*page.markdown, *page.caption, *page.warning])
+    return shown.replace("\\", "")
 
 
-@pytest.fixture(autouse=True)
-def quick(answering: Chat) -> None:
-    """Both are there, and think no longer than a test wants."""
-    answering.down = False
-    answering.free.set()
-    answering.temperatures.clear()
+def labels(page: AppTest) -> list[str]:
+    return [button.label for button in page.button]
 
 
-def ask(page: Page, question: str) -> None:
-    page.get_by_test_id("stChatInputTextArea").fill(question)
-    page.keyboard.press("Enter")
+def settled(page: AppTest, wanted: str) -> AppTest:
+    """The page once it shows what is wanted."""
+    for _ in range(200):
+        if wanted in texts(page):
+            return page
+        time.sleep(0.05)
+        page.run()
+    raise AssertionError(f"{wanted!r} did not come: {texts(page)}")
 
 
-def voted(run: Path, question: str) -> list[Reveal]:
-    """The votes on talks that begin with a question."""
-    cast = Store(f"sqlite:///{run / 'arena.db'}").cast_votes()
-    return [reveal for reveal in cast if reveal.ballot.messages[0].content == question]
-
-
-def test_two_contestants_answer_live_and_stay_anonymous(page: Page, arena: str, run: Path) -> None:
-    wire = Wire(page)
-    page.goto(arena)
-    ask(page, "What is a bowl?")
-    expect(page.get_by_text("Briefly: answer number 1.")).to_be_visible()
-    expect(page.get_by_text("At length and then some: answer number 1.")).to_be_visible()
-    ask(page, "And a pot?")
-    expect(page.get_by_text("Briefly: answer number 2.")).to_be_visible()
-    page.get_by_role("button", name="B is better").wait_for()
-    assert wire.leaks() == []
-    page.get_by_role("button", name="B is better").click()
-    expect(page.get_by_role("heading", name="You chose B.")).to_be_visible()
-    expect(page.get_by_text("otter-b2").first).to_be_visible()
-    page.get_by_role("button", name="clear").click()
-    for _ in range(600):
-        (reveal,) = voted(run, "What is a bowl?")
-        if reveal.cast.tags:
-            break
-        page.wait_for_timeout(100)
-    assert [message.content for message in reveal.ballot.messages] == ["What is a bowl?", "And a pot?"]
-    assert (reveal.ballot.kind, reveal.cast.outcome, reveal.cast.tags) == ("live", "b", ("clear",))
-    page.keyboard.press("u")
-    expect(page.get_by_role("heading", name="Ask")).to_be_visible()
-    assert voted(run, "What is a bowl?") == []
-
-
-def test_a_question_is_shown_while_it_is_answered_and_no_vote_is_asked_for(
-    page: Page, arena: str, answering: Chat
+def test_a_question_survives_a_reload_and_its_vote_stays_apart(
+    visit: Callable[..., AppTest], answering: Chat
 ) -> None:
-    page.goto(arena)
-    for turn, question in enumerate(("What is a kettle?", "And a pot?"), start=1):
-        answering.free.clear()
-        ask(page, question)
-        expect(page.get_by_text("Thinking...")).to_have_count(2)
-        expect(page.get_by_text("What is a kettle?")).to_be_visible()
-        expect(page.get_by_text(question)).to_be_visible()
-        expect(page.get_by_role("button", name="is better")).to_have_count(0)
-        answering.free.set()
-        expect(page.get_by_text(f"Briefly: answer number {turn}.")).to_be_visible()
-        expect(page.get_by_role("button", name="is better")).to_have_count(2)
-
-
-def test_a_look_at_another_page_meanwhile_doubles_nothing(page: Page, arena: str, answering: Chat) -> None:
-    page.goto(arena)
     answering.free.clear()
-    ask(page, "What is a kettle?")
-    expect(page.get_by_text("Thinking...")).to_have_count(2)
-    page.get_by_role("link", name="Your votes").click()
-    expect(page.get_by_text("None yet.")).to_be_visible()
-    page.get_by_role("link", name="Ask").click()
-    expect(page.get_by_text("Thinking...")).to_have_count(2)
+    page = visit()
+    page.chat_input[0].set_value("What is a bowl?").run()
+    assert texts(page).count("Thinking...") == 2
+    assert "is better" not in str(labels(page))
+    reloaded = visit()
+    assert "What is a bowl?" in texts(reloaded)
+    assert "0 s" in texts(reloaded) or "1 s" in texts(reloaded), "how long it takes"
+    assert reloaded.chat_input[0].disabled
     answering.free.set()
-    expect(page.get_by_role("button", name="is better")).to_have_count(2)
-    expect(page.get_by_text("What is a kettle?")).to_have_count(1)
-    expect(page.get_by_text("Briefly: answer number 1.")).to_have_count(1)
-    page.get_by_role("button", name="Tie").click()
-    expect(page.get_by_role("heading", name="You called it a tie.")).to_be_visible()
+    settled(reloaded, "Briefly")
+    assert len(answering.temperatures) == 2, "asked once, whatever was reloaded"
+    next(button for button in reloaded.button if button.label == "A is better").click().run()
+    assert not any(name in texts(page) for name in ("heron", "otter")), "blind"
+    votes = session.service().votes()
+    assert (len(votes.asked), len(votes.rows), sum(votes.tally.votes.values())) == (1, 0, 0)
+    assert figures.standings(figures.Selection()) is None
+    assert figures.standings(figures.Selection(category="own questions")).votes == 1
+    assert accepted_votes(str(session.service().store._database.shown_url)) == []
 
 
-def test_another_answer_is_sampled_and_takes_the_place_of_the_first(
-    page: Page, arena: str, run: Path, answering: Chat
+def test_answers_cut_at_the_limit_are_marked(visit: Callable[..., AppTest], answering: Chat) -> None:
+    answering.cut = True
+    page = visit()
+    page.chat_input[0].set_value("At length, please?").run()
+    settled(page, "Briefly")
+    assert texts(page).count("This answer was cut at the token limit.") == 1
+    (ballot,) = (
+        session.service().store._database._engine.connect().exec_driver_sql("SELECT cut FROM arena_ballots")
+    )
+    assert ballot.cut in ("a", "b")
+
+
+def test_every_request_counts_against_the_limit_though_it_fails(
+    visit: Callable[..., AppTest], answering: Chat
 ) -> None:
-    page.goto(arena)
-    ask(page, "What is a tray?")
-    page.get_by_role("button", name="Answer again").wait_for()
-    assert answering.temperatures == [0, 0], "the recipe is greedy"
-    answering.free.clear()
-    page.get_by_role("button", name="Answer again").click()
-    expect(page.get_by_text("Thinking...")).to_have_count(2)
-    expect(page.get_by_role("button", name="is better")).to_have_count(0)
-    answering.free.set()
-    expect(page.get_by_role("button", name="is better")).to_have_count(2)
-    assert answering.temperatures[2:] == [0.7, 0.7]
-    page.get_by_role("button", name="Tie").click()
-    page.get_by_role("button", name="Ask something else").wait_for()
-    (reveal,) = voted(run, "What is a tray?")
-    assert len(reveal.ballot.messages) == 1
-    page.get_by_role("button", name="Ask something else").click()
-    expect(page.get_by_placeholder("Your question")).to_be_visible()
+    page = visit()
+    page.chat_input[0].set_value("What is a bowl?").run()
+    settled(page, "Briefly")
+    for _ in range(9):
+        next(button for button in page.button if button.label == "Answer again").click().run()
+        settled(page, "Briefly")
+    before = len(answering.temperatures)
+    next(button for button in page.button if button.label == "Answer again").click().run()
+    assert "More than 10 questions in a minute" in texts(page)
+    assert len(answering.temperatures) == before
+    page = visit()
+    assert "Ask again" in labels(page), "the question is kept, to be asked a minute later"
 
 
-def test_an_endpoint_that_is_down_is_said_and_the_question_can_be_asked_again(
-    page: Page, arena: str, answering: Chat
+def test_a_server_that_is_down_is_said_without_naming_it(
+    visit: Callable[..., AppTest], answering: Chat, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("toolkit.models.rate_limit.Retry", lambda **_: Retry(attempts=1, patience=1))
     answering.down = True
-    page.goto(arena)
-    ask(page, "Anyone?")
-    expect(page.get_by_text("No answer just now")).to_be_visible(timeout=120_000)
-    assert not any(word in page.content() for word in ("heron", "otter", urlsplit(answering.url).netloc))
-    expect(page.get_by_text("Anyone?")).to_be_visible()
-    page.get_by_role("button", name="Ask again").click()
-    expect(page.get_by_text("Thinking...")).to_have_count(2)
+    page = visit()
+    page.chat_input[0].set_value("Anyone?").run()
+    settled(page, "No answer just now")
+    assert not any(word in texts(page) for word in ("heron", "otter", "127.0.0.1"))
+    assert "Anyone?" in texts(page)
+
+
+def test_questions_stand_in_a_queue(visit: Callable[..., AppTest], answering: Chat) -> None:
+    visit()
+    models: LiveModels = session.live_models()
+    answering.free.clear()
+    talk = [Message(role="user", content="?")]
+    jobs = [models.ask(("heron-a1", "otter-b2"), [talk, talk], seed=0) for _ in range(3)]
+    assert [models.ahead(job) for job in jobs] == [0, 1, 2]
+    answering.free.set()
+    assert all(job.future.result(timeout=60)[0].text for job in jobs)
+    assert models.ahead(jobs[2]) == 0
+
+
+def test_missing_weights_are_said_at_the_start(tmp_path: Path, answering: Chat) -> None:
+    run = write_live_run(tmp_path / "household", answering.url)
+    recipe = yaml.safe_load((run / "recipe.yaml").read_text())
+    recipe["contestants"] |= {"tuned": {"model": "./gone"}}
+    (run / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    assert LiveModels(run).names == ("heron-a1", "otter-b2")
+    assert LiveModels(run).missing == {"tuned": "./gone: no such model"}
+    del recipe["contestants"]["heron-a1"]
+    (run / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    with pytest.raises(DataError, match="needs two contestants that can answer"):
+        LiveModels(run)
+
+
+def test_administrators_try_a_prompt_on_all_contestants_by_name(visit: Callable[..., AppTest]) -> None:
+    page = visit(try_page)
+    assert "For administrators" in texts(page)
+    assert len(page.chat_input) == 0
+    page = visit(try_page, admin="password")
+    page.chat_input[0].set_value("What is a bowl?").run()
+    settled(page, "Briefly: answer number 1.")
+    assert "At length and then some" in texts(page)
+    assert {"heron-a1", "otter-b2"} <= {header.value for header in page.header}
+    assert session.service().store.vote_rows() == []
+
+
+def test_a_database_that_is_down_gives_our_words(
+    visit: Callable[..., AppTest], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def down(*_: object) -> None:
+        raise StoreError("postgresql://db.example/heron: the vote store failed: no route to host")
+
+    visit()
+    monkeypatch.setattr(session.service().store._database._engine, "connect", down)
+    page = AppTest.from_file(str(Path(session.__file__).with_name("arena.py")), default_timeout=60).run()
+    assert not page.exception
+    assert [error.value for error in page.error] == [
+        "The arena cannot reach its votes just now. Nothing is lost: try again in a moment."
+    ]

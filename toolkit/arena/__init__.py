@@ -37,8 +37,8 @@ __all__ = [
 def accepted_votes(database: str, run: str | None = None, answers: Answers | None = None) -> list[Vote]:
     """The people's votes in a vote store that count, corrected ones as corrected.
 
-    Left out are blocked voters, votes on answers whose author the voter knew, and voters without an account
-    after the first few of a network address (`ArenaSettings.voters_per_address`).
+    Left out are blocked voters, votes on answers whose author the voter knew, on voters' own questions, and
+    voters without an account after the first few of a network address (`ArenaSettings.voters_per_address`).
 
     Args:
         database: SQLAlchemy URL.
@@ -48,7 +48,7 @@ def accepted_votes(database: str, run: str | None = None, answers: Answers | Non
     store = Store(database)
     try:
         limit = address_limit(store.current_events(), run)
-        rows = store.vote_rows(run, repeats=False, answers=answers)
+        rows = store.vote_rows(run, kinds=("battle", "imported"), repeats=False, answers=answers)
         addresses = AddressLimit(store.voter_addresses, limit)
         return [row.vote for row in rows if not addresses.is_crowded(row.voter)]
     finally:

@@ -1,18 +1,23 @@
 """The contestants of a run, answering live: one base in memory with adapters switched on it, and endpoints.
 
-Models are loaded with the first question, not before: an arena that shows stored answers imports no torch.
+Questions are answered in the background, one after the other where a model in memory answers, so that a page
+can show how long it takes and be reloaded meanwhile.
 """
 
 from __future__ import annotations
 
+import logging
 import threading
+import time
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from toolkit import io
 from toolkit import recipe as recipes
-from toolkit.errors import ModelError
+from toolkit.errors import DataError, ModelError, ToolkitError
 from toolkit.recipe import Contestant, Generation, Recipe
 from toolkit.types import Message, digest
 
@@ -20,8 +25,39 @@ if TYPE_CHECKING:
     from toolkit.generate import Request, Source
     from toolkit.models import Loaded
 
+logger = logging.getLogger(__name__)
+
 TEMPERATURE = 0.7
 """Of an answer that is to differ from the one before it."""
+
+AT_ONCE = 4
+"""Questions to endpoints that are answered at the same time."""
+
+
+@dataclass(frozen=True)
+class LiveAnswer:
+    text: str
+    cut: bool = False
+    """Whether it ended at the token limit."""
+    error: ToolkitError | None = None
+
+
+@dataclass
+class Job:
+    """A question that several contestants are answering."""
+
+    names: tuple[str, ...]
+    started: float = field(default_factory=time.monotonic)
+    future: Future[tuple[LiveAnswer, ...]] = field(default_factory=Future)
+
+    @property
+    def done(self) -> bool:
+        return self.future.done()
+
+    @property
+    def seconds(self) -> float:
+        """Since it was put."""
+        return time.monotonic() - self.started
 
 
 class LiveModels:
@@ -32,15 +68,31 @@ class LiveModels:
 
         Raises:
             RecipeError: the folder has no recipe that parses.
+            DataError: the weights of all contestants but one, or of all, are missing.
         """
         self._run = run
         self._recipe: Recipe = recipes.load(run / "recipe.yaml")
-        self._contestants = {
-            name: self._with_worked_examples(name, each)
-            for name, each in recipes.contestants(self._recipe).items()
-        }
         self._models: dict[str, Loaded] = {}
         self._turn = threading.Lock()
+        self._pool = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="questions")
+        self._waiting: list[Job] = []
+        self._contestants: dict[str, Contestant] = {}
+        self.missing: dict[str, str] = {}
+        """Contestant -> why it cannot answer."""
+        for name, contestant in recipes.contestants(self._recipe).items():
+            try:
+                if contestant.answers:
+                    continue  # its answers are in a file
+                if not contestant.endpoint:
+                    self._locate(contestant)
+                self._contestants[name] = self._with_worked_examples(name, contestant)
+            except ToolkitError as error:
+                self.missing[name] = str(error)
+        if len(self._contestants) < 2:  # noqa: PLR2004
+            why = "; ".join(f"{name}: {problem}" for name, problem in self.missing.items())
+            raise DataError(f"{run}: --ask needs two contestants that can answer{f' ({why})' if why else ''}")
+        for name, problem in self.missing.items():
+            logger.warning("%s answers no questions: %s", name, problem)
 
     def _with_worked_examples(self, name: str, contestant: Contestant) -> Contestant:
         """A contestant whose `shots` stand in its prompt, as they were drawn when the run was made."""
@@ -53,21 +105,54 @@ class LiveModels:
     @property
     def names(self) -> tuple[str, ...]:
         """Those that can answer; not those whose answers are in a file."""
-        return tuple(name for name, each in self._contestants.items() if not each.answers)
+        return tuple(self._contestants)
 
-    def answer(self, name: str, conversation: Sequence[Message], *, seed: int, sampled: bool = False) -> str:
-        """One contestant's answer to a conversation that ends with a question.
+    def load(self) -> None:
+        """Load all models and adapters, so that the first question does not wait for it."""
+        for name, contestant in self._contestants.items():
+            if contestant.endpoint:
+                continue
+            try:
+                with self._turn:
+                    self._source(name, contestant)
+            except ToolkitError:
+                logger.exception("%s cannot answer questions", name)
+
+    def ask(
+        self, names: Sequence[str], talks: Sequence[Sequence[Message]], *, seed: int, sampled: bool = False
+    ) -> Job:
+        """Let contestants answer in the background, each the end of a conversation of its own.
 
         Args:
-            name: of the contestant.
-            conversation: turn by turn, without what the contestant's own prompt puts before it.
+            names: of the contestants.
+            talks: of each, turn by turn, without what the contestant's own prompt puts before it.
             seed: of sampling.
             sampled: draw tokens at `TEMPERATURE` even where the recipe is greedy, whose answer never changes.
-
-        Raises:
-            ModelError: its model or adapter is not there.
-            EndpointError: its server does not answer.
         """
+        job = Job(tuple(names))
+
+        def run() -> tuple[LiveAnswer, ...]:
+            try:
+                with ThreadPoolExecutor(len(names)) as sides:
+                    asked = [
+                        sides.submit(self._answer, name, talk, seed, sampled)
+                        for name, talk in zip(names, talks, strict=True)
+                    ]
+                    return tuple(future.result() for future in asked)
+            finally:
+                self._waiting.remove(job)
+
+        self._waiting.append(job)
+        job.future = self._pool.submit(run)
+        return job
+
+    def ahead(self, job: Job) -> int:
+        """How many questions are answered before this one."""
+        waiting = list(self._waiting)
+        return waiting.index(job) if job in waiting else 0
+
+    def _answer(self, name: str, talk: Sequence[Message], seed: int, sampled: bool) -> LiveAnswer:
+        """One contestant's answer, or why there is none."""
         from toolkit.data.chat import with_prompt
         from toolkit.generate import Request
 
@@ -75,19 +160,21 @@ class LiveModels:
         options = self._recipe.scoring.generation if self._recipe.scoring else Generation()
         if sampled and options.temperature == 0:
             options = options.model_copy(update={"temperature": TEMPERATURE})
-        request = Request(
-            id="live",
-            messages=with_prompt(contestant.prompt, conversation),
-            seed=int(digest(str(seed), name), 16) % 2**63,
-        )
-        if contestant.endpoint:
-            return self._generate(self._source(name, contestant), request, options)
-        with self._turn:  # one model in memory answers one question at a time
-            return self._generate(self._source(name, contestant), request, options)
+        place = int(digest(str(seed), name), 16) % 2**63
+        request = Request(id="live", messages=with_prompt(contestant.prompt, talk), seed=place)
+        try:
+            if contestant.endpoint:
+                return self._generate(self._source(name, contestant), request, options)
+            with self._turn:  # one model in memory answers one question at a time
+                return self._generate(self._source(name, contestant), request, options)
+        except ToolkitError as error:
+            return LiveAnswer("", error=error)
 
-    def _generate(self, source: Source, request: Request, options: Generation) -> str:
-        replies = source.replies([request], set(), options)
-        return next(iter(replies))[1].text
+    def _generate(self, source: Source, request: Request, options: Generation) -> LiveAnswer:
+        reply = next(iter(source.replies([request], set(), options)))[1]
+        if reply.finish == "refused":
+            return LiveAnswer("", error=ModelError(reply.error or "the server refused the question"))
+        return LiveAnswer(reply.text, cut=reply.finish == "length")
 
     def _source(self, name: str, contestant: Contestant) -> Source:
         if contestant.endpoint:
@@ -107,8 +194,10 @@ class LiveModels:
         """The model to load, and the adapter to put on it."""
         base, adapter = self._recipe.model_of(contestant, self._run)
         for folder in (adapter, Path(base) if contestant.stage and base != self._recipe.base else None):
-            if folder and not folder.is_dir():
-                raise ModelError(f"{folder}: no such folder; `adapter-arena run` the recipe first")
+            if folder and not any(folder.glob("*.safetensors")):
+                raise ModelError(f"{folder}: no weights there; `adapter-arena run` the recipe first")
+        if base.startswith(("/", ".", "~")) and not Path(base).expanduser().exists():
+            raise ModelError(f"{base}: no such model")
         return base, adapter
 
     def _model(self, name: str) -> Loaded:

@@ -6,6 +6,7 @@ page cannot leak one.
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ from toolkit.arena.pairing import (
     draw_pair,
 )
 from toolkit.arena.settings import ArenaSettings, EffectiveSettings, SettingsStore, apply_settings
-from toolkit.arena.store import Store
+from toolkit.arena.store import OWN_QUESTIONS, Store
 from toolkit.arena.tally import CountedVotes, Tally, VoteLog
 from toolkit.errors import ToolkitError
 from toolkit.types import Message, Outcome
@@ -93,6 +94,8 @@ class ArenaService:
         }
         self._votes = VoteLog(store, pool.run, texts)
         self._addresses: dict[str, str] = {}
+        self._asking = threading.Lock()
+        self._questions: list[tuple[float, set[str]]] = []
 
     @property
     def effective_settings(self) -> EffectiveSettings:
@@ -150,18 +153,20 @@ class ArenaService:
                 return shown.blind
         return None
 
-    def check_question_limit(self, voter: str) -> None:
-        """Check the question limit; called before models answer a voter's own question.
+    def count_question(self, voter: str) -> None:
+        """Count a question against the limit, whatever comes of it; called before models answer.
 
         Raises:
             NotAllowed: the arena is closed, the voter blocked, or they asked too much in this minute.
         """
         self._require_admission(voter)
-        since, address = self._clock() - 60, self._addresses.get(voter)
-        if self.store.questions_since(voter, since, address) >= self.rules.questions_per_minute:
-            raise NotAllowed(
-                f"more than {self.rules.questions_per_minute} questions in a minute; take a breath"
-            )
+        who, now = {voter, self._addresses.get(voter, voter)}, self._clock()
+        with self._asking:
+            self._questions = [each for each in self._questions if each[0] > now - 60]
+            if sum(bool(who & names) for _, names in self._questions) >= self.rules.questions_per_minute:
+                most = self.rules.questions_per_minute
+                raise NotAllowed(f"more than {most} questions in a minute; take a breath")
+            self._questions.append((now, who))
 
     def draw_pair(self, names: Sequence[str]) -> tuple[str, str, float]:
         """Draw two of these contestants, with their sides, to answer a voter's own question.
@@ -183,6 +188,8 @@ class ArenaService:
         sides: tuple[str, str],
         questions: Sequence[str],
         answers: tuple[str, str],
+        *,
+        cut: str = "",
         pair_probability: float | None = None,
     ) -> str:
         """Store a ballot of two live answers to a voter's own questions; returns its id.
@@ -203,6 +210,8 @@ class ArenaService:
             kind="live",
             run=self.pool.run,
             example_id=f"live-{key}",
+            category=OWN_QUESTIONS,
+            cut=cut,
             messages=tuple(Message(role="user", content=question) for question in questions),
             contestant_a=sides[0],
             contestant_b=sides[1],

@@ -35,6 +35,9 @@ WHO = func.coalesce(voters.c.account, voters.c.id)
 
 VOTE_KINDS = ("battle", "live", "imported")
 
+OWN_QUESTIONS = "own questions"
+"""Category of votes on voters' own questions, which are kept apart from the task's."""
+
 BLOCKED = "blocked:"
 """Prefix of the voter id in the subject of a block event."""
 
@@ -295,13 +298,6 @@ class Store:
         """Record that a voter saw who wrote the answers to an example."""
         with self._database.write() as connection:
             self._add(connection, views, [{"voter": voter, "example_id": example}])
-
-    def questions_since(self, voter: str, since: float, address: str | None = None) -> int:
-        """How many questions of their own this voter, or this address, had answered after a time."""
-        query = select(func.count()).where(ballots.c.kind == "live", ballots.c.shown_at > since)
-        with self._database.read() as connection:
-            mine = _is_voter(connection, voter, address)
-            return int(connection.execute(query.where(mine)).scalar_one())
 
     # Votes
 

@@ -149,6 +149,8 @@ class CountedVotes:
     """Votes on answers whose author the voter had been told before."""
     crowded: list[VoteRow] = field(default_factory=list)
     """Votes of voters after the first few without an account at their network address."""
+    asked: list[VoteRow] = field(default_factory=list)
+    """Votes on voters' own questions."""
     tally: Tally = field(default_factory=Tally)
     categories: set[str] = field(default_factory=set)
     ballots: set[str] = field(default_factory=set)
@@ -158,7 +160,7 @@ class CountedVotes:
         if not ballots:
             return
         self.ballots -= ballots
-        for name in ("rows", "repeats", "crowded"):
+        for name in ("rows", "repeats", "crowded", "asked"):
             kept = [row for row in getattr(self, name) if row.ballot not in ballots]
             if name == "rows":
                 for row in self.rows:
@@ -175,6 +177,8 @@ class CountedVotes:
                 self.repeats.append(row)
             elif limit.is_crowded(row.voter):
                 self.crowded.append(row)
+            elif row.kind == "live":
+                self.asked.append(row)
             else:
                 self.rows.append(row)
                 if row.category:
