@@ -52,6 +52,23 @@ def test_another_run_is_compared_on_what_is_shared(two, tmp_path):
     assert {score.n for score in facts["summary"].scores} == {49}
 
 
+def test_prompts_that_a_round_was_trained_on_are_left_out_and_said(two, tmp_path):
+    run, other = two
+    prompts = [answer.messages for answer in io.read(run / "completions" / f"{NAMES[0]}.jsonl", Completion)]
+    pairs = tmp_path / "pairs.jsonl"
+    rows = [
+        {"prompt": [turn.as_dict() for turn in prompt], "chosen": "so", "rejected": "or so"}
+        for prompt in prompts[:7]
+    ]
+    pairs.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    recipe = yaml.safe_load((run / "recipe.yaml").read_text())
+    recipe["data"][recipe["stages"][1]["data"]] = {"source": str(pairs)}
+    (run / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    facts = build_comparison(load_run(run), load_run(other))
+    assert {row.n for row in facts["summary"].differences} == {60 - 7}
+    assert facts["summary"].run.endswith("without 7 examples that one of them was trained on")
+
+
 def test_what_was_changed_is_told(two):
     changed = build_comparison(load_run(two[0]), load_run(two[1]))["changes"]
     assert [[cell.text for cell in row] for row in changed.rows] == [

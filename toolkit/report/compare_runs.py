@@ -1,16 +1,20 @@
 """Compare two runs on the same examples, and list the settings that differ.
 
 The contestants that both have by name are compared, paired, on the examples whose prompt and reference are
-the same in both; over groups, where the recipe of one of the runs names a column of them.
+the same in both and on which neither was trained; over groups, where a recipe of the two names a column.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from toolkit import io
+from toolkit.data import load_rows
+from toolkit.data.formats import prompt_of
 from toolkit.errors import DataError
 from toolkit.metrics import Measurement, difference, score
 from toolkit.metrics.compare import Comparison
@@ -20,7 +24,7 @@ from toolkit.report.load import RunView, load_run
 from toolkit.report.page import PAGES, build_context, render
 from toolkit.report.tables import Cell, Table
 from toolkit.statistics import holm
-from toolkit.types import Completion, Ratings, Summary
+from toolkit.types import Completion, Message, Ratings, Summary
 
 ROLE = "the same contestant of the other run"
 
@@ -78,15 +82,47 @@ def _merged(run: RunView, other: RunView) -> tuple[RunView, list[ComparisonPair]
     same = same_examples(run, other)
     if not same:
         raise DataError(f"{run.folder} and {other.folder}: no example is in both with the same prompt")
+    fair = same - trained_examples(run, other)
+    if not fair:
+        raise DataError(
+            f"{run.folder} and {other.folder}: one was trained on every prompt that both answered"
+        )
     new, old = labels(run, other)
     pairs = [ComparisonPair(f"{name} ({new})", f"{name} ({old})", ROLE) for name in names]
-    return merge_views((run, new), (other, old), names, same), pairs
+    view = merge_views((run, new), (other, old), names, fair)
+    if len(fair) < len(same):
+        title = (
+            f"{view.summary.run}, without {len(same) - len(fair)} examples that one of them was trained on"
+        )
+        view = replace(view, summary=view.summary.model_copy(update={"run": title}))
+    return view, pairs
 
 
 def same_examples(run: RunView, other: RunView) -> set[str]:
     """Ids of the examples whose prompt and reference are the same in both runs."""
     mine, theirs = _prompts(run), _prompts(other)
     return {example for example, prompt in mine.items() if theirs.get(example) == prompt}
+
+
+def trained_examples(run: RunView, other: RunView) -> set[str]:
+    """Ids of the examples whose last question a stage of either run was trained on, by files still there."""
+    trained: set[str] = set()
+    for recipe in (view.recipe for view in (run, other) if view.recipe):
+        sources = {
+            stage.data: recipe.data[stage.data] for stage in recipe.stages if stage.data in recipe.data
+        }
+        for source in sources.values():
+            if Path(source.source).is_file():
+                with suppress(DataError):  # another file by now
+                    rows = load_rows(source, seed=recipe.seed).rows
+                    trained |= {_last_question(prompt_of(row)) for row in rows}
+    answers = [answer for answers in run.completions.values() for answer in answers]
+    return {each.example_id for each in answers if _last_question(each.messages) in trained - {""}}
+
+
+def _last_question(messages: Sequence[Message]) -> str:
+    asked = [message.content for message in messages if message.role == "user"]
+    return " ".join(asked[-1].casefold().split()) if asked else ""
 
 
 def _prompts(run: RunView) -> dict[str, tuple[object, str | None]]:
