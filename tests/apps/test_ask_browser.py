@@ -90,6 +90,13 @@ def test_a_phone_has_no_menu_to_close_and_no_key_hints_and_the_question_stays_in
     expect(page.locator("button kbd").first).to_be_hidden()
     page.locator(".st-key-text-toggles").last.scroll_into_view_if_needed()
     expect(page.get_by_text("What is a kettle?")).to_be_in_viewport()
+    panels = page.locator("[class*=st-key-answer-]")
+    height = max(panels.nth(side).bounding_box()["height"] for side in (0, 1))
+    assert height <= 0.62 * 700 + 2, "a long answer scrolls in its panel"
+    page.get_by_text("Show all of long answers").tap()
+    expect(page.locator(".st-key-show-all input")).to_be_checked()
+    page.wait_for_timeout(500)
+    assert max(panels.nth(side).bounding_box()["height"] for side in (0, 1)) > 2 * height
     page.get_by_role("link", name="Your votes").tap()
     page.get_by_role("heading", name="Your votes").wait_for()
     page.wait_for_timeout(300)

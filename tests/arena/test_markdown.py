@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from tests.apps.hostile import HOSTILE
-from toolkit.arena.markdown import LIMIT, safe_markdown
+from toolkit.arena.markdown import _PARSER, LIMIT, safe_markdown
 
 EAGER = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"])
 """A parser that passes HTML through, as the worst page would."""
@@ -139,6 +139,28 @@ def test_real_arithmetic_loses_no_character(shared_data: Path) -> None:
     answers = [side["solution"] for row in rows for side in row.values() if isinstance(side, dict)]
     assert len(answers) > 2000
     assert [answer for answer in answers if characters(visible(answer)) != characters(answer)] == []
+
+
+def test_real_answers_lose_the_marks_of_their_layout_and_nothing_else(shared_data: Path) -> None:
+    """Of 329 answers 36 differ: by bullets, bold, headings and fences that are shown as such."""
+    rows = [json.loads(line) for line in (shared_data / "battles_llmfao" / "pairs_6prompts.jsonl").open()]
+    answers = {str(row[side]) for row in rows for side in ("result_x", "result_y") if row[side].strip()}
+    assert len(answers) > 300
+    for answer in answers:
+        lost = characters(answer) - characters(visible(answer))
+        assert lost["*"] == marks(answer)["*"], answer
+        fences = " ".join(line for line in answer.splitlines() if line.startswith("```"))
+        assert not set(lost) - set("*#->`\u00a0\t") - set(fences), answer
+
+
+def marks(answer: str) -> Counter[str]:
+    """The asterisks that are bullets, bold or italics of the answer's layout."""
+    found: Counter[str] = Counter()
+    for token in _PARSER.parse(answer):
+        for each in [token, *(token.children or ())]:
+            if each.type in ("list_item_open", "strong_open", "strong_close", "em_open", "em_close", "hr"):
+                found.update(each.markup)
+    return found
 
 
 def test_a_very_long_answer_is_cut_and_says_so() -> None:
