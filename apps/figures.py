@@ -126,7 +126,7 @@ class Standings:
     votes: int
     voters: int
     sides: dict[str, Sequence[Rating]] = field(default_factory=dict)
-    """`People` and `Judge`, where there are votes of both."""
+    """`People`, `Judge`, and both together, where there are votes of both."""
     agreement: str = ""
 
 
@@ -168,7 +168,7 @@ def _rate(chosen: Selection) -> BradleyTerry | None:
 
 
 def _compute_standings(chosen: Selection) -> Standings | None:
-    from toolkit.ratings import bradley_terry, elo, elo_history
+    from toolkit.ratings import bradley_terry, elo, elo_history, prediction_powered
 
     people, judge, table = _tables(chosen)
     fit = ratings(chosen)
@@ -180,6 +180,8 @@ def _compute_standings(chosen: Selection) -> Standings | None:
     sides: dict[str, Sequence[Rating]] = {}
     if people and judge:
         sides = {"People": bradley_terry(people).ratings, "Judge": bradley_terry(judge).ratings}
+        both = prediction_powered(people, judge)
+        sides |= {"People + judge": both.ratings} if both else {}
     return Standings(
         fit=fit,
         online=elo(table) if len(table) <= MOST_SHUFFLED else None,

@@ -5,7 +5,10 @@
     python perf/coverage.py power
     python perf/coverage.py peeking
     python perf/coverage.py agreement
+    python perf/coverage.py noninferiority
     python perf/coverage.py length
+    python perf/coverage.py ppi
+    python perf/coverage.py real --data DIR      # real votes: DIR/battles_llmfao, DIR/judge_pandalm
 
 A world has contestants whose answers differ in luck: `rho` is the share of the variance of a vote that is
 due to the answers themselves, which all votes on an example share, and `taste` that of voters. The truth of
@@ -15,18 +18,24 @@ a rating is the Bradley-Terry fit to the population's win rates.
 from __future__ import annotations
 
 import argparse
+import json
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from scipy.stats import norm
 
 from toolkit.judge.aggregation import Preference, is_separable, length_controlled
 from toolkit.ratings import Counts, bradley_terry
+from toolkit.ratings.agreement import MARGIN, lower_bound
 from toolkit.ratings.agreement import agreement as compare
 from toolkit.ratings.decisions import betting_evidence, decide_fixed
 from toolkit.ratings.intervals import Spread
 from toolkit.ratings.mle import Games, Likelihood, solve
+from toolkit.ratings.prediction_powered import Cluster, prediction_powered
 from toolkit.ratings.table import Array, Labels, Table
 from toolkit.ratings.ties import TIE_MODELS
 
@@ -195,7 +204,7 @@ def agreement_table(outcomes: Array, voters: Sequence[str]) -> Table:
 
 
 def agreement(worlds: int) -> Iterator[str]:
-    """Intervals of agreement and kappa of two voters, and how often a judge is called as good as a person."""
+    """Intervals of agreement and kappa of two voters."""
     rng = np.random.default_rng(0)
     yield "| units | kappa | ties | kappa covered | agreement covered | mean width of kappa's |"
     yield "| ---: | ---: | ---: | ---: | ---: | ---: |"
@@ -214,18 +223,33 @@ def agreement(worlds: int) -> Iterator[str]:
                     wide.append(0.0 if found.kappa.low is None else found.kappa.high - found.kappa.low)
                 of_kappa, of_rate = np.mean(held, axis=0)
                 yield f"| {n} | {kappa} | {ties:.0%} | {of_kappa:.1%} | {of_rate:.1%} | {np.mean(wide):.2f} |"
-    yield ""
+
+
+def noninferiority(worlds: int) -> Iterator[str]:
+    """How often a judge is called as good as a person: three people's votes on each unit, the judge's one."""
+    rng = np.random.default_rng(0)
     yield "| units | people right | judge right | less agreement | called as good |"
     yield "| ---: | ---: | ---: | ---: | ---: |"
-    for n, people, judge in ((100, 0.8, 0.8), (300, 0.8, 0.8), (300, 0.8, 0.8 - 0.1 / 0.6), (300, 0.8, 0.5)):
-        good = 0
-        for _ in range(worlds):
-            truth = rng.integers(0, 2, n)
-            votes = [np.where(rng.random(n) < p, truth, 1 - truth) for p in (judge, people, people, people)]
-            table = agreement_table(np.array(votes[1:]), ("a", "b", "c"))
-            good += compare(agreement_table(votes[0][None], ("judge",)), table).as_good_as_one
-        gap = people**2 + (1 - people) ** 2 - judge * people - (1 - judge) * (1 - people)
-        yield f"| {n} | {people:.0%} | {judge:.0%} | {gap:.2f} | {good / worlds:.1%} |"
+    for n in (30, 100, 300):
+        for people, judge in (
+            (0.8, 0.8),
+            (0.8, 0.8 - 0.1 / 0.6),
+            (0.9, 0.9 - 0.1 / 0.8),
+            (0.7, 0.45),
+            (0.8, 0.5),
+        ):
+            good = 0
+            for _ in range(10 * worlds):
+                truth = rng.integers(0, 2, n)
+                found, *votes = (
+                    np.where(rng.random(n) < p, truth, 1 - truth) for p in (judge, people, people, people)
+                )
+                first = np.sum(votes, axis=0)
+                apart = np.where(found == 1, first, 3 - first) / 3 - np.where(first % 3 == 0, 1, 1 / 3)
+                left_out = (apart.sum() - apart) / (n - 1)
+                good += lower_bound(float(apart.mean()), left_out) > -MARGIN
+            gap = people**2 + (1 - people) ** 2 - judge * people - (1 - judge) * (1 - people)
+            yield f"| {n} | {people:.0%} | {judge:.0%} | {gap:.2f} | {good / worlds / 10:.1%} |"
 
 
 def length(worlds: int) -> Iterator[str]:
@@ -255,17 +279,172 @@ def length(worlds: int) -> Iterator[str]:
         yield f"| {n} | {gap} | {effect} | {held / worlds:.1%} | {np.mean(wide):.2f} | {open_ / worlds:.1%} |"
 
 
-TABLES = {"ratings": ratings, "power": power, "peeking": peeking, "agreement": agreement, "length": length}
+@dataclass(frozen=True)
+class JudgedWorld:
+    """A judge votes on every battle of a world, people on one or all pairs of some examples."""
+
+    world: World
+    labelled: int
+    """Examples that people voted on."""
+    quality: float
+    """How often the judge sees what people see; else it tosses a coin."""
+    bias: float = 0.0
+    """What it gives the later name more when it tosses."""
+    one_pair: bool = False
+
+    def draw(self, rng: np.random.Generator) -> tuple[Table, Table, Array]:
+        """People's votes, the judge's, and the population's points."""
+        votes, points = self.world.draw(rng)
+        count, example = len(votes), votes.labels["example"].codes
+        coin = rng.random(count) < 0.5 + self.bias * np.sign(votes.first - votes.second)
+        seen = np.where(rng.random(count) < self.quality, votes.points, coin.astype(float))
+        labels = {"example": votes.labels["example"]}
+        judge = Table(votes.names, votes.first, votes.second, votes.outcome, None, labels, 0.1 + 0.8 * seen)
+        chosen = np.isin(example, rng.choice(self.world.examples, self.labelled, replace=False))
+        if self.one_pair:
+            pairs = self.world.contestants * (self.world.contestants - 1) // 2
+            chosen &= (
+                np.tile(np.arange(pairs), self.world.examples)
+                == rng.integers(0, pairs, self.world.examples)[example]
+            )
+        return votes.take(np.flatnonzero(chosen)), judge, points
+
+
+def ppi(worlds: int) -> Iterator[str]:
+    """People and judge together: coverage of gaps and win rates, and width beside people's votes alone."""
+    yield "| contestants, labelled of examples | judge | gaps | win rates | width | power |"
+    yield "| --- | --- | ---: | ---: | ---: | ---: |"
+    judges = {"useless": (0.0, 0.0), "useless, leaning": (0.0, 0.3), "fair, leaning": (0.4, 0.2)}
+    judges |= {"good": (0.8, 0.0), "excellent": (0.95, 0.0)}
+    sizes = (
+        (2, 120, 500, False),
+        (4, 120, 500, False),
+        (8, 120, 300, False),
+        (4, 150, 600, True),
+        (8, 200, 600, True),
+    )
+    for n, labelled, examples, one in sizes:
+        i, j = np.triu_indices(n, 1)
+        gap = np.zeros((len(i), n))
+        gap[np.arange(len(i)), i], gap[np.arange(len(i)), j] = 1, -1
+        for name, (quality, bias) in judges.items():
+            kind = JudgedWorld(World(n, examples, rho=0.3, ties=0.2), labelled, quality, bias, one)
+            rng, apart, rates, widths, powers = np.random.default_rng(2), [], [], [], []
+            for _ in range(worlds):
+                people, judge, points = kind.draw(rng)
+                found = prediction_powered(people, judge)
+                assert found is not None
+                place = [int(each[1:]) for each in found.names]
+                truth = population_fit(points)[place]
+                if len(place) == n:
+                    low, high = found.spread.interval(found.strength, gap, 0.95)
+                    apart.append((low <= gap @ truth) & (gap @ truth <= high))
+                shares = [points[int(each.first[1:]), int(each.second[1:])] for each in found.win_rates]
+                rates += [r.low <= share <= r.high for r, share in zip(found.win_rates, shares, strict=True)]
+                widths.append(found.narrower)
+                powers.append(found.power)
+            size = f"{n}, {labelled} of {examples}{', one pair each' if one else ''}"
+            yield (
+                f"| {size} | {name} | {np.mean(apart):.1%} | {np.mean(rates):.1%} | {np.mean(widths):.2f} | "
+                f"{np.mean(powers):.2f} |"
+            )
+
+
+def real_battles(data: Path) -> Iterator[tuple[str, pd.DataFrame, pd.DataFrame, Cluster]]:
+    """Name, people's votes, a judge's, and what is drawn, of real votes."""
+    folder = data / "battles_llmfao"
+    words = {"left": "model_a", "right": "model_b", "tie": "tie"}
+
+    def battles(file: str) -> pd.DataFrame:
+        rows = pd.read_csv(folder / file)
+        rows = rows.rename(
+            columns={"left": "model_a", "right": "model_b", "prompt": "question_id", "worker": "voter"}
+        )
+        return rows.assign(winner=rows["winner"].map(words), question_id=rows["question_id"].astype(str))
+
+    people = battles("crowd_votes_6prompts.csv")
+    people = people.assign(voter=people["voter"].astype(str))
+    for judge in ("gpt4", "gpt3"):
+        yield f"59 models, 6 prompts, {judge}", people, battles(f"{judge}_judge_6prompts.csv"), "battle"
+    rows = [json.loads(line) for line in (data / "judge_pandalm/first500.jsonl").read_text().splitlines()]
+    outcomes = {"0": "tie", "Tie": "tie", "1": "model_a", "2": "model_b"}
+
+    def pandalm(*columns: str) -> pd.DataFrame:
+        return pd.DataFrame(
+            {"model_a": a, "model_b": b, "winner": outcome, "voter": column, "question_id": str(number)}
+            for number, row in enumerate(rows)
+            for a, b in [row["cmp_key"].split("_")[:2]]
+            for column in columns
+            if (outcome := outcomes.get(str(row[column])))
+        )
+
+    people = pandalm("annotator1", "annotator2", "annotator3")
+    for judge in ("gpt35_verdict", "pandalm7b_verdict"):
+        yield f"PandaLM's pairs, {judge}", people, pandalm(judge), "example"
+
+
+def real(worlds: int, data: Path) -> Iterator[str]:
+    """The same with at least 80% of real people's votes hidden; the truth is the fit to all of them."""
+    yield "| votes | labelled | gaps covered: people alone | people + judge | width | power |"
+    yield "| --- | ---: | ---: | ---: | ---: | ---: |"
+    for name, people, judge, cluster in real_battles(data):
+        for share in (0.1, 0.2):
+            yield f"| {name} | {share:.0%} | {measure_real(people, judge, cluster, share, worlds)} |"
+
+
+def measure_real(
+    people: pd.DataFrame, judge: pd.DataFrame, cluster: Cluster, share: float, worlds: int
+) -> str:
+    """Coverage of both, width and power of battles drawn without replacement, so that widths shrink."""
+    rng, whole = np.random.default_rng(0), bradley_terry(people, prior=1.0)
+    key = (
+        people["question_id"]
+        + "/"
+        + people[["model_a", "model_b"]].apply(lambda row: "/".join(sorted(row)), axis=1)
+    )
+    keys = key.unique() if cluster == "battle" else people["question_id"].unique()
+    by = key if cluster == "battle" else people["question_id"]
+    alone, both, widths, powers = [], [], [], []
+    for _ in range(worlds):
+        some = people[by.isin(rng.choice(keys, round(share * len(keys)), replace=False))]
+        found = prediction_powered(some, judge, cluster=cluster, fewest=30)
+        if found is None:
+            continue
+        truth = whole.strength[[whole.names.index(each) for each in found.names]]
+        truth = truth - truth.mean()
+        fit = bradley_terry(some)
+        contrasts = np.eye(len(truth)) - 1 / len(truth)
+        for strength, spread, held in (
+            (fit.strength, fit.spread, alone),
+            (found.strength, found.spread, both),
+        ):
+            low, high = spread.interval(strength, contrasts, 0.95)
+            middle, half = (low + high) / 2, (high - low) / 2 * np.sqrt(1 - share)
+            held.append(np.mean(np.abs(middle - truth) <= half))
+        widths.append(found.narrower)
+        powers.append(found.power)
+    return f"{np.mean(alone):.1%} | {np.mean(both):.1%} | {np.mean(widths):.2f} | {np.mean(powers):.2f}"
+
+
+TABLES = {"ppi": ppi, "noninferiority": noninferiority} | {
+    "ratings": ratings,
+    "power": power,
+    "peeking": peeking,
+    "agreement": agreement,
+    "length": length,
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("table", choices=TABLES)
+    parser.add_argument("table", choices=[*TABLES, "real"])
     parser.add_argument("--worlds", type=int, default=400)
+    parser.add_argument("--data", type=Path, default=Path(os.environ.get("ADAPTER_ARENA_DATA", "data")))
     given = parser.parse_args(arguments)
-    for line in TABLES[given.table](given.worlds):
+    lines = real(given.worlds, given.data) if given.table == "real" else TABLES[given.table](given.worlds)
+    for line in lines:
         print(line, flush=True)
 
 

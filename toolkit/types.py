@@ -321,6 +321,8 @@ class StageResult(Record):
 class Ratings(Record):
     people: tuple[Rating, ...] = ()
     judge: tuple[Rating, ...] = ()
+    people_and_judge: tuple[Rating, ...] = Field(default=(), exclude_if=lambda value: not value)
+    """The judge's votes on all battles, corrected by people's on some; from 100 examples up."""
 
 
 class Summary(Record):

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
+from functools import partial
 from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
@@ -16,6 +17,7 @@ import yaml
 from tests.report.runs import NAMES, write_run
 from toolkit import io
 from toolkit.errors import DataError
+from toolkit.ratings import prediction_powered
 from toolkit.report import write_report
 from toolkit.types import Completion, Verdict, Vote
 
@@ -258,6 +260,25 @@ def test_peoples_votes_are_rated_when_the_report_is_written(copied):
     assert "They say the same on 100%" in text
 
 
+def test_people_judge_and_both_together_stand_side_by_side(copied, monkeypatch):
+    judged = list(io.read(copied / "votes.jsonl", Vote))
+    examples = sorted({vote.example_id for vote in judged})[:40]
+    people = [
+        vote.model_copy(update={"kind": "person", "voter": f"v{i % 3}", "probability_a": None})
+        for i, vote in enumerate(judged)
+        if vote.example_id in examples
+    ]
+    io.append(copied / "votes.jsonl", people)
+    assert "People + judge" not in read(copied).text  # fewer than a hundred examples
+    monkeypatch.setattr("toolkit.report.load.prediction_powered", partial(prediction_powered, fewest=40))
+    monkeypatch.setattr("toolkit.report.page.judges_are_noise", lambda view: False)
+    text = read(copied).text
+    assert "People + judge: people's votes on 40 examples and the judge's on" in text
+    assert "First place (" in text
+    plain = (copied / "report.md").read_text()
+    assert "| contestant | People | Judge | People + judge |" in plain
+
+
 def test_losses_are_shown_beside_gains(copied):
     text = read(copied).text
     assert "Largest gain" in text
@@ -331,6 +352,7 @@ def test_a_report_needs_no_torch(copied):
     code = f"""
 import sys
 from pathlib import Path
+from toolkit.ratings import prediction_powered
 from toolkit.report import write_report
 write_report(Path({str(copied)!r}))
 heavy = {{"torch", "transformers", "datasets", "evaluate", "streamlit", "lm_eval"}} & set(sys.modules)

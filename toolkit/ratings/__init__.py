@@ -16,6 +16,8 @@ from toolkit.ratings.counts import Counts, count
 from toolkit.ratings.decisions import Decisions, decide_anytime
 from toolkit.ratings.elo import Elo, History, elo, elo_history
 from toolkit.ratings.files import RATED, read_votes
+from toolkit.ratings.firmness import Firmness, first_place
+from toolkit.ratings.prediction_powered import PredictionPowered, WinRate, prediction_powered
 from toolkit.ratings.style import Coefficient, StyleControlled, style_controlled
 from toolkit.ratings.table import Table, tabulate
 from toolkit.ratings.win_probability import win_probability
@@ -31,16 +33,21 @@ __all__ = [
     "Counts",
     "Decisions",
     "Elo",
+    "Firmness",
     "History",
+    "PredictionPowered",
     "StyleControlled",
     "Table",
+    "WinRate",
     "bradley_terry",
     "by_category",
     "count",
     "decide_anytime",
     "elo",
     "elo_history",
+    "first_place",
     "fit_ratings",
+    "prediction_powered",
     "read_votes",
     "style_controlled",
     "tabulate",

@@ -160,8 +160,6 @@ def _within(tallies: Tallies, units: Sequence[Unit], seed: int) -> Agreement:
 
 def _behind(mine: Tallies, theirs: Tallies, units: Sequence[Unit]) -> Estimate | None:
     """Difference of the two rates on the same units, its error by the jackknife over examples."""
-    from scipy.stats import t
-
     examples = _examples(units)
     if not units or examples.max() + 1 < FEWEST:
         return None
@@ -178,12 +176,22 @@ def _behind(mine: Tallies, theirs: Tallies, units: Sequence[Unit]) -> Estimate |
     def difference(sums: Array) -> Array:
         return _ratio(sums[..., 0], sums[..., 1]) - _ratio(sums[..., 2], sums[..., 3])
 
-    n = len(rows)
     value, left_out = float(difference(rows.sum(0))), difference(rows.sum(0) - rows)
     if np.isnan(value) or np.isnan(left_out).any():
         return None
-    margin = float(t.ppf(0.95, n - 1) * np.sqrt((n - 1) / n * ((left_out - left_out.mean()) ** 2).sum()))
-    return Estimate(value, value - margin, None, len(units))
+    return Estimate(value, lower_bound(value, left_out), None, len(units))
+
+
+def lower_bound(value: float, left_out: Array) -> float:
+    """One-sided 95% bound of a figure, from its values with each example left out."""
+    from scipy.stats import t
+
+    n, apart = len(left_out), left_out.mean() - left_out
+    spread, quantile = float((apart**2).sum()), float(t.ppf(0.95, n - 1))
+    if spread > 0:  # Student's bound forgets the long lower tail of such differences (Hall 1992, Edgeworth)
+        skew = float((apart**3).sum()) / n / (spread / n) ** 1.5
+        quantile += max(0.0, -skew) * (2 * quantile**2 + 1) / (6 * n**0.5)
+    return value - quantile * float(((n - 1) / n * spread) ** 0.5)
 
 
 def _examples(units: Sequence[Unit]) -> NDArray[np.int64]:

@@ -18,7 +18,7 @@ from toolkit.errors import DataError
 from toolkit.judge.aggregation import mean_probability, pair_orders
 from toolkit.metrics import Measurement
 from toolkit.metrics.compare import load_groups
-from toolkit.ratings import BradleyTerry, bradley_terry
+from toolkit.ratings import BradleyTerry, PredictionPowered, bradley_terry, prediction_powered
 from toolkit.recipe import Recipe, arena_claims, read_yaml
 from toolkit.types import Completion, Finding, Record, Summary, Verdict, Vote
 
@@ -70,6 +70,14 @@ class RunView:
     def judge_fit(self) -> BradleyTerry | None:
         """The ratings of the judge's votes, a closed set."""
         return bradley_terry(self.judge_votes) if self.judge_votes else None
+
+    @cached_property
+    def both_fit(self) -> PredictionPowered | None:
+        """People and judge together; `None` where they share too few examples."""
+        if self.people_fit is None or not self.judge_votes:
+            return None
+        found = prediction_powered(self.people, self.judge_votes)
+        return found.ranked_by(self.people_fit.decisions) if found else None
 
     @property
     def has_arena(self) -> bool:

@@ -12,7 +12,7 @@ from markupsafe import Markup
 from toolkit import io
 from toolkit.metric_info import BENCHMARKS, GROUPS, metric_info
 from toolkit.printable import printable
-from toolkit.ratings import BradleyTerry, Decisions
+from toolkit.ratings import BradleyTerry, Decisions, first_place
 from toolkit.report import charts, examples, formatting, headline, provenance, tables, votes
 from toolkit.report.load import RunView, load_run
 from toolkit.report.slices import slice_section
@@ -186,6 +186,11 @@ def votes_section(view: RunView, colours: dict[str, int]) -> dict[str, Any]:
         ("People", view.people_fit, view.summary.ratings.people, "people", view.people, ""),
         (judge, view.judge_fit, view.summary.ratings.judge, "judge", view.judge_votes, weak),
     ]
+    firm = [
+        (title, first_place(cast))
+        for title, _, _, side, cast, _ in sides
+        if cast and not (noise and side == "judge")
+    ]
     boards = [
         {
             "title": title,
@@ -201,7 +206,13 @@ def votes_section(view: RunView, colours: dict[str, int]) -> dict[str, Any]:
         for title, fit, stored, side, cast, weak in sides
         if (rows := fit.ratings if fit else stored)
     ]
+    both = None if noise else view.both_fit
+    fits = {"People": view.people_fit, "Judge": view.judge_fit, "People + judge": both}
+    beside = {side: fit.ratings for side, fit in fits.items() if fit}
     return {
+        "beside": tables.ratings_beside(beside) if both else None,
+        "both": f"People + judge: {both.settings}" if both else "",
+        "firm": [f"{title}: {found.sentence}" for title, found in firm if found],
         "boards": boards,
         "origins": [each.origin(view.recipe) for each in found],
         "judges": [(judge, tables.facts(f"Judge {judge.name}", votes.share_cells(judge))) for judge in found],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -180,6 +180,21 @@ def ratings(title: str, rows: Sequence[Rating], settings: str = "") -> Table:
             for row in rows
         ),
     )
+
+
+def ratings_beside(sides: Mapping[str, Sequence[Rating]]) -> Table:
+    """The same contestants by several kinds of voters, side by side."""
+    order = dict.fromkeys(row.contestant for rows in reversed([*sides.values()]) for row in rows)
+    by_name = {side: {row.contestant: row for row in rows} for side, rows in sides.items()}
+    rows = tuple((Cell(name), *(_rating(own.get(name)) for own in by_name.values())) for name in order)
+    return Table("Bradley-Terry ratings with their 95% intervals, by who voted", ("contestant", *sides), rows)
+
+
+def _rating(row: Rating | None) -> Cell:
+    if row is None:
+        return Cell(formatting.ABSENT)
+    span = formatting.span(row.low, row.high, 0)
+    return Cell(formatting.number(row.value, 0), f"{span}, rank {row.rank}" if span else f"rank {row.rank}")
 
 
 def wins(title: str, votes: Sequence[Vote], names: Sequence[str]) -> Table | None:

@@ -16,7 +16,7 @@ from toolkit.metrics import Measurement, difference, score
 from toolkit.metrics.compare import write_groups
 from toolkit.metrics.intervals import clustered
 from toolkit.metrics.slices import slice_examples, slice_figures
-from toolkit.ratings import bradley_terry, elo
+from toolkit.ratings import bradley_terry, elo, prediction_powered
 from toolkit.recipe import Judge, Scoring, Stage, arena_claims, fingerprint, load
 from toolkit.report import PAGES, write_report
 from toolkit.report.export import write_scores
@@ -189,12 +189,15 @@ def _votes(execution: Execution) -> tuple[list[Vote], list[Vote]]:
 
 
 def _rate(execution: Execution) -> Ratings:
-    """Ratings of the judge's votes and of people's, each on its own."""
+    """Ratings of the judge's votes and of people's, each on its own, and of both together."""
     judged, people = _votes(execution)
     claims = arena_claims(execution.recipe)
+    fit = bradley_terry(people).for_open_arena(people, claims) if people else None
+    both = prediction_powered(people, judged) if fit and judged else None
     return Ratings(
-        people=bradley_terry(people).for_open_arena(people, claims).ratings if people else (),
+        people=fit.ratings if fit else (),
         judge=bradley_terry(judged).ratings if judged else (),
+        people_and_judge=both.ranked_by(fit.decisions).ratings if fit and both else (),
     )
 
 

@@ -1,0 +1,355 @@
+"""Ratings and win rates from a judge's votes on all battles, corrected by people's votes on some of them.
+
+Prediction-powered inference (Angelopoulos et al. 2023, PPI++): to the score equations of people's votes comes
+what the judge sees on a pair's battles less what it sees on those that people voted on, times one `power` in
+[0, 1]. That difference is 0 on average whatever the judge is worth, so the figures are people's; power is
+where their variance is least, so a good judge makes them narrower and a useless one gets none. Pairs are
+strata: within a pair the arena draws examples alike, so that labels need no further weights. Where pairs have
+few battles each they are not, and people's battles have to be drawn from all of the judge's alike. The
+covariance is clustered as that of people's votes.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from toolkit.errors import RatingError
+from toolkit.ratings.bradley_terry import CENTRE, BradleyTerry, Votes, bradley_terry
+from toolkit.ratings.counts import count
+from toolkit.ratings.decisions import Decisions, decide_fixed
+from toolkit.ratings.intervals import (
+    TWO_WAY_FROM,
+    Spread,
+    VoteScores,
+    cluster_codes,
+    contrasts_to,
+    sparse_scores,
+    two_way,
+)
+from toolkit.ratings.mle import Games, Likelihood, solve
+from toolkit.ratings.ranking import RatingTable, leaderboard
+from toolkit.ratings.table import MISSING, Array, Codes, Labels, Table, tabulate
+from toolkit.ratings.ties import TIE_MODELS
+from toolkit.ratings.win_probability import SCALE
+from toolkit.statistics import wilson
+from toolkit.types import Rating
+
+FEWEST = 100
+"""Labelled examples below which no figure is given."""
+FEW_BATTLES = 10
+"""Battles of the judge a pair, in the median, from which on pairs are strata."""
+OWN_POWER = 50
+"""Labels of a pair from which on its win rate has a power of its own."""
+WIDEST = 1.05
+"""No interval is wider than that of people's votes alone, times this."""
+
+POWERS = (0.2, 0.4, 0.6, 0.8, 1.0)
+"""Beside 0, the powers that are tried."""
+TINY = 1e-9
+
+Cluster = Literal["example", "battle"]
+Key = tuple[int, int, int]
+"""Two places in the names, in order, and an example."""
+
+
+@dataclass(frozen=True)
+class WinRate:
+    """Points that `first` takes from `second`, a tie being half a one."""
+
+    first: str
+    second: str
+    value: float
+    low: float
+    high: float
+    labels: int
+    """Battles that people voted on."""
+    power: float
+
+
+@dataclass(frozen=True)
+class PredictionPowered(RatingTable):
+    """Ratings of people and judge together, best first, and how they were made."""
+
+    ratings: tuple[Rating, ...]
+    votes: int
+    """People's."""
+    power: float
+    """How much the judge counts: 0 not at all, 1 as if it were right on average within a pair."""
+    labelled: int
+    """Examples (or battles) with both people's votes and the judge's."""
+    judged: int
+    """Battles that the judge voted on."""
+    narrower: float
+    """Mean width of the intervals, over that of people's votes alone."""
+    names: tuple[str, ...]
+    strength: Array
+    spread: Spread
+    win_rates: tuple[WinRate, ...]
+
+    def ranked_by(self, decisions: Decisions) -> PredictionPowered:
+        """The same, with the ranks of other decisions: those of an open arena hold under peeking."""
+        ranks = dict(zip(decisions.names, decisions.ranks().tolist(), strict=True))
+        rows = tuple(row.model_copy(update={"rank": ranks[row.contestant]}) for row in self.ratings)
+        return replace(self, ratings=rows)
+
+    @property
+    def settings(self) -> str:
+        """How the figures were made, in one sentence."""
+        return (
+            f"people's votes on {self.labelled} examples and the judge's on {self.judged} battles; the judge "
+            f"counts {self.power:.2f} of a person's vote, intervals are {self.narrower:.2f} times as wide as "
+            "people's alone."
+        )
+
+
+@dataclass(frozen=True)
+class _Battles:
+    """What the judge sees of every battle, and of those that people voted on."""
+
+    people: Table
+    seen: Array
+    """Of each of people's votes, the judge's points to its first; NaN where it did not vote."""
+    judge: Table
+    """A battle a row: both names in order, points to the first; examples by people's numbers."""
+    share: Array
+    """Of each judged battle: labels that it stands for."""
+    centre: Array
+    """Of each judged battle: the pair's mean, where pairs are strata; else NaN, for the fit's chance."""
+    labelled_centre: Array
+    """The same of each of people's votes."""
+
+    @classmethod
+    def build(cls, people: Table, judge: Table) -> _Battles | None:
+        if "example" not in people.labels or "example" not in judge.labels:
+            return None
+        n, examples = len(people.names), people.labels["example"]
+        numbers = {name: index for index, name in enumerate(examples.names)}
+        points, mass = defaultdict[Key, float](float), defaultdict[Key, float](float)
+        for first, second, example, won, weight in _rows(judge, people.names):
+            key = (min(first, second), max(first, second), numbers.setdefault(example, len(numbers)))
+            points[key] += weight * (won if first < second else 1 - won)
+            mass[key] += weight
+        if not mass:
+            return None
+        known = {key: points[key] / weight for key, weight in mass.items()}
+        keys, values = np.array(list(known), dtype=np.int64), np.array(list(known.values()))
+        low, high = np.minimum(people.first, people.second), np.maximum(people.first, people.second)
+        places = zip(low.tolist(), high.tolist(), examples.codes.tolist(), strict=True)
+        seen = np.array([known.get(place, np.nan) for place in places])
+        pair, labelled = keys[:, 0] * n + keys[:, 1], low.astype(np.int64) * n + high
+        weight = _weights(people) * ~np.isnan(seen)
+        battles, labels = (np.bincount(at, each, n * n) for at, each in ((pair, None), (labelled, weight)))
+        middle = np.bincount(pair, values, n * n) / np.maximum(battles, 1)
+        if np.median(battles[battles > 0]) >= FEW_BATTLES:
+            share = (labels / np.maximum(battles, 1))[pair]
+        else:
+            share, middle = np.full(len(values), labels.sum() / len(values)), np.full(n * n, np.nan)
+        turned = people.first > people.second
+        own = middle[labelled]
+        own, seen = np.where(turned, 1 - own, own), np.where(turned, 1 - seen, seen)
+        marks = {"example": Labels(keys[:, 2], tuple(numbers))}
+        outcome = np.zeros(len(values), dtype=np.int8)
+        table = Table(people.names, keys[:, 0], keys[:, 1], outcome, None, marks, values)
+        return cls(people, seen, table, share, middle[pair], own)
+
+    def clusters(self, cluster: Cluster) -> tuple[Codes, Codes]:
+        """Cluster of each of people's votes, and of each judged battle."""
+        n = len(self.people.names)
+        found = []
+        for table in (self.people, self.judge):
+            own = cluster_codes(table, "example")
+            low, high = np.minimum(table.first, table.second), np.maximum(table.first, table.second)
+            pair = low.astype(np.int64) * n + high
+            found.append(own if cluster == "example" else own * n * n + pair)
+        return found[0], found[1]
+
+    def likelihood(self, power: float, prior: float) -> Likelihood:
+        """Of people's votes, with the judge's on all battles more and its on the same battles less."""
+        counts = count(self.people)
+        both = ~np.isnan(self.seen)
+        own, mass = self.people.take(both), _weights(self.people)[both]
+        wins = counts.points.copy()
+        for table, points, weight in (
+            (self.judge, self.judge.points, self.share),
+            (own, self.seen[both], -mass),
+        ):
+            first, second = table.first.astype(np.intp), table.second.astype(np.intp)
+            np.add.at(wins, (first, second), power * weight * points)
+            np.add.at(wins, (second, first), power * weight * (1 - points))
+        i, j = np.nonzero(np.triu(np.abs(wins + wins.T) > TINY, 1))
+        outcomes = (wins[None, i, j], wins[None, j, i], np.zeros((1, len(i))))
+        return Likelihood(Games(len(self.people.names), i, j, outcomes), TIE_MODELS["half"], prior)
+
+    def fit(self, power: float, alone: BradleyTerry, cluster: Cluster) -> tuple[Array, Spread]:
+        """Strengths and their covariance, at one power."""
+        from scipy.sparse import vstack
+
+        likelihood = self.likelihood(power, alone.prior)
+        strength, n = solve(likelihood)[0], len(alone.names)
+        chance, chance_judged = (
+            1 / (1 + np.exp(strength[t.second] - strength[t.first])) for t in (self.people, self.judge)
+        )
+        strata = ~np.isnan(self.centre[0])
+        centre, own = (self.centre, self.labelled_centre) if strata else (chance_judged, chance)
+        weight, both = _weights(self.people), ~np.isnan(self.seen)
+        less = np.where(both, self.seen - own, 0.0)
+        slope = weight * (self.people.points - chance - power * less)
+        slope_judged = power * self.share * (self.judge.points - centre)
+        kept = 0.0 if strata else power
+        bends = weight * (1 - kept * both) * chance * (1 - chance)
+        bends_judged = kept * self.share * chance_judged * (1 - chance_judged)
+        rows = [sparse_scores(self.people, slope, n), sparse_scores(self.judge, slope_judged, n)]
+        first, second = (
+            np.concatenate(sides)
+            for sides in ((self.people.first, self.judge.first), (self.people.second, self.judge.second))
+        )
+        votes = VoteScores(vstack(rows).tocsr(), np.concatenate([bends, bends_judged]), first, second)
+        table = self._joined(first, second, cluster)
+        spread = two_way(votes, likelihood.curvature(strength[None])[0], np.zeros((n, n)), table).select(n)
+        return strength, replace(spread, freedom=alone.spread.freedom, over=alone.spread.over)
+
+    def _joined(self, first: Codes, second: Codes, cluster: Cluster) -> Table:
+        """People's votes and the judge's battles with their clusters; the judge is no voter among people."""
+        codes = np.concatenate(self.clusters(cluster))
+        labels = {
+            "example": Labels(codes, tuple(map(str, range(int(codes.max()) + 1))) if codes.size else ())
+        }
+        voters = self.people.labels.get("voter")
+        if voters is not None and len(np.unique(voters.codes[voters.codes != MISSING])) >= TWO_WAY_FROM:
+            labels["voter"] = Labels(
+                np.concatenate([voters.codes, np.full(len(self.judge), MISSING)]), voters.names
+            )
+        return Table(self.people.names, first, second, np.zeros(len(first), dtype=np.int8), None, labels)
+
+
+def _weights(table: Table) -> Array:
+    return np.ones(len(table)) if table.weight is None else table.weight
+
+
+def _rows(judge: Table, names: tuple[str, ...]) -> Iterator[tuple[int, int, str, float, float]]:
+    """The judge's votes on these contestants: their places, example, points of the first, weight."""
+    place, examples = {name: index for index, name in enumerate(names)}, judge.labels["example"]
+    columns = (
+        judge.first.tolist(),
+        judge.second.tolist(),
+        examples.codes.tolist(),
+        judge.points,
+        _weights(judge),
+    )
+    for one, other, code, points, weight in zip(*columns, strict=True):
+        first, second = place.get(judge.names[one]), place.get(judge.names[other])
+        if first is not None and second is not None and code != MISSING and weight > 0:
+            yield first, second, examples.names[code], float(points), float(weight)
+
+
+def prediction_powered(
+    people: Votes, judge: Votes, *, cluster: Cluster = "example", fewest: int = FEWEST
+) -> PredictionPowered | None:
+    """Rate contestants by a judge's votes, corrected by people's.
+
+    Args:
+        people: votes on some battles, with their examples.
+        judge: a judge's votes on all battles of the same examples.
+        cluster: what is drawn alike and independent: examples; or battles, where there are many pairs on few
+            examples, and figures are for these examples.
+        fewest: labelled examples below which there is no figure.
+
+    Returns:
+        Ratings on the scale of people's; `None` where people and judge share fewer than `fewest` examples.
+    """
+    table = tabulate(people)
+    battles = _Battles.build(table, tabulate(judge))
+    if battles is None:
+        return None
+    labelled = len(np.unique(battles.clusters(cluster)[0][~np.isnan(battles.seen)]))
+    if labelled < fewest:
+        return None
+    alone = bradley_terry(table)
+    contrasts = contrasts_to(len(alone.names), None)
+    if cluster == "battle":
+        alone = replace(alone, spread=battles.fit(0.0, alone, cluster)[1])
+    widest = WIDEST * alone.spread.errors(contrasts)
+    best, power = (alone.strength, alone.spread), 0.0
+    for each in POWERS:
+        try:
+            found = battles.fit(each, alone, cluster)
+        except (RatingError, np.linalg.LinAlgError):  # more is corrected than so few labels can bear
+            continue
+        errors, least = (spread.errors(contrasts) for _, spread in (found, best))
+        if (errors <= widest).all() and (errors**2).sum() < (least**2).sum():
+            best, power = found, each
+    strength, spread = best
+    low, high = spread.interval(strength, contrasts, alone.level)
+    decisions = decide_fixed(alone.names, strength, spread, alone.level)
+    ends = (CENTRE + SCALE * low, CENTRE + SCALE * high)
+    return PredictionPowered(
+        ratings=leaderboard(
+            alone.names, CENTRE + SCALE * strength, ends, count(table).battles, decisions.ranks()
+        ),
+        votes=len(table),
+        power=power,
+        labelled=labelled,
+        judged=len(battles.judge),
+        narrower=float(spread.errors(contrasts).sum() / alone.spread.errors(contrasts).sum()),
+        names=alone.names,
+        strength=strength,
+        spread=spread,
+        win_rates=tuple(_win_rates(battles, cluster, power)),
+    )
+
+
+def _win_rates(battles: _Battles, cluster: Cluster, power: float) -> Iterator[WinRate]:
+    """Of every pair that people voted on."""
+    people, own = battles.people, battles.clusters(cluster)[0]
+    turned = people.first > people.second
+    low, high = np.where(turned, people.second, people.first), np.where(turned, people.first, people.second)
+    points, seen = (np.where(turned, 1 - each, each) for each in (people.points, battles.seen))
+    for first, second in sorted(set(zip(low.tolist(), high.tolist(), strict=True))):
+        at = np.flatnonzero((low == first) & (high == second))
+        judged = battles.judge.points[(battles.judge.first == first) & (battles.judge.second == second)]
+        labels = _Labels(
+            points[at], seen[at], _weights(people)[at], np.unique(own[at], return_inverse=True)[1]
+        )
+        value, bounds, used = labels.rate(judged, power)
+        count_ = int(labels.cluster.max()) + 1
+        yield WinRate(people.names[first], people.names[second], value, *bounds, count_, used)
+
+
+@dataclass(frozen=True)
+class _Labels:
+    """People's votes on one pair: points and the judge's, to the first name."""
+
+    points: Array
+    seen: Array
+    weight: Array
+    cluster: NDArray[np.int64]
+
+    def rate(self, judged: Array, power: float) -> tuple[float, tuple[float, float], float]:
+        """The win rate, its interval, and the power: that of all, unless the pair has many labels."""
+        labels = int(self.cluster.max()) + 1
+        value, both = float(np.average(self.points, weights=self.weight)), ~np.isnan(self.seen)
+        free = 1 - labels / max(labels, len(judged))
+        residual, further = (
+            self.weight * (self.points - value) / self.weight.sum(),
+            np.zeros(len(self.points)),
+        )
+        if free and both.any():
+            further[both] = -self.weight[both] * (self.seen[both] - judged.mean()) / self.weight[both].sum()
+        mine, theirs = (np.bincount(self.cluster, weights=each) for each in (residual, further))
+        common, spread = float((mine * theirs).sum()), float((theirs**2).sum())
+        used = power if spread > 0 else 0.0
+        if labels >= OWN_POWER and spread > 0:
+            used = float(np.clip(-common / spread, 0.0, 1.0))
+        groups = max(2, labels)
+        # The labelled battles are among all that were judged, which takes a part of what both share away.
+        variance = float((mine**2).sum()) + free * (2 * used * common + used**2 * spread)
+        variance *= groups / (groups - 1)
+        value = min(1.0, max(0.0, value + used * float(further.sum())))
+        size = max(value * (1 - value), 0.25 / groups) / variance if variance > 0 else float(groups)
+        return value, wilson(value * size, size), used
