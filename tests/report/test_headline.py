@@ -249,7 +249,7 @@ def test_a_contestant_of_cut_or_empty_answers_is_flagged_in_the_first_sentence()
     assert flags == {OLD: {"cut": 3, "empty": 2, "either": 5, "n": 10}}
     rows = summary(found("rougeL", 0.3, 0.1, 0.001))
     comparison = headline.compare(rows, QUESTION)
-    kinds = "3 cut at the token limit and 2 empty"
-    said = f"5 of 10 answers of {OLD} are unusable ({kinds}), so no comparison with it is fair."
-    assert headline.opening_sentence([comparison], flags).endswith(f" But {said}")
-    assert said in headline.limitations(rows, [comparison], flags)
+    said = f"5 of 10 answers of {OLD} (3 cut at the token limit and 2 empty) are unusable"
+    opening = headline.opening_sentence([comparison], flags)
+    assert opening.endswith(f" But {said}: the comparison is not fair.")
+    assert f"{said}: no comparison with it is fair." in headline.limitations(rows, [comparison], flags)

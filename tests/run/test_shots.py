@@ -15,6 +15,9 @@ from toolkit.data.formats import Conversation, Preference, Rated, Row
 from toolkit.errors import DataError, RecipeError
 from toolkit.metrics import Measurement
 from toolkit.recipe import Contestant, with_fewshot_baseline
+from toolkit.run.checks.config import _tokenizers
+from toolkit.run.checks.rows import HeldOut
+from toolkit.run.checks.template import shots_fit
 from toolkit.run.folder import RunFolder
 from toolkit.run.plan import plan_steps
 from toolkit.run.resolve import Execution
@@ -207,3 +210,25 @@ def test_a_run_draws_tunes_and_answers_and_does_nothing_twice(small_recipe: Path
     before = {file: file.stat().st_mtime_ns for file in folder.answers.glob("*.jsonl")}
     steps["shots few"].work()
     assert {file: file.stat().st_mtime_ns for file in folder.answers.glob("*.jsonl")} == before
+
+
+def test_the_check_finds_shots_that_do_not_fit_and_letters_that_are_not_read(small_recipe: Path):
+    raw = yaml.safe_load(small_recipe.read_text()) | {"judge": None}
+    raw["contestants"] = {"few": {"shots": 3}, "many": {"shots": 60}, "sft": {"stage": "sft"}}
+    recipe = recipes.parse(raw, small_recipe)
+    rows, asked = (
+        [row(i) for i in range(20)],
+        [Example(id="t", messages=turns("one two three"), reference="кот 5")],
+    )
+    reader = choice(20).reader
+    assert reader is not None
+    (found,) = shots_fit(recipe, rows, asked, reader.tokenizer, None)
+    assert (found.code, found.severity, found.place) == ("shots", "error", "contestants.many.shots")
+    assert found.message.startswith("60 worked examples are more than 20 rows of `sft`")
+    (found, *_) = _tokenizers(recipe, HeldOut(asked, ["heldout.jsonl:1"]))
+    assert (found.code, found.message) == (
+        "tokenizer",
+        "ROUGE sees no words in 1 of 1 references: right answers get 0",
+    )
+    raw["scoring"]["tokenizer"] = "auto"
+    assert not list(_tokenizers(recipes.parse(raw, small_recipe), HeldOut(asked, ["heldout.jsonl:1"])))

@@ -43,11 +43,6 @@ class Games:
         ties = counts.ties_squared if squared else counts.ties
         return cls(len(counts.names), i, j, (wins[None, i, j], wins[None, j, i], ties[None, i, j]))
 
-    def select(self, logs: NDArray[np.intp] | slice) -> Games:
-        """Some of the logs."""
-        wins, losses, ties = self.outcomes
-        return Games(self.n, self.first, self.second, (wins[logs], losses[logs], ties[logs]))
-
 
 @dataclass(frozen=True)
 class Likelihood:
@@ -147,25 +142,6 @@ def solve(likelihood: Likelihood, start: Array | None = None) -> Array:
         if longest.max() < TOLERANCE:
             return centred(likelihood, theta)
     raise RatingError("the fit did not converge; allow a prior, or see which contestants hardly met")
-
-
-def chord(
-    likelihood: Likelihood, start: Array, inverse: Array, *, tolerance: float
-) -> tuple[Array, NDArray[np.bool_]]:
-    """As `solve` for logs that are all like one whose inverse curvature is known, with no system to solve.
-
-    Returns:
-        The parameters, and for each log whether they are within `tolerance` of the maximum.
-    """
-    theta = np.broadcast_to(start, (len(likelihood.games.outcomes[0]), likelihood.size)).copy()
-    longest = np.full(len(theta), np.inf)
-    for _ in range(30):
-        step = likelihood.gradient(theta) @ inverse
-        longest = np.abs(step).max(axis=1)
-        theta = advance(likelihood, theta, step)
-        if longest.max() < tolerance:
-            break
-    return centred(likelihood, theta), longest < tolerance
 
 
 def advance(likelihood: Likelihood, theta: Array, step: Array) -> Array:

@@ -275,12 +275,16 @@ def unusable_answers(completions: Mapping[str, Sequence[Completion]]) -> dict[st
     return found
 
 
-def unusable_sentence(name: str, counts: Mapping[str, int]) -> str:
-    """What is wrong with a contestant's answers, without a full stop."""
+def unusable_part(name: str, counts: Mapping[str, int]) -> str:
+    """`16 of 60 answers of base-fewshot (16 cut at the token limit)`."""
     kinds = [f"{counts['cut']} cut at the token limit", f"{counts['empty']} empty"]
     named = " and ".join(kind for kind in kinds if not kind.startswith("0 "))
-    share = f"{counts['either']} of {counts['n']} answers of {name}"
-    return f"{share} are unusable ({named}), so no comparison with it is fair"
+    return f"{counts['either']} of {counts['n']} answers of {name} ({named})"
+
+
+def unusable_sentence(name: str, counts: Mapping[str, int]) -> str:
+    """What is wrong with a contestant's answers, without a full stop."""
+    return f"{unusable_part(name, counts)} are unusable: no comparison with it is fair"
 
 
 def opening_sentence(
@@ -293,8 +297,9 @@ def opening_sentence(
     text = {"better": "Yes", "worse": "No", "mixed": "In part", "unclear": "That cannot be told"}
     role = main.pair.role if main.pair.role != OTHER else ""
     pair = (main.pair.contestant, main.pair.against)
-    flags = [f" But {unusable_sentence(name, unusable[name])}." for name in pair if name in unusable]
-    return f"{text[main.result]}. {main.statement(role)}.{''.join(flags)}"
+    flags = [unusable_part(name, unusable[name]) for name in pair if name in unusable]
+    unfair = f" But {formatting.listed(flags)} are unusable: the comparison is not fair." if flags else ""
+    return f"{text[main.result]}. {main.statement(role)}.{unfair}"
 
 
 def evidence_sentence(compared: Sequence[Comparison]) -> str:
