@@ -277,6 +277,7 @@ def test_people_judge_and_both_together_stand_side_by_side(copied, monkeypatch):
     assert "First place (" in text
     plain = (copied / "report.md").read_text()
     assert "| contestant | People | Judge | People + judge |" in plain
+    assert "| base against base-fewshot |" in plain
 
 
 def test_losses_are_shown_beside_gains(copied):

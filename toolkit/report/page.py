@@ -212,6 +212,7 @@ def votes_section(view: RunView, colours: dict[str, int]) -> dict[str, Any]:
     return {
         "beside": tables.ratings_beside(beside) if both else None,
         "both": f"People + judge: {both.settings}" if both else "",
+        "both_rates": tables.win_rates_together(both.win_rates) if both else None,
         "firm": [f"{title}: {found.sentence}" for title, found in firm if found],
         "boards": boards,
         "origins": [each.origin(view.recipe) for each in found],

@@ -16,6 +16,7 @@ from toolkit.metric_info import BENCHMARKS, GROUPS, MetricInfo, metric_info
 from toolkit.metrics.compare import Comparison as PairedDifferences
 from toolkit.metrics.compare import compare
 from toolkit.metrics.measurement import measurement_from_values
+from toolkit.ratings import WinRate
 from toolkit.report import charts, formatting
 from toolkit.report.headline import Claim, Comparison
 from toolkit.report.load import RunView
@@ -195,6 +196,21 @@ def _rating(row: Rating | None) -> Cell:
         return Cell(formatting.ABSENT)
     span = formatting.span(row.low, row.high, 0)
     return Cell(formatting.number(row.value, 0), f"{span}, rank {row.rank}" if span else f"rank {row.rank}")
+
+
+def win_rates_together(rates: Sequence[WinRate]) -> Table:
+    """People and judge together, pair by pair."""
+    rows = tuple(
+        (
+            Cell(f"{each.first} against {each.second}"),
+            Cell(formatting.percent(each.value)),
+            Cell(f"{formatting.percent(each.low)} to {formatting.percent(each.high)}"),
+            Cell(str(each.labels)),
+        )
+        for each in rates
+    )
+    header = ("pair", "points of the first", "95% interval", "battles that people voted on")
+    return Table("People + judge: share of points the first took from the second", header, rows)
 
 
 def wins(title: str, votes: Sequence[Vote], names: Sequence[str]) -> Table | None:
