@@ -6,6 +6,7 @@ import random
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -94,7 +95,8 @@ def load_groups(source: DataSource, column: str) -> dict[str, str]:
 
 def load_columns(source: DataSource) -> dict[str, dict[str, Any]]:
     """Example id -> its row, with all columns, of the rows that `load_examples` reads."""
-    return {_row_id(place, row): row for place, row in raw_rows(source)}
+    stop = None if source.shuffle or source.skip_bad_rows else source.limit
+    return {_row_id(place, row): row for place, row in islice(raw_rows(source), stop)}
 
 
 def split_heldout(rows: list[Row], share: float, seed: int) -> tuple[list[Row], list[Row]]:
@@ -294,10 +296,10 @@ def _jsonl(path: Path, part: tuple[int, int] = io.WHOLE) -> Iterator[RawRow]:
 
 
 def _json(path: Path) -> Iterator[RawRow]:
-    value = io.read_json(path)
-    if not isinstance(value, list):
-        raise DataError(f"{path}: a JSON data file is a list of rows; for one row a line name it .jsonl")
-    for number, row in enumerate(value, start=1):
+    with path.open(encoding="utf-8-sig", errors="replace") as file:
+        if file.read(io.CHUNK).lstrip()[:1] == "{":
+            raise DataError(f"{path}: a JSON data file is a list of rows; for one row a line name it .jsonl")
+    for number, row in enumerate(io.read_json_list(path), start=1):
         yield f"{path}:{number}", _object(row, f"{path}:{number}")
 
 
