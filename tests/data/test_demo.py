@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections import Counter
 
 import pytest
@@ -23,10 +24,10 @@ def test_the_files_are_what_the_script_writes(tmp_path):
 
 
 def test_there_is_enough_of_everything():
-    assert len(rows("sft")) >= 240
-    assert len(rows("pairs")) >= 150
-    assert len(rows("pairs-heldout")) >= 40
-    assert len(rows("heldout")) >= 60
+    assert len(rows("sft")) >= 190
+    assert len(rows("pairs")) >= 50
+    assert len(rows("pairs-heldout")) >= 16
+    assert len(rows("heldout")) >= 48
 
 
 @pytest.mark.parametrize("name", ["pairs", "pairs-heldout"])
@@ -41,7 +42,7 @@ def test_a_rejected_card_errs_in_one_line_and_the_commonest_mistakes_are_the_com
     assert wrong.pop("wrong_field") <= {"Order", "Priority", "Action"}
     assert all(lines == {"Reply"} for lines in wrong.values())
     flaws = Counter(row["flaw"] for row in rows(name))
-    assert [flaw for flaw, _ in flaws.most_common(2)] == ["wrong_date", "near_problem"]
+    assert {flaw for flaw, _ in flaws.most_common(3)} == {"wrong_date", "near_problem", "long_winded"}
 
 
 def test_no_name_product_or_problem_is_shared():
@@ -62,6 +63,39 @@ def test_no_name_product_or_problem_is_shared():
         }
 
     assert not words("train") & words("heldout")
+
+
+def test_unseen_phrasings_share_no_phrase_and_no_reply_with_training():
+    lexicon = yaml.safe_load((demo.FOLDER / "lexicon.yaml").read_text())
+
+    def texts(part: object) -> set[str]:
+        parts = part.values() if isinstance(part, dict) else part if isinstance(part, list) else None
+        return {part} if parts is None else set().union(*map(texts, parts))
+
+    for part in ("phrases", "replies"):
+        assert not texts(lexicon[part]["train"]) & texts(lexicon[part]["heldout"])
+    openings = {row["completion"][0]["content"].split("Reply: ")[1].split()[0] for row in rows("sft")}
+    for row in rows("heldout"):
+        reply = row["reference"].split("Reply: ")[1]
+        assert (reply.split()[0] in openings) == (row["phrasing"] == "seen")
+    assert Counter(row["phrasing"] for row in rows("heldout")) == {"seen": 16, "unseen": 32}
+
+
+def test_the_measures_know_right_cards_and_what_is_wrong_with_others():
+    sys.path.insert(0, str(demo.FOLDER))
+    import card
+
+    for row in rows("heldout"):
+        assert card.card_right(row["reference"], row["reference"], row) == 1
+    promises = {"wrong_date", "wrong_promise"}
+    for row in rows("pairs"):
+        chosen, rejected = (row[side][0]["content"] for side in ("chosen", "rejected"))
+        assert card.fields_right(rejected, chosen, row) == (
+            row["flaw"] not in {"near_problem", "wrong_field"}
+        )
+        assert card.promise_right(rejected, chosen, row) == (row["flaw"] not in promises)
+        if row["flaw"] == "long_winded":
+            assert card.reply_words(rejected, chosen, row) > card.reply_words(chosen, chosen, row)
 
 
 def test_no_message_is_in_two_files():

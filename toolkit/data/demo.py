@@ -12,11 +12,14 @@ A card has six fields and a reply:
     Action: replace
     Reply: Sorry about that, Ines. A new toaster goes out this week.
 
-Priority is high for a hazard or a near deadline, low when the customer says so, else normal. Action is what
-the customer asks for, `ask` when they ask for nothing. Two in three of the supervised replies are right but
-long-winded, as people write them; the preference pairs say that the short, exact reply is the better one,
-and set it against near misses, most of them of the kinds that a model trained on the supervised rows makes: a
-promise for the wrong date, a problem in nearly the right words, an order number not asked for.
+Priority is high for a hazard or a near deadline, low when the customer says so, else normal. Action is
+what the customer asks for, `ask` when they ask for nothing. Half of the supervised replies are right but
+long-winded, as people write them; the preference pairs prefer the short, exact reply, to near misses of
+the kinds that a model trained on the supervised rows makes: a promise for the wrong date, a problem in
+nearly the right words.
+
+Held-out messages share no name, product or problem with training. Two in three (`phrasing: unseen`)
+share no phrase and no reply with it either.
 """
 
 from __future__ import annotations
@@ -24,7 +27,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,11 +38,10 @@ from toolkit.recipe import PACKAGED
 
 FOLDER = PACKAGED / "tickets"
 SEED = 20
-SIZES = {"sft": 256, "pairs": 150, "pairs-heldout": 40, "heldout": 60, "choice": 80}
+SIZES = {"sft": 192, "pairs": 56, "pairs-heldout": 16, "heldout": 48, "choice": 32}
 FIELDS = ("Customer", "Product", "Order", "Problem", "Priority", "Action", "Reply")
 ACTIONS = ("refund", "replace", "repair", "call", "ask")
 SHORTEST_TYPO = 5
-NUMBER_PLEASE = " Please send us your order number."
 WHEN = {"high": "today", "normal": "this week", "low": "next week"}
 
 
@@ -59,36 +61,47 @@ class Ticket:
     priority: str
     action: str
 
+    templates: dict[str, str] = field(compare=False)
+    """What replies are made of."""
+
     @property
     def first_name(self) -> str:
         return self.customer.split()[0]
 
-    def reply(self) -> str:
-        """The short, exact reply: it promises what the action says and nothing else."""
-        when, missing = WHEN[self.priority], self.order == "none"
-        number = NUMBER_PLEASE if missing and self.action != "ask" else ""
-        deeds = {
-            "refund": f"You get your money back for the {self.product} {when}.",
-            "replace": f"A new {self.product} goes out {when}.",
-            "repair": f"Our workshop fixes your {self.product} {when}.",
-            "call": f"We call you {when} about the {self.product}.",
-            "ask": f"Would you like a new {self.product} or a refund?",
-        }
-        return f"Sorry about that, {self.first_name}. {deeds[self.action]}{number}"
+    def reply(self, *, number: bool = True) -> str:
+        """The short, exact reply: it promises what the action says and nothing else.
+
+        Args:
+            number: ask for an order number that is missing.
+        """
+        when = WHEN[self.priority]
+        parts = [self.templates["opening"], self.templates[self.action]]
+        if number and self.order == "none" and self.action != "ask":
+            parts.append(self.templates["number"])
+        return " ".join(parts).format(
+            name=self.first_name, product=self.product, when=when, When=when.capitalize()
+        )
 
     def card(self, reply: str | None = None) -> str:
         values = (self.customer, self.product, self.order, self.problem, self.priority, self.action)
-        lines = [
-            f"{field}: {value}" for field, value in zip(FIELDS, (*values, reply or self.reply()), strict=True)
-        ]
-        return "\n".join(lines)
+        rows = zip(FIELDS, (*values, reply or self.reply()), strict=True)
+        return "\n".join(f"{name}: {value}" for name, value in rows)
 
 
 class Writer:
-    """Writes messages about random tickets from one half of the lexicon."""
+    """Writes messages about random tickets.
 
-    def __init__(self, lexicon: dict[str, Any], half: str, seed: int) -> None:
+    Args:
+        lexicon: content of `lexicon.yaml`.
+        half: whose names, products and problems are used, `train` or `heldout`.
+        seed: of the random choices.
+        phrasing: whose phrases and replies are used; left out, those of `half`.
+    """
+
+    def __init__(self, lexicon: dict[str, Any], half: str, seed: int, phrasing: str | None = None) -> None:
         self.words, self.half, self.random = lexicon, half, random.Random(seed)
+        self.phrases: dict[str, Any] = lexicon["phrases"][phrasing or half]
+        self.replies: dict[str, str] = lexicon["replies"][phrasing or half]
 
     def ticket(self) -> tuple[Ticket, str]:
         """A ticket, and a message it can be read from."""
@@ -107,32 +120,33 @@ class Writer:
             put=pick(puts),
             priority="high" if hazard else urgency,
             action=pick(ACTIONS),
+            templates=self.replies,
         )
-        worry = [pick(self.words["alarms"])] if hazard else self._urgency(urgency)
+        worry = [pick(self.phrases["alarms"])] if hazard else self._urgency(urgency)
         return ticket, self._message(ticket, worry)
 
     def _urgency(self, priority: str) -> list[str]:
-        return [] if priority == "normal" else [self.random.choice(self.words["urgency"][priority])]
+        return [] if priority == "normal" else [self.random.choice(self.phrases["urgency"][priority])]
 
     def _order(self) -> str:
         return f"NB-{self.random.randint(1_000, 9_999)}"
 
     def _message(self, ticket: Ticket, worry: list[str]) -> str:
         pick = self.random.choice
-        middle = [self._fill(pick(self.words["complaints"]), ticket)]
+        middle = [self._fill(pick(self.phrases["complaints"]), ticket)]
         if ticket.order != "none":
-            middle.append(self._fill(pick(self.words["orders"]), ticket))
-        if self.random.random() < 0.6:  # noqa: PLR2004
-            middle.append(self._fill(pick(self.words["distractions"]), ticket))
+            middle.append(self._fill(pick(self.phrases["orders"]), ticket))
+        if self.random.random() < 0.4:  # noqa: PLR2004
+            middle.append(self._fill(pick(self.phrases["distractions"]), ticket))
         self.random.shuffle(middle)
-        bought = self._fill(pick(self.words["bought"]), ticket)
-        wish = [pick(self.words["wishes"][ticket.action])]
+        bought = self._fill(pick(self.phrases["bought"]), ticket)
+        wish = [pick(self.phrases["wishes"][ticket.action])]
         self.random.shuffle(wish := wish + worry)
-        greeting, name = pick(self.words["greetings"]), ticket.customer
+        greeting, name = pick(self.phrases["greetings"]), ticket.customer
         if self.random.random() < 0.5:  # noqa: PLR2004
-            start, end = f"{greeting} {pick(self.words['introductions']).format(name=name)}", ""
+            start, end = f"{greeting} {pick(self.phrases['introductions']).format(name=name)}", ""
         else:
-            start, end = greeting, pick(self.words["signoffs"]).format(name=name)
+            start, end = greeting, pick(self.phrases["signoffs"]).format(name=name)
         body = " ".join([start, bought, *middle, *wish, end]).strip()
         return self._typo(body, ticket) if self.random.random() < 0.3 else body  # noqa: PLR2004
 
@@ -189,7 +203,7 @@ def _wrong_date(ticket: Ticket, rng: random.Random) -> str:
 
 
 def _number_forgotten(ticket: Ticket, rng: random.Random) -> str:
-    return ticket.card(ticket.reply().removesuffix(NUMBER_PLEASE))
+    return ticket.card(ticket.reply(number=False))
 
 
 def _near_problem(ticket: Ticket, rng: random.Random) -> str:
@@ -247,10 +261,10 @@ ROUND = (
     "wrong_date",
     "long_winded",
     "near_problem",
+    "long_winded",
     "wrong_date",
-    "number_forgotten",
     "wrong_field",
-    "wrong_date",
+    "number_forgotten",
     "near_problem",
     "wrong_promise",
     "invented_detail",
@@ -262,16 +276,16 @@ def build() -> dict[str, list[dict[str, Any]]]:
     """Every file's rows, by name; the same on every machine."""
     lexicon = yaml.safe_load((FOLDER / "lexicon.yaml").read_text(encoding="utf-8"))
     kinds = {
-        "sft": ("train", _supervised),
-        "pairs": ("train", _pair),
-        "pairs-heldout": ("heldout", _pair),
-        "heldout": ("heldout", _example),
-        "choice": ("heldout", _choice),
+        "sft": ("train", "train", _supervised),
+        "pairs": ("train", "train", _pair),
+        "pairs-heldout": ("heldout", "train", _pair),
+        "heldout": ("heldout", "heldout", _example),
+        "choice": ("heldout", "heldout", _choice),
     }
     rows = {}
-    for seed, (name, (half, row)) in enumerate(kinds.items(), start=SEED):
-        writer = Writer(lexicon, half, seed)
-        rows[name] = [row(writer, index) for index in range(SIZES[name])]
+    for seed, (name, (half, phrasing, row)) in enumerate(kinds.items(), start=SEED):
+        writers = [Writer(lexicon, half, seed, "train"), Writer(lexicon, half, seed + 100, phrasing)]
+        rows[name] = [row(writers[index % 3 > 0], index) for index in range(SIZES[name])]
     return rows
 
 
@@ -285,7 +299,7 @@ def _assistant(card: str) -> list[dict[str, str]]:
 
 def _supervised(writer: Writer, index: int) -> dict[str, Any]:
     ticket, message = writer.ticket()
-    reply = long_winded(ticket, writer.random) if index % 3 else ticket.reply()
+    reply = long_winded(ticket, writer.random) if index % 4 > 1 else ticket.reply()
     return {"id": f"sft-{index}", "prompt": _user(message), "completion": _assistant(ticket.card(reply))}
 
 
@@ -307,8 +321,13 @@ def _pair(writer: Writer, index: int) -> dict[str, Any]:
 
 def _example(writer: Writer, index: int) -> dict[str, Any]:
     ticket, message = writer.ticket()
-    row = {"id": f"heldout-{index}", "messages": _user(message), "reference": ticket.card()}
-    return {**row, "category": ticket.action}
+    return {
+        "id": f"heldout-{index}",
+        "messages": _user(message),
+        "reference": ticket.card(),
+        "category": ticket.action,
+        "phrasing": "unseen" if index % 3 else "seen",
+    }
 
 
 def _choice(writer: Writer, index: int) -> dict[str, Any]:
