@@ -98,13 +98,18 @@ def read_rows(path: Path, *, ours: bool = True, part: tuple[int, int] = WHOLE) -
 def read_csv(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
     """Yield (line on which it begins, row) of every row of a CSV file with a heading.
 
+    Cells are separated by the commonest of comma, semicolon and tab in the heading.
+
     Raises:
         DataError: a row has not as many cells as the heading, a quote is not closed, a column is there twice.
     """
     begins = 1
     try:
         with _readable(path), path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(file, strict=True)
+            first = file.readline()
+            delimiter = max(",;\t", key=first.count)  # the comma where there is none
+            file.seek(0)
+            reader = csv.reader(file, strict=True, delimiter=delimiter)
             heading = next(reader, [])
             twice = [name for name in heading if heading.count(name) > 1]
             if twice:

@@ -109,8 +109,45 @@ def detect(columns: Mapping[str, Any]) -> Format:
     for name, needed in SIGNS:
         if needed <= columns.keys():
             return "unpaired" if name == "messages" and isinstance(columns.get("label"), bool) else name
-    known = "; ".join("/".join(sorted(needed)) for _, needed in SIGNS)
-    raise RowError(f"columns {', '.join(columns)} are no known format; rename them to one of: {known}")
+    known, rename = "; ".join("/".join(sorted(needed)) for _, needed in SIGNS), guess_rename(columns)
+    pairs = ", ".join(f"{old}: {new}" for old, new in rename.items())
+    mend = f"set `rename: {{{pairs}}}`" if rename else f"rename them to one of: {known}"
+    raise RowError(f"columns {', '.join(columns)} are no known format; {mend}")
+
+
+MEANINGS = {
+    "prompt": ("prompt", "question", "query", "input", "instruction", "problem", "message", "source", "request",
+               "user", "text_in"),
+    "completion": ("completion", "answer", "response", "output", "reply", "target", "reference", "solution",
+                   "assistant", "summary", "translation", "sql", "code", "gold", "label"),
+    "chosen": ("chosen", "preferred", "better", "winner", "accepted", "positive"),
+    "rejected": ("rejected", "dispreferred", "worse", "loser", "negative"),
+}  # fmt: skip
+"""Our column -> names that others give it, the likelier first."""
+
+
+def guess_rename(columns: Mapping[str, Any], *, for_scoring: bool = False) -> dict[str, str]:
+    """Columns that make a known format under other names -> these names; empty: none can be guessed.
+
+    Args:
+        columns: name -> a value, of rows that `detect` does not know.
+        for_scoring: the answer is a test example's `reference`.
+    """
+    lower = {name.strip().lower(): name for name, value in columns.items() if isinstance(value, (str, list))}
+    found: dict[str, str] = {}
+    for ours, names in MEANINGS.items():
+        free = (lower[name] for name in names if name in lower and lower[name] not in found)
+        if (name := next(free, None)) is not None:
+            found[name] = ours
+    if {"chosen", "rejected", "prompt"} <= set(found.values()):
+        found = {name: ours for name, ours in found.items() if ours != "completion"}
+    elif {"prompt", "completion"} <= set(found.values()):
+        answer = "reference" if for_scoring else "completion"
+        found = {name: {"completion": answer}.get(ours, ours) for name, ours in found.items()}
+        found = {name: ours for name, ours in found.items() if ours in ("prompt", answer)}
+    else:
+        return {}
+    return {name: ours for name, ours in found.items() if name != ours}
 
 
 def convert(row: Mapping[str, Any], form: Format, row_id: str) -> Row:

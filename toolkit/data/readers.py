@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import random
 import re
 from collections.abc import Callable, Iterator
@@ -281,7 +282,9 @@ def _opened(source: DataSource, part: tuple[int, int]) -> Iterator[RawRow]:
     if path.suffix not in DATA_FILES and not is_file:
         return _from_hub(source)
     if not is_file:
-        raise DataError(f"{path}: no such data file")
+        beside = [file.name for file in path.parent.iterdir()] if path.parent.is_dir() else []
+        near = difflib.get_close_matches(path.name, beside, n=1)
+        raise DataError(f"{path}: no such data file{f'; did you mean {near[0]}?' if near else ''}")
     if path.suffix == ".jsonl":
         return _jsonl(path, part)
     reader = READERS.get(path.suffix)
