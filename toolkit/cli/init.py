@@ -27,7 +27,7 @@ ANSWERS = "File of answers made elsewhere, to compare; may be repeated."
 @click.option("--answers", multiple=True, help=ANSWERS)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON; the questions go to stderr.")
 @click.pass_context
-def command(  # noqa: PLR0913 - one argument per option
+def command(  # noqa: PLR0913, PLR0917 - one argument per option
     ctx: click.Context,
     file: Path,
     base: str | None,

@@ -116,8 +116,8 @@ def detect(columns: Mapping[str, Any]) -> Format:
 
 
 MEANINGS = {
-    "prompt": ("prompt", "question", "query", "input", "instruction", "problem", "message", "source", "request",
-               "user", "text_in"),
+    "prompt": ("prompt", "question", "query", "input", "instruction", "problem", "message", "source",
+               "request", "user"),
     "completion": ("completion", "answer", "response", "output", "reply", "target", "reference", "solution",
                    "assistant", "summary", "translation", "sql", "code", "gold", "label"),
     "chosen": ("chosen", "preferred", "better", "winner", "accepted", "positive"),

@@ -16,9 +16,10 @@ import yaml
 
 from toolkit import io
 from toolkit.data.formats import RowError, detect, guess_rename
-from toolkit.data.readers import Example, load_examples, raw_rows
+from toolkit.data.readers import load_examples, raw_rows
 from toolkit.errors import DataError
 from toolkit.recipe import DATA_FILES, DataSource, existing
+from toolkit.types import Example
 
 LOOK = 200
 """Rows that are looked at."""
@@ -162,7 +163,7 @@ def _scoring(here: Path, source: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def guess_measure(examples: Sequence[Example]) -> tuple[dict[str, Any] | None, str]:
-    """A measure of a recipe's own that fits the references, and its name; `None`: no kind of them is known."""
+    """A measure of a recipe's own that fits the references, and its name; `None`: none is known."""
     texts = [each.reference.strip() for each in examples if each.reference]
     if not texts:
         return None, ""
