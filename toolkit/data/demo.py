@@ -38,7 +38,7 @@ from toolkit.recipe import PACKAGED
 
 FOLDER = PACKAGED / "tickets"
 SEED = 20
-SIZES = {"sft": 192, "pairs": 56, "pairs-heldout": 16, "heldout": 48, "choice": 32}
+SIZES = {"sft": 192, "pairs": 56, "pairs-heldout": 16, "heldout": 48, "choice": 24}
 FIELDS = ("Customer", "Product", "Order", "Problem", "Priority", "Action", "Reply")
 ACTIONS = ("refund", "replace", "repair", "call", "ask")
 SHORTEST_TYPO = 5
