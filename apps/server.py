@@ -43,8 +43,8 @@ class Address:
     """Addresses or networks of the proxies whose X-Forwarded-For and -Proto are believed."""
 
 
-def serve(settings: Settings, address: Address) -> None:
-    """Serve the arena until it is stopped.
+def serve(settings: Settings, address: Address, announce: Callable[[], None]) -> None:
+    """Serve the arena until it is stopped; `announce` is called once its run and its votes are read.
 
     The pages run in this process and find the settings in its environment, so that every replica and every
     session reads the same.
@@ -58,6 +58,7 @@ def serve(settings: Settings, address: Address) -> None:
     if settings.ask:
         Thread(target=session.live_models().load, daemon=True).start()
     sys.setswitchinterval(0.0005)  # else a vote waits 5 ms at every statement while figures are made
+    announce()
     guard = Middleware(Guard, address=address, keyed_hash=store.keyed_hash)
     streamlit.App(Path(__file__).with_name("arena.py"), middleware=[guard]).run(config=_config(address))
 

@@ -40,7 +40,7 @@ def test_names_and_answers_stay_apart_until_the_arena_is_closed_which_stops_vote
     page.get_by_label("Password", exact=True).fill(PASSWORD)
     page.keyboard.press("Enter")
     page.get_by_role("button", name="Close the arena").click()
-    expect(page.get_by_text("closed")).to_be_visible()
+    expect(page.get_by_text("closed", exact=True)).to_be_visible()
     page.wait_for_timeout(2500)
     voter.keyboard.press("a")
     expect(voter.get_by_text("Your vote was not taken: the arena is closed.")).to_be_visible()

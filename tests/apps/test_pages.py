@@ -138,7 +138,7 @@ def test_what_is_written_from_the_right_stands_on_the_right(page: Page, asking: 
     page.goto(f"{asking}/ask")
     page.get_by_test_id("stChatInputTextArea").fill("\u05de\u05d4 \u05e9\u05dc\u05d5\u05de\u05da?")
     page.keyboard.press("Enter")
-    text = page.locator(".st-key-prompt-0 p")
+    text = page.locator("[class*=st-key-prompt-now] p")
     text.wait_for()
     room = text.evaluate(
         "p => { const r = document.createRange(); r.selectNodeContents(p);"

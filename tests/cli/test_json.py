@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -130,7 +131,12 @@ def test_a_push_says_where_it_went(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 def test_serve_prints_its_address_and_serves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     served = []
-    monkeypatch.setattr("apps.server.serve", lambda *given: served.append(given))
+
+    def serve(settings: object, address: object, announce: Callable[[], None]) -> None:
+        served.append((settings, address))
+        announce()
+
+    monkeypatch.setattr("apps.server.serve", serve)
     run = Path(shutil.copytree(EXAMPLE, tmp_path / "run"))
     assert ask("serve", run, "--port", 8600)["url"] == "http://localhost:8600/"
     assert len(served) == 1

@@ -57,7 +57,7 @@ def test_judged_files_are_a_run_that_opens(files: tuple[str, str]):
 
 def test_an_arena_opens_on_two_files(files: tuple[str, str], monkeypatch: pytest.MonkeyPatch):
     served = []
-    monkeypatch.setattr("apps.server.serve", lambda settings, address: served.append(settings))
+    monkeypatch.setattr("apps.server.serve", lambda settings, *_: served.append(settings))
     opened = invoke("serve", *files, "--json")
     assert opened.exit_code == 0, opened.output
     assert served[0].run == str(Path("results/ours-theirs").resolve())

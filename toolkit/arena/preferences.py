@@ -21,11 +21,11 @@ class VoteWithTexts(Record):
     """One vote of a person or judge with both answer texts."""
 
     example_id: str
-    messages: tuple[Message, ...]
+    messages: tuple[Message, ...] = ()
     contestant_a: str
     contestant_b: str
-    answer_a: str
-    answer_b: str
+    answer_a: str = ""
+    answer_b: str = ""
     outcome: Outcome
     voter: str
 
@@ -94,26 +94,10 @@ def preferences(votes: Iterable[VoteWithTexts], wanted: PreferenceOptions | None
 def votes_from_reveals(reveals: Iterable[Reveal], pool: BattlePool | None = None) -> list[VoteWithTexts]:
     """Arena votes with their stored texts; imported votes without texts take them from the run's `pool`."""
     found = []
-    for ballot, outcome in ((reveal.ballot, reveal.cast.outcome) for reveal in reveals):
-        messages, answers = ballot.messages, (ballot.answer_a, ballot.answer_b)
-        if pool and not any(answers):
-            stored = pool.answers.get(ballot.example_id, {})
-            sides = [stored.get(name) for name in (ballot.contestant_a, ballot.contestant_b)]
-            if sides[0] and sides[1]:
-                messages, answers = sides[0].messages, (sides[0].completion, sides[1].completion)
-        assert outcome is not None
-        found.append(
-            VoteWithTexts(
-                example_id=ballot.example_id,
-                messages=messages,
-                contestant_a=ballot.contestant_a,
-                contestant_b=ballot.contestant_b,
-                answer_a=answers[0],
-                answer_b=answers[1],
-                outcome=outcome,
-                voter=ballot.voter,
-            )
-        )
+    for reveal in reveals:
+        fields = reveal.ballot.model_dump(include=set(VoteWithTexts.model_fields))
+        vote = VoteWithTexts(**fields, outcome=reveal.cast.outcome)
+        found.append(vote if vote.answer_a or vote.answer_b else _with_texts(vote, pool) or vote)
     return found
 
 
@@ -125,24 +109,27 @@ def _is_dialogue(messages: Sequence[Message]) -> bool:
 
 def votes_with_run_texts(pool: BattlePool, votes: Iterable[Vote]) -> list[VoteWithTexts]:
     """Votes that name their example and contestants only (a judge's), with the texts of the run."""
-    found = []
-    for vote in votes:
-        answers = pool.answers.get(vote.example_id, {})
-        if vote.model_a in answers and vote.model_b in answers:
-            a, b = answers[vote.model_a], answers[vote.model_b]
-            found.append(
-                VoteWithTexts(
-                    example_id=vote.example_id,
-                    messages=a.messages,
-                    contestant_a=a.contestant,
-                    contestant_b=b.contestant,
-                    answer_a=a.completion,
-                    answer_b=b.completion,
-                    outcome=vote.outcome,
-                    voter=vote.voter or vote.kind,
-                )
-            )
-    return found
+    bare = (
+        VoteWithTexts(
+            example_id=vote.example_id,
+            contestant_a=vote.model_a,
+            contestant_b=vote.model_b,
+            outcome=vote.outcome,
+            voter=vote.voter or vote.kind,
+        )
+        for vote in votes
+    )
+    return [vote for each in bare if (vote := _with_texts(each, pool))]
+
+
+def _with_texts(vote: VoteWithTexts, pool: BattlePool | None) -> VoteWithTexts | None:
+    """The vote with the run's prompt and answers, where it has both."""
+    answers = pool.answers.get(vote.example_id, {}) if pool else {}
+    a, b = answers.get(vote.contestant_a), answers.get(vote.contestant_b)
+    if a is None or b is None:
+        return None
+    texts = {"messages": a.messages, "answer_a": a.completion, "answer_b": b.completion}
+    return vote.model_copy(update=texts)
 
 
 def group_by_texts(votes: Iterable[VoteWithTexts]) -> dict[str, list[VoteWithTexts]]:

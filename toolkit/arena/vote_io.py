@@ -11,7 +11,6 @@ from __future__ import annotations
 import csv
 import json
 import math
-import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -172,17 +171,11 @@ class _KnownVotes:
     def __init__(self, store: Store, run: str) -> None:
         self._run = run
         self._counts: Counter[str] = Counter()
-        self._older: Counter[str] = Counter()
-        """Of imports by the first version, which hashed the file's name with the voter's."""
         self._occurrences: Counter[str] = Counter()
         for row in store.vote_rows(run, everyone=True):
             question = "" if row.example_id.startswith(_NAMELESS) else row.example_id
             fields = (question, row.model_a, row.model_b, row.outcome, row.cast_at)
-            if row.kind == "imported" and not row.battle_id.startswith(_PREFIX):
-                named = "" if _LINE.search(question) else question
-                self._older[_content("", named, *fields[1:])] += 1
-            else:
-                self._counts[_content(row.voter, *fields)] += 1
+            self._counts[_content(row.voter, *fields)] += 1
         self._occurrences.update(self._counts)
 
     def new_line(self, vote: ImportedVote) -> tuple[Ballot, Cast] | None:
@@ -190,10 +183,9 @@ class _KnownVotes:
         fields = (vote.question, vote.a, vote.b, vote.outcome, vote.at)
         voter = digest("imported", vote.voter)
         key = _content(voter, *fields)
-        for counts, name in ((self._counts, key), (self._counts, _content(vote.voter, *fields)),
-                             (self._older, _content("", *fields))):  # fmt: skip
-            if counts[name] > 0:
-                counts[name] -= 1
+        for name in (key, _content(vote.voter, *fields)):
+            if self._counts[name] > 0:
+                self._counts[name] -= 1
                 return None
         self._occurrences[key] += 1
         identity = vote.ballot or _PREFIX + digest(self._run, key, str(self._occurrences[key]))
@@ -218,7 +210,6 @@ class _KnownVotes:
 
 
 _PREFIX, _NAMELESS = "v-", "vote-"
-_LINE = re.compile(r":\d+$")
 
 
 def _content(voter: str, question: str, a: str, b: str, outcome: str, at: float) -> str:

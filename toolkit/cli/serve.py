@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -53,35 +54,26 @@ from toolkit.cli.output import print_json, print_text
 )
 @click.option(
     "--votes-per-minute",
+    "per_minute",
     default=60,
     show_default=True,
     help="Most votes a minute of an account, or of an address.",
 )
-@click.option("--undo-seconds", default=60.0, show_default=True, help="How long a vote can be taken back.")
+@click.option(
+    "--undo-seconds", "grace", default=60.0, show_default=True, help="How long a vote can be taken back."
+)
 @click.option(
     "--check-every", default=0, show_default=True, help="One battle in so many checks attention; 0: none."
 )
 @click.option("--ask", is_flag=True, help="Let voters ask questions of their own; loads the models.")
 @click.option("--json", "as_json", is_flag=True, help="Print the address as JSON, then serve.")
-def command(  # noqa: PLR0913, PLR0917 - one argument per option
+def command(
     sources: tuple[Path, ...],
     out: Path | None,
-    host: str,
-    port: int,
-    base_path: str,
     db: str | None,
-    contestants: tuple[str, ...],
-    seed: int,
-    reveal: str,
-    sign_in: bool,
-    names: tuple[str, ...],
-    proxies: tuple[str, ...],
     voters_per_address: int | None,
-    votes_per_minute: int,
-    undo_seconds: float,
-    check_every: int,
-    ask: bool,
     as_json: bool,
+    **options: Any,
 ) -> None:
     """Open the blind arena on SOURCES: a run folder, or two or more files of answers to the same questions.
 
@@ -92,43 +84,35 @@ def command(  # noqa: PLR0913, PLR0917 - one argument per option
       adapter-arena serve results/demo
       adapter-arena serve mine.jsonl theirs.jsonl
     """
+    from dataclasses import fields
+
     from apps.server import Address, serve
     from apps.settings import SECRETS, Settings
-    from toolkit.arena.battles import load_battle_pool
     from toolkit.arena.settings import SettingsStore
     from toolkit.arena.store import Store
     from toolkit.errors import DataError
+    from toolkit.recipe.files import completion_files
 
     run = sources[0] if len(sources) == 1 and not sources[0].is_file() else _run_of_files(sources, out)
-    if sign_in and not os.environ.get(SECRETS) and not Path(".streamlit/secrets.toml").exists():
+    if options["sign_in"] and not os.environ.get(SECRETS) and not Path(".streamlit/secrets.toml").exists():
         raise DataError(f"--sign-in needs an identity provider: put it into the file that {SECRETS} names")
-    pool = load_battle_pool(run, contestants)  # errors of the run or the store show here, not in the browser
     database = db or f"sqlite:///{(run / 'arena.db').resolve()}"
-    store = Store(database)
-    settings_store = SettingsStore(store, pool.run, time.time)
-    control = settings_store.control
-    if voters_per_address is not None and voters_per_address != control.voters_per_address:
-        changed = control.model_copy(update={"voters_per_address": voters_per_address})
-        settings_store.change(changed, "serve --voters-per-address", "command line")
-    store.close()
-    settings = Settings(
-        run=str(run.resolve()),
-        database=database,
-        contestants=contestants,
-        seed=seed,
-        per_minute=votes_per_minute,
-        grace=undo_seconds,
-        check_every=check_every,
-        reveal=reveal,
-        sign_in=sign_in,
-        ask=ask,
-    )
-    url = f"http://{'localhost' if host in ('127.0.0.1', '0.0.0.0') else host}:{port}/{base_path}"
-    if as_json:
-        print_json({"url": url})
-    else:
-        print_text(f"Arena: {url}")
-    serve(settings, Address(host, port, base_path, names, proxies))
+    if voters_per_address is not None and completion_files(run):
+        store = Store(database)
+        settings_store = SettingsStore(store, run.resolve().name, time.time)
+        control = settings_store.control.model_copy(update={"voters_per_address": voters_per_address})
+        if control != settings_store.control:
+            settings_store.change(control, "serve --voters-per-address", "command line")
+        store.close()
+    given = {field.name: options[field.name] for field in fields(Settings) if field.name in options}
+    address = Address(**{field.name: options[field.name] for field in fields(Address)})
+    shown = "localhost" if address.host in ("127.0.0.1", "0.0.0.0") else address.host
+    url = f"http://{shown}:{address.port}/{address.base_path}"
+
+    def announce() -> None:
+        print_json({"url": url}) if as_json else print_text(f"Arena: {url}")
+
+    serve(Settings(run=str(run.resolve()), database=database, **given), address, announce)
 
 
 def _run_of_files(files: tuple[Path, ...], out: Path | None) -> Path:
