@@ -1,0 +1,95 @@
+"""No page computes anew what has not changed; of many votes nobody waits for what has."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import streamlit as st
+from streamlit.testing.v1 import AppTest
+
+from apps import figures, session
+from apps.settings import VOTER_COOKIE, Settings
+from tests.arena.household import judge_run, write_run
+from toolkit import ratings
+from toolkit.arena.service import ArenaService
+
+
+@pytest.fixture
+def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ArenaService:
+    """The service of a judged run with thirty votes."""
+    run = judge_run(write_run(tmp_path / "household"))
+    url = f"sqlite:///{tmp_path / 'arena.db'}"
+    for name, value in Settings(run=str(run), database=url).as_environment().items():
+        monkeypatch.setenv(name, value)
+    context = SimpleNamespace(
+        cookies={VOTER_COOKIE: "c"}, headers={}, theme=SimpleNamespace(type="light"), timezone="UTC"
+    )
+    monkeypatch.setattr(st, "context", context)
+    monkeypatch.setattr(st, "user", {"is_logged_in": False})
+    st.cache_resource.clear()
+    desk = session.service()
+    for voter in ("ann", "bob", "cy"):
+        desk.register_voter(voter)
+        for number in range(10):
+            desk.vote(voter, desk.ballot(voter).id, "ab"[number % 2])
+    return desk
+
+
+def leaderboard() -> AppTest:
+    def script() -> None:
+        from apps import leaderboard
+
+        leaderboard.page()
+
+    page = AppTest.from_function(script, default_timeout=60).run()
+    assert not page.exception, page.exception
+    return page
+
+
+def test_the_leaderboard_is_computed_once_for_all_visits_until_a_vote_is_cast(
+    desk: ArenaService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fitted: list[object] = []
+    fit = ratings.bradley_terry
+    monkeypatch.setattr(ratings, "bradley_terry", lambda votes: fitted.append(votes) or fit(votes))
+    assert "30 votes by 3 voters" in leaderboard().markdown[0].value
+    before = len(fitted)
+    assert before == 3, "the ratings; people's and the judge's side by side"
+    for _ in range(3):
+        leaderboard()
+    assert len(fitted) == before
+    desk.vote("ann", desk.ballot("ann").id, "a")
+    assert "31 votes by 3 voters" in leaderboard().markdown[0].value
+    assert len(fitted) == 2 * before
+
+
+def test_of_many_votes_only_the_first_viewer_waits(
+    desk: ArenaService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(figures, "FEW_VOTES", 0)
+    may_go_on, made = threading.Event(), []
+
+    def compute(key: str) -> int:
+        if made:
+            may_go_on.wait(60)
+        made.append(key)
+        return len(desk.votes().rows)
+
+    cache = figures.BackgroundCache(compute, seconds=0.0)
+    monkeypatch.setattr(figures, "PAUSE", 0)
+    assert (cache.get("all"), cache.get("all")) == (30, 30)
+    desk.vote("bob", desk.ballot("bob").id, "a")
+    time.sleep(0.01)
+    assert [cache.get("all") for _ in range(5)] == [30] * 5, "while the new one is made"
+    assert cache.get("other", 7) == 7, "one is made at a time"
+    may_go_on.set()
+    for _ in range(200):
+        if cache.get("all") == 31:
+            break
+        time.sleep(0.02)
+    assert cache.get("all") == 31
+    assert made == ["all", "all"]
