@@ -144,36 +144,40 @@ def votes_of(chosen: Selection) -> tuple[list[VoteRow], list[Vote]]:
     return people, [vote for vote in judge_votes() if vote.category == chosen.category]
 
 
-def _tables(chosen: Selection) -> tuple[Table | None, Table | None, Table | None]:
-    """People's votes, the judge's, and those that are rated; `None` where there are none."""
-    from toolkit.ratings import tabulate
+@dataclass(frozen=True)
+class _Rated:
+    """Ratings with the votes that they are of."""
 
-    people, judge = votes_of(chosen)
-    of_people, of_judge = vote_table(people) if people else None, tabulate(judge) if judge else None
-    if chosen.source != "Both":
-        return of_people, of_judge, of_people if chosen.source == "People" else of_judge
-    if of_people is None or of_judge is None:
-        return of_people, of_judge, of_people or of_judge
-    return of_people, of_judge, tabulate([*(row.vote for row in people), *judge])
+    fit: BradleyTerry
+    table: Table
+    people: Table | None
+    judge: Table | None
 
 
-def _rate(chosen: Selection) -> BradleyTerry | None:
-    from toolkit.ratings import bradley_terry
+def _rate(chosen: Selection) -> _Rated | None:
+    """`None` without votes."""
+    from toolkit.ratings import bradley_terry, tabulate
 
-    people, _, table = _tables(chosen)
+    rows, verdicts = votes_of(chosen)
+    people, judge = vote_table(rows) if rows else None, tabulate(verdicts) if verdicts else None
+    table = {"People": people, "Judge": judge}.get(chosen.source, people or judge)
+    if chosen.source == "Both" and people and judge:
+        table = tabulate([*(row.vote for row in rows), *verdicts])
     if table is None:
         return None
     fit = bradley_terry(table)
-    return fit.for_open_arena(table, arena_claims_of_run()) if people and chosen.source != "Judge" else fit
+    if people and chosen.source != "Judge":
+        fit = fit.for_open_arena(table, arena_claims_of_run())
+    return _Rated(fit, table, people, judge)
 
 
 def _compute_standings(chosen: Selection) -> Standings | None:
     from toolkit.ratings import bradley_terry, elo, elo_history, prediction_powered
 
-    people, judge, table = _tables(chosen)
-    fit = ratings(chosen)
-    if table is None or fit is None:
+    rated = _caches()[0].get(chosen)
+    if rated is None:
         return None
+    fit, table, people, judge = rated.fit, rated.table, rated.people, rated.judge
     rows, verdicts = votes_of(chosen)
     votes: list[VoteRow | Vote] = [*rows] if chosen.source != "Judge" else []
     votes += verdicts if chosen.source != "People" else []
@@ -226,7 +230,7 @@ def _compute_reports(_: str) -> list[VoterReport]:
 
 @st.cache_resource(show_spinner=False)
 def _caches() -> tuple[
-    BackgroundCache[Selection, BradleyTerry | None],
+    BackgroundCache[Selection, _Rated | None],
     BackgroundCache[Selection, Standings | None],
     BackgroundCache[str, list[VoterReport]],
 ]:
@@ -235,7 +239,8 @@ def _caches() -> tuple[
 
 def ratings(chosen: Selection = Selection()) -> BradleyTerry | None:
     """The ratings of a selection; `None` without votes."""
-    return _caches()[0].get(chosen)
+    rated = _caches()[0].get(chosen)
+    return rated.fit if rated else None
 
 
 def standings(chosen: Selection) -> Standings | None:
