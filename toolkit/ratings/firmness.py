@@ -20,7 +20,7 @@ from toolkit.ratings.ties import TIE_MODELS
 
 TRIES = 12
 """Fits, each with a tenth more votes left out, until another is first."""
-MOST_VOTERS = 200
+MOST_VOTERS = 50
 """Voters that are left out one by one, those that move the gap most first."""
 
 

@@ -37,7 +37,7 @@ from toolkit.ratings.ranking import RatingTable, leaderboard
 from toolkit.ratings.table import MISSING, Array, Codes, Labels, Table, tabulate
 from toolkit.ratings.ties import TIE_MODELS
 from toolkit.ratings.win_probability import SCALE
-from toolkit.statistics import wilson
+from toolkit.statistics import LEVEL, Z, wilson
 from toolkit.types import Rating
 
 FEWEST = 100
@@ -186,8 +186,10 @@ class _Battles:
         outcomes = (wins[None, i, j], wins[None, j, i], np.zeros((1, len(i))))
         return Likelihood(Games(len(self.people.names), i, j, outcomes), TIE_MODELS["half"], prior)
 
-    def fit(self, power: float, alone: BradleyTerry, cluster: Cluster) -> tuple[Array, Spread]:
-        """Strengths and their covariance, at one power."""
+    def fit(
+        self, power: float, alone: BradleyTerry, cluster: Cluster, *, leave_out: bool = True
+    ) -> tuple[Array, Spread]:
+        """Strengths and their covariance, at one power; roughly, without leaving clusters out in turn."""
         from scipy.sparse import vstack
 
         likelihood = self.likelihood(power, alone.prior)
@@ -209,7 +211,8 @@ class _Battles:
             np.concatenate(sides)
             for sides in ((self.people.first, self.judge.first), (self.people.second, self.judge.second))
         )
-        votes = VoteScores(vstack(rows).tocsr(), np.concatenate([bends, bends_judged]), first, second)
+        bent = np.concatenate([bends, bends_judged]) if leave_out else None
+        votes = VoteScores(vstack(rows).tocsr(), bent, first, second)
         table = self._joined(first, second, cluster)
         spread = two_way(votes, likelihood.curvature(strength[None])[0], np.zeros((n, n)), table).select(n)
         return strength, replace(spread, freedom=alone.spread.freedom, over=alone.spread.over)
@@ -274,17 +277,7 @@ def prediction_powered(
     contrasts = contrasts_to(len(alone.names), None)
     if cluster == "battle":
         alone = replace(alone, spread=battles.fit(0.0, alone, cluster)[1])
-    widest = WIDEST * alone.spread.errors(contrasts)
-    best, power = (alone.strength, alone.spread), 0.0
-    for each in POWERS:
-        try:
-            found = battles.fit(each, alone, cluster)
-        except (RatingError, np.linalg.LinAlgError):  # more is corrected than so few labels can bear
-            continue
-        errors, least = (spread.errors(contrasts) for _, spread in (found, best))
-        if (errors <= widest).all() and (errors**2).sum() < (least**2).sum():
-            best, power = found, each
-    strength, spread = best
+    power, (strength, spread) = _choose(battles, alone, cluster)
     low, high = spread.interval(strength, contrasts, alone.level)
     decisions = decide_fixed(alone.names, strength, spread, alone.level)
     ends = (CENTRE + SCALE * low, CENTRE + SCALE * high)
@@ -310,15 +303,47 @@ def _win_rates(battles: _Battles, cluster: Cluster, power: float) -> Iterator[Wi
     turned = people.first > people.second
     low, high = np.where(turned, people.second, people.first), np.where(turned, people.first, people.second)
     points, seen = (np.where(turned, 1 - each, each) for each in (people.points, battles.seen))
-    for first, second in sorted(set(zip(low.tolist(), high.tolist(), strict=True))):
-        at = np.flatnonzero((low == first) & (high == second))
-        judged = battles.judge.points[(battles.judge.first == first) & (battles.judge.second == second)]
+    n = len(people.names)
+    voted, judged = (
+        _by_pair(one.astype(np.int64) * n + other)
+        for one, other in ((low, high), (battles.judge.first, battles.judge.second))
+    )
+    for pair, at in voted.items():
+        first, second = divmod(pair, n)
         labels = _Labels(
             points[at], seen[at], _weights(people)[at], np.unique(own[at], return_inverse=True)[1]
         )
-        value, bounds, used = labels.rate(judged, power)
+        rows = judged.get(pair, np.zeros(0, dtype=np.int64))
+        value, bounds, used = labels.rate(battles.judge.points[rows], power)
         count_ = int(labels.cluster.max()) + 1
         yield WinRate(people.names[first], people.names[second], value, *bounds, count_, used)
+
+
+def _choose(battles: _Battles, alone: BradleyTerry, cluster: Cluster) -> tuple[float, tuple[Array, Spread]]:
+    """The power of least variance that makes no interval too wide, with its strengths and covariance."""
+    contrasts = contrasts_to(len(alone.names), None)
+    variances: dict[float, float] = {}
+    for power in (0.0, *POWERS):
+        try:
+            _, spread = battles.fit(power, alone, cluster, leave_out=False)
+        except (RatingError, np.linalg.LinAlgError):  # more is corrected than so few labels can bear
+            continue
+        variances[power] = float((spread.errors(contrasts) ** 2).sum())
+    widest = WIDEST * alone.spread.errors(contrasts)
+    for power in sorted(variances, key=variances.__getitem__):
+        if power == 0:
+            break
+        found = battles.fit(power, alone, cluster)
+        if (found[1].errors(contrasts) <= widest).all():
+            return power, found
+    return 0.0, (alone.strength, alone.spread)
+
+
+def _by_pair(pair: Codes) -> dict[int, NDArray[np.int64]]:
+    """Pair -> the rows on it."""
+    order = np.argsort(pair, kind="stable")
+    names, starts = np.unique(pair[order], return_index=True)
+    return dict(zip(names.tolist(), np.split(order, starts[1:]), strict=True))
 
 
 @dataclass(frozen=True)
@@ -332,6 +357,8 @@ class _Labels:
 
     def rate(self, judged: Array, power: float) -> tuple[float, tuple[float, float], float]:
         """The win rate, its interval, and the power: that of all, unless the pair has many labels."""
+        from scipy.stats import t
+
         labels = int(self.cluster.max()) + 1
         value, both = float(np.average(self.points, weights=self.weight)), ~np.isnan(self.seen)
         free = 1 - labels / max(labels, len(judged))
@@ -352,4 +379,6 @@ class _Labels:
         variance *= groups / (groups - 1)
         value = min(1.0, max(0.0, value + used * float(further.sum())))
         size = max(value * (1 - value), 0.25 / groups) / variance if variance > 0 else float(groups)
+        if used:  # the judge's part is known from as few labels
+            size *= (Z / float(t.ppf((1 + LEVEL) / 2, groups - 1))) ** 2
         return value, wilson(value * size, size), used
