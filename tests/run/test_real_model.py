@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 
 CHANGES = [
-    "data.tickets.limit=16",
+    "data.tickets.limit=12",
     "data.pairs.limit=4",
     "data.pairs-heldout.limit=2",
-    "data.heldout.limit=4",
-    "stages.0.trainer.max_steps=4",
+    "data.heldout.limit=3",
+    "stages.0.trainer.max_steps=2",
     "stages.1.trainer.max_steps=1",
-    "scoring.generation.max_new_tokens=24",
-    "scoring.benchmarks.0.limit=4",
+    "scoring.generation.max_new_tokens=12",
+    "scoring.benchmarks.0.limit=2",
     "judge.limit=1",
 ]
 

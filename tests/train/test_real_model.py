@@ -127,38 +127,6 @@ def test_qlora_trains_and_is_merged_into_the_dequantised_base(tmp_path: Path):
 
 
 @pytest.mark.slow
-def test_merged_stage_by_stage_and_stacked_are_the_same_model(
-    tmp_path: Path, recwarn: pytest.WarningsRecorder
-):
-    """The chapter's way, merge SFT, train DPO, merge again, against the one folder that is published."""
-    steep = FEW | {"learning_rate": 1e-3, "max_steps": 3}
-    recipe = real(
-        tmp_path,
-        stage("sft", "sft", "tickets", trainer=steep),
-        stage("dpo", "dpo", "pairs", start="sft", adapter={"r": 16}, trainer=steep),
-        dtype="float32",
-    )
-    for part in recipe.stages:
-        train_stage(recipe, part, tmp_path)
-    assert not [each for each in recwarn if "config file" in str(each.message)], "PEFT asked the hub for it"
-    base = bases.resolve_base(recipe.base)
-
-    def plus(model: Any, folder: Path) -> Any:
-        return PeftModel.from_pretrained(model, str(folder)).merge_and_unload().eval()
-
-    adapters = tmp_path / "adapters"
-    ids = torch.arange(300, 420)[None]
-    with torch.inference_mode():
-        bare = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32).eval()
-        before = bare(ids).logits.clone()
-        twice = plus(plus(bare, adapters / "sft"), adapters / "dpo" / "delta")(ids).logits
-        once = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
-        joined = PeftModel.from_pretrained(once, str(adapters / "dpo")).eval()(ids).logits
-    assert (joined - before).abs().max() > 0.1
-    assert (joined - twice).abs().max() < 1e-3
-
-
-@pytest.mark.slow
 def test_killed_training_of_the_packaged_model_continues(tmp_path: Path):
     """SFT; the other methods continue on tiny models."""
     steps = FEW | {"max_steps": 3, "save_steps": 1}
