@@ -1,6 +1,6 @@
 """Our figures beside those of the reference tools, called directly on the same real answers.
 
-python perf/parity.py --data DIR          # the table of docs/scoring.md; some minutes
+python perf/parity.py --data DIR          # the table of docs/measurements.md; some minutes
 python perf/parity.py --data DIR --no-model
 
 DIR holds ref_selfinstruct/test.jsonl (252 instructions, models' answers, people's answers),
