@@ -246,10 +246,32 @@ def test_a_contestant_of_cut_or_empty_answers_is_flagged_in_the_first_sentence()
 
     assert headline.unusable_answers({OLD: answers(2), NEW: []}) == {}
     flags = headline.unusable_answers({OLD: answers(5), NEW: answers(0)})
-    assert flags == {OLD: {"cut": 3, "empty": 2, "either": 5, "n": 10}}
+    assert flags == {OLD: {"cut": 3, "empty": 2, "either": 5, "looping": 0, "n": 10}}
     rows = summary(found("rougeL", 0.3, 0.1, 0.001))
     comparison = headline.compare(rows, QUESTION)
     said = f"5 of 10 answers of {OLD} (3 cut at the token limit and 2 empty) are unusable"
     opening = headline.opening_sentence([comparison], flags)
     assert opening.endswith(f" But {said}: the comparison is not fair.")
     assert f"{said}: no comparison with it is fair." in headline.limitations(rows, [comparison], flags)
+
+
+@pytest.mark.parametrize(
+    ("text", "repeats"),
+    [
+        ("Reply: Sorry. I am sorry. I am sorry. I am sorry. I am so", True),
+        ("no no no no no", True),
+        ("Reply: a long and winding answer that was cut before it could come to its en", False),
+        ("", False),
+    ],
+)
+def test_an_answer_that_repeats_itself_is_known(text, repeats):
+    assert headline.repeats_itself(text) == repeats
+
+
+def test_a_contestant_that_never_ends_is_not_called_treated_unfairly():
+    row = Completion(
+        example_id="e", contestant=OLD, messages=(), completion="I am " * 30, finish="length", tokens=60
+    )
+    flags = headline.unusable_answers({OLD: [row], NEW: []})
+    assert flags[OLD] == {"cut": 1, "empty": 0, "either": 1, "looping": 1, "n": 1}
+    assert "1 of them repeating themselves) never end" in headline.unusable_sentence(OLD, flags[OLD])

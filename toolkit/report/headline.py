@@ -263,27 +263,49 @@ UNUSABLE = 0.2
 
 
 def unusable_answers(completions: Mapping[str, Sequence[Completion]]) -> dict[str, dict[str, int]]:
-    """Contestants of whom too many answers are cut at the limit or empty: `cut`, `empty`, `either`, `n`."""
+    """Contestants of whom too many answers are cut at the limit or empty: `cut`, `looping`, `empty` ..."""
     found = {}
     for name, rows in completions.items():
         answered = [row for row in rows if not row.refused]
         cut = {row.example_id for row in answered if row.finish == "length"}
         empty = {row.example_id for row in answered if not row.completion.strip()}
         if len(cut | empty) > UNUSABLE * len(answered):
-            counts = {"cut": len(cut), "empty": len(empty), "either": len(cut | empty)}
+            looping = sum(row.example_id in cut and repeats_itself(row.completion) for row in answered)
+            counts = {"cut": len(cut), "empty": len(empty), "either": len(cut | empty), "looping": looping}
             found[name] = counts | {"n": len(answered)}
     return found
 
 
+LONGEST_CYCLE = 25
+"""Words."""
+
+
+def repeats_itself(text: str) -> bool:
+    """Whether a text that was cut ends in the same words three times: no limit would have ended it."""
+    words = text.split()[:-1]  # the last one may be half a word
+    return any(
+        words[-size:] == words[-2 * size : -size] == words[-3 * size : -2 * size]
+        for size in range(1, min(LONGEST_CYCLE, len(words) // 3) + 1)
+    )
+
+
+def loops(counts: Mapping[str, int]) -> bool:
+    """Whether most of the unusable answers repeat themselves: the contestant's own fault, not the limit's."""
+    return 2 * counts.get("looping", 0) > counts["either"]
+
+
 def unusable_part(name: str, counts: Mapping[str, int]) -> str:
     """`16 of 60 answers of base-fewshot (16 cut at the token limit)`."""
-    kinds = [f"{counts['cut']} cut at the token limit", f"{counts['empty']} empty"]
+    repeating = f", {counts['looping']} of them repeating themselves" if counts.get("looping") else ""
+    kinds = [f"{counts['cut']} cut at the token limit{repeating}", f"{counts['empty']} empty"]
     named = " and ".join(kind for kind in kinds if not kind.startswith("0 "))
     return f"{counts['either']} of {counts['n']} answers of {name} ({named})"
 
 
 def unusable_sentence(name: str, counts: Mapping[str, int]) -> str:
     """What is wrong with a contestant's answers, without a full stop."""
+    if loops(counts):
+        return f"{unusable_part(name, counts)} never end: a higher limit would not help it"
     return f"{unusable_part(name, counts)} are unusable: no comparison with it is fair"
 
 
@@ -298,7 +320,9 @@ def opening_sentence(
     role = main.pair.role if main.pair.role != OTHER else ""
     pair = (main.pair.contestant, main.pair.against)
     flags = [unusable_part(name, unusable[name]) for name in pair if name in unusable]
-    unfair = f" But {formatting.listed(flags)} are unusable: the comparison is not fair." if flags else ""
+    endless = all(loops(unusable[name]) for name in pair if name in unusable)
+    why = "never end" if endless else "are unusable: the comparison is not fair"
+    unfair = f" But {formatting.listed(flags)} {why}." if flags else ""
     return f"{text[main.result]}. {main.statement(role)}.{unfair}"
 
 
