@@ -8,8 +8,10 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from toolkit.recipe import Recipe
-from toolkit.run.checks.memory import Machine, estimate
+from toolkit.recipe import Recipe, load
+from toolkit.run.checks.memory import machine, memory
+from toolkit.train.dry_run import shape_of
+from toolkit.train.memory import Machine, estimate, needs_checkpointing
 
 SIZES = {"hidden_size": 4096, "intermediate_size": 11008, "num_hidden_layers": 32, "num_attention_heads": 32}
 ATTENTION = ["q_proj", "k_proj", "v_proj", "o_proj"]
@@ -55,3 +57,33 @@ def test_quantising_and_shorter_rows_and_smaller_ranks_take_less(qwen_7b: Any):
     assert gigabytes(qwen_7b, 512, r=64) < whole
     assert gigabytes(qwen_7b, 1024, r=8) < whole
     assert gigabytes(qwen_7b, 1024, batch=2, r=64) > whole
+
+
+@pytest.mark.parametrize(
+    ("base", "quantization", "gpu", "gigabytes"),
+    [
+        ("TinyLlama/TinyLlama-1.1B-intermediate-step-1431k-3T", "nf4", "t4", 16),
+        ("meta-llama/Llama-2-7b-hf", "nf4", "t4", 16),
+        ("mistralai/Mistral-7B-v0.3", "nf4", "t4", 16),
+        ("meta-llama/Llama-2-7b-hf", "none", "24gb", 24),
+    ],
+)
+def test_the_chapter_and_its_7b_twins_fit(base: str, quantization: str, gpu: str, gigabytes: int):
+    """SFT, and DPO with an adapter of its own, without the network: the shapes of these bases are known."""
+    recipe = load("chapter")
+    options = recipe.model.model_copy(update={"quantization": quantization})
+    recipe = recipe.model_copy(update={"base": base, "model": options})
+    found = list(memory(recipe, {}, {}, shape_of(recipe), machine(gpu)))
+    assert [each.place for each in found] == ["stages.sft", "stages.dpo"]
+    assert all(each.message.endswith(f"has {gigabytes} GB): it fits") for each in found), found
+
+
+def test_checkpointing_is_chosen_where_a_stage_would_not_fit_without():
+    recipe = load("chapter")
+    bare = {k: v for k, v in recipe.stages[0].trainer.items() if k != "gradient_checkpointing"}
+    stage = recipe.stages[0].model_copy(update={"trainer": bare | {"per_device_train_batch_size": 8}})
+    model = shape_of(recipe)
+    small, large = Machine("small", 16e9), Machine("large", 80e9)
+    assert needs_checkpointing(recipe, stage, model, small, None)
+    assert not needs_checkpointing(recipe, stage, model, large, None)
+    assert estimate(recipe, stage, model, small, None) < estimate(recipe, stage, model, large, None)

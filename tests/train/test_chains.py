@@ -21,9 +21,10 @@ from toolkit.models.loading import load_adapter
 from toolkit.recipe import Recipe
 from toolkit.train import publish, train_stage, verify
 from toolkit.train.base import Base
+from toolkit.train.callbacks import TrainingLog
 from toolkit.train.dry_run import refuse
 from toolkit.train.merge import merge
-from toolkit.train.preference import ReferenceModel
+from toolkit.train.preference import ReferenceModel, StartIsReference
 
 KINDS: dict[str, dict[str, Any]] = {
     "LoRA": {"r": 4},
@@ -236,26 +237,64 @@ def test_pissa_in_4_bit_and_a_moving_reference_are_refused(tmp_path: Path, tiny_
         refuse(moving, moving.stages)
 
 
-def test_in_4_bit_the_adapter_is_continued_on_the_4_bit_base(
-    tmp_path: Path, tiny_model: Path, monkeypatch: Any
+@pytest.mark.parametrize("own", [False, True], ids=["continued", "own"])
+def test_a_chain_in_4_bit_keeps_its_base_and_its_reference_is_the_published_parent(
+    own: bool, tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    recipe = chain(tmp_path, tiny_model, {"r": 4}, own=False)
+    """No base in fp32; the first loss is ln 2; resumed training is as unbroken."""
+    recipe = chain(tmp_path, tiny_model, {"r": 4}, own=own)
     recipe = recipe.model_copy(update={"model": recipe.model.model_copy(update={"quantization": "nf4"})})
+    recipe = recipe.model_copy(update={"stages": tuple(
+        part.model_copy(update={"trainer": part.trainer | {"save_steps": 2, "learning_rate": 0.05}})
+        for part in recipe.stages
+    )})  # fmt: skip
     seen: list[tuple[set[str], set[torch.dtype]]] = []
-    start = Base.start
+    references: list[Any] = []
+    start, precompute = Base.start, StartIsReference._precompute_ref_logps
 
     def watched(self: Base, model: Any) -> None:
         start(self, model)
         kinds = {type(module).__name__ for module in model.modules()}
         seen.append((kinds, {weight.dtype for weight in model.parameters() if weight.requires_grad}))
 
+    def kept(self: Any, *args: Any) -> Any:
+        references.append(precompute(self, *args))
+        return references[-1]
+
     monkeypatch.setattr(Base, "start", watched)
-    _, dpo = (train_stage(recipe, part, tmp_path) for part in recipe.stages)
+    monkeypatch.setattr(StartIsReference, "_precompute_ref_logps", kept)
+    sft, dpo = recipe.stages
+    train_stage(recipe, sft, tmp_path)
+    other = tmp_path / "other"
+    (other / "adapters").mkdir(parents=True)
+    (other / "adapters" / "sft").symlink_to(tmp_path / "adapters" / "sft")
+    result = train_stage(recipe, dpo, tmp_path)
     assert all("Linear4bit" in kinds and types == {torch.float32} for kinds, types in seen)
-    assert dpo.heldout["loss_before"] == pytest.approx(math.log(2), abs=1e-3)
-    assert dpo.heldout["loss"] < dpo.heldout["loss_before"]
+    assert result.heldout["loss_before"] == pytest.approx(math.log(2), abs=1e-3)
+    assert result.heldout["loss"] < result.heldout["loss_before"]
     log = (tmp_path / "adapters" / "dpo" / "training.jsonl").read_text().splitlines()
     assert min(row["grad_norm"] for row in map(json.loads, log) if "grad_norm" in row) > 0
+
+    loaded = load_base(recipe.base, recipe.model)
+    loaded.attach("sft", tmp_path / "adapters" / "sft")
+    with loaded.using("sft") as model, torch.no_grad():
+        for row in references[0]:
+            for side in ("chosen", "rejected"):
+                ids = torch.tensor([row["prompt_ids"] + row[f"{side}_ids"]])
+                chances = model(ids).logits[0, :-1].float().log_softmax(-1)
+                each = chances.gather(-1, ids[0, 1:, None])[-len(row[f"{side}_ids"]) :]
+                assert row[f"ref_{side}_logps"] == pytest.approx(float(each.sum()), abs=2e-3)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(TrainingLog, "on_step_end", _stop_after_three)
+        with pytest.raises(ConnectionError):
+            train_stage(recipe, dpo, other)
+    assert train_stage(recipe, dpo, other).heldout == pytest.approx(result.heldout, abs=1e-4)
+
+
+def _stop_after_three(self: Any, args: Any, state: Any, control: Any, **_: Any) -> None:
+    if state.global_step == 3:
+        raise ConnectionError
 
 
 @pytest.mark.parametrize("kind", ["LoRA", "PiSSA", "whole", "nf4"])

@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from click.testing import CliRunner
 from peft import PeftModel
+from peft.tuners.lora import Linear as LoraLinear
+from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from tests.train.test_methods import recipe_of, stage, train
@@ -18,6 +21,7 @@ from toolkit.errors import DataError, ModelError
 from toolkit.models import load_base
 from toolkit.recipe import Recipe
 from toolkit.run import train as train_in
+from toolkit.train import merge as merging
 from toolkit.train import train_stage
 from toolkit.train.merge import merge
 
@@ -96,3 +100,40 @@ def test_train_does_what_a_stage_needs_and_merge_takes_the_run(chain: Recipe, tm
     untrained = CliRunner().invoke(main, ["merge", str(run), "helpful", "--out", str(tmp_path / "n")])
     assert untrained.exit_code != 0
     assert not (run / "adapters" / "helpful").exists()
+
+
+@pytest.mark.parametrize("quantization", ["none", "nf4", "int8"])
+def test_a_merge_holds_one_layer_in_fp32(
+    quantization: str, tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """On the CPU; and every layer is the sum in fp32 of what was trained on, cast once."""
+    small = AutoModelForCausalLM.from_pretrained(tiny_model).to(torch.bfloat16)
+    small.save_pretrained(tmp_path / "base")
+    AutoTokenizer.from_pretrained(tiny_model).save_pretrained(tmp_path / "base")
+    recipe = recipe_of(tmp_path, tmp_path / "base", [stage("sft", "sft", "answers")])
+    model = recipe.model.model_copy(update={"quantization": quantization})
+    recipe = recipe.model_copy(update={"model": model})
+    train(recipe, tmp_path)
+    held: list[int] = []
+    merge_layer, merge_all = LoraLinear.merge, merging.merge_adapter
+
+    def watched(model: PeftModel, *args: Any) -> Any:
+        def counted(self: LoraLinear, *args: Any, **kwargs: Any) -> None:
+            weights = [w for name, w in model.named_parameters() if ".lora_" not in name]
+            held.append(sum(weight.nbytes for weight in weights if weight.dtype == torch.float32))
+            merge_layer(self, *args, **kwargs)
+
+        monkeypatch.setattr(LoraLinear, "merge", counted)
+        return merge_all(model, *args)
+
+    monkeypatch.setattr(merging, "merge_adapter", watched)
+    drift = merge(recipe, recipe.stages[0], tmp_path, tmp_path / "merged")[0]
+    assert 0 < max(held) <= 64 * 128 * 4  # bytes of the largest layer
+    assert drift.kl < 0.01
+    if quantization == "none":
+        name = "model.layers.0.self_attn.q_proj"
+        adapter = load_file(tmp_path / "adapters" / "sft" / "adapter_model.safetensors")
+        first, second = (adapter[f"base_model.model.{name}.lora_{each}.weight"] for each in "BA")
+        added = small.get_submodule(name).weight.detach().float() + 2 * first @ second
+        merged = AutoModelForCausalLM.from_pretrained(tmp_path / "merged")
+        assert torch.equal(merged.get_submodule(name).weight, added.bfloat16())

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import sys
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -30,6 +31,7 @@ from transformers import (
     AutoTokenizer,
     BitsAndBytesConfig,
 )
+from transformers.integrations.bitsandbytes import dequantize_bnb_weight
 from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
 
 from toolkit import compat, io, templates
@@ -215,14 +217,6 @@ def load_weights(
     return model
 
 
-def load_dequantized(folder: Path, chosen: hardware.Hardware, quantization: str, **extra: Any) -> Any:
-    """The model in `folder` with the values that quantisation rounded its weights to, all in fp32."""
-    model = load_weights(folder, chosen, quantization, **extra).dequantize(torch.float32)
-    for weight in model.parameters():  # what was not quantised, too: layers of two types cannot be joined
-        weight.data = weight.data.float()
-    return model
-
-
 def load_adapter(model: Any, folder: Path, name: str = "default") -> PeftModel:
     """Put the adapter in `folder` on a model by plain PEFT, under `name`.
 
@@ -265,14 +259,39 @@ def load_adapter_weights(model: PeftModel, folder: Path) -> None:
     _check_complete(model, folder, "default", weights)
 
 
-def merge_adapter(model: PeftModel) -> Any:
-    """The model with its adapter merged; embedding and head are untied where one of them changed."""
+def merge_adapter(model: PeftModel, dtype: torch.dtype, quantized: Any = None) -> Any:
+    """The model in `dtype` with its adapter merged; embedding and head are untied where one of them changed.
+
+    Each layer is summed in fp32 and cast at once, so that not more than one is in fp32 beside the others.
+
+    Args:
+        model: with the adapter, not quantised.
+        dtype: of the result.
+        quantized: the base as it was trained on, whose dequantised layers take the place of the model's.
+    """
     inner = unwrapped(model)
     tied = getattr(inner.config.get_text_config(), "tie_word_embeddings", False)
     head = inner.get_output_embeddings()
     if tied and isinstance(head, torch.nn.Linear):
         head.weight = torch.nn.Parameter(head.weight.detach().clone())
-    merged = model.merge_and_unload()
+    layers = dict(inner.named_modules())
+    rounded = {
+        name: layer
+        for name, layer in (quantized.named_modules() if quantized is not None else ())
+        if type(getattr(layer, "weight", None)).__name__ in ("Params4bit", "Int8Params")
+    }
+    tuned = {name for name, layer in layers.items() if isinstance(layer, model.base_model.tuner_layer_cls)}
+    with warnings.catch_warnings(action="ignore"):  # PEFT's, that the layers are merged already
+        for name in tuned | rounded.keys():
+            layer = layers[name]
+            base = layer.get_base_layer().float() if name in tuned else layer
+            if name in rounded:
+                state = getattr(rounded[name], "state", None)
+                base.weight.data = dequantize_bnb_weight(rounded[name].weight, state).float()
+            if name in tuned:
+                layer.merge()
+            base.to(dtype)
+        merged = model.merge_and_unload().to(dtype)
     if tied:
         apart = not torch.equal(merged.get_output_embeddings().weight, merged.get_input_embeddings().weight)
         for config in (merged.config, merged.config.get_text_config()):

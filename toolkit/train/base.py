@@ -1,4 +1,4 @@
-"""The model a stage starts from: the base, with the adapter below the stage continued or merged into it."""
+"""The model a stage starts from: the base, with the adapter below the stage continued, or frozen."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 import peft
 import torch
 from datasets import Dataset
+from peft.tuners.tuners_utils import BaseTunerLayer
 
 from toolkit.data import Row
 from toolkit.errors import RecipeError
@@ -19,7 +20,6 @@ from toolkit.models.loading import (
     check_lineage,
     load_adapter,
     load_adapter_weights,
-    load_dequantized,
     load_tokenizer,
     load_weights,
     merge_adapter,
@@ -46,30 +46,30 @@ class Base:
     parent: Path | None
     """Folder of the adapter that the stage starts from."""
     continued: bool
-    """Whether the parent's adapter is trained on; else it is merged into `model`, frozen."""
+    """Whether the parent's adapter is trained on; else it is frozen."""
     rewards: dict[str, Path] = field(default_factory=dict)
     """Name -> folder of the reward models that online methods learn from."""
 
     @property
-    def parent_merged(self) -> bool:
-        """Whether the parent's adapter is merged into `model`."""
+    def on_parent(self) -> bool:
+        """Whether a new adapter (or all weights) is trained on top of a frozen parent."""
         return self.parent is not None and not self.continued
 
     @property
-    def dequantized(self) -> bool:
-        """Whether a parent is merged into a quantised base: in 4 bit most of its training would be lost."""
-        return self.parent_merged and self.quantization != "none"
+    def parent_beside(self) -> bool:
+        """Whether the frozen parent is a second active adapter: merging would take the base in fp32."""
+        exact = self.quantization == "none" and self.loaded.dtype == torch.float32
+        return self.on_parent and self.adapter is not None and not exact
 
     @property
     def exact(self) -> bool:
         """Whether everything is computed in fp32."""
         plain = self.quantization == "none" and self.loaded.dtype == torch.float32
-        return plain or self.dequantized or self.adapter is None
+        return plain or self.adapter is None
 
     def load(self, **kind: Any) -> Any:
         """The model in `folder`, without any adapter, as the stage trains on it."""
-        load = load_dequantized if self.dequantized else load_weights
-        return load(self.folder, self.loaded, self.quantization, **kind)
+        return load_weights(self.folder, self.loaded, self.quantization, **kind)
 
     def trainer_inputs(
         self, config: Any, encode: Callable[[list[Row]], Dataset], train: list[Row], heldout: list[Row]
@@ -87,25 +87,33 @@ class Base:
     @property
     def moved(self) -> bool:
         """Whether the model before the first step is not the one with its adapter switched off."""
-        return self.adapter is None or self.continued or subtracts_from_base(self.adapter)
+        return (
+            self.adapter is None or self.continued or self.parent_beside or subtracts_from_base(self.adapter)
+        )
 
     def start(self, model: Any) -> None:
         """Turn a model that TRL has prepared into the one the stage starts from; idempotent.
 
         Trained weights are held in fp32 (TRL casts adapters on a quantised base to bfloat16 and leaves other
-        weights as loaded). A continued adapter gets its parent's weights.
+        weights as loaded). A continued adapter gets its parent's weights; a frozen parent is active beside a
+        new adapter.
         """
         cast_trained_weights_to_fp32(model)
         if self.continued and self.parent:
             load_adapter_weights(model, self.parent)
+        if self.parent_beside and self.parent:
+            if PARENT not in model.peft_config:
+                load_adapter(model, self.parent, PARENT)
+            activate_both(model)
 
 
 def prepare_base(recipe: Recipe, stage: Stage, run: Path) -> Base:
-    """Load the base of a stage; the adapter below is continued, or merged in for a stage with one of its own.
+    """Load the base of a stage; the adapter below is continued, or frozen under one of the stage's own.
 
     Frozen weights are held in the recipe's number type; in fp32 where all of them are trained, or something
-    is merged into them or taken out: a delta is small against the weight it is added to, and 16 bits would
-    lose part of it. A quantised base with a merged parent is dequantised, since the parent was trained on it.
+    is taken out of them: a delta is small against the weight it is added to, and 16 bits would lose part of
+    it. On a CPU without quantisation a frozen parent is merged in fp32, which computes fastest; elsewhere it
+    stays an adapter beside the new one, so that no base in fp32 lies on a GPU.
 
     Raises:
         ModelError: the base or the parent cannot be loaded, or do not belong together.
@@ -124,7 +132,8 @@ def prepare_base(recipe: Recipe, stage: Stage, run: Path) -> Base:
     adapter = stage_adapter(recipe, stage, parent if continued else None)
     if recipe.model.attention == "auto" and chosen.device.type == "cpu":
         chosen = replace(chosen, attention="eager")  # half the time of sdpa, whose backward is slow on a CPU
-    exact = adapter is None or (parent and not continued) or subtracts_from_base(adapter)
+    merges = parent and not continued and chosen.device.type == "cpu"
+    exact = adapter is None or merges or subtracts_from_base(adapter)
     exact = exact or stage.method == "reward"  # whose output, one number, is rounded away in 16 bit
     loaded = replace(chosen, dtype=torch.float32) if exact and quantization == "none" else chosen
     tokenizer = load_tokenizer(folder, recipe.model.chat_template, recipe.model.chat_template_kwargs)
@@ -143,8 +152,8 @@ def prepare_base(recipe: Recipe, stage: Stage, run: Path) -> Base:
         rewards=_rewards(recipe, stage, run),
     )
     model = base.load()
-    if parent and base.parent_merged:
-        model = merge_adapter(load_adapter(model, parent))
+    if parent and base.on_parent and not base.parent_beside:
+        model = merge_adapter(load_adapter(model, parent), torch.float32)
     return replace(base, model=model)
 
 
@@ -153,6 +162,20 @@ def _rewards(recipe: Recipe, stage: Stage, run: Path) -> dict[str, Path]:
     return {
         name: run / "adapters" / name if name in own else bases.resolve_base(name) for name in stage.rewards
     }
+
+
+PARENT = "parent"
+"""Name of a frozen parent's adapter beside the one that is trained, `default`."""
+
+
+def activate_both(model: Any) -> None:
+    """Have the frozen parent and the trained adapter added up in every layer; only the latter is trained."""
+    for layer in model.modules():
+        if isinstance(layer, BaseTunerLayer):
+            layer.set_adapter(["default", PARENT])
+    for name, weight in model.named_parameters():
+        if f".{PARENT}." in f"{name}.":
+            weight.requires_grad = False
 
 
 def cast_trained_weights_to_fp32(model: Any) -> None:

@@ -17,7 +17,7 @@ import peft
 import torch
 from peft.tuners.tuners_utils import BaseTunerLayer
 from peft.utils.other import TrainableTokensWrapper
-from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceClassification
+from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceClassification, LlamaConfig
 
 from toolkit.errors import ModelError, RecipeError
 from toolkit.models import bases
@@ -86,14 +86,30 @@ def _initialisation(recipe: Recipe, config: Any, place: str) -> Iterator[Problem
         yield place, "init_lora_weights: eva wants to see data before it starts", "leave it out"
 
 
+LLAMA = {"hidden_size": 4096, "num_hidden_layers": 32, "num_attention_heads": 32}
+SHAPES: dict[str, dict[str, Any]] = {
+    "TinyLlama/TinyLlama-1.1B": LLAMA
+    | {"hidden_size": 2048, "intermediate_size": 5632, "num_hidden_layers": 22, "num_key_value_heads": 4},
+    "meta-llama/Llama-2-7b": LLAMA,
+    "meta-llama/Llama-3.1-8B": LLAMA
+    | {"vocab_size": 128_256, "intermediate_size": 14_336, "num_key_value_heads": 8},
+    "mistralai/Mistral-7B": LLAMA
+    | {"vocab_size": 32_768, "intermediate_size": 14_336, "num_key_value_heads": 8},
+}
+"""Start of a base's name -> fields of its `LlamaConfig`, to estimate memory before it is fetched."""
+
+
 def shape_of(recipe: Recipe) -> Any:
-    """The model without its weights, where its configuration is here; else `None`."""
+    """The model without its weights, where its configuration is here or known by name; else `None`."""
+    known = next((fields for name, fields in SHAPES.items() if recipe.base.startswith(name)), None)
     try:
         config = AutoConfig.from_pretrained(bases.resolve_base(recipe.base, revision=recipe.model.revision))
-        with torch.device("meta"):
-            return AutoModelForCausalLM.from_config(config)
     except (ModelError, OSError, ValueError):
-        return None
+        if known is None:
+            return None
+        config = LlamaConfig(**known, max_position_embeddings=2048)
+    with torch.device("meta"):
+        return AutoModelForCausalLM.from_config(config)
 
 
 def _joined(recipe: Recipe, stage: Stage, config: Any, shape: Any) -> Iterator[Problem]:

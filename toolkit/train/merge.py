@@ -1,7 +1,7 @@
 """Merge a trained chain into full weights and measure the drift.
 
-Sums are made in fp32 and cast once, on saving. An adapter trained on a 4-bit base is merged into the
-dequantised weights, whose rounding errors it has learned to correct.
+Sums are made in fp32 on the CPU, one layer after the other, and cast once. An adapter trained on a 4-bit base
+is merged into the dequantised weights, whose rounding errors it has learned to correct.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from transformers import AutoConfig
 
 from toolkit import io
 from toolkit.errors import DataError, ModelError
@@ -21,7 +22,6 @@ from toolkit.models.loading import (
     LINEAGE,
     check_lineage,
     load_adapter,
-    load_dequantized,
     load_tokenizer,
     load_weights,
     merge_adapter,
@@ -76,13 +76,13 @@ class _Chain:
         return expected
 
     def merged(self, into: Into, dtype: torch.dtype) -> Any:
-        """One whole model, summed in fp32."""
-        exact = replace(hardware.choose(self.recipe.model), dtype=torch.float32)
-        if into == "dequantized":
-            base = load_dequantized(self.folder, exact, self.recipe.model.quantization)
-        else:
-            base = load_weights(self.folder, exact)
-        return merge_adapter(load_adapter(base, self.adapter)).to(dtype).eval()
+        """One whole model on the CPU: the weights as their file holds them, each layer summed in fp32."""
+        cpu = replace(hardware.choose(self.recipe.model), device=torch.device("cpu"), attention=None)
+        stored = AutoConfig.from_pretrained(self.folder).dtype or torch.float32
+        model = load_adapter(load_weights(self.folder, replace(cpu, dtype=stored)), self.adapter)
+        quantization = self.recipe.model.quantization
+        quantized = load_weights(self.folder, cpu, quantization) if into == "dequantized" else None
+        return merge_adapter(model, dtype, quantized).eval()
 
 
 def merge(
@@ -141,7 +141,7 @@ def merge(
             step(f"merging into the {NAMES[other]}, to compare")
             model = chain.merged(other, hardware.DTYPES[dtype])
             step("measuring it")
-            drifts.append(_drift(other, expected, model))
+            drifts.append(_drift(other, expected, model.to(written.device)))
             del model
         io.write_text(beside / "README.md", _card(chain, stage, dtype, drifts))
     return drifts

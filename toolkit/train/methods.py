@@ -27,7 +27,6 @@ COMMON_DEFAULTS: dict[str, Any] = {
     "logging_nan_inf_filter": False,  # it hides a loss that is no number
     "report_to": "none",
     "disable_tqdm": True,
-    "gradient_checkpointing": False,
     "lr_scheduler_type": "cosine",
     "warmup_steps": 0.05,
     "num_train_epochs": 1,

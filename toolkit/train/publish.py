@@ -69,7 +69,9 @@ class Learned:
     def save(self, folder: Path) -> None:
         """Write the model, or its adapter, as `from_pretrained` reads it."""
         # PEFT would ask the hub whether the vocabulary has grown
-        only_adapter = {"save_embedding_layers": False} if isinstance(self.model, PeftModel) else {}
+        only_adapter: dict[str, Any] = {}
+        if isinstance(self.model, PeftModel):
+            only_adapter = {"save_embedding_layers": False, "selected_adapters": ["default"]}
         self.model.save_pretrained(folder, state_dict=self.weights, **only_adapter)
 
 
@@ -110,7 +112,7 @@ def _weights(learned: Learned, base: Base, stage: Stage, folder: Path) -> None:
     if not isinstance(learned.model, PeftModel):
         learned.save(folder)
         return
-    delta = folder / "delta" if base.parent_merged else folder
+    delta = folder / "delta" if base.on_parent else folder
     learned.save(delta)
     (delta / "README.md").unlink(missing_ok=True)
     if learned.initial_weights:  # what was taken out of the base is given back
@@ -119,7 +121,7 @@ def _weights(learned: Learned, base: Base, stage: Stage, folder: Path) -> None:
             name: learned.initial_weights[name] for name in final[0] if name in learned.initial_weights
         }
         _write(delta, *join([(initial, final[1], -1.0), final]))
-    if base.parent_merged:
+    if base.on_parent:
         _write(folder, *join([_part(base.parent), _part(delta)]))
         io.write_json(delta / LINEAGE, lineage(base, stage) | {"on_top_of_parent": True})
     # Last, since PEFT looks for the base where its configuration says: a short name it would ask the hub for.

@@ -23,8 +23,9 @@ from toolkit.errors import ModelError
 from toolkit.models import bases
 from toolkit.recipe import Recipe, Stage
 from toolkit.train import dry_run, publish
-from toolkit.train.base import prepare_base, subtracts_from_base
+from toolkit.train.base import activate_both, prepare_base, subtracts_from_base
 from toolkit.train.callbacks import InterruptCallback, TrainingLog, report_full_disk
+from toolkit.train.memory import needs_checkpointing, this_machine
 from toolkit.train.methods import build_trainer, validate_rows
 from toolkit.train.publish import RESULT, model_card
 from toolkit.train.verify import TrainedLogits, verify
@@ -78,6 +79,8 @@ def _train(recipe: Recipe, stage: Stage, run: Path) -> tuple[Callable[[], float]
     base = prepare_base(recipe, stage, run)
     log = TrainingLog(working / "training.jsonl")
     trainer_args = {"output_dir": str(working), "seed": recipe.seed, "project": recipe.name}
+    target = this_machine()
+    trainer_args["gradient_checkpointing"] = needs_checkpointing(recipe, stage, base.model, target, None)
     trainer_args["run_name"] = f"{recipe.name}/{stage.name}"  # in Weights & Biases, MLflow, trackio
     with report_full_disk(working):
         trainer = build_trainer(stage)(base, stage, train, heldout, trainer_args)
@@ -86,6 +89,8 @@ def _train(recipe: Recipe, stage: Stage, run: Path) -> tuple[Callable[[], float]
     initial_weights = publish.copy_adapter(trainer.model) if subtracts_from_base(base.adapter) else {}
     trainer.remove_callback(PrinterCallback)  # it writes to stdout
     trainer.add_callback(log)
+    if base.parent_beside:
+        trainer.add_callback(_ParentBeside())
     for callback in trainer.callback_handler.callbacks:
         if isinstance(callback, TensorBoardCallback) and callback.logging_dir is None:
             # else with the checkpoints, and gone
@@ -107,7 +112,7 @@ def _train(recipe: Recipe, stage: Stage, run: Path) -> tuple[Callable[[], float]
         shutil.rmtree(working / UNVERIFIED, ignore_errors=True)
         publish.publish(learned, base, stage, working / UNVERIFIED, extras)
         expected.write(working / UNVERIFIED)
-    plain = distributed.is_main() and not (base.parent_merged or learned.initial_weights)
+    plain = distributed.is_main() and not (base.on_parent or learned.initial_weights)
     weights = learned.adapter() if plain else {}
     return partial(verify, expected, working / UNVERIFIED, replace(base, model=None), weights), result
 
@@ -141,6 +146,13 @@ def _fit(
     if distributed.is_main():
         log.check_learned(moved=checkpoint is not None or learned.differs(before))
     return learned
+
+
+class _ParentBeside(TrainerCallback):  # type: ignore[misc]
+    """The frozen parent is active again after transformers has loaded a checkpoint."""
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        activate_both(kwargs["model"])
 
 
 class _LastEvaluation(TrainerCallback):  # type: ignore[misc]

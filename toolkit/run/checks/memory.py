@@ -1,13 +1,4 @@
-"""Steps and estimated memory of each stage from the model's shape; a trial of the first step.
-
-Weights, gradients and Adam's two moments are counted exactly. Activations: 34 bytes for each token, layer and
-unit of width in 16 bit (Korthikanti et al. 2022), with gradient checkpointing 2 and one layer in full. Eager
-attention (training on a CPU) holds scores, 6 bytes for each pair of tokens, head and layer.
-
-On a GPU the upper bound is taken: modules that stay beside a quantised base in fp32, logits of all positions
-(16 bit, fp32 and gradient), inputs of adapted layers in fp32, and 1.6 GB for CUDA, workspaces and the
-allocator's reserve. On a CPU, Python with its libraries takes about 1 GB.
-"""
+"""Steps and estimated memory of each stage; a trial of the first step."""
 
 from __future__ import annotations
 
@@ -15,23 +6,22 @@ import contextlib
 import copy
 import io
 import logging
-import os
 import re
 import tempfile
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from toolkit import compat, distributed
 from toolkit.data import Row
 from toolkit.errors import DataError
-from toolkit.recipe import ONLINE, LoraOptions, Recipe, Stage
+from toolkit.recipe import ONLINE, Recipe, Stage
 from toolkit.run.checks.fields import steps
 from toolkit.run.checks.findings import error, info, warning
 from toolkit.run.checks.rows import Seen
 from toolkit.run.checks.template import Tokens
+from toolkit.train.memory import TIGHT, Machine, estimate, needs_checkpointing, this_machine
 from toolkit.train.methods import settings
 from toolkit.types import Finding
 
@@ -41,22 +31,6 @@ GPUS = {
 }  # fmt: skip
 """Name -> GB that it has."""
 
-ITSELF = {True: 1.6e9, False: 1e9}
-"""Bytes besides the model, on a GPU and on a CPU."""
-
-PIECE = 512
-TIGHT = 0.85
-
-
-@dataclass(frozen=True)
-class Machine:
-    """What a recipe would be trained on."""
-
-    name: str
-    memory: float
-    """Bytes."""
-    gpu: bool = True
-
 
 def machine(name: str | None) -> Machine:
     """A GPU by its name (`a100`) or size (`24GB`); with no name the GPU that is here, or this computer.
@@ -65,11 +39,7 @@ def machine(name: str | None) -> Machine:
         DataError: the name says nothing.
     """
     if name is None:
-        import torch
-
-        if torch.cuda.is_available():
-            return Machine(torch.cuda.get_device_name(), torch.cuda.get_device_properties(0).total_memory)
-        return Machine("this computer", os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"), gpu=False)
+        return this_machine()
     size = re.fullmatch(r"(\d+)\s*(gb?)?", name.lower())
     if name.lower() in GPUS:
         return Machine(name, GPUS[name.lower()] * 1e9)
@@ -101,12 +71,17 @@ def memory(
         if shape is not None:
             longest = max((len(row.input_ids) for _, row in tokens.get(stage.name, [])), default=None)
             needed = estimate(recipe, stage, shape, target, longest)
-            about = f"about {needed / 1e9:.1f} GB on {'a GPU' if target.gpu else 'a CPU'}"
-            text = f"{text}; {about}" if text else about
+            about = f"about {needed / 1e9:.1f} GB"
+            if needs_checkpointing(recipe, stage, shape, target, longest):
+                about += " with gradient checkpointing"
+            has = f"{target.name} has {target.memory / 1e9:.0f} GB"
+            text = "; ".join(filter(None, (text, f"{about} ({has})")))
             if needed > target.memory * TIGHT:
                 find = error if needed > target.memory else warning
                 fix = "smaller batches with gradient_accumulation_steps, a smaller max_length, or nf4"
-                yield find("memory", place, f"{about}; {target.name} has {target.memory / 1e9:.0f} GB", fix)
+                yield find("memory", place, f"{about}; {has}", fix)
+            else:
+                text += ": it fits"
         if text:
             fix = "change num_train_epochs or the batch, if that is not what you want"
             yield info("plan", place, text, fix)
@@ -117,61 +92,6 @@ def context(shape: Any) -> int | None:
     if shape is None:
         return None
     return getattr(shape.config.get_text_config(), "max_position_embeddings", None)
-
-
-def estimate(recipe: Recipe, stage: Stage, model: Any, target: Machine, longest: int | None) -> float:
-    """Bytes of a training step at its fullest, with rows as long as the longest one, where that is known."""
-    weights, adapted = _weights(recipe, stage, model, target)
-    config = model.config.get_text_config()
-    trainer = settings(stage)
-    limit = trainer.get("max_length")
-    length = int(limit if isinstance(limit, int) and limit else longest or 1024)
-    length = min(length, longest or length)
-    if stage.method in ONLINE:
-        length = 256 + int(trainer["max_completion_length"])
-    tokens = length * int(trainer["per_device_train_batch_size"])
-    tokens *= 2 if stage.method in ("dpo", "orpo", "reward") else 1
-    layers = config.num_hidden_layers
-    a_layer = 34 * tokens * config.hidden_size
-    a_layer += (
-        4 * tokens * adapted / layers if target.gpu else 6 * tokens * length * config.num_attention_heads
-    )
-    inputs = 2 * tokens * config.hidden_size * layers
-    kept = inputs + a_layer if stage.trainer.get("gradient_checkpointing") else a_layer * layers
-    scored = max(PIECE, tokens) if target.gpu else PIECE
-    return float(weights + kept + scored * config.vocab_size * 10 + ITSELF[target.gpu])
-
-
-def _weights(recipe: Recipe, stage: Stage, model: Any, target: Machine) -> tuple[float, int]:
-    """Bytes of weights, gradients and moments; and the summed widths of the inputs of adapted layers."""
-    from torch import nn
-
-    head = model.get_output_embeddings()
-    linear = {name: m for name, m in model.named_modules() if isinstance(m, nn.Linear) and m is not head}
-    inside = sum(module.weight.numel() for module in linear.values())
-    outside = sum(weight.numel() for weight in model.parameters()) - inside
-    moments = 4 if "8bit" in str(stage.trainer.get("optim", "")) else 8
-    adapter = recipe.adapter_of(stage.name)
-    if not isinstance(adapter, LoraOptions):
-        return (inside + outside) * (4 + 4 + moments), 0
-    continued = stage.start == "base" or recipe.continues(stage.name)
-    whole = 2 if target.gpu and continued and recipe.model.dtype != "float32" else 4
-    quantized = continued and recipe.model.quantization != "none"
-    bits = {"nf4": 0.52, "int8": 1.0}.get(recipe.model.quantization, whole) if quantized else whole
-    chosen = _adapted(adapter, linear)
-    trained = sum(adapter.r * (module.in_features + module.out_features) for module in chosen)
-    held = inside * bits + outside * (4 if quantized else whole)
-    return held + trained * (4 + 4 + moments), sum(module.in_features for module in chosen)
-
-
-def _adapted(adapter: LoraOptions, linear: dict[str, Any]) -> list[Any]:
-    """The layers that a LoRA adapter is put on; other kinds of adapter are smaller."""
-    targets = adapter.target_modules
-    return [
-        module
-        for name, module in linear.items()
-        if targets == "all-linear" or name.rpartition(".")[2] in targets
-    ]
 
 
 SHORTEST = 3

@@ -1,0 +1,125 @@
+"""Estimated memory of a training step from the model's shape, and whether it needs gradient checkpointing.
+
+Weights, gradients and Adam's two moments are counted exactly. Activations: 34 bytes for each token, layer and
+unit of width in 16 bit (Korthikanti et al. 2022), with gradient checkpointing 2 and one layer in full. Eager
+attention (training on a CPU) holds scores, 6 bytes for each pair of tokens, head and layer.
+
+On a GPU the upper bound is taken: modules that stay beside a quantised base in fp32, logits of all positions
+(16 bit, fp32 and gradient), inputs of adapted layers in fp32, and 1.6 GB for CUDA, workspaces and the
+allocator's reserve. On a CPU, Python with its libraries takes about 1 GB.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from toolkit.recipe import ONLINE, LoraOptions, Recipe, Stage
+from toolkit.train.methods import settings
+
+ITSELF = {True: 1.6e9, False: 1e9}
+"""Bytes besides the model, on a GPU and on a CPU."""
+
+PIECE = 512
+TIGHT = 0.85
+"""Share of the memory that an estimate may fill."""
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What a recipe would be trained on."""
+
+    name: str
+    memory: float
+    """Bytes."""
+    gpu: bool = True
+
+
+def this_machine() -> Machine:
+    """The GPU that is here, or this computer."""
+    if torch.cuda.is_available():
+        return Machine(torch.cuda.get_device_name(), torch.cuda.get_device_properties(0).total_memory)
+    return Machine("this computer", os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"), gpu=False)
+
+
+def needs_checkpointing(
+    recipe: Recipe, stage: Stage, model: Any, target: Machine, longest: int | None
+) -> bool:
+    """Whether a stage trains with gradient checkpointing: as it says, else on a GPU too small without."""
+    named = stage.trainer.get("gradient_checkpointing")
+    if named is not None or not target.gpu:
+        return bool(named)
+    return estimate(recipe, stage, model, target, longest, checkpointing=False) > target.memory * TIGHT
+
+
+def estimate(
+    recipe: Recipe,
+    stage: Stage,
+    model: Any,
+    target: Machine,
+    longest: int | None,
+    *,
+    checkpointing: bool | None = None,
+) -> float:
+    """Bytes of a training step at its fullest, with rows as long as the longest one, where that is known.
+
+    `checkpointing` left out: as the stage would be trained.
+    """
+    if checkpointing is None:
+        checkpointing = needs_checkpointing(recipe, stage, model, target, longest)
+    weights, adapted = _weights(recipe, stage, model, target)
+    config = model.config.get_text_config()
+    trainer = settings(stage)
+    limit = trainer.get("max_length")
+    length = int(limit if isinstance(limit, int) and limit else longest or 1024)
+    length = min(length, longest or length)
+    if stage.method in ONLINE:
+        length = 256 + int(trainer["max_completion_length"])
+    tokens = length * int(trainer["per_device_train_batch_size"])
+    tokens *= 2 if stage.method in ("dpo", "orpo", "reward") else 1
+    layers = config.num_hidden_layers
+    a_layer = 34 * tokens * config.hidden_size
+    a_layer += (
+        4 * tokens * adapted / layers if target.gpu else 6 * tokens * length * config.num_attention_heads
+    )
+    inputs = 2 * tokens * config.hidden_size * layers
+    kept = inputs + a_layer if checkpointing else a_layer * layers
+    scored = max(PIECE, tokens) if target.gpu else PIECE
+    return float(weights + kept + scored * config.vocab_size * 10 + ITSELF[target.gpu])
+
+
+def _weights(recipe: Recipe, stage: Stage, model: Any, target: Machine) -> tuple[float, int]:
+    """Bytes of weights, gradients and moments; and the summed widths of the inputs of adapted layers."""
+    head = model.get_output_embeddings()
+    linear = {name: m for name, m in model.named_modules() if isinstance(m, nn.Linear) and m is not head}
+    inside = sum(module.weight.numel() for module in linear.values())
+    outside = sum(weight.numel() for weight in model.parameters()) - inside
+    moments = 4 if "8bit" in str(stage.trainer.get("optim", "")) else 8
+    adapter = recipe.adapter_of(stage.name)
+    if not isinstance(adapter, LoraOptions):
+        return (inside + outside) * (4 + 4 + moments), 0
+    merged = stage.start != "base" and not recipe.continues(stage.name)
+    taken_out = str((adapter.model_extra or {}).get("init_lora_weights", "")).startswith(("pissa", "olora"))
+    exact = taken_out or stage.method == "reward" or recipe.model.dtype == "float32" or not target.gpu
+    quantization = recipe.model.quantization
+    whole = 4 if exact else 2
+    bits = {"nf4": 0.52, "int8": 1.0}.get(quantization, whole)
+    chosen = _adapted(adapter, linear)
+    trained = sum(adapter.r * (module.in_features + module.out_features) for module in chosen)
+    held = inside * bits + outside * (whole if quantization == "none" else 4)
+    beside = 4 * trained if merged else 0  # the frozen parent
+    return held + beside + trained * (4 + 4 + moments), sum(module.in_features for module in chosen)
+
+
+def _adapted(adapter: LoraOptions, linear: dict[str, Any]) -> list[Any]:
+    """The layers that a LoRA adapter is put on; other kinds of adapter are smaller."""
+    targets = adapter.target_modules
+    return [
+        module
+        for name, module in linear.items()
+        if targets == "all-linear" or name.rpartition(".")[2] in targets
+    ]
