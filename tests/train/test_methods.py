@@ -20,7 +20,8 @@ from toolkit.models.logprobs import Span, sum_nll
 from toolkit.models.rewards import RewardModel
 from toolkit.recipe import ModelOptions, Recipe
 from toolkit.report.charts import drawings
-from toolkit.train import train_stage
+from toolkit.train import methods, train_stage
+from toolkit.train.callbacks import peak_memory, reset_peak_memory
 from toolkit.train.reward import calibration_error
 from toolkit.types import Message, StageResult
 
@@ -286,3 +287,34 @@ def test_the_log_tells_speed_and_memory_of_every_step(tmp_path: Path, tiny_model
     titles = [title for title, *_ in drawings(steps)]
     assert {"Loss", "Gradient norm", "Learning rate", "Tokens per second", "Peak memory, GB"} <= set(titles)
     assert "Preference accuracy" in titles
+
+
+def test_packed_rows_keep_apart_and_without_flash_attention_are_refused(
+    tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """With one on a GPU; here sdpa, whose mask keeps apart what the positions say are several rows."""
+    packed = {"packing": True, "max_length": 128, "per_device_eval_batch_size": 16}
+    refused = recipe_of(tmp_path, tiny_model, [stage("s", "sft", "answers", trainer=packed)])
+    with pytest.raises(RecipeError, match=r"trainer.packing: without flash attention .* see each other"):
+        train(refused, tmp_path)
+    monkeypatch.setattr(methods, "has_flash_attention", lambda attention: attention == "sdpa")
+    found = {}
+    for name, trainer in (("packed", packed), ("padding_free", {"per_device_eval_batch_size": 16})):
+        recipe = recipe_of(tmp_path, tiny_model, [stage("s", "sft", "answers", trainer=trainer)])
+        sdpa = recipe.model.model_copy(update={"attention": "sdpa"})
+        (found[name],) = train(recipe.model_copy(update={"model": sdpa}), tmp_path / name)
+    monkeypatch.undo()
+    (plain,) = train(recipe, tmp_path / "plain")
+    for result in found.values():
+        assert result.heldout["loss_before"] == pytest.approx(plain.heldout["loss_before"], abs=1e-3)
+        assert result.heldout["loss"] < result.heldout["loss_before"]
+    assert found["packed"].train_loss != found["padding_free"].train_loss
+
+
+def test_peak_memory_is_measured_from_its_reset():
+    """Of a stage, not of all that the process did before."""
+    held = torch.ones(60_000_000)  # 240 MB
+    del held
+    before = peak_memory()
+    reset_peak_memory()
+    assert peak_memory() < before - 100e6

@@ -14,7 +14,9 @@ from safetensors.torch import load_file
 
 from tests.train.test_methods import recipe_of, stage
 from toolkit.recipe import Recipe, dump
+from toolkit.recipe import load as load_recipe
 from toolkit.run import train
+from toolkit.run.launch import main
 
 ONE = {"max_steps": 6, "per_device_train_batch_size": 4, "per_device_eval_batch_size": 2, "save_steps": 2}
 ONE |= {"learning_rate": 0.01, "gradient_accumulation_steps": 1}
@@ -93,3 +95,23 @@ def test_two_processes_train_what_one_trains(sharded: str, tmp_path: Path, tiny_
             assert apart.max() < ONE["learning_rate"], key
         assert not list((two / "t" / "adapters").glob(".*"))
     assert not list((two / "t" / "checkpoints").iterdir())
+
+
+def test_a_run_starts_its_processes_itself(tmp_path: Path, tiny_model: Path):
+    """As many as the recipe says, with what one process gives; an error is handed on."""
+    trainer = ONE | {"per_device_train_batch_size": 2, "max_steps": 2}
+    recipe = recipe_of(tmp_path, tiny_model, [stage("s", "sft", "answers", trainer=trainer)])
+    two = recipe.model_copy(update={"processes": 2})
+    (result,) = train(two, tmp_path / "two")
+    whole = {"trainer": trainer | {"per_device_train_batch_size": 4}}
+    (one,) = train(
+        recipe.model_copy(update={"stages": (recipe.stages[0].model_copy(update=whole),)}), tmp_path / "one"
+    )
+    assert result.train_loss == pytest.approx(one.train_loss, abs=1e-4)
+    assert load_recipe(tmp_path / "two" / "t" / "recipe.yaml").processes == 2
+    broken = two.stages[0].model_copy(update={"trainer": trainer | {"learning_rate": 1e30, "max_steps": 3}})
+    run, error = tmp_path / "bad", tmp_path / "error.json"
+    run.mkdir()
+    (run / "recipe.yaml").write_text(dump(two.model_copy(update={"stages": (broken,)})))
+    assert main(run, "s", error) == 1
+    assert json.loads(error.read_text())["kind"] == "TrainingError"

@@ -20,7 +20,7 @@ from lm_eval.models.huggingface import HFLM
 from lm_eval.models.utils import handle_stop_sequences, normalize_gen_kwargs
 
 from toolkit.generate.local import LocalSource, Prompt
-from toolkit.models import Loaded, prefix_tree
+from toolkit.models import Loaded, batch_size, prefix_tree
 from toolkit.models.logprobs import CHUNK_LOGITS, Span, SplitModel
 from toolkit.models.supported_types import supports_custom_masks, supports_fast_paths
 from toolkit.progress import log_progress
@@ -38,9 +38,6 @@ OURS = {"do_sample", "temperature", "top_p"}
 
 WORTH_SHARING = 0.8
 """Beginnings are shared when that leaves less than this part of the tokens to read."""
-
-PASS_TOKENS = 512
-"""Tokens in one pass where beginnings are shared: the mask is square."""
 
 ToLogits = Callable[[torch.Tensor], torch.Tensor]
 """States (n, width) -> logits (n, vocabulary)."""
@@ -60,8 +57,9 @@ class LoadedLM(HFLM):  # type: ignore[misc]  # lm-eval is untyped
     work = "benchmark"
     """What lm-eval asks its requests for, in the words of progress."""
 
-    def __init__(self, loaded: Loaded, *, seed: int = 0, batch_size: int = 16) -> None:
-        super().__init__(pretrained=loaded.model, tokenizer=loaded.tokenizer, batch_size=batch_size)
+    def __init__(self, loaded: Loaded, *, seed: int = 0) -> None:
+        size = 16 if loaded.model.device.type == "cpu" else batch_size.TEXTS_ELSEWHERE
+        super().__init__(pretrained=loaded.model, tokenizer=loaded.tokenizer, batch_size=size)
         self.local, self.seed = LocalSource(loaded), seed
 
     def loglikelihood(self, requests: list[Instance], disable_tqdm: bool = False) -> list[tuple[float, bool]]:
@@ -74,7 +72,11 @@ class LoadedLM(HFLM):  # type: ignore[misc]  # lm-eval is untyped
     ) -> list[tuple[float, bool]]:
         """(log-likelihood of the continuation, whether greedy decoding would say it), in order."""
         if not supports_fast_paths(self.model):
-            return list(super()._loglikelihood_tokens(requests, disable_tqdm, override_bs))
+            plain = super()._loglikelihood_tokens
+            size = override_bs or int(self.batch_size)
+            return batch_size.with_halving(
+                lambda size: list(plain(requests, disable_tqdm, size)), size, self.work
+            )
         found: list[tuple[float, bool]] = [(0.0, False)] * len(requests)
         shared: dict[tuple[int, ...], list[_Asked]] = {}
         for i, (_, context, continuation) in enumerate(requests):
@@ -104,8 +106,7 @@ class LoadedLM(HFLM):  # type: ignore[misc]  # lm-eval is untyped
         order = prefix_tree.sorted_by_tokens(inputs)
         spared = prefix_tree.tree_size(inputs, order, 0) < WORTH_SHARING * sum(map(len, inputs))
         if spared and supports_custom_masks(self.model, max(map(len, inputs))):
-            tree = prefix_tree.PrefixTree(self.model, inputs, PASS_TOKENS, rows)
-            for members, logits in tree.logits(set(range(len(inputs)))):
+            for members, logits in prefix_tree.tree_logits(self.model, inputs, set(range(len(inputs))), rows):
                 yield _as_it_is, logits.to(self.model.dtype), members
         elif inputs:
             spans = [Span([*seen, 0], wanted) for seen, wanted in zip(inputs, rows, strict=True)]
@@ -147,7 +148,7 @@ class LoadedLM(HFLM):  # type: ignore[misc]  # lm-eval is untyped
     def generate_until(self, requests: list[Instance], disable_tqdm: bool = False) -> list[str]:
         """Continuations up to the first stop string, in order."""
         if not supports_fast_paths(self.model):
-            return list(super().generate_until(requests, disable_tqdm))
+            return self._plain_texts(requests)
         said: dict[int, str] = {}
         by_settings: dict[str, list[int]] = {}
         for i, request in enumerate(requests):
@@ -157,7 +158,7 @@ class LoadedLM(HFLM):  # type: ignore[misc]  # lm-eval is untyped
             stop = handle_stop_sequences(settings.pop("until", None), eos=None)
             options = self._options(settings, stop)
             if options is None:
-                texts = super().generate_until([requests[i] for i in places], disable_tqdm)
+                texts = self._plain_texts([requests[i] for i in places])
                 said |= dict(zip(places, texts, strict=True))
                 log_progress(logger, self.work, len(said), len(requests))
                 continue
@@ -180,8 +181,17 @@ class LoadedLM(HFLM):  # type: ignore[misc]  # lm-eval is untyped
             temperature=float(settings.get("temperature") or 1.0) if sampled else 0.0,
             top_p=float(settings.get("top_p") or 1.0) if sampled else 1.0,
             stop=tuple(text for text in stop if text),
-            batch_size=int(self.batch_size),
         )
+
+    def _plain_texts(self, requests: list[Instance]) -> list[str]:
+        """lm-eval's own, which pads batches on the left."""
+        plain = super().generate_until
+
+        def generate(size: int) -> list[str]:
+            self.batch_size_per_gpu = size
+            return list(plain(requests, disable_tqdm=True))
+
+        return batch_size.with_halving(generate, int(self.batch_size), self.work)
 
     def _prompt(self, name: str, context: str, options: Generation) -> Prompt:
         tokens = self.tok_encode(context, left_truncate_len=self.max_length - options.max_new_tokens)

@@ -35,7 +35,9 @@ if TYPE_CHECKING:
     "--top-p", type=click.FloatRange(0, 1, min_open=True), callback=finite, default=1.0, show_default=True
 )
 @click.option("--stop", multiple=True, metavar="TEXT", help="Text that ends an answer; may be repeated.")
-@click.option("--batch-size", type=click.IntRange(1), default=16, show_default=True)
+@click.option(
+    "--batch-size", type=click.IntRange(1), help="Conversations at a time; left out, by free memory."
+)
 @click.option("--limit", type=click.IntRange(1), help="Ask at most this many examples.")
 @click.option("--seed", default=0, show_default=True, help="Of sampling.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -70,6 +72,7 @@ def command(  # noqa: PLR0913, PLR0917 - one argument per option
     from toolkit.types import Message
 
     loaded_examples = load_examples(DataSource(source=examples, limit=limit))
+    options["batch_size"] = options["batch_size"] or "auto"
     settings = {key: options.pop(key) for key in Generation.model_fields if key in options}
     prompt: tuple[Message, ...] = (Message(role="system", content=system),) if system else ()
     common: dict[str, Any] = {"prompt": prompt, "options": Generation(**settings), "seed": seed, "out": out}

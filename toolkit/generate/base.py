@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import shlex
+import shutil
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
 
+from toolkit.errors import ModelError
 from toolkit.recipe import Generation
 from toolkit.types import Message
 
-NEUTRAL = {"batch_size"}
-"""Fields of `Generation` that change a completion only by rounding."""
+NEUTRAL = {"batch_size", "engine", "engine_command"}
+"""Fields of `Generation` that change a completion only by rounding; a source's settings name its engine."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +94,39 @@ class Scripted:
 
     def rendered(self, request: Request) -> Any:
         return [message.as_dict() for message in request.messages]
+
+
+def engine_command(options: Generation) -> list[str] | None:
+    """The command that starts the server of a recipe; `None`: transformers in this process.
+
+    Raises:
+        ModelError: vLLM, or a command, is asked for and not here.
+    """
+    if options.engine == "transformers":
+        return None
+    if options.engine_command:
+        command = shlex.split(options.engine_command)
+        if shutil.which(command[0]) is None:
+            raise ModelError(f"generation.engine_command: {command[0]}: no such command; give its path")
+        return command
+    here = shutil.which("vllm") is not None
+    if options.engine == "vllm" and not here:
+        raise ModelError(
+            "generation.engine: no vllm on the PATH; install it in an environment of its own and name its "
+            "command in `engine_command`, or take `engine: transformers`"
+        )
+    if not here:
+        return None
+    from toolkit.models import hardware  # imports torch
+
+    on_gpu = hardware.choose().device.type == "cuda"
+    return ["vllm", "serve"] if options.engine == "vllm" or on_gpu else None
+
+
+def engine_name(command: Sequence[str]) -> str:
+    """`vllm`, or `transformers-serve`."""
+    serves = "transformers" in {Path(word).name.partition(".")[0] for word in command}
+    return "transformers-serve" if serves else "vllm"
 
 
 def sampling(options: Generation) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from toolkit.data.chat import opens_thinking, prompt_ids, render
 from toolkit.errors import DataError
 from toolkit.generate.base import Reply, Request, sampling
 from toolkit.generate.batching import BatchSlots
-from toolkit.models import Loaded, bases
+from toolkit.models import Loaded, bases, batch_size
 from toolkit.models.loading import context_window, unwrapped
 from toolkit.models.prefix_tree import common_prefix
 from toolkit.models.supported_types import supports_custom_masks
@@ -42,6 +42,11 @@ class _Sequence:
     prompt: Prompt
     sampler: torch.Generator | None = None
     tokens: list[int] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, prompt: Prompt, options: Generation) -> _Sequence:
+        sampled = options.temperature > 0
+        return cls(prompt, torch.Generator().manual_seed(prompt.seed) if sampled else None)
 
     @property
     def next_input(self) -> int:
@@ -104,10 +109,7 @@ class LocalSource:
         beyond temperature and nucleus take transformers' own `generate`, one prompt at a time.
         """
         options, further = model_sampling(self.loaded.model.generation_config, options)
-        sequences = [_Sequence(prompt) for prompt in prompts if prompt.id not in done]
-        if options.temperature > 0:
-            for sequence in sequences:
-                sequence.sampler = torch.Generator().manual_seed(sequence.prompt.seed)
+        sequences = [_Sequence.of(prompt, options) for prompt in prompts if prompt.id not in done]
         sequences.sort(key=lambda sequence: (len(sequence.prompt.tokens), sequence.prompt.id))
         if not sequences:
             return
@@ -116,15 +118,33 @@ class LocalSource:
         shortest = min(len(prompt.tokens) for prompt in prompts)
         common = common_prefix([prompt.tokens for prompt in prompts], shortest - 2)
         if supports_custom_masks(model, longest) and not further:
-            yield from self._batched(model, sequences, options, common)
+            size = options.batch_size
+            size = batch_size.conversations(model, longest) if size == "auto" else size
+            yield from self._by_memory(model, sequences, options, common, size)
         else:
             logger.info("%s: one conversation at a time, by transformers' generate", self.loaded.name)
             yield from self._sequential(model, sequences, options, further)
 
-    def _batched(
-        self, model: Any, waiting: list[_Sequence], options: Generation, common: Sequence[int]
+    def _by_memory(
+        self, model: Any, sequences: list[_Sequence], options: Generation, common: Sequence[int], size: int
     ) -> Iterator[tuple[str, Reply]]:
-        places: list[_Sequence | None] = [None] * min(options.batch_size, len(waiting))
+        """In batches of `size`, smaller ones from where one did not fit; what is begun then begins anew."""
+        left = {sequence.prompt.id: sequence for sequence in sequences}
+        while left:
+            try:
+                for name, reply in self._batched(model, list(left.values()), options, common, size):
+                    del left[name]
+                    yield name, reply
+            except (RuntimeError, MemoryError) as error:
+                failed = error
+            if left:
+                size = batch_size.halve(min(size, len(left)), self.loaded.name, failed)
+                left = {name: _Sequence.of(sequence.prompt, options) for name, sequence in left.items()}
+
+    def _batched(
+        self, model: Any, waiting: list[_Sequence], options: Generation, common: Sequence[int], size: int
+    ) -> Iterator[tuple[str, Reply]]:
+        places: list[_Sequence | None] = [None] * min(size, len(waiting))
         slots, ends = BatchSlots(model, len(places), common), end_tokens(self.loaded)
         while waiting or any(places):
             _fill_slots(waiting, places, slots)

@@ -13,14 +13,18 @@ from toolkit.models import bases
 from toolkit.recipe import Generation, Judge, ModelOptions, existing
 
 if TYPE_CHECKING:
+    from toolkit.generate.engine import ServedModel
     from toolkit.judge.generative import Backend
     from toolkit.judge.grading import Grader
     from toolkit.models import Loaded
 
+LoadModel = Callable[[str], "Loaded | ServedModel"]
+"""Gives a local model by its name, in memory or behind an engine."""
+
 
 def build_judge(
     judge: Judge,
-    load: Callable[[str], Loaded],
+    load: LoadModel,
     *,
     base: str | None = None,
     options: ModelOptions = ModelOptions(),
@@ -92,7 +96,7 @@ def _check_votes(judge: Judge) -> None:
         )
 
 
-def build_grader(judge: Judge, load: Callable[[str], Loaded], *, base: str | None = None) -> Grader:
+def build_grader(judge: Judge, load: LoadModel, *, base: str | None = None) -> Grader:
     """The judge that gives single answers grades, for a section whose prompt is such a one.
 
     Raises:
@@ -158,7 +162,7 @@ def prompt_method(judge: Judge) -> Method:
     return "letter" if judge.method == "logits" else "written"
 
 
-def _build_backend(judge: Judge, load: Callable[[str], Loaded], base: str | None) -> Backend:
+def _build_backend(judge: Judge, load: LoadModel, base: str | None) -> Backend:
     from toolkit.judge.generative import EndpointBackend, LocalBackend
 
     if judge.endpoint is None:
@@ -174,7 +178,7 @@ def _generation_options(judge: Judge) -> dict[str, Any]:
     }
 
 
-def _local(judge: Judge, load: Callable[[str], Loaded], base: str | None) -> Loaded:
+def _local(judge: Judge, load: LoadModel, base: str | None) -> Loaded | ServedModel:
     return load(_model_name(judge, base))
 
 

@@ -21,6 +21,7 @@ from toolkit.recipe import Endpoint, Generation
 from toolkit.types import Judgment, Verdict, digest, split_thinking
 
 if TYPE_CHECKING:
+    from toolkit.generate.engine import ServedModel
     from toolkit.models import Loaded
 
 RETRY_TEMPERATURE = 0.7
@@ -239,10 +240,10 @@ class LocalBackend:
 
     endpoint: Endpoint | None = None
 
-    def __init__(self, loaded: Loaded, *, batch_size: int = 16) -> None:
+    def __init__(self, loaded: Loaded | ServedModel) -> None:
         from toolkit.judge.logprob import control_tokens
 
-        self.loaded, self.batch_size = loaded, batch_size
+        self.loaded = loaded
         self.control = control_tokens(loaded.tokenizer)
 
     @property
@@ -254,10 +255,11 @@ class LocalBackend:
 
     def generate(self, requests: Sequence[ChatRequest], options: Generation) -> Iterator[tuple[int, Answer]]:
         """Yield replies as they end; a prompt that leaves no room for a reply is refused."""
+        from toolkit.generate.engine import ServedModel
         from toolkit.generate.local import LocalSource
         from toolkit.models.loading import context_window
 
-        room = context_window(self.loaded.model.config) - options.max_new_tokens
+        room = context_window(self.loaded.config) - options.max_new_tokens
         lengths = [len(prompt_ids(self.loaded.tokenizer, request.messages)) for request in requests]
         fitting = []
         for index, request in enumerate(requests):
@@ -265,8 +267,8 @@ class LocalBackend:
                 yield index, Refusal(0, f"a prompt of {lengths[index]} tokens, and there is room for {room}")
             else:
                 fitting.append(Request(str(index), request.messages, request.seed or 0))
-        batched = options.model_copy(update={"batch_size": self.batch_size})
-        for said, reply in LocalSource(self.loaded).replies(fitting, (), batched):
+        source = self.loaded if isinstance(self.loaded, ServedModel) else LocalSource(self.loaded)
+        for said, reply in source.replies(fitting, (), options):
             finish: Literal["stop", "length"] = "length" if reply.finish == "length" else "stop"
             yield int(said.id), ChatReply(reply.text, finish, lengths[int(said.id)], reply.tokens)
 

@@ -24,6 +24,7 @@ from toolkit.statistics import Z
 from toolkit.types import Completion, Judgment, Score, digest, split_thinking
 
 if TYPE_CHECKING:
+    from toolkit.generate.engine import ServedModel
     from toolkit.models import Loaded
 
 DIGITS = tuple("123456789")
@@ -134,7 +135,7 @@ def grade_scores(grades: Iterable[Grade]) -> list[Score]:
 class LogprobGrader:
     """A local model's grade by its next token."""
 
-    def __init__(self, loaded: Loaded, prompt: JudgePrompt, *, reference: bool = False) -> None:
+    def __init__(self, loaded: Loaded | ServedModel, prompt: JudgePrompt, *, reference: bool = False) -> None:
         from toolkit.judge.logprob import NextTokenReader
 
         self.prompt, self.reference = _single(prompt), reference

@@ -18,6 +18,7 @@ import torch
 
 from toolkit.data import chat
 from toolkit.errors import DataError, JudgeError
+from toolkit.generate.engine import ServedModel
 from toolkit.judge.prompts import Case, JudgePrompt, build_case, render, validate_prompt
 from toolkit.judge.verdicts import NOT_FINITE, Comparison, to_battle_outcome
 from toolkit.models import Loaded, prefix_tree
@@ -26,9 +27,6 @@ from toolkit.models.supported_types import supports_custom_masks
 from toolkit.types import Message, Outcome, Verdict
 
 logger = logging.getLogger(__name__)
-
-PACK_TOKENS = 512
-"""Tokens in one forward pass beyond those in the cache: the mask is square, so longer ones attend slower."""
 
 PROMPT_TOO_LONG = "the prompt is longer than the judge can read"
 
@@ -48,7 +46,7 @@ class LabelProbabilities:
 class LogprobJudge:
     """A local model as a judge of pairs; adapters on it are switched off while it judges."""
 
-    def __init__(self, loaded: Loaded, prompt: JudgePrompt, *, reference: bool = False) -> None:
+    def __init__(self, loaded: Loaded | ServedModel, prompt: JudgePrompt, *, reference: bool = False) -> None:
         self.prompt = prompt
         self.reference = reference
         self.reader = NextTokenReader(loaded, [prompt.label(side) for side in ("a", "b")])
@@ -91,6 +89,8 @@ class LogprobJudge:
     @property
     def setup(self) -> dict[str, Any]:
         """How the model computes: number type, device, attention."""
+        if isinstance(self.reader.loaded, ServedModel):
+            return {**self.reader.loaded.engine.record, "reference": self.reference}
         model = self.reader.loaded.model
         return {
             "dtype": str(model.dtype).removeprefix("torch."),
@@ -124,11 +124,11 @@ class LogprobJudge:
 class NextTokenReader:
     """Reads the probabilities of some labels as a model's next token."""
 
-    def __init__(self, loaded: Loaded, labels: Sequence[str]) -> None:
+    def __init__(self, loaded: Loaded | ServedModel, labels: Sequence[str]) -> None:
         self.loaded = loaded
         self.labels = tuple(labels)
         self.control = control_tokens(loaded.tokenizer)
-        self.window: int = context_window(loaded.model.config)
+        self.window: int = context_window(loaded.config)
 
     @property
     def name(self) -> str:
@@ -179,6 +179,11 @@ class NextTokenReader:
             yield index, PROMPT_TOO_LONG
         chosen = [prompts[index] for index in fitting]
         places = {place for place, index in enumerate(fitting) if index in wanted}
+        if isinstance(self.loaded, ServedModel):
+            order = sorted(places)
+            for place, reading in self._served([chosen[each] for each in order]):
+                yield fitting[order[place]], reading
+            return
         with self.loaded.using(None) as model:
             for members, logits in self._passes(model, chosen, places):
                 for member, row in zip(members, logits, strict=True):
@@ -188,6 +193,8 @@ class NextTokenReader:
     def read_alone(self, prompt: JudgePrompt, cases: Sequence[Case]) -> list[LabelProbabilities | str]:
         """Readings one prompt at a time, in half precision of the other kind than the model's own."""
         prompts = [self.encode(self.text(render(prompt, "letter", shown, self.control))) for shown in cases]
+        if isinstance(self.loaded, ServedModel):  # by the server's own rounding, of another batch
+            return [reading for each in prompts for _, reading in self._served([each])]
         with self.loaded.using(None) as model:
             other = torch.float16 if model.dtype == torch.bfloat16 else torch.bfloat16
             found: list[LabelProbabilities | str] = []
@@ -200,12 +207,21 @@ class NextTokenReader:
                 found.append(self._reading(logits[0].float(), len(tokens)))
             return found
 
+    def _served(self, prompts: Sequence[list[int]]) -> Iterator[tuple[int, LabelProbabilities | str]]:
+        assert isinstance(self.loaded, ServedModel)
+        for place, found in self.loaded.next_token_logprobs(prompts, self.label_ids):
+            shares = torch.tensor(found).softmax(-1)
+            mass = sum(map(math.exp, found))
+            usable = bool(shares.isfinite().all())
+            reading = LabelProbabilities(tuple(shares.tolist()), mass, len(prompts[place]))
+            yield place, reading if usable else NOT_FINITE
+
     def _passes(
         self, model: Any, prompts: Sequence[list[int]], wanted: Set[int]
     ) -> Iterator[tuple[Sequence[int], torch.Tensor]]:
         """One forward pass each: (places in `prompts`, their logits), for all that have a wanted one."""
         if prompts and supports_custom_masks(model, max(map(len, prompts))):
-            yield from prefix_tree.PrefixTree(model, prompts, PACK_TOKENS).logits(wanted)
+            yield from prefix_tree.tree_logits(model, prompts, wanted)
             return
         for place in sorted(wanted):
             yield [place], prefix_tree.plain_logits(model, prompts[place])

@@ -46,6 +46,7 @@ from toolkit.recipe import Judge, ModelOptions
 from toolkit.types import Battle, Completion, Score, Verdict, Vote
 
 if TYPE_CHECKING:
+    from toolkit.generate.engine import ServedModel
     from toolkit.judge.logprob import LogprobJudge
     from toolkit.models import Loaded
 
@@ -60,7 +61,7 @@ class JudgeContext:
 
     out: Path
     """Folder of the results."""
-    load: Callable[[str], Loaded]
+    load: Callable[[str], Loaded | ServedModel]
     """Loads a local model by name."""
     options_of: Callable[[str], ModelOptions]
     """Load options of a model by name."""

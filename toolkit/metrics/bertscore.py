@@ -11,6 +11,7 @@ from typing import Any
 
 import bert_score
 import numpy as np
+import torch
 from bert_score import BERTScorer
 from bert_score.utils import model2layers
 from transformers import AutoConfig
@@ -18,7 +19,7 @@ from transformers import AutoConfig
 from toolkit.errors import DataError, ModelError
 from toolkit.metrics.reference_tools import References
 from toolkit.metrics.text import Table, TextMetric
-from toolkit.models import resolve_encoder
+from toolkit.models import batch_size, resolve_encoder
 
 logger = logging.getLogger(__name__)
 
@@ -73,7 +74,11 @@ class BertScore(TextMetric):
             self._count_cut(
                 scorer, [*(predictions[i] for i in full), *(ref for refs in known for ref in refs)]
             )
-            found = scorer.score([predictions[i] for i in full], known)
+            texts = [predictions[i] for i in full]
+            size = batch_size.TEXTS.get(torch.device(scorer.device).type, batch_size.TEXTS_ELSEWHERE)
+            found = batch_size.with_halving(
+                lambda size: scorer.score(texts, known, batch_size=size), size, "BERTScore"
+            )
             scores[full] = np.stack([part.double().numpy() for part in found], axis=1)
         names = ("bertscore_precision", "bertscore_recall", "bertscore_f1")
         return {name: ("mean", [(float(x),) for x in scores[:, i]]) for i, name in enumerate(names)}

@@ -22,6 +22,8 @@ class Hardware:
     dtype: torch.dtype
     attention: str | None
     """transformers' `attn_implementation`; `None` leaves the choice to it: not every model has every one."""
+    use_kernels: bool = False
+    """Whether layers are taken from the hub's kernels where it has faster ones."""
 
 
 def choose(options: ModelOptions = ModelOptions()) -> Hardware:
@@ -33,7 +35,7 @@ def choose(options: ModelOptions = ModelOptions()) -> Hardware:
     device = _device(options.device)
     dtype = DTYPES.get(options.dtype) or _dtype(device)
     attention = None if options.attention == "auto" else options.attention
-    return Hardware(device=device, dtype=dtype, attention=attention)
+    return Hardware(device, dtype, attention, options.use_kernels)
 
 
 def attention_names() -> list[str]:

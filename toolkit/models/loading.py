@@ -15,7 +15,7 @@ import sys
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +64,10 @@ class Loaded:
     """Name of an attached adapter -> `bases.content_fingerprint` of its folder."""
     folders: dict[str, Path] = field(default_factory=dict)
     """Name of an attached adapter -> its folder."""
+
+    @property
+    def config(self) -> Any:
+        return self.model.config
 
     @property
     def attention(self) -> str:
@@ -129,6 +133,8 @@ def load_base(name: str, options: ModelOptions = ModelOptions()) -> Loaded:
     folder = bases.resolve_base(name, revision=options.revision)
     check_causal(folder)
     chosen = hardware.choose(options)
+    if "flash" in (chosen.attention or ""):  # which takes no masks: continuous batching has its own
+        chosen = replace(chosen, attention=None)
     fingerprint = loaded_fingerprint(folder, options)
     tokenizer = load_tokenizer(folder, options.chat_template, options.chat_template_kwargs)
     model = load_weights(folder, chosen, options.quantization)
@@ -202,6 +208,8 @@ def load_weights(
         extra["quantization_config"] = quantization_config(quantization, chosen.dtype)
     if chosen.attention is not None:
         extra["attn_implementation"] = chosen.attention
+    if chosen.use_kernels:
+        extra["use_kernels"] = True
     try:
         model = kind.from_pretrained(
             folder,

@@ -16,17 +16,13 @@ import torch
 from torch.nn.functional import cross_entropy
 from transformers import DynamicCache
 
+from toolkit.models import batch_size
 from toolkit.models.loading import unwrapped
 from toolkit.models.prefix_tree import common_prefix
 from toolkit.models.supported_types import supports_fast_paths, supports_split_head
 from toolkit.progress import log_progress
 
 logger = logging.getLogger(__name__)
-
-BATCH_TOKENS = {"cpu": 2048}
-"""Padded tokens in one batch, by kind of device: a CPU is a quarter slower once batches leave its caches."""
-MOST_TOKENS = 8192
-"""Padded tokens in one batch on other devices."""
 
 CHUNK_LOGITS = 2**24
 """Logits made at a time: 64 MB in float32."""
@@ -69,11 +65,22 @@ class SplitModel:
             unscored = min(len(span.ids) - 1 - span.scored for span in spans)
             common = common_prefix([span.ids for span in spans], unscored)
         prefix_cache = self._read(common) if common else None
-        most = BATCH_TOKENS.get(self.model.device.type, MOST_TOKENS) if self.proven else 0
-        for batch in _batches(spans, most):
+        most = batch_size.tokens(self.model) if self.proven else 1
+        waiting = sorted(range(len(spans)), key=lambda i: len(spans[i].ids))
+        while waiting:
+            batch = _longest(spans, waiting, most)
             chosen = [spans[i] for i in batch]
-            ids = _padded(chosen, len(common), self.model.device)
-            states = self._hidden(ids, prefix_cache) if self.in_parts else self._full_logits(ids)
+            try:
+                ids = _padded(chosen, len(common), self.model.device)
+                states = self._hidden(ids, prefix_cache) if self.in_parts else self._full_logits(ids)
+                failed = None
+            except (RuntimeError, MemoryError) as error:
+                failed = error
+            if failed is not None:
+                half = batch_size.halve(len(batch), "likelihoods", failed)
+                most = half * len(chosen[0].ids)
+                continue
+            del waiting[-len(batch) :]
             ends = [len(span.ids) - 1 - len(common) for span in chosen]
             rows = [
                 states[row, end - s.scored : end]
@@ -137,13 +144,7 @@ def _padded(spans: Sequence[Span], start: int, device: torch.device) -> torch.Te
     return ids.to(device)
 
 
-def _batches(spans: Sequence[Span], most: int) -> Iterator[list[int]]:
-    """Indices of spans of like length, `most` padded tokens a batch if several."""
-    batch: list[int] = []
-    for index in sorted(range(len(spans)), key=lambda i: len(spans[i].ids), reverse=True):
-        if batch and len(spans[batch[0]].ids) * (len(batch) + 1) > most:
-            yield batch
-            batch = []
-        batch.append(index)
-    if batch:
-        yield batch
+def _longest(spans: Sequence[Span], waiting: Sequence[int], most: int) -> list[int]:
+    """The longest of those that wait (sorted), the longest first: `most` padded tokens, or one."""
+    count = max(1, most // len(spans[waiting[-1]].ids))
+    return list(reversed(waiting[-count:]))

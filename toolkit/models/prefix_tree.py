@@ -16,6 +16,8 @@ from typing import Any
 import torch
 from transformers import DynamicCache
 
+from toolkit.models import batch_size
+
 Tokens = Sequence[int]
 
 MIN_PREFIX = 16
@@ -218,6 +220,25 @@ class PrefixTree:
         )
         logits: torch.Tensor = output.logits[0].float()
         return logits
+
+
+def tree_logits(
+    model: Any, prompts: Sequence[Tokens], wanted: Set[int], rows: Sequence[int] | None = None
+) -> Iterator[tuple[tuple[int, ...], torch.Tensor]]:
+    """As `PrefixTree.logits`, with passes as large as the device takes; each wanted prompt once."""
+    limit, left = batch_size.PASS_TOKENS.get(model.device.type, batch_size.PASS_TOKENS_ELSEWHERE), set(wanted)
+    while left:
+        tree = PrefixTree(model, prompts, limit, rows)
+        try:
+            for members, logits in tree.logits(frozenset(left)):
+                new = tuple(member for member in members if member in left)
+                keep = [member in left for member in members for _ in range(tree.rows[member])]
+                left.difference_update(new)
+                yield new, logits if len(new) == len(members) else logits[torch.tensor(keep)]
+        except (RuntimeError, MemoryError) as error:
+            failed = error
+        if left:
+            limit = batch_size.halve(limit, "prompts with common beginnings", failed)
 
 
 @torch.inference_mode()

@@ -15,7 +15,7 @@ from transformers import AutoModelForSequenceClassification
 from toolkit import io
 from toolkit.data import chat
 from toolkit.errors import ModelError
-from toolkit.models import bases, hardware
+from toolkit.models import bases, batch_size, hardware
 from toolkit.models.loading import (
     LINEAGE,
     check_lineage,
@@ -27,8 +27,6 @@ from toolkit.models.loading import (
 )
 from toolkit.recipe import ModelOptions
 from toolkit.types import Message, digest
-
-BATCH = 8
 
 
 class RewardModel:
@@ -59,12 +57,17 @@ class RewardModel:
         rewards: list[float | None] = [None] * len(answers)
         fitting = [number for number, ids in enumerate(answers) if len(ids) <= self.window]
         fitting.sort(key=lambda number: len(answers[number]))
-        for start in range(0, len(fitting), BATCH):
-            batch = fitting[start : start + BATCH]
-            padded = self.tokenizer.pad({"input_ids": [answers[n] for n in batch]}, return_tensors="pt")
-            scores = self.model(**padded.to(self.chosen.device)).logits[:, 0].float().tolist()
-            for number, score in zip(batch, scores, strict=True):
-                rewards[number] = score
+
+        def score(size: int) -> None:
+            for start in range(0, len(fitting), size):
+                batch = fitting[start : start + size]
+                padded = self.tokenizer.pad({"input_ids": [answers[n] for n in batch]}, return_tensors="pt")
+                scores = self.model(**padded.to(self.chosen.device)).logits[:, 0].float().tolist()
+                for number, value in zip(batch, scores, strict=True):
+                    rewards[number] = value
+
+        on_cpu = self.chosen.device.type == "cpu"
+        batch_size.with_halving(score, 8 if on_cpu else batch_size.TEXTS_ELSEWHERE, self.name)
         return rewards
 
 

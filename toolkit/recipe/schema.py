@@ -63,6 +63,9 @@ class ModelOptions(Section):
     attention: str = "auto"
     """A name that transformers knows (`sdpa`, `flash_attention_2`, `flex_attention` ...), or a kernel
     of the hub (`kernels-community/flash-attn2`). `auto`: transformers' choice for the model."""
+    use_kernels: bool = Field(default=False, exclude_if=lambda value: not value)
+    """Take layers (norms, activations) from the kernels of the hub; needs the package `kernels`, and a GPU
+    that they are made for."""
     quantization: Literal["none", "nf4", "int8"] = "none"
     """`nf4`: 4-bit weights with double quantisation, as QLoRA."""
     revision: str | None = None
@@ -252,7 +255,15 @@ class Generation(Section):
     (`top_k`, `repetition_penalty` ...), from the model's `generation_config.json`; of a server, from its
     defaults. Without it the model gives its end tokens only."""
     stop: tuple[str, ...] = ()
-    batch_size: int = Field(default=16, ge=1)
+    batch_size: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
+    """Conversations at a time. `auto`: as many as fit into free memory, halved where they did not."""
+    engine: Literal["auto", "transformers", "vllm"] = "auto"
+    """Of contestants on a model here, all on one base alike: `transformers` in this process, or a vLLM server
+    that the run starts and stops. `auto`: vLLM where `engine_command` is given, or where it is installed
+    beside a CUDA GPU."""
+    engine_command: str | None = None
+    """How the server is started, such as `/opt/vllm/bin/vllm serve --max-model-len 4096`: it may be installed
+    in an environment of its own. `transformers serve` is taken too."""
 
 
 class Benchmark(Section):
@@ -475,6 +486,9 @@ class Recipe(Section):
     base: str
     """Hub id, folder or GGUF file (looked for beside the recipe first), or a packaged model's short name."""
     seed: int = Field(default=0, ge=0, lt=2**32)
+    processes: int = Field(default=1, ge=1, le=64, exclude_if=lambda value: value == 1)
+    """That train together, one on each GPU, each with a copy of the model (DDP): a step sees as many batches.
+    `run` and `train` start them by `accelerate launch`."""
     model: ModelOptions = ModelOptions()
     data: dict[Name, DataSource] = {}
     stages: tuple[Stage, ...] = ()

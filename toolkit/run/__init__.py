@@ -9,6 +9,7 @@ from typing import Literal
 
 from toolkit import distributed, io
 from toolkit.errors import RecipeError
+from toolkit.generate.base import engine_command
 from toolkit.judge import import_old_verdicts, validate_judges
 from toolkit.recipe import Recipe, contestants, dump, load, with_fewshot_baseline
 from toolkit.run.cache import StepCache
@@ -44,24 +45,27 @@ def run(recipe: Recipe, results: Path, *, on: Place = "here", anyway: bool = Fal
     """
     if distributed.count() > 1:
         raise RecipeError(
-            f"{recipe.name}: `run` is for one process; train with several by `accelerate launch ... train`, "
-            "then `run` the recipe: it takes the trained stages up"
+            f"{recipe.name}: `run` is for one process; set `processes` in the recipe, and it starts several"
         )
     recipe = with_fewshot_baseline(recipe)
     if recipe.judge:
         validate_judges(recipe.judge.members(), base=recipe.base)
+    if recipe.scoring:
+        engine_command(recipe.scoring.generation)  # refuses one that is not here before anything is trained
     folder, identity = _folder(recipe, results)
     with folder.locked():
         cache, execution = _opened(recipe, results, folder, identity)
         execution.anyway = anyway
-        if on == "ray":
-            from toolkit.run.ray import run_on_ray
+        try:
+            if on == "ray":
+                from toolkit.run.ray import run_on_ray
 
-            run_on_ray(execution, cache)
-        else:
-            for step in plan_steps(execution):
-                cache.do(step)
-            execution.release()
+                run_on_ray(execution, cache)
+            else:
+                for step in plan_steps(execution):
+                    cache.do(step)
+        finally:
+            execution.release()  # an engine is stopped also when the work is interrupted
         summary = build_summary(execution, cache)
         command = " ".join(["adapter-arena", *sys.argv[1:]])
         finish(execution, cache, summary, command)

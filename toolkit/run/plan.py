@@ -9,7 +9,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-from toolkit import io
+from toolkit import distributed, io
 from toolkit.data import load_columns
 from toolkit.errors import RecipeError
 from toolkit.fingerprints import file_hash, folder_hash
@@ -115,7 +115,12 @@ def _train(run: Execution, stage: Stage, refuse: Callable[[], None]) -> Step:
 
         refuse()
         run.release()  # training loads a copy of its own
-        train_stage(run.recipe, stage, run.folder.path)
+        if run.recipe.processes > 1 and distributed.count() == 1:
+            from toolkit.run.launch import train_in_processes
+
+            train_in_processes(run.recipe, stage, run.folder)
+        else:
+            train_stage(run.recipe, stage, run.folder.path)
 
     def rename() -> None:
         from toolkit.train.publish import rename
@@ -139,11 +144,16 @@ def _answer(run: Execution, scoring: Scoring, contestant: ResolvedContestant) ->
     """Asking a contestant every example."""
     out = run.folder.completions(contestant.name)
 
+    def inputs() -> str:
+        engine = run.engine_name(contestant.model)
+        other = () if engine == "transformers" else (engine,)  # all contestants on a base go to one
+        return fingerprint(
+            run.contestant(contestant), run.questions, run.sampling(scoring.generation), *other
+        )
+
     return Step(
         name=f"answer {contestant.name}",
-        inputs=lambda: fingerprint(
-            run.contestant(contestant), run.questions, run.sampling(scoring.generation)
-        ),
+        inputs=inputs,
         work=lambda: run.generate(contestant, run.examples, scoring.generation, out),
         outputs=(out,),
         depends_on=(f"shots {contestant.name}",) if contestant.spec.shots else _trained(contestant),
@@ -386,7 +396,7 @@ def judge_context(run: Execution) -> JudgeContext:
     recipe, folder = run.recipe, run.folder
     return JudgeContext(
         out=folder.path,
-        load=run.model,
+        load=run.judging_model,
         options_of=recipe.options_of,
         base=recipe.base,
         store=folder.judgments,

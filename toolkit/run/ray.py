@@ -11,7 +11,6 @@ import os
 import socket
 import sys
 import time
-import warnings
 from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from toolkit.errors import InputError, ToolkitError
 from toolkit.recipe import ModelOptions, load
 from toolkit.run.cache import Step, StepCache
 from toolkit.run.folder import RunFolder
+from toolkit.run.launch import configure_worker_logging
 from toolkit.run.plan import plan_steps
 from toolkit.run.resolve import Execution
 
@@ -100,24 +100,17 @@ def run_step(name: str, folder: str, where: str, judges: int, anyway: bool) -> f
     """In a worker: do the step of this name of the run in `folder`; gives the seconds it took."""
     started = time.monotonic()
     os.chdir(where)
-    _configure_worker_logging()
+    configure_worker_logging()
     run = RunFolder(Path(folder))
     execution = Execution(load(run.recipe), run)
     execution.anyway = anyway
     steps = plan_steps(execution, judges=judges)
-    with redirect_stdout(sys.stderr):  # the driver's stdout is for results
-        next(step for step in steps if step.name == name).work()
+    try:
+        with redirect_stdout(sys.stderr):  # the driver's stdout is for results
+            next(step for step in steps if step.name == name).work()
+    finally:
+        execution.release()
     return time.monotonic() - started
-
-
-def _configure_worker_logging() -> None:
-    """Let the package's log through to where the run was started, and no library's chatter."""
-    os.environ |= {"TQDM_DISABLE": "1", "TRANSFORMERS_VERBOSITY": "error"}
-    warnings.simplefilter("ignore")
-    logging.getLogger().setLevel(logging.ERROR)
-    log = logging.getLogger("toolkit")
-    log.handlers, log.propagate = [logging.StreamHandler(sys.stderr)], False
-    log.setLevel(logging.INFO)
 
 
 def _result(ray: Any, result: Any, step: Step) -> float:

@@ -20,7 +20,7 @@ from toolkit.data import load_columns, load_examples, load_groups, load_rows
 from toolkit.errors import DataError, ToolkitError
 from toolkit.fingerprints import file_hash, folder_hash
 from toolkit.generate import generate_completions
-from toolkit.generate.base import may_sample, sampling
+from toolkit.generate.base import engine_command, engine_name, may_sample, sampling
 from toolkit.generate.importers import match_answers
 from toolkit.models import bases
 from toolkit.recipe import (
@@ -42,12 +42,13 @@ from toolkit.run.shots import Exchange, WorkedExamples, draw_exchanges, exchange
 from toolkit.types import Completion, Example, Message, digest
 
 if TYPE_CHECKING:
+    from toolkit.generate.engine import Engine, ServedModel
     from toolkit.metrics.registry import Encoding
     from toolkit.models import Loaded
 
 logger = logging.getLogger(__name__)
 
-NEUTRAL_MODEL = {"device", "attention", "revision", "chat_template"}
+NEUTRAL_MODEL = {"device", "attention", "use_kernels", "revision", "chat_template"}
 """Fields of `model` that change outputs by rounding alone, or that stand for contents hashed elsewhere."""
 
 NEUTRAL_STAGE = {"name", "data", "heldout", "start", "rewards", "trainer"}
@@ -99,6 +100,11 @@ class Execution:
         """Go on in spite of errors that the check finds."""
         self.recipe, self.folder = recipe, folder
         self._loaded: tuple[str, Loaded] | None = None
+        self._engine: Engine | None = None
+        self._engines: dict[str, str] = {}
+        """Model -> name of the engine that answers for all contestants on it."""
+        self.engine_records: list[dict[str, Any]] = []
+        """Engine, version and flags of each server that was started."""
 
     @cached_property
     def base(self) -> str:
@@ -184,7 +190,8 @@ class Execution:
             [self.stage(ours[name]) if name in ours else self.weights(name), weight]
             for name, weight in stage.rewards.items()
         ]
-        return fingerprint(settings, self.recipe.seed, *rows, below, rewards)
+        several = [self.recipe.processes] if self.recipe.processes > 1 else []  # they multiply the batch
+        return fingerprint(settings, self.recipe.seed, *rows, below, rewards, *several)
 
     def trained_on(self, stage: Stage) -> str:
         """Fingerprint of a stage's inputs as they lie on disk, once the stages before it are trained."""
@@ -310,6 +317,45 @@ class Execution:
             self._loaded = (name, load_base(name, self.recipe.options_of(name)))
         return self._loaded[1]
 
+    def engine_name(self, model: str | None) -> str:
+        """What answers for all contestants on a model alike: one engine, and one quantisation."""
+        scoring = self.recipe.scoring
+        command = engine_command(scoring.generation) if scoring and model else None
+        if model is None or command is None:
+            return "transformers"
+        if model not in self._engines:
+            from toolkit.generate.engine import not_served
+
+            options = self.recipe.options_of(model)
+            folder = bases.resolve_base(model, revision=options.revision)
+            reason = not_served(folder, options, self._adapters_on(model))
+            self._engines[model] = "transformers" if reason else engine_name(command)
+            if reason:
+                logger.warning("%s: all answers by transformers, since %s has %s", model, command[0], reason)
+        return self._engines[model]
+
+    def _adapters_on(self, model: str) -> dict[str, Path]:
+        return {each.name: each.adapter for each in self.contestants if each.model == model and each.adapter}
+
+    def served(self, model: str, adapter: str | None = None) -> ServedModel:
+        """A model, or an adapter on it, behind its engine, which is started where it is not running."""
+        from toolkit.generate.engine import Engine, ServedModel
+
+        assert self.recipe.scoring is not None
+        if self._engine is None or self._engine.base != model:
+            self.release()
+            generation, log = self.recipe.scoring.generation, self.folder.path / "engine.log"
+            command, adapters = engine_command(generation) or [], self._adapters_on(model)
+            engine = Engine(command, model, adapters, self.recipe.options_of(model), generation, log)
+            self._engine = engine.__enter__()
+            if engine.record not in self.engine_records:
+                self.engine_records.append(engine.record)
+        return ServedModel(self._engine, adapter)
+
+    def judging_model(self, name: str) -> Loaded | ServedModel:
+        """A model that judges: behind its engine, where that gives the probabilities of labels."""
+        return self.served(name) if self.engine_name(name) == "vllm" else self.model(name)
+
     def ready(self, contestant: ResolvedContestant) -> Loaded:
         """The player's model, with its adapter attached under the player's name."""
         assert contestant.model is not None
@@ -331,10 +377,15 @@ class Execution:
             matched = match_answers(Path(contestant.spec.answers), examples, contestant.name)
             io.write(out, matched)
             return matched
+        source: Any = contestant.spec.endpoint
+        tuning = worked is not None  # of worked examples, before there are adapters to serve
+        if source is None and not tuning and self.engine_name(contestant.model) != "transformers":
+            assert contestant.model is not None
+            source = self.served(contestant.model, contestant.adapter_name)
         worked = worked or self.worked_examples(contestant)
         stop = tuple(dict.fromkeys((*options.stop, *(worked.stop if worked else ()))))
         return generate_completions(
-            contestant.spec.endpoint or self.ready(contestant),
+            source or self.ready(contestant),
             examples,
             contestant=contestant.name,
             adapter=contestant.adapter_name,
@@ -346,7 +397,10 @@ class Execution:
         )
 
     def release(self) -> None:
-        """Free the model in memory."""
+        """Free the model in memory, and stop the engine."""
+        engine, self._engine = self._engine, None
+        if engine is not None:
+            engine.stop()
         self._loaded = None
         gc.collect()
 

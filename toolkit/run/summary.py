@@ -142,6 +142,7 @@ def finish(execution: Execution, cache: StepCache, summary: Summary, command: st
             versions=package_versions(),
             hardware=describe_hardware(),
             data=data,
+            **({"engines": execution.engine_records} if execution.engine_records else {}),
         )
         for stage in execution.recipe.stages:
             card = folder.adapter(stage.name) / "README.md"

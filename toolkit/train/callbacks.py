@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -270,9 +270,21 @@ class TrainingLog(TrainerCallback):  # type: ignore[misc]
         return figures | {f"{new}_before": round(first[old], 4) for old, new in names.items() if old in first}
 
 
+def reset_peak_memory() -> None:
+    """Begin to measure: what came before counts no more, where the system can forget it (CUDA, Linux)."""
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+
+
 def peak_memory() -> int:
-    """Bytes: the GPU's peak where one is used, else the process's peak resident memory."""
+    """Bytes since the reset: the GPU's peak where one is used, else the process's peak resident memory."""
     if torch.cuda.is_available():
         return int(torch.cuda.max_memory_allocated())
+    with suppress(OSError):
+        for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
+            if line.startswith("VmHWM:"):
+                return 1024 * int(line.split()[1])
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024

@@ -6,11 +6,12 @@ import dataclasses
 import difflib
 import importlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 from transformers.integrations import get_available_reporting_integrations
+from transformers.utils import is_liger_kernel_available
 
 from toolkit.data import Conversation, Preference, Rated, Row, Text
 from toolkit.errors import DataError, RecipeError
@@ -142,9 +143,11 @@ def configuration(base: Base, stage: Stage, extra: dict[str, Any]) -> Any:
             hint = f"; did you mean `{close[0]}`?" if close else ""
             raise RecipeError(f"stages.{stage.name}.trainer.{name}: {kind.__name__} has no such field{hint}")
     reported = report_to(stage)
-    for name, (_, what, mend) in REFUSED.items():
-        if stage.trainer.get(name):
-            raise RecipeError(f"stages.{stage.name}.trainer.{name}: {what}; {mend}")
+    flash = has_flash_attention(base.hardware.attention)
+    for name, _, what, mend in refused_fields(stage, flash=flash):
+        raise RecipeError(f"stages.{stage.name}.trainer.{name}: {what}; {mend}")
+    if flash and stage.method in ("sft", "text"):  # the same rows in a batch, without padding between them
+        extra = {"padding_free": True, **extra}
     precision = {  # matrix products in the hardware's fast 16-bit type (autocast), everything else in fp32
         "use_cpu": base.hardware.device.type == "cpu",
         "bf16": base.hardware.dtype == torch.bfloat16,
@@ -165,14 +168,28 @@ def report_to(stage: Stage) -> str | list[str]:
     return integrations
 
 
+def has_flash_attention(attention: str | None) -> bool:
+    """Whether a value of `model.attention` is a kernel that keeps rows apart without padding."""
+    return "flash" in (attention or "")
+
+
+def refused_fields(stage: Stage, *, flash: bool) -> Iterator[tuple[str, str, str, str]]:
+    """Fields that would have no effect, or a wrong one: name, code of the finding, text, the mend."""
+    packed = ("packing", "eval_packing", "padding_free") if not flash or stage.method == "dpo" else ()
+    for name, (code, what, mend) in (REFUSED | dict.fromkeys(packed, _PACKED)).items():
+        if stage.trainer.get(name):
+            yield name, code, what, mend
+    if stage.trainer.get("use_liger_kernel") and not is_liger_kernel_available():
+        yield "use_liger_kernel", "liger", "liger-kernel is not installed here", "install it, or leave it out"
+
+
 _PACKED = (
     "packing",
-    "rows are not packed here",
-    "leave it out: rows of like length share a batch, so that little is padded",
+    "without flash attention rows that are packed would see each other",
+    "set `model.attention: kernels-community/flash-attn2`, or leave it out: rows of like length go together",
 )
 _RENDERED = ("chat-template", "every step renders rows alike")
 REFUSED = {
-    **dict.fromkeys(("packing", "eval_packing", "padding_free"), _PACKED),
     "chat_template_path": (*_RENDERED, "name it as `model.chat_template`"),
     "chat_template_kwargs": (*_RENDERED, "name them as `model.chat_template_kwargs`"),
 }

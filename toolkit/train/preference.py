@@ -256,7 +256,10 @@ class _ORPOTrainer(ORPOTrainer):  # type: ignore[misc]  # TRL is untyped here
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._tokens = 0
+        held = [(weight, weight.dtype) for weight in kwargs["model"].parameters()]
         super().__init__(*args, **kwargs)
+        for weight, dtype in held:  # of a quantised base TRL's experimental trainer holds the rest in fp32
+            weight.data = weight.data.to(dtype)
 
     def get_batch_loss_metrics(self, model: Any, batch: dict[str, Any], train_eval: str = "train") -> Any:
         if train_eval == "train":

@@ -6,14 +6,13 @@ Loss: mean negative log-likelihood of the learned tokens, the end token included
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
 from typing import Any
 
 import torch
 from datasets import Dataset
 from torch.utils.data import Sampler
 from transformers.trainer_pt_utils import get_length_grouped_indices
-from trl import SFTTrainer
+from trl import SFTTrainer, pack_dataset
 
 from toolkit.data import Conversation, Row, Text
 from toolkit.data.chat import encode_turns
@@ -29,10 +28,17 @@ def trainer(
     """A TRL trainer ready to run on conversations, or on texts."""
     prepared = {"dataset_kwargs": {"skip_prepare_dataset": True}}
     config = configuration(base, stage, trainer_args | prepared)
-    encode: Callable[..., Dataset] = text_dataset if stage.method == "text" else dataset
-    made = _Trainer(
-        **base.trainer_inputs(config, partial(encode, base, max_length=config.max_length), train, heldout)
-    )
+    rows_of: Callable[..., Dataset] = text_dataset if stage.method == "text" else dataset
+    longest = config.max_length
+    if config.padding_free and not config.packing:
+        config.max_length = None  # TRL takes no limit there; rows are cut here
+
+    def encode(rows: list[Row]) -> Dataset:
+        encoded = rows_of(base, rows, longest)
+        packs = config.packing if rows is train or config.eval_packing is None else config.eval_packing
+        return pack_dataset(encoded, config.max_length, config.packing_strategy) if packs else encoded
+
+    made = _Trainer(**base.trainer_inputs(config, encode, train, heldout))
     install_hidden_state_cache(made.model)
     install_target_logprob_head(made.model)
     return made

@@ -24,7 +24,7 @@ from toolkit.models import bases
 from toolkit.recipe import Recipe, Stage
 from toolkit.train import dry_run, publish
 from toolkit.train.base import activate_both, prepare_base, subtracts_from_base
-from toolkit.train.callbacks import InterruptCallback, TrainingLog, report_full_disk
+from toolkit.train.callbacks import InterruptCallback, TrainingLog, report_full_disk, reset_peak_memory
 from toolkit.train.memory import needs_checkpointing, this_machine
 from toolkit.train.methods import build_trainer, validate_rows
 from toolkit.train.publish import RESULT, model_card
@@ -73,6 +73,7 @@ def train_stage(recipe: Recipe, stage: Stage, run: Path) -> StageResult:
 def _train(recipe: Recipe, stage: Stage, run: Path) -> tuple[Callable[[], float], StageResult]:
     """Train, write the unverified model among the checkpoints; return its verification and the result."""
     working = run / "checkpoints" / stage.name
+    reset_peak_memory()
     train, heldout = load_stage_rows(recipe, stage)
     validate_rows(stage, train + heldout)
     set_seed(recipe.seed)

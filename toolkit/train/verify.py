@@ -119,6 +119,8 @@ def verify(expected: TrainedLogits, folder: Path, base: Base, weights: Mapping[s
         if not (exact or reward):
             own = divergence(expected.logits, expected.again(model))
         model = load_adapter(model, folder).eval()
+    if reward:  # as in training: a classifier reads the last token that is no padding
+        model.config.get_text_config().pad_token_id = base.tokenizer.pad_token_id
     found = expected.again(model)
     if exact or reward:
         scale = max(1.0, *(float(logits.abs().max()) / 16 for logits in expected.logits))

@@ -15,7 +15,15 @@ from toolkit.judge import validate_judges
 from toolkit.recipe import ONLINE, Recipe, Stage
 from toolkit.run.checks.findings import error, info, warning
 from toolkit.train import dry_run
-from toolkit.train.methods import METHODS, REFUSED, config_class, config_fields, report_to, settings
+from toolkit.train.methods import (
+    METHODS,
+    config_class,
+    config_fields,
+    has_flash_attention,
+    refused_fields,
+    report_to,
+    settings,
+)
 from toolkit.types import Finding
 
 RETIRED = {
@@ -27,7 +35,6 @@ RETIRED = {
     "length_column_name": "nothing: lengths are measured",
     "dataset_text_field": "a data source with format: text",
     "tokenizer": "nothing: the base's tokenizer is used",
-    "packing_strategy": "nothing: rows of like length share a batch",
     "evaluation_strategy": "eval_strategy",
     "ref_adapter_name": "nothing: the stage's `start` is the reference",
     "model_adapter_name": "nothing: adapters are named by their stage",
@@ -184,7 +191,7 @@ def _against_each_other(recipe: Recipe, stage: Stage) -> Iterator[Finding]:
     if isinstance(trainer.get("max_steps"), int) and trainer["max_steps"] < 1 and trainer["max_steps"] != -1:
         text = f"max_steps {trainer['max_steps']} is no limit: all epochs are trained"
         yield warning("max-steps", f"{place}.max_steps", text, "leave it out, or give the number of steps")
-    yield from _refused(stage)
+    yield from _refused(stage, recipe.model.attention)
     if str(trainer.get("optim", "")).startswith("paged") and not torch.cuda.is_available():
         text = f"{trainer['optim']} needs a CUDA GPU, and none is here"
         yield info("paged-optimizer", f"{place}.optim", text, "train on a GPU, or take adamw_torch")
@@ -204,10 +211,9 @@ def _against_each_other(recipe: Recipe, stage: Stage) -> Iterator[Finding]:
         yield warning("start", f"stages.{stage.name}.start", text, fix)
 
 
-def _refused(stage: Stage) -> Iterator[Finding]:
-    for name, (code, text, fix) in REFUSED.items():
-        if stage.trainer.get(name):
-            yield error(code, f"stages.{stage.name}.trainer.{name}", text, fix)
+def _refused(stage: Stage, attention: str) -> Iterator[Finding]:
+    for name, code, text, fix in refused_fields(stage, flash=has_flash_attention(attention)):
+        yield error(code, f"stages.{stage.name}.trainer.{name}", text, fix)
     try:
         report_to(stage)
     except RecipeError as problem:
@@ -251,7 +257,7 @@ def _unused(recipe: Recipe) -> Iterator[Finding]:
         yield info("no-scoring", "scoring", text, "name held-out examples in scoring.examples")
 
 
-def steps(stage: Stage, rows: int) -> dict[str, Any]:
+def steps(stage: Stage, rows: int, processes: int = 1) -> dict[str, Any]:
     """How often a stage's trainer would step: rows, batch, steps, epochs; what is no number counts as 1."""
     trainer = {
         name: 1
@@ -264,6 +270,7 @@ def steps(stage: Stage, rows: int) -> dict[str, Any]:
     if stage.method == "kto":
         train *= 2
     batch = max(1, int(trainer["per_device_train_batch_size"] * trainer["gradient_accumulation_steps"]))
+    batch *= processes
     if stage.method in ONLINE:
         batch = max(1, batch // int(trainer["num_generations"]))
     epochs, most = float(trainer["num_train_epochs"]), int(trainer.get("max_steps", -1))

@@ -56,7 +56,7 @@ def memory(
         place = f"stages.{stage.name}"
         text = ""
         if stage.data in sets:
-            plan = steps(stage, sets[stage.data].count)
+            plan = steps(stage, sets[stage.data].count, recipe.processes)
             text = "{rows} rows, {epochs:g} epochs, batches of {batch}: {steps} steps".format(**plan)
             warmup = settings(stage)["warmup_steps"]
             if isinstance(warmup, (int, float)) and warmup >= max(1, plan["steps"]):
@@ -103,7 +103,19 @@ PLAIN = {
 }
 """Fields of numbers that are looked at elsewhere: a stage with no others needs no trial."""
 
-OF_THE_HARDWARE = ("bf16", "fp16", "tf32", "optim", "torch_compile", "deepspeed", "fsdp", "report_to")
+OF_THE_HARDWARE = (
+    "bf16",
+    "fp16",
+    "tf32",
+    "optim",
+    "packing",
+    "padding_free",
+    "use_liger_kernel",
+    "torch_compile",
+    "deepspeed",
+    "fsdp",
+    "report_to",
+)
 """Fields that a CPU may refuse where a GPU takes them; their values are looked at elsewhere."""
 
 

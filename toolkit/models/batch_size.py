@@ -1,0 +1,96 @@
+"""Batch sizes by free memory, halved when a batch did not fit."""
+
+from __future__ import annotations
+
+import gc
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+SHARE = 0.5
+"""Of the free memory, for what is counted here; the rest is for workspaces and fragments."""
+
+MOST = {"cpu": 64}
+"""Conversations at a time by kind of device: on a CPU more are not faster."""
+MOST_ELSEWHERE = 512
+MOST_TOKENS = {"cpu": 2048}
+"""Padded tokens in a batch that is read once: a CPU is a quarter slower once batches leave its caches."""
+MOST_TOKENS_ELSEWHERE = 65_536
+PASS_TOKENS = {"cpu": 512}
+"""Tokens in a pass with a square mask. Fixed: which prompts go together must not change between runs."""
+PASS_TOKENS_ELSEWHERE = 4096
+TEXTS = {"cpu": 64}
+"""Short texts in a batch of an encoder or a reward model."""
+TEXTS_ELSEWHERE = 256
+
+
+def free_memory(device: torch.device) -> float:
+    """Bytes that a device has free, blocks that PyTorch keeps for itself included."""
+    if device.type == "cuda":
+        kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return float(torch.cuda.mem_get_info(device)[0] + kept)
+    meminfo = Path("/proc/meminfo")
+    if not meminfo.exists():
+        return 4e9
+    lines = dict(line.split(":", 1) for line in meminfo.read_text().splitlines())
+    return 1024.0 * int(lines["MemAvailable"].split()[0])
+
+
+def conversations(model: Any, length: int) -> int:
+    """How many conversations of `length` tokens are generated at a time: keys, values and logits of each."""
+    config = model.config.get_text_config()
+    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+    width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    cache = 2 * config.num_hidden_layers * heads * width * model.dtype.itemsize
+    activations = 34 * config.hidden_size  # of the prompt, one layer at a time
+    each = length * (2 * cache + activations) + 8 * config.vocab_size  # twice: a cache that grows is copied
+    most = MOST.get(model.device.type, MOST_ELSEWHERE)
+    return max(1, min(most, int(SHARE * free_memory(model.device) / each)))
+
+
+def tokens(model: Any) -> int:
+    """How many tokens are read at a time, without a cache."""
+    config = model.config.get_text_config()
+    each = 34 * config.hidden_size * model.dtype.itemsize / 2
+    most = MOST_TOKENS.get(model.device.type, MOST_TOKENS_ELSEWHERE)
+    return max(512, min(most, int(SHARE * free_memory(model.device) / each)))
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an allocation failed: PyTorch's error on a GPU, its message on a CPU."""
+    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or (
+        isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+    )
+
+
+def halve(size: int, what: str, error: Exception) -> int:
+    """Half of a size, with the memory of the failed attempt given back.
+
+    Raises:
+        Exception: the error, if it is another one or there is nothing to halve.
+    """
+    if not out_of_memory(error) or size <= 1:
+        raise error
+    error.__traceback__ = None  # its frames hold the tensors
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    logger.warning("%s: out of memory with %d at a time, going on with %d", what, size, size // 2)
+    return size // 2
+
+
+def with_halving(work: Callable[[int], T], size: int, what: str) -> T:
+    """`work(size)`, with half the size as often as it takes to fit."""
+    while True:
+        try:
+            return work(size)
+        except (RuntimeError, MemoryError) as error:
+            failed = error
+        size = halve(size, what, failed)
