@@ -259,7 +259,8 @@ def test_a_contestant_of_cut_or_empty_answers_is_flagged_in_the_first_sentence()
     ("text", "repeats"),
     [
         ("Reply: Sorry. I am sorry. I am sorry. I am sorry. I am so", True),
-        ("no no no no no", True),
+        ("no no no no no no", True),
+        ("Reply: I'm sure you're not alone. I'm sure you're not alo", True),
         ("Reply: a long and winding answer that was cut before it could come to its en", False),
         ("", False),
     ],

@@ -281,11 +281,15 @@ LONGEST_CYCLE = 25
 
 
 def repeats_itself(text: str) -> bool:
-    """Whether a text that was cut ends in the same words three times: no limit would have ended it."""
+    """Whether a text that was cut ends in words that it has just written: no limit would have ended it.
+
+    Its last four words, or half a cycle of up to 25 words where that is more, are those one cycle before.
+    """
     words = text.split()[:-1]  # the last one may be half a word
     return any(
-        words[-size:] == words[-2 * size : -size] == words[-3 * size : -2 * size]
-        for size in range(1, min(LONGEST_CYCLE, len(words) // 3) + 1)
+        words[-length:] == words[-length - cycle : -cycle]
+        for cycle in range(1, min(LONGEST_CYCLE, len(words) - 4) + 1)
+        for length in [max(4, cycle // 2)]
     )
 
 
