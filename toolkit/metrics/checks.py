@@ -22,7 +22,7 @@ from toolkit import io
 from toolkit.errors import DataError
 from toolkit.fingerprints import file_hash, python_files
 from toolkit.metrics.measurement import Measurement, measurement_from_values
-from toolkit.recipe import Check
+from toolkit.recipe import Check, source_file
 from toolkit.sandbox import run_program
 from toolkit.types import Completion
 
@@ -81,7 +81,7 @@ def load_check(check: Check) -> Checker:
 
 def check_content(check: Check) -> list[str]:
     """Hashes of the files that a check reads: its Python with what that imports beside it, its schema."""
-    files = python_files(Path(check.function.rpartition(":")[0])) if check.function else []
+    files = python_files(source_file(check.function.rpartition(":")[0])) if check.function else []
     files += [Path(check.json_schema)] if isinstance(check.json_schema, str) else []
     return [file_hash(file) for file in files if file.is_file()]
 
@@ -119,7 +119,7 @@ def _describe(error: Exception) -> str:
 
 def _function(name: str) -> Checker:
     file, _, function = name.rpartition(":")
-    path = Path(file).expanduser()
+    path = source_file(file).expanduser()
     if not path.is_file():
         raise DataError(f"metric {name}: {path}: no such file; a metric is `FILE.py:FUNCTION`")
     spec = importlib.util.spec_from_file_location(f"_metric_{path.stem}", path)

@@ -44,8 +44,8 @@ def card_right(completion: str, reference: str | None, example: Mapping[str, Any
 
 
 def reply_words(completion: str, _reference: str | None, _example: Mapping[str, Any]) -> float:
-    """Length of the reply in words."""
-    return float(len(_card(completion).get("Reply", "").split()))
+    """Length of the reply in words; without a card, of the whole answer."""
+    return float(len((_card(completion).get("Reply") or completion).split()))
 
 
 def _card(text: str) -> dict[str, str]:
