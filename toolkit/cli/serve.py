@@ -97,7 +97,9 @@ def command(
     if options["sign_in"] and not os.environ.get(SECRETS) and not Path(".streamlit/secrets.toml").exists():
         raise DataError(f"--sign-in needs an identity provider: put it into the file that {SECRETS} names")
     database = db or f"sqlite:///{(run / 'arena.db').resolve()}"
-    if voters_per_address is not None and completion_files(run):
+    if not completion_files(run):
+        raise DataError(f"{run}: no completions/*.jsonl here; give a folder that `adapter-arena run` wrote")
+    if voters_per_address is not None:
         store = Store(database)
         settings_store = SettingsStore(store, run.resolve().name, time.time)
         control = settings_store.control.model_copy(update={"voters_per_address": voters_per_address})
