@@ -90,7 +90,7 @@ def content(folder: Path) -> dict[Path, bytes]:
     return {
         p: p.read_bytes()
         for p in folder.rglob("*")
-        if p.is_file() and p.name != ".lock" and ".verdicts" not in p.parts
+        if p.is_file() and p.name not in (".lock", "run.log") and ".verdicts" not in p.parts
     }
 
 

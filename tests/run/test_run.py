@@ -68,6 +68,9 @@ def test_killed_at_every_step_it_ends_like_an_unbroken_run(small_recipe: Path, t
     code, out, err = run(small_recipe, whole)
     assert code == 0, err
     assert "report.html" in out
+    log = (whole / "small" / "run.log").read_text()
+    assert "INFO toolkit.run.cache: train sft" in log
+    assert "step 1 of 6" not in log  # progress is in the stages' own logs
 
     signs = ["step 1 of 6", "train dpo ...", "answer base ...", "measure sft ...", "judge ...", "report ..."]
     for sign in signs:

@@ -117,9 +117,29 @@ class RunFolder:
                 raise BusyError(f"{self.path}: process {holder} is at work here; wait for it") from None
             os.truncate(handle, 0)
             os.write(handle, str(os.getpid()).encode())
-            yield
+            with self._logged():
+                yield
         finally:
             os.close(handle)
+
+    @contextmanager
+    def _logged(self) -> Iterator[None]:
+        """Add the package's log to `run.log`, without its progress."""
+        handler = _RunLog(self.path / "run.log", encoding="utf-8", delay=True)
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+        handler.addFilter(lambda record: not hasattr(record, "progress"))
+        logger = logging.getLogger("toolkit")
+        logger.addHandler(handler)
+        try:
+            yield
+        finally:
+            logger.removeHandler(handler)
+            handler.close()
+
+
+class _RunLog(logging.FileHandler):
+    def handleError(self, record: logging.LogRecord) -> None:
+        """A log that cannot be written, on a full disk, stops nothing."""
 
 
 @contextmanager
