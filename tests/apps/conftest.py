@@ -24,6 +24,12 @@ FLAGS = (
 expect.set_options(timeout=60_000)  # a busy machine is slow, and that is no failure
 
 
+@pytest.fixture(autouse=True)
+def own_main(monkeypatch: pytest.MonkeyPatch) -> None:
+    """AppTest makes its script `__main__`, which processes that are forked later would run."""
+    monkeypatch.setitem(sys.modules, "__main__", sys.modules["__main__"])
+
+
 @pytest.fixture(scope="session")
 def household(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_run(tmp_path_factory.mktemp("results") / "household")

@@ -80,7 +80,7 @@ def test_what_greedy_decoding_would_say_is_known(tiny: Loaded):
 
 @pytest.mark.parametrize("asked", ["likelihoods", "texts"])
 def test_how_far_it_is_is_told_to_the_end(asked: str, tiny: Loaded, told: list[Progress]):
-    model = LoadedLM(tiny, batch_size=4)
+    model = LoadedLM(tiny)
     model.work = "base: benchmark of a test"
     if asked == "likelihoods":
         model.loglikelihood(likelihoods([(text, " end") for text in sentences(9, 5)]), disable_tqdm=True)
@@ -100,7 +100,7 @@ def test_generated_texts_are_lm_evals(tiny: Loaded, until: list[str]):
     requests = [Instance("generate_until", {}, (context, settings), 0) for context in sentences(9, 2)]
     theirs = HFLM(pretrained=tiny.model, tokenizer=tiny.tokenizer, batch_size=4)
     expected = theirs.generate_until(requests, disable_tqdm=True)
-    assert LoadedLM(tiny, batch_size=4).generate_until(requests) == expected
+    assert LoadedLM(tiny).generate_until(requests) == expected
 
 
 def test_sampled_texts_differ_between_repeats_and_not_between_runs(tiny: Loaded):
@@ -108,7 +108,7 @@ def test_sampled_texts_differ_between_repeats_and_not_between_runs(tiny: Loaded)
     requests = [Instance("generate_until", {}, ("the cat", settings), 0) for _ in range(4)]
     said = LoadedLM(tiny, seed=3).generate_until(requests)
     assert len(set(said)) > 1
-    assert LoadedLM(tiny, seed=3, batch_size=2).generate_until(requests) == said
+    assert LoadedLM(tiny, seed=3).generate_until(requests) == said
 
 
 def test_settings_of_which_we_know_nothing_are_left_to_lm_eval(tiny: Loaded):

@@ -84,7 +84,7 @@ def test_lm_evals_own_table_is_made_of_results(tuned: Loaded, tmp_path: Path, su
     scores = run_benchmarks(tuned, [choices(), sums], contestant="base", out=tmp_path / "base.json")
     lines = make_table(io.read_json(tmp_path / "base.json")).splitlines()
     shown = [[cell.strip() for cell in line.split("|")] for line in lines[2:] if line.strip()]
-    assert {f"{score.value:.4f}" for score in scores} == {cells[7] for cells in shown}
+    assert {round(score.value, 4) for score in scores} == {float(cells[7]) for cells in shown}
     assert [cells[5] for cells in shown] == ["exact_match", "exact_match", "acc"]
 
 

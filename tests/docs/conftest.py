@@ -55,6 +55,10 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     shutil.copy(PACKAGED / "pairs.jsonl", tmp_path / "pairs.jsonl")
     shutil.copy(PACKAGED / "pairs-heldout.jsonl", tmp_path / "pairs-heldout.jsonl")
     shutil.copy(PACKAGED / "heldout.jsonl", tmp_path / "questions.jsonl")
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        config = {"base_model_name_or_path": "smollm2-135m-instruct", "peft_type": "LORA"}
+        (tmp_path / name / "adapter_config.json").write_text(json.dumps(config))
     (tmp_path / "my_prompts.txt").write_text("What is a lamp?\n")
     (tmp_path / "wikitext.txt").write_text("A lamp stands on the table. " * 40 + "\n")
     monkeypatch.chdir(tmp_path)

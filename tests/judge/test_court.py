@@ -63,7 +63,15 @@ def test_files_of_outputs_are_judged_and_everything_is_written(tmp_path: Path):
         "battle_log.jsonl",
         "mt_bench_judgments.jsonl",
         "judge.json",
-        *("completions", "measurements", "scores.json", "summary.json", "report.html", "report.md"),
+        *(
+            "completions",
+            "measurements",
+            "scores.json",
+            "summary.json",
+            "report.html",
+            "report.md",
+            "examples.html",
+        ),
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 import click
@@ -69,4 +70,5 @@ def command(  # noqa: PLR0913, PLR0917 - one argument per option
         print_json({"file": str(file), "method": method or ""})
         return
     print_text(f"{file}: written. Its check (again: adapter-arena check {file}):\n")
-    ctx.invoke(check, recipe=str(file), changes=(), strict=False, show=None, gpu=None, as_json=False)
+    with suppress(click.exceptions.Exit):  # the recipe is written, whatever is found
+        ctx.invoke(check, recipe=str(file), changes=(), strict=False, show=None, gpu=None, as_json=False)

@@ -36,6 +36,7 @@ OPTIONS = (
     click.option(
         "--quantization", type=click.Choice(["none", "nf4", "int8"]), default="none", show_default=True
     ),
+    click.option("--use-kernels", is_flag=True, help="Take the hub's kernels; needs the package `kernels`."),
     click.option("--revision", help="Commit or tag of a hub model."),
     click.option(
         "--template", help="Chat template: a Jinja file, or the model (hub id, folder) that has it."
