@@ -40,6 +40,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 def package_logger() -> None:
     """Reset the package's loggers, which commands and libraries of earlier tests and fixtures configure."""
     logging.disable(logging.NOTSET)
+    logging.root.setLevel(logging.WARNING)
     for name, logger in list(logging.root.manager.loggerDict.items()):
         if name.partition(".")[0] == "toolkit" and isinstance(logger, logging.Logger):
             logger.handlers.clear()
