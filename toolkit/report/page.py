@@ -48,6 +48,7 @@ def build_context(view: RunView, pairs: Sequence[headline.ComparisonPair] | None
     rest = other_comparisons(view, compared)
     grouped = tables.panels(view, colours)
     unusable = headline.unusable_answers(view.completions)
+    main = main_panel(grouped, compared)
     measured = [panel for group, found in grouped.items() if group != BENCHMARKS for panel in found]
     context = {
         "run": view,
@@ -56,14 +57,14 @@ def build_context(view: RunView, pairs: Sequence[headline.ComparisonPair] | None
         "opening": headline.opening_sentence(compared, unusable),
         "leading": headline.evidence_sentence(compared),
         "comparisons": tables.comparisons(compared) if compared else None,
-        "main": main_panel(grouped, compared),
+        "main": main,
         "others": rest,
         "caution": headline.multiplicity_note(compared),
         "unknowns": headline.limitations(summary, compared, unusable),
         "over": headline.resampling_unit(summary),
         "differences": tables.differences(compared) if compared else None,
         "slices": slice_section(view, pairs),
-        "plots": family_plots(grouped, compared),
+        "plots": family_plots(grouped, main),
         "group_notes": group_notes(grouped),
         "scores": tables.scores(measured, names) if measured else None,
         "benchmarks": grouped.get(BENCHMARKS, []),
@@ -109,11 +110,8 @@ def main_panel(
     return next((panel for own in grouped.values() for panel in own if panel.metric == metric), None)
 
 
-def family_plots(
-    grouped: dict[str, list[tables.Panel]], compared: Sequence[headline.Comparison]
-) -> list[tables.Panel]:
-    """One panel for each kind of measure that ranks, without the one of the headline."""
-    main = main_panel(grouped, compared)
+def family_plots(grouped: dict[str, list[tables.Panel]], main: tables.Panel | None) -> list[tables.Panel]:
+    """One panel for each kind of measure that ranks, without that of `main`, the headline's."""
     kinds = [own for group, own in grouped.items() if group != BENCHMARKS and main not in own]
     return [next((panel for panel in own if panel.metric_info.better), own[0]) for own in kinds]
 

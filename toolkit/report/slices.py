@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from toolkit.metric_info import MetricInfo, metric_info
 from toolkit.metrics.slices import SliceFigure
-from toolkit.report import charts, formatting
+from toolkit.report import formatting
 from toolkit.report.headline import ComparisonPair
 from toolkit.report.load import RunView
-from toolkit.report.tables import Cell, Table
+from toolkit.report.tables import Cell, Table, difference_chart
 from toolkit.statistics import decide, holm
 from toolkit.types import Difference, Score
 
@@ -81,8 +81,6 @@ def _difference(found: Difference | None, p: float, info: MetricInfo, reach: flo
         return Cell(formatting.ABSENT)
     tone = decide(found.low, found.high, p, info.better) if info.better else "unclear"
     span = formatting.span(found.low, found.high, info.digits, sign=True)
-    sign = info.better or 1
-    ends = sorted((found.low * sign, found.high * sign))
-    title = f"{info.title}: {formatting.signed(found.value, info.digits)}, {span}"
-    chart = charts.forest(title, found.value * sign, (ends[0], ends[1]), reach, tone)
+    text = f"{formatting.signed(found.value, info.digits)}, {span}"
+    chart = difference_chart(found, info, reach, tone, text)
     return Cell(formatting.signed(found.value, info.digits), f"{span}; {formatting.p(p)}", tone, chart)

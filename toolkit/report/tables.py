@@ -20,7 +20,7 @@ from toolkit.ratings import WinRate
 from toolkit.report import charts, formatting
 from toolkit.report.headline import Claim, Comparison
 from toolkit.report.load import RunView
-from toolkit.types import Completion, Rating, Score, StageResult, Vote
+from toolkit.types import Completion, Difference, Rating, Score, StageResult, Vote
 
 EMPTY = Markup()
 
@@ -108,10 +108,7 @@ def _score(score: Score | None, digits: int) -> Cell:
 def comparisons(compared: Sequence[Comparison]) -> Table:
     """The headline comparisons by the measure that decides, with what the other kinds of measures show."""
     claims = [comparison.primary for comparison in compared]
-    reach: dict[str, float] = {}
-    for claim in filter(None, claims):
-        found = claim.difference
-        reach[found.metric] = max(reach.get(found.metric, 0.0), abs(found.low), abs(found.high))
+    reach = _reaches(compared)
     rows = tuple(
         (
             Cell(comparison.pair.title, comparison.pair.role),
@@ -149,12 +146,17 @@ def differences(compared: Sequence[Comparison]) -> Table:
 def _difference(claim: Claim | None, reach: float) -> Cell:
     if claim is None:
         return Cell(formatting.ABSENT)
-    found, sign = claim.difference, claim.metric_info.better or 1
-    ends = sorted((found.low * sign, found.high * sign))
     tone = "unclear" if claim.conclusion == "describes" else claim.conclusion
-    title = f"{claim.metric_info.title}: {claim.evidence}; {claim.conclusion}"
-    chart = charts.forest(title, found.value * sign, (ends[0], ends[1]), reach, tone)
+    text = f"{claim.evidence}; {claim.conclusion}"
+    chart = difference_chart(claim.difference, claim.metric_info, reach, tone, text)
     return Cell(claim.size, f"{claim.interval}; {claim.p}", tone, chart)
+
+
+def difference_chart(found: Difference, info: MetricInfo, reach: float, tone: str, text: str) -> Markup:
+    """One difference as a dot with its interval, better to the right; `text` is its alternative."""
+    sign = info.better or 1
+    low, high = sorted((found.low * sign, found.high * sign))
+    return charts.forest(f"{info.title}: {text}", found.value * sign, (low, high), reach, tone)
 
 
 def _reaches(compared: Iterable[Comparison]) -> dict[str, float]:

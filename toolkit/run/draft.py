@@ -102,8 +102,12 @@ def _is_local(here: Path, source: str) -> bool:
 
 
 def _rows(here: Path, source: Mapping[str, Any]) -> list[dict[str, Any]]:
-    opened = DataSource.model_validate({**source, "source": str(here / source["source"])})
-    return [row for _, row in islice(raw_rows(opened), LOOK)]
+    return [row for _, row in islice(raw_rows(_opened(here, source)), LOOK)]
+
+
+def _opened(here: Path, source: Mapping[str, Any]) -> DataSource:
+    """The first rows of a local source, from wherever the command runs."""
+    return DataSource.model_validate({**source, "source": str(here / source["source"]), "limit": LOOK})
 
 
 def _base(here: Path, found: Ingredients) -> str:
@@ -154,9 +158,8 @@ def _scoring(here: Path, source: Mapping[str, Any]) -> dict[str, Any]:
     """The measure that decides and the slices, by looking at the examples."""
     if not _is_local(here, source["source"]):
         return {}
-    examples = load_examples(DataSource.model_validate({**source, "source": str(here / source["source"])}))
     rows = _rows(here, source)
-    own, primary = guess_measure(examples[:LOOK])
+    own, primary = guess_measure(load_examples(_opened(here, source)))
     slices = [name for name, values in _columns(rows).items() if _is_slice(values, len(rows))]
     scoring: dict[str, Any] = {"metrics": [own, "perplexity", "rouge"], "primary": primary} if own else {}
     return scoring | ({"slices": slices} if slices else {})
