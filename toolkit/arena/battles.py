@@ -97,6 +97,18 @@ def battle_key(example_id: str, one: tuple[str, str], other: tuple[str, str]) ->
     return digest(example_id, *(part for side in sorted([one, other]) for part in side))
 
 
+def answer_files(run: Path) -> dict[str, Path]:
+    """Contestant -> its completions.
+
+    Raises:
+        DataError: there are none.
+    """
+    files = completion_files(run)
+    if not files:
+        raise DataError(f"{run}: no completions/*.jsonl here; give a folder that `adapter-arena run` wrote")
+    return files
+
+
 def load_battle_pool(run: Path, contestants: Sequence[str] = ()) -> BattlePool:
     """Read `recipe.yaml` and `completions/*.jsonl` of a run folder.
 
@@ -108,9 +120,7 @@ def load_battle_pool(run: Path, contestants: Sequence[str] = ()) -> BattlePool:
         DataError: no such folder, fewer than two contestants, one without answers, no answer at all, or a
             bad line.
     """
-    files = completion_files(run)
-    if not files:
-        raise DataError(f"{run}: no completions/*.jsonl here; give a folder that `adapter-arena run` wrote")
+    files = answer_files(run)
     options, base = _read_recipe(run / "recipe.yaml")
     names = tuple(contestants) or options.contestants or tuple(files)
     missing = [name for name in names if name not in files]

@@ -88,17 +88,16 @@ def command(
 
     from apps.server import Address, serve
     from apps.settings import SECRETS, Settings
+    from toolkit.arena.battles import answer_files
     from toolkit.arena.settings import SettingsStore
     from toolkit.arena.store import Store
     from toolkit.errors import DataError
-    from toolkit.recipe.files import completion_files
 
     run = sources[0] if len(sources) == 1 and not sources[0].is_file() else _run_of_files(sources, out)
     if options["sign_in"] and not os.environ.get(SECRETS) and not Path(".streamlit/secrets.toml").exists():
         raise DataError(f"--sign-in needs an identity provider: put it into the file that {SECRETS} names")
     database = db or f"sqlite:///{(run / 'arena.db').resolve()}"
-    if not completion_files(run):
-        raise DataError(f"{run}: no completions/*.jsonl here; give a folder that `adapter-arena run` wrote")
+    answer_files(run)  # before anything is written into a folder that has none
     if voters_per_address is not None:
         store = Store(database)
         settings_store = SettingsStore(store, run.resolve().name, time.time)
