@@ -133,14 +133,14 @@ def test_the_recipes_primary_metric_decides_and_one_kind_of_measure_counts_once(
     names = ("rougeL", "chrf", "bleu", "token_f1")
     rows = [found(name, 0.3, 0.1, 0.0001) for name in names] + [found("bertscore_f1", 0.01, 0.1, 0.5)]
     comparison = headline.compare(summary(*rows), QUESTION)
-    assert comparison.headline == "tuned is better than plain by ROUGE-L"
+    assert comparison.headline() == "tuned is better than plain by ROUGE-L"
     assert comparison.counts_sentence == (
         "Of 2 kinds of measures 1 says better (word overlap), none says worse, "
         "1 cannot tell (embedding similarity)"
     )
     by_meaning = headline.compare(summary(*rows, notes={"primary": "bertscore_f1"}), QUESTION)
     assert by_meaning.result == "unclear"
-    assert "by BERTScore F1" in by_meaning.headline
+    assert "by BERTScore F1" in by_meaning.headline()
 
 
 def test_votes_are_a_kind_of_measure():

@@ -271,7 +271,7 @@ def test_people_judge_and_both_together_stand_side_by_side(copied, monkeypatch):
     io.append(copied / "votes.jsonl", people)
     assert "People + judge" not in read(copied).text  # fewer than a hundred examples
     monkeypatch.setattr("toolkit.report.load.prediction_powered", partial(prediction_powered, fewest=40))
-    monkeypatch.setattr("toolkit.report.page.judges_are_noise", lambda view: False)
+    monkeypatch.setattr("toolkit.report.votes.judges_are_noise", lambda view: False)
     text = read(copied).text
     assert "People + judge: people's votes on 40 examples and the judge's on" in text
     assert "First place (" in text

@@ -6,7 +6,7 @@ from toolkit.metrics.measurement import measurement_from_values
 from toolkit.metrics.slices import slice_figures
 from toolkit.report.headline import OTHER, ComparisonPair
 from toolkit.report.load import RunView
-from toolkit.report.slices import slice_section
+from toolkit.report.tables import slice_section
 from toolkit.types import Ratings, Summary
 
 

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from markupsafe import Markup, escape
 
 from toolkit.report import formatting
+from toolkit.types import Rating, Score
 
 WIDTH = 340
 COLOURS = 6
@@ -76,6 +77,14 @@ def dots(title: str, rows: Sequence[Dot], digits: int = 2) -> Markup:
     for index, row in enumerate(rows):
         parts += _dot_row(row, ROW * index + ROW // 2 + 2, x, digits)
     return Markup("".join([*parts, "</svg>"]))
+
+
+def contestant_dots(
+    title: str, rows: Sequence[Score | Rating], colours: Mapping[str, int], digits: int
+) -> Markup:
+    """A dot plot of scores or ratings, each contestant in its colour."""
+    drawn = [Dot(x.contestant, x.value, x.low, x.high, colours.get(x.contestant, 0)) for x in rows]
+    return dots(title, drawn, digits)
 
 
 def _dot_row(row: Dot, y: int, x: Position, digits: int) -> list[str]:

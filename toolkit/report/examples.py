@@ -12,11 +12,10 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from toolkit.metric_info import metric_info
-from toolkit.metrics import Measurement
-from toolkit.report import formatting
+from toolkit.report.formatting import number
 from toolkit.report.headline import METRIC_ORDER, ComparisonPair
 from toolkit.report.load import RunView
-from toolkit.types import Completion, Verdict, Vote
+from toolkit.types import Completion, Verdict
 
 Answers = dict[str, Completion]
 """Contestant -> its answer to one example."""
@@ -127,69 +126,70 @@ def load_examples(view: RunView, pair: ComparisonPair) -> ExampleSet | None:
     examples = []
     for example, row in rows.items():
         own = {name: found[example] for name, found in values.items() if example in found}
-        shown = _build_example(row, own, metric, marked=marked)
-        examples.append(_compare_example(shown, row, own, pair, metric, tuple(votes[example])))
+        gain, worst = _gain(row, own, pair, metric)
+        first = next(iter(row.values()))
+        reference = first.completion if first.reference is None else first.reference
+        shown = ShownExample(
+            id=example,
+            turns=tuple((turn.role, turn.content) for turn in first.messages),
+            reference=first.reference,
+            answers=tuple(
+                Answer(
+                    name,
+                    mark_differences(each.completion, reference if marked else each.completion),
+                    _figure(own.get(name), metric),
+                    each.finish,
+                )
+                for name, each in row.items()
+            ),
+            category=first.category or "",
+            gain=gain,
+            worst=worst,
+            tags=_tags(row, gain if metric else None),
+            votes=tuple(votes[example]),
+        )
+        examples.append(shown)
     return ExampleSet(metric_info(metric, view.less_is_better).title if metric else "", pair, tuple(examples))
 
 
 def _sort_metric(view: RunView, pair: ComparisonPair) -> tuple[str | None, dict[str, dict[str, float]]]:
     """The primary measure, or the first metric that both have, and contestant -> example -> value."""
-    tables: dict[str, dict[str, Measurement]] = {
-        name: {m.metric: m for m in found} for name, found in view.measurements.items()
-    }
-    mine, theirs = tables.get(pair.contestant, {}), tables.get(pair.against, {})
+    found = {name: {m.metric: m for m in own} for name, own in view.measurements.items()}
+    both = found.get(pair.contestant, {}).keys() & found.get(pair.against, {}).keys()
     order = [view.summary.notes.get("primary"), *METRIC_ORDER]
-    metric = next((name for name in order if name in mine and name in theirs), None)
+    metric = next((name for name in order if name in both), None)
     if metric is None:
         return None, {}
-    return metric, {name: found[metric].per_example() for name, found in tables.items() if metric in found}
+    return metric, {name: own[metric].per_example() for name, own in found.items() if metric in own}
 
 
-def _build_example(
-    row: Answers, values: dict[str, float], metric: str | None, *, marked: bool
-) -> ShownExample:
-    first = next(iter(row.values()))
-    against = first.reference if first.reference is not None else first.completion
-    answers = tuple(
-        Answer(
-            name,
-            mark_differences(answer.completion, against if marked else answer.completion),
-            _figure(values.get(name), metric),
-            answer.finish,
-        )
-        for name, answer in row.items()
-    )
-    turns = tuple((turn.role, turn.content) for turn in first.messages)
-    return ShownExample(first.example_id, turns, first.reference, answers, first.category or "")
-
-
-def _compare_example(
-    shown: ShownExample,
-    row: Answers,
-    values: dict[str, float],
-    pair: ComparisonPair,
-    metric: str | None,
-    votes: tuple[ExampleVote, ...],
-) -> ShownExample:
-    """With what the two of the question differ by, and signs of trouble."""
-    mine, theirs = row.get(pair.contestant), row.get(pair.against)
+def _gain(
+    row: Answers, values: dict[str, float], pair: ComparisonPair, metric: str | None
+) -> tuple[float | None, float | None]:
+    """How much better the contestant's answer is than the other's, and its own value, more being better."""
     better = metric_info(metric).better or 1 if metric else 1
-    gain = worst = None
     if pair.contestant in values:
-        worst = better * values[pair.contestant]
-        gain = worst - better * values[pair.against] if pair.against in values else None
-    elif metric is None and mine and theirs and not (mine.refused or theirs.refused):
-        gain = 1 - _overlap(mine.completion, theirs.completion)
-    signs = {
-        "gained": metric is not None and gain is not None and gain > 0,
-        "lost": metric is not None and gain is not None and gain < 0,
-        "cut": any(each.finish == "length" for each in row.values()),
-        "empty": any(not each.completion.strip() and not each.refused for each in row.values()),
-        "declined": any(DECLINES.search(each.completion[:MAX_CHARS]) for each in row.values()),
-        "refused": any(each.refused for each in row.values()),
+        own = better * values[pair.contestant]
+        return own - better * values[pair.against] if pair.against in values else None, own
+    mine, theirs = row.get(pair.contestant), row.get(pair.against)
+    if metric is None and mine and theirs and not (mine.refused or theirs.refused):
+        left, right = set(mine.completion.split()), set(theirs.completion.split())
+        return 1 - len(left & right) / max(1, len(left | right)), None
+    return None, None
+
+
+def _tags(row: Answers, gain: float | None) -> tuple[str, ...]:
+    """What is to be seen in an example: a gain or a loss by the metric, and signs of trouble."""
+    answers = row.values()
+    there = {
+        "gained": gain is not None and gain > 0,
+        "lost": gain is not None and gain < 0,
+        "cut": any(each.finish == "length" for each in answers),
+        "empty": any(not each.completion.strip() and not each.refused for each in answers),
+        "declined": any(DECLINES.search(each.completion[:MAX_CHARS]) for each in answers),
+        "refused": any(each.refused for each in answers),
     }
-    tags = tuple(name for name, there in signs.items() if there)
-    return replace(shown, gain=gain, worst=worst, tags=tags, votes=votes)
+    return tuple(name for name, seen in there.items() if seen)
 
 
 def _votes(view: RunView) -> dict[str, list[ExampleVote]]:
@@ -202,27 +202,18 @@ def _votes(view: RunView) -> dict[str, list[ExampleVote]]:
         voter, known = ("person", []) if vote.kind == "person" else (vote.voter, verdicts[vote.battle_id])
         known = [each for each in known if each.judge == vote.voter] or known  # a jury's: of all its judges
         reasons = " / ".join(str(each.reason) for each in known if each.reason)
-        found[vote.example_id].append(ExampleVote(voter, _outcome(vote), reasons))
+        over = {"a": (vote.model_a, vote.model_b), "b": (vote.model_b, vote.model_a)}.get(vote.outcome)
+        tie = "both bad" if vote.outcome == "both_bad" else "tie"
+        outcome = " over ".join(over) if over else f"{vote.model_a} and {vote.model_b}: {tie}"
+        found[vote.example_id].append(ExampleVote(voter, outcome, reasons))
     return found
-
-
-def _outcome(vote: Vote) -> str:
-    pair = {"a": (vote.model_a, vote.model_b), "b": (vote.model_b, vote.model_a)}.get(vote.outcome)
-    if pair:
-        return " over ".join(pair)
-    return f"{vote.model_a} and {vote.model_b}: {'both bad' if vote.outcome == 'both_bad' else 'tie'}"
-
-
-def _overlap(text: str, other: str) -> float:
-    left, right = set(text.split()), set(other.split())
-    return len(left & right) / max(1, len(left | right))
 
 
 def _figure(value: float | None, metric: str | None) -> str:
     if value is None or metric is None:
         return ""
     means = metric_info(metric)
-    return f"{means.title} {formatting.number(value, min(means.digits, 2))}"
+    return f"{means.title} {number(value, min(means.digits, 2))}"
 
 
 Kind = Literal["same", "only", "missing"]
@@ -233,14 +224,12 @@ MIN_OVERLAP = 0.4
 MAX_CHARS = 2000
 """Characters of a text that are compared and shown."""
 
-Pieces = tuple[tuple[Kind, str], ...]
-
 
 @dataclass(frozen=True)
 class MarkedText:
     """A text in pieces, compared with another."""
 
-    pieces: Pieces
+    pieces: tuple[tuple[Kind, str], ...]
     shared: float
     """Share of the words of both texts that the other has too, in the same order."""
     cut: int = 0
@@ -267,16 +256,12 @@ def mark_differences(text: str, other: str) -> MarkedText:
     shared, cut = (2 * same / words if words else 1.0), len(text) - len(shown)
     if shared < MIN_OVERLAP:
         return MarkedText((("same", shown),) if shown else (), shared, cut)
-    return MarkedText(tuple(_pieces(matcher, left, right)), shared, cut)
-
-
-def _pieces(matcher: difflib.SequenceMatcher[str], left: list[str], right: list[str]) -> Pieces:
-    found: list[tuple[Kind, str]] = []
+    pieces: list[tuple[Kind, str]] = []
     for tag, start, end, other_start, other_end in matcher.get_opcodes():
-        found.append(("same" if tag == "equal" else "only", "".join(left[start:end])))
+        pieces.append(("same" if tag == "equal" else "only", "".join(left[start:end])))
         missing = "" if tag == "equal" else "".join(right[other_start:other_end])
-        found.append(("missing", missing if missing.strip() else ""))
-    return tuple((kind, piece) for kind, piece in found if piece)
+        pieces.append(("missing", missing if missing.strip() else ""))
+    return MarkedText(tuple((kind, piece) for kind, piece in pieces if piece), shared, cut)
 
 
 def _tokens(text: str) -> list[str]:

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from toolkit import io
 from toolkit.errors import DataError
 from toolkit.recipe import Recipe, contestants
-from toolkit.report.load import RunView, load_run
-from toolkit.types import Score, Summary, Vote, digest
+from toolkit.report.load import load_run
+from toolkit.types import Record, Score, Summary, digest
 
 if TYPE_CHECKING:
     from datasets import Dataset
-if TYPE_CHECKING:
     from huggingface_hub import EvalResult
 
 CARD = """---
@@ -38,7 +37,22 @@ def run_datasets(run: Path) -> dict[str, Dataset]:
     Raises:
         DataError: the folder is no finished run.
     """
-    return _datasets(load_run(run))
+    from datasets import Dataset
+
+    view = load_run(run)
+    people = [v.model_copy(update={"voter": digest("voter", v.voter)}) for v in view.people]
+    records: dict[str, list[Record]] = {
+        "completions": [each for rows in view.completions.values() for each in rows],
+        "scores": list(view.summary.scores),
+        "votes": [*view.judge_votes, *people],
+    }
+    found = {}
+    for name, table in records.items():
+        rows = [each.model_dump(mode="json") for each in table]
+        columns = dict.fromkeys(key for row in rows for key in row)  # `datasets` takes those of the first row
+        if rows:
+            found[name] = Dataset.from_list([{key: row.get(key) for key in columns} for row in rows])
+    return found
 
 
 def write_datasets(run: Path, out: Path) -> dict[str, int]:
@@ -52,11 +66,10 @@ def write_datasets(run: Path, out: Path) -> dict[str, int]:
     """
     if out.exists():
         raise DataError(f"{out}: is there already; name a new folder")
-    view = load_run(run)
-    tables = _datasets(view)
+    tables = run_datasets(run)
     sizes = {name: len(table) for name, table in tables.items()}
     card = CARD.format(
-        run=view.summary.run,
+        run=load_run(run).summary.run,
         configs="\n".join(f"- config_name: {name}\n  data_files: {name}.parquet" for name in tables),
         sizes=", ".join(f"{count} {name}" for name, count in sizes.items()),
         first=next(iter(tables)),
@@ -66,32 +79,6 @@ def write_datasets(run: Path, out: Path) -> dict[str, int]:
             table.to_parquet(beside / f"{name}.parquet")
         io.write_text(beside / "README.md", card)
     return sizes
-
-
-def _datasets(view: RunView) -> dict[str, Dataset]:
-    from datasets import Dataset
-
-    return {name: Dataset.from_list(_even(rows)) for name, rows in _tables(view).items() if rows}
-
-
-def _even(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Rows with the keys of all of them: `datasets` takes the columns of the first row alone."""
-    columns = dict.fromkeys(key for row in rows for key in row)
-    return [{column: row.get(column) for column in columns} for row in rows]
-
-
-def _tables(view: RunView) -> dict[str, list[dict[str, Any]]]:
-    completions = [completion for rows in view.completions.values() for completion in rows]
-    cast = [*view.judge_votes, *(_nameless(vote) for vote in view.people)]
-    return {
-        "completions": [completion.model_dump(mode="json") for completion in completions],
-        "scores": [score.model_dump(mode="json") for score in view.summary.scores],
-        "votes": [vote.model_dump(mode="json") for vote in cast],
-    }
-
-
-def _nameless(vote: Vote) -> Vote:
-    return vote.model_copy(update={"voter": digest("voter", vote.voter)})
 
 
 def write_scores(card: Path, recipe: Recipe, stage: str, summary: Summary) -> None:

@@ -21,7 +21,7 @@ from toolkit.metric_info import metric_info
 from toolkit.metrics import Measurement, difference
 from toolkit.metrics.intervals import clustered
 from toolkit.metrics.measurement import measurement_from_values
-from toolkit.report import formatting
+from toolkit.report.formatting import signed
 from toolkit.report.load import RunView, load_run
 from toolkit.statistics import LEVEL, NORMAL, Z, decide, holm
 from toolkit.types import Difference, Record
@@ -107,9 +107,10 @@ def run_gate(run: Path, requirements: Sequence[Requirement], contestant: str | N
         DataError: the run is not finished, or has no such contestant, metric or primary measure.
     """
     view = load_run(run)
-    name = contestant or _last_stage(view)
-    if name not in view.summary.contestants:
-        raise DataError(f"{run}: no contestant is named {name}; there are {_listed(view)}")
+    names, name = view.summary.contestants, contestant or _last_stage(view)
+    for each in [name, *(requirement.against for requirement in requirements)]:
+        if each not in names:
+            raise DataError(f"{run}: no contestant is named {each}; there are {', '.join(names)}")
     checks = tuple(_check(view, each, name) for each in requirements)
     verdicts = [check.verdict for check in checks]
     worst = next(each for each in ("failed", "undecided", "passed") if each in verdicts)
@@ -118,28 +119,28 @@ def run_gate(run: Path, requirements: Sequence[Requirement], contestant: str | N
 
 def _last_stage(view: RunView) -> str:
     specs = view.recipe.contestants if view.recipe else {}
-    stages = {stage.name for stage in view.summary.stages}
-    trained = [
-        name for name in view.summary.contestants if (specs[name].stage if name in specs else name in stages)
-    ]
-    return (trained or list(view.summary.contestants))[-1]
-
-
-def _listed(view: RunView) -> str:
-    return ", ".join(view.summary.contestants)
+    names, stages = view.summary.contestants, {stage.name for stage in view.summary.stages}
+    trained = [name for name in names if (specs[name].stage if name in specs else name in stages)]
+    return (trained or list(names))[-1]
 
 
 def _check(view: RunView, requirement: Requirement, contestant: str) -> Check:
     place, against = f"--require {requirement.text!r}", requirement.against
-    if against not in view.summary.contestants:
-        raise DataError(f"{place}: no contestant is named {against}; there are {_listed(view)}")
     if against == contestant:
         raise DataError(f"{place}: {contestant} is the contestant itself; name another with --contestant")
-    metric = _metric(view, requirement.metric, place)
+    named = {"guard": GUARD, "primary": view.summary.notes.get("primary")}
+    metric = named.get(requirement.metric, requirement.metric)
+    if not metric:
+        raise DataError(
+            f"{place}: the recipe names no primary measure; set `scoring.primary`, or name a metric"
+        )
     better = metric_info(metric, view.less_is_better).better
     if not better:
         raise DataError(f"{place}: {metric} only describes: neither more nor less of it is better")
-    found, corrected = _difference(view, contestant, against, metric, place)
+    found = difference(*(_measured(view, who, metric, place) for who in (contestant, against)))
+    if found is None:
+        raise DataError(f"{place}: {contestant} and {against} share fewer than two examples")
+    corrected = _corrected_p(view, found)
     low, high = sorted((better * found.low, better * found.high))
     value, threshold = better * found.value, requirement.threshold
     shown = decide(low, high, corrected)
@@ -149,8 +150,7 @@ def _check(view: RunView, requirement: Requirement, contestant: str) -> Check:
     elif high < threshold and (threshold > 0 or shown == "worse"):
         verdict = "failed"
     share = 1 if threshold or corrected <= found.p_value else found.p_value / corrected
-    undecided = verdict == "undecided"
-    needed = _needed(value - threshold, (high - low) / 2, found.n, share) if undecided else None
+    needed = _needed(value - threshold, (high - low) / 2, found.n, share) if verdict == "undecided" else None
     return Check(
         requirement=requirement.text,
         verdict=verdict,
@@ -165,32 +165,13 @@ def _check(view: RunView, requirement: Requirement, contestant: str) -> Check:
     )
 
 
-def _metric(view: RunView, name: str, place: str) -> str:
-    if name == "guard":
-        return GUARD
-    if name != "primary":
-        return name
-    primary = view.summary.notes.get("primary")
-    if not primary:
-        raise DataError(
-            f"{place}: the recipe names no primary measure; set `scoring.primary`, or name a metric"
-        )
-    return str(primary)
-
-
-def _difference(
-    view: RunView, contestant: str, against: str, metric: str, place: str
-) -> tuple[Difference, float]:
-    """The paired difference, and its p-value corrected as in the report: for all that rank the two."""
-    first, second = (_measured(view, who, metric, place) for who in (contestant, against))
-    found = difference(first, second)
-    if found is None:
-        raise DataError(f"{place}: {contestant} and {against} share fewer than two examples")
-    pair = {contestant, against}
+def _corrected_p(view: RunView, found: Difference) -> float:
+    """The p-value corrected as in the report: for all metrics that rank the two."""
+    pair = {found.contestant, found.against}
     rows = [each for each in view.summary.differences if {each.contestant, each.against} == pair]
-    ranking = [each for each in rows if metric_info(each.metric, view.less_is_better).better]
-    family = {each.metric: each.p_value for each in ranking} | {metric: found.p_value}
-    return found, dict(zip(family, holm(list(family.values())), strict=True))[metric]
+    family = {r.metric: r.p_value for r in rows if metric_info(r.metric, view.less_is_better).better}
+    family[found.metric] = found.p_value
+    return dict(zip(family, holm(list(family.values())), strict=True))[found.metric]
 
 
 def _measured(view: RunView, contestant: str, metric: str, place: str) -> Measurement:
@@ -199,9 +180,10 @@ def _measured(view: RunView, contestant: str, metric: str, place: str) -> Measur
     for task, values in view.questions.get(contestant, {}).items():
         own[task] = measurement_from_values(contestant, task, values)
     if metric not in own:
-        known = ", ".join(own) or "none"
         fix = "; set `scoring.guard` in the recipe" if metric == GUARD else ""
-        raise DataError(f"{place}: {contestant} has no figure {metric}{fix}; there are {known}")
+        raise DataError(
+            f"{place}: {contestant} has no figure {metric}{fix}; there are {', '.join(own) or 'none'}"
+        )
     grouped = view.groups and "/" not in metric and metric != GUARD
     return clustered(own[metric], view.groups) if grouped else own[metric]
 
@@ -218,13 +200,11 @@ def _needed(distance: float, half: float, n: int, share: float) -> int | None:
 def describe(check: Check) -> str:
     """`+0.12 [+0.05, +0.19], n 60`."""
     digits = metric_info(check.metric).digits
-    figures = [formatting.signed(each, digits) for each in (check.value, check.low, check.high)]
-    text = f"{figures[0]} [{figures[1]}, {figures[2]}], n {check.n}"
-    return (
-        text
-        if check.examples_needed is None
-        else f"{text}; about {check.examples_needed:,} examples would decide"
+    value, low, high = (signed(each, digits) for each in (check.value, check.low, check.high))
+    needed = (
+        "" if check.examples_needed is None else f"; about {check.examples_needed:,} examples would decide"
     )
+    return f"{value} [{low}, {high}], n {check.n}{needed}"
 
 
 def to_markdown(gate: Gate) -> str:

@@ -17,7 +17,7 @@ from toolkit.metric_info import MetricInfo, metric_info
 from toolkit.metrics.intervals import examples_needed
 from toolkit.ratings import Decisions
 from toolkit.recipe import Recipe, contestants, is_fair_baseline
-from toolkit.report import formatting
+from toolkit.report.formatting import counted, listed, number, p, percent, rounded, signed, span
 from toolkit.statistics import SIGNIFICANT, decide, holm, smallest_p
 from toolkit.types import Completion, Difference, Rating, Summary
 
@@ -94,31 +94,24 @@ class Claim:
     after: float | None
 
     @property
-    def change(self) -> str:
-        """`0.715 → 0.906`; empty where the scores themselves are not known."""
-        if self.before is None or self.after is None:
-            return ""
-        before, after = (
-            formatting.number(each, self.metric_info.digits) for each in (self.before, self.after)
-        )
-        return f"{before} \N{RIGHTWARDS ARROW} {after}"
-
-    @property
     def size(self) -> str:
-        return formatting.signed(self.difference.value, self.metric_info.digits)
+        return signed(self.difference.value, self.metric_info.digits)
 
     @property
     def interval(self) -> str:
-        return formatting.span(self.difference.low, self.difference.high, self.metric_info.digits, sign=True)
+        return span(self.difference.low, self.difference.high, self.metric_info.digits, sign=True)
 
     @property
     def p(self) -> str:
-        return formatting.p(self.corrected_p)
+        return p(self.corrected_p)
 
     @property
     def evidence(self) -> str:
-        """Change, difference, interval, p and n of the claim."""
-        change = f"{self.change}, " if self.change else ""
+        """`0.715 -> 0.906, +0.191, 95% interval 0.120 to 0.260, p < 0.001, n 60`."""
+        change = ""
+        if self.before is not None and self.after is not None:
+            before, after = (number(each, self.metric_info.digits) for each in (self.before, self.after))
+            change = f"{before} \N{RIGHTWARDS ARROW} {after}, "
         return f"{change}{self.size}, 95% interval {self.interval}, {self.p}, n {self.difference.n}"
 
     @property
@@ -177,13 +170,8 @@ class Comparison:
             return "mixed"
         return main if main in ("better", "worse") else "unclear"
 
-    @property
-    def headline(self) -> str:
-        """One sentence, without a full stop."""
-        return self.statement()
-
-    def statement(self, role: str = "") -> str:
-        """The headline, with what the other contestant is."""
+    def headline(self, role: str = "") -> str:
+        """One sentence without a full stop; `role` says what the other contestant is."""
         name, other = self.pair.contestant, self.pair.against + (f", {role}," if role else "")
         by = f" by {self.primary.metric_info.title}" if self.primary else ""
         text = {
@@ -194,30 +182,31 @@ class Comparison:
         }
         return text[self.result]
 
+    def kinds_of(self, conclusion: str) -> list[str]:
+        """The kinds of measures that show this."""
+        return [kind for kind, found in self.families.items() if found == conclusion]
+
     @property
     def kinds(self) -> str:
         """`better: likelihood, the judge; cannot tell: word overlap`."""
         titles = {"better": "better", "worse": "worse", "mixed": "both", "unclear": "cannot tell"}
-        own = {
-            title: [k for k, found in self.families.items() if found == key] for key, title in titles.items()
-        }
+        own = {title: self.kinds_of(key) for key, title in titles.items()}
         return "; ".join(f"{title}: {', '.join(names)}" for title, names in own.items() if names)
 
     @property
     def counts_sentence(self) -> str:
         """`Of 4 kinds of measures 2 say better (likelihood, the judge), none says worse, ...`."""
-        kinds = self.families
-        if not kinds:
+        if not self.families:
             return "No metric that ranks was compared"
         parts = []
         for conclusion, words in (("better", "better"), ("worse", "worse"), ("mixed", "both")):
-            own = [kind for kind, found in kinds.items() if found == conclusion]
+            own = self.kinds_of(conclusion)
             if own or conclusion != "mixed":
                 named = f" ({', '.join(own)})" if own else ""
                 parts.append(f"{len(own) or 'none'} {'say' if len(own) > 1 else 'says'} {words}{named}")
-        unclear = [kind for kind, found in kinds.items() if found == "unclear"]
-        parts += [f"{len(unclear)} cannot tell ({', '.join(unclear)})"] if unclear else []
-        return f"Of {formatting.counted(len(kinds), 'kind')} of measures {', '.join(parts)}"
+        if unclear := self.kinds_of("unclear"):
+            parts.append(f"{len(unclear)} cannot tell ({', '.join(unclear)})")
+        return f"Of {counted(len(self.families), 'kind')} of measures {', '.join(parts)}"
 
 
 def compare(
@@ -229,28 +218,21 @@ def compare(
     """Read every difference of one pair of contestants, and what voters decide between the two."""
     own = [d for d in summary.differences if (d.contestant, d.against) == (pair.contestant, pair.against)]
     infos = {found.metric: metric_info(found.metric, less_is_better) for found in own}
-    ranking = [found for found in own if infos[found.metric].better]
-    corrected = dict(
-        zip([f.metric for f in ranking], holm([found.p_value for found in ranking]), strict=True)
-    )
+    family = {found.metric: found.p_value for found in own if infos[found.metric].better}
+    corrected = dict(zip(family, holm(list(family.values())), strict=True))
     scores = {(score.contestant, score.metric): score.value for score in summary.scores}
     claims = []
     for found in own:
-        p, means = corrected.get(found.metric, found.p_value), infos[found.metric]
+        p_value, info = corrected.get(found.metric, found.p_value), infos[found.metric]
         before, after = (scores.get((name, found.metric)) for name in (found.against, found.contestant))
-        claims.append(Claim(found, p, conclude(found, p, means.better), means, before, after))
-    decided = {voters: _by_votes(found, pair) for voters, found in votes.items()}
-    known: dict[str, Conclusion] = {voters: means for voters, means in decided.items() if means}
-    return Comparison(pair, tuple(claims), summary.notes.get("primary") or "", known)
-
-
-def _by_votes(found: Decisions, pair: ComparisonPair) -> Conclusion | None:
-    """`None` where nobody voted on one of the two."""
-    if not {pair.contestant, pair.against} <= set(found.names):
-        return None
-    if found.better(pair.contestant, pair.against):
-        return "better"
-    return "worse" if found.better(pair.against, pair.contestant) else "unclear"
+        claims.append(Claim(found, p_value, conclude(found, p_value, info.better), info, before, after))
+    decided: dict[str, Conclusion] = {}
+    for voters, ranked in votes.items():
+        if {pair.contestant, pair.against} <= set(ranked.names):
+            better = ranked.better(pair.contestant, pair.against)
+            worse = ranked.better(pair.against, pair.contestant)
+            decided[voters] = "better" if better else "worse" if worse else "unclear"
+    return Comparison(pair, tuple(claims), summary.notes.get("primary") or "", decided)
 
 
 def conclude(found: Difference, corrected_p: float, better: int) -> Conclusion:
@@ -326,8 +308,8 @@ def opening_sentence(
     flags = [unusable_part(name, unusable[name]) for name in pair if name in unusable]
     endless = all(loops(unusable[name]) for name in pair if name in unusable)
     why = "never end" if endless else "are unusable: the comparison is not fair"
-    unfair = f" But {formatting.listed(flags)} {why}." if flags else ""
-    return f"{text[main.result]}. {main.statement(role)}.{unfair}"
+    unfair = f" But {listed(flags)} {why}." if flags else ""
+    return f"{text[main.result]}. {main.headline(role)}.{unfair}"
 
 
 def evidence_sentence(compared: Sequence[Comparison]) -> str:
@@ -344,12 +326,12 @@ def multiplicity_note(compared: Sequence[Comparison]) -> str:
     if not compared:
         return ""
     limit = min(1.0, SIGNIFICANT * len(compared))
-    tests = formatting.counted(sum(comparison.ranked_metrics for comparison in compared), "test")
+    tests = counted(sum(comparison.ranked_metrics for comparison in compared), "test")
     return (
         '"Better" and "worse" need the whole 95% interval of the paired difference on one side of zero and '
-        f"p below 0.05. {tests} in {formatting.counted(len(compared), 'comparison')}: p is corrected for the "
+        f"p below 0.05. {tests} in {counted(len(compared), 'comparison')}: p is corrected for the "
         "number of metrics in a comparison (Holm), so the chance of any false claim in one is at most 5%, "
-        f"and over all comparisons here at most {formatting.percent(limit)}."
+        f"and over all comparisons here at most {percent(limit)}."
     )
 
 
@@ -358,18 +340,16 @@ def ratings_sentence(ratings: Sequence[Rating], voters: str) -> str:
     if not ratings:
         return ""
     top = [row for row in ratings if row.rank == 1]
-    rated = ", ".join(
-        f"{row.contestant} {formatting.number(row.value, 0)} {_bracket(row)}" for row in ratings
-    )
-    votes = formatting.counted(sum(row.battles for row in ratings) // 2, "vote")
+    rated = ", ".join(f"{row.contestant} {number(row.value, 0)} {_bracket(row)}" for row in ratings)
+    votes = counted(sum(row.battles for row in ratings) // 2, "vote")
     if len(top) == 1 and len(ratings) > 1:
         return f"{voters} put {top[0].contestant} first, beyond chance ({rated}; {votes})."
-    names = formatting.listed([row.contestant for row in top])
+    names = listed([row.contestant for row in top])
     return f"{voters} leave first place open between {names} ({rated}; {votes})."
 
 
 def _bracket(row: Rating) -> str:
-    known = formatting.span(row.low, row.high, 0)
+    known = span(row.low, row.high, 0)
     return f"[{known}]" if known else ""
 
 
@@ -421,11 +401,11 @@ def _undecided_sentence(comparison: Comparison, over: str) -> str:
     if not unclear:
         return ""
     pair = comparison.pair
-    titles = formatting.listed([claim.metric_info.title for claim in unclear])
+    titles = listed([claim.metric_info.title for claim in unclear])
     text = f"Whether {pair.contestant} is better or worse than {pair.against} by {titles}."
     wanted = sorted(claim.examples_needed for claim in unclear if claim.examples_needed)
     if not wanted:
         return text
-    least, most = formatting.rounded(wanted[0]), formatting.rounded(wanted[-1])
+    least, most = rounded(wanted[0]), rounded(wanted[-1])
     count = least if least == most else f"{least} to {most}"
     return f"{text} About {count} {over} would settle differences of the size found here."

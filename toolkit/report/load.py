@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, reduce
+from operator import getitem
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -103,12 +104,18 @@ def load_run(folder: Path) -> RunView:
     Raises:
         DataError: there is no summary, or a file does not parse.
     """
-    summary = _summary(folder / "summary.json")
+    file = folder / "summary.json"
+    if not file.exists():
+        raise DataError(f"{folder}: no summary.json here; run the recipe first (adapter-arena run ...)")
+    summary = _valid(Summary, _json(file, {}), file)
     names, stages = summary.contestants, [stage.name for stage in summary.stages]
     votes = _records(folder / "votes.jsonl", Vote)
     verdicts = _records(folder / "verdicts.jsonl", Verdict)
-    text = _text(folder / "recipe.yaml")
-    completions = _each(folder / "completions", names, Completion)
+    text, completions = _text(folder / "recipe.yaml"), _each(folder / "completions", names, Completion)
+    people = [vote for vote in votes if vote.kind == "person"]
+    benchmarks = {name: _json(folder / "benchmarks" / f"{name}.json", {}) for name in names}
+    questions = {name: values_of(folder / "benchmarks" / name) for name in names}
+    logs = {stage: folder / "adapters" / stage / "training.jsonl" for stage in stages}
     return RunView(
         folder=folder,
         summary=summary,
@@ -120,14 +127,14 @@ def load_run(folder: Path) -> RunView:
         groups=load_groups([folder]),
         judge_votes=with_probabilities([vote for vote in votes if vote.kind == "judge"], verdicts),
         verdicts=verdicts,
-        people=[vote for vote in votes if vote.kind == "person"]
-        + arena_votes(folder / "arena.db", completions),
-        curves={stage: _log(folder / "adapters" / stage / "training.jsonl") for stage in stages},
-        lineages={stage: _json(folder / "adapters" / stage / "lineage.json", {}) for stage in stages},
-        benchmarks={
-            name: found for name in names if (found := _json(folder / "benchmarks" / f"{name}.json", {}))
+        people=people + arena_votes(folder / "arena.db", completions),
+        curves={
+            stage: [json.loads(line) for _, line in io.read_lines(log)] if log.exists() else []
+            for stage, log in logs.items()
         },
-        questions={name: found for name in names if (found := values_of(folder / "benchmarks" / name))},
+        lineages={stage: _json(folder / "adapters" / stage / "lineage.json", {}) for stage in stages},
+        benchmarks={name: found for name, found in benchmarks.items() if found},
+        questions={name: found for name, found in questions.items() if found},
         findings=[_valid(Finding, row, folder / "checks.json") for row in _json(folder / "checks.json", [])],
     )
 
@@ -145,52 +152,6 @@ def with_probabilities(votes: list[Vote], verdicts: Sequence[Verdict]) -> list[V
     ]
 
 
-def _summary(file: Path) -> Summary:
-    if not file.exists():
-        raise DataError(f"{file.parent}: no summary.json here; run the recipe first (adapter-arena run ...)")
-    return _valid(Summary, io.read_json(file, finite=False), file)
-
-
-def _valid(kind: type[R], value: Any, file: Path) -> R:
-    try:
-        return kind.model_validate(value)
-    except ValidationError as error:
-        raise DataError(f"{file}: {io.first_problem(error, kind.__name__)}") from None
-
-
-def _recipe(text: str) -> Recipe | None:
-    """The recipe, without keys that this version does not know: a run may be older or newer than it."""
-    try:
-        raw = read_yaml(text)
-        return Recipe.model_validate(raw)
-    except yaml.YAMLError:
-        return None
-    except ValidationError as error:
-        for problem in error.errors():
-            if problem["type"] == "extra_forbidden":
-                _drop(raw, problem["loc"])
-    try:
-        return Recipe.model_validate(raw)
-    except ValidationError:
-        return None
-
-
-def _drop(raw: Any, location: tuple[int | str, ...]) -> None:
-    *parents, last = location
-    for part in parents:
-        raw = raw[part]
-    del raw[last]
-
-
-def _each(folder: Path, names: tuple[str, ...], kind: type[R]) -> dict[str, list[R]]:
-    found = {name: _records(folder / f"{name}.jsonl", kind) for name in names}
-    return {name: rows for name, rows in found.items() if rows}
-
-
-def _records(path: Path, kind: type[R]) -> list[R]:
-    return list(io.read(path, kind)) if path.exists() else []
-
-
 def arena_votes(database: Path, completions: Mapping[str, Sequence[Completion]]) -> list[Vote]:
     """People's votes in the run's own arena on its current answers."""
     if not database.exists():
@@ -204,8 +165,38 @@ def arena_votes(database: Path, completions: Mapping[str, Sequence[Completion]])
     return accepted_votes(f"sqlite:///{database.resolve()}", answers=answers)
 
 
-def _log(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for _, line in io.read_lines(path)] if path.exists() else []
+def _recipe(text: str) -> Recipe | None:
+    """The recipe, without keys that this version does not know: a run may be older or newer than it."""
+    try:
+        raw = read_yaml(text)
+        return Recipe.model_validate(raw)
+    except yaml.YAMLError:
+        return None
+    except ValidationError as error:
+        for problem in error.errors():
+            if problem["type"] == "extra_forbidden":
+                *parents, last = problem["loc"]
+                del reduce(getitem, parents, raw)[last]
+    try:
+        return Recipe.model_validate(raw)
+    except ValidationError:
+        return None
+
+
+def _valid(kind: type[R], value: Any, file: Path) -> R:
+    try:
+        return kind.model_validate(value)
+    except ValidationError as error:
+        raise DataError(f"{file}: {io.first_problem(error, kind.__name__)}") from None
+
+
+def _each(folder: Path, names: tuple[str, ...], kind: type[R]) -> dict[str, list[R]]:
+    found = {name: _records(folder / f"{name}.jsonl", kind) for name in names}
+    return {name: rows for name, rows in found.items() if rows}
+
+
+def _records(path: Path, kind: type[R]) -> list[R]:
+    return list(io.read(path, kind)) if path.exists() else []
 
 
 def _json(path: Path, otherwise: Any) -> Any:

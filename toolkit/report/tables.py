@@ -13,14 +13,27 @@ from markupsafe import Markup
 from toolkit.benchmarks.results import Cell as BoardCell
 from toolkit.benchmarks.results import goodhart, leaderboard
 from toolkit.metric_info import BENCHMARKS, GROUPS, MetricInfo, metric_info
-from toolkit.metrics.compare import Comparison as PairedDifferences
 from toolkit.metrics.compare import compare
 from toolkit.metrics.measurement import measurement_from_values
+from toolkit.metrics.slices import SliceFigure
 from toolkit.ratings import WinRate
-from toolkit.report import charts, formatting
-from toolkit.report.headline import Claim, Comparison
+from toolkit.report import charts
+from toolkit.report.formatting import (
+    ABSENT,
+    MINUS,
+    duration,
+    listed,
+    number,
+    p,
+    percent,
+    signed,
+    size,
+    span,
+)
+from toolkit.report.headline import Claim, Comparison, ComparisonPair, conclude
 from toolkit.report.load import RunView
-from toolkit.types import Completion, Difference, Rating, Score, StageResult, Vote
+from toolkit.statistics import holm
+from toolkit.types import Completion, Rating, Score, StageResult, Vote
 
 EMPTY = Markup()
 
@@ -31,7 +44,7 @@ class Cell:
     small: str = ""
     """A second line: the interval, the number of votes."""
     tone: str = ""
-    """Class of the style sheet: `better`, `worse`, `words`, `tint-1` .. `tint-5`."""
+    """Class of the style sheet: `better`, `worse`, `words`, `code`, `tint-1` .. `tint-5`."""
     chart: Markup = EMPTY
 
 
@@ -43,10 +56,25 @@ class Table:
     header: tuple[str, ...]
     rows: tuple[tuple[Cell, ...], ...]
 
+    @classmethod
+    def of(cls, caption: str, header: Iterable[str], rows: Iterable[Iterable[object]]) -> Table:
+        """Build a table; texts and numbers become cells."""
+        cells = (tuple(x if isinstance(x, Cell) else Cell(str(x)) for x in row) for row in rows)
+        return cls(caption, tuple(header), tuple(cells))
+
     def tone(self, column: int) -> str:
         """`words` over a column of texts, which are not aligned as numbers are."""
         cells = [row[column] for row in self.rows if column < len(row)]
         return "words" if cells and cells[0].tone in ("words", "code") else ""
+
+
+def words(text: object) -> Cell:
+    return Cell(str(text), tone="words")
+
+
+def interval_cell(row: Score | Rating | None, digits: int) -> Cell:
+    """A value with its interval below it."""
+    return Cell(number(row.value, digits), span(row.low, row.high, digits)) if row else Cell(ABSENT)
 
 
 @dataclass(frozen=True)
@@ -60,17 +88,17 @@ class Panel:
 
     @property
     def n(self) -> str:
-        counts = sorted({score.n for score in self.scores})
-        return str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+        return _range(score.n for score in self.scores)
 
     @property
     def chart(self) -> Markup:
-        rows = [
-            charts.Dot(s.contestant, s.value, s.low, s.high, self.colours.get(s.contestant, 0))
-            for s in self.scores
-        ]
         title = f"{self.metric_info.title} of every contestant with 95% intervals, {self.metric_info.note}"
-        return charts.dots(title, rows, self.metric_info.digits)
+        return charts.contestant_dots(title, self.scores, self.colours, self.metric_info.digits)
+
+
+def _range(counts: Iterable[int]) -> str:
+    found = sorted(set(counts))
+    return str(found[0]) if len(found) == 1 else f"{found[0]} to {found[-1]}"
 
 
 def panels(view: RunView, colours: dict[str, int]) -> dict[str, list[Panel]]:
@@ -78,51 +106,33 @@ def panels(view: RunView, colours: dict[str, int]) -> dict[str, list[Panel]]:
     by_metric: dict[str, list[Score]] = {}
     for score in view.summary.scores:
         by_metric.setdefault(score.metric, []).append(score)
-    found = [
-        Panel(metric, metric_info(metric, view.less_is_better), tuple(scores), colours)
-        for metric, scores in by_metric.items()
-    ]
-    grouped = {
-        group: [panel for panel in found if panel.metric_info.group == group]
-        for group in (*GROUPS, BENCHMARKS)
-    }
-    return {group: own for group, own in grouped.items() if own}
+    groups: dict[str, list[Panel]] = {group: [] for group in (*GROUPS, BENCHMARKS)}
+    for metric, found in by_metric.items():
+        info = metric_info(metric, view.less_is_better)
+        groups[info.group].append(Panel(metric, info, tuple(found), colours))
+    return {group: own for group, own in groups.items() if own}
 
 
 def scores(found: Iterable[Panel], names: Sequence[str], title: str = "Every score") -> Table:
     """Every score with its interval: a row a metric, a column a contestant."""
     rows = []
     for panel in found:
-        by_name = {score.contestant: score for score in panel.scores}
-        cells = [_score(by_name.get(name), panel.metric_info.digits) for name in names]
-        rows.append((Cell(panel.metric_info.title, panel.metric_info.note), *cells, Cell(panel.n)))
-    return Table(f"{title}, with its 95% interval below it", ("metric", *names, "n"), tuple(rows))
-
-
-def _score(score: Score | None, digits: int) -> Cell:
-    if score is None:
-        return Cell(formatting.ABSENT)
-    return Cell(formatting.number(score.value, digits), formatting.span(score.low, score.high, digits))
+        info, by_name = panel.metric_info, {score.contestant: score for score in panel.scores}
+        cells = (interval_cell(by_name.get(name), info.digits) for name in names)
+        rows.append((Cell(info.title, info.note), *cells, panel.n))
+    return Table.of(f"{title}, with its 95% interval below it", ("metric", *names, "n"), rows)
 
 
 def comparisons(compared: Sequence[Comparison]) -> Table:
     """The headline comparisons by the measure that decides, with what the other kinds of measures show."""
-    claims = [comparison.primary for comparison in compared]
     reach = _reaches(compared)
-    rows = tuple(
-        (
-            Cell(comparison.pair.title, comparison.pair.role),
-            _difference(claim, reach[claim.difference.metric] if claim else 0.0),
-            Cell(comparison.kinds, tone="words"),
-        )
-        for comparison, claim in zip(compared, claims, strict=True)
-    )
-    title = next((claim.metric_info.title for claim in claims if claim), "no measure")
-    return Table(
-        f"Paired differences in {title}, 95% intervals, corrected p",
-        ("", "difference", "by kind of measure"),
-        rows,
-    )
+    rows = [
+        (Cell(each.pair.title, each.pair.role), _difference(each.primary, reach), words(each.kinds))
+        for each in compared
+    ]
+    title = next((each.primary.metric_info.title for each in compared if each.primary), "no measure")
+    caption = f"Paired differences in {title}, 95% intervals, corrected p"
+    return Table.of(caption, ("", "difference", "by kind of measure"), rows)
 
 
 def differences(compared: Sequence[Comparison]) -> Table:
@@ -133,30 +143,25 @@ def differences(compared: Sequence[Comparison]) -> Table:
         for claim in comparison.claims:
             by_metric.setdefault(claim.difference.metric, {})[column] = claim
     rows = []
-    for metric, claims in by_metric.items():
-        means = next(iter(claims.values())).metric_info
-        cells = [_difference(claims.get(column), reach[metric]) for column in range(len(compared))]
-        counts = sorted({claim.difference.n for claim in claims.values()})
-        n = f"n {counts[0]}" if len(counts) == 1 else f"n {counts[0]} to {counts[-1]}"
-        rows.append((Cell(means.title, f"{means.note}, {n}"), *cells))
-    header = ("metric", *(f"{c.pair.contestant} {formatting.MINUS} {c.pair.against}" for c in compared))
-    return Table("Paired differences with 95% intervals and corrected p", header, tuple(rows))
+    for claims in by_metric.values():
+        info = next(iter(claims.values())).metric_info
+        n = _range(claim.difference.n for claim in claims.values())
+        cells = (_difference(claims.get(column), reach) for column in range(len(compared)))
+        rows.append((Cell(info.title, f"{info.note}, n {n}"), *cells))
+    header = ("metric", *(f"{c.pair.contestant} {MINUS} {c.pair.against}" for c in compared))
+    return Table.of("Paired differences with 95% intervals and corrected p", header, rows)
 
 
-def _difference(claim: Claim | None, reach: float) -> Cell:
+def _difference(claim: Claim | None, reach: Mapping[str, float]) -> Cell:
+    """One difference with a chart of its interval, better to the right."""
     if claim is None:
-        return Cell(formatting.ABSENT)
+        return Cell(ABSENT)
+    found, info, sign = claim.difference, claim.metric_info, claim.metric_info.better or 1
     tone = "unclear" if claim.conclusion == "describes" else claim.conclusion
-    text = f"{claim.evidence}; {claim.conclusion}"
-    chart = difference_chart(claim.difference, claim.metric_info, reach, tone, text)
-    return Cell(claim.size, f"{claim.interval}; {claim.p}", tone, chart)
-
-
-def difference_chart(found: Difference, info: MetricInfo, reach: float, tone: str, text: str) -> Markup:
-    """One difference as a dot with its interval, better to the right; `text` is its alternative."""
-    sign = info.better or 1
+    title = f"{info.title}: {claim.evidence}; {claim.conclusion}"
     low, high = sorted((found.low * sign, found.high * sign))
-    return charts.forest(f"{info.title}: {text}", found.value * sign, (low, high), reach, tone)
+    chart = charts.forest(title, found.value * sign, (low, high), reach[found.metric], tone)
+    return Cell(claim.size, f"{claim.interval}; {claim.p}", tone, chart)
 
 
 def _reaches(compared: Iterable[Comparison]) -> dict[str, float]:
@@ -169,138 +174,108 @@ def _reaches(compared: Iterable[Comparison]) -> dict[str, float]:
 
 
 def ratings(title: str, rows: Sequence[Rating], settings: str = "") -> Table:
-    return Table(
-        f"{title}: Bradley-Terry ratings{f'; {settings}' if settings else ''}",
-        ("contestant", "rank", "rating", "95% interval", "battles"),
-        tuple(
-            (
-                Cell(row.contestant),
-                Cell(str(row.rank)),
-                Cell(formatting.number(row.value, 0)),
-                Cell(formatting.span(row.low, row.high, 0)),
-                Cell(str(row.battles)),
-            )
-            for row in rows
-        ),
-    )
+    """One row a contestant; `settings` of the fit go into the caption."""
+    cells = [
+        (row.contestant, row.rank, number(row.value, 0), span(row.low, row.high, 0), row.battles)
+        for row in rows
+    ]
+    caption = f"{title}: Bradley-Terry ratings{f'; {settings}' if settings else ''}"
+    return Table.of(caption, ("contestant", "rank", "rating", "95% interval", "battles"), cells)
 
 
 def ratings_beside(sides: Mapping[str, Sequence[Rating]]) -> Table:
     """The same contestants by several kinds of voters, side by side."""
     order = dict.fromkeys(row.contestant for rows in reversed([*sides.values()]) for row in rows)
-    by_name = {side: {row.contestant: row for row in rows} for side, rows in sides.items()}
-    rows = tuple((Cell(name), *(_rating(own.get(name)) for own in by_name.values())) for name in order)
-    return Table("Bradley-Terry ratings with their 95% intervals, by who voted", ("contestant", *sides), rows)
+    by_name = [{row.contestant: row for row in rows} for rows in sides.values()]
+    rows = [(name, *(_ranked_cell(own.get(name)) for own in by_name)) for name in order]
+    caption = "Bradley-Terry ratings with their 95% intervals, by who voted"
+    return Table.of(caption, ("contestant", *sides), rows)
 
 
-def _rating(row: Rating | None) -> Cell:
-    if row is None:
-        return Cell(formatting.ABSENT)
-    span = formatting.span(row.low, row.high, 0)
-    return Cell(formatting.number(row.value, 0), f"{span}, rank {row.rank}" if span else f"rank {row.rank}")
+def _ranked_cell(row: Rating | None) -> Cell:
+    cell = interval_cell(row, 0)
+    return Cell(cell.text, ", ".join(filter(None, (cell.small, f"rank {row.rank}")))) if row else cell
 
 
 def win_rates_together(rates: Sequence[WinRate]) -> Table:
     """People and judge together, pair by pair."""
-    rows = tuple(
+    rows = [
         (
-            Cell(f"{each.first} against {each.second}"),
-            Cell(formatting.percent(each.value)),
-            Cell(f"{formatting.percent(each.low)} to {formatting.percent(each.high)}"),
-            Cell(str(each.labels)),
+            f"{each.first} against {each.second}",
+            percent(each.value),
+            f"{percent(each.low)} to {percent(each.high)}",
+            each.labels,
         )
         for each in rates
-    )
+    ]
     header = ("pair", "points of the first", "95% interval", "battles that people voted on")
-    return Table("People + judge: share of points the first took from the second", header, rows)
+    return Table.of("People + judge: share of points the first took from the second", header, rows)
 
 
 def wins(title: str, votes: Sequence[Vote], names: Sequence[str]) -> Table | None:
     """Pair by pair, the share of points the row took from the column; a tie is half a point."""
     if not votes:
         return None
-    points: dict[tuple[str, str], float] = {}
-    met: Counter[tuple[str, str]] = Counter()
+    points: dict[tuple[str, str], list[float]] = {}
     for vote in votes:
-        share = vote.points
-        for pair, won in (((vote.model_a, vote.model_b), share), ((vote.model_b, vote.model_a), 1 - share)):
-            points[pair] = points.get(pair, 0.0) + won
-            met[pair] += 1
-    rows = tuple((Cell(a), *(_won(points.get((a, b)), met[a, b]) for b in names)) for a in names)
+        points.setdefault((vote.model_a, vote.model_b), []).append(vote.points)
+        points.setdefault((vote.model_b, vote.model_a), []).append(1 - vote.points)
+    rows = [(a, *(_won(points.get((a, b), ())) for b in names)) for a in names]
     caption = f"{title}: share of points the row took from the column (a tie is half a point)"
-    return Table(caption, ("", *names), rows)
+    return Table.of(caption, ("", *names), rows)
 
 
-def _won(points: float | None, n: int) -> Cell:
-    if points is None or n == 0:
-        return Cell(formatting.ABSENT)
-    share = points / n
-    return Cell(formatting.percent(share), f"n {n}", tone=f"tint-{1 + min(4, int(share * 5))}")
+def _won(points: Sequence[float]) -> Cell:
+    if not points:
+        return Cell(ABSENT)
+    share = sum(points) / len(points)
+    return Cell(percent(share), f"n {len(points)}", tone=f"tint-{1 + min(4, int(share * 5))}")
 
 
 def stages(found: Sequence[StageResult]) -> Table:
-    rows = tuple(
+    rows = [
         (
             Cell(stage.name, "" if stage.method == stage.name else stage.method),
-            Cell(formatting.duration(stage.seconds)),
-            Cell(formatting.size(stage.peak_memory_bytes)),
-            Cell(formatting.number(stage.train_loss)),
-            Cell(_named(stage.heldout), tone="words"),
+            duration(stage.seconds),
+            size(stage.peak_memory_bytes),
+            number(stage.train_loss),
+            words(", ".join(f"{key.replace('_', ' ')} {number(x)}" for key, x in stage.heldout.items())),
         )
         for stage in found
-    )
-    return Table("Stages", ("stage", "time", "peak memory", "train loss", "on held-out rows"), rows)
-
-
-def _named(values: dict[str, float]) -> str:
-    return ", ".join(f"{key.replace('_', ' ')} {formatting.number(value)}" for key, value in values.items())
+    ]
+    return Table.of("Stages", ("stage", "time", "peak memory", "train loss", "on held-out rows"), rows)
 
 
 def answers(completions: dict[str, list[Completion]]) -> Table:
     """Counts of cut, refused, empty and repeated answers."""
-    rows = tuple((Cell(name), *_counts(found)) for name, found in completions.items())
-    header = (
-        "contestant",
-        "answers",
-        "cut at the token limit",
-        "refused by the server",
-        "empty",
-        "said more than once",
-        "median tokens",
-    )
-    return Table("The answers themselves", header, rows)
+    cut_and_refused = ("cut at the token limit", "refused by the server")
+    header = ("contestant", "answers", *cut_and_refused, "empty", "said more than once", "median tokens")
+    rows = []
+    for name, found in completions.items():
+        answered = [each for each in found if not each.refused]
+        texts = Counter(each.completion for each in answered)
+        tokens = sorted(each.tokens for each in answered) or [0]
+        cut = sum(each.finish == "length" for each in found)
+        empty = sum(not each.completion.strip() for each in answered)
+        repeated = sum(count for count in texts.values() if count > 1)
+        refused = len(found) - len(answered)
+        rows.append((name, len(found), cut, refused, empty, repeated, tokens[len(tokens) // 2]))
+    return Table.of("The answers themselves", header, rows)
 
 
-def _counts(found: Sequence[Completion]) -> tuple[Cell, ...]:
-    answered = [completion for completion in found if not completion.refused]
-    texts = Counter(completion.completion for completion in answered)
-    tokens = sorted(completion.tokens for completion in answered) or [0]
-    return (
-        Cell(str(len(found))),
-        Cell(str(sum(completion.finish == "length" for completion in found))),
-        Cell(str(len(found) - len(answered))),
-        Cell(str(sum(not completion.completion.strip() for completion in answered))),
-        Cell(str(sum(count for count in texts.values() if count > 1))),
-        Cell(str(tokens[len(tokens) // 2])),
-    )
-
-
-def facts(caption: str, values: dict[str, Any], header: tuple[str, str] = ("", "")) -> Table:
+def facts(caption: str, values: Mapping[str, Any]) -> Table:
     """Names and values."""
-    rows = tuple((Cell(key), Cell(str(value), tone="words")) for key, value in values.items())
-    return Table(caption, header, rows)
+    return Table.of(caption, ("", ""), ((key, words(value)) for key, value in values.items()))
 
 
 def to_markdown(table: Table) -> str:
     """A GitHub-style table; charts are left out."""
-    lines = [[escaped(title) for title in table.header], ["---", *("---:" for _ in table.header[1:])]]
-    lines += [[_plain(cell) for cell in row] for row in table.rows]
+    texts = [
+        [f"{cell.text} ({cell.small})" if cell.small else cell.text for cell in row] for row in table.rows
+    ]
+    lines = [[*map(escaped, table.header)], ["---", *("---:" for _ in table.header[1:])]]
+    lines += [[*map(escaped, row)] for row in texts]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def _plain(cell: Cell) -> str:
-    text = f"{cell.text} ({cell.small})" if cell.small else cell.text
-    return escaped(text)
 
 
 def escaped(text: str) -> str:
@@ -312,8 +287,7 @@ def escaped(text: str) -> str:
 
 def fenced(text: str) -> str:
     """Untrusted text as a Markdown code block, in a fence longer than any inside it."""
-    longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
-    fence = "`" * max(3, longest + 1)
+    fence = "`" * max([3, *(len(run) + 1 for run in re.findall(r"`+", text))])
     return f"{fence}text\n{text}\n{fence}"
 
 
@@ -330,64 +304,112 @@ class BenchmarkSection:
 
 def benchmark_section(view: RunView) -> BenchmarkSection | None:
     """The leaderboard of a run; `None` when no benchmark was run."""
-    scores = [s for s in view.summary.scores if metric_info(s.metric).group == BENCHMARKS]
-    if not scores:
+    found = [s for s in view.summary.scores if metric_info(s.metric).group == BENCHMARKS]
+    if not found:
         return None
-    compared = compare(
-        [
-            measurement_from_values(name, metric, values)
-            for name, found in view.questions.items()
-            for metric, values in found.items()
-        ]
-    )
-    table = _benchmark_differences(compared) if compared.differences else None
-    return BenchmarkSection(_board(scores), table, tuple(goodhart(compared.differences)))
-
-
-def _board(scores: Sequence[Score]) -> Table:
-    found = leaderboard(scores)
-    rows = tuple(
+    measured = [
+        measurement_from_values(name, metric, values)
+        for name, own in view.questions.items()
+        for metric, values in own.items()
+    ]
+    compared = compare(measured)
+    rows = [
         (
-            Cell(row.contestant),
-            *(_board_cell(place) for place in row.cells),
-            Cell(_percent(row.average)),
-            Cell(_percent(row.above_chance)),
+            metric_info(each.metric).title,
+            words(f"{each.contestant} {MINUS} {each.against}"),
+            Cell(signed(each.value), span(each.low, each.high, sign=True)),
+            Cell(p(each.p_value), f"{p(corrected)} corrected"),
+            each.n,
         )
-        for row in found.rows
-    )
-    header = ("contestant", *(metric_info(task).title for task in found.tasks), "average", "above chance")
-    shares = all(place.share for row in found.rows for place in row.cells if place)
+        for each, corrected in zip(compared.differences, compared.corrected, strict=True)
+    ]
+    header = ("task: metric", "difference", "with its 95% interval", "p", "n")
+    table = Table.of("Benchmark differences, paired on the same questions", header, rows)
+    return BenchmarkSection(_board(found), table if rows else None, tuple(goodhart(compared.differences)))
+
+
+def _board(found: Sequence[Score]) -> Table:
+    board = leaderboard(found)
+    rows = [
+        (row.contestant, *map(_board_cell, row.cells), _percent(row.average), _percent(row.above_chance))
+        for row in board.rows
+    ]
+    header = ("contestant", *(metric_info(task).title for task in board.tasks), "average", "above chance")
+    shares = all(place.share for row in board.rows for place in row.cells if place)
     caption = (
         f"Leaderboard, {'' if shares else 'shares '}in percent; ≈ marks what is within noise of the best"
     )
-    return Table(caption, header, rows)
+    return Table.of(caption, header, rows)
 
 
 def _board_cell(place: BoardCell | None) -> Cell:
     if place is None:
-        return Cell(formatting.ABSENT)
-    score = place.score
-    mark = "≈ " if place.within_noise else ""
+        return Cell(ABSENT)
+    score, mark = place.score, "≈ " if place.within_noise else ""
     if not place.share:
-        return Cell(f"{mark}{formatting.number(score.value, 2)}", formatting.span(score.low, score.high, 2))
+        return Cell(f"{mark}{number(score.value, 2)}", span(score.low, score.high, 2))
     low, high = (None if end is None else 100 * end for end in (score.low, score.high))
-    return Cell(f"{mark}{_percent(score.value)}", formatting.span(low, high, 1))
+    return Cell(f"{mark}{_percent(score.value)}", span(low, high, 1))
 
 
 def _percent(share: float | None) -> str:
-    return formatting.number(None if share is None else 100 * share, 1)
+    return number(None if share is None else 100 * share, 1)
 
 
-def _benchmark_differences(compared: PairedDifferences) -> Table:
-    rows = tuple(
-        (
-            Cell(metric_info(each.metric).title),
-            Cell(f"{each.contestant} {formatting.MINUS} {each.against}", tone="words"),
-            Cell(formatting.signed(each.value), formatting.span(each.low, each.high, sign=True)),
-            Cell(formatting.p(each.p_value), f"{formatting.p(corrected)} corrected"),
-            Cell(str(each.n)),
-        )
-        for each, corrected in zip(compared.differences, compared.corrected, strict=True)
+@dataclass(frozen=True)
+class SliceSection:
+    metric: str
+    table: Table
+    worse: str
+    """Where the headline's contestant got worse, in one sentence."""
+    further: tuple[str, ...]
+    """Other metrics whose figures by slice are in `summary.json`."""
+
+
+SLICE_COMPARISONS = 2
+"""Comparisons that are shown and corrected for by slice: the most important ones of the headline."""
+
+
+def slice_section(view: RunView, pairs: Sequence[ComparisonPair]) -> SliceSection | None:
+    """Scores and corrected differences of the headline comparisons by slice; `None`: there are no slices."""
+    figures = [SliceFigure.model_validate(each) for each in view.summary.notes.get("slices", ())]
+    if not figures or not pairs:
+        return None
+    metrics = list(dict.fromkeys(each.metric for each in figures))
+    primary = view.summary.notes.get("primary")
+    metric = primary if primary in metrics else metrics[0]
+    info, names = metric_info(metric, view.less_is_better), view.summary.contestants
+    own = [each for each in figures if each.metric == metric]
+    by_slice = {(each.slice, each.score.contestant): each.score for each in own if each.score}
+    found = {(each.slice, d.contestant, d.against): d for each in own if (d := each.difference)}
+    there = {key[1:] for key in found}
+    compared = [q for q in pairs[:SLICE_COMPARISONS] if (q.contestant, q.against) in there]
+    tested = {key: d for key, d in found.items() if key[1:] in {(q.contestant, q.against) for q in compared}}
+    corrected = holm([d.p_value for d in tested.values()])
+    claims = {
+        key: Claim(d, p_value, conclude(d, p_value, info.better), info, None, None)
+        for (key, d), p_value in zip(tested.items(), corrected, strict=True)
+    }
+    reach = {metric: max((abs(end) for d in tested.values() for end in (d.low, d.high)), default=0.0)}
+    rows, worse = [], []
+    for place in dict.fromkeys(each.slice for each in own):
+        count = max(score.n for (where, _), score in by_slice.items() if where == place)
+        cells = [interval_cell(by_slice.get((place, name)), info.digits) for name in names]
+        for pair in compared:
+            claim = claims.get((place, pair.contestant, pair.against))
+            cells.append(_difference(claim, reach))
+            if claim and claim.conclusion == "worse":
+                worse.append(f"{': '.join(place)} ({pair.title})")
+        rows.append((Cell(": ".join(place), f"n {count}"), *cells))
+    titles = [f"{pair.contestant} {MINUS} {pair.against}" for pair in compared]
+    where = (
+        f"got worse in {listed(worse)}"
+        if worse
+        else f"is not shown to have got worse in any of {len(rows)} slices"
     )
-    header = ("task: metric", "difference", "with its 95% interval", "p", "n")
-    return Table("Benchmark differences, paired on the same questions", header, rows)
+    return SliceSection(
+        metric=info.title,
+        table=Table.of(f"{info.title} by slice", ("slice", *names, *titles), rows),
+        worse=f"{info.title} {where}.",
+        further=tuple(each for each in metrics if each != metric),
+    )

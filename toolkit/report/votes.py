@@ -1,4 +1,4 @@
-"""Vote sections: win rates and judge reliability."""
+"""Vote section: ratings, win rates and judge reliability."""
 
 from __future__ import annotations
 
@@ -8,14 +8,72 @@ from typing import Any
 
 from toolkit.errors import RatingError
 from toolkit.judge.aggregation import Preference, is_separable, win_rates
-from toolkit.ratings import tabulate
+from toolkit.ratings import Decisions, first_place, tabulate
 from toolkit.ratings.agreement import agreement as compare
 from toolkit.ratings.agreement import agreement_sentence
 from toolkit.recipe import Recipe
-from toolkit.report import formatting
+from toolkit.report import charts, headline, tables
+from toolkit.report.formatting import percent
 from toolkit.report.load import RunView
 from toolkit.report.tables import Cell, Table
 from toolkit.types import Vote
+
+NOISE_SENTENCE = (
+    "The judge's verdicts are noise: they do not differ from even by more than rounding moves them, or from "
+    "tosses of a coin. No ratings are made of them."
+)
+
+
+def judges_are_noise(view: RunView) -> bool:
+    """Whether the verdicts of every judge are noise."""
+    found = judges(view.summary.notes)
+    return bool(found) and all(each.is_noise for each in found)
+
+
+def decisions(view: RunView) -> dict[str, Decisions]:
+    """Voters -> what their votes decide; a judge whose verdicts are noise decides nothing."""
+    fits = {"people": view.people_fit, "the judge": None if judges_are_noise(view) else view.judge_fit}
+    return {voters: fit.decisions for voters, fit in fits.items() if fit}
+
+
+def votes_section(view: RunView, colours: dict[str, int]) -> dict[str, Any]:
+    """Judge and people: standings, charts, matrices, and how far to trust them."""
+    found, jury = judges(view.summary.notes), jury_cells(view.summary.notes)
+    noise, weak = judges_are_noise(view), weak_judges_note(found)
+    judge = "The jury's votes" if jury else "The judge model's votes"
+    fits = {"People": view.people_fit, judge: view.judge_fit}
+    stored = {"People": view.summary.ratings.people, judge: view.summary.ratings.judge}
+    boards, firm = [], []
+    for title, votes in (("People", view.people), (judge, view.judge_votes)):
+        void, fit = noise and title == judge, fits[title]
+        place = first_place(votes) if votes and not void else None
+        firm += [f"{title}: {place.sentence}"] if place else []
+        rows = fit.ratings if fit else stored[title]
+        if rows:
+            chart = charts.contestant_dots(f"{title}: ratings with 95% intervals", rows, colours, 0)
+            board = {
+                "title": title,
+                "chart": "" if void else chart,
+                "table": tables.ratings(title, () if void else rows, fit.settings if fit else ""),
+                "wins": tables.wins(title, votes, view.summary.contestants),
+                "rates": win_rate_table(votes, view),
+                "standing": NOISE_SENTENCE if void else headline.ratings_sentence(rows, title),
+                "weak": "" if void or title != judge else weak,
+            }
+            boards.append(board)
+    both = None if noise else view.both_fit
+    beside = {"People": view.people_fit, "Judge": view.judge_fit, "People + judge": both}
+    return {
+        "beside": tables.ratings_beside({k: f.ratings for k, f in beside.items() if f}) if both else None,
+        "both": f"People + judge: {both.settings}" if both else "",
+        "both_rates": tables.win_rates_together(both.win_rates) if both else None,
+        "firm": firm,
+        "boards": boards,
+        "origins": [each.origin(view.recipe) for each in found],
+        "judges": [(each, each.table) for each in found],
+        "jury": tables.facts("The jury: how often its judges cast the same vote", jury) if jury else None,
+        "agreement": agreement(view.judge_votes, view.people),
+    }
 
 
 def win_rate_table(votes: Iterable[Vote], view: RunView) -> Table | None:
@@ -35,26 +93,18 @@ def win_rate_table(votes: Iterable[Vote], view: RunView) -> Table | None:
         for vote in votes
         if (vote.model_a, vote.example_id) in lengths and (vote.model_b, vote.example_id) in lengths
     ]
-    rows = tuple(
-        (
-            Cell(f"{row['contestant']} over {row['against']}"),
-            _share(row["win_rate"]),
-            _share(row["length_controlled"])
-            if is_separable(row["length_controlled"])
-            else Cell("cannot be separated from length"),
-            Cell(str(row["win_rate"]["n"])),
-        )
-        for row in win_rates(found)
-    )
+    rows = []
+    for row in win_rates(found):
+        equal = row["length_controlled"]
+        controlled = _share_cell(equal) if is_separable(equal) else "cannot be separated from length"
+        pair = f"{row['contestant']} over {row['against']}"
+        rows.append((pair, _share_cell(row["win_rate"]), controlled, row["win_rate"]["n"]))
     header = ("pair", "win rate", "at equal length", "votes")
-    return Table("Win rates with 95% intervals (a tie is half a win)", header, rows) if rows else None
+    return Table.of("Win rates with 95% intervals (a tie is half a win)", header, rows) if rows else None
 
 
-def _share(share: dict[str, Any]) -> Cell:
-    return Cell(
-        formatting.percent(share["value"]),
-        f"{formatting.percent(share['low'])} to {formatting.percent(share['high'])}",
-    )
+def _share_cell(share: dict[str, Any]) -> Cell:
+    return Cell(percent(share["value"]), f"{percent(share['low'])} to {percent(share['high'])}")
 
 
 CHANCE = 0.5
@@ -97,6 +147,17 @@ class Judge:
             return beyond[0] < NOISE
         return steady is not None and steady[1] <= CHANCE
 
+    @property
+    def weak(self) -> bool:
+        found = self._interval("consistency")
+        return found is None or found[0] < CONSISTENT
+
+    @property
+    def table(self) -> Table:
+        """Every share with its interval and n."""
+        cells = {JUDGE_SHARES[key]: _share_text(share) for key, share in self.shares.items()}
+        return tables.facts(f"Judge {self.name}", cells)
+
     def origin(self, recipe: Recipe | None) -> str:
         """Which model judged, whether it is the contestants' base, what it saw and how it computed."""
         judge = recipe.judge if recipe else None
@@ -116,13 +177,19 @@ class Judge:
         found = self._interval("consistency")
         if found is None:
             return "How consistent this judge is was not measured: read its ratings as unproven."
+        value, low, high = found
+        if high < CHANCE:
+            text = "Very weak judge: the order of the answers decides more often than the answers do."
+        elif low <= CHANCE:
+            text = "Very weak judge: these battles do not tell its verdicts from tosses of a coin."
+        elif value < CONSISTENT:
+            text = (
+                "Weak judge: where its two verdicts differ the vote is a tie, which draws ratings together."
+            )
+        else:
+            text = "Consistent judge. That is not the same as a right one: only people's votes can show that."
         share = _share_text(self.shares["consistency"])
-        return f"{_strength(*found)} It gave the same verdict in both orders on {share}; a coin would on 50%."
-
-    @property
-    def weak(self) -> bool:
-        found = self._interval("consistency")
-        return found is None or found[0] < CONSISTENT
+        return f"{text} It gave the same verdict in both orders on {share}; a coin would on 50%."
 
     @property
     def position(self) -> str:
@@ -146,34 +213,16 @@ class Judge:
         return None if value is None or low is None or high is None else (value, low, high)
 
 
-def _strength(value: float, low: float, high: float) -> str:
-    if high < CHANCE:
-        return "Very weak judge: the order of the answers decides more often than the answers do."
-    if low <= CHANCE:
-        return "Very weak judge: these battles do not tell its verdicts from tosses of a coin."
-    if value < CONSISTENT:
-        return "Weak judge: where its two verdicts differ the vote is a tie, which draws ratings together."
-    return "Consistent judge. That is not the same as a right one: only people's votes can show that."
-
-
 def judges(notes: dict[str, Any]) -> list[Judge]:
     """From `summary.notes`; parts that are not there are left out."""
-    found = notes.get("judge") or {}
-    return [
-        Judge(
-            name,
-            int(facts.get("battles", 0)),
-            int(facts.get("identical", 0)),
-            {
-                key: facts[key]
-                for key in JUDGE_SHARES
-                if isinstance(facts.get(key), dict) and facts[key].get("n")
-            },
-            dict(facts.get("setup", {})),
-        )
-        for name, facts in found.items()
-        if isinstance(facts, dict)
-    ]
+    found = []
+    for name, facts in (notes.get("judge") or {}).items():
+        if isinstance(facts, dict):
+            shares = {key: facts.get(key) for key in JUDGE_SHARES}
+            known = {key: each for key, each in shares.items() if isinstance(each, dict) and each.get("n")}
+            battles, identical = (int(facts.get(key, 0)) for key in ("battles", "identical"))
+            found.append(Judge(name, battles, identical, known, dict(facts.get("setup", {}))))
+    return found
 
 
 def weak_judges_note(found: Sequence[Judge]) -> str:
@@ -192,14 +241,9 @@ def jury_cells(notes: dict[str, Any]) -> dict[str, str]:
     return {who: _share_text(share) for who, share in shares.items() if share and share["n"]}
 
 
-def share_cells(judge: Judge) -> dict[str, str]:
-    """What each share is called -> the share with its interval and n."""
-    return {JUDGE_SHARES[key]: _share_text(share) for key, share in judge.shares.items()}
-
-
 def _share_text(share: dict[str, Any]) -> str:
-    interval = f"{formatting.percent(share.get('low'))} to {formatting.percent(share.get('high'))}"
-    return f"{formatting.percent(share['value'])} (95% interval {interval}, n {share['n']})"
+    interval = f"{percent(share.get('low'))} to {percent(share.get('high'))}"
+    return f"{percent(share['value'])} (95% interval {interval}, n {share['n']})"
 
 
 def agreement(judge_votes: Sequence[Vote], people: Sequence[Vote]) -> str:
