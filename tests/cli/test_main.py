@@ -14,7 +14,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from toolkit.cli import COMMANDS, main
+from toolkit.cli import COMMANDS, MODULES, main
 from toolkit.cli.output import print_json, print_table
 from toolkit.errors import DataError, TrainingError
 from toolkit.types import Score
@@ -70,7 +70,7 @@ def test_help_lists_every_command():
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_has_a_module_and_says_what_it_does(name):
-    command = importlib.import_module(f"toolkit.cli.{name}").command
+    command = main.get_command(click.Context(main), name)
     assert isinstance(command, click.Command)
     assert command.name == name
     each = command.commands.values() if isinstance(command, click.Group) else [command]
@@ -81,12 +81,14 @@ def test_every_command_has_a_module_and_says_what_it_does(name):
 
 def test_every_command_written_is_offered():
     folder = Path(importlib.import_module("toolkit.cli").__file__).parent
-    written = {
-        file.stem
+    found = {
+        file.stem: re.findall(r"^@click\.(?:command|group)\(\"(.*)\"", file.read_text(), re.MULTILINE)
         for file in folder.glob("*.py")
-        if re.search(r"^@click\.(command|group)\(\"", file.read_text(), re.MULTILINE)
     }
-    assert written == set(COMMANDS)
+    assert {name: set(each) for name, each in found.items() if each} == {
+        name: set(each) for name, each in MODULES.items()
+    }
+    assert {name for each in found.values() for name in each} == set(COMMANDS)
 
 
 @pytest.mark.parametrize(("typed", "meant"), [("reprot", "report"), ("rating", "ratings"), ("runn", "run")])
@@ -132,25 +134,25 @@ def test_the_version_is_the_packages():
     ],
 )
 def test_errors_are_one_line_and_an_exit_code(monkeypatch, error, code, told):
-    module = importlib.import_module("toolkit.cli.report")
+    module = importlib.import_module("toolkit.cli.results")
 
     @click.command("report")
     def failing() -> None:
         raise error
 
-    monkeypatch.setattr(module, "command", failing)
+    monkeypatch.setattr(module, "report_command", failing)
     result = CliRunner().invoke(main, ["report"])
     assert (result.exit_code, result.stderr, result.stdout) == (code, told, "")
 
 
 def test_only_commands_that_continue_say_so(monkeypatch):
-    module = importlib.import_module("toolkit.cli.run")
+    module = importlib.import_module("toolkit.cli.recipes")
 
     @click.command("run")
     def stopped() -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(module, "command", stopped)
+    monkeypatch.setattr(module, "run_command", stopped)
     told = CliRunner().invoke(main, ["run"]).stderr
     assert told == "interrupted; the same command continues where it stopped\n"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from toolkit.cli import answer, bench, perplexity
+from toolkit.cli.models import answer_command, bench_command, perplexity_command
 from toolkit.recipe import ModelOptions
 
 RENAMED = {"chat_template": "template", "chat_template_kwargs": "template_kwargs"}
@@ -10,5 +10,5 @@ RENAMED = {"chat_template": "template", "chat_template_kwargs": "template_kwargs
 
 def test_every_field_is_an_option():
     fields = {RENAMED.get(name, name) for name in ModelOptions.model_fields}
-    for module in (answer, bench, perplexity):
-        assert fields <= {option.name for option in module.command.params}
+    for command in (answer_command, bench_command, perplexity_command):
+        assert fields <= {option.name for option in command.params}

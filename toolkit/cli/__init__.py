@@ -1,7 +1,7 @@
 """The `adapter-arena` command.
 
-Every command lives in a module of its own under this folder and does four things: read its arguments, call
-one function of the library, print, exit. Results go to stdout, progress to stderr.
+Commands live in modules by group, one function each, which reads its arguments, calls one function of the
+library, prints and exits. Results go to stdout, progress to stderr.
 """
 
 from __future__ import annotations
@@ -41,9 +41,19 @@ COMMANDS = {
     "serve": "Open the blind arena in the browser.",
     "doctor": "What this machine has, what will be used, and what is missing.",
 }
-"""Command -> its one-line help, kept here so that `--help` imports no command. The module of `votes` is
-`toolkit.cli.votes`, and its click command is called `command`."""
+"""Command -> its one-line help, kept here so that `--help` imports no command."""
 
+MODULES = {
+    "recipes": ("init", "run", "check", "train", "doctor"),
+    "results": ("merge", "export", "push", "report", "gate", "selftest"),
+    "models": ("answer", "perplexity", "bench"),
+    "scores": ("metrics", "score", "leaderboard"),
+    "judge": ("judge",),
+    "ratings": ("ratings", "agreement"),
+    "votes": ("votes", "preferences"),
+    "serve": ("serve",),
+}
+"""Module of `toolkit.cli` -> its commands; the click command of `run` is `run_command`."""
 
 CONTINUES = {"run", "train", "answer", "judge"}
 """Commands that keep what is finished, and go on from there when they are given again."""
@@ -62,12 +72,12 @@ class Commands(click.Group):
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in COMMANDS:
-            return None
-        module = importlib.import_module(f"toolkit.cli.{cmd_name}")
-        command = module.command
-        assert isinstance(command, click.Command)
-        return command
+        for module, names in MODULES.items():
+            if cmd_name in names:
+                command = getattr(importlib.import_module(f"toolkit.cli.{module}"), f"{cmd_name}_command")
+                assert isinstance(command, click.Command)
+                return command
+        return None
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -91,19 +101,18 @@ class Commands(click.Group):
         except OSError as error:
             place = f"{str(error.filename)[:200]}: " if error.filename else ""
             if error.errno in BAD_PATH and error.filename:
-                click.echo(printable(f"error: {place}{error.strerror}; name another path"), err=True)
-                ctx.exit(2)
-            if error.errno not in NO_ROOM:
+                hint, code = "; name another path", 2
+            elif error.errno in NO_ROOM:
+                hint, code = "; what was finished is kept, and the same command continues", 1
+                hint = hint if ctx.invoked_subcommand in CONTINUES else ""
+            else:
                 raise
-            resumable = ctx.invoked_subcommand in CONTINUES
-            hint = "; what was finished is kept, and the same command continues" if resumable else ""
             click.echo(printable(f"error: {place}{error.strerror}{hint}"), err=True)
-            ctx.exit(1)
+            ctx.exit(code)
         except KeyboardInterrupt:
             resumable = ctx.invoked_subcommand in CONTINUES
-            click.echo(
-                f"interrupted{'; the same command continues where it stopped' if resumable else ''}", err=True
-            )
+            hint = "; the same command continues where it stopped" if resumable else ""
+            click.echo(f"interrupted{hint}", err=True)
             ctx.exit(130)
 
 

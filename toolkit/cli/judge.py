@@ -1,30 +1,27 @@
-"""`adapter-arena judge`: let judge models vote on answers, of a run or in files."""
+"""The command judge: let judge models vote on answers, of a run or in files."""
 
 from __future__ import annotations
 
 import re
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from toolkit.cli.endpoint_options import build_endpoint, endpoint_options, take_fields
+from toolkit.cli.options import ENDPOINT_OPTIONS, PATH, add_options, build_endpoint, take_fields
 from toolkit.cli.output import print_json, print_table, print_text, show_progress
 
 if TYPE_CHECKING:
     from toolkit.judge.costs import Estimate
-    from toolkit.judge.pipeline import JudgingResult
-    from toolkit.recipe import Judge, ModelOptions, Recipe
+    from toolkit.judge.pipeline import JudgeContext, JudgingResult
+    from toolkit.recipe import Judge, Recipe
     from toolkit.types import Completion, Score
-
-PATH = click.Path(path_type=Path)
 
 
 @click.command("judge")
 @click.argument("sources", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True))
 @click.option("--judge", "models", multiple=True, metavar="MODEL", help="Who judges; several make a jury.")
-@endpoint_options
+@add_options(*ENDPOINT_OPTIONS)
 @click.option("--method", type=click.Choice(["logits", "written", "reward"]), help="How verdicts are read.")
 @click.option("--prompt", help="A packaged judge prompt, or a .yaml file of your own.")
 @click.option("--reference", is_flag=True, default=None, help="Show the judge the reference answers.")
@@ -37,7 +34,7 @@ PATH = click.Path(path_type=Path)
 @click.option("--out", type=PATH, help="Folder to write to; left out: the run's, or `judged`.")
 @click.option("--estimate", is_flag=True, help="Say what it would cost, and ask nobody.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
-def command(  # noqa: PLR0913, PLR0917 - one argument per option
+def judge_command(  # noqa: PLR0913, PLR0917 - one argument per option
     sources: tuple[Path, ...],
     models: tuple[str, ...],
     questions: Path | None,
@@ -65,63 +62,52 @@ def command(  # noqa: PLR0913, PLR0917 - one argument per option
       adapter-arena judge outputs.jsonl --judge MODEL --endpoint http://127.0.0.1:8000/v1 --estimate
     """
     show_progress()
+    from toolkit.judge import pipeline
+    from toolkit.judge.readers import ANNOTATION, has_fields
+    from toolkit.recipe import load
     from toolkit.run.folder import locked_run
+    from toolkit.run.from_files import write_run
 
-    if _annotated(sources):
+    if all(has_fields(source, ANNOTATION) for source in sources):
         _print_annotated(sources, as_json)
         return
-    recipe = _recipe_of(sources)
+    is_run = len(sources) == 1 and (sources[0] / "recipe.yaml").is_file()
+    recipe = load(sources[0] / "recipe.yaml") if is_run else None
     judges = _judges(models, options | {"price": price}, recipe)
     folder = out or _default_folder(sources, recipe, questions, judges)
     price = price or next((one.endpoint.price for one in judges if one.endpoint), None)
     with locked_run(folder):
-        _judge(sources, recipe, judges, folder, questions, price=price, estimate=estimate, as_json=as_json)
+        answers = _answers(sources, recipe, questions, folder)
+        context = _context(sources[0], recipe, folder)
+        if estimate:
+            _print_estimate(pipeline.estimate_costs(judges, answers, context), price, as_json)
+        elif pipeline.grades_single(judges[0]):
+            _print_grades(pipeline.run_graders(judges, answers, context), as_json)
+        else:
+            result = pipeline.run_judges(judges, answers, context)
+            if recipe is None:
+                write_run(folder, answers, result.votes, {"judge": result.statistics})
+            _print_result(result, folder, price, as_json)
 
 
-def _judge(  # noqa: PLR0913 - what the command has worked out
-    sources: tuple[Path, ...],
-    recipe: Recipe | None,
-    judges: list[Judge],
-    folder: Path,
-    questions: Path | None,
-    *,
-    price: tuple[float, float] | None,
-    estimate: bool,
-    as_json: bool,
-) -> None:
-    """Judge, grade or estimate, and print the result."""
-    from toolkit.judge import pipeline
+def _context(source: Path, recipe: Recipe | None, folder: Path) -> JudgeContext:
+    """Where verdicts are kept, and how a local judge is loaded: as the run's recipe says."""
+    from toolkit.judge.pipeline import JudgeContext
+    from toolkit.models import load_base
+    from toolkit.recipe import ModelOptions
     from toolkit.run.folder import RunFolder
 
-    answers = _answers(sources, recipe, questions, folder)
-    context = pipeline.JudgeContext(
+    def options_of(name: str) -> ModelOptions:
+        return recipe.options_of(name) if recipe else ModelOptions()
+
+    return JudgeContext(
         out=folder,
-        load=partial(_load, recipe),
-        options_of=partial(_options, recipe),
+        load=lambda name: load_base(name, options_of(name)),
+        options_of=options_of,
         base=recipe.base if recipe else None,
-        store=RunFolder(sources[0].resolve()).judgments if recipe else None,
+        store=RunFolder(source.resolve()).judgments if recipe else None,
         seed=recipe.seed if recipe else 0,
     )
-    if estimate:
-        _print_estimate(pipeline.estimate_costs(judges, answers, context), price, as_json)
-    elif pipeline.grades_single(judges[0]):
-        _print_grades(pipeline.run_graders(judges, answers, context), as_json)
-    else:
-        result = pipeline.run_judges(judges, answers, context)
-        if recipe is None:
-            from toolkit.run.from_files import write_run
-
-            write_run(folder, answers, result.votes, {"judge": result.statistics})
-        _print_result(result, folder, price, as_json)
-
-
-def _recipe_of(sources: tuple[Path, ...]) -> Recipe | None:
-    """The recipe of the run, where the source is one."""
-    from toolkit.recipe import load
-
-    if len(sources) == 1 and (sources[0] / "recipe.yaml").is_file():
-        return load(sources[0] / "recipe.yaml")
-    return None
 
 
 def _judges(models: tuple[str, ...], options: dict[str, Any], recipe: Recipe | None) -> list[Judge]:
@@ -131,42 +117,37 @@ def _judges(models: tuple[str, ...], options: dict[str, Any], recipe: Recipe | N
 
     section = recipe.judge if recipe and recipe.judge else Judge()
     url = options.pop("endpoint")
-    served = url is not None or any(one.endpoint for one in section.members() if not models)
-    fields = take_fields(options, remote=served)
-    set_options = {name: value for name, value in options.items() if value is not None}
-    if "baseline" in set_options:
-        set_options["pairs"] = "baseline"
-    if url is None:
-        named = [{"model": name, "endpoint": None, "jury": ()} for name in models]
-        sitting = [section.model_copy(update=who) for who in named] or section.members()
-        return [one.model_copy(update=set_options | _changed(one, fields)) for one in sitting]
-    if not models:
-        raise InputError("--endpoint: name the model that judges there with --judge")
-    servers = [build_endpoint(url, name, fields) for name in models]
-    writing = {"method": "written", "rule": "agreement"}  # what a server can do, unless told otherwise
-    return [
-        section.model_copy(update=writing | set_options | {"endpoint": one, "jury": ()}) for one in servers
-    ]
-
-
-def _changed(judge: Judge, fields: dict[str, Any]) -> dict[str, Any]:
-    """The recipe's endpoint of a judge, with options put in."""
-    if judge.endpoint is None or not fields:
-        return {}
-    whole = judge.endpoint.model_dump() | fields
-    return {"endpoint": build_endpoint(whole.pop("url"), whole.pop("model"), whole)}
+    remote = url is not None or any(one.endpoint for one in section.members() if not models)
+    fields = take_fields(options, remote=remote)
+    changes = {name: value for name, value in options.items() if value is not None}
+    if "baseline" in changes:
+        changes["pairs"] = "baseline"
+    if url is not None:
+        if not models:
+            raise InputError("--endpoint: name the model that judges there with --judge")
+        changes = {"method": "written", "rule": "agreement", "jury": ()} | changes  # what a server can do
+        servers = [build_endpoint(url, name, fields) for name in models]
+        return [section.model_copy(update=changes | {"endpoint": server}) for server in servers]
+    named = [section.model_copy(update={"model": name, "endpoint": None, "jury": ()}) for name in models]
+    judges = [one.model_copy(update=changes) for one in named or section.members()]
+    for place, one in enumerate(judges):
+        if one.endpoint and fields:
+            whole = one.endpoint.model_dump() | fields
+            server = build_endpoint(whole.pop("url"), whole.pop("model"), whole)
+            judges[place] = one.model_copy(update={"endpoint": server})
+    return judges
 
 
 def _default_folder(
     sources: tuple[Path, ...], recipe: Recipe | None, questions: Path | None, judges: list[Judge]
 ) -> Path:
     """The run's folder for the run's own judges; other judges and prompts get one inside it."""
+    from toolkit.recipe import Judge
+
     if recipe is None:
         return Path("judged")
     if questions:
         return sources[0] / "questions" / questions.stem
-    from toolkit.recipe import Judge
-
     own = (recipe.judge or Judge()).members()
     if [_identity(one) for one in judges] == [_identity(one) for one in own]:
         return sources[0]
@@ -186,42 +167,21 @@ def _answers(
 ) -> dict[str, list[Completion]]:
     """The answers to judge: of files, of the run, or of the run's contestants to new questions."""
     from toolkit.generate.importers import read_answer_files
-
-    if recipe is None:
-        files = [file for source in sources for file in ([source] if source.is_file() else _within(source))]
-        return read_answer_files(files, questions=questions)
-    if questions is None:
-        from toolkit.recipe import contestants
-        from toolkit.run.folder import RunFolder
-
-        files = [RunFolder(sources[0]).completions(name) for name in contestants(recipe)]
-        return read_answer_files(file for file in files if file.exists())  # not those that left the recipe
+    from toolkit.recipe import contestants
+    from toolkit.run.folder import RunFolder
     from toolkit.run.resolve import answer_prompts
 
+    if recipe is None:
+        files: list[Path] = []
+        for source in sources:
+            files += (
+                [source] if source.is_file() else sorted([*source.glob("*.jsonl"), *source.glob("*.json")])
+            )
+        return read_answer_files(files, questions=questions)
+    if questions is None:
+        files = [RunFolder(sources[0]).completions(name) for name in contestants(recipe)]
+        return read_answer_files(file for file in files if file.exists())  # not those that left the recipe
     return answer_prompts(sources[0], questions, out / "completions")
-
-
-def _within(folder: Path) -> list[Path]:
-    return sorted([*folder.glob("*.jsonl"), *folder.glob("*.json")])
-
-
-def _load(recipe: Recipe | None, name: str) -> Any:
-    """A local judge, loaded as the run's recipe says."""
-    from toolkit.models import load_base
-
-    return load_base(name, _options(recipe, name))
-
-
-def _options(recipe: Recipe | None, name: str) -> ModelOptions:
-    from toolkit.recipe import ModelOptions
-
-    return recipe.options_of(name) if recipe else ModelOptions()
-
-
-def _annotated(sources: tuple[Path, ...]) -> bool:
-    from toolkit.judge.readers import ANNOTATION, has_fields
-
-    return all(has_fields(source, ANNOTATION) for source in sources)
 
 
 def _print_annotated(sources: tuple[Path, ...], as_json: bool) -> None:
@@ -237,14 +197,11 @@ def _print_annotated(sources: tuple[Path, ...], as_json: bool) -> None:
 
 
 def _print_estimate(found: list[Estimate], price: tuple[float, float] | None, as_json: bool) -> None:
-
     from toolkit.models.rate_limit import cost
 
     if price:
-        found = [
-            each.model_copy(update={"dollars": cost(price, each.tokens_in, each.tokens_out)})
-            for each in found
-        ]
+        dollars = [cost(price, each.tokens_in, each.tokens_out) for each in found]
+        found = [each.model_copy(update={"dollars": n}) for each, n in zip(found, dollars, strict=True)]
     if as_json:
         print_json({"estimates": found})
         return
@@ -252,8 +209,8 @@ def _print_estimate(found: list[Estimate], price: tuple[float, float] | None, as
     rows = []
     for each in found:
         counts = (each.battles, each.identical, each.known, each.requests, each.tokens_in, each.tokens_out)
-        dollars = [] if each.dollars is None else [f"{each.dollars:.2f}"]
-        rows.append([each.judge, *(f"{count:,}" for count in counts), *dollars])
+        row = [each.judge, *(f"{count:,}" for count in counts)]
+        rows.append(row if each.dollars is None else [*row, f"{each.dollars:.2f}"])
     print_table([*header, *(["dollars, at most"] if price else [])], rows)
 
 
@@ -261,20 +218,18 @@ def _print_grades(found: dict[str, list[Score]], as_json: bool) -> None:
     if as_json:
         print_json({"grades": found})
         return
-    rows = [
-        [judge, score.contestant, f"{score.value:.2f}", f"{score.low:.2f} to {score.high:.2f}", str(score.n)]
-        if score.low is not None and score.high is not None
-        else [judge, score.contestant, f"{score.value:.2f}", "", str(score.n)]
-        for judge, scores in found.items()
-        for score in scores
-    ]
+    rows = []
+    for judge, scores in found.items():
+        for score in scores:
+            has_interval = score.low is not None and score.high is not None
+            interval = f"{score.low:.2f} to {score.high:.2f}" if has_interval else ""
+            rows.append([judge, score.contestant, f"{score.value:.2f}", interval, str(score.n)])
     print_table(["judge", "", "mean grade", "95% interval", "answers"], rows)
 
 
 def _print_result(
     result: JudgingResult, folder: Path, price: tuple[float, float] | None, as_json: bool
 ) -> None:
-
     from toolkit.models.rate_limit import cost
 
     if as_json:
@@ -297,15 +252,12 @@ def _print_result(
 def _print_win_rates(rates: list[dict[str, Any]]) -> None:
     from toolkit.judge.aggregation import is_separable
 
-    rows = [
-        [
-            f"{row['contestant']} over {row['against']}",
-            _share(row["win_rate"]),
-            _share(row["length_controlled"]) if is_separable(row["length_controlled"]) else "not separable",
-            str(row["win_rate"]["n"]),
-        ]
-        for row in rates
-    ]
+    rows = []
+    for row in rates:
+        controlled = row["length_controlled"]
+        equal_length = _share(controlled) if is_separable(controlled) else "not separable"
+        pair = f"{row['contestant']} over {row['against']}"
+        rows.append([pair, _share(row["win_rate"]), equal_length, str(row["win_rate"]["n"])])
     print_table(["", "win rate", "at equal length", "votes"], rows)
 
 

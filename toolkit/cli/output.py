@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import logging
 import os
@@ -35,6 +36,11 @@ def print_json(value: Any) -> None:
     click.echo(escaped_json(json.dumps(value, indent=2, ensure_ascii=False, default=_plain)))
 
 
+def print_result(value: Any, text: object, *, as_json: bool) -> None:
+    """Print a value as JSON, or the text that says the same."""
+    print_json(value) if as_json else print_text(text)
+
+
 def print_text(text: object, *, err: bool = False, nl: bool = True) -> None:
     """Print a line that may hold text of others: names, answers, a server's words."""
     click.echo(printable(str(text)), err=err, nl=nl)
@@ -55,4 +61,6 @@ def _plain(value: object) -> Any:
 
     if isinstance(value, Record):
         return value.model_dump(mode="json")
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return dataclasses.asdict(value)
     raise TypeError(f"{type(value).__name__} is not JSON")

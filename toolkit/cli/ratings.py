@@ -1,25 +1,33 @@
-"""`adapter-arena ratings`: who is better, from votes."""
+"""Commands on files of votes: ratings, agreement."""
 
 from __future__ import annotations
 
-from dataclasses import asdict
+import dataclasses
 from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from toolkit.cli.option_checks import need, refuse
+from toolkit.cli.options import PATH, need, refuse
 from toolkit.cli.output import print_json, print_table, print_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from toolkit.ratings import BradleyTerry, Elo, StyleControlled, Table
+    from toolkit.ratings.agreement import Agreement, Estimate
     from toolkit.types import Rating
 
 METHODS = {"bradley-terry": "half", "davidson": "davidson", "rao-kupper": "rao-kupper"}
 """Methods that are Bradley-Terry, with their treatment of ties."""
+
+AGREEMENTS = {
+    "agreement": "agreement",
+    "agreement_without_ties": "without ties",
+    "kappa": "Cohen's kappa",
+    "alpha": "Krippendorff's alpha",
+}
 
 
 @click.command("ratings")
@@ -58,9 +66,9 @@ METHODS = {"bradley-terry": "half", "davidson": "davidson", "rao-kupper": "rao-k
     is_flag=True,
     help="Say of every pair whether it is decided, and how many votes would decide it.",
 )
-@click.option("--chart", type=click.Path(path_type=Path), metavar="FILE.svg", help="Draw the ratings.")
+@click.option("--chart", type=PATH, metavar="FILE.svg", help="Draw the ratings.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
-def command(
+def ratings_command(
     votes: str,
     weights: tuple[str, ...],
     features: tuple[str, ...],
@@ -85,25 +93,55 @@ def command(
     """
     fit: BradleyTerry | Elo | StyleControlled
     parts: dict[str, BradleyTerry | Elo] = {}
-    _refuse_what_would_change_nothing(features, options)
+    method = options["method"]
     if features:
+        refuse("--control", "method", "by", "weights", "pairs", "k", "order")
         fit = _style_controlled(votes, features, options)
     else:
-        table = _load(votes, weights)
-        fit = _for_arena(votes, table, _rate(table, options))
-        parts = _parts(table, by, options)
+        if method == "elo":
+            refuse("--method elo", "pairs", "prior", "anchor")
+        else:
+            need("--method elo", "k", "order")
+        fit, parts = _rate_votes(votes, weights, by, options)
     duels = _duels(fit) if options["pairs"] else []
     if chart:
-        _draw(chart, fit, options["method"])
+        _draw(chart, fit, method)
     if as_json:
-        print_json(_machine(fit, parts, by, options["method"]) | ({"pairs": duels} if duels else {}))
+        fields = ("votes", "ratings", "interval", "prior", "note", "k", "coefficients")
+        value: dict[str, Any] = {"method": method}
+        value |= {key: getattr(fit, key) for key in fields if hasattr(fit, key)}
+        if by:
+            value[by] = {name: {"votes": part.votes, "ratings": part.ratings} for name, part in parts.items()}
+        print_json(value | ({"pairs": duels} if duels else {}))
         return
-    _show(fit.ratings)
-    _show_duels(duels, fit)
+    _print_ratings(fit.ratings)
+    if duels:
+        _print_duels(duels, fit)
     for name, part in parts.items():
         print_text(f"\n{name} ({part.votes} votes)")
-        _show(part.ratings)
+        _print_ratings(part.ratings)
     print_text(f"\n{fit.settings}")
+
+
+def _rate_votes(
+    source: str, weights: tuple[str, ...], by: str | None, options: dict[str, Any]
+) -> tuple[BradleyTerry | Elo, dict[str, BradleyTerry | Elo]]:
+    """Ratings from all votes, and from those of each category or voter."""
+    from toolkit.cli.votes import load_votes, open_arena_claims
+    from toolkit.errors import RatingError
+    from toolkit.ratings import BradleyTerry, by_category
+
+    table = load_votes(source)
+    if weights:
+        table = table.reweighted(_weights(weights))
+    fit = _rate(table, options)
+    is_open, claims = open_arena_claims(source)
+    if is_open and isinstance(fit, BradleyTerry):  # decisions hold however often such votes are looked at
+        fit = fit.for_open_arena(table, claims)
+    parts = by_category(table, lambda part: _rate(part, options), label=by) if by else {}
+    if by and not parts:
+        raise RatingError(f"--by {by}: no vote says its {by}")
+    return fit, parts
 
 
 def _rate(table: Table, options: dict[str, Any]) -> BradleyTerry | Elo:
@@ -120,13 +158,18 @@ def _rate(table: Table, options: dict[str, Any]) -> BradleyTerry | Elo:
     )
 
 
-def _for_arena(source: str, table: Table, fit: BradleyTerry | Elo) -> BradleyTerry | Elo:
-    """Decisions of an open arena's votes hold however often they are looked at."""
-    from toolkit.cli.vote_sources import open_arena_claims
-    from toolkit.ratings import BradleyTerry
+def _style_controlled(votes: str, features: tuple[str, ...], options: dict[str, Any]) -> StyleControlled:
+    """Ratings at equal style, from a vote file that has the features' columns, or the texts."""
+    from toolkit.cli.votes import DATABASES
+    from toolkit.errors import DataError
+    from toolkit.ratings import RATED, read_votes, style_controlled
 
-    is_open, claims = open_arena_claims(source)
-    return fit.for_open_arena(table, claims) if is_open and isinstance(fit, BradleyTerry) else fit
+    path = Path(votes)
+    if "://" in votes or path.is_dir() or path.suffix in DATABASES:
+        raise DataError(f"{votes}: --control needs a vote file; `votes export --texts` writes one")
+    columns = [f"{name}_{side}" for name in (*features, "conversation") for side in ("a", "b")]
+    settings = {name: options[name] for name in ("prior", "anchor", "centre")}
+    return style_controlled(read_votes(path, columns=[*RATED, *columns]), features, **settings)
 
 
 def _duels(fit: BradleyTerry | Elo | StyleControlled) -> list[dict[str, Any]]:
@@ -147,42 +190,6 @@ def _duels(fit: BradleyTerry | Elo | StyleControlled) -> list[dict[str, Any]]:
     ]
 
 
-def _load(votes: str, weights: tuple[str, ...]) -> Table:
-    from toolkit.cli.vote_sources import load_votes
-
-    table = load_votes(votes)
-    return table.reweighted(_weights(weights)) if weights else table
-
-
-def _parts(table: Table, by: str | None, options: dict[str, Any]) -> dict[str, BradleyTerry | Elo]:
-    from toolkit.errors import RatingError
-    from toolkit.ratings import by_category
-
-    if by is None:
-        return {}
-    parts = by_category(table, lambda part: _rate(part, options), label=by)
-    if not parts:
-        raise RatingError(f"--by {by}: no vote says its {by}")
-    return parts
-
-
-def _style_controlled(votes: str, features: tuple[str, ...], options: dict[str, Any]) -> StyleControlled:
-    from toolkit.cli.vote_sources import load_texts
-    from toolkit.ratings import style_controlled
-
-    settings = {name: options[name] for name in ("prior", "anchor", "centre")}
-    return style_controlled(load_texts(votes, features), features, **settings)
-
-
-def _refuse_what_would_change_nothing(features: Sequence[str], options: dict[str, Any]) -> None:
-    if features:
-        refuse("--control", "method", "by", "weights", "pairs", "k", "order")
-    elif options["method"] == "elo":
-        refuse("--method elo", "pairs", "prior", "anchor")
-    else:
-        need("--method elo", "k", "order")
-
-
 def _weights(pairs: Sequence[str]) -> dict[str, float]:
     """`("gpt-4=0.5",)` -> `{"gpt-4": 0.5}`."""
     weights = {}
@@ -197,21 +204,6 @@ def _weights(pairs: Sequence[str]) -> dict[str, float]:
     return weights
 
 
-def _machine(
-    fit: BradleyTerry | Elo | StyleControlled,
-    parts: dict[str, BradleyTerry | Elo],
-    by: str | None,
-    method: str,
-) -> dict[str, Any]:
-    value: dict[str, Any] = {"method": method, "votes": fit.votes, "ratings": fit.ratings}
-    value |= {key: getattr(fit, key) for key in ("interval", "prior", "note", "k") if hasattr(fit, key)}
-    if hasattr(fit, "coefficients"):
-        value["coefficients"] = [asdict(part) for part in fit.coefficients]
-    if by:
-        value[by] = {name: {"votes": part.votes, "ratings": part.ratings} for name, part in parts.items()}
-    return value
-
-
 def _draw(file: Path, fit: BradleyTerry | Elo | StyleControlled, method: str) -> None:
     from toolkit.io import write_text
     from toolkit.svg import Row, interval_chart
@@ -220,30 +212,62 @@ def _draw(file: Path, fit: BradleyTerry | Elo | StyleControlled, method: str) ->
     write_text(file, interval_chart(rows, f"{method} ratings from {fit.votes} votes"))
 
 
-def _show(ratings: Sequence[Rating]) -> None:
-    rows = [
-        [row.contestant, f"{row.rank}", f"{row.value:.0f}", _span(row), f"{row.battles}"] for row in ratings
-    ]
+def _print_ratings(ratings: Sequence[Rating]) -> None:
+    rows = []
+    for row in ratings:
+        span = "" if row.low is None or row.high is None else f"{row.low:.0f}..{row.high:.0f}"
+        rows.append([row.contestant, f"{row.rank}", f"{row.value:.0f}", span, f"{row.battles}"])
     print_table(["contestant", "rank", "rating", "95% interval", "battles"], rows)
 
 
-def _show_duels(duels: Sequence[dict[str, Any]], fit: BradleyTerry | Elo | StyleControlled) -> None:
-    from toolkit.ratings import BradleyTerry
-
-    if not duels or not isinstance(fit, BradleyTerry):
-        return
-    rows = [
-        [
-            f"{duel['better']} over {duel['than']}",
+def _print_duels(duels: Sequence[dict[str, Any]], fit: Any) -> None:
+    rows = []
+    for duel in duels:
+        better, than = duel["better"], duel["than"]
+        figures = [
             f"{duel['expected']:.0%}",
             f"{duel['confidence']:.1%}",
-            fit.votes_needed_text(duel["better"], duel["than"]),
+            fit.votes_needed_text(better, than),
         ]
-        for duel in duels
-    ]
+        rows.append([f"{better} over {than}", *figures])
     click.echo()
     print_table(["pair", "points expected", "sure of the order", "votes still needed (range)"], rows)
 
 
-def _span(row: Rating) -> str:
-    return "" if row.low is None or row.high is None else f"{row.low:.0f}..{row.high:.0f}"
+@click.command("agreement")
+@click.argument("votes")
+@click.argument("reference")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def agreement_command(votes: str, reference: str, *, as_json: bool) -> None:
+    """Set VOTES, a judge's say, against REFERENCE, people's say: vote files, arena.db or database URLs.
+
+    Taken over the pairs of answers that both judged, found by `question_id` and the contestants' names.
+
+    \b
+    Example:
+      adapter-arena agreement results/demo/votes.jsonl results/demo/arena.db
+    """
+    from toolkit.cli.votes import load_votes
+    from toolkit.ratings.agreement import agreement, agreement_sentence
+
+    found = agreement(load_votes(votes), load_votes(reference))
+    if as_json:
+        whole = {"n": found.between.agreement.n, **dataclasses.asdict(found.between)}
+        whole |= {"trust": agreement_sentence(found), "within_reference": found.within}
+        print_json(whole | {"categories": dict(found.categories)})
+        return
+    parts: list[tuple[str, Agreement]] = [("all", found.between), *found.categories.items()]
+    if found.within:
+        parts.append(("within the reference", found.within))
+    rows = []
+    for name, part in parts:
+        figures = [_estimate(getattr(part, figure)) for figure in AGREEMENTS]
+        rows.append([name, str(part.agreement.n), *figures])
+    print_table(["", "pairs", *AGREEMENTS.values()], rows)
+    print_text(f"\n{agreement_sentence(found)}")
+
+
+def _estimate(figure: Estimate) -> str:
+    if figure.value is None or figure.low is None:
+        return "-" if figure.value is None else f"{figure.value:.3f}"
+    return f"{figure.value:.3f} ({figure.low:.3f} to {figure.high:.3f})"

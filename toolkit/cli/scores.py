@@ -1,25 +1,29 @@
-"""How commands show scores and differences."""
+"""Commands that score and compare contestants: metrics, score, leaderboard."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
-from toolkit.cli.model_options import PATH
-from toolkit.cli.output import print_table
+from toolkit.cli.options import PATH, add_options
+from toolkit.cli.output import print_json, print_table, print_text, show_progress
 from toolkit.metric_info import FIGURES, FUNCTION, Tokenizer
 
 if TYPE_CHECKING:
+    from toolkit.benchmarks.results import Cell, Row
     from toolkit.metrics import Measurement
     from toolkit.metrics.compare import Comparison
     from toolkit.metrics.registry import Encoding
-    from toolkit.types import Score
+    from toolkit.types import Difference, Score
 
 METRICS = tuple(name for name in FIGURES if name != "perplexity")
 """The text metrics' names."""
+
+DECIDED = 0.05
+"""Corrected p-value below which nothing more is needed."""
 
 
 class MetricName(click.ParamType):  # type: ignore[type-arg]  # generic in newer versions only
@@ -40,10 +44,18 @@ metric_option = click.option(
     type=MetricName(),
     help=f"{', '.join(METRICS)}, or FILE.py:FUNCTION of your own; may be repeated. Left out: the named ones.",
 )
-
-REFERENCES = "File of reference answers, besides those in the completions; may be repeated: several each."
-
-ENCODING = (
+references_option = click.option(
+    "--references",
+    type=PATH,
+    multiple=True,
+    help="File of reference answers, besides those in the completions; may be repeated: several each.",
+)
+against_option = click.option(
+    "--against",
+    metavar="NAME",
+    help="Compare all others with this contestant; left out, the first (of a run: the first of its recipe).",
+)
+encoding_options = add_options(
     click.option(
         "--encoder", default="all-minilm-l6-v2", show_default=True, help="Of BERTScore: folder or hub id."
     ),
@@ -57,34 +69,111 @@ ENCODING = (
         help="Of ROUGE and BLEU; auto: by the script of the references; left out, their own, for English.",
     ),
 )
-"""Options of commands that may make BERTScores; they hand what they get to `encoding`."""
-
-DECIDED = 0.05
-"""Corrected p-value below which nothing more is needed."""
+"""Options of commands that may make BERTScores: the fields of `Encoding`, whose `rescale` may be a file."""
 
 
-def encoding_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options of BERTScore to a command."""
-    for option in reversed(ENCODING):
-        command = option(command)
-    return command
+@click.command("metrics")
+@click.argument("files", nargs=-1, required=True, type=PATH)
+@metric_option
+@references_option
+@encoding_options
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+def metrics_command(
+    files: tuple[Path, ...],
+    metrics: tuple[str, ...],
+    references: tuple[Path, ...],
+    as_json: bool,
+    **bertscore: Any,
+) -> None:
+    """Score the completions in FILES against their references, with no network.
+
+    FILES are this package's completions, AlpacaEval outputs, MT-bench answers, lm-eval samples, or rows with
+    a prompt and an answer.
+
+    \b
+    Example:
+      adapter-arena metrics results/demo/completions/*.jsonl --metric rouge --metric bleu
+    """
+    show_progress()
+    from toolkit.generate.importers import read_completions, read_references
+    from toolkit.metrics import measure_texts, score
+    from toolkit.metrics.compare import group_by_contestant
+
+    encoding, known = _encoding(**bertscore), read_references(references)
+    scores = []
+    for file in files:
+        for name, own in sorted(group_by_contestant(read_completions(file)).items()):
+            found = measure_texts(own, metrics or METRICS, encoding=encoding, references=known)
+            _require_references(file, name, metrics, found)
+            scores += [score(each) for each in found]
+    if as_json:
+        print_json({"scores": scores})
+    else:
+        print_scores(scores)
 
 
-def encoding(rescale: bool, baseline: Path | None, **options: Any) -> Encoding:
-    """How texts are to be read."""
+@click.command("score")
+@click.argument("sources", nargs=-1, required=True, type=PATH)
+@against_option
+@metric_option
+@references_option
+@click.option(
+    "--groups",
+    type=PATH,
+    help="File of `example_id` and `group` rows, where examples come in groups (one passage, one talk): "
+    "intervals are then over groups; left out, the groups that run folders keep.",
+)
+@encoding_options
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
+def score_command(
+    sources: tuple[Path, ...],
+    against: str | None,
+    metrics: tuple[str, ...],
+    references: tuple[Path, ...],
+    groups: Path | None,
+    as_json: bool,
+    **bertscore: Any,
+) -> None:
+    """Score the completions in SOURCES and compare the contestants, paired on the examples they share.
+
+    SOURCES are run folders (their perplexities are taken over as they were measured, and so are the groups
+    their examples come in), or files of completions as for `metrics`. Nothing is generated again.
+
+    \b
+    Example:
+      adapter-arena score results/demo --against base
+    """
+    show_progress()
+    from toolkit.errors import DataError
+    from toolkit.metrics.compare import collect, compare, group_by_contestant, load_groups, read_groups
+
+    members = read_groups(groups) if groups else load_groups(sources)
+    if groups and not members:
+        raise DataError(f"{groups}: no groups in it")
+    found = collect(sources, metrics or METRICS, references=references, encoding=_encoding(**bertscore))
+    for name, own in group_by_contestant(found).items():
+        _require_references(sources[0], name, metrics, own)
+    compared = compare(found, against=against, groups=members)
+    if as_json:
+        settle = {"examples_to_settle": compared.examples_needed}
+        print_json({"scores": compared.scores} | _differences(compared) | settle)
+        return
+    print_scores(compared.scores)
+    _print_differences(compared)
+    if members:
+        print_text("\nintervals, p-values and n are over groups of examples")
+
+
+def _encoding(rescale: bool, baseline: Path | None, **options: Any) -> Encoding:
     from toolkit.metrics.registry import Encoding
 
     return Encoding(rescale=baseline or rescale, **options)
 
 
-def require_references(
-    source: Path | str, contestant: str, metrics: Sequence[str], found: Sequence[Measurement]
+def _require_references(
+    source: Path, contestant: str, metrics: Sequence[str], found: Sequence[Measurement]
 ) -> None:
-    """Refuse to go on where nothing but lengths could be measured, and more was asked for.
-
-    Raises:
-        DataError: no completion has a reference, or every one was refused by its server.
-    """
+    """Refuse to go on where nothing but lengths could be measured, and more was requested."""
     from toolkit.errors import DataError
 
     forms = ("length", "distinct", "repetition")
@@ -95,46 +184,146 @@ def require_references(
         )
 
 
+@click.command("leaderboard")
+@click.argument("sources", nargs=-1, required=True, type=PATH)
+@against_option
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
+def leaderboard_command(sources: tuple[Path, ...], against: str | None, as_json: bool) -> None:
+    """Set contestants' benchmark results side by side, with averages, and differences on the same questions.
+
+    SOURCES are run folders, or lm-eval result files (one contestant's tasks may be in several). Notes
+    say where a contestant gains on one benchmark and loses on most others, and (run folders) where it was
+    trained on the questions.
+
+    \b
+    Example:
+      adapter-arena leaderboard results/demo --against base
+    """
+    from toolkit.benchmarks.results import goodhart, leaderboard
+    from toolkit.errors import DataError
+    from toolkit.metrics.compare import compare
+    from toolkit.run.checks.overlap import find_contamination
+
+    scores, by_question = _read_benchmarks(sources)
+    board = leaderboard(scores)
+    if not board.tasks:
+        raise DataError(f"{', '.join(map(str, sources))}: no benchmark figure could be read here")
+    names = [row.contestant for row in board.rows]
+    if against is not None and against not in names:
+        raise DataError(f"no contestant is named {against}; there are {', '.join(names)}")
+    compared = compare(by_question, against=against if by_question else None)
+    notes = goodhart(compared.differences)
+    notes += [note for source in sources if source.is_dir() for note in find_contamination(source)]
+    if as_json:
+        print_json(
+            {"tasks": board.tasks, "rows": [_plain(row) for row in board.rows], "notes": notes}
+            | _differences(compared)
+        )
+        return
+    header = ["contestant", *board.tasks, "average", "above chance"]
+    rows = [
+        [row.contestant, *map(_cell, row.cells), _percent(row.average), _percent(row.above_chance)]
+        for row in board.rows
+    ]
+    print_table(header, rows)
+    print_text(
+        "~ within noise of the best; intervals are 95%; averages are over the shares (percents) that all have"
+    )
+    _print_differences(compared)
+    for note in notes:
+        print_text(f"\nnote: {note}")
+
+
+def _read_benchmarks(sources: tuple[Path, ...]) -> tuple[list[Score], list[Measurement]]:
+    """Scores of all benchmark results in the sources, and the values by question where they are kept.
+
+    Raises:
+        DataError: a source has no results, or two hold the same task of a contestant.
+    """
+    from toolkit.benchmarks import scores_of, values_of
+    from toolkit.benchmarks.results import name_in
+    from toolkit.errors import DataError
+    from toolkit.metrics.compare import sort_by_recipe
+    from toolkit.metrics.measurement import measurement_from_values
+
+    files: list[Path] = []
+    for source in sources:
+        found = sorted((source / "benchmarks").glob("*.json")) if source.is_dir() else [source]
+        if not found:
+            raise DataError(f"{source}: no benchmark results here; name benchmarks in the recipe's scoring")
+        by_name = {file.stem: file for file in found}
+        files += [by_name[name] for name in sort_by_recipe(source, by_name)]
+    scores: list[Score] = []
+    by_question: list[Measurement] = []
+    read_from: dict[tuple[str, str], Path] = {}
+    for file in files:
+        name = name_in(file)
+        for score in scores_of(file, name):
+            task = score.metric.partition("/")[0]
+            first = read_from.setdefault((score.contestant, task), file)
+            if first != file:
+                raise DataError(
+                    f"{file}: {task} of {score.contestant} is in {first} already; leave one of them out"
+                )
+            scores.append(score)
+        values = values_of(file.with_suffix(""))
+        by_question += [measurement_from_values(name, metric, each) for metric, each in values.items()]
+    return scores, by_question
+
+
+def _cell(cell: Cell | None) -> str:
+    if cell is None:
+        return "-"
+    low, high = cell.score.low, cell.score.high
+    scale, digits = (100, 1) if cell.share else (1, 2)
+    margin = "" if low is None or high is None else f" +-{scale * (high - low) / 2:.{digits}f}"
+    return f"{'~' if cell.within_noise else ''}{scale * cell.score.value:.{digits}f}{margin}"
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.1f}"
+
+
+def _plain(row: Row) -> dict[str, Any]:
+    cells = [cell and {"score": cell.score, "within_noise": cell.within_noise} for cell in row.cells]
+    figures = {"average": row.average, "above_chance": row.above_chance}
+    return {"contestant": row.contestant, **figures, "cells": cells}
+
+
+def _differences(found: Comparison) -> dict[str, Any]:
+    return {"differences": found.differences, "p_holm": found.corrected}
+
+
 def print_scores(scores: Sequence[Score]) -> None:
     """One line a figure: metric, contestant, value, 95% interval, n."""
     rows = [
-        [score.metric, score.contestant, number(score.value), between(score.low, score.high), str(score.n)]
+        [score.metric, score.contestant, number(score.value), _interval(score), str(score.n)]
         for score in sorted(scores, key=lambda score: score.metric)
     ]
     print_table(["metric", "contestant", "value", "95% interval", "n"], rows)
 
 
-def print_differences(found: Comparison) -> None:
+def _print_differences(found: Comparison) -> None:
     """One line a comparison: its p-value as it is and corrected for the number of comparisons.
 
     Where it is undecided, the last cell says how many examples would settle a difference of this size.
     """
-    rows = [
-        [
-            each.metric,
-            f"{each.contestant} - {each.against}",
-            number(each.value),
-            between(each.low, each.high),
-            p(each.p_value),
-            p(p_value),
-            str(each.n),
-            str(wanted) if p_value >= DECIDED and wanted is not None and wanted > each.n else "",
-        ]
-        for each, p_value, wanted in zip(
-            found.differences, found.corrected, found.examples_needed, strict=True
-        )
-    ]
+    if not found.differences:
+        return
+    rows = []
+    for each, holm, needed in zip(found.differences, found.corrected, found.examples_needed, strict=True):
+        pair = f"{each.contestant} - {each.against}"
+        settle = str(needed) if holm >= DECIDED and needed is not None and needed > each.n else ""
+        p_values = [f"{p:.4f}" if p >= 0.0001 else "<0.0001" for p in (each.p_value, holm)]  # noqa: PLR2004
+        rows.append([each.metric, pair, number(each.value), _interval(each), *p_values, str(each.n), settle])
     click.echo()
     print_table(["metric", "difference", "value", "95% interval", "p", "p (Holm)", "n", "n to settle"], rows)
 
 
-def p(value: float) -> str:
-    """Four digits; none so small is 0."""
-    return f"{value:.4f}" if value >= 0.0001 else "<0.0001"  # noqa: PLR2004
-
-
-def between(low: float | None, high: float | None) -> str:
-    return "" if low is None or high is None else f"{number(low)} .. {number(high)}"
+def _interval(figure: Score | Difference) -> str:
+    if figure.low is None or figure.high is None:
+        return ""
+    return f"{number(figure.low)} .. {number(figure.high)}"
 
 
 def number(value: float) -> str:

@@ -9,14 +9,13 @@ from typing import Any
 
 import click
 
-from toolkit.cli.output import print_json, print_text
+from toolkit.cli.options import PATH
+from toolkit.cli.output import print_result
 
 
 @click.command("serve")
-@click.argument("sources", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option(
-    "--out", type=click.Path(path_type=Path), help="Folder for the votes on files; results/A-B if left out."
-)
+@click.argument("sources", nargs=-1, required=True, type=PATH)
+@click.option("--out", type=PATH, help="Folder for the votes on files; results/A-B if left out.")
 @click.option(
     "--host", default="127.0.0.1", show_default=True, help="Address to listen on; 0.0.0.0: everywhere."
 )
@@ -67,7 +66,7 @@ from toolkit.cli.output import print_json, print_text
 )
 @click.option("--ask", is_flag=True, help="Let voters ask questions of their own; loads the models.")
 @click.option("--json", "as_json", is_flag=True, help="Print the address as JSON, then serve.")
-def command(
+def serve_command(
     sources: tuple[Path, ...],
     out: Path | None,
     db: str | None,
@@ -110,10 +109,8 @@ def command(
     shown = "localhost" if address.host in ("127.0.0.1", "0.0.0.0") else address.host
     url = f"http://{shown}:{address.port}/{address.base_path}"
 
-    def announce() -> None:
-        print_json({"url": url}) if as_json else print_text(f"Arena: {url}")
-
-    serve(Settings(run=str(run.resolve()), database=database, **given), address, announce)
+    settings = Settings(run=str(run.resolve()), database=database, **given)
+    serve(settings, address, lambda: print_result({"url": url}, f"Arena: {url}", as_json=as_json))
 
 
 def _run_of_files(files: tuple[Path, ...], out: Path | None) -> Path:

@@ -1,12 +1,21 @@
-"""`adapter-arena votes`: people's votes in and out of an arena, as FastChat-style battle logs."""
+"""Commands on an arena's votes: votes, preferences; and where all commands find votes."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from toolkit.cli.output import print_json, print_text
+from toolkit.cli.options import PATH
+from toolkit.cli.output import print_json, print_result, print_text
+
+if TYPE_CHECKING:
+    from toolkit.arena.preferences import VoteWithTexts
+    from toolkit.ratings import Table
+
+DATABASES = (".db", ".sqlite", ".sqlite3")
 
 
 def database_of(source: str) -> str:
@@ -31,14 +40,52 @@ def database_of(source: str) -> str:
     return f"sqlite:///{file.resolve()}"
 
 
+def open_arena_claims(source: str) -> tuple[bool, tuple[tuple[str, str], ...] | None]:
+    """Whether a source is an open arena's, and the pairs that its recipe has decided (`None`: all)."""
+    from toolkit.recipe import arena_claims, load
+
+    path = Path(source)
+    if "://" in source:
+        return True, None
+    if path.suffix not in DATABASES and not (path.is_dir() and (path / "arena.db").exists()):
+        return False, None
+    recipe = (path if path.is_dir() else path.parent) / "recipe.yaml"
+    return True, arena_claims(load(recipe)) if recipe.is_file() else None
+
+
+def load_votes(source: str) -> Table:
+    """The votes of a vote file, an `arena.db`, a database URL, or a run folder.
+
+    A run folder's votes are the people's in its arena, or where no arena was opened the judge's. MT-bench's
+    pair judgments and AlpacaEval's annotations are vote files too.
+
+    Raises:
+        DataError: there is nothing of the kind, or a row does not fit.
+        RatingError: there are no votes.
+        StoreError: the database cannot be read.
+    """
+    from toolkit.arena import accepted_votes
+    from toolkit.judge import readers
+    from toolkit.ratings import RATED, read_votes, tabulate
+
+    path = Path(source)
+    judge_votes = path / "votes.jsonl"
+    has_arena = path.is_dir() and ((path / "arena.db").exists() or not judge_votes.exists())
+    if "://" in source or path.suffix in DATABASES or has_arena:
+        return tabulate(accepted_votes(database_of(source)))
+    if any(readers.has_fields(path, fields) for fields in (readers.MT_BENCH_PAIR, readers.ANNOTATION)):
+        return tabulate(readers.read_judgments(path))
+    return tabulate(read_votes(judge_votes if path.is_dir() else path, columns=RATED))
+
+
 @click.group("votes")
-def command() -> None:
+def votes_command() -> None:
     """Write the arena's votes to a file, read votes cast elsewhere into it, or forget a voter."""
 
 
-@command.command("export")
+@votes_command.command("export")
 @click.argument("source")
-@click.argument("out", type=click.Path(path_type=Path))
+@click.argument("out", type=PATH)
 @click.option("--texts", is_flag=True, help="Write both conversations of every vote too.")
 @click.option("--run", help="Only the votes of this run.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -54,20 +101,17 @@ def export(source: str, out: Path, texts: bool, run: str | None, as_json: bool) 
     from toolkit.errors import DataError
     from toolkit.run.folder import locked_run
 
-    store = Store(database_of(source))
-    rows = [battle_row(reveal, texts=texts) for reveal in store.cast_votes(run)]
+    rows = [battle_row(reveal, texts=texts) for reveal in Store(database_of(source)).cast_votes(run)]
     if not rows:
         raise DataError(f"{source}: no votes{f' of run {run}' if run else ''} to write")
     with locked_run(out):
         write_battle_log(out, rows)
-    if as_json:
-        print_json({"votes": len(rows), "file": str(out)})
-    else:
-        print_text(f"{len(rows)} votes written to {out}")
+    text = f"{len(rows)} votes written to {out}"
+    print_result({"votes": len(rows), "file": str(out)}, text, as_json=as_json)
 
 
-@command.command("import")
-@click.argument("file", type=click.Path(path_type=Path))
+@votes_command.command("import")
+@click.argument("file", type=PATH)
 @click.argument("target")
 @click.option("--run", help="Run the votes belong to; left out, the name of the folder TARGET.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -91,13 +135,11 @@ def import_(file: Path, target: str, run: str | None, as_json: bool) -> None:
     run = run or (folder.resolve().name if folder.is_dir() else file.stem)
     with locked_run(folder):
         added, known = import_votes(Store(url), votes, run=run)
-    if as_json:
-        print_json({"added": added, "known": known, "run": run})
-    else:
-        print_text(f"{added} votes added to {target}; {known} were there already")
+    text = f"{added} votes added to {target}; {known} were there already"
+    print_result({"added": added, "known": known, "run": run}, text, as_json=as_json)
 
 
-@command.command("forget")
+@votes_command.command("forget")
 @click.argument("source")
 @click.argument("voter")
 @click.option(
@@ -118,9 +160,104 @@ def forget(source: str, voter: str, remove: bool, as_json: bool) -> None:
     if not store.has_voter(voter):
         raise DataError(f"{source}: no voter {voter}; the id is on the voter's page Your votes and on Admin")
     count = store.forget(voter, remove=remove)
+    text = f"{voter} is forgotten; {count} battles {'removed' if remove else 'kept without the person'}"
+    print_result({"voter": voter, "battles": count, "removed": remove}, text, as_json=as_json)
+
+
+@click.command("preferences")
+@click.option(
+    "--from-votes",
+    "sources",
+    multiple=True,
+    required=True,
+    metavar="SOURCE",
+    help="Run folder, arena.db or database URL; repeat it to join several.",
+)
+@click.option("--out", type=PATH, required=True, help="JSONL file of training pairs.")
+@click.option("--heldout", type=PATH, help="JSONL file of held-out pairs.")
+@click.option(
+    "--scoring",
+    type=PATH,
+    help="JSONL file of the runs' examples that no training pair uses: the next recipe's scoring.examples.",
+)
+@click.option("--voters", type=click.Choice(["people", "judge", "all"]), default="people", show_default=True)
+@click.option("--min-votes", default=1, show_default=True, help="Votes a pair needs, ties left out.")
+@click.option("--min-agreement", default=0.6, show_default=True, help="Share of them on the chosen side.")
+@click.option("--heldout-share", default=0.1, show_default=True, help="Of the prompts; 0 without --heldout.")
+@click.option("--seed", default=0, show_default=True, help="Of the split.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def preferences_command(
+    sources: tuple[str, ...],
+    out: Path,
+    heldout: Path | None,
+    scoring: Path | None,
+    voters: str,
+    *,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Write the preference pairs in the votes of SOURCE, in TRL's conversational format.
+
+    \b
+    Example:
+      adapter-arena preferences --from-votes results/demo --out pairs.jsonl --heldout pairs-heldout.jsonl
+    """
+    from toolkit import io
+    from toolkit.arena.battles import load_battle_pool
+    from toolkit.arena.preferences import PreferenceOptions, preferences, untrained_examples
+    from toolkit.errors import DataError
+    from toolkit.run.folder import locked_run
+
+    if not heldout and not scoring:
+        options["heldout_share"] = 0.0
+    examples: list[dict[str, Any]] = []
+    with locked_run(*(path for path in (out, heldout, scoring) if path)):
+        votes = [vote for source in sources for vote in _votes_with_texts(source, voters)]
+        found = preferences(votes, PreferenceOptions(**options))
+        unused = {reason: count for reason, count in found.dropped_votes.items() if count}
+        if not found.train and not found.heldout:
+            why = ", ".join(f"{count} {reason}" for reason, count in unused.items()) or "no votes"
+            raise DataError(f"{', '.join(sources)}: no pairs in {len(votes)} votes ({why})")
+        io.write(out, found.train)
+        if heldout:
+            io.write(heldout, found.heldout)
+        if scoring:
+            pools = [load_battle_pool(Path(source)) for source in sources]
+            examples = [row for pool in pools for row in untrained_examples(pool, found.train)]
+            if not examples:
+                raise DataError(f"{scoring}: every prompt is in a training pair; raise --heldout-share")
+            io.write_text(scoring, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in examples))
+    used = len(votes) - sum(unused.values())
     if as_json:
-        print_json({"voter": voter, "battles": count, "removed": remove})
-    else:
-        print_text(
-            f"{voter} is forgotten; {count} battles {'removed' if remove else 'kept without the person'}"
-        )
+        result: dict[str, Any] = {
+            "votes": len(votes),
+            "pairs": len(found.train),
+            "heldout": len(found.heldout),
+        }
+        result |= {"dropped": found.dropped, "used_votes": used, "dropped_votes": found.dropped_votes}
+        print_json(result | {"scoring": len(examples)})
+        return
+    print_text(f"{used} of {len(votes)} votes: {len(found.train)} pairs, {len(found.heldout)} held out")
+    if unused:
+        print_text("not used: " + ", ".join(f"{count} votes: {reason}" for reason, count in unused.items()))
+    if examples:
+        print_text(f"{len(examples)} examples that no training pair uses")
+
+
+def _votes_with_texts(source: str, voters: str) -> list[VoteWithTexts]:
+    """The votes of people (the vote store) and of judges (the run's votes.jsonl) in one source."""
+    from toolkit import io
+    from toolkit.arena import accepted_reveals
+    from toolkit.arena.battles import load_battle_pool
+    from toolkit.arena.preferences import votes_from_reveals, votes_with_run_texts
+    from toolkit.types import Vote
+
+    folder = Path(source)
+    pool = load_battle_pool(folder) if (folder / "completions").is_dir() else None
+    found: list[VoteWithTexts] = []
+    if voters != "judge":
+        found += votes_from_reveals(accepted_reveals(database_of(source)), pool)
+    if voters != "people":
+        votes = [vote for vote in io.read(folder / "votes.jsonl", Vote) if vote.kind == "judge"]
+        found += votes_with_run_texts(pool or load_battle_pool(folder), votes)
+    return found

@@ -1,0 +1,191 @@
+"""Commands on a finished run: report, gate, selftest, export, merge; and push."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from toolkit.cli.options import PATH
+from toolkit.cli.output import print_json, print_result, print_table, print_text, show_progress
+
+GATE_CODES = {"passed": 0, "undecided": 3, "failed": 4}
+FILE = click.Path(path_type=Path, dir_okay=False)
+
+
+@click.command("report")
+@click.argument("run", type=PATH)
+@click.argument("against", type=PATH, required=False)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def report_command(run: Path, against: Path | None, as_json: bool) -> None:
+    """Write report.html and report.md of RUN, a folder that `adapter-arena run` wrote.
+
+    With AGAINST, another such folder, write RUN/against-AGAINST.html and .md instead: the contestants both
+    have, compared in pairs on the examples both have, and what was changed between the two runs.
+
+    \b
+    Example:
+      adapter-arena report results/demo
+      adapter-arena report results/second results/demo
+    """
+    from toolkit.report import write_comparison, write_report
+    from toolkit.run.cache import StepCache
+    from toolkit.run.folder import locked_run
+
+    with locked_run(run) as folder:
+        page = write_comparison(run, against) if against else write_report(run)
+        if folder and not against:
+            StepCache(folder).accept(page, page.with_suffix(".md"))
+    print_result({"html": str(page), "markdown": str(page.with_suffix(".md"))}, page, as_json=as_json)
+
+
+@click.command("gate")
+@click.argument("run", type=PATH)
+@click.option(
+    "--require",
+    "requirements",
+    multiple=True,
+    required=True,
+    help="`METRIC: better than NAME [by X]` or `METRIC: not worse than NAME by X`; METRIC may be `primary` "
+    "or `guard`. Repeat it: all must pass.",
+)
+@click.option("--contestant", metavar="NAME", help="Who must pass; left out, that of the last stage.")
+@click.option("--markdown", type=FILE, help="Write a comment for a pull request to this file.")
+@click.option("--junit", type=FILE, help="Write JUnit XML to this file.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+@click.pass_context
+def gate_command(
+    context: click.Context, /, run: Path, requirements: tuple[str, ...], as_json: bool, **options: Any
+) -> None:
+    """Hold a contestant of RUN against requirements, by 95% intervals of paired differences.
+
+    Exit code 0: all passed; 3: none failed, and some are undecided; 4: some failed.
+
+    \b
+    Example:
+      adapter-arena gate results/demo --require 'rougeL: better than base-fewshot'
+    """
+    from toolkit import io
+    from toolkit.report import gate
+
+    parsed = [gate.parse_requirement(text) for text in requirements]
+    result = gate.run_gate(run, parsed, options["contestant"])
+    for option, render in (("markdown", gate.to_markdown), ("junit", gate.to_junit)):
+        if options[option]:
+            io.write_text(options[option], render(result))
+    if as_json:
+        print_json(result.model_dump())
+    else:
+        rows = [[check.verdict, check.requirement, gate.describe(check)] for check in result.checks]
+        print_table(["", "requirement", "difference, more is better"], rows)
+        print_text(f"\n{result.contestant}: {result.verdict}")
+    context.exit(GATE_CODES[result.verdict])
+
+
+@click.command("selftest")
+@click.argument("run", type=PATH)
+@click.option("--times", type=click.IntRange(20), default=1000, show_default=True, help="Relabelled runs.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def selftest_command(run: Path, times: int, as_json: bool) -> None:
+    """Exchange the contestants' names at random within each example of RUN, on answers and votes, many times.
+
+    Nobody is better then. Prints in what share of the relabelled runs the report would claim something, by
+    kind of claim: about 5% or less if its statements of certainty hold on data like these.
+
+    \b
+    Example:
+      adapter-arena selftest results/demo
+    """
+    from toolkit.report.selftest import run_selftest
+
+    found = run_selftest(run, times)
+    if as_json:
+        print_json({"times": times, "claims": found})
+        return
+    rows = [[row.kind, f"{row.share:.1%}", f"{row.low:.1%} to {row.high:.1%}"] for row in found]
+    print_table(["kind of claim", "relabelled runs with any", "95% interval"], rows)
+
+
+@click.command("export")
+@click.argument("run", type=PATH)
+@click.argument("out", type=PATH)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def export_command(run: Path, out: Path, *, as_json: bool) -> None:
+    """Write the completions, scores and votes of RUN to the new folder OUT, as `datasets` loads them.
+
+    \b
+    Example:
+      adapter-arena export results/demo demo-data
+    """
+    show_progress()
+    from toolkit.report.export import write_datasets
+    from toolkit.run.folder import locked_run
+
+    with locked_run(out):
+        sizes = write_datasets(run, out)
+    text = f"{', '.join(f'{count} {name}' for name, count in sizes.items())} written to {out}"
+    print_result({"folder": str(out), "rows": sizes}, text, as_json=as_json)
+
+
+@click.command("merge")
+@click.argument("run", type=PATH)
+@click.argument("stage")
+@click.option("--out", type=PATH, required=True, help="Folder to write; a new one.")
+@click.option(
+    "--into",
+    type=click.Choice(["dequantized", "original"]),
+    default="dequantized",
+    show_default=True,
+    help="After training in 4 or 8 bit: the weights to merge into.",
+)
+@click.option(
+    "--dtype",
+    type=click.Choice(["bfloat16", "float16", "float32"]),
+    default="bfloat16",
+    show_default=True,
+    help="Number type of the written weights.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def merge_command(run: Path, stage: str, out: Path, as_json: bool, **options: Any) -> None:
+    """Merge STAGE of RUN, and every stage below it, into the base: a folder that transformers loads.
+
+    Says how far the merged model is from the trained one on held-out text, and writes that into its card.
+
+    \b
+    Example:
+      adapter-arena merge results/demo dpo --out demo-merged
+    """
+    show_progress()
+    from toolkit.run.folder import locked_run
+    from toolkit.run.summary import merge_stage
+
+    with locked_run(out):
+        drifts = merge_stage(run, stage, out, **options)
+    if as_json:
+        print_json({"folder": str(out), "drift": drifts})
+        return
+    rows = []
+    for drift in drifts:
+        perplexities = [f"{drift.perplexity_trained:.3f}", f"{drift.perplexity_merged:.3f}"]
+        rows.append([drift.into, f"{drift.kl:.6f}", f"{drift.top1_agreement:.1%}", *perplexities])
+    print_table(["merged into", "KL", "same top token", "perplexity, trained", "merged"], rows)
+    print_text(out)
+
+
+@click.command("push")
+@click.argument("folder", type=PATH)
+@click.argument("repo")
+@click.option("--public", is_flag=True, help="Make a new repository public; left out, it is private.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def push_command(folder: Path, repo: str, *, public: bool, as_json: bool) -> None:
+    """Upload FOLDER, an adapter or a merged model with its card and scores, to REPO (owner/name) on the hub.
+
+    \b
+    Example:
+      adapter-arena push results/demo/adapters/dpo ann/tickets-dpo
+    """
+    from toolkit.models.bases import push
+
+    address = push(folder, repo, private=not public)
+    print_result({"repository": address}, address, as_json=as_json)
