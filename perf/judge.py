@@ -20,6 +20,7 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 import torch
 
+from perf.attacks import measure_attacks
 from perf.judge_model import MODEL, TRAINED, annotated
 from tests.faultserver import Say, serving
 from toolkit.generate.importers import read_answer_files
@@ -33,7 +34,6 @@ from toolkit.judge import (
     load_prompt,
     prompts,
 )
-from toolkit.judge.bias import measure_attacks
 from toolkit.judge.generative import EndpointBackend, GenerativeJudge, LocalBackend
 from toolkit.models import load_base
 from toolkit.models.supported_types import supports_custom_masks

@@ -22,8 +22,8 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 from toolkit import load_recipe, merge_stage, train_stages
 from toolkit.judge import LogprobJudge, judge_battles, judge_statistics, load_prompt
-from toolkit.judge.prompts import Method, build_case, render
-from toolkit.judge.verdicts import ORDERS
+from toolkit.judge.prompts import Method, render
+from toolkit.judge.verdicts import ORDERS, Comparison
 from toolkit.models import load_base
 from toolkit.types import SWAPPED, Battle, Message, Outcome
 
@@ -74,7 +74,7 @@ def rows() -> Iterator[dict]:
     prompt = load_prompt("pairwise")
     for battle, winner, reason in annotated()[:TRAINED]:
         for order in ORDERS:
-            shown = build_case(battle, order)
+            shown = Comparison(battle, order).case()
             letter = prompt.label(winner if order == "ab" else SWAPPED[winner])
             replies: dict[Method, str] = {"letter": letter}
             if reason:

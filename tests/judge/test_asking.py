@@ -14,11 +14,11 @@ from toolkit.judge.prompts import (
     CONTROL,
     PACKAGED,
     break_control_tokens,
-    build_case,
     load_prompt,
     quote,
     render,
 )
+from toolkit.judge.verdicts import Comparison
 from toolkit.types import Message
 
 PROMPTS = sorted(file.stem for file in PACKAGED.glob("*.yaml"))
@@ -27,7 +27,7 @@ PROMPTS = sorted(file.stem for file in PACKAGED.glob("*.yaml"))
 @pytest.mark.parametrize("name", PROMPTS)
 def test_packaged_prompts_show_what_they_promise(name: str):
     prompt = load_prompt(name)
-    shown = build_case(battle(7, "FIRST ANSWER", "SECOND ANSWER", reference="THE REFERENCE"), "ab")
+    shown = Comparison(battle(7, "FIRST ANSWER", "SECOND ANSWER", reference="THE REFERENCE"), "ab").case()
     if prompt.protocol == "single":
         shown = shown.model_copy(update={"answers": shown.answers[:1], "histories": ()})
     system, user = render(prompt, "letter", shown)
@@ -41,7 +41,7 @@ def test_packaged_prompts_show_what_they_promise(name: str):
 
 def test_orders_change_the_answers_places_and_nothing_else():
     prompt, fought = load_prompt("pairwise"), battle(0, "APPLE", "PEAR")
-    ab, ba = (render(prompt, "letter", build_case(fought, order))[1].content for order in ("ab", "ba"))
+    ab, ba = (render(prompt, "letter", Comparison(fought, order).case())[1].content for order in ("ab", "ba"))
     assert ab.index("APPLE") < ab.index("PEAR")
     assert ba.index("PEAR") < ba.index("APPLE")
     assert len(ab) == len(ba)
@@ -60,7 +60,9 @@ def test_several_turns_are_shown_with_their_speakers():
         for role, text in [("user", "Hi"), ("assistant", "Hello"), ("user", "Why?")]
     )
     _, user = render(
-        load_prompt("pairwise"), "letter", build_case(battle().model_copy(update={"messages": turns}), "ab")
+        load_prompt("pairwise"),
+        "letter",
+        Comparison(battle().model_copy(update={"messages": turns}), "ab").case(),
     )
     assert "User: Hi\n\nAssistant: Hello\n\nUser: Why?" in user.content
 

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from perf.attacks import ATTACKS, apply_attack, measure_attacks
 from tests.judge.battlefield import RuleJudge, battle
-from toolkit.judge.bias import ATTACKS, apply_attack, measure_attacks
-from toolkit.judge.prompts import CONTROL, build_case, load_prompt, render
+from toolkit.judge.prompts import CONTROL, load_prompt, render
+from toolkit.judge.verdicts import Comparison
 from toolkit.types import Outcome
 
 FOUGHT = [battle(i, *(("GOOD", "BAD")[:: 1 if i % 2 else -1])) for i in range(4)]
@@ -55,9 +56,9 @@ def test_battles_that_nobody_lost_are_not_counted(tmp_path: Path):
 def test_no_attack_gets_out_of_its_quotation(attack: str, loser: str):
     prompt = load_prompt("pairwise")
     system, asked = render(
-        prompt, "written", build_case(apply_attack(FOUGHT[0], loser, ATTACKS[attack]), "ab")
+        prompt, "written", Comparison(apply_attack(FOUGHT[0], loser, ATTACKS[attack]), "ab").case()
     )
-    _, honest = render(prompt, "written", build_case(FOUGHT[0], "ab"))
+    _, honest = render(prompt, "written", Comparison(FOUGHT[0], "ab").case())
     marks = [line for line in asked.content.splitlines() if CONTROL.search(line)]
     ours = [line for line in honest.content.splitlines() if CONTROL.search(line)]
     assert [mark.partition(" ")[0] for mark in marks] == [mark.partition(" ")[0] for mark in ours]

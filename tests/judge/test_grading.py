@@ -8,16 +8,9 @@ from tests.faultserver import Say, serving
 from tests.judge.battlefield import completion
 from toolkit import io
 from toolkit.errors import JudgeError
-from toolkit.judge import JudgePrompt, load_prompt
-from toolkit.judge.generative import EndpointBackend
-from toolkit.judge.grading import (
-    GenerativeGrader,
-    Grade,
-    LogprobGrader,
-    grade_completions,
-    grade_scores,
-    import_old_grades,
-)
+from toolkit.judge import JudgePrompt, LogprobJudge, load_prompt
+from toolkit.judge.generative import EndpointBackend, GenerativeJudge
+from toolkit.judge.grading import Grade, grade_completions, grade_scores, import_old_grades
 from toolkit.models import Loaded
 from toolkit.types import Completion, digest
 
@@ -32,7 +25,7 @@ def by_words(_number: int, request: dict) -> Say:
 def test_written_grades_are_kept_and_averaged(tmp_path: Path):
     store = tmp_path / "kept"
     with serving(by_words) as server:
-        grader = GenerativeGrader(EndpointBackend(server.endpoint()), load_prompt("single"))
+        grader = GenerativeJudge(EndpointBackend(server.endpoint()), load_prompt("single"))
         grades = grade_completions(grader, ROWS, store=store)
         assert len(server.requests) == 8 + 2
         assert grade_completions(grader, ROWS, store=store) == grades
@@ -46,7 +39,7 @@ def test_written_grades_are_kept_and_averaged(tmp_path: Path):
 
 def test_grades_go_by_what_the_judge_read_and_never_by_names(tmp_path: Path):
     with serving(by_words) as server:
-        grader = GenerativeGrader(EndpointBackend(server.endpoint()), load_prompt("single"))
+        grader = GenerativeJudge(EndpointBackend(server.endpoint()), load_prompt("single"))
         grades = grade_completions(grader, ROWS, store=tmp_path)
         asked = len(server.requests)
         moved = [row.model_copy(update={"contestant": f"my {row.contestant}"}) for row in ROWS[::-1]]
@@ -71,10 +64,10 @@ def test_the_letter_grade_is_the_mean_digit(tiny: Loaded, tmp_path: Path):
     prompt = JudgePrompt(
         protocol="single", system="Grade.", user="{{ question }}\n{{ answer_1 }}", letter="1-9?", written="w"
     )
-    grades = grade_completions(LogprobGrader(tiny, prompt), ROWS, store=tmp_path)
+    grades = grade_completions(LogprobJudge(tiny, prompt), ROWS, store=tmp_path)
     assert all(1 < row.value < 9 for row in grades)
     assert len({row.value for row in grades}) == len(grades)
-    assert grade_completions(LogprobGrader(tiny, prompt), ROWS, store=tmp_path) == grades
+    assert grade_completions(LogprobJudge(tiny, prompt), ROWS, store=tmp_path) == grades
 
 
 def test_intervals():
@@ -87,9 +80,9 @@ def test_intervals():
     assert (score.low, score.high) == pytest.approx((6 - 1.96 * 2 / 3**0.5, 6 + 1.96 * 2 / 3**0.5), abs=1e-3)
 
 
-def test_a_comparing_prompt_cannot_grade(tiny: Loaded):
+def test_a_comparing_prompt_cannot_grade(tiny: Loaded, tmp_path: Path):
     with pytest.raises(JudgeError, match="a pairwise prompt cannot grade one answer"):
-        LogprobGrader(tiny, load_prompt("pairwise"))
+        grade_completions(LogprobJudge(tiny, load_prompt("pairwise")), ROWS, store=tmp_path)
 
 
 def test_references_are_shown_where_wanted(tmp_path: Path):
@@ -97,7 +90,7 @@ def test_references_are_shown_where_wanted(tmp_path: Path):
     with serving(lambda _number, _request: Say("[[5]]")) as server:
         for reference in (False, True):
             backend = EndpointBackend(server.endpoint())
-            grader = GenerativeGrader(backend, load_prompt("rubric"), reference=reference)
-            grade_completions(grader, [row], store=tmp_path / str(reference))
+            grader = GenerativeJudge(backend, load_prompt("rubric"), reference=reference)
+            grade_completions(grader, [row], store=tmp_path / str(reference), reference=reference)
     shown = ["THE TRUTH" in request["messages"][-1]["content"] for request in server.requests]
     assert shown == [False, True]

@@ -22,12 +22,12 @@ def field(count: int = 6) -> list:
 def test_the_probability_is_that_of_the_label_tokens(tiny: Loaded, short: JudgePrompt, tmp_path: Path):
     judge = LogprobJudge(tiny, short)
     verdicts = judge_battles(judge, field(), store=tmp_path / "kept")
-    from toolkit.judge.prompts import build_case, render
+    from toolkit.judge.prompts import render
 
     for index, verdict in enumerate(verdicts):
         fought = field()[index // 2]
         text = judge.reader.text(
-            render(short, "letter", build_case(fought, verdict.order), judge.reader.control)
+            render(short, "letter", Comparison(fought, verdict.order).case(), judge.reader.control)
         )
         ids = torch.tensor([tiny.tokenizer.encode(text, add_special_tokens=False)])
         with torch.inference_mode():

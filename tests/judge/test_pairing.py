@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from tests.judge.battlefield import completion
 from toolkit.errors import DataError
 from toolkit.judge import build_battles, load_prompt
-from toolkit.judge.prompts import build_case, render
+from toolkit.judge.prompts import render
+from toolkit.judge.verdicts import Comparison
 from toolkit.recipe import Judge
 from toolkit.types import Completion, Message
 
@@ -88,7 +89,7 @@ def test_own_earlier_turns_are_kept_apart_and_other_questions_refused():
 
     (fought,) = build_battles({"x": [second_turn("x", "this")], "y": [second_turn("y", "that")]}, Judge())
     assert [fought.messages[1].content, fought.messages_b[1].content] == ["this", "that"]
-    ab, ba = (build_case(fought, order) for order in ("ab", "ba"))
+    ab, ba = (Comparison(fought, order).case() for order in ("ab", "ba"))
     assert [history[1].content for history in ba.histories] == ["that", "this"]
     _, asked = render(load_prompt("multi-turn"), "letter", ab)
     assert asked.content.index("this") < asked.content.index("that")

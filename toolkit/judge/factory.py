@@ -1,25 +1,83 @@
-"""A recipe's judge section -> the judge it describes."""
+"""The judge methods, in one table, and a recipe's judge section -> the judge it describes."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from toolkit.errors import DataError, RecipeError
 from toolkit.judge.prompts import JudgePrompt, Method, load_prompt
-from toolkit.judge.verdicts import REWARD, PairJudge
+from toolkit.judge.verdicts import PairJudge
 from toolkit.models import bases
 from toolkit.recipe import Generation, Judge, ModelOptions, existing
+from toolkit.types import digest
 
 if TYPE_CHECKING:
     from toolkit.generate.engine import ServedModel
-    from toolkit.judge.generative import Backend
-    from toolkit.judge.grading import Grader
     from toolkit.models import Loaded
 
 LoadModel = Callable[[str], "Loaded | ServedModel"]
 """Gives a local model by its name, in memory or behind an engine."""
+
+
+def _build_logprob(judge: Judge, name: str, load: LoadModel, options: ModelOptions) -> PairJudge:
+    from toolkit.judge.logprob import LogprobJudge
+
+    return LogprobJudge(load(name), load_judge_prompt(judge), reference=judge.reference)
+
+
+def _build_generative(judge: Judge, name: str, load: LoadModel, options: ModelOptions) -> PairJudge:
+    from toolkit.judge.generative import EndpointBackend, GenerativeJudge, LocalBackend
+
+    prompt, reply = load_judge_prompt(judge), Generation(max_new_tokens=judge.max_new_tokens)
+    backend = EndpointBackend(judge.endpoint) if judge.endpoint else LocalBackend(load(name))
+    return GenerativeJudge(backend, prompt, reference=judge.reference, options=reply)
+
+
+def _build_reward(judge: Judge, name: str, load: LoadModel, options: ModelOptions) -> PairJudge:
+    from toolkit.judge.reward import RewardJudge
+
+    return RewardJudge(Path(name), options)
+
+
+def _model_fingerprint(name: str, options: ModelOptions) -> str:
+    from toolkit.models.loading import loaded_fingerprint
+
+    return loaded_fingerprint(bases.resolve_base(name, revision=options.revision), options)
+
+
+def _reward_fingerprint(name: str, options: ModelOptions) -> str:
+    from toolkit.models.rewards import reward_fingerprint
+
+    return reward_fingerprint(Path(name), options)
+
+
+@dataclass(frozen=True)
+class JudgeMethod:
+    """One way to get a verdict; an entry of `METHODS` is all that a new one takes."""
+
+    build: Callable[[Judge, str, LoadModel, ModelOptions], PairJudge]
+    """The judge of a section: its model's name, what loads a local model by name, and load options."""
+    asked: Method | None
+    """How its prompt ends; `None`: it has no prompt, and grades no single answers."""
+    remote: bool = False
+    """Whether the model may be behind an endpoint."""
+    probabilities: bool = True
+    """Whether verdicts have a probability, which the rule `average` needs."""
+    own_model: bool = False
+    """Whether `judge.model` is required: the recipe's base cannot judge this way."""
+    fingerprint: Callable[[str, ModelOptions], str] = _model_fingerprint
+    """Of a model by its name, as these options load it."""
+
+
+METHODS: dict[str, JudgeMethod] = {
+    "logits": JudgeMethod(_build_logprob, "letter"),
+    "written": JudgeMethod(_build_generative, "written", remote=True, probabilities=False),
+    "reward": JudgeMethod(_build_reward, None, own_model=True, fingerprint=_reward_fingerprint),
+}
+"""`method` of a judge section -> how it judges."""
 
 
 def build_judge(
@@ -29,7 +87,7 @@ def build_judge(
     base: str | None = None,
     options: ModelOptions = ModelOptions(),
 ) -> PairJudge:
-    """The judge that a recipe asks for.
+    """The judge that a recipe asks for; by its prompt it compares two answers or grades one.
 
     Args:
         judge: the recipe's judge section.
@@ -42,18 +100,7 @@ def build_judge(
         DataError: there is no such prompt.
         ModelError: there is no such model.
     """
-    if judge.method == "reward":
-        from toolkit.judge.reward import RewardJudge
-
-        return RewardJudge(Path(_model_name(judge, base)), options)
-    prompt = load_judge_prompt(judge)
-    if judge.method == "written":
-        from toolkit.judge.generative import GenerativeJudge
-
-        return GenerativeJudge(_build_backend(judge, load, base), prompt, **_generation_options(judge))
-    from toolkit.judge.logprob import LogprobJudge
-
-    return LogprobJudge(_local(judge, load, base), prompt, reference=judge.reference)
+    return METHODS[judge.method].build(judge, _model_name(judge, base), load, options)
 
 
 def validate_judges(judges: Sequence[Judge], *, base: str | None = None) -> None:
@@ -74,122 +121,71 @@ def validate_judges(judges: Sequence[Judge], *, base: str | None = None) -> None
             if len(judges) == 1:
                 raise
             raise RecipeError(f"judge.jury.{place}.{str(error).removeprefix('judge.')}") from None
-        _check_votes(judge)
+        _validate_votes(judge)
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
         raise RecipeError(f"judge.jury: {twice} is in it twice, and has one vote; leave one out")
 
 
-def _check_votes(judge: Judge) -> None:
-    if judge.method == "written" and judge.rule == "average":
-        raise RecipeError("judge.rule: a written verdict has no probability to average; use `agreement`")
-    if judge.method == "reward":
-        return
+def _validate_votes(judge: Judge) -> None:
+    method = METHODS[judge.method]
+    if judge.rule == "average" and not method.probabilities:
+        raise RecipeError(
+            f"judge.rule: a {judge.method} verdict has no probability to average; use `agreement`"
+        )
     try:
-        prompt = load_judge_prompt(judge)
+        prompt = load_judge_prompt(judge) if method.asked else None
     except DataError as error:
         raise RecipeError(f"judge.prompt: {error}; name one of these, or mend the file") from None
-    if prompt.protocol != "pairwise":
+    if prompt and prompt.protocol != "pairwise":
         raise RecipeError(
             f"judge.prompt: `{judge.prompt}` grades answers one by one, and votes compare two; use a "
             f"pairwise prompt, and get grades with `adapter-arena judge RUN --prompt {judge.prompt}`"
         )
 
 
-def build_grader(judge: Judge, load: LoadModel, *, base: str | None = None) -> Grader:
-    """The judge that gives single answers grades, for a section whose prompt is such a one.
-
-    Raises:
-        ToolkitError: as `build_judge`; or a reward model is asked for, whose rewards are no grades.
-    """
-    from toolkit.judge.grading import GenerativeGrader, LogprobGrader
-
-    if judge.method == "reward":
-        raise RecipeError("judge.method: a reward model gives no grades from 1 to 10; use a pairwise prompt")
-    prompt = load_judge_prompt(judge)
-    if judge.method == "written":
-        return GenerativeGrader(_build_backend(judge, load, base), prompt, **_generation_options(judge))
-    return LogprobGrader(_local(judge, load, base), prompt, reference=judge.reference)
-
-
 def load_judge_prompt(judge: Judge) -> JudgePrompt:
     """The judge prompt a section names; `pairwise` with a reference is `pairwise-reference`."""
-    wants_reference = judge.reference and judge.prompt == "pairwise"
-    return load_prompt("pairwise-reference" if wants_reference else judge.prompt)
+    needs_reference = judge.reference and judge.prompt == "pairwise"
+    return load_prompt("pairwise-reference" if needs_reference else judge.prompt)
 
 
 def prompt_key(judge: Judge) -> str:
     """What the verdicts of this section are kept under, known before any model is loaded."""
-    if judge.method == "reward":
-        return REWARD
-    return load_judge_prompt(judge).key(prompt_method(judge), judge.reference, judge.endpoint)
+    asked = METHODS[judge.method].asked
+    if asked is None:
+        return digest(judge.method)
+    return load_judge_prompt(judge).key(asked, judge.reference, judge.endpoint)
 
 
-def judge_name(judge: Judge, options_of: Callable[[str], ModelOptions], *, base: str | None = None) -> str:
+def judge_name(
+    judge: Judge, options_of: Callable[[str], ModelOptions], *, base: str | None = None, fetch: bool = True
+) -> str:
     """What the verdicts of this section are signed with, known before any model is loaded.
 
     Args:
         judge: one judge of the recipe.
         options_of: how a model of this name is loaded.
         base: the model that judges when the section names none.
+        fetch: without it, the name of weights that are not on this machine has no mark.
     """
     if judge.endpoint is not None:
         return judge.endpoint.model
-    from toolkit.models.loading import loaded_fingerprint
-    from toolkit.models.rewards import reward_fingerprint
-
     name = judge.model or base or ""
-    options = options_of(name)
-    if judge.method == "reward":
-        mark = reward_fingerprint(Path(name), options)
-    else:
-        mark = loaded_fingerprint(bases.resolve_base(name, revision=options.revision), options)
-    return f"{Path(name).name}@{mark[:6]}"
-
-
-def local_judge_name(
-    judge: Judge, options_of: Callable[[str], ModelOptions], *, base: str | None = None
-) -> str:
-    """The same, without a mark where the weights are not on this machine: nothing is fetched for it."""
-    name = judge.model or base or ""
-    if judge.endpoint is not None or existing(name) or name in bases.PACKAGED:
-        return judge_name(judge, options_of, base=base)
-    return Path(name).name
-
-
-def prompt_method(judge: Judge) -> Method:
-    """How the judge of this section is asked."""
-    return "letter" if judge.method == "logits" else "written"
-
-
-def _build_backend(judge: Judge, load: LoadModel, base: str | None) -> Backend:
-    from toolkit.judge.generative import EndpointBackend, LocalBackend
-
-    if judge.endpoint is None:
-        return LocalBackend(_local(judge, load, base))
-    return EndpointBackend(judge.endpoint)
-
-
-def _generation_options(judge: Judge) -> dict[str, Any]:
-    """Options of a judge that writes."""
-    return {
-        "reference": judge.reference,
-        "options": Generation(max_new_tokens=judge.max_new_tokens),
-    }
-
-
-def _local(judge: Judge, load: LoadModel, base: str | None) -> Loaded | ServedModel:
-    return load(_model_name(judge, base))
+    if not (fetch or existing(name) or name in bases.PACKAGED):
+        return Path(name).name
+    return f"{Path(name).name}@{METHODS[judge.method].fingerprint(name, options_of(name))[:6]}"
 
 
 def _model_name(judge: Judge, base: str | None) -> str:
     """The model that judges."""
-    if judge.method == "reward":
+    method = METHODS[judge.method]
+    if method.own_model:
         if judge.model is None:
             raise RecipeError("judge.model: no reward model is named; name the folder of the reward model")
         return judge.model
     if judge.endpoint is not None:
-        if judge.method == "logits":
+        if not method.remote:
             raise RecipeError("judge.method: an endpoint does not show its logits; use `method: written`")
         return judge.endpoint.model
     name = judge.model or base

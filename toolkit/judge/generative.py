@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import re
-from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
 from toolkit.data.chat import prompt_ids
 from toolkit.generate import Request
-from toolkit.judge.parsing import read_field, read_outcome
-from toolkit.judge.prompts import JudgePrompt, build_case, render, validate_prompt
-from toolkit.judge.verdicts import Comparison, to_battle_outcome
+from toolkit.judge.parsing import read_field
+from toolkit.judge.prompts import JudgePrompt, render
+from toolkit.judge.verdicts import Question
 from toolkit.models.endpoints import Answer, ChatReply, ChatRequest, Refusal, chat, stop_when_all_refused
 from toolkit.models.rate_limit import Retry, Spending, cost
 from toolkit.recipe import Endpoint, Generation
-from toolkit.types import Judgment, Verdict, digest, split_thinking
+from toolkit.types import Judgment, split_thinking
 
 if TYPE_CHECKING:
     from toolkit.generate.engine import ServedModel
@@ -27,12 +25,10 @@ if TYPE_CHECKING:
 RETRY_TEMPERATURE = 0.7
 """Temperature of further attempts: at 0 the same unreadable reply would come again."""
 
-
-Item = TypeVar("Item")
-Read = TypeVar("Read", bound=Judgment)
+Q = TypeVar("Q", bound=Question)
 
 
-class RepliesInWords(ABC, Generic[Item, Read]):
+class GenerativeJudge:
     """A model that judges in words; what cannot be read is asked for again, `attempts` times in all."""
 
     def __init__(
@@ -46,105 +42,56 @@ class RepliesInWords(ABC, Generic[Item, Read]):
     ) -> None:
         self.backend, self.prompt, self.reference = backend, prompt, reference
         self.attempts, self.options = attempts, options
+        self.name = backend.name
+        self.prompt_key = prompt.key("written", reference, backend.endpoint)
 
-    @property
-    def name(self) -> str:
-        return self.backend.name
-
-    @property
-    def prompt_key(self) -> str:
-        return self.prompt.key("written", self.reference, self.backend.endpoint)
-
-    def replies(self, items: Sequence[Item], known: Mapping[int, Read]) -> Iterator[Read]:
-        """Yield what every reply says: readable or the last attempt, it is final.
-
-        Args:
-            items: what is judged.
-            known: place in `items` -> what was last said on it.
-        """
+    def verdicts(self, questions: Sequence[Q], known: Mapping[Q, Judgment]) -> Iterator[Any]:
+        """Yield what every reply says: readable or the last attempt, it is final."""
+        for question in questions:
+            question.validate(self.prompt)
         last, answered = dict(known), len(known)
-        made = {place: self._made(last[place]) if place in last else 0 for place in range(len(items))}
+        made = {each: self._attempts_made(last[each]) if each in last else 0 for each in questions}
         self.backend.spend(
-            sum(said.tokens_in for said in known.values()), sum(said.tokens_out for said in known.values())
+            sum(j.tokens_in for j in known.values()), sum(j.tokens_out for j in known.values())
         )
         for attempt in range(1, self.attempts + 1):
-            now = [place for place, count in made.items() if count < attempt]
-            options = self.options if attempt == 1 else self._retry_options()
-            asked = [self._request(items[place], attempt) for place in now]
-            answers = self.backend.generate(asked, options)
-            for index, answer in stop_when_all_refused(answers, self.name, len(asked), answered=answered):
+            now = [question for question, count in made.items() if count < attempt]
+            options = self.options
+            if attempt > 1:
+                warmer = max(options.temperature, RETRY_TEMPERATURE)
+                options = options.model_copy(update={"temperature": warmer})
+            answers = self.backend.generate([self._request(each, attempt) for each in now], options)
+            for index, answer in stop_when_all_refused(answers, self.name, len(now), answered=answered):
                 answered += isinstance(answer, ChatReply)
-                place = now[index]
-                last[place] = said = self._read(items[place], answer, attempt, last.get(place))
-                made[place] = self._made(said)
-                yield said
+                question = now[index]
+                judgment = self._read(question, answer, attempt, last.get(question))
+                last[question], made[question] = judgment, self._attempts_made(judgment)
+                yield judgment
 
-    def _made(self, said: Read) -> int:
+    def _attempts_made(self, judgment: Judgment) -> int:
         """How many attempts need not be made any more."""
-        if said.cut_at is not None and said.cut_at < self.options.max_new_tokens:
+        if judgment.cut_at is not None and judgment.cut_at < self.options.max_new_tokens:
             return 0
-        return self.attempts if said.readable or said.refused else said.attempt
+        return self.attempts if judgment.readable or judgment.refused else judgment.attempt
 
-    def _retry_options(self) -> Generation:
-        return self.options.model_copy(
-            update={"temperature": max(self.options.temperature, RETRY_TEMPERATURE)}
-        )
+    def _request(self, question: Question, attempt: int) -> ChatRequest:
+        messages = render(self.prompt, "written", question.case(self.reference), self.backend.control)
+        return ChatRequest(messages, question.seed(attempt), reply_format(self.prompt))
 
-    @abstractmethod
-    def _request(self, item: Item, attempt: int) -> ChatRequest: ...
-
-    @abstractmethod
-    def _read(self, item: Item, answer: Answer, attempt: int, before: Read | None) -> Read: ...
-
-
-class GenerativeJudge(RepliesInWords[Comparison, Verdict]):
-    """A model that compares two answers in words."""
-
-    def verdicts(
-        self, comparisons: Sequence[Comparison], known: Mapping[Comparison, Verdict]
-    ) -> Iterator[Verdict]:
-        """Yield every reply's verdict."""
-        validate_prompt(self.prompt, comparisons)
-        yield from self.replies(
-            comparisons,
-            {place: known[comparison] for place, comparison in enumerate(comparisons) if comparison in known},
-        )
-
-    @cached_property
-    def _format(self) -> Mapping[str, Any]:
-        return choice_format(list(self.prompt.labels))
-
-    def _request(self, comparison: Comparison, attempt: int) -> ChatRequest:
-        shown = build_case(comparison.battle, comparison.order, reference=self.reference)
-        messages = render(self.prompt, "written", shown, self.backend.control)
-        seed = int(digest(comparison.battle.id, comparison.order, str(attempt)), 16) % 2**31
-        return ChatRequest(messages, seed=seed, response_format=self._format)
-
-    def _read(self, comparison: Comparison, answer: Answer, attempt: int, before: Verdict | None) -> Verdict:
-        shown = None
-        if isinstance(answer, ChatReply) and answer.finish == "stop":
-            shown = read_outcome(split_thinking(answer.text)[1], self.prompt.labels)
-        return comparison.verdict(
-            self.name,
-            self.prompt_key,
-            attempt=attempt,
-            outcome=to_battle_outcome(shown, comparison.order),
-            **reply_fields(answer, self.options, before),
-        )
-
-
-def reply_fields(answer: Answer, options: Generation, before: Judgment | None) -> dict[str, Any]:
-    """What judgments keep of a reply besides what it says: reasons or a refusal, tokens of all attempts."""
-    read, written = (before.tokens_in, before.tokens_out) if before else (0, 0)
-    if not isinstance(answer, ChatReply):
-        refused = {"error": answer.reason, "reason": f"refused: {answer.reason}"}
-        return refused | {"tokens_in": read, "tokens_out": written}
-    return {
-        "reason": extract_reason(answer.text),
-        "tokens_in": read + answer.tokens_in,
-        "tokens_out": written + answer.tokens_out,
-        "cut_at": options.max_new_tokens if answer.finish == "length" else None,
-    }
+    def _read(self, question: Question, answer: Answer, attempt: int, before: Judgment | None) -> Judgment:
+        """What a reply says, with its reasons or a refusal, and the tokens of all attempts."""
+        read, written = (before.tokens_in, before.tokens_out) if before else (0, 0)
+        if not isinstance(answer, ChatReply):
+            found: dict[str, Any] = {"error": answer.reason, "reason": f"refused: {answer.reason}"}
+        else:
+            found = {"reason": extract_reason(answer.text)}
+            read, written = read + answer.tokens_in, written + answer.tokens_out
+            if answer.finish == "stop":
+                found |= question.read_reply(split_thinking(answer.text)[1], self.prompt)
+            elif answer.finish == "length":
+                found["cut_at"] = self.options.max_new_tokens
+        tokens = {"tokens_in": read, "tokens_out": written}
+        return question.judgment(self.name, self.prompt_key, attempt=attempt, **found, **tokens)
 
 
 def extract_reason(reply: str) -> str:
@@ -153,9 +100,22 @@ def extract_reason(reply: str) -> str:
     return reply.strip() if reason is None else str(reason)
 
 
+def reply_format(prompt: JudgePrompt) -> Mapping[str, Any]:
+    """`response_format`: the judge's reasons, then a label in MT-bench's marks, or a grade from 1 to 10."""
+    name, value = "grade", {"type": "integer", "minimum": 1, "maximum": 10}
+    if prompt.protocol == "pairwise":
+        name, value = "verdict", {"type": "string", "enum": [f"[[{label}]]" for label in prompt.labels]}
+    schema = {
+        "type": "object",
+        "properties": {"reason": {"type": "string"}, name: value},
+        "required": ["reason", name],
+        "additionalProperties": False,
+    }
+    return {"type": "json_schema", "json_schema": {"name": name, "strict": True, "schema": schema}}
+
+
 UNSUPPORTED_STATUSES = {400, 415, 422, 501}
 """Statuses with which servers refuse a `response_format` they do not know."""
-
 
 NAMES_FORMAT = re.compile(r"response.?format|json|schema|structured|grammar|guided", re.IGNORECASE)
 """Words of a refusal that is about the format."""
@@ -203,7 +163,6 @@ class EndpointBackend:
         return self.endpoint.model
 
     def spend(self, tokens_in: int, tokens_out: int) -> None:
-        """Count what earlier calls cost towards the budget."""
         self.spending = Spending(cost(self.endpoint.price, tokens_in, tokens_out))
 
     def generate(self, requests: Sequence[ChatRequest], options: Generation) -> Iterator[tuple[int, Answer]]:
@@ -218,7 +177,10 @@ class EndpointBackend:
         for index, answer in chat(self.endpoint, formed(), options, **how):
             formatted = sent[index].response_format is not None
             if formatted and isinstance(answer, Refusal) and answer.status in UNSUPPORTED_STATUSES:
-                self._doubt(answer)
+                self._refusals += 1
+                unproven = not self._structured_replies and self._refusals >= ENOUGH_REFUSALS
+                if unproven or NAMES_FORMAT.search(answer.reason):  # else one over-long question
+                    self.structured = False
                 again.append(index)
             else:
                 self._structured_replies += formatted
@@ -226,13 +188,6 @@ class EndpointBackend:
         plain = [replace(requests[index], response_format=None) for index in again]
         for place, answer in chat(self.endpoint, plain, options, **how):
             yield again[place], answer
-
-    def _doubt(self, refusal: Refusal) -> None:
-        """Give structured output up where it is the reason of a refusal, and not one over-long question."""
-        self._refusals += 1
-        unproven = not self._structured_replies and self._refusals >= ENOUGH_REFUSALS
-        if unproven or NAMES_FORMAT.search(refusal.reason):
-            self.structured = False
 
 
 class LocalBackend:
@@ -245,10 +200,7 @@ class LocalBackend:
 
         self.loaded = loaded
         self.control = control_tokens(loaded.tokenizer)
-
-    @property
-    def name(self) -> str:
-        return f"{Path(self.loaded.name).name}@{self.loaded.fingerprint[:6]}"
+        self.name = f"{Path(loaded.name).name}@{loaded.fingerprint[:6]}"
 
     def spend(self, tokens_in: int, tokens_out: int) -> None:
         """A model in memory costs nothing."""
@@ -268,26 +220,6 @@ class LocalBackend:
             else:
                 fitting.append(Request(str(index), request.messages, request.seed or 0))
         source = self.loaded if isinstance(self.loaded, ServedModel) else LocalSource(self.loaded)
-        for said, reply in source.replies(fitting, (), options):
+        for answered, reply in source.replies(fitting, (), options):
             finish: Literal["stop", "length"] = "length" if reply.finish == "length" else "stop"
-            yield int(said.id), ChatReply(reply.text, finish, lengths[int(said.id)], reply.tokens)
-
-
-def choice_format(labels: Sequence[str]) -> Mapping[str, Any]:
-    """`response_format` for a comparison: the judge's reasons, then one of the labels in MT-bench's marks."""
-    return _schema("verdict", {"type": "string", "enum": [f"[[{label}]]" for label in labels]})
-
-
-def grade_format() -> Mapping[str, Any]:
-    """`response_format` for a grade: the judge's reasons, then a whole number from 1 to 10."""
-    return _schema("grade", {"type": "integer", "minimum": 1, "maximum": 10})
-
-
-def _schema(name: str, value: dict[str, Any]) -> Mapping[str, Any]:
-    schema = {
-        "type": "object",
-        "properties": {"reason": {"type": "string"}, name: value},
-        "required": ["reason", name],
-        "additionalProperties": False,
-    }
-    return {"type": "json_schema", "json_schema": {"name": name, "strict": True, "schema": schema}}
+            yield int(answered.id), ChatReply(reply.text, finish, lengths[int(answered.id)], reply.tokens)

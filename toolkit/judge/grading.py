@@ -1,7 +1,8 @@
 """Single-answer grading: a judge gives each completion a grade from 1 to 10, by itself.
 
-A letter judge's grade is the mean of the digits 1 to 9 under its next-token probabilities, which makes finer
-differences than the likeliest digit does (G-Eval, Liu et al. 2023); a writing judge's is the one it states.
+The grade of a judge that is read by its next token is the mean of the digits 1 to 9 under its probabilities,
+which makes finer differences than the likeliest digit does (G-Eval, Liu et al. 2023); a writing judge's is
+the one it states.
 """
 
 from __future__ import annotations
@@ -9,25 +10,17 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, NamedTuple
 
 from toolkit.errors import JudgeError
-from toolkit.judge.generative import Backend, RepliesInWords, grade_format, reply_fields
 from toolkit.judge.parsing import read_grade
-from toolkit.judge.prompts import Case, JudgePrompt, render
-from toolkit.judge.verdicts import OLD_ID_DIGITS, import_old_log, open_store
-from toolkit.models.endpoints import Answer, ChatReply, ChatRequest
+from toolkit.judge.prompts import Case, JudgePrompt
+from toolkit.judge.verdicts import JudgmentStore, PairJudge, ask, import_old_log
 from toolkit.statistics import Z
-from toolkit.types import Completion, Judgment, Score, digest, split_thinking
-
-if TYPE_CHECKING:
-    from toolkit.generate.engine import ServedModel
-    from toolkit.models import Loaded
-
-DIGITS = tuple("123456789")
+from toolkit.types import Completion, Judgment, Score, digest
 
 
 class Grade(Judgment):
@@ -45,61 +38,73 @@ class Grade(Judgment):
         return self.value is not None
 
 
-class Grader(Protocol):
-    @property
-    def name(self) -> str: ...
+class Grading(NamedTuple):
+    """The question how good a completion is; `reference`: whether the judge is shown the reference."""
+
+    row: Completion
+    reference: bool = False
 
     @property
-    def prompt_key(self) -> str: ...
+    def identical(self) -> bool:
+        return False
 
     @property
-    def reference(self) -> bool: ...
+    def subject(self) -> tuple[str, ...]:
+        return self.row.example_id, self.row.contestant
 
-    def grades(self, rows: Sequence[Completion], known: Mapping[int, Grade]) -> Iterator[Grade]:
-        """Yield what is still to be said; `known`: place in `rows` -> the last grade on it."""
-
-
-class GradeStore:
-    """The grades of one judge with one prompt, known by what it read."""
-
-    def __init__(self, folder: Path, judge: str, prompt: str, *, reference: bool) -> None:
-        self.judge, self.reference = judge, reference
-        self._store = open_store(folder, judge, prompt, Grade)
-
-    def get(self, row: Completion) -> Grade | None:
-        """The last grade of a completion, refusals left out."""
-        former = digest(row.example_id, row.contestant, digest(row.completion))
-        found = self._store.replies.get(self.key(row), self._store.replies.get(former))
-        own = {"example_id": row.example_id, "contestant": row.contestant, "judge": self.judge}
-        return None if found is None or found.refused else found.model_copy(update=own)
-
-    def add(self, row: Completion, said: Grade) -> None:
-        """Keep a grade; it is on disk when this returns."""
-        self._store.add(self.key(row), said, said.model_dump(mode="json"))
-
-    def key(self, row: Completion) -> str:
-        """Hash of question, answer, and the reference where it is shown."""
+    def content_keys(self) -> Iterator[str]:
+        """Of question, answer, and the reference where it is shown; then the one of earlier versions."""
+        row = self.row
         turns = [f"{turn.role}: {turn.content}" for turn in row.messages]
-        return digest(json.dumps([turns, row.completion, row.reference if self.reference else None]))
+        yield digest(json.dumps([turns, row.completion, row.reference if self.reference else None]))
+        yield digest(row.example_id, row.contestant, digest(row.completion))
+
+    def seed(self, attempt: int) -> int:
+        texts = (*(turn.content for turn in self.row.messages), self.row.completion)
+        return int(digest(*texts, str(attempt)), 16) % 2**31
+
+    def validate(self, prompt: JudgePrompt) -> None:
+        if prompt.protocol != "single":
+            raise JudgeError("a pairwise prompt cannot grade one answer; use `single`, or `rubric`")
+
+    def case(self, reference: bool = True) -> Case:
+        shown = self.row.reference if reference else None
+        return Case(messages=self.row.messages, reference=shown, answers=(self.row.completion,))
+
+    def read_shares(self, shares: Sequence[float], labels: Sequence[str], mass: float) -> dict[str, Any]:
+        value = sum(int(digit) * share for digit, share in zip(labels, shares, strict=True))
+        return {"value": value, "reason": f"a digit is {mass:.0%} of the next token"}
+
+    def read_reply(self, reply: str, prompt: JudgePrompt) -> dict[str, Any]:
+        return {"value": read_grade(reply)}
+
+    def judgment(self, judge: str, prompt: str, **found: Any) -> Grade:
+        return Grade(
+            example_id=self.row.example_id,
+            contestant=self.row.contestant,
+            completion=hashlib.sha256(self.row.completion.encode()).hexdigest(),
+            judge=judge,
+            prompt=prompt,
+            **({"value": None} | found),
+        )
+
+    def restate(self, found: Grade, judge: str) -> Grade:
+        own = {"example_id": self.row.example_id, "contestant": self.row.contestant, "judge": judge}
+        return found.model_copy(update=own)
 
 
-def grade_completions(grader: Grader, completions: Sequence[Completion], *, store: Path) -> list[Grade]:
+def grade_completions(
+    judge: PairJudge, completions: Sequence[Completion], *, store: Path, reference: bool = False
+) -> list[Grade]:
     """A grade of every completion, in their order; each is kept in the folder `store` when it arrives.
 
-    Grades already there (same question and answer, judge and prompt) are not asked for again.
+    Grades already there (same question and answer, judge and prompt) are not asked for again. `reference`:
+    whether the judge is shown the reference.
     """
-    kept = GradeStore(store, grader.name, grader.prompt_key, reference=grader.reference)
-    rows = list({kept.key(row): row for row in completions}.values())
-    places = {row.id: place for place, row in enumerate(rows)}
-    found = {place: said for place, row in enumerate(rows) if (said := kept.get(row)) is not None}
-    for said in grader.grades(rows, dict(found)):
-        place = places[f"{said.example_id}/{said.contestant}"]
-        kept.add(rows[place], said)
-        found[place] = said
-    at = {kept.key(row): place for place, row in enumerate(rows)}
-    own = [{"example_id": row.example_id, "contestant": row.contestant} for row in completions]
-    said_on = [found[at[kept.key(row)]] for row in completions]
-    return [said.model_copy(update=who) for said, who in zip(said_on, own, strict=True)]
+    kept = JudgmentStore(store, judge.name, judge.prompt_key, Grade)
+    questions = [Grading(row, reference) for row in completions]
+    ask(judge, list({next(each.content_keys()): each for each in questions}.values()), kept)
+    return [grade for each in questions if (grade := kept.get(each)) is not None]
 
 
 def import_old_grades(log: Path, store: Path) -> None:
@@ -108,11 +113,7 @@ def import_old_grades(log: Path, store: Path) -> None:
         log,
         store,
         Grade,
-        lambda row: (
-            digest(row.example_id, row.contestant, row.completion)
-            if len(row.completion) == OLD_ID_DIGITS
-            else ""
-        ),
+        lambda old: (old.completion, digest(old.example_id, old.contestant, old.completion)),
     )
 
 
@@ -130,82 +131,3 @@ def grade_scores(grades: Iterable[Grade]) -> list[Score]:
             Score(contestant=contestant, metric="judge_grade", value=mean, low=low, high=high, n=len(values))
         )
     return scores
-
-
-class LogprobGrader:
-    """A local model's grade by its next token."""
-
-    def __init__(self, loaded: Loaded | ServedModel, prompt: JudgePrompt, *, reference: bool = False) -> None:
-        from toolkit.judge.logprob import NextTokenReader
-
-        self.prompt, self.reference = _single(prompt), reference
-        self.reader = NextTokenReader(loaded, DIGITS)
-
-    @property
-    def name(self) -> str:
-        return self.reader.name
-
-    @property
-    def prompt_key(self) -> str:
-        return self.prompt.key("letter", self.reference)
-
-    def grades(self, rows: Sequence[Completion], known: Mapping[int, Grade]) -> Iterator[Grade]:
-        wanted = set(range(len(rows))) - known.keys()
-        if not wanted:
-            return
-        cases = [grading_case(row, self.reference) for row in rows]
-        for index, reading in self.reader.read(self.prompt, cases, wanted):
-            if isinstance(reading, str):
-                yield _grade(self, rows[index], reason=reading)
-                continue
-            value = sum(int(digit) * share for digit, share in zip(DIGITS, reading.shares, strict=True))
-            reason = f"a digit is {reading.mass:.0%} of the next token"
-            yield _grade(self, rows[index], value=value, reason=reason, tokens_in=reading.tokens)
-
-
-class GenerativeGrader(RepliesInWords[Completion, Grade]):
-    """A grade that a model states after its reasons."""
-
-    def __init__(self, backend: Backend, prompt: JudgePrompt, **options: Any) -> None:
-        super().__init__(backend, _single(prompt), **options)
-
-    def grades(self, rows: Sequence[Completion], known: Mapping[int, Grade]) -> Iterator[Grade]:
-        yield from self.replies(rows, known)
-
-    def _request(self, row: Completion, attempt: int) -> ChatRequest:
-        messages = render(self.prompt, "written", grading_case(row, self.reference), self.backend.control)
-        seed = int(digest(*(turn.content for turn in row.messages), row.completion, str(attempt)), 16) % 2**31
-        return ChatRequest(messages, seed, grade_format())
-
-    def _read(self, row: Completion, answer: Answer, attempt: int, before: Grade | None) -> Grade:
-        value = None
-        if isinstance(answer, ChatReply) and answer.finish == "stop":
-            value = read_grade(split_thinking(answer.text)[1])
-        return _grade(self, row, value=value, attempt=attempt, **reply_fields(answer, self.options, before))
-
-
-def _single(prompt: JudgePrompt) -> JudgePrompt:
-    if prompt.protocol != "single":
-        raise JudgeError("a pairwise prompt cannot grade one answer; use `single`, or `rubric`")
-    return prompt
-
-
-def grading_case(row: Completion, reference: bool) -> Case:
-    """One answer as a grading judge is shown it."""
-    return Case(
-        messages=row.messages, reference=row.reference if reference else None, answers=(row.completion,)
-    )
-
-
-def _grade(grader: Grader, row: Completion, *, value: float | None = None, **fields: Any) -> Grade:
-    return Grade.model_validate(
-        {
-            "example_id": row.example_id,
-            "contestant": row.contestant,
-            "completion": hashlib.sha256(row.completion.encode()).hexdigest(),
-            "judge": grader.name,
-            "prompt": grader.prompt_key,
-            "value": value,
-            **fields,
-        }
-    )

@@ -6,29 +6,31 @@ can be read, and how sure the judge is comes with it.
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
 from toolkit.data import chat
 from toolkit.errors import DataError, JudgeError
 from toolkit.generate.engine import ServedModel
-from toolkit.judge.prompts import Case, JudgePrompt, build_case, render, validate_prompt
-from toolkit.judge.verdicts import NOT_FINITE, Comparison, to_battle_outcome
+from toolkit.judge.prompts import Case, JudgePrompt, render
+from toolkit.judge.verdicts import NOT_FINITE, Comparison, Question
 from toolkit.models import Loaded, prefix_tree
 from toolkit.models.loading import context_window
 from toolkit.models.supported_types import supports_custom_masks
-from toolkit.types import Message, Outcome, Verdict
-
-logger = logging.getLogger(__name__)
+from toolkit.types import Judgment, Message, Verdict
 
 PROMPT_TOO_LONG = "the prompt is longer than the judge can read"
+
+DIGITS = tuple("123456789")
+"""The labels of a prompt that grades."""
+
+Q = TypeVar("Q", bound=Question)
 
 
 @dataclass(frozen=True)
@@ -44,47 +46,37 @@ class LabelProbabilities:
 
 
 class LogprobJudge:
-    """A local model as a judge of pairs; adapters on it are switched off while it judges."""
+    """A local model that compares or grades by its next token; adapters on it are switched off meanwhile."""
 
     def __init__(self, loaded: Loaded | ServedModel, prompt: JudgePrompt, *, reference: bool = False) -> None:
-        self.prompt = prompt
-        self.reference = reference
-        self.reader = NextTokenReader(loaded, [prompt.label(side) for side in ("a", "b")])
+        self.prompt, self.reference = prompt, reference
+        single = prompt.protocol == "single"
+        self.reader = NextTokenReader(
+            loaded, DIGITS if single else [prompt.label(side) for side in ("a", "b")]
+        )
+        self.name = self.reader.name
+        self.prompt_key = prompt.key("letter", reference)
 
-    @property
-    def name(self) -> str:
-        return self.reader.name
-
-    @property
-    def prompt_key(self) -> str:
-        return self.prompt.key("letter", self.reference)
-
-    def verdicts(
-        self, comparisons: Sequence[Comparison], known: Mapping[Comparison, Verdict]
-    ) -> Iterator[Verdict]:
-        """Yield verdicts pack by pack. Packs are made of all asks, so that an interrupted run packs alike."""
-        if all(comparison in known for comparison in comparisons):
+    def verdicts(self, questions: Sequence[Q], known: Mapping[Q, Judgment]) -> Iterator[Any]:
+        """Yield judgments pack by pack; packs are of all questions, so an interrupted run packs alike."""
+        wanted = {index for index, question in enumerate(questions) if question not in known}
+        if not wanted:
             return
-        validate_prompt(self.prompt, comparisons)
-        cases = [
-            build_case(comparison.battle, comparison.order, reference=self.reference)
-            for comparison in comparisons
-        ]
-        wanted = {index for index, comparison in enumerate(comparisons) if comparison not in known}
+        for question in questions:
+            question.validate(self.prompt)
+        cases = [question.case(self.reference) for question in questions]
         for index, reading in self.reader.read(self.prompt, cases, wanted):
-            yield self._verdict(comparisons[index], reading)
+            yield self._judgment(questions[index], reading)
 
     def measure_noise(self, comparisons: Sequence[Comparison], known: Sequence[Verdict]) -> list[float]:
         """How far probabilities move when these verdicts are read one by one and in another number type."""
-        cases = [build_case(each.battle, each.order, reference=self.reference) for each in comparisons]
-        moved = []
-        for each, before, found in zip(
-            comparisons, known, self.reader.read_alone(self.prompt, cases), strict=True
-        ):
-            after = self._verdict(each, found).probability_a
-            if after is not None and before.probability_a is not None:
-                moved.append(after - before.probability_a)
-        return moved
+        readings = self.reader.read_alone(self.prompt, [each.case(self.reference) for each in comparisons])
+        again = [self._judgment(each, found) for each, found in zip(comparisons, readings, strict=True)]
+        return [
+            after.probability_a - before.probability_a
+            for before, after in zip(known, again, strict=True)
+            if after.probability_a is not None and before.probability_a is not None
+        ]
 
     @property
     def setup(self) -> dict[str, Any]:
@@ -99,26 +91,11 @@ class LogprobJudge:
             "reference": self.reference,
         }
 
-    def _verdict(self, comparison: Comparison, reading: LabelProbabilities | str) -> Verdict:
-        outcome: Outcome | None = None
-        probability, reason, tokens = None, reading, 0
-        if isinstance(reading, LabelProbabilities):
-            first, second = reading.shares
-            shown: Outcome = "a" if first > second else "b" if second > first else "tie"
-            outcome, tokens = to_battle_outcome(shown, comparison.order), reading.tokens
-            probability = first if comparison.order == "ab" else second
-            one, other = self.reader.labels
-            reason = (
-                f"{one} {first:.3f}, {other} {second:.3f}; {reading.mass:.0%} of the next token is a label"
-            )
-        return comparison.verdict(
-            self.name,
-            self.prompt_key,
-            outcome=outcome,
-            probability_a=probability,
-            reason=reason,
-            tokens_in=tokens,
-        )
+    def _judgment(self, question: Question, reading: LabelProbabilities | str) -> Any:
+        if isinstance(reading, str):
+            return question.judgment(self.name, self.prompt_key, reason=reading)
+        found = question.read_shares(reading.shares, self.reader.labels, reading.mass)
+        return question.judgment(self.name, self.prompt_key, tokens_in=reading.tokens, **found)
 
 
 class NextTokenReader:
@@ -129,11 +106,8 @@ class NextTokenReader:
         self.labels = tuple(labels)
         self.control = control_tokens(loaded.tokenizer)
         self.window: int = context_window(loaded.config)
-
-    @property
-    def name(self) -> str:
-        """The model's name with the start of its weights' fingerprint: other weights, another judge."""
-        return f"{Path(self.loaded.name).name}@{self.loaded.fingerprint[:6]}"
+        self.name = f"{Path(loaded.name).name}@{loaded.fingerprint[:6]}"
+        """With the start of its weights' fingerprint: other weights, another judge."""
 
     @cached_property
     def label_ids(self) -> list[int]:

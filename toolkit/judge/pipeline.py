@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from toolkit import io
-from toolkit.errors import JudgeError
+from toolkit.errors import JudgeError, RecipeError
 from toolkit.generate.completions import VERDICTS
 from toolkit.judge.aggregation import (
     aggregate_votes,
@@ -22,28 +22,28 @@ from toolkit.judge.aggregation import (
 )
 from toolkit.judge.battles import build_battles
 from toolkit.judge.bias import disagreement, judge_statistics
-from toolkit.judge.costs import Estimate, estimate_grades, estimate_judge, estimate_reward
+from toolkit.judge.costs import Estimate, estimate_usage
 from toolkit.judge.factory import (
-    build_grader,
+    METHODS,
     build_judge,
     judge_name,
     load_judge_prompt,
-    local_judge_name,
     prompt_key,
     validate_judges,
 )
-from toolkit.judge.grading import Grade, GradeStore, grade_completions, grade_scores, import_old_grades
+from toolkit.judge.grading import Grade, Grading, grade_completions, grade_scores, import_old_grades
 from toolkit.judge.readers import battle_log, mt_bench_judgments
 from toolkit.judge.verdicts import (
+    ORDERS,
     Comparison,
-    VerdictStore,
-    both_orders,
+    JudgmentStore,
+    PairJudge,
     import_old_verdicts,
     judge_battles,
     load_verdicts,
 )
 from toolkit.recipe import Judge, ModelOptions
-from toolkit.types import Battle, Completion, Score, Verdict, Vote
+from toolkit.types import Battle, Completion, Judgment, Score, Verdict, Vote
 
 if TYPE_CHECKING:
     from toolkit.generate.engine import ServedModel
@@ -114,11 +114,15 @@ def run_judge(
     known = load_judge_verdicts(section, battles, context)
     complete = len(known) == 2 * len({battle.id for battle in battles})
     if not complete or not all(verdict.readable for verdict in known):
-        options = context.options_of(section.model or context.base or "")
-        judge = build_judge(section, context.load, base=context.base, options=options)
+        judge = _build(section, context)
         judge_battles(judge, battles, store=context.verdict_store, share=share)
         if share[0] == 0 and hasattr(judge, "measure_noise"):
             _store_noise(cast("LogprobJudge", judge), battles, context)
+
+
+def _build(section: Judge, context: JudgeContext) -> PairJudge:
+    options = context.options_of(section.model or context.base or "")
+    return build_judge(section, context.load, base=context.base, options=options)
 
 
 NOISE_SAMPLE = 6
@@ -233,13 +237,17 @@ def run_graders(judges: Sequence[Judge], answers: Answers, context: JudgeContext
     scores: dict[str, list[Score]] = {}
     grades: list[Grade] = []
     for section in judges:
-        grader = build_grader(section, context.load, base=context.base)
-        own = grade_completions(grader, rows, store=store)
+        if METHODS[section.method].asked is None:
+            raise RecipeError(
+                "judge.method: a reward model gives no grades from 1 to 10; use a pairwise prompt"
+            )
+        judge = _build(section, context)
+        own = grade_completions(judge, rows, store=store, reference=section.reference)
         grades += own
-        scores[grader.name] = grade_scores(own)
-        if not scores[grader.name]:
+        scores[judge.name] = grade_scores(own)
+        if not scores[judge.name]:
             first = next((" ".join((each.reason or "").split())[:200] for each in own), "nothing to grade")
-            raise JudgeError(f"{grader.name}: none of {len(own)} grades could be read, the first: {first}")
+            raise JudgeError(f"{judge.name}: none of {len(own)} grades could be read, the first: {first}")
     io.write(out / "grades.jsonl", grades)
     plain = {name: [score.model_dump() for score in of_judge] for name, of_judge in scores.items()}
     io.write_json(out / "judge.json", {"grades": plain})
@@ -253,7 +261,7 @@ def _gradable(answers: Answers) -> list[Completion]:
 
 def grades_single(section: Judge) -> bool:
     """Whether a section's prompt has the judge grade answers one by one."""
-    return section.method != "reward" and load_judge_prompt(section).protocol == "single"
+    return METHODS[section.method].asked is not None and load_judge_prompt(section).protocol == "single"
 
 
 def estimate_costs(judges: Sequence[Judge], answers: Answers, context: JudgeContext) -> list[Estimate]:
@@ -262,29 +270,24 @@ def estimate_costs(judges: Sequence[Judge], answers: Answers, context: JudgeCont
     Raises:
         ToolkitError: as they do, where that shows without a model.
     """
-    store, estimates = context.verdict_store, []
-    single = grades_single(judges[0])
-    battles: list[Battle] = []
+    single, estimates = grades_single(judges[0]), []
     if single:
-        import_old_grades(context.out / "grades.jsonl", store)
+        import_old_grades(context.out / "grades.jsonl", context.verdict_store)
     else:
         validate_judges(judges, base=context.base)
-        import_old_verdicts(context.out / "verdicts.jsonl", store)
-        battles = build_battles(answers, judges[0], context.seed)
+        import_old_verdicts(context.out / "verdicts.jsonl", context.verdict_store)
     for section in judges:
-        name = local_judge_name(section, context.options_of, base=context.base)
+        questions: list[Comparison] | list[Grading]
         if single:
-            grades = GradeStore(store, name, prompt_key(section), reference=section.reference)
-            rows = _gradable(answers)
-            left = [row for row in rows if grades.get(row) is None]
-            estimates.append(estimate_grades(name, section, load_judge_prompt(section), rows, left))
-            continue
-        verdicts = VerdictStore(store, name, prompt_key(section))
-        known = {each for each in both_orders(battles) if (found := verdicts.get(each)) and not found.refused}
-        if section.method == "reward":
-            estimates.append(estimate_reward(name, battles, known))
+            questions = [Grading(row, section.reference) for row in _gradable(answers)]
         else:
-            estimates.append(estimate_judge(name, section, load_judge_prompt(section), battles, known))
+            battles = build_battles(answers, judges[0], context.seed)
+            questions = [Comparison(battle, order) for battle in battles for order in ORDERS]
+        name = judge_name(section, context.options_of, base=context.base, fetch=False)
+        kind: type[Judgment] = Grade if single else Verdict
+        store = JudgmentStore(context.verdict_store, name, prompt_key(section), kind)
+        known = {each for each in questions if (found := store.get(each)) and not found.refused}
+        estimates.append(estimate_usage(name, section, questions, known))
     return estimates
 
 

@@ -22,7 +22,7 @@ from toolkit import io, templates
 from toolkit.errors import DataError, JudgeError
 from toolkit.judge.parsing import LABELS
 from toolkit.recipe import Endpoint, read_yaml, yaml_problem
-from toolkit.types import Battle, Message, Outcome, Record, digest
+from toolkit.types import Message, Outcome, Record, digest
 
 PACKAGED = Path(__file__).parent / "prompts"
 
@@ -106,41 +106,6 @@ def load_prompt(source: str | Path) -> JudgePrompt:
     except TemplateError as error:
         raise DataError(f"{file}: {' '.join(str(error).split())}") from None
     return prompt
-
-
-def validate_prompt(prompt: JudgePrompt, comparisons: Iterable[tuple[Battle, Order]]) -> None:
-    """Refuse a prompt that would not show the judge what these battles are about.
-
-    Raises:
-        JudgeError: the prompt grades single answers, needs a reference that is not there, or shows only last
-            answers where the contestants' earlier turns differ.
-    """
-    if prompt.protocol != "pairwise":
-        raise JudgeError(f"a {prompt.protocol} prompt cannot compare two answers; use a pairwise one")
-    needs_reference = SHOWS_REFERENCE.search(prompt.user) and "if reference" not in prompt.user
-    for battle, _ in comparisons:
-        if battle.messages_b is not None and "conversation_" not in prompt.user:
-            raise JudgeError(
-                f"example {battle.example_id}: the contestants' earlier turns differ, and this judge prompt "
-                "does not show them; use `multi-turn`"
-            )
-        if battle.reference is None and needs_reference:
-            raise JudgeError(
-                f"example {battle.example_id} has no reference answer, and this judge prompt shows one; use "
-                "`pairwise`, or give every example a reference"
-            )
-
-
-def build_case(battle: Battle, order: Order, *, reference: bool = True) -> Case:
-    """One order of a battle as the judge is shown it."""
-    answers = (battle.completion_a, battle.completion_b)
-    histories = (battle.messages, battle.messages_b or battle.messages)
-    return Case(
-        messages=tuple(turn for turn in battle.messages if battle.messages_b is None or turn.role == "user"),
-        reference=battle.reference if reference else None,
-        answers=answers if order == "ab" else answers[::-1],
-        histories=histories if order == "ab" else histories[::-1],
-    )
 
 
 def render(

@@ -9,11 +9,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from toolkit.judge.verdicts import NOT_FINITE, REWARD, Comparison, conversations
+from toolkit.judge.verdicts import NOT_FINITE, Comparison, conversations
 from toolkit.models.rewards import RewardModel
 from toolkit.recipe import ModelOptions
-from toolkit.types import Message, Outcome, Verdict
+from toolkit.types import Judgment, Message, Verdict, digest
 
 Conversation = tuple[Message, ...]
 
@@ -24,7 +25,7 @@ BATCH_COMPARISONS = 64
 class RewardJudge:
     """A sequence classifier with one output, as TRL's RewardTrainer saves it, as a judge of pairs."""
 
-    prompt_key = REWARD
+    prompt_key = digest("reward")
 
     def __init__(self, folder: Path, options: ModelOptions = ModelOptions()) -> None:
         """Load the reward model in `folder`: a model folder, or an adapter folder on its base.
@@ -36,39 +37,35 @@ class RewardJudge:
         self.name = self.scorer.name
 
     def verdicts(
-        self, comparisons: Sequence[Comparison], known: Mapping[Comparison, Verdict]
+        self, comparisons: Sequence[Comparison], known: Mapping[Comparison, Judgment]
     ) -> Iterator[Verdict]:
         """Yield verdicts, those of some asks at a time; an answer in several battles is read once."""
         wanted = [comparison for comparison in comparisons if comparison not in known]
         rewards: dict[Conversation, float | None] = {}
         for start in range(0, len(wanted), BATCH_COMPARISONS):
             some = wanted[start : start + BATCH_COMPARISONS]
-            said = dict.fromkeys(answer for comparison in some for answer in conversations(comparison))
+            shown = dict.fromkeys(answer for comparison in some for answer in conversations(comparison))
             new = {
                 answer: self.scorer.encode(answer[:-1], answer[-1].content)
-                for answer in said
+                for answer in shown
                 if answer not in rewards
             }
             rewards |= zip(new, self.scorer.rewards(list(new.values())), strict=True)
             for comparison in some:
-                a, b = (rewards[answer] for answer in conversations(comparison))
-                yield self._verdict(
-                    comparison, a, b, sum(len(new.pop(answer, ())) for answer in conversations(comparison))
-                )
+                answers = conversations(comparison)
+                tokens = sum(len(new.pop(answer, ())) for answer in answers)
+                found = _compare(*(rewards[answer] for answer in answers))
+                yield comparison.judgment(self.name, self.prompt_key, tokens_in=tokens, **found)
 
-    def _verdict(self, comparison: Comparison, a: float | None, b: float | None, tokens: int) -> Verdict:
-        outcome: Outcome | None = None
-        probability, reason = None, "an answer is longer than the judge can read"
-        if a is not None and b is not None and not (math.isfinite(a) and math.isfinite(b)):
-            reason = NOT_FINITE
-        elif a is not None and b is not None:
-            outcome = "a" if a > b else "b" if b > a else "tie"
-            probability, reason = 1 / (1 + math.exp(min(b - a, 700.0))), f"rewards {a:.3f} and {b:.3f}"
-        return comparison.verdict(
-            self.name,
-            self.prompt_key,
-            outcome=outcome,
-            probability_a=probability,
-            reason=reason,
-            tokens_in=tokens,
-        )
+
+def _compare(a: float | None, b: float | None) -> dict[str, Any]:
+    """Fields of the verdict on two rewards."""
+    if a is None or b is None:
+        return {"reason": "an answer is longer than the judge can read"}
+    if not (math.isfinite(a) and math.isfinite(b)):
+        return {"reason": NOT_FINITE}
+    return {
+        "outcome": "a" if a > b else "b" if b > a else "tie",
+        "probability_a": 1 / (1 + math.exp(min(b - a, 700.0))),
+        "reason": f"rewards {a:.3f} and {b:.3f}",
+    }

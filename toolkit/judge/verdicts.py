@@ -1,4 +1,4 @@
-"""Put every battle to a judge in both orders; each verdict is on disk the moment it exists."""
+"""Questions to a judge and its judgments: each is on disk the moment it exists, and is asked for once."""
 
 from __future__ import annotations
 
@@ -7,12 +7,15 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, TypeVar
+from types import MappingProxyType
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from pydantic import ValidationError
 
+from toolkit.errors import JudgeError
 from toolkit.generate.completions import Store
-from toolkit.judge.prompts import Order
+from toolkit.judge.parsing import read_outcome
+from toolkit.judge.prompts import SHOWS_REFERENCE, Case, JudgePrompt, Order
 from toolkit.progress import log_progress
 from toolkit.types import SWAPPED, Battle, Judgment, Message, Outcome, Verdict, digest
 
@@ -24,11 +27,7 @@ IDENTICAL = "identical answers: a tie, the judge was not asked"
 NOT_FINITE = "the model's figures are not finite; load it in bfloat16 or float32"
 """`reason` of no verdict: an overflow says nothing about either answer."""
 
-REWARD = digest("reward")
-"""`Verdict.prompt` of a reward model, which is asked in no words."""
-
 ORDERS: tuple[Order, ...] = ("ab", "ba")
-OTHER: dict[Order, Order] = {"ab": "ba", "ba": "ab"}
 
 MARK = re.compile(r"@([0-9a-f]{6})$")
 """End of a local judge's name: the start of its weights' fingerprint."""
@@ -36,11 +35,43 @@ MARK = re.compile(r"@([0-9a-f]{6})$")
 OLD_ID_DIGITS = 16
 """Hex digits of the ids of battles and completions in logs of earlier versions, which went by names."""
 
-Said = TypeVar("Said", bound=Judgment)
+J = TypeVar("J", bound=Judgment)
+
+
+class Question(Protocol):
+    """What a judge is asked: to compare two answers, or to grade one. Hashable."""
+
+    @property
+    def subject(self) -> tuple[str, ...]:
+        """The two fields by which its judgments name it."""
+
+    def content_keys(self) -> Iterator[str]:
+        """Its names in a store, today's first; of what the judge reads, whoever answered."""
+
+    def seed(self, attempt: int) -> int:
+        """Seed of an attempt to sample a reply."""
+
+    def validate(self, prompt: JudgePrompt) -> None:
+        """Raise `JudgeError` where this prompt would not show the judge what it is asked."""
+
+    def case(self, reference: bool = True) -> Case:
+        """What the judge is shown."""
+
+    def read_shares(self, shares: Sequence[float], labels: Sequence[str], mass: float) -> dict[str, Any]:
+        """Fields of the judgment, from the probabilities of the labels as the next token."""
+
+    def read_reply(self, reply: str, prompt: JudgePrompt) -> dict[str, Any]:
+        """Fields of the judgment, from a reply in words."""
+
+    def judgment(self, judge: str, prompt: str, **found: Any) -> Judgment:
+        """A judgment on this question; unreadable where `found` has no outcome or value."""
+
+    def restate(self, found: Any, judge: str) -> Judgment:
+        """A stored judgment on one of its `content_keys` as one on this question."""
 
 
 class Comparison(NamedTuple):
-    """One question to a judge: a battle in one order."""
+    """A battle in one order."""
 
     battle: Battle
     order: Order
@@ -50,158 +81,73 @@ class Comparison(NamedTuple):
         """Whether both answers are the same text: a tie, which no judge need see."""
         return self.battle.completion_a == self.battle.completion_b
 
-    def verdict(self, judge: str, prompt: str, **found: Any) -> Verdict:
-        """A judge's verdict on this question; `found` are the verdict's own fields."""
-        return Verdict(battle_id=self.battle.id, order=self.order, judge=judge, prompt=prompt, **found)
-
-
-class PairJudge(Protocol):
-    """A model that compares two answers."""
-
     @property
-    def name(self) -> str:
-        """What its verdicts and votes are signed with."""
+    def subject(self) -> tuple[str, ...]:
+        return self.battle.id, self.order
 
-    @property
-    def prompt_key(self) -> str:
-        """Hash of the judge prompt it uses."""
+    def content_keys(self) -> Iterator[str]:
+        """Of the battle, then of its mirror image in the other order."""
+        other: Order = "ba" if self.order == "ab" else "ab"
+        for battle, order in ((self.battle, self.order), (self.battle.mirrored, other)):
+            yield digest(battle.id, order)
+            yield digest(battle.former_id, order)
 
-    def verdicts(
-        self, comparisons: Sequence[Comparison], known: Mapping[Comparison, Verdict]
-    ) -> Iterator[Verdict]:
-        """Yield what is still to be said on `comparisons`, each verdict as soon as it is there, in any order.
+    def seed(self, attempt: int) -> int:
+        return int(digest(self.battle.id, self.order, str(attempt)), 16) % 2**31
 
-        Args:
-            comparisons: all of them, so that how they are grouped does not depend on what is known.
-            known: the last verdict on each ask that has one. A judge may say more on an unreadable one, with
-                the next `attempt`; every other is final.
-        """
+    def validate(self, prompt: JudgePrompt) -> None:
+        """Raise where the prompt grades single answers, needs a missing reference, or hides earlier turns."""
+        if prompt.protocol != "pairwise":
+            raise JudgeError(f"a {prompt.protocol} prompt cannot compare two answers; use a pairwise one")
+        if self.battle.messages_b is not None and "conversation_" not in prompt.user:
+            raise JudgeError(
+                f"example {self.battle.example_id}: the contestants' earlier turns differ, and this judge "
+                "prompt does not show them; use `multi-turn`"
+            )
+        needs_reference = "if reference" not in prompt.user and SHOWS_REFERENCE.search(prompt.user)
+        if self.battle.reference is None and needs_reference:
+            raise JudgeError(
+                f"example {self.battle.example_id} has no reference answer, and this judge prompt shows one; "
+                "use `pairwise`, or give every example a reference"
+            )
 
+    def case(self, reference: bool = True) -> Case:
+        battle, forward = self.battle, 1 if self.order == "ab" else -1
+        histories = (battle.messages, battle.messages_b or battle.messages)
+        return Case(
+            messages=tuple(turn for turn in battle.messages if not battle.messages_b or turn.role == "user"),
+            reference=battle.reference if reference else None,
+            answers=(battle.completion_a, battle.completion_b)[::forward],
+            histories=histories[::forward],
+        )
 
-def open_store(folder: Path, judge: str, prompt: str, kind: type[Said]) -> Store[Said]:
-    """What one judge has said with one prompt; a local judge goes by its weights, not by its folder."""
-    marked = MARK.search(judge)
-    settings = {"judge": marked[1] if marked else judge, "prompt": prompt}
-    return Store(folder, settings, kind.model_validate)
+    def read_shares(self, shares: Sequence[float], labels: Sequence[str], mass: float) -> dict[str, Any]:
+        first, second = shares
+        shown: Outcome = "a" if first > second else "b" if second > first else "tie"
+        return {
+            "outcome": to_battle_outcome(shown, self.order),
+            "probability_a": first if self.order == "ab" else second,
+            "reason": f"{labels[0]} {first:.3f}, {labels[1]} {second:.3f}; "
+            f"{mass:.0%} of the next token is a label",
+        }
 
+    def read_reply(self, reply: str, prompt: JudgePrompt) -> dict[str, Any]:
+        return {"outcome": to_battle_outcome(read_outcome(reply, prompt.labels), self.order)}
 
-class VerdictStore:
-    """The verdicts of one judge with one prompt, by what it read: two answers to a question, in an order."""
+    def judgment(self, judge: str, prompt: str, **found: Any) -> Verdict:
+        fields = {"outcome": None} | found
+        return Verdict(battle_id=self.battle.id, order=self.order, judge=judge, prompt=prompt, **fields)
 
-    def __init__(self, folder: Path, judge: str, prompt: str) -> None:
-        self.judge = judge
-        self._store = open_store(folder, judge, prompt, Verdict)
+    def tie(self, judge: str, prompt: str) -> Verdict:
+        """The verdict on two answers that are the same text."""
+        return self.judgment(judge, prompt, outcome="tie", probability_a=0.5, reason=IDENTICAL)
 
-    def get(self, comparison: Comparison) -> Verdict | None:
-        """The last verdict on a battle in one order, or on its mirror image, in the battle's own terms."""
-        battle, order = comparison
-        mirrored, other = battle.mirrored, OTHER[order]
-        for names, shown in (
-            ((battle.id, battle.former_id), order),
-            ((mirrored.id, mirrored.former_id), other),
-        ):
-            for name in names:
-                if (found := self._store.replies.get(digest(name, shown))) is not None:
-                    return _in_terms_of(comparison, found, self.judge)
-        return None
-
-    def add(self, verdict: Verdict) -> None:
-        """Keep a verdict; it is on disk when this returns."""
-        key = digest(verdict.battle_id, verdict.order)
-        self._store.add(key, verdict, verdict.model_dump(mode="json"))
-
-
-def judge_battles(
-    judge: PairJudge, battles: Sequence[Battle], *, store: Path, share: tuple[int, int] = (0, 1)
-) -> list[Verdict]:
-    """Verdicts of `judge` on both orders of every battle, in the order of `battles`.
-
-    Each verdict is kept in `store` when it arrives. Verdicts already there (same question, answers, judge,
-    order and prompt, whatever the names and whichever side is called a) are not asked for again, so an
-    interrupted call continues and a finished one costs nothing. Only what a server refused is asked again:
-    that is no verdict.
-
-    Args:
-        judge: who judges.
-        battles: all of them, also those that other processes judge: what is batched with what hangs on all.
-        store: folder of verdicts; several processes may add to one.
-        share: `(k, n)`: judge only the k-th of n parts of the battles, counted from 0, and give its verdicts.
-
-    Raises:
-        JudgeError: the judge cannot be used for these battles.
-        EndpointError: the judge's server does not answer; what it said before is kept.
-    """
-    kept, (part, parts) = VerdictStore(store, judge.name, judge.prompt_key), share
-    different = list({battle.id: battle for battle in battles}.values())
-    mine = different[part * len(different) // parts : (part + 1) * len(different) // parts]
-    ours = list(both_orders(mine))
-    found = {
-        comparison: verdict
-        for comparison in ours
-        if (verdict := kept.get(comparison)) is not None and not verdict.refused
-    }
-    for comparison in ours:
-        if comparison not in found and comparison.identical:
-            found[comparison] = identical_verdict(comparison, judge.name, judge.prompt_key)
-            kept.add(found[comparison])
-    logger.info("judge %s: %d verdicts wanted, %d known", judge.name, len(ours), len(found))
-    comparisons = [comparison for comparison in both_orders(different) if not comparison.identical]
-    wanted = set(ours)
-    known = {  # other processes' parts count as judged
-        each: found[each] if each in wanted else identical_verdict(each, judge.name, judge.prompt_key)
-        for each in comparisons
-        if each in found or each not in wanted
-    }
-    by_key = {(comparison.battle.id, comparison.order): comparison for comparison in comparisons}
-    done = len(found)
-    for verdict in judge.verdicts(comparisons, known):
-        kept.add(verdict)
-        found[by_key[verdict.battle_id, verdict.order]] = verdict
-        done = min(done + 1, len(ours))  # an unreadable reply is asked for again
-        log_progress(logger, "verdicts", done, len(ours))
-    return [found[comparison] for comparison in ours]
-
-
-def load_verdicts(battles: Iterable[Battle], judge: str, prompt: str, *, store: Path) -> list[Verdict]:
-    """What a judge of this name and prompt has said on some battles so far, in their order."""
-    kept = VerdictStore(store, judge, prompt)
-    different = {battle.id: battle for battle in battles}.values()
-    return [verdict for comparison in both_orders(different) if (verdict := kept.get(comparison)) is not None]
-
-
-def import_old_verdicts(log: Path, store: Path) -> None:
-    """Put the verdicts in a log of earlier versions, whose battles went by names, into a store."""
-    import_old_log(
-        log,
-        store,
-        Verdict,
-        lambda said: digest(said.battle_id, said.order) if len(said.battle_id) == OLD_ID_DIGITS else "",
-    )
-
-
-def import_old_log(log: Path, store: Path, kind: type[Said], key_of: Callable[[Said], str]) -> None:
-    """Put the lines of a log of earlier versions into a store; an empty key: it is no such line."""
-    if not log.exists():
-        return
-    stores: dict[tuple[str, str], Store[Said]] = {}
-    for line in log.read_text(encoding="utf-8", errors="replace").split("\n"):
-        with suppress(ValidationError):  # torn
-            said = kind.model_validate_json(line)
-            key, who = key_of(said), (said.judge, said.prompt)
-            if not key:
-                continue
-            kept = stores[who] = stores.get(who) or open_store(store, *who, kind)
-            if key not in kept.replies:
-                kept.add(key, said, said.model_dump(mode="json"))
-
-
-def _in_terms_of(comparison: Comparison, found: Verdict, judge: str) -> Verdict:
-    """A verdict on a battle or its mirror image, as one on this battle in this order."""
-    own: dict[str, Any] = {"battle_id": comparison.battle.id, "judge": judge, "order": comparison.order}
-    if found.order != comparison.order:
-        own["outcome"] = None if found.outcome is None else SWAPPED[found.outcome]
-        own["probability_a"] = None if found.probability_a is None else 1 - found.probability_a
-    return found.model_copy(update=own)
+    def restate(self, found: Verdict, judge: str) -> Verdict:
+        own: dict[str, Any] = {"battle_id": self.battle.id, "judge": judge, "order": self.order}
+        if found.order != self.order:
+            own["outcome"] = None if found.outcome is None else SWAPPED[found.outcome]
+            own["probability_a"] = None if found.probability_a is None else 1 - found.probability_a
+        return found.model_copy(update=own)
 
 
 def to_battle_outcome(first_wins: Outcome | None, order: Order) -> Outcome | None:
@@ -217,12 +163,136 @@ def conversations(comparison: Comparison) -> tuple[tuple[Message, ...], tuple[Me
     return a, b
 
 
-def identical_verdict(comparison: Comparison, judge: str, prompt: str) -> Verdict:
-    """The verdict on two answers that are the same text."""
-    return comparison.verdict(judge, prompt, outcome="tie", probability_a=0.5, reason=IDENTICAL)
+def both_orders(battles: Iterable[Battle]) -> list[Comparison]:
+    """The questions that battles are, each once."""
+    return [Comparison(battle, order) for battle in {b.id: b for b in battles}.values() for order in ORDERS]
 
 
-def both_orders(battles: Iterable[Battle]) -> Iterator[Comparison]:
-    for battle in battles:
-        for order in ORDERS:
-            yield Comparison(battle, order)
+class PairJudge(Protocol):
+    """A model that compares two answers."""
+
+    @property
+    def name(self) -> str:
+        """What its verdicts and votes are signed with."""
+
+    @property
+    def prompt_key(self) -> str:
+        """Hash of the judge prompt it uses."""
+
+    def verdicts(self, comparisons: Sequence[Any], known: Mapping[Any, Any], /) -> Iterator[Any]:
+        """Yield the missing judgments on `comparisons`, each as soon as it is there, in any order.
+
+        Args:
+            comparisons: all questions, so that how they are grouped does not depend on what is known.
+            known: the last judgment on each question that has one. A judge may give a further one on an
+                unreadable one, with the next `attempt`; every other is final.
+        """
+
+
+class JudgmentStore(Generic[J]):
+    """The judgments of one judge with one prompt, by what it read."""
+
+    def __init__(self, folder: Path, judge: str, prompt: str, kind: type[J]) -> None:
+        """Open the store in a folder; a local judge goes by its weights, not by its name."""
+        self.judge = judge
+        marked = MARK.search(judge)
+        settings = {"judge": marked[1] if marked else judge, "prompt": prompt}
+        self._store = Store(folder, settings, kind.model_validate)
+
+    def get(self, question: Question) -> J | None:
+        """The last judgment on a question, in its own terms."""
+        for key in question.content_keys():
+            if (found := self._store.replies.get(key)) is not None:
+                restated: Any = question.restate(found, self.judge)
+                return restated  # type: ignore[no-any-return]
+        return None
+
+    def add(self, key: str, judgment: J) -> None:
+        """Keep a judgment; it is on disk when this returns."""
+        self._store.add(key, judgment, judgment.model_dump(mode="json"))
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._store.replies
+
+
+def ask(
+    judge: PairJudge,
+    questions: Sequence[Question],
+    store: JudgmentStore[Any],
+    elsewhere: Mapping[Question, Judgment] = MappingProxyType({}),
+) -> None:
+    """Put to a judge what its store does not answer; only what a server refused is asked again.
+
+    Args:
+        judge: who judges.
+        questions: all of them.
+        store: of this judge and prompt.
+        elsewhere: questions that other processes ask.
+    """
+    known = {each: found for each in questions if (found := store.get(each)) and not found.refused}
+    known |= elsewhere
+    total, done = len(questions) - len(elsewhere), len(known) - len(elsewhere)
+    logger.info("judge %s: %d verdicts wanted, %d known", judge.name, total, done)
+    by_subject = {question.subject: question for question in questions}
+    for judgment in judge.verdicts(questions, known):
+        names = ("battle_id", "order") if isinstance(judgment, Verdict) else ("example_id", "contestant")
+        question = by_subject[tuple(getattr(judgment, name) for name in names)]
+        store.add(next(question.content_keys()), judgment)
+        done = min(done + 1, total)  # an unreadable reply is asked for again
+        log_progress(logger, "verdicts", done, total)
+
+
+def judge_battles(
+    judge: PairJudge, battles: Sequence[Battle], *, store: Path, share: tuple[int, int] = (0, 1)
+) -> list[Verdict]:
+    """Verdicts of `judge` on both orders of every battle, in the order of `battles`.
+
+    Each verdict is kept in `store` when it arrives. Verdicts already there (same question, answers, judge,
+    order and prompt, whatever the names and whichever side is called a) are not asked for again, so an
+    interrupted call continues and a finished one costs nothing.
+
+    Args:
+        judge: who judges.
+        battles: all of them, also those that other processes judge: what is batched with what hangs on all.
+        store: folder of verdicts; several processes may add to one.
+        share: `(k, n)`: judge only the k-th of n parts of the battles, counted from 0, and give its verdicts.
+
+    Raises:
+        JudgeError: the judge cannot be used for these battles.
+        EndpointError: the judge's server does not answer; what it said before is kept.
+    """
+    kept, (part, parts) = JudgmentStore(store, judge.name, judge.prompt_key, Verdict), share
+    questions = both_orders(battles)
+    count = len(questions) // 2
+    mine = questions[2 * (part * count // parts) : 2 * ((part + 1) * count // parts)]
+    for each in [each for each in mine if each.identical and kept.get(each) is None]:
+        kept.add(next(each.content_keys()), each.tie(judge.name, judge.prompt_key))
+    own, asked = set(mine), [each for each in questions if not each.identical]
+    ask(judge, asked, kept, {e: e.tie(judge.name, judge.prompt_key) for e in asked if e not in own})
+    return [verdict for each in mine if (verdict := kept.get(each)) is not None]
+
+
+def load_verdicts(battles: Iterable[Battle], judge: str, prompt: str, *, store: Path) -> list[Verdict]:
+    """The verdicts of a judge of this name and prompt on battles so far, in their order."""
+    kept = JudgmentStore(store, judge, prompt, Verdict)
+    return [verdict for each in both_orders(battles) if (verdict := kept.get(each)) is not None]
+
+
+def import_old_verdicts(log: Path, store: Path) -> None:
+    """Put the verdicts in a log of earlier versions, whose battles went by names, into a store."""
+    import_old_log(log, store, Verdict, lambda old: (old.battle_id, digest(old.battle_id, old.order)))
+
+
+def import_old_log(log: Path, store: Path, kind: type[J], key_of: Callable[[J], tuple[str, str]]) -> None:
+    """Put the lines of a log of earlier versions into a store; `key_of` gives a line's old id and its key."""
+    if not log.exists():
+        return
+    stores: dict[tuple[str, str], JudgmentStore[J]] = {}
+    for line in log.read_text(encoding="utf-8", errors="replace").split("\n"):
+        with suppress(ValidationError):  # torn
+            judgment = kind.model_validate_json(line)
+            (old_id, key), who = key_of(judgment), (judgment.judge, judgment.prompt)
+            if len(old_id) == OLD_ID_DIGITS:
+                kept = stores[who] = stores.get(who) or JudgmentStore(store, *who, kind)
+                if key not in kept:
+                    kept.add(key, judgment)
