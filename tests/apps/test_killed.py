@@ -1,4 +1,4 @@
-"""The whole server, killed three times under fifty voters: what a voter saw acknowledged is stored, once.
+"""The whole server, killed twice under twenty voters: what a voter saw acknowledged is stored, once.
 
 On SQLite one server; on PostgreSQL two replicas, and each voter meets now the one, now the other.
 """
@@ -25,7 +25,7 @@ from toolkit.arena.battles import new_id
 
 pytestmark = pytest.mark.slow
 
-VOTERS, KILLS, BETWEEN = 50, 3, 30
+VOTERS, KILLS, BETWEEN = 20, 2, 20
 CHOICES = {"A is better": "a", "B is better": "b", "Tie": "tie", "Both bad": "both_bad"}
 
 

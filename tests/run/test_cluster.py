@@ -97,7 +97,7 @@ def test_with_workers_killed_it_ends_like_a_local_run(with_jury: Path, tmp_path:
     driver = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)
     killed: list[str] = []
     while driver.poll() is None:
-        step = next((s for s in ("train sft", "answer dpo", "judge part 1") if s not in killed), None)
+        step = next((s for s in ("train sft", "judge part 1") if s not in killed), None)
         pid = worker_at(step) if step else None
         if pid:
             assert step
@@ -106,7 +106,7 @@ def test_with_workers_killed_it_ends_like_a_local_run(with_jury: Path, tmp_path:
         time.sleep(0.2)
     err = Path(log.name).read_text()
     assert driver.returncode == 0, err
-    assert killed == ["train sft", "answer dpo", "judge part 1"]
+    assert killed == ["train sft", "judge part 1"]
     assert "2 models at a time" in err
     assert "judge part 4 of 4: done" in err
     assert essence(there / "small") == essence(here / "small")

@@ -23,6 +23,8 @@ from toolkit.run import run
 from toolkit.run.folder import RunFolder, select_version, versions
 from toolkit.types import Example, Message
 
+pytestmark = pytest.mark.xdist_group("content")  # one finished run for all
+
 TRAINED = {"train sft", "train dpo"}
 STEPS = {f"{what} {who}" for what in ("answer", "measure", "benchmark") for who in ("base", "sft", "dpo")}
 ALL = {"judge", "report"} | TRAINED | STEPS

@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 
 CHANGES = [
-    "data.tickets.limit=12",
-    "data.pairs.limit=4",
+    "data.tickets.limit=6",
+    "data.pairs.limit=2",
     "data.pairs-heldout.limit=2",
-    "data.heldout.limit=3",
-    "stages.0.trainer.max_steps=2",
+    "data.heldout.limit=2",
+    "stages.0.trainer.max_steps=1",
     "stages.1.trainer.max_steps=1",
-    "scoring.generation.max_new_tokens=12",
+    "scoring.generation.max_new_tokens=8",
     "scoring.benchmarks.0.limit=2",
     "judge.limit=1",
 ]
