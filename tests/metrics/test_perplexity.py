@@ -61,7 +61,7 @@ def test_references_are_measured_given_their_prompt_end_token_included(tiny: Loa
 def test_how_far_it_is_is_told_to_the_end(
     tiny: Loaded, told: list[Progress], monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setitem(batch_size.MOST_TOKENS, "cpu", 200)
+    monkeypatch.setattr(batch_size, "TOKENS", batch_size.Limit(200, 200))
     measure_text_perplexity(tiny, TEXTS, contestant="base", window=100)
     spans = told[-1].total
     assert spans > len(TEXTS)
@@ -149,7 +149,7 @@ def test_what_does_not_fit_the_models_context_is_refused(tiny: Loaded):
 
 def test_batches_and_pieces_change_nothing(tiny: Loaded, monkeypatch: pytest.MonkeyPatch):
     whole = measure_text_perplexity(tiny, TEXTS, contestant="c", window=64)[0]
-    monkeypatch.setitem(batch_size.MOST_TOKENS, "cpu", 1)
+    monkeypatch.setattr(batch_size, "TOKENS", batch_size.Limit(1, 1))
     monkeypatch.setattr(logprobs, "CHUNK_LOGITS", 1)
     alone = measure_text_perplexity(tiny, TEXTS, contestant="c", window=64)[0]
     for one, other in zip(whole.rows, alone.rows, strict=True):

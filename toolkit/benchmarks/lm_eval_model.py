@@ -58,7 +58,7 @@ class LoadedLM(HFLM):  # type: ignore[misc]  # lm-eval is untyped
     """What lm-eval asks its requests for, in the words of progress."""
 
     def __init__(self, loaded: Loaded, *, seed: int = 0) -> None:
-        size = 16 if loaded.model.device.type == "cpu" else batch_size.TEXTS_ELSEWHERE
+        size = batch_size.REQUESTS.on(loaded.model.device)
         super().__init__(pretrained=loaded.model, tokenizer=loaded.tokenizer, batch_size=size)
         self.local, self.seed = LocalSource(loaded), seed
 

@@ -62,15 +62,15 @@ class Source(Protocol):
 
     def metadata(self, options: Generation) -> Mapping[str, Any]:
         """Settings recorded beside a reply that change it only by rounding."""
-        ...
+        return {}
 
     def rendered(self, request: Request) -> Any:
         """The request as the model receives it, as plain JSON: token ids, or messages for a server."""
-        ...
+        return [message.as_dict() for message in request.messages]
 
 
 @dataclass(frozen=True)
-class Scripted:
+class Scripted(Source):
     """A Python function of the conversation as a source, for tests and examples."""
 
     script: Callable[[Sequence[Message]], str]
@@ -82,18 +82,11 @@ class Scripted:
         for request in requests:
             if request.id not in done:
                 words = self.script(request.messages).split(" ")
-                stored = words[: options.max_new_tokens]
-                finish: Literal["stop", "length"] = "stop" if len(stored) == len(words) else "length"
-                yield request, Reply(" ".join(stored), finish, len(stored))
+                cut = words[: options.max_new_tokens]
+                yield request, Reply(" ".join(cut), "stop" if len(cut) == len(words) else "length", len(cut))
 
     def settings(self, options: Generation) -> None:
         """A function has no fingerprint: it is called again each time."""
-
-    def metadata(self, options: Generation) -> Mapping[str, Any]:
-        return {}
-
-    def rendered(self, request: Request) -> Any:
-        return [message.as_dict() for message in request.messages]
 
 
 def engine_command(options: Generation) -> list[str] | None:

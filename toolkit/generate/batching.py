@@ -93,13 +93,8 @@ class BatchSlots:
     def _forward(
         self, model: Any, ids: torch.Tensor, positions: torch.Tensor, mask: torch.Tensor | None
     ) -> Any:
-        return model(
-            input_ids=ids,
-            attention_mask=mask,
-            position_ids=positions,
-            past_key_values=self.cache,
-            use_cache=True,
-        )
+        inputs = {"input_ids": ids, "attention_mask": mask, "position_ids": positions}
+        return model(**inputs, past_key_values=self.cache, use_cache=True)
 
 
 class _Layer(CacheLayerMixin):  # type: ignore[misc]  # transformers is untyped here

@@ -10,8 +10,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from pydantic import ValidationError
-
 from toolkit import io
 from toolkit.data.chat import with_prompt
 from toolkit.errors import DataError
@@ -60,24 +58,20 @@ def generate_completions(  # noqa: PLR0913
             else than completions of this contestant.
         EndpointError: the endpoint did not answer, or refused all requests; what it answered is kept.
     """
-    requests = _requests(examples, prompt, seed)
-    by_id = {example.id: example for example in examples}
-    if len(by_id) < len(examples):
-        ids = [example.id for example in examples]
-        twice = next(name for name in ids if ids.count(name) > 1)
-        raise DataError(f"two examples have the id {twice}; give each its own")
-    _check_replaceable(out, contestant)
-    engine = _as_source(source, adapter)
-    done: dict[str, Reply] = {}
+    twice = [name for name, count in Counter(example.id for example in examples).items() if count > 1]
+    if twice:
+        raise DataError(f"two examples have the id {twice[0]}; give each its own")
+    for number, found in enumerate(io.read(out, Completion) if out.exists() else (), start=1):
+        if found.contestant != contestant:
+            raise DataError(
+                f"{out}:{number}: a completion of {found.contestant}, and not of {contestant}; "
+                "remove the file or choose another"
+            )
+    engine, requests = _as_source(source, adapter), _requests(examples, prompt, seed)
     keys = {request.id: _key(engine, request, options) for request in requests}
-    settings = engine.settings(options)
-    stored = (
-        None
-        if settings is None
-        else Store(store or out.parent / ANSWERS, settings, _reply, engine.metadata(options))
-    )
-    if stored:
-        done = {name: stored.replies[key] for name, key in keys.items() if key in stored.replies}
+    stored = _store(engine, store or out.parent / ANSWERS, options)
+    known = stored.replies if stored else {}
+    done = {name: known[key] for name, key in keys.items() if key in known}
     if len(done) < len(examples):
         logger.info("%s: answering %d examples, %d are done", contestant, len(examples), len(done))
         for request, reply in engine.replies(requests, dict(done), options):
@@ -87,23 +81,18 @@ def generate_completions(  # noqa: PLR0913
             log_progress(logger, f"{contestant}: answers", len(done), len(examples))
     completions = [_completion(example, contestant, done[example.id]) for example in examples]
     io.write(out, completions)
-    _warn_of_thinking(contestant, completions)
-    return completions
-
-
-def _warn_of_thinking(contestant: str, completions: Sequence[Completion]) -> None:
-    """Warn of empty completions whose token budget was spent on thinking."""
-    spent = sum(
-        each.finish == "length" and bool(each.reasoning) and not each.completion for each in completions
-    )
+    spent = [
+        each for each in completions if each.finish == "length" and each.reasoning and not each.completion
+    ]
     if spent:
         logger.warning(
             "%s: %d of %d answers are empty, cut while still thinking; raise max_new_tokens, or set "
             "model.chat_template_kwargs: {enable_thinking: false}",
             contestant,
-            spent,
+            len(spent),
             len(completions),
         )
+    return completions
 
 
 def import_completions(
@@ -117,7 +106,8 @@ def import_completions(
 ) -> None:
     """Add an endpoint's existing completions to a store; refusals are skipped."""
     engine = _as_source(endpoint, None)
-    stored = Store(store, engine.settings(options) or {}, _reply, engine.metadata(options))
+    stored = _store(engine, store, options)
+    assert stored is not None
     answered = list(completions)
     by_id = [Example(id=each.example_id, messages=each.messages) for each in answered]
     for completion, request in zip(answered, _requests(by_id, prompt, seed), strict=True):
@@ -127,26 +117,17 @@ def import_completions(
             stored.add(key, reply, asdict(reply))
 
 
-def _reply(fields: dict[str, Any]) -> Reply:
-    return Reply(**fields)
+def _store(source: Source, folder: Path, options: Generation) -> Store[Reply] | None:
+    settings = source.settings(options)
+    if settings is None:
+        return None
+    return Store(folder, settings, lambda fields: Reply(**fields), source.metadata(options))
 
 
 def _key(source: Source, request: Request, options: Generation) -> str:
     """Key of a reply under fixed settings; includes the seed where sampling is on."""
     drawn = request.seed if may_sample(options) else None
     return digest(json.dumps([source.rendered(request), drawn], ensure_ascii=False))
-
-
-def _check_replaceable(out: Path, contestant: str) -> None:
-    """Refuse to replace a file that is not this contestant's completions."""
-    if not out.exists():
-        return
-    for number, completion in enumerate(io.read(out, Completion), start=1):
-        if completion.contestant != contestant:
-            raise DataError(
-                f"{out}:{number}: a completion of {completion.contestant}, and not of {contestant}; "
-                "remove the file or choose another"
-            )
 
 
 def _as_source(source: Loaded | Source | Endpoint, adapter: str | None) -> Source:
@@ -177,14 +158,11 @@ def _completion(example: Example, contestant: str, reply: Reply) -> Completion:
     return Completion(
         example_id=example.id,
         contestant=contestant,
-        messages=example.messages,
         completion=reply.text,
-        reference=example.reference,
-        references=example.references,
-        category=example.category,
         finish=reply.finish,
         tokens=reply.tokens,
         error=reply.error,
+        **{name: getattr(example, name) for name in ("messages", "reference", "references", "category")},
     )
 
 
@@ -227,26 +205,22 @@ class Store(Generic[T]):
         text = json.dumps(settings, sort_keys=True, ensure_ascii=False)
         self.file = folder / f"{digest(text)}.jsonl"
         self.header, self.metadata = Header(settings=dict(settings)), dict(metadata or {})
-        self.replies = self._load(parse)
+        self.replies: dict[str, T] = {}
         """Key -> the last reply."""
-
-    def _load(self, parse: Callable[[dict[str, Any]], T]) -> dict[str, T]:
-        if not self.file.exists():
-            return {}
-        replies, damaged = {}, 0
-        for line in self.file.read_text(encoding="utf-8", errors="replace").split("\n"):
+        damaged = 0
+        text = self.file.read_text(encoding="utf-8", errors="replace") if self.file.exists() else ""
+        for line in text.split("\n"):
             if not line or line.startswith('{"settings"'):
                 continue
             try:
                 stored = Line.model_validate_json(line)
                 if stored.check != _check(stored.key, stored.reply):
                     raise ValueError("edited")
-                replies[stored.key] = parse(stored.reply)
-            except (ValueError, TypeError, ValidationError):
+                self.replies[stored.key] = parse(stored.reply)
+            except (ValueError, TypeError):
                 damaged += 1
         if damaged:
             logger.warning("%s: %d damaged or edited lines; they are asked again", self.file, damaged)
-        return replies
 
     def add(self, key: str, reply: T, fields: dict[str, Any]) -> None:
         """Keep a reply, whose plain JSON `fields` are; it is on disk when this returns."""

@@ -31,7 +31,7 @@ from transformers import AutoConfig
 from toolkit import io
 from toolkit.data.chat import opens_thinking, prompt_ids, render
 from toolkit.errors import ModelError
-from toolkit.generate.base import Reply, Request, engine_name, sampling
+from toolkit.generate.base import Reply, Request, Source, engine_name, sampling
 from toolkit.generate.endpoint import EndpointSource
 from toolkit.models import bases, hardware
 from toolkit.models.loading import load_tokenizer, loaded_fingerprint
@@ -171,25 +171,24 @@ class Engine:
         return str(self.work / "adapters" / adapter) if adapter else str(self.work / "base")
 
     def _flags(self) -> list[str]:
-        listen = ["--host", "127.0.0.1", "--port", str(self.port)]
-        dtype = str(self.chosen.dtype).removeprefix("torch.")
+        dtype, quantized = str(self.chosen.dtype).removeprefix("torch."), self.options.quantization == "nf4"
+        flags = ["--host", "127.0.0.1", "--port", str(self.port), "--dtype", dtype]
         if self.name != "vllm":
             self._write_folders()
-            quantized = ["--quantization", "bnb-4bit"] if self.options.quantization == "nf4" else []
-            return [*listen, "--dtype", dtype, "--device", str(self.chosen.device), *quantized]
+            flags += ["--device", str(self.chosen.device)]
+            return [*flags, "--quantization", "bnb-4bit"] if quantized else flags
         template = self.work / "template.jinja"
         io.write_text(template, str(self.tokenizer.chat_template))
-        flags = [str(self.folder)] if "serve" in self.command else ["--model", str(self.folder)]
-        flags += [*listen, "--dtype", dtype, "--served-model-name", BASE]
+        model = [str(self.folder)] if "serve" in self.command else ["--model", str(self.folder)]
+        flags = [*model, *flags, "--served-model-name", BASE]
         flags += ["--generation-config", "auto" if self.generation.from_model else "vllm"]
         flags += ["--enable-prefix-caching", "--chat-template", str(template)]
-        if self.options.quantization == "nf4":
+        if quantized:
             flags += ["--quantization", "bitsandbytes"]
         if self.adapters:
-            ranks = [
-                io.read_json(each / "adapter_config.json", kind=dict)["r"] for each in self.adapters.values()
-            ]
-            rank = next(size for size in RANKS if size >= max(ranks))
+            folders = self.adapters.values()
+            most = max(io.read_json(each / "adapter_config.json", kind=dict)["r"] for each in folders)
+            rank = next(size for size in RANKS if size >= most)
             flags += ["--enable-lora", "--max-lora-rank", str(rank), "--lora-modules"]
             flags += [f"{name}={folder.absolute()}" for name, folder in self.adapters.items()]
         return flags
@@ -238,7 +237,7 @@ class Engine:
 
 
 @dataclass(frozen=True)
-class ServedModel:
+class ServedModel(Source):
     """A base behind a running engine, with one of its adapters: completions, and labels' probabilities."""
 
     engine: Engine

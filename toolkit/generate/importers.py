@@ -26,7 +26,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from toolkit.data.formats import RowError
-from toolkit.data.readers import RawRow, raw_rows, references
+from toolkit.data.readers import raw_rows, references
 from toolkit.errors import DataError
 from toolkit.recipe import DataSource
 from toolkit.types import Completion, Example, Message, digest, turn_id
@@ -94,7 +94,7 @@ def read_completions(
     rows = list(raw_rows(DataSource(source=str(path))))
     if not rows:
         raise DataError(f"{path}: no rows")
-    read = _reader(rows[0])
+    read = _reader(*rows[0])
     found: dict[tuple[str, str], Completion] = {}
     for place, row in rows:
         try:
@@ -104,13 +104,12 @@ def read_completions(
         except (KeyError, IndexError, TypeError, AttributeError, ValidationError) as error:
             reason = f"{type(error).__name__}: {str(error).splitlines()[0]}"
             raise DataError(f"{place}: not as the file's first row ({reason})") from None
-        for completion in made:
-            found.setdefault((completion.example_id, completion.contestant), completion)
+        for each in made:
+            named = each.model_copy(update={"contestant": contestant}) if contestant else each
+            found.setdefault((named.example_id, named.contestant), named)
     if not found:
         raise DataError(f"{path}: no answer in its {len(rows)} rows")
-    if contestant is None:
-        return list(found.values())
-    return [made.model_copy(update={"contestant": contestant}) for made in found.values()]
+    return list(found.values())
 
 
 def read_answer_files(files: Iterable[Path], *, questions: Path | None = None) -> dict[str, list[Completion]]:
@@ -243,21 +242,17 @@ Reader = Callable[[Columns, str, Questions], list[Completion]]
 """(row, name of the contestant where the row gives none, questions by id) -> completions."""
 
 
-def _reader(first: RawRow) -> Reader:
-    place, row = first
-    for columns, reader in READERS:
-        if columns <= row.keys():
-            if reader is _alpaca_eval:
-                _check_plain(place, row)
-            return reader
-    if _first(row, COMPLETION_KEYS) is not None and _first(row, PROMPT_KEYS) is not None:
+def _reader(place: str, row: Columns) -> Reader:
+    reader = next((reader for columns, reader in READERS if columns <= row.keys()), _plain)
+    if reader is _plain and None in (_first(row, COMPLETION_KEYS), _first(row, PROMPT_KEYS)):
+        raise DataError(
+            f"{place}: columns {', '.join(sorted(row))} are of no known format; known: ours, AlpacaEval "
+            "outputs, MT-bench and Arena-Hard answers, lm-eval samples, a prompt with `outputs`, or rows "
+            f"with one of {', '.join(PROMPT_KEYS)} and one of {', '.join(COMPLETION_KEYS)}"
+        )
+    if reader in (_plain, _alpaca_eval):
         _check_plain(place, row)
-        return _plain
-    raise DataError(
-        f"{place}: columns {', '.join(sorted(row))} are of no known format; known: ours, AlpacaEval outputs, "
-        "MT-bench and Arena-Hard answers, lm-eval samples, a prompt with `outputs`, or rows with one of "
-        f"{', '.join(PROMPT_KEYS)} and one of {', '.join(COMPLETION_KEYS)}"
-    )
+    return reader
 
 
 def _check_plain(place: str, row: Columns) -> None:
@@ -281,8 +276,9 @@ def _ours(row: Columns, name: str, questions: Questions) -> list[Completion]:
 
 def _alpaca_eval(row: Columns, name: str, questions: Questions) -> list[Completion]:
     prompt = "\n\n".join(part for part in (row["instruction"], row.get("input")) if part)
-    made = _completion(prompt, row["output"], str(row.get("generator") or name), _first(row, REFERENCE_KEYS))
-    return [made.model_copy(update={"category": _category(row.get("dataset"))})]
+    known = _first(row, REFERENCE_KEYS)
+    contestant = str(row.get("generator") or name)
+    return [_completion(contestant, prompt, row["output"], known, category=_category(row.get("dataset")))]
 
 
 def _by_turns(row: Columns, name: str, questions: Questions) -> list[Completion]:
@@ -292,84 +288,55 @@ def _by_turns(row: Columns, name: str, questions: Questions) -> list[Completion]
     made: list[Completion] = []
     talk: list[Message] = []
     for turn, answer in enumerate(_turn_text(each) for each in row["choices"][0]["turns"]):
+        example: dict[str, Any] = {"example_id": turn_id(number, turn + 1)}
         if question and turn == len(question.turns):
             break
-        talk += [Message(role="user", content=question.turns[turn])] if question else []
-        completion = Completion(
-            example_id=turn_id(number, turn + 1),
-            contestant=str(contestant),
-            messages=tuple(talk),
-            completion=answer,
-            reference=question.references[turn] if question else None,
-            category=question.category if question else None,
-            finish="stop",
-            tokens=0,
-        )
-        made.append(completion)
-        talk += [Message(role="assistant", content=completion.completion)] if question else []
+        if question:
+            talk.append(Message(role="user", content=question.turns[turn]))
+            example |= {"reference": question.references[turn], "category": question.category}
+        made.append(_completion(str(contestant), "", answer, **example, messages=tuple(talk)))
+        if question:
+            talk.append(Message(role="assistant", content=made[-1].completion))
     return made
 
 
 def _arena_hard_2(row: Columns, name: str, questions: Questions) -> list[Completion]:
     *talk, answer = (Message(role=each["role"], content=_turn_text(each)) for each in row["messages"])
-    made = _completion("", answer.content, str(row["model"]), None)
-    question = {
-        "example_id": str(row["uid"]),
-        "messages": tuple(talk),
-        "category": _category(row.get("category")),
-    }
-    return [made.model_copy(update=question)]
+    example = {"example_id": str(row["uid"]), "category": _category(row.get("category"))}
+    return [_completion(str(row["model"]), "", answer.content, messages=tuple(talk), **example)]
 
 
 def _side_by_side(row: Columns, name: str, questions: Questions) -> list[Completion]:
+    example = {"reference": row.get("reference"), "category": _category(row.get("category"))}
     number = row.get("id", row.get("uid"))
-    question = {"category": _category(row.get("category"))}
-    question |= {} if number is None else {"example_id": str(number)}
-    return [
-        _completion(row["prompt"], text, contestant, row.get("reference")).model_copy(update=question)
-        for contestant, text in (row.get("outputs") or row["answers"]).items()
-    ]
-
-
-def _turn_text(turn: Any) -> str:
-    """A turn that is a text, or an object with `content` or `answer`."""
-    if isinstance(turn, Mapping):
-        return _turn_text(turn["content"] if "content" in turn else turn["answer"])
-    return str(turn)
-
-
-def _category(value: Any) -> str | None:
-    return value if isinstance(value, str) else None
+    example |= {} if number is None else {"example_id": str(number)}
+    answers = (row.get("outputs") or row["answers"]).items()
+    return [_completion(contestant, row["prompt"], text, **example) for contestant, text in answers]
 
 
 def _lm_eval(row: Columns, name: str, questions: Questions) -> list[Completion]:
     """The first response of a generated sample; a sample logged once per filter counts once."""
-    prompt, completion = row["arguments"], row["resps"][0]
+    prompt, completion, target = row["arguments"], row["resps"][0], row["target"]
     prompt = prompt["gen_args_0"]["arg_0"] if isinstance(prompt, Mapping) else prompt[0][0]
     text = completion[0] if isinstance(completion, list) else completion
     if not isinstance(text, str):
         raise TypeError("only samples of generating tasks hold completions")
-    target = row["target"]
-    made = _completion(str(prompt), text, name, target if isinstance(target, list) else str(target))
-    return [made.model_copy(update={"example_id": str(row["doc_id"])})]
+    target = target if isinstance(target, list) else str(target)
+    return [_completion(name, str(prompt), text, target, example_id=str(row["doc_id"]))]
 
 
 def _plain(row: Columns, name: str, questions: Questions) -> list[Completion]:
-    completion, prompt, known = (
-        _first(row, COMPLETION_KEYS),
-        _first(row, PROMPT_KEYS),
-        _first(row, REFERENCE_KEYS),
-    )
+    completion, prompt = _first(row, COMPLETION_KEYS), _first(row, PROMPT_KEYS)
     if prompt is None or completion is None:
         raise TypeError(f"the {'question' if prompt is None else 'answer'} is missing")
     if not isinstance(prompt, (str, int, float)) or not isinstance(completion, (str, int, float)):
         raise RowError("the question and the answer must be texts")
-    made = _completion(
-        str(prompt), str(completion), str(row.get("model") or row.get("contestant") or name), known
+    contestant, own = (
+        str(row.get("model") or row.get("contestant") or name),
+        _first(row, ("id", "example_id")),
     )
-    own = _first(row, ("id", "example_id"))
-    update = {"category": _category(row.get("category"))} | ({} if own is None else {"example_id": str(own)})
-    return [made.model_copy(update=update)]
+    example = {"category": _category(row.get("category"))} | ({} if own is None else {"example_id": str(own)})
+    return [_completion(contestant, str(prompt), str(completion), _first(row, REFERENCE_KEYS), **example)]
 
 
 READERS: list[tuple[set[str], Reader]] = [
@@ -385,18 +352,28 @@ READERS: list[tuple[set[str], Reader]] = [
 """Columns that tell a format -> how to read its rows."""
 
 
-def _completion(prompt: str, completion: str, name: str, reference: Any) -> Completion:
+def _completion(contestant: str, prompt: str, text: str, reference: Any = None, **example: Any) -> Completion:
+    """A completion of a prompt of one turn; `example` names what is known of it besides."""
     known = [""] if reference == "" else references(reference, "reference")
-    return Completion(
-        example_id=digest(prompt),
-        contestant=name,
-        messages=(Message(role="user", content=prompt),),
-        completion=completion,
-        reference=known[0] if known else None,
-        references=tuple(known[1:]),
-        finish="stop",
-        tokens=0,
-    )
+    made = {
+        "example_id": digest(prompt),
+        "messages": (Message(role="user", content=prompt),),
+        "reference": known[0] if known else None,
+        "references": tuple(known[1:]),
+    }
+    answer = {"contestant": contestant, "completion": text, "finish": "stop", "tokens": 0}
+    return Completion(**made | answer | example)
+
+
+def _turn_text(turn: Any) -> str:
+    """A turn that is a text, or an object with `content` or `answer`."""
+    if isinstance(turn, Mapping):
+        return _turn_text(turn["content"] if "content" in turn else turn["answer"])
+    return str(turn)
+
+
+def _category(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
 
 
 def _first(row: Columns, names: tuple[str, ...]) -> Any:

@@ -6,14 +6,14 @@ import logging
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from transformers import GenerationConfig
 
 from toolkit.data.chat import opens_thinking, prompt_ids, render
 from toolkit.errors import DataError
-from toolkit.generate.base import Reply, Request, sampling
+from toolkit.generate.base import Reply, Request, Source, sampling
 from toolkit.generate.batching import BatchSlots
 from toolkit.models import Loaded, bases, batch_size
 from toolkit.models.loading import context_window, unwrapped
@@ -40,21 +40,35 @@ class _Sequence:
     """One conversation under way."""
 
     prompt: Prompt
-    sampler: torch.Generator | None = None
+    options: Generation
     tokens: list[int] = field(default_factory=list)
+    sampler: torch.Generator | None = None
 
-    @classmethod
-    def of(cls, prompt: Prompt, options: Generation) -> _Sequence:
-        sampled = options.temperature > 0
-        return cls(prompt, torch.Generator().manual_seed(prompt.seed) if sampled else None)
+    def __post_init__(self) -> None:
+        if self.options.temperature > 0:
+            self.sampler = torch.Generator().manual_seed(self.prompt.seed)
 
-    @property
-    def next_input(self) -> int:
-        return self.tokens[-1] if self.tokens else self.prompt.tokens[-1]
+    def next_token(self, logits: torch.Tensor, likeliest: int) -> int:
+        return likeliest if self.sampler is None else sample(logits, self.options, self.sampler)
+
+    def add(self, token: int, ends: set[int], tokenizer: Any) -> Reply | None:
+        """Append a token; the finished reply if that ends it."""
+        if token not in ends:
+            self.tokens.append(token)
+        full = len(self.tokens) == self.options.max_new_tokens
+        if not (token in ends or full or self.options.stop):
+            return None
+        text = str(tokenizer.decode(self.tokens, skip_special_tokens=True))
+        start = len(text) - len(text.lstrip())  # line breaks before it begin no answer
+        places = [text.find(stop, 0 if stop.strip() else start) for stop in self.options.stop]
+        stop = min((place for place in places if place >= 0), default=None)
+        if token in ends or stop is not None:
+            return Reply(text[:stop], "stop", len(self.tokens))
+        return Reply(text, "length", len(self.tokens)) if full else None
 
 
 @dataclass(frozen=True)
-class LocalSource:
+class LocalSource(Source):
     """Answers of a loaded model, with one of its adapters switched on."""
 
     loaded: Loaded
@@ -75,8 +89,8 @@ class LocalSource:
         self._rendered.clear()  # a server lives long
         with self.loaded.using(self.adapter) as model:
             for name, reply in self.continue_prompts(model, prompts, options, done):
-                thinking_opened = opens_thinking(render(self.loaded.tokenizer, by_id[name].messages))
-                yield by_id[name], replace(reply, text=f"<think>\n{reply.text}") if thinking_opened else reply
+                opened = opens_thinking(render(self.loaded.tokenizer, by_id[name].messages))
+                yield by_id[name], replace(reply, text=f"<think>\n{reply.text}") if opened else reply
 
     def settings(self, options: Generation) -> Mapping[str, Any]:
         """Weights, adapter, number type, quantisation, engine and sampling."""
@@ -91,9 +105,8 @@ class LocalSource:
         }
 
     def metadata(self, options: Generation) -> Mapping[str, Any]:
-        chosen = self.loaded.hardware
-        facts = {"device": str(chosen.device), "attention": self.loaded.attention}
-        return facts | {"batch_size": options.batch_size}
+        device, size = str(self.loaded.hardware.device), options.batch_size
+        return {"device": device, "attention": self.loaded.attention, "batch_size": size}
 
     def rendered(self, request: Request) -> list[int]:
         if request.messages not in self._rendered:
@@ -109,63 +122,59 @@ class LocalSource:
         beyond temperature and nucleus take transformers' own `generate`, one prompt at a time.
         """
         options, further = model_sampling(self.loaded.model.generation_config, options)
-        sequences = [_Sequence.of(prompt, options) for prompt in prompts if prompt.id not in done]
-        sequences.sort(key=lambda sequence: (len(sequence.prompt.tokens), sequence.prompt.id))
-        if not sequences:
+        left = [prompt for prompt in prompts if prompt.id not in done]
+        left.sort(key=lambda prompt: (len(prompt.tokens), prompt.id))
+        if not left:
             return
-        longest = len(sequences[-1].prompt.tokens) + options.max_new_tokens
+        longest = len(left[-1].tokens) + options.max_new_tokens
+        if not supports_custom_masks(model, longest) or further:
+            logger.info("%s: one conversation at a time, by transformers' generate", self.loaded.name)
+            yield from self._sequential(model, left, options, further)
+            return
         # each keeps two tokens: one to fill its slot with, and one for the first step
         shortest = min(len(prompt.tokens) for prompt in prompts)
         common = common_prefix([prompt.tokens for prompt in prompts], shortest - 2)
-        if supports_custom_masks(model, longest) and not further:
-            size = options.batch_size
-            size = batch_size.conversations(model, longest) if size == "auto" else size
-            yield from self._by_memory(model, sequences, options, common, size)
-        else:
-            logger.info("%s: one conversation at a time, by transformers' generate", self.loaded.name)
-            yield from self._sequential(model, sequences, options, further)
-
-    def _by_memory(
-        self, model: Any, sequences: list[_Sequence], options: Generation, common: Sequence[int], size: int
-    ) -> Iterator[tuple[str, Reply]]:
-        """In batches of `size`, smaller ones from where one did not fit; what is begun then begins anew."""
-        left = {sequence.prompt.id: sequence for sequence in sequences}
-        while left:
+        size = options.batch_size
+        size = batch_size.conversations(model, longest) if size == "auto" else size
+        while left:  # smaller batches from where one did not fit; what is begun then begins anew
+            finished = set()
             try:
-                for name, reply in self._batched(model, list(left.values()), options, common, size):
-                    del left[name]
+                waiting = [_Sequence(prompt, options) for prompt in left]
+                for name, reply in self._batched(model, common, waiting, min(size, len(left))):
+                    finished.add(name)
                     yield name, reply
             except (RuntimeError, MemoryError) as error:
                 failed = error
+            left = [prompt for prompt in left if prompt.id not in finished]
             if left:
                 size = batch_size.halve(min(size, len(left)), self.loaded.name, failed)
-                left = {name: _Sequence.of(sequence.prompt, options) for name, sequence in left.items()}
 
     def _batched(
-        self, model: Any, waiting: list[_Sequence], options: Generation, common: Sequence[int], size: int
+        self, model: Any, common: Sequence[int], waiting: list[_Sequence], size: int
     ) -> Iterator[tuple[str, Reply]]:
-        places: list[_Sequence | None] = [None] * min(size, len(waiting))
-        slots, ends = BatchSlots(model, len(places), common), end_tokens(self.loaded)
+        """Keep `size` conversations under way, the longest prompts (last in `waiting`) first."""
+        places: list[_Sequence | None] = [None] * size
+        slots, ends = BatchSlots(model, size, common), end_tokens(self.loaded)
         while waiting or any(places):
-            _fill_slots(waiting, places, slots)
-            logits = slots.step([sequence.next_input if sequence else 0 for sequence in places])
-            greedy = logits.argmax(dim=-1).tolist()
+            empty = [slot for slot, sequence in enumerate(places) if sequence is None][: len(waiting)]
+            for slot in empty:
+                places[slot] = waiting.pop()
+            if empty:
+                slots.fill(empty, [p.prompt.tokens for slot in empty if (p := places[slot])])
+            logits = slots.step([(p.tokens or p.prompt.tokens)[-1] if p else 0 for p in places])
+            likeliest = logits.argmax(dim=-1).tolist()
             for slot, sequence in enumerate(places):
                 if sequence is None:
                     continue
-                token = (
-                    greedy[slot]
-                    if sequence.sampler is None
-                    else sample(logits[slot], options, sequence.sampler)
-                )
-                reply = self._reply(sequence, token, ends, options)
+                token = sequence.next_token(logits[slot], likeliest[slot])
+                reply = sequence.add(token, ends, self.loaded.tokenizer)
                 if reply is not None:
                     places[slot] = None
                     slots.free(slot)
                     yield sequence.prompt.id, reply
 
     def _sequential(
-        self, model: Any, sequences: list[_Sequence], options: Generation, further: dict[str, Any]
+        self, model: Any, prompts: Sequence[Prompt], options: Generation, further: dict[str, Any]
     ) -> Iterator[tuple[str, Reply]]:
         how: dict[str, Any] = {"do_sample": False}
         if options.temperature > 0:
@@ -178,14 +187,15 @@ class LocalSource:
             **how | further,
         )
         gpus = [model.device] if model.device.type == "cuda" else []  # this one alone: left out, every one
-        for sequence in sequences:
-            ids = torch.tensor([sequence.prompt.tokens], device=model.device)
+        for prompt in prompts:
+            ids = torch.tensor([prompt.tokens], device=model.device)
             with torch.inference_mode(), torch.random.fork_rng(gpus), _generation_config(model, settings):
-                torch.manual_seed(sequence.prompt.seed)
+                torch.manual_seed(prompt.seed)
                 made = model.generate(input_ids=ids, attention_mask=torch.ones_like(ids))
-            new = made[0, ids.shape[1] :].tolist()
-            replies = (self._reply(sequence, token, ends, options) for token in new)
-            yield sequence.prompt.id, next(reply for reply in replies if reply is not None)
+            sequence = _Sequence(prompt, options)
+            tokens = made[0, ids.shape[1] :].tolist()
+            replies = (sequence.add(token, ends, self.loaded.tokenizer) for token in tokens)
+            yield prompt.id, next(reply for reply in replies if reply is not None)
 
     def _prompt(self, request: Request, options: Generation) -> Prompt:
         tokens = self.rendered(request)
@@ -196,42 +206,6 @@ class LocalSource:
                 f"ones do not fit the model's context of {room}; shorten it, or lower max_new_tokens"
             )
         return Prompt(request.id, tokens, request.seed)
-
-    def _reply(self, sequence: _Sequence, token: int, ends: set[int], options: Generation) -> Reply | None:
-        """Add a token; the finished reply if that ends it."""
-        if token in ends:
-            return self._finished(sequence, "stop", options)
-        sequence.tokens.append(token)
-        if options.stop and self._stop_at(sequence, options) is not None:
-            return self._finished(sequence, "stop", options)
-        if len(sequence.tokens) == options.max_new_tokens:
-            return self._finished(sequence, "length", options)
-        return None
-
-    def _finished(self, sequence: _Sequence, finish: Literal["stop", "length"], options: Generation) -> Reply:
-        return Reply(self._text(sequence)[: self._stop_at(sequence, options)], finish, len(sequence.tokens))
-
-    def _stop_at(self, sequence: _Sequence, options: Generation) -> int | None:
-        """Where the first stop string begins in the text so far; line breaks before it begin no answer."""
-        text = self._text(sequence)
-        start = len(text) - len(text.lstrip())
-        found = [
-            place for stop in options.stop if (place := text.find(stop, 0 if stop.strip() else start)) >= 0
-        ]
-        return min(found, default=None)
-
-    def _text(self, sequence: _Sequence) -> str:
-        return str(self.loaded.tokenizer.decode(sequence.tokens, skip_special_tokens=True))
-
-
-def _fill_slots(waiting: list[_Sequence], places: list[_Sequence | None], slots: BatchSlots) -> None:
-    """Put waiting conversations, the longest first, into the empty slots."""
-    empty = [slot for slot, sequence in enumerate(places) if sequence is None][: len(waiting)]
-    if empty:
-        taken = [waiting.pop() for _ in empty]
-        slots.fill(empty, [sequence.prompt.tokens for sequence in taken])
-        for slot, sequence in zip(empty, taken, strict=True):
-            places[slot] = sequence
 
 
 def sample(logits: torch.Tensor, options: Generation, sampler: torch.Generator) -> int:
@@ -267,16 +241,16 @@ def model_sampling(defaults: GenerationConfig, options: Generation) -> tuple[Gen
     own = {
         name: value
         for name, value in defaults.to_diff_dict().items()
-        if not name.endswith("_token_id")
-        and name not in LIMITS
+        if name not in LIMITS
         and not name.startswith(("_", "transformers"))
+        and not name.endswith("_token_id")
     }
     sampled = bool(own.pop("do_sample", False))
     temperature, top_p = (float(own.pop(name, 1.0) or 1.0) for name in ("temperature", "top_p"))
     taken = {"temperature": temperature if sampled else 0.0, "top_p": top_p if sampled else 1.0}
     plain = Generation()
-    stored = {name: value for name, value in taken.items() if getattr(options, name) == getattr(plain, name)}
-    resolved = options.model_copy(update=stored)
+    unset = {name: value for name, value in taken.items() if getattr(options, name) == getattr(plain, name)}
+    resolved = options.model_copy(update=unset)
     if resolved.temperature == 0:
         own = {name: value for name, value in own.items() if name not in SAMPLED_ONLY}
     elif sampled:

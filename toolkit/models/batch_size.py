@@ -6,7 +6,7 @@ import gc
 import logging
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 
@@ -17,18 +17,29 @@ T = TypeVar("T")
 SHARE = 0.5
 """Of the free memory, for what is counted here; the rest is for workspaces and fragments."""
 
-MOST = {"cpu": 64}
-"""Conversations at a time by kind of device: on a CPU more are not faster."""
-MOST_ELSEWHERE = 512
-MOST_TOKENS = {"cpu": 2048}
+
+class Limit(NamedTuple):
+    """A size on a CPU, and on any other device."""
+
+    cpu: int
+    other: int
+
+    def on(self, device: torch.device) -> int:
+        return self.cpu if device.type == "cpu" else self.other
+
+
+CONVERSATIONS = Limit(64, 512)
+"""Conversations generated at a time: on a CPU more are not faster."""
+TOKENS = Limit(2048, 65_536)
 """Padded tokens in a batch that is read once: a CPU is a quarter slower once batches leave its caches."""
-MOST_TOKENS_ELSEWHERE = 65_536
-PASS_TOKENS = {"cpu": 512}
+PASS_TOKENS = Limit(512, 4096)
 """Tokens in a pass with a square mask. Fixed: which prompts go together must not change between runs."""
-PASS_TOKENS_ELSEWHERE = 4096
-TEXTS = {"cpu": 64}
-"""Short texts in a batch of an encoder or a reward model."""
-TEXTS_ELSEWHERE = 256
+TEXTS = Limit(64, 256)
+"""Short texts in a batch of an encoder."""
+REQUESTS = Limit(16, 256)
+"""Requests in a batch of lm-eval's own wrapper."""
+REWARDS = Limit(8, 256)
+"""Conversations in a batch of a reward model."""
 
 
 def free_memory(device: torch.device) -> float:
@@ -51,7 +62,7 @@ def conversations(model: Any, length: int) -> int:
     cache = 2 * config.num_hidden_layers * heads * width * model.dtype.itemsize
     activations = 34 * config.hidden_size  # of the prompt, one layer at a time
     each = length * (2 * cache + activations) + 8 * config.vocab_size  # twice: a cache that grows is copied
-    most = MOST.get(model.device.type, MOST_ELSEWHERE)
+    most = CONVERSATIONS.on(model.device)
     return max(1, min(most, int(SHARE * free_memory(model.device) / each)))
 
 
@@ -59,8 +70,7 @@ def tokens(model: Any) -> int:
     """How many tokens are read at a time, without a cache."""
     config = model.config.get_text_config()
     each = 34 * config.hidden_size * model.dtype.itemsize / 2
-    most = MOST_TOKENS.get(model.device.type, MOST_TOKENS_ELSEWHERE)
-    return max(512, min(most, int(SHARE * free_memory(model.device) / each)))
+    return max(512, min(TOKENS.on(model.device), int(SHARE * free_memory(model.device) / each)))
 
 
 def out_of_memory(error: BaseException) -> bool:

@@ -19,9 +19,10 @@ from typing import Any, Literal
 from urllib.parse import quote
 
 import httpx
+from httpx import codes
 
 from toolkit.errors import EndpointError, ModelError
-from toolkit.models.rate_limit import Budget, RateLimiter, Retry, Spending, parse_retry_after
+from toolkit.models.rate_limit import Budget, RateLimiter, Retry, Spending, cost, parse_retry_after
 from toolkit.recipe import Endpoint, Generation
 from toolkit.types import Message, digest
 
@@ -175,16 +176,6 @@ class _Failure:
     """Whether the server may have done the work: it does none for an error status."""
 
 
-@dataclass(frozen=True)
-class _Arrival:
-    """A reply on its way from the event loop to the caller."""
-
-    index: int
-    answer: Answer
-    taken: asyncio.Event
-    """Set when the caller has done with the reply, which frees its place."""
-
-
 class _Exchange:
     """One call of `chat`, its event loop in a thread of its own: a caller may have a loop already."""
 
@@ -200,8 +191,8 @@ class _Exchange:
         self.key = api_key(endpoint)
         self.budget = Budget(endpoint, spending)
         self.pending = iter(enumerate(requests))
-        self.arrived: queue.SimpleQueue[_Arrival | None] = queue.SimpleQueue()
-        """Replies; `None` when there are no more."""
+        self.arrived: queue.SimpleQueue[tuple[int, Answer, asyncio.Event] | None] = queue.SimpleQueue()
+        """Replies, each with what is set when the caller has done with it; `None`: there are no more."""
         self.unanswered: list[str] = []
         self.loop = asyncio.new_event_loop()
         self.work = self.loop.create_task(self._all())
@@ -211,8 +202,9 @@ class _Exchange:
         thread.start()
         try:
             while (arrival := self.arrived.get()) is not None:
-                yield arrival.index, arrival.answer
-                self.loop.call_soon_threadsafe(arrival.taken.set)
+                index, answer, taken = arrival
+                yield index, answer
+                self.loop.call_soon_threadsafe(taken.set)
         finally:
             self.loop.call_soon_threadsafe(self.work.cancel)
             thread.join()
@@ -262,9 +254,9 @@ class _Exchange:
                 return
             answer = await self._send_with_retries(client, limiter, request)
             if answer is not None:
-                arrival = _Arrival(index, answer, asyncio.Event())
-                self.arrived.put(arrival)
-                await arrival.taken.wait()
+                taken = asyncio.Event()
+                self.arrived.put((index, answer, taken))
+                await taken.wait()
 
     async def _send_with_retries(
         self, client: httpx.AsyncClient, limiter: RateLimiter, request: ChatRequest
@@ -303,7 +295,7 @@ class _Exchange:
                 if answer is not None:
                     limiter.record_success()
                     return answer
-                limited = response.status_code == httpx.codes.TOO_MANY_REQUESTS
+                limited = response.status_code == codes.TOO_MANY_REQUESTS
                 failure = _Failure(self._reason(response), limited, billed=response.is_success)
             if not failure.limited:
                 limiter.record_failure(failure.reason)
@@ -312,26 +304,25 @@ class _Exchange:
     def _cost(self, outcome: Answer | _Failure) -> float | None:
         """Dollars of an attempt; `None`: unknown."""
         if isinstance(outcome, ChatReply) and outcome.tokens_in + outcome.tokens_out > 0:
-            return self.budget.cost(outcome.tokens_in, outcome.tokens_out)
+            return cost(self.endpoint.price, outcome.tokens_in, outcome.tokens_out)
         if isinstance(outcome, ChatReply):
             return None
-        free = outcome.status != httpx.codes.OK if isinstance(outcome, Refusal) else not outcome.billed
+        free = outcome.status != codes.OK if isinstance(outcome, Refusal) else not outcome.billed
         return 0.0 if free else None
 
     def _body(self, request: ChatRequest) -> dict[str, Any]:
+        options, temperature, top_p = self.options, self.options.temperature, self.options.top_p
         body: dict[str, Any] = {
             "model": self.endpoint.model,
             "messages": [message.as_dict() for message in request.messages],
-            "max_tokens": self.options.max_new_tokens,
-            "temperature": self.options.temperature,
-            "top_p": self.options.top_p,
-            "stop": list(self.options.stop) or None,
+            "max_tokens": options.max_new_tokens,
+            # of `from_model`, what is left at its default is the server's
+            "temperature": None if options.from_model and not temperature else temperature,
+            "top_p": None if options.from_model and top_p == 1 else top_p,
+            "stop": list(options.stop) or None,
             "seed": request.seed,
             "response_format": request.response_format,
         }
-        if self.options.from_model:  # what is left at its default is the server's
-            body["temperature"] = self.options.temperature or None
-            body["top_p"] = self.options.top_p if self.options.top_p < 1 else None
         body |= self.endpoint.parameters
         return {name: value for name, value in body.items() if value is not None}
 
@@ -342,23 +333,23 @@ class _Exchange:
             EndpointError: every other request would be refused as well.
         """
         status, reason = response.status_code, self._reason(response)
-        if response.is_redirect or 300 <= status < 400:  # noqa: PLR2004
+        if codes.is_redirect(status):
             raise EndpointError(f"the server points elsewhere; give its own address ({reason})")
-        if status in FATAL_STATUSES and not (status == 403 and MODERATED.search(response.text)):  # noqa: PLR2004
+        if status in FATAL_STATUSES and not (status == codes.FORBIDDEN and MODERATED.search(response.text)):
             raise EndpointError(f"{FATAL_STATUSES[status]} ({reason})")
-        if status == httpx.codes.TOO_MANY_REQUESTS and "insufficient_quota" in response.text:
+        if status == codes.TOO_MANY_REQUESTS and "insufficient_quota" in response.text:
             raise EndpointError(f"the account has no quota left ({reason})")
         wait = parse_retry_after(response.headers)
         if wait is not None:
             limiter.pause(wait, reason)
-        if status in TRANSIENT_STATUSES or status >= httpx.codes.INTERNAL_SERVER_ERROR:
+        if status in TRANSIENT_STATUSES or status >= codes.INTERNAL_SERVER_ERROR:
             return None
-        if status != httpx.codes.OK:
+        if status != codes.OK:
             return Refusal(status, reason)
         answer = _reply(response)
         if isinstance(answer, ChatReply):
             return replace(answer, text=masked(answer.text, self.key))
-        return Refusal(answer.status, masked(answer.reason, self.key)) if answer else None
+        return answer and replace(answer, reason=masked(answer.reason, self.key))
 
     def _reason(self, response: httpx.Response) -> str:
         """The server's own words, in one short line without the key."""
@@ -387,8 +378,8 @@ def _reply(response: httpx.Response) -> Answer | None:
     if text is None:
         words = " ".join(str(declined).split())[:200] if declined else f"finish_reason {finish}"
         return Refusal(response.status_code, f"no text in the reply ({words})")
-    text = LONE_SURROGATE.sub("\N{REPLACEMENT CHARACTER}", text)
-    reasoning = LONE_SURROGATE.sub("\N{REPLACEMENT CHARACTER}", thought) if isinstance(thought, str) else ""
+    thought = thought if isinstance(thought, str) else ""
+    text, reasoning = (LONE_SURROGATE.sub("\N{REPLACEMENT CHARACTER}", each) for each in (text, thought))
     return ChatReply(text, "length" if finish in CUT else "stop", counts[0], counts[1], reasoning)
 
 
@@ -396,12 +387,9 @@ def _text(content: Any) -> str | None:
     """Content that is a text, or a list of parts of which those of the answer count; `None`: neither."""
     if isinstance(content, str):
         return content
-    if not isinstance(content, list):
-        return None
-    parts = [part if isinstance(part, str) else part.get("text") for part in content if _is_answer(part)]
-    return "".join(part for part in parts if isinstance(part, str)) if parts else None
-
-
-def _is_answer(part: Any) -> bool:
-    """Whether a part of a reply is text of the answer, and not of the thinking before it."""
-    return isinstance(part, str) or part.get("type", "text") in {"text", "output_text"}
+    found = []
+    for part in content if isinstance(content, list) else ():
+        if not isinstance(part, str) and part.get("type", "text") not in {"text", "output_text"}:
+            continue  # of the thinking before the answer
+        found.append(part if isinstance(part, str) else part.get("text"))
+    return "".join(part for part in found if isinstance(part, str)) if found else None

@@ -56,10 +56,11 @@ def _device(name: str) -> torch.device:
         raise ModelError(
             f"model.device: `{name}` is not a device; use auto, cpu, cuda, cuda:1 or mps"
         ) from None
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise ModelError(f"model.device: `{name}` was asked for, but no CUDA device is here; use auto or cpu")
-    if device.type == "mps" and not torch.backends.mps.is_available():
-        raise ModelError("model.device: `mps` was asked for, but this is not Apple silicon; use auto or cpu")
+    lacking = {"cuda": "no CUDA device is here; use auto or cpu"} if not torch.cuda.is_available() else {}
+    if not torch.backends.mps.is_available():
+        lacking["mps"] = "this is not Apple silicon; use auto or cpu"
+    if device.type in lacking:
+        raise ModelError(f"model.device: `{name}` was asked for, but {lacking[device.type]}")
     return device
 
 

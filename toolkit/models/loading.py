@@ -37,6 +37,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_N
 from toolkit import compat, io, templates
 from toolkit.errors import ModelError
 from toolkit.models import bases, hardware
+from toolkit.models.bases import first_line
 from toolkit.recipe import ModelOptions
 from toolkit.types import digest
 
@@ -83,12 +84,12 @@ class Loaded:
         if name in self.adapters:
             return
         check_lineage(folder, self.name, self.folder)
-        self._put_on(name, folder)
+        self._load(name, folder)
         self.adapters.append(name)
         self.adapter_fingerprints[name] = bases.content_fingerprint(folder)
         self.folders[name] = folder
 
-    def _put_on(self, name: str, folder: Path) -> None:
+    def _load(self, name: str, folder: Path) -> None:
         """Beside the adapters that are on the model, or in their place where PEFT cannot hold both."""
         try:
             self.model = load_adapter(self.model, folder, name).eval()
@@ -96,7 +97,7 @@ class Loaded:
             if not isinstance(self.model, PeftModel):
                 raise
             self.model = None
-            self.model = load_weights(self.folder, self.hardware, self.quantization).eval()
+            self.model = load_weights(self.folder, self.hardware, self.quantization)
             self.model = load_adapter(self.model, folder, name).eval()
 
     @contextmanager
@@ -111,7 +112,7 @@ class Loaded:
                 yield self.model
         else:
             if name not in self.model.peft_config:
-                self._put_on(name, self.folders[name])
+                self._load(name, self.folders[name])
             before = self.model.active_adapter
             self.model.set_adapter(name)
             try:
@@ -159,7 +160,7 @@ def check_causal(folder: Path) -> None:
     try:
         config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
     except (ValueError, OSError, KeyError, TypeError, AttributeError) as error:
-        raise ModelError(f"{folder}: its config.json cannot be read: {str(error).splitlines()[0]}") from None
+        raise ModelError(f"{folder}: its config.json cannot be read: {first_line(error)}") from None
     kind = config.model_type
     if config.is_encoder_decoder:
         reason = f"an encoder-decoder model ({kind})"
@@ -204,23 +205,19 @@ def load_weights(
         check_causal(folder)
     if chosen.device.type == "cpu":
         compat.prefer_large_blocks()
-    if quantization != "none":
-        extra["quantization_config"] = quantization_config(quantization, chosen.dtype)
-    if chosen.attention is not None:
-        extra["attn_implementation"] = chosen.attention
-    if chosen.use_kernels:
-        extra["use_kernels"] = True
+    quantized = quantization_config(quantization, chosen.dtype) if quantization != "none" else None
+    options = {
+        "quantization_config": quantized,
+        "attn_implementation": chosen.attention,
+        "use_kernels": chosen.use_kernels or None,
+        "dtype": chosen.dtype,
+        "device_map": {"": chosen.device},
+    }
+    extra |= {name: value for name, value in options.items() if value is not None}
     try:
-        model = kind.from_pretrained(
-            folder,
-            dtype=chosen.dtype,
-            device_map={"": chosen.device},
-            use_safetensors=True,
-            trust_remote_code=False,
-            **extra,
-        )
+        model = kind.from_pretrained(folder, use_safetensors=True, trust_remote_code=False, **extra)
     except (ValueError, OSError, ImportError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
-        raise ModelError(f"{folder}: cannot be loaded: {str(error).partition(chr(10))[0]}") from error
+        raise ModelError(f"{folder}: cannot be loaded: {first_line(error)}") from error
     compat.keep_4bit_gradients(model)
     return model
 
@@ -258,8 +255,8 @@ def load_adapter_weights(model: PeftModel, folder: Path) -> None:
         ModelError: as `load_adapter`.
     """
     own = get_peft_model_state_dict(model, save_embedding_layers=False)
-    heads = {key: weight for key, weight in own.items() if set(HEADS) & set(key.split("."))}
-    weights = heads | adapter_weights(folder)
+    weights = {key: weight for key, weight in own.items() if set(HEADS) & set(key.split("."))}
+    weights |= adapter_weights(folder)
     try:
         set_peft_model_state_dict(model, weights)
     except (ValueError, KeyError, RuntimeError) as error:
@@ -282,21 +279,22 @@ def merge_adapter(model: PeftModel, dtype: torch.dtype, quantized: Any = None) -
     head = inner.get_output_embeddings()
     if tied and isinstance(head, torch.nn.Linear):
         head.weight = torch.nn.Parameter(head.weight.detach().clone())
-    layers = dict(inner.named_modules())
+    kinds = ("Params4bit", "Int8Params")
     rounded = {
         name: layer
         for name, layer in (quantized.named_modules() if quantized is not None else ())
-        if type(getattr(layer, "weight", None)).__name__ in ("Params4bit", "Int8Params")
+        if type(getattr(layer, "weight", None)).__name__ in kinds
     }
-    tuned = {name for name, layer in layers.items() if isinstance(layer, model.base_model.tuner_layer_cls)}
     with warnings.catch_warnings(action="ignore"):  # PEFT's, that the layers are merged already
-        for name in tuned | rounded.keys():
-            layer = layers[name]
-            base = layer.get_base_layer().float() if name in tuned else layer
+        for name, layer in list(inner.named_modules()):
+            tuned = isinstance(layer, model.base_model.tuner_layer_cls)
+            if not tuned and name not in rounded:
+                continue
+            base = layer.get_base_layer().float() if tuned else layer
             if name in rounded:
                 state = getattr(rounded[name], "state", None)
                 base.weight.data = dequantize_bnb_weight(rounded[name].weight, state).float()
-            if name in tuned:
+            if tuned:
                 layer.merge()
             base.to(dtype)
         merged = model.merge_and_unload().to(dtype)
@@ -342,9 +340,8 @@ def changes_base(config: Any) -> str | None:
 
 def _check_complete(model: Any, folder: Path, name: str, weights: dict[str, Any]) -> None:
     expected = get_peft_model_state_dict(model, adapter_name=name, save_embedding_layers=False).keys()
-    missing = expected - weights.keys()
-    unknown = [key for key in weights.keys() - expected if not key.endswith("base_layer.weight")]
-    for what, keys in (("missing", missing), ("not of this model", unknown)):
+    unknown = {key for key in weights.keys() - expected if not key.endswith("base_layer.weight")}
+    for what, keys in (("missing", expected - weights.keys()), ("not of this model", unknown)):
         if keys:
             problem = f"{len(keys)} of {len(expected)} weights are {what}, such as {min(keys)}"
             raise ModelError(f"{folder}: {problem}; train or save the adapter again")
@@ -418,19 +415,15 @@ def _tokenizer(name: str) -> Any:
     try:
         return AutoTokenizer.from_pretrained(name, trust_remote_code=False)
     except (OSError, ValueError) as error:
-        raise ModelError(f"{name}: no tokenizer can be loaded: {str(error).splitlines()[0]}") from error
+        raise ModelError(f"{name}: no tokenizer can be loaded: {first_line(error)}") from error
 
 
 def quantization_config(kind: str, compute: torch.dtype) -> BitsAndBytesConfig:
     """Settings of bitsandbytes: `nf4` as in QLoRA (Dettmers et al. 2023), or `int8`."""
     if kind == "int8":
         return BitsAndBytesConfig(load_in_8bit=True)
-    return BitsAndBytesConfig(
-        load_in_4bit=True,
-        bnb_4bit_quant_type="nf4",
-        bnb_4bit_use_double_quant=True,
-        bnb_4bit_compute_dtype=compute,
-    )
+    nf4 = {"bnb_4bit_quant_type": "nf4", "bnb_4bit_use_double_quant": True}
+    return BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_compute_dtype=compute, **nf4)
 
 
 def check_lineage(folder: Path, base: str, base_folder: Path) -> None:
@@ -446,7 +439,7 @@ def check_lineage(folder: Path, base: str, base_folder: Path) -> None:
     file = folder / LINEAGE
     if not file.is_file():
         return
-    lineage = json.loads(file.read_text(encoding="utf-8"))
+    lineage = io.read_json(file)
     if lineage.get("on_top_of_parent"):
         raise ModelError(
             f"{folder}: the bare delta of {lineage['stage']}; load its parent folder, which is whole"

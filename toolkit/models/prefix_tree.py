@@ -77,26 +77,20 @@ def sorted_by_tokens(prompts: Sequence[Tokens]) -> list[int]:
 
 def groups(prompts: Sequence[Tokens], members: Sequence[int], start: int, limit: int) -> Iterator[list[int]]:
     """Sorted members that share `start` tokens, in runs of branches of at most `limit` further tokens."""
-    run: list[int] = []
-    size = 0
-    for _, branch in groupby(members, key=lambda index: prompts[index][start]):
-        grown = list(branch)
-        added = tree_size(prompts, grown, start)
-        if run and size + added > limit:
-            yield run
-            run, size = [], 0
-        run, size = run + grown, size + added
-    yield run
+    branches = [list(own) for _, own in groupby(members, key=lambda index: prompts[index][start])]
+    return _runs(prompts, branches, start, limit)
 
 
-def runs(prompts: Sequence[Tokens], members: Sequence[int], start: int, limit: int) -> Iterator[list[int]]:
-    """Sorted members in runs whose trees have at most `limit` tokens from `start` on, or of one member."""
+def _runs(
+    prompts: Sequence[Tokens], parts: Iterable[list[int]], start: int, limit: int
+) -> Iterator[list[int]]:
+    """Sorted parts, joined while their tree has at most `limit` tokens from `start` on."""
     run: list[int] = []
-    for index in members:
-        if run and tree_size(prompts, [*run, index], start) > limit:
+    for part in parts:
+        if run and tree_size(prompts, [*run, *part], start) > limit:
             yield run
             run = []
-        run.append(index)
+        run = [*run, *part]
     yield run
 
 
@@ -168,7 +162,8 @@ class PrefixTree:
                 yield from self._read([group], common, wanted)
             elif group == members:  # whose wanted rows begin here cannot wait for more to be shared
                 here = [index for index, start in zip(members, unread, strict=True) if start == common]
-                yield from self._read(runs(self.prompts, here, common, self.limit), common, wanted)
+                alone = _runs(self.prompts, [[index] for index in here], common, self.limit)
+                yield from self._read(alone, common, wanted)
                 if len(here) < len(members):
                     yield from self._walk(
                         [index for index in members if index not in set(here)], common, wanted
@@ -226,7 +221,7 @@ def tree_logits(
     model: Any, prompts: Sequence[Tokens], wanted: Set[int], rows: Sequence[int] | None = None
 ) -> Iterator[tuple[tuple[int, ...], torch.Tensor]]:
     """As `PrefixTree.logits`, with passes as large as the device takes; each wanted prompt once."""
-    limit, left = batch_size.PASS_TOKENS.get(model.device.type, batch_size.PASS_TOKENS_ELSEWHERE), set(wanted)
+    limit, left = batch_size.PASS_TOKENS.on(model.device), set(wanted)
     while left:
         tree = PrefixTree(model, prompts, limit, rows)
         try:

@@ -136,9 +136,7 @@ def parse_retry_after(headers: Mapping[str, str]) -> float | None:
 def parse_duration(text: str) -> float | None:
     """`6m0s`, `250ms`, `1.5` -> seconds."""
     parts = re.findall(r"(\d+(?:\.\d+)?)(ms|s|m|h)", text)
-    if not parts:
-        return _parse_seconds(text)
-    return sum(float(number) * UNITS[unit] for number, unit in parts)
+    return sum(float(number) * UNITS[unit] for number, unit in parts) if parts else _parse_seconds(text)
 
 
 def _parse_seconds(text: str, scale: float = 1.0) -> float | None:
@@ -212,15 +210,11 @@ class Budget:
         self.spending.dollars += reserved if dollars is None else dollars
         self._settled.set()
 
-    def cost(self, tokens_in: int, tokens_out: int) -> float:
-        """Dollars."""
-        return cost(self.price, tokens_in, tokens_out)
-
     def _max_cost(self, body: dict[str, Any]) -> float:
         shown = len(json.dumps(body, ensure_ascii=False, default=str).encode(errors="replace"))
         limits = [body.get(name) for name in ("max_tokens", "max_completion_tokens")]
         longest = max((limit for limit in limits if isinstance(limit, int)), default=UNLIMITED_TOKENS)
-        return self.cost(shown + OVERHEAD_TOKENS, longest * int(body.get("n") or 1))
+        return cost(self.price, shown + OVERHEAD_TOKENS, longest * int(body.get("n") or 1))
 
 
 def cost(price: tuple[float, float] | None, tokens_in: int, tokens_out: int) -> float:

@@ -66,8 +66,7 @@ class RewardModel:
                 for number, value in zip(batch, scores, strict=True):
                     rewards[number] = value
 
-        on_cpu = self.chosen.device.type == "cpu"
-        batch_size.with_halving(score, 8 if on_cpu else batch_size.TEXTS_ELSEWHERE, self.name)
+        batch_size.with_halving(score, batch_size.REWARDS.on(self.chosen.device), self.name)
         return rewards
 
 
