@@ -37,7 +37,6 @@ from toolkit.ratings.intervals import Spread
 from toolkit.ratings.mle import Games, Likelihood, solve
 from toolkit.ratings.prediction_powered import Cluster, prediction_powered
 from toolkit.ratings.table import Array, Labels, Table
-from toolkit.ratings.ties import TIE_MODELS
 
 SPREAD = 0.6
 """Standard deviation of contestants' strengths, where they are not equal; that of one vote's luck is
@@ -83,7 +82,7 @@ def population_fit(points: Array) -> Array:
     """Strengths of the Bradley-Terry fit to the population's win rates, in log-odds."""
     counts = Counts(f"c{k:02}" for k in range(len(points)))
     counts.wins = points * (1 - np.eye(len(points)))
-    return solve(Likelihood(Games.of(counts), TIE_MODELS["half"], 0.0))[0]
+    return solve(Likelihood(Games.of(counts)))
 
 
 @dataclass(frozen=True)

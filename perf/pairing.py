@@ -65,10 +65,10 @@ def votes_needed(strengths: tuple[float, ...], pairing: str, seed: int) -> tuple
         outcome = "tie" if rng.random() < TIES else "a" if rng.random() < chance else "b"
         tally.add_vote(battle.a, battle.b, outcome)
         if votes % LOOK == 0:
-            state = posterior(win_matrix(tally, field.contestants))
-            if misorder_probability(state)[np.triu_indices(len(strengths), 1)].max() < DOUBT:
+            wins = win_matrix(tally, field.contestants)
+            if misorder_probability(wins)[np.triu_indices(len(strengths), 1)].max() < DOUBT:
                 break
-    return votes, bool((np.diff(state.mean) < 0).any())
+    return votes, bool((np.diff(posterior(wins)[0]) < 0).any())
 
 
 def saving(strengths: tuple[float, ...], repeats: int) -> dict[str, float]:

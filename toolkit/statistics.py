@@ -1,11 +1,17 @@
-"""Wilson's interval, Holm's correction and the rule of "better", for metrics, gates and judges alike."""
+"""Wilson's interval, Holm's correction, the rule of "better", and Newton's method for every fit."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from statistics import NormalDist
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Array = NDArray[np.float64]
 
 LEVEL = 0.95
 SIGNIFICANT = 0.05
@@ -78,3 +84,37 @@ def holm(p_values: Sequence[float]) -> list[float]:
         largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[i]))
         corrected[i] = largest
     return corrected
+
+
+STEPS = 200
+TOLERANCE = 1e-10
+"""Newton's method ends with a step that moves no parameter further."""
+MAX_STEP = 1.0
+"""No parameter moves further in one step: then it climbs from anywhere."""
+
+
+def newton(
+    derivatives: Callable[[Array], tuple[Array, Array]], start: Array, floor: Array | float = -math.inf
+) -> Array | None:
+    """The maximum of a concave function by Newton's method; `None` where it is not reached.
+
+    Args:
+        derivatives: parameters (m,) -> gradient (m,) and minus the second derivatives (m, m).
+        start: parameters to begin at.
+        floor: parameters stay above this.
+    """
+    import numpy as np
+
+    theta = start
+    for _ in range(STEPS):
+        gradient, curvature = derivatives(theta)
+        try:
+            step = np.linalg.solve(curvature, gradient)
+        except np.linalg.LinAlgError:
+            return None
+        longest = float(np.abs(step).max())
+        moved = theta + step * min(1.0, MAX_STEP / max(longest, TOLERANCE))
+        theta = np.maximum(moved, (theta + floor) / 2)
+        if longest < TOLERANCE:
+            return np.asarray(theta)
+    return None

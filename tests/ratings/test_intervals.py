@@ -7,8 +7,9 @@ from scipy import stats
 
 from perf.coverage import World, measure_ratings
 from tests.ratings.logs import simulated
+from toolkit import statistics
 from toolkit.errors import RatingError
-from toolkit.ratings import Counts, bradley_terry, decide_anytime, mle, tabulate
+from toolkit.ratings import Counts, bradley_terry, decide_anytime, tabulate
 from toolkit.ratings.decisions import _draw_t
 from toolkit.types import Vote
 
@@ -189,6 +190,6 @@ def test_looking_after_every_vote_misleads_in_one_of_twenty_arenas_at_most():
 
 
 def test_a_fit_that_does_not_converge_is_an_error(monkeypatch):
-    monkeypatch.setattr(mle, "STEPS", 1)
+    monkeypatch.setattr(statistics, "STEPS", 1)
     with pytest.raises(RatingError, match="the fit did not converge"):
         bradley_terry(LOG)

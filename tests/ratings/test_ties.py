@@ -8,7 +8,7 @@ from tests.ratings.logs import simulated
 from toolkit.errors import RatingError
 from toolkit.ratings import bradley_terry, count
 from toolkit.ratings.mle import Games, Likelihood
-from toolkit.ratings.ties import TIE_MODELS
+from toolkit.ratings.ties import TIE_MODELS, dot, log_sigmoid
 from toolkit.types import Vote
 
 LOG = simulated(5, 800, seed=1)
@@ -63,16 +63,19 @@ def test_an_optimiser_finds_no_better(kind):
 def test_derivatives(kind):
     likelihood = Likelihood(Games.of(count(LOG)), TIE_MODELS[kind], 0.7)
     theta = np.array([0.3, -0.2, 0.5, 0.1, -0.4, 0.6])[: likelihood.size]
-    error = check_grad(
-        lambda t: likelihood.value(t[None])[0], lambda t: likelihood.gradient(t[None])[0], theta
-    )
-    assert error < 1e-3
+
+    def value(t):
+        games, eta = likelihood.games, t[5:]
+        fit = dot(games.outcomes, likelihood.model.logs(t[games.first] - t[games.second], eta)).sum()
+        return fit + 0.7 * (log_sigmoid(t[:5]) + log_sigmoid(-t[:5])).sum() / 2
+
+    _, curvature = likelihood.derivatives(theta)
+    assert check_grad(value, lambda t: likelihood.derivatives(t)[0], theta) < 1e-3
     step = 1e-5 * np.eye(likelihood.size)
     slopes = [
-        (likelihood.gradient((theta - h)[None]) - likelihood.gradient((theta + h)[None]))[0] / 2e-5
-        for h in step
+        (likelihood.derivatives(theta - h)[0] - likelihood.derivatives(theta + h)[0]) / 2e-5 for h in step
     ]
-    assert likelihood.curvature(theta[None])[0] == pytest.approx(np.array(slopes), rel=1e-5, abs=1e-4)
+    assert curvature == pytest.approx(np.array(slopes), rel=1e-5, abs=1e-4)
 
 
 @pytest.mark.parametrize("kind", MODELED)

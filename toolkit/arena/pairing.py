@@ -20,6 +20,7 @@ from scipy.special import ndtr
 
 from toolkit.arena.battles import BattlePool, battle_key
 from toolkit.arena.tally import Tally
+from toolkit.statistics import newton
 from toolkit.types import Pair, sorted_pair
 
 MIN_UNCERTAINTY = 1e-12
@@ -92,16 +93,11 @@ def pair_probabilities(pool: BattlePool, tally: Tally, pairs: Sequence[Pair]) ->
     short = np.array([tally.votes[pair] < pool.options.goal for pair in pairs])
     if pool.options.pairing != "active" or not short.any():
         return uniform
-    uncertainty = order_uncertainty(pool, tally)
+    unsure = misorder_probability(win_matrix(tally, pool.contestants))
+    place = {name: index for index, name in enumerate(pool.contestants)}
+    uncertainty = {pair: float(unsure[place[pair[0]], place[pair[1]]]) for pair in pool.pairs}
     weights = np.where(short, np.maximum([uncertainty[pair] for pair in pairs], MIN_UNCERTAINTY), 0)
     return np.asarray(uniform / 2 + weights / weights.sum() / 2)
-
-
-def order_uncertainty(pool: BattlePool, tally: Tally) -> dict[Pair, float]:
-    """Pair -> the probability that its order is the other way round than the votes make it look."""
-    uncertainty: Matrix = misorder_probability(posterior(win_matrix(tally, pool.contestants)))
-    place = {name: index for index, name in enumerate(pool.contestants)}
-    return {pair: float(uncertainty[place[pair[0]], place[pair[1]]]) for pair in pool.pairs}
 
 
 def win_matrix(tally: Tally, contestants: tuple[str, ...]) -> Matrix:
@@ -113,51 +109,33 @@ def win_matrix(tally: Tally, contestants: tuple[str, ...]) -> Matrix:
 PRIOR_SD = 1.5
 """Of a strength, in log-odds: a typical pair of contestants then wins 9 : 1 against each other at most."""
 
-STEPS = 50
-TOLERANCE = 1e-9
-
 Matrix = NDArray[np.floating[Any]]
 
 
-@dataclass(frozen=True)
-class Posterior:
-    mean: Matrix
-    """Strength of each contestant in log-odds, shape (k,)."""
-    covariance: Matrix
-    """Shape (k, k)."""
+def posterior(wins: Matrix) -> tuple[Matrix, Matrix]:
+    """Strengths (k,) in log-odds and their covariance (k, k), given how often i beat j, a tie being half.
 
-    def gaps(self) -> tuple[Matrix, Matrix]:
-        """Difference in strength of every pair and its standard deviation, both of shape (k, k)."""
-        variance = np.diag(self.covariance)
-        spread = variance[:, None] + variance[None, :] - 2 * self.covariance
-        return self.mean[:, None] - self.mean[None, :], np.sqrt(np.maximum(spread, 0))
-
-
-def posterior(wins: Matrix) -> Posterior:
-    """Strengths given `wins[i, j]`, how often i beat j; a tie counts half for each side.
-
-    Newton's method on the log-posterior, which is concave: it has one maximum.
+    The maximum of the log-posterior under a normal prior, and the curvature there.
     """
-    games = wins + wins.T
-    strength = np.zeros(len(wins))
-    precision = np.eye(len(wins)) / PRIOR_SD**2
-    hessian = precision
-    for _ in range(STEPS):
+    games, precision = wins + wins.T, np.eye(len(wins)) / PRIOR_SD**2
+
+    def derivatives(strength: Matrix) -> tuple[Matrix, Matrix]:
         chance = 1 / (1 + np.exp(strength[None, :] - strength[:, None]))
-        gradient = (wins - games * chance).sum(axis=1) - precision @ strength
         information = games * chance * (1 - chance)
-        hessian = np.diag(information.sum(axis=1)) - information + precision
-        step = np.linalg.solve(hessian, gradient)
-        strength = strength + step
-        if np.abs(step).max() < TOLERANCE:
-            break
-    return Posterior(strength, np.linalg.inv(hessian))
+        gradient = (wins - games * chance).sum(axis=1) - precision @ strength
+        return gradient, np.diag(information.sum(axis=1)) - information + precision
+
+    strength = newton(derivatives, np.zeros(len(wins)))
+    assert strength is not None
+    return strength, np.linalg.inv(derivatives(strength)[1])
 
 
-def misorder_probability(state: Posterior) -> Matrix:
+def misorder_probability(wins: Matrix) -> Matrix:
     """Probability that each pair's order is the other way round than it looks, shape (k, k), in 0..0.5."""
-    gap, spread = state.gaps()
-    z = np.abs(gap) / np.where(spread > 0, spread, 1)
+    strength, covariance = posterior(wins)
+    variance = np.diag(covariance)
+    spread = np.sqrt(np.maximum(variance[:, None] + variance[None, :] - 2 * covariance, 0))
+    z = np.abs(strength[:, None] - strength[None, :]) / np.where(spread > 0, spread, 1)
     return np.asarray(ndtr(-z))
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from toolkit.errors import DataError, JudgeError
-from toolkit.statistics import LEVEL, wilson, wilson_of_points
+from toolkit.statistics import LEVEL, newton, wilson, wilson_of_points
 from toolkit.types import Battle, Outcome, Record, Verdict, Vote
 
 EVEN = 0.5
@@ -261,28 +261,22 @@ def logistic(columns: Array, values: Array, ridges: Array) -> tuple[Array, Array
         values: (rows,).
         ridges: (features,), the weight of half of each squared coefficient.
     """
-    fitted = np.zeros(columns.shape[1])
-    for _ in range(100):
+
+    def derivatives(fitted: Array) -> tuple[Array, Array]:
         expected = _sigmoid(columns @ fitted)
-        gradient = columns.T @ (values - expected) - ridges * fitted
-        step = np.linalg.solve(_curvature(columns, expected, ridges), gradient)
-        fitted = fitted + step
-        if np.abs(step).max() < 1e-10:  # noqa: PLR2004
-            break
-    expected = _sigmoid(columns @ fitted)
-    inverse = np.linalg.inv(_curvature(columns, expected, ridges))
+        curvature = columns.T @ (columns * (expected * (1 - expected))[:, None]) + np.diag(ridges)
+        return columns.T @ (values - expected) - ridges * fitted, curvature
+
+    fitted = newton(derivatives, np.zeros(columns.shape[1]))
+    if fitted is None:
+        raise DataError("the length-controlled win rate did not converge")
+    inverse, expected = np.linalg.inv(derivatives(fitted)[1]), _sigmoid(columns @ fitted)
     scatter = (columns * (values - expected)[:, None]).T @ (columns * (values - expected)[:, None])
     model_based = columns.T @ (columns * (expected * (1 - expected))[:, None])
     # After a clean sweep no residual is left to estimate from: never claim less than the model's own spread.
     middle = scatter if np.trace(scatter) > np.trace(model_based) else model_based
     # What the penalty alone decides is not known: its part stands in the middle too.
     return fitted, inverse @ (middle + np.diag(ridges)) @ inverse
-
-
-def _curvature(columns: Array, expected: Array, ridges: Array) -> Array:
-    weights = expected * (1 - expected)
-    curvature: Array = columns.T @ (columns * weights[:, None]) + np.diag(ridges)
-    return curvature
 
 
 def _sigmoid(x: Array) -> Array:

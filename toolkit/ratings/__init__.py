@@ -11,16 +11,15 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Literal
 
 from toolkit.ratings.bradley_terry import BradleyTerry, bradley_terry
-from toolkit.ratings.categories import by_category
 from toolkit.ratings.counts import Counts, count
 from toolkit.ratings.decisions import Decisions, decide_anytime
 from toolkit.ratings.elo import Elo, History, elo, elo_history
 from toolkit.ratings.files import RATED, read_votes
 from toolkit.ratings.firmness import Firmness, first_place
 from toolkit.ratings.prediction_powered import PredictionPowered, WinRate, prediction_powered
+from toolkit.ratings.ranking import win_probability
 from toolkit.ratings.style import Coefficient, StyleControlled, style_controlled
-from toolkit.ratings.table import Table, tabulate
-from toolkit.ratings.win_probability import win_probability
+from toolkit.ratings.table import Table, by_category, tabulate
 from toolkit.types import Vote
 
 if TYPE_CHECKING:

@@ -13,15 +13,13 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 
 from toolkit.errors import RatingError
-from toolkit.ratings.connectivity import identifiability_problem
-from toolkit.ratings.counts import Counts, count
+from toolkit.ratings.counts import Counts, count, identifiability_problem
 from toolkit.ratings.decisions import Decisions, decide_anytime, decide_fixed, joint_reach, votes_needed
-from toolkit.ratings.intervals import Spread, compute_spread, contrasts_to, tie_dispersion
+from toolkit.ratings.intervals import Spread, compute_spread, contrasts_to
 from toolkit.ratings.mle import Games, Likelihood, solve
-from toolkit.ratings.ranking import RatingTable, leaderboard
+from toolkit.ratings.ranking import CENTRE, SCALE, RatingTable, leaderboard
 from toolkit.ratings.table import Array, Table, tabulate
 from toolkit.ratings.ties import TIE_MODELS, TieModel, Ties
-from toolkit.ratings.win_probability import SCALE
 from toolkit.types import Pair, Rating, Vote
 
 if TYPE_CHECKING:
@@ -29,7 +27,6 @@ if TYPE_CHECKING:
 
 Votes: TypeAlias = "Iterable[Vote] | pd.DataFrame | Table"
 
-CENTRE = 1000.0
 PRIOR = 1.0
 """Imagined games against an average contestant, half of them won, where the votes alone do not do."""
 
@@ -88,14 +85,7 @@ class BradleyTerry(RatingTable):
             claims: the pairs that are tested, as named before the votes; left out, all pairs.
         """
         decisions = decide_anytime(tabulate(votes), claims, self.level)
-        ranks = dict(zip(decisions.names, decisions.ranks().tolist(), strict=True))
-        rows = tuple(row.model_copy(update={"rank": ranks[row.contestant]}) for row in self.ratings)
-        return replace(self, decisions=decisions, ratings=rows)
-
-    @property
-    def covariance(self) -> Array:
-        """Of `strength`, shape (n, n)."""
-        return self.spread.robust
+        return replace(self.ranked_by(decisions), decisions=decisions)
 
     def probability(self, first: str, second: str) -> float:
         """Points `first` can expect from its next battle with `second`, a tie being half a win.
@@ -203,11 +193,9 @@ def bradley_terry(
     model = _model(counts, ties)
     chosen, note = select_prior(counts, ties, prior)
     likelihood = Likelihood(Games.of(counts), model, chosen)
-    theta = solve(likelihood)[0]
-    n = len(counts.names)
-    spread = compute_spread(likelihood, theta, counts, table).select(n)
-    strength = theta[:n]
-    dispersion = _dispersion(likelihood, theta, counts)
+    theta, n = solve(likelihood), len(counts.names)
+    spread, dispersion = compute_spread(likelihood, theta, counts, table)
+    strength, spread = theta[:n], spread.select(n)
     step = 0.0 if n > 2 or counts.graded else (0.25 if counts.blunted else 0.5)  # noqa: PLR2004
     lattice = step / (counts.votes * dispersion) ** 0.5
     decisions = decide_fixed(counts.names, strength, spread, level, lattice=lattice)
@@ -240,12 +228,6 @@ def bradley_terry(
         dispersion=dispersion,
         voters=_voters(table),
     )
-
-
-def _dispersion(likelihood: Likelihood, theta: Array, counts: Counts) -> float:
-    _, d, eta = likelihood.split(theta[None])
-    bends = likelihood.model.bends(d, eta, Games.of(counts, squared=True).outcomes)
-    return tie_dispersion(float(bends.gap.sum()), counts)
 
 
 def _voters(table: Table | None) -> int | None:

@@ -94,24 +94,27 @@ def count(votes: Iterable[Vote] | pd.DataFrame | Table | Counts) -> Counts:
 def tally(table: Table) -> Counts:
     """The counts of a table."""
     counts = Counts(table.names)
-    weight = table.weight
     seen = _cells(table, None)
-    heavy = seen if weight is None else _cells(table, weight)
-    heavy_squared = seen if weight is None else _cells(table, weight**2)
-    counts.wins, counts.ties = _folded(heavy)
-    counts.wins_squared, counts.ties_squared = _folded(heavy_squared)
+    heavy, heavy_squared = (
+        seen if table.weight is None else _cells(table, table.weight**power) for power in (1, 2)
+    )
+    # Wins and ties, whichever side a contestant was on.
+    counts.wins, counts.ties = heavy[FIRST] + heavy[SECOND].T, heavy[TIE] + heavy[TIE].T
+    counts.wins_squared = heavy_squared[FIRST] + heavy_squared[SECOND].T
+    counts.ties_squared = heavy_squared[TIE] + heavy_squared[TIE].T
     each = seen.sum(axis=0)
     counts.battles += np.rint(each.sum(axis=0) + each.sum(axis=1)).astype(np.int64)
     counts.votes = len(table)
     counts.blunted = float(counts.ties_squared.sum()) / 8
     if table.probability is not None:
-        _share_points(counts, table, np.ones(len(table)) if weight is None else weight)
+        _share_points(counts, table)
     return counts
 
 
-def _share_points(counts: Counts, table: Table, weight: Array) -> None:
+def _share_points(counts: Counts, table: Table) -> None:
     """Replace wins and ties by points, which a judge's probabilities are."""
     first, second, points = table.first.astype(np.intp), table.second.astype(np.intp), table.points
+    weight = table.weights
     for target, mass in (("wins", weight), ("wins_squared", weight**2)):
         cells = np.zeros_like(counts.wins)
         np.add.at(cells, (first, second), mass * points)
@@ -120,11 +123,6 @@ def _share_points(counts: Counts, table: Table, weight: Array) -> None:
     counts.ties, counts.ties_squared = np.zeros_like(counts.ties), np.zeros_like(counts.ties)
     counts.graded = True
     counts.blunted = float((weight**2 * points * (1 - points)).sum())
-
-
-def _folded(cells: Array) -> tuple[Array, Array]:
-    """Wins and ties, whichever side a contestant was on."""
-    return cells[FIRST] + cells[SECOND].T, cells[TIE] + cells[TIE].T
 
 
 def _cells(table: Table, weight: Array | None) -> Array:
@@ -139,3 +137,27 @@ def _cells(table: Table, weight: Array | None) -> Array:
         cell += table.second[part]
         total += np.bincount(cell, None if weight is None else weight[part], minlength=len(total))
     return total.reshape(3, n, n)
+
+
+def identifiability_problem(counts: Counts, *, ties_count: bool) -> str | None:
+    """Why plain maximum likelihood has no finite solution, in one clause; `None` where it has one.
+
+    It has one exactly when everyone took something from everyone, directly or through others (Ford 1957): no
+    group of contestants may be without a loss, or without any battle, against the rest. A tie takes something
+    where it is half a win (`ties_count`); a model of ties can put any number of them down to its parameter.
+    """
+    from scipy.sparse.csgraph import breadth_first_order, connected_components
+
+    names, scored = counts.names, (counts.points if ties_count else counts.wins) > 0
+    if connected_components(scored, connection="strong", return_labels=False) <= 1:
+        return None
+    several, labels = connected_components(counts.met > 0)
+    if several > 1:
+        groups = sorted((np.flatnonzero(labels == group) for group in range(several)), key=len, reverse=True)
+        some, other = (", ".join(names[i] for i in group[:3]) for group in groups[:2])
+        return f"{some} and {other} never met, not even through others"
+    # The smallest group that took something from the others and gave them nothing.
+    above = [sorted(breadth_first_order(scored.T, i, return_predecessors=False)) for i in range(len(names))]
+    group = min(above, key=len)
+    listed = ", ".join(names[i] for i in group[:3]) + (", ..." if len(group) > 3 else "")  # noqa: PLR2004
+    return f"{listed} never lost" + (" to any of the others" if len(group) > 1 else "")

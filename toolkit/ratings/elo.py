@@ -14,9 +14,8 @@ from numpy.typing import NDArray
 from toolkit.ratings.counts import tally
 from toolkit.ratings.decisions import Decisions, decide_fixed
 from toolkit.ratings.intervals import Spread, cluster_codes
-from toolkit.ratings.ranking import RatingTable, leaderboard
+from toolkit.ratings.ranking import POINTS_PER_DECADE, SCALE, RatingTable, leaderboard
 from toolkit.ratings.table import Array, Table, tabulate
-from toolkit.ratings.win_probability import POINTS_PER_DECADE, SCALE
 from toolkit.types import Rating, Vote
 
 if TYPE_CHECKING:
@@ -137,7 +136,7 @@ def history_of(table: Table, k: float, start: Array, *, moments: int) -> History
     every = max(1, math.ceil(votes / moments))
     snapshots: list[list[float]] = []
     points = table.points.tolist()
-    weights = (np.full(votes, k) if table.weight is None else k * table.weight).tolist()
+    weights = (k * table.weights).tolist()
     rows = zip(table.first.tolist(), table.second.tolist(), points, weights, strict=True)
     for number, (a, b, won, most) in enumerate(rows, 1):
         move = most * (won - 1 / (1 + 10 ** ((now[b] - now[a]) / POINTS_PER_DECADE)))
@@ -176,7 +175,7 @@ def _play(table: Table, k: float, initial: float, final: Array, orders: Sequence
     )
     first, second = table.first[order.T].astype(np.intp), table.second[order.T].astype(np.intp)
     points = table.points[order.T]
-    weights = np.where(order.T >= 0, k * (1.0 if table.weight is None else table.weight[order.T]), 0.0)
+    weights = np.where(order.T >= 0, k * table.weights[order.T], 0.0)
     now = np.tile(start, (len(orders), 1))
     each = np.arange(len(orders))
     for a, b, won, most_points in zip(first, second, points, weights, strict=True):

@@ -16,7 +16,6 @@ from toolkit.ratings.bradley_terry import Votes, select_prior
 from toolkit.ratings.counts import count
 from toolkit.ratings.mle import Games, Likelihood, solve
 from toolkit.ratings.table import Array, Table, tabulate
-from toolkit.ratings.ties import TIE_MODELS
 
 TRIES = 12
 """Fits, each with a tenth more votes left out, until another is first."""
@@ -58,8 +57,7 @@ def first_place(votes: Votes) -> Firmness | None:
     order = np.argsort(-strength, kind="stable")
     first, size = int(order[0]), len(table)
     gap = strength[table.first] - strength[table.second]
-    weight = np.ones(size) if table.weight is None else table.weight
-    slope = weight * (table.points - 1 / (1 + np.exp(-gap)))
+    slope = table.weights * (table.points - 1 / (1 + np.exp(-gap)))
     found: list[tuple[int, int, Array]] = []
     for other in order[1:]:
         contrast = inverse[first] - inverse[other]
@@ -78,9 +76,9 @@ def first_place(votes: Votes) -> Firmness | None:
 def _fitted(table: Table) -> tuple[Array, Array]:
     """Strengths, and the inverse of the curvature."""
     counts = count(table)
-    likelihood = Likelihood(Games.of(counts), TIE_MODELS["half"], select_prior(counts, "half", None)[0])
+    likelihood = Likelihood(Games.of(counts), prior=select_prior(counts, "half", None)[0])
     strength = solve(likelihood)
-    return strength[0], np.linalg.inv(likelihood.curvature(strength)[0])
+    return strength, np.asarray(np.linalg.inv(likelihood.derivatives(strength)[1]))
 
 
 def _leader(table: Table, left: NDArray[np.intp]) -> str | None:

@@ -9,16 +9,16 @@ weights of the parameters in one quantity, such as a contestant's strength less 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from toolkit.ratings.counts import Counts
-from toolkit.ratings.mle import Games, Likelihood
-from toolkit.ratings.table import MISSING, Array, Codes, Table
-from toolkit.ratings.ties import Three, dot
+from toolkit.ratings.mle import Derivatives, Games, Likelihood
+from toolkit.ratings.table import MISSING, Array, Codes, Table, blocks
+from toolkit.ratings.ties import dot
 
 TWO_WAY_FROM = 10
 """Voters from which on voters are clusters too; the variance over fewer is not known."""
@@ -61,7 +61,7 @@ class Spread:
         """Of the first `size` parameters, as differences from their mean."""
         centring = contrasts_to(size, None)
         robust, *floors = (centring @ part[:size, :size] @ centring for part in (self.robust, *self.floors))
-        return Spread(robust, tuple(floors), self.freedom, self.over)
+        return replace(self, robust=robust, floors=tuple(floors))
 
 
 def contrasts_to(n: int, anchor: int | None) -> Array:
@@ -73,17 +73,52 @@ def contrasts_to(n: int, anchor: int | None) -> Array:
     return contrasts
 
 
-def compute_spread(likelihood: Likelihood, theta: Array, counts: Counts, table: Table | None) -> Spread:
-    """The clustered covariance of a fit at its maximum `theta` (m,); a tally alone has independent votes."""
-    curvature = likelihood.curvature(theta[None])[0]
-    inverse = np.linalg.inv(curvature)
-    floor = inverse @ _independent_scatter(likelihood, theta, counts) @ inverse
+def compute_spread(
+    likelihood: Likelihood, theta: Array, counts: Counts, table: Table | None
+) -> tuple[Spread, float]:
+    """The clustered covariance of a fit at its maximum `theta` (m,), and the dispersion of its votes.
+
+    The dispersion is as of `tie_dispersion`. A tally alone has independent votes.
+    """
+    curvature = likelihood.derivatives(theta)[1]
+    inverse, n = np.linalg.inv(curvature), likelihood.games.n
+    squared = Likelihood(Games.of(counts, squared=True), likelihood.model)
+    # What the squares of independent scores are expected to be: after a clean sweep no residual is left.
+    scatter = squared.sums(lambda part: squared.rows(theta, part))[1]
+    dispersion = tie_dispersion(float(np.trace(scatter[:n, :n])) / 2, counts)
+    if not likelihood.model.has_parameter:
+        scatter = dispersion * scatter  # ties as half points vary less than coin flips
+    floor = inverse @ scatter @ inverse
     if table is None or not ({"example", "voter"} & set(table.labels) or table.probability is not None):
-        robust = inverse @ _squared_scores(likelihood, theta, counts) @ inverse
-        n = max(2, counts.votes)
-        return Spread(robust * n / (n - 1), (floor,), n - 1, "votes")
-    votes = VoteScores.build(likelihood, theta, table)
-    return two_way(votes, curvature, floor, table)
+        robust, size = inverse @ _squared_scores(squared, theta) @ inverse, max(2, counts.votes)
+        return Spread(robust * size / (size - 1), (floor,), size - 1, "votes"), dispersion
+    votes = Likelihood(Games.of_votes(table, likelihood.model), likelihood.model)
+    return two_way(VoteScores.of(votes, theta), curvature, floor, table), dispersion
+
+
+def _squared_scores(squared: Likelihood, theta: Array) -> Array:
+    """The sum of squares of the scores of independent votes, shape (m, m)."""
+    games, eta = squared.games, theta[squared.games.n :]
+    k = len(eta)
+
+    def products(part: slice) -> Derivatives:
+        gaps = theta[games.first[part]] - theta[games.second[part]]
+        won, lost, tied = (outcome[part] for outcome in games.outcomes)
+        by_gap, by_tie = squared.model.scores(gaps, eta)
+        gap, cross, tie = (
+            dot((won, lost, tied), (x[0] * y[0], x[1] * y[1], x[2] * y[2]))
+            for x, y in ((by_gap, by_gap), (by_gap, by_tie), (by_tie, by_tie))
+        )
+        none = np.zeros((len(gap), k))
+        return Derivatives(np.zeros_like(gap), gap, none, none + cross[:, None], np.full((k, k), tie.sum()))
+
+    return squared.sums(products)[1]
+
+
+def tie_dispersion(binary: float, counts: Counts) -> float:
+    """Variance of the points of votes, over that of votes without ties; `binary` is the sum of p (1 - p)."""
+    more = 0.0 if counts.graded else 0.25  # one vote that is no tie, for where all are
+    return max(1e-9, 1 - counts.blunted / max(binary + more, 1e-9))
 
 
 def two_way(votes: VoteScores, curvature: Array, floor: Array, table: Table) -> Spread:
@@ -121,20 +156,25 @@ class VoteScores:
     second: Codes
 
     @classmethod
-    def build(cls, likelihood: Likelihood, theta: Array, table: Table) -> VoteScores:
-        strength, eta = theta[: likelihood.games.n], theta[likelihood.games.n :]
-        gap = strength[table.first] - strength[table.second]
-        tie = eta if likelihood.model.has_parameter else np.zeros(1)
-        weight: Array = np.ones(len(table)) if table.weight is None else table.weight
-        won, lost, tied = (np.asarray(table.outcome == outcome, dtype=np.float64) for outcome in range(3))
-        ones: Three = (won, lost, tied)
-        by_gap, by_tie = likelihood.model.scores(gap, tie)
-        slope = weight * dot(ones, by_gap)
-        if likelihood.model.name == "half":
-            slope = weight * (table.points - 1 / (1 + np.exp(-gap)))
-        bends = weight * likelihood.model.bends(gap, tie, ones).gap
-        extra = weight * dot(ones, by_tie) if likelihood.model.has_parameter else None
-        return cls(sparse_scores(table, slope, likelihood.size, extra), bends, table.first, table.second)
+    def of(cls, votes: Likelihood, theta: Array) -> VoteScores:
+        """At `theta`; clusters are left out in turn where there are no features."""
+        games = votes.games
+        parts = [votes.rows(theta, part) for part in blocks(len(games.first))]
+        slope, bends, extra = (
+            np.concatenate([getattr(part, name) for part in parts]) for name in ("slope", "bend", "extra")
+        )
+        return cls.build(games, slope, bends if games.features is None else None, extra)
+
+    @classmethod
+    def build(cls, games: Games, slope: Array, bends: Array | None, extra: Array) -> VoteScores:
+        """From slopes by the gap (votes,), which count against the second, and by other parameters."""
+        from scipy.sparse import csr_matrix, hstack
+
+        rows = np.arange(len(slope))
+        at = np.concatenate([rows, rows]), np.concatenate([games.first, games.second]).astype(np.intp)
+        gaps = csr_matrix((np.concatenate([slope, -slope]), at), shape=(len(slope), games.n))
+        scores = hstack([gaps, csr_matrix(extra)]).tocsr() if extra.shape[1] else gaps
+        return cls(scores, bends, games.first, games.second)
 
     def covariance(self, curvature: Array, cluster: NDArray[np.int64]) -> tuple[Array, float]:
         """Leave-one-cluster-out covariance of the parameters, and its degrees of freedom."""
@@ -152,56 +192,7 @@ class VoteScores:
         first, second = self.first.astype(np.intp), self.second.astype(np.intp)
         for i, j, sign in ((first, first, 1), (second, second, 1), (first, second, -1), (second, first, -1)):
             np.add.at(own, (place, i, j), sign * self.bends)
-        left = curvature[None] - own * (
-            1 - 1 / max(2, groups)
-        )  # so that what one cluster alone shows stays finite
-        shift = np.linalg.solve(left, sums.toarray()[:, :, None])[:, :, 0]
+        part = 1 - 1 / max(2, groups)  # so that what one cluster alone shows stays finite
+        shift = np.linalg.solve(curvature[None] - own * part, sums.toarray()[:, :, None])[:, :, 0]
         shift -= shift.mean(axis=0)
         return shift.T @ shift * (groups - 1) / groups, max(1, groups - 1)
-
-
-def sparse_scores(table: Table, slope: Array, size: int, extra: Array | None = None) -> Any:
-    """Rows (votes, size) with the slope at the first contestant and its opposite at the second."""
-    from scipy.sparse import csr_matrix
-
-    rows = np.arange(len(table))
-    data, at, column = [slope, -slope], [rows, rows], [table.first, table.second]
-    if extra is not None:
-        data, at, column = [*data, extra], [*at, rows], [*column, np.full(len(table), size - 1)]
-    place = (np.concatenate(at), np.concatenate(column).astype(np.intp))
-    return csr_matrix((np.concatenate(data), place), shape=(len(table), size))
-
-
-def _squared_scores(likelihood: Likelihood, theta: Array, counts: Counts) -> Array:
-    """The sum of squares of the scores of independent votes, shape (m, m)."""
-    _, d, eta = likelihood.split(theta[None])
-    by_gap, by_tie = likelihood.model.scores(d, eta)
-    squared = Games.of(counts, squared=True).outcomes
-    gap = dot(squared, _products(by_gap, by_gap))
-    cross = dot(squared, _products(by_gap, by_tie))
-    tie = dot(squared, _products(by_tie, by_tie))
-    return np.asarray(likelihood.assemble(gap, cross, tie)[0])
-
-
-def _independent_scatter(likelihood: Likelihood, theta: Array, counts: Counts) -> Array:
-    """What `_squared_scores` is expected to be: after a clean sweep no residual is left to estimate it from.
-
-    Ties as half points vary less than coin flips, by a quarter of their share.
-    """
-    squared = Games.of(counts, squared=True).outcomes
-    _, d, eta = likelihood.split(theta[None])
-    bends = likelihood.model.bends(d, eta, squared)
-    if likelihood.model.has_parameter:
-        return np.asarray(likelihood.assemble(bends.gap, bends.cross, bends.tie)[0])
-    dispersion = tie_dispersion(float(bends.gap.sum()), counts)
-    return np.asarray(dispersion * likelihood.assemble(bends.gap, bends.cross, bends.tie)[0])
-
-
-def tie_dispersion(binary: float, counts: Counts) -> float:
-    """Variance of the points of votes, over that of votes without ties; `binary` is the sum of p (1 - p)."""
-    more = 0.0 if counts.graded else 0.25  # one vote that is no tie, for where all are
-    return max(1e-9, 1 - counts.blunted / max(binary + more, 1e-9))
-
-
-def _products(some: Three, other: Three) -> Three:
-    return some[0] * other[0], some[1] * other[1], some[2] * other[2]

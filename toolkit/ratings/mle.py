@@ -1,159 +1,161 @@
-"""Maximum likelihood of paired comparisons by Newton's method, for many logs of votes at once.
+"""Maximum likelihood of paired comparisons: the one likelihood behind every Bradley-Terry-like rating.
 
-The parameters of a log are the strengths of its contestants, and behind them the tie parameter where the
-model has one. The log-likelihood is concave, so the one maximum is found or an error is raised; naive
+Its parameters are the strengths of the contestants, and behind them the tie parameter where the model has
+one, or the coefficients of features. It is concave, so the one maximum is found or an error is raised; naive
 fixed-point iterations can stop elsewhere in silence.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from toolkit.errors import RatingError
 from toolkit.ratings.counts import Counts
-from toolkit.ratings.table import Array
-from toolkit.ratings.ties import Three, TieModel, dot, log_sigmoid, sigmoid
-
-TOLERANCE = 1e-10
-"""In log-odds; a hundred-millionth of a rating point."""
-STEPS = 200
-MAX_STEP = 1.0
-"""No parameter moves further in one step: then Newton's method climbs from anywhere."""
+from toolkit.ratings.table import Array, Codes, Table, blocks
+from toolkit.ratings.ties import TIE_MODELS, Three, TieModel, dot, sigmoid
+from toolkit.statistics import newton
 
 
 @dataclass(frozen=True)
 class Games:
-    """Outcomes of every pair that met, in one or many logs: arrays of shape (logs, pairs)."""
+    """Outcomes of every pair that met, or of every vote: arrays of shape (rows,)."""
 
     n: int
-    first: NDArray[np.intp]
-    second: NDArray[np.intp]
-    """The contestants of each pair, `first < second`."""
+    """Contestants."""
+    first: Codes
+    second: Codes
     outcomes: Three
-    """Wins of the first, wins of the second, ties."""
+    """Weights of wins of the first, of wins of the second, and of ties."""
+    features: Array | None = None
+    """Shape (rows, k): what adds to the gap, each times its coefficient."""
 
     @classmethod
     def of(cls, counts: Counts, *, squared: bool = False) -> Games:
-        """The pairs of a tally, as one log; with `squared`, of its sums of squared weights."""
+        """The pairs of a tally; with `squared`, of its sums of squared weights."""
         i, j = np.nonzero(np.triu(counts.met > 0, 1))
         wins = counts.wins_squared if squared else counts.wins
         ties = counts.ties_squared if squared else counts.ties
-        return cls(len(counts.names), i, j, (wins[None, i, j], wins[None, j, i], ties[None, i, j]))
+        return cls(len(counts.names), i, j, (wins[i, j], wins[j, i], ties[i, j]))
+
+    @classmethod
+    def of_votes(cls, table: Table, model: TieModel, features: Array | None = None) -> Games:
+        """Every vote on its own; without a tie parameter its outcome is its points."""
+        weight = table.weights
+        if model.has_parameter:
+            won, lost, tied = (weight * (table.outcome == outcome) for outcome in range(3))
+        else:
+            points = table.points
+            won, lost, tied = weight * points, weight * (1 - points), np.zeros(len(table))
+        return cls(len(table.names), table.first, table.second, (won, lost, tied), features)
+
+
+@dataclass(frozen=True)
+class Derivatives:
+    """Of the log-likelihood of some rows, each row on its own."""
+
+    slope: Array
+    """By the gap, shape (rows,)."""
+    bend: Array
+    """Minus the second derivative by the gap, shape (rows,)."""
+    extra: Array
+    """By the k other parameters, shape (rows, k)."""
+    cross: Array
+    """Minus the second derivatives by the gap and the others, shape (rows, k)."""
+    square: Array
+    """Minus those by the others twice, summed over the rows, shape (k, k)."""
 
 
 @dataclass(frozen=True)
 class Likelihood:
-    """The penalised log-likelihood of games, and its derivatives at parameters of shape (logs, m)."""
+    """The penalised log-likelihood of games at parameters of shape (m,)."""
 
     games: Games
-    model: TieModel
-    prior: float
+    model: TieModel = TIE_MODELS["half"]
+    prior: float = 0.0
     """Imagined games of each contestant against an average one, half of them won."""
 
     @property
     def size(self) -> int:
-        """Number of parameters."""
-        return self.games.n + self.model.has_parameter
+        """Number of parameters, m."""
+        features = 0 if self.games.features is None else self.games.features.shape[1]
+        return self.games.n + self.model.has_parameter + features
 
-    def start(self) -> Array:
-        """Where to begin: all equal, a third of the battles tied."""
-        wins = self.games.outcomes[0]
-        theta = np.zeros((len(wins), self.size))
-        theta[:, self.games.n :] = np.log(2.0)
-        return theta
-
-    def split(self, theta: Array) -> tuple[Array, Array, Array]:
-        """Strengths (logs, n), gaps of the pairs (logs, pairs), the tie parameter (logs, 1)."""
-        strength = theta[:, : self.games.n]
-        eta = theta[:, self.games.n :] if self.model.has_parameter else np.zeros((len(theta), 1))
-        return strength, strength[:, self.games.first] - strength[:, self.games.second], eta
-
-    def value(self, theta: Array) -> Array:
-        """The log-likelihood with its penalty, shape (logs,)."""
-        strength, d, eta = self.split(theta)
-        fit = dot(self.games.outcomes, self.model.logs(d, eta)).sum(axis=1)
-        penalty = (log_sigmoid(strength) + log_sigmoid(-strength)).sum(axis=1) / 2
-        return np.asarray(fit + self.prior * penalty)
-
-    def gradient(self, theta: Array) -> Array:
-        """First derivatives, shape (logs, m)."""
-        strength, d, eta = self.split(theta)
+    def rows(self, theta: Array, part: slice = slice(None)) -> Derivatives:
+        """The derivatives of some rows."""
+        games = self.games
+        d = theta[games.first[part]] - theta[games.second[part]]
+        features = np.zeros((len(d), 0)) if games.features is None else games.features[part]
+        if not self.model.has_parameter:
+            d = d + features @ theta[games.n :]
+        eta = theta[games.n] if self.model.has_parameter else np.zeros(())
+        counts = (games.outcomes[0][part], games.outcomes[1][part], games.outcomes[2][part])
         by_gap, by_tie = self.model.scores(d, eta)
-        gradient = np.zeros_like(theta)
-        slope = self.fan_out(dot(self.games.outcomes, by_gap))
-        gradient[:, : self.games.n] = slope + self.prior * (0.5 - sigmoid(strength))
+        slope, (bend, cross, tie) = dot(counts, by_gap), self.model.bends(d, eta, counts)
         if self.model.has_parameter:
-            gradient[:, -1] = dot(self.games.outcomes, by_tie).sum(axis=1)
-        return gradient
+            return Derivatives(
+                slope, bend, dot(counts, by_tie)[:, None], cross[:, None], tie.sum()[None, None]
+            )
+        weighted = features * bend[:, None]
+        return Derivatives(slope, bend, features * slope[:, None], weighted, features.T @ weighted)
 
-    def curvature(self, theta: Array) -> Array:
-        """Minus the second derivatives, shape (logs, m, m).
+    def sums(self, rows: Callable[[slice], Derivatives]) -> tuple[Array, Array]:
+        """Gradient (m,) and curvature (m, m) from the derivatives of rows, a block at a time."""
+        n, size = self.games.n, self.size
+        slope, bend, cross = np.zeros(n * n), np.zeros(n * n), np.zeros((size - n, n * n))
+        gradient, curvature = np.zeros(size), np.zeros((size, size))
+        for part in blocks(len(self.games.first)):
+            pair = self.games.first[part].astype(np.int64) * n + self.games.second[part]
+            found = rows(part)
+            slope += np.bincount(pair, found.slope, n * n)
+            bend += np.bincount(pair, found.bend, n * n)
+            for k in range(size - n):
+                cross[k] += np.bincount(pair, found.cross[:, k], n * n)
+            gradient[n:] += found.extra.sum(axis=0)
+            curvature[n:, n:] += found.square
+        gradient[:n], both = _net(slope, n), bend.reshape(n, n) + bend.reshape(n, n).T
+        curvature[:n, :n] = np.diag(both.sum(axis=1)) - both
+        for k in range(size - n):
+            curvature[:n, n + k] = curvature[n + k, :n] = _net(cross[k], n)
+        return gradient, curvature
+
+    def derivatives(self, theta: Array) -> tuple[Array, Array]:
+        """Gradient (m,), and minus the second derivatives (m, m).
 
         Without a prior the common level of the strengths is free; a constant on it makes the matrix regular
         and changes nothing else.
         """
-        strength, d, eta = self.split(theta)
-        bends = self.model.bends(d, eta, self.games.outcomes)
-        curvature = self.assemble(bends.gap, bends.cross, bends.tie)
+        gradient, curvature = self.sums(lambda part: self.rows(theta, part))
         n = self.games.n
-        chance = sigmoid(strength)
-        everyone = np.arange(n)
-        curvature[:, everyone, everyone] += self.prior * chance * (1 - chance)
+        chance = sigmoid(theta[:n])
+        gradient[:n] += self.prior * (0.5 - chance)
+        curvature[np.arange(n), np.arange(n)] += self.prior * chance * (1 - chance)
         if self.prior == 0:
-            scale = np.trace(curvature[:, :n, :n], axis1=1, axis2=2) / n**2
-            curvature[:, :n, :n] += scale[:, None, None]
-        return curvature
-
-    def fan_out(self, pairs: Array) -> Array:
-        """Add each pair's value (logs, pairs) to its first contestant, take it from its second: (logs, n)."""
-        square = np.zeros((len(pairs), self.games.n, self.games.n))
-        square[:, self.games.first, self.games.second] = pairs
-        square[:, self.games.second, self.games.first] = -pairs
-        return np.asarray(square.sum(axis=2))
-
-    def assemble(self, gap: Array, cross: Array, tie: Array) -> Array:
-        """The quadratic form of gaps and tie parameter as one of the parameters, shape (logs, m, m)."""
-        n, i, j = self.games.n, self.games.first, self.games.second
-        matrix = np.zeros((len(gap), self.size, self.size))
-        matrix[:, i, j] = matrix[:, j, i] = -gap
-        everyone = np.arange(n)
-        matrix[:, everyone, everyone] = -matrix[:, :n, :n].sum(axis=2)
-        if self.model.has_parameter:
-            matrix[:, :n, -1] = matrix[:, -1, :n] = self.fan_out(cross)
-            matrix[:, -1, -1] = tie.sum(axis=1)
-        return matrix
+            curvature[:n, :n] += np.trace(curvature[:n, :n]) / n**2
+        return gradient, curvature
 
 
-def solve(likelihood: Likelihood, start: Array | None = None) -> Array:
-    """The parameters of highest likelihood, shape (logs, m), strengths with mean 0.
+def _net(pairs: Array, n: int) -> Array:
+    """What each contestant gets from pairs (first, second) that add to the first and take from the second."""
+    square = pairs.reshape(n, n)
+    return np.asarray((square - square.T).sum(axis=1))
+
+
+def solve(likelihood: Likelihood) -> Array:
+    """The parameters of highest likelihood, shape (m,), strengths with mean 0.
 
     Raises:
         RatingError: Newton's method did not converge.
     """
-    theta = likelihood.start() if start is None else start.copy()
-    for _ in range(STEPS):
-        gradient = likelihood.gradient(theta)
-        step = np.linalg.solve(likelihood.curvature(theta), gradient[:, :, None])[:, :, 0]
-        longest = np.abs(step).max(axis=1, keepdims=True)
-        theta = advance(likelihood, theta, step * np.minimum(1.0, MAX_STEP / np.maximum(longest, TOLERANCE)))
-        if longest.max() < TOLERANCE:
-            return centred(likelihood, theta)
-    raise RatingError("the fit did not converge; allow a prior, or see which contestants hardly met")
-
-
-def advance(likelihood: Likelihood, theta: Array, step: Array) -> Array:
-    """One step on; Rao and Kupper's margin stays positive."""
-    after = theta + step
-    if likelihood.model.name == "rao-kupper":
-        after[:, -1] = np.maximum(after[:, -1], theta[:, -1] / 2)
-    return np.asarray(after)
-
-
-def centred(likelihood: Likelihood, theta: Array) -> Array:
-    """The same parameters with the strengths' mean at 0."""
-    n = likelihood.games.n
-    theta[:, :n] -= theta[:, :n].mean(axis=1, keepdims=True)
+    n, start = likelihood.games.n, np.zeros(likelihood.size)
+    floor = np.full(likelihood.size, -np.inf)
+    if likelihood.model.has_parameter:
+        start[n] = np.log(2.0)  # a third of the battles tied
+        floor[n] = likelihood.model.least
+    theta = newton(likelihood.derivatives, start, floor)
+    if theta is None:
+        raise RatingError("the fit did not converge; allow a prior, or see which contestants hardly met")
+    theta[:n] -= theta[:n].mean()
     return theta

@@ -20,23 +20,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from toolkit.errors import RatingError
-from toolkit.ratings.bradley_terry import CENTRE, BradleyTerry, Votes, bradley_terry
+from toolkit.ratings.bradley_terry import BradleyTerry, Votes, bradley_terry
 from toolkit.ratings.counts import count
-from toolkit.ratings.decisions import Decisions, decide_fixed
-from toolkit.ratings.intervals import (
-    TWO_WAY_FROM,
-    Spread,
-    VoteScores,
-    cluster_codes,
-    contrasts_to,
-    sparse_scores,
-    two_way,
-)
+from toolkit.ratings.decisions import decide_fixed
+from toolkit.ratings.intervals import TWO_WAY_FROM, Spread, VoteScores, cluster_codes, contrasts_to, two_way
 from toolkit.ratings.mle import Games, Likelihood, solve
-from toolkit.ratings.ranking import RatingTable, leaderboard
+from toolkit.ratings.ranking import CENTRE, SCALE, RatingTable, leaderboard
 from toolkit.ratings.table import MISSING, Array, Codes, Labels, Table, tabulate
-from toolkit.ratings.ties import TIE_MODELS
-from toolkit.ratings.win_probability import SCALE
+from toolkit.ratings.ties import sigmoid
 from toolkit.statistics import LEVEL, Z, wilson
 from toolkit.types import Rating
 
@@ -51,7 +42,8 @@ WIDEST = 1.05
 
 POWERS = (0.2, 0.4, 0.6, 0.8, 1.0)
 """Beside 0, the powers that are tried."""
-TINY = 1e-9
+
+SIDES = ("first", "second")
 
 Cluster = Literal["example", "battle"]
 Key = tuple[int, int, int]
@@ -91,12 +83,6 @@ class PredictionPowered(RatingTable):
     strength: Array
     spread: Spread
     win_rates: tuple[WinRate, ...]
-
-    def ranked_by(self, decisions: Decisions) -> PredictionPowered:
-        """The same, with the ranks of other decisions: those of an open arena hold under peeking."""
-        ranks = dict(zip(decisions.names, decisions.ranks().tolist(), strict=True))
-        rows = tuple(row.model_copy(update={"rank": ranks[row.contestant]}) for row in self.ratings)
-        return replace(self, ratings=rows)
 
     @property
     def settings(self) -> str:
@@ -143,7 +129,7 @@ class _Battles:
         places = zip(low.tolist(), high.tolist(), examples.codes.tolist(), strict=True)
         seen = np.array([known.get(place, np.nan) for place in places])
         pair, labelled = keys[:, 0] * n + keys[:, 1], low.astype(np.int64) * n + high
-        weight = _weights(people) * ~np.isnan(seen)
+        weight = people.weights * ~np.isnan(seen)
         battles, labels = (np.bincount(at, each, n * n) for at, each in ((pair, None), (labelled, weight)))
         middle = np.bincount(pair, values, n * n) / np.maximum(battles, 1)
         if np.median(battles[battles > 0]) >= FEW_BATTLES:
@@ -169,52 +155,35 @@ class _Battles:
             found.append(own if cluster == "example" else own * n * n + pair)
         return found[0], found[1]
 
-    def likelihood(self, power: float, prior: float) -> Likelihood:
-        """Of people's votes, with the judge's on all battles more and its on the same battles less."""
-        counts = count(self.people)
-        both = ~np.isnan(self.seen)
-        own, mass = self.people.take(both), _weights(self.people)[both]
-        wins = counts.points.copy()
-        for table, points, weight in (
-            (self.judge, self.judge.points, self.share),
-            (own, self.seen[both], -mass),
-        ):
-            first, second = table.first.astype(np.intp), table.second.astype(np.intp)
-            np.add.at(wins, (first, second), power * weight * points)
-            np.add.at(wins, (second, first), power * weight * (1 - points))
-        i, j = np.nonzero(np.triu(np.abs(wins + wins.T) > TINY, 1))
-        outcomes = (wins[None, i, j], wins[None, j, i], np.zeros((1, len(i))))
-        return Likelihood(Games(len(self.people.names), i, j, outcomes), TIE_MODELS["half"], prior)
-
     def fit(
         self, power: float, alone: BradleyTerry, cluster: Cluster, *, leave_out: bool = True
     ) -> tuple[Array, Spread]:
-        """Strengths and their covariance, at one power; roughly, without leaving clusters out in turn."""
-        from scipy.sparse import vstack
+        """Strengths and their covariance, at one power; roughly, without leaving clusters out in turn.
 
-        likelihood = self.likelihood(power, alone.prior)
-        strength, n = solve(likelihood)[0], len(alone.names)
-        chance, chance_judged = (
-            1 / (1 + np.exp(strength[t.second] - strength[t.first])) for t in (self.people, self.judge)
-        )
-        strata = ~np.isnan(self.centre[0])
-        centre, own = (self.centre, self.labelled_centre) if strata else (chance_judged, chance)
-        weight, both = _weights(self.people), ~np.isnan(self.seen)
-        less = np.where(both, self.seen - own, 0.0)
-        slope = weight * (self.people.points - chance - power * less)
-        slope_judged = power * self.share * (self.judge.points - centre)
-        kept = 0.0 if strata else power
-        bends = weight * (1 - kept * both) * chance * (1 - chance)
-        bends_judged = kept * self.share * chance_judged * (1 - chance_judged)
-        rows = [sparse_scores(self.people, slope, n), sparse_scores(self.judge, slope_judged, n)]
-        first, second = (
-            np.concatenate(sides)
-            for sides in ((self.people.first, self.judge.first), (self.people.second, self.judge.second))
-        )
-        bent = np.concatenate([bends, bends_judged]) if leave_out else None
-        votes = VoteScores(vstack(rows).tocsr(), bent, first, second)
+        The likelihood is of people's votes, with the judge's on all battles more and its on the same less.
+        """
+        people, judge, n = self.people, self.judge, len(alone.names)
+        both = ~np.isnan(self.seen)
+        less, more = power * people.weights * both, power * self.share
+        mass = np.concatenate([people.weights - less, more])
+        won = people.weights * people.points - less * np.where(both, self.seen, 0.0)
+        won = np.concatenate([won, more * judge.points])
+        first, second = (np.concatenate([getattr(t, name) for t in (people, judge)]) for name in SIDES)
+        games = Games(n, first, second, (won, mass - won, np.zeros(len(won))))
+        likelihood = Likelihood(games, prior=alone.prior)
+        strength = solve(likelihood)
+        found = likelihood.rows(strength)
+        slope, bend = found.slope, found.bend
+        if not np.isnan(self.centre[0]):  # pairs are strata: their means take the place of the fit's chances
+            chance = sigmoid(strength[first] - strength[second])
+            apart = np.concatenate([self.labelled_centre, self.centre]) - chance
+            slope = slope + np.concatenate([less, -more]) * apart
+            weight = np.concatenate([people.weights, np.zeros(len(judge))])
+            bend = weight * chance * (1 - chance)
+        votes = VoteScores.build(games, slope, bend if leave_out else None, found.extra)
         table = self._joined(first, second, cluster)
-        spread = two_way(votes, likelihood.curvature(strength[None])[0], np.zeros((n, n)), table).select(n)
+        curvature = likelihood.derivatives(strength)[1]
+        spread = two_way(votes, curvature, np.zeros((n, n)), table).select(n)
         return strength, replace(spread, freedom=alone.spread.freedom, over=alone.spread.over)
 
     def _joined(self, first: Codes, second: Codes, cluster: Cluster) -> Table:
@@ -231,10 +200,6 @@ class _Battles:
         return Table(self.people.names, first, second, np.zeros(len(first), dtype=np.int8), None, labels)
 
 
-def _weights(table: Table) -> Array:
-    return np.ones(len(table)) if table.weight is None else table.weight
-
-
 def _rows(judge: Table, names: tuple[str, ...]) -> Iterator[tuple[int, int, str, float, float]]:
     """The judge's votes on these contestants: their places, example, points of the first, weight."""
     place, examples = {name: index for index, name in enumerate(names)}, judge.labels["example"]
@@ -243,7 +208,7 @@ def _rows(judge: Table, names: tuple[str, ...]) -> Iterator[tuple[int, int, str,
         judge.second.tolist(),
         examples.codes.tolist(),
         judge.points,
-        _weights(judge),
+        judge.weights,
     )
     for one, other, code, points, weight in zip(*columns, strict=True):
         first, second = place.get(judge.names[one]), place.get(judge.names[other])
@@ -310,9 +275,7 @@ def _win_rates(battles: _Battles, cluster: Cluster, power: float) -> Iterator[Wi
     )
     for pair, at in voted.items():
         first, second = divmod(pair, n)
-        labels = _Labels(
-            points[at], seen[at], _weights(people)[at], np.unique(own[at], return_inverse=True)[1]
-        )
+        labels = _Labels(points[at], seen[at], people.weights[at], np.unique(own[at], return_inverse=True)[1])
         rows = judged.get(pair, np.zeros(0, dtype=np.int64))
         value, bounds, used = labels.rate(battles.judge.points[rows], power)
         count_ = int(labels.cluster.max()) + 1

@@ -1,9 +1,11 @@
-"""Leaderboards: ratings in order."""
+"""Leaderboards: ratings in order, and what two of them say of the next battle."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,8 +17,26 @@ from toolkit.types import Rating, to_frame
 if TYPE_CHECKING:
     import pandas as pd
 
+    from toolkit.ratings.decisions import Decisions
+
+POINTS_PER_DECADE = 400.0
+"""Rating points between contestants of whom one wins ten times as often, as in chess and at LMArena."""
+
+SCALE = POINTS_PER_DECADE / math.log(10)
+"""Rating points for one unit of log-odds."""
+
+CENTRE = 1000.0
+
 DIGITS = 4
 """Decimals of the points in a rating."""
+
+
+R = TypeVar("R", bound="RatingTable")
+
+
+def win_probability(rating: float, other: float) -> float:
+    """Points a contestant can expect from a battle, from two ratings (Elo's and Bradley-Terry's alike)."""
+    return 1 / (1 + 10 ** ((other - rating) / POINTS_PER_DECADE))
 
 
 class RatingTable:
@@ -28,6 +48,13 @@ class RatingTable:
     def to_frame(self) -> pd.DataFrame:
         """One row per contestant, best first: contestant, value, low, high, battles, rank."""
         return to_frame(self.ratings)
+
+    def ranked_by(self: R, decisions: Decisions) -> R:
+        """The same, with the ranks of other decisions: those of an open arena hold under peeking."""
+        ranks = dict(zip(decisions.names, decisions.ranks().tolist(), strict=True))
+        rows = tuple(row.model_copy(update={"rank": ranks[row.contestant]}) for row in self.ratings)
+        result: Any = self
+        return replace(result, ratings=rows)  # type: ignore[no-any-return]
 
     def _repr_svg_(self) -> str:
         rows = [Row(row.contestant, row.value, row.low, row.high) for row in self.ratings]
@@ -50,19 +77,16 @@ def leaderboard(
         battles: how many votes each was in.
         ranks: as `Decisions.ranks` gives them.
     """
+    columns = zip(names, values, *ends, battles, ranks, strict=True)
     rows = [
         Rating(
             contestant=name,
-            value=_points(value),
-            low=_points(low) if np.isfinite(low) else None,
-            high=_points(high) if np.isfinite(high) else None,
+            value=round(float(value), DIGITS),
+            low=round(float(low), DIGITS) if np.isfinite(low) else None,
+            high=round(float(high), DIGITS) if np.isfinite(high) else None,
             battles=int(count),
             rank=int(rank),
         )
-        for name, value, low, high, count, rank in zip(names, values, *ends, battles, ranks, strict=True)
+        for name, value, low, high, count, rank in columns
     ]
     return tuple(sorted(rows, key=lambda row: (-row.value, row.contestant)))
-
-
-def _points(value: float) -> float:
-    return round(float(value), DIGITS)

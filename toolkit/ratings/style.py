@@ -8,22 +8,21 @@ measures are not centred. There is no penalty on beta.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from toolkit.errors import DataError, RatingError
-from toolkit.ratings.bradley_terry import CENTRE, index_of, select_prior
+from toolkit.ratings.bradley_terry import index_of, select_prior
 from toolkit.ratings.counts import Counts, tally
 from toolkit.ratings.decisions import Decisions, decide_fixed
-from toolkit.ratings.intervals import Spread, VoteScores, contrasts_to, sparse_scores, tie_dispersion, two_way
-from toolkit.ratings.mle import MAX_STEP, STEPS, TOLERANCE
-from toolkit.ratings.ranking import RatingTable, leaderboard
-from toolkit.ratings.table import Array, Codes, Table, blocks, tabulate
-from toolkit.ratings.ties import sigmoid
-from toolkit.ratings.win_probability import SCALE
+from toolkit.ratings.intervals import Spread, VoteScores, contrasts_to, tie_dispersion, two_way
+from toolkit.ratings.mle import Games, Likelihood, solve
+from toolkit.ratings.ranking import CENTRE, SCALE, RatingTable, leaderboard
+from toolkit.ratings.table import Array, Table, blocks, tabulate
+from toolkit.ratings.ties import TIE_MODELS
 from toolkit.types import Rating
 
 if TYPE_CHECKING:
@@ -101,13 +100,18 @@ def style_controlled(
         DataError: a column is missing, or a row does not fit.
     """
     table = tabulate(votes)
-    counts = tally(table)
+    counts, n = tally(table), len(table.names)
     chosen, note = select_prior(counts, "half", prior)
-    rows = _Rows(table, _scaled(votes, features), chosen)
-    theta = _solve(rows)
-    n = len(table.names)
-    spread = _spread(rows, theta, counts)
-    strength, own = theta[:n] - theta[:n].mean(), spread.select(n)
+    games = Games.of_votes(table, TIE_MODELS["half"], _scaled(votes, features))
+    likelihood = Likelihood(games, prior=chosen)
+    try:
+        theta = solve(likelihood)
+    except RatingError:
+        raise RatingError(
+            "the fit did not converge: a feature decides every battle, or says the same as another"
+        ) from None
+    spread = _spread(likelihood, theta, counts, table)
+    strength, own = theta[:n], spread.select(n)
     decisions = decide_fixed(table.names, strength, own, level)
     contrasts = contrasts_to(n, None if anchor is None else index_of(table.names, anchor))
     low, high = own.interval(strength, contrasts, level)
@@ -133,100 +137,12 @@ def style_controlled(
     )
 
 
-def measure(text: str) -> dict[str, int]:
-    """The style measures of one text."""
-    return {name: len(pattern.findall(text)) for name, pattern in MARKDOWN.items()}
-
-
-@dataclass(frozen=True)
-class _Rows:
-    """Votes with their features (votes, features): here nothing can be collapsed to counts."""
-
-    table: Table
-    features: Array
-    prior: float
-
-    def derivatives(self, theta: Array) -> tuple[Array, Array]:
-        """Gradient (m,) and curvature (m, m) of the log-likelihood at `theta`."""
-        n, size = len(self.table.names), len(theta)
-        slope, bend = np.zeros(n * n), np.zeros(n * n)
-        cross = np.zeros((size - n, n * n))
-        gradient, curvature = np.zeros(size), np.zeros((size, size))
-        for pair, features, residual, spread in self._blocks(theta):
-            slope += np.bincount(pair, residual, minlength=n * n)
-            bend += np.bincount(pair, spread, minlength=n * n)
-            weighted = features * spread[:, None]
-            for k in range(size - n):
-                cross[k] += np.bincount(pair, weighted[:, k], minlength=n * n)
-            gradient[n:] += features.T @ residual
-            curvature[n:, n:] += features.T @ weighted
-        gradient[:n] = _net(slope, n)
-        curvature[:n, :n] = _laplacian(bend.reshape(n, n))
-        curvature[:n, n:] = np.array([_net(row, n) for row in cross]).T
-        curvature[n:, :n] = curvature[:n, n:].T
-        self._penalise(theta, gradient, curvature)
-        return gradient, curvature
-
-    def _blocks(self, theta: Array) -> Iterator[tuple[Codes, Array, Array, Array]]:
-        n, points = len(self.table.names), self.table.points
-        for part in blocks(len(self.table)):
-            first, second = self.table.first[part].astype(np.int64), self.table.second[part]
-            features = self.features[part]
-            chance = sigmoid(theta[first] - theta[second] + features @ theta[n:])
-            weight = 1.0 if self.table.weight is None else self.table.weight[part]
-            residual = weight * (points[part] - chance)
-            yield first * n + second, features, residual, weight * chance * (1 - chance)
-
-    def _penalise(self, theta: Array, gradient: Array, curvature: Array) -> None:
-        """Add the prior; without one, fix the free level of the strengths."""
-        n = len(self.table.names)
-        chance = sigmoid(theta[:n])
-        gradient[:n] += self.prior * (0.5 - chance)
-        curvature[np.arange(n), np.arange(n)] += self.prior * chance * (1 - chance)
-        if self.prior == 0:
-            curvature[:n, :n] += np.trace(curvature[:n, :n]) / n**2
-
-
-def _net(pairs: Array, n: int) -> Array:
-    """What each contestant gets from pairs (first, second) that add to the first and take from the second."""
-    square = pairs.reshape(n, n)
-    return np.asarray(square.sum(axis=1) - square.sum(axis=0))
-
-
-def _laplacian(pairs: Array) -> Array:
-    both = pairs + pairs.T
-    return np.asarray(np.diag(both.sum(axis=1)) - both)
-
-
-def _solve(rows: _Rows) -> Array:
-    theta = np.zeros(len(rows.table.names) + rows.features.shape[1])
-    for _ in range(STEPS):
-        gradient, curvature = rows.derivatives(theta)
-        try:
-            step = np.linalg.solve(curvature, gradient)
-        except np.linalg.LinAlgError:
-            break
-        longest = float(np.abs(step).max())
-        theta += step * min(1.0, MAX_STEP / max(longest, TOLERANCE))
-        if longest < np.sqrt(TOLERANCE):  # quadratic convergence: the step just taken was the last one needed
-            return theta
-    raise RatingError("the fit did not converge: a feature decides every battle, or says the same as another")
-
-
-def _spread(rows: _Rows, theta: Array, counts: Counts) -> Spread:
+def _spread(likelihood: Likelihood, theta: Array, counts: Counts, table: Table) -> Spread:
     """Clustered covariance of all parameters."""
-    from scipy.sparse import csr_matrix, hstack
-
-    table, n = rows.table, len(rows.table.names)
-    parts = [(residual, chance) for _, _, residual, chance in rows._blocks(theta)]
-    residual, bends = (np.concatenate(part) for part in zip(*parts, strict=True))
-    features = csr_matrix(rows.features * residual[:, None])
-    scores = hstack([sparse_scores(table, residual, n), features]).tocsr()
-    _, curvature = rows.derivatives(theta)
-    floor = np.asarray(
-        tie_dispersion(float(bends.sum()), counts) * np.linalg.inv(curvature), dtype=np.float64
-    )
-    return two_way(VoteScores(scores, None, table.first, table.second), curvature, floor, table)
+    _, curvature = likelihood.derivatives(theta)
+    binary = sum(float(likelihood.rows(theta, part).bend.sum()) for part in blocks(len(table)))
+    floor = np.asarray(tie_dispersion(binary, counts) * np.linalg.inv(curvature))
+    return two_way(VoteScores.of(likelihood, theta), curvature, floor, table)
 
 
 def _scaled(votes: pd.DataFrame, features: Sequence[str]) -> Array:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -78,6 +78,11 @@ class Table:
             else np.where(np.isnan(self.probability), points, self.probability)
         )
 
+    @property
+    def weights(self) -> Array:
+        """How much each vote counts."""
+        return np.ones(len(self)) if self.weight is None else self.weight
+
     def __len__(self) -> int:
         return len(self.first)
 
@@ -125,8 +130,7 @@ class Table:
             if not factor >= 0:
                 raise RatingError(f"the weight of {voter} is {factor}; it must be 0 or more")
             factors[labels.names.index(voter)] = factor
-        before = np.ones(len(self)) if self.weight is None else self.weight
-        return replace(self, weight=before * factors[labels.codes])
+        return replace(self, weight=self.weights * factors[labels.codes])
 
 
 def blocks(votes: int) -> Iterator[slice]:
@@ -157,6 +161,33 @@ def tabulate(votes: Iterable[Vote] | pd.DataFrame | Table) -> Table:
     if table.weight is not None and not table.weight.any():
         raise RatingError("every vote has the weight 0; mend the column `weight`, or leave it out")
     return table
+
+
+T = TypeVar("T")
+
+
+def by_category(
+    votes: Iterable[Vote] | pd.DataFrame | Table, rate: Callable[[Table], T], *, label: str = "category"
+) -> dict[str, T]:
+    """Apply a rating method to the votes of each category: `by_category(votes, bradley_terry)`.
+
+    Args:
+        votes: that name their category; those that name none are in none.
+        rate: what to do with the votes of one.
+        label: `category`, or `voter` or `example` to split by those.
+
+    Returns:
+        Category -> result, in the order of the names.
+    """
+    table = tabulate(votes)
+    labels = table.labels.get(label)
+    if labels is None:
+        return {}
+    parts = {
+        name: table.take(np.flatnonzero(labels.codes == code)).compact()
+        for code, name in enumerate(labels.names)
+    }
+    return {name: rate(parts[name]) for name in sorted(parts) if len(parts[name])}
 
 
 def is_frame(votes: object) -> TypeIs[pd.DataFrame]:

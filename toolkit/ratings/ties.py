@@ -1,8 +1,8 @@
 """How a battle ends, given the gap in strength of its two contestants: three models of ties.
 
 Each model gives, for gaps `d` (log-odds) and its tie parameter `eta`, the log-probabilities of a win, a loss
-and a tie, their derivatives by `d` and `eta` (the scores), and the second derivatives of the likelihood.
-All arrays have one entry a pair, broadcast over leading axes.
+and a tie, their derivatives by `d` and `eta` (the scores), and minus the second derivatives of the
+log-likelihood. All arrays have one entry a row.
 """
 
 from __future__ import annotations
@@ -18,16 +18,7 @@ from toolkit.ratings.table import Array
 Ties = Literal["half", "davidson", "rao-kupper"]
 
 Three = tuple[Array, Array, Array]
-"""Of a win, a loss and a tie of the first contestant."""
-
-
-@dataclass(frozen=True)
-class Bends:
-    """Minus the second derivatives of the log-likelihood, by `d` twice, by `d` and `eta`, by `eta` twice."""
-
-    gap: Array
-    cross: Array
-    tie: Array
+"""Of a win, a loss and a tie of the first contestant; or by the gap twice, by both, by `eta` twice."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +30,10 @@ class TieModel:
     logs: Callable[[Array, Array], Three]
     scores: Callable[[Array, Array], tuple[Three, Three]]
     """Derivatives of `logs` by the gap, and by `eta`."""
-    bends: Callable[[Array, Array, Three], Bends]
+    bends: Callable[[Array, Array, Three], Three]
+    """Minus the second derivatives of the log-likelihood, by `d` twice, by `d` and `eta`, by `eta` twice."""
+    least: float = -np.inf
+    """`eta` is larger."""
 
     def parameter(self, eta: float) -> float | None:
         """The tie parameter as papers give it: Davidson's nu, Rao and Kupper's theta."""
@@ -77,10 +71,10 @@ def _half_scores(d: Array, eta: Array) -> tuple[Three, Three]:
     return (1 - p, -p, 0.5 - p), (zero, zero, zero)
 
 
-def _half_bends(d: Array, eta: Array, counts: Three) -> Bends:
+def _half_bends(d: Array, eta: Array, counts: Three) -> Three:
     p = sigmoid(d)
     zero = np.zeros_like(p)
-    return Bends((counts[0] + counts[1] + counts[2]) * p * (1 - p), zero, zero)
+    return (counts[0] + counts[1] + counts[2]) * p * (1 - p), zero, zero
 
 
 def _davidson_logs(d: Array, eta: Array) -> Three:
@@ -94,10 +88,10 @@ def _davidson_scores(d: Array, eta: Array) -> tuple[Three, Three]:
     return (0.5 - mean, -0.5 - mean, -mean), (-tie, -tie, 1 - tie)
 
 
-def _davidson_bends(d: Array, eta: Array, counts: Three) -> Bends:
+def _davidson_bends(d: Array, eta: Array, counts: Three) -> Three:
     win, loss, tie = (np.exp(log) for log in _davidson_logs(d, eta))
     met, mean = counts[0] + counts[1] + counts[2], (win - loss) / 2
-    return Bends(met * ((win + loss) / 4 - mean**2), -met * mean * tie, met * tie * (1 - tie))
+    return met * ((win + loss) / 4 - mean**2), -met * mean * tie, met * tie * (1 - tie)
 
 
 def _rao_kupper_logs(d: Array, eta: Array) -> Three:
@@ -111,17 +105,17 @@ def _rao_kupper_scores(d: Array, eta: Array) -> tuple[Three, Three]:
     return (not_win, -not_loss, not_win - not_loss), (-not_win, -not_loss, by_eta)
 
 
-def _rao_kupper_bends(d: Array, eta: Array, counts: Three) -> Bends:
+def _rao_kupper_bends(d: Array, eta: Array, counts: Three) -> Three:
     wins, losses, ties = counts
     win, loss = sigmoid(d - eta), sigmoid(-d - eta)
     up, down = (wins + ties) * win * (1 - win), (losses + ties) * loss * (1 - loss)
-    return Bends(up + down, down - up, up + down + ties / np.sinh(eta) ** 2)
+    return up + down, down - up, up + down + ties / np.sinh(eta) ** 2
 
 
 TIE_MODELS: dict[Ties, TieModel] = {
     "half": TieModel("half", False, _half_logs, _half_scores, _half_bends),
     "davidson": TieModel("davidson", True, _davidson_logs, _davidson_scores, _davidson_bends),
-    "rao-kupper": TieModel("rao-kupper", True, _rao_kupper_logs, _rao_kupper_scores, _rao_kupper_bends),
+    "rao-kupper": TieModel("rao-kupper", True, _rao_kupper_logs, _rao_kupper_scores, _rao_kupper_bends, 0.0),
 }
 """`half`: a tie is half a win for both. `davidson`: Davidson (1970), P(tie) = nu sqrt(P(win) P(loss)).
 `rao-kupper`: Rao and Kupper (1967), a contestant must be better by a margin log(theta) to win."""
