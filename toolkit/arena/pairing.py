@@ -109,7 +109,7 @@ def win_matrix(tally: Tally, contestants: tuple[str, ...]) -> Matrix:
 PRIOR_SD = 1.5
 """Of a strength, in log-odds: a typical pair of contestants then wins 9 : 1 against each other at most."""
 
-Matrix = NDArray[np.floating[Any]]
+Matrix = NDArray[np.float64]
 
 
 def posterior(wins: Matrix) -> tuple[Matrix, Matrix]:
@@ -127,7 +127,7 @@ def posterior(wins: Matrix) -> tuple[Matrix, Matrix]:
 
     strength = newton(derivatives, np.zeros(len(wins)))
     assert strength is not None
-    return strength, np.linalg.inv(derivatives(strength)[1])
+    return strength, np.asarray(np.linalg.inv(derivatives(strength)[1]))
 
 
 def misorder_probability(wins: Matrix) -> Matrix:

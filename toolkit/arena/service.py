@@ -32,7 +32,6 @@ from toolkit.types import Message, Outcome
 ATTEMPTS = 20
 """Maximum draws for one ballot: another tab may store the same battle between draw and store."""
 
-
 SESSION_HOURS = 12
 """After these a vote's names are open where they were to stay hidden until the voter finishes."""
 
@@ -40,8 +39,6 @@ RETRY_SECONDS = 30.0
 """Seconds between attempts to load an additional run that was missing."""
 
 MAX_COMMENT_CHARS = 1000
-"""Characters."""
-
 MAX_TAGS, MAX_TAG_CHARS = 20, 60
 """Reasons of one vote, and the characters of each."""
 
@@ -88,11 +85,14 @@ class ArenaService:
         self._started_with = pool
         self._arrangement = apply_settings(pool, ArenaSettings())
         self._arranged_at = clock()
-        texts = {
-            example: {name: answer.completion for name, answer in answers.items()}
-            for example, answers in pool.answers.items()
-        }
-        self._votes = VoteLog(store, pool.run, texts)
+        self._votes = VoteLog(
+            store,
+            pool.run,
+            {
+                example: {name: answer.completion for name, answer in answers.items()}
+                for example, answers in pool.answers.items()
+            },
+        )
         self._addresses: dict[str, str] = {}
         self._asking = threading.Lock()
         self._questions: list[tuple[float, set[str]]] = []

@@ -12,11 +12,12 @@ import json
 import re
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from itertools import count
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Row, Select, and_, func, or_, select, union
+from sqlalchemy import Connection, Executable, Row, Select, and_, func, or_, select, union
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
 
@@ -98,8 +99,7 @@ class Store:
 
     def __init__(self, url: str) -> None:
         self._database = Database(url)
-        with self._database.read() as connection:
-            self._secret = str(connection.execute(select(secret_table.c.value)).scalar_one()).encode()
+        self._secret = str(self._scalar(select(secret_table.c.value))).encode()
 
     def keyed_hash(self, *parts: str) -> str:
         """Hash under the arena's secret, 32 hex digits: nobody else can compute it."""
@@ -112,71 +112,55 @@ class Store:
 
     def add_voter(self, voter: str, kind: str, at: float, address: str | None = None) -> None:
         """Insert a voter if not present."""
-        row = {"id": voter, "kind": kind, "created_at": at, "address": address}
-        with self._database.write() as connection:
-            self._add(connection, voters, [row])
+        self._insert_new(voters, {"id": voter, "kind": kind, "created_at": at, "address": address})
 
     def cookie_voter(self, token: str) -> str:
         """Id of the voter with a cookie; a new one after an account took over the votes of the one before."""
         taken = select(voters.c.id).where(voters.c.account.is_not(None))
-        with self._database.read() as connection:
-            for times in count():
-                voter = self.keyed_hash("cookie", token, str(times))
-                if connection.execute(taken.where(voters.c.id == voter)).first() is None:
-                    return voter
-        raise AssertionError
+        names = (self.keyed_hash("cookie", token, str(times)) for times in count())
+        return next(name for name in names if not self._rows(taken.where(voters.c.id == name)))
 
     def join_account(self, voter: str, account: str) -> None:
         """Count a cookie's votes as an account's from now on."""
         where = and_(voters.c.id == voter, voters.c.kind == "cookie", voters.c.account.is_(None))
-        with self._database.write() as connection:
-            connection.execute(voters.update().where(where).values(account=account))
+        self._run(voters.update().where(where).values(account=account))
 
     def voter_addresses(self) -> dict[str, str]:
         """Voter -> hash of their network address, of voters without an account."""
         query = select(voters.c.id, voters.c.address).where(
             voters.c.address.is_not(None), voters.c.kind != "signed-in", voters.c.account.is_(None)
         )
-        with self._database.read() as connection:
-            return {row.id: row.address for row in connection.execute(query)}
+        return {row.id: row.address for row in self._rows(query)}
 
     def has_voter(self, voter: str) -> bool:
-        with self._database.read() as connection:
-            return connection.execute(select(voters.c.id).where(voters.c.id == voter)).first() is not None
+        return bool(self._rows(select(voters.c.id).where(voters.c.id == voter)))
 
     def voter_preferences(self, voter: str) -> dict[str, Any]:
         """How a voter wants the pages."""
-        with self._database.read() as connection:
-            return connection.execute(select(voters.c.preferences).where(voters.c.id == voter)).scalar() or {}
+        return self._scalar(select(voters.c.preferences).where(voters.c.id == voter)) or {}
 
     def set_voter(self, voter: str, **values: Any) -> None:
         """Store `preferences` or `finished_at` of a voter."""
-        with self._database.write() as connection:
-            connection.execute(voters.update().where(voters.c.id == voter).values(**values))
+        self._run(voters.update().where(voters.c.id == voter).values(**values))
 
     def finished_at(self, voter: str) -> float:
         """When names were last opened to this voter; 0: never."""
-        query = select(func.max(voters.c.finished_at)).where(_is_person(voter))
-        with self._database.read() as connection:
-            return float(connection.execute(query).scalar() or 0.0)
+        return float(self._scalar(select(func.max(voters.c.finished_at)).where(_is_person(voter))) or 0.0)
 
     def record_event(self, subject: str, value: Any, reason: str, at: float, actor: str = "") -> None:
         """Append an administrator event on a setting or a voter."""
         row = {"subject": subject, "value": value, "reason": reason, "at": at, "actor": actor}
-        with self._database.write() as connection:
-            connection.execute(events.insert().values(row))
+        self._run(events.insert().values(row))
 
     def count_events(self, subject: str, since: float) -> int:
         """How many events of a subject there were after a time."""
-        query = select(func.count()).where(events.c.subject == subject, events.c.at > since)
-        with self._database.read() as connection:
-            return int(connection.execute(query.select_from(events)).scalar_one())
+        query = select(func.count()).select_from(events)
+        return int(self._scalar(query.where(events.c.subject == subject, events.c.at > since)))
 
     def event_log(self, limit: int = 50) -> list[dict[str, Any]]:
         """The newest events, with who made them."""
-        with self._database.read() as connection:
-            rows = connection.execute(select(events).order_by(events.c.id.desc()).limit(limit))
-            return [dict(row._mapping) for row in rows]
+        rows = self._rows(select(events).order_by(events.c.id.desc()).limit(limit))
+        return [dict(row._mapping) for row in rows]
 
     def block(self, voter: str, reason: str, at: float, actor: str = "", *, blocked: bool = True) -> None:
         """Leave out a voter's votes from now on, or count them again."""
@@ -185,17 +169,12 @@ class Store:
     def blocked(self, decisions: dict[str, Any] | None = None) -> set[str]:
         """Ids of blocked voters."""
         known = self.current_events() if decisions is None else decisions
-        return {
-            subject.removeprefix(BLOCKED)
-            for subject, on in known.items()
-            if subject.startswith(BLOCKED) and on
-        }
+        return {name.removeprefix(BLOCKED) for name, on in known.items() if name.startswith(BLOCKED) and on}
 
     def current_events(self) -> dict[str, Any]:
         """Subject -> the value in force."""
         query = select(events.c.subject, events.c.value).order_by(events.c.id)
-        with self._database.read() as connection:
-            return {row.subject: row.value for row in connection.execute(query)}
+        return {row.subject: row.value for row in self._rows(query)}
 
     # Ballots
 
@@ -206,76 +185,57 @@ class Store:
             The ballot; or the one that another tab of this voter stored under the same number; or `None` when
             the voter has met this battle before.
         """
-        bodies = {text_key(body): body for body in _bodies(ballot)}
         try:
             with self._database.write() as connection:
-                self._add(connection, texts, [{"id": key, "body": body} for key, body in bodies.items()])
+                self._insert_new(texts, *_bodies([ballot]), connection=connection)
                 connection.execute(ballots.insert().values(_row_of(ballot)))
         except IntegrityError:
-            with self._database.read() as connection:
-                mine = _is_voter(connection, ballot.voter)
-                return self._one(connection, mine, ballots.c.number == ballot.number)
+            return self._ballot(self._is_voter(ballot.voter), ballots.c.number == ballot.number)
         return ballot
 
     def load(self, lines: Sequence[tuple[Ballot, Cast]]) -> int:
         """Add votes cast elsewhere, all or none; returns how many were not there yet."""
         with self._database.write() as connection:
             known: set[str] = set()
-            for start in range(0, len(lines), CHUNK):
-                ids = [ballot.id for ballot, _ in lines[start : start + CHUNK]]
-                known.update(connection.execute(select(ballots.c.id).where(ballots.c.id.in_(ids))).scalars())
+            for some in _chunks([ballot.id for ballot, _ in lines]):
+                known.update(connection.execute(select(ballots.c.id).where(ballots.c.id.in_(some))).scalars())
             new = [(ballot, cast) for ballot, cast in lines if ballot.id not in known]
-            if new:
-                who = {
-                    ballot.voter: {"id": ballot.voter, "kind": "imported", "created_at": 0.0}
-                    for ballot, _ in new
-                }
-                bodies = {text_key(body): body for ballot, _ in new for body in _bodies(ballot)}
-                self._add(connection, voters, list(who.values()))
-                self._add(connection, texts, [{"id": key, "body": body} for key, body in bodies.items()])
-                numbers = self._last_numbers(connection, list(who))
-                rows = []
-                for ballot, _ in new:
-                    numbers[ballot.voter] += 1
-                    rows.append(_row_of(ballot) | {"number": numbers[ballot.voter]})
-                connection.execute(ballots.insert(), rows)
-                connection.execute(casts.insert(), [_row_of_cast(cast) for _, cast in new])
+            if not new:
+                return 0
+            who = list(dict.fromkeys(ballot.voter for ballot, _ in new))
+            people = [{"id": voter, "kind": "imported", "created_at": 0.0} for voter in who]
+            self._insert_new(voters, *people, connection=connection)
+            self._insert_new(texts, *_bodies([ballot for ballot, _ in new]), connection=connection)
+            numbers: Counter[str] = Counter()
+            for some in _chunks(who):
+                last = select(ballots.c.voter, func.max(ballots.c.number)).group_by(ballots.c.voter)
+                numbers.update(dict(connection.execute(last.where(ballots.c.voter.in_(some))).tuples().all()))
+            rows = []
+            for ballot, _ in new:
+                numbers[ballot.voter] += 1
+                rows.append(_row_of(ballot) | {"number": numbers[ballot.voter]})
+            connection.execute(ballots.insert(), rows)
+            connection.execute(casts.insert(), [_row_of_cast(cast) for _, cast in new])
         return len(new)
 
-    @staticmethod
-    def _last_numbers(connection: Connection, who: Sequence[str]) -> Counter[str]:
-        """How many ballots each of these voters has."""
-        found: Counter[str] = Counter()
-        for start in range(0, len(who), CHUNK):
-            some = ballots.c.voter.in_(who[start : start + CHUNK])
-            query = select(ballots.c.voter, func.max(ballots.c.number)).where(some).group_by(ballots.c.voter)
-            found.update({voter: last for voter, last in connection.execute(query)})  # noqa: C416 - rows to pairs
-        return found
-
     def ballot(self, ballot_id: str) -> Ballot | None:
-        with self._database.read() as connection:
-            return self._one(connection, ballots.c.id == ballot_id)
+        return self._ballot(ballots.c.id == ballot_id)
 
     def newest_ballot(self, voter: str, run: str) -> tuple[Ballot | None, Cast | None, int]:
         """A voter's last ballot from the run, what was cast on it, and the number of their next ballot.
 
         Ballots are numbered through all runs whose votes are kept here.
         """
-        with self._database.read() as connection:
-            mine = _is_voter(connection, voter)
-            query = select(func.max(ballots.c.number)).where(mine)
-            number = connection.execute(query).scalar_one()
-            here = query.where(ballots.c.run == run, ballots.c.kind != "live")
-            last = connection.execute(here).scalar_one()
-            ballot = None if last is None else self._one(connection, mine, ballots.c.number == last)
-            cast = self._cast(connection, ballot.id) if ballot else None
-            return ballot, cast, 0 if number is None else number + 1
+        mine = self._is_voter(voter)
+        query = select(func.max(ballots.c.number)).where(mine)
+        number = self._scalar(query)
+        last = self._scalar(query.where(ballots.c.run == run, ballots.c.kind != "live"))
+        ballot = None if last is None else self._ballot(mine, ballots.c.number == last)
+        return ballot, self.cast(ballot.id) if ballot else None, 0 if number is None else number + 1
 
     def seen_battles(self, voter: str) -> set[str]:
         """Keys of the battles a voter was shown."""
-        with self._database.read() as connection:
-            query = select(ballots.c.battle).where(_is_voter(connection, voter))
-            return set(connection.execute(query).scalars())
+        return {row.battle for row in self._rows(select(ballots.c.battle).where(self._is_voter(voter)))}
 
     def told_answers(self, voter: str, before: float) -> tuple[set[tuple[str, str]], set[str]]:
         """Answers whose author a voter knows, of votes cast before a time.
@@ -283,54 +243,49 @@ class Store:
         Returns:
             Keys of prompt and answer (`BattlePool.text_keys`), and examples looked at on the page Compare.
         """
-        sides = [ballots.c.messages, ballots.c.answer_a, ballots.c.answer_b]
-        query = select(*sides).select_from(ballots.join(casts, casts.c.ballot == ballots.c.id))
+        query = select(ballots.c.messages, ballots.c.answer_a, ballots.c.answer_b)
+        query = query.join(casts, casts.c.ballot == ballots.c.id).where(self._is_voter(voter))
         query = query.where(casts.c.revision == 0, casts.c.action == "vote", casts.c.cast_at <= before)
-        viewed = select(views.c.example_id).where(views.c.voter == voter)
-        with self._database.read() as connection:
-            rows = connection.execute(query.where(_is_voter(connection, voter))).all()
-            return (
-                {(messages, answer) for messages, *answers in rows for answer in answers},
-                set(connection.execute(viewed).scalars()),
-            )
+        viewed = self._rows(select(views.c.example_id).where(views.c.voter == voter))
+        answers = {(row[0], answer) for row in self._rows(query) for answer in row[1:]}
+        return answers, {row.example_id for row in viewed}
 
     def add_view(self, voter: str, example: str) -> None:
         """Record that a voter saw who wrote the answers to an example."""
-        with self._database.write() as connection:
-            self._add(connection, views, [{"voter": voter, "example_id": example}])
+        self._insert_new(views, {"voter": voter, "example_id": example})
 
     # Votes
 
     def add_cast(self, cast: Cast) -> Cast:
         """Commit one line of the vote log; if that revision is there already, return the one that is."""
         try:
-            with self._database.write() as connection:
-                connection.execute(casts.insert().values(_row_of_cast(cast)))
+            self._run(casts.insert().values(_row_of_cast(cast)))
         except IntegrityError:
-            with self._database.read() as connection:
-                query = select(casts).where(casts.c.ballot == cast.ballot, casts.c.revision == cast.revision)
-                return _cast_of(connection.execute(query).one())
+            query = select(casts).where(casts.c.ballot == cast.ballot, casts.c.revision == cast.revision)
+            return _cast_of(self._rows(query)[0])
         return cast
 
     def cast(self, ballot_id: str) -> Cast | None:
         """The line of the vote log that counts for this ballot."""
-        with self._database.read() as connection:
-            return self._cast(connection, ballot_id)
+        return next(reversed(self.log(ballot_id)), None)
+
+    def log(self, ballot_id: str) -> list[Cast]:
+        """Every line about one ballot, corrections included."""
+        query = select(casts).where(casts.c.ballot == ballot_id).order_by(casts.c.revision)
+        return [_cast_of(row) for row in self._rows(query)]
 
     def votes_since(self, voter: str, since: float, address: str | None = None) -> int:
         """How many ballots this voter, or this address, voted on or skipped after a time; no corrections."""
         recent = select(casts.c.ballot).where(casts.c.revision == 0, casts.c.cast_at > since)
-        count_of = select(func.count()).select_from(_BY_VOTER).where(_is_person(voter, address))
-        with self._database.read() as connection:  # planners would begin with all ballots of an address
-            new = list(connection.execute(recent).scalars())
-            parts = (count_of.where(ballots.c.id.in_(new[i : i + CHUNK])) for i in range(0, len(new), CHUNK))
-            return sum(int(connection.execute(part).scalar_one()) for part in parts)
+        counted = select(func.count()).select_from(_BY_VOTER).where(_is_person(voter, address))
+        new = [
+            row.ballot for row in self._rows(recent)
+        ]  # planners would begin with all ballots of an address
+        return sum(int(self._scalar(counted.where(ballots.c.id.in_(some)))) for some in _chunks(new))
 
     def history(self, voter: str, limit: int = 50) -> list[Reveal]:
         """A voter's own votes, newest first."""
-        with self._database.read() as connection:
-            mine = _is_voter(connection, voter)
-        query = _votes_query(ballots.c.id, *_CAST_COLUMNS).where(mine)
+        query = _votes_query(ballots.c.id, *_CAST_COLUMNS).where(self._is_voter(voter))
         return self._reveals(query.order_by(ballots.c.number.desc()).limit(limit))
 
     # What was voted on, together
@@ -338,15 +293,13 @@ class Store:
     def log_state(self) -> LogState:
         """What tells whether the votes may have changed."""
         parts = (func.max(casts.c.id), func.max(events.c.id), func.count(voters.c.account))
-        query = select(*(select(part).scalar_subquery() for part in parts))
-        with self._database.read() as connection:
-            return LogState(*(int(value or 0) for value in connection.execute(query).one()))
+        row = self._rows(select(*(select(part).scalar_subquery() for part in parts)))[0]
+        return LogState(*(int(value or 0) for value in row))
 
     def log_lines(self, after: int) -> dict[int, str]:
         """The lines of the vote log after this one, each with its ballot."""
         query = select(casts.c.id, casts.c.ballot).where(casts.c.id > after)
-        with self._database.read() as connection:
-            return {row.id: row.ballot for row in connection.execute(query)}
+        return {row.id: row.ballot for row in self._rows(query)}
 
     def vote_rows(
         self,
@@ -369,12 +322,11 @@ class Store:
                 on other versions of the run (`mine` of `mine-2`) count where both answers are the same.
             everyone: with blocked voters.
         """
-        sides = [ballots.c[name] for name in ("battle", "example_id", "contestant_a", "contestant_b")]
-        cast = [ballots.c.category, casts.c.cast_at, casts.c.seconds]
-        columns = [casts.c.id, *sides, casts.c.outcome, WHO.label("voter"), *cast, ballots.c.kind]
-        columns += [ballots.c.repeat, ballots.c.id.label("ballot")]
-        answer_keys = [ballots.c.answer_a, ballots.c.answer_b, ballots.c.run]
-        query = _votes_query(*columns, *answer_keys).order_by(casts.c.id).where(ballots.c.kind.in_(kinds))
+        shown = ("battle", "example_id", "contestant_a", "contestant_b")
+        columns = [casts.c.id, *(ballots.c[name] for name in shown), casts.c.outcome, WHO.label("voter")]
+        columns += [ballots.c.category, casts.c.cast_at, casts.c.seconds, ballots.c.kind, ballots.c.repeat]
+        columns += [ballots.c.id.label("ballot"), ballots.c.answer_a, ballots.c.answer_b, ballots.c.run]
+        query = _votes_query(*columns).order_by(casts.c.id).where(ballots.c.kind.in_(kinds))
         if only is not None:
             query = query.where(ballots.c.id.in_(only))
         if run is not None:
@@ -382,14 +334,12 @@ class Store:
             versions = or_(ballots.c.run == family, ballots.c.run.like(f"{family}-%"))
             query = query.where(versions if answers else ballots.c.run == run)
         left_out = set() if everyone else self.blocked()
-        with self._database.read() as connection:
-            rows = [tuple(row) for row in connection.execute(query).all()]
         current = {
             (example, name): text_key(text)
             for example, by_name in (answers or {}).items()
             for name, text in by_name.items()
         }
-        found = [(VoteRow._make(row[:-3]), row[-3:]) for row in rows]
+        found = [(VoteRow._make(row[:-3]), row[-3:]) for row in self._rows(query)]
         return [
             row
             for row, keys in found
@@ -427,21 +377,13 @@ class Store:
     def answer_texts(self, run: str) -> dict[tuple[str, str], str]:
         """(example, contestant) -> answer, of the votes of a run on other than its stored answers."""
         found: dict[tuple[str, str], str] = {}
-        with self._database.read() as connection:
-            for side in "ab":
-                name, key = ballots.c[f"contestant_{side}"], ballots.c[f"answer_{side}"]
-                query = select(ballots.c.example_id, name, texts.c.body).distinct()
-                query = query.join(texts, texts.c.id == key)
-                query = query.where(ballots.c.run == run, ballots.c.kind.in_(("live", "imported")))
-                for example, contestant, body in connection.execute(query.where(texts.c.body != "")):
-                    found[example, contestant] = body
+        for side in "ab":
+            query = select(ballots.c.example_id, ballots.c[f"contestant_{side}"], texts.c.body).distinct()
+            query = query.join(texts, texts.c.id == ballots.c[f"answer_{side}"])
+            query = query.where(ballots.c.run == run, ballots.c.kind.in_(("live", "imported")))
+            for example, contestant, body in self._rows(query.where(texts.c.body != "")):
+                found[example, contestant] = body
         return found
-
-    def log(self, ballot_id: str) -> list[Cast]:
-        """Every line about one ballot, corrections included."""
-        query = select(casts).where(casts.c.ballot == ballot_id).order_by(casts.c.revision)
-        with self._database.read() as connection:
-            return [_cast_of(row) for row in connection.execute(query)]
 
     def forget(self, voter: str, *, remove: bool) -> int:
         """Delete what is known of a voter; their votes are removed too, or kept without the person.
@@ -453,7 +395,7 @@ class Store:
         with self._database.write() as connection:
             ids = list(connection.execute(select(voters.c.id).where(_is_person(voter))).scalars())
             mine = select(ballots.c.id).where(ballots.c.voter.in_(ids))
-            had = int(connection.execute(select(func.count()).select_from(mine.subquery())).scalar_one())
+            had = connection.execute(mine.order_by(ballots.c.number, ballots.c.id)).scalars().all()
             connection.execute(views.delete().where(views.c.voter.in_(ids)))
             subjects = [f"{prefix}{name}" for prefix in (BLOCKED, "password:") for name in ids]
             connection.execute(events.delete().where(events.c.subject.in_(subjects)))
@@ -461,64 +403,72 @@ class Store:
                 connection.execute(casts.delete().where(casts.c.ballot.in_(mine)))
                 connection.execute(ballots.delete().where(ballots.c.voter.in_(ids)))
             elif ids:
-                self._add(connection, voters, [{"id": substitute, "kind": "forgotten", "created_at": 0.0}])
+                nobody = {"id": substitute, "kind": "forgotten", "created_at": 0.0}
+                self._insert_new(voters, nobody, connection=connection)
                 connection.execute(casts.update().where(casts.c.ballot.in_(mine)).values(comment=""))
-                rows = connection.execute(mine.order_by(ballots.c.number, ballots.c.id)).scalars().all()
-                for number, ballot in enumerate(rows):
+                for number, ballot in enumerate(had):
                     values = {"voter": substitute, "number": number}
                     connection.execute(ballots.update().where(ballots.c.id == ballot).values(**values))
             connection.execute(voters.delete().where(voters.c.id.in_(ids)))
-            self._drop_unused_texts(connection)
+            columns = (ballots.c.messages, ballots.c.reference, ballots.c.answer_a, ballots.c.answer_b)
+            used = union(*(select(column).where(column.is_not(None)) for column in columns)).subquery()
+            connection.execute(texts.delete().where(texts.c.id.not_in(select(used.c[0]))))
             note = {"subject": FORGOTTEN, "value": substitute, "reason": "on request", "at": time.time()}
             connection.execute(events.insert().values(**note, actor="command line"))
-        return had
+        return len(had)
 
-    @staticmethod
-    def _drop_unused_texts(connection: Connection) -> None:
-        columns = (ballots.c.messages, ballots.c.reference, ballots.c.answer_a, ballots.c.answer_b)
-        used = union(*(select(column).where(column.is_not(None)) for column in columns)).subquery()
-        connection.execute(texts.delete().where(texts.c.id.not_in(select(used.c[0]))))
+    # Statements and records
 
-    # Rows to records
+    def _rows(self, query: Select[Any]) -> Sequence[Any]:
+        with self._database.read() as connection:
+            return connection.execute(query).all()
+
+    def _scalar(self, query: Select[Any]) -> Any:
+        with self._database.read() as connection:
+            return connection.execute(query).scalar()
+
+    def _run(self, statement: Executable) -> None:
+        with self._database.write() as connection:
+            connection.execute(statement)
+
+    def _insert_new(self, table: Any, *rows: dict[str, Any], connection: Connection | None = None) -> None:
+        """Insert the rows that are not there yet."""
+        insert = postgresql.insert if self._database.dialect == "postgresql" else sqlite.insert
+        with nullcontext(connection) if connection else self._database.write() as writes:
+            writes.execute(insert(table).on_conflict_do_nothing(), list(rows))
+
+    def _is_voter(self, voter: str) -> Any:
+        """A person's ballots; with the ids filled in, since planners do badly with a subquery here."""
+        rows = self._rows(select(voters.c.id).where(_is_person(voter)))
+        return ballots.c.voter.in_([row.id for row in rows])
 
     def _reveals(self, query: Select[Any]) -> list[Reveal]:
-        with self._database.read() as connection:
-            rows = connection.execute(query).all()
-            found = self._ballots(connection, [row.id for row in rows])
-        return [Reveal(ballot=found[row.id], cast=_cast_of(row)) for row in rows]
+        rows = self._rows(query)
+        found = self._ballots([row.id for row in rows])
+        return [Reveal(ballot=found[row.id], cast=_cast_of(row)) for row in rows if row.id in found]
 
-    def _one(self, connection: Connection, *where: Any) -> Ballot | None:
-        query = select(ballots.c.id).select_from(_BY_VOTER).where(and_(*where))
-        row = connection.execute(query).first()
-        return self._ballots(connection, [row.id])[row.id] if row else None
+    def _ballot(self, *where: Any) -> Ballot | None:
+        rows = self._rows(select(ballots.c.id).select_from(_BY_VOTER).where(and_(*where)))
+        return self._ballots([rows[0].id])[rows[0].id] if rows else None
 
-    def _ballots(self, connection: Connection, ids: Sequence[str]) -> dict[str, Ballot]:
+    def _ballots(self, ids: Sequence[str]) -> dict[str, Ballot]:
+        columns = [WHO.label("voter") if column.name == "voter" else column for column in ballots.c]
+        query = select(*columns).select_from(_BY_VOTER)
         found: dict[str, Ballot] = {}
-        for start in range(0, len(ids), CHUNK):
-            chunk = ids[start : start + CHUNK]
-            columns = [WHO.label("voter") if column.name == "voter" else column for column in ballots.c]
-            query = select(*columns).select_from(_BY_VOTER).where(ballots.c.id.in_(chunk))
-            rows = connection.execute(query).all()
-            bodies = self._texts(connection, rows)
+        for chunk in _chunks(ids):
+            rows = self._rows(query.where(ballots.c.id.in_(chunk)))
+            keys = {row._mapping[name] for row in rows for name in _TEXTS} - {None}
+            bodies = {row.id: row.body for row in self._rows(select(texts).where(texts.c.id.in_(keys)))}
             found |= {row.id: _ballot_of(row, bodies) for row in rows}
         return found
 
-    def _texts(self, connection: Connection, rows: Sequence[Row[Any]]) -> dict[str, str]:
-        keys = {
-            key for row in rows for key in (row.messages, row.reference, row.answer_a, row.answer_b) if key
-        }
-        query = select(texts).where(texts.c.id.in_(keys))
-        return {row.id: row.body for row in connection.execute(query)}
 
-    def _cast(self, connection: Connection, ballot_id: str) -> Cast | None:
-        query = select(casts).where(casts.c.ballot == ballot_id).order_by(casts.c.revision.desc()).limit(1)
-        row = connection.execute(query).first()
-        return _cast_of(row) if row else None
+_TEXTS = ("messages", "reference", "answer_a", "answer_b")
+"""Columns of a ballot that hold keys of texts."""
 
-    def _add(self, connection: Connection, table: Any, rows: list[dict[str, Any]]) -> None:
-        """Insert the rows that are not there yet."""
-        insert = postgresql.insert if self._database.dialect == "postgresql" else sqlite.insert
-        connection.execute(insert(table).on_conflict_do_nothing(), rows)
+
+def _chunks(values: Sequence[str]) -> Iterator[Sequence[str]]:
+    return (values[start : start + CHUNK] for start in range(0, len(values), CHUNK))
 
 
 _BY_VOTER = ballots.join(voters, voters.c.id == ballots.c.voter)
@@ -533,21 +483,21 @@ def _is_person(voter: str, address: str | None = None) -> Any:
     return own if address is None else or_(own, there)
 
 
-def _is_voter(connection: Connection, voter: str, address: str | None = None) -> Any:
-    """A person's ballots; with the ids filled in, since planners do badly with a subquery here."""
-    ids = connection.execute(select(voters.c.id).where(_is_person(voter, address))).scalars()
-    return ballots.c.voter.in_(list(ids))
-
-
 def _votes_query(*columns: Any) -> Select[Any]:
     """The votes that count, of all kinds of ballots."""
     latest = _BY_VOTER.join(casts, and_(casts.c.ballot == ballots.c.id, IS_NEWEST))
     return select(*columns).select_from(latest).where(casts.c.action == "vote")
 
 
-def _bodies(ballot: Ballot) -> list[str]:
-    bodies = [prompt_text(ballot.messages), storable(ballot.answer_a), storable(ballot.answer_b)]
-    return [*bodies, storable(ballot.reference)] if ballot.reference is not None else bodies
+def _bodies(shown: Sequence[Ballot]) -> list[dict[str, Any]]:
+    """The rows of the table of texts for some ballots."""
+    bodies = [
+        storable(body)
+        for ballot in shown
+        for body in (prompt_text(ballot.messages), ballot.answer_a, ballot.answer_b, ballot.reference)
+        if body is not None
+    ]
+    return [{"id": key, "body": body} for key, body in {text_key(body): body for body in bodies}.items()]
 
 
 def _row_of(ballot: Ballot) -> dict[str, Any]:
