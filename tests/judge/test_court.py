@@ -12,8 +12,7 @@ from tests.faultserver import Say, serving
 from toolkit import io
 from toolkit.cli import main
 from toolkit.cli.outputs import OUTPUTS
-from toolkit.judge.aggregation import majority_votes
-from toolkit.judge.bias import disagreement
+from toolkit.judge.aggregation import disagreement, majority_votes
 from toolkit.types import Vote
 
 

@@ -16,7 +16,7 @@ from toolkit.judge import (
     load_verdicts,
     majority_votes,
 )
-from toolkit.judge.verdicts import IDENTICAL
+from toolkit.judge.questions import IDENTICAL
 from toolkit.types import Battle, Outcome
 
 LONG, SHORT = "a long answer with many words", "short"

@@ -11,7 +11,8 @@ from tests.judge.battlefield import battle
 from toolkit.errors import JudgeError
 from toolkit.judge import JudgePrompt, LogprobJudge, aggregate_votes, judge_battles, load_prompt
 from toolkit.judge.logprob import NextTokenReader
-from toolkit.judge.verdicts import NOT_FINITE, Comparison
+from toolkit.judge.questions import Comparison
+from toolkit.judge.verdicts import NOT_FINITE
 from toolkit.models import Loaded
 
 

@@ -10,7 +10,7 @@ from tests.judge.battlefield import completion
 from toolkit.errors import DataError
 from toolkit.judge import build_battles, load_prompt
 from toolkit.judge.prompts import render
-from toolkit.judge.verdicts import Comparison
+from toolkit.judge.questions import Comparison
 from toolkit.recipe import Judge
 from toolkit.types import Completion, Message
 

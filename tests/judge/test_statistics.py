@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from toolkit.judge.bias import markdown, proportion
+from toolkit.judge.aggregation import markdown, proportion
 
 
 @pytest.mark.parametrize(

@@ -2,9 +2,14 @@
 
 from typing import TYPE_CHECKING, Any
 
-from toolkit.judge.aggregation import aggregate_votes, majority_votes, validate_vote_count
+from toolkit.judge.aggregation import (
+    aggregate_votes,
+    disagreement,
+    judge_statistics,
+    majority_votes,
+    validate_vote_count,
+)
 from toolkit.judge.battles import build_battles
-from toolkit.judge.bias import disagreement, judge_statistics
 from toolkit.judge.factory import build_judge, judge_name, prompt_key, validate_judges
 from toolkit.judge.prompts import JudgePrompt, load_prompt
 from toolkit.judge.verdicts import PairJudge, import_old_verdicts, judge_battles, load_verdicts

@@ -1,10 +1,16 @@
-"""Verdicts -> votes. A judge is one voter, whatever the number of its verdicts on a battle."""
+"""Verdicts -> votes, win rates, and how a judge judged. A judge is one voter, however many its verdicts.
+
+Shares come with Wilson's 95% interval (Wilson 1927), which keeps its width at 0% and at 100%. `n` counts
+battles, never verdicts: the two orders of one battle are not two independent observations.
+"""
 
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import combinations
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -12,11 +18,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from toolkit.errors import DataError, JudgeError
+from toolkit.judge.questions import IDENTICAL
 from toolkit.statistics import LEVEL, newton, wilson, wilson_of_points
 from toolkit.types import Battle, Outcome, Record, Verdict, Vote
 
 EVEN = 0.5
 Rule = Literal["agreement", "average"]
+
+MARKDOWN = re.compile(r"^ {0,3}(?:#{1,6} |[-*+] |\d+[.)] |>|```|\|)|\*\*[^*\n]+\*\*|`[^`\n]+`", re.MULTILINE)
+"""Headings, list items, quotes, code, tables, bold text."""
 
 
 def aggregate_votes(
@@ -39,94 +49,25 @@ def aggregate_votes(
     A vote of a judge that gives probabilities carries their mean, which ratings and win rates count. A
     battle with one order missing or unreadable gets no vote.
     """
-    pairs = pair_orders(verdicts)
-    by_battle: dict[str, list[tuple[str, Outcome, float | None]]] = {}
-    for (battle_id, judge, _prompt), (ab, ba) in pairs.items():
+    by_battle: dict[str, list[dict[str, Any]]] = {}
+    for (battle_id, judge, _prompt), (ab, ba) in pair_orders(verdicts).items():
         outcome = _decide(ab, ba, rule, noise.get(judge, 0.0))
         if outcome is not None:
-            by_battle.setdefault(battle_id, []).append((judge, outcome, mean_probability(ab, ba)))
+            found = {"voter": judge, "outcome": outcome, "probability_a": mean_probability(ab, ba)}
+            by_battle.setdefault(battle_id, []).append(found)
     return [
         Vote(
             battle_id=battle.id,
             example_id=battle.example_id,
             model_a=battle.model_a,
             model_b=battle.model_b,
-            outcome=outcome,
-            voter=judge,
             kind="judge",
             category=battle.category,
-            probability_a=probability,
+            **found,
         )
         for battle in battles
-        for judge, outcome, probability in by_battle.get(battle.id, ())
+        for found in by_battle.get(battle.id, ())
     ]
-
-
-def validate_vote_count(cast: Sequence[Vote], verdicts: Iterable[Verdict]) -> None:
-    """Refuse to call judging done where no battle got a vote.
-
-    Raises:
-        JudgeError: with how many verdicts could not be read or were refused, and the first of them.
-    """
-    if cast:
-        return
-    said = list(verdicts)
-    refused, unreadable = sum(v.refused for v in said), sum(not v.readable and not v.refused for v in said)
-    first = next((verdict for verdict in said if not verdict.readable), None)
-    example = (
-        ""
-        if first is None
-        else f", the first of {first.judge}: {' '.join((first.reason or '').split())[:200]}"
-    )
-    raise JudgeError(
-        f"no vote was cast: of {len(said)} verdicts {unreadable} could not be read and {refused} were refused"
-        + (example or "; no example has answers of two contestants")
-    )
-
-
-def majority_votes(cast: Iterable[Vote], *, voter: str = "jury") -> list[Vote]:
-    """One vote a battle: what more than half of the judges that voted on it say, else a tie."""
-    heard: dict[tuple[str, ...], list[Vote]] = {}
-    for vote in cast:
-        heard.setdefault(battle_of(vote), []).append(vote)
-    return [_majority(said, voter) for said in heard.values()]
-
-
-def battle_of(vote: Vote) -> tuple[str, ...]:
-    """Which battle a vote is on: two contestants on an example; others may have given the same answers."""
-    return vote.battle_id, vote.example_id, vote.model_a, vote.model_b
-
-
-def _majority(said: list[Vote], voter: str) -> Vote:
-    outcome, count = Counter(vote.outcome for vote in said).most_common(1)[0]
-    agreed: Outcome = outcome if 2 * count > len(said) else "tie"
-    known = [vote.probability_a for vote in said if vote.probability_a is not None]
-    mean = sum(known) / len(known) if len(known) == len(said) else None
-    return said[0].model_copy(update={"outcome": agreed, "voter": voter, "probability_a": mean})
-
-
-def proportion(count: float, n: int) -> dict[str, Any]:
-    """`count` of `n` with Wilson's 95% interval."""
-    if n == 0:
-        return {"value": None, "low": None, "high": None, "n": 0}
-    low, high = wilson(count, n)
-    return {"value": count / n, "low": low, "high": high, "n": n}
-
-
-def pair_orders(verdicts: Iterable[Verdict]) -> dict[tuple[str, str, str], tuple[Verdict, Verdict]]:
-    """(battle, judge, prompt) -> its verdicts in the orders ab and ba, where both are there."""
-    orders: dict[tuple[str, str, str], dict[str, Verdict]] = {}
-    for verdict in verdicts:
-        orders.setdefault((verdict.battle_id, verdict.judge, verdict.prompt), {})[verdict.order] = verdict
-    both = {"ab", "ba"}
-    return {key: (found["ab"], found["ba"]) for key, found in orders.items() if found.keys() == both}
-
-
-def mean_probability(ab: Verdict, ba: Verdict) -> float | None:
-    """A judge's mean probability over both orders that side `a` is better."""
-    if ab.probability_a is None or ba.probability_a is None:
-        return None
-    return (ab.probability_a + ba.probability_a) / 2
 
 
 def _decide(ab: Verdict, ba: Verdict, rule: Rule, band: float) -> Outcome | None:
@@ -138,6 +79,168 @@ def _decide(ab: Verdict, ba: Verdict, rule: Rule, band: float) -> Outcome | None
     if rule == "agreement":
         return ab.outcome if ab.outcome == ba.outcome else "tie"
     return None if mean is None else "a" if mean > EVEN else "b"
+
+
+def pair_orders(verdicts: Iterable[Verdict]) -> dict[tuple[str, str, str], tuple[Verdict, Verdict]]:
+    """(battle, judge, prompt) -> its verdicts in the orders ab and ba, where both are there."""
+    orders: dict[tuple[str, str, str], dict[str, Verdict]] = {}
+    for verdict in verdicts:
+        orders.setdefault((verdict.battle_id, verdict.judge, verdict.prompt), {})[verdict.order] = verdict
+    return {key: (found["ab"], found["ba"]) for key, found in orders.items() if len(found) > 1}
+
+
+def mean_probability(ab: Verdict, ba: Verdict) -> float | None:
+    """A judge's mean probability over both orders that side `a` is better."""
+    if ab.probability_a is None or ba.probability_a is None:
+        return None
+    return (ab.probability_a + ba.probability_a) / 2
+
+
+def validate_vote_count(votes: Sequence[Vote], verdicts: Iterable[Verdict]) -> None:
+    """Refuse to call judging done where no battle got a vote.
+
+    Raises:
+        JudgeError: with how many verdicts could not be read or were refused, and the first of them.
+    """
+    if votes:
+        return
+    known = list(verdicts)
+    refused, failed = sum(v.refused for v in known), [verdict for verdict in known if not verdict.readable]
+    first = "; no example has answers of two contestants"
+    if failed:
+        first = f", the first of {failed[0].judge}: {' '.join((failed[0].reason or '').split())[:200]}"
+    raise JudgeError(
+        f"no vote was cast: of {len(known)} verdicts {len(failed) - refused} could not be read and {refused} "
+        f"were refused{first}"
+    )
+
+
+def _by_battle(votes: Iterable[Vote]) -> list[list[Vote]]:
+    """Votes on two contestants on an example; other contestants may have given the same answers."""
+    found: dict[tuple[str, ...], list[Vote]] = {}
+    for vote in votes:
+        key = (vote.battle_id, vote.example_id, vote.model_a, vote.model_b)
+        found.setdefault(key, []).append(vote)
+    return list(found.values())
+
+
+def majority_votes(votes: Iterable[Vote], *, voter: str = "jury") -> list[Vote]:
+    """One vote a battle: what more than half of the judges that voted on it say, else a tie."""
+    majority = []
+    for own in _by_battle(votes):
+        outcome, count = Counter(vote.outcome for vote in own).most_common(1)[0]
+        known = [vote.probability_a for vote in own if vote.probability_a is not None]
+        found = {
+            "outcome": outcome if 2 * count > len(own) else "tie",
+            "probability_a": sum(known) / len(known) if len(known) == len(own) else None,
+        }
+        majority.append(own[0].model_copy(update={"voter": voter, **found}))
+    return majority
+
+
+def proportion(count: float, n: int) -> dict[str, Any]:
+    """`count` of `n` with Wilson's 95% interval."""
+    if n == 0:
+        return {"value": None, "low": None, "high": None, "n": 0}
+    low, high = wilson(count, n)
+    return {"value": count / n, "low": low, "high": high, "n": n}
+
+
+def judge_statistics(
+    battles: Sequence[Battle],
+    verdicts: Iterable[Verdict],
+    *,
+    rule: Rule = "agreement",
+    noise: Mapping[str, float] = MappingProxyType({}),
+) -> dict[str, dict[str, Any]]:
+    """Figures of each judge: judge -> figure -> value. `rule` is how its verdicts became votes.
+
+    Every share is `{"value", "low", "high", "n"}`; `value` is `None` where nothing was observed.
+    `consistency`: the same outcome in both orders. `first_position`: how often the answer shown first won,
+    over both orders; 0.5 is unbiased. `always_first`, `always_second`: the same position in both orders.
+    `ties`: of the votes. `unreadable`, `refused` (by the judge's server): of the verdicts. `longer`,
+    `beyond_noise`: of the mean probabilities, those further from 0.5 than rounding alone moves them, where
+    that was measured. `more_markdown`: how often the votes that name a winner, between answers that differ
+    in it, name the answer that has more of it.
+    """
+    known = {battle.id for battle in battles}
+    by_judge: dict[str, list[Verdict]] = {}
+    for verdict in verdicts:
+        if verdict.battle_id in known:
+            by_judge.setdefault(verdict.judge, []).append(verdict)
+    return {judge: _figures(battles, found, rule, noise) for judge, found in by_judge.items()}
+
+
+def _figures(
+    battles: Sequence[Battle], verdicts: list[Verdict], rule: Rule, noise: Mapping[str, float]
+) -> dict[str, Any]:
+    read = [verdict for verdict in verdicts if verdict.reason != IDENTICAL]
+    both = [(ab, ba) for ab, ba in pair_orders(read).values() if ab.outcome and ba.outcome]
+    # Of a battle whose orders agree on a winner exactly half the verdicts name the first; ties count half.
+    first = [(_first(ab) + _first(ba)) / 2 for ab, ba in both]
+    votes = aggregate_votes(battles, verdicts, rule=rule, noise=noise)
+    means = [mean for ab, ba in both if (mean := mean_probability(ab, ba)) is not None]
+    band = noise.get(verdicts[0].judge)
+    beyond = [] if band is None else [abs(mean - EVEN) > band for mean in means]
+    all_battles = {verdict.battle_id for verdict in verdicts}
+    return {
+        "beyond_noise": proportion(sum(beyond), len(beyond)),
+        "battles": len(all_battles),
+        "identical": len(all_battles) - len({verdict.battle_id for verdict in read}),
+        "consistency": proportion(sum(ab.outcome == ba.outcome for ab, ba in both), len(both)),
+        "first_position": proportion(sum(first), len(first)),
+        "always_first": proportion(first.count(1.0), len(first)),
+        "always_second": proportion(first.count(0.0), len(first)),
+        "ties": proportion(sum(vote.outcome == "tie" for vote in votes), len(votes)),
+        "unreadable": proportion(sum(v.outcome is None and not v.refused for v in read), len(read)),
+        "refused": proportion(sum(verdict.refused for verdict in read), len(read)),
+        "longer": win_share(battles, votes, len),
+        "more_markdown": win_share(battles, votes, markdown),
+        "tokens_in": sum(verdict.tokens_in for verdict in verdicts),
+        "tokens_out": sum(verdict.tokens_out for verdict in verdicts),
+    }
+
+
+def _first(verdict: Verdict) -> float:
+    """1 when the answer shown first won, 0 when the second did, 0.5 for a tie."""
+    if verdict.outcome not in ("a", "b"):
+        return 0.5
+    return float((verdict.outcome == "a") == (verdict.order == "ab"))
+
+
+def markdown(text: str) -> float:
+    """How many marks of Markdown a text has."""
+    return len(MARKDOWN.findall(text))
+
+
+def win_share(
+    battles: Sequence[Battle], votes: Iterable[Vote], measure: Callable[[str], float]
+) -> dict[str, Any]:
+    """How often the winner is the answer with the larger `measure`, where the two differ in it."""
+    found = {battle.id: battle for battle in battles}
+    won = []
+    for vote in votes:
+        a, b = measure(found[vote.battle_id].completion_a), measure(found[vote.battle_id].completion_b)
+        if vote.outcome in ("a", "b") and a != b:
+            won.append((vote.outcome == "a") == (a > b))
+    return proportion(sum(won), len(won))
+
+
+def disagreement(votes: Iterable[Vote]) -> dict[str, Any]:
+    """How far a jury is of one mind: `unanimous` battles, and the agreement of each two judges.
+
+    Of battles that all judges voted on; a tie agrees with a tie.
+    """
+    outcomes = [{vote.voter: vote.outcome for vote in own} for own in _by_battle(votes)]
+    judges = sorted({judge for own in outcomes for judge in own})
+    full = [own for own in outcomes if len(own) == len(judges)]
+    return {
+        "unanimous": proportion(sum(len(set(own.values())) == 1 for own in full), len(full)),
+        "pairs": [
+            {"judges": [a, b], "agreement": proportion(sum(own[a] == own[b] for own in full), len(full))}
+            for a, b in combinations(judges, 2)
+        ],
+    }
 
 
 Array = NDArray[np.float64]
@@ -168,7 +271,7 @@ class Preference(Record):
     """Of the example, where one is known: a covariate of the length-controlled win rate."""
 
 
-def preferences_from_votes(battles: Sequence[Battle], cast: Iterable[Vote]) -> list[Preference]:
+def preferences_from_votes(battles: Sequence[Battle], votes: Iterable[Vote]) -> list[Preference]:
     """Votes on battles as preferences, seen from side `a`."""
     lengths = {battle.id: (len(battle.completion_a), len(battle.completion_b)) for battle in battles}
     return [
@@ -180,7 +283,7 @@ def preferences_from_votes(battles: Sequence[Battle], cast: Iterable[Vote]) -> l
             length=lengths[vote.battle_id][0],
             length_against=lengths[vote.battle_id][1],
         )
-        for vote in cast
+        for vote in votes
     ]
 
 
@@ -189,22 +292,16 @@ def win_rates(found: Iterable[Preference]) -> list[dict[str, Any]]:
     pairs: dict[tuple[str, str], list[Preference]] = {}
     for preference in found:
         pairs.setdefault((preference.contestant, preference.against), []).append(preference)
-    return [
-        {
-            "contestant": contestant,
-            "against": against,
-            "win_rate": win_rate(rows),
-            "length_controlled": length_controlled(rows),
-        }
-        for (contestant, against), rows in pairs.items()
-    ]
-
-
-def win_rate(rows: Sequence[Preference]) -> dict[str, Any]:
-    """The mean preference with its 95% interval over examples."""
-    values = [row.value for row in rows]
-    low, high = wilson_of_points(values, [row.example_id or str(place) for place, row in enumerate(rows)])
-    return {"value": math.fsum(values) / len(rows), "low": low, "high": high, "n": len(rows)}
+    rates = []
+    for (contestant, against), rows in pairs.items():
+        values = [row.value for row in rows]
+        low, high = wilson_of_points(values, [row.example_id or str(k) for k, row in enumerate(rows)])
+        raw = {"value": math.fsum(values) / len(rows), "low": low, "high": high, "n": len(rows)}
+        equal = length_controlled(rows)
+        rates.append(
+            {"contestant": contestant, "against": against, "win_rate": raw, "length_controlled": equal}
+        )
+    return rates
 
 
 def standard_error(rows: Sequence[Preference]) -> float:
@@ -219,10 +316,11 @@ def length_controlled(rows: Sequence[Preference]) -> dict[str, Any]:
     where examples have them, their difficulties; then the mean prediction at no difference in length. The
     interval is that of the constant in a fit without the penalty, from the sandwich covariance, and holds the
     value: where lengths go with sides the penalty decides the value, and the interval says how little is
-        known. AlpacaEval fits the same features, but holds the coefficients back with an L1 penalty chosen
-        by cross-validation and with judgments of gamed answers of its own baseline, which other data does
-        not have; here a fixed penalty does it.
+    known. AlpacaEval fits the same features, but holds the coefficients back with an L1 penalty chosen by
+    cross-validation and with judgments of gamed answers of its own baseline, which other data does not have.
     """
+    from scipy.stats import t
+
     if not rows:
         raise DataError("no battles to take a win rate of")
     values = np.array([row.value for row in rows])
@@ -233,7 +331,8 @@ def length_controlled(rows: Sequence[Preference]) -> dict[str, Any]:
     columns = np.stack([np.ones(len(rows)), length, difficulty], axis=1)
     fitted, _ = logistic(columns, values, RIDGES)
     free, covariance = logistic(columns, values, FREE)
-    margin = _reach(len(rows)) * math.sqrt(covariance[0, 0])
+    reach = float(t.ppf((1 + LEVEL) / 2, max(1, len(rows) - 3)))  # three coefficients are fitted
+    margin = reach * math.sqrt(covariance[0, 0])
     low, value, high = (
         float(_sigmoid(constant + each[2] * difficulty).mean())
         for constant, each in ((free[0] - margin, free), (fitted[0], fitted), (free[0] + margin, free))
@@ -244,13 +343,6 @@ def length_controlled(rows: Sequence[Preference]) -> dict[str, Any]:
 def is_separable(share: Mapping[str, Any]) -> bool:
     """Whether quality can be separated from length: lengths that go with a side leave it open."""
     return share["low"] is not None and share["high"] - share["low"] < INSEPARABLE
-
-
-def _reach(n: int) -> float:
-    """Student's quantile, three coefficients fitted."""
-    from scipy.stats import t
-
-    return float(t.ppf((1 + LEVEL) / 2, max(1, n - 3)))
 
 
 def logistic(columns: Array, values: Array, ridges: Array) -> tuple[Array, Array]:
@@ -264,18 +356,18 @@ def logistic(columns: Array, values: Array, ridges: Array) -> tuple[Array, Array
 
     def derivatives(fitted: Array) -> tuple[Array, Array]:
         expected = _sigmoid(columns @ fitted)
-        curvature = columns.T @ (columns * (expected * (1 - expected))[:, None]) + np.diag(ridges)
-        return columns.T @ (values - expected) - ridges * fitted, curvature
+        model_based = columns.T @ (columns * (expected * (1 - expected))[:, None])
+        return columns.T @ (values - expected) - ridges * fitted, model_based + np.diag(ridges)
 
     fitted = newton(derivatives, np.zeros(columns.shape[1]))
     if fitted is None:
         raise DataError("the length-controlled win rate did not converge")
-    inverse, expected = np.linalg.inv(derivatives(fitted)[1]), _sigmoid(columns @ fitted)
-    scatter = (columns * (values - expected)[:, None]).T @ (columns * (values - expected)[:, None])
-    model_based = columns.T @ (columns * (expected * (1 - expected))[:, None])
+    curvature, residual = derivatives(fitted)[1], values - _sigmoid(columns @ fitted)
+    scatter, model_based = columns.T @ (columns * residual[:, None] ** 2), curvature - np.diag(ridges)
     # After a clean sweep no residual is left to estimate from: never claim less than the model's own spread.
     middle = scatter if np.trace(scatter) > np.trace(model_based) else model_based
     # What the penalty alone decides is not known: its part stands in the middle too.
+    inverse = np.linalg.inv(curvature)
     return fitted, inverse @ (middle + np.diag(ridges)) @ inverse
 
 

@@ -8,9 +8,8 @@ from collections.abc import Container, Sequence
 from pydantic import ConfigDict
 
 from toolkit.judge.factory import METHODS, load_judge_prompt
-from toolkit.judge.grading import Grading
 from toolkit.judge.prompts import render
-from toolkit.judge.verdicts import Comparison, conversations
+from toolkit.judge.questions import Comparison, Grading, conversations
 from toolkit.recipe import Judge
 from toolkit.types import Record
 

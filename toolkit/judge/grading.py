@@ -7,90 +7,15 @@ the one it states.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import groupby
 from pathlib import Path
-from typing import Any, NamedTuple
 
-from toolkit.errors import JudgeError
-from toolkit.judge.parsing import read_grade
-from toolkit.judge.prompts import Case, JudgePrompt
+from toolkit.judge.questions import Grade, Grading
 from toolkit.judge.verdicts import JudgmentStore, PairJudge, ask, import_old_log
 from toolkit.statistics import Z
-from toolkit.types import Completion, Judgment, Score, digest
-
-
-class Grade(Judgment):
-    """A line of `grades.jsonl`: one reply on one completion."""
-
-    example_id: str
-    contestant: str
-    completion: str
-    """Hash of the text that was graded."""
-    value: float | None
-    """From 1 to 10; `None` when the reply was unreadable."""
-
-    @property
-    def readable(self) -> bool:
-        return self.value is not None
-
-
-class Grading(NamedTuple):
-    """The question how good a completion is; `reference`: whether the judge is shown the reference."""
-
-    row: Completion
-    reference: bool = False
-
-    @property
-    def identical(self) -> bool:
-        return False
-
-    @property
-    def subject(self) -> tuple[str, ...]:
-        return self.row.example_id, self.row.contestant
-
-    def content_keys(self) -> Iterator[str]:
-        """Of question, answer, and the reference where it is shown; then the one of earlier versions."""
-        row = self.row
-        turns = [f"{turn.role}: {turn.content}" for turn in row.messages]
-        yield digest(json.dumps([turns, row.completion, row.reference if self.reference else None]))
-        yield digest(row.example_id, row.contestant, digest(row.completion))
-
-    def seed(self, attempt: int) -> int:
-        texts = (*(turn.content for turn in self.row.messages), self.row.completion)
-        return int(digest(*texts, str(attempt)), 16) % 2**31
-
-    def validate(self, prompt: JudgePrompt) -> None:
-        if prompt.protocol != "single":
-            raise JudgeError("a pairwise prompt cannot grade one answer; use `single`, or `rubric`")
-
-    def case(self, reference: bool = True) -> Case:
-        shown = self.row.reference if reference else None
-        return Case(messages=self.row.messages, reference=shown, answers=(self.row.completion,))
-
-    def read_shares(self, shares: Sequence[float], labels: Sequence[str], mass: float) -> dict[str, Any]:
-        value = sum(int(digit) * share for digit, share in zip(labels, shares, strict=True))
-        return {"value": value, "reason": f"a digit is {mass:.0%} of the next token"}
-
-    def read_reply(self, reply: str, prompt: JudgePrompt) -> dict[str, Any]:
-        return {"value": read_grade(reply)}
-
-    def judgment(self, judge: str, prompt: str, **found: Any) -> Grade:
-        return Grade(
-            example_id=self.row.example_id,
-            contestant=self.row.contestant,
-            completion=hashlib.sha256(self.row.completion.encode()).hexdigest(),
-            judge=judge,
-            prompt=prompt,
-            **({"value": None} | found),
-        )
-
-    def restate(self, found: Grade, judge: str) -> Grade:
-        own = {"example_id": self.row.example_id, "contestant": self.row.contestant, "judge": judge}
-        return found.model_copy(update=own)
+from toolkit.types import Completion, Score, digest
 
 
 def grade_completions(

@@ -19,7 +19,8 @@ from toolkit.data import chat
 from toolkit.errors import DataError, JudgeError
 from toolkit.generate.engine import ServedModel
 from toolkit.judge.prompts import Case, JudgePrompt, render
-from toolkit.judge.verdicts import NOT_FINITE, Comparison, Question
+from toolkit.judge.questions import Comparison, Grading, Question
+from toolkit.judge.verdicts import NOT_FINITE
 from toolkit.models import Loaded, prefix_tree
 from toolkit.models.loading import context_window
 from toolkit.models.supported_types import supports_custom_masks
@@ -30,7 +31,7 @@ PROMPT_TOO_LONG = "the prompt is longer than the judge can read"
 DIGITS = tuple("123456789")
 """The labels of a prompt that grades."""
 
-Q = TypeVar("Q", bound=Question)
+Q = TypeVar("Q", Comparison, Grading)
 
 
 @dataclass(frozen=True)

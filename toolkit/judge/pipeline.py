@@ -14,6 +14,8 @@ from toolkit.errors import JudgeError, RecipeError
 from toolkit.generate.completions import VERDICTS
 from toolkit.judge.aggregation import (
     aggregate_votes,
+    disagreement,
+    judge_statistics,
     majority_votes,
     pair_orders,
     preferences_from_votes,
@@ -21,7 +23,6 @@ from toolkit.judge.aggregation import (
     win_rates,
 )
 from toolkit.judge.battles import build_battles
-from toolkit.judge.bias import disagreement, judge_statistics
 from toolkit.judge.costs import Estimate, estimate_usage
 from toolkit.judge.factory import (
     METHODS,
@@ -31,11 +32,10 @@ from toolkit.judge.factory import (
     prompt_key,
     validate_judges,
 )
-from toolkit.judge.grading import Grade, Grading, grade_completions, grade_scores, import_old_grades
+from toolkit.judge.grading import grade_completions, grade_scores, import_old_grades
+from toolkit.judge.questions import ORDERS, Comparison, Grade, Grading
 from toolkit.judge.readers import battle_log, mt_bench_judgments
 from toolkit.judge.verdicts import (
-    ORDERS,
-    Comparison,
     JudgmentStore,
     PairJudge,
     import_old_verdicts,

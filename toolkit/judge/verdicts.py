@@ -1,4 +1,4 @@
-"""Questions to a judge and its judgments: each is on disk the moment it exists, and is asked for once."""
+"""Put questions to a judge: each judgment is on disk the moment it exists, and is asked for once."""
 
 from __future__ import annotations
 
@@ -8,26 +8,19 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar, cast
 
 from pydantic import ValidationError
 
-from toolkit.errors import JudgeError
 from toolkit.generate.completions import Store
-from toolkit.judge.parsing import read_outcome
-from toolkit.judge.prompts import SHOWS_REFERENCE, Case, JudgePrompt, Order
+from toolkit.judge.questions import Question, both_orders
 from toolkit.progress import log_progress
-from toolkit.types import SWAPPED, Battle, Judgment, Message, Outcome, Verdict, digest
+from toolkit.types import Battle, Judgment, Verdict, digest
 
 logger = logging.getLogger(__name__)
 
-IDENTICAL = "identical answers: a tie, the judge was not asked"
-"""`reason` of a verdict on two answers that are the same text."""
-
 NOT_FINITE = "the model's figures are not finite; load it in bfloat16 or float32"
 """`reason` of no verdict: an overflow says nothing about either answer."""
-
-ORDERS: tuple[Order, ...] = ("ab", "ba")
 
 MARK = re.compile(r"@([0-9a-f]{6})$")
 """End of a local judge's name: the start of its weights' fingerprint."""
@@ -36,136 +29,6 @@ OLD_ID_DIGITS = 16
 """Hex digits of the ids of battles and completions in logs of earlier versions, which went by names."""
 
 J = TypeVar("J", bound=Judgment)
-
-
-class Question(Protocol):
-    """What a judge is asked: to compare two answers, or to grade one. Hashable."""
-
-    @property
-    def subject(self) -> tuple[str, ...]:
-        """The two fields by which its judgments name it."""
-
-    def content_keys(self) -> Iterator[str]:
-        """Its names in a store, today's first; of what the judge reads, whoever answered."""
-
-    def seed(self, attempt: int) -> int:
-        """Seed of an attempt to sample a reply."""
-
-    def validate(self, prompt: JudgePrompt) -> None:
-        """Raise `JudgeError` where this prompt would not show the judge what it is asked."""
-
-    def case(self, reference: bool = True) -> Case:
-        """What the judge is shown."""
-
-    def read_shares(self, shares: Sequence[float], labels: Sequence[str], mass: float) -> dict[str, Any]:
-        """Fields of the judgment, from the probabilities of the labels as the next token."""
-
-    def read_reply(self, reply: str, prompt: JudgePrompt) -> dict[str, Any]:
-        """Fields of the judgment, from a reply in words."""
-
-    def judgment(self, judge: str, prompt: str, **found: Any) -> Judgment:
-        """A judgment on this question; unreadable where `found` has no outcome or value."""
-
-    def restate(self, found: Any, judge: str) -> Judgment:
-        """A stored judgment on one of its `content_keys` as one on this question."""
-
-
-class Comparison(NamedTuple):
-    """A battle in one order."""
-
-    battle: Battle
-    order: Order
-
-    @property
-    def identical(self) -> bool:
-        """Whether both answers are the same text: a tie, which no judge need see."""
-        return self.battle.completion_a == self.battle.completion_b
-
-    @property
-    def subject(self) -> tuple[str, ...]:
-        return self.battle.id, self.order
-
-    def content_keys(self) -> Iterator[str]:
-        """Of the battle, then of its mirror image in the other order."""
-        other: Order = "ba" if self.order == "ab" else "ab"
-        for battle, order in ((self.battle, self.order), (self.battle.mirrored, other)):
-            yield digest(battle.id, order)
-            yield digest(battle.former_id, order)
-
-    def seed(self, attempt: int) -> int:
-        return int(digest(self.battle.id, self.order, str(attempt)), 16) % 2**31
-
-    def validate(self, prompt: JudgePrompt) -> None:
-        """Raise where the prompt grades single answers, needs a missing reference, or hides earlier turns."""
-        if prompt.protocol != "pairwise":
-            raise JudgeError(f"a {prompt.protocol} prompt cannot compare two answers; use a pairwise one")
-        if self.battle.messages_b is not None and "conversation_" not in prompt.user:
-            raise JudgeError(
-                f"example {self.battle.example_id}: the contestants' earlier turns differ, and this judge "
-                "prompt does not show them; use `multi-turn`"
-            )
-        needs_reference = "if reference" not in prompt.user and SHOWS_REFERENCE.search(prompt.user)
-        if self.battle.reference is None and needs_reference:
-            raise JudgeError(
-                f"example {self.battle.example_id} has no reference answer, and this judge prompt shows one; "
-                "use `pairwise`, or give every example a reference"
-            )
-
-    def case(self, reference: bool = True) -> Case:
-        battle, forward = self.battle, 1 if self.order == "ab" else -1
-        histories = (battle.messages, battle.messages_b or battle.messages)
-        return Case(
-            messages=tuple(turn for turn in battle.messages if not battle.messages_b or turn.role == "user"),
-            reference=battle.reference if reference else None,
-            answers=(battle.completion_a, battle.completion_b)[::forward],
-            histories=histories[::forward],
-        )
-
-    def read_shares(self, shares: Sequence[float], labels: Sequence[str], mass: float) -> dict[str, Any]:
-        first, second = shares
-        shown: Outcome = "a" if first > second else "b" if second > first else "tie"
-        return {
-            "outcome": to_battle_outcome(shown, self.order),
-            "probability_a": first if self.order == "ab" else second,
-            "reason": f"{labels[0]} {first:.3f}, {labels[1]} {second:.3f}; "
-            f"{mass:.0%} of the next token is a label",
-        }
-
-    def read_reply(self, reply: str, prompt: JudgePrompt) -> dict[str, Any]:
-        return {"outcome": to_battle_outcome(read_outcome(reply, prompt.labels), self.order)}
-
-    def judgment(self, judge: str, prompt: str, **found: Any) -> Verdict:
-        fields = {"outcome": None} | found
-        return Verdict(battle_id=self.battle.id, order=self.order, judge=judge, prompt=prompt, **fields)
-
-    def tie(self, judge: str, prompt: str) -> Verdict:
-        """The verdict on two answers that are the same text."""
-        return self.judgment(judge, prompt, outcome="tie", probability_a=0.5, reason=IDENTICAL)
-
-    def restate(self, found: Verdict, judge: str) -> Verdict:
-        own: dict[str, Any] = {"battle_id": self.battle.id, "judge": judge, "order": self.order}
-        if found.order != self.order:
-            own["outcome"] = None if found.outcome is None else SWAPPED[found.outcome]
-            own["probability_a"] = None if found.probability_a is None else 1 - found.probability_a
-        return found.model_copy(update=own)
-
-
-def to_battle_outcome(first_wins: Outcome | None, order: Order) -> Outcome | None:
-    """An outcome in terms of what was shown (`a`: the first) -> in terms of the battle's sides."""
-    return first_wins if order == "ab" or first_wins is None else SWAPPED[first_wins]
-
-
-def conversations(comparison: Comparison) -> tuple[tuple[Message, ...], tuple[Message, ...]]:
-    """Both conversations of a battle, each with its answer: a's and b's, whatever the order."""
-    battle = comparison.battle
-    a = (*battle.messages, Message(role="assistant", content=battle.completion_a))
-    b = (*(battle.messages_b or battle.messages), Message(role="assistant", content=battle.completion_b))
-    return a, b
-
-
-def both_orders(battles: Iterable[Battle]) -> list[Comparison]:
-    """The questions that battles are, each once."""
-    return [Comparison(battle, order) for battle in {b.id: b for b in battles}.values() for order in ORDERS]
 
 
 class PairJudge(Protocol):
@@ -204,7 +67,7 @@ class JudgmentStore(Generic[J]):
         for key in question.content_keys():
             if (found := self._store.replies.get(key)) is not None:
                 restated: Any = question.restate(found, self.judge)
-                return restated  # type: ignore[no-any-return]
+                return cast("J", restated)
         return None
 
     def add(self, key: str, judgment: J) -> None:
