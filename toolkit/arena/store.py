@@ -209,7 +209,8 @@ class Store:
             numbers: Counter[str] = Counter()
             for some in _chunks(who):
                 last = select(ballots.c.voter, func.max(ballots.c.number)).group_by(ballots.c.voter)
-                numbers.update(dict(connection.execute(last.where(ballots.c.voter.in_(some))).tuples().all()))
+                found = connection.execute(last.where(ballots.c.voter.in_(some)))
+                numbers.update({row[0]: row[1] for row in found})
             rows = []
             for ballot, _ in new:
                 numbers[ballot.voter] += 1

@@ -22,14 +22,14 @@ from toolkit import io
 from toolkit.arena.battles import Ballot, Cast, Reveal
 from toolkit.arena.store import Store
 from toolkit.errors import DataError
+from toolkit.judge.parsing import DEGREES
+from toolkit.judge.readers import rows as read_rows
 from toolkit.types import OUTCOME_WORDS, WINNERS, Message, Outcome, digest
 
 if TYPE_CHECKING:
     import pandas as pd
 
 COLUMNS = ("model_a", "model_b", "winner")
-GAMES: dict[str, Outcome] = {"A>>B": "a", "A>B": "a", "A=B": "tie", "B=A": "tie", "B>A": "b", "B>>A": "b"}
-"""Scores of Arena-Hard's games."""
 
 
 def battle_row(reveal: Reveal, *, texts: bool = False) -> dict[str, Any]:
@@ -104,25 +104,13 @@ def load_vote_rows(path: Path) -> list[tuple[str, dict[str, Any]]]:
         raise DataError(f"{path}: no such vote file")
     if path.suffix == ".csv":
         return [(f"{path}:{line}", dict(row)) for line, row in io.read_csv(path)]
-    if path.suffix == ".jsonl":
-        rows = list(io.read_rows(path, ours=False))
-    elif path.suffix == ".json":
-        listed = io.read_json(path)
-        rows = [
-            (f"{path}:{n}", row) for n, row in enumerate(listed if isinstance(listed, list) else [listed], 1)
-        ]
-    elif path.suffix == ".parquet":
+    if path.suffix in {".json", ".jsonl"}:
+        return list(read_rows(path))
+    if path.suffix == ".parquet":
         import pandas as pd
 
-        rows = [(f"{path}:{n}", row) for n, row in enumerate(load_stage_rows(pd.read_parquet(path)), 1)]
-    else:
-        raise DataError(
-            f"{path}: cannot read {path.suffix or 'such'} files; use .jsonl, .json, .csv or .parquet"
-        )
-    wrong = next((place for place, row in rows if not isinstance(row, dict)), None)
-    if wrong:
-        raise DataError(f"{wrong}: a vote is an object")
-    return rows
+        return [(f"{path}:{n}", row) for n, row in enumerate(load_stage_rows(pd.read_parquet(path)), 1)]
+    raise DataError(f"{path}: cannot read {path.suffix or 'such'} files; use .jsonl, .json, .csv or .parquet")
 
 
 class ImportedVote(NamedTuple):
@@ -159,42 +147,29 @@ def parse_votes(rows: Iterable[tuple[str, Mapping[str, Any]]]) -> list[ImportedV
 
 def import_votes(store: Store, votes: Sequence[ImportedVote], *, run: str) -> tuple[int, int]:
     """Add votes to a run of a store; returns how many were added, and how many were there already."""
-    known = _KnownVotes(store, run)
-    lines = [line for vote in votes if (line := known.new_line(vote)) is not None]
-    added = store.load(lines)
-    return added, len(votes) - added
-
-
-class _KnownVotes:
-    """The votes of a run in a store, to be crossed off as a file names them."""
-
-    def __init__(self, store: Store, run: str) -> None:
-        self._run = run
-        self._counts: Counter[str] = Counter()
-        self._occurrences: Counter[str] = Counter()
-        for row in store.vote_rows(run, everyone=True):
-            question = "" if row.example_id.startswith(_NAMELESS) else row.example_id
-            fields = (question, row.model_a, row.model_b, row.outcome, row.cast_at)
-            self._counts[_content(row.voter, *fields)] += 1
-        self._occurrences.update(self._counts)
-
-    def new_line(self, vote: ImportedVote) -> tuple[Ballot, Cast] | None:
-        """The lines to store for a vote, or `None` where the store has it."""
-        fields = (vote.question, vote.a, vote.b, vote.outcome, vote.at)
-        voter = digest("imported", vote.voter)
-        key = _content(voter, *fields)
-        for name in (key, _content(vote.voter, *fields)):
-            if self._counts[name] > 0:
-                self._counts[name] -= 1
-                return None
-        self._occurrences[key] += 1
-        identity = vote.ballot or _PREFIX + digest(self._run, key, str(self._occurrences[key]))
+    stored: Counter[str] = Counter()
+    for row in store.vote_rows(run, everyone=True):
+        question = "" if row.example_id.startswith(_NAMELESS) else row.example_id
+        fields = (question, row.model_a, row.model_b, row.outcome)
+        stored[_content(row.voter, fields, row.cast_at)] += 1
+    occurrences, lines = stored.copy(), []
+    for vote in votes:
+        voter, fields = digest("imported", vote.voter), (vote.question, vote.a, vote.b, vote.outcome)
+        key = _content(voter, fields, vote.at)
+        known = next(
+            (name for name in (key, _content(vote.voter, fields, vote.at)) if stored[name] > 0), None
+        )
+        if known:  # cross it off
+            stored[known] -= 1
+            continue
+        occurrences[key] += 1
+        identity = vote.ballot or _PREFIX + digest(run, key, str(occurrences[key]))
         ballot = Ballot(
             id=identity,
             voter=voter,
             number=0,
             kind="imported",
-            run=self._run,
+            run=run,
             example_id=vote.question or f"{_NAMELESS}{identity}",
             category=vote.category,
             messages=vote.messages,
@@ -205,15 +180,18 @@ class _KnownVotes:
             shown_at=vote.at,
         )
         reasons = {"tags": vote.tags, "comment": vote.comment, "cast_at": vote.at}
-        cast = Cast(ballot=identity, revision=0, action="vote", outcome=vote.outcome, **reasons)
-        return ballot, cast
+        lines.append(
+            (ballot, Cast(ballot=identity, revision=0, action="vote", outcome=vote.outcome, **reasons))
+        )
+    added = store.load(lines)
+    return added, len(votes) - added
 
 
 _PREFIX, _NAMELESS = "v-", "vote-"
 
 
-def _content(voter: str, question: str, a: str, b: str, outcome: str, at: float) -> str:
-    return digest(voter, question, a, b, outcome, f"{at:.3f}")
+def _content(voter: str, fields: tuple[str, ...], at: float) -> str:
+    return digest(voter, *fields, f"{at:.3f}")
 
 
 def _votes_in(row: Mapping[str, Any], place: str) -> list[ImportedVote]:
@@ -277,12 +255,12 @@ def _arena_hard(row: Mapping[str, Any], place: str) -> list[ImportedVote]:
         score = game.get("score") if isinstance(game, dict) else None
         if score is None:  # an unreadable reply is no vote
             continue
-        if score not in GAMES:
+        if score not in DEGREES:
             raise DataError(
-                f"{place}: the score of a game is {score!r}; it must be one of {', '.join(GAMES)}"
+                f"{place}: the score of a game is {score!r}; it must be one of {', '.join(DEGREES)}"
             )
         a, b = (baseline, model) if number % 2 == 0 else (model, baseline)
-        found.append(_vote(row, place, a, b, GAMES[score]))
+        found.append(_vote(row, place, a, b, DEGREES[score]))
     return found
 
 

@@ -20,21 +20,22 @@ from toolkit.types import (
     turn_id,
 )
 
-Row = Mapping[str, Any]
-
 
 def rows(file: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """(place, object) of every row of a JSONL file or of a JSON list."""
+    """(place, object) of every row of a JSONL file, or of a JSON list or object.
+
+    Raises:
+        DataError: the file cannot be read, or a row is no object.
+    """
     if file.suffix == ".json":
         listed = io.read_json(file)
-        if not isinstance(listed, list):
-            raise DataError(f"{file}: expected a list of objects")
-        places: Iterable[tuple[str, Any]] = ((f"{file}: row {n}", row) for n, row in enumerate(listed, 1))
+        listed = listed if isinstance(listed, list) else [listed]
+        places: Iterable[tuple[str, Any]] = ((f"{file}:{n}", row) for n, row in enumerate(listed, 1))
     else:
         places = io.read_rows(file, ours=False)
     for place, row in places:
         if not isinstance(row, dict):
-            raise DataError(f"{place}: expected an object")
+            raise DataError(f"{place}: a row is an object")
         yield place, row
 
 
@@ -44,43 +45,44 @@ MT_BENCH: dict[Outcome | None, str] = {"a": "model_1", "b": "model_2", "tie": "t
 
 def battle_log(votes: Iterable[Vote]) -> list[dict[str, Any]]:
     """Votes as rows of a battle log, which FastChat's rating scripts and arena-rank read."""
-    return [
-        {
-            "question_id": question_and_turn(vote.example_id)[0],
-            "model_a": vote.model_a,
-            "model_b": vote.model_b,
-            "winner": WINNERS[vote.outcome],
-            "judge": vote.voter,
-            "turn": question_and_turn(vote.example_id)[1],
-            "anony": True,
-            "language": "",
-            "category": vote.category or "",
-            "tstamp": float(place),
-        }
-        for place, vote in enumerate(votes)
-    ]
+    log = []
+    for place, vote in enumerate(votes):
+        question, turn = question_and_turn(vote.example_id)
+        log.append(
+            {
+                "question_id": question,
+                "model_a": vote.model_a,
+                "model_b": vote.model_b,
+                "winner": WINNERS[vote.outcome],
+                "judge": vote.voter,
+                "turn": turn,
+                "anony": True,
+                "language": "",
+                "category": vote.category or "",
+                "tstamp": float(place),
+            }
+        )
+    return log
 
 
 def mt_bench_judgments(battles: Sequence[Battle], verdicts: Iterable[Verdict]) -> list[dict[str, Any]]:
     """Verdicts as rows of MT-bench's `*_pair.jsonl`: one a battle and judge, both orders in it."""
-    said: dict[str, list[tuple[str, str, Verdict, Verdict]]] = {}
+    found: dict[str, list[dict[str, Any]]] = {}
     for (battle_id, judge, prompt), (ab, ba) in pair_orders(verdicts).items():
-        said.setdefault(battle_id, []).append((judge, prompt, ab, ba))
-    return [
-        {
-            "question_id": question_and_turn(battle.example_id)[0],
-            "model_1": battle.model_a,
-            "model_2": battle.model_b,
+        row = {
             "g1_winner": MT_BENCH[ab.outcome],
             "g2_winner": MT_BENCH[ba.outcome],
             "judge": [judge, prompt],
             "g1_judgment": ab.reason,
             "g2_judgment": ba.reason,
-            "turn": question_and_turn(battle.example_id)[1],
         }
-        for battle in battles
-        for judge, prompt, ab, ba in said.get(battle.id, ())
-    ]
+        found.setdefault(battle_id, []).append(row)
+    judgments = []
+    for battle in battles:
+        question, turn = question_and_turn(battle.example_id)
+        who = {"question_id": question, "model_1": battle.model_a, "model_2": battle.model_b}
+        judgments += [{**who, **row, "turn": turn} for row in found.get(battle.id, ())]
+    return judgments
 
 
 MT_BENCH_PAIR = {"model_1", "model_2", "g1_winner", "g2_winner"}
@@ -108,12 +110,12 @@ def read_judgments(file: Path) -> list[Vote]:
     votes = []
     for place, row in rows(file):
         if row.keys() >= MT_BENCH_PAIR:
-            votes.append(_mt_bench_vote(row, place))
+            votes += _mt_bench_vote(row, place)
         elif row.keys() >= ANNOTATION:
-            votes.append(_alpaca_eval_vote(row, place))
+            votes += _alpaca_eval_vote(row, place)
         else:
             raise DataError(f"{place}: neither a judgment of MT-bench nor an annotation of AlpacaEval")
-    return [vote for vote in votes if vote is not None]
+    return votes
 
 
 def read_preferences(file: Path) -> list[Preference]:
@@ -136,24 +138,18 @@ def read_preferences(file: Path) -> list[Preference]:
     return found
 
 
-def _mt_bench_vote(row: Mapping[str, Any], place: str) -> Vote | None:
+def _mt_bench_vote(row: Mapping[str, Any], place: str) -> list[Vote]:
     meaning = {text: outcome for outcome, text in MT_BENCH.items()}
     games = [row["g1_winner"], row["g2_winner"]]
     if not set(games) <= meaning.keys():
         raise DataError(f"{place}: winners must be one of {', '.join(meaning)}")
     first, second = (meaning[game] for game in games)
     if first is None or second is None:
-        return None
+        return []
     judge, example = row["judge"], turn_id(str(row["question_id"]), int(row.get("turn") or 1))
-    return Vote(
-        battle_id=digest(example, row["model_1"], row["model_2"]),
-        example_id=example,
-        model_a=row["model_1"],
-        model_b=row["model_2"],
-        outcome=first if first == second else "tie",
-        voter=str(judge[0] if isinstance(judge, list) else judge),
-        kind="judge",
-    )
+    voter = str(judge[0] if isinstance(judge, list) else judge)
+    outcome: Outcome = first if first == second else "tie"
+    return [_vote(example, example, (row["model_1"], row["model_2"]), outcome, voter=voter)]
 
 
 def _preference(row: Mapping[str, Any], place: str) -> float | None:
@@ -166,18 +162,23 @@ def _preference(row: Mapping[str, Any], place: str) -> float | None:
     return float(value) or 1.5
 
 
-def _alpaca_eval_vote(row: Mapping[str, Any], place: str) -> Vote | None:
+def _alpaca_eval_vote(row: Mapping[str, Any], place: str) -> list[Vote]:
     preference = _preference(row, place)
     if preference is None:
-        return None
+        return []
     outcome: Outcome = "tie" if preference == 1.5 else "a" if preference < 1.5 else "b"  # noqa: PLR2004
+    question, sides = row["instruction"], (row["generator_1"], row["generator_2"])
+    who = {"voter": str(row.get("annotator", "")), "category": row.get("dataset")}
+    return [_vote(digest(question), question, sides, outcome, **who)]
+
+
+def _vote(example: str, question: str, sides: tuple[str, str], outcome: Outcome, **fields: Any) -> Vote:
     return Vote(
-        battle_id=digest(row["instruction"], row["generator_1"], row["generator_2"]),
-        example_id=digest(row["instruction"]),
-        model_a=row["generator_1"],
-        model_b=row["generator_2"],
+        battle_id=digest(question, *sides),
+        example_id=example,
+        model_a=sides[0],
+        model_b=sides[1],
         outcome=outcome,
-        voter=str(row.get("annotator", "")),
         kind="judge",
-        category=row.get("dataset"),
+        **fields,
     )
