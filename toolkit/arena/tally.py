@@ -16,7 +16,7 @@ import numpy as np
 
 from toolkit.arena.battles import BattlePool
 from toolkit.arena.store import CHUNK, FORGOTTEN, Answers, LogState, Store, VoteRow
-from toolkit.ratings.table import RESULTS, Table, code_labels, tabulate
+from toolkit.ratings.table import Table, from_columns, tabulate
 from toolkit.types import (
     POINTS,
     WINNERS,
@@ -262,14 +262,5 @@ def vote_table(rows: Sequence[VoteRow]) -> Table:
     if not rows:
         return tabulate(())
     _, _, examples, first, second, outcomes, people, categories, *_ = zip(*rows, strict=True)
-    names = sorted({*first, *second})
-    code = {name: number for number, name in enumerate(names)}
-    labels = {"example": examples, "voter": people, "category": [each or "" for each in categories]}
-    return Table(
-        names=tuple(names),
-        first=np.array([code[name] for name in first], dtype=np.int32),
-        second=np.array([code[name] for name in second], dtype=np.int32),
-        outcome=np.array([RESULTS[outcome] for outcome in outcomes], dtype=np.int8),
-        weight=None,
-        labels={kind: coded for kind, values in labels.items() if (coded := code_labels(values)).names},
-    )
+    known = [each or "" for each in categories]
+    return from_columns(first, second, outcomes, example=examples, voter=people, category=known)

@@ -77,13 +77,20 @@ def agreement(votes: Table, reference: Table, *, seed: int = 0) -> AgreementRepo
 
     Args:
         votes: a judge's, say; they need `question_id`.
-        reference: people's, say.
+        reference: people's, say; the votes of voters on the other side are left out, unless there are no
+            others.
         seed: of the bootstrap.
 
     Raises:
         RatingError: votes name no question, or the two have no unit in common.
     """
-    mine, theirs = _tallies(votes), _tallies(_without_voters_of(votes, reference))
+    own, others = votes.labels.get("voter"), reference.labels.get("voter")
+    if own is not None and others is not None:
+        used = {own.names[code] for code in np.unique(own.codes[own.codes != MISSING])}
+        both = [code for code, name in enumerate(others.names) if name in used]
+        left = np.flatnonzero(~np.isin(others.codes, both))
+        reference = reference.take(left) if len(left) else reference
+    mine, theirs = _tallies(votes), _tallies(reference)
     shared = [unit for unit in mine if unit in theirs]
     if not shared:
         raise RatingError(
@@ -95,23 +102,17 @@ def agreement(votes: Table, reference: Table, *, seed: int = 0) -> AgreementRepo
     for unit in shared:
         if unit[0] in categories:
             groups.setdefault(categories[unit[0]], []).append(unit)
+    within = None
+    if several:
+        found = np.array([theirs[unit] for unit in several])
+        pairs = _coincidences(found)
+        within = _estimates(pairs / found.sum(1)[:, None, None], pairs, several, seed)
     return AgreementReport(
         between=_between(mine, theirs, shared, seed),
-        within=_within(theirs, several, seed) if several else None,
+        within=within,
         categories={name: _between(mine, theirs, own, seed) for name, own in sorted(groups.items())},
         behind=_behind(mine, theirs, [unit for unit in several if unit in mine]),
     )
-
-
-def _without_voters_of(votes: Table, reference: Table) -> Table:
-    """The reference without the votes of voters on the other side, unless there are no others."""
-    own, theirs = votes.labels.get("voter"), reference.labels.get("voter")
-    if own is None or theirs is None:
-        return reference
-    used = {own.names[code] for code in np.unique(own.codes[own.codes != MISSING])}
-    both = [code for code, name in enumerate(theirs.names) if name in used]
-    left = np.flatnonzero(~np.isin(theirs.codes, both))
-    return reference.take(left) if len(left) else reference
 
 
 Unit = tuple[str, str, str]
@@ -149,13 +150,6 @@ def _between(mine: Tallies, theirs: Tallies, units: Sequence[Unit], seed: int) -
     a, b = (np.array([side[unit] for unit in units]) for side in (mine, theirs))
     tables = a[:, :, None] * b[:, None, :] / (a.sum(1) * b.sum(1))[:, None, None]
     return _estimates(tables, _coincidences(a + b), units, seed)
-
-
-def _within(tallies: Tallies, units: Sequence[Unit], seed: int) -> Agreement:
-    """Among voters of one side, of whom each unit has two or more."""
-    found = np.array([tallies[unit] for unit in units])
-    coincidences = _coincidences(found)
-    return _estimates(coincidences / found.sum(1)[:, None, None], coincidences, units, seed)
 
 
 def _behind(mine: Tallies, theirs: Tallies, units: Sequence[Unit]) -> Estimate | None:
@@ -215,12 +209,18 @@ def _estimates(tables: Array, coincidences: Array, units: Sequence[Unit], seed: 
     examples, n = _examples(units), len(units)
     decided = int((tables[:, :TIE, :TIE].sum((1, 2)) > 0).sum())
     rng = np.random.default_rng(seed)
-    return Agreement(
-        agreement=_estimate(_same(_draws(tables, examples, rng)), n),
-        agreement_without_ties=_estimate(_same(_draws(tables[:, :TIE, :TIE], examples, rng)), decided),
-        kappa=_estimate(_kappa(_draws(tables, examples, rng)), n),
-        alpha=_estimate(_alpha(_draws(coincidences, examples, rng)), n),
-    )
+    same = _estimate(_same(_draws(tables, examples, rng)), n)
+    without_ties = _estimate(_same(_draws(tables[:, :TIE, :TIE], examples, rng)), decided)
+    share = _draws(tables, examples, rng)
+    share = share / share.sum((1, 2))[:, None, None]
+    chance = (share.sum(2) * share.sum(1)).sum(1)
+    kappa = _ratio(np.trace(share, axis1=1, axis2=2) - chance, 1 - chance)
+    drawn = _draws(coincidences, examples, rng)
+    totals = drawn.sum(2)
+    votes = totals.sum(1)
+    observed, expected = votes - np.trace(drawn, axis1=1, axis2=2), votes**2 - (totals**2).sum(1)
+    alpha = 1 - (votes - 1) * _ratio(observed, expected)
+    return Agreement(same, without_ties, _estimate(kappa, n), _estimate(alpha, n))
 
 
 def _draws(tables: Array, examples: NDArray[np.int64], rng: np.random.Generator) -> Array:
@@ -252,21 +252,6 @@ def _same(tables: Array) -> Array:
     return _ratio(np.trace(tables, axis1=1, axis2=2), tables.sum((1, 2)))
 
 
-def _kappa(tables: Array) -> Array:
-    share = tables / tables.sum((1, 2))[:, None, None]
-    chance = (share.sum(2) * share.sum(1)).sum(1)
-    return _ratio(np.trace(share, axis1=1, axis2=2) - chance, 1 - chance)
-
-
-def _alpha(coincidences: Array) -> Array:
-    totals = coincidences.sum(2)
-    n = totals.sum(1)
-    observed = n - np.trace(coincidences, axis1=1, axis2=2)
-    expected = n**2 - (totals**2).sum(1)
-    alpha: Array = 1 - (n - 1) * _ratio(observed, expected)
-    return alpha
-
-
 def _ratio(part: Array, whole: Array) -> Array:
     """Not a number where the whole is nothing: everyone always says the same, or nobody says anything."""
     return np.divide(part, whole, out=np.full_like(part, np.nan), where=np.abs(whole) > np.finfo(float).eps)
@@ -285,10 +270,12 @@ def _estimate(values: NDArray[np.float64], n: int) -> Estimate:
 def agreement_sentence(found: AgreementReport) -> str:
     """How much the votes can stand in for the reference, in one paragraph."""
     between, kappa = found.between, found.between.kappa
-    words = [f"They say the same on {_percent(between.agreement)} of {between.agreement.n} pairs of answers."]
+    words = [
+        f"They say the same on {_text(between.agreement, '.0%')} of {between.agreement.n} pairs of answers."
+    ]
     if between.agreement_without_ties.value is not None:
         words.append(
-            f"Where both name a winner it is the same one in {_percent(between.agreement_without_ties)}."
+            f"Where both name a winner it is the same one in {_text(between.agreement_without_ties, '.0%')}."
         )
     if between.agreement.n < FEWEST:
         words.append(f"With fewer than {FEWEST} pairs nothing more is claimed.")
@@ -296,10 +283,10 @@ def agreement_sentence(found: AgreementReport) -> str:
         words.append("One side always says the same, so chance cannot be told from agreement.")
     elif kappa.low <= 0:
         words.append(
-            f"That is not surely more than chance (kappa {_plain(kappa)}): do not rely on these votes."
+            f"That is not surely more than chance (kappa {_text(kappa)}): do not rely on these votes."
         )
     else:
-        words.append(f"Beyond chance, kappa is {_plain(kappa)}. {_against_ceiling(found)}")
+        words.append(f"Beyond chance, kappa is {_text(kappa)}. {_against_ceiling(found)}")
     return " ".join(words)
 
 
@@ -316,18 +303,13 @@ def _against_ceiling(found: AgreementReport) -> str:
     )
     good = "as good as one of theirs" if found.as_good_as_one else "not shown to be as good as one of theirs"
     return (
-        f"The reference's voters agree with each other on {_percent(within.agreement)}, kappa "
-        f"{_plain(within.kappa)}; {shown}: {good}, within {MARGIN:.0%}."
+        f"The reference's voters agree with each other on {_text(within.agreement, '.0%')}, kappa "
+        f"{_text(within.kappa)}; {shown}: {good}, within {MARGIN:.0%}."
     )
 
 
-def _percent(figure: Estimate) -> str:
-    if figure.value is None or figure.low is None:
-        return "-" if figure.value is None else f"{figure.value:.0%}"
-    return f"{figure.value:.0%} ({figure.low:.0%} to {figure.high:.0%})"
-
-
-def _plain(figure: Estimate) -> str:
-    if figure.value is None or figure.low is None:
-        return "-" if figure.value is None else f"{figure.value:.2f}"
-    return f"{figure.value:.2f} ({figure.low:.2f} to {figure.high:.2f})"
+def _text(figure: Estimate, form: str = ".2f") -> str:
+    if figure.value is None:
+        return "-"
+    ends = "" if figure.low is None else f" ({figure.low:{form}} to {figure.high:{form}})"
+    return f"{figure.value:{form}}{ends}"

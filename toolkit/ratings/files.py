@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from toolkit import io
 from toolkit.errors import DataError
-from toolkit.ratings.table import BLOCK, LABELS, from_frame
+from toolkit.ratings.table import LABELS, from_frame
 from toolkit.types import WINNERS, turn_id
 
 if TYPE_CHECKING:
@@ -83,14 +83,11 @@ def _named(frame: pd.DataFrame) -> pd.DataFrame:
     """The frame with our own logs' column names and outcomes turned into those of battle logs."""
     if "winner" not in frame.columns and "outcome" in frame.columns:
         words: dict[Any, str] = dict(WINNERS)
-        outcome = frame["outcome"].astype(object)
-        frame = frame.assign(winner=outcome.map(lambda value: words.get(value, value))).drop(
-            columns="outcome"
-        )
-    taken = set(frame.columns)
-    if {"question_id", "turn"} <= taken:
+        winner = frame["outcome"].astype(object).map(lambda value: words.get(value, value))
+        frame = frame.assign(winner=winner).drop(columns="outcome")
+    if {"question_id", "turn"} <= set(frame.columns):
         frame = _turns_apart(frame)
-    return frame.rename(columns={old: new for old, new in RENAMED.items() if new not in taken})
+    return frame.rename(columns={old: new for old, new in RENAMED.items() if new not in frame.columns})
 
 
 def _turns_apart(frame: pd.DataFrame) -> pd.DataFrame:
@@ -113,94 +110,80 @@ def _turns_apart(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _parquet(path: Path, columns: Sequence[str] | None) -> pd.DataFrame:
-    """Text columns arrive as categories: no Python string is made for a vote.
-
-    A block at a time, because Arrow's codes take four bytes a vote and pandas' mostly one.
-    """
+    """Text columns arrive as categories: no Python string is made for a vote."""
     import pyarrow as pa
     from pyarrow import parquet
 
     try:
-        names = parquet.read_schema(path).names
-        wanted = [name for name in names if columns is None or name in columns]
-        words = [name for name in wanted if name in RATED and name not in NUMBERS]
-        with parquet.ParquetFile(path, read_dictionary=words) as file:
-            batches = file.iter_batches(BLOCK, columns=wanted)
-            blocks = [_to_pandas(_numbers_checked(pa.table(block), path)) for block in batches]
-            return _joined(blocks) if blocks else _to_pandas(file.read(columns=wanted))
+        names = [name for name in parquet.read_schema(path).names if columns is None or name in columns]
+        words = [name for name in names if name in RATED and name not in NUMBERS]
+        return _frame(parquet.read_table(path, columns=names, read_dictionary=words), path)
     except (pa.ArrowException, OSError) as error:
-        raise DataError(f"{path}: not a Parquet file: {_first_line(error)}") from None
-
-
-def _joined(blocks: list[pd.DataFrame]) -> pd.DataFrame:
-    """One frame of all blocks, which are used up."""
-    import pandas as pd
-    from pandas.api.types import union_categoricals
-
-    columns = {}
-    for name in blocks[0].columns:
-        parts = [block.pop(name) for block in blocks]
-        words = all(part.dtype == "category" for part in parts)
-        columns[name] = union_categoricals(parts) if words else pd.concat(parts, ignore_index=True)
-    return pd.DataFrame(columns, copy=False)
+        problem = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise DataError(f"{path}: not a Parquet file: {problem}") from None
 
 
 def _csv(path: Path, columns: Sequence[str] | None) -> pd.DataFrame:
+    import pandas as pd
     import pyarrow as pa
     from pyarrow import csv as arrow_csv
 
     with path.open(encoding="utf-8-sig", newline="") as file:
-        names = next(csv.reader(file), [])
-    wanted = [name for name in names if columns is None or name in columns]
-    words = {name: pa.dictionary(pa.int32(), pa.string()) for name in wanted if name in RATED}
-    words |= {name: pa.float64() for name in wanted if name in NUMBERS}
+        names = [name for name in next(csv.reader(file), []) if columns is None or name in columns]
+    types = {name: pa.dictionary(pa.int32(), pa.string()) for name in names if name in RATED}
+    types |= {name: pa.float64() for name in names if name in NUMBERS}
     try:
         table = arrow_csv.read_csv(
             path,
             parse_options=arrow_csv.ParseOptions(newlines_in_values=True),
             convert_options=arrow_csv.ConvertOptions(
-                include_columns=wanted, column_types=words, null_values=[""]
+                include_columns=names, column_types=types, null_values=[""]
             ),
         )
-    except pa.ArrowException:
-        return _csv_by_row(path, wanted)
-    return _to_pandas(_numbers_checked(table, path))
-
-
-def _csv_by_row(path: Path, wanted: Sequence[str]) -> pd.DataFrame:
-    """Slowly, for files that the fast reader refuses; names the row it cannot read."""
-    import pandas as pd
-
-    rows = [row for _, row in io.read_csv(path)]
-    return pd.DataFrame(rows, columns=list(wanted) if not rows else None)[list(wanted)]
+    except pa.ArrowException:  # slowly: names the row that cannot be read
+        rows = [row for _, row in io.read_csv(path)]
+        return pd.DataFrame(rows, columns=None if rows else names)[names]
+    return _frame(table, path)
 
 
 def _jsonl(path: Path, columns: Sequence[str] | None) -> pd.DataFrame:
-    import pandas as pd
     import pyarrow as pa
     from pyarrow import json as arrow_json
 
     if columns is not None:
-        schema = pa.schema([(name, pa.string()) for name in columns if name not in NUMBERS])
-        for name in set(columns) & set(NUMBERS):
-            schema = schema.append(pa.field(name, pa.float64()))
+        types = {name: pa.float64() if name in NUMBERS else pa.string() for name in columns}
+        options = arrow_json.ParseOptions(
+            explicit_schema=pa.schema(list(types.items())), unexpected_field_behavior="ignore"
+        )
         try:
-            table = arrow_json.read_json(
-                path,
-                parse_options=arrow_json.ParseOptions(
-                    explicit_schema=schema, unexpected_field_behavior="ignore"
-                ),
-            )
+            table = arrow_json.read_json(path, parse_options=options)
         except pa.ArrowException:
             logger.debug("%s: read line by line", path)
         else:
-            return _to_pandas(_numbers_checked(_without_empty(table), path))
-    rows = [row for _, row in _objects(path)]
+            there = [name for name in table.column_names if table[name].null_count < len(table)]
+            words = [name for name in there if types[name] == pa.string()]
+            for name in words:
+                place = table.column_names.index(name)
+                table = table.set_column(place, name, table[name].dictionary_encode())
+            return _frame(table.select(there), path)
+    return _chosen([row for _, row in _objects(path)], columns)
+
+
+def _json(path: Path, columns: Sequence[str] | None) -> pd.DataFrame:
+    rows = io.read_json(path)
+    if not (isinstance(rows, list) and all(isinstance(row, dict) for row in rows)):
+        raise DataError(f"{path}: a JSON vote file is a list of objects, one a vote")
+    return _chosen(rows, columns)
+
+
+def _chosen(rows: list[dict[str, Any]], columns: Sequence[str] | None) -> pd.DataFrame:
+    import pandas as pd
+
     frame = pd.DataFrame(rows)
     return frame if columns is None else frame[[name for name in frame.columns if name in columns]]
 
 
-def _numbers_checked(table: pa.Table, path: Path) -> pa.Table:
+def _frame(table: pa.Table, path: Path) -> pd.DataFrame:
     """The table, if no weight or time in it is NaN, which later on would count as left out."""
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -210,29 +193,8 @@ def _numbers_checked(table: pa.Table, path: Path) -> pa.Table:
             row = pc.index(pc.is_nan(table[name]), pa.scalar(True)).as_py()
             if row >= 0:
                 raise DataError(f"{path}:{line_of(path, row)}: {name} is NaN; it must be a number, or empty")
-    return table
-
-
-def _without_empty(table: pa.Table) -> pa.Table:
-    """The table without the columns that no row has; texts as dictionaries."""
-    import pyarrow as pa
-
-    kept = [name for name in table.column_names if table[name].null_count < len(table)]
-    table = table.select(kept)
-    for position, name in enumerate(kept):
-        if pa.types.is_string(table[name].type):
-            table = table.set_column(position, name, table[name].dictionary_encode())
-    return table
-
-
-def _json(path: Path, columns: Sequence[str] | None) -> pd.DataFrame:
-    import pandas as pd
-
-    rows = io.read_json(path)
-    if not (isinstance(rows, list) and all(isinstance(row, dict) for row in rows)):
-        raise DataError(f"{path}: a JSON vote file is a list of objects, one a vote")
-    frame = pd.DataFrame(rows)
-    return frame if columns is None else frame[[name for name in frame.columns if name in columns]]
+    frame: pd.DataFrame = table.to_pandas(self_destruct=True, split_blocks=True)
+    return frame
 
 
 def _objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -255,12 +217,3 @@ def _objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             if not isinstance(value, dict):
                 raise DataError(f"{path}:{number}: a vote is an object, not {type(value).__name__}")
             yield number, value
-
-
-def _to_pandas(table: pa.Table) -> pd.DataFrame:
-    frame: pd.DataFrame = table.to_pandas(self_destruct=True, split_blocks=True)
-    return frame
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0] if str(error) else type(error).__name__

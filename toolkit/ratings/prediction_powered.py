@@ -17,7 +17,6 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from toolkit.errors import RatingError
 from toolkit.ratings.bradley_terry import BradleyTerry, Votes, bradley_terry
@@ -117,10 +116,16 @@ class _Battles:
         n, examples = len(people.names), people.labels["example"]
         numbers = {name: index for index, name in enumerate(examples.names)}
         points, mass = defaultdict[Key, float](float), defaultdict[Key, float](float)
-        for first, second, example, won, weight in _rows(judge, people.names):
-            key = (min(first, second), max(first, second), numbers.setdefault(example, len(numbers)))
-            points[key] += weight * (won if first < second else 1 - won)
-            mass[key] += weight
+        place, seen_on = {name: index for index, name in enumerate(people.names)}, judge.labels["example"]
+        sides = ([place.get(judge.names[code]) for code in side] for side in (judge.first, judge.second))
+        columns = zip(*sides, seen_on.codes.tolist(), judge.points, judge.weights, strict=True)
+        for first, second, code, won, weight in columns:
+            if first is not None and second is not None and code != MISSING and weight > 0:
+                example = numbers.setdefault(seen_on.names[code], len(numbers))
+                points[min(first, second), max(first, second), example] += weight * (
+                    won if first < second else 1 - won
+                )
+                mass[min(first, second), max(first, second), example] += weight
         if not mass:
             return None
         known = {key: points[key] / weight for key, weight in mass.items()}
@@ -181,39 +186,15 @@ class _Battles:
             weight = np.concatenate([people.weights, np.zeros(len(judge))])
             bend = weight * chance * (1 - chance)
         votes = VoteScores.build(games, slope, bend if leave_out else None, found.extra)
-        table = self._joined(first, second, cluster)
+        codes, none = np.concatenate(self.clusters(cluster)), np.full(len(judge), MISSING)
+        labels = {"example": Labels(codes, tuple(map(str, range(int(codes.max(initial=-1)) + 1))))}
+        voters = people.labels.get("voter")
+        if voters is not None and len(np.unique(voters.codes[voters.codes != MISSING])) >= TWO_WAY_FROM:
+            labels["voter"] = Labels(np.concatenate([voters.codes, none]), voters.names)  # the judge is none
+        table = Table(people.names, first, second, np.zeros(len(first), dtype=np.int8), None, labels)
         curvature = likelihood.derivatives(strength)[1]
         spread = two_way(votes, curvature, np.zeros((n, n)), table).select(n)
         return strength, replace(spread, freedom=alone.spread.freedom, over=alone.spread.over)
-
-    def _joined(self, first: Codes, second: Codes, cluster: Cluster) -> Table:
-        """People's votes and the judge's battles with their clusters; the judge is no voter among people."""
-        codes = np.concatenate(self.clusters(cluster))
-        labels = {
-            "example": Labels(codes, tuple(map(str, range(int(codes.max()) + 1))) if codes.size else ())
-        }
-        voters = self.people.labels.get("voter")
-        if voters is not None and len(np.unique(voters.codes[voters.codes != MISSING])) >= TWO_WAY_FROM:
-            labels["voter"] = Labels(
-                np.concatenate([voters.codes, np.full(len(self.judge), MISSING)]), voters.names
-            )
-        return Table(self.people.names, first, second, np.zeros(len(first), dtype=np.int8), None, labels)
-
-
-def _rows(judge: Table, names: tuple[str, ...]) -> Iterator[tuple[int, int, str, float, float]]:
-    """The judge's votes on these contestants: their places, example, points of the first, weight."""
-    place, examples = {name: index for index, name in enumerate(names)}, judge.labels["example"]
-    columns = (
-        judge.first.tolist(),
-        judge.second.tolist(),
-        examples.codes.tolist(),
-        judge.points,
-        judge.weights,
-    )
-    for one, other, code, points, weight in zip(*columns, strict=True):
-        first, second = place.get(judge.names[one]), place.get(judge.names[other])
-        if first is not None and second is not None and code != MISSING and weight > 0:
-            yield first, second, examples.names[code], float(points), float(weight)
 
 
 def prediction_powered(
@@ -269,17 +250,14 @@ def _win_rates(battles: _Battles, cluster: Cluster, power: float) -> Iterator[Wi
     low, high = np.where(turned, people.second, people.first), np.where(turned, people.first, people.second)
     points, seen = (np.where(turned, 1 - each, each) for each in (people.points, battles.seen))
     n = len(people.names)
-    voted, judged = (
-        _by_pair(one.astype(np.int64) * n + other)
-        for one, other in ((low, high), (battles.judge.first, battles.judge.second))
-    )
-    for pair, at in voted.items():
+    voted, judged = low.astype(np.int64) * n + high, battles.judge.first * n + battles.judge.second
+    for pair in np.unique(voted).tolist():
         first, second = divmod(pair, n)
-        labels = _Labels(points[at], seen[at], people.weights[at], np.unique(own[at], return_inverse=True)[1])
-        rows = judged.get(pair, np.zeros(0, dtype=np.int64))
-        value, bounds, used = labels.rate(battles.judge.points[rows], power)
-        count_ = int(labels.cluster.max()) + 1
-        yield WinRate(people.names[first], people.names[second], value, *bounds, count_, used)
+        at, clusters = voted == pair, np.unique(own[voted == pair], return_inverse=True)[1]
+        known = battles.judge.points[judged == pair]
+        value, ends, used = _rate(points[at], seen[at], people.weights[at], clusters, known, power)
+        labels = int(clusters.max()) + 1
+        yield WinRate(people.names[first], people.names[second], value, *ends, labels, used)
 
 
 def _choose(battles: _Battles, alone: BradleyTerry, cluster: Cluster) -> tuple[float, tuple[Array, Spread]]:
@@ -302,46 +280,38 @@ def _choose(battles: _Battles, alone: BradleyTerry, cluster: Cluster) -> tuple[f
     return 0.0, (alone.strength, alone.spread)
 
 
-def _by_pair(pair: Codes) -> dict[int, NDArray[np.int64]]:
-    """Pair -> the rows on it."""
-    order = np.argsort(pair, kind="stable")
-    names, starts = np.unique(pair[order], return_index=True)
-    return dict(zip(names.tolist(), np.split(order, starts[1:]), strict=True))
+def _rate(
+    points: Array, seen: Array, weight: Array, cluster: Codes, judged: Array, power: float
+) -> tuple[float, tuple[float, float], float]:
+    """Win rate of a pair's first name, its interval, and the power: that of all, unless labels are many.
 
+    Args:
+        points: of people's votes, shape (votes,).
+        seen: the judge's points on the same, NaN where it has none.
+        weight: of the votes.
+        cluster: of the votes, numbered from 0.
+        judged: the judge's points on all battles of the pair.
+        power: of all pairs.
+    """
+    from scipy.stats import t
 
-@dataclass(frozen=True)
-class _Labels:
-    """People's votes on one pair: points and the judge's, to the first name."""
-
-    points: Array
-    seen: Array
-    weight: Array
-    cluster: NDArray[np.int64]
-
-    def rate(self, judged: Array, power: float) -> tuple[float, tuple[float, float], float]:
-        """The win rate, its interval, and the power: that of all, unless the pair has many labels."""
-        from scipy.stats import t
-
-        labels = int(self.cluster.max()) + 1
-        value, both = float(np.average(self.points, weights=self.weight)), ~np.isnan(self.seen)
-        free = 1 - labels / max(labels, len(judged))
-        residual, further = (
-            self.weight * (self.points - value) / self.weight.sum(),
-            np.zeros(len(self.points)),
-        )
-        if free and both.any():
-            further[both] = -self.weight[both] * (self.seen[both] - judged.mean()) / self.weight[both].sum()
-        mine, theirs = (np.bincount(self.cluster, weights=each) for each in (residual, further))
-        common, spread = float((mine * theirs).sum()), float((theirs**2).sum())
-        used = power if spread > 0 else 0.0
-        if labels >= OWN_POWER and spread > 0:
-            used = float(np.clip(-common / spread, 0.0, 1.0))
-        groups = max(2, labels)
-        # The labelled battles are among all that were judged, which takes a part of what both share away.
-        variance = float((mine**2).sum()) + free * (2 * used * common + used**2 * spread)
-        variance *= groups / (groups - 1)
-        value = min(1.0, max(0.0, value + used * float(further.sum())))
-        size = max(value * (1 - value), 0.25 / groups) / variance if variance > 0 else float(groups)
-        if used:  # the judge's part is known from as few labels
-            size *= (Z / float(t.ppf((1 + LEVEL) / 2, groups - 1))) ** 2
-        return value, wilson(value * size, size), used
+    labels = int(cluster.max()) + 1
+    value, both = float(np.average(points, weights=weight)), ~np.isnan(seen)
+    free = 1 - labels / max(labels, len(judged))
+    residual, further = weight * (points - value) / weight.sum(), np.zeros(len(points))
+    if free and both.any():
+        further[both] = -weight[both] * (seen[both] - judged.mean()) / weight[both].sum()
+    mine, theirs = (np.bincount(cluster, weights=each) for each in (residual, further))
+    common, spread = float((mine * theirs).sum()), float((theirs**2).sum())
+    used = power if spread > 0 else 0.0
+    if labels >= OWN_POWER and spread > 0:
+        used = float(np.clip(-common / spread, 0.0, 1.0))
+    groups = max(2, labels)
+    # The labelled battles are among all that were judged, which takes a part of what both share away.
+    variance = float((mine**2).sum()) + free * (2 * used * common + used**2 * spread)
+    variance *= groups / (groups - 1)
+    value = min(1.0, max(0.0, value + used * float(further.sum())))
+    size = max(value * (1 - value), 0.25 / groups) / variance if variance > 0 else float(groups)
+    if used:  # the judge's part is known from as few labels
+        size *= (Z / float(t.ppf((1 + LEVEL) / 2, groups - 1))) ** 2
+    return value, wilson(value * size, size), used

@@ -209,11 +209,17 @@ def from_frame(frame: pd.DataFrame, *, place: Callable[[int], str]) -> Table:
     index = {name: code for code, name in enumerate(names)}
     first, second = _translate(a, index), _translate(b, index)
     outcome = _translate(winner, {name: RESULTS[known] for name, known in OUTCOMES.items()})
-    weight = _weights(frame)
+    weight = _numbers(frame, "weight")
+    if weight is not None:
+        weight = np.where(frame["weight"].isna(), 1.0, weight)
+        weight = None if (weight == 1).all() else weight
+    probability = _numbers(frame, "probability_a")
+    if probability is not None:
+        probability = None if np.isnan(probability).all() else np.clip(probability, 0.0, 1.0)
     _refuse(frame, place, first, second, outcome, weight)
     labels = {kind: _labels(frame, columns) for kind, columns in LABELS.items()}
     present = {kind: part for kind, part in labels.items() if part is not None}
-    return Table(tuple(names), first, second, outcome, weight, present, _probabilities(frame))
+    return Table(tuple(names), first, second, outcome, weight, present, probability)
 
 
 def _refuse(
@@ -225,27 +231,21 @@ def _refuse(
     weight: Array | None,
 ) -> None:
     """Raise for the earliest row that does not fit, if there is one."""
-    allowed = ", ".join(OUTCOMES)
-    faults: list[
-        tuple[Callable[[], NDArray[np.bool_]], str]
-    ] = [  # made one after the other: each takes a byte a vote
+    # Each is made after the one before is gone: it takes a byte a vote.
+    faults: list[tuple[Callable[[], NDArray[np.bool_]], str]] = [
         (lambda: first == MISSING, "model_a is {model_a!r}; it must be a name"),
         (lambda: second == MISSING, "model_b is {model_b!r}; it must be a name"),
-        (lambda: outcome == MISSING, "winner is {winner!r}; it must be one of " + allowed),
+        (lambda: outcome == MISSING, f"winner is {{winner!r}}; it must be one of {', '.join(OUTCOMES)}"),
         (lambda: (first == second) & (first != MISSING), "{model_a} is on both sides"),
     ]
     if weight is not None:
-        unfit = lambda: ~(np.isfinite(weight) & (weight >= 0))  # noqa: E731
-        faults.append((unfit, "weight is {weight!r}; it must be 0 or more"))
-    found = [(row, message) for wrong, message in faults if (row := _first_true(wrong())) is not None]
+        unfit = ~(np.isfinite(weight) & (weight >= 0))
+        faults.append((lambda: unfit, "weight is {weight!r}; it must be 0 or more"))
+    found = [(int(wrong.argmax()), message) for find, message in faults if (wrong := find()).any()]
     if found:
         row, message = min(found, key=lambda fault: fault[0])
         values = {str(name): frame[name].iloc[row : row + 1].tolist()[0] for name in frame.columns}
         raise DataError(f"{place(row)}: {message.format(**values)}")
-
-
-def _first_true(wrong: NDArray[np.bool_]) -> int | None:
-    return int(wrong.argmax()) if wrong.any() else None
 
 
 def _factorize(column: pd.Series[Any]) -> tuple[Codes, list[Any]]:
@@ -266,12 +266,9 @@ def _names_used(*columns: tuple[Codes, Sequence[Any]]) -> list[str]:
         occurs = np.zeros(len(values) + 1, dtype=bool)
         for part in blocks(len(codes)):
             occurs[codes[part]] = True
-        used |= {value for value, here in zip(values, occurs, strict=False) if here and _is_name(value)}
+        there = (value for value, here in zip(values, occurs, strict=False) if here)
+        used |= {value for value in there if isinstance(value, str) and value}
     return sorted(used)
-
-
-def _is_name(value: object) -> bool:
-    return isinstance(value, str) and value != ""
 
 
 def _translate(column: tuple[Codes, Sequence[Any]], index: Mapping[str, int]) -> Codes:
@@ -286,23 +283,14 @@ def _translate(column: tuple[Codes, Sequence[Any]], index: Mapping[str, int]) ->
     return translated
 
 
-def _weights(frame: pd.DataFrame) -> Array | None:
+def _numbers(frame: pd.DataFrame, column: str) -> Array | None:
+    """NaN where it is no number; `None`: there is no such column."""
     import pandas as pd
 
-    if "weight" not in frame.columns:
+    if column not in frame.columns:
         return None
-    column = frame["weight"]
-    weight = pd.to_numeric(column, errors="coerce").mask(column.isna(), 1.0).to_numpy(dtype=np.float64)
-    return None if (weight == 1).all() else weight
-
-
-def _probabilities(frame: pd.DataFrame) -> Array | None:
-    import pandas as pd
-
-    if "probability_a" not in frame.columns:
-        return None
-    values: Array = pd.to_numeric(frame["probability_a"], errors="coerce").to_numpy(dtype=np.float64)
-    return None if np.isnan(values).all() else np.clip(values, 0.0, 1.0)
+    values: Array = pd.to_numeric(frame[column], errors="coerce").to_numpy(dtype=np.float64)
+    return values
 
 
 def _labels(frame: pd.DataFrame, columns: Sequence[str]) -> Labels | None:
@@ -317,36 +305,40 @@ def _labels(frame: pd.DataFrame, columns: Sequence[str]) -> Labels | None:
 
 
 def _from_records(votes: Sequence[Vote]) -> Table:
-    names = sorted({name for vote in votes for name in (vote.model_a, vote.model_b)})
-    index = {name: code for code, name in enumerate(names)}
     same = next((number for number, vote in enumerate(votes, 1) if vote.model_a == vote.model_b), None)
     if same:
         raise DataError(f"votes row {same}: {votes[same - 1].model_a} is on both sides")
     weight = np.array([vote.weight for vote in votes], dtype=np.float64)
-    labels = {
-        "voter": code_labels([vote.voter for vote in votes]),
-        "example": code_labels([vote.example_id for vote in votes]),
-        "category": code_labels([vote.category or "" for vote in votes]),
-    }
+    points = np.array([vote.probability_a for vote in votes], dtype=np.float64)  # NaN: none
+    table = from_columns(
+        [vote.model_a for vote in votes],
+        [vote.model_b for vote in votes],
+        [vote.outcome for vote in votes],
+        voter=[vote.voter for vote in votes],
+        example=[vote.example_id for vote in votes],
+        category=[vote.category or "" for vote in votes],
+    )
+    given = None if np.isnan(points).all() else points
+    return replace(table, weight=None if (weight == 1).all() else weight, probability=given)
+
+
+def from_columns(
+    first: Sequence[str], second: Sequence[str], outcomes: Sequence[Outcome], **labels: Sequence[str]
+) -> Table:
+    """Votes from columns of plain values; an empty label is none."""
+    names = sorted({*first, *second})
+    index = {name: code for code, name in enumerate(names)}
+    coded = {}
+    for kind, values in labels.items():
+        known: dict[str, int] = {}
+        codes = [known.setdefault(value, len(known)) if value else MISSING for value in values]
+        if known:
+            coded[kind] = Labels(np.array(codes, dtype=np.int32), tuple(known))
     return Table(
         names=tuple(names),
-        first=np.array([index[vote.model_a] for vote in votes], dtype=np.int32),
-        second=np.array([index[vote.model_b] for vote in votes], dtype=np.int32),
-        outcome=np.array([RESULTS[vote.outcome] for vote in votes], dtype=np.int8),
-        weight=None if (weight == 1).all() else weight,
-        labels={kind: part for kind, part in labels.items() if (part.codes != MISSING).any()},
-        probability=_probabilities_of(votes),
+        first=np.array([index[name] for name in first], dtype=np.int32),
+        second=np.array([index[name] for name in second], dtype=np.int32),
+        outcome=np.array([RESULTS[outcome] for outcome in outcomes], dtype=np.int8),
+        weight=None,
+        labels=coded,
     )
-
-
-def _probabilities_of(votes: Sequence[Vote]) -> Array | None:
-    if all(vote.probability_a is None for vote in votes):
-        return None
-    return np.array([np.nan if vote.probability_a is None else vote.probability_a for vote in votes])
-
-
-def code_labels(values: Sequence[str]) -> Labels:
-    """Labels of these texts; the empty text is none."""
-    index: dict[str, int] = {}
-    codes = [index.setdefault(value, len(index)) if value else MISSING for value in values]
-    return Labels(np.array(codes, dtype=np.int32), tuple(index))
