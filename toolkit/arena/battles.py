@@ -41,16 +41,18 @@ class BattlePool:
     @cached_property
     def battles(self) -> dict[Pair, list[str]]:
         """Pair -> examples on which both have different answers that do not name their author."""
-        shown: dict[str, dict[str, str]] = {name: {} for name in self.contestants}
-        for example, answers in self.answers.items():
-            for name, answer in answers.items():
-                if name in shown and answer.id not in self.flagged:
-                    shown[name][example] = answer.completion.strip()
-        battles = {}
-        for one, other in self.pairs:
-            texts = shown[other]
-            battles[one, other] = [e for e, text in shown[one].items() if e in texts and texts[e] != text]
-        return battles
+        shown = {
+            name: {
+                example: answers[name].completion.strip()
+                for example, answers in self.answers.items()
+                if name in answers and answers[name].id not in self.flagged
+            }
+            for name in self.contestants
+        }
+        return {
+            (one, other): [e for e, text in shown[one].items() if shown[other].get(e, text) != text]
+            for one, other in self.pairs
+        }
 
     @cached_property
     def _battle_keys(self) -> dict[tuple[str, Pair], str]:
@@ -122,28 +124,24 @@ def load_battle_pool(run: Path, contestants: Sequence[str] = ()) -> BattlePool:
     """
     files = answer_files(run)
     options, base = _read_recipe(run / "recipe.yaml")
-    names = tuple(contestants) or options.contestants or tuple(files)
+    names = tuple(dict.fromkeys(contestants or options.contestants or files))
     missing = [name for name in names if name not in files]
     if missing:
         known = ", ".join(files)
         raise DataError(f"{run}: no answers of contestant `{missing[0]}`; there are answers of: {known}")
-    if len(set(names)) < 2:  # noqa: PLR2004
+    if len(names) < 2:  # noqa: PLR2004
         raise DataError(f"{run}: an arena needs two contestants, there is only `{names[0]}`")
     answers: dict[str, dict[str, Completion]] = {}
-    for name in dict.fromkeys(names):
+    flagged = set()
+    for name in names:
         for completion in io.read(files[name], Completion):
-            if completion.refused:  # a server's words are nobody's answer
-                continue
-            answers.setdefault(completion.example_id, {})[name] = completion
+            if not completion.refused:  # a server's words are nobody's answer
+                answers.setdefault(completion.example_id, {})[name] = completion
+                if reveals_identity(completion.completion, (*names, base)):
+                    flagged.add(completion.id)
     if not answers:
         raise DataError(f"{run}: no answer in completions/*.jsonl; let the run make them first")
-    flagged = {
-        answer.id
-        for by_contestant in answers.values()
-        for answer in by_contestant.values()
-        if reveals_identity(answer.completion, (*names, base))
-    }
-    return BattlePool(run.resolve().name, tuple(dict.fromkeys(names)), answers, frozenset(flagged), options)
+    return BattlePool(run.resolve().name, names, answers, frozenset(flagged), options)
 
 
 def merge_pools(pool: BattlePool, guest: BattlePool) -> BattlePool:
@@ -222,13 +220,8 @@ class Ballot(Record):
 
     @property
     def blind(self) -> BlindBallot:
-        return BlindBallot(
-            id=self.id,
-            messages=self.messages,
-            answer_a=self.answer_a,
-            answer_b=self.answer_b,
-            cut=self.cut or "",
-        )
+        shown = {name: getattr(self, name) for name in ("id", "messages", "answer_a", "answer_b")}
+        return BlindBallot(**shown, cut=self.cut or "")
 
 
 class BlindBallot(Record):

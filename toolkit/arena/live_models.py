@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,7 +23,7 @@ from toolkit.recipe import Contestant, Generation, Recipe
 from toolkit.types import Message, digest
 
 if TYPE_CHECKING:
-    from toolkit.generate import Request, Source
+    from toolkit.generate import Source
     from toolkit.models import Loaded
 
 logger = logging.getLogger(__name__)
@@ -79,13 +80,20 @@ class LiveModels:
         self._contestants: dict[str, Contestant] = {}
         self.missing: dict[str, str] = {}
         """Contestant -> why it cannot answer."""
-        for name, contestant in recipes.contestants(self._recipe).items():
+        for name, listed in recipes.contestants(self._recipe).items():
+            contestant = listed
+            if contestant.answers:
+                continue  # its answers are in a file
             try:
-                if contestant.answers:
-                    continue  # its answers are in a file
                 if not contestant.endpoint:
                     self._locate(contestant)
-                self._contestants[name] = self._with_worked_examples(name, contestant)
+                shots = run / "shots" / f"{name}.json"  # as they were drawn when the run was made
+                if contestant.shots and shots.exists():
+                    drawn = [
+                        Message.model_validate(turn) for turn in io.read_json(shots, kind=dict)["prompt"]
+                    ]
+                    contestant = contestant.model_copy(update={"prompt": (*contestant.prompt, *drawn)})
+                self._contestants[name] = contestant
             except ToolkitError as error:
                 self.missing[name] = str(error)
         if len(self._contestants) < 2:  # noqa: PLR2004
@@ -93,14 +101,6 @@ class LiveModels:
             raise DataError(f"{run}: --ask needs two contestants that can answer{f' ({why})' if why else ''}")
         for name, problem in self.missing.items():
             logger.warning("%s answers no questions: %s", name, problem)
-
-    def _with_worked_examples(self, name: str, contestant: Contestant) -> Contestant:
-        """A contestant whose `shots` stand in its prompt, as they were drawn when the run was made."""
-        file = self._run / "shots" / f"{name}.json"
-        if not contestant.shots or not file.exists():
-            return contestant
-        drawn = [Message.model_validate(turn) for turn in io.read_json(file, kind=dict)["prompt"]]
-        return contestant.model_copy(update={"prompt": (*contestant.prompt, *drawn)})
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -163,18 +163,14 @@ class LiveModels:
         place = int(digest(str(seed), name), 16) % 2**63
         request = Request(id="live", messages=with_prompt(contestant.prompt, talk), seed=place)
         try:
-            if contestant.endpoint:
-                return self._generate(self._source(name, contestant), request, options)
-            with self._turn:  # one model in memory answers one question at a time
-                return self._generate(self._source(name, contestant), request, options)
+            # One model in memory answers one question at a time.
+            with nullcontext() if contestant.endpoint else self._turn:
+                reply = next(iter(self._source(name, contestant).replies([request], set(), options)))[1]
+            if reply.finish == "refused":
+                raise ModelError(reply.error or "the server refused the question")
+            return LiveAnswer(reply.text, cut=reply.finish == "length")
         except ToolkitError as error:
             return LiveAnswer("", error=error)
-
-    def _generate(self, source: Source, request: Request, options: Generation) -> LiveAnswer:
-        reply = next(iter(source.replies([request], set(), options)))[1]
-        if reply.finish == "refused":
-            return LiveAnswer("", error=ModelError(reply.error or "the server refused the question"))
-        return LiveAnswer(reply.text, cut=reply.finish == "length")
 
     def _source(self, name: str, contestant: Contestant) -> Source:
         if contestant.endpoint:
@@ -183,9 +179,12 @@ class LiveModels:
 
             return EndpointSource(contestant.endpoint, Retry(attempts=3, patience=60))  # a person waits
         from toolkit.generate.local import LocalSource
+        from toolkit.models import load_base
 
         base, adapter = self._locate(contestant)
-        loaded = self._model(base)
+        if base not in self._models:
+            self._models[base] = load_base(base, self._recipe.options_of(base))
+        loaded = self._models[base]
         if adapter:
             loaded.attach(name, adapter)
         return LocalSource(loaded, name if adapter else None)
@@ -199,10 +198,3 @@ class LiveModels:
         if base.startswith(("/", ".", "~")) and not Path(base).expanduser().exists():
             raise ModelError(f"{base}: no such model")
         return base, adapter
-
-    def _model(self, name: str) -> Loaded:
-        if name not in self._models:
-            from toolkit.models import load_base
-
-            self._models[name] = load_base(name, self._recipe.options_of(name))
-        return self._models[name]

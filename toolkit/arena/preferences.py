@@ -79,15 +79,16 @@ class Preferences:
 
 def preferences(votes: Iterable[VoteWithTexts], wanted: PreferenceOptions | None = None) -> Preferences:
     """Turn votes into training and held-out preference rows; see the module."""
-    rules = wanted or PreferenceOptions()
-    found = Preferences()
+    options, found = wanted or PreferenceOptions(), Preferences()
     for battle in group_by_texts(votes).values():
-        row = _row(battle, rules)
+        row = _row(battle, options)
         if isinstance(row, str):
             found.dropped[row] += 1
             found.dropped_votes[row] += len(battle)
-        else:
-            (found.heldout if _is_held_out(row.prompt, rules) else found.train).append(row)
+            continue
+        # By the hash of the prompt: the same prompt falls on the same side in every export.
+        place = int(digest(str(options.seed), prompt_key(row.prompt)), 16) / 2**64
+        (found.heldout if place < options.heldout_share else found.train).append(row)
     return found
 
 
@@ -99,12 +100,6 @@ def votes_from_reveals(reveals: Iterable[Reveal], pool: BattlePool | None = None
         vote = VoteWithTexts(**fields, outcome=reveal.cast.outcome)
         found.append(vote if vote.answer_a or vote.answer_b else _with_texts(vote, pool) or vote)
     return found
-
-
-def _is_dialogue(messages: Sequence[Message]) -> bool:
-    """Whether a voter sent several questions: each side then has its own history."""
-    roles = [message.role for message in messages]
-    return any(one == other == "user" for one, other in pairwise(roles))
 
 
 def votes_with_run_texts(pool: BattlePool, votes: Iterable[Vote]) -> list[VoteWithTexts]:
@@ -143,23 +138,26 @@ def group_by_texts(votes: Iterable[VoteWithTexts]) -> dict[str, list[VoteWithTex
     return battles
 
 
-def _row(battle: Sequence[VoteWithTexts], rules: PreferenceOptions) -> PreferenceRow | str:
+def _row(battle: Sequence[VoteWithTexts], options: PreferenceOptions) -> PreferenceRow | str:
     """The pair these votes make, or why they make none."""
     first = battle[0]
     if unfit := _unfit(first):
         return unfit
-    decided = [vote for vote in battle if vote.outcome in ("a", "b")]
-    for_first = [o for o in decided if _chosen(o)[1] == first.answer_a]
-    against = [o for o in decided if _chosen(o)[1] != first.answer_a]
-    if len(for_first) == len(against):
+    by_text: dict[str, list[VoteWithTexts]] = {first.answer_a: [], first.answer_b: []}
+    for vote in battle:
+        if vote.outcome in ("a", "b"):
+            by_text[vote.answer_a if vote.outcome == "a" else vote.answer_b].append(vote)
+    losers, winners = sorted(by_text.values(), key=len)
+    decided = [*losers, *winners]
+    if len(losers) == len(winners):
         return "disagreement" if decided else "tie"
-    if len(decided) < rules.min_votes:
+    if len(decided) < options.min_votes:
         return "too few votes"
-    winners = max(for_first, against, key=len)
-    agreement = len(winners) / len(decided)
-    if agreement < rules.min_agreement:
+    if len(winners) / len(decided) < options.min_agreement:
         return "disagreement"
-    (chosen_by, chosen), (rejected_by, rejected) = _chosen(winners[0]), _rejected(winners[0])
+    best = winners[0]
+    sides = (best.contestant_a, best.answer_a), (best.contestant_b, best.answer_b)
+    (chosen_by, chosen), (rejected_by, rejected) = sides if best.outcome == "a" else sides[::-1]
     return PreferenceRow(
         id=digest(prompt_key(first.messages), chosen, rejected),
         prompt=first.messages,
@@ -170,7 +168,7 @@ def _row(battle: Sequence[VoteWithTexts], rules: PreferenceOptions) -> Preferenc
             chosen_contestant=chosen_by,
             rejected_contestant=rejected_by,
             votes=len(decided),
-            agreement=round(agreement, 4),
+            agreement=round(len(winners) / len(decided), 4),
             voters=tuple(sorted({vote.voter for vote in decided})),
         ),
     )
@@ -182,20 +180,9 @@ def _unfit(vote: VoteWithTexts) -> str | None:
         return "no text"
     if vote.answer_a.strip() == vote.answer_b.strip():
         return "identical answers"
-    return "multi-turn" if _is_dialogue(vote.messages) else None
-
-
-def _chosen(vote: VoteWithTexts) -> tuple[str, str]:
-    """Contestant and text of the side that won."""
-    if vote.outcome == "a":
-        return vote.contestant_a, vote.answer_a
-    return vote.contestant_b, vote.answer_b
-
-
-def _rejected(vote: VoteWithTexts) -> tuple[str, str]:
-    if vote.outcome == "a":
-        return vote.contestant_b, vote.answer_b
-    return vote.contestant_a, vote.answer_a
+    # Where a voter sent several questions, each side has its own history.
+    several = any(one.role == other.role == "user" for one, other in pairwise(vote.messages))
+    return "multi-turn" if several else None
 
 
 def prompt_key(messages: Sequence[Message]) -> str:
@@ -214,8 +201,3 @@ def untrained_examples(pool: BattlePool, trained: Iterable[PreferenceRow]) -> li
             known = {"reference": first.reference, "category": first.category}
             rows.append(row | {name: value for name, value in known.items() if value is not None})
     return rows
-
-
-def _is_held_out(prompt: Sequence[Message], rules: PreferenceOptions) -> bool:
-    """By the hash of the prompt: the same prompt falls on the same side in every export."""
-    return int(digest(str(rules.seed), prompt_key(prompt)), 16) / 2**64 < rules.heldout_share
