@@ -16,7 +16,7 @@ import streamlit as st
 from apps.figures import Selection, ratings, reports
 from apps.session import admin_name, can_sign_in, is_admin, service
 from apps.settings import ADDRESS_HEADER, PASSWORD, Settings
-from toolkit.arena.battles import Reveal
+from apps.vote_widgets import show_table
 from toolkit.arena.markdown import safe_markdown
 from toolkit.arena.moderation import VoterReport, identity_match
 from toolkit.arena.settings import ArenaSettings
@@ -50,33 +50,34 @@ def page() -> None:
     control = service().settings_store.control
     for problem in service().effective_settings.problems:
         st.warning(safe_markdown(problem))
-    _session(control)
+    st.header("Session", anchor=False)
+    st.write("The arena is **open**." if control.open else "The arena is **closed**: nobody can vote.")
+    label = f"{'Close' if control.open else 'Open'} the arena"
+    st.button(label, on_click=_toggle_open, args=(control, label))
     _contest(control)
+    _struck_answers()
     _voters()
     _events()
-    _export()
+    st.header("Export", anchor=False)
+    lines = partial(_lines, service().store, service().pool.run)
+    st.download_button("Download all votes with their texts", lines, "battles.jsonl", "application/jsonl")
 
 
 def _sign_in() -> None:
     """By the identity provider, by the password, or by either, whichever the server was started with."""
-    if can_sign_in():
-        if st.user.get("is_logged_in"):
-            st.write(
-                f"You are signed in as {safe_markdown(str(st.user.get('email')))}, no administrator here."
-            )
-            st.button("Sign out", on_click=st.logout)
-        else:
-            st.button("Sign in with your account", type="primary", on_click=st.login)
-    if os.environ.get(PASSWORD):
-        _password_form(os.environ[PASSWORD])
-
-
-def _password_form(wanted: str) -> None:
+    if can_sign_in() and st.user.get("is_logged_in"):
+        email = safe_markdown(str(st.user.get("email")))
+        st.write(f"You are signed in as {email}, no administrator here.")
+        st.button("Sign out", on_click=st.logout)
+    elif can_sign_in():
+        st.button("Sign in with your account", type="primary", on_click=st.login)
+    if not os.environ.get(PASSWORD):
+        return
     with st.form("sign-in", border=False, width=360):
         password = st.text_input("Password", type="password", autocomplete="current-password")
         if st.form_submit_button("Sign in", type="primary"):
             with _ONE_GUESS:
-                problem = _check_password(password, wanted)
+                problem = _check_password(password, os.environ[PASSWORD])
             if problem is None:
                 st.rerun()
             time.sleep(1)
@@ -104,13 +105,6 @@ def _check_password(password: str, wanted: str) -> str | None:
     return "That is not the password."
 
 
-def _session(control: ArenaSettings) -> None:
-    st.header("Session", anchor=False)
-    st.write("The arena is **open**." if control.open else "The arena is **closed**: nobody can vote.")
-    label = "Close the arena" if control.open else "Open the arena"
-    st.button(label, on_click=_toggle_open, args=(control, label))
-
-
 def _contest(control: ArenaSettings) -> None:
     st.header("Contest", anchor=False)
     here = Path(Settings.from_environment().run)
@@ -120,7 +114,7 @@ def _contest(control: ArenaSettings) -> None:
             "Further runs",
             list(dict.fromkeys([*found, *control.runs])),
             default=control.runs,
-            format_func=_name,
+            format_func=lambda run: Path(run).name,
         )
         contestants = st.multiselect(
             "Contestants",
@@ -147,7 +141,6 @@ def _contest(control: ArenaSettings) -> None:
             update = {"runs": tuple(runs), "contestants": chosen, "pairing": pairing, **limits}
             if _apply(control.model_copy(update=update), "contest"):
                 st.rerun()
-    _struck_answers()
 
 
 def _struck_answers() -> None:
@@ -167,7 +160,7 @@ def _struck_answers() -> None:
         st.caption("No answer says who wrote it.")
         return
     with st.expander(f"{len(struck)} answers say who wrote them and are not shown"):
-        st.table(struck[:LISTED], hide_index=True, border="horizontal")
+        show_table(struck[:LISTED])
 
 
 def _voters() -> None:
@@ -202,20 +195,18 @@ def _voter(report: VoterReport, off: bool) -> None:
     label = f"{'Unblock' if off else 'Block'} {report.voter[:12]}"
     st.button(label, key=f"block-{report.voter}", on_click=_block, args=(report.voter, not off))
     if st.toggle("Show the votes", key=f"votes-{report.voter}"):
-        history = service().store.history(report.voter, LISTED)
-        st.table([_vote_row(reveal) for reveal in history], hide_index=True, border="horizontal")
-
-
-def _vote_row(reveal: Reveal) -> dict[str, str]:
-    ballot, cast = reveal.ballot, reveal.cast
-    return {
-        "Example": safe_markdown(ballot.example_id),
-        "A": safe_markdown(ballot.contestant_a),
-        "B": safe_markdown(ballot.contestant_b),
-        "Outcome": str(cast.outcome),
-        "Seconds": "" if cast.seconds is None else f"{cast.seconds:.1f}",
-        "Comment": safe_markdown(cast.comment),
-    }
+        rows = [
+            {
+                "Example": safe_markdown(reveal.ballot.example_id),
+                "A": safe_markdown(reveal.ballot.contestant_a),
+                "B": safe_markdown(reveal.ballot.contestant_b),
+                "Outcome": str(reveal.cast.outcome),
+                "Seconds": "" if reveal.cast.seconds is None else f"{reveal.cast.seconds:.1f}",
+                "Comment": safe_markdown(reveal.cast.comment),
+            }
+            for reveal in service().store.history(report.voter, LISTED)
+        ]
+        show_table(rows)
 
 
 def _ratings_without(flagged: frozenset[str]) -> None:
@@ -235,7 +226,7 @@ def _ratings_without(flagged: frozenset[str]) -> None:
         for row in every.ratings
     ]
     st.caption(f"Ratings with and without {len(flagged)} conspicuous voters")
-    st.table(rows, hide_index=True, border="horizontal")
+    show_table(rows)
 
 
 def _events() -> None:
@@ -249,16 +240,7 @@ def _events() -> None:
         }
         for event in service().store.event_log()
     ]
-    if rows:
-        st.table(rows, hide_index=True, border="horizontal")
-    else:
-        st.write("Nothing yet.")
-
-
-def _export() -> None:
-    st.header("Export", anchor=False)
-    lines = partial(_lines, service().store, service().pool.run)
-    st.download_button("Download all votes with their texts", lines, "battles.jsonl", "application/jsonl")
+    show_table(rows, "Nothing yet.")
 
 
 def _lines(store: Store, run: str) -> str:
@@ -284,7 +266,3 @@ def _apply(control: ArenaSettings, reason: str) -> bool:
 def _block(voter: str, blocked: bool) -> None:
     reason = st.session_state.get(f"reason-{voter}") or "by an administrator"
     service().settings_store.block(voter, reason, admin_name() or "", blocked=blocked)
-
-
-def _name(run: str) -> str:
-    return Path(run).name

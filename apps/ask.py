@@ -13,7 +13,7 @@ from threading import Lock
 
 import streamlit as st
 
-from apps.session import live_models, must_sign_in, public_message, service, voter
+from apps.session import is_admin, live_models, must_sign_in, public_message, service, voter
 from apps.vote_widgets import (
     VERDICT,
     after_vote,
@@ -104,7 +104,7 @@ def _show(chat: Chat) -> None:
         text = "Thinking..." if chat.job else "*No answer*"
         answer_panels((text, text), None, "-pending")
         if chat.job:
-            _wait(chat)
+            _wait(chat.job)
 
 
 def _question(key: str, question: str, *, last: bool) -> None:
@@ -114,14 +114,13 @@ def _question(key: str, question: str, *, last: bool) -> None:
 
 
 @st.fragment(run_every=1.0)
-def _wait(chat: Chat) -> None:
-    """How long it takes, once a second, until both answers are there."""
-    job = chat.job
-    if job is None or job.done:
+def _wait(job: Job, before: str = "") -> None:
+    """How long it takes, once a second, until all answers are there."""
+    if job.done:
         st.rerun()
-    ahead = live_models().ahead(job)
+    ahead = 0 if before else live_models().ahead(job)
     place = f", {ahead} {'question' if ahead == 1 else 'questions'} before yours" if ahead else ""
-    st.caption(f"{job.seconds:.0f} s{place}")
+    st.caption(f"{before}{job.seconds:.0f} s{place}")
 
 
 def _take_answers(chat: Chat) -> None:
@@ -167,31 +166,32 @@ def _below(chat: Chat) -> None:
     """Draw the available actions."""
     if chat.reveal:
         after_vote(chat.reveal, "Ask something else", _start_over, _store_reveal)
-        _toggles(chat)
-        return
-    if chat.ballot and not chat.pending:
-        start_clock(chat.ballot)
-        vote_buttons(chat.ballot, _store_reveal)
-    with st.container(horizontal=True, gap="medium"):
-        if chat.pending and not chat.job:
-            st.button("Ask again", key="ask-again", type="primary", on_click=_ask, args=(chat, False))
-        elif not chat.pending:
-            st.button("Answer again", key="answer-again", type="tertiary", on_click=_again)
-        st.button("Start over", key="start-over", type="tertiary", on_click=_start_over)
-    _toggles(chat)
-
-
-def _toggles(chat: Chat) -> None:
+    else:
+        if chat.ballot and not chat.pending:
+            start_clock(chat.ballot)
+            vote_buttons(chat.ballot, _store_reveal)
+        with st.container(horizontal=True, gap="medium"):
+            if chat.pending and not chat.job:
+                st.button("Ask again", key="ask-again", type="primary", on_click=_ask, args=(chat, False))
+            elif not chat.pending:
+                st.button("Answer again", key="answer-again", type="tertiary", on_click=_again)
+            st.button("Start over", key="start-over", type="tertiary", on_click=_start_over)
     text_toggles(*(answer for turn in chat.turns for answer in turn.answers))
     single_key_toggle()
 
 
 def _submit_question() -> None:
+    chats = _chats()
     try:
-        chat = _chats().get(voter()) or _start_chat()
+        if voter() not in chats:
+            a, b, pair_probability = service().draw_pair(live_models().names)
+            chats[voter()] = Chat((a, b), pair_probability, seed=time.time_ns() % 2**32)
+        chat = chats[voter()]
     except ToolkitError as error:
         st.session_state.problem = _problem_text(error)
         return
+    while len(chats) > MOST_TALKS:
+        chats.popitem(last=False)
     if chat.job is None:
         chat.pending = st.session_state.question
         _ask(chat, sampled=False)
@@ -213,15 +213,6 @@ def _ask(chat: Chat, sampled: bool) -> None:
         st.session_state.problem = _problem_text(error)
 
 
-def _start_chat() -> Chat:
-    a, b, pair_probability = service().draw_pair(live_models().names)
-    chats = _chats()
-    chat = chats[voter()] = Chat((a, b), pair_probability, seed=time.time_ns() % 2**32)
-    while len(chats) > MOST_TALKS:
-        chats.popitem(last=False)
-    return chat
-
-
 def _again() -> None:
     """Put the last question once more, for other answers."""
     chat = _chats()[voter()]
@@ -239,18 +230,8 @@ def _start_over() -> None:
     _chats().pop(voter(), None)
 
 
-@dataclass
-class Trial:
-    """An administrator's prompt, and the answers of all contestants."""
-
-    prompt: str
-    job: Job
-
-
 def try_page() -> None:
     """Try page: one prompt to all contestants side by side, with names; for administrators."""
-    from apps.session import is_admin
-
     st.title("Try", anchor=False)
     if not is_admin():
         st.write("For administrators: sign in on the page Admin first.")
@@ -258,40 +239,30 @@ def try_page() -> None:
     st.chat_input("A prompt for all contestants", key="trial-prompt", max_chars=8000, on_submit=_start_trial)
     for name in live_models().missing:
         st.caption(f"{name} cannot answer: its weights are missing.")
-    trial: Trial | None = st.session_state.get("trial")
-    if trial is None:
+    if "trial" not in st.session_state:
         st.write("One prompt, and what every contestant answers. Nothing is stored or counted.")
         return
-    _question("trial", trial.prompt, last=True)
-    if not trial.job.done:
-        _wait_for_trial(trial.job)
+    prompt, job = st.session_state.trial
+    _question("trial", prompt, last=True)
+    if not job.done:
+        _wait(job, f"{len(job.names)} contestants are answering: ")
         return
-    answers = trial.job.future.result()
+    answers: tuple[LiveAnswer, ...] = job.future.result()
     for start in range(0, len(answers), 2):
         for column, place in zip(st.columns(2, gap="medium"), range(start, len(answers)), strict=False):
+            answer = answers[place]
             with column.container(border=True, height="stretch", key=f"answer-trial-{place}"):
-                st.header(trial.job.names[place], anchor=False)
-                _show_answer(answers[place])
+                st.header(job.names[place], anchor=False)
+                if answer.error:
+                    st.warning(str(answer.error))
+                else:
+                    show_text(answer.text)
+                if answer.cut:
+                    st.caption("This answer was cut at the token limit.")
     text_toggles(*(answer.text for answer in answers))
-
-
-def _show_answer(answer: LiveAnswer) -> None:
-    if answer.error:
-        st.warning(str(answer.error))
-    else:
-        show_text(answer.text)
-    if answer.cut:
-        st.caption("This answer was cut at the token limit.")
-
-
-@st.fragment(run_every=1.0)
-def _wait_for_trial(job: Job) -> None:
-    if job.done:
-        st.rerun()
-    st.caption(f"{len(job.names)} contestants are answering: {job.seconds:.0f} s")
 
 
 def _start_trial() -> None:
     prompt, names = st.session_state["trial-prompt"], live_models().names
     talks = [[Message(role="user", content=prompt)]] * len(names)
-    st.session_state.trial = Trial(prompt, live_models().ask(names, talks, seed=time.time_ns() % 2**32))
+    st.session_state.trial = prompt, live_models().ask(names, talks, seed=time.time_ns() % 2**32)

@@ -8,10 +8,10 @@ import streamlit as st
 
 from apps.figures import judge_verdicts, per_example_scores
 from apps.session import is_admin, service, voter
-from apps.vote_widgets import show_text, text_toggles
+from apps.vote_widgets import reasons_text, show_table, show_text, text_toggles
 from toolkit.arena.markdown import safe_markdown
 from toolkit.arena.tally import verdicts_on
-from toolkit.types import Completion, Verdict
+from toolkit.types import Completion
 
 OUTCOMES = {"tie": "tie", "both_bad": "both bad", None: "unreadable"}
 
@@ -51,16 +51,13 @@ def page() -> None:
 
 
 def _side_by_side(completions: list[Completion]) -> None:
-    for number, (column, completion) in enumerate(
-        zip(st.columns(len(completions)), completions, strict=True)
-    ):
+    columns = st.columns(len(completions))
+    for number, (column, completion) in enumerate(zip(columns, completions, strict=True)):
         with column.container(border=True, height="stretch", key=f"answer-{number}"):
             st.header(safe_markdown(completion.contestant), anchor=False)
-            cut = {"length": ", cut at the limit", "refused": ", refused by the server"}.get(
-                completion.finish, ""
-            )
+            cut = {"length": ", cut at the limit", "refused": ", refused by the server"}
             flag = ", says who wrote it" if completion.id in service().pool.flagged else ""
-            st.caption(f"{completion.tokens} tokens{cut}{flag}")
+            st.caption(f"{completion.tokens} tokens{cut.get(completion.finish, '')}{flag}")
             show_text(completion.error or completion.completion)
 
 
@@ -73,15 +70,13 @@ def _scores(example: str, names: Sequence[str]) -> None:
     if not metrics:
         return
     st.header("Scores on this example", anchor=False)
-    rows = [
-        {"Metric": metric_info(metric).title}
-        | {
-            safe_markdown(name): _figure(own.get(metric, {}).get(example), metric_info(metric).digits)
-            for name, own in values.items()
-        }
-        for metric in metrics
-    ]
-    st.table(rows, hide_index=True, border="horizontal")
+    rows = []
+    for metric in metrics:
+        info = metric_info(metric)
+        found = {name: own.get(metric, {}).get(example) for name, own in values.items()}
+        cells = {safe_markdown(n): "" if v is None else f"{v:.{info.digits}f}" for n, v in found.items()}
+        rows.append({"Metric": info.title, **cells})
+    show_table(rows)
 
 
 def _judgments(answers: Mapping[str, Completion]) -> None:
@@ -90,19 +85,24 @@ def _judgments(answers: Mapping[str, Completion]) -> None:
     if not found:
         return
     st.header("Judgments", anchor=False)
-    several = len({verdict.judge for *_, verdict in found}) > 1
-    rows = [
-        ({"Judge": safe_markdown(verdict.judge)} if several else {})
-        | {
-            "Read first": safe_markdown(a if verdict.order == "ab" else b),
-            "Read second": safe_markdown(b if verdict.order == "ab" else a),
-            "Preferred": safe_markdown(_preferred(verdict, a, b)),
-            "Sure": _sureness(verdict),
+    several, rows = len({verdict.judge for *_, verdict in found}) > 1, []
+    for a, b, verdict in found:
+        first, second = (a, b) if verdict.order == "ab" else (b, a)
+        sure = (
+            ""
+            if verdict.probability_a is None
+            else f"{max(verdict.probability_a, 1 - verdict.probability_a):.0%}"
+        )
+        preferred = {"a": a, "b": b}.get(str(verdict.outcome)) or OUTCOMES[verdict.outcome]
+        cells = {
+            "Read first": safe_markdown(first),
+            "Read second": safe_markdown(second),
+            "Preferred": safe_markdown(preferred),
+            "Sure": sure,
             "Reason": safe_markdown(verdict.reason or ""),
         }
-        for a, b, verdict in found
-    ]
-    st.table(rows, hide_index=True, border="horizontal")
+        rows.append(({"Judge": safe_markdown(verdict.judge)} if several else {}) | cells)
+    show_table(rows)
     st.caption("Two orders that agree make a vote of a judge; two that do not make a tie.")
 
 
@@ -114,29 +114,11 @@ def _votes(example: str) -> None:
             "A": safe_markdown(reveal.ballot.contestant_a),
             "B": safe_markdown(reveal.ballot.contestant_b),
             "Outcome": OUTCOMES.get(reveal.cast.outcome) or f"{str(reveal.cast.outcome).upper()} is better",
-            "Why": safe_markdown("; ".join(filter(None, (", ".join(reveal.cast.tags), reveal.cast.comment)))),
+            "Why": reasons_text(reveal.cast),
         }
         for reveal in service().store.cast_votes(service().pool.run, example=example)
     ]
-    if rows:
-        st.table(rows, hide_index=True, border="horizontal")
-    else:
-        st.write("No person has voted on this example yet.")
-
-
-def _preferred(verdict: Verdict, a: str, b: str) -> str:
-    return {"a": a, "b": b}.get(str(verdict.outcome)) or OUTCOMES[verdict.outcome]
-
-
-def _sureness(verdict: Verdict) -> str:
-    """The judge's probability of the side it chose, where it gives one."""
-    if verdict.probability_a is None:
-        return ""
-    return f"{max(verdict.probability_a, 1 - verdict.probability_a):.0%}"
-
-
-def _figure(value: float | None, digits: int) -> str:
-    return "" if value is None else f"{value:.{digits}f}"
+    show_table(rows, "No person has voted on this example yet.")
 
 
 def _label(example: str, answers: dict[str, Completion]) -> str:

@@ -31,18 +31,13 @@ def page() -> None:
         return
     st.write(_sentence(found.fit.ratings, found.votes, found.voters))
     _chart(charts.intervals(found.fit.ratings), key="intervals")
-    online = _online(found)
-    rows = [_row(rating, online[rating.contestant], found.even) for rating in found.fit.ratings]
+    rows = [_row(rating, found) for rating in found.fit.ratings]
     st.container(key="ratings").table(rows, hide_index=True, border="horizontal")
+    order = "the mean over random orders of the votes" if found.online else "of the votes as they came"
+    even = " At equal length: what the ratings would be if all answers were equally long."
     st.caption(
         f"Bradley-Terry ratings. {found.fit.settings} Rank is 1 + the number of contestants decided to be "
-        "better. Elo is "
-        + ("the mean over random orders of the votes." if found.online else "of the votes as they came.")
-        + (
-            " At equal length: what the ratings would be if all answers were equally long."
-            if found.even
-            else ""
-        )
+        f"better. Elo is {order}.{even if found.even else ''}"
     )
     if found.sides:
         st.header("People and judge", anchor=False)
@@ -90,29 +85,28 @@ def _sentence(ratings: Sequence[Rating], votes: int, voters: int) -> str:
     )
 
 
-def _online(found: Standings) -> dict[str, str]:
-    """Contestant -> its Elo, with an interval where it is a mean over orders."""
+def _row(rating: Rating, found: Standings) -> dict[str, str]:
+    """With its Elo, with an interval where that is a mean over orders."""
+    name = rating.contestant
     if found.online:
-        return {row.contestant: f"{row.value:.0f} ({_span(row)})" for row in found.online.ratings}
-    return dict(zip(found.history.names, (f"{value:.0f}" for value in found.history.values[-1]), strict=True))
-
-
-def _row(rating: Rating, online: str, even: dict[str, Rating]) -> dict[str, str]:
+        elo = _figure(next(row for row in found.online.ratings if row.contestant == name))
+    else:
+        elo = f"{found.history.values[-1][found.history.names.index(name)]:.0f}"
     row = {
         "Rank": str(rating.rank),
-        "Contestant": safe_markdown(rating.contestant),
+        "Contestant": safe_markdown(name),
         "Rating": f"{rating.value:.0f}",
         "95% interval": _span(rating),
-        "Elo": online,
+        "Elo": elo,
         "Battles": str(rating.battles),
     }
-    if even:
-        row["At equal length"] = _figure(even.get(rating.contestant))
+    if found.even:
+        row["At equal length"] = _figure(found.even[name]) if name in found.even else ""
     return row
 
 
-def _figure(rating: Rating | None) -> str:
-    return "" if rating is None else f"{rating.value:.0f} ({_span(rating)})"
+def _figure(rating: Rating) -> str:
+    return f"{rating.value:.0f} ({_span(rating)})"
 
 
 def _span(rating: Rating) -> str:

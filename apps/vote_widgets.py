@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import html
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from apps.figures import ratings
 from apps.session import preference, preference_toggle, service, show_errors, voter
-from toolkit.arena.battles import Reveal
+from toolkit.arena.battles import Cast, Reveal
 from toolkit.arena.markdown import safe_markdown
 from toolkit.arena.service import MAX_COMMENT_CHARS
 from toolkit.types import Outcome
@@ -54,6 +54,19 @@ def show_text(text: str, place: DeltaGenerator | None = None) -> DeltaGenerator:
     if preference("plain_text") and text.strip():
         return target.text(text)
     return target.markdown(safe_markdown(text))
+
+
+def show_table(rows: Sequence[Mapping[str, str]], otherwise: str = "") -> None:
+    """Draw rows of cells; a sentence where there are none."""
+    if rows:
+        st.table(rows, hide_index=True, border="horizontal")
+    elif otherwise:
+        st.write(otherwise)
+
+
+def reasons_text(cast: Cast) -> str:
+    """Why a voter voted so, as a cell."""
+    return safe_markdown("; ".join(filter(None, (", ".join(cast.tags), cast.comment))))
 
 
 def text_toggles(*texts: str) -> None:

@@ -237,24 +237,18 @@ def safe_markdown(answer: str) -> str:
     if not shown.strip():
         return "*(an empty answer)*"
     cut = f"\n\n*({len(shown) - LIMIT} more characters are not shown)*" if len(shown) > LIMIT else ""
-    return _written(shown[:LIMIT]) + cut
-
-
-def _written(text: str) -> str:
-    tokens = _PARSER.parse(text)
-    deepest = max((t.level for token in tokens for t in [token, *(token.children or ())]), default=0)
-    if deepest > DEPTH:
-        return "\\\n".join(_text_of(line) for line in text.split("\n"))
-    return _blocks(SyntaxTreeNode(tokens).children)
+    tokens = _PARSER.parse(shown[:LIMIT])
+    if max((t.level for token in tokens for t in [token, *(token.children or ())]), default=0) > DEPTH:
+        return "\\\n".join(_text(line) for line in shown[:LIMIT].split("\n")) + cut
+    return _blocks(SyntaxTreeNode(tokens).children) + cut
 
 
 def _blocks(nodes: list[SyntaxTreeNode], between: str = "\n\n") -> str:
-    return between.join(_block(node) for node in nodes)
-
-
-def _block(node: SyntaxTreeNode) -> str:
-    write = _BLOCKS.get(node.type)
-    return write(node) if write else _escape(node.content)
+    written = []
+    for node in nodes:
+        write = _BLOCKS.get(node.type)
+        written.append(write(node) if write else _escape(node.content))
+    return between.join(written)
 
 
 def _heading(node: SyntaxTreeNode) -> str:
@@ -277,7 +271,7 @@ def _list(node: SyntaxTreeNode) -> str:
         if item.info and not counted:  # a browser would number these anew
             shown.append(f"{item.info}\\{item.markup} {body}")
         else:
-            shown.append(mark + _indent(body, len(mark)))
+            shown.append(mark + body.replace("\n", "\n" + " " * len(mark)))
     return ("\n" if counted or not items[0].info else "\n\n").join(shown)
 
 
@@ -295,14 +289,14 @@ def _code(node: SyntaxTreeNode) -> str:
 
 def _table(node: SyntaxTreeNode) -> str:
     rows = [row for section in node.children for row in section.children]
-    lines = [f"| {' | '.join(_cell(cell) for cell in row.children)} |" for row in rows]
-    rule = f"|{' --- |' * len(rows[0].children)}"
-    return "\n".join([lines[0], rule, *lines[1:]])
-
-
-def _cell(node: SyntaxTreeNode) -> str:
-    """A pipe inside code or a formula would end the cell; in text it is escaped already."""
-    return re.sub(r"(?<!\\)\|", r"\\|", _spans(node.children)).replace("\n", " ")
+    lines = []
+    for row in rows:
+        # A pipe inside code or a formula would end the cell; in text it is escaped already.
+        cells = (
+            re.sub(r"(?<!\\)\|", r"\\|", _spans(cell.children)).replace("\n", " ") for cell in row.children
+        )
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join([lines[0], f"|{' --- |' * len(rows[0].children)}", *lines[1:]])
 
 
 def _formula_block(node: SyntaxTreeNode) -> str:
@@ -311,30 +305,21 @@ def _formula_block(node: SyntaxTreeNode) -> str:
 
 
 def _spans(nodes: list[SyntaxTreeNode]) -> str:
-    return "".join(_span(node) for node in nodes)
+    written = []
+    for node in nodes:
+        if write := _SPANS.get(node.type):
+            written.append(write(node))
+        else:
+            written.append(_spans(node.children) if node.children else _escape(node.content))
+    return "".join(written)
 
 
-def _span(node: SyntaxTreeNode) -> str:
-    write = _SPANS.get(node.type)
-    if write:
-        return write(node)
-    return _spans(node.children) if node.children else _escape(node.content)
-
-
-def _text(node: SyntaxTreeNode) -> str:
-    return _text_of(node.content)
-
-
-def _text_of(content: str) -> str:
+def _text(content: str) -> str:
     parts, end = [], 0
     for address in _ADDRESS.finditer(content):
         parts += [_escape(content[end : address.start()]), _inline_code(address.group())]
         end = address.end()
     return "".join([*parts, _escape(content[end:])])
-
-
-def _code_span(node: SyntaxTreeNode) -> str:
-    return _inline_code(node.content)
 
 
 def _formula(node: SyntaxTreeNode) -> str:
@@ -365,20 +350,8 @@ def _longest_run(content: str) -> int:
     return max((len(run) for run in re.findall("`+", content)), default=0)
 
 
-def _indent(text: str, width: int) -> str:
-    return text.replace("\n", "\n" + " " * width)
-
-
-def _around(mark: str) -> Callable[[SyntaxTreeNode], str]:
-    return lambda node: f"{mark}{_spans(node.children)}{mark}"
-
-
-def _inside(node: SyntaxTreeNode) -> str:
-    return _spans(node.children)
-
-
 _BLOCKS: dict[str, Callable[[SyntaxTreeNode], str]] = {
-    "paragraph": _inside,
+    "paragraph": lambda node: _spans(node.children),
     "heading": _heading,
     "bullet_list": _list,
     "ordered_list": _list,
@@ -391,12 +364,12 @@ _BLOCKS: dict[str, Callable[[SyntaxTreeNode], str]] = {
 }
 
 _SPANS: dict[str, Callable[[SyntaxTreeNode], str]] = {
-    "text": _text,
+    "text": lambda node: _text(node.content),
     "softbreak": lambda _: "\\\n",  # a line of an answer (a form, a card) stays a line
     "hardbreak": lambda _: "\\\n",
-    "strong": _around("**"),
-    "em": _around("*"),
-    "s": _around("~~"),
-    "code_inline": _code_span,
+    "strong": lambda node: f"**{_spans(node.children)}**",
+    "em": lambda node: f"*{_spans(node.children)}*",
+    "s": lambda node: f"~~{_spans(node.children)}~~",
+    "code_inline": lambda node: _inline_code(node.content),
     "formula": _formula,
 }

@@ -83,7 +83,7 @@ def voter_reports(votes: Sequence[AnyVote], checks: Iterable[Reveal] = ()) -> li
         answered[reveal.ballot.voter] += 1
         failed[reveal.ballot.voter] += reveal.cast.outcome != reveal.ballot.expected
     crowd = _Crowd(votes)
-    for test in (_one_side, _one_outcome, _hurried, _one_contestant, _against_the_rest, _copied):
+    for test in (_habits, _one_contestant, _against_the_rest, _copied):
         test(crowd)
     reports = []
     for voter in dict.fromkeys([*crowd.rows, *answered]):
@@ -134,17 +134,12 @@ class _Crowd:
         self.rows: dict[str, Places] = dict(zip(names, parts, strict=True)) if names else {}
         self.tested = [name for name in names if len(self.rows[name]) >= FEWEST]
         self.is_tested = np.bincount(self.voters, minlength=len(names)) >= FEWEST
-        self.expected = self._expected(len(pairs))
-        self.found: defaultdict[str, list[Evidence]] = defaultdict(list)
-
-    def _expected(self, pairs: int) -> Array:
-        """For each vote, the mean points that the other voters gave the pair's first contestant."""
-        own = self.voters * pairs + self.pairs
+        own = self.voters * len(pairs) + self.pairs
         total, mine = np.bincount(self.pairs, self.points), np.bincount(own, self.points)
         count, times = np.bincount(self.pairs), np.bincount(own)
-        return np.asarray(
-            (total[self.pairs] - mine[own] + 1) / (count[self.pairs] - times[own] + 2), dtype=np.float64
-        )
+        self.expected: Array = (total[self.pairs] - mine[own] + 1) / (count[self.pairs] - times[own] + 2)
+        """Of each vote, the mean points that the other voters gave the pair's first contestant."""
+        self.found: defaultdict[str, list[Evidence]] = defaultdict(list)
 
     def add(self, voter: str, kind: str, detail: str, p_value: float, times: int = 1) -> None:
         """Keep evidence whose p-value, corrected for voters, tests and `times` tries at each, is low."""
@@ -160,9 +155,15 @@ def _codes(values: Sequence[Any]) -> tuple[Places, list[Any]]:
     return codes, list(index)
 
 
-def _one_side(crowd: _Crowd) -> None:
-    """Chooses one side: sides are drawn by a fair coin, so that no taste makes one win more often."""
+def _habits(crowd: _Crowd) -> None:
+    """Always the same side, a tie or both bad; or votes before the answers can have been read.
+
+    Sides are drawn by a fair coin, so that no taste makes one win more often.
+    """
     drawn = np.array([getattr(vote, "kind", "") != "imported" for vote in crowd.votes], dtype=bool)
+    if not crowd.tested:
+        return
+    usual = [max(SAME_OUTCOME, 1.2 * float(np.mean(crowd.outcomes == code))) for code in (2, 3)]
     for voter in crowd.tested:
         rows = crowd.rows[voter]
         outcomes = crowd.outcomes[rows[drawn[rows]]]
@@ -171,23 +172,11 @@ def _one_side(crowd: _Crowd) -> None:
         p_value = float(binom.sf(most - 1, decided, SIDE_BIAS)) if decided else 1.0
         side = "AB"[counts.index(most)]
         crowd.add(voter, "one side", f"{most} of {decided} decided votes for {side}", p_value, 2)
-
-
-def _one_outcome(crowd: _Crowd) -> None:
-    """Always calls it a tie, or both bad."""
-    for code, name in ((2, "tie"), (3, "both bad")):
-        share = max(SAME_OUTCOME, 1.2 * float((crowd.outcomes == code).mean() if crowd.tested else 0))
-        for voter in crowd.tested:
-            outcomes = crowd.outcomes[crowd.rows[voter]]
-            count = int((outcomes == code).sum())
-            p_value = float(binom.sf(count - 1, len(outcomes), min(share, 0.99)))
-            crowd.add(voter, "one outcome", f"{count} of {len(outcomes)} votes: {name}", p_value, 2)
-
-
-def _hurried(crowd: _Crowd) -> None:
-    """Votes before the answers can have been read."""
-    for voter in crowd.tested:
-        times = crowd.seconds[crowd.rows[voter]]
+        for code, name, share in zip((2, 3), ("tie", "both bad"), usual, strict=True):
+            count = int((crowd.outcomes[rows] == code).sum())
+            p_value = float(binom.sf(count - 1, len(rows), min(share, 0.99)))
+            crowd.add(voter, "one outcome", f"{count} of {len(rows)} votes: {name}", p_value, 2)
+        times = crowd.seconds[rows]
         known, fast = int((~np.isnan(times)).sum()), int((times < HURRIED).sum())
         p_value = float(binom.sf(fast - 1, known, HURRIED_SHARE)) if fast else 1.0
         crowd.add(voter, "speed", f"{fast} of {known} votes within {HURRIED} s of the display", p_value)
