@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -95,7 +96,7 @@ def test_a_question_survives_a_reload_and_its_vote_stays_apart(
     assert "is better" not in str(labels(page))
     reloaded = visit()
     assert "What is a bowl?" in texts(reloaded)
-    assert "0 s" in texts(reloaded) or "1 s" in texts(reloaded), "how long it takes"
+    assert re.search(r"\b\d s\b", texts(reloaded)), "how long it takes"
     assert reloaded.chat_input[0].disabled
     answering.free.set()
     settled(reloaded, "Briefly")
