@@ -10,9 +10,11 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
+from functools import partial
 from typing import Any
+from unittest.mock import patch
 
 PRIVATE = {
     "trl.DPOTrainer._compute_loss": "ranking accuracy; until TRL logs how often chosen is likelier",
@@ -73,21 +75,20 @@ def prefer_large_blocks() -> None:
 
 
 @contextmanager
-def quiet_lm_eval() -> Iterator[None]:
-    """Keep lm-eval from printing, from starting processes for its bootstrap, and from running git and pip."""
+def quiet_lm_eval(load_metric: Callable[..., Any]) -> Iterator[None]:
+    """Keep lm-eval from printing, from starting processes for its bootstrap, and from running git and pip.
+
+    Its metrics are loaded by `load_metric(evaluate.load, path, ...)`.
+    """
+    import evaluate
     from lm_eval import evaluator
     from torch.utils import collect_env
 
-    processes = os.environ.get("DISABLE_MULTIPROC")
-    git, pip = evaluator.get_git_commit_hash, collect_env.get_pretty_env_info
-    os.environ["DISABLE_MULTIPROC"] = "1"
-    evaluator.get_git_commit_hash, collect_env.get_pretty_env_info = lambda: None, lambda: ""
-    try:
-        with redirect_stdout(sys.stderr):
-            yield
-    finally:
-        evaluator.get_git_commit_hash, collect_env.get_pretty_env_info = git, pip
-        if processes is None:
-            del os.environ["DISABLE_MULTIPROC"]
-        else:
-            os.environ["DISABLE_MULTIPROC"] = processes
+    with (
+        redirect_stdout(sys.stderr),
+        patch.dict(os.environ, {"DISABLE_MULTIPROC": "1"}),
+        patch.object(evaluator, "get_git_commit_hash", lambda: None),
+        patch.object(collect_env, "get_pretty_env_info", lambda: ""),
+        patch.object(evaluate, "load", partial(load_metric, evaluate.load)),
+    ):
+        yield

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from toolkit.errors import DataError
+from toolkit.metrics.compare import slice_examples, slice_figures
 from toolkit.metrics.measurement import measurement_from_values
-from toolkit.metrics.slices import slice_examples, slice_figures
 from toolkit.types import Example, Message
 
 

@@ -71,8 +71,8 @@ def test_no_answer_is_lost(temperature: float, tiny: Loaded, tmp_path: Path, mon
 def test_likelihoods_of_smaller_batches_are_the_same(tiny: Loaded, monkeypatch: pytest.MonkeyPatch):
     spans = [Span(list(range(3, 12 + i % 5)), 4) for i in range(20)]
     whole, seen = sum_nll(tiny.model, spans), list[int]()
-    hidden = limited(SplitModel._hidden, lambda _, ids, *__: ids.numel(), 30, seen)
-    monkeypatch.setattr(SplitModel, "_hidden", hidden)
+    hidden = limited(SplitModel._states, lambda _, ids, *__: ids.numel(), 30, seen)
+    monkeypatch.setattr(SplitModel, "_states", hidden)
     assert sum_nll(tiny.model, spans) == pytest.approx(whole, abs=1e-4)
     assert max(seen) > 30 >= min(seen)
 

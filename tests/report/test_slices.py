@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from toolkit.metrics.compare import slice_figures
 from toolkit.metrics.measurement import measurement_from_values
-from toolkit.metrics.slices import slice_figures
 from toolkit.report.headline import OTHER, ComparisonPair
 from toolkit.report.load import RunView
 from toolkit.report.tables import slice_section

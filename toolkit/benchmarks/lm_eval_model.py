@@ -8,10 +8,8 @@
 
 from __future__ import annotations
 
-import itertools
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -38,17 +36,6 @@ OURS = {"do_sample", "temperature", "top_p"}
 
 WORTH_SHARING = 0.8
 """Beginnings are shared when that leaves less than this part of the tokens to read."""
-
-ToLogits = Callable[[torch.Tensor], torch.Tensor]
-"""States (n, width) -> logits (n, vocabulary)."""
-
-
-@dataclass(frozen=True)
-class _Asked:
-    """A request: its place among them, and the tokens whose likelihood it asks for."""
-
-    place: int
-    tokens: list[int]
 
 
 class LoadedLM(HFLM):  # type: ignore[misc]  # lm-eval is untyped
@@ -77,19 +64,24 @@ class LoadedLM(HFLM):  # type: ignore[misc]  # lm-eval is untyped
             return batch_size.with_halving(
                 lambda size: list(plain(requests, disable_tqdm, size)), size, self.work
             )
-        found: list[tuple[float, bool]] = [(0.0, False)] * len(requests)
-        shared: dict[tuple[int, ...], list[_Asked]] = {}
-        for i, (_, context, continuation) in enumerate(requests):
-            seen = tuple(
-                (context + continuation)[-(self.max_length + 1) :][:-1]
-            )  # the last is only predicted
-            shared.setdefault(seen, []).append(_Asked(i, continuation))
-        groups, done = list(shared.values()), 0
-        for logits, states, members in self._passes(list(shared), [_longest(asked) for asked in groups]):
-            found_here = self._answers(logits, states, [groups[i] for i in members])
-            for place, answer in found_here:
-                found[place] = answer
-            done += len(found_here)
+        spans = [
+            Span((context + continuation)[-(self.max_length + 1) :], len(continuation))
+            for _, context, continuation in requests
+        ]
+        found, done = [(0.0, False)] * len(requests), 0
+        for places, states, to_logits in self._passes(spans):
+            tokens = torch.tensor([token for i in places for token in spans[i].wanted], device=states.device)
+            size = max(1, CHUNK_LOGITS // self.model.config.get_text_config().vocab_size)
+            values, greedy = [], []
+            for some, wanted in zip(torch.split(states, size), torch.split(tokens, size), strict=True):
+                log = to_logits(some).log_softmax(-1, dtype=self.softmax_dtype)
+                values.append(log.gather(-1, wanted[:, None])[:, 0])
+                greedy.append(log.argmax(-1) == wanted)
+            lengths = [spans[i].scored for i in places]
+            parts = (torch.split(torch.cat(each), lengths) for each in (values, greedy))
+            for i, value, top in zip(places, *parts, strict=True):
+                found[i] = float(value.sum()), bool(top.all())
+            done += len(places)
             log_progress(logger, self.work, done, len(requests))
         for (name, _, _), answer in zip(requests, found, strict=True):
             if name is not None:
@@ -97,53 +89,23 @@ class LoadedLM(HFLM):  # type: ignore[misc]  # lm-eval is untyped
         return found
 
     def _passes(
-        self, inputs: Sequence[tuple[int, ...]], rows: Sequence[int]
-    ) -> Iterator[tuple[ToLogits, torch.Tensor, Sequence[int]]]:
-        """Yield, pass by pass, what makes logits of states, the states of the last rows of inputs, and which.
+        self, spans: Sequence[Span]
+    ) -> Iterator[tuple[Sequence[int], torch.Tensor, Callable[[torch.Tensor], torch.Tensor]]]:
+        """Yield, pass by pass, some places in `spans`, the states of their scored tokens, states -> logits.
 
         Beginnings are shared where that spares a good part of the reading and the model allows it.
         """
+        inputs = [span.ids[:-1] for span in spans]  # the last token is only predicted
         order = prefix_tree.sorted_by_tokens(inputs)
         spared = prefix_tree.tree_size(inputs, order, 0) < WORTH_SHARING * sum(map(len, inputs))
         if spared and supports_custom_masks(self.model, max(map(len, inputs))):
-            for members, logits in prefix_tree.tree_logits(self.model, inputs, set(range(len(inputs))), rows):
-                yield _as_it_is, logits.to(self.model.dtype), members
+            rows, every = [span.scored for span in spans], set(range(len(spans)))
+            for members, logits in prefix_tree.tree_logits(self.model, inputs, every, rows):
+                yield members, logits.to(self.model.dtype), lambda logits: logits
         elif inputs:
-            spans = [Span([*seen, 0], wanted) for seen, wanted in zip(inputs, rows, strict=True)]
             reader = SplitModel(self.model)
             for batch, states in reader.batches(spans):
-                yield reader.logits, states, batch
-
-    def _answers(
-        self, to_logits: ToLogits, states: torch.Tensor, groups: Sequence[Sequence[_Asked]]
-    ) -> list[tuple[int, tuple[float, bool]]]:
-        """(place of the request, its answer) for all requests of one pass."""
-        ends = itertools.accumulate(_longest(asked) for asked in groups)
-        asked = [(one, end) for group, end in zip(groups, ends, strict=True) for one in group]
-        rows = torch.tensor([row for one, end in asked for row in range(end - len(one.tokens), end)])
-        tokens = torch.tensor([token for one, _ in asked for token in one.tokens])
-        values, greedy = self._read(to_logits, states, rows.to(states.device), tokens.to(states.device))
-        lengths = [len(one.tokens) for one, _ in asked]
-        parts = zip(torch.split(values, lengths), torch.split(greedy, lengths), strict=True)
-        return [
-            (one.place, (float(v.sum()), bool(g.all())))
-            for (one, _), (v, g) in zip(asked, parts, strict=True)
-        ]
-
-    def _read(
-        self, to_logits: ToLogits, states: torch.Tensor, rows: torch.Tensor, tokens: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Log-probability of each token at its row of states, and whether it is the likeliest there."""
-        first = to_logits(states[:1])
-        values = torch.empty(len(rows), dtype=self.softmax_dtype or first.dtype, device=first.device)
-        greedy = torch.empty(len(rows), dtype=torch.bool, device=first.device)
-        size = max(1, CHUNK_LOGITS // first.shape[-1])
-        for start in range(0, len(states), size):
-            here = (rows >= start) & (rows < start + size)
-            log = to_logits(states[start : start + size]).log_softmax(-1, dtype=self.softmax_dtype)
-            values[here] = log[rows[here] - start, tokens[here]]
-            greedy[here] = log.argmax(-1)[rows[here] - start] == tokens[here]
-        return values, greedy
+                yield batch, states, reader.logits
 
     def generate_until(self, requests: list[Instance], disable_tqdm: bool = False) -> list[str]:
         """Continuations up to the first stop string, in order."""
@@ -196,11 +158,3 @@ class LoadedLM(HFLM):  # type: ignore[misc]  # lm-eval is untyped
     def _prompt(self, name: str, context: str, options: Generation) -> Prompt:
         tokens = self.tok_encode(context, left_truncate_len=self.max_length - options.max_new_tokens)
         return Prompt(name, tokens, int(digest(str(self.seed), name), 16) % 2**63)
-
-
-def _longest(asked: Sequence[_Asked]) -> int:
-    return max(len(one.tokens) for one in asked)
-
-
-def _as_it_is(logits: torch.Tensor) -> torch.Tensor:
-    return logits

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,14 +44,11 @@ def scores_of(file: Path, contestant: str) -> list[Score]:
         for task, n in _mapping(result, key).items()
     }
     members = _mapping(result, "group_subtasks")
-    found = [
-        score
-        for task, figures in result["results"].items()
-        if isinstance(figures, dict) and task != "all"
-        for score in _scores(
-            contestant, _task_name(task), figures, _questions(_task_name(task), counts, members)
-        )
-    ]
+    found: list[Score] = []
+    for task, figures in result["results"].items():
+        if isinstance(figures, dict) and task != "all":
+            name = _task_name(task)
+            found += _scores(contestant, name, figures, _questions(name, counts, members))
     if not found:
         raise DataError(f"{file}: no figure in its `results`: not a result of lm-eval or lighteval")
     return found
@@ -116,20 +113,23 @@ def add_results(out: Path, new: Path, weights: str, contestant: str) -> bool:
     Returns:
         Whether a figure that was in `out` was replaced.
     """
-    merged, added = (
-        io.read_json(out, finite=False) if out.exists() else {},
-        io.read_json(new, finite=False),
-    )
+    merged = io.read_json(out, finite=False) if out.exists() else {}
+    added = io.read_json(new, finite=False)
     replaced = not merged.get("results", {}).keys().isdisjoint(added["results"])
-    for key, value in added.items():
-        whole = merged.get(key)
-        merged[key] = whole | value if isinstance(whole, dict) and isinstance(value, dict) else value
+    merge_results(merged, added)
     merged["config"]["weights"], merged["model_name"] = weights, contestant
     out.with_suffix("").mkdir(parents=True, exist_ok=True)
     for log in sorted(new.with_suffix("").glob("samples_*.jsonl")):
         shutil.copyfile(log, out.with_suffix("") / log.name)
     io.write_json(out, merged)
     return replaced
+
+
+def merge_results(merged: dict[str, Any], added: dict[str, Any]) -> None:
+    """Add the tasks of one lm-eval result to another one, in place."""
+    for key, value in added.items():
+        whole = merged.get(key)
+        merged[key] = whole | value if isinstance(whole, dict) and isinstance(value, dict) else value
 
 
 def values_of(folder: Path) -> dict[str, dict[str, float]]:
@@ -166,23 +166,18 @@ def _questions(task: str, counts: dict[str, int], members: dict[str, list[str]])
     return sum(_questions(str(each), counts, others) for each in inside)
 
 
-def _scores(contestant: str, task: str, figures: dict[str, Any], n: int) -> list[Score]:
-    scores, filtered = [], any("," in key for key in figures)
+def _scores(contestant: str, task: str, figures: dict[str, Any], n: int) -> Iterator[Score]:
+    filtered = any("," in key for key in figures)
     for key, value in figures.items():
         metric, _, kind = key.partition(",")
         if isinstance(value, bool) or not isinstance(value, (int, float)) or metric.endswith("_stderr"):
             continue
-        if abs(value) > LARGEST:
+        if abs(value) > LARGEST or (filtered and not kind):  # without a filter: how many samples there were
             continue
-        if filtered and not kind:  # of today's lm-eval: how many samples there were
-            continue
-        error = figures.get(
-            f"{metric}_stderr,{kind}" if kind else f"{metric}_stderr"
-        )  # older ones: no filters
+        error = figures.get(f"{metric}_stderr,{kind}" if kind else f"{metric}_stderr")
         low, high = interval(metric, float(value), error, n)
         name = _name(task, metric, kind or "none")
-        scores.append(Score(contestant=contestant, metric=name, value=value, low=low, high=high, n=n))
-    return scores
+        yield Score(contestant=contestant, metric=name, value=value, low=low, high=high, n=n)
 
 
 def interval(metric: str, value: float, error: object, n: int) -> tuple[float | None, float | None]:
@@ -288,10 +283,17 @@ def goodhart(found: Sequence[Difference], level: float = 0.05) -> list[str]:
     notes = []
     pairs = dict.fromkeys((each.contestant, each.against) for each in found)
     for contestant, against in pairs:
-        changes = [each for each in found if (each.contestant, each.against) == (contestant, against)]
-        sure = [each for each in changes if each.p_value < level and not _is_form(each.metric)]
-        gains = [each.metric for each in sure if _better(each)]
-        losses = [each.metric for each in sure if not _better(each)]
+        sure = [
+            each
+            for each in found
+            if (each.contestant, each.against) == (contestant, against)
+            and each.p_value < level
+            and not each.metric.startswith(("length", "distinct"))
+        ]
+        gains, losses = (
+            [each.metric for each in sure if ((each.value < 0) == less_is_better(each.metric)) is better]
+            for better in (True, False)
+        )
         if gains and len(losses) > len(gains):
             notes.append(
                 f"{contestant} gains on {', '.join(gains)} and loses on {', '.join(losses)} against "
@@ -309,12 +311,11 @@ def _headlines(scores: Sequence[Score]) -> dict[str, dict[str, Score]]:
             found.setdefault(task, {}).setdefault(metric, {})[score.contestant] = score
     if "mmlu" in found:
         found = {task: row for task, row in found.items() if not task.startswith("mmlu_")}
-    chosen = {task: _headline(by_metric) for task, by_metric in found.items()}
+    chosen = {
+        task: next((metric for metric in HEADLINES if metric in by_metric), next(iter(by_metric)))
+        for task, by_metric in found.items()
+    }
     return {f"{task}/{metric}": found[task][metric] for task, metric in chosen.items()}
-
-
-def _headline(by_metric: Mapping[str, object]) -> str:
-    return next((metric for metric in HEADLINES if metric in by_metric), next(iter(by_metric)))
 
 
 def _are_shares(task: str, row: Mapping[str, Score]) -> bool:
@@ -325,22 +326,12 @@ def _cell(task: str, row: Mapping[str, Score], name: str) -> Cell | None:
     score = row.get(name)
     if score is None:
         return None
-    if less_is_better(task):
-        best = min(row.values(), key=lambda each: each.value)
-        reached = best.high is None or score.value <= best.high
-    else:
-        best = max(row.values(), key=lambda each: each.value)
-        reached = best.low is None or score.value >= best.low
+    less = less_is_better(task)
+    best = (min if less else max)(row.values(), key=lambda each: each.value)
+    end = best.high if less else best.low
+    reached = end is None or (score.value <= end if less else score.value >= end)
     return Cell(score, reached, _are_shares(task, row))
 
 
 def _mean(values: Sequence[float]) -> float | None:
     return sum(values) / len(values) if values else None
-
-
-def _better(change: Difference) -> bool:
-    return (change.value < 0) == less_is_better(change.metric)
-
-
-def _is_form(metric: str) -> bool:
-    return metric.startswith(("length", "distinct"))

@@ -6,20 +6,18 @@ import json
 import logging
 import os
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-import evaluate
 import lm_eval
 from lm_eval.tasks import TaskManager
 from lm_eval.utils import handle_non_serializable, sanitize_list
 
 from toolkit import compat, io, sandbox
 from toolkit.benchmarks.lm_eval_model import LoadedLM
-from toolkit.benchmarks.results import scores_of
+from toolkit.benchmarks.results import merge_results, scores_of
 from toolkit.benchmarks.task_files import (
     OWN,
     check_leave,
@@ -79,68 +77,48 @@ def run_benchmarks(
         for number, benchmark in enumerate(benchmarks):
             lm.work = f"{contestant}: benchmark {benchmark.task}"
             logger.info(lm.work)
-            found = _evaluate(lm, benchmark, Path(folder) / str(number), seed)
-            _log_samples(found.pop("samples", {}), out.with_suffix(""))
-            _merge(merged, _without_machine(found, Path(folder) / str(number)), benchmark)
+            local = Path(folder) / str(number)
+            found = _evaluate(lm, benchmark, local, seed)
+            for task, rows in found.pop(
+                "samples", {}
+            ).items():  # as lm-eval's own `--log_samples` writes them
+                lines = [
+                    json.dumps(_sample(row), default=handle_non_serializable, ensure_ascii=False)
+                    for row in rows
+                ]
+                io.write_text(
+                    out.with_suffix("") / f"samples_{task}.jsonl", "".join(line + "\n" for line in lines)
+                )
+            found = _without_machine(found, local)
+            for config in found.get("configs", {}).values():
+                metadata = dict(config.get("metadata") or {})
+                config["metadata"] = metadata | {"chat_template": benchmark.chat_template}
+            merge_results(merged, found)
     merged["model_name"] = contestant
     merged["config"]["model"] = loaded.name
     io.write_json(out, merged)
     return scores_of(out, contestant)
 
 
-def _check_code(benchmark: Benchmark, tasks: Mapping[str, Any]) -> None:
-    """Refuse tasks that run the model's code without leave, or elsewhere than in our sandbox.
+def _evaluate(lm: LoadedLM, benchmark: Benchmark, folder: Path, seed: int) -> dict[str, Any]:
+    if has_local_rows(benchmark):
+        write_local_tasks(benchmark, folder)
+        manager = _Tasks(include_path=str(folder), include_defaults=False)
+    else:
+        manager = _all_tasks()
+    manager.benchmark = benchmark
 
-    Raises:
-        DataError: one does.
-    """
-    for name, task in tasks.items():
-        if not getattr(task, "UNSAFE_CODE", False):
-            continue
-        if not benchmark.allow_code_execution:
-            raise needs_leave(benchmark)
-        metrics = [each.get("metric") for each in task.config.metric_list or ()]
-        scoring = [getattr(part, "__globals__", {}) for part in (*metrics, task.config.process_results)]
-        known = [value for each in scoring for value in each.values()]
-        if not any(value is sandbox or isinstance(value, sandbox.CodeEval) for value in known):
-            raise DataError(
-                f"benchmark {benchmark.task}: {name} runs the model's code by means of its own, outside of "
-                "the sandbox; leave it out"
-            )
-
-
-@contextmanager
-def _code_in_sandbox(benchmark: Benchmark, manager: TaskManager) -> Iterator[None]:
-    """Have `evaluate`'s metric `code_eval` run in our sandbox, and tasks checked as they are loaded."""
-    load_metric, load_tasks = evaluate.load, manager.load
-
-    def load(path: str, *args: Any, **options: Any) -> Any:
+    def load_metric(load: Callable[..., Any], path: str, *args: Any, **options: Any) -> Any:
+        """`evaluate`'s metrics, `code_eval` in our sandbox."""
         if Path(path).stem != "code_eval":
-            return load_metric(path, *args, **options)
+            return load(path, *args, **options)
         if not benchmark.allow_code_execution:
             raise needs_leave(benchmark)
         return sandbox.CodeEval()
 
-    def load_checked(*args: Any, **options: Any) -> Any:
-        found = load_tasks(*args, **options)
-        _check_code(benchmark, found["tasks"])
-        return found
-
-    evaluate.load, manager.load = load, load_checked
+    place = f"benchmark {benchmark.task}"
     try:
-        yield
-    finally:
-        evaluate.load, manager.load = load_metric, load_tasks
-
-
-def _evaluate(lm: LoadedLM, benchmark: Benchmark, folder: Path, seed: int) -> dict[str, Any]:
-    if has_local_rows(benchmark):
-        write_local_tasks(benchmark, folder)
-        manager = TaskManager(include_path=str(folder), include_defaults=False)
-    else:
-        manager = _all_tasks()
-    try:
-        with compat.quiet_lm_eval(), _code_in_sandbox(benchmark, manager):
+        with compat.quiet_lm_eval(load_metric):
             found = lm_eval.simple_evaluate(
                 model=lm,
                 tasks=[task_name(benchmark.task)],
@@ -157,22 +135,46 @@ def _evaluate(lm: LoadedLM, benchmark: Benchmark, folder: Path, seed: int) -> di
             )
     except OSError as error:
         if error.filename:  # a file of this machine: unreadable, or no room on the disk
-            raise DataError(f"benchmark {benchmark.task}: {error.filename}: {error.strerror}") from error
+            raise DataError(f"{place}: {error.filename}: {error.strerror}") from error
         reason = str(error).splitlines()[0]
-        raise ModelError(
-            f"benchmark {benchmark.task}: the hub cannot be reached: {reason}; name local files"
-        ) from error
+        raise ModelError(f"{place}: the hub cannot be reached: {reason}; name local files") from error
     except KeyError as error:
-        raise DataError(
-            f"benchmark {benchmark.task}: no such task, or a column is missing: {error}"
-        ) from error
+        raise DataError(f"{place}: no such task, or a column is missing: {error}") from error
     return dict(found)
 
 
+class _Tasks(TaskManager):  # type: ignore[misc]  # lm-eval is untyped
+    """lm-eval's tasks; those that run the model's code need leave, and our sandbox."""
+
+    benchmark: Benchmark
+
+    def load(self, *args: Any, **options: Any) -> Any:
+        """As lm-eval's own.
+
+        Raises:
+            DataError: a task would run code and may not.
+        """
+        found = super().load(*args, **options)
+        for name, task in found["tasks"].items():
+            if not getattr(task, "UNSAFE_CODE", False):
+                continue
+            if not self.benchmark.allow_code_execution:
+                raise needs_leave(self.benchmark)
+            metrics = [each.get("metric") for each in task.config.metric_list or ()]
+            scoring = [getattr(part, "__globals__", {}) for part in (*metrics, task.config.process_results)]
+            known = [value for each in scoring for value in each.values()]
+            if not any(value is sandbox or isinstance(value, sandbox.CodeEval) for value in known):
+                raise DataError(
+                    f"benchmark {self.benchmark.task}: {name} runs the model's code by means of its own, "
+                    "outside of the sandbox; leave it out"
+                )
+        return found
+
+
 @cache
-def _all_tasks() -> TaskManager:
+def _all_tasks() -> _Tasks:
     """lm-eval's index of all its tasks and ours; takes several seconds to make."""
-    return TaskManager(include_path=str(OWN))
+    return _Tasks(include_path=str(OWN))
 
 
 def _without_machine(found: dict[str, Any], folder: Path) -> dict[str, Any]:
@@ -184,26 +186,10 @@ def _without_machine(found: dict[str, Any], folder: Path) -> dict[str, Any]:
     return dict(json.loads(text))
 
 
-def _merge(merged: dict[str, Any], found: dict[str, Any], benchmark: Benchmark) -> None:
-    """Add one benchmark's result to those before it; `configs` says whether the chat template was on."""
-    for config in found.get("configs", {}).values():
-        config["metadata"] = dict(config.get("metadata") or {}) | {"chat_template": benchmark.chat_template}
-    for key, value in found.items():
-        whole = merged.get(key)
-        merged[key] = whole | value if isinstance(whole, dict) and isinstance(value, dict) else value
-
-
-def _log_samples(samples: dict[str, list[dict[str, Any]]], folder: Path) -> None:
-    """One file a task, one line a question (and filter), as lm-eval's own `--log_samples` writes them."""
-    for task, rows in samples.items():
-        lines = [json.dumps(_plain(row), default=handle_non_serializable, ensure_ascii=False) for row in rows]
-        io.write_text(folder / f"samples_{task}.jsonl", "".join(line + "\n" for line in lines))
-
-
-def _plain(row: dict[str, Any]) -> dict[str, Any]:
-    asked = {
-        f"gen_args_{i}": {f"arg_{j}": part for j, part in enumerate(arguments)}
-        for i, arguments in enumerate(row["arguments"])
+def _sample(row: dict[str, Any]) -> dict[str, Any]:
+    arguments = {
+        f"gen_args_{i}": {f"arg_{j}": part for j, part in enumerate(each)}
+        for i, each in enumerate(row["arguments"])
     }
-    said = {key: sanitize_list(row[key]) for key in ("resps", "filtered_resps")}
-    return row | said | {"arguments": asked, "target": str(row["target"])}
+    replies = {key: sanitize_list(row[key]) for key in ("resps", "filtered_resps")}
+    return row | replies | {"arguments": arguments, "target": str(row["target"])}

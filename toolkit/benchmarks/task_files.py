@@ -24,6 +24,7 @@ from toolkit import io
 from toolkit.data.readers import raw_rows
 from toolkit.errors import DataError
 from toolkit.fingerprints import file_hash, python_files
+from toolkit.models.bases import package_file
 from toolkit.recipe import Benchmark, DataSource, existing, read_yaml, source_file, yaml_problem
 from toolkit.templates import find_overrun
 
@@ -62,11 +63,18 @@ def write_local_tasks(benchmark: Benchmark, folder: Path) -> None:
     if benchmark.task == "mmlu" or benchmark.task.startswith("mmlu_"):
         _write_mmlu(benchmark, folder)
         return
-    if is_file(benchmark.task):
-        _check_templates(benchmark)
+    if is_file(benchmark.task):  # lm-eval renders its Jinja as it is
+        files = [raw_rows(DataSource(source=source)) for source in benchmark.files.values()]
+        first = [row for file in files for _, row in islice(file, 1)]
+        for text in _texts(settings(task_file(benchmark.task))):
+            if "{" in text and (overrun := find_overrun(text, first or [{}])):
+                raise DataError(f"benchmark {benchmark.task}: a template in it {overrun}; bound its loops")
     convert = HUB_COLUMNS.get(benchmark.task)
     rows = {split: _rows(source) for split, source in benchmark.files.items()}
-    rows = rows or _packaged_rows(benchmark.task)
+    if not rows and (packaged := _packaged(benchmark.task)):
+        file, split = packaged
+        with gzip.open(file, "rt", encoding="utf-8") as lines:
+            rows = {split: [json.loads(line) for line in lines]}
     if convert is not None:
         rows = {split: [convert(row) for row in some] for split, some in rows.items()}
     _write_task(benchmark, task_name(benchmark.task), task_file(benchmark.task), rows, folder)
@@ -164,15 +172,6 @@ def needs_leave(benchmark: Benchmark) -> DataError:
         f"benchmark {benchmark.task}: it runs code that the model writes (in a sandbox); allow it with "
         "allow_code_execution: true in the recipe, or --allow-code-execution"
     )
-
-
-def _check_templates(benchmark: Benchmark) -> None:
-    """Refuse a user's task whose Jinja runs without bounds: lm-eval renders it as it is."""
-    files = [raw_rows(DataSource(source=source)) for source in benchmark.files.values()]
-    rows = [row for file in files for _, row in islice(file, 1)]
-    for text in _texts(settings(task_file(benchmark.task))):
-        if "{" in text and (overrun := find_overrun(text, rows or [{}])):
-            raise DataError(f"benchmark {benchmark.task}: a template in it {overrun}; bound its loops")
 
 
 def _columns_in(template: Any) -> set[str]:
@@ -278,20 +277,10 @@ def _write_mmlu(benchmark: Benchmark, folder: Path) -> None:
 def _packaged(task: str) -> tuple[Path, str] | None:
     """The file of a task's rows in an installed package, and their split."""
     for beginning, (package, file, split) in PACKAGED.items():
-        named = task.startswith(beginning) and not is_file(task)
-        spec = importlib.util.find_spec(package) if named else None
-        if spec is not None and spec.submodule_search_locations:
-            return Path(spec.submodule_search_locations[0]) / file, split
+        path = package_file(package, file) if task.startswith(beginning) and not is_file(task) else None
+        if path:
+            return path, split
     return None
-
-
-def _packaged_rows(task: str) -> dict[str, list[Columns]]:
-    found = _packaged(task)
-    if found is None:
-        return {}
-    file, split = found
-    with gzip.open(file, "rt", encoding="utf-8") as lines:
-        return {split: [json.loads(line) for line in lines]}
 
 
 def _rows(source: str) -> list[Columns]:
@@ -334,16 +323,13 @@ def task_content(benchmark: Benchmark) -> dict[str, Any]:
     files += list(_task_files(task_file(benchmark.task))) if is_file(benchmark.task) or own else []
     return benchmark.model_dump(mode="json", exclude={"task", "files"}) | {
         "task": task_name(benchmark.task),
-        "files": {split: _row_content(source) for split, source in benchmark.files.items()},
+        "files": {
+            split: file_hash(file) if (file := source_file(source)).is_file() else source
+            for split, source in benchmark.files.items()
+        },
         "contents": sorted(file_hash(file) for file in files if file.is_file()),
         "lm_eval": version("lm_eval"),
     }
-
-
-def _row_content(source: str) -> str:
-    """Hash of a file of rows; of what is no file (a folder, a hub data set) its name."""
-    file = source_file(source)
-    return file_hash(file) if file.is_file() else source
 
 
 def _task_files(file: Path) -> Iterator[Path]:

@@ -60,21 +60,16 @@ class BertScore(TextMetric):
             scorer._idf_dict = None  # else it warns that those of the last texts are overwritten
             scorer.compute_idf([ref for refs in references for ref in refs])
         # An empty text has no token to match: 0, as bert-score says, but today's tokenizers make it stumble.
-        full = [
-            i
-            for i, completions in enumerate(predictions)
-            if completions.strip() and any(map(str.strip, references[i]))
-        ]
+        both = zip(predictions, references, strict=True)
+        full = [i for i, (text, refs) in enumerate(both) if text.strip() and any(map(str.strip, refs))]
         scores = np.zeros((len(predictions), 3))
         if self.rescale:
             baseline = scorer.baseline_vals.double().numpy()
             scores -= baseline / (1 - baseline)
         if full:
-            known = [[ref for ref in references[i] if ref.strip()] for i in full]
-            self._count_cut(
-                scorer, [*(predictions[i] for i in full), *(ref for refs in known for ref in refs)]
-            )
             texts = [predictions[i] for i in full]
+            known = [[ref for ref in references[i] if ref.strip()] for i in full]
+            self._count_cut(scorer, [*texts, *(ref for refs in known for ref in refs)])
             size = batch_size.TEXTS.on(torch.device(scorer.device))
             found = batch_size.with_halving(
                 lambda size: scorer.score(texts, known, batch_size=size), size, "BERTScore"

@@ -13,7 +13,6 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -53,7 +52,7 @@ def measure_check(
         DataError: the check cannot be loaded, fails on an example, or needs a reference or a column that an
             example lacks.
     """
-    run = load_check(check)
+    run = CHECKS[check.kind](check)
     values = {each.example_id: _call(run, check, each, rows) for each in completions}
     names = next((list(figures) for figures in values.values()), [])
     for example, figures in values.items():
@@ -62,21 +61,12 @@ def measure_check(
                 f"metric {check.title}: example {example} has the figures {', '.join(figures)}, others "
                 f"{', '.join(names)}; return the same keys for every example"
             )
-    return [
-        measurement_from_values(
-            completions[0].contestant, name, {example: figures[name] for example, figures in values.items()}
-        ).model_copy(update={"lower_is_better": check.lower_is_better})
-        for name in names
-    ]
-
-
-def load_check(check: Check) -> Checker:
-    """What a check computes for one completion.
-
-    Raises:
-        DataError: its file is missing, does not import, has no such function, or is no JSON schema.
-    """
-    return CHECKS[check.kind](check)
+    found = []
+    for name in names:
+        own = {example: figures[name] for example, figures in values.items()}
+        made = measurement_from_values(completions[0].contestant, name, own)
+        found.append(made.model_copy(update={"lower_is_better": check.lower_is_better}))
+    return found
 
 
 def check_content(check: Check) -> list[str]:
@@ -99,10 +89,8 @@ def _call(run: Checker, check: Check, completion: Completion, rows: Mapping[str,
         raise DataError(f"{place}: {error}") from None
     except Exception as error:  # noqa: BLE001 - whatever a user's function raises
         raise DataError(f"{place}: {_describe(error)}") from None
-    figures = (
-        {f"{check.title}_{key}": part for key, part in value.items()} if isinstance(value, dict) else None
-    )
-    figures = {check.title: value} if figures is None else figures
+    title = check.title
+    figures = {f"{title}_{k}": v for k, v in value.items()} if isinstance(value, dict) else {title: value}
     for part in figures.values():
         if not isinstance(part, (bool, int, float)) and not hasattr(part, "__float__"):
             raise DataError(f"{place}: the value is {part!r}; return a number, or a dict of numbers")
@@ -117,7 +105,8 @@ def _describe(error: Exception) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())} ({last.filename}:{last.lineno})"
 
 
-def _function(name: str) -> Checker:
+def _function_check(check: Check) -> Checker:
+    name = str(check.function)
     file, _, function = name.rpartition(":")
     path = source_file(file).expanduser()
     if not path.is_file():
@@ -151,91 +140,105 @@ def _importing_beside(path: Path) -> Iterator[None]:
                 del sys.modules[name]
 
 
-def _validator(schema: str | dict[str, Any] | None) -> Any:
+def _schema_check(check: Check) -> Checker:
+    """Whether a completion, or its one fenced block, is JSON that the schema accepts."""
     from jsonschema import SchemaError
     from jsonschema.validators import validator_for
 
-    place = schema if isinstance(schema, str) else "json_schema"
+    schema = check.json_schema
     content = io.read_json(Path(schema)) if isinstance(schema, str) else schema
     try:
         kind = validator_for(content)
         kind.check_schema(content)
     except (SchemaError, AttributeError) as error:
+        place = schema if isinstance(schema, str) else "json_schema"
         raise DataError(f"{place}: not a JSON schema: {getattr(error, 'message', error)}") from None
-    return kind(content)
+    validator = kind(content)
+
+    def fits(completion: str, reference: str | None, row: Row) -> bool:
+        fenced = FENCED.findall(completion)
+        try:
+            value = json.loads(fenced[0] if len(fenced) == 1 else completion)
+        except (ValueError, RecursionError):
+            return False
+        return bool(validator.is_valid(value))
+
+    return fits
 
 
-def _fits_schema(validator: Any, completion: str, reference: str | None, row: Row) -> bool:
-    """Whether a completion, or its one fenced block, is JSON that the schema accepts."""
-    fenced = FENCED.findall(completion)
-    try:
-        value = json.loads(fenced[0] if len(fenced) == 1 else completion)
-    except (ValueError, RecursionError):
-        return False
-    return bool(validator.is_valid(value))
+def _regex_check(check: Check) -> Checker:
+    pattern = re.compile(str(check.regex))
+    return lambda completion, reference, row: pattern.search(completion) is not None
 
 
-def _matches(pattern: re.Pattern[str], completion: str, reference: str | None, row: Row) -> bool:
-    return pattern.search(completion) is not None
-
-
-def _same_number(place: int, completion: str, reference: str | None, row: Row) -> bool:
+def _number_check(check: Check) -> Checker:
     """Whether a completion's first or last number is a reference's last one, to six digits."""
-    found = NUMBER.findall(completion)
-    wanted = [NUMBER.findall(each)[-1:] for each in _references(reference, row)]
-    if not all(wanted):
-        raise DataError("there is no number in its reference")
-    return bool(found) and any(
-        math.isclose(_float(found[place]), _float(each[0]), rel_tol=1e-6, abs_tol=1e-9) for each in wanted
-    )
+
+    def value(number: str) -> float:
+        return float(number.replace(",", "").replace("\u2212", "-"))
+
+    def same(completion: str, reference: str | None, row: Row) -> bool:
+        found = NUMBER.findall(completion)[-1:] if check.number == "last" else NUMBER.findall(completion)[:1]
+        wanted = [NUMBER.findall(each)[-1:] for each in _references(reference, row)]
+        if not all(wanted):
+            raise DataError("there is no number in its reference")
+        numbers = [(value(found[0]), value(each[0])) for each in wanted] if found else []
+        return any(math.isclose(one, other, rel_tol=1e-6, abs_tol=1e-9) for one, other in numbers)
+
+    return same
 
 
-def _float(number: str) -> float:
-    return float(number.replace(",", "").replace("\u2212", "-"))
-
-
-def _same_text(options: Any, completion: str, reference: str | None, row: Row) -> bool:
+def _text_check(check: Check) -> Checker:
     """Whether a completion is one of the references, white space aside."""
+    options: Any = check.exact_match
 
     def plain(text: str) -> str:
         text = text if options.punctuation else re.sub(r"[^\w\s]", "", text)
         return " ".join((text.casefold() if options.fold_case else text).split())
 
-    return plain(completion) in map(plain, _references(reference, row))
+    return lambda completion, reference, row: plain(completion) in map(plain, _references(reference, row))
 
 
-def _contains(texts: Any, completion: str, reference: str | None, row: Row) -> bool:
+def _contains_check(check: Check) -> Checker:
     """Whether every one of some texts is in a completion; `True`: any one of the references."""
-    if texts is True:
-        return any(each in completion for each in _references(reference, row))
-    return all(each in completion for each in ([texts] if isinstance(texts, str) else texts))
+    texts = check.contains
+
+    def contains(completion: str, reference: str | None, row: Row) -> bool:
+        if texts is True:
+            return any(each in completion for each in _references(reference, row))
+        return all(each in completion for each in ([texts] if isinstance(texts, str) else texts or ()))
+
+    return contains
 
 
-def _passes(column: str, completion: str, reference: str | None, row: Row) -> bool:
+def _tests_check(check: Check) -> Checker:
     """Whether a completion's code passes the asserts in a column of its row."""
-    tests = row.get(column)
-    lines = [tests] if isinstance(tests, str) else tests
-    if not lines or not isinstance(lines, (list, tuple)) or not all(isinstance(each, str) for each in lines):
-        raise DataError(f"its row has no tests in a column `{column}`")
-    code = "\n".join(FENCED.findall(completion)) or completion
-    return run_program("\n".join([code, *lines])) == "passed"
+
+    def passes(completion: str, reference: str | None, row: Row) -> bool:
+        tests = row.get(str(check.executes))
+        lines = [tests] if isinstance(tests, str) else tests
+        if not lines or not isinstance(lines, (list, tuple)) or not all(isinstance(x, str) for x in lines):
+            raise DataError(f"its row has no tests in a column `{check.executes}`")
+        code = "\n".join(FENCED.findall(completion)) or completion
+        return run_program("\n".join([code, *lines])) == "passed"
+
+    return passes
 
 
 def _references(reference: str | None, row: Row) -> list[str]:
-    found = [] if reference is None else [reference]
-    found += row.get("references", ())
+    found = [*([] if reference is None else [reference]), *row.get("references", ())]
     if not found:
         raise DataError("it has no reference")
     return found
 
 
 CHECKS: dict[str, Callable[[Check], Checker]] = {
-    "function": lambda check: _function(str(check.function)),
-    "json_schema": lambda check: partial(_fits_schema, _validator(check.json_schema)),
-    "regex": lambda check: partial(_matches, re.compile(str(check.regex))),
-    "number": lambda check: partial(_same_number, -1 if check.number == "last" else 0),
-    "exact_match": lambda check: partial(_same_text, check.exact_match),
-    "contains": lambda check: partial(_contains, check.contains),
-    "executes": lambda check: partial(_passes, str(check.executes)),
+    "function": _function_check,
+    "json_schema": _schema_check,
+    "regex": _regex_check,
+    "number": _number_check,
+    "exact_match": _text_check,
+    "contains": _contains_check,
+    "executes": _tests_check,
 }
-"""Kind of check in a recipe -> what it computes for one completion."""
+"""Kind of check in a recipe -> what it computes for one completion; raises where its file is no good."""

@@ -1,25 +1,29 @@
-"""Measurements of several contestants -> scores, paired differences, and what they are worth."""
+"""Scores and paired differences of several contestants, over all examples and over slices of them."""
 
 from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
 
 from toolkit import io
 from toolkit.data.readers import raw_rows
 from toolkit.errors import DataError
 from toolkit.metric_info import FIGURES, KNOWN, metric_info
-from toolkit.metrics.intervals import clustered, difference, examples_needed, score
+from toolkit.metrics.intervals import clustered, difference, examples_needed, restricted, score
 from toolkit.metrics.measurement import Measurement
 from toolkit.recipe import Check, DataSource
 from toolkit.recipe.files import completion_files
 from toolkit.statistics import holm
 from toolkit.svg import Row, interval_charts
-from toolkit.types import Completion, Difference, Score, to_frame
+from toolkit.types import Completion, Difference, Example, Record, Score, to_frame
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -159,18 +163,23 @@ def collect(
     known = read_references(references)
     found: list[Measurement] = []
     answers: dict[str, list[Completion]] = {}
-    seen: dict[str, Path] = {}
+    places: dict[str, Path] = {}
     for source in sources:
         for name, completions in _completions(source).items():
-            if name in seen:
-                raise DataError(f"{source}: contestant {name} is in {seen[name]} already; rename one of them")
-            seen[name], answers[name] = source, completions
-    answers = align(answers, seen) if len(sources) > 1 else answers
+            if name in places:
+                raise DataError(
+                    f"{source}: contestant {name} is in {places[name]} already; rename one of them"
+                )
+            places[name], answers[name] = source, completions
+    answers = align(answers, places) if len(sources) > 1 else answers
     for name, completions in answers.items():
-        source = seen[name]
-        found += measure_texts(completions, metrics, encoding=encoding, references=known)
-        new = {each.metric for each in found if each.contestant == name}
-        found += [each for each in _stored_measurements(source, name) if each.metric not in new]
+        own = measure_texts(completions, metrics, encoding=encoding, references=known)
+        new = {each.metric for each in own}
+        file = places[name] / "measurements" / f"{name}.jsonl"
+        # what needs the run's model, or its recipe's own metrics, is taken from the run
+        stored = list(io.read(file, Measurement)) if file.is_file() else []
+        kept = [m for m in stored if m.metric in FIGURES["perplexity"] or m.metric not in KNOWN]
+        found += own + [each for each in kept if each.metric not in new]
     return found
 
 
@@ -195,18 +204,6 @@ def _completions(source: Path) -> dict[str, list[Completion]]:
         raise DataError(f"{source}: no completions here; `adapter-arena run` writes them")
     groups = group_by_contestant(each for file in files for each in read_completions(file))
     return {name: groups[name] for name in sort_by_recipe(source, groups)}
-
-
-def _stored_measurements(source: Path, contestant: str) -> list[Measurement]:
-    """A run's own measurements that need its model, or its recipe's own metrics."""
-    file = source / "measurements" / f"{contestant}.jsonl"
-    if not file.is_file():
-        return []
-    return [
-        each
-        for each in io.read(file, Measurement)
-        if each.metric in FIGURES["perplexity"] or each.metric not in KNOWN
-    ]
 
 
 FILE = "groups.jsonl"
@@ -249,3 +246,89 @@ def load_groups(sources: Sequence[Path]) -> dict[str, str]:
                     "run; say which with --groups"
                 )
     return groups
+
+
+LENGTH = "length"
+"""The slice by terciles of the prompt's characters, where no column has this name."""
+THIRDS = ("short", "middle", "long")
+MOST_VALUES = 12
+"""A column with more values keeps the most frequent ones; the others are `other`."""
+OTHER = "other"
+
+
+class SliceFigure(Record):
+    """A metric of one contestant, or the difference of two, on the examples of one slice."""
+
+    column: str
+    value: str
+    score: Score | None = None
+    difference: Difference | None = None
+
+    @property
+    def slice(self) -> tuple[str, str]:
+        return self.column, self.value
+
+    @property
+    def metric(self) -> str:
+        found = self.score or self.difference
+        assert found is not None
+        return found.metric
+
+
+def slice_examples(
+    examples: Sequence[Example], rows: Mapping[str, Mapping[str, Any]], columns: Iterable[str]
+) -> dict[tuple[str, str], frozenset[str]]:
+    """(column, value) -> ids of the examples in this slice.
+
+    Args:
+        examples: what was asked.
+        rows: example id -> its row in the data set.
+        columns: names of columns, or `length`.
+
+    Raises:
+        DataError: no row has such a column.
+    """
+    found: dict[tuple[str, str], frozenset[str]] = {}
+    for column in columns:
+        values = {example.id: rows.get(example.id, {}).get(column) for example in examples}
+        if all(value is None for value in values.values()):
+            if column != LENGTH:
+                raise DataError(f"scoring.slices: no example has a column `{column}`")
+            sizes = np.array([sum(len(turn.content) for turn in each.messages) for each in examples])
+            thirds = np.searchsorted(np.quantile(sizes, [1 / 3, 2 / 3]), sizes)
+            values = {each.id: THIRDS[third] for each, third in zip(examples, thirds, strict=True)}
+        texts = {example: "none" if value is None else str(value)[:80] for example, value in values.items()}
+        common = [text for text, _ in Counter(texts.values()).most_common(MOST_VALUES)]
+        if len(set(texts.values())) > MOST_VALUES:
+            texts = {example: text if text in common[:-1] else OTHER for example, text in texts.items()}
+        order = dict.fromkeys(texts[example.id] for example in examples)
+        for text in THIRDS if order.keys() == set(THIRDS) else order:
+            found[column, text] = frozenset(example for example, each in texts.items() if each == text)
+    return found
+
+
+def slice_figures(
+    measured: Sequence[Measurement],
+    slices: Mapping[tuple[str, str], frozenset[str]],
+    groups: Mapping[str, str],
+) -> list[SliceFigure]:
+    """Every contestant's score on every slice, and each later contestant minus each earlier one.
+
+    Args:
+        measured: of all contestants, in the recipe's order; not yet over groups.
+        slices: ids of each slice's examples.
+        groups: example id -> group, where intervals are over groups.
+    """
+    figures = []
+    for (column, value), ids in slices.items():
+        by_metric: dict[str, list[Measurement]] = {}
+        for each in measured:
+            part = restricted(each, ids)
+            if part.rows:
+                part = clustered(part, groups) if groups else part
+                by_metric.setdefault(each.metric, []).append(part)
+        for parts in by_metric.values():
+            figures += [SliceFigure(column=column, value=value, score=score(part)) for part in parts]
+            apart = [difference(later, earlier) for earlier, later in combinations(parts, 2)]
+            figures += [SliceFigure(column=column, value=value, difference=each) for each in apart if each]
+    return figures

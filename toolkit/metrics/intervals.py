@@ -14,7 +14,7 @@ how many intervals hold the truth. No interval of a bounded metric has no width 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 
 import numpy as np
 
@@ -47,14 +47,8 @@ Statistic = Callable[[Array, int], Array]
 def score(measurement: Measurement, *, seed: int = 0) -> Score:
     """A measurement as a figure with its 95% interval (none with fewer than two examples)."""
     low, high = interval(measurement, seed=seed)
-    return Score(
-        contestant=measurement.contestant,
-        metric=measurement.metric,
-        value=measurement.value,
-        low=low,
-        high=high,
-        n=len(measurement.rows),
-    )
+    names = {"contestant": measurement.contestant, "metric": measurement.metric}
+    return Score(**names, value=measurement.value, low=low, high=high, n=len(measurement.rows))
 
 
 def interval(measurement: Measurement, *, seed: int = 0) -> tuple[float | None, float | None]:
@@ -116,11 +110,9 @@ def difference(
         low, high = value - margin, value + margin
         if first.kind == "mean" and is_share(both):
             low, high = widen(left[:, 0] - right[:, 0], low, high, (-1.0, 1.0))
-        elif (
-            first.kind in ENDS and margin < NO_ERROR
-        ):  # no two examples apart: as far as one more may move it
-            end = ENDS[first.kind]
-            low, high = (value + side * end * wilson(0, n)[1] for side in (-1, 1))
+        elif first.kind in ENDS and margin < NO_ERROR:  # no two apart: as far as one more may move it
+            reach = ENDS[first.kind] * wilson(0, n)[1]
+            low, high = value - reach, value + reach
         p_value = permutation(left, right, statistic, seed=seed, resamples=resamples)
     return Difference(
         metric=first.metric,
@@ -173,12 +165,12 @@ def permutation(
         seed: of the swaps.
         resamples: how many of them at least.
     """
-    n, sums = len(left), np.concatenate([left, right], axis=1).sum(axis=0)
-    change = np.concatenate([right - left, left - right], axis=1)
+    n, both = len(left), np.concatenate([left, right], axis=1)
+    sums, change = both.sum(axis=0), np.concatenate([right - left, left - right], axis=1)
     observed = abs(float(statistic(sums, n)))
     least = observed - 1e-12 * max(1.0, observed)
     as_large = tried = 0
-    for swaps in _all_swaps(n) if n <= EXACT_UP_TO else _some_swaps(n, seed, resamples):
+    for swaps in _swaps(n, seed, resamples):
         as_large += int((np.abs(statistic(sums + swaps @ change, n)) >= least).sum())
         tried += len(swaps)
         if tried >= resamples and as_large >= RARE:
@@ -186,26 +178,19 @@ def permutation(
     if n <= EXACT_UP_TO:
         return as_large / tried
     p = (1 + as_large) / (1 + tried)
-    return p if as_large >= RARE else min(p, _tail(left, right, statistic))
+    if as_large >= RARE:
+        return p
+    from scipy.stats import t  # Student's test, never below what all swaps give
+
+    error = jackknife_error(both, statistic)
+    return min(p, max(2 * float(t.sf(observed / error, n - 1)) if error > 0 else 0.0, smallest_p(n)))
 
 
-def _tail(left: Array, right: Array, statistic: Statistic) -> float:
-    """Student's test where too few of the random swaps are as large; never below what all swaps give."""
-    from scipy.stats import t
-
-    both = np.concatenate([left, right], axis=1)
-    n = len(both)
-    value, error = abs(float(statistic(both.sum(axis=0), n))), jackknife_error(both, statistic)
-    p = 2 * float(t.sf(value / error, n - 1)) if error > 0 else 0.0
-    return max(p, smallest_p(n))
-
-
-def _all_swaps(n: int) -> Iterator[Array]:
-    yield ((np.arange(2**n)[:, None] >> np.arange(n)) % 2).astype(np.float64)
-
-
-def _some_swaps(n: int, seed: int, resamples: int) -> Iterator[Array]:
-    """Random swaps, `resamples` first, then more for p-values that are small."""
+def _swaps(n: int, seed: int, resamples: int) -> Iterator[Array]:
+    """All swaps of few examples; else random ones, `resamples` first, then more for small p-values."""
+    if n <= EXACT_UP_TO:
+        yield ((np.arange(2**n)[:, None] >> np.arange(n)) % 2).astype(np.float64)
+        return
     rng = np.random.default_rng(seed)
     for count in _pieces(n, resamples) + _pieces(n, 9 * resamples):
         bits = np.unpackbits(np.frombuffer(rng.bytes(-(-count * n // 8)), dtype=np.uint8), count=count * n)
@@ -260,33 +245,21 @@ def bootstrap(table: Array, statistic: Statistic, *, seed: int = 0) -> tuple[flo
         statistic: of column sums.
         seed: of the resampling.
     """
-    n = len(table)
-    sums = table.sum(axis=0)
+    n, sums = len(table), table.sum(axis=0)
     observed = float(statistic(sums, n))
-    values = np.sort(statistic(_resampled_sums(table, seed), n))
+    rng, even = np.random.default_rng(seed), np.full(n, 1 / n)
+    resampled = [rng.multinomial(n, even, size=count) @ table for count in _pieces(n, RESAMPLES)]
+    values = np.sort(statistic(np.concatenate(resampled), n))
     below = float((values < observed).mean() + (values == observed).mean() / 2)
     bias = NORMAL.inv_cdf(min(max(below, 0.5 / RESAMPLES), 1 - 0.5 / RESAMPLES))
     left_out = statistic(sums - table, n - 1)
     apart = left_out.mean() - left_out
     spread = float((apart**2).sum())
     skew = float((apart**3).sum()) / (6 * spread**1.5) if spread > 0 else 0.0
-    tail = _small_sample_quantile(n)
-    return (
-        float(np.quantile(values, _shifted(-tail, bias, skew))),
-        float(np.quantile(values, _shifted(tail, bias, skew))),
-    )
-
-
-def _resampled_sums(table: Array, seed: int) -> Array:
-    """Column sums of `RESAMPLES` resamples, shape (resamples, columns)."""
-    rng, n = np.random.default_rng(seed), len(table)
-    even = np.full(n, 1 / n)
-    return np.concatenate([rng.multinomial(n, even, size=count) @ table for count in _pieces(n, RESAMPLES)])
-
-
-def _small_sample_quantile(n: int) -> float:
-    """The normal quantile whose bootstrap tail has Student's width; bootstrap spread is (n-1)/n too small."""
-    return student_quantile((1 + LEVEL) / 2, n - 1) * math.sqrt(n / (n - 1))
+    # the normal quantile with Student's tail; a bootstrap's spread is (n-1)/n too small
+    tail = student_quantile((1 + LEVEL) / 2, n - 1) * math.sqrt(n / (n - 1))
+    low, high = (float(np.quantile(values, _shifted(z, bias, skew))) for z in (-tail, tail))
+    return low, high
 
 
 def _shifted(z: float, bias: float, skew: float) -> float:
@@ -333,10 +306,13 @@ def clustered(measurement: Measurement, groups: Mapping[str, str]) -> Measuremen
     for example, row in zip(measurement.example_ids, table, strict=True):
         group = groups.get(example, example)
         sums[group] = sums.get(group, 0.0) + row
-    return measurement.model_copy(
-        update={
-            "kind": kind,
-            "example_ids": tuple(sums),
-            "rows": tuple(tuple(row.tolist()) for row in sums.values()),
-        }
-    )
+    rows = tuple(tuple(row.tolist()) for row in sums.values())
+    return measurement.model_copy(update={"kind": kind, "example_ids": tuple(sums), "rows": rows})
+
+
+def restricted(measurement: Measurement, examples: Container[str]) -> Measurement:
+    """The part of a measurement that is on these examples."""
+    found = zip(measurement.example_ids, measurement.rows, strict=True)
+    kept = [each for each in found if each[0] in examples]
+    ids, rows = zip(*kept, strict=True) if kept else ((), ())
+    return measurement.model_copy(update={"example_ids": ids, "rows": rows})

@@ -62,25 +62,20 @@ def combine(kind: Kind, sums: Array, n: int) -> Array:
     Returns:
         Values of shape (...).
     """
-    return COMBINE[kind](sums, n)
+    return sums[..., 0] / n if kind == "mean" else COMBINE[kind](sums)
 
 
-def mean(sums: Array, n: int) -> Array:
-    """Columns: (value)."""
-    return sums[..., 0] / n
-
-
-def ratio(sums: Array, n: int) -> Array:
+def ratio(sums: Array) -> Array:
     """Columns: (numerator, denominator); 0 / 0 is 0. A `share` is one whose numerator is at most that."""
     return _divide(sums[..., 0], sums[..., 1])
 
 
-def exp_ratio(sums: Array, n: int) -> Array:
+def exp_ratio(sums: Array) -> Array:
     """Columns: (nats, tokens). Perplexity is the exponential of nats per token."""
-    return np.exp(ratio(sums, n))
+    return np.exp(ratio(sums))
 
 
-def bleu(sums: Array, n: int) -> Array:
+def bleu(sums: Array) -> Array:
     """Columns as sacrebleu's: (length, reference length, 4 matches, 4 totals); smoothing `exp`."""
     length, reference, matches, totals = sums[..., 0], sums[..., 1], sums[..., 2:6], sums[..., 6:10]
     halvings = np.cumsum((matches == 0) & (totals > 0), axis=-1)
@@ -92,7 +87,7 @@ def bleu(sums: Array, n: int) -> Array:
     return np.where((matches.sum(axis=-1) > 0) & (length > 0), brevity * geometric, 0.0)
 
 
-def chrf(sums: Array, n: int) -> Array:
+def chrf(sums: Array) -> Array:
     """Columns as sacrebleu's: (hypothesis, reference, matching n-grams) for each order; beta 2."""
     counts = sums.reshape(*sums.shape[:-1], -1, 3)
     hypothesis, reference, matching = counts[..., 0], counts[..., 1], counts[..., 2]
@@ -103,14 +98,13 @@ def chrf(sums: Array, n: int) -> Array:
     return 100 * _divide(5 * precision * recall, 4 * precision + recall)
 
 
-def ter(sums: Array, n: int) -> Array:
+def ter(sums: Array) -> Array:
     """Columns as sacrebleu's: (edits, reference length); words against an empty reference are all wrong."""
     edits, length = sums[..., 0], sums[..., 1]
     return 100 * np.where(length > 0, _divide(edits, length), (edits > 0).astype(float))
 
 
-COMBINE: dict[Kind, Callable[[Array, int], Array]] = {
-    "mean": mean,
+COMBINE: dict[Kind, Callable[[Array], Array]] = {
     "ratio": ratio,
     "share": ratio,
     "exp_ratio": exp_ratio,
@@ -132,14 +126,9 @@ def measurement_from_values(
     contestant: str, metric: str, values: dict[str, Any] | Sequence[tuple[str, float]]
 ) -> Measurement:
     """A mean of per-example values, e.g. a benchmark's accuracies or a person's grades."""
-    pairs = tuple(values.items()) if isinstance(values, dict) else tuple(values)
-    return Measurement(
-        contestant=contestant,
-        metric=metric,
-        kind="mean",
-        example_ids=tuple(example for example, _ in pairs),
-        rows=tuple((float(value),) for _, value in pairs),
-    )
+    ids, numbers = zip(*dict(values).items(), strict=True) if values else ((), ())
+    rows = tuple((float(value),) for value in numbers)
+    return Measurement(contestant=contestant, metric=metric, kind="mean", example_ids=ids, rows=rows)
 
 
 def _divide(above: Array, below: Array) -> Array:

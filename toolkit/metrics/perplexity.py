@@ -172,7 +172,10 @@ def load_documents(source: DataSource) -> tuple[list[Text], list[Example]]:
     """
     path = Path(source.source)
     if path.suffix == ".txt" and path.is_file():
-        return [Text(id=path.name, text=_read_text(path))], []
+        try:
+            return [Text(id=path.name, text=path.read_text(encoding="utf-8"))], []
+        except UnicodeDecodeError as error:
+            raise DataError(f"{path}: not UTF-8 text (byte {error.start}); save it as UTF-8") from None
     rows = list(raw_rows(source))
     if rows and "text" in rows[0][1] and not {"messages", "reference", "completion"} & rows[0][1].keys():
         return _texts(rows[: source.limit]), []
@@ -182,24 +185,13 @@ def load_documents(source: DataSource) -> tuple[list[Text], list[Example]]:
     return [], known
 
 
-def _read_text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: not UTF-8 text (byte {error.start}); save it as UTF-8") from None
-
-
 def _texts(rows: Sequence[RawRow]) -> list[Text]:
     found: dict[str, Text] = {}
     for number, (place, row) in enumerate(rows):
-        text = _text(place, row, number)
+        if not isinstance(row.get("text"), str):
+            raise DataError(f"{place}: `text` is missing or not a text")
+        text = Text(id=str(row.get("id", number)), text=row["text"])
         if text.id in found:
             raise DataError(f"{place}: the id {text.id!r} is taken by another text; ids must differ")
         found[text.id] = text
     return list(found.values())
-
-
-def _text(place: str, row: dict[str, Any], number: int) -> Text:
-    if not isinstance(row.get("text"), str):
-        raise DataError(f"{place}: `text` is missing or not a text")
-    return Text(id=str(row.get("id", number)), text=str(row["text"]))

@@ -197,7 +197,7 @@ def match_rows(predictions: Sequence[str], references: References) -> Rows:
     """Exact match and token F1 (the better one of several references), case and white space folded."""
     words = [
         (predicted.lower().split(), [ref.lower().split() for ref in refs])
-        for predicted, refs in _zip(predictions, references)
+        for predicted, refs in zip(predictions, references, strict=True)
     ]
     return [
         (float(predicted in known), max(token_f1(predicted, reference) for reference in known))
@@ -224,7 +224,3 @@ def token_f1(predicted: Sequence[str], reference: Sequence[str]) -> float:
     """Harmonic mean of precision and recall over words, counted with their multiplicity."""
     shared = sum((Counter(predicted) & Counter(reference)).values())
     return 2 * shared / (len(predicted) + len(reference)) if predicted or reference else 1.0
-
-
-def _zip(predictions: Sequence[str], references: References) -> list[tuple[str, Sequence[str]]]:
-    return list(zip(predictions, references, strict=True))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -56,16 +56,19 @@ def measure_texts(
     Returns:
         A measurement for every figure: `rouge` gives four, `bertscore` three.
     """
-    known = [(each, _references_of(each, references)) for each in completions if not each.refused]
+    answered = [each for each in completions if not each.refused]
+    known = []
+    for each in answered:
+        own = [] if each.reference is None else [each.reference]
+        known.append((each, [*own, *each.references, *references.get(each.example_id, ())]))
     found: list[Measurement] = []
     for name in metrics:
         if isinstance(name, Check) or ".py:" in name:
-            check = Check(function=name) if isinstance(name, str) else name
-            found += measure_check([each for each, _ in known], check, rows)
+            found += measure_check(answered, Check(function=name) if isinstance(name, str) else name, rows)
             continue
         chosen = [(each, refs or [""]) for each, refs in known if name == "length" or refs]
         if chosen:
-            found += _build_measurement(_metric(name, encoding), *zip(*chosen, strict=True))
+            found += _measure(_metric(name, encoding), *zip(*chosen, strict=True))
     return found
 
 
@@ -79,17 +82,12 @@ def _metric(name: str, encoding: Encoding) -> TextMetric:
     return metric(tokenizer=encoding.tokenizer) if issubclass(metric, TokenMetric) else metric()
 
 
-def _references_of(completion: Completion, references: Mapping[str, Sequence[str]]) -> list[str]:
-    own = [] if completion.reference is None else [completion.reference]
-    return [*own, *completion.references, *references.get(completion.example_id, ())]
-
-
-def _build_measurement(
+def _measure(
     metric: TextMetric, completions: Sequence[Completion], references: Sequence[Sequence[str]]
-) -> list[Measurement]:
+) -> Iterator[Measurement]:
     table = metric.rows([completion.completion for completion in completions], references)
-    return [
-        Measurement(
+    for name, (kind, rows) in table.items():
+        yield Measurement(
             contestant=completions[0].contestant,
             metric=name,
             kind=kind,
@@ -97,5 +95,3 @@ def _build_measurement(
             rows=tuple(rows),
             signature=metric.signature(references),
         )
-        for name, (kind, rows) in table.items()
-    ]

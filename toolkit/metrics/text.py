@@ -31,7 +31,11 @@ class TextMetric(evaluate.Metric):  # type: ignore[misc]  # evaluate is untyped
     """A metric of predictions against one or more references each."""
 
     work: ClassVar[Callable[..., Rows]]
-    """The reference tool, where it is a function of texts."""
+    """The reference tool, as a function of texts."""
+    columns: ClassVar[Sequence[str]] = ()
+    """Of a metric of means: the name of each column of its rows."""
+    corpus: ClassVar[Kind | None] = None
+    """Of a corpus metric by sacrebleu, 0 to 100, with its defaults (Post 2018): its name."""
 
     def _info(self) -> evaluate.MetricInfo:
         text = datasets.Value("string")
@@ -51,11 +55,14 @@ class TextMetric(evaluate.Metric):  # type: ignore[misc]  # evaluate is untyped
 
     def rows(self, predictions: Sequence[str], references: References) -> Table:
         """The figures behind the metric, one row an example."""
-        raise NotImplementedError
+        found = reference_tools.parallel_rows(self.worker(references), predictions, references)
+        if self.corpus:
+            return {self.corpus: (self.corpus, found)}
+        return {name: ("mean", [(row[i],) for row in found]) for i, name in enumerate(self.columns)}
 
     def signature(self, references: References) -> str | None:
         """What the reference tool asks to be quoted with its figures, where it has such a thing."""
-        return None
+        return reference_tools.sacrebleu_signature(self.corpus.upper(), references) if self.corpus else None
 
     def worker(self, references: References) -> Callable[..., Rows]:
         """What makes the rows, for texts like these."""
@@ -95,17 +102,7 @@ class TokenMetric(TextMetric):
         return partial(super().worker(references), tokenizer=name) if name else super().worker(references)
 
 
-class _Means(TextMetric):
-    """Metrics that are means of columns of rows."""
-
-    columns: ClassVar[Sequence[str]]
-
-    def rows(self, predictions: Sequence[str], references: References) -> Table:
-        found = reference_tools.parallel_rows(self.worker(references), predictions, references)
-        return {name: ("mean", [(row[i],) for row in found]) for i, name in enumerate(self.columns)}
-
-
-class Rouge(TokenMetric, _Means):
+class Rouge(TokenMetric):
     """F1 of ROUGE-1, -2, -L and -Lsum by rouge-score, 0 to 1, without stemming (Lin 2004)."""
 
     columns = reference_tools.ROUGE
@@ -117,55 +114,41 @@ class Rouge(TokenMetric, _Means):
         return f"rouge-score|tok:{name}" if name else None
 
 
-class Match(_Means):
+class Match(TextMetric):
     """Exact match and token F1, 0 to 1: SQuAD's, with punctuation and articles kept."""
 
     columns = ("exact_match", "token_f1")
     work = reference_tools.match_rows
 
 
-class Shape(_Means):
+class Shape(TextMetric):
     """Words per answer, the shares of distinct words and word pairs, the share of repeated word 4-grams."""
 
     columns = ("length_words", "distinct_1", "distinct_2", "repetition_4")
     work = reference_tools.shape_rows
 
 
-class _Corpus(TextMetric):
-    """Corpus metrics of sacrebleu, 0 to 100, with its defaults (Post 2018)."""
-
-    name_: ClassVar[Kind]
-    tool: ClassVar[str]
-
-    def rows(self, predictions: Sequence[str], references: References) -> Table:
-        found = reference_tools.parallel_rows(self.worker(references), predictions, references)
-        return {self.name_: (self.name_, found)}
-
-    def signature(self, references: References) -> str | None:
-        return reference_tools.sacrebleu_signature(self.tool, references)
-
-
-class Bleu(TokenMetric, _Corpus):
+class Bleu(TokenMetric):
     """Corpus BLEU by sacrebleu (Papineni et al. 2002)."""
 
-    name_, tool = "bleu", "BLEU"
+    corpus = "bleu"
     work = reference_tools.bleu_rows
     unread = reference_tools.unread_by_bleu
 
     def signature(self, references: References) -> str | None:
         options = reference_tools.bleu_options(self.chosen(references))
-        return reference_tools.sacrebleu_signature(self.tool, references, **options)
+        return reference_tools.sacrebleu_signature("BLEU", references, **options)
 
 
-class Chrf(_Corpus):
+class Chrf(TextMetric):
     """Corpus chrF2 by sacrebleu: character n-gram F-score (Popovic 2015)."""
 
-    name_, tool = "chrf", "CHRF"
+    corpus = "chrf"
     work = reference_tools.chrf_rows
 
 
-class Ter(_Corpus):
+class Ter(TextMetric):
     """Translation edit rate by sacrebleu; less is better (Snover et al. 2006)."""
 
-    name_, tool = "ter", "TER"
+    corpus = "ter"
     work = reference_tools.ter_rows

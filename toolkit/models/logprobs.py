@@ -68,11 +68,12 @@ class SplitModel:
         most = batch_size.tokens(self.model) if self.proven else 1
         waiting = sorted(range(len(spans)), key=lambda i: len(spans[i].ids))
         while waiting:
-            batch = _longest(spans, waiting, most)
+            size = max(1, most // len(spans[waiting[-1]].ids))
+            batch = waiting[-size:][::-1]
             chosen = [spans[i] for i in batch]
             try:
                 ids = _padded(chosen, len(common), self.model.device)
-                states = self._hidden(ids, prefix_cache) if self.in_parts else self._full_logits(ids)
+                states = self._states(ids, prefix_cache)
                 failed = None
             except (RuntimeError, MemoryError) as error:
                 failed = error
@@ -96,8 +97,11 @@ class SplitModel:
         self.transformer(input_ids=ids, past_key_values=prefix_cache, use_cache=True)
         return prefix_cache
 
-    def _hidden(self, ids: torch.Tensor, prefix_cache: DynamicCache | None = None) -> torch.Tensor:
-        """Last hidden states of ids (n, length), which go on from what was read before."""
+    def _states(self, ids: torch.Tensor, prefix_cache: DynamicCache | None) -> torch.Tensor:
+        """Last hidden states (or logits) of ids (n, length), which go on from what was read before."""
+        if not self.in_parts:
+            logits: torch.Tensor = self.model(input_ids=ids, use_cache=False).logits
+            return logits[:, -ids.shape[1] :]  # virtual tokens come first
         kwargs: dict[str, Any] = {"use_cache": False}
         if prefix_cache is not None:
             cache = copy.deepcopy(prefix_cache)
@@ -105,10 +109,6 @@ class SplitModel:
             kwargs = {"use_cache": True, "past_key_values": cache}
         hidden: torch.Tensor = self.transformer(input_ids=ids, **kwargs).last_hidden_state
         return hidden
-
-    def _full_logits(self, ids: torch.Tensor) -> torch.Tensor:
-        made: torch.Tensor = self.model(input_ids=ids, use_cache=False).logits
-        return made[:, -ids.shape[1] :]  # virtual tokens come first
 
 
 @torch.inference_mode()
@@ -120,19 +120,14 @@ def sum_nll(model: Any, spans: Sequence[Span], what: str = "likelihoods") -> lis
     reader = SplitModel(model)
     for batch, states in reader.batches(spans):
         wanted = torch.tensor([token for i in batch for token in spans[i].wanted], device=states.device)
-        each = _token_nll(reader, states, wanted)
+        size = max(1, CHUNK_LOGITS // int(reader.logits(states[:1]).shape[-1]))
+        pieces = zip(torch.split(states, size), torch.split(wanted, size), strict=True)
+        each = torch.cat([cross_entropy(reader.logits(s).float(), w, reduction="none") for s, w in pieces])
         for i, part in zip(batch, torch.split(each, [spans[i].scored for i in batch]), strict=True):
             found[i] = float(part.double().sum())
         done += len(batch)
         log_progress(logger, what, done, len(spans))
     return found
-
-
-def _token_nll(reader: SplitModel, states: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
-    """Nats of each wanted token (n,) from the state before it (n, width), a piece at a time."""
-    size = max(1, CHUNK_LOGITS // int(reader.logits(states[:1]).shape[-1]))
-    pieces = zip(torch.split(states, size), torch.split(wanted, size), strict=True)
-    return torch.cat([cross_entropy(reader.logits(s).float(), w, reduction="none") for s, w in pieces])
 
 
 def _padded(spans: Sequence[Span], start: int, device: torch.device) -> torch.Tensor:
@@ -142,9 +137,3 @@ def _padded(spans: Sequence[Span], start: int, device: torch.device) -> torch.Te
     for row, span in enumerate(spans):
         ids[row, : len(span.ids) - 1 - start] = torch.tensor(list(span.ids)[start:-1])
     return ids.to(device)
-
-
-def _longest(spans: Sequence[Span], waiting: Sequence[int], most: int) -> list[int]:
-    """The longest of those that wait (sorted), the longest first: `most` padded tokens, or one."""
-    count = max(1, most // len(spans[waiting[-1]].ids))
-    return list(reversed(waiting[-count:]))

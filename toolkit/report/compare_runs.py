@@ -17,7 +17,7 @@ from toolkit.data.formats import prompt_of
 from toolkit.errors import DataError
 from toolkit.metrics import Measurement, difference, score
 from toolkit.metrics.compare import Comparison
-from toolkit.metrics.intervals import clustered, examples_needed
+from toolkit.metrics.intervals import clustered, examples_needed, restricted
 from toolkit.report.headline import ComparisonPair
 from toolkit.report.load import RunView, load_run
 from toolkit.report.page import PAGES, build_context, render
@@ -98,8 +98,8 @@ def _merged(run: RunView, other: RunView) -> tuple[RunView, list[ComparisonPair]
         for name in names:
             full = f"{name} ({label})"
             answers[full] = [a for a in view.completions.get(name, []) if a.example_id in fair]
-            found = [_restrict(m, fair, full) for m in view.measurements.get(name, [])]
-            measured[full] = {m.metric: m for m in found if m.rows}
+            found = [restricted(m, fair) for m in view.measurements.get(name, [])]
+            measured[full] = {m.metric: m.model_copy(update={"contestant": full}) for m in found if m.rows}
     pairs = [ComparisonPair(f"{name} ({new})", f"{name} ({old})", ROLE) for name in names]
     title = f"{new} against {old}"
     if left_out := len(same) - len(fair):
@@ -142,14 +142,6 @@ def _summary(grouped: RunView, measured: Measurements, pairs: list[ComparisonPai
         seconds=0.0,
         notes={key: value for key, value in grouped.summary.notes.items() if key == "groups"},
     )
-
-
-def _restrict(measurement: Measurement, examples: set[str], contestant: str) -> Measurement:
-    """The part of a measurement that is on these examples, under another contestant's name."""
-    rows = zip(measurement.example_ids, measurement.rows, strict=True)
-    shared = [(example, row) for example, row in rows if example in examples]
-    ids, values = zip(*shared, strict=True) if shared else ((), ())
-    return measurement.model_copy(update={"contestant": contestant, "example_ids": ids, "rows": values})
 
 
 def trained_examples(run: RunView, other: RunView) -> set[str]:

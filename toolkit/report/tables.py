@@ -13,9 +13,8 @@ from markupsafe import Markup
 from toolkit.benchmarks.results import Cell as BoardCell
 from toolkit.benchmarks.results import goodhart, leaderboard
 from toolkit.metric_info import BENCHMARKS, GROUPS, MetricInfo, metric_info
-from toolkit.metrics.compare import compare
+from toolkit.metrics.compare import SliceFigure, compare
 from toolkit.metrics.measurement import measurement_from_values
-from toolkit.metrics.slices import SliceFigure
 from toolkit.ratings import WinRate
 from toolkit.report import charts
 from toolkit.report.formatting import (

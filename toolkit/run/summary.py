@@ -13,9 +13,8 @@ from toolkit.benchmarks import scores_of
 from toolkit.judge.pipeline import load_judge_verdicts, summarize_verdicts
 from toolkit.metric_info import KNOWN
 from toolkit.metrics import Measurement, difference, score
-from toolkit.metrics.compare import write_groups
+from toolkit.metrics.compare import slice_examples, slice_figures, write_groups
 from toolkit.metrics.intervals import clustered
-from toolkit.metrics.slices import slice_examples, slice_figures
 from toolkit.ratings import bradley_terry, elo, prediction_powered
 from toolkit.recipe import Judge, Scoring, Stage, arena_claims, fingerprint, load
 from toolkit.report import PAGES, write_report

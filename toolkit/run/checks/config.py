@@ -27,8 +27,8 @@ from toolkit.errors import DataError, ModelError, ToolkitError
 from toolkit.generate.importers import match_answers
 from toolkit.metric_info import FIGURES
 from toolkit.metrics.checks import measure_check
+from toolkit.metrics.compare import slice_examples
 from toolkit.metrics.reference_tools import WordTokenizer, unread_by_bleu, unread_by_rouge
-from toolkit.metrics.slices import slice_examples
 from toolkit.models import bases, hardware, resolve_encoder
 from toolkit.models.loading import adapter_weights, check_causal, check_lineage
 from toolkit.recipe import (
