@@ -64,40 +64,12 @@ _MODULES = {
 _RENAMED = {"load_recipe": "load", "run_recipe": "run", "train_stages": "train"}
 """Public name -> name in its module."""
 
-__all__ = [
-    "Battle",
-    "Completion",
-    "Example",
-    "InputError",
-    "Loaded",
-    "Message",
-    "Rating",
-    "Recipe",
-    "Score",
-    "Summary",
-    "ToolkitError",
-    "Verdict",
-    "Vote",
-    "__version__",
-    "bradley_terry",
-    "build_judge",
-    "compare_runs",
-    "elo",
-    "fit_ratings",
-    "generate_completions",
-    "judge_battles",
-    "load_base",
-    "load_recipe",
-    "merge_stage",
-    "read_completions",
-    "read_votes",
-    "run_datasets",
-    "run_recipe",
-    "score_completions",
-    "to_frame",
-    "train_stages",
-    "write_report",
-]
+__all__ = ["InputError", "ToolkitError", "__version__"]
+__all__ += ["Battle", "Completion", "Example", "Message", "Rating", "Score", "Summary", "Verdict", "Vote"]
+__all__ += ["Recipe", "load_recipe", "merge_stage", "run_recipe", "train_stages"]
+__all__ += ["Loaded", "generate_completions", "load_base", "read_completions", "score_completions"]
+__all__ += ["bradley_terry", "build_judge", "elo", "fit_ratings", "judge_battles", "read_votes"]
+__all__ += ["compare_runs", "run_datasets", "to_frame", "write_report"]
 
 
 def __getattr__(name: str) -> Any:

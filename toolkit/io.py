@@ -14,7 +14,7 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -72,27 +72,14 @@ def read(path: Path, kind: type[R]) -> Iterator[R]:
             raise DataError(f"{place}: {first_problem(error, 'line')}") from None
 
 
-WHOLE = (0, 1)
-"""All of a file: part 0 of 1."""
-
-BLOCK = 256
-"""Lines that are in one part together."""
-
-
-def read_rows(path: Path, *, ours: bool = True, part: tuple[int, int] = WHOLE) -> Iterator[tuple[str, Any]]:
-    """Yield (`file:line`, value) of every line of a JSONL file that is not empty.
-
-    Args:
-        path: the file.
-        ours: as for `read_lines`.
-        part: (k, n): only part k of n, for n processes to share a file.
+def read_rows(path: Path, *, ours: bool = True) -> Iterator[tuple[str, Any]]:
+    """Yield (`file:line`, value) of every line of a JSONL file that is not empty; `ours` as for `read_lines`.
 
     Raises:
         DataError: as `read_lines` and `parse_json`.
     """
     for number, line in read_lines(path, ours=ours):
-        if number // BLOCK % part[1] == part[0]:
-            yield f"{path}:{number}", parse_json(line, f"{path}:{number}")
+        yield f"{path}:{number}", parse_json(line, f"{path}:{number}")
 
 
 def read_csv(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
@@ -149,7 +136,9 @@ def parse_json(text: str, place: str, *, file: bool = False, finite: bool = True
     except RecursionError:
         raise DataError(f"{place}: not JSON that can be read: nested too deeply") from None
     except ValueError as error:
-        at, problem = _flaw(text, finite) or _syntax(error)
+        at, problem = _flaw(text, finite) or (0, f"not JSON: {error}")
+        if isinstance(error, json.JSONDecodeError) and problem.startswith("not JSON"):
+            at, problem = error.pos, f"not JSON: {error.msg} at column {error.colno}"
         line = f":{text.count(chr(10), 0, at) + 1}" if file else ""
         raise DataError(f"{place}{line}: {problem}") from None
 
@@ -171,6 +160,7 @@ def _finite(number: str) -> float:
 _DECODER = json.JSONDecoder(object_pairs_hook=_distinct, parse_constant=_finite, parse_float=_finite)
 _LOOSE = json.JSONDecoder(object_pairs_hook=_distinct)
 
+SURROGATE = re.compile("[\ud800-\udfff]")
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"(\s*:)?|[{}]|-?(?:NaN|Infinity|\d[\d.eE+-]*)', re.DOTALL)
 
 
@@ -184,23 +174,13 @@ def _flaw(text: str, finite: bool) -> tuple[int, str] | None:
         elif not word.startswith('"'):
             if finite and not word.lstrip("-").isdecimal() and not math.isfinite(float(word)):
                 return at, f"{word} is not a finite number; leave the value out, or write null"
-        elif _lone_surrogate(name := json.loads(word.removesuffix(token[1] or ""), strict=False)):
+        elif SURROGATE.search(name := json.loads(word.removesuffix(token[1] or ""), strict=False)):
             return at, f"half of a surrogate pair stands for a character in {name[:40]!r}; write UTF-8"
         elif token[1] and objects:
             if name in objects[-1]:
                 return at, f"the key {name!r} is there twice; keep one of them"
             objects[-1].add(name)
     return None
-
-
-def _syntax(error: ValueError) -> tuple[int, str]:
-    if isinstance(error, json.JSONDecodeError):
-        return error.pos, f"not JSON: {error.msg} at column {error.colno}"
-    return 0, f"not JSON: {error}"
-
-
-def _lone_surrogate(text: str) -> bool:
-    return any("\ud800" <= letter <= "\udfff" for letter in text)
 
 
 def first_problem(error: ValidationError, whole: str) -> str:
@@ -230,16 +210,13 @@ def drop_torn_line(path: Path) -> None:
     if not path.exists():
         return
     with path.open("rb+") as file:
-        size = file.seek(0, os.SEEK_END)
-        end, block = size, 4096
-        while end > 0:
-            start = max(0, end - block)
+        size = end = file.seek(0, os.SEEK_END)
+        newline = -1
+        while end > 0 and newline < 0:
+            start = max(0, end - 4096)
             file.seek(start)
             newline = file.read(end - start).rfind(b"\n")
-            if newline >= 0:
-                end = start + newline + 1
-                break
-            end = start
+            end = start + newline + 1 if newline >= 0 else start
         if end < size:
             file.truncate(end)
 
@@ -272,69 +249,6 @@ def read_json(path: Path, *, finite: bool = True, kind: type = object) -> Any:
             f"{path}: expected a JSON {'object' if kind is dict else 'list'}, found {text[:20]!r}"
         )
     return value
-
-
-CHUNK = 1 << 20
-"""Characters of a JSON list that are read at a time."""
-
-
-def read_json_list(path: Path) -> Iterator[Any]:
-    """Yield the values of a file that is one JSON list, without holding the whole file.
-
-    Raises:
-        DataError: as `read_json`, where a value that does not parse is met.
-    """
-    with _readable(path), path.open(encoding="utf-8-sig") as file:
-        try:
-            yield from _list_values(file.read)
-        except (ValueError, RecursionError):
-            read_json(path, kind=list)  # names the line
-            raise DataError(f"{path}: not one JSON list") from None
-
-
-def _list_values(read: Callable[[int], str]) -> Iterator[Any]:
-    text, at = read(CHUNK).lstrip(), 1
-    if not text.startswith("["):
-        raise ValueError("not a list")
-    expected = "first value"
-    while True:
-        at = _end_of_space(text, at)
-        if at < len(text) and expected != "value" and text[at] == "]":
-            if text[at + 1 :].strip() or read(CHUNK).strip():
-                raise ValueError("text after the list")
-            return
-        if at < len(text) and expected == "comma":
-            at, expected = at + 1, "value"
-            continue
-        found = _value_at(text, at) if expected != "comma" else None
-        if found:
-            yield found[0]
-            at, expected = found[1], "comma"
-            continue
-        more = read(max(CHUNK, len(text) - at))  # what begins here goes on in the file
-        if not more:
-            raise ValueError("cut short")
-        text, at = text[at:] + more, 0
-
-
-def _value_at(text: str, at: int) -> tuple[Any, int] | None:
-    """A value and its end; `None` where it may go on behind `text`."""
-    try:
-        value, end = _DECODER.raw_decode(text, at)
-    except json.JSONDecodeError:
-        return None
-    after = _end_of_space(text, end)
-    if text[after : after + 1] not in (",", "]"):  # half a number is a number, too
-        return None
-    if "\\ud" in text[at:end] or "\\uD" in text[at:end]:
-        json.dumps(value, ensure_ascii=False).encode()
-    return value, end
-
-
-def _end_of_space(text: str, at: int) -> int:
-    while text[at : at + 1].isspace():
-        at += 1
-    return at
 
 
 def write_text(path: Path, text: str) -> None:

@@ -352,8 +352,7 @@ class Finding(Record):
     fix: str
 
 
-Pair = tuple[str, str]
-"""Two contestants, in alphabetical order."""
+Pair = tuple[str, str]  # two contestants, in alphabetical order
 
 
 def sorted_pair(one: str, other: str) -> Pair:

@@ -37,7 +37,7 @@ def test_a_rejected_card_errs_in_one_line_and_the_commonest_mistakes_are_the_com
         chosen, rejected = (row[side][0]["content"].split("\n") for side in ("chosen", "rejected"))
         (line,) = [one for one, other in zip(chosen, rejected, strict=True) if one != other]
         wrong.setdefault(row["flaw"], set()).add(line.split(":")[0])
-    assert wrong.keys() == demo.NEAR_MISSES.keys()
+    assert wrong.keys() == set(demo.FLAWS)
     assert wrong.pop("near_problem") == {"Problem"}
     assert wrong.pop("wrong_field") <= {"Order", "Priority", "Action"}
     assert all(lines == {"Reply"} for lines in wrong.values())

@@ -31,20 +31,6 @@ class Encoded:
     """Whether tokens beyond the maximum length were cut off."""
 
 
-def encode_turns(
-    tokenizer: Any,
-    messages: Sequence[Message],
-    unlearned: Collection[int] = (),
-    max_length: int | None = None,
-) -> list[Encoded]:
-    """Token ids and loss masks of a conversation, in one sequence where the template allows.
-
-    Raises:
-        DataError: the template refuses the turns, or does not show an answer as it is.
-    """
-    return encode_exchanges(tokenizer, [exchanges(tokenizer, messages, unlearned)], max_length)[0]
-
-
 @dataclass(frozen=True)
 class Exchange:
     """One answer and what it answers, as texts."""
@@ -93,8 +79,24 @@ def _joined(pairs: Sequence[tuple[list[int], list[int]]], max_length: int | None
         ids, mask = parts[-1]
         mask += [0] * (len(before) - len(ids)) + [1] * len(answer)
         ids[:] = [*before, *answer]
-    cut = max_length if max_length is not None else max((len(ids) for ids, _ in parts), default=0)
-    return [Encoded(ids[:cut], mask[:cut], truncated=len(ids) > cut) for ids, mask in parts]
+    return [
+        Encoded(ids[:max_length], mask[:max_length], max_length is not None and len(ids) > max_length)
+        for ids, mask in parts
+    ]
+
+
+def encode_turns(
+    tokenizer: Any,
+    messages: Sequence[Message],
+    unlearned: Collection[int] = (),
+    max_length: int | None = None,
+) -> list[Encoded]:
+    """Token ids and loss masks of a conversation, in one sequence where the template allows.
+
+    Raises:
+        DataError: the template refuses the turns, or does not show an answer as it is.
+    """
+    return encode_exchanges(tokenizer, [exchanges(tokenizer, messages, unlearned)], max_length)[0]
 
 
 def encode_conversation(

@@ -26,7 +26,6 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -122,24 +121,24 @@ class Writer:
             action=pick(ACTIONS),
             templates=self.replies,
         )
-        worry = [pick(self.phrases["alarms"])] if hazard else self._urgency(urgency)
+        if hazard:
+            worry = [pick(self.phrases["alarms"])]
+        else:
+            worry = [] if urgency == "normal" else [pick(self.phrases["urgency"][urgency])]
         return ticket, self._message(ticket, worry)
-
-    def _urgency(self, priority: str) -> list[str]:
-        return [] if priority == "normal" else [self.random.choice(self.phrases["urgency"][priority])]
 
     def _order(self) -> str:
         return f"NB-{self.random.randint(1_000, 9_999)}"
 
     def _message(self, ticket: Ticket, worry: list[str]) -> str:
         pick = self.random.choice
-        middle = [self._fill(pick(self.phrases["complaints"]), ticket)]
+        middle = [self._fill("complaints", ticket)]
         if ticket.order != "none":
-            middle.append(self._fill(pick(self.phrases["orders"]), ticket))
+            middle.append(self._fill("orders", ticket))
         if self.random.random() < 0.4:  # noqa: PLR2004
-            middle.append(self._fill(pick(self.phrases["distractions"]), ticket))
+            middle.append(self._fill("distractions", ticket))
         self.random.shuffle(middle)
-        bought = self._fill(pick(self.phrases["bought"]), ticket)
+        bought = self._fill("bought", ticket)
         wish = [pick(self.phrases["wishes"][ticket.action])]
         self.random.shuffle(wish := wish + worry)
         greeting, name = pick(self.phrases["greetings"]), ticket.customer
@@ -150,24 +149,17 @@ class Writer:
         body = " ".join([start, bought, *middle, *wish, end]).strip()
         return self._typo(body, ticket) if self.random.random() < 0.3 else body  # noqa: PLR2004
 
-    def _fill(self, text: str, ticket: Ticket) -> str:
-        return text.format(
-            product=ticket.product,
-            other=ticket.other,
-            order=ticket.order,
-            problem=ticket.put,
-            other_order=self._order(),
-        )
+    def _fill(self, phrases: str, ticket: Ticket) -> str:
+        text = self.random.choice(self.phrases[phrases])
+        fields = {"product": ticket.product, "other": ticket.other, "order": ticket.order}
+        return str(text.format(problem=ticket.put, other_order=self._order(), **fields))
 
     def _typo(self, text: str, ticket: Ticket) -> str:
         """Two neighbouring letters change places in one word that no field is copied from."""
         words = text.split(" ")
         protected = f"{ticket.customer} {ticket.product} {ticket.problem} {ticket.order}".lower()
-        free = [
-            i
-            for i, word in enumerate(words)
-            if len(word) >= SHORTEST_TYPO and word.isalpha() and word.lower() not in protected
-        ]
+        long = [i for i, word in enumerate(words) if len(word) >= SHORTEST_TYPO and word.isalpha()]
+        free = [i for i in long if words[i].lower() not in protected]
         if free:
             index = self.random.choice(free)
             word, at = words[index], self.random.randint(1, len(words[index]) - 3)
@@ -177,48 +169,42 @@ class Writer:
 
 def long_winded(ticket: Ticket, rng: random.Random) -> str:
     """A right reply, with what people put around it."""
-    opening = rng.choice(
-        [
-            f"Hello {ticket.first_name}, we are really sorry to hear about your {ticket.product}.",
-            f"Hello {ticket.first_name}, thank you very much for writing to us about this.",
-        ]
-    )
-    closing = rng.choice(
-        [
-            " Please do not hesitate to contact us again.",
-            " Your satisfaction means a great deal to us.",
-            "",
-            "",
-        ]
-    )
+    openings = [
+        f"Hello {ticket.first_name}, we are really sorry to hear about your {ticket.product}.",
+        f"Hello {ticket.first_name}, thank you very much for writing to us about this.",
+    ]
+    closings = [
+        " Please do not hesitate to contact us again.",
+        " Your satisfaction means a great deal to us.",
+    ]
+    opening, closing = rng.choice(openings), rng.choice([*closings, "", ""])
     return f"{opening} {ticket.reply().split('. ', 1)[1]}{closing}"
 
 
-def _wordy(ticket: Ticket, rng: random.Random) -> str:
-    return ticket.card(long_winded(ticket, rng))
-
-
-def _wrong_date(ticket: Ticket, rng: random.Random) -> str:
-    return ticket.card(_other_priority(ticket, rng).reply())
-
-
-def _number_forgotten(ticket: Ticket, rng: random.Random) -> str:
-    return ticket.card(ticket.reply(number=False))
-
-
-def _near_problem(ticket: Ticket, rng: random.Random) -> str:
-    """As the customer's sentence ends, turned round, or a word short."""
-    words = ticket.problem.split(" ")
-    short = rng.randrange(len(words))
-    near = [ticket.put.split(" ")[-3:], [*words[1:], words[0]], words[:short] + words[short + 1 :]]
-    return replace(
-        ticket, problem=" ".join(rng.choice([some for some in near if some and some != words]))
-    ).card()
-
-
-def _wrong_field(ticket: Ticket, rng: random.Random) -> str:
-    wrong = rng.choice([_other_order, _other_priority, _other_action])(ticket, rng)
-    return wrong.card(ticket.reply())
+def near_miss(flaw: str, ticket: Ticket, rng: random.Random) -> str:
+    """A card with one flaw; on a ticket that the flaw does not fit, the card as it is."""
+    wrong, reply = ticket, ticket.reply()
+    match flaw:
+        case "wrong_date":
+            reply = _other_priority(ticket, rng).reply()
+        case "long_winded":
+            reply = long_winded(ticket, rng)
+        case "near_problem":  # as the customer's sentence ends, turned round, or a word short
+            words = ticket.problem.split(" ")
+            short = rng.randrange(len(words))
+            near = [ticket.put.split(" ")[-3:], [*words[1:], words[0]], words[:short] + words[short + 1 :]]
+            problem = rng.choice([some for some in near if some and some != words])
+            wrong = replace(ticket, problem=" ".join(problem))
+        case "number_forgotten":
+            reply = ticket.reply(number=False)
+        case "wrong_field":
+            wrong = rng.choice([_other_order, _other_priority, _other_action])(ticket, rng)
+        case "wrong_promise":
+            reply = _other_action(ticket, rng).reply()
+        case _:
+            gifts = ["a 10% voucher", "free shipping for a year", "a small gift", "double loyalty points"]
+            reply += f" You also get {rng.choice(gifts)}."
+    return wrong.card(reply)
 
 
 def _other_order(ticket: Ticket, rng: random.Random) -> Ticket:
@@ -237,39 +223,11 @@ def _other_action(ticket: Ticket, rng: random.Random) -> Ticket:
     return replace(ticket, action=rng.choice([a for a in ACTIONS if a != ticket.action]))
 
 
-def _wrong_promise(ticket: Ticket, rng: random.Random) -> str:
-    return ticket.card(_other_action(ticket, rng).reply())
-
-
-def _invented(ticket: Ticket, rng: random.Random) -> str:
-    gift = rng.choice(["a 10% voucher", "free shipping for a year", "a small gift", "double loyalty points"])
-    return ticket.card(f"{ticket.reply()} You also get {gift}.")
-
-
-NEAR_MISSES: dict[str, Callable[[Ticket, random.Random], str]] = {
-    "wrong_date": _wrong_date,
-    "long_winded": _wordy,
-    "near_problem": _near_problem,
-    "number_forgotten": _number_forgotten,
-    "wrong_field": _wrong_field,
-    "wrong_promise": _wrong_promise,
-    "invented_detail": _invented,
-}
-"""What is wrong with a rejected card. On a ticket that a flaw does not fit, it leaves the card as it is."""
-
-ROUND = (
-    "wrong_date",
-    "long_winded",
-    "near_problem",
-    "long_winded",
-    "wrong_date",
-    "wrong_field",
-    "number_forgotten",
-    "near_problem",
-    "wrong_promise",
-    "invented_detail",
-)
-"""The flaws of ten pairs: most often what a model still does wrong after supervised training."""
+FLAWS = """
+    wrong_date long_winded near_problem long_winded wrong_date
+    wrong_field number_forgotten near_problem wrong_promise invented_detail
+""".split()
+"""What is wrong in each of ten pairs: most often what a model still does wrong after supervised training."""
 
 
 def build() -> dict[str, list[dict[str, Any]]]:
@@ -289,55 +247,39 @@ def build() -> dict[str, list[dict[str, Any]]]:
     return rows
 
 
-def _user(message: str) -> list[dict[str, str]]:
-    return [{"role": "user", "content": message}]
-
-
-def _assistant(card: str) -> list[dict[str, str]]:
-    return [{"role": "assistant", "content": card}]
-
-
 def _supervised(writer: Writer, index: int) -> dict[str, Any]:
     ticket, message = writer.ticket()
     reply = long_winded(ticket, writer.random) if index % 4 > 1 else ticket.reply()
-    return {"id": f"sft-{index}", "prompt": _user(message), "completion": _assistant(ticket.card(reply))}
+    prompt, completion = _turn("user", message), _turn("assistant", ticket.card(reply))
+    return {"id": f"sft-{index}", "prompt": prompt, "completion": completion}
 
 
 def _pair(writer: Writer, index: int) -> dict[str, Any]:
-    flaw = ROUND[index % len(ROUND)]
+    flaw = FLAWS[index % len(FLAWS)]
     while True:
         ticket, message = writer.ticket()
-        rejected = NEAR_MISSES[flaw](ticket, writer.random)
+        rejected = near_miss(flaw, ticket, writer.random)
         if rejected != ticket.card():
             break
-    return {
-        "id": f"pair-{index}",
-        "prompt": _user(message),
-        "chosen": _assistant(ticket.card()),
-        "rejected": _assistant(rejected),
-        "flaw": flaw,
-    }
+    chosen = {"chosen": _turn("assistant", ticket.card()), "rejected": _turn("assistant", rejected)}
+    return {"id": f"pair-{index}", "prompt": _turn("user", message), **chosen, "flaw": flaw}
 
 
 def _example(writer: Writer, index: int) -> dict[str, Any]:
     ticket, message = writer.ticket()
-    return {
-        "id": f"heldout-{index}",
-        "messages": _user(message),
-        "reference": ticket.card(),
-        "category": ticket.action,
-        "phrasing": "unseen" if index % 3 else "seen",
-    }
+    about = {"category": ticket.action, "phrasing": "unseen" if index % 3 else "seen"}
+    question = {"id": f"heldout-{index}", "messages": _turn("user", message)}
+    return {**question, "reference": ticket.card(), **about}
 
 
 def _choice(writer: Writer, index: int) -> dict[str, Any]:
     ticket, message = writer.ticket()
-    return {
-        "id": f"choice-{index}",
-        "question": message,
-        "choices": list(ACTIONS),
-        "answer": ACTIONS.index(ticket.action),
-    }
+    question = {"id": f"choice-{index}", "question": message}
+    return {**question, "choices": list(ACTIONS), "answer": ACTIONS.index(ticket.action)}
+
+
+def _turn(role: str, content: str) -> list[dict[str, str]]:
+    return [{"role": role, "content": content}]
 
 
 def write(folder: Path = FOLDER) -> None:

@@ -185,12 +185,12 @@ def _conversation(row: Mapping[str, Any], form: Format) -> tuple[tuple[Message, 
     """The turns, and the positions of those that are not learned."""
     _check_columns(row)
     context: set[int] = set()
-    if form == "messages":
-        raw = _column(row, "messages")
-        turns, context = _messages(raw, "messages"), _unlearned(raw, "messages")
-    elif form == "sharegpt":
-        raw = _from_sharegpt(_column(row, "conversations"))
-        turns, context = _messages(raw, "conversations"), _unlearned(raw, "conversations")
+    if form in ("messages", "sharegpt"):
+        column = "messages" if form == "messages" else "conversations"
+        raw = _column(row, column)
+        if form == "sharegpt" and isinstance(raw, (list, tuple)):
+            raw = [_from_sharegpt(turn) for turn in raw]
+        turns, context = _messages(raw, column), _unlearned(raw, column)
     elif form == "alpaca":
         turns = _alpaca(row)
     elif form == "prompt_completion":
@@ -203,9 +203,15 @@ def _conversation(row: Mapping[str, Any], form: Format) -> tuple[tuple[Message, 
     return with_system, {index + len(with_system) - len(turns) for index in context}
 
 
+def _from_sharegpt(turn: Any) -> Any:
+    if not isinstance(turn, Mapping) or "from" not in turn:
+        return turn
+    return {**turn, "role": SHAREGPT_ROLES.get(str(turn["from"]), turn["from"]), "content": turn.get("value")}
+
+
 def _alpaca(row: Mapping[str, Any]) -> tuple[Message, ...]:
     extra = str(row.get("input") or "").strip()
-    prompt_text = _text(row, "instruction") + (f"\n\n{extra}" if extra else "")
+    prompt = _text(row, "instruction") + (f"\n\n{extra}" if extra else "")
     history = row.get("history")
     if history is None or (isinstance(history, str) and not history.strip()):
         history = []
@@ -215,11 +221,10 @@ def _alpaca(row: Mapping[str, Any]) -> tuple[Message, ...]:
     for position, pair in enumerate(history):
         if not isinstance(pair, Sequence) or isinstance(pair, str) or len(pair) != 2:  # noqa: PLR2004
             raise RowError(f"`history`[{position}] is not [question, answer]")
-        for role, content in zip(("user", "assistant"), pair, strict=True):
-            turns.append({"role": role, "content": content})
+        turns += [{"role": "user", "content": pair[0]}, {"role": "assistant", "content": pair[1]}]
     earlier = _messages(turns, "history") if turns else ()
     answer = Message(role="assistant", content=_text(row, "output"))
-    return (*earlier, Message(role="user", content=prompt_text), answer)
+    return (*earlier, Message(role="user", content=prompt), answer)
 
 
 def _rest(row: Mapping[str, Any], column: str, prompt: tuple[Message, ...]) -> tuple[Message, ...]:
@@ -309,11 +314,12 @@ def _prompt(row: Mapping[str, Any]) -> tuple[Message, ...]:
 def _human_assistant(text: str, column: str) -> tuple[Message, ...]:
     """The turns of hh-rlhf's text form; an open `Assistant:` at the end is where the answer goes."""
     _, *parts = TURN.split(text)
-    labelled_turns = [(name, part.strip()) for name, part in zip(parts[::2], parts[1::2], strict=True)]
-    if labelled_turns and not labelled_turns[-1][1] and labelled_turns[-1][0] == "Assistant":
-        labelled_turns.pop()
     roles = {"Human": "user", "Assistant": "assistant"}
-    return _messages([{"role": roles[name], "content": part} for name, part in labelled_turns], column)
+    named = zip(parts[::2], parts[1::2], strict=True)
+    turns = [{"role": roles[name], "content": part.strip()} for name, part in named]
+    if turns and turns[-1] == {"role": "assistant", "content": ""}:
+        turns.pop()
+    return _messages(turns, column)
 
 
 def _with_system(row: Mapping[str, Any], turns: tuple[Message, ...]) -> tuple[Message, ...]:
@@ -340,7 +346,6 @@ def _check_columns(row: Mapping[str, Any]) -> None:
 
 
 def _unlearned(turns: Any, column: str) -> set[int]:
-    """Positions of turns marked as not to be learned."""
     context = set()
     for position, turn in enumerate(turns):
         weight = turn.get("weight")
@@ -366,50 +371,31 @@ def _messages(value: Any, column: str) -> tuple[Message, ...]:
         if not isinstance(turn["role"], str) or turn["role"] not in ROLES:
             known = ", ".join(get_args(Role))
             raise RowError(f"{place} has the unknown role {turn['role']!r}; use {known}")
-        content = _content(turn["content"], place) if len(turn) == 2 else _marked(turn, place)  # noqa: PLR2004
         try:
-            turns.append(Message(role=ROLES[turn["role"]], content=content))
+            turns.append(Message(role=ROLES[turn["role"]], content=_content(turn, place)))
         except ValidationError as error:
             raise RowError(f"{place}: {error.errors()[0]['msg']}") from None
     return tuple(turns)
 
 
-def _marked(turn: Mapping[str, Any], place: str) -> str:
-    """The content of a turn that says more than role and content, with its thinking before it."""
+def _content(turn: Mapping[str, Any], place: str) -> str:
+    """A turn's text, given as such or as parts of text, with its thinking before it."""
     if turn.get("tool_calls") or turn.get("function_call"):
         raise RowError(f"{place} calls tools, which cannot be learned here; take the row out")
-    content = _content(turn["content"], place)
-    thought = next((turn[key] for key in ("reasoning_content", "reasoning", "thinking") if turn.get(key)), "")
-    if thought and turn["role"] == "assistant":
-        return f"<think>\n{str(thought).strip()}\n</think>\n\n{content}"
-    return content
-
-
-def _content(value: Any, place: str) -> str:
-    """A turn's text, given as such or as parts of text."""
+    value = turn["content"]
     if isinstance(value, (list, tuple)):
         parts = [{"type": "text", "text": part} if isinstance(part, str) else part for part in value]
-        other = [
-            part for part in parts if not isinstance(part, Mapping) or not isinstance(part.get("text"), str)
-        ]
-        if other:
-            kind = other[0].get("type") if isinstance(other[0], Mapping) else type(other[0]).__name__
-            raise RowError(f"{place} has a part of type {kind!r}; only text can be learned here")
+        for part in parts:
+            if not isinstance(part, Mapping) or not isinstance(part.get("text"), str):
+                kind = part.get("type") if isinstance(part, Mapping) else type(part).__name__
+                raise RowError(f"{place} has a part of type {kind!r}; only text can be learned here")
         value = "".join(part["text"] for part in parts)
     if not isinstance(value, str) or not VISIBLE.search(value):
         raise RowError(f"{place} is empty")
+    thought = next((turn[key] for key in ("reasoning_content", "reasoning", "thinking") if turn.get(key)), "")
+    if thought and turn["role"] == "assistant":
+        return f"<think>\n{str(thought).strip()}\n</think>\n\n{value}"
     return value
-
-
-def _from_sharegpt(turns: Any) -> Any:
-    if not isinstance(turns, (list, tuple)):
-        return turns
-    return [
-        {**turn, "role": SHAREGPT_ROLES.get(str(turn["from"]), turn["from"]), "content": turn.get("value")}
-        if isinstance(turn, Mapping) and "from" in turn
-        else turn
-        for turn in turns
-    ]
 
 
 def _column(row: Mapping[str, Any], name: str) -> Any:

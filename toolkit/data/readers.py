@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import random
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -18,15 +18,12 @@ from toolkit.errors import DataError
 from toolkit.recipe import DATA_FILES, DataSource, existing, fingerprint, source_file
 from toolkit.types import Example, split_thinking
 
-BATCH = 4096
-"""Rows of a Parquet file held at a time."""
-
+BATCH = 4096  # rows of a Parquet file held at a time; characters of a JSON file that are looked at
 HUB_ID = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
 
 T = TypeVar("T")
 
-RawRow = tuple[str, dict[str, Any]]
-"""Where a row stands (`file:line`) and its columns."""
+RawRow = tuple[str, dict[str, Any]]  # where a row stands (`file:line`) and its columns
 
 
 @dataclass(frozen=True)
@@ -51,8 +48,7 @@ def load_rows(source: DataSource, *, seed: int = 0) -> Rows:
     Raises:
         DataError: the data cannot be had, or a row does not fit; the message names file and line.
     """
-    found, skipped = _converted(source, lambda row, row_id: convert(row, source.format, row_id))
-    chosen = _selected(found, source, seed)
+    chosen, skipped = _load(source, lambda row, row_id: convert(row, source.format, row_id), seed)
     return Rows([row for _, row in chosen], [place for place, _ in chosen], skipped)
 
 
@@ -70,8 +66,7 @@ def load_examples(source: DataSource, *, seed: int = 0) -> list[Example]:
 
 def load_placed_examples(source: DataSource, *, seed: int = 0) -> list[tuple[str, Example]]:
     """`load_examples`, each with its `file:line`."""
-    found, _ = _converted(source, lambda row, row_id: _example(row, source, row_id))
-    chosen = _selected(found, source, seed)
+    chosen, _ = _load(source, lambda row, row_id: _example(row, source, row_id), seed)
     seen: dict[str, str] = {}
     for place, example in chosen:
         if example.id in seen:
@@ -110,22 +105,18 @@ def split_heldout(rows: list[Row], share: float, seed: int) -> tuple[list[Row], 
     return train, [rows[index] for index in sorted(chosen_rows)]
 
 
-def raw_rows(
-    source: DataSource, part: tuple[int, int] = io.WHOLE, columns: set[str] | None = None
-) -> Iterator[RawRow]:
+def raw_rows(source: DataSource, columns: set[str] | None = None) -> Iterator[RawRow]:
     """The rows as they lie in the file or on the hub, renamed and filtered, each with its place.
 
-    Only those of one part, where the file `has_parts`. The names that columns have there go into `columns`.
+    The names that columns have there go into `columns`.
     """
     row_filter = parse_filter(source.filter) if source.filter else None
-    for place, row in _opened(source, part):
+    for place, row in _open(source):
         if columns is not None:
             columns.update(row)
-        renamed = (
-            {source.rename.get(name, name): value for name, value in row.items()} if source.rename else row
-        )
+        names = [source.rename.get(name, name) for name in row] if source.rename else list(row)
+        renamed = dict(zip(names, row.values(), strict=True)) if source.rename else row
         if len(renamed) < len(row):
-            names = [source.rename.get(name, name) for name in row]
             twice = next(name for name in names if names.count(name) > 1)
             raise DataError(
                 f"{place}: after `rename`, two columns are called `{twice}`; rename the other one too"
@@ -137,11 +128,12 @@ def raw_rows(
             raise DataError(f"{place}: {error}") from None
 
 
-def _converted(
-    source: DataSource, make: Callable[[dict[str, Any], str], T]
+def _load(
+    source: DataSource, make: Callable[[dict[str, Any], str], T], seed: int
 ) -> tuple[list[tuple[str, T]], int]:
+    """The rows that are kept, as `make` gives them, each with its place; how many did not fit."""
     found, skipped = [], 0
-    for place, made in converted(source, make):
+    for place, _, made in _converted(source, make):
         if isinstance(made, RowError):
             if not source.skip_bad_rows:
                 raise DataError(f"{place}: {made} (or set `skip_bad_rows: true`)")
@@ -152,20 +144,22 @@ def _converted(
             break
     if not found:
         raise DataError(f"{source.source}: no row fits; all {skipped} were left out (`skip_bad_rows: true`)")
-    return found, skipped
+    if source.shuffle:
+        found = random.Random(seed).sample(found, len(found))
+    return found[: source.limit], skipped
 
 
-def converted(
-    source: DataSource, make: Callable[[dict[str, Any], str], T], part: tuple[int, int] = io.WHOLE
-) -> Iterator[tuple[str, T | RowError]]:
-    """Every row as `make` gives it, or what is wrong with it, each with its place.
+def _converted(
+    source: DataSource, make: Callable[[dict[str, Any], str], T]
+) -> Iterator[tuple[str, dict[str, Any], T | RowError]]:
+    """Every row with its place, and as `make` gives it, or what is wrong with it.
 
     Raises:
         DataError: the data cannot be had, there is no row, or a renamed column is in no row.
     """
     columns: set[str] = set()
     count = 0
-    for place, row in raw_rows(source, part, columns if source.rename else None):
+    for place, row in raw_rows(source, columns if source.rename else None):
         count += 1
         try:
             made: T | RowError = make(row, _row_id(place, row))
@@ -173,34 +167,33 @@ def converted(
             made = error
         if count == source.limit:  # the reader may stop here
             _check_renamed(source, columns)
-        yield place, made
-    if not count and part == io.WHOLE:
+        yield place, row, made
+    if not count:
         raise DataError(f"{source.source}: no rows{' pass the filter' if source.filter else ''}")
     _check_renamed(source, columns)
 
 
-def selected_rows(
-    source: DataSource,
-    make: Callable[[dict[str, Any], str], T],
-    seed: int,
-    part: tuple[int, int] = io.WHOLE,
-) -> Iterator[tuple[str, T | RowError]]:
-    """The rows that `load_rows` gives, one at a time and in file order, and those that do not fit among them.
+def stream_rows(source: DataSource, *, seed: int) -> Iterator[tuple[str, dict[str, Any], Row | RowError]]:
+    """The rows that `load_rows` gives, in file order, and those that do not fit: place, columns, row.
 
     Raises:
         DataError: as `load_rows`, but for rows that do not fit.
     """
-    wanted, limit = None, source.limit
+
+    def converted() -> Iterator[tuple[str, dict[str, Any], Row | RowError]]:
+        return _converted(source, lambda raw, row_id: convert(raw, source.format, row_id))
+
+    drawn, limit = None, source.limit
     if source.shuffle and limit:
-        good = sum(not isinstance(made, RowError) for _, made in converted(source, make))
-        wanted, limit = set(random.Random(seed).sample(range(good), good)[:limit]), None
+        good = sum(not isinstance(row, RowError) for _, _, row in converted())
+        drawn, limit = set(random.Random(seed).sample(range(good), good)[:limit]), None
     count = 0
-    for place, made in converted(source, make, part):
-        if isinstance(made, RowError):
-            yield place, made
+    for place, raw, row in converted():
+        if isinstance(row, RowError):
+            yield place, raw, row
             continue
-        if wanted is None or count in wanted:
-            yield place, made
+        if drawn is None or count in drawn:
+            yield place, raw, row
         count += 1
         if count == limit:
             return
@@ -218,24 +211,14 @@ def _row_id(place: str, row: dict[str, Any]) -> str:
     return _as_text(row.get("id")) or _as_text(row.get("question_id")) or f"row-{place.rsplit(':', 1)[-1]}"
 
 
-def _selected(found: list[T], source: DataSource, seed: int) -> list[T]:
-    if source.shuffle:
-        found = random.Random(seed).sample(found, len(found))
-    return found[: source.limit]
-
-
 def _example(row: dict[str, Any], source: DataSource, row_id: str) -> Example:
-    form = source.format
-    category = _as_text(row.get("category"))
-    known = references(row.get("reference"), "reference")
-    reference = known[0] if known else None
-    if form == "auto" and "messages" not in row and not {"prompt", "completion"} <= row.keys():
-        asked = row.get("prompt") or row.get("instruction")
-        if isinstance(asked, str) and "output" not in row and "chosen" not in row:
-            row, form = (
-                {"messages": [{"role": "user", "content": asked}], "system": row.get("system")},
-                "messages",
-            )
+    form, known = source.format, references(row.get("reference"), "reference")
+    reference, category = known[0] if known else None, _as_text(row.get("category"))
+    asked = row.get("prompt") or row.get("instruction")
+    supervised = "messages" in row or {"prompt", "completion"} <= row.keys()
+    if form == "auto" and not supervised and isinstance(asked, str) and not {"output", "chosen"} & row.keys():
+        question = [{"role": "user", "content": asked}]
+        row, form = {"messages": question, "system": row.get("system")}, "messages"
     if form == "auto":
         form = detect(row)
     if form == "preference":
@@ -247,9 +230,8 @@ def _example(row: dict[str, Any], source: DataSource, row_id: str) -> Example:
         turns, reference = turns[:-1], reference or split_thinking(turns[-1].content)[1]
     if not turns or turns[-1].role != "user":
         raise RowError("an example's conversation must end with the user's turn")
-    return Example(
-        id=row_id, messages=turns, reference=reference, references=tuple(known[1:]), category=category
-    )
+    further = tuple(known[1:])
+    return Example(id=row_id, messages=turns, reference=reference, references=further, category=category)
 
 
 def references(value: Any, column: str) -> list[str]:
@@ -269,46 +251,43 @@ def _as_text(value: Any) -> str | None:
     return None if value in (None, "", []) else str(value)
 
 
-def has_parts(source: DataSource) -> bool:
-    """Whether several processes can share the reading: lines of a file, all of which are wanted."""
-    return source.source.endswith(".jsonl") and source.limit is None and not source.rename
-
-
-def _opened(source: DataSource, part: tuple[int, int]) -> Iterator[RawRow]:
-    name = source.source
-    path = source_file(name)
+def _open(source: DataSource) -> Iterator[RawRow]:
+    path = source_file(source.source)
     found = existing(str(path))
     is_file = found is not None and found.is_file()
     if path.suffix not in DATA_FILES and not is_file:
-        return _from_hub(source)
+        return _hub(source)
     if not is_file:
         beside = [file.name for file in path.parent.iterdir()] if path.parent.is_dir() else []
         near = difflib.get_close_matches(path.name, beside, n=1)
         raise DataError(f"{path}: no such data file{f'; did you mean {near[0]}?' if near else ''}")
-    if path.suffix == ".jsonl":
-        return _jsonl(path, part)
     reader = READERS.get(path.suffix)
     if reader is None:
         raise DataError(f"{path}: cannot read {path.suffix or 'this'} files; use {', '.join(READERS)}")
     return reader(path)
 
 
-def _jsonl(path: Path, part: tuple[int, int] = io.WHOLE) -> Iterator[RawRow]:
-    for place, row in io.read_rows(path, ours=False, part=part):
-        yield place, _object(row, place)
+def _jsonl(path: Path) -> Iterator[RawRow]:
+    return _objects(io.read_rows(path, ours=False))
 
 
 def _json(path: Path) -> Iterator[RawRow]:
     with path.open(encoding="utf-8-sig", errors="replace") as file:
-        if file.read(io.CHUNK).lstrip()[:1] == "{":
+        if file.read(BATCH).lstrip()[:1] == "{":
             raise DataError(f"{path}: a JSON data file is a list of rows; for one row a line name it .jsonl")
-    for number, row in enumerate(io.read_json_list(path), start=1):
-        yield f"{path}:{number}", _object(row, f"{path}:{number}")
+    rows = io.read_json(path, kind=list)
+    return _objects((f"{path}:{number}", row) for number, row in enumerate(rows, start=1))
+
+
+def _objects(rows: Iterable[tuple[str, Any]]) -> Iterator[RawRow]:
+    for place, row in rows:
+        if not isinstance(row, dict):
+            raise DataError(f"{place}: a row is a JSON object, not {type(row).__name__}")
+        yield place, row
 
 
 def _csv(path: Path) -> Iterator[RawRow]:
-    for line, row in io.read_csv(path):
-        yield f"{path}:{line}", dict(row)
+    return ((f"{path}:{line}", dict(row)) for line, row in io.read_csv(path))
 
 
 def _parquet(path: Path) -> Iterator[RawRow]:
@@ -345,8 +324,7 @@ READERS: dict[str, Callable[[Path], Iterator[RawRow]]] = {
 }
 
 
-def _from_hub(source: DataSource) -> Iterator[RawRow]:
-    """A data set of the hub, or a local folder that `datasets` can read."""
+def _hub(source: DataSource) -> Iterator[RawRow]:
     import datasets
 
     if not existing(source.source) and not HUB_ID.fullmatch(source.source):
@@ -358,14 +336,8 @@ def _from_hub(source: DataSource) -> Iterator[RawRow]:
     except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:
         reason = str(error).splitlines()[0]
         if existing(source.source):
-            told = f"{source.source}: a folder in which `datasets` finds no rows ({reason}); name a file"
-            raise DataError(told) from None
+            text = f"{source.source}: a folder in which `datasets` finds no rows ({reason}); name a file"
+            raise DataError(text) from None
         raise DataError(f"{source.source}: cannot be loaded from the hub: {reason}") from None
     for number, row in enumerate(rows):
         yield f"{source.source}[{source.split}]:{number}", dict(row)
-
-
-def _object(row: Any, place: str) -> dict[str, Any]:
-    if not isinstance(row, dict):
-        raise DataError(f"{place}: a row is a JSON object, not {type(row).__name__}")
-    return row

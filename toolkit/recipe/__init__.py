@@ -34,39 +34,17 @@ from toolkit.recipe.schema import (
     with_fewshot_baseline,
 )
 
-__all__ = [
-    "DATA_FILES",
-    "METRICS",
-    "MOST_SHOTS",
-    "ONLINE",
-    "PACKAGED",
+__all__ = ["DATA_FILES", "METRICS", "MOST_SHOTS", "ONLINE", "PACKAGED", "Format", "Method"]
+__all__ += [
     "ArenaOptions",
     "Benchmark",
     "Check",
     "Contestant",
     "DataSource",
     "Endpoint",
-    "Format",
     "Generation",
     "Judge",
-    "LoraOptions",
-    "Method",
-    "ModelOptions",
-    "Recipe",
-    "Scoring",
-    "Section",
-    "Stage",
-    "answered_data",
-    "arena_claims",
-    "contestants",
-    "dump",
-    "existing",
-    "fingerprint",
-    "is_fair_baseline",
-    "load",
-    "parse",
-    "read_yaml",
-    "source_file",
-    "with_fewshot_baseline",
-    "yaml_problem",
 ]
+__all__ += ["LoraOptions", "ModelOptions", "Recipe", "Scoring", "Section", "Stage"]
+__all__ += ["answered_data", "arena_claims", "contestants", "is_fair_baseline", "with_fewshot_baseline"]
+__all__ += ["dump", "existing", "fingerprint", "load", "parse", "read_yaml", "source_file", "yaml_problem"]

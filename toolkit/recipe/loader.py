@@ -6,12 +6,14 @@ import copy
 import difflib
 import math
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from toolkit import io
 from toolkit.errors import RecipeError
 from toolkit.recipe.files import PACKAGED, existing, fill_in, locate
 from toolkit.recipe.schema import METRICS, Recipe, answered_data, contestants, unknown
@@ -124,8 +126,7 @@ def yaml_problem(path: Path, error: yaml.YAMLError | UnicodeDecodeError | Recurs
     return f"{path}{line}: {problem if isinstance(error, Ambiguous) else f'not valid YAML: {problem}'}"
 
 
-DEEPEST = 50
-"""Levels of nesting; no recipe, prompt or task file has as many."""
+DEEPEST = 50  # levels of nesting; no recipe, prompt or task file has as many
 
 
 class Ambiguous(yaml.MarkedYAMLError):
@@ -134,37 +135,45 @@ class Ambiguous(yaml.MarkedYAMLError):
 
 def _check_node(node: yaml.Node, key: str, done: dict[int, bool], depth: int) -> None:
     """`done`: nodes looked at -> whether all that is inside them was."""
+    problem = None
     if id(node) in done:  # an alias
-        if not done[id(node)]:
-            raise Ambiguous(problem=f"{key}: holds itself by an alias", problem_mark=node.start_mark)
-        return
-    if depth > DEEPEST:
-        raise Ambiguous(problem=f"{key[:60]}: nested too deeply", problem_mark=node.start_mark)
-    done[id(node)] = False
-    if isinstance(node, yaml.ScalarNode):
+        if done[id(node)]:
+            return
+        problem = "holds itself by an alias"
+    elif depth > DEEPEST:
+        key, problem = key[:60], "nested too deeply"
+    elif isinstance(node, yaml.ScalarNode):
         problem = _odd_scalar(node)
-        if problem:
-            raise Ambiguous(problem=f"{key}: {problem}" if key else problem, problem_mark=node.start_mark)
-    elif isinstance(node, yaml.SequenceNode):
-        for position, item in enumerate(node.value):
-            _check_node(item, f"{key}.{position}".lstrip("."), done, depth + 1)
-    elif isinstance(node, yaml.MappingNode):
-        _check_keys(node, key)
-        for name, value in node.value:
-            _check_node(name, key, done, depth + 1)
-            inner = f"{key}.{name.value}".lstrip(".") if isinstance(name, yaml.ScalarNode) else key
-            _check_node(value, inner, done, depth + 1)
+    if problem:
+        raise Ambiguous(problem=f"{key}: {problem}".removeprefix(": "), problem_mark=node.start_mark)
+    done[id(node)] = False
+    for inner, part in _parts(node, key):
+        _check_node(part, inner, done, depth + 1)
     done[id(node)] = True
 
 
-def _check_keys(node: yaml.MappingNode, key: str) -> None:
-    keys: set[tuple[str, str]] = set()
-    for name, _ in node.value:
+def _parts(node: yaml.Node, key: str) -> Iterator[tuple[str, yaml.Node]]:
+    """The nodes inside one, each with its key; keys are distinct."""
+    if isinstance(node, yaml.SequenceNode):
+        yield from ((f"{key}.{position}".lstrip("."), item) for position, item in enumerate(node.value))
+    names: set[tuple[str, str]] = set()
+    for name, value in node.value if isinstance(node, yaml.MappingNode) else ():
+        inner = f"{key}.{name.value}".lstrip(".") if isinstance(name, yaml.ScalarNode) else key
         if isinstance(name, yaml.ScalarNode) and not name.tag.endswith(":merge"):
-            if (name.tag, name.value) in keys:
-                text = f"{f'{key}.{name.value}'.lstrip('.')}: this key is there twice; keep one of them"
+            if (name.tag, name.value) in names:
+                text = f"{inner}: this key is there twice; keep one of them"
                 raise Ambiguous(problem=text, problem_mark=name.start_mark)
-            keys.add((name.tag, name.value))
+            names.add((name.tag, name.value))
+        yield from ((key, name), (inner, value))
+
+
+ODD_NUMBERS = {
+    "_": "should be without `_`, or text in quotes; YAML 1.2 reads {} as text",
+    ":": "should be a plain number, or text in quotes; YAML 1.1 reads {} in base 60",
+    r"^[-+]?0\d+$": "should be without leading zeros, or text in quotes; YAML 1.1 reads {} in base 8",
+    "(?i)inf|nan": "should be a finite number, not {}",
+}
+"""What numbers hold that readers of YAML understand differently -> what is said of it."""
 
 
 def _odd_scalar(node: yaml.ScalarNode) -> str | None:
@@ -175,22 +184,14 @@ def _odd_scalar(node: yaml.ScalarNode) -> str | None:
         )
     if kind == "binary":
         return "should be text; `!!binary` is none"
-    if kind in ("int", "float") and node.style is None and (problem := _odd_number(kind, text)):
-        return problem
-    if any("\ud800" <= letter <= "\udfff" for letter in text):
+    if kind in ("int", "float") and node.style is None:
+        for pattern, problem in ODD_NUMBERS.items():
+            if re.search(pattern, text):
+                return problem.format(text)
+        if kind == "float" and math.isinf(float(text)):
+            return ODD_NUMBERS["(?i)inf|nan"].format(text)
+    if io.SURROGATE.search(text):
         return "half of a surrogate pair stands for a character; write UTF-8"
-    return None
-
-
-def _odd_number(kind: str, text: str) -> str | None:
-    if "_" in text:
-        return f"should be without `_`, or text in quotes; YAML 1.2 reads {text} as text"
-    if ":" in text:
-        return f"should be a plain number, or text in quotes; YAML 1.1 reads {text} in base 60"
-    if re.fullmatch(r"[-+]?0[\d_]+", text):
-        return f"should be without leading zeros, or text in quotes; YAML 1.1 reads {text} in base 8"
-    if re.search(r"(?i)inf|nan", text) or (kind == "float" and math.isinf(float(text.replace("_", "")))):
-        return f"should be a finite number, not {text}"
     return None
 
 
@@ -232,7 +233,6 @@ def dump(recipe: Recipe) -> str:
 
 
 def _set(raw: dict[str, Any], key: str, value: Any, path: Path) -> None:
-    """Set one dotted key; list positions are numbers."""
     *parents, last = key.split(".")
     place: Any = raw
     try:
@@ -296,25 +296,24 @@ def forbidden(raw: Any, key: str = "") -> list[str]:
     if isinstance(raw, (dict, list)):
         parts = raw.items() if isinstance(raw, dict) else enumerate(raw)
         return [problem for name, part in parts for problem in _forbidden(part, str(name), key)]
+    written = "would be written into the run; name an environment variable"
     if isinstance(raw, str) and CREDENTIALS.search(raw):
-        return [
-            f"{key}: a user, key or password in a URL would be written into the run; name an environment "
-            "variable"
-        ]
+        return [f"{key}: a user, key or password in a URL {written}"]
     if isinstance(raw, str) and KEYS.search(raw):
-        return [f"{key}: what looks like a key would be written into the run; name an environment variable"]
+        return [f"{key}: what looks like a key {written}"]
     return []
 
 
 def _forbidden(value: Any, name: str, above: str) -> list[str]:
     key = f"{above}.{name}" if above else name
-    if value in (None, False, "") or above.endswith(("messages", "rename")) or above in OWN_NAMES:
-        return [] if value in (None, False, "") else forbidden(value, key)
-    if HUB.fullmatch(name):
+    own_name = above.endswith(("messages", "rename")) or above in OWN_NAMES
+    if value in (None, False, ""):
+        return []
+    if HUB.fullmatch(name) and not own_name:
         return [
             f"{key}: not in a recipe; a run writes to its own folder, and only `adapter-arena push` sends it"
         ]
-    if SECRET.fullmatch(name) and not isinstance(value, (dict, list)):
+    if SECRET.fullmatch(name) and not own_name and not isinstance(value, (dict, list)):
         return [
             f"{key}: a secret would be written into the run; put it into an environment variable (`key_env`)"
         ]
@@ -344,7 +343,6 @@ def explain(problem: Any) -> str:
 
 
 def _keys_at(location: tuple[Any, ...]) -> list[str]:
-    """The keys the section at this place of a recipe may have."""
     section: Any = Recipe
     for part in location:
         if isinstance(section, type) and issubclass(section, BaseModel) and part in section.model_fields:
@@ -367,17 +365,17 @@ def _section_of(annotation: Any) -> Any:
 
 def loose_ends(recipe: Recipe) -> list[str]:
     """Names that point nowhere, and parts that need another part."""
-    stages = [stage.name for stage in recipe.stages if stage.method != "reward"]
-    names = list(contestants(recipe))
+    names, data = list(contestants(recipe)), list(recipe.data)
     problems = _loose_stages(recipe)
+    writers = [stage.name for stage in recipe.stages if stage.method != "reward"]
     for name, contestant in recipe.contestants.items():
-        problems += unknown(f"contestants.{name}.stage", contestant.stage, stages, "stage")
+        problems += unknown(f"contestants.{name}.stage", contestant.stage, writers, "stage")
         if contestant.shots and answered_data(recipe) is None:
             missing = "no stage learns from rows with answers, and worked examples are drawn from them"
             problems.append(f"contestants.{name}.shots: {missing}; write them into `prompt`")
     if recipe.scoring:
-        for key in ("examples", "guard"):
-            problems += unknown(f"scoring.{key}", getattr(recipe.scoring, key), list(recipe.data), "data set")
+        problems += unknown("scoring.examples", recipe.scoring.examples, data, "data set")
+        problems += unknown("scoring.guard", recipe.scoring.guard, data, "data set")
     problems += _loose_judge(recipe, names)
     for name in dict.fromkeys(name for pair in recipe.arena.claims for name in pair):
         problems += unknown("arena.claims", name, names, "contestant")
@@ -404,17 +402,16 @@ def _loose_judge(recipe: Recipe, names: list[str]) -> list[str]:
 
 
 def _loose_stages(recipe: Recipe) -> list[str]:
-    problems, earlier = [], ["base"]
-    rewarding: list[str] = []
+    problems: list[str] = []
+    earlier, rewarding, data = ["base"], list[str](), list(recipe.data)
     for index, stage in enumerate(recipe.stages):
         at = f"stages.{index}"
-        problems += unknown(f"{at}.data", stage.data, list(recipe.data), "data set")
-        problems += unknown(f"{at}.heldout", stage.heldout, list(recipe.data), "data set")
+        problems += unknown(f"{at}.data", stage.data, data, "data set")
+        problems += unknown(f"{at}.heldout", stage.heldout, data, "data set")
         problems += unknown(f"{at}.start", stage.start, earlier, "earlier stage")
         for name in stage.rewards:
             if "/" not in name and not existing(name):
                 problems += unknown(f"{at}.rewards", name, rewarding, "earlier reward stage")
-        rewarding += [stage.name] if stage.method == "reward" else []
-        if stage.method != "reward":  # a reward model scores answers and writes none
-            earlier.append(stage.name)
+        # a reward model scores answers and writes none
+        (rewarding if stage.method == "reward" else earlier).append(stage.name)
     return problems

@@ -45,8 +45,7 @@ Metric = Literal["perplexity", "rouge", "bleu", "chrf", "ter", "bertscore", "exa
 
 METRICS: tuple[Metric, ...] = get_args(Metric)
 
-FunctionName = Annotated[str, Field(pattern=r"^.+\.py:[A-Za-z_]\w*$")]
-"""A function in a Python file."""
+FunctionName = Annotated[str, Field(pattern=r"^.+\.py:[A-Za-z_]\w*$")]  # A function in a Python file
 
 
 class Section(BaseModel):
@@ -192,8 +191,7 @@ class Endpoint(Section):
         return self
 
 
-MOST_SHOTS = 64
-"""Worked examples of a contestant."""
+MOST_SHOTS = 64  # worked examples of a contestant
 
 
 class Contestant(Section):
@@ -222,13 +220,8 @@ class Contestant(Section):
 
     @model_validator(mode="after")
     def one_kind(self) -> Contestant:
-        if (
-            sum(
-                part is not None
-                for part in (self.stage, self.model or self.adapter, self.endpoint, self.answers)
-            )
-            > 1
-        ):
+        kinds = (self.stage, self.model or self.adapter, self.endpoint, self.answers)
+        if sum(kind is not None for kind in kinds) > 1:
             raise ValueError("give only one of stage, model (with an adapter), adapter, endpoint, answers")
         if self.answers and self.has_prompt:
             raise ValueError("answers are there already; leave out `prompt` and `shots`")
@@ -452,17 +445,11 @@ class Judge(Juror):
 
     def members(self) -> list[Judge]:
         """The jury, each member as a judge of its own; or the one judge."""
-        return [
-            self.model_copy(
-                update={
-                    "jury": (),
-                    "model": juror.model,
-                    "endpoint": juror.endpoint,
-                    "method": juror.method or self.method,
-                }
-            )
-            for juror in self.jury
-        ] or [self]
+        members = []
+        for juror in self.jury:
+            who = {"model": juror.model, "endpoint": juror.endpoint, "method": juror.method or self.method}
+            members.append(self.model_copy(update={"jury": (), **who}))
+        return members or [self]
 
 
 class ArenaOptions(Section):
@@ -513,10 +500,10 @@ class Recipe(Section):
         Raises:
             RecipeError: there is none; the nearest name is told.
         """
-        for stage in self.stages:
-            if stage.name == name:
-                return stage
-        raise RecipeError(unknown(self.name, name, [stage.name for stage in self.stages], "stage")[0])
+        stages = {stage.name: stage for stage in self.stages}
+        if name not in stages:
+            raise RecipeError(unknown(self.name, name, list(stages), "stage")[0])
+        return stages[name]
 
     def chain(self, name: str) -> list[Stage]:
         """The stages from the base up to and including `name`, in training order."""
@@ -600,8 +587,7 @@ def is_fair_baseline(contestant: Contestant) -> bool:
     return contestant.on_base and contestant.has_prompt
 
 
-FEWSHOT = "base-fewshot"
-"""The contestant that `run` adds."""
+FEWSHOT = "base-fewshot"  # the contestant that `run` adds
 
 
 def answered_data(recipe: Recipe) -> str | None:
@@ -611,15 +597,10 @@ def answered_data(recipe: Recipe) -> str | None:
 
 
 def with_fewshot_baseline(recipe: Recipe) -> Recipe:
-    """The recipe with a fair baseline among its contestants, where it wants one and has none."""
-    specs = contestants(recipe)
-    if (
-        recipe.scoring is None
-        or not recipe.scoring.fewshot_baseline
-        or answered_data(recipe) is None
-        or FEWSHOT in specs
-        or any(is_fair_baseline(spec) for spec in specs.values())
-    ):
+    """The recipe with a fair baseline among its contestants, where it asks for one and has none."""
+    specs, scoring = contestants(recipe), recipe.scoring
+    there = FEWSHOT in specs or any(is_fair_baseline(spec) for spec in specs.values())
+    if there or not scoring or not scoring.fewshot_baseline or answered_data(recipe) is None:
         return recipe
     at = next((place for place, spec in enumerate(specs.values(), start=1) if spec.on_base), 0)
     rows = list(specs.items())
