@@ -21,8 +21,8 @@ from toolkit.run.checks.template import shots_fit
 from toolkit.run.folder import RunFolder
 from toolkit.run.plan import plan_steps
 from toolkit.run.resolve import Execution
-from toolkit.run.shots import Choice, Exchange, Reader, Tuning, draw_exchanges, exchange_of, stop_strings
-from toolkit.types import Completion, Example, Message
+from toolkit.run.shots import Choice, Exchange, Measure, Reader, draw_exchanges, exchange_of, stop_strings
+from toolkit.types import Example, Message
 
 
 def turns(*texts: str, system: str = "") -> tuple[Message, ...]:
@@ -102,48 +102,26 @@ def choice(count: int, window: int = 10**6, shots: Any = "auto") -> Choice:
     return Choice("few", Contestant(shots=shots), "rows", exchanges(count), asked, Reader(Words(), window))
 
 
-def by_table(scores: dict[int, float], tried: list[tuple[int, list[str]]], *, lower: bool = False) -> Tuning:
-    def generate(worked: Any, rows: list[Example]) -> list[Completion]:
-        tried.append((worked.shots, [each.id for each in rows]))
-        return [
-            Completion(
-                example_id=e.id,
-                contestant=str(worked.shots),
-                messages=e.messages,
-                completion="",
-                finish="stop",
-                tokens=1,
-            )
-            for e in rows
-        ]
+def by_table(scores: dict[int, float], tried: list[tuple[int, list[str]]], *, lower: bool = False) -> Measure:
+    def measure(worked: Any, rows: list[Example]) -> list[Measurement]:
+        ids = tuple(each.id for each in rows)
+        tried.append((worked.shots, list(ids)))
+        values = tuple((scores[worked.shots],) for _ in ids)
+        who = {"contestant": "few", "metric": "mine", "kind": "mean"}
+        return [Measurement(**who, example_ids=ids, rows=values, lower_is_better=lower)]
 
-    def measure(found: list[Completion], metric: Any) -> list[Measurement]:
-        value = scores[int(found[0].contestant)]
-        ids = tuple(each.example_id for each in found)
-        rows = tuple((value,) for _ in ids)
-        return [
-            Measurement(
-                contestant="few",
-                metric="mine",
-                kind="mean",
-                example_ids=ids,
-                rows=rows,
-                lower_is_better=lower,
-            )
-        ]
-
-    return Tuning(generate, measure, ("mine", "mine"))
+    return measure
 
 
 def test_the_number_is_tuned_on_rows_that_are_not_shown():
     tried: list[tuple[int, list[str]]] = []
-    found = choice(100).tuned(by_table({1: 0.2, 3: 0.6, 5: 0.6, 8: 0.1}, tried))
+    found = choice(100).tuned(by_table({1: 0.2, 3: 0.6, 5: 0.6, 8: 0.1}, tried), "mine")
     assert (found.shots, found.metric, found.n) == (3, "mine", 40)  # of equal ones the smaller
     assert [count for count, _ in tried] == [1, 3, 5, 8]
     shown = {each.id for each in choice(100).exchanges[:8]}
     assert all(shown.isdisjoint(ids) and len(ids) == 40 for _, ids in tried)
-    assert choice(100).tuned(by_table({1: 0.2, 3: 0.6, 5: 0.6, 8: 0.1}, [], lower=True)).shots == 8
-    few = choice(6).tuned(by_table({1: 0.1, 3: 0.9}, tried))
+    assert choice(100).tuned(by_table({1: 0.2, 3: 0.6, 5: 0.6, 8: 0.1}, [], lower=True), "mine").shots == 8
+    few = choice(6).tuned(by_table({1: 0.1, 3: 0.9}, tried), "mine")
     assert (few.shots, few.n) == (3, 3)
 
 
@@ -154,9 +132,9 @@ def test_worked_examples_that_do_not_fit_are_refused_or_left_out(caplog: pytest.
     assert choice(20, room).fixed(3).shots == 3
     with pytest.raises(DataError, match="64 worked examples are more than 20 rows of `rows`"):
         choice(20).fixed(64)
-    assert choice(100, room).tuned(by_table({1: 0.2, 3: 0.6}, [])).shots == 3
+    assert choice(100, room).tuned(by_table({1: 0.2, 3: 0.6}, []), "mine").shots == 3
     assert "few.shots: 5 or 8 worked examples do not fit" in caplog.text
-    assert choice(100, 5).tuned(by_table({}, [])).shots == 0
+    assert choice(100, 5).tuned(by_table({}, []), "mine").shots == 0
     assert "it is shown no worked example" in caplog.text
 
 

@@ -66,7 +66,7 @@ def judge_command(  # noqa: PLR0913, PLR0917 - one argument per option
     from toolkit.judge.readers import ANNOTATION, has_fields
     from toolkit.recipe import load
     from toolkit.run.folder import locked_run
-    from toolkit.run.from_files import write_run
+    from toolkit.run.summary import write_run
 
     if all(has_fields(source, ANNOTATION) for source in sources):
         _print_annotated(sources, as_json)
@@ -165,7 +165,6 @@ def _identity(judge: Judge) -> tuple[object, ...]:
 def _answers(
     sources: tuple[Path, ...], recipe: Recipe | None, questions: Path | None, out: Path
 ) -> dict[str, list[Completion]]:
-    """The answers to judge: of files, of the run, or of the run's contestants to new questions."""
     from toolkit.generate.importers import read_answer_files
     from toolkit.recipe import contestants
     from toolkit.run.folder import RunFolder

@@ -114,9 +114,8 @@ def serve_command(
 
 
 def _run_of_files(files: tuple[Path, ...], out: Path | None) -> Path:
-    """A run folder made of files of answers."""
     from toolkit.generate.importers import read_answer_files
-    from toolkit.run.from_files import write_run
+    from toolkit.run.summary import write_run
 
     folder = out or Path("results", "-".join(file.stem for file in files)[:100])
     answers = read_answer_files(files)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from toolkit import distributed, io
 from toolkit.errors import RecipeError
@@ -103,16 +103,7 @@ def _folder(recipe: Recipe, results: Path) -> tuple[RunFolder, dict[str, str]]:
     return select_version(results, recipe.name, identity), identity
 
 
-def _take_over_votes(folder: RunFolder, others: Sequence[RunFolder]) -> None:
-    """Begin a version with people's votes on the newest other one: they go by content."""
-    for other in reversed(others):
-        if other.arena.exists() and not folder.arena.exists():
-            from toolkit.arena import copy_votes
-
-            copy_votes(other.arena, folder.arena, folder.path.name)
-
-
-def _take_over_paid_answers(others: Sequence[RunFolder]) -> None:
+def _import_paid_answers(others: Sequence[RunFolder]) -> None:
     """Keep what endpoints answered in runs of version 0.1, which had no store."""
     from toolkit.generate.completions import import_completions
 
@@ -122,14 +113,13 @@ def _take_over_paid_answers(others: Sequence[RunFolder]) -> None:
         old = load(other.recipe)
         for name, spec in contestants(old).items():
             if spec.endpoint and old.scoring and other.completions(name).exists():
-                import_completions(
-                    spec.endpoint,
-                    io.read(other.completions(name), Completion),
-                    prompt=spec.prompt,
-                    options=old.scoring.generation,
-                    seed=old.seed,
-                    store=other.answers,
-                )
+                answers = io.read(other.completions(name), Completion)
+                shaping: dict[str, Any] = {
+                    "prompt": spec.prompt,
+                    "options": old.scoring.generation,
+                    "seed": old.seed,
+                }
+                import_completions(spec.endpoint, answers, store=other.answers, **shaping)
 
 
 def _opened(
@@ -143,7 +133,11 @@ def _opened(
         io.write_text(folder.recipe, dump(recipe))
         for each in (folder, *others):
             import_old_verdicts(each.verdicts, folder.judgments)
-        _take_over_votes(folder, others)
-        _take_over_paid_answers(others)
+        for other in reversed(others):  # people's votes go by content: a version begins with the newest ones
+            if other.arena.exists() and not folder.arena.exists():
+                from toolkit.arena import copy_votes
+
+                copy_votes(other.arena, folder.arena, folder.path.name)
+        _import_paid_answers(others)
         cache.record(**{NAME: recipe.name, IDENTITY: cache.manifest.get(IDENTITY, {}) | identity})
     return cache, execution

@@ -24,8 +24,7 @@ from toolkit.run.folder import RunFolder
 
 logger = logging.getLogger(__name__)
 
-Output = dict[str, Any]
-"""Size in bytes and SHA-256 of a file or folder, as kept in the manifest."""
+Output = dict[str, Any]  # size in bytes and SHA-256 of a file or folder, as kept in the manifest
 
 
 @dataclass(frozen=True)
@@ -78,8 +77,8 @@ class StepCache:
         """Note that a step is being done, and clear away what other inputs left; `False`: it is done."""
         entry, inputs = self.steps.get(step.name, {}), step.inputs()
         same = entry.get("inputs") == inputs
-        damage = _damage(self.folder, step, entry) if same and entry.get("done") else ""
-        if damage and _restore(self.folder, step, entry):
+        damage = _damage(self.folder, step.outputs, entry) if same and entry.get("done") else ""
+        if damage and self._restore(step, entry):
             logger.warning("%s: %s; put back", step.name, damage)
             damage = ""
         if same and entry.get("done") and not damage:
@@ -92,15 +91,15 @@ class StepCache:
             logger.info("%s: inputs changed, doing it again", step.name)
         if distributed.is_main():
             for path in (() if same and not damage else step.outputs) + (() if same else step.temporary):
-                _remove(path)
+                if path.is_dir():
+                    shutil.rmtree(path)
+                else:
+                    path.unlink(missing_ok=True)
         if self._take_over(step, inputs):
             return False
         logger.info("%s ...", step.name)
-        self.steps[step.name] = {
-            "inputs": inputs,
-            "done": False,
-            "seconds": entry.get("seconds", 0.0) if same and not damage else 0.0,
-        }
+        seconds = entry.get("seconds", 0.0) if same and not damage else 0.0
+        self.steps[step.name] = {"inputs": inputs, "done": False, "seconds": seconds}
         self._save()
         return True
 
@@ -113,17 +112,30 @@ class StepCache:
     def finish(self, step: Step, seconds: float) -> None:
         """Note that a step is done, after so much further work, with what it wrote."""
         if distributed.is_main():
-            self.steps[step.name] |= {
-                "outputs": _written(step, self.folder),
-                "texts": _texts(step, self.folder),
-            }
+            self.steps[step.name] |= self._written(step)
         self.steps[step.name]["done"] = True
         self.spend(step, seconds)
         logger.info("%s: done in %.1f s", step.name, self.steps[step.name]["seconds"])
 
+    def _written(self, step: Step) -> dict[str, Any]:
+        """Sizes and hashes of a step's outputs, and the small files that describe them, to be put back."""
+        files = [file for path in step.outputs for file in path.rglob("*") if file.name in OURS]
+        return {
+            "outputs": {_name(path, self.folder): _output(path) for path in step.outputs if path.exists()},
+            "texts": {_name(file, self.folder): file.read_text(encoding="utf-8") for file in files},
+        }
+
+    def _restore(self, step: Step, entry: dict[str, Any]) -> bool:
+        """Put the files back that describe an output; whether nothing else was changed."""
+        texts = entry.get("texts", {}) if distributed.count() == 1 else {}
+        for name, text in texts.items():
+            if (self.folder.path / name).parent.is_dir():
+                io.write_text(self.folder.path / name, text)
+        return bool(texts) and not _damage(self.folder, step.outputs, entry)
+
     def intact(self, *paths: Path) -> bool:
         """Whether files and folders are as the steps that wrote them left them."""
-        current = {_relative(path.resolve(), self.folder): path for path in paths}
+        current = {_name(path.resolve(), self.folder): path for path in paths}
         return all(
             current[name].exists() and _output(current[name]) == written
             for entry in self.steps.values()
@@ -135,7 +147,7 @@ class StepCache:
         """Take files as they are now: a command has rewritten outputs of finished steps on purpose."""
         for entry in self.steps.values():
             for path in paths:
-                name = _relative(path.resolve(), self.folder)
+                name = _name(path.resolve(), self.folder)
                 if name in entry.get("outputs", {}) and path.exists():
                     entry["outputs"][name] = _output(path)
         self._save()
@@ -162,56 +174,46 @@ class StepCache:
 
     def _take_over(self, step: Step, inputs: str) -> bool:
         """Copy what another version of the run, or a step of another name, has made from the same inputs."""
-        for version, name, entry in self._candidates(step) if step.outputs else ():
+        for folder, name, entry in self._candidates(step) if step.outputs else ():
             if entry.get("inputs") != inputs or not entry.get("done"):
                 continue
-            outputs = tuple(version.path / each for each in entry.get("outputs", ()))
-            earlier = Step(name, step.inputs, step.work, outputs)
-            if len(outputs) != len(step.outputs) or _damage(version, earlier, entry):
+            earlier = tuple(folder.path / each for each in entry.get("outputs", ()))
+            if len(earlier) != len(step.outputs) or _damage(folder, earlier, entry):
                 continue
-            self._copy(step, earlier, entry)
-            logger.info("%s: taken from %s of %s, inputs unchanged", step.name, name, version.path)
+            if distributed.is_main():
+                for source, path in zip(earlier, step.outputs, strict=True):
+                    _copy(source, path)
+                if name != step.name and step.rename:
+                    step.rename()
+            distributed.wait()
+            self.steps[step.name] = entry | self._written(step)
+            self.skipped.append(step.name)
+            self._save()
+            logger.info("%s: taken from %s of %s, inputs unchanged", step.name, name, folder.path)
             return True
         return False
 
     def _candidates(self, step: Step) -> Iterator[tuple[RunFolder, str, dict[str, Any]]]:
-        """Steps whose outputs could stand for this one's: their folder, name and entry."""
-        for name, entry in self.steps.items():
-            if name != step.name and _same_kind(name, step):
-                yield self.folder, name, entry
-        for version, steps in self._other_steps:
+        kind = step.name.partition(" ")[0]
+        for folder, steps in ((self.folder, self.steps), *self._other_steps):
             for name, entry in steps.items():
-                if name == step.name or _same_kind(name, step):
-                    yield version, name, entry
+                renamed = name != step.name and step.rename and name.partition(" ")[0] == kind
+                if renamed or (name == step.name and folder is not self.folder):
+                    yield folder, name, entry
 
     @cached_property
     def _other_steps(self) -> list[tuple[RunFolder, dict[str, dict[str, Any]]]]:
-        """The steps of the other versions, read once."""
         return [(version, StepCache(version).steps) for version in self.versions]
-
-    def _copy(self, step: Step, earlier: Step, entry: dict[str, Any]) -> None:
-        if distributed.is_main():
-            for source, path in zip(earlier.outputs, step.outputs, strict=True):
-                _copy(source, path)
-            if earlier.name != step.name and step.rename:
-                step.rename()
-        distributed.wait()
-        self.steps[step.name] = entry | {
-            "outputs": _written(step, self.folder),
-            "texts": _texts(step, self.folder),
-        }
-        self.skipped.append(step.name)
-        self._save()
 
     def _save(self) -> None:
         if distributed.is_main():
             io.write_json(self.file, self.manifest)
 
 
-def _damage(folder: RunFolder, step: Step, entry: dict[str, Any]) -> str:
+def _damage(folder: RunFolder, outputs: Sequence[Path], entry: dict[str, Any]) -> str:
     """What is no longer as the step wrote it; empty: nothing."""
-    for path in step.outputs:
-        name = _relative(path, folder)
+    for path in outputs:
+        name = _name(path, folder)
         written = entry.get("outputs", {}).get(name)
         if not path.exists():
             return f"{name} is gone"
@@ -220,29 +222,6 @@ def _damage(folder: RunFolder, step: Step, entry: dict[str, Any]) -> str:
         if _output(path) != written:
             return f"{name} was changed after it was written"
     return ""
-
-
-def _same_kind(name: str, step: Step) -> bool:
-    return step.rename is not None and name.partition(" ")[0] == step.name.partition(" ")[0]
-
-
-def _texts(step: Step, folder: RunFolder) -> dict[str, str]:
-    """What the small files that describe an output say, so that they can be put back."""
-    files = [file for path in step.outputs for file in path.rglob("*") if file.name in OURS]
-    return {_relative(file, folder): file.read_text(encoding="utf-8") for file in files}
-
-
-def _restore(folder: RunFolder, step: Step, entry: dict[str, Any]) -> bool:
-    """Put the files back that describe an output; whether nothing else was changed."""
-    texts = entry.get("texts", {}) if distributed.count() == 1 else {}
-    for name, text in texts.items():
-        if (folder.path / name).parent.is_dir():
-            io.write_text(folder.path / name, text)
-    return bool(texts) and not _damage(folder, step, entry)
-
-
-def _written(step: Step, folder: RunFolder) -> dict[str, Output]:
-    return {_relative(path, folder): _output(path) for path in step.outputs if path.exists()}
 
 
 def _output(path: Path) -> Output:
@@ -256,7 +235,7 @@ def _is_output(file: Path) -> bool:
     return file != Path("README.md")
 
 
-def _relative(path: Path, folder: RunFolder) -> str:
+def _name(path: Path, folder: RunFolder) -> str:
     return path.relative_to(folder.path).as_posix()
 
 
@@ -269,10 +248,3 @@ def _copy(source: Path, path: Path) -> None:
         beside = path.with_name(f".{path.name}.copy")
         shutil.copyfile(source, beside)
         beside.replace(path)
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)

@@ -17,8 +17,7 @@ from toolkit.recipe import ModelOptions
 
 PACKAGE = "adapter-arena"
 
-ROOM = 5e9
-"""Bytes on disk below which a run of a small model may not fit."""
+ROOM = 5e9  # bytes on disk below which a run of a small model may not fit
 
 EXTRAS = (
     ("psycopg", "arenas in PostgreSQL", 'pip install "adapter-arena[postgres]"'),

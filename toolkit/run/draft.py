@@ -21,11 +21,13 @@ from toolkit.errors import DataError
 from toolkit.recipe import DATA_FILES, DataSource, existing
 from toolkit.types import Example
 
-LOOK = 200
-"""Rows that are looked at."""
+LOOK = 200  # rows that are looked at
 SHORT_WORDS = 5
 FEWEST_PER_SLICE, MOST_SLICES = 5, 8
 NUMBER = re.compile(r"(?:^|####\s*|\s)[-+]?\d[\d,]*(?:\.\d+)?\.?\s*$")
+NO_SLICES = {
+    *("id", "prompt", "completion", "reference", "messages", "chosen", "rejected", "system", "label"),
+}
 KINDS = {"preference": "dpo", "unpaired": "kto", "text": "text"}
 """Format of rows -> the method that learns from them; all others are for SFT."""
 COMMENTS = {
@@ -34,6 +36,9 @@ COMMENTS = {
     "contestants": "`shots: auto` tunes the number of worked examples on training rows",
     "scoring": "`primary` is the measure that decides; benchmarks: [{task: gsm8k, limit: 100}]",
 }
+
+
+JUDGE = "# judge: {model: Qwen/Qwen2.5-7B-Instruct, reference: true}   # a model that votes in pairs"
 
 
 @dataclass(frozen=True)
@@ -55,22 +60,30 @@ def draft_recipe(file: Path, found: Ingredients) -> tuple[str, str | None]:
         DataError: a file is missing or unreadable, or its columns fit no format and none can be guessed.
     """
     here = file.parent
-    data = {
-        name: _source(here, path, for_scoring=name == "test")
-        for name, path in (("train", found.data), ("pairs", found.pairs), ("test", found.examples))
-        if path
+    named = {
+        "train": found.data,
+        "pairs": found.pairs,
+        "test": found.examples or next(iter(found.answers), ""),
     }
-    if "test" not in data and found.answers:
-        data["test"] = _source(here, found.answers[0], for_scoring=True)
+    data = {name: _source(here, path, for_scoring=name == "test") for name, path in named.items() if path}
     stages = _stages(here, data)
+    sections = {
+        "data": data,
+        "stages": stages,
+        "contestants": _contestants(here, found, stages),
+        "scoring": {"examples": "test", **_scoring(here, data["test"])} if "test" in data else {},
+    }
     recipe: dict[str, Any] = {"name": file.stem, "base": _base(here, found), "seed": 0}
-    recipe |= {"data": data} if data else {}
-    recipe |= {"stages": stages} if stages else {}
-    contestants = _contestants(here, found, stages)
-    recipe |= {"contestants": contestants} if contestants else {}
-    if "test" in data:
-        recipe["scoring"] = {"examples": "test", **_scoring(here, data["test"])}
-    return _text(file, recipe), stages[0]["method"] if stages else None
+    recipe |= {name: section for name, section in sections.items() if section}
+    lines = [
+        "# What is trained, who is compared, and on what.",
+        f"#   adapter-arena check {file}    finds what is wrong before anything is trained",
+        f"#   adapter-arena run {file}      does the rest; run it again to continue",
+    ]
+    for key, value in recipe.items():
+        lines += [f"# {COMMENTS[key]}"] if key in COMMENTS else []
+        lines.append(yaml.safe_dump({key: value}, sort_keys=False, allow_unicode=True, width=100).rstrip())
+    return "\n".join([*lines, JUDGE, ""]), stages[0]["method"] if stages else None
 
 
 def _beside(here: Path, path: str) -> str:
@@ -80,7 +93,6 @@ def _beside(here: Path, path: str) -> str:
 
 
 def _source(here: Path, path: str, *, for_scoring: bool = False) -> dict[str, Any]:
-    """The section of a data set, with the `rename` that its columns need."""
     source = {"source": _beside(here, path)}
     if not _is_local(here, source["source"]):
         return source
@@ -139,7 +151,6 @@ def _stages(here: Path, data: Mapping[str, Mapping[str, Any]]) -> list[dict[str,
 
 
 def _contestants(here: Path, found: Ingredients, stages: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """The base, bare and with worked examples, and all that is there."""
     shots = bool(stages) and stages[0]["method"] != "text" and bool(found.examples)
     own: dict[str, Any] = {stage["name"]: {"stage": stage["name"]} for stage in stages}
     for kind, paths in (("adapter", found.adapters), ("answers", found.answers)):
@@ -155,12 +166,12 @@ def _contestants(here: Path, found: Ingredients, stages: Sequence[Mapping[str, A
 
 
 def _scoring(here: Path, source: Mapping[str, Any]) -> dict[str, Any]:
-    """The measure that decides and the slices, by looking at the examples."""
     if not _is_local(here, source["source"]):
         return {}
     rows = _rows(here, source)
     own, primary = guess_measure(load_examples(_opened(here, source)))
-    slices = [name for name, values in _columns(rows).items() if _is_slice(values, len(rows))]
+    names = sorted(set.intersection(*(set(row) for row in rows)) - NO_SLICES) if rows else []
+    slices = [name for name in names if _is_slice([row[name] for row in rows])]
     scoring: dict[str, Any] = {"metrics": [own, "perplexity", "rouge"], "primary": primary} if own else {}
     return scoring | ({"slices": slices} if slices else {})
 
@@ -191,31 +202,9 @@ def _json_object(text: str) -> dict[str, Any] | None:
     return value if isinstance(value, dict) else None
 
 
-def _columns(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
-    """Columns of short texts that every row has."""
-    names = set.intersection(*(set(row) for row in rows)) if rows else set()
-    taken = {"id", "prompt", "completion", "reference", "messages", "chosen", "rejected", "system", "label"}
-    columns = {name: [row[name] for row in rows] for name in sorted(names - taken)}
-    return {
-        name: values
-        for name, values in columns.items()
-        if all(isinstance(value, str) and value and len(value.split()) <= SHORT_WORDS for value in values)
-    }
-
-
-def _is_slice(values: Sequence[str], rows: int) -> bool:
+def _is_slice(values: Sequence[Any]) -> bool:
+    """Whether a column is of few short texts, each in several rows."""
+    if not all(isinstance(value, str) and value and len(value.split()) <= SHORT_WORDS for value in values):
+        return False
     counts = Counter(values)
-    return 1 < len(counts) <= MOST_SLICES and min(counts.values()) >= FEWEST_PER_SLICE and rows > 0
-
-
-def _text(file: Path, recipe: Mapping[str, Any]) -> str:
-    lines = [
-        "# What is trained, who is compared, and on what.",
-        f"#   adapter-arena check {file}    finds what is wrong before anything is trained",
-        f"#   adapter-arena run {file}      does the rest; run it again to continue",
-    ]
-    for key, value in recipe.items():
-        lines += [f"# {COMMENTS[key]}"] if key in COMMENTS else []
-        lines.append(yaml.safe_dump({key: value}, sort_keys=False, allow_unicode=True, width=100).rstrip())
-    judge = "# judge: {model: Qwen/Qwen2.5-7B-Instruct, reference: true}   # a model that votes in pairs"
-    return "\n".join([*lines, judge]) + "\n"
+    return 1 < len(counts) <= MOST_SLICES and min(counts.values()) >= FEWEST_PER_SLICE

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import count
@@ -19,11 +19,8 @@ from toolkit.metrics.compare import FILE as GROUPS
 
 logger = logging.getLogger(__name__)
 
-IDENTITY = "identity"
-"""Key of the manifest: part of a run (`base`, `stage sft`, `sampling`) -> fingerprint."""
-
-NAME = "recipe"
-"""Key of the manifest: the recipe's name, which all versions of its run share."""
+IDENTITY = "identity"  # key of the manifest: part of a run (`base`, `stage sft`, `sampling`) -> fingerprint
+NAME = "recipe"  # key of the manifest: the recipe's name, which all versions of its run share
 
 
 class _File:
@@ -34,6 +31,16 @@ class _File:
 
     def __get__(self, folder: RunFolder, _: type[RunFolder]) -> Path:
         return (folder.path.parent if self.beside else folder.path) / self.name
+
+
+class _Named:
+    """A file or folder for each stage or contestant, by its place with `{}` for the name."""
+
+    def __init__(self, place: str) -> None:
+        self.place = place
+
+    def __get__(self, folder: RunFolder, _: type[RunFolder]) -> Callable[[str], Path]:
+        return lambda name: folder.path / self.place.format(name)
 
 
 @dataclass(frozen=True)
@@ -52,6 +59,12 @@ class RunFolder:
     ratings = _File("ratings.json")
     summary = _File("summary.json")
     arena = _File("arena.db")
+    adapter = _Named("adapters/{}")
+    checkpoints = _Named("checkpoints/{}")
+    completions = _Named("completions/{}.jsonl")
+    shots = _Named("shots/{}.json")
+    measurements = _Named("measurements/{}.jsonl")
+    benchmarks = _Named("benchmarks/{}.json")
     answers = _File(f"../{ANSWERS}")
     """The store of answers that all runs of a results folder share."""
     judgments = _File(f"../{VERDICTS}")
@@ -72,24 +85,6 @@ class RunFolder:
         except DataError as error:
             raise DataError(f"{error}; put its backup back, or move {self.path} away") from None
         return found
-
-    def adapter(self, stage: str) -> Path:
-        return self.path / "adapters" / stage
-
-    def checkpoints(self, stage: str) -> Path:
-        return self.path / "checkpoints" / stage
-
-    def completions(self, contestant: str) -> Path:
-        return self.path / "completions" / f"{contestant}.jsonl"
-
-    def shots(self, contestant: str) -> Path:
-        return self.path / "shots" / f"{contestant}.json"
-
-    def measurements(self, contestant: str) -> Path:
-        return self.path / "measurements" / f"{contestant}.jsonl"
-
-    def benchmarks(self, contestant: str) -> Path:
-        return self.path / "benchmarks" / f"{contestant}.json"
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -125,21 +120,17 @@ class RunFolder:
     @contextmanager
     def _logged(self) -> Iterator[None]:
         """Add the package's log to `run.log`, without its progress."""
-        handler = _RunLog(self.path / "run.log", encoding="utf-8", delay=True)
+        handler = logging.FileHandler(self.path / "run.log", encoding="utf-8", delay=True)
+        handler.handleError = lambda record: None  # type: ignore[method-assign] # a full disk stops nothing
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
         handler.addFilter(lambda record: not hasattr(record, "progress"))
-        logger = logging.getLogger("toolkit")
-        logger.addHandler(handler)
+        package = logging.getLogger("toolkit")
+        package.addHandler(handler)
         try:
             yield
         finally:
-            logger.removeHandler(handler)
+            package.removeHandler(handler)
             handler.close()
-
-
-class _RunLog(logging.FileHandler):
-    def handleError(self, record: logging.LogRecord) -> None:
-        """A log that cannot be written, on a full disk, stops nothing."""
 
 
 @contextmanager
@@ -184,7 +175,7 @@ def versions(results: Path, name: str) -> Iterator[RunFolder]:
 
 def select_version(results: Path, name: str, identity: dict[str, str]) -> RunFolder:
     """The folder for a run of this identity: its version, one that loses nothing, or a new one."""
-    known = list(versions(results, name))
+    known, first = list(versions(results, name)), RunFolder(results / name)
     for folder in known:
         recorded = folder.read_manifest().get(IDENTITY)
         if recorded and not _changed(recorded, identity):
@@ -192,12 +183,10 @@ def select_version(results: Path, name: str, identity: dict[str, str]) -> RunFol
     for folder in known:
         if not _losses(folder, identity):
             return folder
-    first = RunFolder(results / name)
     if not first.path.exists():
         return first
     free = next(n for n in count(2) if not (results / f"{name}-{n}").exists())
-    new = RunFolder(results / f"{name}-{free}")
-    last = known[-1] if known else first
+    new, last = RunFolder(results / f"{name}-{free}"), known[-1] if known else first
     reason = _losses(last, identity) if known else f"is a version of {first.read_manifest()[NAME]}"
     logger.warning("%s: %s; this run goes to %s", last.path, reason, new.path)
     return new
@@ -209,9 +198,11 @@ def _losses(folder: RunFolder, identity: dict[str, str]) -> str:
     done = {name for name, entry in manifest.get("steps", {}).items() if entry.get("done")}
     if IDENTITY not in manifest:
         return "was made by an earlier version, whose results cannot be verified" if done else ""
-    changed = _changed(manifest[IDENTITY], identity)
-    finished = "report" in done
-    at_stake = [part for part in changed if finished or f"train {part.removeprefix('stage ')}" in done]
+    at_stake = [
+        part
+        for part in _changed(manifest[IDENTITY], identity)
+        if "report" in done or f"train {part.removeprefix('stage ')}" in done
+    ]
     return f"was made with another {', '.join(at_stake)}" if at_stake else ""
 
 

@@ -21,8 +21,7 @@ from toolkit.models import hardware
 from toolkit.recipe import Recipe, Stage, load
 from toolkit.run.folder import RunFolder
 
-STOP_TIMEOUT = 60.0
-"""Seconds that processes have to end after an interrupt."""
+STOP_TIMEOUT = 60.0  # seconds that processes have to end after an interrupt
 
 
 def train_in_processes(recipe: Recipe, stage: Stage, folder: RunFolder) -> None:

@@ -21,13 +21,11 @@ from toolkit.recipe import METRICS, Benchmark, Check, Judge, Scoring, Stage, ans
 from toolkit.run import shots
 from toolkit.run.cache import Step
 from toolkit.run.resolve import Execution, ResolvedContestant
-from toolkit.types import Battle, Completion, Example, Finding
+from toolkit.types import Battle, Example
 
 logger = logging.getLogger(__name__)
 
-CHECK = ".check"
-"""Hash of the other files of a folder, in it."""
-
+CHECK = ".check"  # hash of the other files of a folder, in it
 BERTSCORE = {"bertscore_model", "bertscore_layer", "bertscore_idf"}
 """Keys of `scoring` that BERTScores depend on."""
 
@@ -48,9 +46,7 @@ def plan_steps(run: Execution, *, judges: int = 0) -> list[Step]:
         steps += [step for step in drawn if step.depends_on]
         steps += [_answer(run, scoring, contestant) for contestant in run.contestants]
         steps += [_measure(run, scoring, contestant) for contestant in run.contestants]
-        steps += [
-            _benchmark(run, scoring, contestant) for contestant in benchmarked_contestants(run, scoring)
-        ]
+        steps += [_benchmark(run, scoring, contestant) for contestant in benchmarked_contestants(run)]
         if run.recipe.judge:
             steps += _judging(run, run.recipe.judge, judges)
     return steps
@@ -68,15 +64,11 @@ def training_steps(run: Execution, stages: Sequence[Stage]) -> list[Step]:
     return [_train(run, stage, refuse_all) for stage in stages]
 
 
-def benchmarked_contestants(run: Execution, scoring: Scoring) -> list[ResolvedContestant]:
+def benchmarked_contestants(run: Execution) -> list[ResolvedContestant]:
     """Contestants with a model here and no prompt of their own: benchmarks bring their own prompts."""
-    if not scoring.benchmarks:
+    if not run.recipe.scoring or not run.recipe.scoring.benchmarks:
         return []
-    return [
-        contestant
-        for contestant in run.contestants
-        if contestant.model is not None and not contestant.spec.has_prompt
-    ]
+    return [each for each in run.contestants if each.model is not None and not each.spec.has_prompt]
 
 
 def _check(run: Execution) -> Step:
@@ -85,28 +77,25 @@ def _check(run: Execution) -> Step:
     def inputs() -> str:
         examples = (run.questions, run.groups) if run.recipe.scoring else None
         recipe = run.recipe.model_dump(mode="json", exclude={"name", "arena"})
-        return fingerprint(
-            recipe, run.identity(), run.others(), run.data, examples, run.named_files, run.anyway
-        )
+        contents = (run.identity(), run.others(), run.data, examples, run.named_files)
+        return fingerprint(recipe, *contents, run.anyway)
 
     def work() -> None:
         from toolkit.run.checks import check
 
         found = check(run.recipe).findings
         io.write_json(run.folder.checks, [finding.model_dump() for finding in found])
-        lines = {
-            kind: [_line(each) for each in found if each.severity == kind] for kind in ("error", "warning")
-        }
-        for line in [*lines["warning"], *(lines["error"] if run.anyway else ())]:
-            logger.warning("%s", line)
-        if lines["error"] and not run.anyway:
-            raise RecipeError("\n".join([*lines["error"], "mend this, or go on with --anyway"]))
+        errors = []
+        for each in found:
+            line = f"{each.severity}: {each.place}: {each.message}; {each.fix}"
+            if each.severity == "error":
+                errors.append(line)
+            if each.severity == "warning" or (each.severity == "error" and run.anyway):
+                logger.warning("%s", line)
+        if errors and not run.anyway:
+            raise RecipeError("\n".join([*errors, "mend this, or go on with --anyway"]))
 
     return Step("check", inputs, work, (run.folder.checks,))
-
-
-def _line(finding: Finding) -> str:
-    return f"{finding.severity}: {finding.place}: {finding.message}; {finding.fix}"
 
 
 def _train(run: Execution, stage: Stage, refuse: Callable[[], None]) -> Step:
@@ -141,20 +130,17 @@ def _train(run: Execution, stage: Stage, refuse: Callable[[], None]) -> Step:
 
 
 def _answer(run: Execution, scoring: Scoring, contestant: ResolvedContestant) -> Step:
-    """Asking a contestant every example."""
-    out = run.folder.completions(contestant.name)
+    out, generation = run.folder.completions(contestant.name), scoring.generation
 
     def inputs() -> str:
         engine = run.engine_name(contestant.model)
         other = () if engine == "transformers" else (engine,)  # all contestants on a base go to one
-        return fingerprint(
-            run.contestant(contestant), run.questions, run.sampling(scoring.generation), *other
-        )
+        return fingerprint(run.contestant(contestant), run.questions, run.sampling(generation), *other)
 
     return Step(
         name=f"answer {contestant.name}",
         inputs=inputs,
-        work=lambda: run.generate(contestant, run.examples, scoring.generation, out),
+        work=lambda: run.generate(contestant, run.examples, generation, out),
         outputs=(out,),
         depends_on=(f"shots {contestant.name}",) if contestant.spec.shots else _trained(contestant),
         model=contestant.model is not None,
@@ -163,27 +149,21 @@ def _answer(run: Execution, scoring: Scoring, contestant: ResolvedContestant) ->
 
 def _shots(run: Execution, scoring: Scoring, contestant: ResolvedContestant) -> Step:
     """Drawing a contestant's worked examples, before training where it is not trained."""
-    out = run.folder.shots(contestant.name)
-    data, wanted = answered_data(run.recipe) or "", contestant.spec.shots
+    out, generation = run.folder.shots(contestant.name), scoring.generation
+    data, number = answered_data(run.recipe) or "", contestant.spec.shots
+    metric, figure = shots.tuning_metric(scoring)
 
     def inputs() -> str:
-        metric, _ = shots.tuning_metric(scoring)
-        own = (
-            [metric.model_dump(mode="json"), check_content(metric)] if isinstance(metric, Check) else [metric]
-        )
+        own = _own_metric(metric) if isinstance(metric, Check) else [metric]
         rows = [each.model_dump(mode="json") for each in run.exchanges]
         who = run.answerer(contestant, contestant.spec.prompt)
-        return fingerprint(
-            wanted, rows, own, scoring.tokenizer, who, run.questions, run.sampling(scoring.generation)
-        )
+        return fingerprint(number, rows, own, scoring.tokenizer, who, run.questions, run.sampling(generation))
 
-    def generate(worked: shots.WorkedExamples, rows: list[Example]) -> list[Completion]:
-        part = out.with_suffix("") / f"{worked.shots}.jsonl"
-        return run.generate(contestant, rows, scoring.generation, part, worked)
-
-    def measure(found: list[Completion], metric: str | Check) -> list[Measurement]:
+    def measure(worked: shots.WorkedExamples, examples: list[Example]) -> list[Measurement]:
         from toolkit.metrics.registry import measure_texts
 
+        part = out.with_suffix("") / f"{worked.shots}.jsonl"
+        found = run.generate(contestant, examples, generation, part, worked)
         columns = load_columns(run.recipe.data[data]) if isinstance(metric, Check) else {}
         return measure_texts(found, [metric], encoding=run.encoding(scoring), rows=columns)
 
@@ -193,11 +173,10 @@ def _shots(run: Execution, scoring: Scoring, contestant: ResolvedContestant) -> 
             from toolkit.models.loading import context_window  # imports torch
 
             loaded = run.ready(contestant)
-            window = context_window(loaded.model.config) - scoring.generation.max_new_tokens
+            window = context_window(loaded.model.config) - generation.max_new_tokens
             reader = shots.Reader(loaded.tokenizer, window)
         choice = shots.Choice(contestant.name, contestant.spec, data, run.exchanges, run.examples, reader)
-        tuning = shots.Tuning(generate, measure, shots.tuning_metric(scoring))
-        io.write_json(out, choice.tuned(tuning) if wanted == "auto" else choice.fixed(wanted or 0))
+        io.write_json(out, choice.tuned(measure, figure) if number == "auto" else choice.fixed(number or 0))
 
     return Step(
         name=f"shots {contestant.name}",
@@ -209,56 +188,43 @@ def _shots(run: Execution, scoring: Scoring, contestant: ResolvedContestant) -> 
     )
 
 
+def _own_metric(check: Check) -> list[Any]:
+    return [check.model_dump(mode="json"), check_content(check)]
+
+
 def _measure(run: Execution, scoring: Scoring, contestant: ResolvedContestant) -> Step:
-    """Every metric of a contestant, example by example."""
     out = run.folder.measurements(contestant.name)
-    surprise = "perplexity" in scoring.metrics and contestant.model is not None
+    likely = "perplexity" in scoring.metrics and contestant.model is not None
     guarded = scoring.guard is not None and contestant.model is not None
-    baseline = scoring.bertscore_rescale
-    rescale = Path(baseline) if isinstance(baseline, str) else baseline
 
     def inputs() -> str:
         completions = [completion.model_dump(mode="json") for completion in run.load_completions(contestant)]
         known = sorted(each for each in scoring.metrics if each in METRICS)
-        parts: list[Any] = [completions, run.contestant(contestant) if surprise or guarded else "", known]
+        parts: list[Any] = [completions, run.contestant(contestant) if likely or guarded else "", known]
         if guarded:
             parts += [[example.model_dump(mode="json") for example in run.guard]]
         if scoring.checks:
-            parts += [[[check.model_dump(mode="json"), check_content(check)] for check in scoring.checks]]
-            parts += [fingerprint(run.columns)]
+            parts += [[_own_metric(check) for check in scoring.checks], fingerprint(run.columns)]
         if scoring.tokenizer:
             parts += [scoring.tokenizer]
         if "bertscore" in scoring.metrics:
             parts += [scoring.model_dump(mode="json", include=BERTSCORE)]
             parts += [run.encoder(scoring.bertscore_model)]
-            parts += [file_hash(rescale) if isinstance(rescale, Path) else rescale]
+            baseline = scoring.bertscore_rescale
+            parts += [file_hash(Path(baseline)) if isinstance(baseline, str) else baseline]
         return fingerprint(*parts)
 
     def work() -> None:
-        from toolkit.metrics.perplexity import measure_perplexity
         from toolkit.metrics.registry import measure_texts
 
         texts = [metric for metric in scoring.metrics if metric != "perplexity"]
         answers, encoding = run.load_completions(contestant), run.encoding(scoring)
         measured = measure_texts(answers, texts, encoding=encoding, rows=run.columns)
-
-        def likelihood(examples: Sequence[Example]) -> list[Measurement]:
-            return measure_perplexity(
-                run.ready(contestant),
-                examples,
-                contestant=contestant.name,
-                adapter=contestant.adapter_name,
-                prompt=run.prompt(contestant),
-            )
-
-        if surprise:
-            measured += likelihood(run.examples)
-        if guarded:
-            measured += [
-                each.model_copy(update={"metric": f"guard_{each.metric}"})
-                for each in likelihood(run.guard)
-                if each.metric == "bits_per_byte"
-            ]
+        if likely:
+            measured += _likelihood(run, contestant, run.examples)
+        for each in _likelihood(run, contestant, run.guard) if guarded else ():
+            if each.metric == "bits_per_byte":
+                measured.append(each.model_copy(update={"metric": f"guard_{each.metric}"}))
         io.write(out, measured)
 
     return Step(
@@ -267,34 +233,36 @@ def _measure(run: Execution, scoring: Scoring, contestant: ResolvedContestant) -
         work=work,
         outputs=(out,),
         depends_on=(f"answer {contestant.name}",),
-        model=surprise or guarded or "bertscore" in scoring.metrics,
+        model=likely or guarded or "bertscore" in scoring.metrics,
     )
+
+
+def _likelihood(
+    run: Execution, contestant: ResolvedContestant, examples: Sequence[Example]
+) -> list[Measurement]:
+    from toolkit.metrics.perplexity import measure_perplexity
+
+    who: dict[str, Any] = {"contestant": contestant.name, "adapter": contestant.adapter_name}
+    return measure_perplexity(run.ready(contestant), examples, prompt=run.prompt(contestant), **who)
 
 
 def _benchmark(run: Execution, scoring: Scoring, contestant: ResolvedContestant) -> Step:
     """lm-eval's tasks on a contestant, each kept by what it depends on: a further task runs alone."""
-    out = run.folder.benchmarks(contestant.name)
+    out, seed = run.folder.benchmarks(contestant.name), run.recipe.seed
 
     def keys() -> list[str]:
         from toolkit.benchmarks.task_files import task_content
 
         who = run.contestant(contestant)
-        return [fingerprint(who, task_content(each), run.recipe.seed) for each in scoring.benchmarks]
+        return [fingerprint(who, task_content(each), seed) for each in scoring.benchmarks]
 
     def measure(benchmark: Benchmark, part: Path) -> None:
         from toolkit.benchmarks import run_benchmarks
 
         shutil.rmtree(part, ignore_errors=True)
         with io.new_folder(part) as new:
-            file = new / "result.json"
-            run_benchmarks(
-                run.ready(contestant),
-                [benchmark],
-                contestant=contestant.name,
-                adapter=contestant.adapter_name,
-                out=file,
-                seed=run.recipe.seed,
-            )
+            who: dict[str, Any] = {"contestant": contestant.name, "adapter": contestant.adapter_name}
+            run_benchmarks(run.ready(contestant), [benchmark], out=new / "result.json", seed=seed, **who)
             io.write_text(new / CHECK, folder_hash(new))
 
     def work() -> None:
@@ -304,7 +272,11 @@ def _benchmark(run: Execution, scoring: Scoring, contestant: ResolvedContestant)
         shutil.rmtree(out.with_suffix(""), ignore_errors=True)
         for benchmark, key in zip(scoring.benchmarks, keys(), strict=True):
             part = run.folder.measured / key
-            if not _intact(part):
+            there = (part / CHECK).exists()
+            if there and folder_hash(part) != (part / CHECK).read_text(encoding="utf-8"):
+                logger.warning("%s: changed after it was written; the task is run again", part)
+                there = False
+            if not there:
                 measure(benchmark, part)
             add_results(out, part / "result.json", run.measured_weights(contestant), contestant.name)
 
@@ -318,19 +290,9 @@ def _benchmark(run: Execution, scoring: Scoring, contestant: ResolvedContestant)
     )
 
 
-def _intact(part: Path) -> bool:
-    """Whether a task's results are there, as they were written."""
-    if not (part / CHECK).exists():
-        return False
-    whole = folder_hash(part) == (part / CHECK).read_text(encoding="utf-8")
-    if not whole:
-        logger.warning("%s: changed after it was written; the task is run again", part)
-    return whole
-
-
 def _judging(run: Execution, spec: Judge, slots: int) -> list[Step]:
     """Judging every pair: the last step turns verdicts into votes, and judges whatever no step before has."""
-    judges, context = spec.members(), judge_context(run)
+    recipe, judges, context = run.recipe, spec.members(), judge_context(run)
     answered = tuple(f"answer {contestant.name}" for contestant in run.contestants)
 
     @cache
@@ -338,14 +300,9 @@ def _judging(run: Execution, spec: Judge, slots: int) -> list[Step]:
         return run_battles(run, spec)
 
     def inputs(*who: Judge) -> str:
-        named = [
-            (judge_name(one, run.recipe.options_of, base=run.recipe.base), prompt_key(one)) for one in who
-        ]
+        named = [(judge_name(one, recipe.options_of, base=recipe.base), prompt_key(one)) for one in who]
         settings = [(one.method, one.rule, one.max_new_tokens) for one in who]
-        shown = [
-            (battle.id, battle.example_id, battle.model_a, battle.model_b, battle.category)
-            for battle in battles()
-        ]
+        shown = [(each.id, each.example_id, each.model_a, each.model_b, each.category) for each in battles()]
         return fingerprint(settings, named, shown)
 
     def judge(one: Judge, part: int, of: int) -> None:
@@ -364,12 +321,8 @@ def _judging(run: Execution, spec: Judge, slots: int) -> list[Step]:
         validate_vote_count(votes, verdicts)
         io.write(run.folder.votes, votes)
 
-    parts = [
-        (one, part, of)
-        for one in judges
-        for of in (slots if one.endpoint is None else min(1, slots),)
-        for part in range(of)
-    ]
+    shares = [(one, slots if one.endpoint is None else min(1, slots)) for one in judges]
+    parts = [(one, part, of) for one, of in shares for part in range(of)]
     steps = [
         Step(
             name=f"judge part {number} of {len(parts)}",

@@ -25,8 +25,7 @@ from toolkit.run.resolve import Execution
 
 logger = logging.getLogger(__name__)
 
-ATTEMPTS = 3
-"""How often a step is begun again after its worker was lost."""
+ATTEMPTS = 3  # how often a step is begun again after its worker was lost
 
 
 def run_on_ray(execution: Execution, cache: StepCache) -> None:

@@ -145,11 +145,9 @@ class Execution:
     @cached_property
     def named_files(self) -> dict[str, str]:
         """Recipe key -> hash of each local file that the recipe names."""
-        return {
-            key: file_hash(Path(file_of(holder[name])))
-            for key, holder, name in file_keys(self.recipe.model_dump(mode="json"))
-            if Path(file_of(holder[name])).is_file()
-        }
+        keys = file_keys(self.recipe.model_dump(mode="json"))
+        files = {key: Path(file_of(holder[name])) for key, holder, name in keys}
+        return {key: file_hash(file) for key, file in files.items() if file.is_file()}
 
     @cached_property
     def columns(self) -> dict[str, dict[str, Any]]:
@@ -168,16 +166,19 @@ class Execution:
 
     @cached_property
     def contestants(self) -> list[ResolvedContestant]:
-        return [self._resolve(name, spec) for name, spec in contestants(self.recipe).items()]
+        found = []
+        for name, spec in contestants(self.recipe).items():
+            here = not (spec.endpoint or spec.answers)
+            model, adapter = self.recipe.model_of(spec, self.folder.path) if here else (None, None)
+            found.append(ResolvedContestant(name, spec, model, adapter))
+        return found
 
     @cached_property
     def data(self) -> dict[str, str]:
         """Fingerprint of the rows of every data set that stages use."""
         used = {name for stage in self.recipe.stages for name in (stage.data, stage.heldout) if name}
-        return {
-            name: load_rows(self.recipe.data[name], seed=self.recipe.seed).fingerprint
-            for name in sorted(used)
-        }
+        seed = self.recipe.seed
+        return {name: load_rows(self.recipe.data[name], seed=seed).fingerprint for name in sorted(used)}
 
     def stage(self, stage: Stage) -> str:
         """Fingerprint of how a stage is trained: its settings, rows, and everything below it."""
@@ -196,12 +197,8 @@ class Execution:
     def trained_on(self, stage: Stage) -> str:
         """Fingerprint of a stage's inputs as they lie on disk, once the stages before it are trained."""
         ours = {part.name for part in self.recipe.stages}
-        before = [name for name in (stage.start, *stage.rewards) if name in ours]
-        return fingerprint(self.stage(stage), [self.folder_content(name) for name in before])
-
-    def folder_content(self, stage: str) -> str:
-        """Fingerprint of a trained stage's published folder."""
-        return bases.content_fingerprint(self.folder.adapter(stage))
+        before = [self.folder.adapter(name) for name in (stage.start, *stage.rewards) if name in ours]
+        return fingerprint(self.stage(stage), [bases.content_fingerprint(folder) for folder in before])
 
     @cached_property
     def exchanges(self) -> list[Exchange]:
@@ -257,11 +254,6 @@ class Execution:
         seed = self.recipe.seed if may_sample(options) else None
         return fingerprint(sampling(options), seed)
 
-    def _resolve(self, name: str, spec: Contestant) -> ResolvedContestant:
-        remote = spec.endpoint or spec.answers
-        model, adapter = (None, None) if remote else self.recipe.model_of(spec, self.folder.path)
-        return ResolvedContestant(name, spec, model, adapter)
-
     def weights(self, name: str) -> str:
         """Fingerprint of a model or adapter folder: of everything that loading it opens."""
         folder = existing(name)
@@ -304,7 +296,7 @@ class Execution:
         return Encoding(scoring.bertscore_model, layer, idf, rescale, scoring.tokenizer)
 
     def load_completions(self, contestant: ResolvedContestant) -> list[Completion]:
-        """The player's answers, once they are there."""
+        """A contestant's completions, once they are there."""
         return list(io.read(self.folder.completions(contestant.name), Completion))
 
     def model(self, name: str) -> Loaded:
@@ -357,7 +349,7 @@ class Execution:
         return self.served(name) if self.engine_name(name) == "vllm" else self.model(name)
 
     def ready(self, contestant: ResolvedContestant) -> Loaded:
-        """The player's model, with its adapter attached under the player's name."""
+        """A contestant's model, with its adapter attached under the contestant's name."""
         assert contestant.model is not None
         loaded = self.model(contestant.model)
         if contestant.adapter:
@@ -372,14 +364,16 @@ class Execution:
         out: Path,
         worked: WorkedExamples | None = None,
     ) -> list[Completion]:
-        """A contestant's completions of some examples, written to `out` and kept in the store."""
+        """A contestant's completions of some examples, written to `out` and kept in the store.
+
+        `worked`: worked examples that are tried, before there are adapters to serve.
+        """
         if contestant.spec.answers:
             matched = match_answers(Path(contestant.spec.answers), examples, contestant.name)
             io.write(out, matched)
             return matched
         source: Any = contestant.spec.endpoint
-        tuning = worked is not None  # of worked examples, before there are adapters to serve
-        if source is None and not tuning and self.engine_name(contestant.model) != "transformers":
+        if source is None and worked is None and self.engine_name(contestant.model) != "transformers":
             assert contestant.model is not None
             source = self.served(contestant.model, contestant.adapter_name)
         worked = worked or self.worked_examples(contestant)
@@ -408,13 +402,12 @@ class Execution:
 def trainer_settings(trainer: Mapping[str, Any]) -> dict[str, Any]:
     """A stage's trainer fields that shape what is learned; files they name count by content."""
     chooses = any(trainer.get(name) for name in CHOOSES_CHECKPOINT)
-    effective = {name: value for name, value in trainer.items() if chooses or name not in NEUTRAL_TRAINER}
-    return {name: _content(value) for name, value in effective.items()}
-
-
-def _content(value: Any) -> Any:
-    file = existing(value) if isinstance(value, str) else None
-    return {"sha256": file_hash(file)} if file and file.is_file() else value
+    settings = {}
+    for name, value in trainer.items():
+        if chooses or name not in NEUTRAL_TRAINER:
+            file = existing(value) if isinstance(value, str) else None
+            settings[name] = {"sha256": file_hash(file)} if file and file.is_file() else value
+    return settings
 
 
 def answer_prompts(run: Path, questions: Path, out: Path) -> dict[str, list[Completion]]:
@@ -430,20 +423,16 @@ def answer_prompts(run: Path, questions: Path, out: Path) -> dict[str, list[Comp
     recipe = load(folder.recipe)
     execution = Execution(recipe, folder)
     options = recipe.scoring.generation if recipe.scoring else Generation()
-    examples = read_prompts(questions)
+    if questions.suffix == ".txt":
+        prompts = dict.fromkeys(line.strip() for _, line in io.read_lines(questions, ours=False))
+        if not prompts:
+            raise DataError(f"{questions}: no prompts; write one on each line")
+        examples = [Example(id=digest(p), messages=(Message(role="user", content=p),)) for p in prompts]
+    else:
+        examples = load_examples(DataSource(source=str(questions)))
     answers = {}
     for contestant in execution.contestants:
         file = out / f"{contestant.name}.jsonl"
         answers[contestant.name] = execution.generate(contestant, examples, options, file)
     execution.release()
     return answers
-
-
-def read_prompts(file: Path) -> list[Example]:
-    """The prompts in a file: a line each of a text file, a row each of any other."""
-    if file.suffix != ".txt":
-        return load_examples(DataSource(source=str(file)))
-    prompts = dict.fromkeys(line.strip() for _, line in io.read_lines(file, ours=False))
-    if not prompts:
-        raise DataError(f"{file}: no prompts; write one on each line")
-    return [Example(id=digest(text), messages=(Message(role="user", content=text),)) for text in prompts]

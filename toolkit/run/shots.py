@@ -19,20 +19,15 @@ from toolkit.errors import DataError
 from toolkit.metric_info import FIGURES, metric_info
 from toolkit.metrics import Measurement
 from toolkit.recipe import MOST_SHOTS, Check, Contestant, Scoring
-from toolkit.types import Completion, Example, Message, Record, split_thinking
+from toolkit.types import Example, Message, Record, split_thinking
 
 logger = logging.getLogger(__name__)
 
-CANDIDATES = (1, 3, 5, 8)
-"""Numbers of worked examples that `auto` tries."""
-TUNING_ROWS = 40
-"""Training rows, none of them a worked example, on which they are tried."""
-FEWEST_ANSWERS = 5
-"""Answers from which on a format can be read off them."""
-MOST_STOPS = 4
-"""Stop strings that servers take."""
-LONGEST = 20
-"""Examples whose prompts are measured, those of the longest texts."""
+CANDIDATES = (1, 3, 5, 8)  # numbers of worked examples that `auto` tries
+TUNING_ROWS = 40  # training rows, none of them a worked example, on which they are tried
+FEWEST_ANSWERS = 5  # answers from which on a format can be read off them
+MOST_STOPS = 4  # stop strings that servers take
+LONGEST = 20  # examples whose prompts are measured, those of the longest texts
 
 
 class WorkedExamples(Record):
@@ -160,26 +155,17 @@ class Reader:
 
     def fit(self, prompts: Mapping[int, tuple[Message, ...]], examples: Sequence[Example]) -> list[int]:
         """The numbers of worked examples that fit before the longest of the examples."""
-        longest = sorted(examples, key=lambda each: sum(len(turn.content) for turn in each.messages))[
-            -LONGEST:
-        ]
-        sizes = {
-            count: max(
-                len(prompt_ids(self.tokenizer, with_prompt(prompt, each.messages))) for each in longest
-            )
-            for count, prompt in prompts.items()
-        }
-        return [count for count, size in sizes.items() if size <= self.window]
+        longest = sorted(examples, key=lambda each: sum(len(turn.content) for turn in each.messages))
+
+        def size(prompt: tuple[Message, ...]) -> int:
+            rows = (with_prompt(prompt, each.messages) for each in longest[-LONGEST:])
+            return max(len(prompt_ids(self.tokenizer, row)) for row in rows)
+
+        return [count for count, prompt in prompts.items() if size(prompt) <= self.window]
 
 
-@dataclass(frozen=True)
-class Tuning:
-    """Generating and measuring, as the run does it."""
-
-    generate: Callable[[WorkedExamples, list[Example]], list[Completion]]
-    """Answers to training rows, from the store where they are there."""
-    measure: Callable[[list[Completion], str | Check], list[Measurement]]
-    metric: tuple[str | Check, str]
+Measure = Callable[[WorkedExamples, list[Example]], list[Measurement]]
+"""Completions of training rows behind worked examples, measured by the tuning metric."""
 
 
 @dataclass(frozen=True)
@@ -224,35 +210,28 @@ class Choice:
             )
         return self.worked(count)
 
-    def tuned(self, tuning: Tuning) -> WorkedExamples:
-        """As many as do best on other training rows; on a tie, fewer."""
+    def tuned(self, measure: Measure, figure: str) -> WorkedExamples:
+        """As many as do best by a figure on other training rows; on a tie, fewer."""
         kept = self.exchanges[: max(CANDIDATES) + TUNING_ROWS]
         others = min(TUNING_ROWS, max(len(kept) // 2, len(kept) - max(CANDIDATES)))
         rows = [each.example for each in kept[len(kept) - others :]]
         enough = [count for count in CANDIDATES if count <= len(kept) - len(rows)]
-        candidates = self._fit(enough)
+        candidates, key = self._fit(enough), f"contestants.{self.name}"
         if candidates != enough:
-            logger.warning(
-                "contestants.%s.shots: %s worked examples do not fit the model's context; not tried",
-                self.name,
-                " or ".join(str(count) for count in enough if count not in candidates),
-            )
+            skipped = " or ".join(str(count) for count in enough if count not in candidates)
+            text = "%s.shots: %s worked examples do not fit the model's context; not tried"
+            logger.warning(text, key, skipped)
         if not candidates:
-            logger.warning(
-                "contestants.%s: it is shown no worked example: no row of %s fits", self.name, self.data
-            )
+            logger.warning("%s: it is shown no worked example: no row of %s fits", key, self.data)
         if len(candidates) < 2:  # noqa: PLR2004
             return self.worked(max(candidates, default=0))
-        metric, figure = tuning.metric
         scores: dict[int, float] = {}
         better = metric_info(figure).better or 1
         for count in candidates:
-            found = tuning.measure(tuning.generate(self.worked(count), rows), metric)
+            found = measure(self.worked(count), rows)
             measured = next((each for each in found if each.metric == figure), None)
             if measured is None:
-                raise DataError(
-                    f"contestants.{self.name}.shots: answers to training rows have no {figure}; say how many"
-                )
+                raise DataError(f"{key}.shots: answers to training rows have no {figure}; say how many")
             better = -1 if measured.lower_is_better else better
             scores[count] = measured.value
             logger.info("%s: %d worked examples, %s %.3f", self.name, count, figure, measured.value)

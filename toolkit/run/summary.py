@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from toolkit import io
 from toolkit.benchmarks import scores_of
+from toolkit.errors import DataError
 from toolkit.judge.pipeline import load_judge_verdicts, summarize_verdicts
 from toolkit.metric_info import KNOWN
 from toolkit.metrics import Measurement, difference, score
 from toolkit.metrics.compare import slice_examples, slice_figures, write_groups
 from toolkit.metrics.intervals import clustered
 from toolkit.ratings import bradley_terry, elo, prediction_powered
-from toolkit.recipe import Judge, Scoring, Stage, arena_claims, fingerprint, load
+from toolkit.recipe import Scoring, Stage, arena_claims, fingerprint, load
 from toolkit.report import PAGES, write_report
 from toolkit.report.export import write_scores
 from toolkit.report.headline import METRIC_ORDER, unusable_answers, unusable_sentence
@@ -36,40 +37,38 @@ logger = logging.getLogger(__name__)
 
 def build_summary(execution: Execution, cache: StepCache) -> Summary:
     """Every figure of a run whose steps are done."""
-    recipe, folder = execution.recipe, execution.folder
-    resolved = execution.contestants
+    recipe, folder, scoring = execution.recipe, execution.folder, execution.recipe.scoring
+    names = [contestant.name for contestant in execution.contestants]
     scores: list[Score] = []
     differences: list[Difference] = []
     notes: dict[str, Any] = {}
-    if recipe.scoring:
-        files = [folder.measurements(contestant.name) for contestant in resolved]
-        found = [measured for file in files for measured in io.read(file, Measurement)]
-        if recipe.scoring.slices:
-            notes["slices"] = _slices(execution, recipe.scoring, found)
+    if scoring:
+        found = [each for name in names for each in io.read(folder.measurements(name), Measurement)]
+        if scoring.slices:
+            notes["slices"] = _slices(execution, scoring, found)
         if execution.groups:
             found = [clustered(measured, execution.groups) for measured in found]
-            notes["groups"] = recipe.scoring.groups
-        if recipe.scoring.primary:
-            notes["primary"] = recipe.scoring.primary
+            notes["groups"] = scoring.groups
+        if scoring.primary:
+            notes["primary"] = scoring.primary
         scores = [score(measured) for measured in found]
-        differences = paired_differences(found, [contestant.name for contestant in resolved])
-        for contestant in benchmarked_contestants(execution, recipe.scoring):
+        differences = paired_differences(found, names)
+        for contestant in benchmarked_contestants(execution):
             scores += scores_of(folder.benchmarks(contestant.name), contestant.name)
-        refused = {
-            contestant.name: sum(each.refused for each in execution.load_completions(contestant))
-            for contestant in resolved
-        }
-        if any(refused.values()):
-            notes["refused"] = {name: count for name, count in refused.items() if count}
-        notes |= _contestant_notes(execution)
+        notes |= _answer_notes(execution)
         if recipe.judge:
-            notes |= _judge_notes(execution, recipe.judge)
+            judges, battles = recipe.judge.members(), run_battles(execution, recipe.judge)
+            context = judge_context(execution)
+            verdicts = [verdict for one in judges for verdict in load_judge_verdicts(one, battles, context)]
+            judged = summarize_verdicts(judges, battles, verdicts, context)
+            notes |= {"judge": judged.statistics}
+            notes |= {} if judged.disagreement is None else {"jury": judged.disagreement}
     return Summary(
         run=folder.path.name,
-        contestants=tuple(contestant.name for contestant in resolved),
+        contestants=tuple(names),
         scores=tuple(scores),
         differences=tuple(differences),
-        ratings=_rate(execution) if recipe.scoring else Ratings(),
+        ratings=_rate(execution) if scoring else Ratings(),
         stages=load_stage_results(folder, recipe.stages),
         skipped=tuple(cache.skipped),
         seconds=round(cache.seconds, 1),
@@ -77,38 +76,35 @@ def build_summary(execution: Execution, cache: StepCache) -> Summary:
     )
 
 
-def _contestant_notes(execution: Execution) -> dict[str, Any]:
-    """Worked examples of contestants, and whose answers are cut or empty too often."""
+def _answer_notes(execution: Execution) -> dict[str, Any]:
+    """Refused requests, worked examples of contestants, and whose answers are cut or empty too often."""
+    answers = _answers(execution)
+    refused = {name: sum(each.refused for each in found) for name, found in answers.items()}
     drawn = {each.name: execution.worked_examples(each) for each in execution.contestants}
     shots = {
         name: found.model_dump(mode="json", exclude={"prompt", "stop"})
         for name, found in drawn.items()
         if found
     }
-    unusable = unusable_answers(_answers(execution))
+    unusable = unusable_answers(answers)
     for name, counts in unusable.items():
         logger.warning("%s", unusable_sentence(name, counts))
-    return {key: found for key, found in (("shots", shots), ("unusable_answers", unusable)) if found}
+    notes = {
+        "refused": {name: count for name, count in refused.items() if count},
+        "shots": shots,
+        "unusable_answers": unusable,
+    }
+    return {key: found for key, found in notes.items() if found}
 
 
 def _slices(execution: Execution, scoring: Scoring, found: Sequence[Measurement]) -> list[dict[str, Any]]:
     """Figures by slice of the primary measure, or the one that is quoted, and of the recipe's own metrics."""
     there = {measured.metric for measured in found}
-    quoted = [scoring.primary, *(name for name in METRIC_ORDER if name in there)]
-    chosen = {next(name for name in quoted if name in there)} if there.intersection(quoted) else set()
-    chosen |= there - KNOWN.keys()
+    quoted = (name for name in (scoring.primary, *METRIC_ORDER) if name in there)
+    chosen = {next(quoted, None)} | (there - KNOWN.keys())
     members = slice_examples(execution.examples, execution.columns, scoring.slices)
     figures = slice_figures([each for each in found if each.metric in chosen], members, execution.groups)
     return [figure.model_dump(mode="json", exclude_none=True) for figure in figures]
-
-
-def _judge_notes(execution: Execution, judge: Judge) -> dict[str, Any]:
-    """Statistics of the judges' verdicts, and the disagreement of a jury."""
-    judges, battles, context = judge.members(), run_battles(execution, judge), judge_context(execution)
-    verdicts = [verdict for one in judges for verdict in load_judge_verdicts(one, battles, context)]
-    result = summarize_verdicts(judges, battles, verdicts, context)
-    notes: dict[str, Any] = {"judge": result.statistics}
-    return notes if result.disagreement is None else notes | {"jury": result.disagreement}
 
 
 def load_stage_results(folder: RunFolder, stages: Sequence[Stage]) -> tuple[StageResult, ...]:
@@ -117,46 +113,42 @@ def load_stage_results(folder: RunFolder, stages: Sequence[Stage]) -> tuple[Stag
     return tuple(StageResult.model_validate(io.read_json(file, finite=False)) for file in files)
 
 
-def write_summary(folder: RunFolder, summary: Summary) -> None:
-    """Write `scores.json` and `summary.json`."""
-    io.write_json(folder.scores, [score.model_dump() for score in summary.scores])
-    io.write_json(folder.summary, summary)
-
-
 def finish(execution: Execution, cache: StepCache, summary: Summary, command: str) -> None:
     """Write the summary and the report, unless they are there and say the same."""
-    folder = execution.folder
-    data = execution.data | ({"examples": execution.questions} if execution.recipe.scoring else {})
+    folder, recipe, groups = execution.folder, execution.recipe, execution.groups
+    ratings = {"bradley_terry": summary.ratings.model_dump(mode="json"), "elo": _online_ratings(execution)}
 
     def work() -> None:
-        write_summary(folder, summary)
+        _write_summary(folder, summary)
         io.write_json(folder.ratings, ratings)
-        if execution.groups:
-            write_groups(folder.groups, execution.groups)
+        if groups:
+            write_groups(folder.groups, groups)
         else:
             folder.groups.unlink(missing_ok=True)
         cache.record(
             command=command,
-            seed=execution.recipe.seed,
+            seed=recipe.seed,
             versions=package_versions(),
             hardware=describe_hardware(),
-            data=data,
+            data=execution.data | ({"examples": execution.questions} if recipe.scoring else {}),
             **({"engines": execution.engine_records} if execution.engine_records else {}),
         )
-        for stage in execution.recipe.stages:
+        for stage in recipe.stages:
             card = folder.adapter(stage.name) / "README.md"
             if card.exists():
-                write_scores(card, execution.recipe, stage.name, summary)
+                write_scores(card, recipe, stage.name, summary)
         write_report(folder.path)
 
-    groups = [execution.groups] if execution.groups else []
-    ratings = _ratings(execution, summary)
     figures = summary.model_dump(mode="json", exclude={"skipped", "seconds"})
-    inputs = fingerprint(figures, ratings, *groups, cache.outputs)
-    outputs = [folder.scores, folder.summary, folder.ratings]
-    outputs += [folder.path / name for name in PAGES]
-    outputs += [folder.groups for _ in groups]
+    inputs = fingerprint(figures, ratings, *([groups] if groups else []), cache.outputs)
+    outputs = [folder.scores, folder.summary, folder.ratings, *(folder.path / name for name in PAGES)]
+    outputs += [folder.groups] if groups else []
     cache.do(Step("report", lambda: inputs, work, tuple(outputs)))
+
+
+def _write_summary(folder: RunFolder, summary: Summary) -> None:
+    io.write_json(folder.scores, [score.model_dump() for score in summary.scores])
+    io.write_json(folder.summary, summary)
 
 
 def paired_differences(found: Sequence[Measurement], names: Sequence[str]) -> list[Difference]:
@@ -174,15 +166,11 @@ def paired_differences(found: Sequence[Measurement], names: Sequence[str]) -> li
 
 
 def _answers(execution: Execution) -> dict[str, list[Completion]]:
-    return {
-        contestant.name: execution.load_completions(contestant)
-        for contestant in execution.contestants
-        if execution.recipe.scoring
-    }
+    scored = execution.contestants if execution.recipe.scoring else ()
+    return {contestant.name: execution.load_completions(contestant) for contestant in scored}
 
 
 def _votes(execution: Execution) -> tuple[list[Vote], list[Vote]]:
-    """The judge's votes and people's."""
     folder = execution.folder
     cast = list(io.read(folder.votes, Vote)) if folder.votes.exists() else []
     return [vote for vote in cast if vote.kind == "judge"], arena_votes(folder.arena, _answers(execution))
@@ -201,15 +189,10 @@ def _rate(execution: Execution) -> Ratings:
     )
 
 
-def _ratings(execution: Execution, summary: Summary) -> dict[str, Any]:
-    """What `ratings.json` holds."""
+def _online_ratings(execution: Execution) -> dict[str, Any]:
     judged, people = _votes(execution)
-    online = {
-        kind: [row.model_dump() for row in elo(some).ratings]
-        for kind, some in (("people", people), ("judge", judged))
-        if some
-    }
-    return {"bradley_terry": summary.ratings.model_dump(mode="json"), "elo": online}
+    kinds = {kind: votes for kind, votes in (("people", people), ("judge", judged)) if votes}
+    return {kind: [row.model_dump() for row in elo(votes).ratings] for kind, votes in kinds.items()}
 
 
 def merge_stage(run: Path, stage: str, out: Path, *, into: Into, dtype: str) -> list[Drift]:
@@ -228,3 +211,50 @@ def merge_stage(run: Path, stage: str, out: Path, *, into: Into, dtype: str) -> 
         summary = Summary.model_validate(io.read_json(folder.summary, finite=False))
         write_scores(out / "README.md", recipe, stage, summary)
     return drifts
+
+
+METRICS_OF_FILES = ("rouge", "chrf", "exact_match", "length")
+"""What needs no model; those that need references are left out where there are none."""
+
+
+def write_run(
+    path: Path,
+    answers: Mapping[str, Sequence[Completion]],
+    votes: Sequence[Vote] = (),
+    notes: Mapping[str, Any] | None = None,
+) -> None:
+    """Write a run folder, which the arena and the report open, of contestants whose answers are in files.
+
+    Args:
+        path: the folder; completions of the same contestants in it are replaced.
+        answers: contestant -> its completions.
+        votes: of judges.
+        notes: statistics of the judges.
+
+    Raises:
+        DataError: the folder holds a run of a recipe.
+    """
+    from toolkit.metrics.registry import measure_texts  # imports evaluate
+
+    folder = RunFolder(path)
+    if folder.recipe.exists():
+        raise DataError(f"{path}: the run of a recipe is here; name another folder with --out")
+    measured = []
+    for name, rows in answers.items():
+        io.write(folder.completions(name), rows)
+        found = measure_texts(rows, METRICS_OF_FILES)
+        io.write(folder.measurements(name), found)
+        measured += found
+    summary = Summary(
+        run=path.resolve().name,
+        contestants=tuple(answers),
+        scores=tuple(score(each) for each in measured),
+        differences=tuple(paired_differences(measured, list(answers))),
+        ratings=Ratings(judge=bradley_terry(votes).ratings if votes else ()),
+        stages=(),
+        skipped=(),
+        seconds=0.0,
+        notes=dict(notes or {}),
+    )
+    _write_summary(folder, summary)
+    write_report(path)

@@ -78,9 +78,5 @@ def describe(recipe: Recipe) -> str:
 
 def parses(problem: RecipeError) -> list[Finding]:
     """The mistakes of a recipe that does not parse, as findings."""
-    return [error("recipe", *_place(line), "mend the key") for line in str(problem).splitlines()]
-
-
-def _place(line: str) -> tuple[str, str]:
-    file, _, rest = line.partition(": ")
-    return file, rest or line
+    lines = [(line, *line.partition(": ")) for line in str(problem).splitlines()]
+    return [error("recipe", file, rest or line, "mend the key") for line, file, _, rest in lines]

@@ -10,18 +10,11 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from statistics import NormalDist
 from typing import Any
-from urllib.parse import urlsplit
+
+from scipy.optimize import brentq
 
 from toolkit import io
-from toolkit.benchmarks.task_files import (
-    check_leave,
-    has_local_rows,
-    lacking_columns,
-    shared_fewshot,
-    task_is_known,
-    task_name,
-    write_local_tasks,
-)
+from toolkit.benchmarks import task_files
 from toolkit.data import load_columns, load_examples
 from toolkit.errors import DataError, ModelError, ToolkitError
 from toolkit.generate.importers import match_answers
@@ -31,18 +24,8 @@ from toolkit.metrics.compare import slice_examples
 from toolkit.metrics.reference_tools import WordTokenizer, unread_by_bleu, unread_by_rouge
 from toolkit.models import bases, hardware, resolve_encoder
 from toolkit.models.loading import adapter_weights, check_causal, check_lineage
-from toolkit.recipe import (
-    METRICS,
-    Benchmark,
-    Contestant,
-    Endpoint,
-    Judge,
-    Recipe,
-    Scoring,
-    contestants,
-    existing,
-)
-from toolkit.run.checks.findings import error, info, warning
+from toolkit.recipe import METRICS, Benchmark, Contestant, Judge, Recipe, Scoring, contestants, existing
+from toolkit.run.checks.findings import error, from_error, info, warning
 from toolkit.run.checks.rows import HeldOut
 from toolkit.statistics import smallest_p
 from toolkit.types import Completion, Finding
@@ -52,129 +35,123 @@ NEED_REFERENCES = ("number", "exact_match")
 
 ALPHA = 0.05
 
-Columns = Mapping[str, Mapping[str, Any]]
-"""Example id -> its row in the data set."""
+Columns = Mapping[str, Mapping[str, Any]]  # example id -> its row in the data set
 
 
 def config(recipe: Recipe, heldout: HeldOut, *, here: bool) -> Iterator[Finding]:
-    """Findings on hardware, generation, endpoints, judges, benchmarks and the number of examples."""
-    yield from _hardware(recipe, here)
-    if recipe.scoring is None:
+    """Findings on hardware, generation, benchmarks, metrics and the number of examples."""
+    find, scoring = error if here else info, recipe.scoring
+    try:
+        chosen = hardware.choose(recipe.model)
+    except ModelError as problem:
+        text, _, fix = str(problem).removeprefix("model.device: ").rpartition("; ")
+        yield (error if "is not a device" in text else find)("device", "model.device", text, fix)
+    else:
+        yield from _attention(recipe.model.attention, chosen.device.type == "cuda", find)
+    if scoring is None:
         return
-    if any(not text for text in recipe.scoring.generation.stop):
+    if any(not text for text in scoring.generation.stop):
         text = "an empty stop string is found at the beginning of every answer, and ends it there"
         yield error("stop", "scoring.generation.stop", text, "take it out")
-    yield from _encoder(recipe.scoring)
-    if not recipe.scoring.metrics and not recipe.scoring.benchmarks and not recipe.judge:
+    yield from _encoder(scoring)
+    if not scoring.metrics and not scoring.benchmarks and not recipe.judge:
         text = "no metric, no benchmark and no judge: nothing is measured"
         yield warning("no-scoring", "scoring.metrics", text, "name metrics, or leave the key out")
-    names = [task_name(benchmark.task) for benchmark in recipe.scoring.benchmarks]
-    for index, benchmark in enumerate(recipe.scoring.benchmarks):
-        place = f"scoring.benchmarks.{index}"
-        if names.index(names[index]) < index:
-            text = f"{names[index]} is there twice, and the second's results would replace the first's"
-            yield error("benchmark", place, text, "leave one of them out")
-        yield from _benchmark(place, benchmark)
-    for name, contestant in recipe.contestants.items() if heldout.examples else ():
+    yield from _benchmarks(scoring)
+    if heldout.examples:
+        yield from _on_examples(recipe, scoring, heldout)
+    yield from _guard(scoring, recipe)
+    if len(contestants(recipe)) > 1:
+        yield from _decidable(scoring, heldout)
+
+
+def _on_examples(recipe: Recipe, scoring: Scoring, heldout: HeldOut) -> Iterator[Finding]:
+    """What would fail on the held-out examples: files of answers, slices, metrics."""
+    for name, contestant in recipe.contestants.items():
         if contestant.answers:
             try:
                 match_answers(Path(contestant.answers), heldout.examples, name)
             except DataError as problem:
                 fix = "name a file of answers to these examples"
                 yield error("answers", f"contestants.{name}.answers", str(problem), fix)
-    used = heldout.examples and (recipe.scoring.checks or recipe.scoring.slices)
-    columns = load_columns(recipe.data[recipe.scoring.examples]) if used else {}
-    yield from _slices(recipe.scoring, heldout, columns)
-    yield from _guard(recipe.scoring, recipe)
-    yield from _own_metrics(recipe.scoring, heldout, columns)
-    yield from _references(recipe, heldout)
+    columns = load_columns(recipe.data[scoring.examples]) if scoring.checks or scoring.slices else {}
+    if scoring.slices:
+        try:
+            slice_examples(heldout.examples, columns, scoring.slices)
+        except DataError as problem:
+            text = str(problem).removeprefix("scoring.slices: ")
+            yield error("slices", "scoring.slices", text, "name a column, or `length`")
+    yield from _own_metrics(scoring, heldout, columns)
+    yield from _references(scoring, heldout)
     yield from _tokenizers(recipe, heldout)
-    yield from _decidable(recipe, heldout)
-
-
-def _hardware(recipe: Recipe, here: bool) -> Iterator[Finding]:
-    find = error if here else info
-    try:
-        chosen = hardware.choose(recipe.model)
-    except ModelError as problem:
-        text, _, fix = str(problem).removeprefix("model.device: ").rpartition("; ")
-        unknown = "is not a device" in text
-        yield (error if unknown else find)("device", "model.device", text, fix)
-        return
-    yield from _attention(recipe.model.attention, chosen.device.type == "cuda", find)
 
 
 def _attention(name: str, cuda: bool, find: Callable[[str, str, str, str], Finding]) -> Iterator[Finding]:
-    """An attention that transformers does not know, or that needs what is not here."""
-    place, fix = "model.attention", "leave it at auto"
-    known = hardware.attention_names()
+    place, known = "model.attention", hardware.attention_names()
     if name not in known and name.count("/") != 1:
         text = f"transformers has no attention {name}; it has {', '.join(known)}"
         yield error("attention", place, text, "name one of them, or a kernel of the hub (`owner/name`)")
         return
     package = "kernels" if "/" in name else {"flash_attention_2": "flash_attn"}.get(name)
-    needed = "/" in name or name.startswith("flash_attention")
-    missing = ["a CUDA GPU"] if needed and not cuda else []
+    missing = [] if cuda or not ("/" in name or name.startswith("flash_attention")) else ["a CUDA GPU"]
     missing += [f"the package {package}"] if package and importlib.util.find_spec(package) is None else []
     if missing:
-        yield find("attention", place, f"{name} needs {' and '.join(missing)}, not found here", fix)
+        text = f"{name} needs {' and '.join(missing)}, not found here"
+        yield find("attention", place, text, "leave it at auto")
 
 
 def _encoder(scoring: Scoring) -> Iterator[Finding]:
     if "bertscore" not in scoring.metrics:
         return
-    name = scoring.bertscore_model
+    name, place, layer = scoring.bertscore_model, "scoring.bertscore_model", scoring.bertscore_layer
     folder = existing(resolve_encoder(name))
     if folder is None and name.count("/") != 1:
         text = f"{name}: no such encoder: not a folder, a hub id (owner/name) or a packaged name"
-        yield error("encoder", "scoring.bertscore_model", text, f"name one of {', '.join(bases.ENCODERS)}")
+        yield error("encoder", place, text, f"name one of {', '.join(bases.ENCODERS)}")
     elif folder and not (folder / "config.json").is_file():
         text = f"{folder}: not a model folder: it has no config.json"
-        yield error("encoder", "scoring.bertscore_model", text, "name the folder of a text encoder")
-    elif folder and scoring.bertscore_layer is not None:
+        yield error("encoder", place, text, "name the folder of a text encoder")
+    elif folder and layer is not None:
         layers = io.read_json(folder / "config.json").get("num_hidden_layers")
-        if isinstance(layers, int) and scoring.bertscore_layer > layers:
-            text = f"{name} has {layers} layers, not {scoring.bertscore_layer}"
+        if isinstance(layers, int) and layer > layers:
+            text = f"{name} has {layers} layers, not {layer}"
             yield error("encoder", "scoring.bertscore_layer", text, "name one that it has, or leave it out")
 
 
+def _benchmarks(scoring: Scoring) -> Iterator[Finding]:
+    names = [task_files.task_name(benchmark.task) for benchmark in scoring.benchmarks]
+    for index, benchmark in enumerate(scoring.benchmarks):
+        place = f"scoring.benchmarks.{index}"
+        if names[index] in names[:index]:
+            text = f"{names[index]} is there twice, and the second's results would replace the first's"
+            yield error("benchmark", place, text, "leave one of them out")
+        if task_files.task_is_known(benchmark.task):
+            yield from _benchmark(place, benchmark)
+        else:
+            text = f"neither lm-eval nor this package has a task or group named {benchmark.task}"
+            yield error("benchmark", place, text, "see `lm-eval ls tasks`, or name a task file of your own")
+
+
 def _benchmark(place: str, benchmark: Benchmark) -> Iterator[Finding]:
-    if not task_is_known(benchmark.task):
-        text = f"neither lm-eval nor this package has a task or group named {benchmark.task}"
-        yield error("benchmark", place, text, "see `lm-eval ls tasks`, or name a task file of your own")
-        return
     try:
-        if has_local_rows(benchmark):
+        if task_files.has_local_rows(benchmark):
             with tempfile.TemporaryDirectory() as folder:
-                write_local_tasks(benchmark, Path(folder))
-        check_leave(benchmark)
-        lacking, shared = lacking_columns(benchmark), shared_fewshot(benchmark)
+                task_files.write_local_tasks(benchmark, Path(folder))
+        task_files.check_leave(benchmark)
+        lacking, shared = task_files.lacking_columns(benchmark), task_files.shared_fewshot(benchmark)
     except DataError as problem:
         text, _, fix = str(problem).removeprefix(f"benchmark {benchmark.task}: ").rpartition("; ")
         yield error("benchmark", place, text or fix, fix if text else "mend the file")
         return
     if lacking:
-        file, columns = lacking
-        text = f"{file}: {benchmark.task} asks for columns that are not there: {', '.join(columns)}"
+        text = f"{lacking[0]}: {benchmark.task} asks for columns that are not there: {', '.join(lacking[1])}"
         yield error("benchmark-columns", place, text, "rename the file's columns as the hub's set has them")
     if shared:
         text = f"{shared} of its questions are among the worked examples: their answers stand in the prompts"
         yield error("benchmark-fewshot", place, text, "take the worked examples from another file")
 
 
-def _slices(scoring: Scoring, heldout: HeldOut, columns: Columns) -> Iterator[Finding]:
-    """Slices by a column that is not there."""
-    if not scoring.slices or not heldout.examples:
-        return
-    try:
-        slice_examples(heldout.examples, columns, scoring.slices)
-    except DataError as problem:
-        text = str(problem).removeprefix("scoring.slices: ")
-        yield error("slices", "scoring.slices", text, "name a column, or `length`")
-
-
 def _guard(scoring: Scoring, recipe: Recipe) -> Iterator[Finding]:
-    """A guard set that cannot be measured."""
     if scoring.guard is None:
         return
     place = f"data.{scoring.guard}"
@@ -190,8 +167,7 @@ def _guard(scoring: Scoring, recipe: Recipe) -> Iterator[Finding]:
 
 def _own_metrics(scoring: Scoring, heldout: HeldOut, columns: Columns) -> Iterator[Finding]:
     """Each metric of the recipe's own, tried on the first examples with their references as completions."""
-    own: list[str] = []
-    failed: ToolkitError | None = None
+    known, failed = [figure for name in scoring.metrics for figure in FIGURES.get(str(name), ())], False
     for check in scoring.checks:
         tried = [
             Completion(
@@ -205,58 +181,54 @@ def _own_metrics(scoring: Scoring, heldout: HeldOut, columns: Columns) -> Iterat
             for example in heldout.examples[: None if check.kind in NEED_REFERENCES else 1]
         ]
         try:
-            own += [found.metric for found in measure_check(tried, check, columns)]
+            known += [found.metric for found in measure_check(tried, check, columns)]
         except ToolkitError as problem:
-            failed = problem
+            failed = True
             yield error("metric", "scoring.metrics", str(problem), "mend it, or leave it out")
     primary = scoring.primary or ""
-    known = [*own, *(figure for name in scoring.metrics for figure in FIGURES.get(str(name), ()))]
     task, slash, _ = primary.rpartition("/")
-    there = task in [task_name(each.task) for each in scoring.benchmarks] if slash else primary in known
-    if scoring.primary is not None and not there and failed is None:
+    tasks = [task_files.task_name(each.task) for each in scoring.benchmarks]
+    if scoring.primary is not None and not failed and not (task in tasks if slash else primary in known):
         text = f"no metric of the recipe gives `{primary}`; known: {', '.join(known)}"
         yield error("primary", "scoring.primary", text, "name one of them, or a benchmark's as `task/metric`")
 
 
-def _references(recipe: Recipe, heldout: HeldOut) -> Iterator[Finding]:
-    assert recipe.scoring is not None
-    needing = [name for name in recipe.scoring.metrics if name in METRICS and name != "length"]
+def _references(scoring: Scoring, heldout: HeldOut) -> Iterator[Finding]:
+    needing = [name for name in scoring.metrics if name in METRICS and name != "length"]
     without = [i for i, example in enumerate(heldout.examples) if example.reference is None]
-    if not without or not needing:
-        return
-    count = len(heldout.examples)
-    text = f"{len(without)} of {count} examples have no reference, which {', '.join(needing)} need"
-    whole = len(without) == count
-    place = f"data.{recipe.scoring.examples}" if whole else heldout.places[without[0]]
-    fix = "add a `reference` column, or leave those metrics out (`metrics: [length]`)"
-    yield (error if whole else warning)("no-reference", place, text, fix)
+    if without and needing:
+        whole = len(without) == len(heldout.examples)
+        text = f"{len(without)} of {len(heldout.examples)} examples have no reference, which "
+        text += f"{', '.join(map(str, needing))} need"
+        fix = "add a `reference` column, or leave those metrics out (`metrics: [length]`)"
+        place = f"data.{scoring.examples}" if whole else heldout.places[without[0]]
+        yield (error if whole else warning)("no-reference", place, text, fix)
 
 
 def _tokenizers(recipe: Recipe, heldout: HeldOut) -> Iterator[Finding]:
     """References in letters that the tokenizers of ROUGE and BLEU drop, or do not split."""
     assert recipe.scoring is not None
-    known = [example.reference for example in heldout.examples if example.reference]
     try:
         WordTokenizer(recipe.scoring.tokenizer or "words").tokenize("one")
     except ToolkitError as problem:
         text, _, fix = str(problem).partition("; ")
         yield error("tokenizer", "scoring.tokenizer", text, fix)
-    for name, title, unread in (("rouge", "ROUGE", unread_by_rouge), ("bleu", "BLEU", unread_by_bleu)):
+    known = [example.reference for example in heldout.examples if example.reference]
+    for name, unread in (("rouge", unread_by_rouge), ("bleu", unread_by_bleu)):
         count = sum(map(unread, known))
         if name in recipe.scoring.metrics and recipe.scoring.tokenizer is None and count:
-            text = f"{title} sees no words in {count} of {len(known)} references: right answers get 0"
+            text = f"{name.upper()} sees no words in {count} of {len(known)} references: right answers get 0"
             fix = "set `tokenizer: auto` (or words, characters, zh ...) beside it"
             yield warning("tokenizer", "scoring.metrics", text, fix)
 
 
-def _decidable(recipe: Recipe, heldout: HeldOut) -> Iterator[Finding]:
+def _decidable(scoring: Scoring, heldout: HeldOut) -> Iterator[Finding]:
     """What so many examples can show, after Holm's correction for the metrics of a comparison."""
-    assert recipe.scoring is not None
     count = len({heldout.groups.get(example.id, example.id) for example in heldout.examples})
-    figures = sum(4 if name == "rouge" else 1 for name in recipe.scoring.metrics)
-    if not count or not figures or len(contestants(recipe)) < 2:  # noqa: PLR2004
+    figures = sum(4 if name == "rouge" else 1 for name in scoring.metrics)
+    if not count or not figures:
         return
-    place, compared = f"data.{recipe.scoring.examples}", f"{figures} figure{'s' if figures > 1 else ''}"
+    place, compared = f"data.{scoring.examples}", f"{figures} figure{'s' if figures > 1 else ''}"
     least = smallest_p(count)
     if least > ALPHA / figures:
         enough = next(n for n in range(count, 100) if smallest_p(n) <= ALPHA / figures)
@@ -281,49 +253,54 @@ def decidable(count: int, alpha: float, disagreeing: float = 0.5) -> float:
         disagreeing: share of examples on which just one of the two is right.
     """
     level, power = NormalDist().inv_cdf(1 - alpha / 2), NormalDist().inv_cdf(0.8)
-    low, high = 0.0, disagreeing
-    while high - low > 1e-4:  # noqa: PLR2004
-        middle = (low + high) / 2
-        reach = level * math.sqrt(disagreeing) + power * math.sqrt(disagreeing - middle**2)
-        low, high = (low, middle) if reach**2 <= count * middle**2 else (middle, high)
-    return high
+
+    def excess(difference: float) -> float:
+        reach = level * math.sqrt(disagreeing) + power * math.sqrt(disagreeing - difference**2)
+        return math.sqrt(count) * difference - reach
+
+    return disagreeing if excess(disagreeing) < 0 else float(brentq(excess, 0.0, disagreeing))
 
 
 def models(recipe: Recipe) -> Iterator[Finding]:
     """Findings on the models and servers that a recipe names, and on what its contestants show."""
-    yield from _models(recipe)
+    judges = list(_judges(recipe))
+    named = [("base", recipe.base)]
+    named += [
+        (f"contestants.{name}.model", one.model) for name, one in recipe.contestants.items() if one.model
+    ]
+    named += [(f"{place}.model", one.model) for place, one in judges if one.model and one.method != "reward"]
+    for place, model in named:
+        yield from _model(recipe, place, model)
     yield from _adapters(recipe)
     yield from _reward_models(recipe)
-    for place, endpoint in _endpoints(recipe):
-        yield from _endpoint(place, endpoint)
-    yield from _self_judged(recipe)
+    servers = [(f"contestants.{name}", one.endpoint) for name, one in recipe.contestants.items()]
+    for place, endpoint in [*servers, *((place, judge.endpoint) for place, judge in judges)]:
+        if endpoint and endpoint.key_env is not None and not os.environ.get(endpoint.key_env, "").strip():
+            text = f"environment variable {endpoint.key_env} is not set, and the key is read from it"
+            fix = f"export {endpoint.key_env}=... before the run"
+            yield error("key", f"{place}.endpoint.key_env", text, fix)
+    for place, judge in judges:  # models prefer their own answers (Panickssery et al. 2024)
+        own = [name for name, spec in contestants(recipe).items() if _same_model(judge, spec, recipe)]
+        if own and judge.method != "reward":
+            text = f"the judge also answers, as {', '.join(own)}, and models prefer their own answers"
+            yield warning("judge-competes", place, text, "name another model in judge.model, or an endpoint")
     yield from _contestants(recipe)
 
 
-def _models(recipe: Recipe) -> Iterator[Finding]:
-    """Models and encoders that could not be loaded when it is their turn."""
-    named = [(f"contestants.{name}.model", one.model) for name, one in recipe.contestants.items()]
-    for place, judge in _judges(recipe):
-        named += [(f"{place}.model", judge.model)] if judge.method != "reward" else []
-    for place, name in [("base", recipe.base), *named]:
-        folder = None
-        try:
-            if name is not None:
-                revision = recipe.options_of(name).revision
-                if revision and (name in bases.PACKAGED or existing(name)):
-                    text = f"{name} is no model of the hub, and has no revision {revision}"
-                    yield error("revision", "model.revision", text, "leave it out")
-                folder = bases.resolve_base(name, revision=revision)
-                check_causal(folder)
-        except ModelError as problem:
-            if place != "base" or folder:  # a base that is not there is found with its tokenizer
-                text, _, fix = str(problem).rpartition("; ")
-                unreachable = "hub cannot be reached" in str(problem)
-                yield (info if unreachable else error)("model", place, text or fix, fix)
+def _model(recipe: Recipe, place: str, name: str) -> Iterator[Finding]:
+    folder, revision = None, recipe.options_of(name).revision
+    if revision and (name in bases.PACKAGED or existing(name)):
+        text = f"{name} is no model of the hub, and has no revision {revision}"
+        yield error("revision", "model.revision", text, "leave it out")
+    try:
+        folder = bases.resolve_base(name, revision=revision)
+        check_causal(folder)
+    except ModelError as problem:
+        if place != "base" or folder:  # a base that is not there is found with its tokenizer
+            yield from_error("model", place, problem)
 
 
 def _adapters(recipe: Recipe) -> Iterator[Finding]:
-    """Adapter folders of contestants that could not be put on their base."""
     for name, contestant in recipe.contestants.items():
         if contestant.adapter is None:
             continue
@@ -335,9 +312,7 @@ def _adapters(recipe: Recipe) -> Iterator[Finding]:
             check_lineage(folder or Path(), base, there)
         except ToolkitError as problem:
             fix = "name an adapter folder, and its base with `model` where it is not found"
-            unreachable = "hub cannot be reached" in str(problem)
-            kind = info if unreachable else error
-            yield kind("adapter", f"contestants.{name}.adapter", str(problem), fix)
+            yield from_error("adapter", f"contestants.{name}.adapter", problem, fix)
 
 
 def _reward_models(recipe: Recipe) -> Iterator[Finding]:
@@ -353,14 +328,13 @@ def _reward_models(recipe: Recipe) -> Iterator[Finding]:
         if judge.method == "reward" and not judge.endpoint:
             named.append((f"{place}.model", judge.model or recipe.base))
     for place, name in named:
-        fix = "name a stage of method reward, or the folder or hub id of a reward model"
         try:
             problem = _no_reward_model(existing(name) or bases.resolve_base(name))
         except (ModelError, DataError) as missing:
             problem = str(missing)
         if problem:
-            find = info if "hub cannot be reached" in problem else error
-            yield find("reward-model", place, problem, fix)
+            fix = "name a stage of method reward, or the folder or hub id of a reward model"
+            yield from_error("reward-model", place, problem, fix)
 
 
 def _no_reward_model(folder: Path) -> str | None:
@@ -402,41 +376,9 @@ def _contestants(recipe: Recipe) -> Iterator[Finding]:
             yield warning("unused-stage", f"stages.{stage.name}", text, fix)
 
 
-def _endpoints(recipe: Recipe) -> Iterator[tuple[str, Endpoint]]:
-    for name, contestant in recipe.contestants.items():
-        if contestant.endpoint:
-            yield f"contestants.{name}.endpoint", contestant.endpoint
-    for place, judge in _judges(recipe):
-        if judge.endpoint:
-            yield f"{place}.endpoint", judge.endpoint
-
-
 def _judges(recipe: Recipe) -> Iterator[tuple[str, Judge]]:
-    """Each judge of a recipe with its place."""
     for index, judge in enumerate(recipe.judge.members() if recipe.judge else ()):
         yield f"judge.jury.{index}" if recipe.judge and recipe.judge.jury else "judge", judge
-
-
-def _endpoint(place: str, endpoint: Endpoint) -> Iterator[Finding]:
-    if endpoint.key_env is not None and not os.environ.get(endpoint.key_env, "").strip():
-        text = f"environment variable {endpoint.key_env} is not set, and the key is read from it"
-        yield error("key", f"{place}.key_env", text, f"export {endpoint.key_env}=... before the run")
-    address = urlsplit(endpoint.url)
-    if address.username or address.password:
-        text = "a name or password in an address ends up in logs and reports"
-        yield error("url", f"{place}.url", text, "name the variable that holds the key in key_env")
-    if not address.hostname:
-        yield error("url", f"{place}.url", "the address names no host", "write it as https://host/v1")
-
-
-def _self_judged(recipe: Recipe) -> Iterator[Finding]:
-    """Judges that compete: models prefer their own answers (Panickssery et al. 2024)."""
-    specs = contestants(recipe)
-    for place, judge in _judges(recipe):
-        own = [name for name, spec in specs.items() if _same_model(judge, spec, recipe)]
-        if own and judge.method != "reward":
-            text = f"the judge also answers, as {', '.join(own)}, and models prefer their own answers"
-            yield warning("judge-competes", place, text, "name another model in judge.model, or an endpoint")
 
 
 def _same_model(judge: Judge, spec: Contestant, recipe: Recipe) -> bool:

@@ -13,17 +13,9 @@ from typing import Any
 from toolkit.errors import RecipeError
 from toolkit.judge import validate_judges
 from toolkit.recipe import ONLINE, Recipe, Stage
-from toolkit.run.checks.findings import error, info, warning
-from toolkit.train import dry_run
-from toolkit.train.methods import (
-    METHODS,
-    config_class,
-    config_fields,
-    has_flash_attention,
-    refused_fields,
-    report_to,
-    settings,
-)
+from toolkit.run.checks.findings import error, from_error, info, warning
+from toolkit.train import dry_run, methods
+from toolkit.train.methods import settings
 from toolkit.types import Finding
 
 RETIRED = {
@@ -80,30 +72,44 @@ NUMBERS: dict[str, tuple[type, float, float]] = {
 }
 """Trainer fields that are numbers, where they are given -> whole or not, the lowest, the highest."""
 
-STEEP = 2.0
-"""A beta above which DPO and its kin hardly leave their reference."""
-
-FAST = 2e-2
-"""A learning rate above which hardly any adapter trains; whole weights bear a hundredth of it."""
+STEEP = 2.0  # a beta above which DPO and its kin hardly leave their reference
+FAST = 2e-2  # a learning rate above which hardly any adapter trains; whole weights bear a hundredth of it
 
 
 def fields(recipe: Recipe, shape: Any) -> Iterator[Finding]:
     """Findings on the fields of every stage and of the judge; `shape` as `dry_run.shape_of` gives it."""
     for stage in recipe.stages:
         unknown = list(_names(stage))
-        yield from unknown
-        if not unknown:
-            yield from _values(stage)
+        yield from unknown or _values(stage)
         for place, text, fix in dry_run.problems(recipe, stage, shape):
             yield error("adapter-field", place, text, fix)
-        yield from _against_each_other(recipe, stage)
-    yield from _bertscore(recipe)
-    yield from _judge(recipe)
-    yield from _unused(recipe)
+        yield from _combinations(recipe, stage)
+    if recipe.judge:
+        try:
+            validate_judges(recipe.judge.members(), base=recipe.base)
+        except RecipeError as problem:
+            place, _, text = str(problem).partition(": ")
+            yield from_error("judge", place, text)
+    scoring = recipe.scoring
+    if scoring and scoring.bertscore_rescale is True and "bertscore" in scoring.metrics:
+        from toolkit.metrics.bertscore import published_baseline
+
+        if not published_baseline(scoring.bertscore_model).is_file():
+            text = f"bert-score has no baseline for {scoring.bertscore_model}"
+            fix = "name a file of baselines, or take an encoder that has one, such as roberta-large"
+            yield error("bertscore", "scoring.bertscore_rescale", text, fix)
+    used = {name for stage in recipe.stages for name in (stage.data, stage.heldout)}
+    used |= {scoring.examples, scoring.guard} if scoring else set()
+    for name in (name for name in recipe.data if name not in used):
+        fix = "drop it, or name it where it is meant"
+        yield info("unused", f"data.{name}", "no stage and no scoring uses it", fix)
+    if recipe.stages and scoring is None:
+        text = "nothing is scored: whether training helped will not be known"
+        yield info("no-scoring", "scoring", text, "name held-out examples in scoring.examples")
 
 
 def _names(stage: Stage) -> Iterator[Finding]:
-    known, name = config_fields(stage), METHODS[stage.method].config.rpartition(".")[2]
+    known, name = methods.config_fields(stage), methods.METHODS[stage.method].config.rpartition(".")[2]
     for field in stage.trainer:
         place = f"stages.{stage.name}.trainer.{field}"
         if field in ELSEWHERE and stage.trainer[field] not in (None, True):
@@ -120,14 +126,11 @@ def _names(stage: Stage) -> Iterator[Finding]:
 
 
 def _values(stage: Stage) -> Iterator[Finding]:
-    """Values that the configuration class itself refuses."""
-    import torch
-
     with tempfile.TemporaryDirectory() as folder:
-        plain = {"output_dir": folder, "bf16": False, "fp16": False, "use_cpu": not torch.cuda.is_available()}
+        plain = {"output_dir": folder, "bf16": False, "fp16": False, "use_cpu": not _has_gpu()}
         options = {key: value for key, value in stage.trainer.items() if key not in ("bf16", "fp16")}
         try:
-            made = config_class(stage)(**{**plain, "report_to": "none", **options})
+            made = methods.config_class(stage)(**{**plain, "report_to": "none", **options})
         except Exception as problem:  # noqa: BLE001 - of whatever kind, it is what the stage would stop with
             text = str(problem).splitlines()[0] if str(problem) else type(problem).__name__
             yield error("field-value", f"stages.{stage.name}.trainer", text, "give it a value that TRL takes")
@@ -170,17 +173,41 @@ def _optimiser(stage: Stage, made: Any) -> Iterator[Finding]:
             yield error("field-value", f"{place}.gradient_checkpointing_kwargs", text, "mend its name")
 
 
-def _against_each_other(recipe: Recipe, stage: Stage) -> Iterator[Finding]:
-    import torch
-
+def _combinations(recipe: Recipe, stage: Stage) -> Iterator[Finding]:
+    """Settings that are far from what works, or that exclude each other."""
     trainer, place = stage.trainer, f"stages.{stage.name}.trainer"
-    rate = trainer.get("learning_rate")
+    rate, steps, optim = trainer.get("learning_rate"), trainer.get("max_steps"), str(trainer.get("optim", ""))
     top, trained = (FAST / 100, "whole weights") if stage.adapter == "none" else (FAST, "adapters")
     if isinstance(rate, (int, float)) and rate > top:
         text = f"a learning rate of {rate} is far above what {trained} bear: the loss would explode"
         yield warning("learning-rate", f"{place}.learning_rate", text, f"stay below {top:g}")
     if trainer.get("fp16") and trainer.get("bf16"):
         yield error("precision", place, "fp16 and bf16 are both on", "keep one")
+    if isinstance(steps, int) and steps < 1 and steps != -1:
+        text = f"max_steps {steps} is no limit: all epochs are trained"
+        yield warning("max-steps", f"{place}.max_steps", text, "leave it out, or give the number of steps")
+    flash = methods.has_flash_attention(recipe.model.attention)
+    for name, code, text, fix in methods.refused_fields(stage, flash=flash):
+        yield error(code, f"{place}.{name}", text, fix)
+    try:
+        methods.report_to(stage)
+    except RecipeError as problem:
+        at, _, text = str(problem).partition(": ")
+        yield error("report-to", at, text, "install it, or take it out")
+    if optim.startswith("paged") and not _has_gpu():
+        text = f"{optim} needs a CUDA GPU, and none is here"
+        yield info("paged-optimizer", f"{place}.optim", text, "train on a GPU, or take adamw_torch")
+    yield from _preferences(recipe, stage)
+    batch, answers = settings(stage)["per_device_train_batch_size"], settings(stage).get("num_generations", 1)
+    if isinstance(batch, int) and batch % answers:
+        text = f"{batch} is no multiple of num_generations ({answers}): answers to one prompt are torn apart"
+        fix = f"set it to a multiple of {answers}"
+        yield error("batch", f"{place}.per_device_train_batch_size", text, fix)
+
+
+def _preferences(recipe: Recipe, stage: Stage) -> Iterator[Finding]:
+    """What preference methods need of beta, batch and start."""
+    trainer, place = stage.trainer, f"stages.{stage.name}.trainer"
     beta = trainer.get("beta") if stage.method not in ONLINE else None
     if isinstance(beta, (int, float)) and beta <= 0:
         text = "beta of 0 or less takes the preference out of the loss"
@@ -188,22 +215,10 @@ def _against_each_other(recipe: Recipe, stage: Stage) -> Iterator[Finding]:
     if isinstance(beta, (int, float)) and beta > STEEP:
         text = f"beta of {beta} holds the model where it starts, and little is learned"
         yield warning("beta", f"{place}.beta", text, "0.1 is usual")
-    if isinstance(trainer.get("max_steps"), int) and trainer["max_steps"] < 1 and trainer["max_steps"] != -1:
-        text = f"max_steps {trainer['max_steps']} is no limit: all epochs are trained"
-        yield warning("max-steps", f"{place}.max_steps", text, "leave it out, or give the number of steps")
-    yield from _refused(stage, recipe.model.attention)
-    if str(trainer.get("optim", "")).startswith("paged") and not torch.cuda.is_available():
-        text = f"{trainer['optim']} needs a CUDA GPU, and none is here"
-        yield info("paged-optimizer", f"{place}.optim", text, "train on a GPU, or take adamw_torch")
-    batch = settings(stage)["per_device_train_batch_size"]
-    if stage.method == "kto" and batch == 1 and trainer.get("loss_type", "kto") == "kto":
+    alone = settings(stage)["per_device_train_batch_size"] == 1
+    if stage.method == "kto" and alone and trainer.get("loss_type", "kto") == "kto":
         text = "KTO compares an answer with the others of its batch, and there are none"
         yield error("batch", f"{place}.per_device_train_batch_size", text, "set it to 2 or more")
-    answers = settings(stage).get("num_generations", 1)
-    if isinstance(batch, int) and batch % answers:
-        text = f"{batch} is no multiple of num_generations ({answers}): answers to one prompt are torn apart"
-        fix = f"set it to a multiple of {answers}"
-        yield error("batch", f"{place}.per_device_train_batch_size", text, fix)
     from_base = stage.method in ("dpo", "kto") and stage.start == "base"
     if from_base and any(other.method == "sft" for other in recipe.stages):
         text = f"{stage.method} starts from the base, though there is an SFT stage; the base is its reference"
@@ -211,68 +226,27 @@ def _against_each_other(recipe: Recipe, stage: Stage) -> Iterator[Finding]:
         yield warning("start", f"stages.{stage.name}.start", text, fix)
 
 
-def _refused(stage: Stage, attention: str) -> Iterator[Finding]:
-    for name, code, text, fix in refused_fields(stage, flash=has_flash_attention(attention)):
-        yield error(code, f"stages.{stage.name}.trainer.{name}", text, fix)
-    try:
-        report_to(stage)
-    except RecipeError as problem:
-        place, _, text = str(problem).partition(": ")
-        yield error("report-to", place, text, "install it, or take it out")
+def _has_gpu() -> bool:
+    import torch
 
-
-def _bertscore(recipe: Recipe) -> Iterator[Finding]:
-    scoring = recipe.scoring
-    if scoring is None or scoring.bertscore_rescale is not True or "bertscore" not in scoring.metrics:
-        return
-    from toolkit.metrics.bertscore import published_baseline
-
-    if not published_baseline(scoring.bertscore_model).is_file():
-        text = f"bert-score has no baseline for {scoring.bertscore_model}"
-        fix = "name a file of baselines, or take an encoder that has one, such as roberta-large"
-        yield error("bertscore", "scoring.bertscore_rescale", text, fix)
-
-
-def _judge(recipe: Recipe) -> Iterator[Finding]:
-    if recipe.judge is None:
-        return
-    try:
-        validate_judges(recipe.judge.members(), base=recipe.base)
-    except RecipeError as problem:
-        place, _, rest = str(problem).partition(": ")
-        text, _, fix = rest.rpartition("; ")
-        yield error("judge", place, text, fix)
-
-
-def _unused(recipe: Recipe) -> Iterator[Finding]:
-    """Data sets and stages that nothing looks at."""
-    used = {name for stage in recipe.stages for name in (stage.data, stage.heldout)}
-    used |= {recipe.scoring.examples, recipe.scoring.guard} if recipe.scoring else set()
-    for name in recipe.data:
-        if name not in used:
-            fix = "drop it, or name it where it is meant"
-            yield info("unused", f"data.{name}", "no stage and no scoring uses it", fix)
-    if recipe.stages and recipe.scoring is None:
-        text = "nothing is scored: whether training helped will not be known"
-        yield info("no-scoring", "scoring", text, "name held-out examples in scoring.examples")
+    return torch.cuda.is_available()
 
 
 def steps(stage: Stage, rows: int, processes: int = 1) -> dict[str, Any]:
     """How often a stage's trainer would step: rows, batch, steps, epochs; what is no number counts as 1."""
-    trainer = {
-        name: 1
-        if name in NUMBERS and (isinstance(value, bool) or not isinstance(value, (int, float)))
-        else value
-        for name, value in settings(stage).items()
-    }
+
+    def number(name: str, default: float = 1) -> float:
+        value = settings(stage).get(name, default)
+        return value if isinstance(value, (int, float)) and not isinstance(value, bool) else 1
+
     share = 0 if stage.heldout else stage.heldout_share
     train = rows - (max(1, round(share * rows)) if share and rows > 1 else 0)
     if stage.method == "kto":
         train *= 2
-    batch = max(1, int(trainer["per_device_train_batch_size"] * trainer["gradient_accumulation_steps"]))
+    batch = max(1, int(number("per_device_train_batch_size") * number("gradient_accumulation_steps")))
     batch *= processes
     if stage.method in ONLINE:
-        batch = max(1, batch // int(trainer["num_generations"]))
-    epochs, most = float(trainer["num_train_epochs"]), int(trainer.get("max_steps", -1))
+        batch = max(1, batch // int(number("num_generations")))
+    epochs, most = float(number("num_train_epochs")), int(number("max_steps", -1))
     count = most if most > 0 else round(-(-train // batch) * epochs)
     return {"rows": train, "batch": batch, "epochs": epochs, "steps": count}

@@ -53,38 +53,37 @@ def memory(
 ) -> Iterator[Finding]:
     """Steps and memory of every stage; `shape` as `dry_run.shape_of` gives it."""
     for stage in recipe.stages:
-        place = f"stages.{stage.name}"
-        text = ""
+        place, about = f"stages.{stage.name}", []
         if stage.data in sets:
             plan = steps(stage, sets[stage.data].count, recipe.processes)
-            text = "{rows} rows, {epochs:g} epochs, batches of {batch}: {steps} steps".format(**plan)
-            warmup = settings(stage)["warmup_steps"]
-            if isinstance(warmup, (int, float)) and warmup >= max(1, plan["steps"]):
-                at = f"{place}.trainer.warmup_steps"
-                late = (
-                    f"{warmup:g} warm-up steps of {plan['steps']}: the learning rate never gets to its full"
-                )
-                yield warning("warmup", at, late, "a value below 1 is a share of all steps; 0.05 is usual")
-            if plan["rows"] < plan["batch"]:
-                fix = "use smaller batches"
-                yield warning("few-rows", place, f"{plan['rows']} rows are fewer than one batch", fix)
+            about.append("{rows} rows, {epochs:g} epochs, batches of {batch}: {steps} steps".format(**plan))
+            yield from _plan_problems(stage, plan)
         if shape is not None:
             longest = max((len(row.input_ids) for _, row in tokens.get(stage.name, [])), default=None)
             needed = estimate(recipe, stage, shape, target, longest)
-            about = f"about {needed / 1e9:.1f} GB"
+            size = f"about {needed / 1e9:.1f} GB"
             if needs_checkpointing(recipe, stage, shape, target, longest):
-                about += " with gradient checkpointing"
-            has = f"{target.name} has {target.memory / 1e9:.0f} GB"
-            text = "; ".join(filter(None, (text, f"{about} ({has})")))
-            if needed > target.memory * TIGHT:
+                size += " with gradient checkpointing"
+            has, fits = f"{target.name} has {target.memory / 1e9:.0f} GB", needed <= target.memory * TIGHT
+            about.append(f"{size} ({has})" + (": it fits" if fits else ""))
+            if not fits:
                 find = error if needed > target.memory else warning
                 fix = "smaller batches with gradient_accumulation_steps, a smaller max_length, or nf4"
-                yield find("memory", place, f"{about}; {has}", fix)
-            else:
-                text += ": it fits"
-        if text:
+                yield find("memory", place, f"{size}; {has}", fix)
+        if about:
             fix = "change num_train_epochs or the batch, if that is not what you want"
-            yield info("plan", place, text, fix)
+            yield info("plan", place, "; ".join(about), fix)
+
+
+def _plan_problems(stage: Stage, plan: dict[str, Any]) -> Iterator[Finding]:
+    place, warmup = f"stages.{stage.name}", settings(stage)["warmup_steps"]
+    if isinstance(warmup, (int, float)) and warmup >= max(1, plan["steps"]):
+        text = f"{warmup:g} warm-up steps of {plan['steps']}: the learning rate never gets to its full"
+        fix = "a value below 1 is a share of all steps; 0.05 is usual"
+        yield warning("warmup", f"{place}.trainer.warmup_steps", text, fix)
+    if plan["rows"] < plan["batch"]:
+        text = f"{plan['rows']} rows are fewer than one batch"
+        yield warning("few-rows", place, text, "use smaller batches")
 
 
 def context(shape: Any) -> int | None:
@@ -97,25 +96,17 @@ def context(shape: Any) -> int | None:
 SHORTEST = 3
 """Rows that are trained on: the shortest, in the smallest batch that a stage's checks let through."""
 
-PLAIN = {
-    *("learning_rate", "num_train_epochs", "max_steps", "per_device_train_batch_size", "max_length", "seed"),
-    *("per_device_eval_batch_size", "gradient_accumulation_steps", "beta", "warmup_steps", "logging_steps"),
-}
+PLAIN = frozenset(
+    """
+    learning_rate num_train_epochs max_steps per_device_train_batch_size max_length seed beta warmup_steps
+    per_device_eval_batch_size gradient_accumulation_steps logging_steps
+    """.split()
+)
 """Fields of numbers that are looked at elsewhere: a stage with no others needs no trial."""
 
-OF_THE_HARDWARE = (
-    "bf16",
-    "fp16",
-    "tf32",
-    "optim",
-    "packing",
-    "padding_free",
-    "use_liger_kernel",
-    "torch_compile",
-    "deepspeed",
-    "fsdp",
-    "report_to",
-)
+OF_THE_HARDWARE = """
+    bf16 fp16 tf32 optim packing padding_free use_liger_kernel torch_compile deepspeed fsdp report_to
+""".split()
 """Fields that a CPU may refuse where a GPU takes them; their values are looked at elsewhere."""
 
 
@@ -133,17 +124,14 @@ def first_steps(
         rows = sorted(sets[stage.data].rows, key=lambda row: len(row.model_dump_json()))[:SHORTEST]
         problem = _first_step(stage, rows, tokenizer)
         if problem:
-            text = f"training would stop at its first step: {problem}"
-            fix = f"mend one of {', '.join(stage.trainer)}"
-            findings.append(
-                (error if here else info)("first-step", f"stages.{stage.name}.trainer", text, fix)
-            )
+            place, text = f"stages.{stage.name}.trainer", f"training would stop at its first step: {problem}"
+            find, fix = error if here else info, f"mend one of {', '.join(stage.trainer)}"
+            findings.append(find("first-step", place, text, fix))
     return findings
 
 
 @contextlib.contextmanager
 def _silence() -> Iterator[None]:
-    """Without the progress bars, logs and warnings of a training that nobody asked for."""
     before = logging.root.manager.disable
     logging.disable()
     try:

@@ -7,16 +7,16 @@ measured is kept in memory; rows of training stream by.
 
 from __future__ import annotations
 
-import copy
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from toolkit.benchmarks.results import questions_of
 from toolkit.data import Conversation, Preference, Row, Text, load_rows
-from toolkit.data.formats import RowError, answer_of, convert
-from toolkit.data.readers import raw_rows, selected_rows
+from toolkit.data.formats import RowError, answer_of
+from toolkit.data.readers import raw_rows, stream_rows
 from toolkit.errors import DataError
 from toolkit.recipe import Benchmark, DataSource, Recipe, contestants, load
 from toolkit.run.checks.findings import error, warning
@@ -24,19 +24,14 @@ from toolkit.run.checks.quality import all_text, plain, question_of, words_of
 from toolkit.run.folder import RunFolder
 from toolkit.types import Example, Finding
 
-WORDS = 13
-"""Words in a row that two texts share by copying, hardly by chance."""
-
+WORDS = 13  # words in a row that two texts share by copying, hardly by chance
 MIDDLE = WORDS // 2
 
-SHARE = 0.8
-"""Share of a text's words in such runs from which on it is a copy with small changes."""
+SHARE = 0.8  # share of a text's words in such runs from which on it is a copy with small changes
+COMMON = 0.05  # a run of words, or an answer, in more than this share of the training rows is boilerplate
+HELD_OUT = "held-out questions"
 
-COMMON = 0.05
-"""A run of words, or an answer, in more than this share of the training rows is boilerplate."""
-
-FEWEST = 4
-"""Words of a question or an answer that two rows hardly share by chance."""
+FEWEST = 4  # words of a question or an answer that two rows hardly share by chance
 
 
 @dataclass(frozen=True)
@@ -52,21 +47,12 @@ class Measured:
 
 @dataclass
 class _Hits:
-    """What one training set shares with what is measured."""
-
     rows: int = 0
     questions: set[str] = field(default_factory=set)
     answers: Counter[str] = field(default_factory=Counter)
     runs: Counter[str] = field(default_factory=Counter)
     inside: Counter[str] = field(default_factory=Counter)
     """Questions shorter than a run that stand in a row's text."""
-
-    def join(self, other: _Hits) -> None:
-        self.rows += other.rows
-        self.questions |= other.questions
-        self.answers += other.answers
-        self.runs += other.runs
-        self.inside += other.inside
 
 
 class Overlap:
@@ -92,12 +78,9 @@ class Overlap:
         if not self.questions:
             return
         exchanges = _exchanges(row)
-        for exchange in exchanges:
-            question, answer = map(" ".join, exchange)
-            if question in self.questions:
-                hits.questions.add(question)
-            if answer in self.answers:
-                hits.answers[answer] += 1
+        for question, answer in exchanges:
+            hits.questions.update({" ".join(question)} & self.questions)
+            hits.answers.update({" ".join(answer)} & self.answers)
         words = [*exchanges[-1][0], *exchanges[-1][1]]
         found = self.endings.keys() & zip(words, words[1:], words[2:], words[3:])  # noqa: B905
         if found:
@@ -106,30 +89,30 @@ class Overlap:
         if not self.keys.isdisjoint(zip(words, words[MIDDLE:], words[WORDS - 1 :])):  # noqa: B905
             hits.runs.update(runs_in([plain(all_text(row)), " ".join(words)]) & self.runs)
 
-    def found_only(self) -> Overlap:
-        """What was found, without what it was compared with."""
-        found = copy.copy(self)
-        found.measured = []
-        found.questions, found.answers, found.runs, found.keys, found.endings = set(), set(), set(), set(), {}
-        return found
-
     def findings(self) -> Iterator[Finding]:
         """Findings for every training set, and for the worked examples of contestants."""
         for name, hits in self.hits.items():
-            runs = {run for run, count in hits.runs.items() if count <= max(2.0, COMMON * hits.rows)}
             for each in self.measured:
                 if each.place == f"data.{name}":
                     text = f"`{name}` is trained on and measured on"
                     yield error("overlap", each.place, text, "measure on other rows")
                 else:
-                    yield from self._compare(name, each, hits, runs)
-        yield from self._worked_examples()
+                    yield from self._compare(name, each, hits)
+        held = [each for each in self.measured if each.what == HELD_OUT]
+        questions = {text for each in held for text in each.questions}
+        texts = MeasuredTexts(questions, {text for each in held for text in each.answers})
+        for name, contestant in contestants(self.recipe).items():
+            if texts.shown_in([plain(turn.content) for turn in contestant.prompt]):
+                text = f"worked examples of `{name}` are held-out rows: it is shown what it is asked"
+                yield error("prompt-leaks", f"contestants.{name}.prompt", text, "take training rows for them")
 
-    def _compare(self, name: str, each: Measured, hits: _Hits, runs: set[str]) -> Iterator[Finding]:
+    def _compare(self, name: str, each: Measured, hits: _Hits) -> Iterator[Finding]:
         fix, count = "take them out of the training data", len(each.questions)
-        same = {question for question in each.questions if question in hits.questions}
-        inside = {q for q, times in hits.inside.items() if times <= max(2.0, COMMON * hits.rows)}
+        runs, inside, answers = (_rare(c, hits.rows) for c in (hits.runs, hits.inside, hits.answers))
+        same = hits.questions.intersection(each.questions)
         near = [q for q in each.questions if q not in same and (q in inside or copied(q, runs) >= SHARE)]
+        others = [a for q, a in zip(each.questions, each.answers, strict=True) if q not in same and a]
+        known = sum(answer in answers or copied(answer, runs) >= SHARE for answer in others)
         if same:
             found = sum(question in same for question in each.questions)
             text = f"{found} of {count} {each.what} are also in `{name}`: scores on them tell nothing"
@@ -137,23 +120,14 @@ class Overlap:
         if near:
             text = f"{len(near)} of {count} {each.what} are nearly copies of rows of `{name}`"
             yield warning("overlap-words", each.place, text, fix)
-        rare = {a for a, times in hits.answers.items() if times <= max(2.0, COMMON * hits.rows)}
-        others = [a for q, a in zip(each.questions, each.answers, strict=True) if q not in same and a]
-        known = sum(answer in rare or copied(answer, runs) >= SHARE for answer in others)
         if known:
             text = f"{known} of {count} answers to {each.what} are also in `{name}`, under other questions"
             yield warning("overlap-answers", each.place, text, fix)
 
-    def _worked_examples(self) -> Iterator[Finding]:
-        """Contestants whose own prompt holds what they are asked, or the answer."""
-        held = [each for each in self.measured if each.what == "held-out questions"]
-        questions = {text for each in held for text in each.questions}
-        answers = {text for each in held for text in each.answers} & self.answers
-        texts = MeasuredTexts(questions, answers)
-        for name, contestant in contestants(self.recipe).items():
-            if texts.shown_in([plain(turn.content) for turn in contestant.prompt]):
-                text = f"worked examples of `{name}` are held-out rows: it is shown what it is asked"
-                yield error("prompt-leaks", f"contestants.{name}.prompt", text, "take training rows for them")
+
+def _rare(counts: Counter[str], rows: int) -> set[str]:
+    """What is in few enough rows to be no boilerplate."""
+    return {text for text, count in counts.items() if count <= max(2.0, COMMON * rows)}
 
 
 class MeasuredTexts:
@@ -194,45 +168,38 @@ def _exchanges(row: Row) -> list[tuple[list[str], list[str]]]:
 
 def _measured(recipe: Recipe, examples: Sequence[Example]) -> Iterator[Measured]:
     if examples and recipe.scoring:
-        questions = [
-            plain(" ".join(turn.content for turn in example.messages if turn.role != "system"))
-            for example in examples
-        ]
+        questions = [_question(example) for example in examples]
         answers = [plain(example.reference or "") for example in examples]
-        yield Measured(f"data.{recipe.scoring.examples}", "held-out questions", questions, answers)
+        yield Measured(f"data.{recipe.scoring.examples}", HELD_OUT, questions, answers)
     for name in dict.fromkeys(stage.heldout for stage in recipe.stages if stage.heldout):
-        rows = list(_heldout_rows(recipe.data[name], recipe.seed))
+        rows: list[Row] = []
+        with suppress(DataError):  # found when the set is read
+            for _, _, row in stream_rows(recipe.data[name], seed=recipe.seed):
+                if not isinstance(row, RowError):
+                    rows.append(row)
         if rows:
             questions = [question_of(row) or plain(all_text(row)) for row in rows]
             answers = ["" if isinstance(row, Text) else plain(answer_of(row)) for row in rows]
             yield Measured(f"data.{name}", "held-out rows", questions, answers)
     for index, benchmark in enumerate(recipe.scoring.benchmarks if recipe.scoring else ()):
-        questions = list(_questions(benchmark))
+        questions = list(_benchmark_questions(benchmark))
         if questions:
             what = f"{benchmark.task} questions"
             yield Measured(f"scoring.benchmarks.{index}", what, questions, [""] * len(questions))
 
 
-def _heldout_rows(source: DataSource, seed: int) -> Iterator[Row]:
-    try:
-        for _, row in selected_rows(source, lambda raw, row_id: convert(raw, source.format, row_id), seed):
-            if not isinstance(row, RowError):
-                yield row
-    except DataError:
-        return  # found when the set is read
+def _question(example: Example) -> str:
+    return plain(" ".join(turn.content for turn in example.messages if turn.role != "system"))
 
 
-def _questions(benchmark: Benchmark) -> Iterator[str]:
+def _benchmark_questions(benchmark: Benchmark) -> Iterator[str]:
     """The longest text of each row that is asked: benchmarks name their question columns differently."""
     for split, file in benchmark.files.items():
-        if split in ("train", "dev", "fewshot"):
-            continue  # worked examples, not what is measured
-        try:
-            for _, row in raw_rows(DataSource(source=file)):
-                texts = [value for value in row.values() if isinstance(value, str)]
-                yield plain(max(texts, key=len, default=""))
-        except DataError:
-            return
+        if split not in ("train", "dev", "fewshot"):  # worked examples, not what is measured
+            with suppress(DataError):
+                for _, row in raw_rows(DataSource(source=file)):
+                    texts = [value for value in row.values() if isinstance(value, str)]
+                    yield plain(max(texts, key=len, default=""))
 
 
 def copied(question: str, runs: set[str]) -> float:
@@ -249,13 +216,6 @@ def runs_in(texts: Iterable[str]) -> set[str]:
     """All runs of words in some texts."""
     split = (text.split() for text in texts)
     return {" ".join(words[i : i + WORDS]) for words in split for i in range(len(words) - WORDS + 1)}
-
-
-def runs_of(texts: list[str]) -> set[str]:
-    """The word runs of training texts, but for boilerplate."""
-    counts = Counter(run for text in texts for run in runs_in([text]))
-    most = max(2.0, COMMON * len(texts))
-    return {run for run, count in counts.items() if count <= most}
 
 
 def find_contamination(run: Path) -> list[str]:
@@ -288,19 +248,19 @@ def find_contamination(run: Path) -> list[str]:
 def contamination_notes(contestant: str, by_task: dict[str, list[str]], training: list[str]) -> list[str]:
     """The sentences for one contestant."""
     known = [plain(text) for text in training]
-    runs = runs_of(known)
+    runs = _rare(Counter(run for text in known for run in runs_in([text])), len(known))
+
+    def is_known(question: str) -> bool:
+        if FEWEST <= len(question.split()) < WORDS:
+            return any(f" {question} " in f" {row} " for row in known)
+        return copied(question, runs) >= SHARE
+
     notes = []
     for task, questions in by_task.items():
-        found = [question for question in questions if _is_contaminated(plain(question), known, runs)]
+        found = [question for question in questions if is_known(plain(question))]
         if found:
             notes.append(
                 f"{contestant}: {len(found)} of {len(questions)} questions of {task} are in its training "
                 f"data ({found[0][:60]!r}): its score there tells nothing"
             )
     return notes
-
-
-def _is_contaminated(question: str, rows: list[str], runs: set[str]) -> bool:
-    if not FEWEST <= len(question.split()) < WORDS:
-        return copied(question, runs) >= SHARE
-    return any(f" {question} " in f" {row} " for row in rows)

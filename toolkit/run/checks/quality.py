@@ -7,7 +7,7 @@ import re
 import string
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -23,51 +23,26 @@ from toolkit.types import Finding, split_thinking
 LOPSIDED = 0.9
 """Share of pairs whose chosen answer is the longer (or the shorter), above which length is learned."""
 
-ENOUGH = 20
-"""Rows below which a share says nothing."""
-
+ENOUGH = 20  # rows below which a share says nothing
 IMBALANCE = 10
 """Wanted answers for each unwanted one, or the other way, above which KTO sees hardly any of the fewer."""
 
+HASHED = ("exact", "near", "asked", "answer", "other", "liked", "disliked")
+"""What is kept of every row as a hash of eight bytes."""
+
 ASKED = ("Q:", "Question:", "User:", "Human:", "Prompt:", "Instruction:", "Input:")
 
-TAIL, LOOPED = 30, 150
-"""Characters that come again in a loop, and what a loop has at the least."""
-
-LENGTHY = 12
-"""Characters of a question that hardly begin an answer by chance."""
+TAIL, LOOPED = 30, 150  # characters that come again in a loop, and what a loop has at the least
+LENGTHY = 12  # characters of a question that hardly begin an answer by chance
 
 
 @dataclass
 class Tally:
     """How many rows show one kind of fault, and the first of them."""
 
+    first: str
+    shown: str
     count: int = 0
-    first: str = ""
-    shown: str = ""
-
-    def add(self, place: str, shown: str = "") -> None:
-        if not self.count:
-            self.first, self.shown = place, shown
-        self.count += 1
-
-
-@dataclass
-class Places:
-    """`file:line` of every row, as a number each."""
-
-    numbers: array[int] = field(default_factory=lambda: array("q"))
-    before: str = ""
-
-    def add(self, place: str) -> None:
-        head, mark, number = place.rpartition(":")
-        if not number.isdecimal():  # `file:paragraph 3`
-            head, mark, number = place.rpartition(" ")
-        self.before = head + mark
-        self.numbers.append(int(number))
-
-    def __getitem__(self, row: int) -> str:
-        return f"{self.before}{self.numbers[row]}"
 
 
 class Quality:
@@ -82,20 +57,24 @@ class Quality:
         rename: Mapping[str, str] | None = None,
     ) -> None:
         """`special`: special tokens as text; `trained`: rows to train on; `rename`: old column -> new."""
-        self.rename = rename or {}
         self.name, self.trained, self.count = name, trained, 0
+        self.renamed = {new: old for old, new in (rename or {}).items()}
         self.tallies: dict[str, Tally] = {}
-        self.places = Places()
+        self.before, self.numbers = "", array("q")  # `file:line` of every row
         self.special = re.compile("|".join(map(re.escape, filter(None, special))) or r"(?!)")
-        self.hashes = {
-            key: array("q") for key in ("exact", "near", "asked", "answer", "other", "liked", "disliked")
-        }
+        self.hashes = {key: array("q") for key in HASHED}
         self.longer = self.shorter = self.pairs = self.wanted = self.rated = self.scored = self.even = 0
         self.score_columns: dict[tuple[str, ...], list[tuple[str, str]]] = {}
 
+    def _place(self, row: int) -> str:
+        return f"{self.before}{self.numbers[row]}"
+
     def add(self, place: str, raw: Mapping[str, Any], row: Row) -> None:
         self.count += 1
-        self.places.add(place)
+        found = re.fullmatch(r"(.*?)(\d+)", place, re.DOTALL)  # `file:3`, `file:paragraph 3`
+        assert found
+        self.before = found[1]
+        self.numbers.append(int(found[2]))
         turns, answers = prompt_of(row), _answers(row)
         self._text(place, "\n".join([*(turn.content for turn in turns), *answers]))
         if isinstance(row, Text):
@@ -115,43 +94,21 @@ class Quality:
         elif isinstance(row, Rated):
             self.rated, self.wanted = self.rated + 1, self.wanted + row.wanted
 
-    def join(self, other: Quality) -> None:
-        """Take in what another process found in its part of the rows."""
-        for code, tally in other.tallies.items():
-            mine = self.tallies.setdefault(code, Tally(0, tally.first, tally.shown))
-            if _line(tally.first) < _line(mine.first):
-                mine.first, mine.shown = tally.first, tally.shown
-            mine.count += tally.count
-        for key, values in self.hashes.items():
-            values.extend(other.hashes[key])
-        self.places.numbers.extend(other.places.numbers)
-        for name in ("count", "longer", "shorter", "pairs", "wanted", "rated", "scored", "even"):
-            setattr(self, name, getattr(self, name) + getattr(other, name))
-
-    def _in_order(self) -> dict[str, Any]:
-        """The hashes as arrays, in the order of the file; `places` is put in it too."""
-        numbers = np.frombuffer(self.places.numbers, dtype=np.int64)
-        order = np.argsort(numbers, kind="stable")
-        self.places.numbers = array("q", numbers[order].tobytes())
-        return {key: np.frombuffer(values, dtype=np.int64)[order] for key, values in self.hashes.items()}
-
     def findings(self) -> Iterator[Finding]:
         """Everything found, each kind once, at the first of its rows."""
         for code, fault in FAULTS.items():
             tally = self.tallies.get(code)
-            if tally is None:
-                continue
-            find = fault.severity if tally.count > fault.share * self.count else info
-            text = fault.text.format(n=tally.count, all=self.count, shown=tally.shown)
-            if tally.count > 1 and "{n}" not in fault.text:
-                text = f"{text} ({tally.count} of {self.count} rows)"
-            fix = fault.fix
-            yield find(code.partition("-")[0] if code.startswith("turns") else code, tally.first, text, fix)
+            if tally:
+                find = fault.severity if tally.count > fault.share * self.count else info
+                text = fault.text.format(n=tally.count, all=self.count, shown=tally.shown)
+                if tally.count > 1 and "{n}" not in fault.text:
+                    text = f"{text} ({tally.count} of {self.count} rows)"
+                yield find("turns" if code.startswith("turns-") else code, tally.first, text, fault.fix)
         yield from self._copies()
         yield from self._sides()
 
     def _note(self, code: str, place: str, shown: str = "") -> None:
-        self.tallies.setdefault(code, Tally()).add(place, shown)
+        self.tallies.setdefault(code, Tally(place, shown)).count += 1
 
     def _text(self, place: str, text: str) -> None:
         """What is wrong with characters and marks; searched for only where one of its characters is there."""
@@ -237,15 +194,7 @@ class Quality:
         """
         key = tuple(raw)
         if key not in self.score_columns:
-            before = {new: old for old, new in self.rename.items()}
-            first = before.get("chosen", "chosen"), before.get("rejected", "rejected")
-            pairs = []
-            for name in raw:
-                one, other = ("chosen", "rejected") if name in before else first
-                shared = next((n for n, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), 0)
-                tails = (one[shared:], other[shared:]) if name.endswith(f"_{one[shared:]}") else (one, other)
-                head, found, tail = name.rpartition(tails[0])
-                pairs.append((name, f"{head}{tails[1]}{tail}" if found else name))
+            pairs = [(name, self._other_side(name)) for name in raw]
             self.score_columns[key] = [
                 (one, other)
                 for one, other in pairs
@@ -256,6 +205,17 @@ class Quality:
                 if name in raw
             ]
         return self.score_columns[key]
+
+    def _other_side(self, column: str) -> str:
+        """The rejected side's column beside one of the chosen side; itself where there is none."""
+        one, other = "chosen", "rejected"
+        if column not in self.renamed:
+            one, other = self.renamed.get(one, one), self.renamed.get(other, other)
+        shared = next((n for n, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), 0)
+        if column.endswith(f"_{one[shared:]}"):
+            one, other = one[shared:], other[shared:]
+        head, found, tail = column.rpartition(one)
+        return f"{head}{other}{tail}" if found else column
 
     def _hash(self, row: Row, question_key: str, answer_key: str) -> None:
         other = loose(row.rejected) if isinstance(row, Preference) else ""
@@ -273,63 +233,53 @@ class Quality:
         if isinstance(row, Preference):
             values["disliked"] = hash((question_key, other))
         elif label is False:
-            values["liked"], values["disliked"] = (
-                hash(("", question_key, answer_key)),
-                hash((question_key, answer_key)),
-            )
+            values["disliked"], values["liked"] = values["liked"], hash(("", question_key, answer_key))
         else:
             values["disliked"] = hash(("", self.count))
         for key, value in values.items():
             self.hashes[key].append(value)
 
     def _copies(self) -> Iterator[Finding]:
-        arrays = self._in_order()
+        arrays = {key: np.frombuffer(values, dtype=np.int64) for key, values in self.hashes.items()}
         exact, near = _later_copies(arrays["exact"]), _later_copies(arrays["near"])
-        if len(exact):
-            one, other = exact[0]
-            text = (
-                f"{len(exact)} of {self.count} rows are copies of others, such as this of {self.places[one]}"
-            )
-            yield warning("rows-double", self.places[other], f"{text}: they weigh double", "drop the copies")
-        known = set(exact[:, 1].tolist()) if len(exact) else set()
-        only = [pair for pair in near.tolist() if pair[1] not in known]
+        known = {later for _, later in exact}
+        only = [pair for pair in near if pair[1] not in known]
+        if exact:
+            first, later = exact[0]
+            text = f"{len(exact)} of {self.count} rows are copies of others, such as this of "
+            text += f"{self._place(first)}: they weigh double"
+            yield warning("rows-double", self._place(later), text, "drop the copies")
         if only:
-            first, copy = only[0]
+            first, later = only[0]
             text = (
                 f"{len(only)} of {self.count} rows differ from others in case, spaces and punctuation only, "
             )
-            text += f"this one from {self.places[first]}: they weigh double"
-            yield warning("rows-nearly-double", self.places[copy], text, "drop the copies")
+            text += f"this one from {self._place(first)}: they weigh double"
+            yield warning("rows-nearly-double", self._place(later), text, "drop the copies")
         if not self.trained:
-            yield from self._asked_twice(arrays, {*known, *(copy for _, copy in only)})
+            yield from self._asked_twice(arrays, {*known, *(later for _, later in only)})
             return
         both = np.flatnonzero(np.isin(arrays["disliked"], arrays["liked"]))
         if len(both):
             text = "its rejected or unwanted answer is the chosen or wanted one of a row with the same prompt"
-            yield warning("contradiction", self.places[int(both[0])], text, "decide which is better")
+            yield warning("contradiction", self._place(int(both[0])), text, "decide which is better")
         yield from self._answers_alike(arrays)
 
     def _asked_twice(self, arrays: dict[str, Any], copies: set[int]) -> Iterator[Finding]:
-        """Held-out questions that are there again with another reference."""
-        again = [pair for pair in _later_copies(arrays["asked"]).tolist() if pair[1] not in copies]
+        again = [pair for pair in _later_copies(arrays["asked"]) if pair[1] not in copies]
         if again:
             first, later = again[0]
             text = f"{len(again)} of {self.count} questions are asked again with another reference, such as"
-            text += f" that of {self.places[first]}: they count twice, and no answer fits both"
-            yield warning("references-differ", self.places[later], text, "give one row several references")
-
-    def _one_side_alike(self, arrays: dict[str, Any]) -> Iterator[Finding]:
-        for key, what in (("other", "rejected"), ("answer", "chosen")):
-            _, first, counts = np.unique(arrays[key], return_index=True, return_counts=True)
-            most = int(counts.argmax())
-            if self.pairs >= ENOUGH and counts[most] > LOPSIDED * self.pairs:
-                text = f"{counts[most]} of {self.pairs} {what} answers are the same: its words are learned"
-                place = self.places[int(first[most])]
-                yield warning("one-answer", place, text, f"add pairs with other {what} answers")
+            text += f" that of {self._place(first)}: they count twice, and no answer fits both"
+            yield warning("references-differ", self._place(later), text, "give one row several references")
 
     def _answers_alike(self, arrays: dict[str, Any]) -> Iterator[Finding]:
+        for key, what in (("other", "rejected"), ("answer", "chosen")):
+            place, most, _ = self._commonest(arrays[key])
+            if self.pairs >= ENOUGH and most > LOPSIDED * self.pairs:
+                text = f"{most} of {self.pairs} {what} answers are the same: its words are learned"
+                yield warning("one-answer", place, text, f"add pairs with other {what} answers")
         if self.pairs or self.rated:
-            yield from self._one_side_alike(arrays)
             return
         pairs = np.unique(np.stack([arrays["asked"], arrays["answer"]], axis=1), axis=0)
         _, counts = np.unique(pairs[:, 0], return_counts=True)
@@ -337,15 +287,19 @@ class Quality:
             text = f"{many} questions have several different answers"
             fix = "keep the one that is wanted, unless variety is"
             yield info("answers-differ", f"data.{self.name}", text, fix)
-        values, first, counts = np.unique(arrays["answer"], return_index=True, return_counts=True)
-        most = int(counts.argmax())
-        share = counts[most] / self.count
-        if self.count >= ENOUGH and share > 0.5 and len(np.unique(arrays["asked"])) > 1:  # noqa: PLR2004
-            find = warning if share > LOPSIDED or len(values) > ENOUGH / 2 else info
-            place = self.places[int(first[most])]
+        place, most, different = self._commonest(arrays["answer"])
+        share = most / self.count
+        if self.count >= ENOUGH and share > 0.5 and len(counts) > 1:  # noqa: PLR2004
+            find = warning if share > LOPSIDED or different > ENOUGH / 2 else info
             text = f"{share:.0%} of the answers are the same ({place}): it may be all that is learned"
             fix = "balance the rows, or count what the shortest answer scores"
             yield find("one-answer", f"data.{self.name}", text, fix)
+
+    def _commonest(self, values: Any) -> tuple[str, int, int]:
+        """Place of the first row with the commonest value, its count, and the number of values."""
+        _, first, counts = np.unique(values, return_index=True, return_counts=True)
+        most = int(counts.argmax())
+        return self._place(int(first[most])), int(counts[most]), len(counts)
 
     def _sides(self) -> Iterator[Finding]:
         place = f"data.{self.name}"
@@ -365,9 +319,8 @@ class Quality:
             yield warning("same-score", place, text, "look where the preferences come from")
         fewer = min(self.wanted, self.rated - self.wanted)
         if self.rated and not fewer:
-            text = (
-                f"every answer is {'wanted' if self.wanted else 'unwanted'}: there is nothing to tell apart"
-            )
+            kind = "wanted" if self.wanted else "unwanted"
+            text = f"every answer is {kind}: there is nothing to tell apart"
             yield error("one-sided", place, text, "add answers of the other kind")
         elif fewer and self.rated - fewer > IMBALANCE * fewer:
             text = (
@@ -377,17 +330,11 @@ class Quality:
             yield warning("imbalance", place, text, fix)
 
 
-def _line(place: str) -> int:
-    number = place.rpartition(":")[2].rpartition(" ")[2]
-    return int(number) if number.isdecimal() else 0
-
-
-def _later_copies(values: Any) -> Any:
-    """(first, later) positions of rows with equal values, in order of the later ones; shape (copies, 2)."""
+def _later_copies(values: Any) -> list[tuple[int, int]]:
+    """(first, later) positions of rows with equal values, in order of the later ones."""
     _, first, inverse = np.unique(values, return_index=True, return_inverse=True)
     origin = first[inverse]
-    later = np.flatnonzero(origin != np.arange(len(values)))
-    return np.stack([origin[later], later], axis=1)
+    return [(int(origin[later]), int(later)) for later in np.flatnonzero(origin != np.arange(len(values)))]
 
 
 def _answers(row: Row) -> list[str]:
@@ -411,7 +358,6 @@ def _loops(text: str) -> bool:
 
 
 def _in_prose(pattern: re.Pattern[str], text: str) -> re.Match[str] | None:
-    """The first match that is not in code."""
     found = pattern.search(text)
     return pattern.search(patterns.CODE.sub("", text)) if found and "`" in text else found
 

@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import multiprocessing
-import os
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
 
-from toolkit import io
-from toolkit.data import Conversation, Row, Text, load_groups
-from toolkit.data.formats import RowError, convert
-from toolkit.data.readers import has_parts, load_placed_examples, selected_rows
+from toolkit.data import Conversation, Row, load_groups
+from toolkit.data.formats import RowError, prompt_of
+from toolkit.data.readers import load_placed_examples, stream_rows
 from toolkit.errors import DataError
 from toolkit.progress import log_progress
-from toolkit.recipe import DataSource, Recipe
+from toolkit.recipe import Recipe
 from toolkit.run.checks.findings import error, info, warning
 from toolkit.run.checks.overlap import Overlap
 from toolkit.run.checks.quality import Quality
@@ -27,19 +21,9 @@ from toolkit.types import Example, Finding, Message
 
 logger = logging.getLogger(__name__)
 
-MAX_PLACES = 5
-"""Places named for one kind of problem; the rest are counted."""
-
-SAMPLE = 20_000
-"""Rows of a data set that are rendered and measured in tokens; contents are looked at in all."""
-
-LARGE = 50_000_000
-"""Bytes of a file from which on several processes look at it."""
-
-PROCESSES = 4
-
-STEP = 10_000
-"""Rows between two reports of progress."""
+MAX_PLACES = 5  # places named for one kind of problem; the rest are counted
+SAMPLE = 20_000  # rows of a data set that are rendered and measured in tokens; contents are looked at in all
+STEP = 10_000  # rows between two reports of progress
 
 
 @dataclass
@@ -59,23 +43,12 @@ class Seen:
         """Reservoir sampling (Vitter 1985): each row is in the sample with the same chance."""
         self.count += 1
         self.kinds.setdefault(type(row), row)
-        self.system += not isinstance(row, Text) and _first_role(row) == "system"
+        self.system += [turn.role for turn in prompt_of(row)[:1]] == ["system"]
         if self.count <= SAMPLE:
             self.rows.append(row)
             self.places.append(place)
         elif (slot := int(self.draws.random() * self.count)) < SAMPLE:
             self.rows[slot], self.places[slot] = row, place
-
-    def join(self, other: Seen) -> None:
-        """Take in the rows that another process saw, as many as they weigh, in the order of their lines."""
-        both = [*zip(self.places, self.rows, strict=True), *zip(other.places, other.rows, strict=True)]
-        if len(both) > SAMPLE:
-            share = round(SAMPLE * self.count / (self.count + other.count))
-            both = both[: len(self.rows)][:share] + both[len(self.rows) :][: SAMPLE - share]
-        both.sort(key=lambda pair: int(pair[0].rpartition(":")[2]))
-        self.places, self.rows = [place for place, _ in both], [row for _, row in both]
-        self.count, self.system = self.count + other.count, self.system + other.system
-        self.kinds = {**other.kinds, **self.kinds}
 
 
 @dataclass(frozen=True)
@@ -98,7 +71,7 @@ def read_heldout(recipe: Recipe) -> tuple[HeldOut, list[Finding]]:
         column = recipe.scoring.groups
         groups = load_groups(recipe.data[name], column) if column else {}
     except DataError as problem:
-        return HeldOut(), [_unread(name, recipe.data[name], str(problem))]
+        return HeldOut(), [_unread(name, problem)]
     return HeldOut([example for _, example in placed], [place for place, _ in placed], groups), []
 
 
@@ -120,154 +93,56 @@ def read(recipe: Recipe, special: Sequence[str], compared: Overlap) -> tuple[dic
     trained = {stage.data for stage in recipe.stages}
     names = dict.fromkeys(part for stage in recipe.stages for part in (stage.data, stage.heldout) if part)
     for name in names:
-        scan = Scan(recipe, name, special, compared if name in trained else None)
-        findings += scan.run()
-        if scan.seen.count:
-            sets[name] = scan.seen
-            findings += scan.quality.findings()
-            findings += _sampled(name, scan.seen)
+        quality = Quality(name, special, trained=name in trained, rename=recipe.data[name].rename)
+        seen, problems = _scan(recipe, name, quality, compared if name in trained else None)
+        findings += problems
+        if seen.count:
+            sets[name] = seen
+            findings += quality.findings()
+        if seen.count > len(seen.rows):
+            text = f"{seen.count} rows are looked at; templates and lengths are checked on "
+            text += f"{len(seen.rows)} of them"
+            findings.append(info("sampled", f"data.{name}", text, "nothing to do: they are drawn at random"))
     return sets, findings
 
 
-class Scan:
-    """One pass over the rows of a data set, by several processes where the file is large."""
-
-    def __init__(self, recipe: Recipe, name: str, special: Sequence[str], compared: Overlap | None) -> None:
-        self.name, self.source, self.seed = name, recipe.data[name], recipe.seed
-        trained = compared is not None
-        self.quality = Quality(name, special, trained=trained, rename=self.source.rename)
-        self.seen, self.bad, self.compared = Seen(), BadRows(name, self.source), compared
-        self.problem: Finding | None = None
-
-    def run(self) -> list[Finding]:
-        """Look at all rows; gives what keeps rows from being read."""
-        file = Path(self.source.source)
-        shared = has_parts(self.source) and file.is_file() and file.stat().st_size > LARGE
-        count = min(PROCESSES, os.cpu_count() or 1) if shared else 1
-        if count == 1:
-            self.look(io.WHOLE)
-        else:
-            others = [_Other(self, (part, count)) for part in range(1, count)]
-            self.look((0, count))
-            for other in others:
-                if found := other.result():
-                    self._join(found)
-                else:
-                    logger.warning("%s: a process that looked at its rows died; done again in this one", file)
-                    self.look(other.part)
-        if self.problem is None and not self.seen.count and not self.bad.count:
-            self.problem = error("data", f"data.{self.name}", f"{file}: no rows", "mend the file")
-        return [*([self.problem] if self.problem else []), *self.bad.findings()]
-
-    def look(self, part: tuple[int, int]) -> None:
-        """Look at the rows of one part."""
-        last: dict[str, Any] = {}
-
-        def make(raw: dict[str, Any], row_id: str) -> Row:
-            nonlocal last
-            last = raw
-            return convert(raw, self.source.format, row_id)
-
-        try:
-            for place, row in selected_rows(self.source, make, self.seed, part):
-                if isinstance(row, RowError):
-                    self.bad.add(place, row)
-                    continue
-                self.seen.add(place, row)
-                self.quality.add(place, last, row)
-                if self.compared:
-                    self.compared.add(self.name, row)
-                if self.seen.count % STEP == 0 and not part[0]:
-                    done = self.seen.count * part[1]
-                    log_progress(logger, f"checking {self.name}: rows", done, self.source.limit or 0)
-        except DataError as problem:
-            self.problem = _unread(self.name, self.source, str(problem))
-
-    def _join(self, other: Scan) -> None:
-        """Take in what another process saw of its part."""
-        self.seen.join(other.seen)
-        self.quality.join(other.quality)
-        self.bad.join(other.bad)
-        self.problem = self.problem or other.problem
-        if self.compared and other.compared:
-            self.compared.hits[self.name].join(other.compared.hits[self.name])
+def _scan(
+    recipe: Recipe, name: str, quality: Quality, compared: Overlap | None
+) -> tuple[Seen, list[Finding]]:
+    """Look at all rows of a data set; gives a sample of them, and what keeps rows from being read."""
+    source, place, findings = recipe.data[name], f"data.{name}", list[Finding]()
+    seen, bad = Seen(), 0
+    try:
+        for row_place, raw, row in stream_rows(source, seed=recipe.seed):
+            if isinstance(row, RowError):
+                bad += 1
+                if bad <= MAX_PLACES and not source.skip_bad_rows:
+                    fix = "mend the row, or set skip_bad_rows: true"
+                    findings.append(error("row", row_place, str(row), fix))
+                continue
+            seen.add(row_place, row)
+            quality.add(row_place, raw, row)
+            if compared:
+                compared.add(name, row)
+            if seen.count % STEP == 0:
+                log_progress(logger, f"checking {name}: rows", seen.count, source.limit or 0)
+    except DataError as problem:
+        findings.insert(0, _unread(name, problem))
+    if bad and source.skip_bad_rows:
+        text = f"{bad} rows do not fit and are left out"
+        findings.append(warning("rows-skipped", place, text, "look at them, or drop them"))
+    elif bad > MAX_PLACES:
+        text = f"{bad - MAX_PLACES} more rows do not fit"
+        findings.append(error("row", place, text, "mend them, or set skip_bad_rows: true"))
+    return seen, findings
 
 
-class _Other:
-    """Another process, forked with the scan as it is, that looks at one part of the rows."""
-
-    def __init__(self, scan: Scan, part: tuple[int, int]) -> None:
-        forked = multiprocessing.get_context("fork")
-        self.part = part
-        self.receive, self.send = forked.Pipe(duplex=False)
-        self.process = forked.Process(target=self._run, args=(scan,), daemon=True)
-        self.process.start()
-        self.send.close()
-
-    def _run(self, scan: Scan) -> None:
-        with contextlib.suppress(BaseException):  # the first process meets it too, and says it
-            scan.look(self.part)
-            if scan.compared:
-                scan.compared = scan.compared.found_only()
-            self.send.send(scan)
-
-    def result(self) -> Scan | None:
-        """What it found; `None` where it died."""
-        try:
-            found: Scan | None = self.receive.recv()
-        except EOFError:
-            found = None
-        self.process.join()
-        return found
-
-
-def _first_role(row: Any) -> str:
-    return str((row.messages if isinstance(row, Conversation) else row.prompt)[0].role)
-
-
-def _sampled(name: str, seen: Seen) -> Iterator[Finding]:
-    if seen.count > len(seen.rows):
-        text = (
-            f"{seen.count} rows are looked at; templates and lengths are checked on {len(seen.rows)} of them"
-        )
-        yield info("sampled", f"data.{name}", text, "nothing to do: they are drawn at random")
-
-
-class BadRows:
-    """The rows of one data set that do not fit: the first ones by file and line, and how many there are."""
-
-    def __init__(self, name: str, source: DataSource) -> None:
-        self.name, self.source, self.count = name, source, 0
-        self.first: list[Finding] = []
-
-    def add(self, place: str, problem: RowError) -> None:
-        self.count += 1
-        if self.count <= MAX_PLACES and not self.source.skip_bad_rows:
-            self.first.append(error("row", place, str(problem), "mend the row, or set skip_bad_rows: true"))
-
-    def join(self, other: BadRows) -> None:
-        self.count += other.count
-        self.first = sorted(
-            [*self.first, *other.first], key=lambda found: int(found.place.rpartition(":")[2])
-        )[:MAX_PLACES]
-
-    def findings(self) -> Iterator[Finding]:
-        place = f"data.{self.name}"
-        yield from self.first
-        if self.source.skip_bad_rows and self.count:
-            text = f"{self.count} rows do not fit and are left out"
-            yield warning("rows-skipped", place, text, "look at them, or drop them")
-        elif self.count > MAX_PLACES:
-            text = f"{self.count - MAX_PLACES} more rows do not fit"
-            yield error("row", place, text, "mend them, or set skip_bad_rows: true")
-
-
-def _unread(name: str, source: DataSource, problem: str) -> Finding:
-    if "from the hub" in problem:
+def _unread(name: str, problem: DataError) -> Finding:
+    if "from the hub" in str(problem):
         fix = "it will be fetched at the first run; to check it now, go online"
-        return info("data-not-checked", f"data.{name}", problem, fix)
-    fix = "mend the file"
-    return error("data", f"data.{name}", problem.removesuffix(" (or set `skip_bad_rows: true`)"), fix)
+        return info("data-not-checked", f"data.{name}", str(problem), fix)
+    text = str(problem).removesuffix(" (or set `skip_bad_rows: true`)")
+    return error("data", f"data.{name}", text, "mend the file")
 
 
 def system_turns(recipe: Recipe, sets: dict[str, Seen], heldout: HeldOut) -> Iterator[Finding]:

@@ -3,29 +3,18 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
 from toolkit import io
-from toolkit.data import Conversation, Preference, Row, Text
-from toolkit.data.chat import (
-    Encoded,
-    Exchange,
-    encode_conversation,
-    encode_exchanges,
-    exchanges,
-    opens_thinking,
-    prompt_ids,
-    render,
-    strips_thinking,
-)
+from toolkit.data import Conversation, Preference, Row, Text, chat
 from toolkit.data.formats import answer_of, prompt_of
 from toolkit.errors import DataError, ModelError
 from toolkit.models import bases
 from toolkit.recipe import ONLINE, Recipe, Stage, answered_data, contestants
-from toolkit.run.checks.findings import error, info, warning
+from toolkit.run.checks.findings import error, from_error, info, warning
 from toolkit.run.checks.rows import MAX_PLACES, Seen
 from toolkit.run.shots import Choice, Reader, draw_exchanges
 from toolkit.train.methods import settings
@@ -33,18 +22,9 @@ from toolkit.types import Example, Finding, Message, split_thinking
 
 PLACE = "model.chat_template"
 
-CHUNK = 500
-"""Sequences that are turned into tokens at once."""
-
-Refused = Callable[[str, DataError], None]
-"""(place, why)."""
-
-LONGEST = 20
-"""Held-out prompts whose tokens are counted."""
-
-SAMPLE = 50
-"""Rows whose loss mask is looked at token by token."""
-
+CHUNK = 500  # sequences that are turned into tokens at once
+LONGEST = 20  # held-out prompts whose tokens are counted
+SAMPLE = 50  # rows whose loss mask is looked at token by token
 HELLO = Message(role="user", content="hello")
 REPLY = Message(role="assistant", content="good day")
 RULE = Message(role="system", content="speak softly")
@@ -52,14 +32,13 @@ RULE = Message(role="system", content="speak softly")
 
 def tokenizer_of(recipe: Recipe) -> tuple[Any, list[Finding]]:
     """The base's tokenizer, where it can be had without the hub."""
+    from toolkit.models.loading import check_vocabulary, load_tokenizer
+
     try:
         folder = bases.resolve_base(recipe.base, revision=recipe.model.revision)
     except ModelError as problem:
         fix = "it will be fetched at the first run; to check it now, go online"
-        find = info if "hub cannot be reached" in str(problem) else error
-        return None, [find("base-not-checked", "base", str(problem), fix)]
-    from toolkit.models.loading import check_vocabulary, load_tokenizer
-
+        return None, [from_error("base-not-checked", "base", problem, fix)]
     try:
         tokenizer = load_tokenizer(folder, recipe.model.chat_template, recipe.model.chat_template_kwargs)
     except ModelError as problem:
@@ -68,55 +47,53 @@ def tokenizer_of(recipe: Recipe) -> tuple[Any, list[Finding]]:
     try:
         check_vocabulary(tokenizer, rows or sys.maxsize, recipe.base)
     except ModelError as problem:
-        text, _, fix = str(problem).rpartition("; ")
-        return tokenizer, [error("vocabulary", "base", text, fix)]
+        return tokenizer, [from_error("vocabulary", "base", problem)]
     return tokenizer, []
+
+
+OTHER = "name another one: a file, or a model that has one"
 
 
 def template(recipe: Recipe, sets: dict[str, Seen], tokenizer: Any) -> tuple[list[Finding], bool]:
     """Findings on the chat template, and whether conversations can be encoded with it at all."""
     if all(stage.method == "text" for stage in recipe.stages) and recipe.scoring is None:
         return [], False
-    other = "name another one: a file, or a model that has one"
     try:
-        before = render(tokenizer, [HELLO])
-        encode_conversation(tokenizer, [HELLO, REPLY])
+        before = chat.render(tokenizer, [HELLO])
+        chat.encode_conversation(tokenizer, [HELLO, REPLY])
     except DataError as problem:
-        return [error("chat-template", PLACE, str(problem), other)], False
-    findings = list(_ends(tokenizer, before, other))
-    findings += _named_ends(recipe, tokenizer, before)
-    findings += _thinking(sets, tokenizer, before)
-    plain = tokenizer.apply_chat_template([HELLO.as_dict()], tokenize=False)
-    if before == plain:
+        return [error("chat-template", PLACE, str(problem), OTHER)], False
+    findings = [*_ends(recipe, tokenizer, before), *_thinking(sets, tokenizer, before)]
+    if before == tokenizer.apply_chat_template([HELLO.as_dict()], tokenize=False):
         text = "it has no generation prompt: the model is not told that it is its turn"
-        findings.append(error("generation-prompt", PLACE, text, other))
+        findings.append(error("generation-prompt", PLACE, text, OTHER))
     if any(turn.role == "system" for seen in sets.values() for row in seen.rows for turn in prompt_of(row)):
-        findings += _system(tokenizer, other)
-    ids = prompt_ids(tokenizer, [HELLO])
+        text = "it drops system turns, and rows have them: the model would not see what they say"
+        try:
+            shown = RULE.content in chat.render(tokenizer, [RULE, HELLO])
+        except DataError as problem:
+            shown, text = False, f"rows have system turns: {problem}"
+        findings += [] if shown else [error("system-turn", PLACE, text, OTHER)]
+    ids = chat.prompt_ids(tokenizer, [HELLO])
     if tokenizer.bos_token_id is not None and ids[:2] == [tokenizer.bos_token_id] * 2:
         text = f"prompts begin with {tokenizer.bos_token} twice, which no model has seen"
-        findings.append(error("double-bos", PLACE, text, other))
+        findings.append(error("double-bos", PLACE, text, OTHER))
     return findings, True
 
 
-def _ends(tokenizer: Any, before: str, other: str) -> Iterator[Finding]:
-    """Whether answers end with the token that ends generation, and whether it is learned."""
-    if tokenizer.eos_token_id is None:
-        yield error("end-token", PLACE, "the tokenizer has no end token, so answers never end", other)
-        return
+def _ends(recipe: Recipe, tokenizer: Any, before: str) -> Iterator[Finding]:
+    """Whether answers end with the token that ends generation, and with the one that stages name."""
     whole = tokenizer.apply_chat_template([HELLO.as_dict(), REPLY.as_dict()], tokenize=False)
-    if tokenizer.eos_token not in whole[len(before) :]:
+    after = whole[len(before) :]
+    if tokenizer.eos_token_id is None:
+        yield error("end-token", PLACE, "the tokenizer has no end token, so answers never end", OTHER)
+    elif tokenizer.eos_token not in after:
         text = f"it puts no {tokenizer.eos_token} after answers: training adds it, earlier turns lack it"
-        yield warning("end-token", PLACE, text, other)
-    if tokenizer.pad_token_id == tokenizer.eos_token_id:
+        yield warning("end-token", PLACE, text, OTHER)
+    if tokenizer.eos_token_id is not None and tokenizer.pad_token_id == tokenizer.eos_token_id:
         text = f"{tokenizer.pad_token} pads and ends answers; trainers that mask padding never learn to stop"
         fix = "nothing to do: here padding is masked by its place, and the end token is learned"
         yield info("pad-is-end", "base", text, fix)
-
-
-def _named_ends(recipe: Recipe, tokenizer: Any, before: str) -> Iterator[Finding]:
-    """Stages that name another end token than answers end with."""
-    after = tokenizer.apply_chat_template([HELLO.as_dict(), REPLY.as_dict()], tokenize=False)[len(before) :]
     for stage in recipe.stages:
         named, place = stage.trainer.get("eos_token"), f"stages.{stage.name}.trainer.eos_token"
         if named and tokenizer.convert_tokens_to_ids(named) in (None, tokenizer.unk_token_id):
@@ -127,72 +104,58 @@ def _named_ends(recipe: Recipe, tokenizer: Any, before: str) -> Iterator[Finding
 
 
 def _thinking(sets: dict[str, Seen], tokenizer: Any, before: str) -> Iterator[Finding]:
-    """Rows whose thinking the template leaves out."""
     for seen in sets.values():
         for row, place in zip(seen.rows, seen.places, strict=True):
             if isinstance(row, Text) or "</think" not in answer_of(row):
                 continue
             try:
-                stripped = strips_thinking(tokenizer, prompt_of(row), answer_of(row))
+                stripped = chat.strips_thinking(tokenizer, prompt_of(row), answer_of(row))
             except DataError:
                 continue
             if stripped:
                 text = "the template takes thinking out of answers; it is learned all the same, as <think>"
-                find = info if opens_thinking(before) else warning
+                find = info if chat.opens_thinking(before) else warning
                 yield find("thinking", place, text, "name a template that shows it, or take the thinking out")
                 return
 
 
-def _system(tokenizer: Any, other: str) -> list[Finding]:
-    try:
-        rendered_system = RULE.content in render(tokenizer, [RULE, HELLO])
-    except DataError as problem:
-        return [error("system-turn", PLACE, f"rows have system turns: {problem}", other)]
-    text = "it drops system turns, and rows have them: the model would not see what they say"
-    return [] if rendered_system else [error("system-turn", PLACE, text, other)]
-
-
 def encoded_rows(
-    stage: Stage, seen: Seen, tokenizer: Any, refused: Refused | None = None
-) -> Iterator[tuple[list[str], Encoded]]:
-    """Texts to be learned and the sequence they are in, uncut; refused rows are passed to `refused`.
+    stage: Stage, seen: Seen, tokenizer: Any, refused: list[tuple[str, DataError]] | None = None
+) -> Iterator[tuple[list[str], chat.Encoded]]:
+    """Texts to be learned and the sequence they are in, uncut; rows the template refuses go into `refused`.
 
     A pair gives two sequences; a conversation several where the template rewrites earlier turns.
     """
-    waiting: list[list[Exchange]] = []
+    waiting: list[list[chat.Exchange]] = []
     for row, place in zip(seen.rows, seen.places, strict=True):
         if isinstance(row, Text):
             ids = [*tokenizer(row.text)["input_ids"], tokenizer.eos_token_id]
-            yield [row.text], Encoded(ids, [1] * len(ids), truncated=False)
+            yield [row.text], chat.Encoded(ids, [1] * len(ids), truncated=False)
         elif stage.method not in ONLINE:
             try:
                 waiting += _sequences(tokenizer, row)
             except DataError as problem:
                 if refused is None:
                     raise
-                refused(place, problem)
+                refused.append((place, problem))
         if len(waiting) >= CHUNK:
             yield from _tokenised(tokenizer, waiting)
             waiting = []
     yield from _tokenised(tokenizer, waiting)
 
 
-def _sequences(tokenizer: Any, row: Row) -> list[list[Exchange]]:
+def _sequences(tokenizer: Any, row: Row) -> list[list[chat.Exchange]]:
     if isinstance(row, Conversation):
-        return [exchanges(tokenizer, row.messages, row.unlearned)]
-    prompt, answers = (
-        prompt_of(row),
-        [answer_of(row), *([row.rejected] if isinstance(row, Preference) else [])],
-    )
-    unlearned = range(len(prompt))
-    return [
-        exchanges(tokenizer, (*prompt, Message(role="assistant", content=answer)), unlearned)
-        for answer in answers
-    ]
+        return [chat.exchanges(tokenizer, row.messages, row.unlearned)]
+    prompt, answers = prompt_of(row), [answer_of(row)]
+    if isinstance(row, Preference):
+        answers.append(row.rejected)
+    turns = [(*prompt, Message(role="assistant", content=answer)) for answer in answers]
+    return [chat.exchanges(tokenizer, each, range(len(prompt))) for each in turns]
 
 
-def _tokenised(tokenizer: Any, rows: list[list[Exchange]]) -> Iterator[tuple[list[str], Encoded]]:
-    for row, parts in zip(rows, encode_exchanges(tokenizer, rows), strict=True):
+def _tokenised(tokenizer: Any, rows: list[list[chat.Exchange]]) -> Iterator[tuple[list[str], chat.Encoded]]:
+    for row, parts in zip(rows, chat.encode_exchanges(tokenizer, rows), strict=True):
         answers = [each.answer for each in row]
         for part in parts:
             runs = sum(learned for learned, _ in groupby(part.completion_mask))
@@ -200,8 +163,7 @@ def _tokenised(tokenizer: Any, rows: list[list[Exchange]]) -> Iterator[tuple[lis
             answers = answers[runs:]
 
 
-Tokens = dict[str, list[tuple[list[str], Encoded]]]
-"""Stage -> its rows as `encoded_rows` gives them."""
+Tokens = dict[str, list[tuple[list[str], chat.Encoded]]]  # stage -> its rows as `encoded_rows` gives them
 
 
 def encode(recipe: Recipe, sets: dict[str, Seen], tokenizer: Any) -> tuple[Tokens, list[Finding]]:
@@ -211,15 +173,11 @@ def encode(recipe: Recipe, sets: dict[str, Seen], tokenizer: Any) -> tuple[Token
     for stage in recipe.stages:
         if stage.data not in sets:
             continue
-        refused: list[Finding] = []
-
-        def note(place: str, problem: DataError, refused: list[Finding] = refused) -> None:
-            refused.append(
-                error("chat-template", place, str(problem), "mend the row, or name another template")
-            )
-
-        tokens[stage.name] = list(encoded_rows(stage, sets[stage.data], tokenizer, note))
-        findings += refused[:MAX_PLACES]
+        refused: list[tuple[str, DataError]] = []
+        tokens[stage.name] = list(encoded_rows(stage, sets[stage.data], tokenizer, refused))
+        for place, problem in refused[:MAX_PLACES]:
+            fix = "mend the row, or name another template"
+            findings.append(error("chat-template", place, str(problem), fix))
         if len(refused) > MAX_PLACES:
             text = f"the chat template refuses {len(refused)} rows"
             findings.append(error("chat-template", f"data.{stage.data}", text, "name another template"))
@@ -252,10 +210,10 @@ def prompts_fit(
         yield error("context", place, text, f"set it below {context}")
         return
     specs = [spec for spec in contestants(recipe).values() if spec.stage or spec.on_base]
-    own = max((spec.prompt for spec in specs), key=lambda turns: sum(map(_size, turns)), default=())
-    longest = sorted(examples, key=lambda example: sum(map(_size, example.messages)))[-LONGEST:]
+    own = max((spec.prompt for spec in specs), key=_size, default=())
+    longest = sorted(examples, key=lambda example: _size(example.messages))[-LONGEST:]
     try:
-        most = max((len(prompt_ids(tokenizer, (*own, *e.messages))) for e in longest), default=0)
+        most = max((len(chat.prompt_ids(tokenizer, (*own, *e.messages))) for e in longest), default=0)
     except DataError as problem:
         name = f"data.{recipe.scoring.examples}"
         yield error("chat-template", name, str(problem), "name another template, or mend the rows")
@@ -272,24 +230,22 @@ def shots_fit(
     """Whether the worked examples that the base is shown are there, and fit its context."""
     new = recipe.scoring.generation.max_new_tokens if recipe.scoring else 0
     specs = {name: spec for name, spec in contestants(recipe).items() if spec.on_base and spec.shots}
-    exchanges = draw_exchanges(rows, examples, recipe.seed) if specs and rows and examples else []
-    for name, spec in specs.items() if exchanges else ():
-        reader = Reader(tokenizer, (context or sys.maxsize) - new)
-        choice = Choice(name, spec, answered_data(recipe) or "", exchanges, examples, reader)
-        if isinstance(spec.shots, int):
+    drawn = draw_exchanges(rows, examples, recipe.seed) if specs and rows and examples else []
+    reader = Reader(tokenizer, (context or sys.maxsize) - new)
+    for name, spec in specs.items():
+        if drawn and isinstance(spec.shots, int):
             try:
-                choice.fixed(spec.shots)
+                Choice(name, spec, answered_data(recipe) or "", drawn, examples, reader).fixed(spec.shots)
             except DataError as problem:
                 place, _, text = str(problem).partition(": ")
-                text, _, fix = text.rpartition("; ")
-                yield error("shots", place, text, fix)
+                yield from_error("shots", place, text)
 
 
-def _size(turn: Message) -> int:
-    return len(turn.content)
+def _size(turns: Sequence[Message]) -> int:
+    return sum(len(turn.content) for turn in turns)
 
 
-def _cut(stage: Stage, rows: list[tuple[list[str], Encoded]], limit: int | None) -> Iterator[Finding]:
+def _cut(stage: Stage, rows: list[tuple[list[str], chat.Encoded]], limit: int | None) -> Iterator[Finding]:
     if limit is None or stage.method in ("text", *ONLINE):
         return
     long = [row for _, row in rows if len(row.input_ids) > limit]
@@ -305,7 +261,7 @@ def _cut(stage: Stage, rows: list[tuple[list[str], Encoded]], limit: int | None)
     yield find("truncated", f"stages.{stage.name}.trainer.max_length", text, fix)
 
 
-def _mask(stage: Stage, rows: list[tuple[list[str], Encoded]], tokenizer: Any) -> Iterator[Finding]:
+def _mask(stage: Stage, rows: list[tuple[list[str], chat.Encoded]], tokenizer: Any) -> Iterator[Finding]:
     """Whether the learned tokens are the answer, and the tokens are ones the model knows."""
     unknown = tokenizer.unk_token_id
     if unknown is not None and unknown != tokenizer.eos_token_id:
@@ -343,25 +299,19 @@ def show(recipe: Recipe, sets: dict[str, Seen], tokenizer: Any, count: int) -> l
     """The first rows of every stage."""
     shown = []
     for stage in recipe.stages:
-        if stage.data not in sets:
-            continue
-        limit = settings(stage).get("max_length")
-        for row, place in list(zip(sets[stage.data].rows, sets[stage.data].places, strict=True))[:count]:
+        seen, limit = sets.get(stage.data, Seen()), settings(stage).get("max_length")
+        for row, place in list(zip(seen.rows, seen.places, strict=True))[:count]:
             sides = list(encoded_rows(stage, Seen([row], [place]), tokenizer))
-            for (_, encoded), side in zip(sides, _sides(row, len(sides)), strict=True):
-                ids, mask = encoded.input_ids[:limit], encoded.completion_mask[:limit]
-                pairs = zip(ids, mask, strict=True)
+            for number, (_, encoded) in enumerate(sides):
+                side = f", part {number + 1}" if len(sides) > 1 else ""  # a conversation may need several
+                if isinstance(row, Preference):
+                    side = (", chosen", ", rejected")[number]
+                ids = encoded.input_ids[:limit]
+                pairs = zip(ids, encoded.completion_mask[:limit], strict=True)
                 parts = [
                     (tokenizer.decode([token for token, _ in run]), bool(learned))
                     for learned, run in groupby(pairs, key=lambda pair: pair[1])
                 ]
-                title = f"{stage.name}: {place}{side}"
-                shown.append(Shown(title, parts, len(ids), len(encoded.input_ids) - len(ids)))
+                cut = len(encoded.input_ids) - len(ids)
+                shown.append(Shown(f"{stage.name}: {place}{side}", parts, len(ids), cut))
     return shown
-
-
-def _sides(row: Row, count: int) -> list[str]:
-    """What tells the sequences of one row apart: a template may need a conversation in several."""
-    if isinstance(row, Preference) and count:
-        return [", chosen", ", rejected"]
-    return [f", part {number}" if count > 1 else "" for number in range(1, count + 1)]
