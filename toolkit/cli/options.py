@@ -137,14 +137,9 @@ def load_recipe(recipe: str | Path, changes: tuple[str, ...] = ()) -> Recipe:
 
 
 def take_fields(options: dict[str, Any], *, remote: bool) -> dict[str, Any]:
-    """Take the endpoint's options out of a command's, as fields of an endpoint; those not given are left out.
+    """Take the endpoint's options out of a command's, as fields of an endpoint; those not set are left out.
 
-    Args:
-        options: what the command got.
-        remote: whether an endpoint is used; if not, its options are an error.
-
-    Raises:
-        InputError: `--parameters` is no mapping.
+    `remote`: whether an endpoint is used; if not, its options are an error.
     """
     from toolkit.recipe import read_yaml
 
@@ -163,11 +158,7 @@ def take_fields(options: dict[str, Any], *, remote: bool) -> dict[str, Any]:
 
 
 def build_endpoint(url: str, model: str, fields: dict[str, Any]) -> Endpoint:
-    """The endpoint that the options describe.
-
-    Raises:
-        InputError: one of them does not fit.
-    """
+    """The endpoint that the options describe; an `InputError` where one of them does not fit."""
     from pydantic import ValidationError
 
     from toolkit.recipe import Endpoint
@@ -206,17 +197,7 @@ def open_model(
 ) -> Chosen:
     """Load a model (hub id, folder, GGUF file or packaged name) and attach its adapter.
 
-    Args:
-        model: what to load.
-        adapter: folder of an adapter to put on it.
-        name: of the contestant; left out, that of the adapter or model.
-        template: `chat_template` of a recipe's `model` section.
-        template_kwargs: `chat_template_kwargs` of it, a JSON object.
-        options: its further fields.
-
-    Raises:
-        ModelError: there is no such model or adapter, or they do not belong together.
-        InputError: the template's variables are no JSON object.
+    `template`, `template_kwargs` (a JSON object) and `options` are fields of a recipe's `model` section.
     """
     from toolkit.io import parse_json
     from toolkit.models import load_base

@@ -8,17 +8,21 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from toolkit.judge.costs import Estimate
 from toolkit.report.gate import Gate
 from toolkit.types import Difference, Finding, Rating, Score, StageResult, Summary
 
 
-class Output(BaseModel):
+class Plain(BaseModel):
     """Base of everything a command prints."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Output(Plain):
+    model_config = ConfigDict(use_attribute_docstrings=True)
 
 
 class Share(Output):
@@ -31,22 +35,6 @@ class Share(Output):
     """What it is taken over."""
 
 
-class Init(Output):
-    file: str
-    """The recipe that was written."""
-    method: str
-    """Of its one stage, chosen by the kind of rows."""
-
-
-class Check(Output):
-    findings: list[Finding]
-    """The worst first; exit code 2 when one is an error."""
-
-
-class Train(Output):
-    stages: list[StageResult]
-
-
 class Drift(Output):
     """How far a merged model is from the one that was trained, on held-out answers."""
 
@@ -57,27 +45,6 @@ class Drift(Output):
     perplexity_trained: float
     perplexity_merged: float
     tokens: int
-
-
-class Merge(Output):
-    folder: str
-    drift: list[Drift]
-
-
-class Export(Output):
-    folder: str
-    rows: dict[str, int]
-    """Data set -> how many rows."""
-
-
-class Push(Output):
-    repository: str
-    """Its address."""
-
-
-class Report(Output):
-    html: str
-    markdown: str
 
 
 class Answer(Output):
@@ -163,16 +130,6 @@ class JudgeOutput(Output):
     win_rates: list[WinRate]
 
 
-class Grades(Output):
-    grades: dict[str, list[Score]]
-    """Judge -> the mean grade of every contestant, from 1 to 10."""
-
-
-class Estimates(Output):
-    estimates: list[Estimate]
-    """One a judge."""
-
-
 class Coefficient(Output):
     """What one standard deviation more of a feature does to the log-odds of winning."""
 
@@ -230,11 +187,6 @@ class ClaimShare(Output):
     runs: int
 
 
-class SelfTest(Output):
-    times: int
-    claims: list[ClaimShare]
-
-
 class Agreed(Output):
     agreement: Share
     agreement_without_ties: Share
@@ -253,18 +205,6 @@ class Agreement(Agreed):
     categories: dict[str, Agreed]
 
 
-class Exported(Output):
-    votes: int
-    file: str
-
-
-class Imported(Output):
-    added: int
-    known: int
-    """Rows that were there already."""
-    run: str
-
-
 class Preferences(Output):
     votes: int
     pairs: int
@@ -279,16 +219,6 @@ class Preferences(Output):
     """Examples written that no training pair uses."""
 
 
-class Forgotten(Output):
-    voter: str
-    battles: int
-    removed: bool
-
-
-class Serve(Output):
-    url: str
-
-
 class Line(Output):
     what: str
     state: Literal["ok", "note", "missing"]
@@ -296,20 +226,26 @@ class Line(Output):
     fix: str
 
 
-class Doctor(Output):
-    lines: list[Line]
-    """Exit code 1 when one is `missing`."""
+def output(name: str, **fields: Any) -> type[Plain]:
+    """What a command prints, by key: a type, or a type and what it means."""
+    pairs = {key: kind if isinstance(kind, tuple) else (kind, None) for key, kind in fields.items()}
+    columns: dict[str, Any] = {key: (kind, Field(description=text)) for key, (kind, text) in pairs.items()}
+    return create_model(name, __base__=Plain, **columns)
 
 
 OUTPUTS: dict[str, type[BaseModel]] = {
-    "init": Init,
+    "init": output(
+        "Init",
+        file=(str, "The recipe that was written."),
+        method=(str, "Of its one stage, chosen by the kind of rows."),
+    ),
     "run": Summary,
-    "check": Check,
-    "train": Train,
-    "merge": Merge,
-    "export": Export,
-    "push": Push,
-    "report": Report,
+    "check": output("Check", findings=(list[Finding], "The worst first; exit code 2 when one is an error.")),
+    "train": output("Train", stages=list[StageResult]),
+    "merge": output("Merge", folder=str, drift=list[Drift]),
+    "export": output("Export", folder=str, rows=(dict[str, int], "Data set -> how many rows.")),
+    "push": output("Push", repository=(str, "Its address.")),
+    "report": output("Report", html=str, markdown=str),
     "answer": Answer,
     "perplexity": Perplexity,
     "metrics": Scores,
@@ -318,16 +254,19 @@ OUTPUTS: dict[str, type[BaseModel]] = {
     "gate": Gate,
     "leaderboard": Leaderboard,
     "judge": JudgeOutput,
-    "judge --prompt": Grades,
-    "judge --estimate": Estimates,
+    "judge --prompt": output(
+        "Grades",
+        grades=(dict[str, list[Score]], "Judge -> the mean grade of every contestant, from 1 to 10."),
+    ),
+    "judge --estimate": output("Estimates", estimates=(list[Estimate], "One a judge.")),
     "ratings": Ratings,
     "agreement": Agreement,
-    "selftest": SelfTest,
-    "votes export": Exported,
-    "votes import": Imported,
-    "votes forget": Forgotten,
+    "selftest": output("SelfTest", times=int, claims=list[ClaimShare]),
+    "votes export": output("Exported", votes=int, file=str),
+    "votes import": output("Imported", added=int, known=(int, "Rows that were there already."), run=str),
+    "votes forget": output("Forgotten", voter=str, battles=int, removed=bool),
     "preferences": Preferences,
-    "serve": Serve,
-    "doctor": Doctor,
+    "serve": output("Serve", url=str),
+    "doctor": output("Doctor", lines=(list[Line], "Exit code 1 when one is `missing`.")),
 }
 """Command -> what it prints with `--json`."""

@@ -17,8 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from toolkit.printable import printable
 from toolkit.progress import Progress as Updates
 
-EVERY = 30.0
-"""Seconds between two lines about the same work, where there is no terminal."""
+EVERY = 30.0  # seconds between two lines about the same work, where there is no terminal
 
 
 @dataclass

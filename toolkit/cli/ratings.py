@@ -173,7 +173,6 @@ def _style_controlled(votes: str, features: tuple[str, ...], options: dict[str, 
 
 
 def _duels(fit: BradleyTerry | Elo | StyleControlled) -> list[dict[str, Any]]:
-    """Every pair, the better one first."""
     from toolkit.ratings import BradleyTerry
 
     assert isinstance(fit, BradleyTerry)  # --pairs of others is refused

@@ -19,11 +19,8 @@ if TYPE_CHECKING:
     from toolkit.metrics.registry import Encoding
     from toolkit.types import Difference, Score
 
-METRICS = tuple(name for name in FIGURES if name != "perplexity")
-"""The text metrics' names."""
-
-DECIDED = 0.05
-"""Corrected p-value below which nothing more is needed."""
+METRICS = tuple(name for name in FIGURES if name != "perplexity")  # the text metrics' names
+DECIDED = 0.05  # corrected p-value below which nothing more is needed
 
 
 class MetricName(click.ParamType):  # type: ignore[type-arg]  # generic in newer versions only
@@ -235,11 +232,7 @@ def leaderboard_command(sources: tuple[Path, ...], against: str | None, as_json:
 
 
 def _read_benchmarks(sources: tuple[Path, ...]) -> tuple[list[Score], list[Measurement]]:
-    """Scores of all benchmark results in the sources, and the values by question where they are kept.
-
-    Raises:
-        DataError: a source has no results, or two hold the same task of a contestant.
-    """
+    """Scores of all benchmark results in the sources, and the values by question where they are kept."""
     from toolkit.benchmarks import scores_of, values_of
     from toolkit.benchmarks.results import name_in
     from toolkit.errors import DataError

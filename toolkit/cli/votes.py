@@ -19,11 +19,7 @@ DATABASES = (".db", ".sqlite", ".sqlite3")
 
 
 def database_of(source: str) -> str:
-    """The vote store a command means: a SQLAlchemy URL, a SQLite file, or a run folder's own arena.
-
-    Raises:
-        DataError: a path at which there is nothing, or something else.
-    """
+    """The vote store a command means: a SQLAlchemy URL, a SQLite file, or a run folder's own arena."""
     from toolkit.errors import DataError
 
     if "://" in source:
@@ -58,11 +54,6 @@ def load_votes(source: str) -> Table:
 
     A run folder's votes are the people's in its arena, or where no arena was opened the judge's. MT-bench's
     pair judgments and AlpacaEval's annotations are vote files too.
-
-    Raises:
-        DataError: there is nothing of the kind, or a row does not fit.
-        RatingError: there are no votes.
-        StoreError: the database cannot be read.
     """
     from toolkit.arena import accepted_votes
     from toolkit.judge import readers
