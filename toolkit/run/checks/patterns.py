@@ -126,10 +126,10 @@ LOWER_IS_BETTER = re.compile(
 class Fault:
     """One kind of fault: how bad, what it is, and what to do."""
 
-    severity: Callable[[str, str, str, str], Finding]
     text: str
     """With `{n}` rows of `{all}`, and `{shown}`."""
     fix: str
+    severity: Callable[[str, str, str, str], Finding] = warning
     share: float = 0.0
     """Of all rows, above which it counts as that; below it is only info."""
 
@@ -138,52 +138,47 @@ MESSAGES = "give messages, not text that a template has made"
 ALTERNATE = "follow each other; most templates were trained on turns that alternate"
 
 FAULTS = {
-    "mojibake": Fault(warning, "holds {shown}: decoded as another encoding", "read the file as what it is"),
-    "invisible": Fault(warning, "holds the invisible character {shown}, which is learned too", "take it out"),
-    "html": Fault(warning, "holds HTML ({shown}), as it stands", "unescape it, unless HTML is wanted"),
-    "foreign-template": Fault(warning, "the text holds {shown}, the mark of another chat template", MESSAGES),
+    "mojibake": Fault("holds {shown}: decoded as another encoding", "read the file as what it is"),
+    "invisible": Fault("holds the invisible character {shown}, which is learned too", "take it out"),
+    "html": Fault("holds HTML ({shown}), as it stands", "unescape it, unless HTML is wanted"),
+    "foreign-template": Fault("the text holds {shown}, the mark of another chat template", MESSAGES),
     "template-in-text": Fault(
-        error, "the text holds the special token {shown}, which would end or begin a turn inside it", MESSAGES
+        "the text holds the special token {shown}, which would end or begin a turn inside it",
+        MESSAGES,
+        severity=error,
     ),
-    "secret": Fault(warning, "holds what looks like a secret, {shown}", "take it out, and revoke it"),
-    "carriage-return": Fault(info, "holds carriage returns, which are learned", "turn \\r\\n into \\n"),
+    "secret": Fault("holds what looks like a secret, {shown}", "take it out, and revoke it"),
+    "carriage-return": Fault(
+        "holds carriage returns, which are learned", "turn \\r\\n into \\n", severity=info
+    ),
     "literal-newline": Fault(
-        warning, "an answer holds {shown} as characters in place of what it stands for", "unescape it once"
+        "an answer holds {shown} as characters in place of what it stands for", "unescape it once"
     ),
-    "placeholder": Fault(warning, "an answer is a placeholder: {shown}", "fill it in, or drop the row"),
+    "placeholder": Fault("an answer is a placeholder: {shown}", "fill it in, or drop the row"),
     "repetition": Fault(
-        warning,
-        "an answer repeats a passage over and over, and so will the trained model",
-        "cut it, or drop the row",
+        "an answer repeats a passage over and over, and so will the trained model", "cut it, or drop the row"
     ),
     "boilerplate": Fault(
-        warning,
-        "an answer speaks as an AI model ({shown}): so will the trained one",
-        "rewrite it, unless it is meant",
+        "an answer speaks as an AI model ({shown}): so will the trained one", "rewrite it, unless it is meant"
     ),
     "refusal": Fault(
-        warning,
-        "{n} of {all} answers refuse, such as {shown}",
-        "drop those that refuse without need",
-        share=0.05,
+        "{n} of {all} answers refuse, such as {shown}", "drop those that refuse without need", share=0.05
     ),
     "prompt-in-answer": Fault(
-        warning, "an answer begins with its own prompt, which is there twice", "take it out of the answer"
+        "an answer begins with its own prompt, which is there twice", "take it out of the answer"
     ),
-    "open-thinking": Fault(warning, "an answer is all thinking (<think>) and no answer", "drop the row"),
+    "open-thinking": Fault("an answer is all thinking (<think>) and no answer", "drop the row"),
     "nearly-same": Fault(
-        warning,
         "chosen and rejected differ in case, spaces and punctuation only: there is hardly anything to prefer",
         "drop the row",
     ),
-    "no-question": Fault(warning, "no user turn comes before the answer", "add what was asked"),
-    "turns-user": Fault(warning, f"two user turns {ALTERNATE}", "join them, or put the answer between them"),
+    "no-question": Fault("no user turn comes before the answer", "add what was asked"),
+    "turns-user": Fault(f"two user turns {ALTERNATE}", "join them, or put the answer between them"),
     "turns-assistant": Fault(
-        warning, f"two assistant turns {ALTERNATE}", "join them, or put the question between them"
+        f"two assistant turns {ALTERNATE}", "join them, or put the question between them"
     ),
-    "turns-system": Fault(warning, "a system turn stands after the first turn", "put it first"),
+    "turns-system": Fault("a system turn stands after the first turn", "put it first"),
     "outer-space": Fault(
-        warning,
         "{n} of {all} answers begin or end with spaces or empty lines, and that is learned too",
         "strip the answers",
         share=0.5,
