@@ -22,6 +22,7 @@ COMMANDS = {
     "check": "Find what is wrong with a recipe and its data before training.",
     "train": "Train a recipe's stages, and nothing else.",
     "merge": "A trained stage and everything below it as one whole model.",
+    "export-model": "A trained stage for llama.cpp, Ollama or vLLM, compared with the trained model.",
     "export": "A run's completions, scores and votes as data sets.",
     "push": "Send an adapter or a merged model, with its scores, to the hub.",
     "report": "Write a run's report again.",
@@ -45,7 +46,7 @@ COMMANDS = {
 
 MODULES = {
     "recipes": ("init", "run", "check", "train", "doctor"),
-    "results": ("merge", "export", "push", "report", "gate", "selftest"),
+    "results": ("merge", "export-model", "export", "push", "report", "gate", "selftest"),
     "models": ("answer", "perplexity", "bench"),
     "scores": ("metrics", "score", "leaderboard"),
     "judge": ("judge",),
@@ -74,7 +75,9 @@ class Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         for module, names in MODULES.items():
             if cmd_name in names:
-                command = getattr(importlib.import_module(f"toolkit.cli.{module}"), f"{cmd_name}_command")
+                command = getattr(
+                    importlib.import_module(f"toolkit.cli.{module}"), f"{cmd_name.replace('-', '_')}_command"
+                )
                 assert isinstance(command, click.Command)
                 return command
         return None

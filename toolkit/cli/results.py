@@ -1,4 +1,4 @@
-"""Commands on a finished run: report, gate, selftest, export, merge; and push."""
+"""Commands on a finished run: report, gate, selftest, export, merge, export-model; and push."""
 
 from __future__ import annotations
 
@@ -171,6 +171,57 @@ def merge_command(run: Path, stage: str, out: Path, as_json: bool, **options: An
         rows.append([drift.into, f"{drift.kl:.6f}", f"{drift.top1_agreement:.1%}", *perplexities])
     print_table(["merged into", "KL", "same top token", "perplexity, trained", "merged"], rows)
     print_text(out)
+
+
+@click.command("export-model")
+@click.argument("run", type=PATH)
+@click.argument("stage")
+@click.option(
+    "--to",
+    type=click.Choice(["merged", "gguf", "vllm"]),
+    required=True,
+    help="A model folder; GGUF files (f16, q8_0) with an Ollama Modelfile; a script that serves by vLLM.",
+)
+@click.option("--out", type=PATH, required=True, help="Folder to write; a new one.")
+@click.option(
+    "--converter", metavar="COMMAND", help="llama.cpp's convert_hf_to_gguf.py; left out, on the PATH."
+)
+@click.option(
+    "--server", metavar="COMMAND", help="llama-server; left out, on the PATH, else that of `xllamacpp`."
+)
+@click.option("--no-score", is_flag=True, help="Do not answer the run's examples from the GGUF files.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def export_model_command(run: Path, stage: str, out: Path, as_json: bool, **options: Any) -> None:
+    """Write STAGE of RUN for other programs, and find out whether it is still the model that was trained.
+
+    GGUF files answer the run's examples by llama.cpp itself; scores and paired differences from the trained
+    model are printed, and written into the folder's README.
+
+    \b
+    Examples:
+      adapter-arena export-model results/demo dpo --to gguf --out demo-gguf
+      adapter-arena export-model results/demo dpo --to vllm --out demo-vllm
+    """
+    show_progress()
+    from toolkit.cli.scores import print_differences
+    from toolkit.run.export_model import LlamaCpp, export_model
+    from toolkit.run.folder import locked_run
+
+    llama = LlamaCpp(options["converter"], options["server"], score=not options["no_score"])
+    with locked_run(out):
+        exported = export_model(run, stage, options["to"], out, llama)
+    compared = exported.comparison
+    if as_json:
+        figures = ("scores", "differences")
+        found = {name: getattr(compared, name) if compared else [] for name in figures}
+        print_json(exported.model_dump(exclude={"comparison"}) | found)
+        return
+    print_text("\n".join(str(out / file) for file in exported.files))
+    if compared:
+        print_differences(compared)
+        shares = ", ".join(f"{name} {share:.0%}" for name, share in exported.identical.items())
+        print_text(f"\nequal answers: {shares}")
+    print_text(f"serve it: {exported.command}")
 
 
 @click.command("push")

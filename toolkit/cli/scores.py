@@ -156,7 +156,7 @@ def score_command(
         print_json({"scores": compared.scores} | _differences(compared) | settle)
         return
     print_scores(compared.scores)
-    _print_differences(compared)
+    print_differences(compared)
     if members:
         print_text("\nintervals, p-values and n are over groups of examples")
 
@@ -226,7 +226,7 @@ def leaderboard_command(sources: tuple[Path, ...], against: str | None, as_json:
     print_text(
         "~ within noise of the best; intervals are 95%; averages are over the shares (percents) that all have"
     )
-    _print_differences(compared)
+    print_differences(compared)
     for note in notes:
         print_text(f"\nnote: {note}")
 
@@ -296,7 +296,7 @@ def print_scores(scores: Sequence[Score]) -> None:
     print_table(["metric", "contestant", "value", "95% interval", "n"], rows)
 
 
-def _print_differences(found: Comparison) -> None:
+def print_differences(found: Comparison) -> None:
     """One line a comparison: its p-value as it is and corrected for the number of comparisons.
 
     Where it is undecided, the last cell says how many examples would settle a difference of this size.
