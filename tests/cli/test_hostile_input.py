@@ -25,6 +25,7 @@ READERS = {
     "report": ["report", "IN"],
     "export": ["export", "IN", "out"],
     "merge": ["merge", "IN", "dpo", "--out", "out"],
+    "export-model": ["export-model", "IN", "dpo", "--to", "vllm", "--out", "out"],
     "push": ["push", "IN", "a/b"],
     "preferences": ["preferences", "--from-votes", "IN", "--out", "out"],
     "votes import": ["votes", "import", "IN", "run"],

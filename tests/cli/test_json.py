@@ -71,6 +71,7 @@ def test_trained_scored_and_judged(small_recipe: Path, tmp_path: Path, tiny_mode
     assert ask("judge", run)["battles"]
     ask("preferences", "--from-votes", run, "--voters", "judge", "--out", tmp_path / "pairs.jsonl")
     assert ask("merge", run, "sft", "--out", tmp_path / "merged")["drift"]
+    assert ask("export-model", run, "sft", "--to", "vllm", "--out", tmp_path / "served")["command"]
 
 
 def test_one_model_at_a_time(tiny_model: Path, tmp_path: Path):

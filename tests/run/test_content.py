@@ -312,6 +312,7 @@ WRITERS: dict[str, Callable[[Path], list[object]]] = {
     "report against": lambda run: ["report", run, run],
     "export": lambda run: ["export", run, run / "data"],
     "merge": lambda run: ["merge", run, "sft", "--out", run / "merged"],
+    "export-model": lambda run: ["export-model", run, "sft", "--to", "vllm", "--out", run / "served"],
     "preferences": lambda run: ["preferences", "--from-votes", run, "--out", run / "pairs.jsonl"],
     "held-out preferences": lambda run: [
         *("preferences", "--from-votes", run, "--out", run.parent / "pairs.jsonl"),

@@ -90,6 +90,9 @@ def not_served(base: Path, options: ModelOptions, adapters: Mapping[str, Path]) 
 class Engine:
     """A server over one base and its adapters; started on entering, stopped on leaving."""
 
+    mend = "mend `engine_command`, or take `engine: transformers`"
+    """What to do when it does not start."""
+
     def __init__(
         self,
         command: Sequence[str],
@@ -221,8 +224,7 @@ class Engine:
         lines = self.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
         errors = [line for line in lines if "Error" in line] or lines or ["no output"]
         raise ModelError(
-            f"{self.name} did not start: {errors[-1].strip()[:300]}; see {self.log}, mend `engine_command`, "
-            "or take `engine: transformers`"
+            f"{self.name} did not start: {errors[-1].strip()[:300]}; see {self.log}, {self.mend}"
         )
 
     def _find_version(self) -> str:

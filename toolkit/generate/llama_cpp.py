@@ -108,6 +108,8 @@ class LlamaServer(Engine):
         log: file of the server's output.
     """
 
+    mend = "mend --server, or leave the comparison out with --no-score"
+
     def __init__(self, command: Sequence[str], file: Path, context: int, log: Path) -> None:
         self.command, self.name = list(command), "llama.cpp"
         self.base, self.adapters, self.log = str(file), {}, log

@@ -189,10 +189,10 @@ class _Export:
         stop = (*scoring.generation.stop, *(worked.stop if worked else ()))
         options = scoring.generation.model_copy(update={"stop": stop})
         context = _longest_prompt(model, execution, trained) + options.max_new_tokens + 1
-        answers = {trained.name: expected}
+        answers, log = {trained.name: expected}, execution.folder.path / "engine.log"
         for kind, file in files.items():
             name = f"{trained.name}-{kind}"
-            with LlamaServer(server, file, context, file.parent / "server.log") as running:
+            with LlamaServer(server, file, context, log) as running:
                 answers[name] = generate_completions(
                     running.source(),
                     execution.examples,
