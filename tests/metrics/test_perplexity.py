@@ -18,7 +18,7 @@ from toolkit.data.chat import render
 from toolkit.data.formats import Text
 from toolkit.errors import DataError
 from toolkit.metrics import score
-from toolkit.metrics.perplexity import Window, measure_perplexity, measure_text_perplexity, windows
+from toolkit.metrics.perplexity import measure_perplexity, measure_text_perplexity, windows
 from toolkit.models import Loaded, batch_size, load_base, logprobs
 from toolkit.models.logprobs import Span, sum_nll
 from toolkit.progress import Progress
@@ -125,7 +125,7 @@ def test_a_stride_agrees_with_the_usual_loop(tiny: Loaded):
 def test_windows_score_every_token_once_in_order(size: int, length: int, data: st.DataObject):
     stride = data.draw(st.integers(1, length))
     ids = list(range(1, size + 1))
-    spans = windows(ids, 0, Window(length, stride))
+    spans = windows(ids, 0, length, stride)
     assert [token for span in spans for token in list(span.ids)[len(span.ids) - span.scored :]] == ids
     assert all(len(span.ids) <= length + 1 for span in spans)
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,23 +25,6 @@ from toolkit.types import Example, Message
 
 MAX_WINDOW = 2048
 """Window for models that do not say how long their context is."""
-
-
-@dataclass(frozen=True)
-class Window:
-    """How a long text is cut: `length` tokens at a time, moved on by `stride`.
-
-    With a stride of the whole length each token is predicted once from what its own window holds before it,
-    which is lm-eval's rolling log-likelihood. A smaller stride gives tokens more context and takes longer;
-    from the second window on, only the last `stride` tokens are scored.
-    """
-
-    length: int
-    stride: int
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.stride <= self.length:
-            raise DataError(f"stride {self.stride}: it must be from 1 to the window's length, {self.length}")
 
 
 def measure_perplexity(
@@ -93,6 +75,9 @@ def measure_text_perplexity(
 ) -> list[Measurement]:
     """Perplexity and bits per byte of whole texts, every token predicted, the first from a start token.
 
+    With a stride of the whole window each token is predicted once from what its own window holds before it,
+    which is lm-eval's rolling log-likelihood. A smaller stride gives tokens more context and takes longer.
+
     Args:
         loaded: the model, with `adapter` attached.
         texts: documents; empty ones are left out.
@@ -108,23 +93,25 @@ def measure_text_perplexity(
     length = window or (room if room < sys.maxsize else MAX_WINDOW)
     if length > room:
         raise DataError(f"window {length}: the model's context is {room} tokens; take no more")
-    cut, start = Window(length, stride or length), start_token(loaded.tokenizer)
+    stride, start = stride or length, start_token(loaded.tokenizer)
+    if not 1 <= stride <= length:
+        raise DataError(f"stride {stride}: it must be from 1 to the window's length, {length}")
     spans = {}
     for text in texts:
         ids = loaded.tokenizer(text.text, add_special_tokens=False, verbose=False)["input_ids"]
         if ids:
-            spans[text.id] = windows(ids, start, cut)
+            spans[text.id] = windows(ids, start, length, stride)
     sizes = {text.id: len(text.text.encode()) for text in texts if text.id in spans}
     return _build_measurement(loaded, adapter, spans, sizes, contestant)
 
 
-def windows(ids: Sequence[int], start: int, cut: Window) -> list[Span]:
+def windows(ids: Sequence[int], start: int, length: int, stride: int) -> list[Span]:
     """Overlapping or adjoining spans that together score every token of `ids` once."""
-    first = ids[: cut.length]
+    first = ids[:length]
     spans = [Span([start, *first], len(first))]
-    for begin in range(cut.length, len(ids), cut.stride):
-        end = min(begin + cut.stride, len(ids))
-        spans.append(Span(ids[max(0, end - cut.length - 1) : end], end - begin))
+    for begin in range(length, len(ids), stride):
+        end = min(begin + stride, len(ids))
+        spans.append(Span(ids[max(0, end - length - 1) : end], end - begin))
     return spans
 
 

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 from itertools import pairwise
 
@@ -32,12 +33,12 @@ SACREBLEU_WORDS = ("zh", "ja-mecab", "ko-mecab", "flores200")
 JOINERS = {0x200C: None, 0x200D: None}
 """Signs inside words that are not seen."""
 SCRIPTS = {
-    "kana": ((0x3040, 0x30FF), (0x31F0, 0x31FF), (0xFF66, 0xFF9D)),
-    "han": ((0x3400, 0x4DBF), (0x4E00, 0x9FFF), (0xF900, 0xFAFF), (0x20000, 0x323AF)),
-    "hangul": ((0x1100, 0x11FF), (0x3130, 0x318F), (0xA960, 0xA97F), (0xAC00, 0xD7FF)),
-    "unspaced": ((0x0E00, 0x0FFF), (0x1000, 0x109F), (0x1780, 0x17FF), (0x1950, 0x19DF), (0xA9E0, 0xAA7F)),
+    "kana": {"HIRAGANA", "KATAKANA"},
+    "han": {"CJK"},
+    "hangul": {"HANGUL"},
+    "unspaced": {"THAI", "LAO", "TIBETAN", "MYANMAR", "KHMER", "TAI", "CHAM"},
 }
-"""Code points of scripts; `unspaced`: Thai, Lao, Tibetan, Burmese, Khmer and kin, without spaces."""
+"""Script -> words in the Unicode names of its letters; `unspaced`: without spaces between words."""
 SCRIPT = 0.3
 """Share of letters from which on a script decides the tokenizer."""
 FEW_LETTERS = 0.01
@@ -103,7 +104,7 @@ def choose_tokenizer(references: References) -> str | None:
     """The tokenizer that fits the script of most letters; `None`: the reference tools' own, for English."""
     letters = [each for refs in references for text in refs for each in text if each.isalpha()]
     total = max(1, len(letters))
-    share = {name: sum(_within(each, spans) for each in letters) / total for name, spans in SCRIPTS.items()}
+    share = {name: sum(_is_of(each, name) for each in letters) / total for name in SCRIPTS}
     if share["kana"] > FEW_LETTERS and share["kana"] + share["han"] > SCRIPT:
         return "ja-mecab" if find_spec("MeCab") else "characters"
     if share["han"] > SCRIPT:
@@ -115,8 +116,9 @@ def choose_tokenizer(references: References) -> str | None:
     return "words" if sum(not each.isascii() for each in letters) > FEW_LETTERS * total else None
 
 
-def _within(letter: str, spans: Sequence[tuple[int, int]]) -> bool:
-    return any(low <= ord(letter) <= high for low, high in spans)
+def _is_of(letter: str, *scripts: str) -> bool:
+    words = unicodedata.name(letter, "").replace("-", " ").split()
+    return not all(SCRIPTS[script].isdisjoint(words) for script in scripts)
 
 
 def unread_by_rouge(text: str) -> bool:
@@ -128,8 +130,7 @@ def unread_by_rouge(text: str) -> bool:
 def unread_by_bleu(text: str) -> bool:
     """Whether most of a text's letters are of scripts without spaces: a sentence is one word for BLEU."""
     letters = [each for each in text if each.isalpha()]
-    spans = [span for name in ("kana", "han", "unspaced") for span in SCRIPTS[name]]
-    return sum(_within(each, spans) for each in letters) > len(letters) / 2
+    return sum(_is_of(each, "kana", "han", "unspaced") for each in letters) > len(letters) / 2
 
 
 def rouge_rows(predictions: Sequence[str], references: References, tokenizer: str | None = None) -> Rows:
@@ -156,16 +157,6 @@ def bleu_options(tokenizer: str | None) -> dict[str, str]:
     return {"tokenize": "char"} if tokenizer == "characters" else {}
 
 
-def chrf_rows(predictions: Sequence[str], references: References) -> Rows:
-    """N-grams of the prediction, of the reference, and shared, for each of six orders."""
-    return _sacrebleu_rows("CHRF", predictions, references)
-
-
-def ter_rows(predictions: Sequence[str], references: References) -> Rows:
-    """Edits and reference length."""
-    return _sacrebleu_rows("TER", predictions, references)
-
-
 def _sacrebleu_rows(tool: str, predictions: Sequence[str], references: References, **options: str) -> Rows:
     from sacrebleu import metrics
 
@@ -174,6 +165,12 @@ def _sacrebleu_rows(tool: str, predictions: Sequence[str], references: Reference
         list(predictions), by_rank(references)
     )
     return [tuple(float(count) for count in row) for row in counts]
+
+
+chrf_rows = partial(_sacrebleu_rows, "CHRF")
+"""N-grams of the prediction, of the reference, and shared, for each of six orders."""
+ter_rows = partial(_sacrebleu_rows, "TER")
+"""Edits and reference length."""
 
 
 def sacrebleu_signature(tool: str, references: References, **options: str) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,10 +30,6 @@ LARGEST, SMALLEST = 1e100, 1e-100
 FOREST = (150, 22)
 
 NOT_XML = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-
-
-Position = Callable[[float], str]
-"""A value -> its place on the chart's axis."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +71,17 @@ def dots(title: str, rows: Sequence[Dot], digits: int = 2) -> Markup:
         parts.append(f'<path class="grid" d="M{x(tick)} 4V{height - AXIS + 2}"/>')
         parts.append(f'<text class="tick" x="{x(tick)}" y="{height - 7}">{tick:g}</text>')
     for index, row in enumerate(rows):
-        parts += _dot_row(row, ROW * index + ROW // 2 + 2, x, digits)
+        y, colour = ROW * index + ROW // 2 + 2, f"c{row.colour % COLOURS}"
+        short = f"{row.label[: LONGEST_LABEL - 1]}\N{HORIZONTAL ELLIPSIS}"
+        label = row.label if len(row.label) <= LONGEST_LABEL else short
+        parts.append(f'<text class="name" x="{LABEL - 12}" y="{y + 4}">{_text(label)}</text>')
+        if not _drawable(row.value):
+            continue
+        if row.low is not None and row.high is not None and _drawable(row.low) and _drawable(row.high):
+            parts.append(f'<path class="bar {colour}" d="M{x(row.low)} {y}H{x(row.high)}"/>')
+        parts.append(f'<circle class="dot {colour}" cx="{x(row.value)}" cy="{y}" r="4"/>')
+        value = formatting.number(row.value, digits)
+        parts.append(f'<text class="value" x="{WIDTH - 2}" y="{y + 4}">{value}</text>')
     return Markup("".join([*parts, "</svg>"]))
 
 
@@ -85,18 +91,6 @@ def contestant_dots(
     """A dot plot of scores or ratings, each contestant in its colour."""
     drawn = [Dot(x.contestant, x.value, x.low, x.high, colours.get(x.contestant, 0)) for x in rows]
     return dots(title, drawn, digits)
-
-
-def _dot_row(row: Dot, y: int, x: Position, digits: int) -> list[str]:
-    colour = f"c{row.colour % COLOURS}"
-    parts = [f'<text class="name" x="{LABEL - 12}" y="{y + 4}">{_text(_short(row.label))}</text>']
-    if not _drawable(row.value):
-        return parts
-    if row.low is not None and row.high is not None and _drawable(row.low) and _drawable(row.high):
-        parts.append(f'<path class="bar {colour}" d="M{x(row.low)} {y}H{x(row.high)}"/>')
-    parts.append(f'<circle class="dot {colour}" cx="{x(row.value)}" cy="{y}" r="4"/>')
-    value = formatting.number(row.value, digits)
-    return [*parts, f'<text class="value" x="{WIDTH - 2}" y="{y + 4}">{value}</text>']
 
 
 def forest(title: str, value: float, interval: tuple[float, float], reach: float, reading: str) -> Markup:
@@ -131,7 +125,7 @@ def forest(title: str, value: float, interval: tuple[float, float], reach: float
 def curves(title: str, lines: Sequence[Curve], unit: str = "step") -> Markup:
     """Lines over training steps, on one scale; empty when no line has two points."""
     height, left, right, top = CURVE
-    drawn = [Curve(line.label, _thin(_finite(line.points)), line.dotted) for line in lines]
+    drawn = [Curve(line.label, _thin(line.points), line.dotted) for line in lines]
     drawn = [line for line in drawn if line.points]
     points = [point for line in drawn for point in line.points]
     if not any(len(line.points) > 1 for line in drawn):
@@ -144,34 +138,23 @@ def curves(title: str, lines: Sequence[Curve], unit: str = "step") -> Markup:
         across = left + (x - first) / max(last - first, 1e-9) * (WIDTH - left - right)
         return round(across, 1), round(top + (end - y) / (end - start) * (floor - top), 1)
 
-    parts: list[str] = [_open(f"{title}: {_text_alternative(drawn)}", height)]
+    ends = [(line.label, *line.points[0], *line.points[-1]) for line in drawn]
+    words = [f"{name} from {y0:.4g} at {x0:g} to {y1:.4g} at {x1:g}" for name, x0, y0, x1, y1 in ends]
+    parts: list[str] = [_open(f"{title}: {'; '.join(words)}", height)]
     for tick in _ticks(start, end, 4):
         y = at(first, tick)[1]
         parts.append(f'<path class="grid" d="M{left} {y}H{WIDTH - right}"/>')
         parts.append(f'<text class="name tick" x="{left - 7}" y="{y + 4}">{tick:g}</text>')
     for index, line in enumerate(drawn):
-        parts += _line(line, [at(x, y) for x, y in line.points], index)
+        places = [at(x, y) for x, y in line.points]
+        path = " ".join(f"{x},{y}" for x, y in places)
+        parts.append(f'<polyline class="curve s{index}" points="{path}"/>')
+        if line.dotted:
+            parts += [f'<circle class="point s{index}" cx="{x}" cy="{y}" r="3"/>' for x, y in places]
     for x, anchor in ((first, "start"), (last, "end")):
         place = f'x="{at(x, start)[0]}" y="{height - 8}"'
         parts.append(f'<text class="tick {anchor}" {place}>{_text(f"{unit} {x:g}")}</text>')
     return Markup("".join([*parts, "</svg>"]))
-
-
-def _line(line: Curve, points: Sequence[tuple[float, float]], index: int) -> list[str]:
-    path = " ".join(f"{x},{y}" for x, y in points)
-    parts = [f'<polyline class="curve s{index}" points="{path}"/>']
-    if line.dotted:
-        parts += [f'<circle class="point s{index}" cx="{x}" cy="{y}" r="3"/>' for x, y in points]
-    return parts
-
-
-def _text_alternative(lines: Sequence[Curve]) -> str:
-    """Text alternative of a chart: first and last value of each line."""
-    return "; ".join(
-        f"{line.label} from {line.points[0][1]:.4g} at {line.points[0][0]:g} "
-        f"to {line.points[-1][1]:.4g} at {line.points[-1][0]:g}"
-        for line in lines
-    )
 
 
 def _drawable(number: float) -> bool:
@@ -179,12 +162,9 @@ def _drawable(number: float) -> bool:
     return abs(number) < LARGEST
 
 
-def _finite(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    return [(x, y) for x, y in points if _drawable(x) and _drawable(y)]
-
-
 def _thin(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """At most `MOST_POINTS`: the means of runs of neighbours."""
+    """Those that can be drawn, at most `MOST_POINTS`: the means of runs of neighbours."""
+    points = [(x, y) for x, y in points if _drawable(x) and _drawable(y)]
     run = math.ceil(len(points) / MOST_POINTS) or 1
     pieces = [points[start : start + run] for start in range(0, len(points), run)]
     return [
@@ -201,10 +181,6 @@ def _open(title: str, height: int, width: int = WIDTH) -> Markup:
 def _text(text: str) -> Markup:
     """Escaped, and without the control characters that XML does not know."""
     return escape(NOT_XML.sub("\N{REPLACEMENT CHARACTER}", text))
-
-
-def _short(label: str) -> str:
-    return label if len(label) <= LONGEST_LABEL else f"{label[: LONGEST_LABEL - 1]}\N{HORIZONTAL ELLIPSIS}"
 
 
 def _scale(low: float, high: float) -> tuple[float, float]:
@@ -255,18 +231,17 @@ def drawings(rows: Sequence[dict[str, Any]]) -> list[Drawing]:
     """The charts that one training log has figures for."""
     found = []
     for title, columns in CURVES.items():
-        lines = [Curve(name, _points(rows, key), name == "held out") for key, name in columns.items()]
-        lines = [line for line in lines if line.points]
-        chart = curves(title, lines)
-        if chart:
+        lines = [
+            Curve(name, points, name == "held out")
+            for key, name in columns.items()
+            if (points := _points(rows, key))
+        ]
+        if chart := curves(title, lines):
             found.append((title, tuple(line.label for line in lines), chart))
     return found
 
 
 def _points(rows: Sequence[dict[str, Any]], key: str) -> list[tuple[float, float]]:
-    numbers = (int, float)
-    return [
-        (float(row["step"]), float(row[key]) * SCALES.get(key, 1))
-        for row in rows
-        if isinstance(row.get(key), numbers) and isinstance(row.get("step"), numbers)
-    ]
+    pairs = [(row.get("step"), row.get(key)) for row in rows]
+    number, scale = (int, float), SCALES.get(key, 1)
+    return [(float(x), float(y) * scale) for x, y in pairs if isinstance(x, number) and isinstance(y, number)]

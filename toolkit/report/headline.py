@@ -340,17 +340,15 @@ def ratings_sentence(ratings: Sequence[Rating], voters: str) -> str:
     if not ratings:
         return ""
     top = [row for row in ratings if row.rank == 1]
-    rated = ", ".join(f"{row.contestant} {number(row.value, 0)} {_bracket(row)}" for row in ratings)
+    spans = [f"[{known}]" if (known := span(row.low, row.high, 0)) else "" for row in ratings]
+    rated = ", ".join(
+        f"{row.contestant} {number(row.value, 0)} {ends}" for row, ends in zip(ratings, spans, strict=True)
+    )
     votes = counted(sum(row.battles for row in ratings) // 2, "vote")
     if len(top) == 1 and len(ratings) > 1:
         return f"{voters} put {top[0].contestant} first, beyond chance ({rated}; {votes})."
     names = listed([row.contestant for row in top])
     return f"{voters} leave first place open between {names} ({rated}; {votes})."
-
-
-def _bracket(row: Rating) -> str:
-    known = span(row.low, row.high, 0)
-    return f"[{known}]" if known else ""
 
 
 def limitations(
@@ -397,15 +395,13 @@ def resampling_unit(summary: Summary) -> str:
 
 
 def _undecided_sentence(comparison: Comparison, over: str) -> str:
-    unclear = comparison.with_conclusion("unclear")
+    unclear, pair = comparison.with_conclusion("unclear"), comparison.pair
     if not unclear:
         return ""
-    pair = comparison.pair
     titles = listed([claim.metric_info.title for claim in unclear])
     text = f"Whether {pair.contestant} is better or worse than {pair.against} by {titles}."
-    wanted = sorted(claim.examples_needed for claim in unclear if claim.examples_needed)
-    if not wanted:
+    needed = sorted(claim.examples_needed for claim in unclear if claim.examples_needed)
+    if not needed:
         return text
-    least, most = rounded(wanted[0]), rounded(wanted[-1])
-    count = least if least == most else f"{least} to {most}"
+    count = " to ".join(dict.fromkeys((rounded(needed[0]), rounded(needed[-1]))))
     return f"{text} About {count} {over} would settle differences of the size found here."
