@@ -19,6 +19,12 @@ if TYPE_CHECKING:
 
 PATH = click.Path(path_type=Path)
 
+
+def choice(name: str, *choices: str, help: str | None = None) -> Callable[..., Any]:  # noqa: A002 - as click
+    """An option that is one of several words; the first is the default."""
+    return click.option(name, type=click.Choice(choices), default=choices[0], show_default=True, help=help)
+
+
 results_folder = click.option(
     "--out", type=PATH, default=Path("results"), show_default=True, help="Folder of runs."
 )
@@ -46,21 +52,14 @@ MODEL_OPTIONS = (
     click.option("--adapter", type=PATH, help="Adapter folder to put on the model."),
     click.option("--name", help="Contestant's name; left out, that of the adapter or model."),
     click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps."),
-    click.option(
-        "--dtype",
-        type=click.Choice(["auto", "float32", "bfloat16", "float16"]),
-        default="auto",
-        show_default=True,
-    ),
+    choice("--dtype", "auto", "float32", "bfloat16", "float16"),
     click.option(
         "--attention",
         default="auto",
         show_default=True,
         help="eager, sdpa, flash_attention_2 ..., or a kernel of the hub; auto: transformers' choice.",
     ),
-    click.option(
-        "--quantization", type=click.Choice(["none", "nf4", "int8"]), default="none", show_default=True
-    ),
+    choice("--quantization", "none", "nf4", "int8"),
     click.option("--use-kernels", is_flag=True, help="Take the hub's kernels; needs the package `kernels`."),
     click.option("--revision", help="Commit or tag of a hub model."),
     click.option(

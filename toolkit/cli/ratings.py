@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from toolkit.cli.options import PATH, need, refuse
+from toolkit.cli.options import PATH, choice, need, refuse
 from toolkit.cli.output import print_json, print_table, print_text
 
 if TYPE_CHECKING:
@@ -32,23 +32,16 @@ AGREEMENTS = {
 
 @click.command("ratings")
 @click.argument("votes")
-@click.option(
-    "--method",
-    type=click.Choice([*METHODS, "elo"]),
-    default="bradley-terry",
-    show_default=True,
-    help="Ties are half wins, or have Davidson's or Rao and Kupper's model.",
-)
+@choice("--method", *METHODS, "elo", help="Ties are half wins, or have Davidson's or Rao and Kupper's model.")
 @click.option("--prior", type=click.FloatRange(min=0), help="Imagined games of each against an average one.")
 @click.option("--anchor", metavar="NAME", help="Contestant whose rating is the centre; left out: the mean.")
 @click.option("--centre", type=float, default=1000.0, show_default=True, help="That rating.")
 @click.option("--weight", "weights", multiple=True, metavar="VOTER=W", help="Let a voter's votes count W.")
 @click.option("--k", type=float, default=16.0, show_default=True, help="Elo: points a vote can move at most.")
-@click.option(
+@choice(
     "--order",
-    type=click.Choice(["average", "file"]),
-    default="average",
-    show_default=True,
+    "average",
+    "file",
     help="Elo: the mean over random orders of the votes, or the order of the file.",
 )
 @click.option(

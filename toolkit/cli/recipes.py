@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from toolkit.cli.options import PATH, load_recipe, results_folder, set_keys
+from toolkit.cli.options import PATH, choice, load_recipe, results_folder, set_keys
 from toolkit.cli.output import print_json, print_result, print_table, print_text, show_progress
 from toolkit.printable import printable
 
@@ -25,11 +25,10 @@ STATE_COLOURS = {"ok": "green", "note": "yellow", "missing": "red"}
 @click.argument("recipe")
 @results_folder
 @set_keys
-@click.option(
+@choice(
     "--on",
-    type=click.Choice(["here", "ray"]),
-    default="here",
-    show_default=True,
+    "here",
+    "ray",
     help="ray: steps side by side on the cluster at RAY_ADDRESS, or on this machine's GPUs.",
 )
 @click.option("--anyway", is_flag=True, help="Go on in spite of errors that the check finds.")

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from toolkit.cli.options import PATH
+from toolkit.cli.options import PATH, choice
 from toolkit.cli.output import print_json, print_result, print_table, print_text, show_progress
 
 GATE_CODES = {"passed": 0, "undecided": 3, "failed": 4}
@@ -132,20 +132,8 @@ def export_command(run: Path, out: Path, *, as_json: bool) -> None:
 @click.argument("run", type=PATH)
 @click.argument("stage")
 @click.option("--out", type=PATH, required=True, help="Folder to write; a new one.")
-@click.option(
-    "--into",
-    type=click.Choice(["dequantized", "original"]),
-    default="dequantized",
-    show_default=True,
-    help="After training in 4 or 8 bit: the weights to merge into.",
-)
-@click.option(
-    "--dtype",
-    type=click.Choice(["bfloat16", "float16", "float32"]),
-    default="bfloat16",
-    show_default=True,
-    help="Number type of the written weights.",
-)
+@choice("--into", "dequantized", "original", help="After training in 4 or 8 bit: the weights to merge into.")
+@choice("--dtype", "bfloat16", "float16", "float32", help="Number type of the written weights.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def merge_command(run: Path, stage: str, out: Path, as_json: bool, **options: Any) -> None:
     """Merge STAGE of RUN, and every stage below it, into the base: a folder that transformers loads.

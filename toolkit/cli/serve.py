@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from toolkit.cli.options import PATH
+from toolkit.cli.options import PATH, choice
 from toolkit.cli.output import print_result
 
 
@@ -30,11 +30,10 @@ from toolkit.cli.output import print_result
     "--contestant", "contestants", multiple=True, help="Who takes part; repeat it. Everyone if left out."
 )
 @click.option("--seed", default=0, show_default=True, help="Of the draws, beside the arena's own secret.")
-@click.option(
+@choice(
     "--reveal",
-    type=click.Choice(["after-vote", "after-session"]),
-    default="after-vote",
-    show_default=True,
+    "after-vote",
+    "after-session",
     help="When voters learn who wrote the answers: at once, or when they finish (at most 12 hours later).",
 )
 @click.option("--sign-in", is_flag=True, help="Only voters with an account (OpenID Connect) may vote.")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from toolkit.cli.options import PATH
+from toolkit.cli.options import PATH, choice
 from toolkit.cli.output import print_json, print_result, print_text
 
 if TYPE_CHECKING:
@@ -171,7 +171,7 @@ def forget(source: str, voter: str, remove: bool, as_json: bool) -> None:
     type=PATH,
     help="JSONL file of the runs' examples that no training pair uses: the next recipe's scoring.examples.",
 )
-@click.option("--voters", type=click.Choice(["people", "judge", "all"]), default="people", show_default=True)
+@choice("--voters", "people", "judge", "all")
 @click.option("--min-votes", default=1, show_default=True, help="Votes a pair needs, ties left out.")
 @click.option("--min-agreement", default=0.6, show_default=True, help="Share of them on the chosen side.")
 @click.option("--heldout-share", default=0.1, show_default=True, help="Of the prompts; 0 without --heldout.")
