@@ -43,7 +43,9 @@ class ProgressHandler(logging.Handler):
         super().__init__()
         self.setFormatter(logging.Formatter("%(asctime)s  %(message)s", datefmt="%H:%M:%S"))
         self.console = console or Console(stderr=True, soft_wrap=True)
-        self.bars = _bars(self.console) if self.console.is_terminal and not os.environ.get("CI") else None
+        columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+        interactive = self.console.is_terminal and not os.environ.get("CI")
+        self.bars = Progress(*columns, console=self.console, transient=True) if interactive else None
         self.works: dict[str, Work] = {}
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -79,17 +81,6 @@ class ProgressHandler(logging.Handler):
             bars.remove_task(work.bar)
             if not bars.tasks:
                 bars.stop()
-
-
-def _bars(console: Console) -> Progress:
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=console,
-        transient=True,
-    )
 
 
 def clock(seconds: float) -> str:

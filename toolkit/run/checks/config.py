@@ -6,7 +6,7 @@ import importlib.util
 import math
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from statistics import NormalDist
 from typing import Any
@@ -25,7 +25,7 @@ from toolkit.metrics.reference_tools import WordTokenizer, unread_by_bleu, unrea
 from toolkit.models import bases, hardware, resolve_encoder
 from toolkit.models.loading import adapter_weights, check_causal, check_lineage
 from toolkit.recipe import METRICS, Benchmark, Contestant, Judge, Recipe, Scoring, contestants, existing
-from toolkit.run.checks.findings import error, from_error, info, warning
+from toolkit.run.checks.findings import Find, error, from_error, info, warning
 from toolkit.run.checks.rows import HeldOut
 from toolkit.statistics import smallest_p
 from toolkit.types import Completion, Finding
@@ -86,7 +86,7 @@ def _on_examples(recipe: Recipe, scoring: Scoring, heldout: HeldOut) -> Iterator
     yield from _tokenizers(recipe, heldout)
 
 
-def _attention(name: str, cuda: bool, find: Callable[[str, str, str, str], Finding]) -> Iterator[Finding]:
+def _attention(name: str, cuda: bool, find: Find) -> Iterator[Finding]:
     place, known = "model.attention", hardware.attention_names()
     if name not in known and name.count("/") != 1:
         text = f"transformers has no attention {name}; it has {', '.join(known)}"

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+from typing import Literal
+
 from toolkit.types import Finding
 
 
-def error(code: str, place: str, message: str, fix: str) -> Finding:
-    """Training would fail, or teach something wrong."""
-    return Finding(code=code, severity="error", place=place, message=message, fix=fix)
+def _finding(
+    severity: Literal["error", "warning", "info"], code: str, place: str, message: str, fix: str
+) -> Finding:
+    return Finding(code=code, severity=severity, place=place, message=message, fix=fix)
 
 
-def warning(code: str, place: str, message: str, fix: str) -> Finding:
-    """Training would run, and may well not do what is wanted."""
-    return Finding(code=code, severity="warning", place=place, message=message, fix=fix)
-
-
-def info(code: str, place: str, message: str, fix: str) -> Finding:
-    """Good to know, or could not be checked here."""
-    return Finding(code=code, severity="info", place=place, message=message, fix=fix)
+Find = Callable[[str, str, str, str], Finding]  # of code, place, message, fix
+error: Find = partial(_finding, "error")  # training would fail, or teach something wrong
+warning: Find = partial(_finding, "warning")  # training would run, and may well not do what it should
+info: Find = partial(_finding, "info")  # good to know, or could not be checked here
 
 
 def from_error(code: str, place: str, problem: Exception | str, fix: str = "") -> Finding:

@@ -4,11 +4,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 
-from toolkit.run.checks.findings import error, info, warning
-from toolkit.types import Finding
+from toolkit.run.checks.findings import Find, error, info, warning
 
 HIGH = "[\u0080-\u00bf\u0152-\u0178\u02c6\u02dc\u2013-\u2122]"
 """What bytes from 0x80 to 0xbf are in Latin-1 and Windows-1252."""
@@ -129,7 +127,7 @@ class Fault:
     text: str
     """With `{n}` rows of `{all}`, and `{shown}`."""
     fix: str
-    severity: Callable[[str, str, str, str], Finding] = warning
+    severity: Find = warning
     share: float = 0.0
     """Of all rows, above which it counts as that; below it is only info."""
 

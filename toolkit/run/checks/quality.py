@@ -87,8 +87,11 @@ class Quality:
         question = next((turn.content for turn in reversed(turns) if turn.role == "user"), "")
         if not isinstance(row, Rated) or row.wanted:
             self._answer(place, answers[0])
-        if len(question) >= LENGTHY and any(_begins(answer, question.strip()) for answer in answers):
-            self._note("prompt-in-answer", place)
+        for answer in answers if len(question) >= LENGTHY else ():
+            start = answer.find(question.strip(), 0, len(question.strip()) + 20)
+            if start >= 0 and answer[:start].strip() in ("", *ASKED):  # perhaps after the speaker's name
+                self._note("prompt-in-answer", place)
+                break
         if isinstance(row, Preference):
             self._pair(place, raw, row, answer_key)
         elif isinstance(row, Rated):
@@ -340,12 +343,6 @@ def _later_copies(values: Any) -> list[tuple[int, int]]:
 def _answers(row: Row) -> list[str]:
     """The answer that is learned or preferred, and the other one of a pair."""
     return [answer_of(row), row.rejected] if isinstance(row, Preference) else [answer_of(row)]
-
-
-def _begins(answer: str, question: str) -> bool:
-    """Whether a question stands at the beginning of its answer, there perhaps after the speaker's name."""
-    start = answer.find(question, 0, len(question) + 20)
-    return start >= 0 and answer[:start].strip() in ("", *ASKED)
 
 
 def _loops(text: str) -> bool:
