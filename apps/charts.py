@@ -32,16 +32,18 @@ NAME_WIDTH = 22
 """Characters of a name on one line of an axis; longer ones are broken, not cut."""
 
 
-def with_theme_ink(chart: alt.LayerChart | alt.FacetChart, *, dark: bool) -> alt.LayerChart | alt.FacetChart:
+Chart = alt.LayerChart | alt.FacetChart
+
+
+def with_theme_ink(chart: Chart, *, dark: bool) -> Chart:
     """The chart with labels in the page's ink; Streamlit's grey is too pale for AA."""
     ink = THEME[f"theme.{'dark' if dark else 'light'}.textColor"]
-    axes: alt.LayerChart | alt.FacetChart = chart.configure_axis(labelColor=ink, titleColor=ink)
-    axes = axes.configure_text(color=ink)
-    inked: alt.LayerChart | alt.FacetChart = axes.configure_legend(labelColor=ink, titleColor=ink)
+    axes = chart.configure_axis(labelColor=ink, titleColor=ink).configure_text(color=ink)
+    inked: Chart = axes.configure_legend(labelColor=ink, titleColor=ink)
     return inked
 
 
-def intervals(ratings: Sequence[Rating]) -> alt.LayerChart | alt.FacetChart:
+def intervals(ratings: Sequence[Rating]) -> Chart:
     """Each contestant's rating as a dot on its 95% interval, best first."""
     rows = pd.DataFrame([{**row.model_dump(), "contestant": wrapped(row.contestant)} for row in ratings])
     base = alt.Chart(rows, height=ROW * len(rows) + AXIS).encode(y=_names())
@@ -50,7 +52,7 @@ def intervals(ratings: Sequence[Rating]) -> alt.LayerChart | alt.FacetChart:
     return alt.layer(span, dot)
 
 
-def beside(sides: Mapping[str, Sequence[Rating]]) -> alt.LayerChart | alt.FacetChart:
+def beside(sides: Mapping[str, Sequence[Rating]]) -> Chart:
     """The same contestants as several kinds of voters rate them, one under the other."""
     rows = pd.DataFrame(
         [
@@ -60,9 +62,8 @@ def beside(sides: Mapping[str, Sequence[Rating]]) -> alt.LayerChart | alt.FacetC
         ]
     )
     order = list(sides)
-    base = alt.Chart(rows, height=alt.Step(ROW / 2)).encode(
-        y=_names(), yOffset=alt.YOffset("votes of:N", sort=order)
-    )
+    offset = alt.YOffset("votes of:N", sort=order)
+    base = alt.Chart(rows, height=alt.Step(ROW / 2)).encode(y=_names(), yOffset=offset)
     span = base.mark_rule(strokeWidth=3, color=GREY).encode(x=_points("low"), x2="high:Q")
     dot = base.mark_point(size=90, filled=True, opacity=1).encode(
         x=_points("value"),
@@ -72,7 +73,7 @@ def beside(sides: Mapping[str, Sequence[Rating]]) -> alt.LayerChart | alt.FacetC
     return alt.layer(span, dot)
 
 
-def win_rates(rates: Sequence[dict[str, Any]], order: Sequence[str]) -> alt.LayerChart | alt.FacetChart:
+def win_rates(rates: Sequence[dict[str, Any]], order: Sequence[str]) -> Chart:
     """How often the row beat the column, in percent."""
     many, names = len(order) > FEW, [wrapped(name) for name in order]
     rows = pd.DataFrame(rates).assign(
@@ -97,7 +98,7 @@ def win_rates(rates: Sequence[dict[str, Any]], order: Sequence[str]) -> alt.Laye
     return alt.layer(cells, text)
 
 
-def over_time(history: History, order: Sequence[str]) -> alt.LayerChart | alt.FacetChart:
+def over_time(history: History, order: Sequence[str]) -> Chart:
     """Online Elo as the votes came, named at the line's end; the first of `order` in colour."""
     final = dict(zip(history.names, history.values[-1].tolist(), strict=True))
     named = sorted(order[: len(LINES)], key=lambda name: -final[name])
@@ -108,7 +109,9 @@ def over_time(history: History, order: Sequence[str]) -> alt.LayerChart | alt.Fa
     ]
     frame, low = pd.DataFrame(rows), float(history.values.min())
     high = max(float(history.values.max()), low + 1)
-    places = _spread_labels([final[name] for name in named], (high - low) / LINES_HEIGHT * LABEL_HEIGHT, high)
+    step, places = (high - low) / LINES_HEIGHT * LABEL_HEIGHT, list[float]()
+    for name in named:  # a line of text apart, the first not above `high`
+        places.append(min(final[name], places[-1] - step if places else high))
     ends = pd.DataFrame({"vote": int(history.at[-1]), "contestant": named, "label": places})
     color = alt.Color("contestant:N", scale=alt.Scale(domain=named, range=LINES[: len(named)]), legend=None)
     x = alt.X("vote:Q", title="votes", axis=alt.Axis(tickMinStep=1), scale=alt.Scale(nice=False))
@@ -126,14 +129,6 @@ def over_time(history: History, order: Sequence[str]) -> alt.LayerChart | alt.Fa
     )
 
 
-def _spread_labels(values: Sequence[float], step: float, high: float) -> list[float]:
-    """Where the labels of values, highest first, stand: a line of text apart, the first not above `high`."""
-    places: list[float] = []
-    for value in values:
-        places.append(min(value, places[-1] - step if places else high))
-    return places
-
-
 _LABELS: dict[str, Any] = {
     "labelLimit": 400,
     "labelOverlap": False,
@@ -145,9 +140,8 @@ _LABELS: dict[str, Any] = {
 
 def wrapped(name: str) -> str:
     """A long name in lines, broken at hyphens, slashes and the like where there are any."""
-    parts = re.findall(r"[^-_/.: ]*[-_/.: ]?", name)
     lines = [""]
-    for part in parts:
+    for part in re.findall(r"[^-_/.: ]*[-_/.: ]?", name):
         if lines[-1] and len(lines[-1] + part) > NAME_WIDTH:
             lines.append("")
         lines[-1] += part

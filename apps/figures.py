@@ -7,6 +7,7 @@ import logging
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock, Thread
@@ -59,9 +60,7 @@ class BackgroundCache(Generic[K, V]):
     """Values that follow the votes; of many votes only the first viewer of a key ever waits."""
 
     def __init__(self, compute: Callable[[K], V], seconds: float = KEEP_SECONDS, entries: int = 24) -> None:
-        self._compute = compute
-        self._seconds = seconds
-        self._size = entries
+        self._compute, self._seconds, self._size = compute, seconds, entries
         self._entries: OrderedDict[K, _Entry[V]] = OrderedDict()
         self._turn = Lock()
 
@@ -172,7 +171,10 @@ def _rate(chosen: Selection) -> _Rated | None:
 
 
 def _compute_standings(chosen: Selection) -> Standings | None:
-    from toolkit.ratings import bradley_terry, elo, elo_history, prediction_powered
+    import pandas as pd
+
+    from toolkit.ratings import bradley_terry, elo, elo_history, prediction_powered, style_controlled
+    from toolkit.ratings.agreement import agreement, agreement_sentence
 
     rated = _caches()[0].get(chosen)
     if rated is None:
@@ -182,44 +184,30 @@ def _compute_standings(chosen: Selection) -> Standings | None:
     votes: list[VoteRow | Vote] = [*rows] if chosen.source != "Judge" else []
     votes += verdicts if chosen.source != "People" else []
     sides: dict[str, Sequence[Rating]] = {}
+    sentence, even = "", dict[str, Rating]()
     if people and judge:
         sides = {"People": bradley_terry(people).ratings, "Judge": bradley_terry(judge).ratings}
         both = prediction_powered(people, judge)
         sides |= {"People + judge": both.ratings} if both else {}
+        try:
+            found = agreement_sentence(agreement(judge, people))
+            sentence = f"The judge's votes against the people's. {found}"
+        except RatingError:
+            sentence = "The judge and the people have no pair of answers in common."
+    columns = vote_lengths(votes, service().pool, service().store.answer_texts(service().pool.run))
+    with suppress(RatingError):  # not identifiable
+        even = {row.contestant: row for row in style_controlled(pd.DataFrame(columns)).ratings}
     return Standings(
         fit=fit,
         online=elo(table) if len(table) <= MOST_SHUFFLED else None,
         history=elo_history(table, moments=HISTORY_POINTS // len(table.names)),
-        even=_at_equal_length(votes),
+        even=even,
         rates=win_rates(table),
         votes=fit.votes,
         voters=len({vote.voter for vote in votes}),
         sides=sides,
-        agreement=_agreement(people, judge) if people and judge else "",
+        agreement=sentence,
     )
-
-
-def _agreement(people: Table, judge: Table) -> str:
-    """How far the judge and the people agree, in a sentence."""
-    from toolkit.ratings.agreement import agreement, agreement_sentence
-
-    try:
-        return f"The judge's votes against the people's. {agreement_sentence(agreement(judge, people))}"
-    except RatingError:
-        return "The judge and the people have no pair of answers in common."
-
-
-def _at_equal_length(votes: Sequence[Vote | VoteRow]) -> dict[str, Rating]:
-    """Contestant -> length-controlled rating; empty where it is not identifiable."""
-    import pandas as pd
-
-    from toolkit.ratings import style_controlled
-
-    columns = vote_lengths(votes, service().pool, service().store.answer_texts(service().pool.run))
-    try:
-        return {row.contestant: row for row in style_controlled(pd.DataFrame(columns)).ratings}
-    except RatingError:
-        return {}
 
 
 def _compute_reports(_: str) -> list[VoterReport]:
@@ -270,14 +258,14 @@ def warm_up() -> None:
 @st.cache_resource(ttl=60, show_spinner=False)
 def judge_votes() -> list[Vote]:
     """The judge's votes of the run, if it was judged."""
-    file = Path(Settings.from_environment().run) / "votes.jsonl"
+    file = _run() / "votes.jsonl"
     return [vote for vote in io.read(file, Vote) if vote.kind == "judge"] if file.exists() else []
 
 
 @st.cache_resource(ttl=60, show_spinner=False)
 def judge_verdicts() -> list[Verdict]:
     """All judge verdicts of the run."""
-    file = Path(Settings.from_environment().run) / "verdicts.jsonl"
+    file = _run() / "verdicts.jsonl"
     return list(io.read(file, Verdict)) if file.exists() else []
 
 
@@ -286,11 +274,8 @@ def per_example_scores() -> dict[str, dict[str, dict[str, float]]]:
     """Contestant -> metric -> example -> value of the run."""
     from toolkit.metrics import Measurement
 
-    files = sorted((Path(Settings.from_environment().run) / "measurements").glob("*.jsonl"))
-    return {
-        file.stem: {found.metric: found.per_example() for found in io.read(file, Measurement)}
-        for file in files
-    }
+    files = sorted((_run() / "measurements").glob("*.jsonl"))
+    return {file.stem: {m.metric: m.per_example() for m in io.read(file, Measurement)} for file in files}
 
 
 @st.cache_resource(show_spinner=False)
@@ -298,5 +283,9 @@ def arena_claims_of_run() -> tuple[tuple[str, str], ...] | None:
     """The pairs that the arena's votes decide, by the run's recipe; `None`: all."""
     from toolkit.recipe import arena_claims, load
 
-    file = Path(Settings.from_environment().run) / "recipe.yaml"
+    file = _run() / "recipe.yaml"
     return arena_claims(load(file)) if file.is_file() else None
+
+
+def _run() -> Path:
+    return Path(Settings.from_environment().run)

@@ -17,7 +17,7 @@ from toolkit.arena.store import OWN_QUESTIONS, VoteRow
 from toolkit.types import WINNERS, Rating, sorted_pair
 
 if TYPE_CHECKING:
-    import altair as alt
+    pass
 
 SOURCES = ("People", "Judge", "Both")
 
@@ -46,9 +46,7 @@ def page() -> None:
     _details(found, chosen)
 
 
-def _chart(
-    chart: alt.LayerChart | alt.FacetChart, key: str, width: Literal["stretch", "content"] = "stretch"
-) -> None:
+def _chart(chart: charts.Chart, key: str, width: Literal["stretch", "content"] = "stretch") -> None:
     inked = charts.with_theme_ink(chart, dark=st.context.theme.type == "dark")
     st.altair_chart(inked, key=key, width=width)
 

@@ -8,21 +8,48 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from toolkit.judge.aggregation import Preference, length_controlled, standard_error, win_rates
-from toolkit.judge.parsing import read_outcome, read_scores
+from toolkit.judge.aggregation import Preference, length_controlled, win_rates
+from toolkit.judge.parsing import NUMBER, read_outcome
 from toolkit.ratings import tabulate
 from toolkit.ratings.agreement import Estimate, agreement
 from toolkit.ratings.table import Table
 
 DATA = Path(os.environ.get("ADAPTER_ARENA_DATA", Path(__file__).parents[2] / "shared" / "data"))
 WINNERS = {"1": "model_a", "2": "model_b", "0": "tie", "Tie": "tie"}
+
+
+PAIR = re.compile(rf"(?:output|scores?)?\W*{NUMBER}(?:/10)?[ ,\t]+{NUMBER}(?:/10)?\W*", re.IGNORECASE)
+NAMED_SCORE = re.compile(rf"\W*(?:assistant|answer|response) ([12])\W+{NUMBER}(?:/10)?\W*", re.IGNORECASE)
+
+
+def read_scores(reply: str) -> tuple[float, float] | None:
+    """Vicuna's two scores from 0 to 10: on one line, or on a line each after the assistant's name.
+
+    `None` when they are not there, or there twice and different.
+    """
+    lines = [line.strip() for line in reply.splitlines() if line.strip()]
+    pairs = {(pair[1], pair[2]) for line in lines if (pair := PAIR.fullmatch(line))}
+    named = [NAMED_SCORE.fullmatch(line) for line in lines]
+    first, second = ({found[2] for found in named if found and found[1] == side} for side in "12")
+    pairs |= {(one, other) for one in first for other in second}
+    if len(pairs) != 1:
+        return None
+    one, other = map(float, pairs.pop())
+    return (one, other) if max(one, other) <= 10 else None
+
+
+def standard_error(rows: Sequence[Preference]) -> float:
+    """Of the raw win rate, as AlpacaEval reports it."""
+    return float(np.std([row.value for row in rows], ddof=1) / math.sqrt(len(rows)))
 
 
 def rows(name: str) -> list[dict[str, Any]]:

@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from perf.agreement import read_scores
 from toolkit import recipe as recipes
 from toolkit.arena.store import Store
 from toolkit.arena.vote_io import import_rows, load_stage_rows
@@ -19,7 +20,7 @@ from toolkit.data import load_examples, load_rows
 from toolkit.data.readers import Rows
 from toolkit.errors import DataError, RecipeError
 from toolkit.judge.generative import extract_reason
-from toolkit.judge.parsing import read_grade, read_outcome, read_scores
+from toolkit.judge.parsing import read_grade, read_outcome
 from toolkit.ratings import RATED, read_votes, tabulate
 from toolkit.recipe import DataSource
 from toolkit.types import WINNERS, Verdict

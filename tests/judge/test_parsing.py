@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from toolkit.judge.parsing import read_grade, read_outcome, read_scores
+from perf.agreement import read_scores
+from toolkit.judge.parsing import read_grade, read_outcome
 
 NUMBERED = {"1": "a", "2": "b", "3": "tie"}
 

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from perf.agreement import standard_error
 from tests.judge.battlefield import RuleJudge, battle
 from toolkit.errors import DataError
 from toolkit.judge import aggregate_votes, judge_battles
@@ -19,7 +20,6 @@ from toolkit.judge.aggregation import (
     length_controlled,
     logistic,
     preferences_from_votes,
-    standard_error,
     win_rates,
 )
 

@@ -144,7 +144,7 @@ class ArenaService:
             if newest and cast is None:
                 if not self._is_void(newest):
                     return newest.blind
-                self.store.add_cast(self._new_cast(newest, None, "skip", None))
+                self.store.add_cast(self._new_cast(newest, None, "skip"))
             ballot = self._draw(voter, number)
             if ballot is None:
                 return None
@@ -222,7 +222,7 @@ class ArenaService:
             probability=None if pair_probability is None else pair_probability / 2,
         )
         for _ in range(ATTEMPTS):
-            _, _, number = self.store.newest_ballot(voter, self.pool.run)
+            *_, number = self.store.newest_ballot(voter, self.pool.run)
             numbered = ballot.model_copy(update={"number": number})
             if self.store.add_ballot(numbered) is numbered:
                 return key
@@ -248,8 +248,7 @@ class ArenaService:
             self._limit_rate(voter)
             if self._is_void(ballot):
                 raise NotAllowed("the names may have been shown since this battle was, so it is void")
-            line = self._new_cast(ballot, None, "vote", outcome)
-            cast = self.store.add_cast(line.model_copy(update={"seconds": seconds}))
+            cast = self.store.add_cast(self._new_cast(ballot, None, "vote", outcome, seconds))
         if cast.action != "vote":
             raise NotAllowed("this battle is closed: it was skipped, or its vote taken back")
         return self._reveal(ballot, cast)
@@ -259,7 +258,7 @@ class ArenaService:
         ballot = self._own_ballot(voter, ballot_id)
         if self.store.cast(ballot_id) is None:
             self._limit_rate(voter)
-            self.store.add_cast(self._new_cast(ballot, None, "skip", None))
+            self.store.add_cast(self._new_cast(ballot, None, "skip"))
 
     def undo(self, voter: str, ballot_id: str) -> None:
         """Take a vote back within the grace time, as a correction in the log.
@@ -269,12 +268,10 @@ class ArenaService:
         Raises:
             NotAllowed: there is no vote to take back, or its grace time is over.
         """
-        ballot, before = self._own_ballot(voter, ballot_id), self.store.cast(ballot_id)
-        if before is None or before.action != "vote":
-            raise NotAllowed("there is no vote to take back")
+        ballot, before = self._own_vote(voter, ballot_id, "to take back")
         if self._clock() > self.undo_until(before):
             raise NotAllowed(f"a vote can be taken back for {self.rules.grace:.0f} seconds")
-        self.store.add_cast(self._new_cast(ballot, before, "undo", None))
+        self.store.add_cast(self._new_cast(ballot, before, "undo"))
 
     def undo_until(self, cast: Cast) -> float:
         """The end of a vote's grace time, in seconds since 1970."""
@@ -286,9 +283,7 @@ class ArenaService:
         Raises:
             NotAllowed: there is no vote to add to; the reasons are too long, too many, or changed too often.
         """
-        ballot, before = self._own_ballot(voter, ballot_id), self.store.cast(ballot_id)
-        if before is None or before.action != "vote":
-            raise NotAllowed("there is no vote to add to")
+        ballot, before = self._own_vote(voter, ballot_id, "to add to")
         comment = comment.strip()
         if (tags, comment) == (before.tags, before.comment):
             return self._reveal(ballot, before)
@@ -300,10 +295,8 @@ class ArenaService:
             raise NotAllowed(f"a vote may have {MAX_TAGS} reasons of {MAX_TAG_CHARS} characters")
         if before.revision + 1 >= MAX_REVISIONS:
             raise NotAllowed("the reasons of this vote were changed too often")
-        line = self._new_cast(ballot, before, "vote", before.outcome)
-        kept = {"cast_at": before.cast_at, "seconds": before.seconds}
-        noted = line.model_copy(update={"tags": tags, "comment": comment, **kept})
-        return self._reveal(ballot, self.store.add_cast(noted))
+        noted = {"revision": before.revision + 1, "tags": tags, "comment": comment}
+        return self._reveal(ballot, self.store.add_cast(before.model_copy(update=noted)))
 
     def history(self, voter: str) -> list[Reveal]:
         """A voter's last votes, newest first; without names where these are still to be opened."""
@@ -335,15 +328,11 @@ class ArenaService:
     def _draw(self, voter: str, number: int) -> Ballot | None:
         key = self.store.keyed_hash("draw", str(self.rules.seed), voter, str(number))
         rng = np.random.default_rng(int(key, 16))
-        met = self.store.seen_battles(voter)
-        fields = (
-            build_attention_check(self.pool, met, rng)
-            if attention_check_due(number, self.rules.check_every, rng)
-            else None
-        )
+        met, fields = self.store.seen_battles(voter), None
+        if attention_check_due(number, self.rules.check_every, rng):
+            fields = build_attention_check(self.pool, met, rng)
         if fields is None:
-            told = self._told(voter)
-            drawn = draw_battle(self.pool, self.tally(), met, rng, told)
+            drawn = draw_battle(self.pool, self.tally(), met, rng, self._told(voter))
             repeat = drawn is None and self.settings_store.control.repeats
             if repeat:
                 drawn = draw_battle(self.pool, self.tally(), met, rng)
@@ -408,16 +397,25 @@ class ArenaService:
             raise NotAllowed("this battle is not yours to vote on")
         return ballot
 
+    def _own_vote(self, voter: str, ballot_id: str, purpose: str) -> tuple[Ballot, Cast]:
+        ballot, cast = self._own_ballot(voter, ballot_id), self.store.cast(ballot_id)
+        if cast is None or cast.action != "vote":
+            raise NotAllowed(f"there is no vote {purpose}")
+        return ballot, cast
+
     def _limit_rate(self, voter: str) -> None:
         since, address = self._clock() - 60, self._addresses.get(voter)
         if self.store.votes_since(voter, since, address) >= self.rules.per_minute:
             raise NotAllowed(f"more than {self.rules.per_minute} votes in a minute; take a breath")
 
-    def _new_cast(self, ballot: Ballot, before: Cast | None, action: Action, outcome: Outcome | None) -> Cast:
-        return Cast(
-            ballot=ballot.id,
-            revision=before.revision + 1 if before else 0,
-            action=action,
-            outcome=outcome,
-            cast_at=self._clock(),
-        )
+    def _new_cast(
+        self,
+        ballot: Ballot,
+        before: Cast | None,
+        action: Action,
+        outcome: Outcome | None = None,
+        seconds: float | None = None,
+    ) -> Cast:
+        revision, now = before.revision + 1 if before else 0, self._clock()
+        what = {"action": action, "outcome": outcome, "cast_at": now, "seconds": seconds}
+        return Cast(ballot=ballot.id, revision=revision, **what)

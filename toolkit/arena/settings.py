@@ -88,13 +88,9 @@ class SettingsStore:
     """Read and write the settings of one run and the blocked voters."""
 
     def __init__(self, store: Store, run: str, clock: Callable[[], float]) -> None:
-        self._store = store
-        self._subject = f"arena:{run}"
-        self._clock = clock
-        self._lock = threading.Lock()
-        self._read_at = float("-inf")
-        self._control = ArenaSettings()
-        self._blocked: frozenset[str] = frozenset()
+        self._store, self._subject, self._clock = store, f"arena:{run}", clock
+        self._lock, self._read_at = threading.Lock(), float("-inf")
+        self._control, self._blocked = ArenaSettings(), frozenset[str]()
 
     @property
     def control(self) -> ArenaSettings:

@@ -17,17 +17,7 @@ import numpy as np
 from toolkit.arena.battles import BattlePool
 from toolkit.arena.store import CHUNK, FORGOTTEN, Answers, LogState, Store, VoteRow
 from toolkit.ratings.table import Table, from_columns, tabulate
-from toolkit.types import (
-    POINTS,
-    WINNERS,
-    Battle,
-    Completion,
-    Outcome,
-    Pair,
-    Verdict,
-    Vote,
-    sorted_pair,
-)
+from toolkit.types import POINTS, WINNERS, Battle, Completion, Outcome, Pair, Verdict, Vote, sorted_pair
 
 
 def win_rates(table: Table) -> list[dict[str, Any]]:
@@ -160,13 +150,11 @@ class CountedVotes:
         if not ballots:
             return
         self.ballots -= ballots
+        for row in self.rows:
+            if row.ballot in ballots and row.kind == "battle":
+                self.tally.add_vote(row.model_a, row.model_b, row.outcome, -1)
         for name in ("rows", "repeats", "crowded", "asked"):
-            kept = [row for row in getattr(self, name) if row.ballot not in ballots]
-            if name == "rows":
-                for row in self.rows:
-                    if row.ballot in ballots and row.kind == "battle":
-                        self.tally.add_vote(row.model_a, row.model_b, row.outcome, -1)
-            setattr(self, name, kept)
+            setattr(self, name, [row for row in getattr(self, name) if row.ballot not in ballots])
 
     def add(self, rows: Iterable[VoteRow], limit: AddressLimit) -> None:
         """Sort new votes into the lists."""
@@ -209,9 +197,7 @@ class VoteLog:
     """Lines before the last that are looked at again: with several processes one may come late."""
 
     def __init__(self, store: Store, run: str, answers: Answers) -> None:
-        self._store = store
-        self._run = run
-        self._answers = answers
+        self._store, self._run, self._answers = store, run, answers
         self._lock = threading.Lock()
         self._state: LogState | None = None
         self._decisions: tuple[Any, ...] = ()

@@ -245,12 +245,12 @@ def disagreement(votes: Iterable[Vote]) -> dict[str, Any]:
 
 Array = NDArray[np.float64]
 
-RIDGES = np.array([0.01, 4.0, 4.0])
-"""Penalties of the constant, length and difficulty (half the squared coefficient each). The last two say that
+RIDGES = np.array([0.01, 4.0])
+"""Penalties of the constant and of length (half the squared coefficient each). The last one says that
 coefficients beyond +-1 are unusual: a contestant that is always the shorter one says little about what would
 happen at equal length, and without a penalty the fit extrapolates wildly."""
 
-FREE = np.array([0.01, 0.01, 4.0])
+FREE = np.array([0.01, 0.01])
 """Penalties behind the interval: only what keeps a clean sweep finite."""
 INSEPARABLE = 0.95
 """Width of the interval from which on quality cannot be separated from length."""
@@ -267,8 +267,6 @@ class Preference(Record):
     """Of the contestant's answer, in characters."""
     length_against: int
     example_id: str = ""
-    difficulty: float = 0.0
-    """Of the example, where one is known: a covariate of the length-controlled win rate."""
 
 
 def preferences_from_votes(battles: Sequence[Battle], votes: Iterable[Vote]) -> list[Preference]:
@@ -304,20 +302,15 @@ def win_rates(found: Iterable[Preference]) -> list[dict[str, Any]]:
     return rates
 
 
-def standard_error(rows: Sequence[Preference]) -> float:
-    """Of the raw win rate, as AlpacaEval reports it."""
-    return float(np.std([row.value for row in rows], ddof=1) / math.sqrt(len(rows)))
-
-
 def length_controlled(rows: Sequence[Preference]) -> dict[str, Any]:
     """The win rate between answers of equal length, with its 95% interval.
 
-    Logistic regression of the preference on a constant, tanh of the standardised difference in length and,
-    where examples have them, their difficulties; then the mean prediction at no difference in length. The
-    interval is that of the constant in a fit without the penalty, from the sandwich covariance, and holds the
-    value: where lengths go with sides the penalty decides the value, and the interval says how little is
-    known. AlpacaEval fits the same features, but holds the coefficients back with an L1 penalty chosen by
-    cross-validation and with judgments of gamed answers of its own baseline, which other data does not have.
+    Logistic regression of the preference on a constant and tanh of the standardised difference in length;
+    then the prediction at no difference. The interval is that of the constant in a fit without the penalty,
+    from the sandwich covariance, and holds the value: where lengths go with sides the penalty decides the
+    value, and the interval says how little is known. AlpacaEval also fits the difficulty of its instructions,
+    and holds the coefficients back with an L1 penalty chosen by cross-validation and with judgments of gamed
+    answers of its own baseline, which other data does not have.
     """
     from scipy.stats import t
 
@@ -327,16 +320,12 @@ def length_controlled(rows: Sequence[Preference]) -> dict[str, Any]:
     apart = np.array([row.length - row.length_against for row in rows], dtype=float)
     spread = apart.std(ddof=1) if len(rows) > 1 else 0.0
     length = np.tanh(apart / spread) if spread > 0 else np.zeros(len(rows))
-    difficulty = np.array([row.difficulty for row in rows])
-    columns = np.stack([np.ones(len(rows)), length, difficulty], axis=1)
+    columns = np.stack([np.ones(len(rows)), length], axis=1)
     fitted, _ = logistic(columns, values, RIDGES)
     free, covariance = logistic(columns, values, FREE)
-    reach = float(t.ppf((1 + LEVEL) / 2, max(1, len(rows) - 3)))  # three coefficients are fitted
-    margin = reach * math.sqrt(covariance[0, 0])
-    low, value, high = (
-        float(_sigmoid(constant + each[2] * difficulty).mean())
-        for constant, each in ((free[0] - margin, free), (fitted[0], fitted), (free[0] + margin, free))
-    )
+    margin = float(t.ppf((1 + LEVEL) / 2, max(1, len(rows) - 3))) * math.sqrt(covariance[0, 0])
+    ends = np.array([free[0] - margin, fitted[0], free[0] + margin])
+    low, value, high = _sigmoid(ends).tolist()
     return {"value": value, "low": min(low, value), "high": max(high, value), "n": len(rows)}
 
 

@@ -1,8 +1,8 @@
-"""Reading a verdict, a grade or a pair of scores out of what a judge wrote, without ever guessing.
+"""Reading a verdict or a grade out of what a judge wrote, without ever guessing.
 
 A reply that does not state its verdict in a known form, or states two that differ, is unreadable: `None`,
 never a tie. The known forms are those of MT-bench (`[[A]]`), Arena-Hard (`[[A>>B]]`), Prometheus
-(`[RESULT] B`), Vicuna (a line of two scores), a JSON object with a field such as `verdict`, `winner` or
+(`[RESULT] B`), a JSON object with a field such as `verdict`, `winner` or
 `grade` (the reply itself, or a fenced part of it), a line such as `Winner: Assistant A` or `Final answer: B`,
 and a last line that is nothing but the verdict.
 """
@@ -54,8 +54,6 @@ CORRECTION = re.compile(
 """How a line begins that takes back an earlier one."""
 NUMBER = r"(?<![-\u2212\u2013.\d])(\d+(?:\.\d+)?)"
 """Without a sign, and not the end of a range."""
-PAIR = re.compile(rf"(?:output|scores?)?\W*{NUMBER}(?:/10)?[ ,\t]+{NUMBER}(?:/10)?\W*", re.IGNORECASE)
-NAMED_SCORE = re.compile(rf"\W*(?:assistant|answer|response) ([12])\W+{NUMBER}(?:/10)?\W*", re.IGNORECASE)
 OUT_OF_TEN = r"(?:\s*(?:/|out of)\s*10)?"
 GRADE = re.compile(rf"\W*{NUMBER}{OUT_OF_TEN}\W*", re.IGNORECASE)
 GRADED = r"(?:(?:my|the) )?(?:(?:final|overall) )?(?:rating|grade|score|mark|result)(?: is)?"
@@ -114,22 +112,6 @@ def read_grade(reply: str) -> float | None:
         tenths = [] if DENIED.search(reply) else TENTHS.findall(reply)
         grade = _agreed(_number(text) for text in stated or tenths)
     return grade if grade is not None and 1 <= grade <= 10 else None  # noqa: PLR2004
-
-
-def read_scores(reply: str) -> tuple[float, float] | None:
-    """Vicuna's two scores from 0 to 10: on one line, or on a line each after the assistant's name.
-
-    `None` when they are not there, or there twice and different.
-    """
-    lines = _lines(reply)
-    pairs = {(pair[1], pair[2]) for line in lines if (pair := PAIR.fullmatch(line))}
-    named = [NAMED_SCORE.fullmatch(line) for line in lines]
-    first, second = ({found[2] for found in named if found and found[1] == side} for side in "12")
-    pairs |= {(one, other) for one in first for other in second}
-    if len(pairs) != 1:
-        return None
-    one, other = map(float, pairs.pop())
-    return (one, other) if max(one, other) <= 10 else None  # noqa: PLR2004
 
 
 def read_field(reply: str, name: str) -> Any:
