@@ -184,7 +184,6 @@ def _voters() -> None:
 
 
 def _voter(report: VoterReport, off: bool) -> None:
-    """The evidence, the votes, and a button to block."""
     lines = [f"- {each.kind}: {each.detail} (p = {each.p_value:.2g})" for each in report.evidence]
     if report.checks:
         lines.append(f"- {report.checks - report.failed} of {report.checks} attention checks passed")
@@ -210,7 +209,6 @@ def _voter(report: VoterReport, off: bool) -> None:
 
 
 def _ratings_without(flagged: frozenset[str]) -> None:
-    """Ratings with all votes beside those without the conspicuous voters'."""
     every, rest = ratings(), ratings(Selection(without=flagged)) if flagged else None
     if every is None or rest is None:
         return

@@ -163,7 +163,6 @@ def _problem_text(error: ToolkitError) -> str:
 
 
 def _below(chat: Chat) -> None:
-    """Draw the available actions."""
     if chat.reveal:
         after_vote(chat.reveal, "Ask something else", _start_over, _store_reveal)
     else:
@@ -214,7 +213,6 @@ def _ask(chat: Chat, sampled: bool) -> None:
 
 
 def _again() -> None:
-    """Put the last question once more, for other answers."""
     chat = _chats()[voter()]
     if chat.job is None and chat.turns:
         chat.pending = chat.turns.pop().question

@@ -62,7 +62,6 @@ def _side_by_side(completions: list[Completion]) -> None:
 
 
 def _scores(example: str, names: Sequence[str]) -> None:
-    """Every metric of these answers on this example alone."""
     from toolkit.metric_info import metric_info  # a room that voting does not need
 
     values = {name: per_example_scores().get(name, {}) for name in names}
@@ -80,7 +79,6 @@ def _scores(example: str, names: Sequence[str]) -> None:
 
 
 def _judgments(answers: Mapping[str, Completion]) -> None:
-    """Judge verdicts in both orders of each battle."""
     found = verdicts_on(answers, judge_verdicts())
     if not found:
         return

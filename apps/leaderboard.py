@@ -52,7 +52,6 @@ def _chart(chart: charts.Chart, key: str, width: Literal["stretch", "content"] =
 
 
 def _choose() -> Selection:
-    """Draw the filters."""
     votes, source, category, apart = service().votes(), "People", "all", []
     categories = sorted(votes.categories) + [OWN_QUESTIONS] * bool(votes.asked)
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
@@ -84,7 +83,6 @@ def _sentence(ratings: Sequence[Rating], votes: int, voters: int) -> str:
 
 
 def _row(rating: Rating, found: Standings) -> dict[str, str]:
-    """With its Elo, with an interval where that is a mean over orders."""
     name = rating.contestant
     if found.online:
         elo = _figure(next(row for row in found.online.ratings if row.contestant == name))

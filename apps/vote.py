@@ -84,7 +84,6 @@ def _nothing_left(problem: str | None) -> None:
 
 
 def _draw() -> BlindBallot | None:
-    """The next ballot, or none and why."""
     try:
         return service().ballot(voter())
     except NotAllowed as error:

@@ -168,7 +168,6 @@ def single_key_toggle() -> None:
 
 
 def _votes_needed_text(reveal: Reveal) -> str:
-    """About how many more votes would decide between the two."""
     a, b = safe_markdown(reveal.ballot.contestant_a), safe_markdown(reveal.ballot.contestant_b)
     now = ratings()
     if now is None or not {reveal.ballot.contestant_a, reveal.ballot.contestant_b} <= set(now.names):

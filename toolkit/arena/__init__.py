@@ -45,25 +45,18 @@ def accepted_votes(database: str, run: str | None = None, answers: Answers | Non
         run: name of one run; left out, of all.
         answers: as they are now; votes on stored answers that have been replaced are left out.
     """
-    store = Store(database)
-    try:
-        limit = address_limit(store.current_events(), run)
+    with closing(Store(database)) as store:
         rows = store.vote_rows(run, kinds=("battle", "imported"), repeats=False, answers=answers)
-        addresses = AddressLimit(store.voter_addresses, limit)
+        addresses = AddressLimit(store.voter_addresses, address_limit(store.current_events(), run))
         return [row.vote for row in rows if not addresses.is_crowded(row.voter)]
-    finally:
-        store.close()
 
 
 def accepted_reveals(database: str) -> list[Reveal]:
     """The votes of `accepted_votes`, of all runs, with their texts."""
-    store = Store(database)
-    try:
+    with closing(Store(database)) as store:
         addresses = AddressLimit(store.voter_addresses, address_limit(store.current_events(), None))
         reveals = store.cast_votes(repeats=False)
         return [reveal for reveal in reveals if not addresses.is_crowded(reveal.ballot.voter)]
-    finally:
-        store.close()
 
 
 def copy_votes(source: Path, target: Path, run: str) -> None:

@@ -190,7 +190,6 @@ class LiveModels:
         return LocalSource(loaded, name if adapter else None)
 
     def _locate(self, contestant: Contestant) -> tuple[str, Path | None]:
-        """The model to load, and the adapter to put on it."""
         base, adapter = self._recipe.model_of(contestant, self._run)
         for folder in (adapter, Path(base) if contestant.stage and base != self._recipe.base else None):
             if folder and not any(folder.glob("*.safetensors")):

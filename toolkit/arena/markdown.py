@@ -158,7 +158,6 @@ def _keep_literal(state: StateInline, silent: bool) -> bool:
 
 
 def _is_literal_run(src: str, start: int, end: int) -> bool:
-    """Whether a run of `*` or `~` neither opens nor closes emphasis."""
     before, after = src[start - 1 : start] or " ", src[end : end + 1] or " "
     if before.isspace() and after.isspace():
         return True
@@ -346,7 +345,6 @@ def _is_safe_formula(formula: str) -> bool:
 
 
 def _longest_run(content: str) -> int:
-    """Length of the longest run of backticks."""
     return max((len(run) for run in re.findall("`+", content)), default=0)
 
 

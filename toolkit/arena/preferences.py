@@ -139,7 +139,6 @@ def group_by_texts(votes: Iterable[VoteWithTexts]) -> dict[str, list[VoteWithTex
 
 
 def _row(battle: Sequence[VoteWithTexts], options: PreferenceOptions) -> PreferenceRow | str:
-    """The pair these votes make, or why they make none."""
     first = battle[0]
     if unfit := _unfit(first):
         return unfit

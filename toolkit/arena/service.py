@@ -361,14 +361,12 @@ class ArenaService:
         return Reveal(ballot=ballot, cast=cast)
 
     def _is_void(self, ballot: Ballot) -> bool:
-        """Whether the names of an open ballot's answers may have been shown since it was drawn."""
         if ballot.kind == "live":
             return False
         finished = 0.0 if self.rules.reveal == "after-vote" else self._told_before(ballot.voter)
         return ballot.shown_at <= max(finished, self.settings_store.control.closed_at)
 
     def _ballot_fields(self, drawn: DrawnBattle) -> dict[str, Any]:
-        """A ballot's fields for two stored answers."""
         answers = self.pool.answers[drawn.example_id]
         a, b = answers[drawn.a], answers[drawn.b]
         return {

@@ -433,7 +433,6 @@ class Store:
             connection.execute(statement)
 
     def _insert_new(self, table: Any, *rows: dict[str, Any], connection: Connection | None = None) -> None:
-        """Insert the rows that are not there yet."""
         insert = postgresql.insert if self._database.dialect == "postgresql" else sqlite.insert
         with nullcontext(connection) if connection else self._database.write() as writes:
             writes.execute(insert(table).on_conflict_do_nothing(), list(rows))
@@ -485,13 +484,11 @@ def _is_person(voter: str, address: str | None = None) -> Any:
 
 
 def _votes_query(*columns: Any) -> Select[Any]:
-    """The votes that count, of all kinds of ballots."""
     latest = _BY_VOTER.join(casts, and_(casts.c.ballot == ballots.c.id, IS_NEWEST))
     return select(*columns).select_from(latest).where(casts.c.action == "vote")
 
 
 def _bodies(shown: Sequence[Ballot]) -> list[dict[str, Any]]:
-    """The rows of the table of texts for some ballots."""
     bodies = [
         storable(body)
         for ballot in shown

@@ -178,7 +178,6 @@ def judge_name(
 
 
 def _model_name(judge: Judge, base: str | None) -> str:
-    """The model that judges."""
     method = METHODS[judge.method]
     if method.own_model:
         if judge.model is None:

@@ -120,7 +120,6 @@ def read_field(reply: str, name: str) -> Any:
 
 
 def _objects(reply: str) -> tuple[list[dict[str, Any]], str]:
-    """The JSON objects in a reply, and the text around them."""
     objects, rest, place = [], [], 0
     while (start := reply.find("{", place)) >= 0:
         try:

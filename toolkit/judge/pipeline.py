@@ -133,19 +133,16 @@ NOISE_FILE = "noise.json"
 
 def _store_noise(judge: LogprobJudge, battles: Sequence[Battle], context: JudgeContext) -> None:
     """Measure the noise band of a judge with probabilities, once for each judge and prompt."""
-    known = load_noise(context.verdict_store)
-    key = f"{judge.name}/{judge.prompt_key}"
-    pairs = pair_orders(load_verdicts(battles, judge.name, judge.prompt_key, store=context.verdict_store))
-    both = [
-        (battle, *pairs[battle.id, judge.name, judge.prompt_key])
-        for battle in {each.id: each for each in battles}.values()
-        if battle.completion_a != battle.completion_b and (battle.id, judge.name, judge.prompt_key) in pairs
-    ]
+    known, key = load_noise(context.verdict_store), f"{judge.name}/{judge.prompt_key}"
+    verdicts = load_verdicts(battles, judge.name, judge.prompt_key, store=context.verdict_store)
+    pairs = {battle_id: both for (battle_id, *_), both in pair_orders(verdicts).items()}
+    different = {each.id: each for each in battles if each.completion_a != each.completion_b}
+    both = [(battle, *pairs[battle.id]) for battle in different.values() if battle.id in pairs]
     chosen = both[:: max(1, len(both) // NOISE_SAMPLE)][:NOISE_SAMPLE]
     if key in known or not chosen:
         return
-    asked = [Comparison(battle, verdict.order) for battle, *orders in chosen for verdict in orders]
-    moved = judge.measure_noise(asked, [verdict for _, *orders in chosen for verdict in orders])
+    again = [(Comparison(battle, verdict.order), verdict) for battle, *orders in chosen for verdict in orders]
+    moved = judge.measure_noise(*zip(*again, strict=True))
     means = [abs(one + other) / 2 for one, other in zip(moved[::2], moved[1::2], strict=False)]
     known[key] = {"judge": judge.name, "band": max(means, default=0.0), "battles": len(means), **judge.setup}
     io.write_json(context.verdict_store / NOISE_FILE, known)
@@ -197,7 +194,10 @@ def run_judges(judges: Sequence[Judge], answers: Answers, context: JudgeContext)
     validate_judges(judges, base=context.base)
     out = context.out
     wanted = build_battles(answers, judges[0], context.seed)
-    everything = _all_battles(wanted, answers, judges[0], context.seed)
+    unrestricted = {"pairs": "all", "baseline": None, "limit": None, "budget": None}
+    others = build_battles(answers, judges[0].model_copy(update=unrestricted), context.seed)
+    known_pairs = {_unordered(battle) for battle in wanted}
+    everything = [*wanted, *(battle for battle in others if _unordered(battle) not in known_pairs)]
     import_old_verdicts(out / "verdicts.jsonl", context.verdict_store)
     verdicts: list[Verdict] = []
     for section in judges:
@@ -211,16 +211,16 @@ def run_judges(judges: Sequence[Judge], answers: Answers, context: JudgeContext)
         judges, [battle for battle in everything if battle.id in known], verdicts, context
     )
     validate_vote_count(result.votes, verdicts)
-    _write_result(result, out)
+    io.write(out / "votes.jsonl", result.votes)
+    rows = mt_bench_judgments(result.battles, result.verdicts)
+    for name, lines in (("battle_log", battle_log(result.votes)), ("mt_bench_judgments", rows)):
+        text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in lines)
+        io.write_text(out / f"{name}.jsonl", text)
+    figures: dict[str, Any] = {"statistics": result.statistics, "win_rates": result.win_rates}
+    if result.disagreement is not None:
+        figures["disagreement"] = result.disagreement
+    io.write_json(out / "judge.json", figures)
     return result
-
-
-def _all_battles(wanted: list[Battle], answers: Answers, judge: Judge, seed: int) -> list[Battle]:
-    """The wanted battles, then all others between these answers."""
-    unrestricted = judge.model_copy(update={"pairs": "all", "baseline": None, "limit": None, "budget": None})
-    known = {_unordered(battle) for battle in wanted}
-    others = build_battles(answers, unrestricted, seed)
-    return [*wanted, *(battle for battle in others if _unordered(battle) not in known)]
 
 
 def _unordered(battle: Battle) -> tuple[str, frozenset[str]]:
@@ -255,7 +255,6 @@ def run_graders(judges: Sequence[Judge], answers: Answers, context: JudgeContext
 
 
 def _gradable(answers: Answers) -> list[Completion]:
-    """Every completion but those that a server refused."""
     return [row for completions in answers.values() for row in completions if not row.refused]
 
 
@@ -289,17 +288,3 @@ def estimate_costs(judges: Sequence[Judge], answers: Answers, context: JudgeCont
         known = {each for each in questions if (found := store.get(each)) and not found.refused}
         estimates.append(estimate_usage(name, section, questions, known))
     return estimates
-
-
-def _write_result(result: JudgingResult, out: Path) -> None:
-    io.write(out / "votes.jsonl", result.votes)
-    _write_rows(out / "battle_log.jsonl", battle_log(result.votes))
-    _write_rows(out / "mt_bench_judgments.jsonl", mt_bench_judgments(result.battles, result.verdicts))
-    figures: dict[str, Any] = {"statistics": result.statistics, "win_rates": result.win_rates}
-    if result.disagreement is not None:
-        figures["disagreement"] = result.disagreement
-    io.write_json(out / "judge.json", figures)
-
-
-def _write_rows(path: Path, rows: Iterable[dict[str, Any]]) -> None:
-    io.write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))

@@ -125,7 +125,6 @@ def render(
 
 
 def _variables(shown: Case, tokens: Sequence[str] = ()) -> dict[str, str]:
-    """The variables of a judge prompt's template, quoted."""
     histories = shown.histories or (shown.messages,) * len(shown.answers)
     fields = {
         "question": quote(conversation(shown.messages), "question", tokens),

@@ -60,7 +60,6 @@ class RewardJudge:
 
 
 def _compare(a: float | None, b: float | None) -> dict[str, Any]:
-    """Fields of the verdict on two rewards."""
     if a is None or b is None:
         return {"reason": "an answer is longer than the judge can read"}
     if not (math.isfinite(a) and math.isfinite(b)):

@@ -137,7 +137,6 @@ def _tallies(table: Table) -> Tallies:
 
 
 def _categories(table: Table) -> dict[str, str]:
-    """Example -> category."""
     labels, examples = table.labels.get("category"), table.label("example")
     if labels is None:
         return {}
@@ -146,7 +145,6 @@ def _categories(table: Table) -> dict[str, str]:
 
 
 def _between(mine: Tallies, theirs: Tallies, units: Sequence[Unit], seed: int) -> Agreement:
-    """Of two sides on some units."""
     a, b = (np.array([side[unit] for unit in units]) for side in (mine, theirs))
     tables = a[:, :, None] * b[:, None, :] / (a.sum(1) * b.sum(1))[:, None, None]
     return _estimates(tables, _coincidences(a + b), units, seed)
@@ -189,7 +187,6 @@ def lower_bound(value: float, left_out: Array) -> float:
 
 
 def _examples(units: Sequence[Unit]) -> NDArray[np.int64]:
-    """Number of each unit's example."""
     numbers: dict[str, int] = {}
     return np.array([numbers.setdefault(unit[0], len(numbers)) for unit in units], dtype=np.int64)
 

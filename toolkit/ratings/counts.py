@@ -112,7 +112,6 @@ def tally(table: Table) -> Counts:
 
 
 def _share_points(counts: Counts, table: Table) -> None:
-    """Replace wins and ties by points, which a judge's probabilities are."""
     first, second, points = table.first.astype(np.intp), table.second.astype(np.intp), table.points
     weight = table.weights
     for target, mass in (("wins", weight), ("wins_squared", weight**2)):

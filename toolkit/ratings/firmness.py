@@ -74,7 +74,6 @@ def first_place(votes: Votes) -> Firmness | None:
 
 
 def _fitted(table: Table) -> tuple[Array, Array]:
-    """Strengths, and the inverse of the curvature."""
     counts = count(table)
     likelihood = Likelihood(Games.of(counts), prior=select_prior(counts, "half", None)[0])
     strength = solve(likelihood)

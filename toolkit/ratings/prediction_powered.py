@@ -244,7 +244,6 @@ def prediction_powered(
 
 
 def _win_rates(battles: _Battles, cluster: Cluster, power: float) -> Iterator[WinRate]:
-    """Of every pair that people voted on."""
     people, own = battles.people, battles.clusters(cluster)[0]
     turned = people.first > people.second
     low, high = np.where(turned, people.second, people.first), np.where(turned, people.first, people.second)

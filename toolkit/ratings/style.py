@@ -138,7 +138,6 @@ def style_controlled(
 
 
 def _spread(likelihood: Likelihood, theta: Array, counts: Counts, table: Table) -> Spread:
-    """Clustered covariance of all parameters."""
     _, curvature = likelihood.derivatives(theta)
     binary = sum(float(likelihood.rows(theta, part).bend.sum()) for part in blocks(len(table)))
     floor = np.asarray(tie_dispersion(binary, counts) * np.linalg.inv(curvature))
@@ -181,7 +180,6 @@ def _numbers(column: pd.Series[Any], name: str) -> Array:
 
 
 def _text_of(turns: Any) -> str:
-    """What the contestant wrote in a conversation: all its turns."""
     if isinstance(turns, str):
         return turns
     return "\n".join(str(turn["content"]) for turn in turns if turn["role"] == "assistant")

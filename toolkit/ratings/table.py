@@ -230,7 +230,6 @@ def _refuse(
     outcome: Codes,
     weight: Array | None,
 ) -> None:
-    """Raise for the earliest row that does not fit, if there is one."""
     # Each is made after the one before is gone: it takes a byte a vote.
     faults: list[tuple[Callable[[], NDArray[np.bool_]], str]] = [
         (lambda: first == MISSING, "model_a is {model_a!r}; it must be a name"),
