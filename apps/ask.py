@@ -13,18 +13,8 @@ from threading import Lock
 
 import streamlit as st
 
+from apps import vote_widgets as widgets
 from apps.session import is_admin, live_models, must_sign_in, public_message, service, voter
-from apps.vote_widgets import (
-    VERDICT,
-    after_vote,
-    announce_status,
-    answer_panels,
-    show_text,
-    single_key_toggle,
-    start_clock,
-    text_toggles,
-    vote_buttons,
-)
 from toolkit.arena.battles import Reveal
 from toolkit.arena.live_models import Job, LiveAnswer
 from toolkit.errors import ToolkitError
@@ -75,8 +65,8 @@ def page() -> None:
     if chat and chat.job and chat.job.done:
         _take_answers(chat)
     if chat:
-        announce_status("Both are thinking." if chat.job else "Both have answered.", chat.reveal)
-    st.title(VERDICT[chat.reveal.cast.outcome] if chat and chat.reveal else "Ask", anchor=False)
+        widgets.announce_status("Both are thinking." if chat.job else "Both have answered.", chat.reveal)
+    st.title(widgets.VERDICT[chat.reveal.cast.outcome] if chat and chat.reveal else "Ask", anchor=False)
     if chat is None or chat.reveal is None:
         prompt = "Ask both something more" if chat else "Your question"
         busy = bool(chat and chat.job)
@@ -98,11 +88,11 @@ def page() -> None:
 def _show(chat: Chat) -> None:
     for number, turn in enumerate(chat.turns):
         _question(str(number), turn.question, last=not chat.pending and turn is chat.turns[-1])
-        answer_panels(turn.answers, chat.reveal, f"-{number}", turn.cut)
+        widgets.answer_panels(turn.answers, chat.reveal, f"-{number}", turn.cut)
     if chat.pending:
         _question("pending", chat.pending, last=True)
         text = "Thinking..." if chat.job else "*No answer*"
-        answer_panels((text, text), None, "-pending")
+        widgets.answer_panels((text, text), None, "-pending")
         if chat.job:
             _wait(chat.job)
 
@@ -110,7 +100,7 @@ def _show(chat: Chat) -> None:
 def _question(key: str, question: str, *, last: bool) -> None:
     with st.container(key=f"prompt-now-{key}" if last else f"prompt-{key}"):  # the last one stays in sight
         st.header("You", anchor=False)
-        show_text(question)
+        widgets.show_text(question)
 
 
 @st.fragment(run_every=1.0)
@@ -164,19 +154,19 @@ def _problem_text(error: ToolkitError) -> str:
 
 def _below(chat: Chat) -> None:
     if chat.reveal:
-        after_vote(chat.reveal, "Ask something else", _start_over, _store_reveal)
+        widgets.after_vote(chat.reveal, "Ask something else", _start_over, _store_reveal)
     else:
         if chat.ballot and not chat.pending:
-            start_clock(chat.ballot)
-            vote_buttons(chat.ballot, _store_reveal)
+            widgets.start_clock(chat.ballot)
+            widgets.vote_buttons(chat.ballot, _store_reveal)
         with st.container(horizontal=True, gap="medium"):
             if chat.pending and not chat.job:
                 st.button("Ask again", key="ask-again", type="primary", on_click=_ask, args=(chat, False))
             elif not chat.pending:
                 st.button("Answer again", key="answer-again", type="tertiary", on_click=_again)
             st.button("Start over", key="start-over", type="tertiary", on_click=_start_over)
-    text_toggles(*(answer for turn in chat.turns for answer in turn.answers))
-    single_key_toggle()
+    widgets.text_toggles(*(answer for turn in chat.turns for answer in turn.answers))
+    widgets.single_key_toggle()
 
 
 def _submit_question() -> None:
@@ -254,10 +244,10 @@ def try_page() -> None:
                 if answer.error:
                     st.warning(str(answer.error))
                 else:
-                    show_text(answer.text)
+                    widgets.show_text(answer.text)
                 if answer.cut:
                     st.caption("This answer was cut at the token limit.")
-    text_toggles(*(answer.text for answer in answers))
+    widgets.text_toggles(*(answer.text for answer in answers))
 
 
 def _start_trial() -> None:

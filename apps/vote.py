@@ -4,22 +4,10 @@ from __future__ import annotations
 
 import streamlit as st
 
+from apps import vote_widgets as widgets
 from apps.session import must_sign_in, public_message, service, show_errors, voter
-from apps.vote_widgets import (
-    VERDICT,
-    after_vote,
-    announce_status,
-    answer_panels,
-    shortcut,
-    show_text,
-    single_key_toggle,
-    start_clock,
-    text_toggles,
-    vote_buttons,
-)
 from toolkit.arena.battles import BlindBallot, Reveal
 from toolkit.arena.service import NotAllowed
-from toolkit.types import Message
 
 
 def page() -> None:
@@ -29,14 +17,22 @@ def page() -> None:
     if state.get("ballot") is None:
         state.ballot = _draw()
     if state.ballot is None:
-        _nothing_left(state.pop("problem", None))
+        problem = state.pop("problem", None)
+        widgets.announce_status("Nothing to vote on.", None)
+        st.title("Nothing to vote on" if problem else "Done", anchor=False)
+        st.write(problem or "No answers are left whose authors you do not know. Thank you for your votes.")
         return
     ballot: BlindBallot = state.ballot
     reveal: Reveal | None = state.get("reveal")
-    announce_status(f"Battle {state.get('battles', 1)} of this visit: which answer is better?", reveal)
+    widgets.announce_status(
+        f"Battle {state.get('battles', 1)} of this visit: which answer is better?", reveal
+    )
     _head(reveal)
-    _prompt(ballot.messages)
-    answer_panels((ballot.answer_a, ballot.answer_b), reveal, cut=ballot.cut)
+    with st.container(key="prompt"):
+        for message in ballot.messages:
+            st.header("Prompt" if len(ballot.messages) == 1 else message.role, anchor=False)
+            widgets.show_text(message.content)
+    widgets.answer_panels((ballot.answer_a, ballot.answer_b), reveal, cut=ballot.cut)
     if state.get("problem"):
         st.warning(state.pop("problem"))
     if reveal and reveal.ballot.kind == "check":
@@ -44,43 +40,26 @@ def page() -> None:
             "This one was to see that people read: one answer belongs to another prompt. It does not count."
         )
     if reveal is None:
-        start_clock(ballot.id)
-        vote_buttons(ballot.id, _store_reveal)
-        st.button(
-            "Skip",
-            key=f"skip-{ballot.id}",
-            type="tertiary",
-            shortcut=shortcut("S"),
-            on_click=_skip,
-            args=(ballot.id,),
-        )
+        widgets.start_clock(ballot.id)
+        widgets.vote_buttons(ballot.id, _store_reveal)
+        key, skip = f"skip-{ballot.id}", widgets.shortcut("S")
+        st.button("Skip", key=key, type="tertiary", shortcut=skip, on_click=_skip, args=(ballot.id,))
     else:
-        after_vote(reveal, "Next battle", _next, _store_reveal)
+        widgets.after_vote(reveal, "Next battle", _next, _store_reveal)
         if not state.get("prepared"):
             state.prepared = _draw()  # while the names are being read
-    text_toggles(ballot.answer_a, ballot.answer_b)
-    single_key_toggle()
+    widgets.text_toggles(ballot.answer_a, ballot.answer_b)
+    widgets.single_key_toggle()
 
 
 def _head(reveal: Reveal | None) -> None:
     done, wanted = service().progress(service().tally())
     title, progress = st.columns([3, 1], vertical_alignment="center")
-    title.title("Which answer is better?" if reveal is None else VERDICT[reveal.cast.outcome], anchor=False)
+    title.title(
+        "Which answer is better?" if reveal is None else widgets.VERDICT[reveal.cast.outcome], anchor=False
+    )
     if wanted:
         progress.progress(done / wanted, text=f"{done} of {wanted} votes")
-
-
-def _prompt(messages: tuple[Message, ...]) -> None:
-    with st.container(key="prompt"):
-        for message in messages:
-            st.header("Prompt" if len(messages) == 1 else message.role, anchor=False)
-            show_text(message.content)
-
-
-def _nothing_left(problem: str | None) -> None:
-    announce_status("Nothing to vote on.", None)
-    st.title("Nothing to vote on" if problem else "Done", anchor=False)
-    st.write(problem or "No answers are left whose authors you do not know. Thank you for your votes.")
 
 
 def _draw() -> BlindBallot | None:

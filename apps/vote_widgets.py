@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import time
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
@@ -139,21 +140,14 @@ def after_vote(
     elif reveal.ballot.kind != "check":
         st.caption(_votes_needed_text(reveal))
     with st.container(key="reasons"):
-        st.pills(
-            "Why? (optional)",
-            REASONS,
-            selection_mode="multi",
-            key=f"tags-{ballot}",
-            on_change=_note,
-            args=(reveal, on_reveal),
-        )
+        note: dict[str, Any] = {"on_change": _note, "args": (reveal, on_reveal)}
+        st.pills("Why? (optional)", REASONS, selection_mode="multi", key=f"tags-{ballot}", **note)
         st.text_input(
             "Comment (optional)",
             key=f"comment-{ballot}-{reveal.cast.revision}",  # once stored, keys are shortcuts again
             value=reveal.cast.comment,
             max_chars=MAX_COMMENT_CHARS,
-            on_change=_note,
-            args=(reveal, on_reveal),
+            **note,
         )
 
 

@@ -11,131 +11,114 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import sqlalchemy
-from sqlalchemy import (
-    JSON,
-    Boolean,
-    Column,
-    Connection,
-    Engine,
-    Float,
-    ForeignKey,
-    Index,
-    Integer,
-    MetaData,
-    String,
-    Table,
-    Text,
-    UniqueConstraint,
-    event,
-    inspect,
-    select,
-    text,
-)
-from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+import sqlalchemy as sa
+from sqlalchemy.exc import ArgumentError, IntegrityError, SQLAlchemyError
 
 from toolkit.errors import StoreError
 
-metadata = MetaData()
+metadata = sa.MetaData()
 
-versions = Table("arena_schema", metadata, Column("version", Integer, primary_key=True))
+versions = sa.Table("arena_schema", metadata, sa.Column("version", sa.Integer, primary_key=True))
 
-texts = Table(
+texts = sa.Table(
     "arena_texts",
     metadata,
-    Column("id", String(64), primary_key=True),
-    Column("body", Text, nullable=False),
+    sa.Column("id", sa.String(64), primary_key=True),
+    sa.Column("body", sa.Text, nullable=False),
 )
 """Prompts and answers by content hash; kept even when the run is deleted."""
 
-voters = Table(
+voters = sa.Table(
     "arena_voters",
     metadata,
-    Column("id", String(64), primary_key=True),
-    Column("kind", String(16), nullable=False),
-    Column("created_at", Float, nullable=False),
-    Column("address", String(64)),
-    Column("account", String(64)),
-    Column("finished_at", Float),
-    Column("preferences", JSON),
+    sa.Column("id", sa.String(64), primary_key=True),
+    sa.Column("kind", sa.String(16), nullable=False),
+    sa.Column("created_at", sa.Float, nullable=False),
+    sa.Column("address", sa.String(64)),
+    sa.Column("account", sa.String(64)),
+    sa.Column("finished_at", sa.Float),
+    sa.Column("preferences", sa.JSON),
 )
 """`address`: keyed hash of the network address; `account`: the voter whose sign-in took over this cookie's
 votes; `finished_at`: when names were last opened to a voter of an arena that reveals at the end."""
 
-secret_table = Table(
-    "arena_secrets", metadata, Column("name", String(32), primary_key=True), Column("value", String(64))
+secret_table = sa.Table(
+    "arena_secrets",
+    metadata,
+    sa.Column("name", sa.String(32), primary_key=True),
+    sa.Column("value", sa.String(64)),
 )
-views = Table(
+views = sa.Table(
     "arena_views",
     metadata,
-    Column("voter", String(64), primary_key=True),
-    Column("example_id", String(200), primary_key=True),
+    sa.Column("voter", sa.String(64), primary_key=True),
+    sa.Column("example_id", sa.String(200), primary_key=True),
 )
 """Examples whose authors a voter saw on the page Compare."""
 
-ballots = Table(
+ballots = sa.Table(
     "arena_ballots",
     metadata,
-    Column("id", String(32), primary_key=True),
-    Column("voter", ForeignKey("arena_voters.id"), nullable=False),
-    Column("number", Integer, nullable=False),
-    Column("kind", String(16), nullable=False),
-    Column("battle", String(64), nullable=False),
-    Column("run", String(200), nullable=False),
-    Column("example_id", String(200), nullable=False),
-    Column("category", String(200)),
-    Column("contestant_a", String(200), nullable=False),
-    Column("contestant_b", String(200), nullable=False),
-    Column("messages", ForeignKey("arena_texts.id"), nullable=False),
-    Column("reference", ForeignKey("arena_texts.id")),
-    Column("answer_a", ForeignKey("arena_texts.id"), nullable=False),
-    Column("answer_b", ForeignKey("arena_texts.id"), nullable=False),
-    Column("expected", String(16)),
-    Column("shown_at", Float, nullable=False),
-    Column("cut", String(2)),
-    Column("repeat", Boolean),
-    Column("pair_probability", Float),
-    Column("probability", Float),
-    UniqueConstraint("voter", "number"),
-    UniqueConstraint("voter", "battle"),
+    sa.Column("id", sa.String(32), primary_key=True),
+    sa.Column("voter", sa.ForeignKey("arena_voters.id"), nullable=False),
+    sa.Column("number", sa.Integer, nullable=False),
+    sa.Column("kind", sa.String(16), nullable=False),
+    sa.Column("battle", sa.String(64), nullable=False),
+    sa.Column("run", sa.String(200), nullable=False),
+    sa.Column("example_id", sa.String(200), nullable=False),
+    sa.Column("category", sa.String(200)),
+    sa.Column("contestant_a", sa.String(200), nullable=False),
+    sa.Column("contestant_b", sa.String(200), nullable=False),
+    sa.Column("messages", sa.ForeignKey("arena_texts.id"), nullable=False),
+    sa.Column("reference", sa.ForeignKey("arena_texts.id")),
+    sa.Column("answer_a", sa.ForeignKey("arena_texts.id"), nullable=False),
+    sa.Column("answer_b", sa.ForeignKey("arena_texts.id"), nullable=False),
+    sa.Column("expected", sa.String(16)),
+    sa.Column("shown_at", sa.Float, nullable=False),
+    sa.Column("cut", sa.String(2)),
+    sa.Column("repeat", sa.Boolean),
+    sa.Column("pair_probability", sa.Float),
+    sa.Column("probability", sa.Float),
+    sa.UniqueConstraint("voter", "number"),
+    sa.UniqueConstraint("voter", "battle"),
 )
-Index("arena_ballots_run", ballots.c.run, ballots.c.kind)
+sa.Index("arena_ballots_run", ballots.c.run, ballots.c.kind)
 
-casts = Table(
+casts = sa.Table(
     "arena_votes",
     metadata,
-    Column("id", Integer, primary_key=True),
-    Column("ballot", ForeignKey("arena_ballots.id"), nullable=False),
-    Column("revision", Integer, nullable=False),
-    Column("action", String(16), nullable=False),
-    Column("outcome", String(16)),
-    Column("tags", JSON, nullable=False),
-    Column("comment", Text, nullable=False),
-    Column("cast_at", Float, nullable=False),
-    Column("seconds", Float),
-    UniqueConstraint("ballot", "revision"),
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("ballot", sa.ForeignKey("arena_ballots.id"), nullable=False),
+    sa.Column("revision", sa.Integer, nullable=False),
+    sa.Column("action", sa.String(16), nullable=False),
+    sa.Column("outcome", sa.String(16)),
+    sa.Column("tags", sa.JSON, nullable=False),
+    sa.Column("comment", sa.Text, nullable=False),
+    sa.Column("cast_at", sa.Float, nullable=False),
+    sa.Column("seconds", sa.Float),
+    sa.UniqueConstraint("ballot", "revision"),
 )
 """The vote log: lines are only ever added."""
 indexes = (
-    Index("arena_votes_time", casts.c.cast_at),
-    Index("arena_voters_account", voters.c.account),
-    Index("arena_voters_address", voters.c.address),
+    sa.Index("arena_votes_time", casts.c.cast_at),
+    sa.Index("arena_voters_account", voters.c.account),
+    sa.Index("arena_voters_address", voters.c.address),
 )
 
-events = Table(
+events = sa.Table(
     "arena_events",
     metadata,
-    Column("id", Integer, primary_key=True),
-    Column("subject", String(200), nullable=False, index=True),
-    Column("value", JSON, nullable=False),
-    Column("reason", Text, nullable=False),
-    Column("at", Float, nullable=False),
-    Column("actor", String(200)),
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("subject", sa.String(200), nullable=False, index=True),
+    sa.Column("value", sa.JSON, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("at", sa.Float, nullable=False),
+    sa.Column("actor", sa.String(200)),
 )
 """What administrators decided (settings, blocked voters); the newest line of a subject is in force."""
 
 
-def _add_draws_and_origins(connection: Connection) -> None:
+def _add_draws_and_origins(connection: sa.Connection) -> None:
     """To version 2: how ballots were drawn, how long votes took, where voters come from, who administers."""
     for table, names in (
         (voters, ("address", "account", "finished_at", "preferences")),
@@ -145,28 +128,28 @@ def _add_draws_and_origins(connection: Connection) -> None:
     ):
         for name in names:
             kind = table.c[name].type.compile(connection.dialect)
-            connection.execute(text(f'ALTER TABLE {table.name} ADD COLUMN "{name}" {kind}'))
+            connection.execute(sa.text(f'ALTER TABLE {table.name} ADD COLUMN "{name}" {kind}'))
     metadata.create_all(connection, tables=[secret_table, views])
 
 
-def _add_indexes(connection: Connection) -> None:
+def _add_indexes(connection: sa.Connection) -> None:
     """To version 3: the votes of the last minute, of an account or an address are found among many."""
     for index in indexes:
         index.create(connection, checkfirst=True)
 
 
-MIGRATIONS: tuple[Callable[[Connection], None], ...] = (_add_draws_and_origins, _add_indexes)
+MIGRATIONS: tuple[Callable[[sa.Connection], None], ...] = (_add_draws_and_origins, _add_indexes)
 """Step n brings a store from version n + 1, which had the tables of the first release, to n + 2."""
 
 
-def migrate(connection: Connection) -> None:
+def migrate(connection: sa.Connection) -> None:
     """Bring the store to this program's version, inside the caller's transaction; a new one gets its tables.
 
     Raises:
         StoreError: the store was made by a newer version of this program.
     """
     if connection.dialect.name == "postgresql":  # two processes that start at once take turns
-        connection.execute(text("SELECT pg_advisory_xact_lock(7318349)"))
+        connection.execute(sa.text("SELECT pg_advisory_xact_lock(7318349)"))
     version, newest = _version(connection), 1 + len(MIGRATIONS)
     if version > newest:
         raise StoreError(
@@ -180,14 +163,14 @@ def migrate(connection: Connection) -> None:
     if version < newest:
         connection.execute(versions.delete())
         connection.execute(versions.insert().values(version=newest))
-    if connection.execute(select(secret_table.c.value)).first() is None:
+    if connection.execute(sa.select(secret_table.c.value)).first() is None:
         connection.execute(secret_table.insert().values(name="arena", value=secrets.token_hex(32)))
 
 
-def _version(connection: Connection) -> int:
-    if not inspect(connection).has_table(versions.name):
+def _version(connection: sa.Connection) -> int:
+    if not sa.inspect(connection).has_table(versions.name):
         return 0
-    return connection.execute(select(versions.c.version)).scalar() or 0
+    return connection.execute(sa.select(versions.c.version)).scalar() or 0
 
 
 WAIT = 30
@@ -205,7 +188,7 @@ class Database:
         """
         self.shown_url = url
         try:
-            self.shown_url = sqlalchemy.make_url(url).render_as_string(hide_password=True)
+            self.shown_url = sa.make_url(url).render_as_string(hide_password=True)
             self._engine = _engine(url)
             with self.write() as connection:
                 migrate(connection)
@@ -217,12 +200,12 @@ class Database:
         return self._engine.dialect.name
 
     @contextmanager
-    def read(self) -> Iterator[Connection]:
+    def read(self) -> Iterator[sa.Connection]:
         with self._reported(), self._engine.connect() as connection:
             yield connection
 
     @contextmanager
-    def write(self) -> Iterator[Connection]:
+    def write(self) -> Iterator[sa.Connection]:
         """A transaction: committed, and on disk, when the block ends without an error."""
         with self._reported(), self._engine.connect() as connection:
             connection.execution_options(writes=True)
@@ -237,22 +220,22 @@ class Database:
         """Turn a failing database into one line; a broken constraint is the caller's matter."""
         try:
             yield
-        except sqlalchemy.exc.IntegrityError:
+        except IntegrityError:
             raise
         except SQLAlchemyError as error:
             cause = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
             raise StoreError(f"{self.shown_url}: the vote store failed: {cause}") from error
 
 
-def _engine(url: str) -> Engine:
-    parsed = sqlalchemy.make_url(url)
+def _engine(url: str) -> sa.Engine:
+    parsed = sa.make_url(url)
     if parsed.get_backend_name() == "postgresql" and parsed.drivername == "postgresql":
         parsed = parsed.set(drivername="postgresql+psycopg")
     if parsed.get_backend_name() != "sqlite":
-        return sqlalchemy.create_engine(parsed, pool_pre_ping=True, pool_size=10, max_overflow=20)
-    engine = sqlalchemy.create_engine(parsed, connect_args={"timeout": WAIT})
-    event.listen(engine, "connect", _prepare_sqlite)
-    event.listen(engine, "begin", _begin_sqlite)
+        return sa.create_engine(parsed, pool_pre_ping=True, pool_size=10, max_overflow=20)
+    engine = sa.create_engine(parsed, connect_args={"timeout": WAIT})
+    sa.event.listen(engine, "connect", _prepare_sqlite)
+    sa.event.listen(engine, "begin", _begin_sqlite)
     return engine
 
 
@@ -262,7 +245,7 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
         connection.execute(f"PRAGMA {pragma}")
 
 
-def _begin_sqlite(connection: Connection) -> None:
+def _begin_sqlite(connection: sa.Connection) -> None:
     """A writer takes its lock at once: upgrading a read lock would fail instead of waiting."""
     writes = connection.get_execution_options().get("writes", False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")

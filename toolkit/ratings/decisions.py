@@ -190,25 +190,19 @@ def decide_anytime(table: Table, pairs: Collection[Pair] | None = None, level: f
     present = sorted((index[a], index[b]) for a, b in family if a in index and b in index)
     size = max(1, len(family))
     points = table.points
-    evidence = {
-        (winner, loser): found
-        for i, j in present
-        for (winner, loser), found in zip(((i, j), (j, i)), _evidence(table, points, i, j), strict=True)
-    }
+    evidence = {}
+    for i, j in present:
+        evidence[i, j], evidence[j, i] = _evidence(table, points, i, j)
     above, p_values = np.zeros((len(names),) * 2, dtype=bool), np.ones((len(names),) * 2)
-    order = _in_order(evidence, size, 1 - level)
+    order, left = _in_order(evidence, size, 1 - level), size
     for winner, loser in order:
         above[winner, loser] = True
-    left = size
-    for i, j in [tuple(sorted(pair)) for pair in order] + [pair for pair in present if not _any(above, pair)]:
+    undecided = [(i, j) for i, j in present if not (above[i, j] or above[j, i])]
+    for i, j in [*order, *undecided]:
         most = max(evidence[i, j][1].max(initial=0.0), evidence[j, i][1].max(initial=0.0))
         p_values[i, j] = p_values[j, i] = min(1.0, 2 * left * math.exp(-most))
-        left -= _any(above, (i, j))
+        left -= bool(above[i, j])
     return Decisions(names, above, p_values, size, "anytime-valid", level, tested)
-
-
-def _any(above: NDArray[np.bool_], pair: tuple[int, ...]) -> bool:
-    return bool(above[pair[0], pair[1]] or above[pair[1], pair[0]])
 
 
 Evidence = tuple[NDArray[np.int64], Array]

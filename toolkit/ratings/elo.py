@@ -49,9 +49,8 @@ class Elo(RatingTable):
     @property
     def settings(self) -> str:
         """How the figures were made, in one sentence."""
-        order = {"average": f"means over {SHUFFLES} random orders", "file": "in the order of the file"}[
-            self.order
-        ]
+        orders = {"average": f"means over {SHUFFLES} random orders", "file": "in the order of the file"}
+        order = orders[self.order]
         how = f"{self.votes} votes, k = {self.k:g}, {order}; intervals: 95%, over {self.interval}"
         return f"{how}; {self.decisions.meaning}."
 
@@ -150,14 +149,11 @@ def history_of(table: Table, k: float, start: Array, *, moments: int) -> History
 
 def _resamples(table: Table, rng: np.random.Generator, *, shuffled: bool) -> list[NDArray[np.int64]]:
     """Votes of as many examples as there are, drawn with replacement, `SHUFFLES` times."""
-    clusters = cluster_codes(table, "example")
-    _, place = np.unique(clusters, return_inverse=True)
-    groups = int(place.max()) + 1
-    draws = []
+    _, place = np.unique(cluster_codes(table, "example"), return_inverse=True)
+    groups, draws = int(place.max()) + 1, []
     for _ in range(SHUFFLES):
-        votes = np.repeat(
-            np.arange(len(table)), np.bincount(rng.integers(groups, size=groups), minlength=groups)[place]
-        )
+        times = np.bincount(rng.integers(groups, size=groups), minlength=groups)
+        votes = np.repeat(np.arange(len(table)), times[place])
         draws.append(rng.permutation(votes) if shuffled else votes)
     return draws
 
