@@ -131,13 +131,10 @@ class Guard:
 
     def _is_ours(self, headers: Headers) -> bool:
         """Whether the host is one of this arena's names, and the page that asks is from there too."""
-        host, origin = headers.get("host", ""), headers.get("origin")
+        host, origin, allowed = headers.get("host", ""), headers.get("origin"), self._address.names
         name = urlsplit(f"//{host}").hostname or ""
-        allowed = self._address.names
-        if not allowed and _is_loopback(self._address.host):
-            known = _is_loopback(name)
-        else:
-            known = not allowed or name in allowed or _is_loopback(name)
+        everywhere = not allowed and not _is_loopback(self._address.host)
+        known = everywhere or name in allowed or _is_loopback(name)
         return known and (origin is None or urlsplit(origin).netloc == host)
 
     def _prepare(self, scope: Scope) -> str | None:

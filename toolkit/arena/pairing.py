@@ -67,14 +67,10 @@ def draw_battle(
 def _open_examples(
     pool: BattlePool, pair: Pair, met: AbstractSet[str], told: AbstractSet[tuple[str, str]]
 ) -> Iterator[str]:
-    one, other = pair
-    return (
-        example
-        for example in pool.battles[pair]
-        if (example, one) not in told
-        and (example, other) not in told
-        and pool.battle_key(example, pair) not in met
-    )
+    for example in pool.battles[pair]:
+        known = any((example, name) in told for name in pair)
+        if not known and pool.battle_key(example, pair) not in met:
+            yield example
 
 
 def draw_pair(

@@ -148,31 +148,35 @@ class NextTokenReader:
         self, prompt: JudgePrompt, cases: Sequence[Case], wanted: Set[int]
     ) -> Iterator[tuple[int, LabelProbabilities | str]]:
         """Yield (position in `cases`, reading) of the wanted ones; a text: why there is none."""
-        prompts = [self.encode(self.text(render(prompt, "letter", shown, self.control))) for shown in cases]
+        prompts = self._prompts(prompt, cases)
         fitting = [index for index in range(len(cases)) if len(prompts[index]) < self.window]
         for index in sorted(wanted - set(fitting)):
             yield index, PROMPT_TOO_LONG
         chosen = [prompts[index] for index in fitting]
-        places = {place for place, index in enumerate(fitting) if index in wanted}
+        places = [place for place, index in enumerate(fitting) if index in wanted]
         if isinstance(self.loaded, ServedModel):
-            order = sorted(places)
-            for place, reading in self._served([chosen[each] for each in order]):
-                yield fitting[order[place]], reading
+            for place, reading in self._served([chosen[each] for each in places]):
+                yield fitting[places[place]], reading
             return
         with self.loaded.using(None) as model:
-            for members, logits in self._passes(model, chosen, places):
+            passes: Iterator[tuple[Sequence[int], torch.Tensor]]
+            if chosen and supports_custom_masks(model, max(map(len, chosen))):
+                passes = prefix_tree.tree_logits(model, chosen, set(places))
+            else:
+                passes = (([place], prefix_tree.plain_logits(model, chosen[place])) for place in places)
+            for members, logits in passes:
                 for member, row in zip(members, logits, strict=True):
-                    if member in places:
+                    if fitting[member] in wanted:
                         yield fitting[member], self._reading(row, len(chosen[member]))
 
     def read_alone(self, prompt: JudgePrompt, cases: Sequence[Case]) -> list[LabelProbabilities | str]:
         """Readings one prompt at a time, in half precision of the other kind than the model's own."""
-        prompts = [self.encode(self.text(render(prompt, "letter", shown, self.control))) for shown in cases]
+        prompts = self._prompts(prompt, cases)
         if isinstance(self.loaded, ServedModel):  # by the server's own rounding, of another batch
             return [reading for each in prompts for _, reading in self._served([each])]
+        found: list[LabelProbabilities | str] = []
         with self.loaded.using(None) as model:
             other = torch.float16 if model.dtype == torch.bfloat16 else torch.bfloat16
-            found: list[LabelProbabilities | str] = []
             for tokens in prompts:
                 if len(tokens) >= self.window:
                     found.append(PROMPT_TOO_LONG)
@@ -180,30 +184,22 @@ class NextTokenReader:
                 with torch.inference_mode(), torch.autocast(model.device.type, dtype=other):
                     logits = prefix_tree.plain_logits(model, tokens)
                 found.append(self._reading(logits[0].float(), len(tokens)))
-            return found
+        return found
+
+    def _prompts(self, prompt: JudgePrompt, cases: Sequence[Case]) -> list[list[int]]:
+        return [self.encode(self.text(render(prompt, "letter", case, self.control))) for case in cases]
 
     def _served(self, prompts: Sequence[list[int]]) -> Iterator[tuple[int, LabelProbabilities | str]]:
         assert isinstance(self.loaded, ServedModel)
         for place, found in self.loaded.next_token_logprobs(prompts, self.label_ids):
             shares = torch.tensor(found).softmax(-1)
-            mass = sum(map(math.exp, found))
-            usable = bool(shares.isfinite().all())
-            reading = LabelProbabilities(tuple(shares.tolist()), mass, len(prompts[place]))
-            yield place, reading if usable else NOT_FINITE
-
-    def _passes(
-        self, model: Any, prompts: Sequence[list[int]], wanted: Set[int]
-    ) -> Iterator[tuple[Sequence[int], torch.Tensor]]:
-        """One forward pass each: (places in `prompts`, their logits), for all that have a wanted one."""
-        if prompts and supports_custom_masks(model, max(map(len, prompts))):
-            yield from prefix_tree.tree_logits(model, prompts, wanted)
-            return
-        for place in sorted(wanted):
-            yield [place], prefix_tree.plain_logits(model, prompts[place])
+            reading = LabelProbabilities(
+                tuple(shares.tolist()), sum(map(math.exp, found)), len(prompts[place])
+            )
+            yield place, reading if bool(shares.isfinite().all()) else NOT_FINITE
 
     def _reading(self, logits: torch.Tensor, tokens: int) -> LabelProbabilities | str:
-        chances = logits.softmax(-1)[self.label_ids]
-        mass = float(chances.sum())
+        mass = float(logits.softmax(-1)[self.label_ids].sum())
         shares = tuple(float(share) for share in logits[self.label_ids].softmax(-1))
         return LabelProbabilities(shares, mass, tokens) if math.isfinite(sum(shares)) else NOT_FINITE
 

@@ -151,13 +151,11 @@ class BradleyTerry(RatingTable):
         """The ratings with intervals so wide that all of them hold together at `level`."""
         contrasts = contrasts_to(len(self.names), None)
         margin = joint_reach(contrasts, self.spread, self.level) * SCALE * self.spread.errors(contrasts)
-        wide = dict(zip(self.names, margin, strict=True))
-        return tuple(
-            row.model_copy(
-                update={"low": row.value - wide[row.contestant], "high": row.value + wide[row.contestant]}
-            )
-            for row in self.ratings
-        )
+        wide, rows = dict(zip(self.names, margin, strict=True)), []
+        for row in self.ratings:
+            reach = wide[row.contestant]
+            rows.append(row.model_copy(update={"low": row.value - reach, "high": row.value + reach}))
+        return tuple(rows)
 
 
 def bradley_terry(
@@ -203,14 +201,10 @@ def bradley_terry(
     contrasts = contrasts_to(n, origin)
     low, high = spread.interval(strength, contrasts, level)
     eta = float(theta[-1]) if model.has_parameter else 0.0
+    values, ends = centre + SCALE * (contrasts @ strength), (centre + SCALE * low, centre + SCALE * high)
+    labels = None if table is None else table.labels.get("voter")
     return BradleyTerry(
-        ratings=leaderboard(
-            counts.names,
-            centre + SCALE * (contrasts @ strength),
-            (centre + SCALE * low, centre + SCALE * high),
-            counts.battles,
-            decisions.ranks(),
-        ),
+        ratings=leaderboard(counts.names, values, ends, counts.battles, decisions.ranks()),
         votes=counts.votes,
         ties=ties,
         tie_parameter=model.parameter(eta),
@@ -226,13 +220,8 @@ def bradley_terry(
         decisions=decisions,
         eta=eta,
         dispersion=dispersion,
-        voters=_voters(table),
+        voters=None if labels is None else len(np.unique(labels.codes[labels.codes >= 0])),
     )
-
-
-def _voters(table: Table | None) -> int | None:
-    labels = None if table is None else table.labels.get("voter")
-    return None if labels is None else len(np.unique(labels.codes[labels.codes >= 0]))
 
 
 def _model(counts: Counts, ties: Ties) -> TieModel:

@@ -93,18 +93,19 @@ def _leader(table: Table, left: NDArray[np.intp]) -> str | None:
 def _confirm(table: Table, first: int, least: int, order: NDArray[np.intp]) -> tuple[int | None, str | None]:
     """The fewest of these votes, in this order, without which another is first."""
     everyone, drop = np.arange(len(table)), least
+    same = (None, table.names[first])
+
+    def leader(dropped: int) -> str | None:
+        return _leader(table, np.setdiff1d(everyone, order[:dropped]))
+
     for _ in range(TRIES):
         if drop > len(table) // 2:
             break
-        leader = _leader(table, np.setdiff1d(everyone, order[:drop]))
-        if leader in (None, table.names[first]):
-            drop += max(1, drop // 10)
-            continue
-        fewer = _leader(table, np.setdiff1d(everyone, order[: drop - 1]))
-        while drop > 1 and fewer not in (None, table.names[first]):
-            drop, leader = drop - 1, fewer
-            fewer = _leader(table, np.setdiff1d(everyone, order[: drop - 1]))
-        return drop, leader
+        if (rival := leader(drop)) not in same:
+            while drop > 1 and (other := leader(drop - 1)) not in same:
+                drop, rival = drop - 1, other
+            return drop, rival
+        drop += max(1, drop // 10)
     return None, None
 
 

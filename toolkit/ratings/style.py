@@ -117,14 +117,9 @@ def style_controlled(
     low, high = own.interval(strength, contrasts, level)
     ends = spread.interval(theta, np.eye(len(theta))[n:], level)
     parts = zip(features, theta[n:].tolist(), ends[0].tolist(), ends[1].tolist(), strict=True)
+    values, bounds = centre + SCALE * (contrasts @ strength), (centre + SCALE * low, centre + SCALE * high)
     return StyleControlled(
-        ratings=leaderboard(
-            table.names,
-            centre + SCALE * (contrasts @ strength),
-            (centre + SCALE * low, centre + SCALE * high),
-            counts.battles,
-            decisions.ranks(),
-        ),
+        ratings=leaderboard(table.names, values, bounds, counts.battles, decisions.ranks()),
         coefficients=tuple(Coefficient(*part) for part in parts),
         votes=len(table),
         prior=chosen,
