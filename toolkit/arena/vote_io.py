@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from io import StringIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from toolkit import io
 from toolkit.arena.battles import Ballot, Cast, Reveal
@@ -113,31 +113,15 @@ def load_vote_rows(path: Path) -> list[tuple[str, dict[str, Any]]]:
     raise DataError(f"{path}: cannot read {path.suffix or 'such'} files; use .jsonl, .json, .csv or .parquet")
 
 
-class ImportedVote(NamedTuple):
-    """One vote of a file, whatever its form."""
-
-    place: str
-    question: str
-    a: str
-    b: str
-    outcome: Outcome
-    voter: str
-    at: float
-    ballot: str
-    category: str | None
-    messages: tuple[Message, ...]
-    answers: tuple[str, str]
-    tags: tuple[str, ...]
-    comment: str
-
-
 def import_rows(store: Store, rows: Iterable[Mapping[str, Any]], *, run: str, source: str) -> tuple[int, int]:
     """Add the rows of a battle log to a store; `import_votes` with places counted from 1."""
     return import_votes(store, parse_votes((f"{source}:{n}", row) for n, row in enumerate(rows, 1)), run=run)
 
 
-def parse_votes(rows: Iterable[tuple[str, Mapping[str, Any]]]) -> list[ImportedVote]:
+def parse_votes(rows: Iterable[tuple[str, Mapping[str, Any]]]) -> list[Reveal]:
     """The votes of (place, row) as `load_vote_rows` gives them; conversations are optional.
+
+    Their ballots have the voters' own names, and no id or example where the file has none.
 
     Raises:
         DataError: a row has no such outcome or names.
@@ -145,44 +129,28 @@ def parse_votes(rows: Iterable[tuple[str, Mapping[str, Any]]]) -> list[ImportedV
     return [vote for place, row in rows for vote in _votes_in(row, place)]
 
 
-def import_votes(store: Store, votes: Sequence[ImportedVote], *, run: str) -> tuple[int, int]:
+def import_votes(store: Store, votes: Sequence[Reveal], *, run: str) -> tuple[int, int]:
     """Add votes to a run of a store; returns how many were added, and how many were there already."""
     stored: Counter[str] = Counter()
     for row in store.vote_rows(run, everyone=True):
         question = "" if row.example_id.startswith(_NAMELESS) else row.example_id
-        fields = (question, row.model_a, row.model_b, row.outcome)
-        stored[_content(row.voter, fields, row.cast_at)] += 1
+        sides = row.model_a, row.model_b
+        stored[digest(row.voter, question, *sides, row.outcome, f"{row.cast_at:.3f}")] += 1
     occurrences, lines = stored.copy(), []
     for vote in votes:
-        voter, fields = digest("imported", vote.voter), (vote.question, vote.a, vote.b, vote.outcome)
-        key = _content(voter, fields, vote.at)
-        known = next(
-            (name for name in (key, _content(vote.voter, fields, vote.at)) if stored[name] > 0), None
-        )
+        ballot, cast, voter = vote.ballot, vote.cast, digest("imported", vote.ballot.voter)
+        sides = ballot.contestant_a, ballot.contestant_b
+        fields = (ballot.example_id, *sides, str(cast.outcome), f"{cast.cast_at:.3f}")
+        key, own = digest(voter, *fields), digest(ballot.voter, *fields)
+        known = next((name for name in (key, own) if stored[name] > 0), None)
         if known:  # cross it off
             stored[known] -= 1
             continue
         occurrences[key] += 1
-        identity = vote.ballot or _PREFIX + digest(run, key, str(occurrences[key]))
-        ballot = Ballot(
-            id=identity,
-            voter=voter,
-            number=0,
-            kind="imported",
-            run=run,
-            example_id=vote.question or f"{_NAMELESS}{identity}",
-            category=vote.category,
-            messages=vote.messages,
-            contestant_a=vote.a,
-            contestant_b=vote.b,
-            answer_a=vote.answers[0],
-            answer_b=vote.answers[1],
-            shown_at=vote.at,
-        )
-        reasons = {"tags": vote.tags, "comment": vote.comment, "cast_at": vote.at}
-        lines.append(
-            (ballot, Cast(ballot=identity, revision=0, action="vote", outcome=vote.outcome, **reasons))
-        )
+        identity = ballot.id or _PREFIX + digest(run, key, str(occurrences[key]))
+        example = ballot.example_id or f"{_NAMELESS}{identity}"
+        update = {"id": identity, "voter": voter, "run": run, "example_id": example}
+        lines.append((ballot.model_copy(update=update), cast.model_copy(update={"ballot": identity})))
     added = store.load(lines)
     return added, len(votes) - added
 
@@ -190,11 +158,7 @@ def import_votes(store: Store, votes: Sequence[ImportedVote], *, run: str) -> tu
 _PREFIX, _NAMELESS = "v-", "vote-"
 
 
-def _content(voter: str, fields: tuple[str, ...], at: float) -> str:
-    return digest(voter, *fields, f"{at:.3f}")
-
-
-def _votes_in(row: Mapping[str, Any], place: str) -> list[ImportedVote]:
+def _votes_in(row: Mapping[str, Any], place: str) -> list[Reveal]:
     """The votes of one row: one, or two of a judge who read both orders; more of Open WebUI's siblings."""
     if isinstance(row.get("games"), list):
         return _arena_hard(row, place)
@@ -219,7 +183,7 @@ def _outcome(row: Mapping[str, Any], place: str) -> Outcome:
     return OUTCOME_WORDS[winner]
 
 
-def _vote(row: Mapping[str, Any], place: str, a: Any, b: Any, outcome: Outcome) -> ImportedVote:
+def _vote(row: Mapping[str, Any], place: str, a: Any, b: Any, outcome: Outcome) -> Reveal:
     if not (isinstance(a, str) and isinstance(b, str) and a and b and a != b):
         raise DataError(f"{place}: model_a and model_b must be two names, not {a!r} and {b!r}")
     at = _time(row.get("tstamp") or row.get("cast_at") or row.get("created_at"))
@@ -229,25 +193,27 @@ def _vote(row: Mapping[str, Any], place: str, a: Any, b: Any, outcome: Outcome) 
         messages, answers = _conversations(row)
     except (KeyError, TypeError, IndexError, ValueError):
         raise DataError(f"{place}: a conversation is a list of turns with role and content") from None
-    reasons = [tag.strip() for tag in str(row.get("tags") or "").split(",")]
-    return ImportedVote(
-        place=place,
-        question=str(row.get("question_id") or row.get("example_id") or row.get("uid") or ""),
-        a=a,
-        b=b,
-        outcome=outcome,
+    tags = tuple(filter(None, (tag.strip() for tag in str(row.get("tags") or "").split(","))))
+    ballot = Ballot(
+        id=str(row.get("ballot_id") or "")[:32],
         voter=str(row.get("voter") or row.get("judge") or ""),
-        at=at,
-        ballot=str(row.get("ballot_id") or "")[:32],
+        number=0,
+        kind="imported",
+        run="",
+        example_id=str(row.get("question_id") or row.get("example_id") or row.get("uid") or ""),
         category=str(row.get("category") or "") or None,
         messages=messages,
-        answers=answers,
-        tags=tuple(filter(None, reasons)),
-        comment=str(row.get("comment") or ""),
+        contestant_a=a,
+        contestant_b=b,
+        answer_a=answers[0],
+        answer_b=answers[1],
+        shown_at=at,
     )
+    reasons = {"tags": tags, "comment": str(row.get("comment") or ""), "cast_at": at}
+    return Reveal(ballot=ballot, cast=Cast(ballot="", revision=0, action="vote", outcome=outcome, **reasons))
 
 
-def _arena_hard(row: Mapping[str, Any], place: str) -> list[ImportedVote]:
+def _arena_hard(row: Mapping[str, Any], place: str) -> list[Reveal]:
     """A judge's games of a model against the baseline; in the second game the model is shown first."""
     model, baseline = row.get("model"), row.get("baseline") or "baseline"
     found = []
@@ -264,7 +230,7 @@ def _arena_hard(row: Mapping[str, Any], place: str) -> list[ImportedVote]:
     return found
 
 
-def _open_webui(row: Mapping[str, Any], place: str) -> list[ImportedVote]:
+def _open_webui(row: Mapping[str, Any], place: str) -> list[Reveal]:
     """A thumb on one of several models' answers: it beats, or loses to, each of the others."""
     data = row["data"]
     if str(data["rating"]) not in ("1", "-1"):

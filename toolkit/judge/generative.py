@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from toolkit.data.chat import prompt_ids
 from toolkit.generate import Request
@@ -33,7 +33,7 @@ class GenerativeJudge:
 
     def __init__(
         self,
-        backend: Backend,
+        backend: EndpointBackend | LocalBackend,
         prompt: JudgePrompt,
         *,
         reference: bool = False,
@@ -124,27 +124,6 @@ ENOUGH_REFUSALS = 3
 """Refusals before any structured reply came, after which the format counts as their reason."""
 
 
-class Backend(Protocol):
-    """A model that writes replies."""
-
-    @property
-    def endpoint(self) -> Endpoint | None:
-        """The server it is behind, if it is."""
-
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def control(self) -> Sequence[str]:
-        """Its control tokens, where they are known: to be broken up in quoted text."""
-
-    def spend(self, tokens_in: int, tokens_out: int) -> None:
-        """Count what earlier calls cost towards the budget."""
-
-    def generate(self, requests: Sequence[ChatRequest], options: Generation) -> Iterator[tuple[int, Answer]]:
-        """Yield (position in `requests`, reply) as replies arrive, in any order."""
-
-
 @dataclass
 class EndpointBackend:
     """A model behind an OpenAI-compatible server; asks for structured output until the server refuses it."""
@@ -163,9 +142,11 @@ class EndpointBackend:
         return self.endpoint.model
 
     def spend(self, tokens_in: int, tokens_out: int) -> None:
+        """Count what earlier calls cost towards the budget."""
         self.spending = Spending(cost(self.endpoint.price, tokens_in, tokens_out))
 
     def generate(self, requests: Sequence[ChatRequest], options: Generation) -> Iterator[tuple[int, Answer]]:
+        """Yield (position in `requests`, reply) as replies arrive, in any order."""
         again, sent = [], []
 
         def formed() -> Iterator[ChatRequest]:
