@@ -6,7 +6,7 @@ import logging
 
 import streamlit as st
 
-from apps import admin, ask, compare, leaderboard, my_votes, vote
+from apps import admin, ask, compare, leaderboard, vote
 from apps.session import has_admins
 from apps.settings import Settings
 from apps.theme import ICON, STYLE
@@ -19,7 +19,7 @@ live = Settings.from_environment().ask
 pages = [
     st.Page(vote.page, title="Vote", default=True),
     *([st.Page(ask.page, title="Ask", url_path="ask")] if live else []),
-    st.Page(my_votes.page, title="Your votes", url_path="yours"),
+    st.Page(vote.history_page, title="Your votes", url_path="yours"),
     st.Page(leaderboard.page, title="Leaderboard", url_path="leaderboard"),
     st.Page(compare.page, title="Compare", url_path="compare"),
     *([st.Page(ask.try_page, title="Try", url_path="try")] if live and has_admins() else []),

@@ -10,8 +10,8 @@ from toolkit import io
 from toolkit.errors import JudgeError
 from toolkit.judge import JudgePrompt, LogprobJudge, load_prompt
 from toolkit.judge.generative import EndpointBackend, GenerativeJudge
-from toolkit.judge.grading import grade_completions, grade_scores, import_old_grades
 from toolkit.judge.questions import Grade
+from toolkit.judge.verdicts import grade_completions, grade_scores, import_old_grades
 from toolkit.models import Loaded
 from toolkit.types import Completion, digest
 

@@ -12,8 +12,7 @@ from toolkit.cli.options import ENDPOINT_OPTIONS, PATH, add_options, build_endpo
 from toolkit.cli.output import print_json, print_table, print_text, show_progress
 
 if TYPE_CHECKING:
-    from toolkit.judge.costs import Estimate
-    from toolkit.judge.pipeline import JudgeContext, JudgingResult
+    from toolkit.judge.pipeline import Estimate, JudgeContext, JudgingResult
     from toolkit.recipe import Judge, Recipe
     from toolkit.types import Completion, Score
 

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
-from toolkit.judge.costs import Estimate
+from toolkit.judge.pipeline import Estimate
 from toolkit.report.gate import Gate
 from toolkit.types import Difference, Finding, Rating, Score, StageResult, Summary
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import math
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
+
+from pydantic import ConfigDict
 
 from toolkit import io
 from toolkit.errors import JudgeError, RecipeError
@@ -23,7 +26,6 @@ from toolkit.judge.aggregation import (
     win_rates,
 )
 from toolkit.judge.battles import build_battles
-from toolkit.judge.costs import Estimate, estimate_usage
 from toolkit.judge.factory import (
     METHODS,
     build_judge,
@@ -32,18 +34,21 @@ from toolkit.judge.factory import (
     prompt_key,
     validate_judges,
 )
-from toolkit.judge.grading import grade_completions, grade_scores, import_old_grades
-from toolkit.judge.questions import ORDERS, Comparison, Grade, Grading
+from toolkit.judge.prompts import render
+from toolkit.judge.questions import ORDERS, Comparison, Grade, Grading, conversations
 from toolkit.judge.readers import battle_log, mt_bench_judgments
 from toolkit.judge.verdicts import (
     JudgmentStore,
     PairJudge,
+    grade_completions,
+    grade_scores,
+    import_old_grades,
     import_old_verdicts,
     judge_battles,
     load_verdicts,
 )
 from toolkit.recipe import Judge, ModelOptions
-from toolkit.types import Battle, Completion, Judgment, Score, Verdict, Vote
+from toolkit.types import Battle, Completion, Judgment, Record, Score, Verdict, Vote
 
 if TYPE_CHECKING:
     from toolkit.generate.engine import ServedModel
@@ -261,6 +266,65 @@ def _gradable(answers: Answers) -> list[Completion]:
 def grades_single(section: Judge) -> bool:
     """Whether a section's prompt has the judge grade answers one by one."""
     return METHODS[section.method].asked is not None and load_judge_prompt(section).protocol == "single"
+
+
+CHARACTERS_PER_TOKEN = 4.0
+"""Of English text with the usual tokenizers."""
+
+
+class Estimate(Record):
+    """Requests and tokens that one judge still needs."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)  # for the JSON schema
+
+    judge: str
+    battles: int
+    """Or answers, where they are graded one by one."""
+    identical: int
+    """Battles between equal texts: ties without a request."""
+    known: int
+    """Verdicts that are on disk already."""
+    requests: int
+    tokens_in: int
+    """At four characters a token."""
+    tokens_out: int
+    """At most: every reply as long as allowed, none unreadable."""
+    dollars: float | None = None
+    """At most; where prices are given."""
+
+
+def estimate_usage(
+    name: str, section: Judge, questions: Sequence[Comparison] | Sequence[Grading], known: Container[object]
+) -> Estimate:
+    """What a judge still needs.
+
+    Args:
+        name: of the judge.
+        section: the judge's section of a recipe.
+        questions: both orders of every battle, or every answer to grade.
+        known: questions whose judgments are in the store.
+    """
+    asked = METHODS[section.method].asked
+    orders = 2 if questions and isinstance(questions[0], Comparison) else 1
+    different = {each.subject: each for each in questions if not each.identical}.values()
+    left = [each for each in different if each not in known]
+    if asked is None:  # every answer is read once
+        read = {answer for each in left if isinstance(each, Comparison) for answer in conversations(each)}
+        shown, written = [*read], 0
+    else:
+        prompt = load_judge_prompt(section)
+        shown = [render(prompt, asked, each.case(section.reference)) for each in left]
+        written = section.max_new_tokens if asked == "written" else 0
+    texts = [message.content for messages in shown for message in messages]
+    return Estimate(
+        judge=name,
+        battles=len(questions) // orders,
+        identical=sum(each.identical for each in questions) // orders,
+        known=len(different) - len(left),
+        requests=len(shown),
+        tokens_in=sum(math.ceil(len(text) / CHARACTERS_PER_TOKEN) for text in texts),
+        tokens_out=len(shown) * written,
+    )
 
 
 def estimate_costs(judges: Sequence[Judge], answers: Answers, context: JudgeContext) -> list[Estimate]:

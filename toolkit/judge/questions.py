@@ -139,7 +139,11 @@ class Grade(Judgment):
 
 
 class Grading(NamedTuple):
-    """The question how good a completion is; `reference`: whether the judge is shown the reference."""
+    """The question how good a completion is; `reference`: whether the judge is shown the reference.
+
+    Read by the next token, a grade is the mean of the digits 1 to 9 under its probabilities, which makes
+    finer differences than the likeliest digit does (G-Eval, Liu et al. 2023).
+    """
 
     row: Completion
     reference: bool = False

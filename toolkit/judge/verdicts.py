@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from itertools import groupby
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Generic, Protocol, TypeVar, cast
@@ -13,9 +15,10 @@ from typing import Any, Generic, Protocol, TypeVar, cast
 from pydantic import ValidationError
 
 from toolkit.generate.completions import Store
-from toolkit.judge.questions import Question, both_orders
+from toolkit.judge.questions import Grade, Grading, Question, both_orders
 from toolkit.progress import log_progress
-from toolkit.types import Battle, Judgment, Verdict, digest
+from toolkit.statistics import Z
+from toolkit.types import Battle, Completion, Judgment, Score, Verdict, digest
 
 logger = logging.getLogger(__name__)
 
@@ -159,3 +162,43 @@ def import_old_log(log: Path, store: Path, kind: type[J], key_of: Callable[[J], 
                 kept = stores[who] = stores.get(who) or JudgmentStore(store, *who, kind)
                 if key not in kept:
                     kept.add(key, judgment)
+
+
+def grade_completions(
+    judge: PairJudge, completions: Sequence[Completion], *, store: Path, reference: bool = False
+) -> list[Grade]:
+    """A grade from 1 to 10 of every completion, in their order, kept in the folder `store` as they arrive.
+
+    Grades already there (same question and answer, judge and prompt) are not asked for again. `reference`:
+    whether the judge is shown the reference.
+    """
+    kept = JudgmentStore(store, judge.name, judge.prompt_key, Grade)
+    questions = [Grading(row, reference) for row in completions]
+    ask(judge, list({next(each.content_keys()): each for each in questions}.values()), kept)
+    return [grade for each in questions if (grade := kept.get(each)) is not None]
+
+
+def import_old_grades(log: Path, store: Path) -> None:
+    """Put the grades in a log of earlier versions, which went by names, into a store."""
+    import_old_log(
+        log,
+        store,
+        Grade,
+        lambda old: (old.completion, digest(old.example_id, old.contestant, old.completion)),
+    )
+
+
+def grade_scores(grades: Iterable[Grade]) -> list[Score]:
+    """Mean grade of each contestant, unreadable ones left out; 95% interval by the normal approximation."""
+    readable = sorted((row for row in grades if row.value is not None), key=lambda row: row.contestant)
+    scores = []
+    for contestant, rows in groupby(readable, key=lambda row: row.contestant):
+        values = [row.value for row in rows if row.value is not None]
+        mean = math.fsum(values) / len(values)
+        spread = math.fsum((value - mean) ** 2 for value in values) / max(1, len(values) - 1)
+        margin = Z * math.sqrt(spread / len(values)) if len(values) > 1 else None
+        low, high = (mean - margin, mean + margin) if margin is not None else (None, None)
+        scores.append(
+            Score(contestant=contestant, metric="judge_grade", value=mean, low=low, high=high, n=len(values))
+        )
+    return scores

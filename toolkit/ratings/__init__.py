@@ -7,8 +7,7 @@ for rating in bradley_terry(read_votes(Path("votes.csv"))).ratings:
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from toolkit.ratings.bradley_terry import BradleyTerry, bradley_terry
 from toolkit.ratings.counts import Counts, count
@@ -19,11 +18,7 @@ from toolkit.ratings.firmness import Firmness, first_place
 from toolkit.ratings.prediction_powered import PredictionPowered, WinRate, prediction_powered
 from toolkit.ratings.ranking import win_probability
 from toolkit.ratings.style import Coefficient, StyleControlled, style_controlled
-from toolkit.ratings.table import Table, by_category, tabulate
-from toolkit.types import Vote
-
-if TYPE_CHECKING:
-    import pandas as pd
+from toolkit.ratings.table import Table, Votes, by_category, tabulate
 
 __all__ = [
     "RATED",
@@ -55,7 +50,7 @@ __all__ = [
 
 
 def fit_ratings(
-    votes: Iterable[Vote] | pd.DataFrame | Table,
+    votes: Votes,
     method: Literal["bradley-terry", "elo"] = "bradley-terry",
     **options: Any,
 ) -> BradleyTerry | Elo:

@@ -6,9 +6,8 @@ are 1000 + 400 / ln(10) * s, as LMArena's. Ties are half a win for both, or have
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
@@ -18,14 +17,9 @@ from toolkit.ratings.decisions import Decisions, decide_anytime, decide_fixed, j
 from toolkit.ratings.intervals import Spread, compute_spread, contrasts_to
 from toolkit.ratings.mle import Games, Likelihood, solve
 from toolkit.ratings.ranking import CENTRE, SCALE, RatingTable, leaderboard
-from toolkit.ratings.table import Array, Table, tabulate
+from toolkit.ratings.table import Array, Votes, tabulate
 from toolkit.ratings.ties import TIE_MODELS, TieModel, Ties
-from toolkit.types import Pair, Rating, Vote
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-Votes: TypeAlias = "Iterable[Vote] | pd.DataFrame | Table"
+from toolkit.types import Pair, Rating
 
 PRIOR = 1.0
 """Imagined games against an average contestant, half of them won, where the votes alone do not do."""

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from toolkit.ratings.table import FIRST, RESULTS, SECOND, TIE, Array, Table, blocks, tabulate
-from toolkit.types import Outcome, Vote
-
-if TYPE_CHECKING:
-    import pandas as pd
+from toolkit.ratings.table import FIRST, RESULTS, SECOND, TIE, Array, Table, Votes, blocks, tabulate
+from toolkit.types import Outcome
 
 
 class Counts:
@@ -81,7 +77,7 @@ class Counts:
         return self._index[name]
 
 
-def count(votes: Iterable[Vote] | pd.DataFrame | Table | Counts) -> Counts:
+def count(votes: Votes | Counts) -> Counts:
     """Collapse votes given as records, as a pandas frame, or as a table.
 
     Raises:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,11 +15,8 @@ from toolkit.ratings.counts import tally
 from toolkit.ratings.decisions import Decisions, decide_fixed
 from toolkit.ratings.intervals import Spread, cluster_codes
 from toolkit.ratings.ranking import POINTS_PER_DECADE, SCALE, RatingTable, leaderboard
-from toolkit.ratings.table import Array, Table, tabulate
-from toolkit.types import Rating, Vote
-
-if TYPE_CHECKING:
-    import pandas as pd
+from toolkit.ratings.table import Array, Table, Votes, tabulate
+from toolkit.types import Rating
 
 INITIAL = 1000.0
 K = 16.0
@@ -67,7 +64,7 @@ class History:
 
 
 def elo(
-    votes: Iterable[Vote] | pd.DataFrame | Table,
+    votes: Votes,
     *,
     k: float = K,
     initial: float = INITIAL,
@@ -112,7 +109,7 @@ def elo(
 
 
 def elo_history(
-    votes: Iterable[Vote] | pd.DataFrame | Table,
+    votes: Votes,
     *,
     k: float = K,
     initial: float = INITIAL,

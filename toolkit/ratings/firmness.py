@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from toolkit.errors import RatingError
-from toolkit.ratings.bradley_terry import Votes, select_prior
+from toolkit.ratings.bradley_terry import select_prior
 from toolkit.ratings.counts import count
 from toolkit.ratings.mle import Games, Likelihood, solve
-from toolkit.ratings.table import Array, Table, tabulate
+from toolkit.ratings.table import Array, Table, Votes, tabulate
 
 TRIES = 12
 """Fits, each with a tenth more votes left out, until another is first."""

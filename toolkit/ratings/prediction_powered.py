@@ -19,13 +19,13 @@ from typing import Literal
 import numpy as np
 
 from toolkit.errors import RatingError
-from toolkit.ratings.bradley_terry import BradleyTerry, Votes, bradley_terry
+from toolkit.ratings.bradley_terry import BradleyTerry, bradley_terry
 from toolkit.ratings.counts import count
 from toolkit.ratings.decisions import decide_fixed
 from toolkit.ratings.intervals import TWO_WAY_FROM, Spread, VoteScores, cluster_codes, contrasts_to, two_way
 from toolkit.ratings.mle import Games, Likelihood, solve
 from toolkit.ratings.ranking import CENTRE, SCALE, RatingTable, leaderboard
-from toolkit.ratings.table import MISSING, Array, Codes, Labels, Table, tabulate
+from toolkit.ratings.table import MISSING, Array, Codes, Labels, Table, Votes, tabulate
 from toolkit.ratings.ties import sigmoid
 from toolkit.statistics import LEVEL, Z, wilson
 from toolkit.types import Rating

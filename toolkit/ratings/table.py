@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -138,7 +138,7 @@ def blocks(votes: int) -> Iterator[slice]:
     return (slice(start, start + BLOCK) for start in range(0, votes, BLOCK))
 
 
-def tabulate(votes: Iterable[Vote] | pd.DataFrame | Table) -> Table:
+def tabulate(votes: Votes) -> Table:
     """Check votes and turn them into columns of integers.
 
     Args:
@@ -163,12 +163,12 @@ def tabulate(votes: Iterable[Vote] | pd.DataFrame | Table) -> Table:
     return table
 
 
+Votes: TypeAlias = "Iterable[Vote] | pd.DataFrame | Table"
+
 T = TypeVar("T")
 
 
-def by_category(
-    votes: Iterable[Vote] | pd.DataFrame | Table, rate: Callable[[Table], T], *, label: str = "category"
-) -> dict[str, T]:
+def by_category(votes: Votes, rate: Callable[[Table], T], *, label: str = "category") -> dict[str, T]:
     """Apply a rating method to the votes of each category: `by_category(votes, bradley_terry)`.
 
     Args:
