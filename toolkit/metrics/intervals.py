@@ -18,7 +18,8 @@ from collections.abc import Callable, Container, Iterator, Mapping
 
 import numpy as np
 
-from toolkit.metrics.measurement import Array, Kind, Measurement, combine, paired
+from toolkit.metrics.measurement import Array, Kind, Measurement, combine, paired, tables_by_seed
+from toolkit.metrics.seeds import over_examples_and_seeds, student_quantile
 from toolkit.statistics import LEVEL, NORMAL, smallest_p, wilson
 from toolkit.types import Difference, Score
 
@@ -52,10 +53,20 @@ def score(measurement: Measurement, *, seed: int = 0) -> Score:
 
 
 def interval(measurement: Measurement, *, seed: int = 0) -> tuple[float | None, float | None]:
-    """The 95% interval of a metric over examples like these."""
+    """The 95% interval of a metric over examples like these, and over training seeds like these."""
     table, kind = measurement.table, measurement.kind
     if len(table) < MIN_EXAMPLES:
         return None, None
+    over_seeds = over_examples_and_seeds(measurement)
+    if over_seeds is None:
+        return _over_examples(table, kind, seed)
+    value, margin, _ = over_seeds
+    end = 1.0 if kind == "mean" and is_share(table) else UPPER_END.get(kind)
+    inside = end is not None and 0 < value < end
+    return on_logit_scale(value, margin, end) if end and inside else (value - margin, value + margin)
+
+
+def _over_examples(table: Array, kind: Kind, seed: int) -> tuple[float, float]:
     if kind == "mean" and is_binary(table):
         return wilson(table.sum(), len(table))
     if kind in UPPER_END:
@@ -102,7 +113,11 @@ def difference(
 
     both = np.concatenate([left, right], axis=1)
     value = float(statistic(both.sum(axis=0), n))
-    if first.kind == "mean" and is_binary(both):
+    over_seeds = over_examples_and_seeds(first, second)
+    if over_seeds:
+        value, margin, p_value = over_seeds
+        low, high = value - margin, value + margin
+    elif first.kind == "mean" and is_binary(both):
         low, high = paired_proportions(left[:, 0], right[:, 0])
         p_value = mcnemar(left[:, 0], right[:, 0])
     else:
@@ -222,8 +237,6 @@ def logit_interval(table: Array, kind: Kind) -> tuple[float, float]:
         table: one row an example, its size in the second column.
         kind: one of `UPPER_END`.
     """
-    from scipy.special import expit, logit
-
     end, size = UPPER_END[kind], table[:, 1]
     weight = size if kind == "share" else size**2
     share = float(combine(kind, table.sum(axis=0), len(table))) / end
@@ -232,8 +245,16 @@ def logit_interval(table: Array, kind: Kind) -> tuple[float, float]:
         low, high = wilson(share * len(table), len(table))
         return end * low, end * max(high, share)
     freedom = max(1.0, weight.sum() ** 2 / (weight**2).sum() - 1)
-    margin = student_quantile((1 + LEVEL) / 2, freedom) * error / (share * (1 - share))
-    low, high = expit(logit(share) + np.array([-margin, margin]))
+    return on_logit_scale(end * share, end * student_quantile((1 + LEVEL) / 2, freedom) * error, end)
+
+
+def on_logit_scale(value: float, margin: float, end: float) -> tuple[float, float]:
+    """An interval of a value strictly between 0 and `end` that is symmetric on the logit scale."""
+    from scipy.special import expit, logit
+
+    share = value / end
+    half = margin / end / (share * (1 - share))
+    low, high = expit(logit(share) + np.array([-half, half]))
     return end * float(low), end * float(high)
 
 
@@ -268,13 +289,6 @@ def _shifted(z: float, bias: float, skew: float) -> float:
     return NORMAL.cdf(bias + moved / (1 - skew * moved)) if skew * moved < 1 else float(z > 0)
 
 
-def student_quantile(level: float, freedom: float) -> float:
-    """Quantile of Student's t with `freedom` degrees of freedom."""
-    from scipy.stats import t
-
-    return float(t.ppf(level, freedom))
-
-
 def examples_needed(found: Difference, *, power: float = 0.8) -> int | None:
     """How many examples would show a difference of the size found, with this probability, at p < 0.05.
 
@@ -298,21 +312,34 @@ def clustered(measurement: Measurement, groups: Mapping[str, str]) -> Measuremen
         measurement: of examples.
         groups: example id -> group; an example without a group is one of its own.
     """
-    table, kind = measurement.table, measurement.kind
+    tables, _ = tables_by_seed(measurement)
+    kind = measurement.kind
     if kind == "mean":
-        kind = "share" if is_share(table) else "ratio"
-        table = np.concatenate([table, np.ones_like(table)], axis=1)
-    sums: dict[str, Array] = {}
-    for example, row in zip(measurement.example_ids, table, strict=True):
-        group = groups.get(example, example)
-        sums[group] = sums.get(group, 0.0) + row
-    rows = tuple(tuple(row.tolist()) for row in sums.values())
-    return measurement.model_copy(update={"kind": kind, "example_ids": tuple(sums), "rows": rows})
+        kind = "share" if all(map(is_share, tables)) else "ratio"
+        tables = [np.concatenate([table, np.ones_like(table)], axis=1) for table in tables]
+    members = [groups.get(example, example) for example in measurement.example_ids]
+    place = {group: number for number, group in enumerate(dict.fromkeys(members))}
+    rows, *replicas = (
+        tuple(map(tuple, _sums(table, [place[group] for group in members]).tolist())) for table in tables
+    )
+    ids = tuple(place)
+    return measurement.model_copy(
+        update={"kind": kind, "example_ids": ids, "rows": rows, "replicas": tuple(replicas)}
+    )
+
+
+def _sums(table: Array, places: list[int]) -> Array:
+    """Rows added up by place."""
+    sums = np.zeros((max(places, default=-1) + 1, table.shape[1]))
+    np.add.at(sums, places, table)
+    return sums
 
 
 def restricted(measurement: Measurement, examples: Container[str]) -> Measurement:
     """The part of a measurement that is on these examples."""
-    found = zip(measurement.example_ids, measurement.rows, strict=True)
-    kept = [each for each in found if each[0] in examples]
-    ids, rows = zip(*kept, strict=True) if kept else ((), ())
-    return measurement.model_copy(update={"example_ids": ids, "rows": rows})
+    kept = [place for place, example in enumerate(measurement.example_ids) if example in examples]
+    ids, rows, *replicas = (
+        tuple(column[place] for place in kept)
+        for column in (measurement.example_ids, measurement.rows, *measurement.replicas)
+    )
+    return measurement.model_copy(update={"example_ids": ids, "rows": rows, "replicas": tuple(replicas)})

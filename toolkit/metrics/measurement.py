@@ -35,6 +35,9 @@ class Measurement(Record):
     lower_is_better: bool = Field(default=False, exclude_if=lambda value: not value)
     """Of a metric of the recipe's own; of others the name says it."""
 
+    replicas: tuple[tuple[tuple[float, ...], ...], ...] = Field(default=(), exclude=True)
+    """The rows of models that were trained with other seeds; read from their own files."""
+
     @property
     def table(self) -> Array:
         """The rows as an array (examples, columns)."""
@@ -42,8 +45,9 @@ class Measurement(Record):
 
     @property
     def value(self) -> float:
-        """The metric over all examples."""
-        return float(combine(self.kind, self.table.sum(axis=0), len(self.rows)))
+        """The metric over all examples; of several seeds, their mean."""
+        tables, _ = tables_by_seed(self)
+        return float(np.mean([combine(self.kind, table.sum(axis=0), len(table)) for table in tables]))
 
     def per_example(self) -> dict[str, float]:
         """The metric of every example on its own."""
@@ -116,10 +120,30 @@ COMBINE: dict[Kind, Callable[[Array], Array]] = {
 
 def paired(first: Measurement, second: Measurement) -> tuple[Array, Array]:
     """The tables of two contestants in one metric, on the examples both have, in the same order."""
+    (left, *_), (right, *_) = tables_by_seed(first, second)
+    assert right is not None
+    return left, right
+
+
+def tables_by_seed(
+    first: Measurement, second: Measurement | None = None
+) -> tuple[list[Array], list[Array] | list[None]]:
+    """The tables of one or two contestants for each training seed, on the examples both have, in one order.
+
+    One that was trained once, or not at all, has the same table for every seed of the other.
+    """
+    left = [np.array(rows, dtype=np.float64).reshape(len(rows), -1) for rows in (first.rows, *first.replicas)]
+    if second is None:
+        return left, [None] * len(left)
     place = {example: index for index, example in enumerate(second.example_ids)}
     both = [(i, place[example]) for i, example in enumerate(first.example_ids) if example in place]
-    left, right = first.table, second.table
-    return left[[i for i, _ in both]], right[[j for _, j in both]]
+    right = [
+        np.array(rows, dtype=np.float64).reshape(len(rows), -1) for rows in (second.rows, *second.replicas)
+    ]
+    seeds = max(len(left), len(right))
+    mine, theirs = ([i for i, _ in both], [j for _, j in both])
+    left, right = ([*side, *side[:1] * (seeds - len(side))] for side in (left, right))
+    return [table[mine] for table in left], [table[theirs] for table in right]
 
 
 def measurement_from_values(

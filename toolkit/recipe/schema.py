@@ -473,6 +473,10 @@ class Recipe(Section):
     base: str
     """Hub id, folder or GGUF file (looked for beside the recipe first), or a packaged model's short name."""
     seed: int = Field(default=0, ge=0, lt=2**32)
+    seeds: int = Field(default=1, ge=1, le=20, exclude_if=lambda value: value == 1)
+    """How often each stage is trained, from `seed` on; seed i of a stage stands on seed i of the one below.
+    With three or more, intervals of scores hold examples and training; with two, both values are shown. The
+    first is judged and voted on."""
     processes: int = Field(default=1, ge=1, le=64, exclude_if=lambda value: value == 1)
     """That train together, one on each GPU, each with a copy of the model (DDP): a step sees as many batches.
     `run` and `train` start them by `accelerate launch`."""
@@ -512,6 +516,19 @@ class Recipe(Section):
             stages.insert(0, self.stage(name))
             name = stages[0].start
         return stages
+
+    def trained_again(self, number: int) -> Recipe:
+        """The recipe that trains and scores the stages with the `number`-th seed (from 2), and no more."""
+        seed = {"seed": (self.seed + number - 1) % 2**32}
+        stages = tuple(
+            stage.model_copy(update={"trainer": dict(stage.trainer) | seed}) for stage in self.stages
+        )
+        ours = {stage.name for stage in self.stages}
+        trained = {name: spec for name, spec in contestants(self).items() if spec.stage in ours}
+        scoring = self.scoring.model_copy(update={"benchmarks": ()}) if self.scoring and trained else None
+        return self.model_copy(
+            update={"seeds": 1, "stages": stages, "contestants": trained, "scoring": scoring, "judge": None}
+        )
 
     def options_of(self, model: str) -> ModelOptions:
         """How a model is loaded: as the base is, but the base's revision is the base's alone."""

@@ -15,6 +15,7 @@ from typing import Literal
 from toolkit import metric_info as metrics
 from toolkit.metric_info import MetricInfo, metric_info
 from toolkit.metrics.intervals import examples_needed
+from toolkit.metrics.seeds import FEWEST_SEEDS
 from toolkit.ratings import Decisions
 from toolkit.recipe import Recipe, contestants, is_fair_baseline
 from toolkit.report.formatting import counted, listed, number, p, percent, rounded, signed, span
@@ -361,13 +362,31 @@ def limitations(
     found = [f"{unusable_sentence(name, counts)}." for name, counts in unusable.items()]
     found += [sample_caution(compared, over), *(_undecided_sentence(each, over) for each in compared)]
     if summary.stages:
-        found.append(
-            "Another training run: each stage was trained once, with one seed. The intervals are over "
-            f"{over}; they do not hold the chance of training itself."
-        )
+        found.append(_seeds_sentence(summary, over))
     if summary.scores:
         found.append("Other prompts: the intervals are for examples drawn like these, not for another task.")
     return [sentence for sentence in found if sentence]
+
+
+def _seeds_sentence(summary: Summary, over: str) -> str:
+    """Whether intervals hold the chance of training, and the values of each seed in the primary measure."""
+    seeds = summary.notes.get("seeds")
+    if not seeds:
+        return (
+            "Another training run: each stage was trained once, with one seed. The intervals are over "
+            f"{over}; they do not hold the chance of training itself."
+        )
+    there = {metric for found in seeds["values"].values() for metric in found}
+    metric = summary.notes.get("primary") or next((name for name in METRIC_ORDER if name in there), "")
+    values = [
+        f"{name} {listed([number(value) for value in found[metric]])}"
+        for name, found in seeds["values"].items()
+        if metric in found
+    ]
+    by_seed = f"{metric_info(metric).title} by seed: {'; '.join(values)}."
+    if seeds["count"] < FEWEST_SEEDS:
+        return f"Another training run: two seeds were trained, and claims are about the first. {by_seed}"
+    return f"Other ways of training: intervals of scores hold {over} and {seeds['count']} seeds. {by_seed}"
 
 
 FEW = 30

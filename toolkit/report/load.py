@@ -19,6 +19,7 @@ from toolkit.errors import DataError
 from toolkit.judge.aggregation import mean_probability, pair_orders
 from toolkit.metrics import Measurement
 from toolkit.metrics.compare import load_groups
+from toolkit.metrics.seeds import read_measurements
 from toolkit.ratings import BradleyTerry, PredictionPowered, bradley_terry, prediction_powered
 from toolkit.recipe import Recipe, arena_claims, read_yaml
 from toolkit.types import Completion, Finding, Record, Summary, Verdict, Vote
@@ -112,7 +113,7 @@ def load_run(folder: Path) -> RunView:
     votes = _records(folder / "votes.jsonl", Vote)
     verdicts = _records(folder / "verdicts.jsonl", Verdict)
     text, completions = _text(folder / "recipe.yaml"), _each(folder / "completions", names, Completion)
-    people = [vote for vote in votes if vote.kind == "person"]
+    recipe, people = _recipe(text), [vote for vote in votes if vote.kind == "person"]
     benchmarks = {name: _json(folder / "benchmarks" / f"{name}.json", {}) for name in names}
     questions = {name: values_of(folder / "benchmarks" / name) for name in names}
     logs = {stage: folder / "adapters" / stage / "training.jsonl" for stage in stages}
@@ -121,9 +122,13 @@ def load_run(folder: Path) -> RunView:
         summary=summary,
         manifest=_json(folder / "manifest.json", {}),
         recipe_text=text,
-        recipe=_recipe(text),
+        recipe=recipe,
         completions=completions,
-        measurements=_each(folder / "measurements", names, Measurement),
+        measurements={
+            name: read_measurements(folder, name, recipe.seeds if recipe else 1)
+            for name in names
+            if (folder / "measurements" / f"{name}.jsonl").exists()
+        },
         groups=load_groups([folder]),
         judge_votes=with_probabilities([vote for vote in votes if vote.kind == "judge"], verdicts),
         verdicts=verdicts,

@@ -94,7 +94,7 @@ def _exchanged(mine: Measurement, theirs: Measurement, swapped: set[str]) -> Mea
         others[example] if example in swapped and example in others else row
         for example, row in zip(mine.example_ids, mine.rows, strict=True)
     ]
-    return mine.model_copy(update={"rows": tuple(rows)})
+    return mine.model_copy(update={"rows": tuple(rows), "replicas": ()})
 
 
 def _vote_claims(view: RunView) -> dict[str, Claims]:

@@ -11,6 +11,7 @@ from toolkit import distributed, io
 from toolkit.errors import RecipeError
 from toolkit.generate.base import engine_command
 from toolkit.judge import import_old_verdicts, validate_judges
+from toolkit.metrics.seeds import seed_folder
 from toolkit.recipe import Recipe, contestants, dump, load, with_fewshot_baseline
 from toolkit.run.cache import StepCache
 from toolkit.run.folder import IDENTITY, NAME, RunFolder, select_version, versions
@@ -56,20 +57,31 @@ def run(recipe: Recipe, results: Path, *, on: Place = "here", anyway: bool = Fal
     with folder.locked():
         cache, execution = _opened(recipe, results, folder, identity)
         execution.anyway = anyway
-        try:
-            if on == "ray":
-                from toolkit.run.ray import run_on_ray
-
-                run_on_ray(execution, cache)
-            else:
-                for step in plan_steps(execution):
-                    cache.do(step)
-        finally:
-            execution.release()  # an engine is stopped also when the work is interrupted
+        _carry_out(execution, cache, on)
+        for number in range(2, recipe.seeds + 1):
+            again = recipe.trained_again(number)
+            part = RunFolder(seed_folder(folder.path, number))
+            io.write_text(part.recipe, dump(again))
+            same = Execution(again, part)
+            same.checked = True
+            _carry_out(same, StepCache(part), on)
         summary = build_summary(execution, cache)
         command = " ".join(["adapter-arena", *sys.argv[1:]])
         finish(execution, cache, summary, command)
         return summary.model_copy(update={"skipped": tuple(cache.skipped)})
+
+
+def _carry_out(execution: Execution, cache: StepCache, on: Place) -> None:
+    try:
+        if on == "ray":
+            from toolkit.run.ray import run_on_ray
+
+            run_on_ray(execution, cache)
+        else:
+            for step in plan_steps(execution):
+                cache.do(step)
+    finally:
+        execution.release()  # an engine is stopped also when the work is interrupted
 
 
 def train(recipe: Recipe, results: Path, only: Sequence[str] = ()) -> tuple[StageResult, ...]:

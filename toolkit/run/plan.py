@@ -41,7 +41,7 @@ def plan_steps(run: Execution, *, judges: int = 0) -> list[Step]:
     scoring = run.recipe.scoring
     drawn = [_shots(run, scoring, each) for each in run.contestants if scoring and each.spec.shots]
     early = [step for step in drawn if not step.depends_on]
-    steps = [_check(run), *early, *training_steps(run, run.recipe.stages)]
+    steps = [*([] if run.checked else [_check(run)]), *early, *training_steps(run, run.recipe.stages)]
     if scoring:
         steps += [step for step in drawn if step.depends_on]
         steps += [_answer(run, scoring, contestant) for contestant in run.contestants]

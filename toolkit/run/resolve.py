@@ -98,6 +98,8 @@ class Execution:
     def __init__(self, recipe: Recipe, folder: RunFolder) -> None:
         self.anyway = False
         """Go on in spite of errors that the check finds."""
+        self.checked = False
+        """The check was done, for the same recipe with another training seed."""
         self.recipe, self.folder = recipe, folder
         self._loaded: tuple[str, Loaded] | None = None
         self._engine: Engine | None = None

@@ -16,8 +16,9 @@ from toolkit.metric_info import KNOWN
 from toolkit.metrics import Measurement, difference, score
 from toolkit.metrics.compare import slice_examples, slice_figures, write_groups
 from toolkit.metrics.intervals import clustered
+from toolkit.metrics.seeds import read_measurements, values_by_seed
 from toolkit.ratings import bradley_terry, elo, prediction_powered
-from toolkit.recipe import Scoring, Stage, arena_claims, fingerprint, load
+from toolkit.recipe import Scoring, Stage, arena_claims, contestants, fingerprint, load
 from toolkit.report import PAGES, write_report
 from toolkit.report.export import write_scores
 from toolkit.report.headline import METRIC_ORDER, unusable_answers, unusable_sentence
@@ -42,8 +43,14 @@ def build_summary(execution: Execution, cache: StepCache) -> Summary:
     scores: list[Score] = []
     differences: list[Difference] = []
     notes: dict[str, Any] = {}
+    trained = {name for name, spec in contestants(recipe).items() if spec.stage is not None}
     if scoring:
-        found = [each for name in names for each in io.read(folder.measurements(name), Measurement)]
+        found = [each for name in names for each in read_measurements(folder.path, name, recipe.seeds)]
+        if recipe.seeds > 1:
+            values = {
+                name: values_by_seed(folder.path, name, recipe.seeds) for name in names if name in trained
+            }
+            notes["seeds"] = {"count": recipe.seeds, "values": values}
         if scoring.slices:
             notes["slices"] = _slices(execution, scoring, found)
         if execution.groups:

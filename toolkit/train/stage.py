@@ -76,7 +76,7 @@ def _train(recipe: Recipe, stage: Stage, run: Path) -> tuple[Callable[[], float]
     reset_peak_memory()
     train, heldout = load_stage_rows(recipe, stage)
     validate_rows(stage, train + heldout)
-    set_seed(recipe.seed)
+    set_seed(int(stage.trainer.get("seed", recipe.seed)))
     base = prepare_base(recipe, stage, run)
     log = TrainingLog(working / "training.jsonl")
     trainer_args = {"output_dir": str(working), "seed": recipe.seed, "project": recipe.name}
