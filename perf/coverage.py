@@ -29,6 +29,7 @@ import pandas as pd
 from scipy.stats import norm
 
 from toolkit.judge.aggregation import Preference, is_separable, length_controlled
+from toolkit.metrics.seeds import crossed_margin
 from toolkit.ratings import Counts, bradley_terry
 from toolkit.ratings.agreement import MARGIN, lower_bound
 from toolkit.ratings.agreement import agreement as compare
@@ -425,7 +426,39 @@ def measure_real(
     return f"{np.mean(alone):.1%} | {np.mean(both):.1%} | {np.mean(widths):.2f} | {np.mean(powers):.2f}"
 
 
-TABLES = {"ppi": ppi, "noninferiority": noninferiority} | {
+SEED_SPREADS = (0.0, 0.02, 0.05, 0.1, 0.3)
+
+
+def seeds(worlds: int) -> Iterator[str]:
+    """Differences of stages trained several times from a base: coverage, width against a known variance."""
+    yield f"By spread of seeds, beside 0.3 of examples and of the rest; [right or wrong]; {worlds} worlds."
+    yield "| examples, seeds | " + " | ".join(f"{spread:g}" for spread in SEED_SPREADS) + " |"
+    yield "| --- |" + " ---: |" * len(SEED_SPREADS)
+    rng = np.random.default_rng(0)
+    for n, count in [(n, count) for n in (30, 100, 400) for count in (3, 5)]:
+        cells = [seed_cell(rng, (n, count), spread, worlds) for spread in SEED_SPREADS]
+        yield f"| {n}, {count} | " + " | ".join(cells) + " |"
+
+
+def seed_cell(rng: np.random.Generator, shape: tuple[int, int], spread: float, worlds: int) -> str:
+    n, count = shape
+    drawn = rng.normal(0, 0.3, 10**6), rng.normal(0, spread, 10**6)
+    gain = float((np.clip(0.6 + sum(drawn), 0, 1) - np.clip(0.4 + drawn[0], 0, 1)).mean())
+    known = 2 * 1.96 * np.sqrt(0.09 / n + spread**2 / count + 0.09 / (n * count))
+    covered, widths, right = [], [], []
+    for _ in range(worlds):
+        example, seed = rng.normal(0, 0.3, (n, 1)), rng.normal(0, spread, (1, count))
+        table = example + seed + rng.normal(0, 0.3, (n, count))
+        half = crossed_margin(table, 0.05)
+        covered.append(abs(table.mean()) <= half)
+        widths.append(2 * half / known)
+        trained = rng.random((n, count)) < np.clip(0.6 + example + seed, 0, 1)
+        table = trained * 1.0 - (rng.random((n, 1)) < np.clip(0.4 + example, 0, 1))
+        right.append(abs(table.mean() - gain) <= crossed_margin(table, 0.05))
+    return f"{np.mean(covered):.1%} ({np.mean(widths):.2f}), [{np.mean(right):.1%}]"
+
+
+TABLES = {"ppi": ppi, "seeds": seeds, "noninferiority": noninferiority} | {
     "ratings": ratings,
     "power": power,
     "peeking": peeking,
