@@ -71,10 +71,8 @@ class Quality:
 
     def add(self, place: str, raw: Mapping[str, Any], row: Row) -> None:
         self.count += 1
-        found = re.fullmatch(r"(.*?)(\d+)", place, re.DOTALL)  # `file:3`, `file:paragraph 3`
-        assert found
-        self.before = found[1]
-        self.numbers.append(int(found[2]))
+        self.before = place.rstrip("0123456789")  # of `file:3`, `file:paragraph 3`
+        self.numbers.append(int(place.removeprefix(self.before)))
         turns, answers = prompt_of(row), _answers(row)
         self._text(place, "\n".join([*(turn.content for turn in turns), *answers]))
         if isinstance(row, Text):
