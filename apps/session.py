@@ -25,13 +25,8 @@ logger = logging.getLogger(__name__)
 def service() -> ArenaService:
     settings = Settings.from_environment()
     pool = load_battle_pool(Path(settings.run), settings.contestants)
-    rules = Rules(
-        seed=settings.seed,
-        grace=settings.grace,
-        per_minute=settings.per_minute,
-        check_every=settings.check_every,
-        reveal="after-session" if settings.reveal == "after-session" else "after-vote",
-    )
+    names = ("seed", "grace", "per_minute", "check_every", "reveal")
+    rules = Rules(**{name: getattr(settings, name) for name in names})
     arena = ArenaService(pool, Store(settings.database), rules)
     arena.warm_up()
     return arena

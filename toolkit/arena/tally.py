@@ -16,20 +16,15 @@ import numpy as np
 
 from toolkit.arena.battles import BattlePool
 from toolkit.arena.store import CHUNK, FORGOTTEN, Answers, LogState, Store, VoteRow
+from toolkit.ratings import count
 from toolkit.ratings.table import Table, from_columns, tabulate
 from toolkit.types import POINTS, WINNERS, Battle, Completion, Outcome, Pair, Verdict, Vote, sorted_pair
 
 
 def win_rates(table: Table) -> list[dict[str, Any]]:
     """Win rate of each ordered pair with votes; a tie is half a win."""
-    size = len(table.names)
-    met, won = np.zeros((size, size), dtype=int), np.zeros((size, size))
-    for one, other, points in (
-        (table.first, table.second, table.points),
-        (table.second, table.first, 1 - table.points),
-    ):
-        np.add.at(met, (one, other), 1)
-        np.add.at(won, (one, other), points)
+    counts = count(table)
+    met, won = np.rint(counts.met), counts.points
     return [
         {
             "contestant": table.names[one],
