@@ -111,9 +111,9 @@ def measure_ratings(world: World, worlds: int, seed: int = 0) -> Found:
         table, points = world.draw(rng)
         fit, truth = bradley_terry(table), population_fit(points)
         for contrasts, found in ((np.eye(n) - 1 / n, held), (gap, apart)):
-            low, high = fit.spread.interval(fit.strength, contrasts, 0.95)
+            low, high = fit.spread.interval(fit.strength, contrasts)
             found.append((low <= contrasts @ truth) & (contrasts @ truth <= high))
-        widths.append(fit.spread.reach(0.95) * fit.spread.errors(np.eye(n) - 1 / n))
+        widths.append(fit.spread.reach() * fit.spread.errors(np.eye(n) - 1 / n))
         errors.append(fit.strength - truth)
         wrong += bool((fit.decisions.above & (truth[:, None] <= truth[None, :])).any())
     width = float(np.mean(widths) / (1.96 * np.std(errors)))
@@ -337,7 +337,7 @@ def ppi(worlds: int) -> Iterator[str]:
                 place = [int(each[1:]) for each in found.names]
                 truth = population_fit(points)[place]
                 if len(place) == n:
-                    low, high = found.spread.interval(found.strength, gap, 0.95)
+                    low, high = found.spread.interval(found.strength, gap)
                     apart.append((low <= gap @ truth) & (gap @ truth <= high))
                 shares = [points[int(each.first[1:]), int(each.second[1:])] for each in found.win_rates]
                 rates += [r.low <= share <= r.high for r, share in zip(found.win_rates, shares, strict=True)]
@@ -418,7 +418,7 @@ def measure_real(
             (fit.strength, fit.spread, alone),
             (found.strength, found.spread, both),
         ):
-            low, high = spread.interval(strength, contrasts, 0.95)
+            low, high = spread.interval(strength, contrasts)
             middle, half = (low + high) / 2, (high - low) / 2 * np.sqrt(1 - share)
             held.append(np.mean(np.abs(middle - truth) <= half))
         widths.append(found.narrower)

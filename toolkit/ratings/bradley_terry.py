@@ -19,6 +19,7 @@ from toolkit.ratings.mle import Games, Likelihood, solve
 from toolkit.ratings.ranking import CENTRE, SCALE, RatingTable, leaderboard
 from toolkit.ratings.table import Array, Votes, tabulate
 from toolkit.ratings.ties import TIE_MODELS, TieModel, Ties
+from toolkit.statistics import LEVEL
 from toolkit.types import Pair, Rating
 
 PRIOR = 1.0
@@ -40,7 +41,6 @@ class BradleyTerry(RatingTable):
     """Why there is a prior though none was asked for."""
     interval: str
     """What the intervals are over: `votes`, `examples`, or `examples and voters`."""
-    level: float
     anchor: str | None
     centre: float
     names: tuple[str, ...]
@@ -59,7 +59,7 @@ class BradleyTerry(RatingTable):
     @property
     def settings(self) -> str:
         """How the figures were made, in one sentence."""
-        parts = [f"{self.votes} votes; intervals: {self.level:.0%}, over {self.interval}"]
+        parts = [f"{self.votes} votes; intervals: {LEVEL:.0%}, over {self.interval}"]
         if self.voters and "voters" not in self.interval:
             voters = "this voter" if self.voters == 1 else f"these {self.voters} voters"
             parts[0] += f", for {voters}"
@@ -78,7 +78,7 @@ class BradleyTerry(RatingTable):
             votes: those that were rated, in the order of their time.
             claims: the pairs that are tested, as named before the votes; left out, all pairs.
         """
-        decisions = decide_anytime(tabulate(votes), claims, self.level)
+        decisions = decide_anytime(tabulate(votes), claims)
         return replace(self.ranked_by(decisions), decisions=decisions)
 
     def probability(self, first: str, second: str) -> float:
@@ -138,13 +138,13 @@ class BradleyTerry(RatingTable):
         return float(self.strength[i] - self.strength[j]), float(self.spread.errors(contrast)[0])
 
     def rank_ranges(self) -> dict[str, tuple[int, int]]:
-        """Contestant -> its best and worst possible rank, right for all of them together at `level`."""
+        """Contestant -> its best and worst possible rank, right for all of them together at 95%."""
         return self.decisions.rank_ranges()
 
     def simultaneous(self) -> tuple[Rating, ...]:
-        """The ratings with intervals so wide that all of them hold together at `level`."""
+        """The ratings with intervals so wide that all of them hold together at 95%."""
         contrasts = contrasts_to(len(self.names), None)
-        margin = joint_reach(contrasts, self.spread, self.level) * SCALE * self.spread.errors(contrasts)
+        margin = joint_reach(contrasts, self.spread) * SCALE * self.spread.errors(contrasts)
         wide, rows = dict(zip(self.names, margin, strict=True)), []
         for row in self.ratings:
             reach = wide[row.contestant]
@@ -157,7 +157,6 @@ def bradley_terry(
     *,
     ties: Ties = "half",
     prior: float | None = None,
-    level: float = 0.95,
     anchor: str | None = None,
     centre: float = CENTRE,
 ) -> BradleyTerry:
@@ -169,7 +168,6 @@ def bradley_terry(
         ties: half a win for both, or Davidson's (1970) or Rao and Kupper's (1967) model of ties.
         prior: imagined games of each contestant against an average one. Left out: none where the votes
             determine every rating, else `PRIOR`, and `note` says why.
-        level: of the intervals, and of all decisions together.
         anchor: contestant whose rating is `centre`, without an interval; left out, the mean of all is.
         centre: that rating.
 
@@ -190,10 +188,10 @@ def bradley_terry(
     strength, spread = theta[:n], spread.select(n)
     step = 0.0 if n > 2 or counts.graded else (0.25 if counts.blunted else 0.5)  # noqa: PLR2004
     lattice = step / (counts.votes * dispersion) ** 0.5
-    decisions = decide_fixed(counts.names, strength, spread, level, lattice=lattice)
+    decisions = decide_fixed(counts.names, strength, spread, lattice=lattice)
     origin = None if anchor is None else index_of(counts.names, anchor)
     contrasts = contrasts_to(n, origin)
-    low, high = spread.interval(strength, contrasts, level)
+    low, high = spread.interval(strength, contrasts)
     eta = float(theta[-1]) if model.has_parameter else 0.0
     values, ends = centre + SCALE * (contrasts @ strength), (centre + SCALE * low, centre + SCALE * high)
     labels = None if table is None else table.labels.get("voter")
@@ -205,7 +203,6 @@ def bradley_terry(
         prior=chosen,
         note=note,
         interval=spread.over,
-        level=level,
         anchor=anchor,
         centre=centre,
         names=counts.names,

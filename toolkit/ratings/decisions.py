@@ -20,10 +20,12 @@ from numpy.typing import NDArray
 
 from toolkit.ratings.intervals import Spread
 from toolkit.ratings.table import Array, Table
-from toolkit.statistics import NORMAL
+from toolkit.statistics import LEVEL, NORMAL
 from toolkit.types import Pair, sorted_pair
 
 Basis = Literal["fixed-sample", "anytime-valid"]
+CHANCE = 1 - LEVEL
+"""Of any false claim."""
 POWER = 0.8
 NEGLIGIBLE = 0.05
 """A gap in log-odds (9 points) below which telling a pair apart is not worth the votes."""
@@ -40,7 +42,7 @@ BETS = np.linspace(0.02, 0.98, 49)
 
 @dataclass(frozen=True)
 class Decisions:
-    """Which contestants are better than which, all claims right together at `level`."""
+    """Which contestants are better than which, all claims right together at 95%."""
 
     names: tuple[str, ...]
     above: NDArray[np.bool_]
@@ -50,14 +52,13 @@ class Decisions:
     tests: int
     """Pairs that are tested together."""
     basis: Basis
-    level: float
     claims: frozenset[Pair] | None = None
     """The pairs that are tested; `None`: all."""
 
     @property
     def reach(self) -> float:
         """Standard errors of a gap at which a pair is decided, about."""
-        chance = (1 - self.level) / self.tests
+        chance = CHANCE / self.tests
         if self.basis == "fixed-sample":
             return -NORMAL.inv_cdf(chance / 2)
         return math.sqrt(2 * math.log(2 / chance) + BETTING_COST)
@@ -87,14 +88,14 @@ class Decisions:
     @property
     def meaning(self) -> str:
         """What a claim here promises, in one clause."""
-        chance = f"{1 - self.level:.0%}"
+        chance = f"{CHANCE:.0%}"
         if self.basis == "fixed-sample":
             return f"fixed-sample decisions: the chance of any false one, over all pairs, is at most {chance}"
         return f"anytime-valid decisions: the chance of a false one, whenever one looks, is {chance} at most"
 
 
 def decide_fixed(
-    names: tuple[str, ...], strength: Array, spread: Spread, level: float = 0.95, *, lattice: float = 0.0
+    names: tuple[str, ...], strength: Array, spread: Spread, *, lattice: float = 0.0
 ) -> Decisions:
     """Simultaneous decisions over all pairs of strengths (log-odds) from a closed set of votes.
 
@@ -106,11 +107,11 @@ def decide_fixed(
     pairs = np.zeros((len(i), n))
     pairs[np.arange(len(i)), i], pairs[np.arange(len(i)), j] = 1.0, -1.0
     z = standardised(strength[i] - strength[j], spread.errors(pairs))
-    p = step_down(np.maximum(np.abs(z) - lattice, 0.0), pairs, spread, level)
+    p = step_down(np.maximum(np.abs(z) - lattice, 0.0), pairs, spread)
     p_values, above = np.ones((n, n)), np.zeros((n, n), dtype=bool)
     p_values[i, j] = p_values[j, i] = p
-    above[i, j], above[j, i] = (p < 1 - level) & (z > 0), (p < 1 - level) & (z < 0)
-    return Decisions(names, above, p_values, max(1, len(i)), "fixed-sample", level)
+    above[i, j], above[j, i] = (p < CHANCE) & (z > 0), (p < CHANCE) & (z < 0)
+    return Decisions(names, above, p_values, max(1, len(i)), "fixed-sample")
 
 
 def standardised(gap: Array, error: Array) -> Array:
@@ -121,7 +122,7 @@ def standardised(gap: Array, error: Array) -> Array:
     return np.asarray(np.divide(2 * np.sinh(gap / 2), error, out=np.zeros_like(gap), where=error > 0))
 
 
-def step_down(z: Array, contrasts: Array, spread: Spread, level: float) -> Array:
+def step_down(z: Array, contrasts: Array, spread: Spread) -> Array:
     """P-values of |z| that hold for all contrasts (k, m) together.
 
     From the distribution of the largest of multivariate t variables with the contrasts' own correlations;
@@ -137,7 +138,7 @@ def step_down(z: Array, contrasts: Array, spread: Spread, level: float) -> Array
     while left.any():
         largest = np.sort(drawn[left].max(axis=0))
         tails = 1 - np.searchsorted(largest, z, side="left") / len(largest)
-        decided = left & (tails < 1 - level)
+        decided = left & (tails < CHANCE)
         p_values[left] = np.maximum(tails[left], least)
         if not decided.any():
             break
@@ -164,14 +165,14 @@ def _draw_t(root: Array, freedom: float, seed: int = 0) -> NDArray[np.float32]:
     return np.asarray(z)
 
 
-def joint_reach(contrasts: Array, spread: Spread, level: float) -> float:
+def joint_reach(contrasts: Array, spread: Spread) -> float:
     """Standard errors that intervals of all contrasts reach to hold together (Hothorn et al. 2008)."""
     root = contrasts @ _root(spread.robust)
     error = np.sqrt((root**2).sum(axis=1, keepdims=True))
-    return float(np.quantile(_draw_t(root / np.maximum(error, 1e-300), spread.freedom).max(axis=0), level))
+    return float(np.quantile(_draw_t(root / np.maximum(error, 1e-300), spread.freedom).max(axis=0), LEVEL))
 
 
-def decide_anytime(table: Table, pairs: Collection[Pair] | None = None, level: float = 0.95) -> Decisions:
+def decide_anytime(table: Table, pairs: Collection[Pair] | None = None) -> Decisions:
     """Decisions from an open arena's votes, in the order they were cast; once made, more votes undo none.
 
     The first vote on an example is a pair's one step on it: further ones are not independent of it.
@@ -181,7 +182,6 @@ def decide_anytime(table: Table, pairs: Collection[Pair] | None = None, level: f
     Args:
         table: the votes, in the order of their time.
         pairs: the claims that are tested, named beforehand; left out, all pairs.
-        level: 1 - the chance of any false claim, ever.
     """
     names = table.names
     index = {name: place for place, name in enumerate(names)}
@@ -194,7 +194,7 @@ def decide_anytime(table: Table, pairs: Collection[Pair] | None = None, level: f
     for i, j in present:
         evidence[i, j], evidence[j, i] = _evidence(table, points, i, j)
     above, p_values = np.zeros((len(names),) * 2, dtype=bool), np.ones((len(names),) * 2)
-    order, left = _in_order(evidence, size, 1 - level), size
+    order, left = _in_order(evidence, size), size
     for winner, loser in order:
         above[winner, loser] = True
     undecided = [(i, j) for i, j in present if not (above[i, j] or above[j, i])]
@@ -202,19 +202,19 @@ def decide_anytime(table: Table, pairs: Collection[Pair] | None = None, level: f
         most = max(evidence[i, j][1].max(initial=0.0), evidence[j, i][1].max(initial=0.0))
         p_values[i, j] = p_values[j, i] = min(1.0, 2 * left * math.exp(-most))
         left -= bool(above[i, j])
-    return Decisions(names, above, p_values, size, "anytime-valid", level, tested)
+    return Decisions(names, above, p_values, size, "anytime-valid", tested)
 
 
 Evidence = tuple[NDArray[np.int64], Array]
 """Places of steps in the log, and the logarithm of the highest capital so far."""
 
 
-def _in_order(evidence: dict[tuple[int, int], Evidence], size: int, chance: float) -> list[tuple[int, int]]:
+def _in_order(evidence: dict[tuple[int, int], Evidence], size: int) -> list[tuple[int, int]]:
     """The claims in the order in which they were decided: Holm's method, applied after every vote."""
     decided: list[tuple[int, int]] = []
     now = 0
     while evidence:
-        bound = math.log(2 * (size - len(decided)) / chance)
+        bound = math.log(2 * (size - len(decided)) / CHANCE)
         crossed = [
             (max(now, int(places[np.argmax(capital >= bound)])), pair)
             for pair, (places, capital) in evidence.items()

@@ -101,7 +101,7 @@ def elo(
     over = "examples" if "example" in table.labels else "votes"
     spread = Spread(covariance / SCALE**2, (covariance / SCALE**2,), SHUFFLES - 1, over)
     decisions = decide_fixed(table.names, values / SCALE, spread)
-    margin = spread.reach(0.95) * np.sqrt(np.diag(covariance))
+    margin = spread.reach() * np.sqrt(np.diag(covariance))
     rows = leaderboard(
         table.names, values, (values - margin, values + margin), tally(table).battles, decisions.ranks()
     )

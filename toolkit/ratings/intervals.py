@@ -19,6 +19,7 @@ from toolkit.ratings.counts import Counts
 from toolkit.ratings.mle import Derivatives, Games, Likelihood
 from toolkit.ratings.table import MISSING, Array, Codes, Table, blocks
 from toolkit.ratings.ties import dot
+from toolkit.statistics import LEVEL
 
 TWO_WAY_FROM = 10
 """Voters from which on voters are clusters too; the variance over fewer is not known."""
@@ -46,15 +47,15 @@ class Spread:
         parts = [((contrasts @ part) * contrasts).sum(axis=1) for part in (self.robust, *self.floors)]
         return np.asarray(np.sqrt(np.maximum(np.max(parts, axis=0), 0)))
 
-    def reach(self, level: float) -> float:
-        """How many standard errors an interval of this level extends to each side."""
+    def reach(self) -> float:
+        """How many standard errors a 95% interval extends to each side."""
         from scipy.stats import t
 
-        return float(t.ppf((1 + level) / 2, self.freedom))
+        return float(t.ppf((1 + LEVEL) / 2, self.freedom))
 
-    def interval(self, strength: Array, contrasts: Array, level: float) -> tuple[Array, Array]:
+    def interval(self, strength: Array, contrasts: Array) -> tuple[Array, Array]:
         """Lower and upper ends of contrasts, shape (k,) each."""
-        middle, margin = contrasts @ strength, self.reach(level) * self.errors(contrasts)
+        middle, margin = contrasts @ strength, self.reach() * self.errors(contrasts)
         return middle - margin, middle + margin
 
     def select(self, size: int) -> Spread:

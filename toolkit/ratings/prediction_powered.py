@@ -224,8 +224,8 @@ def prediction_powered(
     if cluster == "battle":
         alone = replace(alone, spread=battles.fit(0.0, alone, cluster)[1])
     power, (strength, spread) = _choose(battles, alone, cluster)
-    low, high = spread.interval(strength, contrasts, alone.level)
-    decisions = decide_fixed(alone.names, strength, spread, alone.level)
+    low, high = spread.interval(strength, contrasts)
+    decisions = decide_fixed(alone.names, strength, spread)
     ends = (CENTRE + SCALE * low, CENTRE + SCALE * high)
     return PredictionPowered(
         ratings=leaderboard(

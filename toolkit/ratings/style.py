@@ -56,7 +56,6 @@ class StyleControlled(RatingTable):
     votes: int
     prior: float
     note: str | None
-    level: float
     anchor: str | None
     centre: float
     interval: str
@@ -78,7 +77,6 @@ def style_controlled(
     features: Sequence[str] = ("length",),
     *,
     prior: float | None = None,
-    level: float = 0.95,
     anchor: str | None = None,
     centre: float = CENTRE,
 ) -> StyleControlled:
@@ -90,7 +88,6 @@ def style_controlled(
             (`conversation_a`, `conversation_b`).
         features: measures to hold equal.
         prior: as in `bradley_terry`.
-        level: of the intervals.
         anchor: contestant whose rating is `centre`; left out, the mean of all is.
         centre: that rating.
 
@@ -112,10 +109,10 @@ def style_controlled(
         ) from None
     spread = _spread(likelihood, theta, counts, table)
     strength, own = theta[:n], spread.select(n)
-    decisions = decide_fixed(table.names, strength, own, level)
+    decisions = decide_fixed(table.names, strength, own)
     contrasts = contrasts_to(n, None if anchor is None else index_of(table.names, anchor))
-    low, high = own.interval(strength, contrasts, level)
-    ends = spread.interval(theta, np.eye(len(theta))[n:], level)
+    low, high = own.interval(strength, contrasts)
+    ends = spread.interval(theta, np.eye(len(theta))[n:])
     parts = zip(features, theta[n:].tolist(), ends[0].tolist(), ends[1].tolist(), strict=True)
     values, bounds = centre + SCALE * (contrasts @ strength), (centre + SCALE * low, centre + SCALE * high)
     return StyleControlled(
@@ -124,7 +121,6 @@ def style_controlled(
         votes=len(table),
         prior=chosen,
         note=note,
-        level=level,
         anchor=anchor,
         centre=centre,
         interval=spread.over,
