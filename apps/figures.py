@@ -227,8 +227,7 @@ def _caches() -> tuple[
 
 def ratings(chosen: Selection = Selection()) -> BradleyTerry | None:
     """The ratings of a selection; `None` without votes."""
-    rated = _caches()[0].get(chosen)
-    return rated.fit if rated else None
+    return rated.fit if (rated := _caches()[0].get(chosen)) else None
 
 
 def standings(chosen: Selection) -> Standings | None:

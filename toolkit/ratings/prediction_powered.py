@@ -42,8 +42,6 @@ WIDEST = 1.05
 POWERS = (0.2, 0.4, 0.6, 0.8, 1.0)
 """Beside 0, the powers that are tried."""
 
-SIDES = ("first", "second")
-
 Cluster = Literal["example", "battle"]
 Key = tuple[int, int, int]
 """Two places in the names, in order, and an example."""
@@ -173,7 +171,8 @@ class _Battles:
         mass = np.concatenate([people.weights - less, more])
         won = people.weights * people.points - less * np.where(both, self.seen, 0.0)
         won = np.concatenate([won, more * judge.points])
-        first, second = (np.concatenate([getattr(t, name) for t in (people, judge)]) for name in SIDES)
+        first = np.concatenate([people.first, judge.first])
+        second = np.concatenate([people.second, judge.second])
         games = Games(n, first, second, (won, mass - won, np.zeros(len(won))))
         likelihood = Likelihood(games, prior=alone.prior)
         strength = solve(likelihood)
