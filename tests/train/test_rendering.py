@@ -144,7 +144,7 @@ def test_a_thought_that_the_prompt_opens_is_none_of_the_answer_that_is_rewarded(
         def rewards(self, rows: list[Any]) -> list[float]:
             return [0.0 for _ in rows]
 
-    scored = rl._Reward("spy", Spy(), loaded.tokenizer)  # type: ignore[arg-type]
+    scored = rl._reward("spy", Spy(), loaded.tokenizer)  # type: ignore[arg-type]
     ids = loaded.tokenizer("why\n</think>\n\nbecause<|end|>", add_special_tokens=False)["input_ids"]
     scored(prompts=[[TALK[0].as_dict()]], completion_ids=[ids])
     assert seen == ["<think>\nwhy\n</think>\n\nbecause"]

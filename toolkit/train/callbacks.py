@@ -23,6 +23,7 @@ from transformers import TrainerCallback
 from toolkit import distributed, io
 from toolkit.errors import TrainingError
 from toolkit.progress import log_progress
+from toolkit.train.base import activate_both
 from toolkit.types import StageResult
 
 logger = logging.getLogger(__name__)
@@ -82,6 +83,24 @@ class InterruptCallback(TrainerCallback):  # type: ignore[misc]
             raise KeyboardInterrupt
 
 
+class ParentBeside(TrainerCallback):  # type: ignore[misc]
+    """The frozen parent is active again after transformers has loaded a checkpoint."""
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        activate_both(kwargs["model"])
+
+
+class LastEvaluation(TrainerCallback):  # type: ignore[misc]
+    """Evaluate the trained model before reporting callbacks (TensorBoard, MLflow, trackio) close."""
+
+    def __init__(self, trainer: Any, interrupt: InterruptCallback) -> None:
+        self.trainer, self.interrupt = trainer, interrupt
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if self.trainer.eval_dataset is not None and not self.interrupt.requested:
+            self.trainer.evaluate()
+
+
 @contextmanager
 def report_full_disk(folder: Path) -> Iterator[None]:
     """Turn a write into `folder` that failed for want of space into one line.
@@ -92,22 +111,15 @@ def report_full_disk(folder: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, RuntimeError, SafetensorError) as error:
-        problem = _write_problem(error)
+        text = str(error)
+        problem = DISK_FULL.get(error.errno or 0) if isinstance(error, OSError) else None
+        if not isinstance(error, OSError):  # safetensors and PyTorch have errors of their own
+            found = (words for code, words in DISK_FULL.items() if f"os error {code}" in text)
+            torch_failed = "PytorchStreamWriter" in text or "inline_container" in text
+            problem = next(found, "a checkpoint could not be written" if torch_failed else None)
         if problem is None:
             raise
         raise TrainingError(f"{folder}: {problem}; make room, then run again: it continues") from error
-
-
-def _write_problem(error: Exception) -> str | None:
-    """Why a write failed for want of space, from the error of any library; `None`: another cause."""
-    if isinstance(error, OSError):
-        return DISK_FULL.get(error.errno or 0)
-    text = str(error)
-    for code, words in DISK_FULL.items():
-        if f"os error {code}" in text:  # safetensors
-            return words
-    torch_failed = "PytorchStreamWriter" in text or "inline_container" in text
-    return "a checkpoint could not be written" if torch_failed else None
 
 
 MIN_MARGIN = 1e-6
@@ -124,6 +136,20 @@ MESSAGE_FORMATS = {
     "tokens_per_second": "{:.0f} tokens/s",
 }
 """Formats of the logged values in a progress message."""
+
+
+HELDOUT = {
+    "eval_loss": "loss",
+    "eval_rewards/accuracies": "accuracy",
+    "eval_rewards/margins": "margin",
+    "eval_ranking_accuracy": "ranking_accuracy",
+    "eval_mean_token_accuracy": "token_accuracy",
+    "eval_accuracy": "accuracy",
+    "eval_calibration_error": "calibration_error",
+    "eval_reward": "reward",
+    "eval_kl": "kl",
+}
+"""Logged value -> name among a stage's figures on held-out rows."""
 
 
 class TrainingLog(TrainerCallback):  # type: ignore[misc]
@@ -164,25 +190,23 @@ class TrainingLog(TrainerCallback):  # type: ignore[misc]
     def on_log(
         self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any
     ) -> None:
-        logs = logs or {}
+        logs = {key: value for key, value in (logs or {}).items() if value is not None}
         if "train_runtime" in logs:  # the trainer's own closing summary repeats what is known
             return
-        row = {
-            "step": state.global_step,
-            **{
-                key: value
-                for key, value in logs.items()
-                if value is not None and not key.endswith("num_tokens")
-            },
-            **self._throughput(logs),
-            "seconds": round(self.seconds, 3),
-            "memory_bytes": peak_memory(),
-        }
+        row = {"step": state.global_step}
+        row |= {key: value for key, value in logs.items() if not key.endswith("num_tokens")}
+        row |= self._throughput(logs) | {"seconds": round(self.seconds, 3), "memory_bytes": peak_memory()}
         self.rows.append(row)
         if distributed.is_main():
             with self.file.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(row) + "\n")
-        self._check_finite(row, args)
+        # In fp16 steps with such gradients are skipped, and are no fault.
+        for name in ("loss",) if args.fp16 else ("loss", "grad_norm"):
+            if not math.isfinite(row.get(name, 0.0)):
+                raise TrainingError(
+                    f"{name} became {row[name]} at step {row['step']}; lower the learning rate, or train in "
+                    "float32 (`model.dtype`), then run again"
+                )
         if "loss" in row:
             parts = [words.format(row[name]) for name, words in MESSAGE_FORMATS.items() if name in row]
             note = ", ".join([*parts, f"{row['memory_bytes'] / 1e9:.1f} GB"])
@@ -200,33 +224,17 @@ class TrainingLog(TrainerCallback):  # type: ignore[misc]
         speed = (tokens - before) / max(now - since, 1e-9)
         return {"tokens": self._tokens_before + int(tokens), "tokens_per_second": round(speed, 1)}
 
-    @staticmethod
-    def _check_finite(row: dict[str, Any], args: Any) -> None:
-        """Stop before a checkpoint is saved that could not be continued.
-
-        Raises:
-            TrainingError: loss or gradient is no number. (In fp16 such steps are skipped, and are no fault.)
-        """
-        for name in ("loss",) if args.fp16 else ("loss", "grad_norm"):
-            value = row.get(name)
-            if value is not None and not math.isfinite(value):
-                raise TrainingError(
-                    f"{name} became {value} at step {row['step']}; lower the learning rate, or train in "
-                    "float32 (`model.dtype`), then run again"
-                )
-
     def check_learned(self, *, moved: bool) -> None:
         """Refuse a training that did nothing.
 
         Raises:
             TrainingError: no gradient ever arrived, the learning rate was always 0, or no weight moved.
         """
-        norms = [row["grad_norm"] for row in self.rows if row.get("grad_norm") is not None]
+        norms, rates = ([r[k] for r in self.rows if k in r] for k in ("grad_norm", "learning_rate"))
         if norms and max(norms) == 0:
             raise TrainingError(
                 "no gradient arrived in any step: the trained weights are cut off from the loss"
             )
-        rates = [row["learning_rate"] for row in self.rows if "learning_rate" in row]
         if rates and max(rates) == 0:
             raise TrainingError(
                 "the learning rate was 0 in every step, so nothing was learned: look at `learning_rate`, "
@@ -252,22 +260,13 @@ class TrainingLog(TrainerCallback):  # type: ignore[misc]
         evaluations = [row for row in self.rows if "eval_loss" in row]
         if not evaluations:
             return {}
-        names = {
-            "eval_loss": "loss",
-            "eval_rewards/accuracies": "accuracy",
-            "eval_rewards/margins": "margin",
-            "eval_ranking_accuracy": "ranking_accuracy",
-            "eval_mean_token_accuracy": "token_accuracy",
-            "eval_accuracy": "accuracy",
-            "eval_calibration_error": "calibration_error",
-            "eval_reward": "reward",
-            "eval_kl": "kl",
-        }
         first, last = evaluations[0], evaluations[-1]
-        figures = {new: round(last[old], 4) for old, new in names.items() if old in last}
+        figures = {new: round(last[old], 4) for old, new in HELDOUT.items() if old in last}
         if abs(first.get("eval_rewards/margins", 1.0)) < MIN_MARGIN:
             first = {old: value for old, value in first.items() if not old.startswith("eval_rewards/")}
-        return figures | {f"{new}_before": round(first[old], 4) for old, new in names.items() if old in first}
+        return figures | {
+            f"{new}_before": round(first[old], 4) for old, new in HELDOUT.items() if old in first
+        }
 
 
 def reset_peak_memory() -> None:

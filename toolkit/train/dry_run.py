@@ -117,20 +117,18 @@ def _joined(recipe: Recipe, stage: Stage, config: Any, shape: Any) -> Iterator[P
     place = f"stages.{stage.name}.adapter"
     parent = stage_adapter(recipe, recipe.stage(stage.start))
     if config is None:
-        lossless = parent.peft_type in ("LORA", "IA3", "ADALORA", "VERA") and not getattr(
-            parent, "lora_bias", False
-        )
-        if not lossless:
+        lossless = parent.peft_type in ("LORA", "IA3", "ADALORA", "VERA")
+        if not lossless or getattr(parent, "lora_bias", False):
             yield place, f"the adapter of {stage.start} cannot be merged into whole weights", CONTINUE
         return
     own = HEADS if stage.method == "reward" else ()
-    for whose, reason in (
-        (f"the adapter of {stage.start}", not_joined(parent) or _experts(parent, shape)),
-        ("this adapter", not_joined(config, own) or _experts(config, shape)),
-    ):
-        if reason:
-            yield place, f"{whose} ({reason}) cannot be joined exactly with another one", CONTINUE
-            return
+    reasons = {
+        f"the adapter of {stage.start}": not_joined(parent) or _experts(parent, shape),
+        "this adapter": not_joined(config, own) or _experts(config, shape),
+    }
+    whose, reason = next((each for each in reasons.items() if each[1]), ("", None))
+    if reason:
+        yield place, f"{whose} ({reason}) cannot be joined exactly with another one", CONTINUE
 
 
 def _experts(config: Any, shape: Any) -> str | None:
@@ -169,49 +167,47 @@ def _fits(config: Any, stage: Stage, shape: Any, place: str) -> Iterator[Problem
         return
     head = made.get_output_embeddings()
     if stage.method not in ("orpo", "reward") and isinstance(head, PASSED_OVER):
-        text = (
-            "what is trained on the output layer is passed over: log-probabilities are taken from its weights"
-        )
+        text = "what is trained on the output layer is passed over: log-probabilities are of its own weights"
         yield place, text, "train that layer whole, in modules_to_save"
     if subtracts_from_base(config) and _has(made, "Conv1D"):
-        yield (
-            place,
-            f"init_lora_weights: {config.init_lora_weights} is wrong in this kind of model",
-            "leave it out",
-        )
+        what = f"init_lora_weights: {config.init_lora_weights} is wrong in this kind of model"
+        yield place, what, "leave it out"
 
 
 def _unknown(config: Any, model: Any) -> Iterator[tuple[str, str]]:
     """Each name of a layer or parameter that an adapter names in vain, with the field; then numbers."""
     modules = [name for name, _ in model.named_modules() if name]
-    known = dict.fromkeys(
-        ("target_modules", "exclude_modules", "modules_to_save", "feedforward_modules"), modules
-    )
-    known["target_parameters"] = [name for name, _ in model.named_parameters()]
-    for field, there in known.items():
-        listed = getattr(config, field, None) or ()
+    parameters = [name for name, _ in model.named_parameters()]
+    for field in (
+        "target_modules",
+        "exclude_modules",
+        "modules_to_save",
+        "feedforward_modules",
+        "target_parameters",
+    ):
+        known, listed = (
+            parameters if field == "target_parameters" else modules,
+            getattr(config, field, None) or (),
+        )
         for name in () if isinstance(listed, str) else sorted(listed):
             own = field == "modules_to_save" and name in HEADS
-            if not own and not any(f".{one}".endswith(f".{name}") for one in there):
+            if not own and not any(f".{one}".endswith(f".{name}") for one in known):
                 yield field, name
     for field in ("rank_pattern", "alpha_pattern"):
         for pattern in getattr(config, field, None) or {}:
             if not any(re.match(rf"(.*\.)?({pattern})$", name) for name in modules):
                 yield field, pattern
-    yield from _beyond(config, model.config.get_text_config())
-
-
-def _beyond(config: Any, text: Any) -> Iterator[tuple[str, str]]:
-    layers = getattr(config, "layers_to_transform", None)
-    tokens = getattr(config, "trainable_token_indices", None) or []
-    named = {"layers_to_transform": [layers] if isinstance(layers, int) else layers or []}
-    named["trainable_token_indices"] = (
-        list(chain.from_iterable(tokens.values())) if isinstance(tokens, dict) else tokens
-    )
+    text = model.config.get_text_config()
     for field, count in (
         ("layers_to_transform", text.num_hidden_layers),
         ("trainable_token_indices", text.vocab_size),
     ):
-        for number in named[field]:
+        value = getattr(config, field, None)
+        lists = (
+            value.values()
+            if isinstance(value, dict)
+            else [[value] if isinstance(value, int) else value or []]
+        )
+        for number in chain.from_iterable(lists):
             if not 0 <= number < count:
                 yield field, f"number {number} (there are {count}, from 0)"

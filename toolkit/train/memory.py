@@ -108,18 +108,10 @@ def _weights(recipe: Recipe, stage: Stage, model: Any, target: Machine) -> tuple
     quantization = recipe.model.quantization
     whole = 4 if exact else 2
     bits = {"nf4": 0.52, "int8": 1.0}.get(quantization, whole)
-    chosen = _adapted(adapter, linear)
+    targets = adapter.target_modules  # other kinds of adapter are smaller than LoRA
+    names = linear if targets == "all-linear" else [n for n in linear if n.rpartition(".")[2] in targets]
+    chosen = [linear[name] for name in names]
     trained = sum(adapter.r * (module.in_features + module.out_features) for module in chosen)
     held = inside * bits + outside * (whole if quantization == "none" else 4)
     beside = 4 * trained if merged else 0  # the frozen parent
     return held + beside + trained * (4 + 4 + moments), sum(module.in_features for module in chosen)
-
-
-def _adapted(adapter: LoraOptions, linear: dict[str, Any]) -> list[Any]:
-    """The layers that a LoRA adapter is put on; other kinds of adapter are smaller."""
-    targets = adapter.target_modules
-    return [
-        module
-        for name, module in linear.items()
-        if targets == "all-linear" or name.rpartition(".")[2] in targets
-    ]

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import Any, Literal
 
@@ -52,39 +53,6 @@ class Drift(Record):
     tokens: int
 
 
-@dataclass(frozen=True)
-class _Chain:
-    """A trained stage with everything below it, as one adapter on its base."""
-
-    recipe: Recipe
-    adapter: Path
-    base: str
-    folder: Path
-    stage: str
-
-    def expected(self) -> TrainedLogits:
-        """What the trained model made of a few rows; of version 0.1, which kept none: its folder."""
-        expected = TrainedLogits.read(self.adapter)
-        if expected is None:
-            train, heldout = load_stage_rows(self.recipe, self.recipe.stage(self.stage))
-            chosen = hardware.choose(self.recipe.model)
-            if chosen.device.type == "cpu":
-                chosen = replace(chosen, dtype=torch.float32)
-            base = load_weights(self.folder, chosen, self.recipe.model.quantization)
-            model = load_adapter(base, self.adapter).eval()
-            expected = TrainedLogits.of(model, load_tokenizer(self.adapter), [*heldout, *train])
-        return expected
-
-    def merged(self, into: Into, dtype: torch.dtype) -> Any:
-        """One whole model on the CPU: the weights as their file holds them, each layer summed in fp32."""
-        cpu = replace(hardware.choose(self.recipe.model), device=torch.device("cpu"), attention=None)
-        stored = AutoConfig.from_pretrained(self.folder).dtype or torch.float32
-        model = load_adapter(load_weights(self.folder, replace(cpu, dtype=stored)), self.adapter)
-        quantization = self.recipe.model.quantization
-        quantized = load_weights(self.folder, cpu, quantization) if into == "dequantized" else None
-        return merge_adapter(model, dtype, quantized).eval()
-
-
 def merge(
     recipe: Recipe,
     stage: Stage,
@@ -113,41 +81,6 @@ def merge(
     """
     if out.exists():
         raise DataError(f"{out}: is there already; name a new folder")
-    chain = _chain(recipe, stage, run)
-    tokenizer = load_tokenizer(chain.adapter)
-    quantized = recipe.model.quantization != "none"
-    chosen: Into = into if quantized else "original"
-    others: list[Into] = [choice for choice in ("dequantized", "original") if quantized and choice != chosen]
-    done, total = 0, 4 + 2 * len(others)
-
-    def step(note: str) -> None:
-        nonlocal done
-        done += 1
-        log_progress(logger, f"merge {stage.name}: step", done, total, note)
-
-    step("reading what was trained")
-    expected = chain.expected()
-    with io.new_folder(out) as beside:
-        step(f"merging into the {NAMES[chosen]} in fp32")
-        model = chain.merged(chosen, hardware.DTYPES[dtype])
-        step("writing")
-        model.save_pretrained(beside)
-        tokenizer.save_pretrained(beside)
-        del model
-        step("measuring what was written")
-        written = replace(hardware.choose(recipe.model), dtype=hardware.DTYPES[dtype])
-        drifts = [_drift(chosen, expected, load_weights(beside, written).eval())]
-        for other in others:
-            step(f"merging into the {NAMES[other]}, to compare")
-            model = chain.merged(other, hardware.DTYPES[dtype])
-            step("measuring it")
-            drifts.append(_drift(other, expected, model.to(written.device)))
-            del model
-        io.write_text(beside / "README.md", _card(chain, stage, dtype, drifts))
-    return drifts
-
-
-def _chain(recipe: Recipe, stage: Stage, run: Path) -> _Chain:
     adapter = run / "adapters" / stage.name
     if stage.method == "reward":
         raise ModelError(f"stage {stage.name}: a reward model writes no text; use its folder as it is")
@@ -158,7 +91,52 @@ def _chain(recipe: Recipe, stage: Stage, run: Path) -> _Chain:
     base = str(io.read_json(adapter / LINEAGE)["base"])
     folder = bases.resolve_base(base, revision=recipe.model.revision)
     check_lineage(adapter, base, folder)
-    return _Chain(recipe, adapter, base, folder, stage.name)
+    tokenizer, quantized = load_tokenizer(adapter), recipe.model.quantization != "none"
+    chosen: Into = into if quantized else "original"
+    others: list[Into] = [choice for choice in ("dequantized", "original") if quantized and choice != chosen]
+    steps, written = count(1), replace(hardware.choose(recipe.model), dtype=hardware.DTYPES[dtype])
+
+    def step(note: str) -> None:
+        log_progress(logger, f"merge {stage.name}: step", next(steps), 4 + 2 * len(others), note)
+
+    step("reading what was trained")
+    expected = TrainedLogits.read(adapter) or _recompute(recipe, stage, folder, adapter)
+    with io.new_folder(out) as beside:
+        step(f"merging into the {NAMES[chosen]} in fp32")
+        model = _merged(recipe, folder, adapter, chosen, written.dtype)
+        step("writing")
+        model.save_pretrained(beside)
+        tokenizer.save_pretrained(beside)
+        del model
+        step("measuring what was written")
+        drifts = [_drift(chosen, expected, load_weights(beside, written).eval())]
+        for other in others:
+            step(f"merging into the {NAMES[other]}, to compare")
+            model = _merged(recipe, folder, adapter, other, written.dtype)
+            step("measuring it")
+            drifts.append(_drift(other, expected, model.to(written.device)))
+            del model
+        io.write_text(beside / "README.md", _card(recipe, stage, base, dtype, drifts))
+    return drifts
+
+
+def _recompute(recipe: Recipe, stage: Stage, folder: Path, adapter: Path) -> TrainedLogits:
+    """What a model of version 0.1, which kept no logits, makes of a few rows."""
+    train, heldout = load_stage_rows(recipe, stage)
+    chosen = hardware.choose(recipe.model)
+    if chosen.device.type == "cpu":
+        chosen = replace(chosen, dtype=torch.float32)
+    model = load_adapter(load_weights(folder, chosen, recipe.model.quantization), adapter).eval()
+    return TrainedLogits.of(model, load_tokenizer(adapter), [*heldout, *train])
+
+
+def _merged(recipe: Recipe, folder: Path, adapter: Path, into: Into, dtype: torch.dtype) -> Any:
+    """One whole model on the CPU: the weights as their file holds them, each layer summed in fp32."""
+    cpu = replace(hardware.choose(recipe.model), device=torch.device("cpu"), attention=None)
+    stored = AutoConfig.from_pretrained(folder).dtype or torch.float32
+    model = load_adapter(load_weights(folder, replace(cpu, dtype=stored)), adapter)
+    quantized = load_weights(folder, cpu, recipe.model.quantization) if into == "dequantized" else None
+    return merge_adapter(model, dtype, quantized).eval()
 
 
 def _drift(into: Into, expected: TrainedLogits, model: Any) -> Drift:
@@ -175,29 +153,36 @@ def _drift(into: Into, expected: TrainedLogits, model: Any) -> Drift:
     )
 
 
-def _card(chain: _Chain, stage: Stage, dtype: str, drifts: Sequence[Drift]) -> str:
+CARD = """---
+{front}library_name: transformers
+tags: [{method}, merged, adapter-arena]
+---
+# {run}/{stage}, merged
+
+`{base}` with {stages} merged in, in {dtype}, with adapter-arena.
+
+How far from the model that was trained, on {tokens} held-out tokens:
+
+| merged into | KL, nats | same likeliest token | perplexity, trained | perplexity, merged |
+| --- | ---: | ---: | ---: | ---: |
+{rows}
+"""
+
+
+def _card(recipe: Recipe, stage: Stage, base: str, dtype: str, drifts: Sequence[Drift]) -> str:
     rows = [
         f"| {NAMES[drift.into]}{' (these weights)' if number == 0 else ''} | {drift.kl} "
         f"| {drift.top1_agreement:.1%} | {drift.perplexity_trained} | {drift.perplexity_merged} |"
         for number, drift in enumerate(drifts)
     ]
-    stages = " -> ".join(["base", *(part.name for part in chain.recipe.chain(stage.name))])
-    return "\n".join(
-        [
-            "---",
-            *([f"base_model: {chain.base}"] if not Path(chain.base).exists() else []),
-            "library_name: transformers",
-            f"tags: [{stage.method}, merged, adapter-arena]",
-            "---",
-            f"# {chain.recipe.name}/{stage.name}, merged",
-            "",
-            f"`{chain.base}` with {stages} merged in, in {dtype}, with adapter-arena.",
-            "",
-            f"How far from the model that was trained, on {drifts[0].tokens} held-out tokens:",
-            "",
-            "| merged into | KL, nats | same likeliest token | perplexity, trained | perplexity, merged |",
-            "| --- | ---: | ---: | ---: | ---: |",
-            *rows,
-            "",
-        ]
+    return CARD.format(
+        front="" if Path(base).exists() else f"base_model: {base}\n",
+        method=stage.method,
+        run=recipe.name,
+        stage=stage.name,
+        base=base,
+        stages=" -> ".join(["base", *(part.name for part in recipe.chain(stage.name))]),
+        dtype=dtype,
+        tokens=drifts[0].tokens,
+        rows="\n".join(rows),
     )

@@ -10,8 +10,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -43,16 +41,11 @@ class ReferenceModel(torch.nn.Module):
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Forward pass with the weights from the start of the stage."""
         (model,) = self._of
-        with self._put_back(model):
-            return model(*args, **kwargs)
-
-    @contextmanager
-    def _put_back(self, model: Any) -> Iterator[None]:
         training = model.training
         model.eval()
         self._swap(model)
         try:
-            yield
+            return model(*args, **kwargs)
         finally:
             self._swap(model)
             model.train(training)

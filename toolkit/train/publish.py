@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,15 +27,6 @@ from toolkit.types import StageResult
 
 SETS = ("target_modules", "exclude_modules", "target_parameters", "feedforward_modules")
 """Fields of adapter configurations that are sets of names."""
-
-
-@dataclass(frozen=True)
-class Extras:
-    """What is published beside the weights."""
-
-    result: StageResult
-    card: str
-    log: Path
 
 
 @dataclass(frozen=True)
@@ -81,18 +71,28 @@ def copy_adapter(model: Any, weights: dict[str, Any] | None = None) -> dict[str,
     return {name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}
 
 
-def publish(learned: Learned, base: Base, stage: Stage, folder: Path, extras: Extras) -> None:
-    """Write the adapter (or model), its lineage, card, log and figures into the stage's folder.
+def publish(learned: Learned, base: Base, stage: Stage, folder: Path) -> None:
+    """Write the adapter (or model), its tokenizer and lineage into the stage's folder.
 
     An adapter trained on a frozen parent is joined with it, so that the folder fits the original base; the
     bare delta stays in `delta/`.
     """
-    _weights(learned, base, stage, folder)
+    delta = folder / "delta" if base.on_parent and isinstance(learned.model, PeftModel) else folder
+    learned.save(delta)
+    if isinstance(learned.model, PeftModel):
+        (delta / "README.md").unlink(missing_ok=True)
+        if learned.initial_weights:  # what was taken out of the base is given back
+            final = _part(delta)
+            initial = {name: w for name, w in learned.initial_weights.items() if name in final[0]}
+            _write(delta, *join([(initial, final[1], -1.0), final]))
+        if base.parent and base.on_parent:
+            _write(folder, *join([_part(base.parent), _part(delta)]))
+            io.write_json(delta / LINEAGE, lineage(base, stage) | {"on_top_of_parent": True})
+        # Last, since PEFT looks for the base where its configuration says, and asks the hub for a short name.
+        for config in {delta / "adapter_config.json", folder / "adapter_config.json"}:
+            _name_base(config, base.name)
     base.tokenizer.save_pretrained(folder)
     io.write_json(folder / LINEAGE, lineage(base, stage))
-    io.write_json(folder / RESULT, extras.result)
-    io.write_text(folder / "README.md", extras.card)
-    shutil.copy(extras.log, folder / "training.jsonl")
 
 
 def lineage(base: Base, stage: Stage) -> dict[str, Any]:
@@ -108,29 +108,8 @@ def lineage(base: Base, stage: Stage) -> dict[str, Any]:
     }
 
 
-def _weights(learned: Learned, base: Base, stage: Stage, folder: Path) -> None:
-    if not isinstance(learned.model, PeftModel):
-        learned.save(folder)
-        return
-    delta = folder / "delta" if base.on_parent else folder
-    learned.save(delta)
-    (delta / "README.md").unlink(missing_ok=True)
-    if learned.initial_weights:  # what was taken out of the base is given back
-        final = _part(delta)
-        initial = {
-            name: learned.initial_weights[name] for name in final[0] if name in learned.initial_weights
-        }
-        _write(delta, *join([(initial, final[1], -1.0), final]))
-    if base.on_parent:
-        _write(folder, *join([_part(base.parent), _part(delta)]))
-        io.write_json(delta / LINEAGE, lineage(base, stage) | {"on_top_of_parent": True})
-    # Last, since PEFT looks for the base where its configuration says: a short name it would ask the hub for.
-    for config in {delta / "adapter_config.json", folder / "adapter_config.json"}:
-        _name_base(config, base.name)
-
-
-def _part(folder: Path | None) -> Part:
-    return adapter_weights(folder), PeftConfig.from_pretrained(str(folder)), 1.0  # type: ignore[arg-type]
+def _part(folder: Path) -> Part:
+    return adapter_weights(folder), PeftConfig.from_pretrained(str(folder)), 1.0
 
 
 def _write(folder: Path, weights: dict[str, Any], config: Any) -> None:
@@ -151,46 +130,52 @@ RESULT = "stage.json"
 """File of a published folder with what training gave."""
 
 
+CARD = """---
+{front}
+---
+# {run}/{stage}
+
+{method} of `{base}` (weights `{base_fingerprint}`), with adapter-arena.
+Chain: {chain}. {whole}
+
+Data: `{data}`, seed {seed}.
+
+| figure | value |
+| --- | --- |
+{figures}
+
+```yaml
+{settings}
+```
+"""
+
+
 def model_card(
     lineage: Mapping[str, Any], peft_type: str | None, recipe: Recipe, stage: Stage, result: StageResult
 ) -> str:
     """Markdown with YAML front matter: what it is, what it was trained on, how, and what came of it."""
-    front: dict[str, Any] = {"tags": [stage.method, "adapter-arena"]}
+    tags = [stage.method, "adapter-arena", *([peft_type.lower()] if peft_type else [])]
+    front: dict[str, Any] = {"tags": tags, "library_name": "peft" if peft_type else "transformers"}
     if not Path(lineage["base"]).exists():  # a folder here means nothing on the hub
         front = {"base_model": lineage["base"]} | front
-    if peft_type is not None:
-        front |= {"library_name": "peft"}
-        front["tags"].append(peft_type.lower())
-    else:
-        front |= {"library_name": "transformers"}
-    chain = " -> ".join(["base", *(part.name for part in recipe.chain(stage.name))])
-    figures = {"train loss": result.train_loss, **result.heldout}
+    figures: dict[str, Any] = {"train loss": result.train_loss, **result.heldout, "seconds": result.seconds}
+    figures["peak memory"] = f"{result.peak_memory_bytes / 2**30:.1f} GiB"
     settings = yaml.safe_dump(stage.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
-    lines = [
-        "---",
-        yaml.safe_dump(front, sort_keys=False).strip(),
-        "---",
-        f"# {recipe.name}/{stage.name}",
-        "",
-        f"{stage.method.upper()} of `{lineage['base']}` (weights `{lineage['base_fingerprint']}`), with "
-        "adapter-arena.",
-        f"Chain: {chain}. "
-        + ("This folder holds the whole chain: load it on the original base." if lineage["parent"] else ""),
-        "",
-        f"Data: `{recipe.data[stage.data].source}`, seed {recipe.seed}.",
-        "",
-        "| figure | value |",
-        "| --- | --- |",
-        *(f"| {name.replace('_', ' ')} | {value} |" for name, value in figures.items()),
-        f"| seconds | {result.seconds} |",
-        f"| peak memory | {result.peak_memory_bytes / 2**30:.1f} GiB |",
-        "",
-        "```yaml",
-        settings.strip(),
-        "```",
-        "",
-    ]
-    return "\n".join(lines)
+    whole = "This folder holds the whole chain: load it on the original base." if lineage["parent"] else ""
+    return CARD.format(
+        front=yaml.safe_dump(front, sort_keys=False).strip(),
+        run=recipe.name,
+        stage=stage.name,
+        method=stage.method.upper(),
+        base=lineage["base"],
+        base_fingerprint=lineage["base_fingerprint"],
+        chain=" -> ".join(["base", *(part.name for part in recipe.chain(stage.name))]),
+        whole=whole,
+        data=recipe.data[stage.data].source,
+        seed=recipe.seed,
+        figures="\n".join(f"| {name.replace('_', ' ')} | {value} |" for name, value in figures.items()),
+        settings=settings.strip(),
+    )
 
 
 def rename(folder: Path, recipe: Recipe, stage: Stage) -> None:
@@ -242,31 +227,29 @@ def join(parts: list[Part]) -> tuple[Weights, Any]:
 
     Ranks add up, the scaling is 1, missing layers are zeros; tensors besides factors are the last part's.
     """
-    ranks = [max(_rank(weights)) for weights, _, _ in parts]
+    ranks = [max(len(w) for name, w in weights.items() if _factor(name) == "A") for weights, _, _ in parts]
     total = sum(ranks)
-    shapes: dict[str, torch.Size] = {}
-    for weights, _, _ in parts:
-        shapes |= {name: weight.shape for name, weight in weights.items() if FACTOR.search(name)}
-    joined = {name: weight for name, weight in parts[-1][0].items() if not FACTOR.search(name)}
+    joined = {name: weight for name, weight in parts[-1][0].items() if not _factor(name)}
+    shapes = {name: w.shape for weights, _, _ in parts for name, w in weights.items() if _factor(name)}
     for name, shape in shapes.items():
-        is_a = FACTOR.search(name)[2] == "A"  # type: ignore[index]
+        is_a, start = _factor(name) == "A", 0
         made = torch.zeros(total, *shape[1:]) if is_a else torch.zeros(shape[0], total, *shape[2:])
-        start = 0
         for (weights, config, share), rank in zip(parts, ranks, strict=True):
-            if name in weights:
-                here = weights[name].float()
-                if is_a:
-                    made[start : start + len(here)] = here
-                else:
-                    width = here.shape[1]
-                    made[:, start : start + width] = here * (share * _scaling(config, name, width))
+            if name in weights and is_a:
+                made[start : start + len(weights[name])] = weights[name].float()
+            elif name in weights:
+                width = weights[name].shape[1]
+                scaling = share * _scaling(config, name, width)
+                made[:, start : start + width] = weights[name].float() * scaling
             start += rank
         joined[name] = made
     return joined, _config(parts, total)
 
 
-def _rank(weights: Weights) -> list[int]:
-    return [len(weight) for name, weight in weights.items() if (m := FACTOR.search(name)) and m[2] == "A"]
+def _factor(name: str) -> str | None:
+    """`A` or `B` for a tensor that is a factor of LoRA."""
+    found = FACTOR.search(name)
+    return found[2] if found else None
 
 
 def _scaling(config: Any, name: str, rank: int) -> float:
@@ -284,7 +267,7 @@ def _config(parts: list[Part], rank: int) -> Any:
         (c.target_modules, c.exclude_modules, c.layers_to_transform, c.layers_pattern) for _, c, _ in parts
     ]
     if any(choice != chosen[0] for choice in chosen):
-        names = {FACTOR.sub("", name) for w, _, _ in parts for name in w if FACTOR.search(name)}
+        names = {FACTOR.sub("", name) for w, _, _ in parts for name in w if _factor(name)}
         config.target_modules = {name.removeprefix("base_model.model.") for name in names}
         config.exclude_modules = config.layers_to_transform = config.layers_pattern = None
     config.r = config.lora_alpha = rank

@@ -79,7 +79,8 @@ def classifier(base: Base) -> Any:
     for module in model.modules():
         if isinstance(module, nn.Linear) and module.weight.is_meta:
             module.to_empty(device=base.model.device)
-            module.register_forward_pre_hook(_cast_input)
+            # trained in fp32, also on states in 16 bit, where no autocast does it
+            module.register_forward_pre_hook(lambda module, states: (states[0].to(module.weight.dtype),))
             nn.init.normal_(module.weight, std=getattr(config, "initializer_range", 0.02))
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
@@ -87,11 +88,6 @@ def classifier(base: Base) -> Any:
         if hasattr(base.model, name):
             setattr(model, name, getattr(base.model, name))
     return model
-
-
-def _cast_input(module: Any, states: tuple[Any, ...]) -> tuple[Any, ...]:
-    """The output layer is trained in fp32, also on states in 16 bit, where no autocast does it."""
-    return (states[0].to(module.weight.dtype),)
 
 
 def dataset(base: Base, rows: list[Row]) -> Dataset:

@@ -7,6 +7,7 @@ Several reward models are added up by their weights (helpfulness and safety, as 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from datasets import Dataset
@@ -52,28 +53,25 @@ def trainer(
     config = configuration(base, stage, trainer_args | weights)
     options = ModelOptions(device=str(base.hardware.device))
     rewards = [
-        _Reward(name, RewardModel(folder, options), base.tokenizer) for name, folder in base.rewards.items()
+        _reward(name, RewardModel(folder, options), base.tokenizer) for name, folder in base.rewards.items()
     ]
     inputs = base.trainer_inputs(config, dataset, train, heldout)
     return KINDS[stage.method](base, reward_funcs=rewards, **inputs)
 
 
-class _Reward:
-    """A reward model as TRL's trainers call one; an answer longer than it can read has no reward."""
+def _reward(name: str, model: RewardModel, tokenizer: Any) -> Callable[..., list[float | None]]:
+    """A reward model as TRL's trainers call one; `tokenizer` is of the model that writes the answers."""
 
-    def __init__(self, name: str, model: RewardModel, tokenizer: Any) -> None:
-        self.__name__ = name
-        self.model = model
-        self.tokenizer = tokenizer
-        """Of the model that writes the answers."""
-
-    def __call__(self, prompts: list[Any], completion_ids: list[list[int]], **_: Any) -> list[float | None]:
+    def score(prompts: list[Any], completion_ids: list[list[int]], **_: Any) -> list[float | None]:
         encoded = []
         for prompt, ids in zip(map(_turns, prompts), completion_ids, strict=True):
-            opened = chat.opens_thinking(chat.render(self.tokenizer, prompt))
-            answer = self.tokenizer.decode(ids, skip_special_tokens=True)
-            encoded.append(self.model.encode(prompt, f"<think>\n{answer}" if opened else answer))
-        return self.model.rewards(encoded)
+            opened = chat.opens_thinking(chat.render(tokenizer, prompt))
+            answer = tokenizer.decode(ids, skip_special_tokens=True)
+            encoded.append(model.encode(prompt, f"<think>\n{answer}" if opened else answer))
+        return model.rewards(encoded)  # of an answer longer than it can read none
+
+    score.__name__ = name
+    return score
 
 
 def _turns(prompt: list[dict[str, str]]) -> list[Message]:

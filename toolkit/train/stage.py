@@ -14,7 +14,7 @@ from typing import Any
 
 from peft.helpers import disable_input_dtype_casting
 from peft.tuners.tuners_utils import BaseTunerLayer
-from transformers import PrinterCallback, TrainerCallback, set_seed
+from transformers import PrinterCallback, set_seed
 from transformers.integrations import TensorBoardCallback
 
 from toolkit import distributed, io
@@ -23,8 +23,15 @@ from toolkit.errors import ModelError
 from toolkit.models import bases
 from toolkit.recipe import Recipe, Stage
 from toolkit.train import dry_run, publish
-from toolkit.train.base import activate_both, prepare_base, subtracts_from_base
-from toolkit.train.callbacks import InterruptCallback, TrainingLog, report_full_disk, reset_peak_memory
+from toolkit.train.base import prepare_base, subtracts_from_base
+from toolkit.train.callbacks import (
+    InterruptCallback,
+    LastEvaluation,
+    ParentBeside,
+    TrainingLog,
+    report_full_disk,
+    reset_peak_memory,
+)
 from toolkit.train.memory import needs_checkpointing, this_machine
 from toolkit.train.methods import build_trainer, validate_rows
 from toolkit.train.publish import RESULT, model_card
@@ -73,6 +80,7 @@ def train_stage(recipe: Recipe, stage: Stage, run: Path) -> StageResult:
 def _train(recipe: Recipe, stage: Stage, run: Path) -> tuple[Callable[[], float], StageResult]:
     """Train, write the unverified model among the checkpoints; return its verification and the result."""
     working = run / "checkpoints" / stage.name
+    unverified = working / UNVERIFIED
     reset_peak_memory()
     train, heldout = load_stage_rows(recipe, stage)
     validate_rows(stage, train + heldout)
@@ -80,8 +88,9 @@ def _train(recipe: Recipe, stage: Stage, run: Path) -> tuple[Callable[[], float]
     base = prepare_base(recipe, stage, run)
     log = TrainingLog(working / "training.jsonl")
     trainer_args = {"output_dir": str(working), "seed": recipe.seed, "project": recipe.name}
-    target = this_machine()
-    trainer_args["gradient_checkpointing"] = needs_checkpointing(recipe, stage, base.model, target, None)
+    trainer_args["gradient_checkpointing"] = needs_checkpointing(
+        recipe, stage, base.model, this_machine(), None
+    )
     trainer_args["run_name"] = f"{recipe.name}/{stage.name}"  # in Weights & Biases, MLflow, trackio
     with report_full_disk(working):
         trainer = build_trainer(stage)(base, stage, train, heldout, trainer_args)
@@ -91,7 +100,7 @@ def _train(recipe: Recipe, stage: Stage, run: Path) -> tuple[Callable[[], float]
     trainer.remove_callback(PrinterCallback)  # it writes to stdout
     trainer.add_callback(log)
     if base.parent_beside:
-        trainer.add_callback(_ParentBeside())
+        trainer.add_callback(ParentBeside())
     for callback in trainer.callback_handler.callbacks:
         if isinstance(callback, TensorBoardCallback) and callback.logging_dir is None:
             # else with the checkpoints, and gone
@@ -109,13 +118,15 @@ def _train(recipe: Recipe, stage: Stage, run: Path) -> tuple[Callable[[], float]
     if distributed.is_main():
         peft_type = base.adapter.peft_type.value if base.adapter is not None else None
         card = model_card(publish.lineage(base, stage), peft_type, recipe, stage, result)
-        extras = publish.Extras(result, card, log.file)
-        shutil.rmtree(working / UNVERIFIED, ignore_errors=True)
-        publish.publish(learned, base, stage, working / UNVERIFIED, extras)
-        expected.write(working / UNVERIFIED)
+        shutil.rmtree(unverified, ignore_errors=True)
+        publish.publish(learned, base, stage, unverified)
+        io.write_json(unverified / RESULT, result)
+        io.write_text(unverified / "README.md", card)
+        shutil.copy(log.file, unverified / "training.jsonl")
+        expected.write(unverified)
     plain = distributed.is_main() and not (base.on_parent or learned.initial_weights)
     weights = learned.adapter() if plain else {}
-    return partial(verify, expected, working / UNVERIFIED, replace(base, model=None), weights), result
+    return partial(verify, expected, unverified, replace(base, model=None), weights), result
 
 
 def load_stage_rows(recipe: Recipe, stage: Stage) -> tuple[list[Row], list[Row]]:
@@ -134,7 +145,7 @@ def _fit(
     before = sample_trained_weights(trainer.model)
     _disable_warmup_of_single_step(trainer)
     interrupt = InterruptCallback()
-    trainer.callback_handler.callbacks[:0] = [interrupt, _LastEvaluation(trainer, interrupt)]
+    trainer.callback_handler.callbacks[:0] = [interrupt, LastEvaluation(trainer, interrupt)]
     with interrupt.handle_sigint():
         if checkpoint is None:
             log.restart()
@@ -147,24 +158,6 @@ def _fit(
     if distributed.is_main():
         log.check_learned(moved=checkpoint is not None or learned.differs(before))
     return learned
-
-
-class _ParentBeside(TrainerCallback):  # type: ignore[misc]
-    """The frozen parent is active again after transformers has loaded a checkpoint."""
-
-    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        activate_both(kwargs["model"])
-
-
-class _LastEvaluation(TrainerCallback):  # type: ignore[misc]
-    """Evaluate the trained model before reporting callbacks (TensorBoard, MLflow, trackio) close."""
-
-    def __init__(self, trainer: Any, interrupt: InterruptCallback) -> None:
-        self.trainer, self.interrupt = trainer, interrupt
-
-    def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        if self.trainer.eval_dataset is not None and not self.interrupt.requested:
-            self.trainer.evaluate()
 
 
 def _disable_warmup_of_single_step(trainer: Any) -> None:
@@ -186,17 +179,13 @@ def sample_trained_weights(model: Any) -> dict[str, Any]:
     return {name: weight.detach().clone() for name, weight in trainable[::stride]}
 
 
-NEEDED = ("trainer_state.json", "scheduler.pt")
-
-
 def step_of(checkpoint: Path) -> int:
     return int(checkpoint.name.rpartition("-")[2])
 
 
 def newest_complete(folder: Path) -> Path | None:
     """The checkpoint to continue from; torn ones, left by a crash while saving, are removed."""
-    found = sorted(folder.glob("checkpoint-*"), key=step_of, reverse=True)
-    for checkpoint in found:
+    for checkpoint in sorted(folder.glob("checkpoint-*"), key=step_of, reverse=True):
         if is_complete(checkpoint):
             return checkpoint
         if distributed.is_main():
@@ -206,23 +195,15 @@ def newest_complete(folder: Path) -> Path | None:
 
 def is_complete(checkpoint: Path) -> bool:
     """Whether all files for a resume are there; sharded runs store `optimizer.bin` or folders of shards."""
-    if not all((checkpoint / name).is_file() for name in NEEDED):
-        return False
-    try:
-        json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
-    except ValueError:
-        return False
     weights = list(checkpoint.glob("*.safetensors"))
     archives = [file for kind in ("*.pt*", "*.bin") for file in checkpoint.glob(kind)]
-    if not all(map(_is_whole, weights)) or not all(map(zipfile.is_zipfile, archives)):
+    try:
+        json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
+        for file in weights:
+            bases.check_whole(file)
+    except (ValueError, OSError, ModelError):
+        return False
+    if not (checkpoint / "scheduler.pt").is_file() or not all(map(zipfile.is_zipfile, archives)):
         return False
     shards = any(part.is_dir() for part in checkpoint.iterdir())
     return shards or (bool(weights) and any(file.stem == "optimizer" for file in archives))
-
-
-def _is_whole(file: Path) -> bool:
-    try:
-        bases.check_whole(file)
-    except ModelError:
-        return False
-    return True
