@@ -26,6 +26,7 @@ def commands() -> dict[str, click.Command]:
         command = main.get_command(context, name)
         if isinstance(command, click.Group):
             found |= {f"{name} {sub}": part for sub, part in command.commands.items()}
+            found |= {name: command} if command.invoke_without_command else {}
         else:
             found[name] = command
     return found

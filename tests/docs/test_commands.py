@@ -60,7 +60,7 @@ def parse(words: list[str]) -> None:
     """
     context = click.Context(main, info_name="adapter-arena")
     name, command, rest = main.resolve_command(context, words)
-    if isinstance(command, click.Group):
+    if isinstance(command, click.Group) and rest and rest[0] in command.commands:
         name, command, rest = command.resolve_command(context, rest)
     assert command is not None
     command.make_context(name, rest, parent=context)

@@ -25,6 +25,7 @@ COMMANDS = {
     "export-model": "A trained stage for llama.cpp, Ollama or vLLM, compared with the trained model.",
     "export": "A run's completions, scores and votes as data sets.",
     "push": "Send an adapter or a merged model, with its scores, to the hub.",
+    "runs": "List runs and their versions, or remove one.",
     "report": "Write a run's report again.",
     "answer": "Ask a model every question in a file, and keep its answers.",
     "perplexity": "How surprised a model is by texts, or by the right answers.",
@@ -46,7 +47,7 @@ COMMANDS = {
 
 MODULES = {
     "recipes": ("init", "run", "check", "train", "doctor"),
-    "results": ("merge", "export-model", "export", "push", "report", "gate", "selftest"),
+    "results": ("merge", "export-model", "export", "push", "runs", "report", "gate", "selftest"),
     "models": ("answer", "perplexity", "bench"),
     "scores": ("metrics", "score", "leaderboard"),
     "judge": ("judge",),

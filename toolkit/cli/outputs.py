@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from toolkit.judge.pipeline import Estimate
 from toolkit.report.gate import Gate
+from toolkit.run.listing import ListedRun
 from toolkit.types import Difference, Finding, Rating, Score, StageResult, Summary
 
 
@@ -254,7 +255,9 @@ OUTPUTS: dict[str, type[BaseModel]] = {
     ),
     "export": output("Export", folder=str, rows=(dict[str, int], "Data set -> how many rows.")),
     "push": output("Push", repository=(str, "Its address.")),
-    "report": output("Report", html=str, markdown=str),
+    "report": output("Report", html=(str, "Of several comparisons, the first."), markdown=str),
+    "runs": output("Runs", runs=list[ListedRun]),
+    "runs rm": output("RunsRemove", removed=(dict[str, int], "Folder -> bytes that were freed.")),
     "answer": Answer,
     "perplexity": Perplexity,
     "metrics": Scores,

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from toolkit.cli.options import PATH, choice
+from toolkit.cli.options import PATH, choice, results_folder
 from toolkit.cli.output import print_json, print_result, print_table, print_text, show_progress
 
 GATE_CODES = {"passed": 0, "undecided": 3, "failed": 4}
@@ -16,13 +16,13 @@ FILE = click.Path(path_type=Path, dir_okay=False)
 
 @click.command("report")
 @click.argument("run", type=PATH)
-@click.argument("against", type=PATH, required=False)
+@click.argument("against", type=PATH, nargs=-1)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def report_command(run: Path, against: Path | None, as_json: bool) -> None:
+def report_command(run: Path, against: tuple[Path, ...], as_json: bool) -> None:
     """Write report.html and report.md of RUN, a folder that `adapter-arena run` wrote.
 
-    With AGAINST, another such folder, write RUN/against-AGAINST.html and .md instead: the contestants both
-    have, compared in pairs on the examples both have, and what was changed between the two runs.
+    With AGAINST, other such folders, write RUN/against-AGAINST.html and .md of each instead: the contestants
+    both have, compared in pairs on the examples both have, and what was changed between the two runs.
 
     \b
     Example:
@@ -34,10 +34,64 @@ def report_command(run: Path, against: Path | None, as_json: bool) -> None:
     from toolkit.run.folder import locked_run
 
     with locked_run(run) as folder:
-        page = write_comparison(run, against) if against else write_report(run)
+        pages = [write_comparison(run, other) for other in against] or [write_report(run)]
         if folder and not against:
-            StepCache(folder).accept(page, page.with_suffix(".md"))
-    print_result({"html": str(page), "markdown": str(page.with_suffix(".md"))}, page, as_json=as_json)
+            StepCache(folder).accept(pages[0], pages[0].with_suffix(".md"))
+    first = {"html": str(pages[0]), "markdown": str(pages[0].with_suffix(".md"))}
+    print_result(first, "\n".join(map(str, pages)), as_json=as_json)
+
+
+@click.group("runs", invoke_without_command=True)
+@results_folder
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+@click.pass_context
+def runs_command(context: click.Context, out: Path, as_json: bool) -> None:
+    """List all runs and their versions: what each changed, its primary figure, its size.
+
+    \b
+    Examples:
+      adapter-arena runs
+      adapter-arena runs rm results/demo-2
+    """
+    if context.invoked_subcommand:
+        return
+    from toolkit.report.formatting import number, size, span
+    from toolkit.run.listing import list_runs
+
+    found = list_runs(out)
+    if as_json:
+        print_json({"runs": [each.model_dump() for each in found]})
+        return
+    rows = []
+    for each in found:
+        changed = [f"{key}: {old} -> {new}" for key, (old, new) in each.changed.items()]
+        figure = "not finished"
+        if score := each.score:
+            between = span(score.low, score.high)
+            figure = f"{score.contestant} {score.metric} {number(score.value)}" + (
+                f" ({between})" if between else ""
+            )
+        rows.append([each.run, figure, size(each.bytes), "; ".join(changed)])
+    print_table(["run", "primary figure", "size", "changed"], rows)
+
+
+@runs_command.command("rm")
+@click.argument("runs", type=PATH, nargs=-1, required=True)
+@click.option("--with-votes", is_flag=True, help="Also where people voted in the run's arena.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def remove(runs: tuple[Path, ...], with_votes: bool, as_json: bool) -> None:
+    """Delete the folders of RUNS; stored answers and verdicts that other runs share stay.
+
+    \b
+    Example:
+      adapter-arena runs rm results/demo-2
+    """
+    from toolkit.report.formatting import size
+    from toolkit.run.listing import remove_run
+
+    freed = {str(run): remove_run(run, votes=with_votes) for run in runs}
+    text = "\n".join(f"{run}: removed, {size(count)}" for run, count in freed.items())
+    print_result({"removed": freed}, text, as_json=as_json)
 
 
 @click.command("gate")

@@ -184,15 +184,15 @@ def settings_diff(run: RunView, other: RunView) -> Table | None:
 def _settings(run: RunView) -> dict[str, Any]:
     recipe = run.recipe.model_dump(mode="json", exclude={"name"}) if run.recipe else {}
     made = {part: run.manifest.get(part, {}) for part in ("versions", "hardware", "data")}
-    return _flat(recipe) | {f"run {key}": value for key, value in _flat(made).items()}
+    return flatten(recipe) | {f"run {key}": value for key, value in flatten(made).items()}
 
 
-def _flat(value: Any, key: str = "") -> dict[str, Any]:
+def flatten(value: Any, key: str = "") -> dict[str, Any]:
     """Nested dicts and lists -> dotted key -> value."""
     if not isinstance(value, dict | list):
         return {key: value}
     parts = value.items() if isinstance(value, dict) else enumerate(value)
     found: dict[str, Any] = {}
     for name, part in parts:
-        found |= _flat(part, f"{key}.{name}" if key else str(name))
+        found |= flatten(part, f"{key}.{name}" if key else str(name))
     return found

@@ -1,0 +1,120 @@
+"""The runs of a results folder: what is in each, what it changed, and removing one."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from toolkit import io
+from toolkit.errors import DataError
+from toolkit.recipe import load
+from toolkit.report.compare_runs import flatten
+from toolkit.report.headline import METRIC_ORDER
+from toolkit.report.load import arena_votes
+from toolkit.run.folder import NAME, RunFolder
+from toolkit.types import Record, Score, Summary
+
+
+class ListedRun(Record):
+    """One run, or one version of it."""
+
+    run: str
+    """Name of its folder."""
+    recipe: str
+    """Name of the recipe, which versions share."""
+    finished: bool
+    changed: dict[str, tuple[Any, Any]]
+    """Key of the recipe -> its value in the version before, and in this one."""
+    score: Score | None
+    """The last contestant's primary measure, else what the report quotes first."""
+    bytes: int
+
+
+def list_runs(results: Path) -> list[ListedRun]:
+    """All runs of a folder; versions of a recipe one after the other, each compared with the one before.
+
+    Raises:
+        DataError: there is no such folder.
+    """
+    if not results.is_dir():
+        raise DataError(f"{results}: no such folder; name the folder of runs with --out")
+    folders = [RunFolder(path.parent) for path in results.glob("*/manifest.json")]
+    versions: dict[str, list[RunFolder]] = {}
+    for folder in sorted(folders, key=lambda each: each.manifest.stat().st_mtime):
+        versions.setdefault(folder.read_manifest().get(NAME, folder.path.name), []).append(folder)
+    found = []
+    for name, members in versions.items():
+        before: Mapping[str, Any] | None = None
+        for folder in members:
+            settings = _settings(folder)
+            found.append(_listed(name, folder, before, settings))
+            before = settings
+    return found
+
+
+def _settings(folder: RunFolder) -> dict[str, Any]:
+    raw = load(folder.recipe).model_dump(mode="json", exclude={"name"}) if folder.recipe.exists() else {}
+    return flatten(raw)
+
+
+def _listed(
+    name: str, folder: RunFolder, before: Mapping[str, Any] | None, settings: Mapping[str, Any]
+) -> ListedRun:
+    keys = [key for key in {**(before or {}), **settings} if before is not None]
+    return ListedRun(
+        run=folder.path.name,
+        recipe=name,
+        finished=folder.summary.exists(),
+        changed={
+            key: (before.get(key), settings.get(key))
+            for key in keys
+            if before is not None and before.get(key) != settings.get(key)
+        },
+        score=_score(folder) if folder.summary.exists() else None,
+        bytes=sum(file.stat().st_size for file in folder.path.rglob("*") if file.is_file()),
+    )
+
+
+def _score(folder: RunFolder) -> Score | None:
+    """Of the last contestant that has one."""
+    summary = Summary.model_validate(io.read_json(folder.summary, finite=False))
+    wanted = (summary.notes.get("primary"), *METRIC_ORDER)
+    for metric in filter(None, wanted):
+        scores = {score.contestant: score for score in summary.scores if score.metric == metric}
+        ranked = [scores[name] for name in summary.contestants if name in scores]
+        if ranked:
+            return ranked[-1]
+    return None
+
+
+def remove_run(run: Path, *, votes: bool = False) -> int:
+    """Delete a run's folder; what runs share beside it stays.
+
+    Args:
+        run: the folder.
+        votes: also when people voted in its arena.
+
+    Returns:
+        How many bytes were freed.
+
+    Raises:
+        DataError: it is no run, or there are people's votes in it.
+        BusyError: another process works in it.
+    """
+    folder = RunFolder(run)
+    if not folder.manifest.is_file():
+        raise DataError(f"{run}: no run here; `adapter-arena runs` lists them")
+    cast = len(arena_votes(folder.arena, {})) if folder.arena.exists() else 0
+    if cast and not votes:
+        raise DataError(
+            f"{run}: {cast} votes of people would be lost; write them with `adapter-arena votes export`, or "
+            "add --with-votes"
+        )
+    size = sum(file.stat().st_size for file in run.rglob("*") if file.is_file())
+    with folder.locked():
+        doomed = run.with_name(f".{run.name}.removed")
+        run.rename(doomed)  # so that an interruption leaves no half of a run
+        shutil.rmtree(doomed)
+    return size
