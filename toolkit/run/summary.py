@@ -28,6 +28,7 @@ from toolkit.run.doctor import describe_hardware, package_versions
 from toolkit.run.folder import RunFolder
 from toolkit.run.plan import benchmarked_contestants, judge_context, run_battles
 from toolkit.run.resolve import Execution
+from toolkit.run.trackers import log_figures
 from toolkit.types import Completion, Difference, Ratings, Score, StageResult, Summary, Vote
 
 if TYPE_CHECKING:
@@ -145,6 +146,7 @@ def finish(execution: Execution, cache: StepCache, summary: Summary, command: st
             if card.exists():
                 write_scores(card, recipe, stage.name, summary)
         write_report(folder.path)
+        log_figures(recipe, summary, folder.path)
 
     figures = summary.model_dump(mode="json", exclude={"skipped", "seconds"})
     inputs = fingerprint(figures, ratings, *([groups] if groups else []), cache.outputs)
