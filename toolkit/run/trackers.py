@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 import logging
 import math
 from collections.abc import Callable, Mapping
@@ -43,12 +45,8 @@ def flatten_figures(summary: Summary) -> dict[str, float]:
 
 
 def _tensorboard(recipe: Recipe, figures: Figures, run: Path) -> None:
-    writer_of: Any
-    try:
-        from torch.utils.tensorboard import SummaryWriter as writer_of
-    except ImportError:
-        from tensorboardX import SummaryWriter as writer_of
-    writer = writer_of(str(run / "tensorboard" / "scores"))
+    module = "torch.utils.tensorboard" if importlib.util.find_spec("tensorboard") else "tensorboardX"
+    writer: Any = importlib.import_module(module).SummaryWriter(str(run / "tensorboard" / "scores"))
     for name, value in figures.items():
         writer.add_scalar(name, value)
     writer.close()
