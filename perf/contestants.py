@@ -131,7 +131,7 @@ def make_adapters(place: Place) -> None:
 
 def ours(job: dict[str, Any], out: Path) -> None:
     """Everything, by this package, in one process."""
-    from toolkit.benchmarks import run_benchmarks
+    from toolkit.benchmarks.runner import run_benchmarks
     from toolkit.data import Text
     from toolkit.generate import generate_completions
     from toolkit.metrics import measure_text_perplexity

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from toolkit.benchmarks import scores_of
-from toolkit.benchmarks.results import name_in
+from toolkit.benchmarks.results import name_in, scores_of
 from toolkit.errors import DataError
 
 

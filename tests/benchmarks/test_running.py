@@ -11,8 +11,8 @@ from lm_eval.utils import make_table
 from peft import LoraConfig, get_peft_model
 
 from toolkit import io
-from toolkit.benchmarks import run_benchmarks, scores_of, values_of
-from toolkit.benchmarks.results import interval
+from toolkit.benchmarks.results import interval, scores_of, values_of
+from toolkit.benchmarks.runner import run_benchmarks
 from toolkit.benchmarks.task_files import task_file
 from toolkit.errors import DataError
 from toolkit.models import Loaded, load_base

@@ -433,15 +433,15 @@ def test_the_check_is_done_again_when_weights_of_a_judge_or_contestant_change(bo
 
 
 def test_a_task_added_to_the_recipe_runs_alone(box: Sandbox, monkeypatch: pytest.MonkeyPatch):
-    from toolkit import benchmarks
+    from toolkit.benchmarks import runner
 
-    asked, real = [], benchmarks.run_benchmarks
+    asked, real = [], runner.run_benchmarks
 
     def counting(loaded: object, tasks: list, **options: object) -> object:
         asked.extend((options["contestant"], task.task, task.limit) for task in tasks)
         return real(loaded, tasks, **options)
 
-    monkeypatch.setattr(benchmarks, "run_benchmarks", counting, raising=False)
+    monkeypatch.setattr(runner, "run_benchmarks", counting)
     shutil.copy(box.folder / "words.yaml", box.folder / "more.yaml")
     box.edit("more.yaml", "task: words", "task: more")
     words = str(box.folder / "words.yaml")

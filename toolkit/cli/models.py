@@ -203,8 +203,8 @@ def bench_command(
       adapter-arena bench MODEL gsm8k --file train=train.jsonl --file test=test.jsonl --limit 50
     """
     show_progress()
-    from toolkit.benchmarks import run_benchmarks
     from toolkit.benchmarks.results import add_results, check_addable
+    from toolkit.benchmarks.runner import run_benchmarks
     from toolkit.errors import DataError
     from toolkit.models.bases import content_fingerprint
     from toolkit.recipe import Benchmark

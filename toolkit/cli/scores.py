@@ -233,8 +233,7 @@ def leaderboard_command(sources: tuple[Path, ...], against: str | None, as_json:
 
 def _read_benchmarks(sources: tuple[Path, ...]) -> tuple[list[Score], list[Measurement]]:
     """Scores of all benchmark results in the sources, and the values by question where they are kept."""
-    from toolkit.benchmarks import scores_of, values_of
-    from toolkit.benchmarks.results import name_in
+    from toolkit.benchmarks.results import name_in, scores_of, values_of
     from toolkit.errors import DataError
     from toolkit.metrics.compare import sort_by_recipe
     from toolkit.metrics.measurement import measurement_from_values

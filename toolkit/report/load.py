@@ -14,7 +14,7 @@ import yaml
 from pydantic import ValidationError
 
 from toolkit import io
-from toolkit.benchmarks import values_of
+from toolkit.benchmarks.results import values_of
 from toolkit.errors import DataError
 from toolkit.judge.aggregation import mean_probability, pair_orders
 from toolkit.metrics import Measurement

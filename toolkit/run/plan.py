@@ -257,7 +257,7 @@ def _benchmark(run: Execution, scoring: Scoring, contestant: ResolvedContestant)
         return [fingerprint(who, task_content(each), seed) for each in scoring.benchmarks]
 
     def measure(benchmark: Benchmark, part: Path) -> None:
-        from toolkit.benchmarks import run_benchmarks
+        from toolkit.benchmarks.runner import run_benchmarks
 
         shutil.rmtree(part, ignore_errors=True)
         with io.new_folder(part) as new:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from toolkit import io
-from toolkit.benchmarks import scores_of
+from toolkit.benchmarks.results import scores_of
 from toolkit.errors import DataError
 from toolkit.judge.pipeline import load_judge_verdicts, summarize_verdicts
 from toolkit.metric_info import KNOWN
