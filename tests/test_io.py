@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -9,7 +10,7 @@ import textwrap
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from toolkit import io
@@ -308,6 +309,25 @@ def test_files_and_folders_follow_the_umask(tmp_path):
     assert (tmp_path / "folder").stat().st_mode & 0o777 == 0o750
 
 
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(values=st.lists(JSON, max_size=5), chunk=st.integers(1, 40), indent=st.sampled_from([None, 1]))
+def test_a_json_list_is_read_in_pieces_as_it_is_whole(tmp_path, monkeypatch, values, chunk, indent):
+    monkeypatch.setattr(io, "CHUNK", chunk)
+    file = tmp_path / "rows.json"
+    file.write_text(json.dumps(values, indent=indent), encoding="utf-8")
+    assert list(io.read_json_list(file)) == values
+    file.write_text(json.dumps(values)[:-1])
+    with pytest.raises(DataError):
+        list(io.read_json_list(file))
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -327,4 +347,4 @@ def test_what_is_no_json_list_is_refused(tmp_path, text):
     file = tmp_path / "rows.json"
     file.write_text(text)
     with pytest.raises(DataError, match=r"rows\.json"):
-        io.read_json(file, kind=list)
+        list(io.read_json_list(file))

@@ -14,7 +14,7 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -72,14 +72,22 @@ def read(path: Path, kind: type[R]) -> Iterator[R]:
             raise DataError(f"{place}: {first_problem(error, 'line')}") from None
 
 
-def read_rows(path: Path, *, ours: bool = True) -> Iterator[tuple[str, Any]]:
+Part = tuple[int, int]
+"""(k, n): part k of n, for n processes to share a file."""
+WHOLE: Part = (0, 1)
+BLOCK = 256
+"""Lines that are in one part together."""
+
+
+def read_rows(path: Path, *, ours: bool = True, part: Part = WHOLE) -> Iterator[tuple[str, Any]]:
     """Yield (`file:line`, value) of every line of a JSONL file that is not empty; `ours` as for `read_lines`.
 
     Raises:
         DataError: as `read_lines` and `parse_json`.
     """
     for number, line in read_lines(path, ours=ours):
-        yield f"{path}:{number}", parse_json(line, f"{path}:{number}")
+        if number // BLOCK % part[1] == part[0]:
+            yield f"{path}:{number}", parse_json(line, f"{path}:{number}")
 
 
 def read_csv(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
@@ -249,6 +257,69 @@ def read_json(path: Path, *, finite: bool = True, kind: type = object) -> Any:
             f"{path}: expected a JSON {'object' if kind is dict else 'list'}, found {text[:20]!r}"
         )
     return value
+
+
+CHUNK = 1 << 20
+"""Characters of a JSON list that are read at a time."""
+
+
+def read_json_list(path: Path) -> Iterator[Any]:
+    """Yield the values of a file that is one JSON list, without holding the whole file.
+
+    Raises:
+        DataError: as `read_json`, where a value that does not parse is met.
+    """
+    with _readable(path), path.open(encoding="utf-8-sig") as file:
+        try:
+            yield from _list_values(file.read)
+        except (ValueError, RecursionError):
+            read_json(path, kind=list)  # names the line
+            raise DataError(f"{path}: not one JSON list") from None
+
+
+def _list_values(read: Callable[[int], str]) -> Iterator[Any]:
+    text, at = read(CHUNK).lstrip(), 1
+    if not text.startswith("["):
+        raise ValueError("not a list")
+    expected = "first value"
+    while True:
+        at = _end_of_space(text, at)
+        if at < len(text) and expected != "value" and text[at] == "]":
+            if text[at + 1 :].strip() or read(CHUNK).strip():
+                raise ValueError("text after the list")
+            return
+        if at < len(text) and expected == "comma":
+            at, expected = at + 1, "value"
+            continue
+        found = _value_at(text, at) if expected != "comma" else None
+        if found:
+            yield found[0]
+            at, expected = found[1], "comma"
+            continue
+        more = read(max(CHUNK, len(text) - at))  # what begins here goes on in the file
+        if not more:
+            raise ValueError("cut short")
+        text, at = text[at:] + more, 0
+
+
+def _value_at(text: str, at: int) -> tuple[Any, int] | None:
+    """A value and its end; `None` where it may go on behind `text`."""
+    try:
+        value, end = _DECODER.raw_decode(text, at)
+    except json.JSONDecodeError:
+        return None
+    after = _end_of_space(text, end)
+    if text[after : after + 1] not in (",", "]"):  # half a number is a number, too
+        return None
+    if "\\ud" in text[at:end] or "\\uD" in text[at:end]:
+        json.dumps(value, ensure_ascii=False).encode()
+    return value, end
+
+
+def _end_of_space(text: str, at: int) -> int:
+    while text[at : at + 1].isspace():
+        at += 1
+    return at
 
 
 def write_text(path: Path, text: str) -> None:

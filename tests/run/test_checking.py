@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 import re
 import shutil
 from collections.abc import Callable
@@ -482,19 +483,33 @@ def test_the_command_shows_rows_as_the_model_sees_them(plan: Plan):
     assert CliRunner().invoke(main, ["check", str(plan.folder / "r.yaml"), "--strict"]).exit_code == 2
 
 
-def test_rows_deep_in_a_file_are_found_by_line(plan: Plan):
+def test_several_processes_find_what_one_finds(plan: Plan, monkeypatch):
     rows = [{"prompt": f"question {i} of many", "completion": f"answer {i} is this"} for i in range(1500)]
     rows[700], rows[1400] = rows[3], {"prompt": "Question 9, of many!", "completion": "answer 9 is this"}
     rows[300] = {"prompt": "one", "completion": "TODO"}
     rows[1000] = {"prompt": "x", "completion": " "}
     plan.files["sft"] = rows
-    found = {(finding.code, finding.place.rpartition("/")[2]) for finding in plan.check()}
+    one = plan.check()
+    monkeypatch.setattr(checks.rows, "LARGE", 0)
+    monkeypatch.setattr("os.cpu_count", lambda: 3)
+    assert plan.check() == one
+    found = {(finding.code, finding.place.rpartition("/")[2]) for finding in one}
     assert {
         ("rows-double", "sft.jsonl:701"),
         ("rows-nearly-double", "sft.jsonl:1401"),
         ("placeholder", "sft.jsonl:301"),
         ("row", "sft.jsonl:1001"),
     } <= found
+
+
+def test_rows_of_a_process_that_died_are_looked_at_again(plan: Plan, monkeypatch, caplog):
+    plan.files["sft"] = [{"prompt": f"question {i} of many", "completion": "TODO"} for i in range(1500)]
+    one = plan.check()
+    monkeypatch.setattr(checks.rows, "LARGE", 0)
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    monkeypatch.setattr(checks.rows, "_look_and_send", lambda *_: os._exit(9))
+    assert plan.check() == one
+    assert "sft.jsonl: a process that looked at its rows died" in caplog.text
 
 
 NUMBERS = {

@@ -105,13 +105,15 @@ def split_heldout(rows: list[Row], share: float, seed: int) -> tuple[list[Row], 
     return train, [rows[index] for index in sorted(chosen_rows)]
 
 
-def raw_rows(source: DataSource, columns: set[str] | None = None) -> Iterator[RawRow]:
+def raw_rows(
+    source: DataSource, columns: set[str] | None = None, part: io.Part = io.WHOLE
+) -> Iterator[RawRow]:
     """The rows as they lie in the file or on the hub, renamed and filtered, each with its place.
 
-    The names that columns have there go into `columns`.
+    The names that columns have there go into `columns`. Only those of one part, where the file `has_parts`.
     """
     row_filter = parse_filter(source.filter) if source.filter else None
-    for place, row in _open(source):
+    for place, row in _open(source, part):
         if columns is not None:
             columns.update(row)
         names = [source.rename.get(name, name) for name in row] if source.rename else list(row)
@@ -150,7 +152,7 @@ def _load(
 
 
 def _converted(
-    source: DataSource, make: Callable[[dict[str, Any], str], T]
+    source: DataSource, make: Callable[[dict[str, Any], str], T], part: io.Part = io.WHOLE
 ) -> Iterator[tuple[str, dict[str, Any], T | RowError]]:
     """Every row with its place, and as `make` gives it, or what is wrong with it.
 
@@ -159,7 +161,7 @@ def _converted(
     """
     columns: set[str] = set()
     count = 0
-    for place, row in raw_rows(source, columns if source.rename else None):
+    for place, row in raw_rows(source, columns if source.rename else None, part):
         count += 1
         try:
             made: T | RowError = make(row, _row_id(place, row))
@@ -168,12 +170,19 @@ def _converted(
         if count == source.limit:  # the reader may stop here
             _check_renamed(source, columns)
         yield place, row, made
-    if not count:
+    if not count and part == io.WHOLE:
         raise DataError(f"{source.source}: no rows{' pass the filter' if source.filter else ''}")
     _check_renamed(source, columns)
 
 
-def stream_rows(source: DataSource, *, seed: int) -> Iterator[tuple[str, dict[str, Any], Row | RowError]]:
+def has_parts(source: DataSource) -> bool:
+    """Whether several processes can share the reading: lines of a file, all of which are wanted."""
+    return source.source.endswith(".jsonl") and source.limit is None and not source.rename
+
+
+def stream_rows(
+    source: DataSource, *, seed: int, part: io.Part = io.WHOLE
+) -> Iterator[tuple[str, dict[str, Any], Row | RowError]]:
     """The rows that `load_rows` gives, in file order, and those that do not fit: place, columns, row.
 
     Raises:
@@ -181,7 +190,7 @@ def stream_rows(source: DataSource, *, seed: int) -> Iterator[tuple[str, dict[st
     """
 
     def converted() -> Iterator[tuple[str, dict[str, Any], Row | RowError]]:
-        return _converted(source, lambda raw, row_id: convert(raw, source.format, row_id))
+        return _converted(source, lambda raw, row_id: convert(raw, source.format, row_id), part)
 
     drawn, limit = None, source.limit
     if source.shuffle and limit:
@@ -251,7 +260,7 @@ def _as_text(value: Any) -> str | None:
     return None if value in (None, "", []) else str(value)
 
 
-def _open(source: DataSource) -> Iterator[RawRow]:
+def _open(source: DataSource, part: io.Part) -> Iterator[RawRow]:
     path = source_file(source.source)
     found = existing(str(path))
     is_file = found is not None and found.is_file()
@@ -264,19 +273,18 @@ def _open(source: DataSource) -> Iterator[RawRow]:
     reader = READERS.get(path.suffix)
     if reader is None:
         raise DataError(f"{path}: cannot read {path.suffix or 'this'} files; use {', '.join(READERS)}")
-    return reader(path)
+    return _jsonl(path, part) if part != io.WHOLE else reader(path)
 
 
-def _jsonl(path: Path) -> Iterator[RawRow]:
-    return _objects(io.read_rows(path, ours=False))
+def _jsonl(path: Path, part: io.Part = io.WHOLE) -> Iterator[RawRow]:
+    return _objects(io.read_rows(path, ours=False, part=part))
 
 
 def _json(path: Path) -> Iterator[RawRow]:
     with path.open(encoding="utf-8-sig", errors="replace") as file:
         if file.read(BATCH).lstrip()[:1] == "{":
             raise DataError(f"{path}: a JSON data file is a list of rows; for one row a line name it .jsonl")
-    rows = io.read_json(path, kind=list)
-    return _objects((f"{path}:{number}", row) for number, row in enumerate(rows, start=1))
+    return _objects((f"{path}:{number}", row) for number, row in enumerate(io.read_json_list(path), start=1))
 
 
 def _objects(rows: Iterable[tuple[str, Any]]) -> Iterator[RawRow]:

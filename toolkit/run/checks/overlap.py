@@ -46,13 +46,20 @@ class Measured:
 
 
 @dataclass
-class _Hits:
+class Hits:
     rows: int = 0
     questions: set[str] = field(default_factory=set)
     answers: Counter[str] = field(default_factory=Counter)
     runs: Counter[str] = field(default_factory=Counter)
     inside: Counter[str] = field(default_factory=Counter)
     """Questions shorter than a run that stand in a row's text."""
+
+    def join(self, other: Hits) -> None:
+        self.rows += other.rows
+        self.questions |= other.questions
+        self.answers += other.answers
+        self.runs += other.runs
+        self.inside += other.inside
 
 
 class Overlap:
@@ -69,7 +76,7 @@ class Overlap:
         for words in map(str.split, self.questions):
             if FEWEST < len(words) < WORDS:
                 self.endings[tuple(words[-FEWEST:])].append(" ".join(words))
-        self.hits: dict[str, _Hits] = defaultdict(_Hits)
+        self.hits: dict[str, Hits] = defaultdict(Hits)
 
     def add(self, name: str, row: Row) -> None:
         """Note what a row of training data set `name` shares with what is measured."""
@@ -106,7 +113,7 @@ class Overlap:
                 text = f"worked examples of `{name}` are held-out rows: it is shown what it is asked"
                 yield error("prompt-leaks", f"contestants.{name}.prompt", text, "take training rows for them")
 
-    def _compare(self, name: str, each: Measured, hits: _Hits) -> Iterator[Finding]:
+    def _compare(self, name: str, each: Measured, hits: Hits) -> Iterator[Finding]:
         fix, count = "take them out of the training data", len(each.questions)
         runs, inside, answers = (_rare(c, hits.rows) for c in (hits.runs, hits.inside, hits.answers))
         same = hits.questions.intersection(each.questions)

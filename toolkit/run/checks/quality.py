@@ -95,6 +95,23 @@ class Quality:
         elif isinstance(row, Rated):
             self.rated, self.wanted = self.rated + 1, self.wanted + row.wanted
 
+    def join(self, other: Quality) -> None:
+        """Take in what another process found in its part of the rows."""
+        for code, tally in other.tallies.items():
+            mine = self.tallies.setdefault(code, Tally(tally.first, tally.shown))
+            if line_of(tally.first) < line_of(mine.first):
+                mine.first, mine.shown = tally.first, tally.shown
+            mine.count += tally.count
+        self.before = self.before or other.before
+        for name in ("count", "longer", "shorter", "pairs", "wanted", "rated", "scored", "even"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        order = np.argsort([*self.numbers, *other.numbers], kind="stable")
+        columns = [(self.hashes[key], other.hashes[key]) for key in HASHED]
+        for ours, theirs in [*columns, (self.numbers, other.numbers)]:
+            both = np.concatenate([np.frombuffer(ours, np.int64), np.frombuffer(theirs, np.int64)])[order]
+            del ours[:]
+            ours.frombytes(both.tobytes())
+
     def findings(self) -> Iterator[Finding]:
         """Everything found, each kind once, at the first of its rows."""
         for code, fault in FAULTS.items():
@@ -329,6 +346,11 @@ class Quality:
             )
             fix = "balance them, or weigh them by trainer.desirable_weight and undesirable_weight"
             yield warning("imbalance", place, text, fix)
+
+
+def line_of(place: str) -> int:
+    """The number that `file:3` or `file:paragraph 3` ends with."""
+    return int(place[len(place.rstrip("0123456789")) :] or 0)
 
 
 def _later_copies(values: Any) -> list[tuple[int, int]]:

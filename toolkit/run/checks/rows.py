@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import logging
+import multiprocessing
+import os
 import random
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
+from pathlib import Path
 
+from toolkit import io
 from toolkit.data import Conversation, Row, load_groups
 from toolkit.data.formats import RowError, prompt_of
-from toolkit.data.readers import load_placed_examples, stream_rows
+from toolkit.data.readers import has_parts, load_placed_examples, stream_rows
 from toolkit.errors import DataError
 from toolkit.progress import log_progress
 from toolkit.recipe import Recipe
 from toolkit.run.checks.findings import error, info, warning
-from toolkit.run.checks.overlap import Overlap
-from toolkit.run.checks.quality import Quality
+from toolkit.run.checks.overlap import Hits, Overlap
+from toolkit.run.checks.quality import Quality, line_of
 from toolkit.train.methods import row_mismatch
 from toolkit.types import Example, Finding, Message
 
@@ -23,6 +29,8 @@ logger = logging.getLogger(__name__)
 
 MAX_PLACES = 5  # places named for one kind of problem; the rest are counted
 SAMPLE = 20_000  # rows of a data set that are rendered and measured in tokens; contents are looked at in all
+LARGE = 50_000_000  # bytes of a file from which on several processes look at it
+PROCESSES = 4
 STEP = 10_000  # rows between two reports of progress
 
 
@@ -49,6 +57,17 @@ class Seen:
             self.places.append(place)
         elif (slot := int(self.draws.random() * self.count)) < SAMPLE:
             self.rows[slot], self.places[slot] = row, place
+
+    def join(self, other: Seen) -> None:
+        """Take in the rows that another process saw, as many as they weigh, in the order of their lines."""
+        both = [*zip(self.places, self.rows, strict=True), *zip(other.places, other.rows, strict=True)]
+        if len(both) > SAMPLE:
+            share = round(SAMPLE * self.count / (self.count + other.count))
+            both = both[: len(self.rows)][:share] + both[len(self.rows) :][: SAMPLE - share]
+        both.sort(key=lambda pair: line_of(pair[0]))
+        self.places, self.rows = [place for place, _ in both], [row for _, row in both]
+        self.count, self.system = self.count + other.count, self.system + other.system
+        self.kinds = {**other.kinds, **self.kinds}
 
 
 @dataclass(frozen=True)
@@ -106,35 +125,100 @@ def read(recipe: Recipe, special: Sequence[str], compared: Overlap) -> tuple[dic
     return sets, findings
 
 
-def _scan(
-    recipe: Recipe, name: str, quality: Quality, compared: Overlap | None
-) -> tuple[Seen, list[Finding]]:
+@dataclass
+class Scan:
+    """What one pass over the rows of a data set, or over one part of them, found."""
+
+    recipe: Recipe
+    name: str
+    quality: Quality
+    overlap: Overlap | None
+    """Of rows that are trained on."""
+    seen: Seen = field(default_factory=Seen)
+    bad: int = 0
+    problems: list[Finding] = field(default_factory=list)
+
+    def look(self, part: io.Part) -> None:
+        """Look at the rows of one part; what keeps rows from being read goes into `problems`."""
+        source = self.recipe.data[self.name]
+        try:
+            for place, raw, row in stream_rows(source, seed=self.recipe.seed, part=part):
+                if isinstance(row, RowError):
+                    self.bad += 1
+                    if self.bad <= MAX_PLACES and not source.skip_bad_rows:
+                        fix = "mend the row, or set skip_bad_rows: true"
+                        self.problems.append(error("row", place, str(row), fix))
+                    continue
+                self.seen.add(place, row)
+                self.quality.add(place, raw, row)
+                if self.overlap:
+                    self.overlap.add(self.name, row)
+                if self.seen.count % STEP == 0 and not part[0]:
+                    done = self.seen.count * part[1]
+                    log_progress(logger, f"checking {self.name}: rows", done, source.limit or 0)
+        except DataError as problem:
+            self.problems.insert(0, _unread(self.name, problem))
+
+    def join(
+        self, seen: Seen, quality: Quality, hits: Hits | None, bad: int, problems: list[Finding]
+    ) -> None:
+        """Take in what another process found in its part."""
+        self.seen.join(seen)
+        self.quality.join(quality)
+        if self.overlap and hits:
+            self.overlap.hits[self.name].join(hits)
+        self.bad += bad
+        rows = sorted((each for each in [*self.problems, *problems] if each.code == "row"), key=_line)
+        others = [each for each in [*self.problems, *problems] if each.code != "row"]
+        self.problems = others[:1] + rows[:MAX_PLACES]
+
+
+def _line(finding: Finding) -> int:
+    return line_of(finding.place)
+
+
+def _scan(recipe: Recipe, name: str, quality: Quality, overlap: Overlap | None) -> tuple[Seen, list[Finding]]:
     """Look at all rows of a data set; gives a sample of them, and what keeps rows from being read."""
-    source, place, findings = recipe.data[name], f"data.{name}", list[Finding]()
-    seen, bad = Seen(), 0
-    try:
-        for row_place, raw, row in stream_rows(source, seed=recipe.seed):
-            if isinstance(row, RowError):
-                bad += 1
-                if bad <= MAX_PLACES and not source.skip_bad_rows:
-                    fix = "mend the row, or set skip_bad_rows: true"
-                    findings.append(error("row", row_place, str(row), fix))
-                continue
-            seen.add(row_place, row)
-            quality.add(row_place, raw, row)
-            if compared:
-                compared.add(name, row)
-            if seen.count % STEP == 0:
-                log_progress(logger, f"checking {name}: rows", seen.count, source.limit or 0)
-    except DataError as problem:
-        findings.insert(0, _unread(name, problem))
-    if bad and source.skip_bad_rows:
-        text = f"{bad} rows do not fit and are left out"
-        findings.append(warning("rows-skipped", place, text, "look at them, or drop them"))
-    elif bad > MAX_PLACES:
-        text = f"{bad - MAX_PLACES} more rows do not fit"
-        findings.append(error("row", place, text, "mend them, or set skip_bad_rows: true"))
-    return seen, findings
+    source, scan = recipe.data[name], Scan(recipe, name, quality, overlap)
+    file = Path(source.source)
+    large = has_parts(source) and file.is_file() and file.stat().st_size > LARGE
+    parts = min(PROCESSES, os.cpu_count() or 1) if large else 1
+    with ExitStack() as running:
+        others = [_start(running, scan, (part, parts)) for part in range(1, parts)]
+        scan.look((0, parts))
+        for part, pipe in enumerate(others, start=1):
+            try:
+                scan.join(*pipe.recv())
+            except EOFError:
+                logger.warning("%s: a process that looked at its rows died; done again in this one", file)
+                scan.look((part, parts))
+    problems, place = scan.problems, f"data.{name}"
+    if not scan.seen.count and not scan.bad and not problems:
+        problems.append(error("data", place, f"{file}: no rows", "mend the file"))
+    if scan.bad and source.skip_bad_rows:
+        text = f"{scan.bad} rows do not fit and are left out"
+        problems.append(warning("rows-skipped", place, text, "look at them, or drop them"))
+    elif scan.bad > MAX_PLACES:
+        text = f"{scan.bad - MAX_PLACES} more rows do not fit"
+        problems.append(error("row", place, text, "mend them, or set skip_bad_rows: true"))
+    return scan.seen, problems
+
+
+def _start(running: ExitStack, scan: Scan, part: io.Part) -> Connection:
+    """Have another process, forked with the scan as it is, look at one part; it sends what it found."""
+    forked = multiprocessing.get_context("fork")
+    receive, send = forked.Pipe(duplex=False)
+    process = forked.Process(target=_look_and_send, args=(scan, part, send), daemon=True)
+    process.start()
+    send.close()
+    running.callback(process.join)
+    return receive
+
+
+def _look_and_send(scan: Scan, part: io.Part, send: Connection) -> None:
+    scan.look(part)
+    hits = scan.overlap.hits[scan.name] if scan.overlap else None
+    send.send((scan.seen, scan.quality, hits, scan.bad, scan.problems))
 
 
 def _unread(name: str, problem: DataError) -> Finding:
