@@ -5,7 +5,7 @@ recipe is silent, the defaults of `sections` hold; their docstrings are the refe
 """
 
 from toolkit.recipe.files import DATA_FILES, PACKAGED, existing, source_file
-from toolkit.recipe.loader import dump, load, parse, read_yaml, yaml_problem
+from toolkit.recipe.loader import dump, load, parse, read_yaml, with_keys, yaml_problem
 from toolkit.recipe.schema import (
     METRICS,
     MOST_SHOTS,
@@ -47,4 +47,14 @@ __all__ += [
 ]
 __all__ += ["LoraOptions", "ModelOptions", "Recipe", "Scoring", "Section", "Stage"]
 __all__ += ["answered_data", "arena_claims", "contestants", "is_fair_baseline", "with_fewshot_baseline"]
-__all__ += ["dump", "existing", "fingerprint", "load", "parse", "read_yaml", "source_file", "yaml_problem"]
+__all__ += [
+    "dump",
+    "existing",
+    "fingerprint",
+    "load",
+    "parse",
+    "read_yaml",
+    "source_file",
+    "with_keys",
+    "yaml_problem",
+]

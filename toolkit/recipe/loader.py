@@ -6,7 +6,7 @@ import copy
 import difflib
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -232,15 +232,33 @@ def dump(recipe: Recipe) -> str:
     return yaml.dump(plain, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
 
 
-def _set(raw: dict[str, Any], key: str, value: Any, path: Path) -> None:
+def with_keys(recipe: Recipe, values: Mapping[str, Any]) -> Recipe:
+    """The recipe with other values of some keys, such as `stages.sft.trainer.learning_rate`.
+
+    Raises:
+        RecipeError: there is no such key, or a value does not fit.
+    """
+    raw = recipe.model_dump(mode="json")
+    for key, value in values.items():
+        _set(raw, key, value, Path(recipe.name), "sweep:")
+    return parse(raw, Path(recipe.name))
+
+
+def _set(raw: dict[str, Any], key: str, value: Any, path: Path, by: str = "--set") -> None:
+    """Set a value by its dotted key; stages may be called by number or name."""
     *parents, last = key.split(".")
     place: Any = raw
     try:
         for part in parents:
-            place = place[int(part)] if isinstance(place, list) else place.setdefault(part, {})
-        place[int(last) if isinstance(place, list) else last] = value
+            place = place[_index(place, part)] if isinstance(place, list) else place.setdefault(part, {})
+        place[_index(place, last) if isinstance(place, list) else last] = value
     except (ValueError, IndexError, TypeError, AttributeError):
-        raise RecipeError(f"{path}: --set {key}: there is no such place in the recipe") from None
+        raise RecipeError(f"{path}: {by} {key}: there is no such place in the recipe") from None
+
+
+def _index(parts: list[Any], name: str) -> int:
+    named = [place for place, part in enumerate(parts) if isinstance(part, dict) and part.get("name") == name]
+    return named[0] if named else int(name)
 
 
 PLAIN = {
@@ -376,12 +394,47 @@ def loose_ends(recipe: Recipe) -> list[str]:
     if recipe.scoring:
         problems += unknown("scoring.examples", recipe.scoring.examples, data, "data set")
         problems += unknown("scoring.guard", recipe.scoring.guard, data, "data set")
+        problems += unknown("scoring.validation", recipe.scoring.validation, data, "data set")
+    problems += _loose_sweep(recipe)
     problems += _loose_judge(recipe, names)
     for name in dict.fromkeys(name for pair in recipe.arena.claims for name in pair):
         problems += unknown("arena.claims", name, names, "contestant")
     for name in recipe.arena.contestants:
         problems += unknown("arena.contestants", name, names, "contestant")
     return problems
+
+
+def _loose_sweep(recipe: Recipe) -> list[str]:
+    """What a grid lacks, and keys of it that are none of the recipe."""
+    if not recipe.sweep:
+        return []
+    scoring = recipe.scoring
+    problems = []
+    if not recipe.stages or scoring is None or scoring.validation is None:
+        problems.append(
+            "sweep: variants are compared on `scoring.validation`; name a data set of examples there"
+        )
+    elif scoring.validation == scoring.examples:
+        problems.append("scoring.validation: is the test set; choose by other examples than those reported")
+    for key, values in recipe.sweep.items():
+        if not values:
+            problems.append(f"sweep.{key}: has no value to try")
+        elif not key.startswith("stages."):
+            problems.append(
+                f"sweep.{key}: is not trained; sweep keys of stages, such as stages.sft.trainer..."
+            )
+        else:
+            try:
+                with_keys(recipe.model_copy(update={"sweep": {}}), {key: values[0]})
+            except RecipeError as error:
+                problems += [line.removeprefix(f"{recipe.name}: ") for line in str(error).splitlines()]
+    count = math.prod(len(values) for values in recipe.sweep.values())
+    if count > MOST_VARIANTS:
+        problems.append(f"sweep: {count} combinations; try at most {MOST_VARIANTS}")
+    return problems
+
+
+MOST_VARIANTS = 64
 
 
 def _loose_judge(recipe: Recipe, names: list[str]) -> list[str]:

@@ -355,6 +355,8 @@ class Scoring(Section):
     """Of ROUGE and BLEU: `words` or `characters` of any script, or one of sacrebleu's (`zh`, `ja-mecab`,
     `ko-mecab`, `flores200`; `pip install 'adapter-arena[ja]'`, `[ko]`, `[flores200]`). `auto`: by the script
     of the references. Left out, the tools' own, which read English."""
+    validation: str | None = Field(default=None, exclude_if=lambda value: value is None)
+    """A name from `data`: examples that `sweep` chooses by, so that the test set takes no part in it."""
     primary: str | None = None
     """The metric that decides: the report's headline is about it."""
     guard: str | None = None
@@ -477,6 +479,10 @@ class Recipe(Section):
     """How often each stage is trained, from `seed` on; seed i of a stage stands on seed i of the one below.
     With three or more, intervals of scores hold examples and training; with two, both values are shown. The
     first is judged and voted on."""
+    sweep: dict[str, tuple[Any, ...]] = Field(default={}, exclude_if=lambda value: not value)
+    """Key -> values to try, `stages.sft.trainer.learning_rate: [1.0e-4, 3.0e-4]`: `run` trains every
+    combination, and goes on with the one whose last stage is best on `scoring.validation`, by the primary
+    measure."""
     processes: int = Field(default=1, ge=1, le=64, exclude_if=lambda value: value == 1)
     """That train together, one on each GPU, each with a copy of the model (DDP): a step sees as many batches.
     `run` and `train` start them by `accelerate launch`."""

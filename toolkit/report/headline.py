@@ -363,6 +363,12 @@ def limitations(
     found += [sample_caution(compared, over), *(_undecided_sentence(each, over) for each in compared)]
     if summary.stages:
         found.append(_seeds_sentence(summary, over))
+    if sweep := summary.notes.get("sweep"):
+        settings = ", ".join(f"{key} {value}" for key, value in sweep["chosen"].items())
+        found.append(
+            f"Other settings: {settings} was chosen of {len(sweep['variants'])} variants by "
+            f"{metric_info(sweep['metric']).title} on `{sweep['validation']}`; one was scored on the test set."
+        )
     if summary.scores:
         found.append("Other prompts: the intervals are for examples drawn like these, not for another task.")
     return [sentence for sentence in found if sentence]

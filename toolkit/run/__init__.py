@@ -18,6 +18,7 @@ from toolkit.run.folder import IDENTITY, NAME, RunFolder, select_version, versio
 from toolkit.run.plan import plan_steps, training_steps
 from toolkit.run.resolve import Execution
 from toolkit.run.summary import build_summary, finish, load_stage_results
+from toolkit.run.sweep import SweepResult, choose_variant
 from toolkit.types import Completion, StageResult, Summary
 
 __all__ = ["run", "train"]
@@ -53,10 +54,17 @@ def run(recipe: Recipe, results: Path, *, on: Place = "here", anyway: bool = Fal
         validate_judges(recipe.judge.members(), base=recipe.base)
     if recipe.scoring:
         engine_command(recipe.scoring.generation)  # refuses one that is not here before anything is trained
+    swept: SweepResult | None = None
+    variants: Sequence[RunFolder] = ()
+    if recipe.sweep:
+        recipe, swept, variants = choose_variant(
+            recipe, results, lambda execution, cache: _carry_out(execution, cache, on)
+        )
     folder, identity = _folder(recipe, results)
     with folder.locked():
         cache, execution = _opened(recipe, results, folder, identity)
-        execution.anyway = anyway
+        cache.versions = [*cache.versions, *variants]
+        execution.anyway, execution.swept = anyway, swept
         _carry_out(execution, cache, on)
         for number in range(2, recipe.seeds + 1):
             again = recipe.trained_again(number)

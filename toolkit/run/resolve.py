@@ -39,7 +39,7 @@ from toolkit.recipe import (
 from toolkit.recipe.files import file_keys, file_of
 from toolkit.run.folder import RunFolder
 from toolkit.run.shots import Exchange, WorkedExamples, draw_exchanges, exchange_of
-from toolkit.types import Completion, Example, Message, digest
+from toolkit.types import Completion, Example, Message, Record, digest
 
 if TYPE_CHECKING:
     from toolkit.generate.engine import Engine, ServedModel
@@ -100,6 +100,8 @@ class Execution:
         """Go on in spite of errors that the check finds."""
         self.checked = False
         """The check was done, for the same recipe with another training seed."""
+        self.swept: Record | None = None
+        """What a grid of settings gave, of which this recipe is the chosen point."""
         self.recipe, self.folder = recipe, folder
         self._loaded: tuple[str, Loaded] | None = None
         self._engine: Engine | None = None

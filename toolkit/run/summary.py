@@ -59,6 +59,8 @@ def build_summary(execution: Execution, cache: StepCache) -> Summary:
             notes["groups"] = scoring.groups
         if scoring.primary:
             notes["primary"] = scoring.primary
+        if execution.swept:
+            notes["sweep"] = execution.swept.model_dump(mode="json")
         scores = [score(measured) for measured in found]
         differences = paired_differences(found, names)
         for contestant in benchmarked_contestants(execution):
