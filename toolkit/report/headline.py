@@ -365,9 +365,10 @@ def limitations(
         found.append(_seeds_sentence(summary, over))
     if sweep := summary.notes.get("sweep"):
         settings = ", ".join(f"{key} {value}" for key, value in sweep["chosen"].items())
+        count, title = len(sweep["variants"]), metric_info(sweep["metric"]).title
         found.append(
-            f"Other settings: {settings} was chosen of {len(sweep['variants'])} variants by "
-            f"{metric_info(sweep['metric']).title} on `{sweep['validation']}`; one was scored on the test set."
+            f"Other settings: {settings} was chosen of {count} variants by {title} on "
+            f"`{sweep['validation']}`; one was scored on the test set."
         )
     if summary.scores:
         found.append("Other prompts: the intervals are for examples drawn like these, not for another task.")
