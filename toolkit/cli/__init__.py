@@ -102,6 +102,13 @@ class Commands(click.Group):
         except ToolkitError as error:
             click.echo(printable(f"error: {error}"), err=True)
             ctx.exit(error.exit_code)
+        except ModuleNotFoundError as error:
+            package = str(error.name).partition(".")[0]
+            if package in ("toolkit", "apps", "None"):
+                raise
+            text = f"error: {ctx.invoked_subcommand} needs {package}, which is not installed; "
+            click.echo(f'{text}pip install adapter-arena (or `pip install "{package}"`)', err=True)
+            ctx.exit(1)
         except OSError as error:
             place = f"{str(error.filename)[:200]}: " if error.filename else ""
             if error.errno in BAD_PATH and error.filename:

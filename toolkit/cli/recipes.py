@@ -15,7 +15,7 @@ from toolkit.cli.output import print_json, print_result, print_table, print_text
 from toolkit.printable import printable
 
 if TYPE_CHECKING:
-    from toolkit.run.checks import Shown
+    from toolkit.run.checks.template import Shown
 
 SEVERITY_COLOURS = {"error": "red", "warning": "yellow", "info": "blue"}
 STATE_COLOURS = {"ok": "green", "note": "yellow", "missing": "red"}

@@ -67,13 +67,15 @@ def _packages() -> list[Line]:
 
 
 def _machine() -> list[Line]:
-    from toolkit.models import hardware
-
     facts = describe_hardware()
-    chosen = hardware.choose(ModelOptions())
-    kind = str(chosen.dtype).removeprefix("torch.")
     memory = f"{facts['memory_bytes'] / 1e9:.0f} GB"
     lines = [Line("processor", "ok", f"{facts['processor']}, {facts['cores']} cores, {memory} of memory")]
+    if importlib.util.find_spec("torch") is None:
+        return lines  # that it is missing stands among the packages
+    from toolkit.models import hardware
+
+    chosen = hardware.choose(ModelOptions())
+    kind = str(chosen.dtype).removeprefix("torch.")
     if chosen.device.type == "cuda":
         why = f"{facts['gpu']}; training and answering use it, in {kind}"
         lines.append(Line("GPU", "ok", why))

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from toolkit.errors import RecipeError
 from toolkit.recipe import Recipe, answered_data, contestants
-from toolkit.run.checks import config, fields, memory, overlap, rows, template
 from toolkit.run.checks.findings import error
-from toolkit.run.checks.template import Shown, show
-from toolkit.train import dry_run
 from toolkit.types import Finding
 
-__all__ = ["Report", "Shown", "check", "describe", "parses"]
+if TYPE_CHECKING:
+    from toolkit.run.checks.template import Shown
+
+__all__ = ["Report", "check", "describe", "parses"]
 
 ORDER = {"error": 0, "warning": 1, "info": 2}
 
@@ -36,6 +37,9 @@ def check(recipe: Recipe, *, gpu: str | None = None, examples: int = 0) -> Repor
     Raises:
         DataError: `gpu` is not known.
     """
+    from toolkit.run.checks import config, fields, memory, overlap, rows, template  # imports torch
+    from toolkit.train import dry_run
+
     target = memory.machine(gpu)
     tokenizer, findings = template.tokenizer_of(recipe)
     special = tokenizer.all_special_tokens if tokenizer else []
@@ -64,7 +68,7 @@ def check(recipe: Recipe, *, gpu: str | None = None, examples: int = 0) -> Repor
             pool = sets[data].rows if (data := answered_data(recipe)) in sets else []
             findings += template.shots_fit(recipe, pool, heldout.examples, tokenizer, memory.context(shape))
             findings += memory.first_steps(recipe, sets, tokenizer, findings, here=gpu is None)
-            shown = show(recipe, sets, tokenizer, examples)
+            shown = template.show(recipe, sets, tokenizer, examples)
     findings += compared.findings()
     findings += memory.memory(recipe, sets, tokens, shape, target)
     return Report(sorted(findings, key=lambda finding: ORDER[finding.severity]), shown)
