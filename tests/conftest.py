@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
 
 from toolkit.progress import Progress
+
+ROOT = Path(__file__).parents[1]
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -27,6 +32,29 @@ if os.environ.get("ADAPTER_ARENA_TESTS") == "unit":
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Run the longest tests first, so that no worker begins one when the others have ended."""
     items.sort(key=lambda item: "slow" not in item.keywords)
+
+
+@cache
+def group_of(file: str) -> str | None:
+    """The `xdist_group` that a test file names for all of its tests."""
+    text = (ROOT / file).read_text(encoding="utf-8")
+    found = re.search(r'^pytestmark = .*xdist_group\("([\w-]+)"\)', text, re.MULTILINE)
+    return found[1] if found else None
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Run tests of one `xdist_group` in one process, so that their fixtures are made once.
+
+    xdist 3.8 writes the group into `_nodeid`, which pytest 9.2 no longer reads.
+    """
+    from xdist.scheduler import LoadScopeScheduling
+
+    class GroupScheduling(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return group_of(nodeid.partition("::")[0]) or nodeid
+
+    return GroupScheduling(config, log) if config.getvalue("dist") == "loadgroup" else None
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

@@ -110,7 +110,7 @@ def test_gguf_files_are_answered_from_by_llama_cpp_and_compared(converter: str, 
         "model": {"dtype": "float32"},
         "data": {"rows": {"source": "rows.jsonl"}, "test": {"source": "rows.jsonl", "limit": 3}},
         "stages": [
-            stage("sft", "sft", "rows", trainer={"max_steps": 8, "learning_rate": 2e-3}),
+            stage("sft", "sft", "rows", trainer={"max_steps": 2, "learning_rate": 2e-3}),
         ],
         "contestants": {"tuned": {"stage": "sft"}},
         "scoring": {
