@@ -165,12 +165,15 @@ def test_the_arena_can_be_used_without_a_mouse(page: Page, address: str) -> None
     page.keyboard.press("Enter")
     expect(page.get_by_role("heading", name="You called it a tie.")).to_be_visible()
     expect(status).to_have_text(re.compile(r"^You called it a tie\. Answer A: \S+-..\. Answer B: \S+-..\.$"))
+    ready = page.locator("[data-test-script-state=notRunning]")  # a key that comes before is lost
+    ready.wait_for()
     page.keyboard.press("u")
     expect(page.get_by_role("heading", name="Which answer is better?")).to_be_visible()
-    page.locator("[data-test-script-state=notRunning]").wait_for()  # a key that comes before is not heard
+    ready.wait_for()
     page.keyboard.press("s")
     expect(status).to_have_text("Battle 3 of this visit: which answer is better?")
     assert region.evaluate("e => e.isConnected"), "what is announced is the change of a region that was there"
+    ready.wait_for()
     page.keyboard.press("b")
     expect(page.get_by_role("heading", name="You chose B.")).to_be_visible()
 
