@@ -15,6 +15,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import httpx
+
 from toolkit.errors import ModelError
 from toolkit.fingerprints import file_hash
 from toolkit.generate.endpoint import EndpointSource
@@ -120,6 +122,12 @@ class LlamaServer(Engine):
         """Sampling as requests say: the server's own cuts of the distribution are switched off."""
         flags = ["--model", str(self.file), "--port", str(self.port), "--ctx-size", str(self.context)]
         return [*flags, "--parallel", "1", "--top-k", "0", "--min-p", "0"]
+
+    def _find_version(self) -> str:
+        try:
+            return str(httpx.get(f"{self.url}/props", timeout=5).json()["build_info"])
+        except (httpx.HTTPError, ValueError, KeyError, TypeError):
+            return "unknown"
 
     def source(self) -> GgufSource:
         """The running server as a source of completions, stored by the file's content."""
