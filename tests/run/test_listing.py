@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from toolkit import io
-from toolkit.arena.store import Store
+from toolkit.arena import ArenaService, Rules, Store, load_battle_pool
 from toolkit.arena.vote_io import import_rows
 from toolkit.cli import main
 
@@ -61,3 +61,20 @@ def test_a_run_is_removed_but_not_people_s_votes(results: Path):
     assert runs("rm", results / "nothing").exit_code == 2
     assert runs("rm", results / "demo-2", results / "demo", "--with-votes").exit_code == 0
     assert sorted(path.name for path in results.iterdir()) == ["other"]
+
+
+def test_votes_that_do_not_count_are_not_removed_either(results: Path):
+    """A blocked voter may be unblocked."""
+    run = results / "demo"
+    store = Store(f"sqlite:///{run / 'arena.db'}")
+    service = ArenaService(load_battle_pool(run, ("sft", "dpo")), store, Rules())
+    service.register_voter("ann")
+    ballot = service.ballot("ann")
+    assert ballot
+    service.vote("ann", ballot.id, "a")
+    store.block("ann", "clicks at random", at=0)
+    store.close()
+    refused = runs("rm", run)
+    assert refused.exit_code == 2
+    assert "1 votes of people would be lost" in refused.stderr
+    assert (run / "arena.db").exists()

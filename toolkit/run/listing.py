@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 from toolkit import io
+from toolkit.arena import Store
 from toolkit.errors import DataError
 from toolkit.recipe import load
 from toolkit.report.compare_runs import flatten
 from toolkit.report.headline import METRIC_ORDER
-from toolkit.report.load import arena_votes
 from toolkit.run.folder import NAME, RunFolder
 from toolkit.types import Record, Score, Summary
 
@@ -62,18 +63,15 @@ def _settings(folder: RunFolder) -> dict[str, Any]:
 def _listed(
     name: str, folder: RunFolder, before: Mapping[str, Any] | None, settings: Mapping[str, Any]
 ) -> ListedRun:
-    keys = [key for key in {**(before or {}), **settings} if before is not None]
+    earlier = settings if before is None else before  # the first version changed nothing
+    both = {key: (earlier.get(key), settings.get(key)) for key in {**earlier, **settings}}
     return ListedRun(
         run=folder.path.name,
         recipe=name,
         finished=folder.summary.exists(),
-        changed={
-            key: (before.get(key), settings.get(key))
-            for key in keys
-            if before is not None and before.get(key) != settings.get(key)
-        },
+        changed={key: (old, new) for key, (old, new) in both.items() if old != new},
         score=_score(folder) if folder.summary.exists() else None,
-        bytes=sum(file.stat().st_size for file in folder.path.rglob("*") if file.is_file()),
+        bytes=io.folder_bytes(folder.path),
     )
 
 
@@ -106,15 +104,23 @@ def remove_run(run: Path, *, votes: bool = False) -> int:
     folder = RunFolder(run)
     if not folder.manifest.is_file():
         raise DataError(f"{run}: no run here; `adapter-arena runs` lists them")
-    cast = len(arena_votes(folder.arena, {})) if folder.arena.exists() else 0
-    if cast and not votes:
-        raise DataError(
-            f"{run}: {cast} votes of people would be lost; write them with `adapter-arena votes export`, or "
-            "add --with-votes"
-        )
-    size = sum(file.stat().st_size for file in run.rglob("*") if file.is_file())
     with folder.locked():
+        cast = _stored_votes(folder) if not votes else 0
+        if cast:
+            raise DataError(
+                f"{run}: {cast} votes of people would be lost; write them with `adapter-arena votes export`, "
+                "or add --with-votes"
+            )
+        size = io.folder_bytes(run)
         doomed = run.with_name(f".{run.name}.removed")
         run.rename(doomed)  # so that an interruption leaves no half of a run
         shutil.rmtree(doomed)
     return size
+
+
+def _stored_votes(folder: RunFolder) -> int:
+    """All votes in the run's arena, also those that do not count: of blocked voters, on old answers."""
+    if not folder.arena.exists():
+        return 0
+    with closing(Store(f"sqlite:///{folder.arena.resolve()}")) as store:
+        return len(store.vote_rows(everyone=True))

@@ -65,57 +65,37 @@ def choose_variant(
         RecipeError: a variant is no recipe, or has no figure to choose by.
         ToolkitError: a step failed; the next call continues from there.
     """
-    plain = recipe.model_copy(update={"sweep": {}})
+    scoring, plain = recipe.scoring, recipe.model_copy(update={"sweep": {}})
+    assert scoring is not None
+    assert scoring.validation is not None
+    check, metric = tuning_metric(scoring)
+    less = {"examples": scoring.validation, "metrics": (check,), "slices": (), "benchmarks": ()}
+    alone = scoring.model_copy(update={**less, "guard": None, "groups": None})
     variants = [(settings, with_keys(plain, settings)) for settings in grid(recipe)]
-    folder, found, places = results / f"{recipe.name}-sweep", list[Variant](), list[RunFolder]()
+    found, places = list[Measurement](), list[RunFolder]()
     for number, (settings, variant) in enumerate(variants, start=1):
         logger.info("sweep: variant %d of %d, %s", number, len(variants), settings)
-        place = RunFolder(folder / fingerprint(settings))
+        place = RunFolder(results / f"{recipe.name}-sweep" / fingerprint(settings))
+        last = next(stage.name for stage in reversed(variant.stages) if stage.method != "reward")
+        trained = {"contestants": {last: Contestant(stage=last)}, "judge": None, "seeds": 1}
+        short = variant.model_copy(update={"scoring": alone} | trained)
         with place.locked():
-            alone = _scored_on_validation(variant)
-            io.write_text(place.recipe, dump(alone))
-            execution = Execution(alone, place)
+            io.write_text(place.recipe, dump(short))
+            execution = Execution(short, place)
             execution.checked = True
             carry_out(execution, StepCache(place, places))
-        found.append(_figure(alone, place, settings))
+        measured = {each.metric: each for each in io.read(place.measurements(last), Measurement)}
+        if metric not in measured:
+            raise RecipeError(f"sweep: no {metric} on `{scoring.validation}`; give its rows references")
+        found.append(measured[metric])
         places.append(place)
-    assert recipe.scoring is not None
-    assert recipe.scoring.validation is not None
-    _, metric = tuning_metric(recipe.scoring)
-    first = _measured(places[0], metric)
-    lower = metric_info(metric, {metric} if first and first.lower_is_better else ()).better < 0
-    best = min(range(len(found)), key=lambda place: found[place].value if lower else -found[place].value)
-    chosen = found[best].settings
-    result = SweepResult(
-        validation=recipe.scoring.validation, metric=metric, variants=tuple(found), chosen=chosen
+    lower = metric_info(metric, {metric} if found[0].lower_is_better else ()).better < 0
+    best = min(range(len(found)), key=lambda at: found[at].value if lower else -found[at].value)
+    figures = tuple(
+        Variant(settings=settings, **score(each).model_dump(include={"value", "low", "high", "n"}))
+        for (settings, _), each in zip(variants, found, strict=True)
     )
-    logger.info("sweep: chosen by %s on %s: %s", metric, result.validation, chosen)
-    return variants[best][1], result, places
-
-
-def _scored_on_validation(variant: Recipe) -> Recipe:
-    """The last stage alone, on the evaluation split."""
-    assert variant.scoring is not None
-    assert variant.scoring.validation is not None
-    last = next(stage.name for stage in reversed(variant.stages) if stage.method != "reward")
-    metric, _ = tuning_metric(variant.scoring)
-    less = {"examples": variant.scoring.validation, "metrics": (metric,), "slices": (), "benchmarks": ()}
-    scoring = variant.scoring.model_copy(update={**less, "guard": None, "groups": None})
-    trained = {last: Contestant(stage=last)}
-    return variant.model_copy(update={"scoring": scoring, "contestants": trained, "judge": None, "seeds": 1})
-
-
-def _measured(place: RunFolder, metric: str) -> Measurement | None:
-    files = sorted((place.path / "measurements").glob("*.jsonl"))
-    found = [each for file in files for each in io.read(file, Measurement)]
-    return next((each for each in found if each.metric == metric), None)
-
-
-def _figure(recipe: Recipe, place: RunFolder, settings: dict[str, Any]) -> Variant:
-    assert recipe.scoring is not None
-    _, metric = tuning_metric(recipe.scoring)
-    measured = _measured(place, metric)
-    if measured is None:
-        raise RecipeError(f"sweep: no {metric} on `{recipe.scoring.examples}`; give its rows references")
-    found = score(measured)
-    return Variant(settings=settings, value=found.value, low=found.low, high=found.high, n=found.n)
+    chosen, variant = variants[best]
+    logger.info("sweep: chosen by %s on %s: %s", metric, scoring.validation, chosen)
+    result = SweepResult(validation=scoring.validation, metric=metric, variants=figures, chosen=chosen)
+    return variant, result, places

@@ -168,13 +168,9 @@ class Scan:
         if self.overlap and hits:
             self.overlap.hits[self.name].join(hits)
         self.bad += bad
-        rows = sorted((each for each in [*self.problems, *problems] if each.code == "row"), key=_line)
-        others = [each for each in [*self.problems, *problems] if each.code != "row"]
+        both = sorted([*self.problems, *problems], key=lambda each: line_of(each.place))
+        rows, others = ([each for each in both if (each.code == "row") is kind] for kind in (True, False))
         self.problems = others[:1] + rows[:MAX_PLACES]
-
-
-def _line(finding: Finding) -> int:
-    return line_of(finding.place)
 
 
 def _scan(recipe: Recipe, name: str, quality: Quality, overlap: Overlap | None) -> tuple[Seen, list[Finding]]:
