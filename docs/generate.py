@@ -51,6 +51,13 @@ folders from where the command is run. Any key can be changed from the command l
 `--set stages.0.trainer.max_steps=5`.
 """
 
+MEASUREMENTS_INTRO = """\
+# Measurements
+
+What the scripts in `perf/` printed last, by topic (`perf/results/`), on machines with two CPU cores each. Nothing was measured on a
+GPU.
+"""
+
 OUTPUT_INTRO = """\
 # Machine output
 
@@ -65,6 +72,7 @@ def pages() -> dict[Path, str]:
         REFERENCE / "cli.md": commands(),
         REFERENCE / "recipe.md": recipe_keys(),
         REFERENCE / "output.md": outputs(),
+        REFERENCE / "measurements.md": measurements(),
     }
     for name, kind in OUTPUTS.items():
         described = {"$schema": DIALECT, **kind.model_json_schema(mode="serialization")}
@@ -78,6 +86,12 @@ def recipe_schema() -> dict[str, Any]:
     """The schema of a recipe; one that extends another need not repeat what that one says."""
     found = {"$schema": DIALECT, **recipe.Recipe.model_json_schema(), "title": "adapter-arena recipe"}
     return found | {"anyOf": [{"required": ["extends"]}, {"required": found.pop("required")}]}
+
+
+def measurements() -> str:
+    """Recorded output of the scripts in perf/."""
+    files = sorted((Path(__file__).parents[1] / "perf" / "results").glob("*.md"))
+    return "\n".join([NOTE, MEASUREMENTS_INTRO, *(file.read_text(encoding="utf-8") for file in files)])
 
 
 def schema_file(command: str) -> Path:
