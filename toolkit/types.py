@@ -316,6 +316,8 @@ class StageResult(Record):
     train_loss: float
     heldout: dict[str, float] = {}
     """Figures on rows the stage did not train on: `loss`, `accuracy` (of preferences) ..."""
+    selected_step: int | None = Field(default=None, exclude_if=lambda value: value is None)
+    """Of the checkpoint that is published, where `select` chose it."""
 
 
 class Ratings(Record):

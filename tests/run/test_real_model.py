@@ -14,7 +14,10 @@ CHANGES = [
     "data.pairs.limit=2",
     "data.pairs-heldout.limit=2",
     "data.heldout.limit=2",
-    "stages.0.trainer.max_steps=1",
+    "stages.0.trainer.max_steps=2",
+    "data.dev={source: package:tickets/sft.jsonl, shuffle: true, limit: 2}",
+    "scoring.validation=dev",
+    "stages.0.select={every: 1, examples: 2}",
     "stages.1.trainer.max_steps=1",
     "scoring.generation.max_new_tokens=8",
     "scoring.benchmarks.0.limit=2",
@@ -37,6 +40,7 @@ def test_the_demo_with_a_few_rows(tmp_path: Path):
         metric for _, metric in scores
     }
     assert ("dpo", "tickets_choice/acc") in scores
+    assert summary["stages"][0]["selected_step"] in (1, 2)
     assert all(stage["train_loss"] > 0 for stage in summary["stages"])
     assert len(summary["ratings"]["judge"]) == 4
 

@@ -1,4 +1,4 @@
-"""`sweep`: a grid is trained, chosen by an evaluation split, and the chosen point is run."""
+"""What an evaluation split chooses: the point of a grid (`sweep`), the checkpoint of a stage (`select`)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import yaml
 
 from toolkit import recipe as recipes
 from toolkit.errors import RecipeError
-from toolkit.run import run
+from toolkit.run import checks, run
 
 RATE = "stages.sft.trainer.learning_rate"
 
@@ -65,3 +65,50 @@ def test_the_best_on_the_evaluation_split_is_run_and_not_trained_again(small_rec
 def test_what_a_grid_lacks_is_said(changes: dict[str, Any], message: str, small_recipe: Path):
     with pytest.raises(RecipeError, match=message):
         recipes.load(swept(small_recipe, [1e-3], **changes))
+
+
+def selecting(file: Path, **select: Any) -> Path:
+    raw = yaml.safe_load(swept(file, [1e-3], sweep={}).read_text())
+    raw["stages"][0]["select"] = {"every": 2} | select
+    file.write_text(yaml.safe_dump(raw))
+    return file
+
+
+def test_a_stage_follows_what_its_checkpoint_is_chosen_by(small_recipe: Path, tmp_path: Path):
+    file = selecting(small_recipe)
+    first = run(recipes.load(file), tmp_path / "results")
+    assert first.stages[0].selected_step in (2, 4)
+    report = (tmp_path / "results/small/report.html").read_text()
+    assert f"chrF on the evaluation split, step {first.stages[0].selected_step} published" in report
+    again = run(recipes.load(file, {"stages.0.trainer.save_steps": 3}), tmp_path / "results")
+    assert "train sft" in again.skipped, "where checkpoints are kept besides changes nothing"
+    dev = small_recipe.parent / "dev.jsonl"
+    dev.write_text(dev.read_text().replace("Product: bag", "A bag?"))
+    anew = run(recipes.load(file), tmp_path / "results")
+    assert (anew.run, "train sft" in anew.skipped) == ("small-2", False)
+
+
+SPLIT = {"prompt": "the lamp", "completion": "x"}
+
+
+@pytest.mark.parametrize(
+    ("every", "rows", "message"),
+    [
+        (4, [SPLIT], "the first evaluation is at step 4 of 4, which leaves no choice"),
+        (2, [SPLIT], None),
+        (2, [{"prompt": "my old fan"}], "no example has a reference, and the choice is made by chrf"),
+        (2, [SPLIT, {"prompt": "old bag", "completion": "x"}], "1 of 2 examples are in the test set"),
+        (2, [{"prompt": 3}], "dev.jsonl:1: "),
+    ],
+)
+def test_check_finds_what_leaves_no_choice(
+    every: int, rows: list[Any], message: str | None, small_recipe: Path
+):
+    file = selecting(small_recipe, every=every)
+    (file.parent / "dev.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    tested = [{"prompt": f"old {word}", "completion": f"Product: {word}"} for word in ("bag", "fan")]
+    (file.parent / "heldout.jsonl").write_text("".join(json.dumps(row) + "\n" for row in tested))
+    findings = checks.check(recipes.load(file)).findings
+    found = [each for each in findings if each.code in ("select", "validation")]
+    assert [each.severity for each in found] == (["error"] if message else [])
+    assert not message or message in found[0].message

@@ -285,7 +285,7 @@ def test_the_log_tells_speed_and_memory_of_every_step(tmp_path: Path, tiny_model
     told = {"step", "loss", "learning_rate", "grad_norm", "tokens", "tokens_per_second", "memory_bytes"}
     assert all(told <= row.keys() for row in steps)
     assert [row["tokens"] for row in steps] == sorted({row["tokens"] for row in steps})
-    titles = [title for title, *_ in drawings(steps)]
+    titles = [title for part in drawings(steps) for title, *_ in part]
     assert {"Loss", "Gradient norm", "Learning rate", "Tokens per second", "Peak memory, GB"} <= set(titles)
     assert "Preference accuracy" in titles
 

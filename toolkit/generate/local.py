@@ -92,7 +92,7 @@ class LocalSource(Source):
                 opened = opens_thinking(render(self.loaded.tokenizer, by_id[name].messages))
                 yield by_id[name], replace(reply, text=f"<think>\n{reply.text}") if opened else reply
 
-    def settings(self, options: Generation) -> Mapping[str, Any]:
+    def settings(self, options: Generation) -> Mapping[str, Any] | None:
         """Weights, adapter, number type, quantisation, engine and sampling."""
         loaded = self.loaded
         return {

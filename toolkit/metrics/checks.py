@@ -69,8 +69,14 @@ def measure_check(
     return found
 
 
-def check_content(check: Check) -> list[str]:
-    """Hashes of the files that a check reads: its Python with what that imports beside it, its schema."""
+def metric_identity(metric: str | Check) -> list[Any]:
+    """What a metric is: its name, or a check with hashes of its Python, what that imports, and its schema."""
+    if isinstance(metric, str):
+        return [metric]
+    return [metric.model_dump(mode="json"), _check_content(metric)]
+
+
+def _check_content(check: Check) -> list[str]:
     files = python_files(source_file(check.function.rpartition(":")[0])) if check.function else []
     files += [Path(check.json_schema)] if isinstance(check.json_schema, str) else []
     return [file_hash(file) for file in files if file.is_file()]

@@ -10,7 +10,7 @@ from types import MappingProxyType
 from toolkit.metrics.checks import Row, measure_check
 from toolkit.metrics.measurement import Measurement
 from toolkit.metrics.text import Bleu, Chrf, Match, Rouge, Shape, Ter, TextMetric, TokenMetric
-from toolkit.recipe import Check
+from toolkit.recipe import Check, Scoring
 from toolkit.types import Completion
 
 METRICS: dict[str, type[TextMetric]] = {
@@ -33,6 +33,14 @@ class Encoding:
     idf: bool = False
     rescale: bool | Path = False
     tokenizer: str | None = None
+
+    @classmethod
+    def of(cls, scoring: Scoring) -> Encoding:
+        """As a recipe has it."""
+        baseline = scoring.bertscore_rescale
+        rescale = Path(baseline) if isinstance(baseline, str) else baseline
+        layer, idf = scoring.bertscore_layer, scoring.bertscore_idf
+        return cls(scoring.bertscore_model, layer, idf, rescale, scoring.tokenizer)
 
 
 def measure_texts(

@@ -25,6 +25,7 @@ from toolkit.recipe.schema import (
     Recipe,
     Scoring,
     Section,
+    Selection,
     Stage,
     answered_data,
     arena_claims,
@@ -45,7 +46,7 @@ __all__ += [
     "Generation",
     "Judge",
 ]
-__all__ += ["LoraOptions", "ModelOptions", "Recipe", "Scoring", "Section", "Stage"]
+__all__ += ["LoraOptions", "ModelOptions", "Recipe", "Scoring", "Section", "Selection", "Stage"]
 __all__ += ["answered_data", "arena_claims", "contestants", "is_fair_baseline", "with_fewshot_baseline"]
 __all__ += [
     "dump",

@@ -395,6 +395,7 @@ def loose_ends(recipe: Recipe) -> list[str]:
         problems += unknown("scoring.examples", recipe.scoring.examples, data, "data set")
         problems += unknown("scoring.guard", recipe.scoring.guard, data, "data set")
         problems += unknown("scoring.validation", recipe.scoring.validation, data, "data set")
+    problems += _loose_validation(recipe)
     problems += _loose_sweep(recipe)
     problems += _loose_judge(recipe, names)
     for name in dict.fromkeys(name for pair in recipe.arena.claims for name in pair):
@@ -404,18 +405,26 @@ def loose_ends(recipe: Recipe) -> list[str]:
     return problems
 
 
+def _loose_validation(recipe: Recipe) -> list[str]:
+    """What the choices of a recipe are made on."""
+    scoring = recipe.scoring
+    named = scoring.validation if scoring else None
+    choosing = [f"stages.{stage.name}.select" for stage in recipe.stages if stage.select]
+    choosing += ["sweep"] if recipe.sweep else []
+    if named is None:
+        why = "the choice is made on `scoring.validation`; name a data set of examples there"
+        return [f"{key}: {why}" for key in choosing]
+    assert scoring is not None
+    if choosing and named == scoring.examples:
+        return ["scoring.validation: is the test set; choose by other examples than those reported"]
+    return []
+
+
 def _loose_sweep(recipe: Recipe) -> list[str]:
     """What a grid lacks, and keys of it that are none of the recipe."""
     if not recipe.sweep:
         return []
-    scoring = recipe.scoring
-    problems = []
-    if not recipe.stages or scoring is None or scoring.validation is None:
-        problems.append(
-            "sweep: variants are compared on `scoring.validation`; name a data set of examples there"
-        )
-    elif scoring.validation == scoring.examples:
-        problems.append("scoring.validation: is the test set; choose by other examples than those reported")
+    problems = [] if recipe.stages else ["sweep: there is no stage to train; name one in `stages`"]
     for key, values in recipe.sweep.items():
         if not values:
             problems.append(f"sweep.{key}: has no value to try")

@@ -111,6 +111,17 @@ class LoraOptions(Section):
     target_modules: str | list[str] = "all-linear"
 
 
+class Selection(Section):
+    """Which checkpoint of a stage is published."""
+
+    metric: Literal["primary"] = "primary"
+    """The run's primary measure; ROUGE-L where there is none, or where answers alone do not show it."""
+    every: int | None = Field(default=None, ge=1)
+    """Steps from one evaluation to the next; the last step is evaluated too. Left out, a quarter of all."""
+    examples: int = Field(default=64, ge=2)
+    """Of `scoring.validation`, the first so many are answered."""
+
+
 class Stage(Section):
     name: Name
     method: Method
@@ -129,6 +140,30 @@ class Stage(Section):
     rewards: dict[str, float] = {}
     """Of `rloo` and `grpo`: reward model -> weight. A reward model is an earlier `reward` stage, or a folder
     or hub id of a sequence classifier with one output."""
+
+    select: Selection | None = Field(default=None, exclude_if=lambda value: value is None)
+    """`primary`, or options such as `{every: 50, examples: 64}`: while training, examples of
+    `scoring.validation` are answered, and the checkpoint with the best answers is published. Left out: the
+    last one."""
+
+    @field_validator("select", mode="before")
+    @classmethod
+    def selection_options(cls, value: Any) -> Any:
+        if isinstance(value, (dict, Selection)) or value is None:
+            return value
+        if value == "primary":
+            return {}
+        raise ValueError("should be `primary`, or options such as {every: 50, examples: 64}")
+
+    @model_validator(mode="after")
+    def selects_alone(self) -> Stage:
+        if self.select and self.method == "reward":
+            raise ValueError("select: a reward model writes no answers to choose by; leave it out")
+        chooses = {"load_best_model_at_end": True, "metric_for_best_model": None, "save_strategy": "best"}
+        for name, value in chooses.items() if self.select else ():
+            if self.trainer.get(name) and value in (self.trainer[name], None):
+                raise ValueError(f"select chooses the checkpoint; leave out trainer.{name}")
+        return self
 
     @model_validator(mode="after")
     def rewards_where_needed(self) -> Stage:
@@ -356,7 +391,7 @@ class Scoring(Section):
     `ko-mecab`, `flores200`; `pip install 'adapter-arena[ja]'`, `[ko]`, `[flores200]`). `auto`: by the script
     of the references. Left out, the tools' own, which read English."""
     validation: str | None = Field(default=None, exclude_if=lambda value: value is None)
-    """A name from `data`: examples that `sweep` chooses by, so that the test set takes no part in it."""
+    """A name from `data`: examples that `sweep` and `select` choose by; the test set takes no part in it."""
     primary: str | None = None
     """The metric that decides: the report's headline is about it."""
     guard: str | None = None
@@ -386,6 +421,21 @@ class Scoring(Section):
         """The metrics of the recipe's own."""
         own = [each for each in self.metrics if each not in METRICS]
         return tuple(Check(function=each) if isinstance(each, str) else each for each in own)
+
+    @property
+    def tuning_metric(self) -> tuple[str | Check, str]:
+        """What settings are chosen by: the primary measure where answers alone show it, else ROUGE-L.
+
+        The metric as in a recipe, and the figure of it that counts.
+        """
+        primary = self.primary or ""
+        for check in self.checks:
+            if primary == check.title or primary.startswith(f"{check.title}_"):
+                return check, primary
+        for name, figures in FIGURES.items():
+            if primary in figures and name not in ("perplexity", "length"):
+                return name, primary
+        return "rouge", "rougeL"
 
     @model_validator(mode="after")
     def named_once(self) -> Self:
@@ -531,6 +581,8 @@ class Recipe(Section):
         )
         ours = {stage.name for stage in self.stages}
         trained = {name: spec for name, spec in contestants(self).items() if spec.stage in ours}
+        if any(stage.select for stage in stages):  # which takes the scoring, whoever competes
+            trained = trained or {"base": Contestant()}
         scoring = self.scoring.model_copy(update={"benchmarks": ()}) if self.scoring and trained else None
         return self.model_copy(
             update={"seeds": 1, "stages": stages, "contestants": trained, "scoring": scoring, "judge": None}

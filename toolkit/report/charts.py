@@ -14,6 +14,7 @@ from typing import Any
 
 from markupsafe import Markup, escape
 
+from toolkit.metric_info import metric_info
 from toolkit.report import formatting
 from toolkit.types import Rating, Score
 
@@ -227,21 +228,36 @@ Drawing = tuple[str, tuple[str, ...], Markup]
 """Title, names of its lines, chart."""
 
 
-def drawings(rows: Sequence[dict[str, Any]]) -> list[Drawing]:
-    """The charts that one training log has figures for."""
-    found = []
-    for title, columns in CURVES.items():
-        lines = [
-            Curve(name, points, name == "held out")
-            for key, name in columns.items()
-            if (points := _points(rows, key))
-        ]
-        if chart := curves(title, lines):
-            found.append((title, tuple(line.label for line in lines), chart))
-    return found
+VALIDATION = "validation/"
+"""Before the names of columns with the measure that `select` chooses by."""
+
+
+def drawings(rows: Sequence[dict[str, Any]]) -> tuple[list[Drawing], list[Drawing]]:
+    """The charts that one training log has figures for: what decides (loss, `select`), and the others."""
+    first, *others = (_drawing(rows, title, columns) for title, columns in CURVES.items())
+    step = next((row["selected_step"] for row in rows[::-1] if "selected_step" in row), None)
+    published = f", step {step} published" if step is not None else ""
+    measures = dict.fromkeys(key for row in rows for key in row if key.startswith(VALIDATION))
+    chosen = []
+    for key in measures:
+        title = metric_info(key.removeprefix(VALIDATION)).title
+        chosen.append(_drawing(rows, f"{title} on the evaluation split{published}", {key: "held out"}))
+    return [each for each in (first, *chosen) if each], [each for each in others if each]
+
+
+def _drawing(rows: Sequence[dict[str, Any]], title: str, columns: Mapping[str, str]) -> Drawing | None:
+    lines = [
+        Curve(name, points, name == "held out")
+        for key, name in columns.items()
+        if (points := _points(rows, key))
+    ]
+    chart = curves(title, lines)
+    return (title, tuple(line.label for line in lines), chart) if chart else None
 
 
 def _points(rows: Sequence[dict[str, Any]], key: str) -> list[tuple[float, float]]:
+    """Of the training; the last evaluation of a checkpoint that was chosen is of another step."""
+    rows = [row for row in rows if row.get("selected_step") in (None, row.get("step"))]
     pairs = [(row.get("step"), row.get(key)) for row in rows]
     number, scale = (int, float), SCALES.get(key, 1)
     return [(float(x), float(y) * scale) for x, y in pairs if isinstance(x, number) and isinstance(y, number)]

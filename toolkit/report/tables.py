@@ -234,7 +234,7 @@ def _won(points: Sequence[float]) -> Cell:
 def stages(found: Sequence[StageResult]) -> Table:
     rows = [
         (
-            Cell(stage.name, "" if stage.method == stage.name else stage.method),
+            Cell(stage.name, _stage_note(stage)),
             duration(stage.seconds),
             size(stage.peak_memory_bytes),
             number(stage.train_loss),
@@ -243,6 +243,12 @@ def stages(found: Sequence[StageResult]) -> Table:
         for stage in found
     ]
     return Table.of("Stages", ("stage", "time", "peak memory", "train loss", "on held-out rows"), rows)
+
+
+def _stage_note(stage: StageResult) -> str:
+    parts = [] if stage.method == stage.name else [stage.method]
+    parts += [] if stage.selected_step is None else [f"step {stage.selected_step} published"]
+    return ", ".join(parts)
 
 
 def answers(completions: dict[str, list[Completion]]) -> Table:

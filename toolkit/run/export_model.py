@@ -181,7 +181,7 @@ class _Export:
         """Answer the run's examples from each file, and score them beside the trained model's answers."""
         from toolkit.generate import generate_completions
         from toolkit.generate.llama_cpp import LlamaServer
-        from toolkit.metrics.registry import measure_texts
+        from toolkit.metrics.registry import Encoding, measure_texts
 
         execution, scoring = self.execution, self.execution.recipe.scoring
         assert scoring is not None
@@ -207,9 +207,7 @@ class _Export:
         found = [
             measured
             for own in answers.values()
-            for measured in measure_texts(
-                own, texts, encoding=execution.encoding(scoring), rows=execution.columns
-            )
+            for measured in measure_texts(own, texts, encoding=Encoding.of(scoring), rows=execution.columns)
         ]
         del answers[trained.name]
         return {

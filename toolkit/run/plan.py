@@ -12,11 +12,11 @@ from typing import Any
 from toolkit import distributed, io
 from toolkit.data import load_columns
 from toolkit.errors import RecipeError
-from toolkit.fingerprints import file_hash, folder_hash
+from toolkit.fingerprints import folder_hash
 from toolkit.judge import build_battles, judge_name, prompt_key, validate_vote_count
 from toolkit.judge.pipeline import JudgeContext, load_judge_verdicts, run_judge, summarize_verdicts
 from toolkit.metrics import Measurement
-from toolkit.metrics.checks import check_content
+from toolkit.metrics.checks import metric_identity
 from toolkit.recipe import METRICS, Benchmark, Check, Judge, Scoring, Stage, answered_data, fingerprint
 from toolkit.run import shots
 from toolkit.run.cache import Step
@@ -26,8 +26,6 @@ from toolkit.types import Battle, Example
 logger = logging.getLogger(__name__)
 
 CHECK = ".check"  # hash of the other files of a folder, in it
-BERTSCORE = {"bertscore_model", "bertscore_layer", "bertscore_idf"}
-"""Keys of `scoring` that BERTScores depend on."""
 
 
 def plan_steps(run: Execution, *, judges: int = 0) -> list[Step]:
@@ -151,21 +149,21 @@ def _shots(run: Execution, scoring: Scoring, contestant: ResolvedContestant) -> 
     """Drawing a contestant's worked examples, before training where it is not trained."""
     out, generation = run.folder.shots(contestant.name), scoring.generation
     data, number = answered_data(run.recipe) or "", contestant.spec.shots
-    metric, figure = shots.tuning_metric(scoring)
+    metric, figure = scoring.tuning_metric
 
     def inputs() -> str:
-        own = _own_metric(metric) if isinstance(metric, Check) else [metric]
+        own = metric_identity(metric)
         rows = [each.model_dump(mode="json") for each in run.exchanges]
         who = run.answerer(contestant, contestant.spec.prompt)
         return fingerprint(number, rows, own, scoring.tokenizer, who, run.questions, run.sampling(generation))
 
     def measure(worked: shots.WorkedExamples, examples: list[Example]) -> list[Measurement]:
-        from toolkit.metrics.registry import measure_texts
+        from toolkit.metrics.registry import Encoding, measure_texts
 
         part = out.with_suffix("") / f"{worked.shots}.jsonl"
         found = run.generate(contestant, examples, generation, part, worked)
         columns = load_columns(run.recipe.data[data]) if isinstance(metric, Check) else {}
-        return measure_texts(found, [metric], encoding=run.encoding(scoring), rows=columns)
+        return measure_texts(found, [metric], encoding=Encoding.of(scoring), rows=columns)
 
     def work() -> None:
         reader = None
@@ -188,10 +186,6 @@ def _shots(run: Execution, scoring: Scoring, contestant: ResolvedContestant) -> 
     )
 
 
-def _own_metric(check: Check) -> list[Any]:
-    return [check.model_dump(mode="json"), check_content(check)]
-
-
 def _measure(run: Execution, scoring: Scoring, contestant: ResolvedContestant) -> Step:
     out = run.folder.measurements(contestant.name)
     likely = "perplexity" in scoring.metrics and contestant.model is not None
@@ -204,21 +198,18 @@ def _measure(run: Execution, scoring: Scoring, contestant: ResolvedContestant) -
         if guarded:
             parts += [[example.model_dump(mode="json") for example in run.guard]]
         if scoring.checks:
-            parts += [[_own_metric(check) for check in scoring.checks], fingerprint(run.columns)]
+            parts += [[metric_identity(check) for check in scoring.checks], fingerprint(run.columns)]
         if scoring.tokenizer:
             parts += [scoring.tokenizer]
         if "bertscore" in scoring.metrics:
-            parts += [scoring.model_dump(mode="json", include=BERTSCORE)]
-            parts += [run.encoder(scoring.bertscore_model)]
-            baseline = scoring.bertscore_rescale
-            parts += [file_hash(Path(baseline)) if isinstance(baseline, str) else baseline]
+            parts += run.encoding(scoring)
         return fingerprint(*parts)
 
     def work() -> None:
-        from toolkit.metrics.registry import measure_texts
+        from toolkit.metrics.registry import Encoding, measure_texts
 
         texts = [metric for metric in scoring.metrics if metric != "perplexity"]
-        answers, encoding = run.load_completions(contestant), run.encoding(scoring)
+        answers, encoding = run.load_completions(contestant), Encoding.of(scoring)
         measured = measure_texts(answers, texts, encoding=encoding, rows=run.columns)
         if likely:
             measured += _likelihood(run, contestant, run.examples)

@@ -22,13 +22,16 @@ from toolkit.fingerprints import file_hash, folder_hash
 from toolkit.generate import generate_completions
 from toolkit.generate.base import engine_command, engine_name, may_sample, sampling
 from toolkit.generate.importers import match_answers
+from toolkit.metrics.checks import metric_identity
 from toolkit.models import bases
 from toolkit.recipe import (
+    Check,
     Contestant,
     DataSource,
     Generation,
     Recipe,
     Scoring,
+    Selection,
     Stage,
     answered_data,
     contestants,
@@ -43,7 +46,6 @@ from toolkit.types import Completion, Example, Message, Record, digest
 
 if TYPE_CHECKING:
     from toolkit.generate.engine import Engine, ServedModel
-    from toolkit.metrics.registry import Encoding
     from toolkit.models import Loaded
 
 logger = logging.getLogger(__name__)
@@ -70,6 +72,9 @@ NEUTRAL_TRAINER = frozenset(
 
 CHOOSES_CHECKPOINT = ("load_best_model_at_end", "metric_for_best_model")
 """With one of these set, when evaluations and checkpoints are made decides what is published."""
+
+BERTSCORE = {"bertscore_model", "bertscore_layer", "bertscore_idf"}
+"""Keys of `scoring` that BERTScores depend on."""
 
 ENDPOINT_IDENTITY = {"url", "model", "parameters"}
 """Fields of an endpoint that shape its answers; the others say how requests are sent."""
@@ -196,7 +201,20 @@ class Execution:
             for name, weight in stage.rewards.items()
         ]
         several = [self.recipe.processes] if self.recipe.processes > 1 else []  # they multiply the batch
-        return fingerprint(settings, self.recipe.seed, *rows, below, rewards, *several)
+        chosen = self.selection(stage.select) if stage.select else []
+        return fingerprint(settings, self.recipe.seed, *rows, below, rewards, *several, *chosen)
+
+    def selection(self, select: Selection) -> list[Any]:
+        """What the choice of a stage's checkpoint depends on besides its settings."""
+        scoring = self.recipe.scoring
+        assert scoring is not None
+        data = self.recipe.data[scoring.validation or ""]
+        metric, figure = scoring.tuning_metric
+        examples = load_examples(data, seed=self.recipe.seed)[: select.examples]
+        columns = load_columns(data) if isinstance(metric, Check) else {}
+        rows = [[example.model_dump(mode="json"), columns.get(example.id)] for example in examples]
+        encoding = self.encoding(scoring) if metric == "bertscore" else scoring.tokenizer
+        return [rows, metric_identity(metric), figure, self.sampling(scoring.generation), encoding]
 
     def trained_on(self, stage: Stage) -> str:
         """Fingerprint of a stage's inputs as they lie on disk, once the stages before it are trained."""
@@ -290,14 +308,12 @@ class Execution:
         folder = existing(place)
         return folder_hash(folder) if folder else bases.from_hub(place).name
 
-    def encoding(self, scoring: Scoring) -> Encoding:
-        """How texts are read."""
-        from toolkit.metrics.registry import Encoding  # imports evaluate
-
+    def encoding(self, scoring: Scoring) -> list[Any]:
+        """What BERTScores depend on besides the texts."""
         baseline = scoring.bertscore_rescale
-        rescale = Path(baseline) if isinstance(baseline, str) else baseline
-        layer, idf = scoring.bertscore_layer, scoring.bertscore_idf
-        return Encoding(scoring.bertscore_model, layer, idf, rescale, scoring.tokenizer)
+        rescale = file_hash(Path(baseline)) if isinstance(baseline, str) else baseline
+        names = scoring.model_dump(mode="json", include=BERTSCORE)
+        return [names, self.encoder(scoring.bertscore_model), rescale]
 
     def load_completions(self, contestant: ResolvedContestant) -> list[Completion]:
         """A contestant's completions, once they are there."""

@@ -16,9 +16,9 @@ from toolkit.data import Conversation, Rated, Row, Text
 from toolkit.data.chat import prompt_ids, turn_separator, with_prompt
 from toolkit.data.formats import VISIBLE, answer_of, prompt_of
 from toolkit.errors import DataError
-from toolkit.metric_info import FIGURES, metric_info
+from toolkit.metric_info import metric_info
 from toolkit.metrics import Measurement
-from toolkit.recipe import MOST_SHOTS, Check, Contestant, Scoring
+from toolkit.recipe import MOST_SHOTS, Contestant
 from toolkit.types import Example, Message, Record, split_thinking
 
 logger = logging.getLogger(__name__)
@@ -127,22 +127,6 @@ def _label(texts: Sequence[str]) -> str:
     found = {match[0] if (match := re.match(r"[^\n:]{1,40}:", text)) else "" for text in texts}
     label = found.pop()
     return f"\n{label}" if label and not found else ""
-
-
-def tuning_metric(scoring: Scoring) -> tuple[str | Check, str]:
-    """What `auto` is tuned by: the primary measure where answers alone show it, else ROUGE-L.
-
-    Returns:
-        The metric as in a recipe, and the figure of it that counts.
-    """
-    primary = scoring.primary or ""
-    for check in scoring.checks:
-        if primary == check.title or primary.startswith(f"{check.title}_"):
-            return check, primary
-    for name, figures in FIGURES.items():
-        if primary in figures and name not in ("perplexity", "length"):
-            return name, primary
-    return "rouge", "rougeL"
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,6 @@ from toolkit.recipe import Contestant, Recipe, dump, fingerprint, with_keys
 from toolkit.run.cache import StepCache
 from toolkit.run.folder import RunFolder
 from toolkit.run.resolve import Execution
-from toolkit.run.shots import tuning_metric
 from toolkit.types import Record
 
 logger = logging.getLogger(__name__)
@@ -68,7 +67,7 @@ def choose_variant(
     scoring, plain = recipe.scoring, recipe.model_copy(update={"sweep": {}})
     assert scoring is not None
     assert scoring.validation is not None
-    check, metric = tuning_metric(scoring)
+    check, metric = scoring.tuning_metric
     less = {"examples": scoring.validation, "metrics": (check,), "slices": (), "benchmarks": ()}
     alone = scoring.model_copy(update={**less, "guard": None, "groups": None})
     variants = [(settings, with_keys(plain, settings)) for settings in grid(recipe)]

@@ -162,6 +162,8 @@ class TrainingLog(TrainerCallback):  # type: ignore[misc]
     def __init__(self, file: Path) -> None:
         self.file = file
         self.rows: list[dict[str, Any]] = []
+        self.selected_step: int | None = None
+        """Of the checkpoint that is published and evaluated last, where it was chosen."""
         self._started = time.monotonic()
         self._before, self._tokens_before = 0.0, 0
         self._mark = (0, self._started)
@@ -194,6 +196,7 @@ class TrainingLog(TrainerCallback):  # type: ignore[misc]
         if "train_runtime" in logs:  # the trainer's own closing summary repeats what is known
             return
         row = {"step": state.global_step}
+        row |= {} if self.selected_step is None else {"selected_step": self.selected_step}
         row |= {key: value for key, value in logs.items() if not key.endswith("num_tokens")}
         row |= self._throughput(logs) | {"seconds": round(self.seconds, 3), "memory_bytes": peak_memory()}
         self.rows.append(row)
@@ -254,6 +257,7 @@ class TrainingLog(TrainerCallback):  # type: ignore[misc]
             peak_memory_bytes=max((row["memory_bytes"] for row in self.rows), default=peak_memory()),
             train_loss=round(sum(last) / len(last), 4) if last else math.nan,
             heldout=self._heldout(),
+            selected_step=self.selected_step,
         )
 
     def _heldout(self) -> dict[str, float]:

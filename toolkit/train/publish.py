@@ -159,6 +159,7 @@ def model_card(
     if not Path(lineage["base"]).exists():  # a folder here means nothing on the hub
         front = {"base_model": lineage["base"]} | front
     figures: dict[str, Any] = {"train loss": result.train_loss, **result.heldout, "seconds": result.seconds}
+    figures |= {} if result.selected_step is None else {"published step": result.selected_step}
     figures["peak memory"] = f"{result.peak_memory_bytes / 2**30:.1f} GiB"
     settings = yaml.safe_dump(stage.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
     whole = "This folder holds the whole chain: load it on the original base." if lineage["parent"] else ""

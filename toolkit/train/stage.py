@@ -35,6 +35,7 @@ from toolkit.train.callbacks import (
 from toolkit.train.memory import needs_checkpointing, this_machine
 from toolkit.train.methods import build_trainer, validate_rows
 from toolkit.train.publish import RESULT, model_card
+from toolkit.train.selection import CheckpointSelection
 from toolkit.train.verify import TrainedLogits, verify
 from toolkit.types import StageResult
 
@@ -110,7 +111,9 @@ def _train(recipe: Recipe, stage: Stage, run: Path) -> tuple[Callable[[], float]
     casting = all(hasattr(layer, "cast_input_dtype_enabled") for layer in layers)  # IA3 casts nothing
     autocast = trainer.args.bf16 or trainer.args.fp16
     with disable_input_dtype_casting(trainer.model, active=autocast and casting):
-        learned = _fit(trainer, working, log, initial_weights, evaluate=bool(heldout))
+        selection = CheckpointSelection(recipe, stage, base, working) if stage.select else None
+        trainer.args.eval_on_start = bool(heldout)  # by ourselves before, several processes would train apart
+        learned = _fit(trainer, working, log, initial_weights, selection)
     reads = trainer.model_wrapped if distributed.share_weights() else trainer.model
     reads = trainer.accelerator.unwrap_model(reads, keep_fp32_wrapper=False)  # without accelerate's autocast
     expected = TrainedLogits.of(reads, base.tokenizer, [*heldout, *train])
@@ -138,19 +141,26 @@ def load_stage_rows(recipe: Recipe, stage: Stage) -> tuple[list[Row], list[Row]]
 
 
 def _fit(
-    trainer: Any, working: Path, log: TrainingLog, initial_weights: dict[str, Any], *, evaluate: bool
+    trainer: Any,
+    working: Path,
+    log: TrainingLog,
+    initial_weights: dict[str, Any],
+    selection: CheckpointSelection | None,
 ) -> publish.Learned:
     with distributed.main_first():
         checkpoint = newest_complete(working)
     before = sample_trained_weights(trainer.model)
     _disable_warmup_of_single_step(trainer)
     interrupt = InterruptCallback()
-    trainer.callback_handler.callbacks[:0] = [interrupt, LastEvaluation(trainer, interrupt)]
+    if selection:
+        selection.attach(trainer, log, interrupt)
+    chosen = [selection] if selection else []
+    trainer.callback_handler.callbacks[:0] = [interrupt, *chosen, LastEvaluation(trainer, interrupt)]
     with interrupt.handle_sigint():
         if checkpoint is None:
             log.restart()
-            trainer.args.eval_on_start = evaluate  # by ourselves before, several processes would train apart
         else:
+            trainer.args.eval_on_start = False
             logger.info("continuing from %s", checkpoint.name)
             log.rewind(step_of(checkpoint))
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)

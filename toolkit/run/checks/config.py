@@ -61,6 +61,7 @@ def config(recipe: Recipe, heldout: HeldOut, *, here: bool) -> Iterator[Finding]
     if heldout.examples:
         yield from _on_examples(recipe, scoring, heldout)
     yield from _guard(scoring, recipe)
+    yield from _validation(recipe, scoring, heldout)
     if len(contestants(recipe)) > 1:
         yield from _decidable(scoring, heldout)
 
@@ -220,6 +221,32 @@ def _tokenizers(recipe: Recipe, heldout: HeldOut) -> Iterator[Finding]:
             text = f"{name.upper()} sees no words in {count} of {len(known)} references: right answers get 0"
             fix = "set `tokenizer: auto` (or words, characters, zh ...) beside it"
             yield warning("tokenizer", "scoring.metrics", text, fix)
+
+
+def _validation(recipe: Recipe, scoring: Scoring, heldout: HeldOut) -> Iterator[Finding]:
+    """What keeps the evaluation split from being one to choose by."""
+    name = scoring.validation
+    if name is None:
+        return
+    place = f"data.{name}"
+    try:
+        examples = load_examples(recipe.data[name], seed=recipe.seed)
+    except ToolkitError as problem:
+        yield from_error("validation", place, problem)
+        return
+    metric, figure = scoring.tuning_metric
+    if isinstance(metric, str) and all(example.reference is None for example in examples):
+        text = f"no example has a reference, and the choice is made by {figure}"
+        yield error("validation", place, text, "add a `reference` column, or another `scoring.primary`")
+    tested = {example.messages for example in heldout.examples}
+    shared = sum(example.messages in tested for example in examples)
+    if shared:
+        text = f"{shared} of {len(examples)} examples are in the test set, which takes no part in a choice"
+        yield error("validation", place, text, "choose by other examples")
+    for stage in recipe.stages:
+        if stage.data == name:
+            text = f"stage {stage.name} is trained on it, so that the choice favours what is learned by heart"
+            yield warning("validation", place, text, "choose by other examples")
 
 
 def _decidable(scoring: Scoring, heldout: HeldOut) -> Iterator[Finding]:

@@ -81,6 +81,10 @@ def _plan_problems(stage: Stage, plan: dict[str, Any]) -> Iterator[Finding]:
         text = f"{warmup:g} warm-up steps of {plan['steps']}: the learning rate never gets to its full"
         fix = "a value below 1 is a share of all steps; 0.05 is usual"
         yield warning("warmup", f"{place}.trainer.warmup_steps", text, fix)
+    every = stage.select.every if stage.select else None
+    if stage.select and plan["steps"] <= (every or 1):
+        text = f"the first evaluation is at step {every or 1} of {plan['steps']}, which leaves no choice"
+        yield error("select", f"{place}.select", text, "lower `every`, or train for more steps")
     if plan["rows"] < plan["batch"]:
         text = f"{plan['rows']} rows are fewer than one batch"
         yield warning("few-rows", place, text, "use smaller batches")
