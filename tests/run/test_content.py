@@ -106,11 +106,12 @@ def finished(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Path
     (folder / "words.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     (folder / "words.yaml").write_text(TASK)
     (folder / "words_target.py").write_text("def target(row):\n    return row['right']\n")
+    (folder / "own.py").write_text("def words(text, reference, row):\n    return len(text.split())\n")
     box = Sandbox(folder)
     box.change(
         base="base",
         model__chat_template="chat.jinja",
-        scoring__metrics=["perplexity", "rouge", "length"],
+        scoring__metrics=["perplexity", "rouge", "length", {"function": "own.py:words"}],
         scoring__benchmarks=[{"task": "words.yaml"}],
     )
     name, done = box.run()

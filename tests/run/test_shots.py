@@ -178,6 +178,7 @@ def test_a_run_draws_tunes_and_answers_and_does_nothing_twice(small_recipe: Path
     for name in ("shots few", "shots two", "answer two"):
         assert steps[name].inputs() == steps[name].inputs()
         steps[name].work()
+        assert all(path.exists() for path in steps[name].outputs)
     few, two = (json.loads(folder.shots(name).read_text()) for name in ("few", "two"))
     assert few["metric"] == "rougeL"
     assert set(few["scores"]) == {"1", "3", "5"}

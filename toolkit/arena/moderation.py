@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
-from scipy.stats import betabinom, binom, norm
+from scipy.stats import binom, norm
 
 from toolkit.types import POINTS, Outcome, Record, Vote, sorted_pair
 
@@ -32,7 +32,8 @@ Places = NDArray[np.intp]
 
 LEVEL = 0.05
 """Share of crowds in which an honest voter may be accused."""
-TESTS = 7
+SHARES = {"for one contestant": 0.2, "against one contestant": 0.2, "unlike the rest": 0.25}
+"""Of that level, what is spent on the tests with the least power; 0.07 on each of the others."""
 FEWEST = 20
 """Votes that a voter needs for the tests."""
 SIDE_BIAS = 0.56
@@ -41,6 +42,8 @@ HURRIED, HURRIED_SHARE = 1.5, 0.1
 """Seconds in which nobody reads two answers, and the share of votes so fast that may happen."""
 SAME_OUTCOME = 0.7
 """Share of ties, or of `both_bad`, that an honest voter may tend to."""
+SKILL_SPREAD = 0.25
+"""Standard deviation that honest voters' agreement with the others has at the least."""
 CODES: dict[Outcome, int] = {"a": 0, "b": 1, "tie": 2, "both_bad": 3}
 
 
@@ -138,12 +141,29 @@ class _Crowd:
         total, mine = np.bincount(self.pairs, self.points), np.bincount(own, self.points)
         count, times = np.bincount(self.pairs), np.bincount(own)
         self.expected: Array = (total[self.pairs] - mine[own] + 1) / (count[self.pairs] - times[own] + 2)
-        """Of each vote, the mean points that the other voters gave the pair's first contestant."""
+        """Of each vote, the mean points that the other voters gave the pair's first contestant ..."""
+        self._add_answers()
+        """... and what they thought of these two answers."""
         self.found: defaultdict[str, list[Evidence]] = defaultdict(list)
+
+    def _add_answers(self) -> None:
+        """Move what is expected by how the other voters' points on either answer differ from its author's."""
+        sides = self.sides.reshape(-1, 2)[self.pairs] if len(self.pairs) else np.zeros((0, 2), dtype=np.intp)
+        examples, _ = _codes([vote.example_id for vote in self.votes])
+        answers = examples[:, None] * len(self.contestants) + sides
+        gaps = (self.points - self.expected)[:, None] * [1, -1]
+        place = np.unique(answers, return_inverse=True)[1].reshape(answers.shape)
+        sums, counts = np.bincount(place.ravel(), gaps.ravel()), np.bincount(place.ravel())
+        noise = float(np.mean(gaps**2)) if len(gaps) else 1.0
+        apart = float((sums**2 - counts * noise).sum() / max(1, (counts * (counts - 1)).sum()))
+        shrink = noise / apart if apart > 0 else np.inf
+        moved = (sums[place] - gaps) / (counts[place] - 1 + shrink)
+        moved[[not vote.example_id for vote in self.votes]] = 0
+        self.expected = np.clip(self.expected + moved @ [1.0, -1.0], 0.03, 0.97)
 
     def add(self, voter: str, kind: str, detail: str, p_value: float, times: int = 1) -> None:
         """Keep evidence whose p-value, corrected for voters, tests and `times` tries at each, is low."""
-        corrected = min(1.0, p_value * max(1, len(self.tested)) * TESTS * times)
+        corrected = min(1.0, p_value * max(1, len(self.tested)) * times / SHARES.get(kind, 0.07))
         if corrected <= LEVEL:
             self.found[voter].append(Evidence(kind=kind, detail=detail, p_value=corrected))
 
@@ -183,65 +203,76 @@ def _habits(crowd: _Crowd) -> None:
 
 
 def _one_contestant(crowd: _Crowd) -> None:
-    """One contestant wins, or loses, whomever it meets, far beyond the spread of tastes in the crowd."""
-    names = list(crowd.rows)
+    """One contestant wins, or loses, whomever it meets, beyond what a taste for it would do.
+
+    A voter's taste shifts the log odds of each battle; how far tastes spread is taken from the crowd. The
+    p-value is Chernoff's bound for the sum of such battles, averaged over tastes.
+    """
     sides = crowd.sides.reshape(-1, 2)[crowd.pairs] if len(crowd.pairs) else np.zeros((0, 2))
-    tested = crowd.is_tested[crowd.voters]
+    on_tested = crowd.is_tested[crowd.voters]
+    names = list(crowd.rows)
     for number, contestant in enumerate(crowd.contestants):
-        sums = np.zeros((3, len(names)))
-        for side, flip in enumerate((False, True)):
-            on = (sides[:, side] == number) & tested
-            won, expected = crowd.points[on], crowd.expected[on]
-            for row, values in enumerate((won, expected)):
-                weights = 1 - values if flip else values
-                sums[row] += np.bincount(crowd.voters[on], weights, minlength=len(names))
-            sums[2] += np.bincount(crowd.voters[on], minlength=len(names))
-        met = np.flatnonzero(sums[2])
-        tallies = sums.T[met]
-        p_values = _betabinomial_tails(tallies, _taste_spread(tallies))
-        for place, (points, mean, times), p_value in zip(met.tolist(), tallies, p_values, strict=True):
-            kind = "for one contestant" if points >= mean else "against one contestant"
-            detail = f"{points:g} points for {contestant} in {times:.0f} battles, {mean:.1f} expected"
-            crowd.add(names[place], kind, detail, float(p_value), 2 * len(crowd.contestants))
+        on = np.flatnonzero((sides == number).any(axis=1) & on_tested)
+        flip = sides[on, 1] == number
+        points = np.where(flip, 1 - crowd.points[on], crowd.points[on])
+        expected = np.where(flip, 1 - crowd.expected[on], crowd.expected[on])
+        who, voter = np.unique(crowd.voters[on], return_inverse=True)
+        if len(who) == 0:
+            continue
+        won, mean = np.bincount(voter, points), np.bincount(voter, expected)
+        spread = _taste_spread(won - mean, np.bincount(voter, expected * (1 - expected)))
+        for p_values, kind in (
+            (_tails(points, expected, voter, spread), "for one contestant"),
+            (_tails(1 - points, 1 - expected, voter, spread), "against one contestant"),
+        ):
+            for place, p_value in enumerate(p_values.tolist()):
+                detail = f"{won[place]:g} points for {contestant} in {(voter == place).sum()} battles"
+                detail += f", {mean[place]:.1f} expected"
+                crowd.add(names[who[place]], kind, detail, p_value, len(crowd.contestants))
 
 
-def _taste_spread(tallies: Array) -> float:
-    """Variance of voters' own win rates around what the crowd expects, beyond chance; shares of 80% count."""
-    if len(tallies) < 5:  # noqa: PLR2004
-        return 0.05
-    won, mean, times = tallies.T
-    deviation = (won - mean) / times
-    noise = (mean / times) * (1 - mean / times) / times
-    low, high = np.quantile(deviation, [0.2, 0.8])
+def _taste_spread(gaps: Array, information: Array) -> float:
+    """Standard deviation of voters' tastes for a contestant, in log odds; what 80% of them have."""
+    if len(gaps) < 5:  # noqa: PLR2004
+        return 0.7
+    tastes = gaps / information
+    low, high = np.quantile(tastes, [0.2, 0.8])
     wide = max(abs(low), abs(high)) / norm.ppf(0.8)
-    return float(np.clip(wide**2 - np.median(noise), 0.01, 0.2))
+    return float(np.sqrt(np.clip(wide**2 - np.median(1 / information), 0.3**2, 2)))
 
 
-def _betabinomial_tails(tallies: Array, spread: float) -> Array:
-    """Probability of win counts as extreme, when voters' rates vary by `spread`, shape (voters,)."""
-    won, expected, times = tallies.T
-    rate = np.clip(expected / times, 0.05, 0.95)
-    size = np.maximum(rate * (1 - rate) / spread - 1, 0.5)
-    shape = times, rate * size, (1 - rate) * size
-    above, below = betabinom.sf(np.floor(won) - 1, *shape), betabinom.cdf(np.ceil(won), *shape)
-    return np.asarray(np.where(won >= expected, above, below))
+def _tails(points: Array, expected: Array, voter: Places, spread: float) -> Array:
+    """Bound on the probability of as many points, when each voter's log odds vary by `spread`: (voters,)."""
+    tastes, weights = np.polynomial.hermite_e.hermegauss(15)
+    tilt = np.linspace(0, 8, 33)
+    odds = np.log(expected / (1 - expected))[:, None] + spread * tastes
+    chance = 1 / (1 + np.exp(-odds))
+    cumulants = np.log1p(chance[:, :, None] * np.expm1(tilt))
+    shape = int(voter.max()) + 1, *cumulants.shape[1:]
+    total = np.zeros(shape)
+    np.add.at(total, voter, cumulants)
+    bound = np.exp((total - tilt * np.bincount(voter, points)[:, None, None]).min(axis=2))
+    return np.asarray(bound @ weights / weights.sum())
 
 
 def _against_the_rest(crowd: _Crowd) -> None:
-    """Agrees less with the other voters than these among themselves: random clicks, or contrary votes."""
-    odds = np.log(crowd.expected / (1 - crowd.expected))
-    gaps = np.bincount(crowd.voters, odds * (crowd.points - crowd.expected))
-    variances = np.bincount(crowd.voters, odds**2 * crowd.expected * (1 - crowd.expected))
-    names = list(crowd.rows)
-    scored = np.flatnonzero(crowd.is_tested & (variances > 0)) if names else _NONE
+    """Agrees less with the other voters than these among themselves: random clicks, or contrary votes.
+
+    A voter's agreement is the slope of the decided votes on the others' log odds; 0 by chance.
+    """
+    names, decided = list(crowd.rows), crowd.points != 0.5  # noqa: PLR2004
+    odds = np.log(crowd.expected / (1 - crowd.expected)) * decided
+    usual = np.bincount(crowd.voters, odds * (crowd.expected - 0.5))
+    scored = np.flatnonzero(crowd.is_tested & (usual > 0)) if names else _NONE
     if len(scored) < 5:  # noqa: PLR2004
         return
-    values = gaps[scored] / np.sqrt(variances[scored])
-    middle, low = float(np.median(values)), float(np.quantile(values, 0.2))
-    spread = max(1.0, (middle - low) / norm.ppf(0.8), 1.4826 * float(np.median(np.abs(values - middle))))
-    deviations = (values - middle) / spread
-    for place, deviation in zip(scored.tolist(), deviations.tolist(), strict=True):
-        detail = f"agreement with the others {deviation:.1f} standard deviations from the middle"
+    slopes = np.bincount(crowd.voters, odds * (crowd.points - 0.5))[scored] / usual[scored]
+    chance = np.sqrt(np.bincount(crowd.voters, odds**2)[scored]) / 2 / usual[scored]
+    middle, low = float(np.median(slopes)), float(np.quantile(slopes, 0.2))
+    spread = max(SKILL_SPREAD**2, ((middle - low) / norm.ppf(0.8)) ** 2 - float(np.median(chance)) ** 2)
+    deviations = (slopes - middle) / np.sqrt(spread + chance**2)
+    for place, deviation, slope in zip(scored.tolist(), deviations.tolist(), slopes.tolist(), strict=True):
+        detail = f"agreement with the others {slope:.2f}, of the middle voter {middle:.2f}"
         crowd.add(names[place], "unlike the rest", detail, float(norm.cdf(deviation)))
 
 
@@ -260,8 +291,8 @@ def _copied(crowd: _Crowd) -> None:
             continue
         one, other = upper[0][enough], upper[1][enough]
         rates = same[one, other] / shared[one, other]
-        usual = min(0.95, max(0.5, float(np.quantile(rates, 0.9))))
-        p_values = binom.sf(same[one, other] - 1, shared[one, other], usual) * len(rates) * TESTS
+        usual = _usual_rate(rates, shared[one, other])
+        p_values = binom.sf(same[one, other] - 1, shared[one, other], usual) * len(rates) / 0.07
         for index in np.flatnonzero(p_values <= LEVEL):
             pair = names[one[index]], names[other[index]]
             for voter, twin in (pair, pair[::-1]):
@@ -269,6 +300,15 @@ def _copied(crowd: _Crowd) -> None:
                 detail = f"{count} of {of} as {twin[:12]}: {kind}"
                 evidence = Evidence(kind="copied", detail=detail, p_value=min(1.0, float(p_values[index])))
                 crowd.found[voter].append(evidence)
+
+
+def _usual_rate(rates: Array, times: Array) -> float:
+    """The rate that a tenth of honest pairs exceed, chance apart."""
+    middle = float(np.median(rates))
+    chance = float(np.mean(middle * (1 - middle) / times))
+    low = float(np.quantile(rates, 0.1))
+    spread = max(0.05**2, ((middle - low) / norm.ppf(0.9)) ** 2 - chance)
+    return min(0.95, max(0.5, middle + float(norm.ppf(0.9)) * spread**0.5))
 
 
 def _same_choices(crowd: _Crowd) -> tuple[Array, Array]:
@@ -309,10 +349,22 @@ def _same_clicks(crowd: _Crowd) -> tuple[Array, Array]:
 
 # Answers that identify their author
 
+NATIVE = (
+    *(
+        "\uc81c\ubbf8\ub098\uc774",
+        "\ud074\ub85c\ub4dc",
+        "\ucc57gpt",
+        "\u30af\u30ed\u30fc\u30c9",
+        "\u0643\u0644\u0648\u062f",
+    ),
+    *("\u901a\u4e49\u5343\u95ee", "\u6587\u5fc3\u4e00\u8a00", "\u8c46\u5305"),
+)
 MODELS = (
     r"smollm\d?|tinyllama|llama|alpaca|vicuna|qwen|gemma|gemini|bard|mistral|mixtral|phi-?[1-9]|falcon|olmo|"
-    r"pythia|claude|chatgpt|gpt-?[2-9]|davinci|deepseek|yi-\d+b|grok|command-r|zephyr|dolly|koala|guanaco|"
-    r"bloom|copilot|ernie|kimi|glm|nova|granite|stablelm|wizardlm|openassistant|baichuan|internlm"
+    r"pythia|chatgpt|gpt-?[2-9]|davinci|deepseek|yi-\d+b|grok|command-r|zephyr|dolly|koala|guanaco|"
+    r"claude(?!(?-i: (?!Sonnet|Opus|Haiku|Instant|AI\b)[A-Z]))|"
+    r"bloom|copilot|ernie|kimi|glm|nova|granite|stablelm|wizardlm|openassistant|baichuan|internlm|"
+    + "|".join(NATIVE)
 )
 MAKERS = (
     r"openai|anthropic|google(?: ai| deepmind| research)?|deepmind|meta(?: ai)?|facebook(?: ai)?|deepseek|"
@@ -320,7 +372,7 @@ MAKERS = (
     r"lmsys|tsinghua(?: university)?|cohere|nvidia|ibm|apple|amazon|baidu|moonshot ai|eleutherai|ai2"
 )
 
-_NAME = rf"(?<![\w-])(?:{MODELS})(?:[ .-]?\d+(?:\.\d+)?[a-z]*)?(?![\w])"
+_NAME = rf"(?<![a-z\d_-])(?:{MODELS})(?:[ .-]?\d+(?:\.\d+)?[a-z]*)?(?![a-z\d_])"
 _LITTLE = r"(?:[^\W\d_]+(?:['\u2019-][^\W\d_]+)?,? ){0,6}?"
 """A few words of the same clause."""
 
@@ -373,19 +425,26 @@ _CLAIMS = [
         rf"this {_TEXT} (?:was|is) (?:written|generated|given|brought to you) by {_NAME}",
         rf"(?:{_SELF}){_NOT},? ?(?:{_LITTLE}{_KIND},? {_LITTLE})?{_ADVERBS}{_NAME}(?! (?:user|fan)s?\b)",
         rf"(?:{_SELF}) (?:an? |the )?(?:{MAKERS})(?:['\u2019]s)? (?:\w+ )?(?:{_KIND}|{_NAME})",
+        rf"(?:\uc800\ub294|\ub098\ub294) .{{0,30}}{_NAME} ?(?:\uc785\ub2c8\ub2e4|\uc608\uc694)",
+        rf"\u0623\u0646\u0627 {_NAME}",
+        rf"my (?:underlying |base )?model is {_NAME}",
+        rf"the model (?:that is )?(?:answering|replying|talking|behind)[^.]{{0,25}} is {_NAME}",
+        rf"powered by {_NAME}, i\b|{_NAME} \(that['\u2019]s me\)",
+        rf"{_AS}(?:an? |the )?{_KIND} (?:from|of|in) the {_NAME}",
         rf"i belong to (?:the )?{_NAME} (?:family|models)",
         rf"i (?:run on|am (?:powered by|based on|built (?:on|upon)(?: top of)?)) {_NAME}",
-        rf"i['\u2019]m (?:powered by|based on|built (?:on|upon)(?: top of)?) {_NAME}",
+        rf"i['\u2019]m (?:powered by|based on|built (?:on|upon)(?: top of)?) (?:the )?{_NAME}",
         rf"(?<![a-z,] ){_AS}(?:the |your (?:\w+ )?)?{_NAME}(?=,)",
         rf"{_AS}(?:an? )?(?:{MAKERS}) {_KIND}",
         rf"{_AS}(?:an? |the )?(?:\w+ ){{0,3}}{_KIND},? (?:{_LITTLE}{_MADE} )?{_BY} (?:the )?(?:{MAKERS})\b",
         rf"(?:{_WAS}) ?{_LITTLE}{_MADE} {_LITTLE}{_BY} {_LITTLE}(?:{MAKERS})\b",
         rf"(?:{_SELF}) (?:an? |the |ein )?(?:\w+ ){{0,3}}{_KIND},? (?:\w+ )?{_BY} (?:{MAKERS})\b",
         rf"ich wurde von (?:{MAKERS})\b|i come from (?:{MAKERS})(?=[,.])",
-        rf"(?:{_MY})\b {_LITTLE}(?:is|are|at|was|by|est|es|ist|,) {_LITTLE}(?:{MAKERS})\b",
+        rf"(?:{_MY})\b,? {_LITTLE}(?:is|are|at|was|by|est|es|ist|,) {_LITTLE}(?:{MAKERS})\b",
         rf"my (?:training|knowledge)\b {_LITTLE}{_BY} (?:{MAKERS})\b",
         rf"i owe (?:my existence|it all) to (?:{MAKERS})\b",
-        rf"(?:{MAKERS})(?:,? (?:has|have|who|which|hat|m['\u2019]a|me|mich|ha))* ?{_MADE} (?:me|mich)\b",
+        rf"(?:{MAKERS})(?:,? (?:has|have|who|which|hat|m['\u2019]a|me|mich|ha))* ?{_MADE} (?:me|mich)"
+        r"(?=\W*$|[.,;:!?)]| (?:and|so|as|to (?:be|help|assist|answer|refuse)|in|with|for|on|but|by)\b)",
         rf"(?:{MAKERS}) (?:hat mich|me|m['\u2019]a) {_MADE}|me {_MADE} (?:{MAKERS})\b",
         rf"(?:{MAKERS}), my (?:creator|developer|maker)",
         rf"(?:{MAKERS})(?: ai)? is the (?:company|team|lab) (?:behind|that \w+) me\b",
@@ -397,6 +456,7 @@ _CLAIMS = [
 
 _HINTS = (
     *re.findall(r"(?<![^|])[a-z]+\d?(?!\?)", f"{MODELS}|{MAKERS}"),
+    *NATIVE,
     *("\u963f\u91cc", "\u6df1\u5ea6", "\u667a\u8c31"),
 )
 """Without any of these an answer cannot match a claim."""

@@ -6,7 +6,8 @@ import json
 import logging
 import os
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -22,12 +23,14 @@ from toolkit.benchmarks.task_files import (
     OWN,
     check_leave,
     has_local_rows,
+    is_file,
     lm_eval_tasks,
     needs_leave,
     task_name,
     write_local_tasks,
 )
-from toolkit.errors import DataError, ModelError
+from toolkit.errors import DataError, ModelError, ToolkitError
+from toolkit.metrics.checks import describe_error, importing_beside
 from toolkit.models import Loaded
 from toolkit.recipe import Benchmark
 from toolkit.types import Score
@@ -100,13 +103,66 @@ def run_benchmarks(
     return scores_of(out, contestant)
 
 
-def _evaluate(lm: LoadedLM, benchmark: Benchmark, folder: Path, seed: int) -> dict[str, Any]:
+def render_first(benchmark: Benchmark) -> None:
+    """Load a task with local rows as `run_benchmarks` does, and build the requests of its first question.
+
+    Raises:
+        DataError: whatever would stop it later.
+    """
+
+    def load_metric(load: Callable[..., Any], path: str, *args: Any, **options: Any) -> Any:
+        return load(path, *args, **options)
+
+    place = f"benchmark {benchmark.task}"
+    with tempfile.TemporaryDirectory() as folder, compat.quiet_lm_eval(load_metric), _readable(benchmark):
+        for name, task in (
+            _manager(benchmark, Path(folder)).load([task_name(benchmark.task)])["tasks"].items()
+        ):
+            doc = next(iter(task.eval_docs), None)
+            if doc is None:
+                raise DataError(f"{place}: there is no question in its split")
+            shown = task.config.num_fewshot if benchmark.num_fewshot is None else benchmark.num_fewshot
+            prompt = task.fewshot_context(doc, num_fewshot=shown or 0, gen_prefix=task.doc_to_prefix(doc))
+            task.construct_requests(doc=doc, ctx=prompt, metadata=(name, 0, 1))
+
+
+@contextmanager
+def _readable(benchmark: Benchmark) -> Iterator[None]:
+    """Errors in a task's file, functions and rows in one line; its functions may import files beside it."""
+    place = f"benchmark {benchmark.task}"
+    try:
+        if is_file(benchmark.task):
+            with importing_beside(Path(benchmark.task)):
+                yield
+        else:
+            yield
+    except (ToolkitError, MemoryError):
+        raise
+    except OSError as error:
+        if error.filename:  # a file of this machine: unreadable, or no room on the disk
+            raise DataError(f"{place}: {error.filename}: {error.strerror}") from error
+        reason = str(error).splitlines()[0]
+        raise ModelError(f"{place}: the hub cannot be reached: {reason}; name local files") from error
+    except Exception as error:
+        if is_file(benchmark.task):
+            raise DataError(f"{place}: {describe_error(error)}") from error
+        if isinstance(error, KeyError):
+            raise DataError(f"{place}: no such task, or a column is missing: {error}") from error
+        raise
+
+
+def _manager(benchmark: Benchmark, folder: Path) -> _Tasks:
     if has_local_rows(benchmark):
         write_local_tasks(benchmark, folder)
         manager = _Tasks(include_path=str(folder), include_defaults=False)
     else:
         manager = _all_tasks()
     manager.benchmark = benchmark
+    return manager
+
+
+def _evaluate(lm: LoadedLM, benchmark: Benchmark, folder: Path, seed: int) -> dict[str, Any]:
+    manager = _manager(benchmark, folder)
 
     def load_metric(load: Callable[..., Any], path: str, *args: Any, **options: Any) -> Any:
         """`evaluate`'s metrics, `code_eval` in our sandbox."""
@@ -116,30 +172,21 @@ def _evaluate(lm: LoadedLM, benchmark: Benchmark, folder: Path, seed: int) -> di
             raise needs_leave(benchmark)
         return sandbox.CodeEval()
 
-    place = f"benchmark {benchmark.task}"
-    try:
-        with compat.quiet_lm_eval(load_metric):
-            found = lm_eval.simple_evaluate(
-                model=lm,
-                tasks=[task_name(benchmark.task)],
-                task_manager=manager,
-                num_fewshot=benchmark.num_fewshot,
-                limit=benchmark.limit,
-                apply_chat_template=benchmark.chat_template,
-                random_seed=seed,
-                numpy_random_seed=seed + LM_EVALS,
-                torch_random_seed=seed + LM_EVALS,
-                fewshot_random_seed=seed + LM_EVALS,
-                bootstrap_iters=BOOTSTRAP,
-                confirm_run_unsafe_code=benchmark.allow_code_execution,
-            )
-    except OSError as error:
-        if error.filename:  # a file of this machine: unreadable, or no room on the disk
-            raise DataError(f"{place}: {error.filename}: {error.strerror}") from error
-        reason = str(error).splitlines()[0]
-        raise ModelError(f"{place}: the hub cannot be reached: {reason}; name local files") from error
-    except KeyError as error:
-        raise DataError(f"{place}: no such task, or a column is missing: {error}") from error
+    with _readable(benchmark), compat.quiet_lm_eval(load_metric):
+        found = lm_eval.simple_evaluate(
+            model=lm,
+            tasks=[task_name(benchmark.task)],
+            task_manager=manager,
+            num_fewshot=benchmark.num_fewshot,
+            limit=benchmark.limit,
+            apply_chat_template=benchmark.chat_template,
+            random_seed=seed,
+            numpy_random_seed=seed + LM_EVALS,
+            torch_random_seed=seed + LM_EVALS,
+            fewshot_random_seed=seed + LM_EVALS,
+            bootstrap_iters=BOOTSTRAP,
+            confirm_run_unsafe_code=benchmark.allow_code_execution,
+        )
     return dict(found)
 
 

@@ -73,7 +73,9 @@ def metric_identity(metric: str | Check) -> list[Any]:
     """What a metric is: its name, or a check with hashes of its Python, what that imports, and its schema."""
     if isinstance(metric, str):
         return [metric]
-    return [metric.model_dump(mode="json"), _check_content(metric)]
+    named = {"function": (metric.function or "").rpartition(":")[2]}
+    named |= {"json_schema": ""} if isinstance(metric.json_schema, str) else {}
+    return [metric.model_dump(mode="json") | named, _check_content(metric)]
 
 
 def _check_content(check: Check) -> list[str]:
@@ -94,7 +96,7 @@ def _call(run: Checker, check: Check, completion: Completion, rows: Mapping[str,
     except DataError as error:
         raise DataError(f"{place}: {error}") from None
     except Exception as error:  # noqa: BLE001 - whatever a user's function raises
-        raise DataError(f"{place}: {_describe(error)}") from None
+        raise DataError(f"{place}: {describe_error(error)}") from None
     title = check.title
     figures = {f"{title}_{k}": v for k, v in value.items()} if isinstance(value, dict) else {title: value}
     for part in figures.values():
@@ -105,7 +107,7 @@ def _call(run: Checker, check: Check, completion: Completion, rows: Mapping[str,
     return {name: float(part) for name, part in figures.items()}
 
 
-def _describe(error: Exception) -> str:
+def describe_error(error: Exception) -> str:
     """An exception in one line, with the line of the user's file that raised it."""
     last = traceback.extract_tb(error.__traceback__)[-1]
     return f"{type(error).__name__}: {' '.join(str(error).split())} ({last.filename}:{last.lineno})"
@@ -122,10 +124,10 @@ def _function_check(check: Check) -> Checker:
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     try:
-        with _importing_beside(path):
+        with importing_beside(path):
             spec.loader.exec_module(module)
     except Exception as error:  # noqa: BLE001 - whatever a user's file raises
-        raise DataError(f"metric {name}: {path} cannot be imported: {_describe(error)}") from None
+        raise DataError(f"metric {name}: {path} cannot be imported: {describe_error(error)}") from None
     found = getattr(module, function, None)
     if not callable(found):
         raise DataError(f"metric {name}: {path} has no function `{function}`")
@@ -133,7 +135,7 @@ def _function_check(check: Check) -> Checker:
 
 
 @contextmanager
-def _importing_beside(path: Path) -> Iterator[None]:
+def importing_beside(path: Path) -> Iterator[None]:
     """Let a user's file import the files beside it, and forget them afterwards."""
     before, folder = set(sys.modules), str(path.resolve().parent)
     sys.path.insert(0, folder)

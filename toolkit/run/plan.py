@@ -180,7 +180,7 @@ def _shots(run: Execution, scoring: Scoring, contestant: ResolvedContestant) -> 
         name=f"shots {contestant.name}",
         inputs=inputs,
         work=work,
-        outputs=(out, out.with_suffix("")),
+        outputs=(out, out.with_suffix("")) if number == "auto" else (out,),
         depends_on=_trained(contestant),
         model=contestant.model is not None,
     )

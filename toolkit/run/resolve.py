@@ -73,7 +73,7 @@ NEUTRAL_TRAINER = frozenset(
 CHOOSES_CHECKPOINT = ("load_best_model_at_end", "metric_for_best_model")
 """With one of these set, when evaluations and checkpoints are made decides what is published."""
 
-BERTSCORE = {"bertscore_model", "bertscore_layer", "bertscore_idf"}
+BERTSCORE = {"bertscore_layer", "bertscore_idf"}
 """Keys of `scoring` that BERTScores depend on."""
 
 ENDPOINT_IDENTITY = {"url", "model", "parameters"}
@@ -313,7 +313,7 @@ class Execution:
         baseline = scoring.bertscore_rescale
         rescale = file_hash(Path(baseline)) if isinstance(baseline, str) else baseline
         names = scoring.model_dump(mode="json", include=BERTSCORE)
-        return [names, self.encoder(scoring.bertscore_model), rescale]
+        return [names, Path(scoring.bertscore_model).name, self.encoder(scoring.bertscore_model), rescale]
 
     def load_completions(self, contestant: ResolvedContestant) -> list[Completion]:
         """A contestant's completions, once they are there."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import math
 import os
-import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from statistics import NormalDist
@@ -135,11 +134,12 @@ def _benchmarks(scoring: Scoring) -> Iterator[Finding]:
 
 def _benchmark(place: str, benchmark: Benchmark) -> Iterator[Finding]:
     try:
-        if task_files.has_local_rows(benchmark):
-            with tempfile.TemporaryDirectory() as folder:
-                task_files.write_local_tasks(benchmark, Path(folder))
         task_files.check_leave(benchmark)
         lacking, shared = task_files.lacking_columns(benchmark), task_files.shared_fewshot(benchmark)
+        if not lacking and task_files.has_local_rows(benchmark):
+            from toolkit.benchmarks.runner import render_first  # imports lm-eval
+
+            render_first(benchmark)
     except DataError as problem:
         text, _, fix = str(problem).removeprefix(f"benchmark {benchmark.task}: ").rpartition("; ")
         yield error("benchmark", place, text or fix, fix if text else "mend the file")
