@@ -8,6 +8,7 @@
     python perf/coverage.py noninferiority
     python perf/coverage.py length
     python perf/coverage.py ppi
+    python perf/coverage.py samples
     python perf/coverage.py real --data DIR      # real votes: DIR/battles_llmfao, DIR/judge_pandalm
 
 A world has contestants whose answers differ in luck: `rho` is the share of the variance of a vote that is
@@ -29,6 +30,8 @@ import pandas as pd
 from scipy.stats import norm
 
 from toolkit.judge.aggregation import Preference, is_separable, length_controlled
+from toolkit.metrics import Measurement, difference, score
+from toolkit.metrics.measurement import pool_samples
 from toolkit.metrics.seeds import crossed_margin
 from toolkit.ratings import Counts, bradley_terry
 from toolkit.ratings.agreement import MARGIN, lower_bound
@@ -458,7 +461,37 @@ def seed_cell(rng: np.random.Generator, shape: tuple[int, int], spread: float, w
     return f"{np.mean(covered):.1%} ({np.mean(widths):.2f}), [{np.mean(right):.1%}]"
 
 
-TABLES = {"ppi": ppi, "seeds": seeds, "noninferiority": noninferiority} | {
+def samples(worlds: int) -> Iterator[str]:
+    """Several sampled answers an example: coverage of scores and differences, width beside one answer's."""
+    yield f"Right or wrong by each answer, chances of examples from a beta law; {worlds} worlds."
+    yield "| examples | answers | score | difference | width of the difference |"
+    yield "| ---: | ---: | ---: | ---: | ---: |"
+    rng = np.random.default_rng(0)
+    for n in (30, 100, 400):
+        alone = 0.0
+        for count in (1, 2, 4, 8):
+            held, widths = [], []
+            for _ in range(worlds):
+                chance = rng.beta(0.6, 0.4, n), rng.beta(0.5, 0.5, n)
+                one, other = (
+                    pool_samples([[_answered(rng.random(n) < each, name)] for _ in range(count)])[0]
+                    for name, each in zip("ab", chance, strict=True)
+                )
+                mine, apart = score(one), difference(one, other)
+                held.append((mine.low <= 0.6 <= mine.high, apart.low <= 0.1 <= apart.high))
+                widths.append(apart.high - apart.low)
+            alone = alone or np.mean(widths)
+            of_score, of_difference = np.mean(held, axis=0)
+            width = np.mean(widths) / alone
+            yield f"| {n} | {count} | {of_score:.1%} | {of_difference:.1%} | {width:.2f} |"
+
+
+def _answered(right: Array, name: str) -> Measurement:
+    ids, rows = tuple(map(str, range(len(right)))), tuple((float(each),) for each in right)
+    return Measurement(contestant=name, metric="m", kind="mean", example_ids=ids, rows=rows)
+
+
+TABLES = {"ppi": ppi, "seeds": seeds, "samples": samples, "noninferiority": noninferiority} | {
     "ratings": ratings,
     "power": power,
     "peeking": peeking,

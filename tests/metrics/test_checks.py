@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from toolkit.errors import DataError, RecipeError
-from toolkit.metrics.checks import check_content, measure_check
+from toolkit.metrics.checks import metric_identity, measure_check
 from toolkit.metrics.compare import score_completions
 from toolkit.metrics.registry import measure_texts
 from toolkit.recipe import Check, parse
@@ -135,9 +135,9 @@ def test_figures_must_be_the_same_for_every_example(functions: str):
 
 def test_the_content_of_a_check_is_its_file_with_what_it_imports(functions: str):
     check = Check(function=f"{functions}:fields")
-    before = check_content(check)
+    before = metric_identity(check)
     Path(functions).with_name("helper.py").write_text("def parts(text):\n    return text\n")
-    assert check_content(check) != before
+    assert metric_identity(check) != before
 
 
 RECIPE = {"name": "x", "base": "b", "data": {"t": {"source": "t.jsonl"}}}

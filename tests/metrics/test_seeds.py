@@ -12,7 +12,14 @@ from hypothesis import strategies as st
 from toolkit import io
 from toolkit.metrics import Measurement, difference, score
 from toolkit.metrics.intervals import clustered, restricted
-from toolkit.metrics.seeds import crossed_margin, crossed_p_value, read_measurements, values_by_seed
+from toolkit.metrics.measurement import pool_samples
+from toolkit.metrics.seeds import (
+    crossed_margin,
+    crossed_p_value,
+    read_by_seed,
+    read_measurements,
+    values_by_seed,
+)
 
 
 def measured(values: np.ndarray, name: str = "sft", **more: object) -> Measurement:
@@ -84,5 +91,19 @@ def test_figures_of_other_seeds_are_read_where_there_are_three(seeds: int, tmp_p
         io.write(folder / "measurements" / "sft.jsonl", [measured(np.full((4, 1), float(number)))])
     (found,) = read_measurements(tmp_path, "sft", seeds)
     assert found.value == {1: 1.0, 2: 1.0, 3: 2.0}[seeds]
-    assert values_by_seed(tmp_path, "sft", seeds)["m"] == [1.0, 2.0, 3.0][:seeds]
+    assert values_by_seed(read_by_seed(tmp_path, "sft", seeds))["m"] == [1.0, 2.0, 3.0][:seeds]
     assert "replicas" not in found.model_dump()
+
+
+def test_several_answers_to_an_example_are_one_row_of_it():
+    first, second = (measured(np.array(values)[:, None]) for values in ([1.0, 0.0, 1.0], [0.0, 0.0, 1.0]))
+    missing = second.model_copy(update={"example_ids": ("e0", "e2"), "rows": ((0.0,), (1.0,))})
+    (both,) = pool_samples([[first], [missing]])
+    assert both.per_example() == {"e0": 0.5, "e1": 0.0, "e2": 1.0}
+    bleu = {"kind": "ratio", "rows": ((1.0, 4.0), (3.0, 4.0), (0.0, 2.0))}
+    (summed,) = pool_samples([[first.model_copy(update=bleu)], [second.model_copy(update=bleu)]])
+    assert summed.value == pytest.approx(4 / 10), "a corpus metric of all answers"
+    assert pool_samples([[first]]) == [first]
+    many = [measured(np.random.default_rng(seed).random((50, 1)).round()) for seed in range(8)]
+    one, eight = (score(pool_samples([[each] for each in some])[0]) for some in (many[:1], many))
+    assert eight.high - eight.low < 0.5 * (one.high - one.low), "sampling is a part of the interval"

@@ -80,7 +80,7 @@ def test_the_best_checkpoint_is_published(kind, tiny_model, tmp_path, monkeypatc
 
     def first_is_best(self: CheckpointSelection, step: int) -> float:
         measured[step] = measure(self, step)
-        return -float(step) if step else -9.0
+        return -float(step)
 
     monkeypatch.setattr(CheckpointSelection, "_measure", first_is_best)
     run = tmp_path / "run"
@@ -119,13 +119,13 @@ def test_a_killed_selection_goes_on_to_the_same_choice(step, tiny_model, tmp_pat
     recipe = selecting(tmp_path, tiny_model, [one])
     scripted(monkeypatch)
     whole = tmp_path / "whole"
-    assert train_stage(recipe, recipe.stages[0], whole).selected_step == 4, "the first of two alike"
+    assert train_stage(recipe, recipe.stages[0], whole).selected_step == 6, "the later of two alike"
     results = tmp_path / "cut"
     assert command(recipe, results, killing_with_values, step)[0] == -9
     moved = results.rename(tmp_path / "moved")  # the state names its best checkpoint by path
     run = moved / "t"
     again = load(run / "recipe.yaml")
-    assert train_stage(again, again.stages[0], run).selected_step == 4
+    assert train_stage(again, again.stages[0], run).selected_step == 6
     first, second = (
         load_file(each / "adapters" / "s" / "adapter_model.safetensors") for each in (whole, run)
     )
@@ -133,10 +133,10 @@ def test_a_killed_selection_goes_on_to_the_same_choice(step, tiny_model, tmp_pat
     curve = {row["step"]: row["validation/chrf"] for row in logged(run) if "validation/chrf" in row}
     assert curve == VALUES
     last = logged(run)[-1]
-    assert (last["step"], last["selected_step"]) == (8, 4)
+    assert (last["step"], last["selected_step"]) == (8, 6)
     assert "eval_loss" in last, "held-out figures are of what is published"
     (loss, chosen), _ = drawings(logged(run))
-    assert chosen[0] == "chrF on the evaluation split, step 4 published"
+    assert chosen[0] == "chrF on the evaluation split, step 6 published"
     assert "from 0.1 at 0 to 0.4 at 8" in chosen[2]
     assert loss[0] == "Loss"
 

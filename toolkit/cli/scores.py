@@ -198,7 +198,7 @@ def leaderboard_command(sources: tuple[Path, ...], against: str | None, as_json:
     """
     from toolkit.benchmarks.results import goodhart, leaderboard
     from toolkit.errors import DataError
-    from toolkit.metrics.compare import compare
+    from toolkit.metrics.compare import compare, repeats
     from toolkit.run.checks.overlap import find_contamination
 
     scores, by_question = _read_benchmarks(sources)
@@ -211,6 +211,10 @@ def leaderboard_command(sources: tuple[Path, ...], against: str | None, as_json:
     compared = compare(by_question, against=against if by_question else None)
     notes = goodhart(compared.differences)
     notes += [note for source in sources if source.is_dir() for note in find_contamination(source)]
+    seeds = {source.name: repeats(source)[0] for source in sources if source.is_dir()}
+    notes += [
+        f"{run}: benchmarks are of the first of {n} training seeds" for run, n in seeds.items() if n > 1
+    ]
     if as_json:
         print_json(
             {"tasks": board.tasks, "rows": [_plain(row) for row in board.rows], "notes": notes}

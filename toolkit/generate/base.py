@@ -13,8 +13,8 @@ from toolkit.errors import ModelError
 from toolkit.recipe import Generation
 from toolkit.types import Message
 
-NEUTRAL = {"batch_size", "engine", "engine_command"}
-"""Fields of `Generation` that change a completion only by rounding; a source's settings name its engine."""
+NEUTRAL = {"batch_size", "engine", "engine_command", "samples"}
+"""Fields of `Generation` that change no single completion, but by rounding; settings name the engine."""
 
 
 @dataclass(frozen=True)

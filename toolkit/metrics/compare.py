@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -18,8 +18,9 @@ from toolkit.data.readers import raw_rows
 from toolkit.errors import DataError
 from toolkit.metric_info import FIGURES, KNOWN, metric_info
 from toolkit.metrics.intervals import clustered, difference, examples_needed, restricted, score
-from toolkit.metrics.measurement import Measurement
-from toolkit.recipe import Check, DataSource
+from toolkit.metrics.measurement import Measurement, pool_samples
+from toolkit.metrics.seeds import FEWEST_SEEDS, join_seeds, read_measurements, seed_folder
+from toolkit.recipe import Check, DataSource, read_yaml
 from toolkit.recipe.files import completion_files
 from toolkit.statistics import holm
 from toolkit.svg import Row, interval_charts
@@ -171,16 +172,70 @@ def collect(
                     f"{source}: contestant {name} is in {places[name]} already; rename one of them"
                 )
             places[name], answers[name] = source, completions
-    answers = align(answers, places) if len(sources) > 1 else answers
-    for name, completions in answers.items():
-        own = measure_texts(completions, metrics, encoding=encoding, references=known)
+    aligned = align(answers, places) if len(sources) > 1 else answers
+    for name, completions in aligned.items():
+        ids = {old.example_id: new.example_id for old, new in zip(answers[name], completions, strict=True)}
+        by_seed = [
+            pool_samples(
+                [measure_texts(part, metrics, encoding=encoding, references=known) for part in parts]
+            )
+            for parts in _answers_by_seed(places[name], name, completions, ids)
+        ]
+        own = join_seeds(by_seed, len(by_seed))
         new = {each.metric for each in own}
-        file = places[name] / "measurements" / f"{name}.jsonl"
         # what needs the run's model, or its recipe's own metrics, is taken from the run
-        stored = list(io.read(file, Measurement)) if file.is_file() else []
+        there = (places[name] / "measurements" / f"{name}.jsonl").is_file()
+        stored = read_measurements(places[name], name, repeats(places[name])[0]) if there else []
         kept = [m for m in stored if m.metric in FIGURES["perplexity"] or m.metric not in KNOWN]
-        found += own + [each for each in kept if each.metric not in new]
+        for each in kept:
+            if each.metric not in new:
+                renamed = tuple(ids.get(example, example) for example in each.example_ids)
+                found.append(each.model_copy(update={"example_ids": renamed}))
+        found += own
     return found
+
+
+SAMPLES = "samples"
+"""Folder of a run with all answers, where there are several to each example."""
+
+
+def read_samples(run: Path, contestant: str, *, several: bool) -> list[list[Completion]]:
+    """A contestant's answers in a run's folder: the first ones to all examples, the second ones ..."""
+    file = run / SAMPLES / f"{contestant}.jsonl"
+    first = list(io.read(run / "completions" / f"{contestant}.jsonl", Completion))
+    if not several or not file.is_file():
+        return [first]
+    rows = list(io.read(file, Completion))
+    return [rows[start : start + len(first)] for start in range(0, len(rows), len(first))]
+
+
+def repeats(source: Path) -> tuple[int, bool]:
+    """How many seeds a run has, and whether it has several answers to each example, by its recipe."""
+    file = source / "recipe.yaml"
+    raw = read_yaml(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    generation = ((raw or {}).get("scoring") or {}).get("generation") or {}
+    return int(raw.get("seeds", 1)), generation.get("samples", 1) > 1
+
+
+def _answers_by_seed(
+    source: Path, name: str, completions: list[Completion], ids: Mapping[str, str]
+) -> Iterator[list[list[Completion]]]:
+    """Of each training seed that counts: the first answers to all examples, the second ones ..."""
+    seeds, several = repeats(source)
+    if seeds < FEWEST_SEEDS and not several:
+        yield [completions]
+        return
+    folders = [source, *(seed_folder(source, number) for number in range(2, seeds + 1))]
+    there = [folder for folder in folders if (folder / "completions" / f"{name}.jsonl").is_file()]
+    for folder in there if seeds >= FEWEST_SEEDS and there == folders else [source]:
+        parts = read_samples(folder, name, several=several)
+        yield [
+            [
+                each.model_copy(update={"example_id": ids.get(each.example_id, each.example_id)})
+                for each in part
+            ]
+            for part in parts
+        ]
 
 
 def sort_by_recipe(source: Path, names: Iterable[str]) -> list[str]:

@@ -146,6 +146,29 @@ def tables_by_seed(
     return [table[mine] for table in left], [table[theirs] for table in right]
 
 
+def pool_samples(samples: Sequence[Sequence[Measurement]]) -> list[Measurement]:
+    """One measurement a metric of several answers to each example: of the first ones, the second ones ...
+
+    An example's row is the mean of its answers' where the metric is a mean, else their sum, so that the
+    metric is of all answers; examples stay what is resampled, and intervals hold the chance of sampling.
+    """
+    if len(samples) == 1:
+        return list(samples[0])
+    found: dict[str, list[Measurement]] = {}
+    for each in (each for part in samples for each in part):
+        found.setdefault(each.metric, []).append(each)
+    pooled = []
+    for parts in found.values():
+        rows: dict[str, list[tuple[float, ...]]] = {}
+        for part in parts:
+            for example, row in zip(part.example_ids, part.rows, strict=True):
+                rows.setdefault(example, []).append(row)
+        add = np.mean if parts[0].kind == "mean" else np.sum
+        both = tuple(tuple(add(np.array(each), axis=0).tolist()) for each in rows.values())
+        pooled.append(parts[0].model_copy(update={"example_ids": tuple(rows), "rows": both}))
+    return pooled
+
+
 def measurement_from_values(
     contestant: str, metric: str, values: dict[str, Any] | Sequence[tuple[str, float]]
 ) -> Measurement:

@@ -30,15 +30,26 @@ def seed_folder(run: Path, number: int) -> Path:
     return run / "seeds" / str(number)
 
 
+def read_by_seed(run: Path, contestant: str, seeds: int) -> list[list[Measurement]]:
+    """A contestant's measurements, of the first seed and of all others whose figures are there."""
+    name = Path("measurements") / f"{contestant}.jsonl"
+    files = [seed_folder(run, number) / name for number in range(2, seeds + 1)]
+    there = [run / name, *(file for file in files if file.is_file())]
+    return [list(io.read(file, Measurement)) for file in there]
+
+
+def join_seeds(by_seed: Sequence[Sequence[Measurement]], seeds: int) -> list[Measurement]:
+    """The measurements of the first seed, with those of the others where all of three or more are there."""
+    first, *others = by_seed
+    if seeds < FEWEST_SEEDS or len(by_seed) < seeds:
+        return list(first)
+    by_metric = [{each.metric: each for each in other} for other in others]
+    return [_with_replicas(each, [other.get(each.metric) for other in by_metric]) for each in first]
+
+
 def read_measurements(run: Path, contestant: str, seeds: int) -> list[Measurement]:
     """A contestant's measurements, with those of its other seeds where there are three or more in all."""
-    name = Path("measurements") / f"{contestant}.jsonl"
-    found = list(io.read(run / name, Measurement))
-    files = [seed_folder(run, number) / name for number in range(2, seeds + 1)]
-    if seeds < FEWEST_SEEDS or not all(file.is_file() for file in files):
-        return found
-    others = [{each.metric: each for each in io.read(file, Measurement)} for file in files]
-    return [_with_replicas(each, [other.get(each.metric) for other in others]) for each in found]
+    return join_seeds(read_by_seed(run, contestant, seeds), seeds)
 
 
 def _with_replicas(measured: Measurement, others: Sequence[Measurement | None]) -> Measurement:
@@ -49,13 +60,11 @@ def _with_replicas(measured: Measurement, others: Sequence[Measurement | None]) 
     return measured.model_copy(update={"replicas": replicas})
 
 
-def values_by_seed(run: Path, contestant: str, seeds: int) -> dict[str, list[float]]:
-    """Metric -> its value for each seed whose figures are there."""
+def values_by_seed(by_seed: Sequence[Sequence[Measurement]]) -> dict[str, list[float]]:
+    """Metric -> its value for each seed."""
     found: dict[str, list[float]] = {}
-    for folder in (run, *(seed_folder(run, number) for number in range(2, seeds + 1))):
-        file = folder / "measurements" / f"{contestant}.jsonl"
-        for each in io.read(file, Measurement) if file.is_file() else ():
-            found.setdefault(each.metric, []).append(each.value)
+    for each in (each for measured in by_seed for each in measured):
+        found.setdefault(each.metric, []).append(each.value)
     return found
 
 

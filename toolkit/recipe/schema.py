@@ -282,6 +282,9 @@ class Generation(Section):
     """Take the sampling that is left at its default here (`temperature`, `top_p`), and what is not here
     (`top_k`, `repetition_penalty` ...), from the model's `generation_config.json`; of a server, from its
     defaults. Without it the model gives its end tokens only."""
+    samples: int = Field(default=1, ge=1, le=64, exclude_if=lambda value: value == 1)
+    """Answers to each example, where they are sampled: a score is of all of them, so that its interval holds
+    the chance of sampling; judge, arena and report show the first."""
     stop: tuple[str, ...] = ()
     batch_size: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
     """Conversations at a time. `auto`: as many as fit into free memory, halved where they did not."""
@@ -292,6 +295,12 @@ class Generation(Section):
     engine_command: str | None = None
     """How the server is started, such as `/opt/vllm/bin/vllm serve --max-model-len 4096`: it may be installed
     in an environment of its own. `transformers serve` is taken too."""
+
+    @model_validator(mode="after")
+    def sampled(self) -> Self:
+        if self.samples > 1 and not (self.temperature > 0 or self.from_model):
+            raise ValueError("samples: at temperature 0 all answers are alike; set `temperature: 0.7`")
+        return self
 
 
 class Benchmark(Section):

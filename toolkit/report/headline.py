@@ -356,13 +356,19 @@ def limitations(
     summary: Summary,
     compared: Sequence[Comparison],
     unusable: Mapping[str, Mapping[str, int]] = MappingProxyType({}),
+    others: Sequence[str] = (),
 ) -> list[str]:
-    """Limitations of the run's data."""
+    """Limitations of the run's data; `others`: runs that were scored on the same examples."""
     over = resampling_unit(summary)
     found = [f"{unusable_sentence(name, counts)}." for name, counts in unusable.items()]
     found += [sample_caution(compared, over), *(_undecided_sentence(each, over) for each in compared)]
     if summary.stages:
         found.append(_seeds_sentence(summary, over))
+    if samples := summary.notes.get("samples"):
+        found.append(
+            f"Other answers to these prompts: scores are of {samples} sampled answers to each example, and "
+            "intervals hold the chance of sampling; judge, people and the examples shown have the first."
+        )
     if sweep := summary.notes.get("sweep"):
         settings = ", ".join(f"{key} {value}" for key, value in sweep["chosen"].items())
         count, title = len(sweep["variants"]), metric_info(sweep["metric"]).title
@@ -370,30 +376,38 @@ def limitations(
             f"Other settings: {settings} was chosen of {count} variants by {title} on "
             f"`{sweep['validation']}`; one was scored on the test set."
         )
+    found.append(tried_sentence(others))
     if summary.scores:
         found.append("Other prompts: the intervals are for examples drawn like these, not for another task.")
     return [sentence for sentence in found if sentence]
 
 
 def _seeds_sentence(summary: Summary, over: str) -> str:
-    """Whether intervals hold the chance of training, and the values of each seed in the primary measure."""
+    """Whether intervals hold the chance of training."""
     seeds = summary.notes.get("seeds")
     if not seeds:
         return (
             "Another training run: each stage was trained once, with one seed. The intervals are over "
             f"{over}; they do not hold the chance of training itself."
         )
-    there = {metric for found in seeds["values"].values() for metric in found}
-    metric = summary.notes.get("primary") or next((name for name in METRIC_ORDER if name in there), "")
-    values = [
-        f"{name} {listed([number(value) for value in found[metric]])}"
-        for name, found in seeds["values"].items()
-        if metric in found
-    ]
-    by_seed = f"{metric_info(metric).title} by seed: {'; '.join(values)}."
     if seeds["count"] < FEWEST_SEEDS:
-        return f"Another training run: two seeds were trained, and claims are about the first. {by_seed}"
-    return f"Other ways of training: intervals of scores hold {over} and {seeds['count']} seeds. {by_seed}"
+        return "Another training run: two seeds were trained, and claims are about the first (see Training)."
+    return (
+        f"Other ways of training: intervals of scores hold {over} and {seeds['count']} seeds (see Training)."
+    )
+
+
+def tried_sentence(others: Sequence[str]) -> str:
+    """How many variants were tried on this test set; empty where none was."""
+    if not others:
+        return ""
+    shown = listed([*others[:3], *([f"{len(others) - 3} more"] if len(others) > 3 else [])])  # noqa: PLR2004
+    were = "was" if len(others) == 1 else "were"
+    return (
+        f"The best of several: {counted(len(others), 'other run')} in this results folder ({shown}) {were} "
+        "scored on the same test set. One that was chosen among them by it looks better than it is; choose "
+        "by `scoring.validation`, and confirm on examples not yet used."
+    )
 
 
 FEW = 30
@@ -418,6 +432,12 @@ def resampling_unit(summary: Summary) -> str:
     """What intervals are over, and n counts."""
     column = summary.notes.get("groups")
     return f"groups of examples (by {column})" if column else "examples"
+
+
+def interval_unit(summary: Summary) -> str:
+    """What 95% intervals are over, seeds included."""
+    count = summary.notes.get("seeds", {}).get("count", 1)
+    return resampling_unit(summary) + (f" and {count} training seeds" if count >= FEWEST_SEEDS else "")
 
 
 def _undecided_sentence(comparison: Comparison, over: str) -> str:

@@ -58,6 +58,8 @@ class RunView:
     """Contestant -> benchmark metric -> question -> value, from lm-eval's sample logs."""
     findings: list[Finding] = field(default_factory=list)
     """What `check` found, where it was run."""
+    same_test_set: tuple[str, ...] = ()
+    """Other runs in the results folder that were scored on the same examples."""
 
     @cached_property
     def people_fit(self) -> BradleyTerry | None:
@@ -116,11 +118,12 @@ def load_run(folder: Path) -> RunView:
     recipe, people = _recipe(text), [vote for vote in votes if vote.kind == "person"]
     benchmarks = {name: _json(folder / "benchmarks" / f"{name}.json", {}) for name in names}
     questions = {name: values_of(folder / "benchmarks" / name) for name in names}
+    manifest = _json(folder / "manifest.json", {})
     logs = {stage: folder / "adapters" / stage / "training.jsonl" for stage in stages}
     return RunView(
         folder=folder,
         summary=summary,
-        manifest=_json(folder / "manifest.json", {}),
+        manifest=manifest,
         recipe_text=text,
         recipe=recipe,
         completions=completions,
@@ -140,8 +143,28 @@ def load_run(folder: Path) -> RunView:
         lineages={stage: _json(folder / "adapters" / stage / "lineage.json", {}) for stage in stages},
         benchmarks={name: found for name, found in benchmarks.items() if found},
         questions={name: found for name, found in questions.items() if found},
+        same_test_set=runs_on(folder, manifest.get("data", {}).get(TEST_SET)),
         findings=[_valid(Finding, row, folder / "checks.json") for row in _json(folder / "checks.json", [])],
     )
+
+
+TEST_SET = "test set"
+"""Key of the manifest's `data`: fingerprint of the examples, whatever their order."""
+
+
+def runs_on(folder: Path, test_set: str | None) -> tuple[str, ...]:
+    """The other finished runs beside a run's folder that were scored on the test set of this fingerprint."""
+    found = []
+    for file in sorted(folder.resolve().parent.glob("*/manifest.json")) if test_set else ():
+        if file.parent == folder.resolve() or not (file.parent / "summary.json").exists():
+            continue
+        try:
+            data = io.read_json(file, kind=dict).get("data")
+        except DataError:  # says nothing of this run
+            continue
+        if isinstance(data, dict) and data.get(TEST_SET) == test_set:
+            found.append(file.parent.name)
+    return tuple(found)
 
 
 def with_probabilities(votes: list[Vote], verdicts: Sequence[Verdict]) -> list[Vote]:

@@ -29,10 +29,10 @@ from toolkit.report.formatting import (
     size,
     span,
 )
-from toolkit.report.headline import Claim, Comparison, ComparisonPair, conclude
+from toolkit.report.headline import METRIC_ORDER, Claim, Comparison, ComparisonPair, conclude
 from toolkit.report.load import RunView
 from toolkit.statistics import holm
-from toolkit.types import Completion, Rating, Score, StageResult, Vote
+from toolkit.types import Completion, Rating, Score, StageResult, Summary, Vote
 
 EMPTY = Markup()
 
@@ -243,6 +243,23 @@ def stages(found: Sequence[StageResult]) -> Table:
         for stage in found
     ]
     return Table.of("Stages", ("stage", "time", "peak memory", "train loss", "on held-out rows"), rows)
+
+
+def by_seed(summary: Summary) -> Table | None:
+    """The primary measure, or the one that is quoted, for every seed that stages were trained with."""
+    seeds = summary.notes.get("seeds")
+    if not seeds:
+        return None
+    there = {metric for found in seeds["values"].values() for metric in found}
+    quoted = (name for name in (summary.notes.get("primary"), *METRIC_ORDER) if name in there)
+    metric = str(next(quoted, ""))
+    rows = [
+        (name, *map(number, found[metric]))
+        for name, found in seeds["values"].items()
+        if len(found.get(metric, ())) == seeds["count"]
+    ]
+    header = ("contestant", *(f"seed {place}" for place in range(1, seeds["count"] + 1)))
+    return Table.of(f"{metric_info(metric).title} by training seed", header, rows) if rows else None
 
 
 def _stage_note(stage: StageResult) -> str:

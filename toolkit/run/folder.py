@@ -16,6 +16,7 @@ from toolkit import distributed, io
 from toolkit.errors import BusyError, DataError
 from toolkit.generate.completions import ANSWERS, VERDICTS
 from toolkit.metrics.compare import FILE as GROUPS
+from toolkit.metrics.compare import SAMPLES
 
 logger = logging.getLogger(__name__)
 
@@ -62,6 +63,8 @@ class RunFolder:
     adapter = _Named("adapters/{}")
     checkpoints = _Named("checkpoints/{}")
     completions = _Named("completions/{}.jsonl")
+    samples = _Named(SAMPLES + "/{}.jsonl")
+    """All answers, where there are several to each example: first the first ones, as in `completions`."""
     shots = _Named("shots/{}.json")
     measurements = _Named("measurements/{}.jsonl")
     benchmarks = _Named("benchmarks/{}.json")

@@ -17,6 +17,7 @@ from toolkit.judge import build_battles, judge_name, prompt_key, validate_vote_c
 from toolkit.judge.pipeline import JudgeContext, load_judge_verdicts, run_judge, summarize_verdicts
 from toolkit.metrics import Measurement
 from toolkit.metrics.checks import metric_identity
+from toolkit.metrics.measurement import pool_samples
 from toolkit.recipe import METRICS, Benchmark, Check, Judge, Scoring, Stage, answered_data, fingerprint
 from toolkit.run import shots
 from toolkit.run.cache import Step
@@ -129,17 +130,19 @@ def _train(run: Execution, stage: Stage, refuse: Callable[[], None]) -> Step:
 
 def _answer(run: Execution, scoring: Scoring, contestant: ResolvedContestant) -> Step:
     out, generation = run.folder.completions(contestant.name), scoring.generation
+    several = generation.samples > 1 and not contestant.spec.answers
 
     def inputs() -> str:
         engine = run.engine_name(contestant.model)
-        other = () if engine == "transformers" else (engine,)  # all contestants on a base go to one
+        other: list[Any] = [] if engine == "transformers" else [engine]  # all contestants on a base go to one
+        other += [generation.samples] if several else []
         return fingerprint(run.contestant(contestant), run.questions, run.sampling(generation), *other)
 
     return Step(
         name=f"answer {contestant.name}",
         inputs=inputs,
-        work=lambda: run.generate(contestant, run.examples, generation, out),
-        outputs=(out,),
+        work=lambda: run.answer(contestant, generation),
+        outputs=(out, run.folder.samples(contestant.name)) if several else (out,),
         depends_on=(f"shots {contestant.name}",) if contestant.spec.shots else _trained(contestant),
         model=contestant.model is not None,
     )
@@ -192,7 +195,7 @@ def _measure(run: Execution, scoring: Scoring, contestant: ResolvedContestant) -
     guarded = scoring.guard is not None and contestant.model is not None
 
     def inputs() -> str:
-        completions = [completion.model_dump(mode="json") for completion in run.load_completions(contestant)]
+        completions = [each.model_dump(mode="json") for part in run.load_samples(contestant) for each in part]
         known = sorted(each for each in scoring.metrics if each in METRICS)
         parts: list[Any] = [completions, run.contestant(contestant) if likely or guarded else "", known]
         if guarded:
@@ -209,8 +212,11 @@ def _measure(run: Execution, scoring: Scoring, contestant: ResolvedContestant) -
         from toolkit.metrics.registry import Encoding, measure_texts
 
         texts = [metric for metric in scoring.metrics if metric != "perplexity"]
-        answers, encoding = run.load_completions(contestant), Encoding.of(scoring)
-        measured = measure_texts(answers, texts, encoding=encoding, rows=run.columns)
+        encoding, columns = Encoding.of(scoring), run.columns
+        parts = run.load_samples(contestant)
+        measured = pool_samples(
+            [measure_texts(each, texts, encoding=encoding, rows=columns) for each in parts]
+        )
         if likely:
             measured += _likelihood(run, contestant, run.examples)
         for each in _likelihood(run, contestant, run.guard) if guarded else ():

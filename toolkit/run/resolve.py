@@ -23,6 +23,7 @@ from toolkit.generate import generate_completions
 from toolkit.generate.base import engine_command, engine_name, may_sample, sampling
 from toolkit.generate.importers import match_answers
 from toolkit.metrics.checks import metric_identity
+from toolkit.metrics.compare import read_samples
 from toolkit.models import bases
 from toolkit.recipe import (
     Check,
@@ -150,6 +151,12 @@ class Execution:
     def questions(self) -> str:
         """Fingerprint of the examples."""
         return fingerprint([example.model_dump(mode="json") for example in self.examples])
+
+    @cached_property
+    def test_set(self) -> str:
+        """Fingerprint of what the examples ask and how it is answered, whatever their order and names."""
+        plain = [each.model_dump(mode="json", exclude={"id", "category"}) for each in self.examples]
+        return fingerprint(sorted(fingerprint(example) for example in plain))
 
     @cached_property
     def named_files(self) -> dict[str, str]:
@@ -409,6 +416,30 @@ class Execution:
             out=out,
             store=self.folder.answers,
         )
+
+    def answer(self, contestant: ResolvedContestant, options: Generation) -> None:
+        """Write a contestant's answers to the examples, and all samples where there are several of each."""
+        out, samples = self.folder.completions(contestant.name), self.folder.samples(contestant.name)
+        samples.unlink(missing_ok=True)
+        if options.samples == 1 or contestant.spec.answers:
+            self.generate(contestant, self.examples, options, out)
+            return
+        repeated = [
+            example.model_copy(update={"id": f"{number}#{example.id}"})
+            for number in range(options.samples)
+            for example in self.examples
+        ]
+        rows = [
+            each.model_copy(update={"example_id": each.example_id.partition("#")[2]})
+            for each in self.generate(contestant, repeated, options, samples)
+        ]
+        io.write(samples, rows)
+        io.write(out, rows[: len(self.examples)])
+
+    def load_samples(self, contestant: ResolvedContestant) -> list[list[Completion]]:
+        """The same, once they are there: the first answers to all examples, the second ones ..."""
+        several = self.recipe.scoring and self.recipe.scoring.generation.samples > 1
+        return read_samples(self.folder.path, contestant.name, several=bool(several))
 
     def release(self) -> None:
         """Free the model in memory, and stop the engine."""

@@ -16,13 +16,13 @@ from toolkit.metric_info import KNOWN
 from toolkit.metrics import Measurement, difference, score
 from toolkit.metrics.compare import slice_examples, slice_figures, write_groups
 from toolkit.metrics.intervals import clustered
-from toolkit.metrics.seeds import read_measurements, values_by_seed
+from toolkit.metrics.seeds import join_seeds, read_by_seed, values_by_seed
 from toolkit.ratings import bradley_terry, elo, prediction_powered
 from toolkit.recipe import Scoring, Stage, arena_claims, contestants, fingerprint, load
 from toolkit.report import PAGES, write_report
 from toolkit.report.export import write_scores
 from toolkit.report.headline import METRIC_ORDER, unusable_answers, unusable_sentence
-from toolkit.report.load import arena_votes
+from toolkit.report.load import TEST_SET, arena_votes, runs_on
 from toolkit.run.cache import Step, StepCache
 from toolkit.run.doctor import describe_hardware, package_versions
 from toolkit.run.folder import RunFolder
@@ -46,17 +46,18 @@ def build_summary(execution: Execution, cache: StepCache) -> Summary:
     notes: dict[str, Any] = {}
     trained = {name for name, spec in contestants(recipe).items() if spec.stage is not None}
     if scoring:
-        found = [each for name in names for each in read_measurements(folder.path, name, recipe.seeds)]
+        by_seed = {name: read_by_seed(folder.path, name, recipe.seeds) for name in names}
+        found = [each for name in names for each in join_seeds(by_seed[name], recipe.seeds)]
         if recipe.seeds > 1:
-            values = {
-                name: values_by_seed(folder.path, name, recipe.seeds) for name in names if name in trained
-            }
+            values = {name: values_by_seed(by_seed[name]) for name in names if name in trained}
             notes["seeds"] = {"count": recipe.seeds, "values": values}
         if scoring.slices:
             notes["slices"] = _slices(execution, scoring, found)
         if execution.groups:
             found = [clustered(measured, execution.groups) for measured in found]
             notes["groups"] = scoring.groups
+        if scoring.generation.samples > 1:
+            notes["samples"] = scoring.generation.samples
         if scoring.primary:
             notes["primary"] = scoring.primary
         if execution.swept:
@@ -128,6 +129,9 @@ def finish(execution: Execution, cache: StepCache, summary: Summary, command: st
     folder, recipe, groups = execution.folder, execution.recipe, execution.groups
     ratings = {"bradley_terry": summary.ratings.model_dump(mode="json"), "elo": _online_ratings(execution)}
 
+    tested = {"examples": execution.questions, TEST_SET: execution.test_set} if recipe.scoring else {}
+    others = runs_on(folder.path, tested.get(TEST_SET))
+
     def work() -> None:
         _write_summary(folder, summary)
         io.write_json(folder.ratings, ratings)
@@ -140,7 +144,7 @@ def finish(execution: Execution, cache: StepCache, summary: Summary, command: st
             seed=recipe.seed,
             versions=package_versions(),
             hardware=describe_hardware(),
-            data=execution.data | ({"examples": execution.questions} if recipe.scoring else {}),
+            data=execution.data | tested,
             **({"engines": execution.engine_records} if execution.engine_records else {}),
         )
         for stage in recipe.stages:
@@ -151,7 +155,7 @@ def finish(execution: Execution, cache: StepCache, summary: Summary, command: st
         log_figures(recipe, summary, folder.path)
 
     figures = summary.model_dump(mode="json", exclude={"skipped", "seconds"})
-    inputs = fingerprint(figures, ratings, *([groups] if groups else []), cache.outputs)
+    inputs = fingerprint(figures, ratings, *([groups] if groups else []), *others, cache.outputs)
     outputs = [folder.scores, folder.summary, folder.ratings, *(folder.path / name for name in PAGES)]
     outputs += [folder.groups] if groups else []
     cache.do(Step("report", lambda: inputs, work, tuple(outputs)))

@@ -103,7 +103,8 @@ class CheckpointSelection(TrainerCallback):  # type: ignore[misc]
         if state.global_step % every and state.global_step < state.max_steps:
             return
         value = self._evaluate(state, control)
-        if state.best_metric is None or self.sign * (value - state.best_metric) > 0:
+        # of two alike the later one, as without a choice: it has learned from more rows
+        if state.best_metric is None or self.sign * (value - state.best_metric) >= 0:
             state.best_metric, state.best_global_step = value, state.global_step
             state.best_model_checkpoint = str(self._best(state))  # which rotation keeps
         control.should_save = True

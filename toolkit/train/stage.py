@@ -166,7 +166,8 @@ def _fit(
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     learned = publish.Learned.of(trainer, initial_weights)
     if distributed.is_main():
-        log.check_learned(moved=checkpoint is not None or learned.differs(before))
+        earlier = log.selected_step not in (None, trainer.state.global_step)  # perhaps one of the warm-up
+        log.check_learned(moved=checkpoint is not None or earlier or learned.differs(before))
     return learned
 
 
