@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from toolkit.errors import DataError, RecipeError
-from toolkit.metrics.checks import metric_identity, measure_check
+from toolkit.metrics.checks import measure_check, metric_identity
 from toolkit.metrics.compare import score_completions
 from toolkit.metrics.registry import measure_texts
 from toolkit.recipe import Check, parse
