@@ -19,7 +19,7 @@ from apps.session import service
 from apps.settings import Settings
 from toolkit import io
 from toolkit.arena.moderation import VoterReport, voter_reports
-from toolkit.arena.store import OWN_QUESTIONS, VoteRow
+from toolkit.arena.store import OWN_QUESTIONS, SIMULATED, VoteRow
 from toolkit.arena.tally import paused_collection, vote_lengths, vote_table, win_rates
 from toolkit.errors import RatingError
 from toolkit.types import Rating, Verdict, Vote
@@ -127,11 +127,15 @@ class Standings:
     sides: dict[str, Sequence[Rating]] = field(default_factory=dict)
     """`People`, `Judge`, and both together, where there are votes of both."""
     agreement: str = ""
+    firm: str = ""
+    """How few votes, or which voter, first place hangs on."""
 
 
 def votes_of(chosen: Selection) -> tuple[list[VoteRow], list[Vote]]:
-    """People's votes of a selection, and the judge's."""
+    """People's votes of a selection, and the judge's; or simulated voters' alone."""
     votes = service().votes()
+    if chosen.source == "Simulated":
+        return [row for row in simulated_votes() if chosen.category in ("all", row.category)], []
     if chosen.category == OWN_QUESTIONS:
         return votes.asked, []
     people = votes.rows + [row for kind in chosen.apart for row in getattr(votes, kind)]
@@ -165,7 +169,7 @@ def _rate(chosen: Selection) -> _Rated | None:
     if table is None:
         return None
     fit = bradley_terry(table)
-    if people and chosen.source != "Judge":
+    if people and chosen.source in ("People", "Both"):
         fit = fit.for_open_arena(table, arena_claims_of_run())
     return _Rated(fit, table, people, judge)
 
@@ -173,7 +177,14 @@ def _rate(chosen: Selection) -> _Rated | None:
 def _compute_standings(chosen: Selection) -> Standings | None:
     import pandas as pd
 
-    from toolkit.ratings import bradley_terry, elo, elo_history, prediction_powered, style_controlled
+    from toolkit.ratings import (
+        bradley_terry,
+        elo,
+        elo_history,
+        first_place,
+        prediction_powered,
+        style_controlled,
+    )
     from toolkit.ratings.agreement import agreement, agreement_sentence
 
     rated = _caches()[0].get(chosen)
@@ -183,6 +194,7 @@ def _compute_standings(chosen: Selection) -> Standings | None:
     rows, verdicts = votes_of(chosen)
     votes: list[VoteRow | Vote] = [*rows] if chosen.source != "Judge" else []
     votes += verdicts if chosen.source != "People" else []
+    place = first_place(table) if len(table) <= MOST_SHUFFLED else None
     sides: dict[str, Sequence[Rating]] = {}
     sentence, even = "", dict[str, Rating]()
     if people and judge:
@@ -207,6 +219,7 @@ def _compute_standings(chosen: Selection) -> Standings | None:
         voters=len({vote.voter for vote in votes}),
         sides=sides,
         agreement=sentence,
+        firm=place.sentence if place else "",
     )
 
 
@@ -259,6 +272,12 @@ def judge_votes() -> list[Vote]:
     """The judge's votes of the run, if it was judged."""
     file = _run() / "votes.jsonl"
     return [vote for vote in io.read(file, Vote) if vote.kind == "judge"] if file.exists() else []
+
+
+@st.cache_resource(ttl=60, show_spinner=False)
+def simulated_votes() -> list[VoteRow]:
+    """Votes of simulated voters, which count nowhere among people's."""
+    return service().store.vote_rows(service().pool.run, kinds=(SIMULATED,), repeats=False)
 
 
 @st.cache_resource(ttl=60, show_spinner=False)

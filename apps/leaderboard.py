@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Literal
 import streamlit as st
 
 from apps import charts
-from apps.figures import Selection, Standings, flagged_voters, judge_votes, standings, votes_of
+from apps.figures import (
+    Selection,
+    Standings,
+    flagged_voters,
+    judge_votes,
+    simulated_votes,
+    standings,
+    votes_of,
+)
 from apps.session import service
 from toolkit.arena.markdown import safe_markdown
 from toolkit.arena.store import OWN_QUESTIONS, VoteRow
@@ -18,8 +26,6 @@ from toolkit.types import WINNERS, Rating, sorted_pair
 
 if TYPE_CHECKING:
     pass
-
-SOURCES = ("People", "Judge", "Both")
 
 
 def page() -> None:
@@ -29,7 +35,11 @@ def page() -> None:
     if found is None:
         st.write("No votes yet. The first ones will show here.")
         return
+    if chosen.source == "Simulated":
+        st.caption("Simulated voters are no people; their votes count nowhere else.")
     st.write(_sentence(found.fit.ratings, found.votes, found.voters))
+    if found.firm:
+        st.caption(safe_markdown(found.firm))
     _chart(charts.intervals(found.fit.ratings), key="intervals")
     rows = [_row(rating, found) for rating in found.fit.ratings]
     st.container(key="ratings").table(rows, hide_index=True, border="horizontal")
@@ -55,8 +65,10 @@ def _choose() -> Selection:
     votes, source, category, apart = service().votes(), "People", "all", []
     categories = sorted(votes.categories) + [OWN_QUESTIONS] * bool(votes.asked)
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
-        if judge_votes():
-            source = str(st.segmented_control("Votes of", SOURCES, default="People", required=True))
+        sources = ["People", *(["Judge", "Both"] if judge_votes() else [])]
+        sources += ["Simulated"] if simulated_votes() else []
+        if len(sources) > 1:
+            source = str(st.segmented_control("Votes of", sources, default="People", required=True))
         if categories:
             category = st.selectbox("Category", ["all", *categories], width=220)
         odd = flagged_voters()

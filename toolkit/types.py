@@ -278,7 +278,8 @@ class Vote(Record):
     model_b: str
     outcome: Outcome
     voter: str = ""
-    kind: Literal["person", "judge"] = "person"
+    kind: Literal["person", "judge", "simulated"] = "person"
+    """Kinds are rated apart; `simulated`: of a program that stands for people."""
     weight: float = Field(default=1.0, ge=0)
     category: str | None = None
     cast_at: float | None = None

@@ -16,6 +16,7 @@ from apps.settings import VOTER_COOKIE, Settings
 from tests.arena.household import judge_run, write_run
 from toolkit import ratings
 from toolkit.arena.service import ArenaService
+from toolkit.arena.vote_io import battle_row, import_votes, parse_votes
 
 
 @pytest.fixture
@@ -65,6 +66,21 @@ def test_the_leaderboard_is_computed_once_for_all_visits_until_a_vote_is_cast(
     desk.vote("ann", desk.ballot("ann").id, "a")
     assert "31 votes by 3 voters" in leaderboard().markdown[0].value
     assert len(fitted) == 2 * before
+
+
+def test_first_place_is_shown_with_what_it_hangs_on_and_simulated_votes_apart(desk: ArenaService) -> None:
+    page = leaderboard()
+    assert any("irst place" in caption.value for caption in page.caption)
+    assert list(page.segmented_control[0].options) == ["People", "Judge", "Both"]
+    rows = [battle_row(reveal) for reveal in desk.store.cast_votes()]
+    votes = parse_votes((str(place), row) for place, row in enumerate(rows))
+    import_votes(desk.store, votes, run=desk.pool.run, simulated=True)
+    st.cache_resource.clear()
+    page = leaderboard()
+    assert "30 votes by 3 voters" in page.markdown[0].value, "of people alone"
+    page.segmented_control[0].set_value("Simulated").run()
+    assert not page.exception
+    assert any("Simulated voters are no people" in caption.value for caption in page.caption)
 
 
 def test_of_many_votes_only_the_first_viewer_waits(

@@ -225,3 +225,35 @@ def test_a_csv_export_holds_no_formula(tmp_path: Path):
         rows = list(csv.DictReader(file))
     assert [row["text"] for row in rows] == [f"'{text}" for text in texts[:5]] + texts[5:]
     assert {row["number"] for row in rows} == {"-1.5"}
+
+
+def test_simulated_voters_are_kept_apart_from_people(run: Path, tmp_path: Path):
+    database, log, other = f"sqlite:///{run / 'arena.db'}", tmp_path / "log.jsonl", tmp_path / "sim.jsonl"
+    assert call("votes", "export", run, log).exit_code == 0
+    for added, known in ((30, 0), (0, 30)):  # the same votes again, with the ids of people's
+        result = call("votes", "import", log, run, "--kind", "simulated", "--json")
+        assert json.loads(result.stdout)["added"] == added
+        assert json.loads(result.stdout)["known"] == known
+    people, programs = accepted_votes(database), accepted_votes(database, simulated=True)
+    assert ({vote.kind for vote in people}, len(people)) == ({"person"}, 30)
+    assert ({vote.kind for vote in programs}, len(programs)) == ({"simulated"}, 30)
+    assert not {vote.voter for vote in people} & {vote.voter for vote in programs}
+    desk = ArenaService(load_battle_pool(run), Store(database))
+    assert len(desk.votes().rows) == 30
+    call("votes", "export", run, log)
+    assert len(log.read_text().splitlines()) == 30
+    assert call("votes", "export", run, other, "--kind", "simulated").exit_code == 0
+    assert {json.loads(line)["judge"] for line in other.read_text().splitlines()} == {"simulated"}
+    pairs = tmp_path / "pairs.jsonl"
+    found = {
+        voters: json.loads(
+            call("preferences", "--from-votes", run, "--out", pairs, "--voters", voters, "--json").stdout
+        )["votes"]
+        for voters in ("people", "simulated")
+    }
+    assert found == {"people": 30, "simulated": 30}
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    call("votes", "import", log, empty, "--kind", "simulated")
+    refused = call("preferences", "--from-votes", empty, "--out", pairs)
+    assert (refused.exit_code, "no pairs in 0 votes" in refused.stderr) == (2, True)

@@ -260,6 +260,17 @@ def test_peoples_votes_are_rated_when_the_report_is_written(copied):
     assert "They say the same on 100%" in text
 
 
+def test_simulated_voters_are_rated_apart(copied):
+    judged = list(io.read(copied / "votes.jsonl", Vote))
+    io.append(
+        copied / "votes.jsonl", [vote.model_copy(update={"kind": "simulated"}) for vote in judged[:120]]
+    )
+    text, plain = read(copied).text, (copied / "report.md").read_text()
+    assert "Simulated voters, who are no people, " in text
+    assert "| contestant | Simulated" not in plain
+    assert "People " not in text
+
+
 def test_people_judge_and_both_together_stand_side_by_side(copied, monkeypatch):
     judged = list(io.read(copied / "votes.jsonl", Vote))
     examples = sorted({vote.example_id for vote in judged})[:40]

@@ -13,7 +13,7 @@ from pathlib import Path
 from toolkit.arena.battles import Ballot, BattlePool, BlindBallot, Cast, Reveal, load_battle_pool
 from toolkit.arena.service import ArenaService, NotAllowed, Rules
 from toolkit.arena.settings import address_limit
-from toolkit.arena.store import Answers, Store
+from toolkit.arena.store import SIMULATED, VOTE_KINDS, Answers, Store
 from toolkit.arena.tally import AddressLimit
 from toolkit.types import Vote
 
@@ -34,7 +34,9 @@ __all__ = [
 ]
 
 
-def accepted_votes(database: str, run: str | None = None, answers: Answers | None = None) -> list[Vote]:
+def accepted_votes(
+    database: str, run: str | None = None, answers: Answers | None = None, *, simulated: bool = False
+) -> list[Vote]:
     """The people's votes in a vote store that count, corrected ones as corrected.
 
     Left out are blocked voters, votes on answers whose author the voter knew, on voters' own questions, and
@@ -44,18 +46,20 @@ def accepted_votes(database: str, run: str | None = None, answers: Answers | Non
         database: SQLAlchemy URL.
         run: name of one run; left out, of all.
         answers: as they are now; votes on stored answers that have been replaced are left out.
+        simulated: the simulated voters' votes in the place of people's.
     """
+    kinds = (SIMULATED,) if simulated else ("battle", "imported")
     with closing(Store(database)) as store:
-        rows = store.vote_rows(run, kinds=("battle", "imported"), repeats=False, answers=answers)
+        rows = store.vote_rows(run, kinds=kinds, repeats=False, answers=answers)
         addresses = AddressLimit(store.voter_addresses, address_limit(store.current_events(), run))
         return [row.vote for row in rows if not addresses.is_crowded(row.voter)]
 
 
-def accepted_reveals(database: str) -> list[Reveal]:
+def accepted_reveals(database: str, *, simulated: bool = False) -> list[Reveal]:
     """The votes of `accepted_votes`, of all runs, with their texts."""
     with closing(Store(database)) as store:
         addresses = AddressLimit(store.voter_addresses, address_limit(store.current_events(), None))
-        reveals = store.cast_votes(repeats=False)
+        reveals = store.cast_votes(repeats=False, kinds=(SIMULATED,) if simulated else VOTE_KINDS)
         return [reveal for reveal in reveals if not addresses.is_crowded(reveal.ballot.voter)]
 
 

@@ -181,9 +181,9 @@ def _read_recipe(path: Path) -> tuple[ArenaOptions, str]:
 UNNAMED = "\0"
 """No answer names this."""
 
-Kind = Literal["battle", "check", "live", "imported"]
+Kind = Literal["battle", "check", "live", "imported", "simulated"]
 """`battle`: two stored answers; `check`: an attention check with a known right side; `live`: the voter's own
-question; `imported`: from a battle log."""
+question; `imported`: from a battle log; `simulated`: the same, and not cast by people."""
 
 Action = Literal["vote", "undo", "skip"]
 

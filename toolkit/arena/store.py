@@ -21,7 +21,17 @@ from sqlalchemy import Connection, Executable, Row, Select, and_, func, or_, sel
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
 
-from toolkit.arena.battles import Ballot, Cast, Reveal, battle_key, new_id, prompt_text, storable, text_key
+from toolkit.arena.battles import (
+    Ballot,
+    Cast,
+    Kind,
+    Reveal,
+    battle_key,
+    new_id,
+    prompt_text,
+    storable,
+    text_key,
+)
 from toolkit.arena.schema import Database, ballots, casts, events, secret_table, texts, views, voters
 from toolkit.types import Message, Outcome, Vote
 
@@ -35,6 +45,8 @@ WHO = func.coalesce(voters.c.account, voters.c.id)
 """The voter of a ballot: the account that took over a cookie's votes, else as stored."""
 
 VOTE_KINDS = ("battle", "live", "imported")
+SIMULATED: Kind = "simulated"
+"""Kind of ballots that no person voted on: imported as such, and counted nowhere among people's."""
 
 OWN_QUESTIONS = "own questions"
 """Category of votes on voters' own questions, which are kept apart from the task's."""
@@ -77,7 +89,8 @@ class VoteRow(NamedTuple):
     @property
     def vote(self) -> Vote:
         fields = self._asdict()
-        return Vote(kind="person", **{name: fields[name] for name in _SHARED_FIELDS})
+        kind: Any = SIMULATED if self.kind == SIMULATED else "person"
+        return Vote(kind=kind, **{name: fields[name] for name in _SHARED_FIELDS})
 
 
 _SHARED_FIELDS = [name for name in VoteRow._fields if name in Vote.model_fields and name != "kind"]
@@ -203,7 +216,7 @@ class Store:
             if not new:
                 return 0
             who = list(dict.fromkeys(ballot.voter for ballot, _ in new))
-            people = [{"id": voter, "kind": "imported", "created_at": 0.0} for voter in who]
+            people = [{"id": voter, "kind": new[0][0].kind, "created_at": 0.0} for voter in who]
             self._insert_new(voters, *people, connection=connection)
             self._insert_new(texts, *_bodies([ballot for ballot, _ in new]), connection=connection)
             numbers: Counter[str] = Counter()

@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from toolkit import io
-from toolkit.arena.battles import Ballot, Cast, Reveal
-from toolkit.arena.store import Store
+from toolkit.arena.battles import Ballot, Cast, Kind, Reveal
+from toolkit.arena.store import SIMULATED, VOTE_KINDS, Store
 from toolkit.errors import DataError
 from toolkit.judge.parsing import DEGREES
 from toolkit.judge.readers import rows as read_rows
@@ -41,7 +41,7 @@ def battle_row(reveal: Reveal, *, texts: bool = False) -> dict[str, Any]:
         "model_a": ballot.contestant_a,
         "model_b": ballot.contestant_b,
         "winner": WINNERS[cast.outcome],
-        "judge": "arena_user",
+        "judge": "arena_user" if ballot.kind != SIMULATED else SIMULATED,
         "voter": ballot.voter,
         "turn": sum(message.role == "user" for message in ballot.messages),
         "anony": True,
@@ -129,27 +129,33 @@ def parse_votes(rows: Iterable[tuple[str, Mapping[str, Any]]]) -> list[Reveal]:
     return [vote for place, row in rows for vote in _votes_in(row, place)]
 
 
-def import_votes(store: Store, votes: Sequence[Reveal], *, run: str) -> tuple[int, int]:
-    """Add votes to a run of a store; returns how many were added, and how many were there already."""
+def import_votes(
+    store: Store, votes: Sequence[Reveal], *, run: str, simulated: bool = False
+) -> tuple[int, int]:
+    """Add votes to a run of a store; returns how many were added, and how many were there already.
+
+    `simulated`: as votes of simulated voters, which are no people's, whatever ids they have.
+    """
     stored: Counter[str] = Counter()
-    for row in store.vote_rows(run, everyone=True):
+    kind: Kind = SIMULATED if simulated else "imported"
+    for row in store.vote_rows(run, everyone=True, kinds=(SIMULATED,) if simulated else VOTE_KINDS):
         question = "" if row.example_id.startswith(_NAMELESS) else row.example_id
         sides = row.model_a, row.model_b
         stored[digest(row.voter, question, *sides, row.outcome, f"{row.cast_at:.3f}")] += 1
     occurrences, lines = stored.copy(), []
     for vote in votes:
-        ballot, cast, voter = vote.ballot, vote.cast, digest("imported", vote.ballot.voter)
+        ballot, cast, voter = vote.ballot, vote.cast, digest(kind, vote.ballot.voter)
         sides = ballot.contestant_a, ballot.contestant_b
         fields = (ballot.example_id, *sides, str(cast.outcome), f"{cast.cast_at:.3f}")
-        key, own = digest(voter, *fields), digest(ballot.voter, *fields)
+        key, own = digest(voter, *fields), "" if simulated else digest(ballot.voter, *fields)
         known = next((name for name in (key, own) if stored[name] > 0), None)
         if known:  # cross it off
             stored[known] -= 1
             continue
         occurrences[key] += 1
-        identity = ballot.id or _PREFIX + digest(run, key, str(occurrences[key]))
+        identity = ("" if simulated else ballot.id) or _PREFIX + digest(run, key, str(occurrences[key]))
         example = ballot.example_id or f"{_NAMELESS}{identity}"
-        update = {"id": identity, "voter": voter, "run": run, "example_id": example}
+        update = {"id": identity, "kind": kind, "voter": voter, "run": run, "example_id": example}
         lines.append((ballot.model_copy(update=update), cast.model_copy(update={"ballot": identity})))
     added = store.load(lines)
     return added, len(votes) - added

@@ -78,23 +78,26 @@ def votes_command() -> None:
 @click.argument("source")
 @click.argument("out", type=PATH)
 @click.option("--texts", is_flag=True, help="Write both conversations of every vote too.")
+@choice("--kind", "people", "simulated")
 @click.option("--run", help="Only the votes of this run.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def export(source: str, out: Path, texts: bool, run: str | None, as_json: bool) -> None:
+def export(source: str, out: Path, texts: bool, kind: str, run: str | None, as_json: bool) -> None:
     """Write the votes in SOURCE (run folder, arena.db or database URL) to OUT (.jsonl, .json, .csv).
 
     \b
     Example:
       adapter-arena votes export results/demo votes.csv
     """
-    from toolkit.arena.store import Store
+    from toolkit.arena.store import SIMULATED, VOTE_KINDS, Store
     from toolkit.arena.vote_io import battle_row, write_battle_log
     from toolkit.errors import DataError
     from toolkit.run.folder import locked_run
 
-    rows = [battle_row(reveal, texts=texts) for reveal in Store(database_of(source)).cast_votes(run)]
+    kinds = (SIMULATED,) if kind == SIMULATED else VOTE_KINDS
+    votes = Store(database_of(source)).cast_votes(run, kinds=kinds)
+    rows = [battle_row(reveal, texts=texts) for reveal in votes]
     if not rows:
-        raise DataError(f"{source}: no votes{f' of run {run}' if run else ''} to write")
+        raise DataError(f"{source}: no votes of {kind}{f' in run {run}' if run else ''} to write")
     with locked_run(out):
         write_battle_log(out, rows)
     text = f"{len(rows)} votes written to {out}"
@@ -105,8 +108,9 @@ def export(source: str, out: Path, texts: bool, run: str | None, as_json: bool) 
 @click.argument("file", type=PATH)
 @click.argument("target")
 @click.option("--run", help="Run the votes belong to; left out, the name of the folder TARGET.")
+@choice("--kind", "people", "simulated")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def import_(file: Path, target: str, run: str | None, as_json: bool) -> None:
+def import_(file: Path, target: str, run: str | None, kind: str, as_json: bool) -> None:
     """Add the votes of FILE (model_a, model_b, winner ...) to TARGET (run folder or database URL), once.
 
     \b
@@ -125,7 +129,7 @@ def import_(file: Path, target: str, run: str | None, as_json: bool) -> None:
         raise DataError(f"{file}: no votes in it")
     run = run or (folder.resolve().name if folder.is_dir() else file.stem)
     with locked_run(folder):
-        added, known = import_votes(Store(url), votes, run=run)
+        added, known = import_votes(Store(url), votes, run=run, simulated=kind == "simulated")
     text = f"{added} votes added to {target}; {known} were there already"
     print_result({"added": added, "known": known, "run": run}, text, as_json=as_json)
 
@@ -171,7 +175,7 @@ def forget(source: str, voter: str, remove: bool, as_json: bool) -> None:
     type=PATH,
     help="JSONL file of the runs' examples that no training pair uses: the next recipe's scoring.examples.",
 )
-@choice("--voters", "people", "judge", "all")
+@choice("--voters", "people", "judge", "all", "simulated")
 @click.option("--min-votes", default=1, show_default=True, help="Votes a pair needs, ties left out.")
 @click.option("--min-agreement", default=0.6, show_default=True, help="Share of them on the chosen side.")
 @click.option("--heldout-share", default=0.1, show_default=True, help="Of the prompts; 0 without --heldout.")
@@ -247,8 +251,9 @@ def _votes_with_texts(source: str, voters: str) -> list[VoteWithTexts]:
     pool = load_battle_pool(folder) if (folder / "completions").is_dir() else None
     found: list[VoteWithTexts] = []
     if voters != "judge":
-        found += votes_from_reveals(accepted_reveals(database_of(source)), pool)
-    if voters != "people":
+        reveals = accepted_reveals(database_of(source), simulated=voters == "simulated")
+        found += votes_from_reveals(reveals, pool)
+    if voters in ("judge", "all"):
         votes = [vote for vote in io.read(folder / "votes.jsonl", Vote) if vote.kind == "judge"]
         found += votes_with_run_texts(pool or load_battle_pool(folder), votes)
     return found

@@ -48,6 +48,8 @@ class RunView:
     verdicts: list[Verdict] = field(default_factory=list)
     """Judge verdicts, for the reasons behind votes."""
     people: list[Vote] = field(default_factory=list)
+    simulated: list[Vote] = field(default_factory=list)
+    """Votes of simulated voters, rated apart."""
     curves: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     """Stage -> the rows of its training log."""
     lineages: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -136,6 +138,8 @@ def load_run(folder: Path) -> RunView:
         judge_votes=with_probabilities([vote for vote in votes if vote.kind == "judge"], verdicts),
         verdicts=verdicts,
         people=people + arena_votes(folder / "arena.db", completions),
+        simulated=[vote for vote in votes if vote.kind == "simulated"]
+        + arena_votes(folder / "arena.db", completions, simulated=True),
         curves={
             stage: [json.loads(line) for _, line in io.read_lines(log)] if log.exists() else []
             for stage, log in logs.items()
@@ -180,8 +184,10 @@ def with_probabilities(votes: list[Vote], verdicts: Sequence[Verdict]) -> list[V
     ]
 
 
-def arena_votes(database: Path, completions: Mapping[str, Sequence[Completion]]) -> list[Vote]:
-    """People's votes in the run's own arena on its current answers."""
+def arena_votes(
+    database: Path, completions: Mapping[str, Sequence[Completion]], *, simulated: bool = False
+) -> list[Vote]:
+    """People's votes in the run's own arena on its current answers; or simulated voters'."""
     if not database.exists():
         return []
     from toolkit.arena import accepted_votes
@@ -190,7 +196,7 @@ def arena_votes(database: Path, completions: Mapping[str, Sequence[Completion]])
     for name, rows in completions.items():
         for row in rows:
             answers.setdefault(row.example_id, {})[name] = row.completion
-    return accepted_votes(f"sqlite:///{database.resolve()}", answers=answers)
+    return accepted_votes(f"sqlite:///{database.resolve()}", answers=answers, simulated=simulated)
 
 
 def _recipe(text: str) -> Recipe | None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from toolkit.errors import RatingError
 from toolkit.judge.aggregation import Preference, is_separable, win_rates
-from toolkit.ratings import Decisions, first_place, tabulate
+from toolkit.ratings import Decisions, bradley_terry, first_place, tabulate
 from toolkit.ratings.agreement import agreement as compare
 from toolkit.ratings.agreement import agreement_sentence
 from toolkit.recipe import Recipe
@@ -22,6 +22,9 @@ NOISE_SENTENCE = (
     "The judge's verdicts are noise: they do not differ from even by more than rounding moves them, or from "
     "tosses of a coin. No ratings are made of them."
 )
+
+
+SIMULATED = "Simulated voters, who are no people,"
 
 
 def judges_are_noise(view: RunView) -> bool:
@@ -42,13 +45,14 @@ def votes_section(view: RunView, colours: dict[str, int]) -> dict[str, Any]:
     noise, weak = judges_are_noise(view), weak_judges_note(found)
     judge = "The jury's votes" if jury else "The judge model's votes"
     fits = {"People": view.people_fit, judge: view.judge_fit}
+    fits |= {SIMULATED: bradley_terry(view.simulated) if view.simulated else None}
     stored = {"People": view.summary.ratings.people, judge: view.summary.ratings.judge}
     boards, firm = [], []
-    for title, votes in (("People", view.people), (judge, view.judge_votes)):
+    for title, votes in (("People", view.people), (judge, view.judge_votes), (SIMULATED, view.simulated)):
         void, fit = noise and title == judge, fits[title]
         place = first_place(votes) if votes and not void else None
         firm += [f"{title}: {place.sentence}"] if place else []
-        rows = fit.ratings if fit else stored[title]
+        rows = fit.ratings if fit else stored.get(title)
         if rows:
             chart = charts.contestant_dots(f"{title}: ratings with 95% intervals", rows, colours, 0)
             board = {
