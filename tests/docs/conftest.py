@@ -23,6 +23,7 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where a reader would stand: finished runs in `results/`, votes in an arena, data files of their own."""
     demo = tmp_path / "results" / "demo"
     shutil.copytree(ROOT / "results" / "demo-example", demo)
+    (demo / "adapters" / "sft" / "adapter_config.json").write_text('{"peft_type": "LORA"}')
     votes = [vote for vote in io.read(demo / "votes.jsonl", Vote) if vote.kind == "judge"][:60]
     battles = [
         {

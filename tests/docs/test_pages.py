@@ -7,6 +7,7 @@ import importlib.util
 import io
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -95,6 +96,8 @@ def test_every_command_is_in_the_readme():
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_recipes_shown_are_recipes(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("ADAPTER_ARENA_DATA", str(tmp_path))
+    demo = shutil.copytree(Path("results/demo-example"), tmp_path / "results" / "demo")
+    (demo / "adapters" / "sft" / "adapter_config.json").write_text("{}")
     for block in blocks(page, "yaml"):
         raw = yaml.safe_load(block)
         if not isinstance(raw, dict) or "dataset_path" in raw:  # a comment, CI's steps, a benchmark task

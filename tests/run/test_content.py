@@ -16,10 +16,11 @@ from tests.faultserver import Say, serving
 from tests.run.conftest import write_small_recipe
 from toolkit import recipe as recipes
 from toolkit.cli import main
-from toolkit.errors import DataError
+from toolkit.errors import DataError, RecipeError
 from toolkit.generate import generate_completions
 from toolkit.recipe import Endpoint, Generation
-from toolkit.run import run
+from toolkit.run import run, train
+from toolkit.run.checks import check
 from toolkit.run.folder import RunFolder, select_version, versions
 from toolkit.types import Example, Message
 
@@ -467,6 +468,41 @@ def test_a_task_added_to_the_recipe_runs_alone(box: Sandbox, monkeypatch: pytest
     box.out().benchmarks("base").unlink()
     box.run()
     assert [who for who, *_ in asked] == ["base"], "edited results are measured again"
+
+
+def test_a_stage_starts_on_a_stage_of_another_run(box: Sandbox, caplog: pytest.LogCaptureFixture):
+    before = trainings(box)["sft"]
+    raw = box.recipe | {"name": "round-2", "stages": box.recipe["stages"][1:]}
+    raw["stages"][0]["start"] = "out/small:sft"
+    (box.folder / "round-2.yaml").write_text(yaml.safe_dump(raw))
+
+    def load() -> recipes.Recipe:
+        return recipes.load(box.folder / "round-2.yaml")
+
+    with chdir(box.folder):
+        assert [finding for finding in check(load()).findings if finding.severity == "error"] == []
+        train(load(), box.folder / "out")
+        folder = box.out("round-2")
+        assert (folder.adapter("sft") / "adapter_model.safetensors").read_bytes() == before
+        assert json.loads((folder.adapter("dpo") / "lineage.json").read_text())["parent"] == "sft"
+        caplog.set_level("INFO", "toolkit")
+        train(load(), box.folder / "out")
+        assert "train sft: done already" in caplog.text
+        weights = box.out().adapter("sft") / "adapter_model.safetensors"
+        weights.write_bytes(weights.read_bytes()[:-1] + b"x")
+        with pytest.raises(DataError, match="changed after it was written"):
+            train(load(), box.folder / "out")
+        for start, problem in {
+            "out/none:sft": "no run is in",
+            "out/small:sfd": "no stage `sfd`; it has sft",
+        }.items():
+            raw["stages"][0]["start"] = start
+            (box.folder / "round-2.yaml").write_text(yaml.safe_dump(raw))
+            with pytest.raises(RecipeError, match=problem):
+                load()
+        raw["stages"][0]["start"], raw["base"] = "out/small:sft", "smollm2-135m-instruct"
+        (box.folder / "round-2.yaml").write_text(yaml.safe_dump(raw))
+        assert any("was trained on other weights" in finding.message for finding in check(load()).findings)
 
 
 def test_a_flipped_adapter_is_trained_again(box: Sandbox):

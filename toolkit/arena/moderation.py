@@ -219,8 +219,10 @@ def _one_contestant(crowd: _Crowd) -> None:
         who, voter = np.unique(crowd.voters[on], return_inverse=True)
         if len(who) == 0:
             continue
-        won, mean = np.bincount(voter, points), np.bincount(voter, expected)
-        spread = _taste_spread(won - mean, np.bincount(voter, expected * (1 - expected)))
+        won = np.bincount(voter, points).astype(float)
+        mean = np.bincount(voter, expected).astype(float)
+        information = np.bincount(voter, expected * (1 - expected)).astype(float)
+        spread = _taste_spread(won - mean, information)
         for p_values, kind in (
             (_tails(points, expected, voter, spread), "for one contestant"),
             (_tails(1 - points, 1 - expected, voter, spread), "against one contestant"),
@@ -308,7 +310,7 @@ def _usual_rate(rates: Array, times: Array) -> float:
     chance = float(np.mean(middle * (1 - middle) / times))
     low = float(np.quantile(rates, 0.1))
     spread = max(0.05**2, ((middle - low) / norm.ppf(0.9)) ** 2 - chance)
-    return min(0.95, max(0.5, middle + float(norm.ppf(0.9)) * spread**0.5))
+    return float(np.clip(middle + norm.ppf(0.9) * spread**0.5, 0.5, 0.95))
 
 
 def _same_choices(crowd: _Crowd) -> tuple[Array, Array]:

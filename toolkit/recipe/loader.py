@@ -16,6 +16,7 @@ from pydantic import BaseModel, ValidationError
 from toolkit import io
 from toolkit.errors import RecipeError
 from toolkit.recipe.files import PACKAGED, existing, fill_in, locate
+from toolkit.recipe.parents import add_stages_of_other_runs
 from toolkit.recipe.schema import METRICS, Recipe, answered_data, contestants, unknown
 
 
@@ -33,6 +34,7 @@ def load(source: str | Path, overrides: dict[str, Any] | None = None) -> Recipe:
     raw = _inherited(path, ())
     for key, value in (overrides or {}).items():
         _set(raw, key, value, path)
+    add_stages_of_other_runs(raw, path, load)
     return parse(raw, path)
 
 

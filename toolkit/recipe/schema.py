@@ -131,7 +131,10 @@ class Stage(Section):
     """A name from `data` to measure on; without it `heldout_share` of the rows are held out."""
     heldout_share: float = Field(default=0.05, ge=0, lt=1)
     start: str = "base"
-    """`base`, or the name of an earlier stage to train on top of."""
+    """`base`, an earlier stage to train on top of, or a stage of another run, `results/round1:sft`: that one
+    and those below it are taken from there."""
+    taken_from: str | None = Field(default=None, exclude_if=lambda value: value is None)
+    """Folder of the adapter (or model) that another run trained this stage to; set by `start`."""
     adapter: LoraOptions | Literal["none"] | None = None
     """Left out where `start` has an adapter: that one is trained on; else a new LoRA adapter is trained.
     Given there: a new adapter on the frozen parent, joined with it when published. `none`: all weights."""
@@ -167,7 +170,7 @@ class Stage(Section):
 
     @model_validator(mode="after")
     def rewards_where_needed(self) -> Stage:
-        if self.method in ONLINE and not self.rewards:
+        if self.method in ONLINE and not self.rewards and not self.taken_from:
             raise ValueError(f"{self.method} needs `rewards`, such as {{helpful: 1.0, safe: 0.5}}")
         if self.rewards and self.method not in ONLINE:
             raise ValueError(f"`rewards` are for {' and '.join(ONLINE)}, not for {self.method}")

@@ -11,7 +11,7 @@ from typing import Any
 
 from toolkit import distributed, io
 from toolkit.data import load_columns
-from toolkit.errors import RecipeError
+from toolkit.errors import DataError, RecipeError
 from toolkit.fingerprints import folder_hash
 from toolkit.judge import build_battles, judge_name, prompt_key, validate_vote_count
 from toolkit.judge.pipeline import JudgeContext, load_judge_verdicts, run_judge, summarize_verdicts
@@ -20,7 +20,8 @@ from toolkit.metrics.checks import metric_identity
 from toolkit.metrics.measurement import pool_samples
 from toolkit.recipe import METRICS, Benchmark, Check, Judge, Scoring, Stage, answered_data, fingerprint
 from toolkit.run import shots
-from toolkit.run.cache import Step
+from toolkit.run.cache import Step, StepCache
+from toolkit.run.folder import RunFolder
 from toolkit.run.resolve import Execution, ResolvedContestant
 from toolkit.types import Battle, Example
 
@@ -58,7 +59,7 @@ def training_steps(run: Execution, stages: Sequence[Stage]) -> list[Step]:
     def refuse_all() -> None:
         from toolkit.train import dry_run
 
-        dry_run.refuse(run.recipe, stages)
+        dry_run.refuse(run.recipe, [stage for stage in stages if not stage.taken_from])
 
     return [_train(run, stage, refuse_all) for stage in stages]
 
@@ -101,6 +102,9 @@ def _train(run: Execution, stage: Stage, refuse: Callable[[], None]) -> Step:
     def work() -> None:
         from toolkit.train import train_stage
 
+        if stage.taken_from:
+            _take(run, stage, Path(stage.taken_from))
+            return
         refuse()
         run.release()  # training loads a copy of its own
         if run.recipe.processes > 1 and distributed.count() == 1:
@@ -126,6 +130,19 @@ def _train(run: Execution, stage: Stage, refuse: Callable[[], None]) -> Step:
         rename=rename,
         model=True,
     )
+
+
+def _take(run: Execution, stage: Stage, source: Path) -> None:
+    """Copy a stage that another run trained, if it is whole and stands on the same base."""
+    from toolkit.train.publish import rename
+
+    if not StepCache(RunFolder(source.parents[1])).intact(source):
+        raise DataError(f"{source}: changed after it was written; run its recipe again")
+    if distributed.is_main():
+        with io.new_folder(run.folder.adapter(stage.name)) as new:
+            shutil.copytree(source, new, dirs_exist_ok=True)
+        rename(run.folder.adapter(stage.name), run.recipe, stage)
+    distributed.wait()
 
 
 def _answer(run: Execution, scoring: Scoring, contestant: ResolvedContestant) -> Step:

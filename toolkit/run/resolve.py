@@ -198,6 +198,8 @@ class Execution:
 
     def stage(self, stage: Stage) -> str:
         """Fingerprint of how a stage is trained: its settings, rows, and everything below it."""
+        if stage.taken_from:
+            return fingerprint("taken", self.base, self.weights(stage.taken_from))
         settings = stage.model_dump(mode="json", exclude=NEUTRAL_STAGE)
         settings["trainer"] = trainer_settings(stage.trainer)
         below = self.stage(self.recipe.stage(stage.start)) if stage.start != "base" else self.base

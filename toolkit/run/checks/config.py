@@ -401,6 +401,23 @@ def _contestants(recipe: Recipe) -> Iterator[Finding]:
             text = "it is trained, and no contestant, judge or later stage uses it"
             fix = f"add a contestant with `stage: {stage.name}`, or leave the stage out"
             yield warning("unused-stage", f"stages.{stage.name}", text, fix)
+        if stage.taken_from and stage.start == "base":
+            yield from _other_base(recipe, stage.name, Path(stage.taken_from) / "lineage.json")
+
+
+def _other_base(recipe: Recipe, stage: str, lineage: Path) -> Iterator[Finding]:
+    """A stage of another run that was trained on other weights than the recipe's base."""
+    try:
+        trained_on = io.read_json(lineage, kind=dict)["base_fingerprint"]
+        base = bases.fingerprint(bases.resolve_base(recipe.base, revision=recipe.model.revision))
+    except (ToolkitError, KeyError) as problem:
+        yield error(
+            "start", f"stages.{stage}", f"its lineage cannot be read: {problem}", "run its recipe again"
+        )
+        return
+    if trained_on != base:
+        text = f"{lineage.parent} was trained on other weights than {recipe.base}"
+        yield error("start", f"stages.{stage}", text, "name the base of that run as `base`")
 
 
 def _judges(recipe: Recipe) -> Iterator[tuple[str, Judge]]:

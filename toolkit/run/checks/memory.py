@@ -53,6 +53,8 @@ def memory(
 ) -> Iterator[Finding]:
     """Steps and memory of every stage; `shape` as `dry_run.shape_of` gives it."""
     for stage in recipe.stages:
+        if stage.taken_from:
+            continue
         place, about = f"stages.{stage.name}", []
         if stage.data in sets:
             plan = steps(stage, sets[stage.data].count, recipe.processes)
@@ -122,7 +124,8 @@ def first_steps(
     findings = []
     for stage in recipe.stages if distributed.count() == 1 else ():
         parts = (f"stages.{stage.name}", f"data.{stage.data}", recipe.data[stage.data].source)
-        tried = stage.data in sets and stage.method not in ONLINE and not stage.trainer.keys() <= PLAIN
+        plain = stage.trainer.keys() <= PLAIN or stage.taken_from
+        tried = stage.data in sets and stage.method not in ONLINE and not plain
         if not tried or any(place.startswith(parts) for place in bad):
             continue
         rows = sorted(sets[stage.data].rows, key=lambda row: len(row.model_dump_json()))[:SHORTEST]
