@@ -54,8 +54,8 @@ folders from where the command is run. Any key can be changed from the command l
 MEASUREMENTS_INTRO = """\
 # Measurements
 
-What the scripts in `perf/` printed last, by topic (`perf/results/`), on machines with two CPU cores each. Nothing was measured on a
-GPU.
+What the scripts in `perf/` printed last, by topic (`perf/results/`), on machines with two CPU cores
+each. Nothing was measured on a GPU.
 """
 
 OUTPUT_INTRO = """\
