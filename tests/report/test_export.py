@@ -63,7 +63,7 @@ def test_cards_show_the_scores_as_the_hub_reads_them(run: Path, tmp_path: Path):
     body = "# synthetic/dpo\n\nAs it was trained.\n"
     io.write_text(card, f"---\nbase_model: some/base\ntags:\n- dpo\n---\n{body}")
     for _ in range(2):  # written again, nothing is doubled
-        write_scores(card, recipe, "dpo", summary)
+        write_scores(card, recipe, "dpo", summary, run / "completions")
     read = ModelCard.load(card)
     ours = [score for score in summary.scores if score.contestant == "dpo"]
     found = read.data.eval_results
@@ -73,12 +73,15 @@ def test_cards_show_the_scores_as_the_hub_reads_them(run: Path, tmp_path: Path):
     assert {result.dataset_type for result in found} >= {"h"}
     assert f"n = {ours[0].n})" in found[0].metric_name
     assert read.data.base_model == "some/base"
-    assert read.text.strip() == body.strip()
+    text, _, scores = read.text.partition("## Scores")
+    assert text.strip() == body.strip()
+    assert "| held-out examples, 95% intervals | dpo | base-fewshot | difference | n |" in scores
+    assert "An example, prompt and answer:" in scores
     none_right = ours[0].model_copy(update={"value": 0.0, "low": 0.0, "high": 0.0})
-    write_scores(card, recipe, "dpo", summary.model_copy(update={"scores": (none_right,)}))
+    write_scores(card, recipe, "dpo", summary.model_copy(update={"scores": (none_right,)}), run)
     (result,) = ModelCard.load(card).data.eval_results
     assert "(95% 0 to 0, n = " in result.metric_name
 
     before = card.read_text()
-    write_scores(card, recipe, "reward", summary)
+    write_scores(card, recipe, "reward", summary, run)
     assert card.read_text() == before

@@ -14,13 +14,14 @@ from typing import Any
 
 import pytest
 import torch
+from huggingface_hub import ModelCard
 from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from tests.train.test_resume import command, killing, same
 from toolkit import recipe as recipes
 from toolkit.models import bases
-from toolkit.recipe import Recipe
+from toolkit.recipe import Recipe, adapter_base
 from toolkit.run import train
 from toolkit.train import train_stage
 from toolkit.train.merge import merge
@@ -122,6 +123,14 @@ def test_a_chain_of_the_packaged_model_is_published_as_it_was_trained(case: str,
     _, dpo = (train_stage(recipe, part, tmp_path) for part in recipe.stages)  # verified, or an error
     assert dpo.heldout["loss_before"] == pytest.approx(math.log(2), abs=1e-4)
     assert dpo.heldout["loss"] < dpo.heldout["loss_before"]
+    folder = tmp_path / "adapters" / "dpo"
+    config = json.loads((folder / "adapter_config.json").read_text())
+    assert (
+        config["base_model_name_or_path"] == "HuggingFaceTB/SmolLM2-135M-Instruct"
+    )  # PEFT loads it anywhere
+    card = ModelCard.load(folder / "README.md")
+    assert card.data.base_model == config["base_model_name_or_path"]
+    assert adapter_base(folder) == PACKAGED
     if "quantization" in options:
         return  # in other weights than it was trained on, rounding is most of the difference
     expected = TrainedLogits.read(tmp_path / "adapters" / "dpo")

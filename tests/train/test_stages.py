@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -87,6 +88,10 @@ def test_a_published_adapter_stands_on_its_own(
 
     card = (tmp_path / "adapters" / "dpo" / "README.md").read_text()
     assert "library_name: peft" in card
+    usage = card.split("```python\n")[1].split("```")[0]
+    loaded: dict[str, Any] = {}
+    exec(usage.replace("THIS-FOLDER", str(tmp_path / "adapters" / "dpo")), loaded)
+    assert torch.equal(logits(loaded["model"]), logits(joined))
     assert str(tmp_path) not in (tmp_path / "adapters" / "dpo" / "adapter_config.json").read_text()
     assert not (tmp_path / "checkpoints" / "dpo").exists()
 

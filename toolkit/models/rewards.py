@@ -12,12 +12,10 @@ from typing import Any
 import torch
 from transformers import AutoModelForSequenceClassification
 
-from toolkit import io
 from toolkit.data import chat
 from toolkit.errors import ModelError
 from toolkit.models import bases, batch_size, hardware
 from toolkit.models.loading import (
-    LINEAGE,
     check_lineage,
     context_window,
     load_adapter,
@@ -25,7 +23,7 @@ from toolkit.models.loading import (
     load_weights,
     loaded_fingerprint,
 )
-from toolkit.recipe import ModelOptions
+from toolkit.recipe import ModelOptions, adapter_base
 from toolkit.types import Message, digest
 
 
@@ -79,7 +77,7 @@ def reward_fingerprint(folder: Path, options: ModelOptions) -> str:
     """16 hex digits of a reward model as these options load it, with the base of an adapter."""
     folder = located(folder)
     adapter = (folder / "adapter_config.json").is_file()
-    below = bases.content_fingerprint(bases.resolve_base(_base_of(folder))) if adapter else ""
+    below = bases.content_fingerprint(bases.resolve_base(adapter_base(folder))) if adapter else ""
     return digest(loaded_fingerprint(folder, options), below)
 
 
@@ -92,7 +90,7 @@ def rated_ids(tokenizer: Any, prompt: Sequence[Message], answer: str) -> list[in
 def _load(folder: Path, chosen: hardware.Hardware, quantization: str) -> tuple[Any, Path]:
     """The reward model, and the folder of its tokenizer."""
     adapter = (folder / "adapter_config.json").is_file()
-    name = _base_of(folder) if adapter else str(folder)
+    name = adapter_base(folder) if adapter else str(folder)
     below = bases.resolve_base(name)
     options = {"num_labels": 1} if adapter else {}
     model = load_weights(below, chosen, quantization, AutoModelForSequenceClassification, **options)
@@ -102,11 +100,3 @@ def _load(folder: Path, chosen: hardware.Hardware, quantization: str) -> tuple[A
     if model.config.num_labels != 1:
         raise ModelError(f"{folder}: not a reward model: it has {model.config.num_labels} outputs, not one")
     return model.eval(), folder if (folder / "tokenizer_config.json").is_file() else below
-
-
-def _base_of(adapter: Path) -> str:
-    """The name of the model an adapter was trained on."""
-    lineage = adapter / LINEAGE
-    if lineage.is_file():
-        return str(io.read_json(lineage)["base"])
-    return str(io.read_json(adapter / "adapter_config.json")["base_model_name_or_path"])

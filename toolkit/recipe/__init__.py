@@ -27,6 +27,7 @@ from toolkit.recipe.schema import (
     Section,
     Selection,
     Stage,
+    adapter_base,
     answered_data,
     arena_claims,
     contestants,
@@ -46,7 +47,16 @@ __all__ += [
     "Generation",
     "Judge",
 ]
-__all__ += ["LoraOptions", "ModelOptions", "Recipe", "Scoring", "Section", "Selection", "Stage"]
+__all__ += [
+    "LoraOptions",
+    "ModelOptions",
+    "Recipe",
+    "Scoring",
+    "Section",
+    "Selection",
+    "Stage",
+    "adapter_base",
+]
 __all__ += ["answered_data", "arena_claims", "contestants", "is_fair_baseline", "with_fewshot_baseline"]
 __all__ += [
     "dump",

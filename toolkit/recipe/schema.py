@@ -626,14 +626,9 @@ class Recipe(Section):
         return str(run / "adapters" / below) if below else self.base, trained
 
     def _adapter_base(self, folder: Path) -> str:
-        """The base that an adapter's configuration names; this recipe's, where it is the same model."""
-        file = folder / "adapter_config.json"
-        if not file.is_file():
-            raise RecipeError(f"{folder}: not an adapter folder: it has no adapter_config.json")
-        named = io.read_json(file, kind=dict).get("base_model_name_or_path")
-        if not named:
-            raise RecipeError(f"{file}: names no base; name it with `model`, beside `adapter`")
-        return self.base if Path(named).name == Path(self.base).name else str(named)
+        """The base that an adapter was trained on; this recipe's, where it is the same model."""
+        named = adapter_base(folder)
+        return self.base if Path(named).name == Path(self.base).name else named
 
     def whole_below(self, name: str) -> str | None:
         """The last fully trained stage below stage `name`, which its adapter is put on; `None`: the base."""
@@ -672,6 +667,23 @@ def contestants(recipe: Recipe) -> dict[str, Contestant]:
 def is_fair_baseline(contestant: Contestant) -> bool:
     """Whether this is the recipe's own base with a prompt of its own."""
     return contestant.on_base and contestant.has_prompt
+
+
+def adapter_base(folder: Path) -> str:
+    """The base that an adapter folder names: our lineage's, else that of PEFT's configuration.
+
+    Raises:
+        RecipeError: it is not an adapter folder, or names no base.
+    """
+    file = folder / "adapter_config.json"
+    if not file.is_file():
+        raise RecipeError(f"{folder}: not an adapter folder: it has no adapter_config.json")
+    lineage = folder / "lineage.json"
+    named = io.read_json(lineage, kind=dict).get("base") if lineage.is_file() else None
+    named = named or io.read_json(file, kind=dict).get("base_model_name_or_path")
+    if not named:
+        raise RecipeError(f"{file}: names no base; name it with `model`, beside `adapter`")
+    return str(named)
 
 
 FEWSHOT = "base-fewshot"  # the contestant that `run` adds

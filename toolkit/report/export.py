@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from textwrap import indent
 from typing import TYPE_CHECKING
 
 from toolkit import io
 from toolkit.errors import DataError
-from toolkit.recipe import Recipe, contestants
+from toolkit.metric_info import metric_info
+from toolkit.recipe import Recipe, contestants, is_fair_baseline
+from toolkit.report.formatting import number, span
 from toolkit.report.load import load_run
-from toolkit.types import Record, Score, Summary, digest
+from toolkit.types import Completion, Difference, Record, Score, Summary, digest
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -81,25 +84,69 @@ def write_datasets(run: Path, out: Path) -> dict[str, int]:
     return sizes
 
 
-def write_scores(card: Path, recipe: Recipe, stage: str, summary: Summary) -> None:
-    """Write the scores of a stage's model into its card, replacing earlier ones.
+def write_scores(card: Path, recipe: Recipe, stage: str, summary: Summary, completions: Path) -> None:
+    """Write the scores of a stage's model into its card, beside the baseline's and with an example.
 
     Args:
-        card: the `README.md` of an adapter or of a merged model.
+        card: the `README.md` of an adapter or of a merged model; earlier scores are replaced.
         recipe: the run's recipe.
         stage: which stage the model is of; one that is no contestant by itself leaves the card as it is.
         summary: the run's figures.
+        completions: the run's folder of completions.
     """
     from huggingface_hub import ModelCard
 
     specs = contestants(recipe).items()
     name = next((name for name, spec in specs if spec.stage == stage and not spec.has_prompt), None)
     results = [_result(score, recipe) for score in summary.scores if score.contestant == name]
-    if not results:
+    if name is None or not results:
         return
     written = ModelCard(card.read_text(encoding="utf-8"))
     written.data["model_name"], written.data["eval_results"] = f"{recipe.name}/{stage}", results
+    written.text = written.text.partition(SCORES)[0].rstrip() + "\n" + _scores(name, recipe, summary)
+    written.text += _example(completions / f"{name}.jsonl")
     io.write_text(card, str(written))
+
+
+SCORES = "\n## Scores"
+
+
+def _scores(name: str, recipe: Recipe, summary: Summary) -> str:
+    """Scores beside those of the baseline, with the paired difference; 95% intervals."""
+    specs = contestants(recipe)
+    prompted = [other for other, spec in specs.items() if is_fair_baseline(spec)]
+    others = [*prompted, *(other for other, spec in specs.items() if spec.on_base and other not in prompted)]
+    against = next((other for other in others if other != name), None)
+    own = {each.metric: each for each in summary.scores if each.contestant == name}
+    base = {each.metric: each for each in summary.scores if each.contestant == against}
+    gaps = {
+        each.metric: each
+        for each in summary.differences
+        if (each.contestant, each.against) == (name, against)
+    }
+    rows = [
+        f"| {metric_info(metric).title} | {_cell(score)} | {_cell(base.get(metric))} | "
+        f"{_cell(gaps.get(metric))} | {score.n} |"
+        for metric, score in own.items()
+    ]
+    head = f"| held-out examples, 95% intervals | {name} | {against or ''} | difference | n |"
+    return "\n".join([SCORES, "", head, "| --- | ---: | ---: | ---: | ---: |", *rows, ""])
+
+
+def _cell(value: Score | Difference | None) -> str:
+    return "" if value is None else f"{number(value.value)} {span(value.low, value.high)}".rstrip()
+
+
+def _example(file: Path) -> str:
+    """The first example and its answer, as an indented block."""
+    first = next(io.read(file, Completion), None) if file.is_file() else None
+    if first is None:
+        return ""
+    turns = f"{first.messages[-1].content}\n\n{first.completion}"[:EXAMPLE_CHARACTERS]
+    return "\nAn example, prompt and answer:\n\n" + indent(turns, "    ", lambda _line: True) + "\n"
+
+
+EXAMPLE_CHARACTERS = 2000
 
 
 def _result(score: Score, recipe: Recipe) -> EvalResult:

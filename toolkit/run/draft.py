@@ -14,11 +14,10 @@ from typing import Any
 
 import yaml
 
-from toolkit import io
 from toolkit.data.formats import RowError, detect, guess_rename
 from toolkit.data.readers import load_examples, raw_rows
 from toolkit.errors import DataError
-from toolkit.recipe import DATA_FILES, DataSource, existing
+from toolkit.recipe import DATA_FILES, DataSource, adapter_base, existing
 from toolkit.types import Example
 
 LOOK = 200  # rows that are looked at
@@ -126,13 +125,7 @@ def _base(here: Path, found: Ingredients) -> str:
     """As named, else what the first adapter was trained on."""
     if found.base or not found.adapters:
         return _beside(here, found.base or "smollm2-135m-instruct")
-    config = Path(here / _beside(here, found.adapters[0])) / "adapter_config.json"
-    if not config.is_file():
-        raise DataError(f"{found.adapters[0]}: not an adapter folder: it has no adapter_config.json")
-    named = io.read_json(config, kind=dict).get("base_model_name_or_path")
-    if not named:
-        raise DataError(f"{config}: names no base; name it with --base")
-    return str(named)
+    return adapter_base(Path(here / _beside(here, found.adapters[0])))
 
 
 def _stages(here: Path, data: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -150,7 +150,7 @@ def finish(execution: Execution, cache: StepCache, summary: Summary, command: st
         for stage in recipe.stages:
             card = folder.adapter(stage.name) / "README.md"
             if card.exists():
-                write_scores(card, recipe, stage.name, summary)
+                write_scores(card, recipe, stage.name, summary, folder.path / "completions")
         write_report(folder.path)
         log_figures(recipe, summary, folder.path)
 
@@ -224,7 +224,7 @@ def merge_stage(run: Path, stage: str, out: Path, *, into: Into, dtype: str) -> 
     drifts = merge(recipe, recipe.stage(stage), run, out, into=into, dtype=dtype)
     if folder.summary.exists():
         summary = Summary.model_validate(io.read_json(folder.summary, finite=False))
-        write_scores(out / "README.md", recipe, stage, summary)
+        write_scores(out / "README.md", recipe, stage, summary, folder.path / "completions")
     return drifts
 
 

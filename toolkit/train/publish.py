@@ -19,7 +19,7 @@ from peft.utils.other import get_pattern_key
 from safetensors.torch import save_file
 
 from toolkit import io
-from toolkit.models.bases import fingerprint
+from toolkit.models.bases import HUB_IDS, fingerprint, license_of
 from toolkit.models.loading import LINEAGE, adapter_weights
 from toolkit.recipe import Recipe, Stage
 from toolkit.train.base import Base
@@ -103,6 +103,7 @@ def lineage(base: Base, stage: Stage) -> dict[str, Any]:
         "method": stage.method,
         "base": base.name,
         "base_fingerprint": base.fingerprint,
+        "base_license": license_of(base.folder),
         "parent": parent.name if parent else None,
         "parent_fingerprint": fingerprint(parent) if parent else None,
     }
@@ -119,10 +120,10 @@ def _write(folder: Path, weights: dict[str, Any], config: Any) -> None:
 
 
 def _name_base(config: Path, name: str) -> None:
-    """Name the base as the recipe does, not by its path here; sort what PEFT stores as sets."""
+    """Name the base as the hub or the recipe does, not by its path here; sort what PEFT stores as sets."""
     values = json.loads(config.read_text(encoding="utf-8"))
     values |= {key: sorted(values[key]) for key in SETS if isinstance(values.get(key), list)}
-    values["base_model_name_or_path"] = name
+    values["base_model_name_or_path"] = HUB_IDS.get(name, name)
     io.write_json(config, values)
 
 
@@ -138,45 +139,75 @@ CARD = """---
 {method} of `{base}` (weights `{base_fingerprint}`), with adapter-arena.
 Chain: {chain}. {whole}
 
+**Intended use:** prompts like those of its data; it was not evaluated on others.
+**Licence:** the base's ({license}), and that of the data.
+
+```python
+from transformers import AutoTokenizer
+{load}
+tokenizer = AutoTokenizer.from_pretrained("THIS-FOLDER")
+```
+
+## Training
+
 Data: `{data}`, seed {seed}.
 
-| figure | value |
+| training rows | value |
 | --- | --- |
-{figures}
+{training}
+
+| held-out rows | value |
+| --- | --- |
+{heldout}
 
 ```yaml
 {settings}
 ```
 """
 
+LOAD = """from {library} import {kind}
+
+model = {kind}.from_pretrained("THIS-FOLDER")"""
+
 
 def model_card(
     lineage: Mapping[str, Any], peft_type: str | None, recipe: Recipe, stage: Stage, result: StageResult
 ) -> str:
-    """Markdown with YAML front matter: what it is, what it was trained on, how, and what came of it."""
+    """Markdown with YAML front matter: what it is, how to load it, how it was trained and what came of it."""
     tags = [stage.method, "adapter-arena", *([peft_type.lower()] if peft_type else [])]
-    front: dict[str, Any] = {"tags": tags, "library_name": "peft" if peft_type else "transformers"}
-    if not Path(lineage["base"]).exists():  # a folder here means nothing on the hub
-        front = {"base_model": lineage["base"]} | front
-    figures: dict[str, Any] = {"train loss": result.train_loss, **result.heldout, "seconds": result.seconds}
-    figures |= {} if result.selected_step is None else {"published step": result.selected_step}
-    figures["peak memory"] = f"{result.peak_memory_bytes / 2**30:.1f} GiB"
+    library = "peft" if peft_type else "transformers"
+    front: dict[str, Any] = {"tags": tags, "library_name": library}
+    base = lineage["base"]
+    if not Path(base).exists():  # a folder here means nothing on the hub
+        front = {"base_model": HUB_IDS.get(base, base)} | front
+    if lineage.get("base_license"):
+        front["license"] = lineage["base_license"]
+    training: dict[str, Any] = {"loss": result.train_loss, "seconds": result.seconds}
+    training |= {} if result.selected_step is None else {"published step": result.selected_step}
+    training["peak memory"] = f"{result.peak_memory_bytes / 2**30:.1f} GiB"
     settings = yaml.safe_dump(stage.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
-    whole = "This folder holds the whole chain: load it on the original base." if lineage["parent"] else ""
+    task = "SequenceClassification" if stage.method == "reward" else "CausalLM"
     return CARD.format(
         front=yaml.safe_dump(front, sort_keys=False).strip(),
         run=recipe.name,
         stage=stage.name,
         method=stage.method.upper(),
-        base=lineage["base"],
+        base=base,
         base_fingerprint=lineage["base_fingerprint"],
         chain=" -> ".join(["base", *(part.name for part in recipe.chain(stage.name))]),
-        whole=whole,
+        whole="This folder holds the whole chain: load it on the original base." if lineage["parent"] else "",
+        load=LOAD.format(library=library, kind=f"Auto{'Peft' if peft_type else ''}ModelFor{task}"),
+        license=lineage.get("base_license") or "see its card",
         data=recipe.data[stage.data].source,
         seed=recipe.seed,
-        figures="\n".join(f"| {name.replace('_', ' ')} | {value} |" for name, value in figures.items()),
+        training=_figures(training),
+        heldout=_figures(result.heldout),
         settings=settings.strip(),
     )
+
+
+def _figures(figures: Mapping[str, Any]) -> str:
+    return "\n".join(f"| {name.replace('_', ' ')} | {value} |" for name, value in figures.items())
 
 
 def rename(folder: Path, recipe: Recipe, stage: Stage) -> None:
