@@ -57,7 +57,8 @@ __all__ += [
     "Stage",
     "adapter_base",
 ]
-__all__ += ["answered_data", "arena_claims", "contestants", "is_fair_baseline", "with_fewshot_baseline"]
+__all__ += ["answered_data", "arena_claims", "contestants"]
+__all__ += ["is_fair_baseline", "with_fewshot_baseline"]
 __all__ += [
     "dump",
     "existing",
