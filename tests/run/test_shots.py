@@ -102,13 +102,22 @@ def choice(count: int, window: int = 10**6, shots: Any = "auto") -> Choice:
     return Choice("few", Contestant(shots=shots), "rows", exchanges(count), asked, Reader(Words(), window))
 
 
-def by_table(scores: dict[int, float], tried: list[tuple[int, list[str]]], *, lower: bool = False) -> Measure:
+def by_table(
+    scores: dict[int, float],
+    tried: list[tuple[int, list[str]]],
+    *,
+    lower: bool = False,
+    ties: dict[int, float] | None = None,
+) -> Measure:
     def measure(worked: Any, rows: list[Example]) -> list[Measurement]:
         ids = tuple(each.id for each in rows)
         tried.append((worked.shots, list(ids)))
         values = tuple((scores[worked.shots],) for _ in ids)
-        who = {"contestant": "few", "metric": "mine", "kind": "mean"}
-        return [Measurement(**who, example_ids=ids, rows=values, lower_is_better=lower)]
+        who = {"contestant": "few", "kind": "mean", "example_ids": ids}
+        found = [Measurement(**who, metric="mine", rows=values, lower_is_better=lower)]
+        if ties:
+            found += [Measurement(**who, metric="rougeL", rows=tuple((ties[worked.shots],) for _ in ids))]
+        return found
 
     return measure
 
@@ -121,6 +130,8 @@ def test_the_number_is_tuned_on_rows_that_are_not_shown():
     shown = {each.id for each in choice(100).exchanges[:8]}
     assert all(shown.isdisjoint(ids) and len(ids) == 40 for _, ids in tried)
     assert choice(100).tuned(by_table({1: 0.2, 3: 0.6, 5: 0.6, 8: 0.1}, [], lower=True), "mine").shots == 8
+    nothing_right = by_table(dict.fromkeys((1, 3, 5, 8), 0.0), [], ties={1: 0.2, 3: 0.3, 5: 0.7, 8: 0.5})
+    assert choice(100).tuned(nothing_right, "mine").shots == 5
     few = choice(6).tuned(by_table({1: 0.1, 3: 0.9}, tried), "mine")
     assert (few.shots, few.n) == (3, 3)
 

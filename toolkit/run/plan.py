@@ -183,7 +183,8 @@ def _shots(run: Execution, scoring: Scoring, contestant: ResolvedContestant) -> 
         part = out.with_suffix("") / f"{worked.shots}.jsonl"
         found = run.generate(contestant, examples, generation, part, worked)
         columns = load_columns(run.recipe.data[data]) if isinstance(metric, Check) else {}
-        return measure_texts(found, [metric], encoding=Encoding.of(scoring), rows=columns)
+        metrics = dict.fromkeys((metric, "rouge"))
+        return measure_texts(found, list(metrics), encoding=Encoding.of(scoring), rows=columns)
 
     def work() -> None:
         reader = None

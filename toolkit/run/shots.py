@@ -27,6 +27,7 @@ CANDIDATES = (1, 3, 5, 8)  # numbers of worked examples that `auto` tries
 TUNING_ROWS = 40  # training rows, none of them a worked example, on which they are tried
 FEWEST_ANSWERS = 5  # answers from which on a format can be read off them
 MOST_STOPS = 4  # stop strings that servers take
+TIE_BREAK = "rougeL"  # all may be wrong by the primary measure, and some nearer than others
 LONGEST = 20  # examples whose prompts are measured, those of the longest texts
 
 
@@ -195,7 +196,7 @@ class Choice:
         return self.worked(count)
 
     def tuned(self, measure: Measure, figure: str) -> WorkedExamples:
-        """As many as do best by a figure on other training rows; on a tie, fewer."""
+        """As many as do best by a figure on other training rows; on a tie by ROUGE-L, then fewer."""
         kept = self.exchanges[: max(CANDIDATES) + TUNING_ROWS]
         others = min(TUNING_ROWS, max(len(kept) // 2, len(kept) - max(CANDIDATES)))
         rows = [each.example for each in kept[len(kept) - others :]]
@@ -210,16 +211,19 @@ class Choice:
         if len(candidates) < 2:  # noqa: PLR2004
             return self.worked(max(candidates, default=0))
         scores: dict[int, float] = {}
+        ties: dict[int, float] = {}
         better = metric_info(figure).better or 1
         for count in candidates:
             found = measure(self.worked(count), rows)
-            measured = next((each for each in found if each.metric == figure), None)
+            by_figure = {each.metric: each for each in found}
+            measured = by_figure.get(figure)
             if measured is None:
                 raise DataError(f"{key}.shots: answers to training rows have no {figure}; say how many")
             better = -1 if measured.lower_is_better else better
             scores[count] = measured.value
+            ties[count] = by_figure[TIE_BREAK].value if TIE_BREAK in by_figure else 0.0
             logger.info("%s: %d worked examples, %s %.3f", self.name, count, figure, measured.value)
-        best = max(candidates, key=lambda count: (better * scores[count], -count))
+        best = max(candidates, key=lambda count: (better * scores[count], ties[count], -count))
         return self.worked(best).model_copy(update={"metric": figure, "scores": scores, "n": len(rows)})
 
     def _fit(self, counts: Iterable[int]) -> list[int]:
