@@ -20,6 +20,7 @@ from pydantic.fields import FieldInfo
 from toolkit import io, recipe
 from toolkit.cli import COMMANDS, main
 from toolkit.cli.outputs import OUTPUTS
+from toolkit.recipe.registry import NameIn
 
 REFERENCE = Path(__file__).parent / "reference"
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -188,7 +189,7 @@ def _table(fields: Mapping[str, FieldInfo], *, defaults: bool = True) -> list[st
     titles = ["key", "type", *(["default"] if defaults else []), ""]
     rows = []
     for name, field in fields.items():
-        cells = [f"`{name}`", _type(field.annotation)]
+        cells = [f"`{name}`", _type(Annotated[field.annotation, *field.metadata, None])]
         cells += [_default(field)] if defaults else []
         rows.append(f"| {' | '.join([*cells, _cell(field.description or '')])} |")
     head = [f"| {' | '.join(titles)} |", f"|{' --- |' * len(titles)}"]
@@ -208,8 +209,9 @@ def _default(field: FieldInfo) -> str:
 def _type(annotation: Any) -> str:
     """A type in words of YAML."""
     origin, inner = get_origin(annotation), get_args(annotation)
-    if origin is Literal:
-        return ", ".join(f"`{value}`" for value in inner)
+    named = [part.names for part in inner if isinstance(part, NameIn)]
+    if origin is Literal or named:
+        return ", ".join(f"`{value}`" for value in (*named, inner)[0])
     if origin in (Annotated, Union, types.UnionType):
         parts = inner[:1] if origin is Annotated else inner
         return " or ".join(_type(part) for part in parts if part is not type(None))

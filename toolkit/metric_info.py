@@ -1,9 +1,9 @@
-"""Title, unit, group and direction of every metric, by name."""
+"""The metrics that a recipe may name, in one table: class, figures, their titles, groups and directions."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -44,42 +44,80 @@ class MetricInfo:
         return {1: "more is better", -1: "less is better", 0: "describes, does not rank"}[self.better]
 
 
-KNOWN = {
-    "perplexity": MetricInfo("Perplexity", LIKELIHOOD, -1, 2),
-    "bits_per_byte": MetricInfo("Bits per byte", LIKELIHOOD, -1),
-    "guard_bits_per_byte": MetricInfo("Bits per byte of the guard set", GUARD, -1),
-    "rouge1": MetricInfo("ROUGE-1", WORDS),
-    "rouge2": MetricInfo("ROUGE-2", WORDS),
-    "rougeL": MetricInfo("ROUGE-L", WORDS),
-    "rougeLsum": MetricInfo("ROUGE-Lsum", WORDS),
-    "bleu": MetricInfo("BLEU", WORDS, 1, 1),
-    "chrf": MetricInfo("chrF", WORDS, 1, 1),
-    "ter": MetricInfo("Edit rate (TER)", WORDS, -1, 1),
-    "exact_match": MetricInfo("Exact match", WORDS),
-    "token_f1": MetricInfo("Token F1", WORDS),
-    "bertscore_precision": MetricInfo("BERTScore precision", SENSE),
-    "bertscore_recall": MetricInfo("BERTScore recall", SENSE),
-    "bertscore_f1": MetricInfo("BERTScore F1", SENSE),
-    "length_words": MetricInfo("Words per answer", SHAPE, 0, 1),
-    "distinct_1": MetricInfo("Distinct words", SHAPE, 0),
-    "distinct_2": MetricInfo("Distinct word pairs", SHAPE, 0),
-    "repetition_4": MetricInfo("Repeated 4-grams", SHAPE, 0),
+@dataclass(frozen=True)
+class MetricSpec:
+    """A metric; an entry of `METRICS` and the class that it names are all that a new one takes."""
+
+    implementation: str | None
+    """`package.module:class` of a `TextMetric`; `None`: measured on the model, not on its completions."""
+    figures: Mapping[str, MetricInfo]
+    """Name in `scores.json` -> how to show it."""
+    needs_reference: bool = True
+
+
+_TEXT = "toolkit.metrics.text"
+
+METRICS: dict[str, MetricSpec] = {
+    "perplexity": MetricSpec(
+        None,
+        {
+            "perplexity": MetricInfo("Perplexity", LIKELIHOOD, -1, 2),
+            "bits_per_byte": MetricInfo("Bits per byte", LIKELIHOOD, -1),
+        },
+    ),
+    "rouge": MetricSpec(
+        f"{_TEXT}:Rouge",
+        {
+            "rouge1": MetricInfo("ROUGE-1", WORDS),
+            "rouge2": MetricInfo("ROUGE-2", WORDS),
+            "rougeL": MetricInfo("ROUGE-L", WORDS),
+            "rougeLsum": MetricInfo("ROUGE-Lsum", WORDS),
+        },
+    ),
+    "bleu": MetricSpec(f"{_TEXT}:Bleu", {"bleu": MetricInfo("BLEU", WORDS, 1, 1)}),
+    "chrf": MetricSpec(f"{_TEXT}:Chrf", {"chrf": MetricInfo("chrF", WORDS, 1, 1)}),
+    "ter": MetricSpec(f"{_TEXT}:Ter", {"ter": MetricInfo("Edit rate (TER)", WORDS, -1, 1)}),
+    "bertscore": MetricSpec(
+        "toolkit.metrics.bertscore:BertScore",
+        {
+            "bertscore_precision": MetricInfo("BERTScore precision", SENSE),
+            "bertscore_recall": MetricInfo("BERTScore recall", SENSE),
+            "bertscore_f1": MetricInfo("BERTScore F1", SENSE),
+        },
+    ),
+    "exact_match": MetricSpec(
+        f"{_TEXT}:Match",
+        {"exact_match": MetricInfo("Exact match", WORDS), "token_f1": MetricInfo("Token F1", WORDS)},
+    ),
+    "length": MetricSpec(
+        f"{_TEXT}:Shape",
+        {
+            "length_words": MetricInfo("Words per answer", SHAPE, 0, 1),
+            "distinct_1": MetricInfo("Distinct words", SHAPE, 0),
+            "distinct_2": MetricInfo("Distinct word pairs", SHAPE, 0),
+            "repetition_4": MetricInfo("Repeated 4-grams", SHAPE, 0),
+        },
+        needs_reference=False,
+    ),
 }
+"""Name in a recipe -> metric."""
+
+GUARD_FIGURES = {"guard_bits_per_byte": MetricInfo("Bits per byte of the guard set", GUARD, -1)}
+
+
+def known_figures() -> dict[str, MetricInfo]:
+    """Every figure of the metrics in the table, by its name in `scores.json`."""
+    tables = [GUARD_FIGURES, *(spec.figures for spec in METRICS.values())]
+    return {name: info for figures in tables for name, info in figures.items()}
+
+
+def text_metrics() -> tuple[str, ...]:
+    """Names of the metrics that are measured on completions."""
+    return tuple(name for name, spec in METRICS.items() if spec.implementation)
+
 
 Tokenizer = Literal["auto", "words", "characters", "char", "zh", "ja-mecab", "ko-mecab", "flores200"]
 """Of ROUGE and BLEU, for other languages than English."""
-
-FIGURES = {
-    "perplexity": ("perplexity", "bits_per_byte"),
-    "rouge": ("rouge1", "rouge2", "rougeL", "rougeLsum"),
-    "bleu": ("bleu",),
-    "chrf": ("chrf",),
-    "ter": ("ter",),
-    "bertscore": ("bertscore_precision", "bertscore_recall", "bertscore_f1"),
-    "exact_match": ("exact_match", "token_f1"),
-    "length": ("length_words", "distinct_1", "distinct_2", "repetition_4"),
-}
-"""Metric in a recipe -> the figures that it gives."""
 
 FUNCTION = re.compile(r"(\.py):[A-Za-z_]\w*$")
 """How the name of a metric ends that is a function in a Python file, `FILE.py:NAME`."""
@@ -95,7 +133,7 @@ def metric_info(metric: str, declared_lower: Collection[str] = ()) -> MetricInfo
     task, slash, name = metric.rpartition("/")
     if not slash:
         less = metric in declared_lower
-        return KNOWN.get(metric) or MetricInfo(metric.replace("_", " "), better=-1 if less else 1)
+        return known_figures().get(metric) or MetricInfo(metric.replace("_", " "), better=-1 if less else 1)
     less = metric in declared_lower or less_is_better(metric)
     return replace(MetricInfo(f"{task}: {name}", BENCHMARKS), better=-1 if less else 1)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
@@ -13,9 +13,6 @@ from click.testing import CliRunner, Result
 from toolkit import io
 from toolkit.benchmarks.task_files import task_file
 from toolkit.cli import main
-from toolkit.cli.scores import METRICS
-from toolkit.metrics import registry
-from toolkit.recipe.schema import Metric
 from toolkit.types import Completion
 
 
@@ -27,10 +24,6 @@ def parsed(*arguments: str | Path) -> dict[str, Any]:
     result = run(*arguments, "--json")
     assert result.exit_code == 0, result.output
     return json.loads(result.stdout)
-
-
-def test_commands_recipes_and_measurements_know_the_same_metrics():
-    assert set(METRICS) == {*registry.METRICS, "bertscore"} == set(get_args(Metric)) - {"perplexity"}
 
 
 @pytest.fixture

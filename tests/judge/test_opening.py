@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.judge.battlefield import RuleJudge, battle, kept
+from tests.judge.battlefield import battle, kept
 from toolkit.errors import ModelError, RecipeError
 from toolkit.judge import (
     LogprobJudge,
@@ -17,7 +17,7 @@ from toolkit.judge import (
     judge_name,
     validate_judges,
 )
-from toolkit.judge.factory import METHODS, JudgeMethod, load_judge_prompt, prompt_key
+from toolkit.judge.factory import load_judge_prompt, prompt_key
 from toolkit.judge.generative import GenerativeJudge
 from toolkit.judge.reward import BATCH_COMPARISONS, RewardJudge
 from toolkit.judge.verdicts import NOT_FINITE
@@ -34,18 +34,6 @@ def test_each_section_opens_its_judge(tiny: Loaded):
     judge = build_judge(Judge(endpoint=ENDPOINT, method="written"), lambda _name: tiny)
     assert isinstance(judge, GenerativeJudge)
     assert judge.name == "m"
-
-
-def test_a_method_is_one_entry_of_the_table(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
-    longer = RuleJudge(lambda one, other: "a" if len(one) > len(other) else "b", name="length")
-    monkeypatch.setitem(METHODS, "longer", JudgeMethod(lambda *_: longer, None, probabilities=False))
-    section = Judge().model_copy(update={"method": "longer", "model": "any"})
-    validate_judges([section])
-    judge = build_judge(section, lambda _name: None)
-    (vote,) = aggregate_votes([battle()], judge_battles(judge, [battle()], store=tmp_path))
-    assert (vote.voter, vote.outcome) == ("length", "b")
-    with pytest.raises(RecipeError, match="a longer verdict has no probability to average"):
-        validate_judges([section.model_copy(update={"rule": "average"})])
 
 
 @pytest.mark.parametrize(

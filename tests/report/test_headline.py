@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from toolkit.metric_info import KNOWN, metric_info
+from toolkit.metric_info import known_figures, metric_info
 from toolkit.ratings import bradley_terry
 from toolkit.recipe import Recipe
 from toolkit.report import headline
@@ -46,7 +46,7 @@ figure = st.floats(-100, 100, allow_nan=False)
 differences = st.lists(
     st.builds(
         found,
-        metric=st.sampled_from(sorted(KNOWN)),
+        metric=st.sampled_from(sorted(known_figures())),
         value=figure,
         half=st.floats(0, 50),
         p=st.floats(0, 1),
@@ -96,7 +96,7 @@ def test_every_claim_brings_its_interval_p_and_n(rows):
 
 
 def test_one_small_p_among_many_metrics_is_not_enough():
-    names = [name for name, means in KNOWN.items() if means.better]
+    names = [name for name, means in known_figures().items() if means.better]
     rows = [found(name, 0.1, 0.09, 0.03 if i == 0 else 0.5) for i, name in enumerate(names)]
     assert headline.compare(summary(rows[0]), QUESTION).result != "unclear"
     assert headline.compare(summary(*rows), QUESTION).result == "unclear"
@@ -151,7 +151,7 @@ def test_votes_are_a_kind_of_measure():
 
 
 def test_too_few_examples_for_any_claim_are_named():
-    names = [name for name, means in KNOWN.items() if means.better]
+    names = [name for name, means in known_figures().items() if means.better]
     comparison = headline.compare(summary(*[found(name, 3, 1, 0.0078, n=8) for name in names]), QUESTION)
     assert comparison.result == "unclear"
     (caution, *_) = headline.limitations(summary(), [comparison])

@@ -10,6 +10,7 @@ import click
 
 from toolkit.cli.options import ENDPOINT_OPTIONS, PATH, add_options, build_endpoint, take_fields
 from toolkit.cli.output import print_json, print_table, print_text, show_progress
+from toolkit.recipe.registry import JUDGE_METHODS
 
 if TYPE_CHECKING:
     from toolkit.judge.pipeline import Estimate, JudgeContext, JudgingResult
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 @click.argument("sources", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True))
 @click.option("--judge", "models", multiple=True, metavar="MODEL", help="Who judges; several make a jury.")
 @add_options(*ENDPOINT_OPTIONS)
-@click.option("--method", type=click.Choice(["logits", "written", "reward"]), help="How verdicts are read.")
+@click.option("--method", type=click.Choice(list(JUDGE_METHODS)), help="How verdicts are read.")
 @click.option("--prompt", help="A packaged judge prompt, or a .yaml file of your own.")
 @click.option("--reference", is_flag=True, default=None, help="Show the judge the reference answers.")
 @click.option("--baseline", metavar="NAME", help="Compare the others with this contestant only.")

@@ -10,7 +10,7 @@ import click
 
 from toolkit.cli.options import PATH, add_options
 from toolkit.cli.output import print_json, print_table, print_text, show_progress
-from toolkit.metric_info import FIGURES, FUNCTION, Tokenizer
+from toolkit.metric_info import FUNCTION, Tokenizer, text_metrics
 
 if TYPE_CHECKING:
     from toolkit.benchmarks.results import Cell, Row
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from toolkit.metrics.registry import Encoding
     from toolkit.types import Difference, Score
 
-METRICS = tuple(name for name in FIGURES if name != "perplexity")  # the text metrics' names
 DECIDED = 0.05  # corrected p-value below which nothing more is needed
 
 
@@ -29,8 +28,8 @@ class MetricName(click.ParamType):  # type: ignore[type-arg]  # generic in newer
     name = "metric"
 
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        if value not in METRICS and not FUNCTION.search(value):
-            self.fail(f"{value!r} is none of {', '.join(METRICS)}, FILE.py:FUNCTION", param, ctx)
+        if value not in text_metrics() and not FUNCTION.search(value):
+            self.fail(f"{value!r} is none of {', '.join(text_metrics())}, FILE.py:FUNCTION", param, ctx)
         return value
 
 
@@ -39,7 +38,8 @@ metric_option = click.option(
     "metrics",
     multiple=True,
     type=MetricName(),
-    help=f"{', '.join(METRICS)}, or FILE.py:FUNCTION of your own; may be repeated. Left out: the named ones.",
+    help=f"{', '.join(text_metrics())}, or FILE.py:FUNCTION of your own; may be repeated. "
+    "Left out: the named ones.",
 )
 references_option = click.option(
     "--references",
@@ -100,7 +100,7 @@ def metrics_command(
     scores = []
     for file in files:
         for name, own in sorted(group_by_contestant(read_completions(file)).items()):
-            found = measure_texts(own, metrics or METRICS, encoding=encoding, references=known)
+            found = measure_texts(own, metrics or text_metrics(), encoding=encoding, references=known)
             _require_references(file, name, metrics, found)
             scores += [score(each) for each in found]
     if as_json:
@@ -147,7 +147,9 @@ def score_command(
     members = read_groups(groups) if groups else load_groups(sources)
     if groups and not members:
         raise DataError(f"{groups}: no groups in it")
-    found = collect(sources, metrics or METRICS, references=references, encoding=_encoding(**bertscore))
+    found = collect(
+        sources, metrics or text_metrics(), references=references, encoding=_encoding(**bertscore)
+    )
     for name, own in group_by_contestant(found).items():
         _require_references(sources[0], name, metrics, own)
     compared = compare(found, against=against, groups=members)

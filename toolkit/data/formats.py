@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from pkgutil import resolve_name
 from typing import Any, get_args
 
 from pydantic import Field, ValidationError
 
-from toolkit.recipe import Format
+from toolkit.recipe.registry import DATA_FORMATS
 from toolkit.types import Message, Record, Role
 
 
@@ -88,28 +89,19 @@ HUMAN = re.compile(r"\s*Human: ")
 TURN = re.compile(r"(?:\A\s*|\n\n)(Human|Assistant):")
 
 
-SIGNS: tuple[tuple[Format, set[str]], ...] = (
-    ("preference", {"chosen", "rejected"}),
-    ("messages", {"messages"}),
-    ("sharegpt", {"conversations"}),
-    ("unpaired", {"prompt", "completion", "label"}),
-    ("prompt_completion", {"prompt", "completion"}),
-    ("alpaca", {"instruction", "output"}),
-    ("text", {"text"}),
-)
-"""Format -> the columns that show it; the first that fits."""
-
-
 class RowError(ValueError):
     """What is wrong with one row; the reader adds file and line."""
 
 
-def detect(columns: Mapping[str, Any]) -> Format:
+def detect(columns: Mapping[str, Any]) -> str:
     """The format that these columns show."""
-    for name, needed in SIGNS:
-        if needed <= columns.keys():
+    for name, form in DATA_FORMATS.items():
+        if form.columns <= columns.keys():
             return "unpaired" if name == "messages" and isinstance(columns.get("label"), bool) else name
-    known, rename = "; ".join("/".join(sorted(needed)) for _, needed in SIGNS), guess_rename(columns)
+    known, rename = (
+        "; ".join("/".join(sorted(form.columns)) for form in DATA_FORMATS.values()),
+        guess_rename(columns),
+    )
     pairs = ", ".join(f"{old}: {new}" for old, new in rename.items())
     mend = f"set `rename: {{{pairs}}}`" if rename else f"rename them to one of: {known}"
     raise RowError(f"columns {', '.join(columns)} are no known format; {mend}")
@@ -150,7 +142,7 @@ def guess_rename(columns: Mapping[str, Any], *, for_scoring: bool = False) -> di
     return {name: ours for name, ours in found.items() if name != ours}
 
 
-def convert(row: Mapping[str, Any], form: Format, row_id: str) -> Row:
+def convert(row: Mapping[str, Any], form: str, row_id: str) -> Row:
     """One raw row as ours.
 
     Raises:
@@ -159,12 +151,8 @@ def convert(row: Mapping[str, Any], form: Format, row_id: str) -> Row:
     """
     if form == "auto":
         form = detect(row)
-    if form == "text":
-        return Text(id=row_id, text=_text(row, "text"))
-    if form == "preference":
-        return _preference(row, row_id)
-    if form == "unpaired":
-        return _rated(row, row_id)
+    if whole := DATA_FORMATS[form].row:
+        return resolve_name(whole)(row, row_id)  # type: ignore[no-any-return]
     turns, context = _conversation(row, form)
     if turns[-1].role != "assistant":
         raise RowError(
@@ -176,31 +164,40 @@ def convert(row: Mapping[str, Any], form: Format, row_id: str) -> Row:
     return Conversation(id=row_id, messages=turns, unlearned=tuple(sorted(context & answers)))
 
 
-def conversation(row: Mapping[str, Any], form: Format) -> tuple[Message, ...]:
+def conversation(row: Mapping[str, Any], form: str) -> tuple[Message, ...]:
     """The turns of a supervised row, the answer last."""
     return _conversation(row, form)[0]
 
 
-def _conversation(row: Mapping[str, Any], form: Format) -> tuple[tuple[Message, ...], set[int]]:
-    """The turns, and the positions of those that are not learned."""
+Turns = tuple[tuple[Message, ...], set[int]]
+"""The turns of a conversation, and the positions of those that are not learned."""
+
+
+def _conversation(row: Mapping[str, Any], form: str) -> Turns:
     _check_columns(row)
-    context: set[int] = set()
-    if form in ("messages", "sharegpt"):
-        column = "messages" if form == "messages" else "conversations"
-        raw = _column(row, column)
-        if form == "sharegpt" and isinstance(raw, (list, tuple)):
-            raw = [_from_sharegpt(turn) for turn in raw]
-        turns, context = _messages(raw, column), _unlearned(raw, column)
-    elif form == "alpaca":
-        turns = _alpaca(row)
-    elif form == "prompt_completion":
-        prompt = _prompt(row)
-        turns = (*prompt, *_rest(row, "completion", prompt))
-        context = set(range(len(prompt)))
-    else:
+    reader = DATA_FORMATS[form].turns
+    if reader is None:
         raise RowError(f"format {form} has no conversation")
+    turns, context = resolve_name(reader)(row)
     with_system = _with_system(row, turns)
     return with_system, {index + len(with_system) - len(turns) for index in context}
+
+
+def messages_turns(row: Mapping[str, Any]) -> Turns:
+    raw = _column(row, "messages")
+    return _messages(raw, "messages"), _unlearned(raw, "messages")
+
+
+def sharegpt_turns(row: Mapping[str, Any]) -> Turns:
+    raw = _column(row, "conversations")
+    if isinstance(raw, (list, tuple)):
+        raw = [_from_sharegpt(turn) for turn in raw]
+    return _messages(raw, "conversations"), _unlearned(raw, "conversations")
+
+
+def completion_turns(row: Mapping[str, Any]) -> Turns:
+    prompt = _prompt(row)
+    return (*prompt, *_rest(row, "completion", prompt)), set(range(len(prompt)))
 
 
 def _from_sharegpt(turn: Any) -> Any:
@@ -209,7 +206,7 @@ def _from_sharegpt(turn: Any) -> Any:
     return {**turn, "role": SHAREGPT_ROLES.get(str(turn["from"]), turn["from"]), "content": turn.get("value")}
 
 
-def _alpaca(row: Mapping[str, Any]) -> tuple[Message, ...]:
+def alpaca_turns(row: Mapping[str, Any]) -> Turns:
     extra = str(row.get("input") or "").strip()
     prompt = _text(row, "instruction") + (f"\n\n{extra}" if extra else "")
     history = row.get("history")
@@ -224,7 +221,7 @@ def _alpaca(row: Mapping[str, Any]) -> tuple[Message, ...]:
         turns += [{"role": "user", "content": pair[0]}, {"role": "assistant", "content": pair[1]}]
     earlier = _messages(turns, "history") if turns else ()
     answer = Message(role="assistant", content=_text(row, "output"))
-    return (*earlier, Message(role="user", content=prompt), answer)
+    return (*earlier, Message(role="user", content=prompt), answer), set()
 
 
 def _rest(row: Mapping[str, Any], column: str, prompt: tuple[Message, ...]) -> tuple[Message, ...]:
@@ -243,7 +240,7 @@ def _rest(row: Mapping[str, Any], column: str, prompt: tuple[Message, ...]) -> t
     return turns
 
 
-def _preference(row: Mapping[str, Any], row_id: str) -> Preference:
+def preference_row(row: Mapping[str, Any], row_id: str) -> Preference:
     """TRL's rule: what both conversations begin with is the prompt, and the rest the answers."""
     _check_columns(row)
     prompt = _prompt(row) if row.get("prompt") else ()
@@ -265,6 +262,10 @@ def _preference(row: Mapping[str, Any], row_id: str) -> Preference:
     return Preference(id=row_id, prompt=_with_system(row, shared), chosen=sides[0], rejected=sides[1])
 
 
+def text_row(row: Mapping[str, Any], row_id: str) -> Text:
+    return Text(id=row_id, text=_text(row, "text"))
+
+
 def _side(row: Mapping[str, Any], side: str, prompt: tuple[Message, ...]) -> tuple[Message, ...]:
     """The whole conversation that one side of a pair is."""
     value = _column(row, side)
@@ -281,7 +282,7 @@ def _side(row: Mapping[str, Any], side: str, prompt: tuple[Message, ...]) -> tup
     raise RowError(f"`prompt` is not what `{side}` answers: leave it out, or `{side}`'s own beginning")
 
 
-def _rated(row: Mapping[str, Any], row_id: str) -> Rated:
+def rated_row(row: Mapping[str, Any], row_id: str) -> Rated:
     value = _column(row, "label")
     label = LABELS.get(str(value).strip().lower())
     if label is None:

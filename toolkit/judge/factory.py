@@ -1,17 +1,18 @@
-"""The judge methods, in one table, and a recipe's judge section -> the judge it describes."""
+"""A recipe's judge section -> the judge it describes."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import TYPE_CHECKING
 
 from toolkit.errors import DataError, RecipeError
-from toolkit.judge.prompts import JudgePrompt, Method, load_prompt
+from toolkit.judge.prompts import JudgePrompt, load_prompt
 from toolkit.judge.verdicts import PairJudge
 from toolkit.models import bases
 from toolkit.recipe import Generation, Judge, ModelOptions, existing
+from toolkit.recipe.registry import JUDGE_METHODS
 from toolkit.types import digest
 
 if TYPE_CHECKING:
@@ -22,13 +23,13 @@ LoadModel = Callable[[str], "Loaded | ServedModel"]
 """Gives a local model by its name, in memory or behind an engine."""
 
 
-def _build_logprob(judge: Judge, name: str, load: LoadModel, options: ModelOptions) -> PairJudge:
+def build_logprob(judge: Judge, name: str, load: LoadModel, options: ModelOptions) -> PairJudge:
     from toolkit.judge.logprob import LogprobJudge
 
     return LogprobJudge(load(name), load_judge_prompt(judge), reference=judge.reference)
 
 
-def _build_generative(judge: Judge, name: str, load: LoadModel, options: ModelOptions) -> PairJudge:
+def build_generative(judge: Judge, name: str, load: LoadModel, options: ModelOptions) -> PairJudge:
     from toolkit.judge.generative import EndpointBackend, GenerativeJudge, LocalBackend
 
     prompt, reply = load_judge_prompt(judge), Generation(max_new_tokens=judge.max_new_tokens)
@@ -36,48 +37,22 @@ def _build_generative(judge: Judge, name: str, load: LoadModel, options: ModelOp
     return GenerativeJudge(backend, prompt, reference=judge.reference, options=reply)
 
 
-def _build_reward(judge: Judge, name: str, load: LoadModel, options: ModelOptions) -> PairJudge:
+def build_reward(judge: Judge, name: str, load: LoadModel, options: ModelOptions) -> PairJudge:
     from toolkit.judge.reward import RewardJudge
 
     return RewardJudge(Path(name), options)
 
 
-def _model_fingerprint(name: str, options: ModelOptions) -> str:
+def model_fingerprint(name: str, options: ModelOptions) -> str:
     from toolkit.models.loading import loaded_fingerprint
 
     return loaded_fingerprint(bases.resolve_base(name, revision=options.revision), options)
 
 
-def _reward_fingerprint(name: str, options: ModelOptions) -> str:
-    from toolkit.models.rewards import reward_fingerprint
+def reward_fingerprint(name: str, options: ModelOptions) -> str:
+    from toolkit.models import rewards
 
-    return reward_fingerprint(Path(name), options)
-
-
-@dataclass(frozen=True)
-class JudgeMethod:
-    """One way to get a verdict; an entry of `METHODS` is all that a new one takes."""
-
-    build: Callable[[Judge, str, LoadModel, ModelOptions], PairJudge]
-    """The judge of a section: its model's name, what loads a local model by name, and load options."""
-    asked: Method | None
-    """How its prompt ends; `None`: it has no prompt, and grades no single answers."""
-    remote: bool = False
-    """Whether the model may be behind an endpoint."""
-    probabilities: bool = True
-    """Whether verdicts have a probability, which the rule `average` needs."""
-    own_model: bool = False
-    """Whether `judge.model` is required: the recipe's base cannot judge this way."""
-    fingerprint: Callable[[str, ModelOptions], str] = _model_fingerprint
-    """Of a model by its name, as these options load it."""
-
-
-METHODS: dict[str, JudgeMethod] = {
-    "logits": JudgeMethod(_build_logprob, "letter"),
-    "written": JudgeMethod(_build_generative, "written", remote=True, probabilities=False),
-    "reward": JudgeMethod(_build_reward, None, own_model=True, fingerprint=_reward_fingerprint),
-}
-"""`method` of a judge section -> how it judges."""
+    return rewards.reward_fingerprint(Path(name), options)
 
 
 def build_judge(
@@ -100,7 +75,8 @@ def build_judge(
         DataError: there is no such prompt.
         ModelError: there is no such model.
     """
-    return METHODS[judge.method].build(judge, _model_name(judge, base), load, options)
+    build = resolve_name(JUDGE_METHODS[judge.method].build)
+    return build(judge, _model_name(judge, base), load, options)  # type: ignore[no-any-return]
 
 
 def validate_judges(judges: Sequence[Judge], *, base: str | None = None) -> None:
@@ -128,13 +104,13 @@ def validate_judges(judges: Sequence[Judge], *, base: str | None = None) -> None
 
 
 def _validate_votes(judge: Judge) -> None:
-    method = METHODS[judge.method]
+    method = JUDGE_METHODS[judge.method]
     if judge.rule == "average" and not method.probabilities:
         raise RecipeError(
             f"judge.rule: a {judge.method} verdict has no probability to average; use `agreement`"
         )
     try:
-        prompt = load_judge_prompt(judge) if method.asked else None
+        prompt = load_judge_prompt(judge) if method.prompt else None
     except DataError as error:
         raise RecipeError(f"judge.prompt: {error}; name one of these, or mend the file") from None
     if prompt and prompt.protocol != "pairwise":
@@ -152,10 +128,10 @@ def load_judge_prompt(judge: Judge) -> JudgePrompt:
 
 def prompt_key(judge: Judge) -> str:
     """What the verdicts of this section are kept under, known before any model is loaded."""
-    asked = METHODS[judge.method].asked
-    if asked is None:
+    ending = JUDGE_METHODS[judge.method].prompt
+    if ending is None:
         return digest(judge.method)
-    return load_judge_prompt(judge).key(asked, judge.reference, judge.endpoint)
+    return load_judge_prompt(judge).key(ending, judge.reference, judge.endpoint)
 
 
 def judge_name(
@@ -174,11 +150,12 @@ def judge_name(
     name = judge.model or base or ""
     if not (fetch or existing(name) or name in bases.PACKAGED):
         return Path(name).name
-    return f"{Path(name).name}@{METHODS[judge.method].fingerprint(name, options_of(name))[:6]}"
+    fingerprint = resolve_name(JUDGE_METHODS[judge.method].fingerprint)
+    return f"{Path(name).name}@{fingerprint(name, options_of(name))[:6]}"
 
 
 def _model_name(judge: Judge, base: str | None) -> str:
-    method = METHODS[judge.method]
+    method = JUDGE_METHODS[judge.method]
     if method.own_model:
         if judge.model is None:
             raise RecipeError("judge.model: no reward model is named; name the folder of the reward model")

@@ -27,7 +27,6 @@ from toolkit.judge.aggregation import (
 )
 from toolkit.judge.battles import build_battles
 from toolkit.judge.factory import (
-    METHODS,
     build_judge,
     judge_name,
     load_judge_prompt,
@@ -48,6 +47,7 @@ from toolkit.judge.verdicts import (
     load_verdicts,
 )
 from toolkit.recipe import Judge, ModelOptions
+from toolkit.recipe.registry import JUDGE_METHODS
 from toolkit.types import Battle, Completion, Judgment, Record, Score, Verdict, Vote
 
 if TYPE_CHECKING:
@@ -242,7 +242,7 @@ def run_graders(judges: Sequence[Judge], answers: Answers, context: JudgeContext
     scores: dict[str, list[Score]] = {}
     grades: list[Grade] = []
     for section in judges:
-        if METHODS[section.method].asked is None:
+        if JUDGE_METHODS[section.method].prompt is None:
             raise RecipeError(
                 "judge.method: a reward model gives no grades from 1 to 10; use a pairwise prompt"
             )
@@ -265,7 +265,9 @@ def _gradable(answers: Answers) -> list[Completion]:
 
 def grades_single(section: Judge) -> bool:
     """Whether a section's prompt has the judge grade answers one by one."""
-    return METHODS[section.method].asked is not None and load_judge_prompt(section).protocol == "single"
+    return (
+        JUDGE_METHODS[section.method].prompt is not None and load_judge_prompt(section).protocol == "single"
+    )
 
 
 CHARACTERS_PER_TOKEN = 4.0
@@ -304,17 +306,17 @@ def estimate_usage(
         questions: both orders of every battle, or every answer to grade.
         known: questions whose judgments are in the store.
     """
-    asked = METHODS[section.method].asked
+    ending = JUDGE_METHODS[section.method].prompt
     orders = 2 if questions and isinstance(questions[0], Comparison) else 1
     different = {each.subject: each for each in questions if not each.identical}.values()
     left = [each for each in different if each not in known]
-    if asked is None:  # every answer is read once
+    if ending is None:  # every answer is read once
         read = {answer for each in left if isinstance(each, Comparison) for answer in conversations(each)}
         shown, written = [*read], 0
     else:
         prompt = load_judge_prompt(section)
-        shown = [render(prompt, asked, each.case(section.reference)) for each in left]
-        written = section.max_new_tokens if asked == "written" else 0
+        shown = [render(prompt, ending, each.case(section.reference)) for each in left]
+        written = section.max_new_tokens if ending == "written" else 0
     texts = [message.content for messages in shown for message in messages]
     return Estimate(
         judge=name,

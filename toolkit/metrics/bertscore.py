@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Self
 
 import bert_score
 import numpy as np
@@ -20,6 +20,9 @@ from toolkit.errors import DataError, ModelError
 from toolkit.metrics.reference_tools import References
 from toolkit.metrics.text import Table, TextMetric
 from toolkit.models import batch_size, resolve_encoder
+
+if TYPE_CHECKING:
+    from toolkit.metrics.registry import Encoding
 
 logger = logging.getLogger(__name__)
 
@@ -53,6 +56,10 @@ class BertScore(TextMetric):
         self.layer = default_layer(encoder) if layer is None else layer
         self.cut = 0
         """Texts of the last call that are longer than the encoder reads."""
+
+    @classmethod
+    def configured(cls, encoding: Encoding) -> Self:
+        return cls(encoding.encoder, layer=encoding.layer, idf=encoding.idf, rescale=encoding.rescale)
 
     def rows(self, predictions: Sequence[str], references: References) -> Table:
         scorer = load_scorer(self.encoder, self.layer, self.idf, self.rescale)

@@ -16,7 +16,7 @@ import numpy as np
 from toolkit import io
 from toolkit.data.readers import raw_rows
 from toolkit.errors import DataError
-from toolkit.metric_info import FIGURES, KNOWN, metric_info
+from toolkit.metric_info import METRICS, known_figures, metric_info
 from toolkit.metrics.intervals import clustered, difference, examples_needed, restricted, score
 from toolkit.metrics.measurement import Measurement, pool_samples
 from toolkit.metrics.seeds import FEWEST_SEEDS, join_seeds, read_measurements, seed_folder
@@ -186,7 +186,8 @@ def collect(
         # what needs the run's model, or its recipe's own metrics, is taken from the run
         there = (places[name] / "measurements" / f"{name}.jsonl").is_file()
         stored = read_measurements(places[name], name, repeats(places[name])[0]) if there else []
-        kept = [m for m in stored if m.metric in FIGURES["perplexity"] or m.metric not in KNOWN]
+        known_names = known_figures().keys() - METRICS["perplexity"].figures.keys()
+        kept = [m for m in stored if m.metric not in known_names]
         for each in kept:
             if each.metric not in new:
                 renamed = tuple(ids.get(example, example) for example in each.example_ids)

@@ -5,23 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from pkgutil import resolve_name
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
+from toolkit.metric_info import METRICS
 from toolkit.metrics.checks import Row, measure_check
 from toolkit.metrics.measurement import Measurement
-from toolkit.metrics.text import Bleu, Chrf, Match, Rouge, Shape, Ter, TextMetric, TokenMetric
 from toolkit.recipe import Check, Scoring
 from toolkit.types import Completion
 
-METRICS: dict[str, type[TextMetric]] = {
-    "rouge": Rouge,
-    "bleu": Bleu,
-    "chrf": Chrf,
-    "ter": Ter,
-    "exact_match": Match,
-    "length": Shape,
-}
-"""Name in a recipe -> metric; `bertscore` has an encoder to choose besides."""
+if TYPE_CHECKING:
+    from toolkit.metrics.text import TextMetric
 
 
 @dataclass(frozen=True)
@@ -74,20 +69,11 @@ def measure_texts(
         if isinstance(name, Check) or ".py:" in name:
             found += measure_check(answered, Check(function=name) if isinstance(name, str) else name, rows)
             continue
-        chosen = [(each, refs or [""]) for each, refs in known if name == "length" or refs]
+        chosen = [(each, refs or [""]) for each, refs in known if refs or not METRICS[name].needs_reference]
         if chosen:
-            found += _measure(_metric(name, encoding), *zip(*chosen, strict=True))
+            metric = resolve_name(METRICS[name].implementation or "").configured(encoding)
+            found += _measure(metric, *zip(*chosen, strict=True))
     return found
-
-
-def _metric(name: str, encoding: Encoding) -> TextMetric:
-    if name == "bertscore":
-        from toolkit.metrics.bertscore import BertScore  # imports torch
-
-        own = {key: value for key, value in vars(encoding).items() if key != "tokenizer"}
-        return BertScore(**own)
-    metric = METRICS[name]
-    return metric(tokenizer=encoding.tokenizer) if issubclass(metric, TokenMetric) else metric()
 
 
 def _measure(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import datasets
 import evaluate
@@ -20,6 +20,9 @@ from toolkit.errors import DataError
 from toolkit.metrics import reference_tools
 from toolkit.metrics.measurement import Kind, combine
 from toolkit.metrics.reference_tools import References, Rows
+
+if TYPE_CHECKING:
+    from toolkit.metrics.registry import Encoding
 
 logger = logging.getLogger(__name__)
 
@@ -36,6 +39,11 @@ class TextMetric(evaluate.Metric):  # type: ignore[misc]  # evaluate is untyped
     """Of a metric of means: the name of each column of its rows."""
     corpus: ClassVar[Kind | None] = None
     """Of a corpus metric by sacrebleu, 0 to 100, with its defaults (Post 2018): its name."""
+
+    @classmethod
+    def configured(cls, encoding: Encoding) -> Self:
+        """The metric with those of a recipe's options that it knows."""
+        return cls()
 
     def _info(self) -> evaluate.MetricInfo:
         text = datasets.Value("string")
@@ -83,6 +91,10 @@ class TokenMetric(TextMetric):
     def __init__(self, tokenizer: str | None = None, **options: Any) -> None:
         super().__init__(**options)
         self.tokenizer = "characters" if tokenizer == "char" else tokenizer
+
+    @classmethod
+    def configured(cls, encoding: Encoding) -> Self:
+        return cls(tokenizer=encoding.tokenizer)
 
     def chosen(self, references: References) -> str | None:
         """The tokenizer for texts like these."""

@@ -7,20 +7,16 @@ recipe is silent, the defaults of `sections` hold; their docstrings are the refe
 from toolkit.recipe.files import DATA_FILES, PACKAGED, existing, source_file
 from toolkit.recipe.loader import dump, load, parse, read_yaml, with_keys, yaml_problem
 from toolkit.recipe.schema import (
-    METRICS,
     MOST_SHOTS,
-    ONLINE,
     ArenaOptions,
     Benchmark,
     Check,
     Contestant,
     DataSource,
     Endpoint,
-    Format,
     Generation,
     Judge,
     LoraOptions,
-    Method,
     ModelOptions,
     Recipe,
     Scoring,
@@ -36,7 +32,7 @@ from toolkit.recipe.schema import (
     with_fewshot_baseline,
 )
 
-__all__ = ["DATA_FILES", "METRICS", "MOST_SHOTS", "ONLINE", "PACKAGED", "Format", "Method"]
+__all__ = ["DATA_FILES", "MOST_SHOTS", "PACKAGED"]
 __all__ += [
     "ArenaOptions",
     "Benchmark",

@@ -15,9 +15,10 @@ from pydantic import BaseModel, ValidationError
 
 from toolkit import io
 from toolkit.errors import RecipeError
+from toolkit.metric_info import METRICS
 from toolkit.recipe.files import PACKAGED, existing, fill_in, locate
 from toolkit.recipe.parents import add_stages_of_other_runs
-from toolkit.recipe.schema import METRICS, Recipe, answered_data, contestants, unknown
+from toolkit.recipe.schema import Recipe, answered_data, contestants, unknown
 
 
 def load(source: str | Path, overrides: dict[str, Any] | None = None) -> Recipe:
@@ -387,7 +388,7 @@ def loose_ends(recipe: Recipe) -> list[str]:
     """Names that point nowhere, and parts that need another part."""
     names, data = list(contestants(recipe)), list(recipe.data)
     problems = _loose_stages(recipe)
-    writers = [stage.name for stage in recipe.stages if stage.method != "reward"]
+    writers = [stage.name for stage in recipe.stages if not stage.spec.reward_model]
     for name, contestant in recipe.contestants.items():
         problems += unknown(f"contestants.{name}.stage", contestant.stage, writers, "stage")
         if contestant.shots and answered_data(recipe) is None:
@@ -477,5 +478,5 @@ def _loose_stages(recipe: Recipe) -> list[str]:
             if "/" not in name and not existing(name):
                 problems += unknown(f"{at}.rewards", name, rewarding, "earlier reward stage")
         # a reward model scores answers and writes none
-        (rewarding if stage.method == "reward" else earlier).append(stage.name)
+        (rewarding if stage.spec.reward_model else earlier).append(stage.name)
     return problems

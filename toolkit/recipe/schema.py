@@ -6,7 +6,7 @@ import difflib
 import json
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -22,7 +22,14 @@ from pydantic import (
 
 from toolkit import io
 from toolkit.errors import RecipeError
-from toolkit.metric_info import FIGURES, KNOWN, Tokenizer
+from toolkit.metric_info import METRICS, Tokenizer, known_figures
+from toolkit.recipe.registry import (
+    DATA_FORMATS,
+    JUDGE_METHODS,
+    TRAINING_METHODS,
+    NameIn,
+    TrainingMethod,
+)
 from toolkit.types import Message, digest
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
@@ -30,20 +37,10 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 
 Variable = Annotated[str, Field(pattern=r"^[A-Za-z_]\w*$")]
 
-Method = Literal["text", "sft", "dpo", "orpo", "kto", "reward", "rloo", "grpo"]
-
-ONLINE = ("rloo", "grpo")
-"""Methods that answer prompts while they train, and learn from the rewards of their answers."""
-
-Format = Literal[
-    "auto", "messages", "sharegpt", "alpaca", "prompt_completion", "preference", "unpaired", "text"
-]
-
-JudgeMethod = Literal["logits", "written", "reward"]
-
-Metric = Literal["perplexity", "rouge", "bleu", "chrf", "ter", "bertscore", "exact_match", "length"]
-
-METRICS: tuple[Metric, ...] = get_args(Metric)
+Method = Annotated[str, NameIn(TRAINING_METHODS)]
+Format = Annotated[str, NameIn(DATA_FORMATS, also=("auto",))]
+JudgeMethod = Annotated[str, NameIn(JUDGE_METHODS)]
+Metric = Annotated[str, NameIn(METRICS)]
 
 FunctionName = Annotated[str, Field(pattern=r"^.+\.py:[A-Za-z_]\w*$")]  # A function in a Python file
 
@@ -170,11 +167,17 @@ class Stage(Section):
 
     @model_validator(mode="after")
     def rewards_where_needed(self) -> Stage:
-        if self.method in ONLINE and not self.rewards and not self.taken_from:
+        if self.spec.online and not self.rewards and not self.taken_from:
             raise ValueError(f"{self.method} needs `rewards`, such as {{helpful: 1.0, safe: 0.5}}")
-        if self.rewards and self.method not in ONLINE:
-            raise ValueError(f"`rewards` are for {' and '.join(ONLINE)}, not for {self.method}")
+        if self.rewards and not self.spec.online:
+            online = [name for name, spec in TRAINING_METHODS.items() if spec.online]
+            raise ValueError(f"`rewards` are for {' and '.join(online)}, not for {self.method}")
         return self
+
+    @property
+    def spec(self) -> TrainingMethod:
+        """Its method's entry in the table."""
+        return TRAINING_METHODS[self.method]
 
 
 class Endpoint(Section):
@@ -444,16 +447,16 @@ class Scoring(Section):
         for check in self.checks:
             if primary == check.title or primary.startswith(f"{check.title}_"):
                 return check, primary
-        for name, figures in FIGURES.items():
-            if primary in figures and name not in ("perplexity", "length"):
+        for name, spec in METRICS.items():
+            if primary in spec.figures and spec.implementation and spec.needs_reference:
                 return name, primary
         return "rouge", "rougeL"
 
     @model_validator(mode="after")
     def named_once(self) -> Self:
         titles = [check.title for check in self.checks]
-        others = {figure for name in METRICS if name in self.metrics for figure in FIGURES[name]}
-        others |= KNOWN.keys() - {check.kind for check in self.checks}
+        others = {figure for name in METRICS if name in self.metrics for figure in METRICS[name].figures}
+        others |= known_figures().keys() - {check.kind for check in self.checks}
         taken = next((title for title in titles if title in others or titles.count(title) > 1), None)
         if taken:
             raise ValueError(f"metrics: two are called {taken}; give one a `name`")
@@ -660,7 +663,7 @@ def contestants(recipe: Recipe) -> dict[str, Contestant]:
     """Who competes: as the recipe names them, or the base and every stage that writes answers."""
     if recipe.contestants:
         return dict(recipe.contestants)
-    writers = [stage.name for stage in recipe.stages if stage.method != "reward"]
+    writers = [stage.name for stage in recipe.stages if not stage.spec.reward_model]
     return {"base": Contestant()} | {name: Contestant(stage=name) for name in writers}
 
 
@@ -691,7 +694,7 @@ FEWSHOT = "base-fewshot"  # the contestant that `run` adds
 
 def answered_data(recipe: Recipe) -> str | None:
     """The data set that worked examples are drawn from: of the first stage whose rows have answers."""
-    found = (stage.data for stage in recipe.stages if stage.method not in ("text", *ONLINE))
+    found = (stage.data for stage in recipe.stages if stage.spec.rows != ("text",) and not stage.spec.online)
     return next(found, None)
 
 

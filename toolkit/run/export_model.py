@@ -79,7 +79,7 @@ def export_model(run: Path, stage: str, to: Format, out: Path, llama: LlamaCpp =
         raise DataError(f"{out}: is there already; name a new folder")
     folder = RunFolder(run)
     recipe = load(folder.recipe)
-    if recipe.stage(stage).method == "reward":
+    if recipe.stage(stage).spec.reward_model:
         raise ModelError(f"stage {stage}: a reward model writes no text; use its folder as it is")
     if not folder.adapter(stage).exists():
         raise ModelError(f"{folder.adapter(stage)}: not trained yet; run the recipe first")

@@ -15,10 +15,11 @@ from toolkit.errors import DataError, RecipeError
 from toolkit.fingerprints import folder_hash
 from toolkit.judge import build_battles, judge_name, prompt_key, validate_vote_count
 from toolkit.judge.pipeline import JudgeContext, load_judge_verdicts, run_judge, summarize_verdicts
+from toolkit.metric_info import METRICS
 from toolkit.metrics import Measurement
 from toolkit.metrics.checks import metric_identity
 from toolkit.metrics.measurement import pool_samples
-from toolkit.recipe import METRICS, Benchmark, Check, Judge, Scoring, Stage, answered_data, fingerprint
+from toolkit.recipe import Benchmark, Check, Judge, Scoring, Stage, answered_data, fingerprint
 from toolkit.run import shots
 from toolkit.run.cache import Step, StepCache
 from toolkit.run.folder import RunFolder
@@ -214,7 +215,7 @@ def _measure(run: Execution, scoring: Scoring, contestant: ResolvedContestant) -
 
     def inputs() -> str:
         completions = [each.model_dump(mode="json") for part in run.load_samples(contestant) for each in part]
-        known = sorted(each for each in scoring.metrics if each in METRICS)
+        known = sorted(each for each in scoring.metrics if isinstance(each, str) and each in METRICS)
         parts: list[Any] = [completions, run.contestant(contestant) if likely or guarded else "", known]
         if guarded:
             parts += [[example.model_dump(mode="json") for example in run.guard]]

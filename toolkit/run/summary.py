@@ -12,7 +12,7 @@ from toolkit import io
 from toolkit.benchmarks.results import scores_of
 from toolkit.errors import DataError
 from toolkit.judge.pipeline import load_judge_verdicts, summarize_verdicts
-from toolkit.metric_info import KNOWN
+from toolkit.metric_info import known_figures
 from toolkit.metrics import Measurement, difference, score
 from toolkit.metrics.compare import slice_examples, slice_figures, write_groups
 from toolkit.metrics.intervals import clustered
@@ -112,7 +112,7 @@ def _slices(execution: Execution, scoring: Scoring, found: Sequence[Measurement]
     """Figures by slice of the primary measure, or the one that is quoted, and of the recipe's own metrics."""
     there = {measured.metric for measured in found}
     quoted = (name for name in (scoring.primary, *METRIC_ORDER) if name in there)
-    chosen = {next(quoted, None)} | (there - KNOWN.keys())
+    chosen = {next(quoted, None)} | (there - known_figures().keys())
     members = slice_examples(execution.examples, execution.columns, scoring.slices)
     figures = slice_figures([each for each in found if each.metric in chosen], members, execution.groups)
     return [figure.model_dump(mode="json", exclude_none=True) for figure in figures]

@@ -75,7 +75,7 @@ def choose_variant(
     for number, (settings, variant) in enumerate(variants, start=1):
         logger.info("sweep: variant %d of %d, %s", number, len(variants), settings)
         place = RunFolder(results / f"{recipe.name}-sweep" / fingerprint(settings))
-        last = next(stage.name for stage in reversed(variant.stages) if stage.method != "reward")
+        last = next(stage.name for stage in reversed(variant.stages) if not stage.spec.reward_model)
         trained = {"contestants": {last: Contestant(stage=last)}, "judge": None, "seeds": 1}
         short = variant.model_copy(update={"scoring": alone} | trained)
         with place.locked():

@@ -134,7 +134,7 @@ def prepare_base(recipe: Recipe, stage: Stage, run: Path) -> Base:
         chosen = replace(chosen, attention="eager")  # half the time of sdpa, whose backward is slow on a CPU
     merges = parent and not continued and chosen.device.type == "cpu"
     exact = adapter is None or merges or subtracts_from_base(adapter)
-    exact = exact or stage.method == "reward"  # whose output, one number, is rounded away in 16 bit
+    exact = exact or stage.spec.reward_model  # whose output, one number, is rounded away in 16 bit
     loaded = replace(chosen, dtype=torch.float32) if exact and quantization == "none" else chosen
     tokenizer = load_tokenizer(folder, recipe.model.chat_template, recipe.model.chat_template_kwargs)
     base = Base(
@@ -158,7 +158,7 @@ def prepare_base(recipe: Recipe, stage: Stage, run: Path) -> Base:
 
 
 def _rewards(recipe: Recipe, stage: Stage, run: Path) -> dict[str, Path]:
-    own = {other.name for other in recipe.stages if other.method == "reward"}
+    own = {other.name for other in recipe.stages if other.spec.reward_model}
     return {
         name: run / "adapters" / name if name in own else bases.resolve_base(name) for name in stage.rewards
     }
@@ -207,7 +207,7 @@ def stage_adapter(recipe: Recipe, stage: Stage, parent: Path | None = None) -> A
     Raises:
         RecipeError: PEFT does not know a field.
     """
-    task = "SEQ_CLS" if stage.method == "reward" else "CAUSAL_LM"
+    task = "SEQ_CLS" if stage.spec.reward_model else "CAUSAL_LM"
     if parent is not None:
         config = peft.PeftConfig.from_pretrained(str(parent))
         config.inference_mode, config.task_type = False, task

@@ -121,7 +121,7 @@ def _joined(recipe: Recipe, stage: Stage, config: Any, shape: Any) -> Iterator[P
         if not lossless or getattr(parent, "lora_bias", False):
             yield place, f"the adapter of {stage.start} cannot be merged into whole weights", CONTINUE
         return
-    own = HEADS if stage.method == "reward" else ()
+    own = HEADS if stage.spec.reward_model else ()
     reasons = {
         f"the adapter of {stage.start}": not_joined(parent) or _experts(parent, shape),
         "this adapter": not_joined(config, own) or _experts(config, shape),
@@ -150,7 +150,7 @@ def _has(model: Any, kind: str) -> bool:
 def _fits(config: Any, stage: Stage, shape: Any, place: str) -> Iterator[Problem]:
     """Whether everything that an adapter names is in the model, and PEFT can build it there."""
     model = copy.deepcopy(shape)
-    if stage.method == "reward":
+    if stage.spec.reward_model:
         model.config.num_labels = 1
         with torch.device("meta"):
             model = AutoModelForSequenceClassification.from_config(model.config)
@@ -166,7 +166,7 @@ def _fits(config: Any, stage: Stage, shape: Any, place: str) -> Iterator[Problem
         yield place, " ".join(str(error).split())[:300], "name what this model has, or take another type"
         return
     head = made.get_output_embeddings()
-    if stage.method not in ("orpo", "reward") and isinstance(head, PASSED_OVER):
+    if not stage.spec.reward_model and stage.method != "orpo" and isinstance(head, PASSED_OVER):
         text = "what is trained on the output layer is passed over: log-probabilities are of its own weights"
         yield place, text, "train that layer whole, in modules_to_save"
     if subtracts_from_base(config) and _has(made, "Conv1D"):

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from toolkit.recipe import ONLINE, LoraOptions, Recipe, Stage
+from toolkit.recipe import LoraOptions, Recipe, Stage
 from toolkit.train.methods import settings
 
 ITSELF = {True: 1.6e9, False: 1e9}
@@ -77,10 +77,10 @@ def estimate(
     limit = trainer.get("max_length")
     length = int(limit if isinstance(limit, int) and limit else longest or 1024)
     length = min(length, longest or length)
-    if stage.method in ONLINE:
+    if stage.spec.online:
         length = 256 + int(trainer["max_completion_length"])
     tokens = length * int(trainer["per_device_train_batch_size"])
-    tokens *= 2 if stage.method in ("dpo", "orpo", "reward") else 1
+    tokens *= 2 if stage.spec.rows == ("preference",) else 1
     layers = config.num_hidden_layers
     a_layer = 34 * tokens * config.hidden_size
     a_layer += (
@@ -104,7 +104,7 @@ def _weights(recipe: Recipe, stage: Stage, model: Any, target: Machine) -> tuple
         return (inside + outside) * (4 + 4 + moments), 0
     merged = stage.start != "base" and not recipe.continues(stage.name)
     taken_out = str((adapter.model_extra or {}).get("init_lora_weights", "")).startswith(("pissa", "olora"))
-    exact = taken_out or stage.method == "reward" or recipe.model.dtype == "float32" or not target.gpu
+    exact = taken_out or stage.spec.reward_model or recipe.model.dtype == "float32" or not target.gpu
     quantization = recipe.model.quantization
     whole = 4 if exact else 2
     bits = {"nf4": 0.52, "int8": 1.0}.get(quantization, whole)

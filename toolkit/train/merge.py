@@ -82,7 +82,7 @@ def merge(
     if out.exists():
         raise DataError(f"{out}: is there already; name a new folder")
     adapter = run / "adapters" / stage.name
-    if stage.method == "reward":
+    if stage.spec.reward_model:
         raise ModelError(f"stage {stage.name}: a reward model writes no text; use its folder as it is")
     if stage.adapter == "none":
         raise ModelError(f"stage {stage.name}: all weights were trained; {adapter} is a whole model already")

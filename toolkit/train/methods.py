@@ -1,21 +1,21 @@
-"""Registry of training methods: module, TRL configuration class, accepted row types and defaults."""
+"""A stage's TRL configuration: defaults, its own fields, what is refused."""
 
 from __future__ import annotations
 
 import dataclasses
 import difflib
-import importlib
 import os
 from collections.abc import Callable, Iterator
+from pkgutil import resolve_name
 from typing import Any
 
 import torch
 from transformers.integrations import get_available_reporting_integrations
 from transformers.utils import is_liger_kernel_available
 
-from toolkit.data import Conversation, Preference, Rated, Row, Text
+from toolkit.data import Row
 from toolkit.errors import DataError, RecipeError
-from toolkit.recipe import Method, Stage
+from toolkit.recipe import Stage
 from toolkit.train.base import Base
 
 os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")  # TRL says at every import that a part may change
@@ -38,70 +38,20 @@ COMMON_DEFAULTS: dict[str, Any] = {
 }
 """Defaults of every method."""
 
-SFT_DEFAULTS = {"learning_rate": 5e-4, "num_train_epochs": 2, "train_sampling_strategy": "group_by_length"}
-
-PAIR_DEFAULTS = {"max_length": 1024, "per_device_train_batch_size": 4, "gradient_accumulation_steps": 2}
-"""A batch of pairs holds twice as many sequences."""
-
-KTO_DEFAULTS = {"learning_rate": 1e-4, "max_length": 1024}
-
-RL_DEFAULTS = {"learning_rate": 5e-5, "num_generations": 4, "max_completion_length": 256, "beta": 0.05}
-
-
-@dataclasses.dataclass(frozen=True)
-class MethodSpec:
-    """Specification of one training method."""
-
-    trainer: str
-    """`module.function` of this package: `(base, stage, train, heldout, trainer_args)` -> a TRL trainer."""
-    config: str
-    """TRL's configuration class: the fields of a stage's `trainer`."""
-    rows: tuple[type[Row], ...]
-    defaults: dict[str, Any]
-    """Fields, over `COMMON_DEFAULTS`; a stage's own go over both."""
-
-
-CONVERSATIONAL = (Conversation, Preference, Rated)
-
-METHODS: dict[Method, MethodSpec] = {
-    "text": MethodSpec("sft.trainer", "trl.SFTConfig", (Text,), SFT_DEFAULTS | {"max_length": 1024}),
-    "sft": MethodSpec("sft.trainer", "trl.SFTConfig", (Conversation,), SFT_DEFAULTS | {"max_length": 1024}),
-    "dpo": MethodSpec(
-        "preference.dpo_trainer",
-        "trl.DPOConfig",
-        (Preference,),
-        PAIR_DEFAULTS | {"learning_rate": 1e-4, "precompute_ref_log_probs": True},
-    ),
-    "orpo": MethodSpec(
-        "preference.orpo_trainer",
-        "trl.experimental.orpo.ORPOConfig",
-        (Preference,),
-        PAIR_DEFAULTS | {"learning_rate": 2e-4, "remove_unused_columns": False},
-    ),
-    "kto": MethodSpec("preference.kto_trainer", "trl.KTOConfig", (Rated, Preference), KTO_DEFAULTS),
-    "reward": MethodSpec(
-        "reward.trainer", "trl.RewardConfig", (Preference,), PAIR_DEFAULTS | {"learning_rate": 2e-4}
-    ),
-    "rloo": MethodSpec("rl.trainer", "trl.RLOOConfig", CONVERSATIONAL, RL_DEFAULTS),
-    "grpo": MethodSpec("rl.trainer", "trl.GRPOConfig", CONVERSATIONAL, RL_DEFAULTS),
-}
-
 
 def settings(stage: Stage) -> dict[str, Any]:
     """The fields of a stage's configuration class: its own, over those of its method."""
-    return COMMON_DEFAULTS | METHODS[stage.method].defaults | stage.trainer
+    return {**COMMON_DEFAULTS, **stage.spec.defaults, **stage.trainer}
 
 
 def build_trainer(stage: Stage) -> Callable[..., Any]:
     """The function that builds this stage's trainer."""
-    module, _, name = METHODS[stage.method].trainer.rpartition(".")
-    return getattr(importlib.import_module(f"toolkit.train.{module}"), name)  # type: ignore[no-any-return]
+    return resolve_name(stage.spec.trainer)  # type: ignore[no-any-return]
 
 
 def config_class(stage: Stage) -> Any:
     """TRL's configuration class of a stage."""
-    module, _, name = METHODS[stage.method].config.rpartition(".")
-    return getattr(importlib.import_module(module), name)
+    return resolve_name(stage.spec.config)
 
 
 def config_fields(stage: Stage) -> set[str]:
@@ -111,11 +61,10 @@ def config_fields(stage: Stage) -> set[str]:
 
 def row_mismatch(stage: Stage, rows: list[Row]) -> str | None:
     """The first row that this stage cannot learn from, and which kind it needs."""
-    kinds = METHODS[stage.method].rows
-    wanted = " or ".join(kind.__name__.lower() for kind in kinds)
     for row in rows:
-        if not isinstance(row, kinds):
-            return f"{stage.method} needs {wanted} rows, but {row.id} is a {type(row).__name__.lower()}"
+        kind = type(row).__name__.lower()
+        if kind not in stage.spec.rows:
+            return f"{stage.method} needs {' or '.join(stage.spec.rows)} rows, but {row.id} is a {kind}"
     return None
 
 
@@ -146,7 +95,7 @@ def configuration(base: Base, stage: Stage, extra: dict[str, Any]) -> Any:
     flash = has_flash_attention(base.hardware.attention)
     for name, _, what, mend in refused_fields(stage, flash=flash):
         raise RecipeError(f"stages.{stage.name}.trainer.{name}: {what}; {mend}")
-    if flash and stage.method in ("sft", "text"):  # the same rows in a batch, without padding between them
+    if flash and stage.spec.packs:  # the same rows in a batch, without padding between them
         extra = {"padding_free": True, **extra}
     precision = {  # matrix products in the hardware's fast 16-bit type (autocast), everything else in fp32
         "use_cpu": base.hardware.device.type == "cpu",
@@ -175,7 +124,7 @@ def has_flash_attention(attention: str | None) -> bool:
 
 def refused_fields(stage: Stage, *, flash: bool) -> Iterator[tuple[str, str, str, str]]:
     """Fields that would have no effect, or a wrong one: name, code of the finding, text, the mend."""
-    packed = ("packing", "eval_packing", "padding_free") if not flash or stage.method == "dpo" else ()
+    packed = ("packing", "eval_packing", "padding_free") if not flash or not stage.spec.packs else ()
     for name, (code, what, mend) in (REFUSED | dict.fromkeys(packed, _PACKED)).items():
         if stage.trainer.get(name):
             yield name, code, what, mend

@@ -17,13 +17,13 @@ from toolkit.benchmarks import task_files
 from toolkit.data import load_columns, load_examples
 from toolkit.errors import DataError, ModelError, ToolkitError
 from toolkit.generate.importers import match_answers
-from toolkit.metric_info import FIGURES
+from toolkit.metric_info import METRICS
 from toolkit.metrics.checks import measure_check
 from toolkit.metrics.compare import slice_examples
 from toolkit.metrics.reference_tools import WordTokenizer, unread_by_bleu, unread_by_rouge
 from toolkit.models import bases, hardware, resolve_encoder
 from toolkit.models.loading import adapter_weights, check_causal, check_lineage
-from toolkit.recipe import METRICS, Benchmark, Contestant, Judge, Recipe, Scoring, contestants, existing
+from toolkit.recipe import Benchmark, Contestant, Judge, Recipe, Scoring, contestants, existing
 from toolkit.run.checks.findings import Find, error, from_error, info, warning
 from toolkit.run.checks.rows import HeldOut
 from toolkit.statistics import smallest_p
@@ -168,7 +168,8 @@ def _guard(scoring: Scoring, recipe: Recipe) -> Iterator[Finding]:
 
 def _own_metrics(scoring: Scoring, heldout: HeldOut, columns: Columns) -> Iterator[Finding]:
     """Each metric of the recipe's own, tried on the first examples with their references as completions."""
-    known, failed = [figure for name in scoring.metrics for figure in FIGURES.get(str(name), ())], False
+    names = [name for name in scoring.metrics if isinstance(name, str) and name in METRICS]
+    known, failed = [figure for name in names for figure in METRICS[name].figures], False
     for check in scoring.checks:
         tried = [
             Completion(
@@ -195,7 +196,8 @@ def _own_metrics(scoring: Scoring, heldout: HeldOut, columns: Columns) -> Iterat
 
 
 def _references(scoring: Scoring, heldout: HeldOut) -> Iterator[Finding]:
-    needing = [name for name in scoring.metrics if name in METRICS and name != "length"]
+    named = (name for name in scoring.metrics if isinstance(name, str) and name in METRICS)
+    needing = [name for name in named if METRICS[name].needs_reference]
     without = [i for i, example in enumerate(heldout.examples) if example.reference is None]
     if without and needing:
         whole = len(without) == len(heldout.examples)
@@ -344,7 +346,7 @@ def _adapters(recipe: Recipe) -> Iterator[Finding]:
 
 def _reward_models(recipe: Recipe) -> Iterator[Finding]:
     """Reward models that are none, of stages that learn from rewards and of judges."""
-    trained = [stage.name for stage in recipe.stages if stage.method == "reward"]
+    trained = [stage.name for stage in recipe.stages if stage.spec.reward_model]
     named = [
         (f"stages.{stage.name}.rewards.{name}", name)
         for stage in recipe.stages

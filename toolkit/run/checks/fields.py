@@ -12,7 +12,7 @@ from typing import Any
 
 from toolkit.errors import RecipeError
 from toolkit.judge import validate_judges
-from toolkit.recipe import ONLINE, Recipe, Stage
+from toolkit.recipe import Recipe, Stage
 from toolkit.run.checks.findings import error, from_error, info, warning
 from toolkit.train import dry_run, methods
 from toolkit.train.methods import settings
@@ -109,7 +109,7 @@ def fields(recipe: Recipe, shape: Any) -> Iterator[Finding]:
 
 
 def _names(stage: Stage) -> Iterator[Finding]:
-    known, name = methods.config_fields(stage), methods.METHODS[stage.method].config.rpartition(".")[2]
+    known, name = methods.config_fields(stage), methods.config_class(stage).__name__
     for field in stage.trainer:
         place = f"stages.{stage.name}.trainer.{field}"
         if field in ELSEWHERE and stage.trainer[field] not in (None, True):
@@ -208,7 +208,7 @@ def _combinations(recipe: Recipe, stage: Stage) -> Iterator[Finding]:
 def _preferences(recipe: Recipe, stage: Stage) -> Iterator[Finding]:
     """What preference methods need of beta, batch and start."""
     trainer, place = stage.trainer, f"stages.{stage.name}.trainer"
-    beta = trainer.get("beta") if stage.method not in ONLINE else None
+    beta = trainer.get("beta") if not stage.spec.online else None
     if isinstance(beta, (int, float)) and beta <= 0:
         text = "beta of 0 or less takes the preference out of the loss"
         yield error("beta", f"{place}.beta", text, "0.1 is usual")
@@ -245,7 +245,7 @@ def steps(stage: Stage, rows: int, processes: int = 1) -> dict[str, Any]:
         train *= 2
     batch = max(1, int(number("per_device_train_batch_size") * number("gradient_accumulation_steps")))
     batch *= processes
-    if stage.method in ONLINE:
+    if stage.spec.online:
         batch = max(1, batch // int(number("num_generations")))
     epochs, most = float(number("num_train_epochs")), int(number("max_steps", -1))
     count = most if most > 0 else round(-(-train // batch) * epochs)

@@ -16,7 +16,7 @@ from typing import Any
 from toolkit import compat, distributed
 from toolkit.data import Row
 from toolkit.errors import DataError
-from toolkit.recipe import ONLINE, Recipe, Stage
+from toolkit.recipe import Recipe, Stage
 from toolkit.run.checks.fields import steps
 from toolkit.run.checks.findings import error, info, warning
 from toolkit.run.checks.rows import Seen
@@ -125,7 +125,7 @@ def first_steps(
     for stage in recipe.stages if distributed.count() == 1 else ():
         parts = (f"stages.{stage.name}", f"data.{stage.data}", recipe.data[stage.data].source)
         plain = stage.trainer.keys() <= PLAIN or stage.taken_from
-        tried = stage.data in sets and stage.method not in ONLINE and not plain
+        tried = stage.data in sets and not stage.spec.online and not plain
         if not tried or any(place.startswith(parts) for place in bad):
             continue
         rows = sorted(sets[stage.data].rows, key=lambda row: len(row.model_dump_json()))[:SHORTEST]
@@ -167,7 +167,7 @@ def _first_step(stage: Stage, rows: list[Row], tokenizer: Any) -> str | None:
     hardware = Hardware(torch.device("cpu"), torch.float32, "eager")
     try:
         with torch.random.fork_rng(devices=()), tempfile.TemporaryDirectory() as folder, _silence():
-            task = "SEQ_CLS" if stage.method == "reward" else "CAUSAL_LM"
+            task = "SEQ_CLS" if stage.spec.reward_model else "CAUSAL_LM"
             lora = LoraConfig(r=2, target_modules="all-linear", task_type=task)
             adapter = None if stage.adapter == "none" else lora
             model, read = LlamaForCausalLM(shape), copy.deepcopy(tokenizer)

@@ -13,7 +13,7 @@ from toolkit.data import Conversation, Preference, Row, Text, chat
 from toolkit.data.formats import answer_of, prompt_of
 from toolkit.errors import DataError, ModelError
 from toolkit.models import bases
-from toolkit.recipe import ONLINE, Recipe, Stage, answered_data, contestants
+from toolkit.recipe import Recipe, Stage, answered_data, contestants
 from toolkit.run.checks.findings import error, from_error, info, warning
 from toolkit.run.checks.rows import MAX_PLACES, Seen
 from toolkit.run.shots import Choice, Reader, draw_exchanges
@@ -131,7 +131,7 @@ def encoded_rows(
         if isinstance(row, Text):
             ids = [*tokenizer(row.text)["input_ids"], tokenizer.eos_token_id]
             yield [row.text], chat.Encoded(ids, [1] * len(ids), truncated=False)
-        elif stage.method not in ONLINE:
+        elif not stage.spec.online:
             try:
                 waiting += _sequences(tokenizer, row)
             except DataError as problem:
@@ -246,7 +246,7 @@ def _size(turns: Sequence[Message]) -> int:
 
 
 def _cut(stage: Stage, rows: list[tuple[list[str], chat.Encoded]], limit: int | None) -> Iterator[Finding]:
-    if limit is None or stage.method in ("text", *ONLINE):
+    if limit is None or stage.spec.rows == ("text",) or stage.spec.online:
         return
     long = [row for _, row in rows if len(row.input_ids) > limit]
     if not long:
