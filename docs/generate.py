@@ -17,9 +17,9 @@ import click
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from docs.outputs import OUTPUTS
 from toolkit import io, recipe
 from toolkit.cli import COMMANDS, main
-from toolkit.cli.outputs import OUTPUTS
 from toolkit.recipe.registry import NameIn
 
 REFERENCE = Path(__file__).parent / "reference"

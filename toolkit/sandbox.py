@@ -120,7 +120,7 @@ class CodeEval:
             if all(len(each) >= size for each in found)
         }
         outcomes = {
-            number: [(place, {"passed": said == "passed", "result": said}) for place, said in enumerate(each)]
+            number: [(place, {"passed": text == "passed", "result": text}) for place, text in enumerate(each)]
             for number, each in enumerate(found)
         }
         return figures, outcomes  # type: ignore[return-value]

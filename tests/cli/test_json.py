@@ -12,9 +12,9 @@ import click
 import pytest
 from click.testing import CliRunner
 
+from docs.outputs import OUTPUTS
 from toolkit.arena import accepted_votes
 from toolkit.cli import COMMANDS, main
-from toolkit.cli.outputs import OUTPUTS
 
 EXAMPLE = Path(__file__).parents[2] / "results" / "demo-example"
 

@@ -9,7 +9,7 @@ from collections import Counter
 import pytest
 import yaml
 
-from toolkit.data import demo
+from perf import demo_data as demo
 
 
 def rows(name: str) -> list[dict]:
@@ -46,7 +46,7 @@ def test_a_rejected_card_errs_in_one_line_and_the_commonest_mistakes_are_the_com
 
 
 def test_no_name_product_or_problem_is_shared():
-    lexicon = yaml.safe_load((demo.FOLDER / "lexicon.yaml").read_text())
+    lexicon = yaml.safe_load(demo.LEXICON.read_text())
     names = lexicon["names"]
     assert not set(names["train"]["first"]) & set(names["heldout"]["first"])
     assert not set(names["train"]["last"]) & set(names["heldout"]["last"])
@@ -66,7 +66,7 @@ def test_no_name_product_or_problem_is_shared():
 
 
 def test_unseen_phrasings_share_no_phrase_and_no_reply_with_training():
-    lexicon = yaml.safe_load((demo.FOLDER / "lexicon.yaml").read_text())
+    lexicon = yaml.safe_load(demo.LEXICON.read_text())
 
     def texts(part: object) -> set[str]:
         parts = part.values() if isinstance(part, dict) else part if isinstance(part, list) else None

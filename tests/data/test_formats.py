@@ -124,13 +124,13 @@ def test_reasoning_text_parts_history_and_developer_turns_are_read():
 def test_labels_of_csv_files_are_read(label, wanted):
     row = convert({"prompt": "q", "completion": "a", "label": label}, "auto", "x")
     assert isinstance(row, Rated)
-    assert row.wanted is wanted
+    assert row.desirable is wanted
 
 
 def test_a_labelled_conversation_is_a_rated_answer():
     row = convert({"messages": [*HISTORY, said("a2")], "label": False}, "auto", "x")
     assert isinstance(row, Rated)
-    assert (turns(row.prompt), row.completion, row.wanted) == (["u:q1", "a:a1", "u:q2"], "a2", False)
+    assert (turns(row.prompt), row.completion, row.desirable) == (["u:q1", "a:a1", "u:q2"], "a2", False)
 
 
 def source(path: Path, *rows: object, **fields: object) -> DataSource:

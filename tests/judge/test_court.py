@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from docs.outputs import OUTPUTS
 from tests.faultserver import Say, serving
 from toolkit import io
 from toolkit.cli import main
-from toolkit.cli.outputs import OUTPUTS
 from toolkit.judge.aggregation import disagreement, majority_votes
 from toolkit.types import Vote
 

@@ -47,8 +47,8 @@ def exchanges(count: int) -> list[Exchange]:
         (Conversation(id="a", messages=turns("q", "<think>hm</think>x")), "x"),
         (Conversation(id="a", messages=turns("q", "x", "more", "y"), unlearned=(1,)), None),
         (Preference(id="a", prompt=turns("q"), chosen="x", rejected="y"), "x"),
-        (Rated(id="a", prompt=turns("q"), completion="x", wanted=True), "x"),
-        (Rated(id="a", prompt=turns("q"), completion="x", wanted=False), None),
+        (Rated(id="a", prompt=turns("q"), completion="x", desirable=True), "x"),
+        (Rated(id="a", prompt=turns("q"), completion="x", desirable=False), None),
     ],
 )
 def test_only_answers_to_learn_from_are_worked_examples(given: Row, answer: str | None):

@@ -87,7 +87,7 @@ def test_every_method_learns_what_generation_starts_from(name: str, tmp_path: Pa
     assert read(pairs.data_collator(list(pairs.train_dataset))) == chosen + rejected
 
     rated = [
-        Rated(id=row.id, prompt=row.prompt, completion=answer, wanted=wanted)
+        Rated(id=row.id, prompt=row.prompt, completion=answer, desirable=wanted)
         for row in rows
         for answer, wanted in ((row.chosen, True), (row.rejected, False))
     ]

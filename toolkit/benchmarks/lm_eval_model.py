@@ -70,13 +70,13 @@ class LoadedLM(HFLM):  # type: ignore[misc]  # lm-eval is untyped
         ]
         found, done = [(0.0, False)] * len(requests), 0
         for places, states, to_logits in self._passes(spans):
-            tokens = torch.tensor([token for i in places for token in spans[i].wanted], device=states.device)
+            tokens = torch.tensor([token for i in places for token in spans[i].targets], device=states.device)
             size = max(1, CHUNK_LOGITS // self.model.config.get_text_config().vocab_size)
             values, greedy = [], []
-            for some, wanted in zip(torch.split(states, size), torch.split(tokens, size), strict=True):
+            for some, targets in zip(torch.split(states, size), torch.split(tokens, size), strict=True):
                 log = to_logits(some).log_softmax(-1, dtype=self.softmax_dtype)
-                values.append(log.gather(-1, wanted[:, None])[:, 0])
-                greedy.append(log.argmax(-1) == wanted)
+                values.append(log.gather(-1, targets[:, None])[:, 0])
+                greedy.append(log.argmax(-1) == targets)
             lengths = [spans[i].scored for i in places]
             parts = (torch.split(torch.cat(each), lengths) for each in (values, greedy))
             for i, value, top in zip(places, *parts, strict=True):
@@ -111,7 +111,7 @@ class LoadedLM(HFLM):  # type: ignore[misc]  # lm-eval is untyped
         """Continuations up to the first stop string, in order."""
         if not supports_fast_paths(self.model):
             return self._plain_texts(requests)
-        said: dict[int, str] = {}
+        replies: dict[int, str] = {}
         by_settings: dict[str, list[int]] = {}
         for i, request in enumerate(requests):
             by_settings.setdefault(repr(request.args[1]), []).append(i)
@@ -121,16 +121,16 @@ class LoadedLM(HFLM):  # type: ignore[misc]  # lm-eval is untyped
             options = self._options(settings, stop)
             if options is None:
                 texts = self._plain_texts([requests[i] for i in places])
-                said |= dict(zip(places, texts, strict=True))
-                log_progress(logger, self.work, len(said), len(requests))
+                replies |= dict(zip(places, texts, strict=True))
+                log_progress(logger, self.work, len(replies), len(requests))
                 continue
             prompts = [self._prompt(str(i), requests[i].args[0], options) for i in places]
             for name, reply in self.local.continue_prompts(self.model, prompts, options):
-                said[int(name)] = reply.text
-                log_progress(logger, self.work, len(said), len(requests))
+                replies[int(name)] = reply.text
+                log_progress(logger, self.work, len(replies), len(requests))
         for i, request in enumerate(requests):
-            self.cache_hook.add_partial("generate_until", request.args, said[i])
-        return [said[i] for i in range(len(requests))]
+            self.cache_hook.add_partial("generate_until", request.args, replies[i])
+        return [replies[i] for i in range(len(requests))]
 
     def _options(self, settings: dict[str, Any], stop: Sequence[str]) -> Generation | None:
         """lm-eval's generation settings as ours, or `None` when they ask for more."""

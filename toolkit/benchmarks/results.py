@@ -154,7 +154,7 @@ def questions_of(folder: Path) -> dict[str, list[str]]:
         for _, sample in io.read_rows(file):
             texts = [text for text in sample["doc"].values() if isinstance(text, str)]
             task[str(sample["doc_id"])] = max(texts, key=len, default="")
-    return {task: list(asked.values()) for task, asked in found.items()}
+    return {task: list(texts.values()) for task, texts in found.items()}
 
 
 def _questions(task: str, counts: dict[str, int], members: dict[str, list[str]]) -> int:

@@ -133,7 +133,7 @@ def lacking_columns(benchmark: Benchmark) -> tuple[str, list[str]] | None:
     whole = settings(task_file(benchmark.task))
     if whole.get("process_docs"):
         return None
-    wanted = {
+    required = {
         name
         for key in ("doc_to_text", "doc_to_target", "doc_to_choice")
         for name in _columns_in(whole.get(key))
@@ -142,7 +142,7 @@ def lacking_columns(benchmark: Benchmark) -> tuple[str, list[str]] | None:
     for split, source in benchmark.files.items():
         place, row = next(iter(raw_rows(DataSource(source=source))), (source, {}))
         try:
-            lacking = sorted(wanted - convert(row).keys())
+            lacking = sorted(required - convert(row).keys())
         except KeyError as error:
             lacking = [str(error.args[0])]
         if lacking:
@@ -191,16 +191,16 @@ def shared_fewshot(benchmark: Benchmark) -> int:
     if not benchmark.files or benchmark.task.startswith("mmlu"):
         return 0
     whole = settings(task_file(benchmark.task))
-    wanted = _fewshot(benchmark, whole)
+    shots = _fewshot(benchmark, whole)
     shown = next(
         (whole[key] for key in ("fewshot_split", "training_split", "validation_split") if whole.get(key)),
         None,
     )
-    asked = whole.get("test_split") or whole.get("validation_split")
-    if not wanted or shown not in benchmark.files or asked not in benchmark.files:
+    test = whole.get("test_split") or whole.get("validation_split")
+    if not shots or shown not in benchmark.files or test not in benchmark.files:
         return 0
     known = {json.dumps(row, sort_keys=True, default=str) for row in _rows(benchmark.files[shown])}
-    return sum(json.dumps(row, sort_keys=True, default=str) in known for row in _rows(benchmark.files[asked]))
+    return sum(json.dumps(row, sort_keys=True, default=str) in known for row in _rows(benchmark.files[test]))
 
 
 def _fewshot(benchmark: Benchmark, task: dict[str, Any]) -> int:
@@ -238,17 +238,17 @@ def _write_task(
 
 def _check_fewshot(benchmark: Benchmark, task: dict[str, Any], there: dict[str, int]) -> None:
     """Few-shot examples must not be questions themselves, which lm-eval would fall back to."""
-    wanted = _fewshot(benchmark, task)
+    shots = _fewshot(benchmark, task)
     split = task.get("fewshot_split") or task.get("training_split") or task.get("validation_split")
-    given = task.get("fewshot_config", {}).get("samples") is not None
-    if wanted and not given and split not in there:
+    has_samples = task.get("fewshot_config", {}).get("samples") is not None
+    if shots and not has_samples and split not in there:
         raise DataError(
-            f"benchmark {benchmark.task}: {wanted} few-shot examples come from split `{split}`; name a file "
+            f"benchmark {benchmark.task}: {shots} few-shot examples come from split `{split}`; name a file "
             "for it, or set num_fewshot: 0"
         )
-    if split in there and wanted > there[split] and not given:
+    if split in there and shots > there[split] and not has_samples:
         raise DataError(
-            f"benchmark {benchmark.task}: {wanted} few-shot examples are more than the {there[split]} rows "
+            f"benchmark {benchmark.task}: {shots} few-shot examples are more than the {there[split]} rows "
             f"of split `{split}`; set num_fewshot lower"
         )
 
@@ -276,8 +276,8 @@ def _write_mmlu(benchmark: Benchmark, folder: Path) -> None:
 
 def _packaged(task: str) -> tuple[Path, str] | None:
     """The file of a task's rows in an installed package, and their split."""
-    for beginning, (package, file, split) in PACKAGED.items():
-        path = package_file(package, file) if task.startswith(beginning) and not is_file(task) else None
+    for prefix, (package, file, split) in PACKAGED.items():
+        path = package_file(package, file) if task.startswith(prefix) and not is_file(task) else None
         if path:
             return path, split
     return None

@@ -103,12 +103,12 @@ def serve_command(
         if control != settings_store.control:
             settings_store.change(control, "serve --voters-per-address", "command line")
         store.close()
-    given = {field.name: options[field.name] for field in fields(Settings) if field.name in options}
+    chosen = {field.name: options[field.name] for field in fields(Settings) if field.name in options}
     address = Address(**{field.name: options[field.name] for field in fields(Address)})
     shown = "localhost" if address.host in ("127.0.0.1", "0.0.0.0") else address.host
     url = f"http://{shown}:{address.port}/{address.base_path}"
 
-    settings = Settings(run=str(run.resolve()), database=database, **given)
+    settings = Settings(run=str(run.resolve()), database=database, **chosen)
     serve(settings, address, lambda: print_result({"url": url}, f"Arena: {url}", as_json=as_json))
 
 

@@ -43,7 +43,7 @@ class Rated(Record):
     id: str
     prompt: tuple[Message, ...]
     completion: str
-    wanted: bool
+    desirable: bool
 
 
 class Text(Record):
@@ -300,7 +300,7 @@ def rated_row(row: Mapping[str, Any], row_id: str) -> Rated:
         turns = conversation(row, "messages")
     if len(turns) == 1 or turns[-1].role != "assistant":
         raise RowError("a labelled row is a prompt and the assistant's answer to it")
-    return Rated(id=row_id, prompt=turns[:-1], completion=turns[-1].content, wanted=label)
+    return Rated(id=row_id, prompt=turns[:-1], completion=turns[-1].content, desirable=label)
 
 
 def _prompt(row: Mapping[str, Any]) -> tuple[Message, ...]:
@@ -350,8 +350,8 @@ def _unlearned(turns: Any, column: str) -> set[int]:
     context = set()
     for position, turn in enumerate(turns):
         weight = turn.get("weight")
-        given = [turn[name] for name in ("train", "training", "loss") if turn.get(name) is not None]
-        train = given[0] if given else None
+        flags = [turn[name] for name in ("train", "training", "loss") if turn.get(name) is not None]
+        train = flags[0] if flags else None
         if weight not in (None, 0, 1):
             raise RowError(f"`{column}`[{position}] has weight {weight!r}; a turn is learned (1) or not (0)")
         if train not in (None, True, False):

@@ -223,10 +223,10 @@ def _row_id(place: str, row: dict[str, Any]) -> str:
 def _example(row: dict[str, Any], source: DataSource, row_id: str) -> Example:
     form, known = source.format, references(row.get("reference"), "reference")
     reference, category = known[0] if known else None, _as_text(row.get("category"))
-    asked = row.get("prompt") or row.get("instruction")
+    text = row.get("prompt") or row.get("instruction")
     supervised = "messages" in row or {"prompt", "completion"} <= row.keys()
-    if form == "auto" and not supervised and isinstance(asked, str) and not {"output", "chosen"} & row.keys():
-        question = [{"role": "user", "content": asked}]
+    if form == "auto" and not supervised and isinstance(text, str) and not {"output", "chosen"} & row.keys():
+        question = [{"role": "user", "content": text}]
         row, form = {"messages": question, "system": row.get("system")}, "messages"
     if form == "auto":
         form = detect(row)

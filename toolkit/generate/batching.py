@@ -145,8 +145,8 @@ def _grown(held: torch.Tensor | None, like: torch.Tensor, size: int, length: int
     """Room for `length` positions in every slot: what is held, or a larger copy of it."""
     if held is not None and held.shape[2] >= length:
         return held
-    wanted = length if held is None else max(length, held.shape[2] + held.shape[2] // 2)
-    room = like.new_zeros(size, like.shape[1], _rounded(wanted), like.shape[3])
+    capacity = length if held is None else max(length, held.shape[2] + held.shape[2] // 2)
+    room = like.new_zeros(size, like.shape[1], _rounded(capacity), like.shape[3])
     if held is not None:
         room[:, :, : held.shape[2]] = held
     return room

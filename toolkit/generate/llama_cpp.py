@@ -51,28 +51,28 @@ signal.pause()
 """A server by `xllamacpp` that takes the flags of `llama-server` that are used here."""
 
 
-def converter_command(given: str | None) -> list[str]:
+def converter_command(command_line: str | None) -> list[str]:
     """The command that converts a model folder.
 
     Raises:
         ModelError: there is none, or the one given cannot be started.
     """
-    if given is None:
+    if command_line is None:
         found = next(filter(None, map(shutil.which, CONVERTERS)), None)
         if found is None:
             raise ModelError(NO_CONVERTER)
         return [found]
-    return _existing(given, "--converter")
+    return _existing(command_line, "--converter")
 
 
-def server_command(given: str | None) -> list[str]:
+def server_command(command_line: str | None) -> list[str]:
     """The command that serves a GGUF file, without its flags.
 
     Raises:
         ModelError: there is none, or the one given cannot be started.
     """
-    if given is not None:
-        return _existing(given, "--server")
+    if command_line is not None:
+        return _existing(command_line, "--server")
     if shutil.which("llama-server"):
         return ["llama-server"]
     if importlib.util.find_spec("xllamacpp"):
@@ -80,10 +80,10 @@ def server_command(given: str | None) -> list[str]:
     raise ModelError(NO_SERVER)
 
 
-def _existing(given: str, option: str) -> list[str]:
-    command = shlex.split(given)
+def _existing(command_line: str, option: str) -> list[str]:
+    command = shlex.split(command_line)
     if not command or shutil.which(command[0]) is None:
-        raise ModelError(f"{option}: {given[:200]!r}: no such command; give its path")
+        raise ModelError(f"{option}: {command_line[:200]!r}: no such command; give its path")
     return command
 
 

@@ -60,13 +60,13 @@ class LogprobJudge:
 
     def verdicts(self, questions: Sequence[Q], known: Mapping[Q, Judgment]) -> Iterator[Any]:
         """Yield judgments pack by pack; packs are of all questions, so an interrupted run packs alike."""
-        wanted = {index for index, question in enumerate(questions) if question not in known}
-        if not wanted:
+        requested = {index for index, question in enumerate(questions) if question not in known}
+        if not requested:
             return
         for question in questions:
             question.validate(self.prompt)
         cases = [question.case(self.reference) for question in questions]
-        for index, reading in self.reader.read(self.prompt, cases, wanted):
+        for index, reading in self.reader.read(self.prompt, cases, requested):
             yield self._judgment(questions[index], reading)
 
     def measure_noise(self, comparisons: Sequence[Comparison], known: Sequence[Verdict]) -> list[float]:
@@ -145,15 +145,15 @@ class NextTokenReader:
         return list(tokenizer(text, add_special_tokens=tokenizer.chat_template is None)["input_ids"])
 
     def read(
-        self, prompt: JudgePrompt, cases: Sequence[Case], wanted: Set[int]
+        self, prompt: JudgePrompt, cases: Sequence[Case], requested: Set[int]
     ) -> Iterator[tuple[int, LabelProbabilities | str]]:
         """Yield (position in `cases`, reading) of the wanted ones; a text: why there is none."""
         prompts = self._prompts(prompt, cases)
         fitting = [index for index in range(len(cases)) if len(prompts[index]) < self.window]
-        for index in sorted(wanted - set(fitting)):
+        for index in sorted(requested - set(fitting)):
             yield index, PROMPT_TOO_LONG
         chosen = [prompts[index] for index in fitting]
-        places = [place for place, index in enumerate(fitting) if index in wanted]
+        places = [place for place, index in enumerate(fitting) if index in requested]
         if isinstance(self.loaded, ServedModel):
             for place, reading in self._served([chosen[each] for each in places]):
                 yield fitting[places[place]], reading
@@ -166,7 +166,7 @@ class NextTokenReader:
                 passes = (([place], prefix_tree.plain_logits(model, chosen[place])) for place in places)
             for members, logits in passes:
                 for member, row in zip(members, logits, strict=True):
-                    if fitting[member] in wanted:
+                    if fitting[member] in requested:
                         yield fitting[member], self._reading(row, len(chosen[member]))
 
     def read_alone(self, prompt: JudgePrompt, cases: Sequence[Case]) -> list[LabelProbabilities | str]:

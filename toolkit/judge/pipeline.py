@@ -198,16 +198,16 @@ def run_judges(judges: Sequence[Judge], answers: Answers, context: JudgeContext)
     """
     validate_judges(judges, base=context.base)
     out = context.out
-    wanted = build_battles(answers, judges[0], context.seed)
+    requested = build_battles(answers, judges[0], context.seed)
     unrestricted = {"pairs": "all", "baseline": None, "limit": None, "budget": None}
     others = build_battles(answers, judges[0].model_copy(update=unrestricted), context.seed)
-    known_pairs = {_unordered(battle) for battle in wanted}
-    everything = [*wanted, *(battle for battle in others if _unordered(battle) not in known_pairs)]
+    known_pairs = {_unordered(battle) for battle in requested}
+    everything = [*requested, *(battle for battle in others if _unordered(battle) not in known_pairs)]
     import_old_verdicts(out / "verdicts.jsonl", context.verdict_store)
     verdicts: list[Verdict] = []
     for section in judges:
         try:
-            run_judge(section, wanted, context)
+            run_judge(section, requested, context)
         finally:
             verdicts += load_judge_verdicts(section, everything, context)
             io.write(out / "verdicts.jsonl", verdicts)

@@ -64,10 +64,10 @@ class JudgePrompt(Record):
             reference: whether it is shown the reference.
             endpoint: the server that is asked; its address and parameters count.
         """
-        said = [self.protocol, self.system, self.user, getattr(self, method), repr(self.labels)]
+        parts = [self.protocol, self.system, self.user, getattr(self, method), repr(self.labels)]
         if endpoint is not None:
-            said.append(endpoint.model_dump_json(include={"url", "parameters"}))
-        return digest(*said, *(["reference"] if reference else []))
+            parts.append(endpoint.model_dump_json(include={"url", "parameters"}))
+        return digest(*parts, *(["reference"] if reference else []))
 
     @cached_property
     def template(self) -> Template:
@@ -120,8 +120,8 @@ def render(
         tokens: control tokens of the judge's own tokenizer, to be broken up in quoted text.
     """
     fields = _variables(shown, list(tokens))
-    asked = f"{prompt.template.render(fields).strip()}\n\n{getattr(prompt, method).strip()}"
-    return Message(role="system", content=prompt.system.strip()), Message(role="user", content=asked)
+    text = f"{prompt.template.render(fields).strip()}\n\n{getattr(prompt, method).strip()}"
+    return Message(role="system", content=prompt.system.strip()), Message(role="user", content=text)
 
 
 def _variables(shown: Case, tokens: Sequence[str] = ()) -> dict[str, str]:

@@ -41,10 +41,10 @@ class RewardJudge:
         self, comparisons: Sequence[Comparison], known: Mapping[Comparison, Judgment]
     ) -> Iterator[Verdict]:
         """Yield verdicts, those of some asks at a time; an answer in several battles is read once."""
-        wanted = [comparison for comparison in comparisons if comparison not in known]
+        missing = [comparison for comparison in comparisons if comparison not in known]
         rewards: dict[Conversation, float | None] = {}
-        for start in range(0, len(wanted), BATCH_COMPARISONS):
-            some = wanted[start : start + BATCH_COMPARISONS]
+        for start in range(0, len(missing), BATCH_COMPARISONS):
+            some = missing[start : start + BATCH_COMPARISONS]
             shown = dict.fromkeys(answer for comparison in some for answer in conversations(comparison))
             new = {
                 answer: self.scorer.encode(answer[:-1], answer[-1].content)

@@ -133,8 +133,8 @@ def judge_battles(
     mine = questions[2 * (part * count // parts) : 2 * ((part + 1) * count // parts)]
     for each in [each for each in mine if each.identical and kept.get(each) is None]:
         kept.add(next(each.content_keys()), each.tie(judge.name, judge.prompt_key))
-    own, asked = set(mine), [each for each in questions if not each.identical]
-    ask(judge, asked, kept, {e: e.tie(judge.name, judge.prompt_key) for e in asked if e not in own})
+    own, distinct = set(mine), [each for each in questions if not each.identical]
+    ask(judge, distinct, kept, {e: e.tie(judge.name, judge.prompt_key) for e in distinct if e not in own})
     return [verdict for each in mine if (verdict := kept.get(each)) is not None]
 
 

@@ -187,10 +187,10 @@ def _number_check(check: Check) -> Checker:
 
     def same(completion: str, reference: str | None, row: Row) -> bool:
         found = NUMBER.findall(completion)[-1:] if check.number == "last" else NUMBER.findall(completion)[:1]
-        wanted = [NUMBER.findall(each)[-1:] for each in _references(reference, row)]
-        if not all(wanted):
+        expected = [NUMBER.findall(each)[-1:] for each in _references(reference, row)]
+        if not all(expected):
             raise DataError("there is no number in its reference")
-        numbers = [(value(found[0]), value(each[0])) for each in wanted] if found else []
+        numbers = [(value(found[0]), value(each[0])) for each in expected] if found else []
         return any(math.isclose(one, other, rel_tol=1e-6, abs_tol=1e-9) for one, other in numbers)
 
     return same

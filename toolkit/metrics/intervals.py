@@ -298,8 +298,8 @@ def examples_needed(found: Difference, *, power: float = 0.8) -> int | None:
         return None
     two_sided = NORMAL.inv_cdf((1 + LEVEL) / 2)
     error = (found.high - found.low) / (2 * two_sided)
-    wanted = found.n * ((two_sided + NORMAL.inv_cdf(power)) * error / found.value) ** 2
-    return max(MIN_EXAMPLES, math.ceil(wanted))
+    needed = found.n * ((two_sided + NORMAL.inv_cdf(power)) * error / found.value) ** 2
+    return max(MIN_EXAMPLES, math.ceil(needed))
 
 
 def clustered(measurement: Measurement, groups: Mapping[str, str]) -> Measurement:

@@ -36,7 +36,7 @@ class Span:
     scored: int
 
     @property
-    def wanted(self) -> Sequence[int]:
+    def targets(self) -> Sequence[int]:
         return self.ids[len(self.ids) - self.scored :]
 
 
@@ -119,9 +119,9 @@ def sum_nll(model: Any, spans: Sequence[Span], what: str = "likelihoods") -> lis
         return found
     reader = SplitModel(model)
     for batch, states in reader.batches(spans):
-        wanted = torch.tensor([token for i in batch for token in spans[i].wanted], device=states.device)
+        targets = torch.tensor([token for i in batch for token in spans[i].targets], device=states.device)
         size = max(1, CHUNK_LOGITS // int(reader.logits(states[:1]).shape[-1]))
-        pieces = zip(torch.split(states, size), torch.split(wanted, size), strict=True)
+        pieces = zip(torch.split(states, size), torch.split(targets, size), strict=True)
         each = torch.cat([cross_entropy(reader.logits(s).float(), w, reduction="none") for s, w in pieces])
         for i, part in zip(batch, torch.split(each, [spans[i].scored for i in batch]), strict=True):
             found[i] = float(part.double().sum())

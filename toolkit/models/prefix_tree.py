@@ -138,19 +138,19 @@ class PrefixTree:
         self.rows = rows or [1] * len(prompts)
         self.cache = DynamicCache(config=model.config)
 
-    def logits(self, wanted: Set[int]) -> Iterator[tuple[tuple[int, ...], torch.Tensor]]:
+    def logits(self, requested: Set[int]) -> Iterator[tuple[tuple[int, ...], torch.Tensor]]:
         """Yield (prompts, their logits: float32, (sum of the prompts' rows, vocabulary)), pass by pass.
 
         Passes without a wanted prompt are left out. Which prompts go together depends on all prompts, not on
         which are wanted, so that the numbers are the same to the last bit when a run is taken up again.
         """
-        yield from self._walk(sorted_by_tokens(self.prompts), 0, wanted)
+        yield from self._walk(sorted_by_tokens(self.prompts), 0, requested)
 
     def _walk(
-        self, members: list[int], depth: int, wanted: Set[int]
+        self, members: list[int], depth: int, requested: Set[int]
     ) -> Iterator[tuple[tuple[int, ...], torch.Tensor]]:
         """Read a branch whose first `depth` tokens are in the cache, and leave the cache as it was."""
-        if wanted.isdisjoint(members):
+        if requested.isdisjoint(members):
             return
         first, last = self.prompts[members[0]], self.prompts[members[-1]]
         unread = [len(self.prompts[index]) - self.rows[index] for index in members]
@@ -159,25 +159,25 @@ class PrefixTree:
             self._forward(first[depth:common], range(depth, common), None, torch.tensor([0]))
         for group in groups(self.prompts, members, common, self.limit):
             if len(group) == 1 or tree_size(self.prompts, group, common) <= self.limit:
-                yield from self._read([group], common, wanted)
+                yield from self._read([group], common, requested)
             elif group == members:  # whose wanted rows begin here cannot wait for more to be shared
                 here = [index for index, start in zip(members, unread, strict=True) if start == common]
                 alone = _runs(self.prompts, [[index] for index in here], common, self.limit)
-                yield from self._read(alone, common, wanted)
+                yield from self._read(alone, common, requested)
                 if len(here) < len(members):
                     yield from self._walk(
-                        [index for index in members if index not in set(here)], common, wanted
+                        [index for index in members if index not in set(here)], common, requested
                     )
             else:
-                yield from self._walk(group, common, wanted)
+                yield from self._walk(group, common, requested)
         self._crop_cache(depth)
 
     def _read(
-        self, parts: Iterable[list[int]], common: int, wanted: Set[int]
+        self, parts: Iterable[list[int]], common: int, requested: Set[int]
     ) -> Iterator[tuple[tuple[int, ...], torch.Tensor]]:
         """One pass for each part that has a wanted prompt."""
         for members in parts:
-            if wanted.isdisjoint(members):
+            if requested.isdisjoint(members):
                 continue
             part = pack(self.prompts, members, common)
             ends = [path[-self.rows[index] :] for index, path in zip(members, part.paths, strict=True)]
@@ -218,10 +218,10 @@ class PrefixTree:
 
 
 def tree_logits(
-    model: Any, prompts: Sequence[Tokens], wanted: Set[int], rows: Sequence[int] | None = None
+    model: Any, prompts: Sequence[Tokens], requested: Set[int], rows: Sequence[int] | None = None
 ) -> Iterator[tuple[tuple[int, ...], torch.Tensor]]:
     """As `PrefixTree.logits`, with passes as large as the device takes; each wanted prompt once."""
-    limit, left = batch_size.PASS_TOKENS.on(model.device), set(wanted)
+    limit, left = batch_size.PASS_TOKENS.on(model.device), set(requested)
     while left:
         tree = PrefixTree(model, prompts, limit, rows)
         try:

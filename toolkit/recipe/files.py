@@ -59,14 +59,14 @@ def fill_in(raw: dict[str, Any]) -> list[str]:
     """Put the environment's variables into the names of files; gives what is not set, or not there."""
     problems = []
     for key, holder, name in file_keys(raw):
-        given = holder[name]
-        unset = [variable for variable in VARIABLE.findall(given) if variable not in os.environ]
+        value = holder[name]
+        unset = [variable for variable in VARIABLE.findall(value) if variable not in os.environ]
         if unset:
-            problems.append(f"{key}: environment variable {unset[0]} is not set (in `{given}`)")
+            problems.append(f"{key}: environment variable {unset[0]} is not set (in `{value}`)")
             continue
-        if VARIABLE.search(given):  # the environment's paths are the user's, from where the command is run
-            holder[name] = str(Path(os.path.expandvars(given)).resolve())
-        if (key == BASELINES or given.endswith(".jinja")) and not Path(holder[name]).is_file():
+        if VARIABLE.search(value):  # the environment's paths are the user's, from where the command is run
+            holder[name] = str(Path(os.path.expandvars(value)).resolve())
+        if (key == BASELINES or value.endswith(".jinja")) and not Path(holder[name]).is_file():
             other = "give a file of baselines, or `true`" if key == BASELINES else "name one that is there"
             problems.append(f"{key}: {holder[name]}: no such file; {other}")
     return problems

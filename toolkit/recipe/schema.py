@@ -219,8 +219,8 @@ class Endpoint(Section):
     @field_validator("parameters")
     @classmethod
     def one_plain_reply(cls, parameters: dict[str, Any]) -> dict[str, Any]:
-        wanted = {"stream": (False, None), "n": (1, None), "best_of": (1, None), "messages": (), "prompt": ()}
-        for name, known in wanted.items():
+        fixed = {"stream": (False, None), "n": (1, None), "best_of": (1, None), "messages": (), "prompt": ()}
+        for name, known in fixed.items():
             if name in parameters and parameters[name] not in known:
                 raise ValueError(f"`{name}` cannot be set: a request asks our messages, for one whole reply")
         return parameters
@@ -358,10 +358,10 @@ class Check(Section):
     @property
     def kind(self) -> str:
         kinds = ("function", "json_schema", "regex", "number", "exact_match", "contains", "executes")
-        given = [kind for kind in kinds if getattr(self, kind) is not None]
-        if len(given) != 1:
+        named = [kind for kind in kinds if getattr(self, kind) is not None]
+        if len(named) != 1:
             raise ValueError(f"give exactly one of {', '.join(kinds)}")
-        return given[0]
+        return named[0]
 
     @property
     def title(self) -> str:

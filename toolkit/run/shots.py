@@ -66,7 +66,7 @@ class Exchange(Record):
 
 def exchange_of(row: Row) -> Exchange | None:
     """A row's first question and answer, where the answer is one to learn from."""
-    if isinstance(row, Text) or (isinstance(row, Rated) and not row.wanted):
+    if isinstance(row, Text) or (isinstance(row, Rated) and not row.desirable):
         return None
     turns = [*prompt_of(row), Message(role="assistant", content=answer_of(row))]
     start = int(turns[0].role == "system")
@@ -92,14 +92,14 @@ def draw_exchanges(rows: Iterable[Row], measured: Sequence[Example], seed: int) 
     answers = {plain(text) for each in measured for text in (each.reference, *each.references) if text}
     held = MeasuredTexts({plain(text) for text in questions}, answers - common)
     drawn: list[Exchange] = []
-    ids, asked = set[str](), set[str]()
+    ids, prompts = set[str](), set[str]()
     for exchange in random.Random(seed).sample(found, len(found)):
         texts = [plain(text) for text in exchange.texts]
-        if exchange.id in ids or texts[0] in asked or held.shown_in(texts):
+        if exchange.id in ids or texts[0] in prompts or held.shown_in(texts):
             continue
         drawn.append(exchange)
         ids.add(exchange.id)
-        asked.add(texts[0])
+        prompts.add(texts[0])
         if len(drawn) == MOST_SHOTS + TUNING_ROWS:
             break
     return drawn

@@ -129,9 +129,9 @@ class _LogProbs(torch.autograd.Function):
 
         Of hidden (n, width), weight (vocabulary, width), targets (n).
         """
-        wanted = ctx.needs_input_grad[0]
+        needs_grad = ctx.needs_input_grad[0]
         pieces = [
-            _score_chunk(states, weight, chosen, wanted)
+            _score_chunk(states, weight, chosen, needs_grad)
             for states, chosen in zip(
                 torch.split(hidden, CHUNK_POSITIONS), torch.split(targets, CHUNK_POSITIONS), strict=True
             )
@@ -148,7 +148,7 @@ class _LogProbs(torch.autograd.Function):
 
 
 def _score_chunk(
-    states: torch.Tensor, weight: torch.Tensor, targets: torch.Tensor, wanted: bool
+    states: torch.Tensor, weight: torch.Tensor, targets: torch.Tensor, needs_grad: bool
 ) -> tuple[torch.Tensor, ...]:
     logits = linear(states.to(weight.dtype), weight).float()
     target = targets[:, None]
@@ -159,7 +159,7 @@ def _score_chunk(
     p = (logits - log_z[:, None]).exp_()
     entropy = log_z - torch.linalg.vecdot(p, logits)
     slope = states.new_empty((len(states), 0))
-    if wanted:  # d log p(target) / d hidden = weight[target] - sum over v of p(v) weight[v]
+    if needs_grad:  # d log p(target) / d hidden = weight[target] - sum over v of p(v) weight[v]
         slope = (weight[targets].float() - (p.to(weight.dtype) @ weight).float()).to(states.dtype)
     return chosen - log_z, entropy, mean, is_top1, slope
 

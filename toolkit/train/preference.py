@@ -216,7 +216,7 @@ class _KTOTrainer(StartIsReference, KTOTrainer):  # type: ignore[misc]  # TRL is
 def kto_dataset(base: Base, rows: list[Row], max_length: int | None) -> Dataset:
     """Columns `prompt_ids`, `completion_ids` and `label`, rendered and tokenised as for every method."""
     rated = [answer for row in rows for answer in _answers(row)]
-    encoded = [[*encode_answers(base.tokenizer, row.prompt, row.completion), row.wanted] for row in rated]
+    encoded = [[*encode_answers(base.tokenizer, row.prompt, row.completion), row.desirable] for row in rated]
     names = ("prompt_ids", "completion_ids", "label")
     return Dataset.from_list([dict(zip(names, row, strict=True)) for row in with_room(encoded, max_length)])
 
@@ -226,8 +226,8 @@ def _answers(row: Row) -> list[Rated]:
         return [row]
     if isinstance(row, Preference):
         return [
-            Rated(id=row.id, prompt=row.prompt, completion=row.chosen, wanted=True),
-            Rated(id=row.id, prompt=row.prompt, completion=row.rejected, wanted=False),
+            Rated(id=row.id, prompt=row.prompt, completion=row.chosen, desirable=True),
+            Rated(id=row.id, prompt=row.prompt, completion=row.rejected, desirable=False),
         ]
     return []
 

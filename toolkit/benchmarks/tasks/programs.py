@@ -17,7 +17,7 @@ def pass_at_k(
 
 def build_predictions(resps: Sequence[Sequence[str]], docs: Sequence[dict[str, Any]]) -> list[list[str]]:
     """The function's head from the problem, its body from the answer."""
-    return [[doc["prompt"] + said for said in answers] for answers, doc in zip(resps, docs, strict=True)]
+    return [[doc["prompt"] + reply for reply in answers] for answers, doc in zip(resps, docs, strict=True)]
 
 
 def build_predictions_instruct(
@@ -25,6 +25,6 @@ def build_predictions_instruct(
 ) -> list[list[str]]:
     """The same, up to the end of the answer's code block."""
     return [
-        [doc["prompt"] + said.partition("```")[0] for said in answers]
+        [doc["prompt"] + reply.partition("```")[0] for reply in answers]
         for answers, doc in zip(resps, docs, strict=True)
     ]

@@ -27,10 +27,10 @@ ENOUGH = 20  # rows below which a share says nothing
 IMBALANCE = 10
 """Wanted answers for each unwanted one, or the other way, above which KTO sees hardly any of the fewer."""
 
-HASHED = ("exact", "near", "asked", "answer", "other", "liked", "disliked")
+HASHED = ("exact", "near", "question", "answer", "other", "liked", "disliked")
 """What is kept of every row as a hash of eight bytes."""
 
-ASKED = ("Q:", "Question:", "User:", "Human:", "Prompt:", "Instruction:", "Input:")
+SPEAKERS = ("Q:", "Question:", "User:", "Human:", "Prompt:", "Instruction:", "Input:")
 
 TAIL, LOOPED = 30, 150  # characters that come again in a loop, and what a loop has at the least
 LENGTHY = 12  # characters of a question that hardly begin an answer by chance
@@ -63,7 +63,7 @@ class Quality:
         self.before, self.numbers = "", array("q")  # `file:line` of every row
         self.special = re.compile("|".join(map(re.escape, filter(None, special))) or r"(?!)")
         self.hashes = {key: array("q") for key in HASHED}
-        self.longer = self.shorter = self.pairs = self.wanted = self.rated = self.scored = self.even = 0
+        self.longer = self.shorter = self.pairs = self.desirable = self.rated = self.scored = self.even = 0
         self.score_columns: dict[tuple[str, ...], list[tuple[str, str]]] = {}
 
     def _place(self, row: int) -> str:
@@ -83,17 +83,17 @@ class Quality:
         self._hash(row, question_key, answer_key)
         self._turns(place, [turn.role for turn in turns])
         question = next((turn.content for turn in reversed(turns) if turn.role == "user"), "")
-        if not isinstance(row, Rated) or row.wanted:
+        if not isinstance(row, Rated) or row.desirable:
             self._answer(place, answers[0])
         for answer in answers if len(question) >= LENGTHY else ():
             start = answer.find(question.strip(), 0, len(question.strip()) + 20)
-            if start >= 0 and answer[:start].strip() in ("", *ASKED):  # perhaps after the speaker's name
+            if start >= 0 and answer[:start].strip() in ("", *SPEAKERS):  # perhaps after the speaker's name
                 self._note("prompt-in-answer", place)
                 break
         if isinstance(row, Preference):
             self._pair(place, raw, row, answer_key)
         elif isinstance(row, Rated):
-            self.rated, self.wanted = self.rated + 1, self.wanted + row.wanted
+            self.rated, self.desirable = self.rated + 1, self.desirable + row.desirable
 
     def join(self, other: Quality) -> None:
         """Take in what another process found in its part of the rows."""
@@ -103,7 +103,7 @@ class Quality:
                 mine.first, mine.shown = tally.first, tally.shown
             mine.count += tally.count
         self.before = self.before or other.before
-        for name in ("count", "longer", "shorter", "pairs", "wanted", "rated", "scored", "even"):
+        for name in ("count", "longer", "shorter", "pairs", "desirable", "rated", "scored", "even"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
         order = np.argsort([*self.numbers, *other.numbers], kind="stable")
         columns = [(self.hashes[key], other.hashes[key]) for key in HASHED]
@@ -237,13 +237,13 @@ class Quality:
 
     def _hash(self, row: Row, question_key: str, answer_key: str) -> None:
         other = loose(row.rejected) if isinstance(row, Preference) else ""
-        label = row.wanted if isinstance(row, Rated) else None
+        label = row.desirable if isinstance(row, Rated) else None
         answers = _answers(row)
         exact = tuple(turn.content for turn in prompt_of(row))
         values = {
             "exact": hash((exact, *answers, label)),
             "near": hash((question_key, answer_key, other, label)),
-            "asked": hash(question_key),
+            "question": hash(question_key),
             "answer": hash(answer_key),
             "other": hash(other),
             "liked": hash((question_key, answer_key)),
@@ -275,7 +275,7 @@ class Quality:
             text += f"this one from {self._place(first)}: they weigh double"
             yield warning("rows-nearly-double", self._place(later), text, "drop the copies")
         if not self.trained:
-            yield from self._asked_twice(arrays, {*known, *(later for _, later in only)})
+            yield from self._repeated_questions(arrays, {*known, *(later for _, later in only)})
             return
         both = np.flatnonzero(np.isin(arrays["disliked"], arrays["liked"]))
         if len(both):
@@ -283,8 +283,8 @@ class Quality:
             yield warning("contradiction", self._place(int(both[0])), text, "decide which is better")
         yield from self._answers_alike(arrays)
 
-    def _asked_twice(self, arrays: dict[str, Any], copies: set[int]) -> Iterator[Finding]:
-        again = [pair for pair in _later_copies(arrays["asked"]) if pair[1] not in copies]
+    def _repeated_questions(self, arrays: dict[str, Any], copies: set[int]) -> Iterator[Finding]:
+        again = [pair for pair in _later_copies(arrays["question"]) if pair[1] not in copies]
         if again:
             first, later = again[0]
             text = f"{len(again)} of {self.count} questions are asked again with another reference, such as"
@@ -299,7 +299,7 @@ class Quality:
                 yield warning("one-answer", place, text, f"add pairs with other {what} answers")
         if self.pairs or self.rated:
             return
-        pairs = np.unique(np.stack([arrays["asked"], arrays["answer"]], axis=1), axis=0)
+        pairs = np.unique(np.stack([arrays["question"], arrays["answer"]], axis=1), axis=0)
         _, counts = np.unique(pairs[:, 0], return_counts=True)
         if (many := int((counts > 1).sum())) and len(counts) > 1:
             text = f"{many} questions have several different answers"
@@ -335,15 +335,14 @@ class Quality:
         if self.even == self.scored >= ENOUGH:
             text = f"chosen and rejected have the same score in all {self.scored} pairs that have scores"
             yield warning("same-score", place, text, "look where the preferences come from")
-        fewer = min(self.wanted, self.rated - self.wanted)
+        fewer = min(self.desirable, self.rated - self.desirable)
         if self.rated and not fewer:
-            kind = "wanted" if self.wanted else "unwanted"
+            kind = "wanted" if self.desirable else "unwanted"
             text = f"every answer is {kind}: there is nothing to tell apart"
             yield error("one-sided", place, text, "add answers of the other kind")
         elif fewer and self.rated - fewer > IMBALANCE * fewer:
-            text = (
-                f"{self.wanted} answers are wanted, {self.rated - self.wanted} unwanted: these hardly count"
-            )
+            others = self.rated - self.desirable
+            text = f"{self.desirable} answers are wanted, {others} unwanted: these hardly count"
             fix = "balance them, or weigh them by trainer.desirable_weight and undesirable_weight"
             yield warning("imbalance", place, text, fix)
 

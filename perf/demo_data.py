@@ -1,6 +1,6 @@
 """The demo's data: customer messages -> ticket cards.
 
-`python -m toolkit.data.demo` writes the very same files again.
+`python -m perf.demo_data` writes the very same files again.
 
 A card has six fields and a reply:
 
@@ -36,6 +36,7 @@ from toolkit import io
 from toolkit.recipe import PACKAGED
 
 FOLDER = PACKAGED / "tickets"
+LEXICON = Path(__file__).with_name("demo_lexicon.yaml")
 SEED = 20
 SIZES = {"sft": 192, "pairs": 56, "pairs-heldout": 16, "heldout": 48, "choice": 24}
 FIELDS = ("Customer", "Product", "Order", "Problem", "Priority", "Action", "Reply")
@@ -91,7 +92,7 @@ class Writer:
     """Writes messages about random tickets.
 
     Args:
-        lexicon: content of `lexicon.yaml`.
+        lexicon: content of `demo_lexicon.yaml`.
         half: whose names, products and problems are used, `train` or `heldout`.
         seed: of the random choices.
         phrasing: whose phrases and replies are used; left out, those of `half`.
@@ -114,7 +115,7 @@ class Writer:
             customer=f"{pick(names['first'])} {pick(names['last'])}",
             product=product,
             other=other,
-            order=self._order() if self.random.random() < 0.85 else "none",  # noqa: PLR2004
+            order=self._order() if self.random.random() < 0.85 else "none",
             problem=problem.removeprefix("!"),
             put=pick(puts),
             priority="high" if hazard else urgency,
@@ -135,19 +136,19 @@ class Writer:
         middle = [self._fill("complaints", ticket)]
         if ticket.order != "none":
             middle.append(self._fill("orders", ticket))
-        if self.random.random() < 0.4:  # noqa: PLR2004
+        if self.random.random() < 0.4:
             middle.append(self._fill("distractions", ticket))
         self.random.shuffle(middle)
         bought = self._fill("bought", ticket)
         wish = [pick(self.phrases["wishes"][ticket.action])]
         self.random.shuffle(wish := wish + worry)
         greeting, name = pick(self.phrases["greetings"]), ticket.customer
-        if self.random.random() < 0.5:  # noqa: PLR2004
+        if self.random.random() < 0.5:
             start, end = f"{greeting} {pick(self.phrases['introductions']).format(name=name)}", ""
         else:
             start, end = greeting, pick(self.phrases["signoffs"]).format(name=name)
         body = " ".join([start, bought, *middle, *wish, end]).strip()
-        return self._typo(body, ticket) if self.random.random() < 0.3 else body  # noqa: PLR2004
+        return self._typo(body, ticket) if self.random.random() < 0.3 else body
 
     def _fill(self, phrases: str, ticket: Ticket) -> str:
         text = self.random.choice(self.phrases[phrases])
@@ -232,7 +233,7 @@ FLAWS = """
 
 def build() -> dict[str, list[dict[str, Any]]]:
     """Every file's rows, by name; the same on every machine."""
-    lexicon = yaml.safe_load((FOLDER / "lexicon.yaml").read_text(encoding="utf-8"))
+    lexicon = yaml.safe_load(LEXICON.read_text(encoding="utf-8"))
     kinds = {
         "sft": ("train", "train", _supervised),
         "pairs": ("train", "train", _pair),
