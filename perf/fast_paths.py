@@ -2,8 +2,8 @@
 
 OMP_NUM_THREADS=1 python perf/fast_paths.py [judge] [answers] [benchmark] [perplexity] [sft] [dpo]
 
-On the packaged model and some rows of the demo, variants in turn, medians of `--repeats`; the clock is the
-CPU time of the process, so that other programs on the machine count little.
+On the packaged model and the demo's rows (some of them), variants in turn, medians of `--repeats`; the clock is
+the process's CPU time, so that other programs on the machine count little.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ from toolkit.generate import local
 from toolkit.judge import LogprobJudge, build_battles, load_prompt
 from toolkit.judge.questions import both_orders
 from toolkit.models import load_base
-from toolkit.models.logprobs import Span, sum_nll
+from toolkit.models.logprobs import Span, SplitModel, sum_nll
 from toolkit.recipe import Generation, Judge, ModelOptions
-from toolkit.types import Completion
+from toolkit.types import Completion, Message
 
 DEMO = recipe.load("demo")
 EXAMPLE = Path(__file__).parents[1] / "results" / "demo-example"
@@ -51,16 +51,35 @@ def judge() -> Variants:
     judge = LogprobJudge(model(), load_prompt("pairwise-reference"), reference=True)
     read = lambda: list(judge.verdicts(questions, {}))  # noqa: E731
     without = patch("toolkit.judge.logprob.supports_custom_masks", NO)
-    return {"ours": read, "one prompt at a time": with_patches(read, without)}
+    batches = patch("toolkit.models.prefix_tree.tree_logits", in_batches)
+    return {
+        "ours": read,
+        "a common prefix, then padded batches": with_patches(read, batches),
+        "one prompt at a time": with_patches(read, without),
+    }
+
+
+@torch.inference_mode()
+def in_batches(model: Any, prompts: Any, requested: Any, rows: Any = None) -> Any:
+    order = sorted(requested)
+    spans = [Span([*prompts[i], 0], rows[i] if rows else 1) for i in order]
+    reader = SplitModel(model)
+    for batch, states in reader.batches(spans):
+        yield [order[place] for place in batch], reader.logits(states).float()
 
 
 def answers() -> Variants:
-    """Answers of the base to 16 held-out messages, 72 tokens at most."""
+    """Answers of the base with worked examples to 16 held-out messages, 72 tokens at most."""
     loaded = model()
     examples = load_examples(DEMO.data["heldout"])[:16]
     source = local.LocalSource(loaded)
     options = Generation(max_new_tokens=72, batch_size=16)
-    prompts = [local.Prompt(each.id, local.prompt_ids(loaded.tokenizer, each.messages)) for each in examples]
+    worked = io.read_json(EXAMPLE / "shots" / "base-fewshot.json")["prompt"]
+    prompt = (*DEMO.contestants["base-fewshot"].prompt, *(Message(**turn) for turn in worked))
+    prompts = [
+        local.Prompt(each.id, local.prompt_ids(loaded.tokenizer, (*prompt, *each.messages)))
+        for each in examples
+    ]
 
     def padded() -> Any:
         width = max(len(prompt.tokens) for prompt in prompts)
@@ -74,12 +93,7 @@ def answers() -> Variants:
             return loaded.model.generate(input_ids=ids, attention_mask=mask, generation_config=settings)
 
     ours = lambda: list(source.continue_prompts(loaded.model, prompts, options))  # noqa: E731
-    without = patch("toolkit.generate.local.supports_custom_masks", NO)
-    return {
-        "ours": ours,
-        "generate, padded on the left": padded,
-        "generate, one at a time": with_patches(ours, without),
-    }
+    return {"ours": ours, "generate, padded on the left": padded}
 
 
 def benchmark() -> Variants:
@@ -96,7 +110,7 @@ def benchmark() -> Variants:
 
     without = patch("toolkit.benchmarks.lm_eval_model.supports_fast_paths", NO)
     no_tree = patch("toolkit.benchmarks.lm_eval_model.supports_custom_masks", NO)
-    return {"ours": run, "without tree": with_patches(run, no_tree), "lm-eval's": with_patches(run, without)}
+    return {"ours": run, "no tree": with_patches(run, no_tree), "lm-eval's": with_patches(run, without)}
 
 
 def perplexity() -> Variants:
