@@ -2,8 +2,8 @@
 
 OMP_NUM_THREADS=1 python perf/fast_paths.py [judge] [answers] [benchmark] [perplexity] [sft] [dpo]
 
-On the packaged model and the demo's rows (some of them), variants in turn, medians of `--repeats`; the clock is
-the process's CPU time, so that other programs on the machine count little.
+On the packaged model and some rows of the demo, variants in turn, medians of `--repeats`; the clock is the
+CPU time of the process, so that other programs on the machine count little.
 """
 
 from __future__ import annotations
