@@ -84,7 +84,7 @@ def _sign_in() -> None:
             st.error(problem)
 
 
-def _check_password(password: str, wanted: str) -> str | None:
+def _check_password(password: str, expected: str) -> str | None:
     """Open the session to whoever has the password, else return the problem.
 
     After some wrong ones of an address, or many of all, nobody can try for a while.
@@ -95,7 +95,7 @@ def _check_password(password: str, wanted: str) -> str | None:
     subjects = {f"password:{address}": TRIES, "password": ALL_TRIES}
     if any(store.count_events(subject, now - TRIES_SECONDS) >= most for subject, most in subjects.items()):
         return f"Too many wrong passwords; try again in {TRIES_SECONDS // 60} minutes."
-    if hmac.compare_digest(password.encode(), wanted.encode()):
+    if hmac.compare_digest(password.encode(), expected.encode()):
         st.session_state.admin = f"password, {actor}"
         store.record_event("signed in", "password", "", now, actor)
         return None

@@ -137,7 +137,7 @@ def votes_of(chosen: Selection) -> tuple[list[VoteRow], list[Vote]]:
     if chosen.source == "Simulated":
         return [row for row in simulated_votes() if chosen.category in ("all", row.category)], []
     if chosen.category == OWN_QUESTIONS:
-        return votes.asked, []
+        return votes.own_questions, []
     people = votes.rows + [row for kind in chosen.apart for row in getattr(votes, kind)]
     if chosen.without:
         people = [row for row in people if row.voter not in chosen.without]
@@ -226,7 +226,7 @@ def _compute_standings(chosen: Selection) -> Standings | None:
 def _compute_reports(_: str) -> list[VoterReport]:
     votes = service().votes()
     checks = service().store.cast_votes(service().pool.run, kinds=("check",))
-    return voter_reports(sorted(votes.rows + votes.crowded + votes.asked), checks)
+    return voter_reports(sorted(votes.rows + votes.crowded + votes.own_questions), checks)
 
 
 @st.cache_resource(show_spinner=False)

@@ -63,7 +63,7 @@ def _chart(chart: charts.Chart, key: str, width: Literal["stretch", "content"] =
 
 def _choose() -> Selection:
     votes, source, category, apart = service().votes(), "People", "all", []
-    categories = sorted(votes.categories) + [OWN_QUESTIONS] * bool(votes.asked)
+    categories = sorted(votes.categories) + [OWN_QUESTIONS] * bool(votes.own_questions)
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
         sources = ["People", *(["Judge", "Both"] if judge_votes() else [])]
         sources += ["Simulated"] if simulated_votes() else []

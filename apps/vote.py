@@ -54,13 +54,13 @@ def page() -> None:
 
 
 def _head(reveal: Reveal | None) -> None:
-    done, wanted = service().progress(service().tally())
+    done, goal = service().progress(service().tally())
     title, progress = st.columns([3, 1], vertical_alignment="center")
     title.title(
         "Which answer is better?" if reveal is None else widgets.VERDICT[reveal.cast.outcome], anchor=False
     )
-    if wanted:
-        progress.progress(done / wanted, text=f"{done} of {wanted} votes")
+    if goal:
+        progress.progress(done / goal, text=f"{done} of {goal} votes")
 
 
 def _draw() -> BlindBallot | None:

@@ -56,11 +56,11 @@ def rows(name: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (DATA / name).read_text(encoding="utf-8").splitlines()]
 
 
-def votes(said: Iterable[object], voter: str = "v") -> Table:
+def votes(output: Iterable[object], voter: str = "v") -> Table:
     """One voter's word on two answers to each item; what is not 1, 2 or a tie is no vote."""
     frame = pd.DataFrame(
         {"model_a": "1", "model_b": "2", "winner": WINNERS[str(word)], "question_id": str(i), "voter": voter}
-        for i, word in enumerate(said)
+        for i, word in enumerate(output)
         if str(word) in WINNERS
     )
     return tabulate(frame)
@@ -111,9 +111,9 @@ def pandalm() -> Iterator[str]:
     yield f"PandaLM, people: {_text(within.agreement)}, kappa {_text(within.kappa)}"
 
 
-def _frame(said: Sequence[object], voter: str) -> pd.DataFrame:
-    winners = [WINNERS[str(word)] for word in said]
-    names = [str(i) for i in range(len(said))]
+def _frame(output: Sequence[object], voter: str) -> pd.DataFrame:
+    winners = [WINNERS[str(word)] for word in output]
+    names = [str(i) for i in range(len(output))]
     return pd.DataFrame(
         {"model_a": "1", "model_b": "2", "winner": winners, "question_id": names, "voter": voter}
     )
@@ -166,9 +166,9 @@ def replies() -> Iterator[str]:
     items = rows("battles_qlora/judge_texts.jsonl")
     meaning = {"1": "a", "2": "b", "3": "tie", "tie": "tie"}
     read = [(row["verdict"], read_outcome(row["text"], {"1": "a", "2": "b", "3": "tie"})) for row in items]
-    theirs = [(said, ours) for said, ours in read if said in meaning]
-    same = sum(ours == meaning[said] for said, ours in theirs)
-    more = sum(ours is not None for said, ours in read if said not in meaning)
+    theirs = [(output, ours) for output, ours in read if output in meaning]
+    same = sum(ours == meaning[output] for output, ours in theirs)
+    more = sum(ours is not None for output, ours in read if output not in meaning)
     rest = len(read) - len(theirs)
     yield f"QLoRA: {same} of {len(theirs)} verdicts as the authors read them; {more} of {rest} more"
     for file in sorted((DATA / "judge_vicuna80").glob("*.jsonl")):

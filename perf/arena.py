@@ -32,9 +32,9 @@ async def vote(address: str, votes: int, think: float, luck: random.Random) -> l
             await visitor.press(luck.choice(CHOICES))
             revealed = time.perf_counter()
             await asyncio.sleep(think * luck.uniform(0.1, 0.4))
-            asked = time.perf_counter()
+            requested = time.perf_counter()
             await visitor.press("Next battle")
-            times.append((revealed - started, time.perf_counter() - asked))
+            times.append((revealed - started, time.perf_counter() - requested))
             await asyncio.sleep(think * luck.uniform(0.5, 1.5))
     return times
 
@@ -76,12 +76,12 @@ def main() -> None:
     options.add_argument("--votes", type=int, default=10, help="votes of each voter")
     options.add_argument("--think", type=float, default=5.0, help="mean seconds between votes")
     options.add_argument("--pid", type=int, help="process of the server, for its memory")
-    given = options.parse_args()
-    before = memory(given.pid) if given.pid else 0
-    for voters in given.voters:
-        figures = asyncio.run(measure(given.address, voters, given.votes, given.think))
-        if given.pid:
-            figures["memory_mb"] = round(memory(given.pid) / 1e6)
+    arguments = options.parse_args()
+    before = memory(arguments.pid) if arguments.pid else 0
+    for voters in arguments.voters:
+        figures = asyncio.run(measure(arguments.address, voters, arguments.votes, arguments.think))
+        if arguments.pid:
+            figures["memory_mb"] = round(memory(arguments.pid) / 1e6)
             figures["memory_before_mb"] = round(before / 1e6)
         print(json.dumps(figures), flush=True)
 

@@ -119,7 +119,7 @@ async def look_and_vote(
     return figures, views
 
 
-async def run_all(address: str, url: str, given: argparse.Namespace) -> None:
+async def run_all(address: str, url: str, arguments: argparse.Namespace) -> None:
     print("| what | seconds |\n| --- | --- |", flush=True)
     print(f"| leaderboard, first view | {await view(address, 'leaderboard'):.2f} |", flush=True)
     print(f"| leaderboard, again | {await view(address, 'leaderboard'):.2f} |", flush=True)
@@ -129,11 +129,11 @@ async def run_all(address: str, url: str, given: argparse.Namespace) -> None:
         await visitor.press("A is better")
         print(f"| first vote | {time.perf_counter() - started:.2f} |", flush=True)
     print(f"| leaderboard, one vote later | {await view(address, 'leaderboard'):.2f} |", flush=True)
-    figures, views = await look_and_vote(address, given.voters, given.votes_each, 10.0)
-    print(f"| leaderboard while {given.voters} vote, median of {len(views)} | {np.median(views):.2f} |")
+    figures, views = await look_and_vote(address, arguments.voters, arguments.votes_each, 10.0)
+    print(f"| leaderboard while {arguments.voters} vote, median of {len(views)} | {np.median(views):.2f} |")
     print(f"| the same, slowest | {max(views):.2f} |")
     for name in ("reveal_p50_ms", "reveal_p95_ms", "next_p95_ms", "vote_to_next_p95_ms"):
-        print(f"| {name.removesuffix('_ms')} while {given.voters} vote | {figures[name] / 1000:.3f} |")
+        print(f"| {name.removesuffix('_ms')} while {arguments.voters} vote | {figures[name] / 1000:.3f} |")
 
 
 def main() -> None:
@@ -146,16 +146,16 @@ def main() -> None:
     options.add_argument("--voters", type=int, default=50, help="voters while it is measured")
     options.add_argument("--votes-each", type=int, default=5)
     options.add_argument("--folder", type=Path, help="keep the run here, and use the one that is there")
-    given = options.parse_args()
+    arguments = options.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
-        run = (given.folder or Path(temporary)) / "scale"
+        run = (arguments.folder or Path(temporary)) / "scale"
         url = f"sqlite:///{run.resolve() / 'arena.db'}"
         if not (run / "arena.db").exists():
-            write_answers(run, given.contestants)
-            fill(run, url, given.votes, given.crowd)
+            write_answers(run, arguments.contestants)
+            fill(run, url, arguments.votes, arguments.crowd)
         process, address = start(run, "--votes-per-minute", "100000", "--voters-per-address", "0")
         try:
-            asyncio.run(run_all(address, url, given))
+            asyncio.run(run_all(address, url, arguments))
         finally:
             process.terminate()
             process.wait(timeout=20)

@@ -36,8 +36,8 @@ def write(folder: Path, rows: int, words: int) -> None:
     vocabulary = ["".join(rng.choices("abcdefghijklmnoprstuvw", k=rng.randint(2, 9))) for _ in range(10_000)]
 
     def text(count: int) -> str:
-        said = rng.choices(vocabulary, k=count)
-        return f"{' '.join(said[: count // 2]).capitalize()}, {' '.join(said[count // 2 :])}."
+        reply = rng.choices(vocabulary, k=count)
+        return f"{' '.join(reply[: count // 2]).capitalize()}, {' '.join(reply[count // 2 :])}."
 
     def row() -> str:
         turns = [{"role": "user", "content": text(words // 4)}]

@@ -92,8 +92,8 @@ def prepare(place: Place, data: Path) -> None:
             file.write(f"num_fewshot: {shots}\n")
     make_adapters(place)
     rows = (data / "prompts_arenahard/v01.jsonl").read_text().strip().split("\n")
-    asked = [json.loads(row)["prompt"] for row in rows]
-    short = [text for text in asked if len(text) < 400][: place.size.prompts]
+    requested = [json.loads(row)["prompt"] for row in rows]
+    short = [text for text in requested if len(text) < 400][: place.size.prompts]
     text = (data / "ppl_wikitext2/valid.txt").read_text()[: place.size.characters]
     job = {"model": str(place.model), "dtype": place.dtype, "prompts": short, "text": text}
     job |= {"adapters": {name: str(place.adapter(name)) for name in ADAPTERS}}
@@ -154,8 +154,8 @@ def ours(job: dict[str, Any], out: Path) -> None:
         run_benchmarks(loaded, tasks, out=out / f"{name or 'base'}.json", **about)
         text = measure_text_perplexity(loaded, [Text(id="t", text=job["text"])], window=1024, **about)[0]
         file = Path(tempfile.mkdtemp(dir=out)) / "said.jsonl"  # no answers of an earlier repetition
-        said = generate_completions(loaded, examples, options=options, out=file, **about)
-        found[name or "base"] = {"perplexity": text.value, "texts": [one.completion for one in said]}
+        reply = generate_completions(loaded, examples, options=options, out=file, **about)
+        found[name or "base"] = {"perplexity": text.value, "texts": [one.completion for one in reply]}
     (out / "found.json").write_text(json.dumps(found))
 
 
@@ -184,9 +184,9 @@ def plain(job: dict[str, Any], out: Path) -> None:
         pipe = pipeline("text-generation", model=model, tokenizer=tokenizer)
         texts = []
         for prompt in job["prompts"]:
-            asked = [{"role": "user", "content": prompt}]
-            said = pipe(asked, max_new_tokens=job["new_tokens"], do_sample=False, return_full_text=False)
-            texts.append(said[0]["generated_text"])
+            requested = [{"role": "user", "content": prompt}]
+            reply = pipe(requested, max_new_tokens=job["new_tokens"], do_sample=False, return_full_text=False)
+            texts.append(reply[0]["generated_text"])
         found[name] = {"perplexity": float(torch.tensor(total / (seen - 1)).exp()), "texts": texts}
     (out / "found.json").write_text(json.dumps(found))
 

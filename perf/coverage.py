@@ -507,8 +507,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("table", choices=[*TABLES, "real"])
     parser.add_argument("--worlds", type=int, default=400)
     parser.add_argument("--data", type=Path, default=Path(os.environ.get("ADAPTER_ARENA_DATA", "data")))
-    given = parser.parse_args(arguments)
-    lines = real(given.worlds, given.data) if given.table == "real" else TABLES[given.table](given.worlds)
+    options = parser.parse_args(arguments)
+    lines = (
+        real(options.worlds, options.data)
+        if options.table == "real"
+        else TABLES[options.table](options.worlds)
+    )
     for line in lines:
         print(line, flush=True)
 

@@ -61,14 +61,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--setup", action="store_true", help="time a fresh clone and its installation too")
     parser.add_argument("--base", default="smollm2-135m-instruct", help="model to train")
-    asked = parser.parse_args()
+    requested = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        python, total = set_up(folder) if asked.setup else (sys.executable, 0.0)
+        python, total = set_up(folder) if requested.setup else (sys.executable, 0.0)
         for file, count, seed in (("train.jsonl", 60, 1), ("test.jsonl", 12, 2)):
             (folder / file).write_text("".join(json.dumps(row) + "\n" for row in rows(count, seed)))
         ours = [python, "-m", "toolkit.cli"]
-        answers = ["--base", asked.base, "--data", "train.jsonl", "--heldout", "test.jsonl"]
+        answers = ["--base", requested.base, "--data", "train.jsonl", "--heldout", "test.jsonl"]
         total += timed("adapter-arena doctor", [*ours, "doctor"], folder)
         total += timed("adapter-arena init mine.yaml", [*ours, "init", "mine.yaml", *answers], folder)
         total += timed("adapter-arena check mine.yaml", [*ours, "check", "mine.yaml"], folder)

@@ -36,16 +36,17 @@ def ours(loaded: Loaded, prompts: list[str], options: Generation) -> list[str]:
         Example(id=str(i), messages=(Message(role="user", content=p),)) for i, p in enumerate(prompts)
     ]
     with tempfile.TemporaryDirectory() as folder:
-        said = generate_completions(
+        reply = generate_completions(
             loaded, examples, contestant="c", options=options, out=Path(folder) / "c.jsonl"
         )
-    return [completion.completion for completion in said]
+    return [completion.completion for completion in reply]
 
 
 def one_at_a_time(pipe: Any, prompts: list[str], options: Generation) -> list[str]:
-    asked = {"max_new_tokens": options.max_new_tokens, "do_sample": False, "return_full_text": False}
+    requested = {"max_new_tokens": options.max_new_tokens, "do_sample": False, "return_full_text": False}
     return [
-        str(pipe([{"role": "user", "content": prompt}], **asked)[0]["generated_text"]) for prompt in prompts
+        str(pipe([{"role": "user", "content": prompt}], **requested)[0]["generated_text"])
+        for prompt in prompts
     ]
 
 
@@ -58,13 +59,13 @@ def main() -> None:
     parser.add_argument("--new-tokens", type=int, default=64)
     parser.add_argument("--batch-size", type=int, default=24)
     parser.add_argument("--repeats", type=int, default=5)
-    given = parser.parse_args()
-    if given.data is None:
+    arguments = parser.parse_args()
+    if arguments.data is None:
         parser.error("name the folder of data: --data DIR")
-    rows = (given.data / "prompts_arenahard/v01.jsonl").read_text().strip().split("\n")
+    rows = (arguments.data / "prompts_arenahard/v01.jsonl").read_text().strip().split("\n")
     prompts = [text for text in (json.loads(row)["prompt"] for row in rows) if len(text) < 400]
-    prompts = prompts[: given.prompts]
-    options = Generation(max_new_tokens=given.new_tokens, batch_size=given.batch_size)
+    prompts = prompts[: arguments.prompts]
+    options = Generation(max_new_tokens=arguments.new_tokens, batch_size=arguments.batch_size)
     models = {dtype: load_base(MODEL, ModelOptions(dtype=dtype)) for dtype in TYPES}
     pipes = {
         dtype: pipeline("text-generation", model=loaded.model, tokenizer=loaded.tokenizer)
@@ -78,7 +79,7 @@ def main() -> None:
     texts: dict[tuple[str, str], list[str]] = {}
     for loaded in models.values():
         ours(loaded, prompts[:1], Generation(max_new_tokens=2))
-    for number in range(given.repeats):
+    for number in range(arguments.repeats):
         for way, generate in ways.items():
             began = time.perf_counter()
             texts[way] = generate()
@@ -88,10 +89,10 @@ def main() -> None:
         latest = {" ".join(way): round(values[-1]) for way, values in rates.items()}
         print(f"repetition {number + 1}: {latest}", file=sys.stderr, flush=True)
     print(
-        f"{len(prompts)} prompts, {given.new_tokens} new tokens at most, batches of {given.batch_size}, ",
+        f"{len(prompts)} prompts, {arguments.new_tokens} new tokens at most, batches of {arguments.batch_size}, ",
         end="",
     )
-    print(f"{given.repeats} repetitions")
+    print(f"{arguments.repeats} repetitions")
     print(
         "| | tokens/s (median) | times pipeline, same type | times pipeline, float32 | texts as pipeline's |"
     )

@@ -83,26 +83,26 @@ def main() -> None:
     parser.add_argument("--tiny", action="store_true", help="a tiny shape in the place of each")
     parser.add_argument("--table", action="store_true", help="print what is there, measure nothing")
     parser.add_argument("--one", nargs=2, metavar=("PIECE", "VARIANT"), help=argparse.SUPPRESS)
-    asked = parser.parse_args()
-    if asked.one:
-        print(json.dumps(measure(*asked.one, asked)))
+    requested = parser.parse_args()
+    if requested.one:
+        print(json.dumps(measure(*requested.one, requested)))
         return
-    for piece in () if asked.table else asked.only:
-        run_piece(piece, asked)
-    print(table(asked.out))
+    for piece in () if requested.table else requested.only:
+        run_piece(piece, requested)
+    print(table(requested.out))
 
 
-def run_piece(piece: str, asked: argparse.Namespace) -> None:
+def run_piece(piece: str, requested: argparse.Namespace) -> None:
     """Rounds of all variants of a piece in turn, each in a process of its own, until the time is over."""
     began = time.monotonic()
-    for number in range(asked.rounds):
+    for number in range(requested.rounds):
         for variant in variants(piece):
-            file = asked.out / f"{piece}.{variant.replace('/', '_')}.{number}.json"
-            if file.exists() or time.monotonic() - began > 60 * asked.minutes:
+            file = requested.out / f"{piece}.{variant.replace('/', '_')}.{number}.json"
+            if file.exists() or time.monotonic() - began > 60 * requested.minutes:
                 continue
-            left = max(60.0, 60 * asked.minutes - (time.monotonic() - began))
-            command = [sys.executable, __file__, "--out", str(asked.out), "--device", asked.device]
-            command += ["--tiny"] if asked.tiny else []
+            left = max(60.0, 60 * requested.minutes - (time.monotonic() - began))
+            command = [sys.executable, __file__, "--out", str(requested.out), "--device", requested.device]
+            command += ["--tiny"] if requested.tiny else []
             try:
                 done = subprocess.run(
                     [*command, "--one", piece, variant],
@@ -151,15 +151,15 @@ def variants(piece: str) -> dict[str, Variant]:
     return {"ours": perplexity_ours} | ({"lm-eval": perplexity_lm_eval} if has["lm_eval"] else {})
 
 
-def measure(piece: str, variant: str, asked: argparse.Namespace) -> dict[str, float]:
+def measure(piece: str, variant: str, requested: argparse.Namespace) -> dict[str, float]:
     """One measurement, in this process: figures by name."""
     import torch
 
-    size = "tiny" if asked.tiny else piece.partition("-")[2]
-    work = Work(size, asked.device, asked.out / "models")
+    size = "tiny" if requested.tiny else piece.partition("-")[2]
+    work = Work(size, requested.device, requested.out / "models")
     torch.manual_seed(0)
     found = variants(piece)[variant](work)
-    if asked.device == "cuda" and "peak GB" not in found:
+    if requested.device == "cuda" and "peak GB" not in found:
         found["peak GB"] = torch.cuda.max_memory_allocated() / 1e9
     return {name: round(value, 3) for name, value in found.items()}
 

@@ -48,29 +48,29 @@ def real_battles(examples: int, contestants: int) -> list[Battle]:
     """Battles between answers of real models to real instructions, all pairs."""
     answers = read_answer_files([DATA / "ref_selfinstruct" / "test.jsonl"])
     chosen = {name: answers[name] for name in list(answers)[:contestants]}
-    fought = build_battles(chosen, Judge(limit=examples))
-    return [battle for battle in fought if battle.completion_a != battle.completion_b]
+    battles = build_battles(chosen, Judge(limit=examples))
+    return [battle for battle in battles if battle.completion_a != battle.completion_b]
 
 
-def timed(judge: PairJudge, fought: list[Battle], folder: Path) -> tuple[float, list]:
+def timed(judge: PairJudge, battles: list[Battle], folder: Path) -> tuple[float, list]:
     began = time.perf_counter()
-    verdicts = judge_battles(judge, fought, out=folder / f"{type(judge).__name__}.jsonl")
+    verdicts = judge_battles(judge, battles, out=folder / f"{type(judge).__name__}.jsonl")
     return len(verdicts) / (time.perf_counter() - began), verdicts
 
 
 def local(model: str, examples: int, contestants: int, reply: int, rounds: int, folder: Path) -> None:
     loaded = load_base(model)
-    fought = real_battles(examples, contestants)
+    battles = real_battles(examples, contestants)
     prompt = load_prompt("pairwise")
     logits = LogprobJudge(loaded, prompt)
     options = Generation(max_new_tokens=reply)
     written = GenerativeJudge(LocalBackend(loaded), prompt, attempts=1, options=options)
-    timed(LogprobJudge(loaded, prompt), fought[:1], folder / "warm-up")
+    timed(LogprobJudge(loaded, prompt), battles[:1], folder / "warm-up")
     rates, slow_rates = [], []
     for number in range(rounds):
-        found, quick = timed(logits, fought, folder / str(number))
+        found, quick = timed(logits, battles, folder / str(number))
         rates.append(found)
-        found, slow = timed(written, fought, folder / str(number))
+        found, slow = timed(written, battles, folder / str(number))
         slow_rates.append(found)
         print(f"round {number + 1}: {rates[-1]:.2f} and {slow_rates[-1]:.2f} verdicts/s", flush=True)
     rate, slow_rate = median(rates), median(slow_rates)
@@ -78,7 +78,7 @@ def local(model: str, examples: int, contestants: int, reply: int, rounds: int, 
     both = [(a.outcome, b.outcome) for a, b in zip(quick, slow, strict=True) if b.outcome is not None]
     print(f"{loaded.hardware}, {torch.get_num_threads()} threads")
     print(
-        f"battles {len(fought)}, verdicts {len(quick)}, "
+        f"battles {len(battles)}, verdicts {len(quick)}, "
         f"shared prefixes: {supports_custom_masks(loaded.model, 1)}"
     )
     print(f"logits, shared prefixes   {rate:8.2f} verdicts/s, all readable")
@@ -87,14 +87,14 @@ def local(model: str, examples: int, contestants: int, reply: int, rounds: int, 
     print(f"ratio                     {median(ratios):8.1f}, {spread}")
     print(f"tokens a written verdict  {sum(v.tokens_out for v in slow) / len(slow):8.0f}")
     print(f"agree on {sum(a == b for a, b in both)} of the {len(both)} verdicts that both gave")
-    for name, said in (("logits", quick), ("written", slow)):
-        (figures,) = judge_statistics(fought, said).values()
+    for name, output in (("logits", quick), ("written", slow)):
+        (figures,) = judge_statistics(battles, output).values()
         print(name, {key: figures[key]["value"] for key in ("consistency", "first_position", "unreadable")})
-        print(name, "votes", len(aggregate_votes(fought, said)))
+        print(name, "votes", len(aggregate_votes(battles, output)))
 
 
 def endpoint(folder: Path, *, concurrency: int = 8, requests: int = 400, delay: float = 0.2) -> None:
-    fought = [
+    battles = [
         Battle(
             example_id=str(number),
             messages=(Message(role="user", content=f"Question {number}?"),),
@@ -107,7 +107,7 @@ def endpoint(folder: Path, *, concurrency: int = 8, requests: int = 400, delay: 
     ]
     with serving(lambda _number, _request: Say("[[A]]", delay=delay)) as server:
         writer = EndpointBackend(server.endpoint(concurrency=concurrency))
-        rate, _ = timed(GenerativeJudge(writer, load_prompt("pairwise")), fought, folder)
+        rate, _ = timed(GenerativeJudge(writer, load_prompt("pairwise")), battles, folder)
         span = requests / rate
     busy = server.busy_seconds / (concurrency * span)
     print(f"{requests} requests of {delay} s, limit {concurrency}: {span:.1f} s, limit busy {busy:.1%}")
@@ -117,13 +117,13 @@ def attacks(model: str, examples: int, folder: Path) -> None:
     """After each pair of PandaLM's: how often attacks on all so far turned a lost battle, quoted and bare."""
     # in bfloat16 the two orders' probabilities would often cancel exactly, and leave nobody the loser
     judge = LogprobJudge(load_base(model, ModelOptions(dtype="float32")), load_prompt("pairwise"))
-    fought = [battle for battle, _, _ in annotated()[TRAINED : TRAINED + examples]]
-    for number in range(1, len(fought) + 1):
+    battles = [battle for battle, _, _ in annotated()[TRAINED : TRAINED + examples]]
+    for number in range(1, len(battles) + 1):
         rates = {}
         for name, quoting in (("quoted", QUOTE), ("bare", lambda text, _mark, _tokens=(): text)):
             prompts.quote = quoting
-            rates[name] = measure_attacks(judge, fought[:number], store=folder / name, rule="average")
-        print(f"\n{number} of {len(fought)} battles")
+            rates[name] = measure_attacks(judge, battles[:number], store=folder / name, rule="average")
+        print(f"\n{number} of {len(battles)} battles")
         rows = [
             ("", *rates),
             *((kind, *(shown(of[kind]) for of in rates.values())) for kind in rates["bare"]),
@@ -149,14 +149,21 @@ def main() -> None:
     parser.add_argument("--reply", type=int, default=512, help="longest written verdict, in tokens")
     parser.add_argument("--rounds", type=int, default=3, help="of both, in turn; medians are printed")
     parser.add_argument("--keep", type=Path, help="attacks: folder of verdicts, for a stopped run to go on")
-    given = parser.parse_args()
+    arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        if given.what == "local":
-            local(given.judge, given.examples, given.contestants, given.reply, given.rounds, Path(folder))
-        elif given.what == "endpoint":
+        if arguments.what == "local":
+            local(
+                arguments.judge,
+                arguments.examples,
+                arguments.contestants,
+                arguments.reply,
+                arguments.rounds,
+                Path(folder),
+            )
+        elif arguments.what == "endpoint":
             endpoint(Path(folder))
         else:
-            attacks(given.judge, given.examples, given.keep or Path(folder))
+            attacks(arguments.judge, arguments.examples, arguments.keep or Path(folder))
 
 
 if __name__ == "__main__":

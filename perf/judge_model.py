@@ -51,8 +51,8 @@ def annotated() -> list[tuple[Battle, Outcome, str]]:
     found = []
     for line in (DATA / "judge_pandalm" / "first500.jsonl").read_text(encoding="utf-8").splitlines():
         row = json.loads(line)
-        said = [row[f"annotator{number}"] for number in (1, 2, 3)]
-        winner = next((side for side in (1, 2) if said.count(side) > 1), None)
+        output = [row[f"annotator{number}"] for number in (1, 2, 3)]
+        winner = next((side for side in (1, 2) if output.count(side) > 1), None)
         if winner is None:
             continue
         question = "\n\n".join(part for part in (row["instruction"], row["input"]) if part)
@@ -80,9 +80,9 @@ def rows() -> Iterator[dict]:
             if reason:
                 replies["written"] = f"{in_order(reason, order)}\n[[{letter}]]"
             for method, reply in replies.items():
-                asked = render(prompt, method, shown)
-                said = [*asked, Message(role="assistant", content=reply)]
-                yield {"messages": [turn.model_dump() for turn in said]}
+                requested = render(prompt, method, shown)
+                output = [*requested, Message(role="assistant", content=reply)]
+                yield {"messages": [turn.model_dump() for turn in output]}
 
 
 def in_order(reason: str, order: str) -> str:
@@ -106,13 +106,13 @@ def train(out: Path) -> None:
 def held_out(model: str, log: Path) -> None:
     """How often the judge says what people say, of the pairs it was not trained on."""
     kept = annotated()[TRAINED:]
-    fought = [battle for battle, _, _ in kept]
+    battles = [battle for battle, _, _ in kept]
     winner = {battle.id: outcome for battle, outcome, _ in kept}
-    verdicts = judge_battles(LogprobJudge(load_base(model), load_prompt("pairwise")), fought, out=log)
+    verdicts = judge_battles(LogprobJudge(load_base(model), load_prompt("pairwise")), battles, out=log)
     right = sum(verdict.outcome == winner[verdict.battle_id] for verdict in verdicts)
-    (said,) = judge_statistics(fought, verdicts).values()
+    (output,) = judge_statistics(battles, verdicts).values()
     print(f"{model}: {right} of {len(verdicts)} verdicts as people say, {right / len(verdicts):.1%}")
-    print({key: round(said[key]["value"], 3) for key in ("consistency", "first_position")})
+    print({key: round(output[key]["value"], 3) for key in ("consistency", "first_position")})
 
 
 def main() -> None:
@@ -121,11 +121,11 @@ def main() -> None:
     )
     parser.add_argument("out", type=Path)
     parser.add_argument("--held-out", action="store_true", help="train nothing, measure the judge in OUT")
-    given = parser.parse_args()
-    if not given.held_out:
-        train(given.out)
-    for model in (MODEL, str(given.out)):
-        held_out(model, given.out.parent / f"{given.out.name}-held-out.jsonl")
+    options = parser.parse_args()
+    if not options.held_out:
+        train(options.out)
+    for model in (MODEL, str(options.out)):
+        held_out(model, options.out.parent / f"{options.out.name}-held-out.jsonl")
 
 
 if __name__ == "__main__":

@@ -88,13 +88,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("methods", nargs="*", help=f"of {', '.join(STAGES)}")
     parser.add_argument("--rows", type=int, default=80)
-    asked = parser.parse_args()
-    print(f"{asked.rows} rows each; figures are on held-out rows, before -> after the stage\n")
+    requested = parser.parse_args()
+    print(f"{requested.rows} rows each; figures are on held-out rows, before -> after the stage\n")
     print("| method | rows of | " + " | ".join(FIGURES) + " | seconds | peak memory, GB |")
     print("| --- | --- |" + " ---: |" * (len(FIGURES) + 2))
-    for name in asked.methods or STAGES:
+    for name in requested.methods or STAGES:
         with tempfile.TemporaryDirectory() as folder:
-            print(line(name, asked.rows, Path(folder)), flush=True)
+            print(line(name, requested.rows, Path(folder)), flush=True)
 
 
 def line(name: str, rows: int, folder: Path) -> str:

@@ -95,9 +95,9 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     options.add_argument("--repeats", type=int, default=40)
-    given = options.parse_args()
+    arguments = options.parse_args()
     for name, strengths in FIELDS.items():
-        print(json.dumps({"contestants": name, **saving(strengths, given.repeats)}), flush=True)
+        print(json.dumps({"contestants": name, **saving(strengths, arguments.repeats)}), flush=True)
 
 
 if __name__ == "__main__":

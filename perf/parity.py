@@ -50,25 +50,25 @@ def load_stage_rows(file: Path) -> list[dict[str, Any]]:
 def texts(data: Path) -> tuple[list[str], list[str], list[str]]:
     """A model's answers, people's, and a better model's, which stand for further references."""
     rows = load_stage_rows(data / "ref_selfinstruct/test.jsonl")
-    said, better = ([row["outputs"][name] for row in rows] for name in (WRITER, BETTER))
-    return said, [row["reference"] for row in rows], better
+    reply, better = ([row["outputs"][name] for row in rows] for name in (WRITER, BETTER))
+    return reply, [row["reference"] for row in rows], better
 
 
-def text_lines(said: list[str], known: list[str], further: list[str]) -> Iterator[Line]:
+def text_lines(reply: list[str], known: list[str], further: list[str]) -> Iterator[Line]:
     several = [list(refs) for refs in zip(known, further, strict=True)]
     scorer = RougeScorer(list(reference_tools.ROUGE))
     for more, references in (("", [[ref] for ref in known]), (", two references", several)):
-        ours = Rouge().compute(predictions=said, references=references)
-        direct = [scorer.score_multi(refs, text) for text, refs in zip(said, references, strict=True)]
+        ours = Rouge().compute(predictions=reply, references=references)
+        direct = [scorer.score_multi(refs, text) for text, refs in zip(reply, references, strict=True)]
         for name in reference_tools.ROUGE:
             theirs = float(np.mean([each[name].fmeasure for each in direct]))
             yield f"{name}{more}", "rouge-score", ours[name], theirs
     for metric, tool, most in ((Bleu, BLEU, None), (Chrf, CHRF, None), (Ter, TER, FEW)):
         made = metric()
-        ((name, value),) = made.compute(predictions=said[:most], references=known[:most]).items()
-        yield name, "sacrebleu", value, tool().corpus_score(said[:most], [known[:most]]).score
-        (value,) = made.compute(predictions=said[:most], references=several[:most]).values()
-        theirs = tool().corpus_score(said[:most], [known[:most], further[:most]]).score
+        ((name, value),) = made.compute(predictions=reply[:most], references=known[:most]).items()
+        yield name, "sacrebleu", value, tool().corpus_score(reply[:most], [known[:most]]).score
+        (value,) = made.compute(predictions=reply[:most], references=several[:most]).values()
+        theirs = tool().corpus_score(reply[:most], [known[:most], further[:most]]).score
         yield f"{name}, two references", "sacrebleu", value, theirs
 
 
@@ -78,14 +78,14 @@ def match_lines(data: Path) -> Iterator[Line]:
     from lm_eval.tasks.mlqa.utils import exact_match_score, f1_score, normalize_answer
 
     rows = load_stage_rows(data / "arena_gsm8k/model_solutions.jsonl")
-    said, known = [row[SOLVER]["solution"] for row in rows], [row["ground_truth"] for row in rows]
-    ends, right = ([text.strip().split("\n")[-1] for text in side] for side in (said, known))
+    reply, known = [row[SOLVER]["solution"] for row in rows], [row["ground_truth"] for row in rows]
+    ends, right = ([text.strip().split("\n")[-1] for text in side] for side in (reply, known))
     ours = Match().compute(predictions=ends, references=right)["exact_match"]
     theirs = exact_match_hf_evaluate(ends, right, ignore_case=True)["exact_match"]
     yield "exact match of last lines", "evaluate's, in lm-eval", ours, float(theirs)
     for figure, score, one, other in (
         ("exact_match", exact_match_score, ends, right),
-        ("token_f1", f1_score, said, known),
+        ("token_f1", f1_score, reply, known),
     ):
         ours = Match().compute(
             predictions=[normalize_answer(text, "en") for text in one],
@@ -95,10 +95,10 @@ def match_lines(data: Path) -> Iterator[Line]:
         yield f"{figure}, texts normalised as SQuAD's", "SQuAD's formula", ours, float(theirs)
 
 
-def form_lines(said: list[str]) -> Iterator[Line]:
+def form_lines(reply: list[str]) -> Iterator[Line]:
     """Words and n-grams, counted one by one."""
-    ours = Shape().compute(predictions=said, references=said)
-    words = [text.split() for text in said]
+    ours = Shape().compute(predictions=reply, references=reply)
+    words = [text.split() for text in reply]
     yield "length_words", "plain count", ours["length_words"], sum(map(len, words)) / len(words)
     for name, size in (("distinct_1", 1), ("distinct_2", 2), ("repetition_4", 4)):
         shares = [_distinct(text, size) for text in words]
@@ -116,14 +116,14 @@ def _distinct(words: list[str], size: int) -> float:
     return len(seen) / total if total else 1.0
 
 
-def bertscore_lines(said: list[str], known: list[str]) -> Iterator[Line]:
+def bertscore_lines(reply: list[str], known: list[str]) -> Iterator[Line]:
     from bert_score import BERTScorer
 
     from toolkit.metrics.bertscore import BertScore
     from toolkit.models import resolve_encoder
 
-    kept = [(text, ref) for text, ref in zip(said, known, strict=True) if text.strip() and ref.strip()]
-    said, known = [text for text, _ in kept], [ref for _, ref in kept]
+    kept = [(text, ref) for text, ref in zip(reply, known, strict=True) if text.strip() and ref.strip()]
+    reply, known = [text for text, _ in kept], [ref for _, ref in kept]
     folder = resolve_encoder("all-minilm-l6-v2")
     with tempfile.TemporaryDirectory() as place:
         baseline = Path(place) / "baseline.tsv"
@@ -147,9 +147,9 @@ def bertscore_lines(said: list[str], known: list[str]) -> Iterator[Line]:
                 rescale_with_baseline=rescale,
                 baseline_path=str(baseline) if rescale else None,
             )
-            theirs = [float(part.double().mean()) for part in scorer.score(said, known)]
+            theirs = [float(part.double().mean()) for part in scorer.score(reply, known)]
             made = BertScore(layer=layer, idf=idf, rescale=baseline if rescale else False)
-            ours = made.compute(predictions=said, references=known)
+            ours = made.compute(predictions=reply, references=known)
             how = f"layer {layer}{', IDF' if idf else ''}{', rescaled' if rescale else ''}"
             for name, value, other in zip(("P", "R", "F1"), ours.values(), theirs, strict=True):
                 yield f"BERTScore {name}, {how}", "bert-score", value, other
@@ -228,8 +228,8 @@ def windows(start: int, ids: Sequence[int]) -> Iterator[tuple[list[int], int]]:
 def answered(tokenizer: Any, chat: list[dict[str, str]]) -> tuple[list[int], int]:
     """A question and its answer in the chat template, and how many tokens the answer has with its end."""
     whole = tokenizer.apply_chat_template(chat, tokenize=False).rstrip("\n")
-    asked = tokenizer.apply_chat_template(chat[:1], tokenize=False, add_generation_prompt=True)
-    ids, question = (tokenizer(text, add_special_tokens=False)["input_ids"] for text in (whole, asked))
+    requested = tokenizer.apply_chat_template(chat[:1], tokenize=False, add_generation_prompt=True)
+    ids, question = (tokenizer(text, add_special_tokens=False)["input_ids"] for text in (whole, requested))
     return ids, len(ids) - len(question)
 
 
@@ -253,14 +253,14 @@ def main() -> None:
     )
     parser.add_argument("--data", type=Path, default=os.environ.get("ADAPTER_ARENA_DATA"))
     parser.add_argument("--no-model", action="store_true", help="leave out what needs the language model")
-    given = parser.parse_args()
-    if given.data is None:
+    options = parser.parse_args()
+    if options.data is None:
         parser.error("name the folder of data: --data DIR")
-    said, known, further = texts(given.data)
+    reply, known, further = texts(options.data)
     print("| figure | ours | reference tool | it says | difference |\n| --- | ---: | --- | ---: | ---: |")
-    lines = [text_lines(said, known, further), match_lines(given.data), form_lines(said)]
-    lines += [bertscore_lines(said[:FEW], known[:FEW]), interval_lines()]
-    for part in lines if given.no_model else [*lines, model_lines(given.data)]:
+    lines = [text_lines(reply, known, further), match_lines(options.data), form_lines(reply)]
+    lines += [bertscore_lines(reply[:FEW], known[:FEW]), interval_lines()]
+    for part in lines if options.no_model else [*lines, model_lines(options.data)]:
         for name, tool, ours, theirs in part:
             print(f"| {name} | {ours:.6f} | {tool} | {theirs:.6f} | {abs(ours - theirs):.0e} |", flush=True)
 

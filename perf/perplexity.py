@@ -137,15 +137,15 @@ def main() -> None:
     parser.add_argument("--memory", action="store_true")
     parser.add_argument("--way", choices=WAYS, help=argparse.SUPPRESS)
     parser.add_argument("--characters", type=int, help=argparse.SUPPRESS)
-    given = parser.parse_args()
-    if given.data is None:
+    options = parser.parse_args()
+    if options.data is None:
         parser.error("name the folder of data: --data DIR")
-    if given.way:
-        one_text(given.data, given.dtype, given.way, given.window, given.characters)
-    elif given.memory:
-        memory(given.data, given.dtype, given.window)
+    if options.way:
+        one_text(options.data, options.dtype, options.way, options.window, options.characters)
+    elif options.memory:
+        memory(options.data, options.dtype, options.window)
     else:
-        speed(given.data, given.dtype, given.texts, given.window, given.repeats)
+        speed(options.data, options.dtype, options.texts, options.window, options.repeats)
 
 
 if __name__ == "__main__":

@@ -150,17 +150,17 @@ def answers(data: Path) -> tuple[dict[str, list[str]], list[list[str]]]:
     rows = [
         json.loads(line) for line in (data / "ref_selfinstruct/test.jsonl").read_text().strip().split("\n")
     ]
-    said = {name: [row["outputs"][name] for row in rows] for name in rows[0]["outputs"]}
-    return said, [[row["reference"]] for row in rows]
+    reply = {name: [row["outputs"][name] for row in rows] for name in rows[0]["outputs"]}
+    return reply, [[row["reference"]] for row in rows]
 
 
 def real_cases(data: Path) -> dict[str, Sequence[Case]]:
     """ROUGE-L, BLEU, chrF and TER of real answers."""
-    said, known = answers(data)
-    one, two, *_ = said.values()
+    reply, known = answers(data)
+    one, two, *_ = reply.values()
     rouge, other = (np.array(reference_tools.rouge_rows(texts, known))[:, 2:3] for texts in (one, two))
     bleu, chrf = (
-        [np.array(rows(texts, known)) for texts in said.values()]
+        [np.array(rows(texts, known)) for texts in reply.values()]
         for rows in (reference_tools.bleu_rows, reference_tools.chrf_rows)
     )
     return {
@@ -197,15 +197,17 @@ def main() -> None:
     parser.add_argument("--resamples", type=int, default=1000, help="of each bootstrap; scores take 4000")
     parser.add_argument("--only", default="", help="lines whose name has these words")
     parser.add_argument("--sizes", type=int, nargs="+", default=[30, 100, 300])
-    given = parser.parse_args()
-    intervals.RESAMPLES = given.resamples
-    cases = {name: [case] for name, case in CASES.items()} | (real_cases(given.data) if given.data else {})
-    print(f"% of 95% intervals that hold the truth, {given.repeats} samples each")
-    print(f"| examples | {' | '.join(map(str, given.sizes))} |")
-    print("| --- |" + " ---: |" * len(given.sizes))
+    options = parser.parse_args()
+    intervals.RESAMPLES = options.resamples
+    cases = {name: [case] for name, case in CASES.items()} | (
+        real_cases(options.data) if options.data else {}
+    )
+    print(f"% of 95% intervals that hold the truth, {options.repeats} samples each")
+    print(f"| examples | {' | '.join(map(str, options.sizes))} |")
+    print("| --- |" + " ---: |" * len(options.sizes))
     for name, several in cases.items():
-        if given.only.lower() in name.lower():
-            cells = [cell([coverage(*case, n, given.repeats) for case in several]) for n in given.sizes]
+        if options.only.lower() in name.lower():
+            cells = [cell([coverage(*case, n, options.repeats) for case in several]) for n in options.sizes]
             print(f"| {name} | {' | '.join(cells)} |", flush=True)
 
 

@@ -67,21 +67,21 @@ def main() -> None:
     parser.add_argument("--heldout-from", help="file of rows to measure on")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--one", help=argparse.SUPPRESS)  # one training, in this process
-    asked = parser.parse_args()
-    if asked.one:
-        print(json.dumps(one(json.loads(asked.one))))
+    requested = parser.parse_args()
+    if requested.one:
+        print(json.dumps(one(json.loads(requested.one))))
         return
-    for what in asked.what or ["sft", "dpo", "sft-parts", "dpo-parts"]:
+    for what in requested.what or ["sft", "dpo", "sft-parts", "dpo-parts"]:
         method, _, parts = what.partition("-")
         train, heldout, count = ROWS[method]
         work = {
             "method": method,
-            "train": asked.rows_from or train,
-            "heldout": asked.heldout_from or heldout,
-            "rows": asked.rows or count,
+            "train": requested.rows_from or train,
+            "heldout": requested.heldout_from or heldout,
+            "rows": requested.rows or count,
         }
         names = PARTS[method] if parts else MAIN
-        report(what, work, names, measure(work, names, asked.repeats, heldout=not parts))
+        report(what, work, names, measure(work, names, requested.repeats, heldout=not parts))
 
 
 def measure(work: dict[str, Any], names: list[str], repeats: int, *, heldout: bool) -> dict[str, list[Any]]:
@@ -220,7 +220,7 @@ def _heldout_loss(method: str, base: Path, adapter: Path, tokenizer: Any, rows: 
     if method == "sft":
         answers = [span(prompt_of(row), answer_of(row)) for row in rows]
         return sum(sum_nll(model, answers)) / sum(answer.scored for answer in answers)
-    sides = [span(row.prompt, said) for row in rows for said in (row.chosen, row.rejected)]
+    sides = [span(row.prompt, reply) for row in rows for reply in (row.chosen, row.rejected)]
     now = sum_nll(model, sides)
     with model.disable_adapter():
         before = sum_nll(model, sides)

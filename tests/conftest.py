@@ -77,7 +77,7 @@ def package_logger() -> None:
 
 
 @pytest.fixture
-def told() -> Iterator[list[Progress]]:
+def progress_updates() -> Iterator[list[Progress]]:
     """What the package says of how far it is while the test runs.
 
     Not by `caplog`: it hears a record twice, or never, by whether an earlier test began a command.
@@ -86,14 +86,14 @@ def told() -> Iterator[list[Progress]]:
     class Listener(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
             if hasattr(record, "progress"):
-                heard.append(record.progress)
+                received.append(record.progress)
 
-    heard: list[Progress] = []
+    received: list[Progress] = []
     logger, listener = logging.getLogger("toolkit"), Listener()
     level = logger.level
     logger.setLevel(logging.INFO)
     logger.addHandler(listener)
-    yield heard
+    yield received
     logger.removeHandler(listener)
     logger.setLevel(level)
 

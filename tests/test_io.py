@@ -105,7 +105,7 @@ def test_line_separators_inside_a_text_do_not_split_it(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "expected"),
     [
         ('{"model_a": "x", "model_b": "y"}\n', r"log\.jsonl:2: outcome: Field required"),
         ('{"model_a": "x", "model_b": "y", "outcome": "c"}\n', r"log\.jsonl:2: outcome: Input should be"),
@@ -117,10 +117,10 @@ def test_line_separators_inside_a_text_do_not_split_it(tmp_path):
         ("not json\n", r"log\.jsonl:2: not JSON: Expecting value at column 1"),
     ],
 )
-def test_a_line_that_does_not_fit_is_named(tmp_path, text, told):
+def test_a_line_that_does_not_fit_is_named(tmp_path, text, expected):
     file = tmp_path / "log.jsonl"
     file.write_text(vote("ann").model_dump_json() + "\n" + text)
-    with pytest.raises(DataError, match=told):
+    with pytest.raises(DataError, match=expected):
         list(io.read(file, Vote))
 
 
@@ -142,8 +142,12 @@ def test_a_file_made_elsewhere_may_end_without_a_newline_and_begin_with_a_mark(t
 def test_files_that_cannot_be_read_are_named(tmp_path):
     missing, binary = tmp_path / "missing.jsonl", tmp_path / "binary.jsonl"
     binary.write_bytes(b"\xff\xfe\n")
-    for file, told in ((missing, "no such file"), (tmp_path, "Is a directory"), (binary, "not UTF-8 text")):
-        with pytest.raises(DataError, match=told) as raised:
+    for file, expected in (
+        (missing, "no such file"),
+        (tmp_path, "Is a directory"),
+        (binary, "not UTF-8 text"),
+    ):
+        with pytest.raises(DataError, match=expected) as raised:
             list(io.read(file, Vote))
         assert str(file) in str(raised.value)
 
@@ -283,8 +287,8 @@ def test_several_processes_append_to_one_log(tmp_path):
         for name in "abc"
     ]
     assert [writer.wait() for writer in writers] == [0, 0, 0]
-    said = [message.content.rstrip("x") for message in io.read(log, Message)]
-    assert sorted(said) == sorted(f"{name}{n}" for name in "abc" for n in range(many))
+    reply = [message.content.rstrip("x") for message in io.read(log, Message)]
+    assert sorted(reply) == sorted(f"{name}{n}" for name in "abc" for n in range(many))
 
 
 def test_a_folder_is_there_whole_or_not_at_all(tmp_path):

@@ -88,6 +88,6 @@ def test_users_get_the_types(tmp_path: Path):
     config.write_text("[mypy]\nfollow_imports = skip\n[mypy-toolkit,toolkit.*]\nfollow_imports = normal\n")
     mypy = [sys.executable, "-m", "mypy", "--strict", "--config-file", str(config)]
     mypy += ["--cache-dir", str(tmp_path / "cache"), str(script)]
-    told = subprocess.run(mypy, cwd=ROOT, capture_output=True, text=True, check=False).stdout
-    assert 'Revealed type is "tuple[toolkit.types.Score, ...]"' in told
-    assert '"load_recipe" has incompatible type "int"' in told or "Argument 1 to" in told
+    message = subprocess.run(mypy, cwd=ROOT, capture_output=True, text=True, check=False).stdout
+    assert 'Revealed type is "tuple[toolkit.types.Score, ...]"' in message
+    assert '"load_recipe" has incompatible type "int"' in message or "Argument 1 to" in message

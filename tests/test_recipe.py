@@ -54,7 +54,7 @@ def test_the_small_recipe_is_fine():
 
 
 @pytest.mark.parametrize(
-    ("raw", "told"),
+    ("raw", "message"),
     [
         (changed(bas="x"), "bas: unknown key; did you mean `base`?"),
         (changed(stages__0__trainr={}), "stages.0.trainr: unknown key; did you mean `trainer`?"),
@@ -142,8 +142,8 @@ def test_the_small_recipe_is_fine():
         ),
     ],
 )
-def test_one_mistake_is_one_line(raw, told):
-    assert mistakes(raw) == [told]
+def test_one_mistake_is_one_line(raw, message):
+    assert mistakes(raw) == [message]
 
 
 def test_all_mistakes_of_form_are_listed_at_once():
@@ -318,7 +318,7 @@ def test_what_is_set_is_checked(file):
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("a: [1\nb: 2\n", r"mine\.yaml:2: not valid YAML: "),
         ("- a\n- b\n", r"mine\.yaml: a recipe is a mapping of keys"),
@@ -327,9 +327,9 @@ def test_what_is_set_is_checked(file):
         ("\tname: x\n", r"mine\.yaml:1: not valid YAML: "),
     ],
 )
-def test_files_that_are_no_recipes(file, text, told):
+def test_files_that_are_no_recipes(file, text, message):
     file.write_text(text)
-    with pytest.raises(RecipeError, match=told):
+    with pytest.raises(RecipeError, match=message):
         load(file)
 
 
@@ -397,10 +397,10 @@ sections = st.sampled_from(
 @given(st.dictionaries(sections | st.text(max_size=8), json_values, max_size=6))
 def test_whatever_a_file_holds_it_is_a_recipe_or_one_clear_error(raw):
     try:
-        told = dump(parse(SMALL | raw, MINE))
+        message = dump(parse(SMALL | raw, MINE))
     except RecipeError as error:
-        told = str(error)
-    assert told.startswith((f"{MINE}: ", "name: "))
+        message = str(error)
+    assert message.startswith((f"{MINE}: ", "name: "))
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in recipe.PACKAGED.glob("*.yaml")))
@@ -440,7 +440,7 @@ def test_a_packaged_recipe_can_be_extended_and_a_section_taken_away(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("extends: child.yaml\n", "child.yaml: extends itself"),
         ("extends: gone.yaml\n", "child.yaml: extends: gone.yaml: no such recipe file"),
@@ -448,12 +448,12 @@ def test_a_packaged_recipe_can_be_extended_and_a_section_taken_away(tmp_path):
         ("extends: demo\nnaem: a\n", "child.yaml: naem: unknown key; did you mean `name`?"),
     ],
 )
-def test_what_cannot_be_extended_is_told(text, told, tmp_path):
+def test_what_cannot_be_extended_is_told(text, message, tmp_path):
     child = tmp_path / "child.yaml"
     child.write_text(text)
     with pytest.raises(RecipeError) as raised:
         load(child)
-    assert told in str(raised.value)
+    assert message in str(raised.value)
 
 
 @pytest.mark.parametrize(

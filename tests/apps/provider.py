@@ -48,15 +48,15 @@ class _Pages(BaseHTTPRequestHandler):
     server: Provider
 
     def do_GET(self) -> None:
-        asked, own = urlsplit(self.path), self.server.url
-        if asked.path == "/authorize":
-            query = {name: values[0] for name, values in parse_qs(asked.query).items()}
+        requested, own = urlsplit(self.path), self.server.url
+        if requested.path == "/authorize":
+            query = {name: values[0] for name, values in parse_qs(requested.query).items()}
             self.server.nonce = query["nonce"]
             self.send_response(302)
             back = urlencode({"code": "one", "state": query["state"]})
             self.send_header("Location", f"{query['redirect_uri']}?{back}")
             self.end_headers()
-        elif asked.path == "/keys":
+        elif requested.path == "/keys":
             self._send({"keys": [self.server.key.as_dict(private=False)]})
         else:
             places = {"authorization_endpoint": "authorize", "token_endpoint": "token", "jwks_uri": "keys"}

@@ -76,14 +76,14 @@ def labels(page: AppTest) -> list[str]:
     return [button.label for button in page.button]
 
 
-def settled(page: AppTest, wanted: str) -> AppTest:
+def settled(page: AppTest, expected: str) -> AppTest:
     """The page once it shows what is wanted."""
     for _ in range(200):
-        if wanted in texts(page):
+        if expected in texts(page):
             return page
         time.sleep(0.05)
         page.run()
-    raise AssertionError(f"{wanted!r} did not come: {texts(page)}")
+    raise AssertionError(f"{expected!r} did not come: {texts(page)}")
 
 
 def test_a_question_survives_a_reload_and_its_vote_stays_apart(
@@ -104,7 +104,7 @@ def test_a_question_survives_a_reload_and_its_vote_stays_apart(
     next(button for button in reloaded.button if button.label == "A is better").click().run()
     assert not any(name in texts(page) for name in ("heron", "otter")), "blind"
     votes = session.service().votes()
-    assert (len(votes.asked), len(votes.rows), sum(votes.tally.votes.values())) == (1, 0, 0)
+    assert (len(votes.own_questions), len(votes.rows), sum(votes.tally.votes.values())) == (1, 0, 0)
     assert figures.standings(figures.Selection()) is None
     assert figures.standings(figures.Selection(category="own questions")).votes == 1
     assert accepted_votes(str(session.service().store._database.shown_url)) == []

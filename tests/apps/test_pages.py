@@ -110,14 +110,14 @@ def test_every_page_is_readable(screen: Page, address: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def asking(serve: Callable[..., str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def requesting(serve: Callable[..., str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """An arena with an Ask page, whose contestants answer at once."""
     with chat() as server:
         yield serve(write_live_run(tmp_path_factory.mktemp("results") / "household", server.url), "--ask")
 
 
-def test_the_ask_page_is_readable(screen: Page, asking: str) -> None:
-    screen.goto(f"{asking}/ask")
+def test_the_ask_page_is_readable(screen: Page, requesting: str) -> None:
+    screen.goto(f"{requesting}/ask")
     for turn, question in enumerate(("What is a kettle?", "And a pot? Say it at long length."), start=1):
         line = screen.get_by_test_id("stChatInputTextArea")
         line.wait_for()
@@ -134,8 +134,8 @@ def test_the_ask_page_is_readable(screen: Page, asking: str) -> None:
     examine(screen, "ask-reveal")
 
 
-def test_what_is_written_from_the_right_stands_on_the_right(page: Page, asking: str) -> None:
-    page.goto(f"{asking}/ask")
+def test_what_is_written_from_the_right_stands_on_the_right(page: Page, requesting: str) -> None:
+    page.goto(f"{requesting}/ask")
     page.get_by_test_id("stChatInputTextArea").fill("\u05de\u05d4 \u05e9\u05dc\u05d5\u05de\u05da?")
     page.keyboard.press("Enter")
     text = page.locator("[class*=st-key-prompt-now] p")

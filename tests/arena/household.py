@@ -163,7 +163,7 @@ def judge_run(folder: Path) -> Path:
     }
     for name, rows in completions.items():
         io.write(folder / "measurements" / f"{name}.jsonl", measure(rows))
-    fought = build_battles(completions, Judge())
+    battles = build_battles(completions, Judge())
     verdicts = [
         Verdict(
             battle_id=battle.id,
@@ -173,11 +173,11 @@ def judge_run(folder: Path) -> Path:
             probability_a=0.72 if _longer(battle) == "a" else 0.31,
             reason="It says more.",
         )
-        for number, battle in enumerate(fought)
+        for number, battle in enumerate(battles)
         for order in ("ab", "ba")
     ]
     io.write(folder / "verdicts.jsonl", verdicts)
-    io.write(folder / "votes.jsonl", aggregate_votes(fought, verdicts))
+    io.write(folder / "votes.jsonl", aggregate_votes(battles, verdicts))
     return folder
 
 

@@ -81,7 +81,7 @@ def vote(run: Path, contestants: tuple[str, ...]) -> None:
 @pytest.fixture
 def recipe(tmp_path: Path, tiny_model: Path) -> dict[str, Any]:
     """SFT on short and long answers alike; its two contestants answer at temperature 1."""
-    said = [
+    reply = [
         {"messages": [*manner, *ask(prompt), {"role": "assistant", "content": answer}]}
         for prompt in PROMPTS
         for manner, answer in (([], SHORT), ([], LONG), ([MANNER], LONG))
@@ -91,7 +91,7 @@ def recipe(tmp_path: Path, tiny_model: Path) -> dict[str, Any]:
         "base": str(tiny_model),
         "model": {"device": "cpu", "dtype": "float32"},
         "data": {
-            "said": write(tmp_path / "said.jsonl", said),
+            "said": write(tmp_path / "said.jsonl", reply),
             "first": write(tmp_path / "first.jsonl", [{"messages": ask(prompt)} for prompt in FIRST]),
             "second": write(tmp_path / "second.jsonl", [{"messages": ask(prompt)} for prompt in SECOND]),
         },
@@ -118,8 +118,10 @@ def test_votes_make_the_next_contestant_better(recipe: dict[str, Any], tmp_path:
     vote(run, ("sft", "sft-more"))
 
     out, heldout = tmp_path / "pairs.jsonl", tmp_path / "pairs-heldout.jsonl"
-    asked = ("--min-votes", 2, "--min-agreement", 0.7, "--heldout-share", 0.25)
-    counts = call(tmp_path, "preferences", "--from-votes", run, "--out", out, "--heldout", heldout, *asked)
+    requested = ("--min-votes", 2, "--min-agreement", 0.7, "--heldout-share", 0.25)
+    counts = call(
+        tmp_path, "preferences", "--from-votes", run, "--out", out, "--heldout", heldout, *requested
+    )
     rows = [json.loads(line) for file in (out, heldout) for line in file.read_text().splitlines()]
     assert counts["pairs"] >= 8
     assert counts["heldout"] >= 1

@@ -62,7 +62,7 @@ def test_no_predictor_beats_the_stored_probabilities(
     tally.add_vote("otter-b2", "badger-c3", "a", 25)
     for each in (desk, twin):
         monkeypatch.setattr(each, "tally", lambda: tally)
-        monkeypatch.setattr(each, "_told", lambda _: set())
+        monkeypatch.setattr(each, "_revealed", lambda _: set())
         monkeypatch.setattr(each.store, "seen_battles", lambda _: set())
     visits = [(f"voter-{number // 20}", number % 20) for number in range(2000)]
     real = [desk._draw(*visit) for visit in visits]

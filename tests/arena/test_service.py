@@ -50,7 +50,7 @@ def test_the_first_vote_on_a_ballot_stands(desk: ArenaService) -> None:
 
 
 def test_no_answer_returns_whose_author_the_voter_was_told(desk: ArenaService) -> None:
-    told: set[tuple[str, str]] = set()
+    expected: set[tuple[str, str]] = set()
     votes = 0
     while ballot := desk.ballot("ann"):
         if votes % 4 == 3:
@@ -58,11 +58,11 @@ def test_no_answer_returns_whose_author_the_voter_was_told(desk: ArenaService) -
         else:
             reveal = desk.vote("ann", ballot.id, "tie").ballot
             sides = {(reveal.example_id, reveal.answer_a), (reveal.example_id, reveal.answer_b)}
-            assert not told & sides
-            told |= sides
+            assert not expected & sides
+            expected |= sides
         votes += 1
         desk._clock.now += 2
-    assert 2 * 14 <= len(told) <= 2 * 20, "of three answers to an example, two can meet once"
+    assert 2 * 14 <= len(expected) <= 2 * 20, "of three answers to an example, two can meet once"
 
 
 def test_an_administrator_may_allow_more_and_such_votes_are_kept_apart(desk: ArenaService) -> None:
@@ -93,9 +93,9 @@ def test_names_can_stay_hidden_until_the_voter_finishes(desk: ArenaService) -> N
     desk._clock.now += 12 * 3600 + 1
     assert first.contestant_a == ""
     assert late.history("bob")[0].ballot.contestant_a in CONTESTANTS
-    told = {(first.example_id, first.answer_a), (first.example_id, first.answer_b)}
+    expected = {(first.example_id, first.answer_a), (first.example_id, first.answer_b)}
     for ballot in vote_until_done(late, "bob"):
-        assert not told & {(ballot.example_id, ballot.answer_a), (ballot.example_id, ballot.answer_b)}
+        assert not expected & {(ballot.example_id, ballot.answer_a), (ballot.example_id, ballot.answer_b)}
 
 
 def test_an_example_seen_with_its_names_is_not_put_to_the_vote(desk: ArenaService) -> None:
@@ -161,8 +161,8 @@ def test_a_cookies_votes_join_the_account_that_signs_in(desk: ArenaService) -> N
     desk.vote("account", still_open.id, "b")
     assert [reveal.ballot.voter for reveal in desk.history("account")] == ["account", "account"]
     assert {vote.voter for vote in desk.store.votes()} == {"account"}
-    told = {(first.example_id, first.contestant_a), (first.example_id, first.contestant_b)}
-    assert told <= desk._told("account")
+    expected = {(first.example_id, first.contestant_a), (first.example_id, first.contestant_b)}
+    assert expected <= desk._revealed("account")
 
 
 @pytest.mark.parametrize("remove", [False, True])
@@ -280,7 +280,7 @@ def test_a_voter_who_is_too_fast_is_slowed_down(desk: ArenaService) -> None:
 
 def test_one_voters_questions_do_not_hide_the_battle_they_had_open(desk: ArenaService) -> None:
     ballot = desk.ballot("ann")
-    asked(desk)
+    requested(desk)
     assert desk.ballot("ann") == ballot
     desk.vote("ann", ballot.id, "a")
     assert desk.ballot("ann") != ballot
@@ -294,7 +294,7 @@ def test_a_talk_in_another_tab_takes_a_number_and_nothing_else(
     def overtaken(voter: str, number: int) -> object:
         ballot = draw_battle(voter, number)
         monkeypatch.setattr(desk, "_draw", draw_battle)
-        asked(desk)  # between the drawing of a battle and its storing
+        requested(desk)  # between the drawing of a battle and its storing
         return ballot
 
     monkeypatch.setattr(desk, "_draw", overtaken)
@@ -327,7 +327,7 @@ def test_reasons_and_undoing_are_not_counted_as_votes(pool: BattlePool, url: str
         desk.vote("ann", desk.ballot("ann").id, "b")
 
 
-def asked(desk: ArenaService) -> str:
+def requested(desk: ArenaService) -> str:
     """Ann asks two contestants something of her own."""
     return desk.add_live_ballot("ann", ("heron-a1", "otter-b2"), ["Why?"], ("Because.", "It depends."))
 

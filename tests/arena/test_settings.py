@@ -104,9 +104,9 @@ def test_a_further_run_that_is_gone_stops_nothing_and_the_administrator_is_told(
     assert len(restarted.pool.contestants) == 6
     assert not any(name.startswith("guest/") for name in restarted.pool.contestants)
     restarted.vote("ann", restarted.ballot("ann").id, "a")
-    (told,) = restarted.effective_settings.problems
-    assert told.startswith(f"A further run takes no part. {guest}: no completions/*.jsonl here")
-    assert "\n" not in told
+    (message,) = restarted.effective_settings.problems
+    assert message.startswith(f"A further run takes no part. {guest}: no completions/*.jsonl here")
+    assert "\n" not in message
 
     (tmp_path / "away").rename(guest)
     clock.now += RETRY_SECONDS + 1
@@ -159,9 +159,9 @@ def test_checks_that_were_met_are_followed_by_battles(pool: BattlePool, url: str
 
 
 def test_a_check_shows_no_answer_that_says_who_wrote_it(pool: BattlePool) -> None:
-    telling = frozenset(answer.id for answer in pool.answers["house-00"].values())
+    informing = frozenset(answer.id for answer in pool.answers["house-00"].values())
     rng = np.random.default_rng(0)
-    some = replace(pool, flagged=telling)
+    some = replace(pool, flagged=informing)
     planted = [build_attention_check(some, set(), rng) for _ in range(300)]
     own = {answer.completion for answer in pool.answers["house-00"].values()}
     assert all(fields["example_id"] != "house-00" for fields in planted if fields)

@@ -61,8 +61,8 @@ def test_beginnings_that_requests_share_are_read_once_and_change_no_figure(
         found = LoadedLM(tiny).loglikelihood(likelihoods(pairs), disable_tqdm=True)
     finally:
         hook.remove()
-    asked = sum(len(context + ending) for context, ending in pairs)
-    assert sum(read) < asked / 4, "18 requests, 6 questions, 1 beginning"
+    requested = sum(len(context + ending) for context, ending in pairs)
+    assert sum(read) < requested / 4, "18 requests, 6 questions, 1 beginning"
     assert [value for value, _ in found] == pytest.approx([value for value, _ in expected], abs=1e-3)
     assert [greedy for _, greedy in found] == [greedy for _, greedy in expected]
     monkeypatch.setattr("toolkit.benchmarks.lm_eval_model.supports_custom_masks", lambda *_: False)
@@ -72,26 +72,26 @@ def test_beginnings_that_requests_share_are_read_once_and_change_no_figure(
 
 def test_what_greedy_decoding_would_say_is_known(tiny: Loaded):
     model = LoadedLM(tiny)
-    (said,) = model.generate_until([Instance("generate_until", {}, ("the cat", {"max_gen_toks": 1}), 0)])
-    ids = tiny.tokenizer("the cat" + said)["input_ids"]
+    (reply,) = model.generate_until([Instance("generate_until", {}, ("the cat", {"max_gen_toks": 1}), 0)])
+    ids = tiny.tokenizer("the cat" + reply)["input_ids"]
     ((_, greedy),) = model._loglikelihood_tokens([(None, ids[:-1], ids[-1:])])
     assert greedy
 
 
-@pytest.mark.parametrize("asked", ["likelihoods", "texts"])
-def test_how_far_it_is_is_told_to_the_end(asked: str, tiny: Loaded, told: list[Progress]):
+@pytest.mark.parametrize("requested", ["likelihoods", "texts"])
+def test_how_far_it_is_is_told_to_the_end(requested: str, tiny: Loaded, progress_updates: list[Progress]):
     model = LoadedLM(tiny)
     model.work = "base: benchmark of a test"
-    if asked == "likelihoods":
+    if requested == "likelihoods":
         model.loglikelihood(likelihoods([(text, " end") for text in sentences(9, 5)]), disable_tqdm=True)
     else:
         settings = {"until": ["z"], "max_gen_toks": 4}
         model.generate_until(
             [Instance("generate_until", {}, (text, settings), 0) for text in sentences(9, 5)]
         )
-    assert {one.what for one in told} == {"base: benchmark of a test"}
-    assert [one.done for one in told] == sorted({one.done for one in told})
-    assert (told[-1].done, told[-1].total) == (9, 9)
+    assert {one.what for one in progress_updates} == {"base: benchmark of a test"}
+    assert [one.done for one in progress_updates] == sorted({one.done for one in progress_updates})
+    assert (progress_updates[-1].done, progress_updates[-1].total) == (9, 9)
 
 
 @pytest.mark.parametrize("until", [[], ["a"], ["the", "\n"]])
@@ -106,9 +106,9 @@ def test_generated_texts_are_lm_evals(tiny: Loaded, until: list[str]):
 def test_sampled_texts_differ_between_repeats_and_not_between_runs(tiny: Loaded):
     settings = {"max_gen_toks": 12, "do_sample": True, "temperature": 0.9, "top_p": 0.95}
     requests = [Instance("generate_until", {}, ("the cat", settings), 0) for _ in range(4)]
-    said = LoadedLM(tiny, seed=3).generate_until(requests)
-    assert len(set(said)) > 1
-    assert LoadedLM(tiny, seed=3).generate_until(requests) == said
+    reply = LoadedLM(tiny, seed=3).generate_until(requests)
+    assert len(set(reply)) > 1
+    assert LoadedLM(tiny, seed=3).generate_until(requests) == reply
 
 
 def test_settings_of_which_we_know_nothing_are_left_to_lm_eval(tiny: Loaded):

@@ -80,8 +80,8 @@ def test_prompts_are_those_of_lm_eval(
     docs = list(theirs.eval_docs)[:5]
     assert len(ours.eval_docs) == len(theirs.eval_docs)
     for doc, own in zip(docs, list(ours.eval_docs)[:5], strict=True):
-        asked = theirs.fewshot_context(doc, num_fewshot=shots)
-        assert ours.fewshot_context(own, num_fewshot=shots) == asked
+        requested = theirs.fewshot_context(doc, num_fewshot=shots)
+        assert ours.fewshot_context(own, num_fewshot=shots) == requested
         assert ours.doc_to_target(own) == theirs.doc_to_target(doc)
         assert ours.doc_to_choice(own) == theirs.doc_to_choice(doc) if "choice" in ours.OUTPUT_TYPE else True
 

@@ -138,7 +138,7 @@ def test_a_run_with_a_broken_file_is_one_line_or_goes_without(name: str, value: 
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (["score", "run", "--metric", "length", "--against", "nobody"], "nobody"),
         (["leaderboard", "run", "--against", "nobody"], "nobody"),
@@ -156,7 +156,7 @@ def test_a_run_with_a_broken_file_is_one_line_or_goes_without(name: str, value: 
     ],
     ids=lambda value: " ".join(value[:2]) if isinstance(value, list) else value,
 )
-def test_values_that_cannot_be_are_named(arguments: list[str], told: str, folder: Path):
+def test_values_that_cannot_be_are_named(arguments: list[str], message: str, folder: Path):
     before = content(folder)
-    assert told in refused(arguments)
+    assert message in refused(arguments)
     assert content(folder) == before

@@ -79,7 +79,7 @@ def test_one_model_at_a_time(tiny_model: Path, tmp_path: Path):
     rows = [{"prompt": f"my lamp {i}", "completion": "a lamp"} for i in range(3)]
     (tmp_path / "q.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     common = ("--device", "cpu", "--dtype", "float32")
-    said = ask(
+    reply = ask(
         "answer",
         tiny_model,
         tmp_path / "q.jsonl",
@@ -89,7 +89,7 @@ def test_one_model_at_a_time(tiny_model: Path, tmp_path: Path):
         5,
         *common,
     )
-    assert said["completions"] == 3
+    assert reply["completions"] == 3
     assert ask("perplexity", tiny_model, tmp_path / "q.jsonl", *common)["scores"]
     file = (
         "--file",

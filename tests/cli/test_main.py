@@ -126,14 +126,14 @@ def test_the_version_is_the_packages():
 
 
 @pytest.mark.parametrize(
-    ("error", "code", "told"),
+    ("error", "code", "message"),
     [
         (DataError("x.jsonl:3: wrong"), 2, "error: x.jsonl:3: wrong\n"),
         (TrainingError("no gradient"), 1, "error: no gradient\n"),
         (KeyboardInterrupt(), 130, "interrupted\n"),
     ],
 )
-def test_errors_are_one_line_and_an_exit_code(monkeypatch, error, code, told):
+def test_errors_are_one_line_and_an_exit_code(monkeypatch, error, code, message):
     module = importlib.import_module("toolkit.cli.results")
 
     @click.command("report")
@@ -142,7 +142,7 @@ def test_errors_are_one_line_and_an_exit_code(monkeypatch, error, code, told):
 
     monkeypatch.setattr(module, "report_command", failing)
     result = CliRunner().invoke(main, ["report"])
-    assert (result.exit_code, result.stderr, result.stdout) == (code, told, "")
+    assert (result.exit_code, result.stderr, result.stdout) == (code, message, "")
 
 
 def test_only_commands_that_continue_say_so(monkeypatch):
@@ -153,8 +153,8 @@ def test_only_commands_that_continue_say_so(monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(module, "run_command", stopped)
-    told = CliRunner().invoke(main, ["run"]).stderr
-    assert told == "interrupted; the same command continues where it stopped\n"
+    message = CliRunner().invoke(main, ["run"]).stderr
+    assert message == "interrupted; the same command continues where it stopped\n"
 
 
 def test_json_output_holds_records(capsys):

@@ -77,6 +77,6 @@ def test_ci_has_no_bars(logger, monkeypatch):
     assert logger.handlers[0].bars is None
 
 
-@pytest.mark.parametrize(("seconds", "told"), [(3.4, "3 s"), (185, "3 min 05 s"), (7800, "2 h 10 min")])
-def test_clock(seconds, told):
-    assert clock(seconds) == told
+@pytest.mark.parametrize(("seconds", "message"), [(3.4, "3 s"), (185, "3 min 05 s"), (7800, "2 h 10 min")])
+def test_clock(seconds, message):
+    assert clock(seconds) == message

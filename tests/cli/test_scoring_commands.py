@@ -38,13 +38,13 @@ def questions(tmp_path: Path) -> Path:
 def two(tmp_path: Path) -> list[Path]:
     """Completions of two contestants, the second one better."""
     files = []
-    for name, said in (("base", "something else"), ("sft", "the cat sat on the mat")):
+    for name, reply in (("base", "something else"), ("sft", "the cat sat on the mat")):
         made = [
             Completion(
                 example_id=f"e{i}",
                 contestant=name,
                 messages=(),
-                completion=f"{said} {i}",
+                completion=f"{reply} {i}",
                 reference=f"the cat sat on the mat {i}",
                 finish="stop",
                 tokens=3,
@@ -124,8 +124,8 @@ def test_bertscore_is_made_as_asked(two: list[Path], tmp_path: Path):
 
 def test_several_files_of_references_are_several_references(two: list[Path], tmp_path: Path):
     files = []
-    for number, said in enumerate(("something else 0", "the cat sat on a mat 1")):
-        rows = [{"id": f"e{number}", "prompt": "?", "answer": said}]
+    for number, reply in enumerate(("something else 0", "the cat sat on a mat 1")):
+        rows = [{"id": f"e{number}", "prompt": "?", "answer": reply}]
         files.append(tmp_path / f"known{number}.jsonl")
         files[-1].write_text("".join(json.dumps(row) + "\n" for row in rows))
     more = [option for file in files for option in ("--references", file)]

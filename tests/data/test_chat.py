@@ -40,8 +40,10 @@ def test_truncation_is_told_and_keeps_the_start(tokenizer):
 
 def test_training_and_asking_see_the_same_prompt(tokenizer):
     talk = [turn("user", "hi"), turn("assistant", "one")]
-    asked = prompt_ids(tokenizer, talk[:1])
-    assert encode_conversation(tokenizer, talk).input_ids == asked + answer_ids(tokenizer, talk[:1], "one")
+    requested = prompt_ids(tokenizer, talk[:1])
+    assert encode_conversation(tokenizer, talk).input_ids == requested + answer_ids(
+        tokenizer, talk[:1], "one"
+    )
 
 
 def test_a_template_that_rewrites_earlier_turns_is_refused(tiny_model):
@@ -91,8 +93,8 @@ def test_every_shipped_template_trains_on_several_turns(tiny_model, name, though
     parts = encode_turns(tokenizer, talk)
     texts = [text for part in parts for text in learned_texts(tokenizer, part)]
     assert len(texts) == 2, parts
-    for text, said, thinking in zip(texts, ("first answer.", "second answer."), ("one", "two"), strict=True):
-        assert text.count(said) == 1
+    for text, reply, thinking in zip(texts, ("first answer.", "second answer."), ("one", "two"), strict=True):
+        assert text.count(reply) == 1
         assert text.count(f"let me see, {thinking}") == thought
         assert "question" not in text
     last = prompt_ids(tokenizer, talk[:3])

@@ -99,12 +99,12 @@ def test_the_measures_know_right_cards_and_what_is_wrong_with_others():
 
 
 def test_no_message_is_in_two_files():
-    asked = [
+    requested = [
         json.dumps(row.get("prompt") or row.get("messages"))
         for name in ("sft", "pairs", "heldout")
         for row in rows(name)
     ]
-    assert len(set(asked)) == len(asked)
+    assert len(set(requested)) == len(requested)
 
 
 def test_cards_are_whole_and_rejections_differ():

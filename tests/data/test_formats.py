@@ -17,7 +17,7 @@ def user(text: str) -> dict:
     return {"role": "user", "content": text}
 
 
-def said(text: str, **more: object) -> dict:
+def reply(text: str, **more: object) -> dict:
     return {"role": "assistant", "content": text, **more}
 
 
@@ -25,18 +25,18 @@ def turns(messages) -> list[str]:
     return [f"{turn.role[0]}:{turn.content}" for turn in messages]
 
 
-HISTORY = [user("q1"), said("a1"), user("q2")]
+HISTORY = [user("q1"), reply("a1"), user("q2")]
 
 
 @pytest.mark.parametrize(
     "row",
     [
-        {"chosen": [*HISTORY, said("yes")], "rejected": [*HISTORY, said("no")]},
-        {"prompt": HISTORY, "chosen": [said("yes")], "rejected": [said("no")]},
-        {"prompt": HISTORY, "chosen": [*HISTORY, said("yes")], "rejected": [*HISTORY, said("no")]},
-        {"prompt": [user("q1")], "chosen": [said("a1"), user("q2"), said("yes")],
-         "rejected": [said("a1"), user("q2"), said("no")]},
-        {"prompt": "q1", "chosen": [*HISTORY, said("yes")], "rejected": [*HISTORY, said("no")]},
+        {"chosen": [*HISTORY, reply("yes")], "rejected": [*HISTORY, reply("no")]},
+        {"prompt": HISTORY, "chosen": [reply("yes")], "rejected": [reply("no")]},
+        {"prompt": HISTORY, "chosen": [*HISTORY, reply("yes")], "rejected": [*HISTORY, reply("no")]},
+        {"prompt": [user("q1")], "chosen": [reply("a1"), user("q2"), reply("yes")],
+         "rejected": [reply("a1"), user("q2"), reply("no")]},
+        {"prompt": "q1", "chosen": [*HISTORY, reply("yes")], "rejected": [*HISTORY, reply("no")]},
         {"prompt": HISTORY, "chosen": "yes", "rejected": "no"},
         {"chosen": "\n\nHuman: q1\n\nAssistant: a1\n\nHuman: q2\n\nAssistant: yes",
          "rejected": "\n\nHuman: q1\n\nAssistant: a1\n\nHuman: q2\n\nAssistant: no"},
@@ -53,28 +53,28 @@ def test_the_common_beginning_is_the_prompt(row):
 @pytest.mark.parametrize(
     ("row", "problem"),
     [
-        ({"chosen": [*HISTORY, said("yes")], "rejected": [user("q1"), said("b1"), user("q2"), said("no")]},
+        ({"chosen": [*HISTORY, reply("yes")], "rejected": [user("q1"), reply("b1"), user("q2"), reply("no")]},
          r"differ before their last answers \(turn 2\)"),
-        ({"chosen": [*HISTORY, said("yes")], "rejected": [user("q1"), said("no")]}, "differ before"),
+        ({"chosen": [*HISTORY, reply("yes")], "rejected": [user("q1"), reply("no")]}, "differ before"),
         ({"chosen": "\n\nHuman: a\n\nAssistant: b\n\nHuman: c\n\nAssistant: d",
           "rejected": "\n\nHuman: a\n\nAssistant: x\n\nHuman: c\n\nAssistant: d"}, "differ before"),
-        ({"prompt": "other", "chosen": [user("q"), said("yes")], "rejected": [user("q"), said("no")]},
+        ({"prompt": "other", "chosen": [user("q"), reply("yes")], "rejected": [user("q"), reply("no")]},
          "`prompt` is not what `chosen` answers"),
-        ({"chosen": [user("q"), said("a")], "rejected": [user("q"), said("a")]}, "are the same"),
-        ({"chosen": [user("q"), said("a"), user("x")], "rejected": [user("q"), said("a"), user("y")]},
+        ({"chosen": [user("q"), reply("a")], "rejected": [user("q"), reply("a")]}, "are the same"),
+        ({"chosen": [user("q"), reply("a"), user("x")], "rejected": [user("q"), reply("a"), user("y")]},
          "does not end with an assistant turn"),
-        ({"prompt": "q", "completion": [said("a"), user("b"), said("c")], "label": True}, "several turns"),
-        ({"messages": [user("q"), said("", tool_calls=[{"name": "f"}])]}, r"\[1\] calls tools"),
-        ({"messages": [user("q"), said("a")], "tools": [{"name": "f"}]}, "`tools` cannot be learned"),
-        ({"messages": [user("q"), said("a")], "images": ["x.png"]}, "`images` cannot be learned"),
-        ({"messages": [user("q"), said("a")], "weight": 0.5}, "`weight` is 0.5"),
-        ({"messages": [user("q"), said("a", weight=0.5)]}, r"\[1\] has weight 0.5"),
-        ({"messages": [user("q"), said("a", weight=0)]}, "no assistant turn is to be learned"),
-        ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}, said("a")]}, "part of type"),
-        ({"messages": [user("q"), said("\u200b\ufeff")]}, r"\[1\] is empty"),
+        ({"prompt": "q", "completion": [reply("a"), user("b"), reply("c")], "label": True}, "several turns"),
+        ({"messages": [user("q"), reply("", tool_calls=[{"name": "f"}])]}, r"\[1\] calls tools"),
+        ({"messages": [user("q"), reply("a")], "tools": [{"name": "f"}]}, "`tools` cannot be learned"),
+        ({"messages": [user("q"), reply("a")], "images": ["x.png"]}, "`images` cannot be learned"),
+        ({"messages": [user("q"), reply("a")], "weight": 0.5}, "`weight` is 0.5"),
+        ({"messages": [user("q"), reply("a", weight=0.5)]}, r"\[1\] has weight 0.5"),
+        ({"messages": [user("q"), reply("a", weight=0)]}, "no assistant turn is to be learned"),
+        ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}, reply("a")]}, "part of type"),
+        ({"messages": [user("q"), reply("\u200b\ufeff")]}, r"\[1\] is empty"),
         ({"instruction": "q", "output": "a", "history": "x"}, "`history` is not a list"),
         ({"instruction": "q", "output": "a", "history": [["x"]]}, r"`history`\[0\]"),
-        ({"system": "one", "messages": [{"role": "system", "content": "two"}, user("q"), said("a")]},
+        ({"system": "one", "messages": [{"role": "system", "content": "two"}, user("q"), reply("a")]},
          "different system turns"),
         ({"prompt": "q", "completion": "a", "label": "maybe"}, "`label` is 'maybe'"),
         ({"prompt": "q", "completion": "a", "label": -1}, "`label` is -1"),
@@ -86,7 +86,7 @@ def test_what_cannot_be_honoured_is_refused(row, problem):
 
 
 def test_answers_of_the_prompt_are_context_and_those_of_the_completion_are_learned():
-    row = {"prompt": HISTORY, "completion": [said("a2"), user("q3"), said("a3")]}
+    row = {"prompt": HISTORY, "completion": [reply("a2"), user("q3"), reply("a3")]}
     found = convert(row, "auto", "x")
     assert isinstance(found, Conversation)
     assert turns(found.messages) == ["u:q1", "a:a1", "u:q2", "a:a2", "u:q3", "a:a3"]
@@ -99,18 +99,18 @@ def test_answers_of_the_prompt_are_context_and_those_of_the_completion_are_learn
 def test_marks_of_turns_that_are_not_learned_are_kept():
     for mark in ({"weight": 0}, {"train": False}):
         found = convert(
-            {"messages": [user("q"), said("a", **mark), user("r"), said("b", weight=1)]}, "auto", "x"
+            {"messages": [user("q"), reply("a", **mark), user("r"), reply("b", weight=1)]}, "auto", "x"
         )
         assert isinstance(found, Conversation)
         assert found.unlearned == (1,)
-    plain = convert({"messages": [user("q"), said("a", weight=None, train=True)]}, "auto", "x")
+    plain = convert({"messages": [user("q"), reply("a", weight=None, train=True)]}, "auto", "x")
     assert "unlearned" not in plain.model_dump()
 
 
 def test_reasoning_text_parts_history_and_developer_turns_are_read():
     parts = [{"type": "text", "text": "one "}, {"type": "text", "text": "two"}]
     row = {"messages": [{"role": "developer", "content": "s"}, {"role": "user", "content": parts},
-                        said("a", reasoning_content="why", tool_calls=None)]}  # fmt: skip
+                        reply("a", reasoning_content="why", tool_calls=None)]}  # fmt: skip
     found = convert(row, "auto", "x")
     assert turns(found.messages) == ["s:s", "u:one two", "a:<think>\nwhy\n</think>\n\na"]
     alpaca = convert({"instruction": "q2", "output": "a2", "history": [["q1", "a1"]]}, "auto", "x")
@@ -118,17 +118,17 @@ def test_reasoning_text_parts_history_and_developer_turns_are_read():
 
 
 @pytest.mark.parametrize(
-    ("label", "wanted"),
+    ("label", "expected"),
     [("true", True), ("False", False), ("1", True), (" 0 ", False), (1.0, True), (0, False)],
 )
-def test_labels_of_csv_files_are_read(label, wanted):
+def test_labels_of_csv_files_are_read(label, expected):
     row = convert({"prompt": "q", "completion": "a", "label": label}, "auto", "x")
     assert isinstance(row, Rated)
-    assert row.desirable is wanted
+    assert row.desirable is expected
 
 
 def test_a_labelled_conversation_is_a_rated_answer():
-    row = convert({"messages": [*HISTORY, said("a2")], "label": False}, "auto", "x")
+    row = convert({"messages": [*HISTORY, reply("a2")], "label": False}, "auto", "x")
     assert isinstance(row, Rated)
     assert (turns(row.prompt), row.completion, row.desirable) == (["u:q1", "a:a1", "u:q2"], "a2", False)
 

@@ -112,7 +112,7 @@ _ROW = {"prompt": "a", "chosen": "b", "rejected": "c", "label": True, "completio
 _TURNS = {"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]}
 _CHATS = {"conversations": [{"from": "human", "value": "q"}, {"from": "gpt", "value": "a"}], "system": "s"}
 _VOTE = {"model_a": "x", "model_b": "y", "winner": "model_a", "tstamp": 1.5, "weight": 1, "judge": "j"}
-_SAID = {"conversation_a": _TURNS["messages"], "conversation_b": _TURNS["messages"], "question_id": 3}
+_REPLIES = {"conversation_a": _TURNS["messages"], "conversation_b": _TURNS["messages"], "question_id": 3}
 
 SEEDS: dict[str, list[bytes]] = {
     "recipe": [
@@ -134,8 +134,8 @@ SEEDS: dict[str, list[bytes]] = {
     ],
     "votes": [
         b"\x00model_a,model_b,winner,tstamp,weight\nx,y,model_a,1.5,1\ny,x,tie (bothbad),2,1\n",
-        b"\x01" + json.dumps(_VOTE).encode() + b"\n" + json.dumps(_VOTE | _SAID).encode() + b"\n",
-        b"\x02" + json.dumps([_VOTE, _VOTE | _SAID]).encode(),
+        b"\x01" + json.dumps(_VOTE).encode() + b"\n" + json.dumps(_VOTE | _REPLIES).encode() + b"\n",
+        b"\x02" + json.dumps([_VOTE, _VOTE | _REPLIES]).encode(),
         b'\x01{"model_a": "x", "model_b": "y", "outcome": "both_bad", "example_id": "e"}\n',
     ],
     "judge": [

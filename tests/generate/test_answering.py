@@ -73,20 +73,22 @@ def test_a_long_common_beginning_is_read_once_and_changes_no_text(
 ):
     worked = (Message(role="user", content="a long question " * 12), Message(role="assistant", content="yes"))
     options = Generation(max_new_tokens=40, batch_size=batch_size)
-    asked = [example.model_copy(update={"messages": (*worked, *example.messages)}) for example in examples()]
-    expected = [text_of(tiny, one_at_a_time(tiny, example, 40)) for example in asked]
+    requested = [
+        example.model_copy(update={"messages": (*worked, *example.messages)}) for example in examples()
+    ]
+    expected = [text_of(tiny, one_at_a_time(tiny, example, 40)) for example in requested]
     out = tmp_path / "base.jsonl"
     read = 0
 
-    def count(_module: torch.nn.Module, _args: object, given: dict[str, torch.Tensor]) -> None:
+    def count(_module: torch.nn.Module, _args: object, arguments: dict[str, torch.Tensor]) -> None:
         nonlocal read
-        read += given["input_ids"].numel() if given["input_ids"].shape[1] > 1 else 0
+        read += arguments["input_ids"].numel() if arguments["input_ids"].shape[1] > 1 else 0
 
     hook = tiny.model.base_model.register_forward_pre_hook(count, with_kwargs=True)
     found = generate_completions(tiny, examples(), contestant="base", prompt=worked, options=options, out=out)
     hook.remove()
     assert texts(found) == expected
-    assert read < sum(len(prompt_ids(tiny.tokenizer, example.messages)) for example in asked)
+    assert read < sum(len(prompt_ids(tiny.tokenizer, example.messages)) for example in requested)
 
     whole = out.read_bytes()
     (kept,) = (tmp_path / ".answers").iterdir()
@@ -222,8 +224,8 @@ def asked_again(tmp_path: Path, count: int = 3, *, weights: str = "", **changes:
     """The ids of the examples that are asked after a change, of three that were answered before."""
     generate_completions(Counting(), examples(3), contestant="c", out=tmp_path / "c.jsonl")
     counting = Counting(weights=weights) if weights else Counting()
-    given: dict[str, Any] = {"contestant": "c", "out": tmp_path / "c.jsonl"} | changes
-    generate_completions(counting, given.pop("examples", examples(count)), **given)
+    arguments: dict[str, Any] = {"contestant": "c", "out": tmp_path / "c.jsonl"} | changes
+    generate_completions(counting, arguments.pop("examples", examples(count)), **arguments)
     return counting.asked
 
 

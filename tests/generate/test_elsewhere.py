@@ -51,7 +51,7 @@ def test_two_models_outputs_answer_the_same_examples(shared_data: Path):
 
 
 def test_mt_bench_answers_with_references(tmp_path: Path):
-    said = rows(
+    reply = rows(
         tmp_path / "m.jsonl",
         {"question_id": 81, "model_id": "m", "choices": [{"index": 0, "turns": ["first", "second"]}]},
     )
@@ -63,9 +63,9 @@ def test_mt_bench_answers_with_references(tmp_path: Path):
             "choices": [{"index": 0, "turns": ["known one", "known two"]}],
         },
     )
-    found = [(made.example_id, made.completion) for made in read_completions(said)]
+    found = [(made.example_id, made.completion) for made in read_completions(reply)]
     assert found == [("81", "first"), ("81/2", "second")]
-    assert read_references([known, said]) == {
+    assert read_references([known, reply]) == {
         "81": ["known one", "first"],
         "81/2": ["known two", "second"],
     }

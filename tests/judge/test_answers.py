@@ -43,9 +43,9 @@ def test_alpaca_eval_outputs(tmp_path: Path):
         for model in ("m1", "m2")
     ]
     found = read_answer_files([written(tmp_path / "model_outputs.json", *rows)])
-    (fought,) = build_battles(found, Judge())
-    assert (fought.model_a, fought.completion_b, fought.category) == ("m1", "m2 says", "koala")
-    assert fought.messages[0].content == "Why?"
+    (battles,) = build_battles(found, Judge())
+    assert (battles.model_a, battles.completion_b, battles.category) == ("m1", "m2 says", "koala")
+    assert battles.messages[0].content == "Why?"
 
 
 def test_mt_bench_answers_are_two_battles_the_second_with_own_first_turns(tmp_path: Path):
@@ -88,15 +88,15 @@ def test_arena_hard_answers_of_both_versions(tmp_path: Path):
     talk = [{"role": "user", "content": "Sum?"}, {"role": "assistant", "content": {"answer": "five"}}]
     new = written(tmp_path / "new.jsonl", {"uid": "q", "model": "n", "messages": talk})
     found = read_answer_files([old, new], questions=questions)
-    (fought,) = build_battles(found, Judge())
-    assert (fought.completion_a, fought.completion_b, fought.category) == ("four", "five", "c")
+    (battles,) = build_battles(found, Judge())
+    assert (battles.completion_a, battles.completion_b, battles.category) == ("four", "five", "c")
 
 
 def test_prompts_with_outputs(tmp_path: Path):
     row = {"id": 7, "prompt": "Why?", "reference": "so", "outputs": {"m1": "a", "m2": "b"}}
     found = read_answer_files([written(tmp_path / "outputs.jsonl", row)])
-    (fought,) = build_battles(found, Judge())
-    assert (fought.example_id, fought.reference, fought.completion_b) == ("7", "so", "b")
+    (battles,) = build_battles(found, Judge())
+    assert (battles.example_id, battles.reference, battles.completion_b) == ("7", "so", "b")
 
 
 @pytest.mark.parametrize(
@@ -126,17 +126,17 @@ def test_the_real_sets_are_read(shared_data: Path):
 
 
 def judge_files(tmp_path: Path) -> tuple[list, list]:
-    fought = [battle(i, *(("long answer", "short")[:: 1 if i else -1])) for i in range(3)]
+    battles = [battle(i, *(("long answer", "short")[:: 1 if i else -1])) for i in range(3)]
     judge = RuleJudge(lambda one, other: None if "Q" in one else "a" if len(one) > len(other) else "b")
-    return fought, judge_battles(judge, fought, store=tmp_path / "kept")
+    return battles, judge_battles(judge, battles, store=tmp_path / "kept")
 
 
 def test_mt_bench_judgments_come_back_as_the_same_votes(tmp_path: Path):
-    fought, verdicts = judge_files(tmp_path)
-    rows = mt_bench_judgments(fought, verdicts)
+    battles, verdicts = judge_files(tmp_path)
+    rows = mt_bench_judgments(battles, verdicts)
     assert [row["g1_winner"] for row in rows] == ["model_2", "model_1", "model_1"]
     back = read_judgments(written(tmp_path / "pair.jsonl", *rows))
-    ours = aggregate_votes(fought, verdicts)
+    ours = aggregate_votes(battles, verdicts)
     assert [(v.example_id, v.model_a, v.outcome, v.voter) for v in back] == [
         (v.example_id, v.model_a, v.outcome, v.voter) for v in ours
     ]
@@ -164,8 +164,8 @@ def test_alpaca_eval_annotations(tmp_path: Path):
 
 
 def test_battle_logs_have_the_columns_of_fastchat(tmp_path: Path):
-    fought, verdicts = judge_files(tmp_path)
-    rows = battle_log(aggregate_votes(fought, verdicts))
+    battles, verdicts = judge_files(tmp_path)
+    rows = battle_log(aggregate_votes(battles, verdicts))
     needed = {"question_id", "model_a", "model_b", "winner", "judge", "turn", "anony", "language", "tstamp"}
     assert all(needed <= row.keys() for row in rows)
     assert [row["winner"] for row in rows] == ["model_b", "model_a", "model_a"]
@@ -174,8 +174,8 @@ def test_battle_logs_have_the_columns_of_fastchat(tmp_path: Path):
 def test_arena_rank_rates_a_battle_log_as_we_do(tmp_path: Path):
     data_utils = pytest.importorskip("arena_rank.utils.data_utils")
     models = pytest.importorskip("arena_rank.models.bradley_terry")
-    fought, verdicts = judge_files(tmp_path)
-    cast = aggregate_votes(fought, verdicts)
+    battles, verdicts = judge_files(tmp_path)
+    cast = aggregate_votes(battles, verdicts)
     pairs = data_utils.PairDataset.from_pandas(pd.DataFrame(battle_log(cast)))
     theirs = models.BradleyTerry(len(pairs.competitors)).compute_ratings_and_cis(pairs)["ratings"]
     ours = {row.contestant: row.value for row in bradley_terry(cast).ratings}

@@ -111,7 +111,7 @@ def test_endpoints_are_asked_as_a_recipe_would_ask_them(tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "expected"),
     [
         (["--endpoint", "localhost:8000"], "--endpoint: String should match pattern"),
         (["--endpoint", "http://me:secret@host/v1"], "--endpoint: "),
@@ -119,10 +119,10 @@ def test_endpoints_are_asked_as_a_recipe_would_ask_them(tmp_path: Path):
         (["--endpoint", "http://127.0.0.1:9/v1", "--budget-usd", "1"], "budget_usd needs `price`"),
     ],
 )
-def test_endpoint_options_that_do_not_fit_are_one_line(options: list[str], told: str, tmp_path: Path):
+def test_endpoint_options_that_do_not_fit_are_one_line(options: list[str], expected: str, tmp_path: Path):
     result = adapter_arena(outputs(tmp_path), "--judge", "fair", *options)
     assert result.exit_code == 2
-    assert told in result.stderr
+    assert expected in result.stderr
     assert "secret" not in result.stderr
 
 
@@ -148,10 +148,10 @@ def test_an_estimate_asks_nobody_and_comes_near(tmp_path: Path):
         assert server.requests == []
         adapter_arena(outputs(tmp_path), *options)
         after = adapter_arena(outputs(tmp_path), *options, "--estimate", "--json")
-        asked = [message["content"] for request in server.requests for message in request["messages"]]
+        requested = [message["content"] for request in server.requests for message in request["messages"]]
     (estimate,) = json.loads(before.stdout)["estimates"]
     assert (estimate["battles"], estimate["requests"]) == (5, 10)
-    assert estimate["tokens_in"] == pytest.approx(sum(map(len, asked)) / 4, rel=0.02)
+    assert estimate["tokens_in"] == pytest.approx(sum(map(len, requested)) / 4, rel=0.02)
     assert json.loads(after.stdout)["estimates"][0]["requests"] == 0
 
 

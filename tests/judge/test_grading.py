@@ -42,10 +42,10 @@ def test_grades_go_by_what_the_judge_read_and_never_by_names(tmp_path: Path):
     with serving(by_words) as server:
         grader = GenerativeJudge(EndpointBackend(server.endpoint()), load_prompt("single"))
         grades = grade_completions(grader, ROWS, store=tmp_path)
-        asked = len(server.requests)
+        requested = len(server.requests)
         moved = [row.model_copy(update={"contestant": f"my {row.contestant}"}) for row in ROWS[::-1]]
         again = grade_completions(grader, moved, store=tmp_path)
-        assert len(server.requests) == asked
+        assert len(server.requests) == requested
         assert [(row.value, row.contestant) for row in again] == [
             (row.value, f"my {row.contestant}") for row in grades[::-1]
         ]
@@ -58,7 +58,7 @@ def test_grades_go_by_what_the_judge_read_and_never_by_names(tmp_path: Path):
         assert [row.value for row in grade_completions(grader, ROWS, store=tmp_path / "fresh")] == [
             row.value for row in grades
         ]
-        assert len(server.requests) == asked
+        assert len(server.requests) == requested
 
 
 def test_the_letter_grade_is_the_mean_digit(tiny: Loaded, tmp_path: Path):

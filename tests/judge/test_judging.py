@@ -139,7 +139,10 @@ def test_verdicts_of_a_log_that_went_by_names_are_taken_over(tmp_path: Path):
     log = tmp_path / "verdicts.jsonl"
     io.write(
         log,
-        [said.model_copy(update={"battle_id": former.get(said.battle_id, said.battle_id)}) for said in whole],
+        [
+            reply.model_copy(update={"battle_id": former.get(reply.battle_id, reply.battle_id)})
+            for reply in whole
+        ],
     )
     with log.open("a") as torn:
         torn.write('{"battle_id": "torn')
@@ -167,7 +170,7 @@ def test_an_edited_verdict_is_reported_and_asked_again(tmp_path: Path, caplog: p
 def test_a_local_judge_goes_by_its_weights(tmp_path: Path):
     judge_battles(RuleJudge(longer, name="mine@012abc"), field(2), store=tmp_path)
     moved, other = RuleJudge(longer, name="moved@012abc"), RuleJudge(longer, name="mine@012abd")
-    assert {said.judge for said in judge_battles(moved, field(2), store=tmp_path)} == {"moved@012abc"}
+    assert {reply.judge for reply in judge_battles(moved, field(2), store=tmp_path)} == {"moved@012abc"}
     judge_battles(other, field(2), store=tmp_path)
     assert (len(moved.asked), len(other.asked)) == (0, 4)
 
@@ -186,12 +189,12 @@ def test_another_judge_or_prompt_is_asked_anew(tmp_path: Path):
 
 def test_what_was_said_before_a_crash_is_kept(tmp_path: Path):
     store, fought = tmp_path / "kept", field(6)
-    told = 0
+    message = 0
 
     def fails(one: str, other: str) -> Outcome:
-        nonlocal told
-        told += 1
-        if told > 5:
+        nonlocal message
+        message += 1
+        if message > 5:
             raise KeyboardInterrupt
         return longer(one, other)
 
@@ -224,9 +227,9 @@ def test_parts_judged_apart_are_the_whole(tmp_path: Path):
     judges = [RuleJudge(longer) for _ in range(3)]
     for part in (2, 0, 1):
         judge_battles(judges[part], fought, store=tmp_path / "parts", share=(part, 3))
-    asked = [{comparison.battle.id for comparison in judge.asked} for judge in judges]
-    assert sum(map(len, asked)) == len(set.union(*asked)) == 7
-    assert all(asked)
+    requested = [{comparison.battle.id for comparison in judge.asked} for judge in judges]
+    assert sum(map(len, requested)) == len(set.union(*requested)) == 7
+    assert all(requested)
     assert load_verdicts(fought, "rule", "by-rule", store=tmp_path / "parts") == whole
     assert load_verdicts(fought, "another", "by-rule", store=tmp_path / "parts") == []
     assert len(kept(tmp_path / "parts")) == len(whole)

@@ -26,9 +26,9 @@ def test_the_probability_is_that_of_the_label_tokens(tiny: Loaded, short: JudgeP
     from toolkit.judge.prompts import render
 
     for index, verdict in enumerate(verdicts):
-        fought = field()[index // 2]
+        battles = field()[index // 2]
         text = judge.reader.text(
-            render(short, "letter", Comparison(fought, verdict.order).case(), judge.reader.control)
+            render(short, "letter", Comparison(battles, verdict.order).case(), judge.reader.control)
         )
         ids = torch.tensor([tiny.tokenizer.encode(text, add_special_tokens=False)])
         with torch.inference_mode():
@@ -44,14 +44,14 @@ def test_reading_alone_in_another_number_type_shows_what_rounding_moves(
     tiny: Loaded, short: JudgePrompt, tmp_path: Path
 ):
     judge = LogprobJudge(tiny, short)
-    fought = field()
-    verdicts = judge_battles(judge, fought, store=tmp_path / "kept")
-    asked = [Comparison(each, order) for each in fought for order in ("ab", "ba")]
-    moved = judge.measure_noise(asked, verdicts)
-    assert len(moved) == len(asked)
+    battles = field()
+    verdicts = judge_battles(judge, battles, store=tmp_path / "kept")
+    requested = [Comparison(each, order) for each in battles for order in ("ab", "ba")]
+    moved = judge.measure_noise(requested, verdicts)
+    assert len(moved) == len(requested)
     assert 0 < max(map(abs, moved)) < 0.05
     assert judge.setup["dtype"] == "float32"
-    (again,) = judge_battles(judge, fought, store=tmp_path / "other")[:1]
+    (again,) = judge_battles(judge, battles, store=tmp_path / "other")[:1]
     assert again.probability_a == verdicts[0].probability_a, "asking alike repeats the same number"
 
 
@@ -107,11 +107,11 @@ def test_labels_must_be_single_tokens(tiny: Loaded):
 
 def test_a_prompt_that_does_not_show_the_battle_is_refused(tiny: Loaded, short: JudgePrompt, tmp_path: Path):
     own_turns = battle(3).model_copy(update={"messages_b": battle(4).messages})
-    for prompt, fought, message in [
+    for prompt, battles, message in [
         (load_prompt("single"), battle(), "a single prompt cannot compare two answers"),
         (load_prompt("pairwise-reference"), battle(5), "example 5 has no reference answer"),
         (short, own_turns, "example 3: the contestants' earlier turns differ.*use `multi-turn`"),
     ]:
         with pytest.raises(JudgeError, match=message):
-            judge_battles(LogprobJudge(tiny, prompt), [fought], store=tmp_path / "kept")
+            judge_battles(LogprobJudge(tiny, prompt), [battles], store=tmp_path / "kept")
     assert not (tmp_path / "verdicts.jsonl").exists()

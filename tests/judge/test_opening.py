@@ -115,26 +115,26 @@ def reward_model(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 
 def test_a_reward_model_votes_for_the_higher_reward(reward_model: Path, tmp_path: Path):
     judge = RewardJudge(reward_model, ModelOptions(device="cpu", dtype="float32"))
-    fought = [battle(i, f"answer {i}", f"reply {i * i}") for i in range(6)]
-    verdicts = judge_battles(judge, fought, store=tmp_path / "kept")
-    for fight, ab, ba in zip(fought, verdicts[::2], verdicts[1::2], strict=True):
+    battles = [battle(i, f"answer {i}", f"reply {i * i}") for i in range(6)]
+    verdicts = judge_battles(judge, battles, store=tmp_path / "kept")
+    for fight, ab, ba in zip(battles, verdicts[::2], verdicts[1::2], strict=True):
         one, other = (alone(judge, fight, text) for text in (fight.completion_a, fight.completion_b))
         assert (
             ab.probability_a == ba.probability_a == pytest.approx(float(torch.sigmoid(one - other)), abs=1e-5)
         )
         assert ab.outcome == ("a" if one > other else "b")
-    assert len(aggregate_votes(fought, verdicts)) == 6
+    assert len(aggregate_votes(battles, verdicts)) == 6
 
 
 @pytest.mark.parametrize("method", ["logits", "written", "reward"])
 def test_a_judge_is_known_by_name_before_it_is_loaded(method: str, tiny: Loaded, reward_model: Path):
     model = str(reward_model) if method == "reward" else None
-    asked = Judge(model=model, method=method)
-    opened = build_judge(asked, lambda _name: tiny, base=tiny.name)
+    requested = Judge(model=model, method=method)
+    opened = build_judge(requested, lambda _name: tiny, base=tiny.name)
     plain = ModelOptions(device="cpu", dtype="float32")
     own = ModelOptions() if method == "reward" else plain
-    assert judge_name(asked, lambda _name: own, base=tiny.name) == opened.name
-    assert judge_name(asked, lambda _name: ModelOptions(dtype="float16"), base=tiny.name) != opened.name
+    assert judge_name(requested, lambda _name: own, base=tiny.name) == opened.name
+    assert judge_name(requested, lambda _name: ModelOptions(dtype="float16"), base=tiny.name) != opened.name
 
 
 def alone(judge: RewardJudge, fight: object, text: str) -> torch.Tensor:
@@ -170,8 +170,8 @@ def test_a_reward_model_is_loaded_as_the_recipe_says(reward_model: Path, tmp_pat
     assert kinds == {"Linear4bit"}
     assert (type(model.score).__name__, model.score.weight.dtype) == ("Linear", torch.bfloat16)
     assert model.config._attn_implementation == "eager"
-    fought = [battle(i, f"answer {i}", f"reply {i * i}") for i in range(3)]
-    assert len(aggregate_votes(fought, judge_battles(judge, fought, store=tmp_path / "kept"))) == 3
+    battles = [battle(i, f"answer {i}", f"reply {i * i}") for i in range(3)]
+    assert len(aggregate_votes(battles, judge_battles(judge, battles, store=tmp_path / "kept"))) == 3
 
 
 def test_a_reward_model_keeps_its_own_chat_template(reward_model: Path, tmp_path: Path):
@@ -186,7 +186,7 @@ def test_a_reward_models_verdicts_are_on_disk_while_it_judges_on(
     reward_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     judge = RewardJudge(reward_model, ModelOptions(device="cpu", dtype="float32"))
-    fought = [battle(i % 3, f"answer {i % 3}", f"reply {i}") for i in range(100)]
+    battles = [battle(i % 3, f"answer {i % 3}", f"reply {i}") for i in range(100)]
     read: list[list[int]] = []
     rewards = judge.scorer.rewards
 
@@ -199,11 +199,11 @@ def test_a_reward_models_verdicts_are_on_disk_while_it_judges_on(
     monkeypatch.setattr(judge.scorer, "rewards", until_killed)
     store = tmp_path / "kept"
     with pytest.raises(KeyboardInterrupt):
-        judge_battles(judge, fought, store=store)
+        judge_battles(judge, battles, store=store)
     before = len(kept(store))
     assert before == 2 * BATCH_COMPARISONS
     monkeypatch.setattr(judge.scorer, "rewards", rewards)
-    verdicts = judge_battles(judge, fought, store=store)
+    verdicts = judge_battles(judge, battles, store=store)
     assert len(kept(store)) == len(verdicts) == 200
     first = verdicts[:before]
     assert sum(verdict.tokens_in for verdict in first) == sum(map(len, read)), "each answer is counted once"

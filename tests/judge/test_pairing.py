@@ -18,22 +18,22 @@ FIELD = {name: [completion(name, i, f"{name} {i}") for i in range(6)] for name i
 
 
 def test_all_pairs_meet_on_every_example():
-    fought = build_battles(FIELD, Judge())
-    assert len(fought) == 3 * 6
-    assert {(b.model_a, b.model_b) for b in fought} == {("base", "sft"), ("base", "dpo"), ("sft", "dpo")}
-    assert fought[0].completion_a == "base 0"
+    battles = build_battles(FIELD, Judge())
+    assert len(battles) == 3 * 6
+    assert {(b.model_a, b.model_b) for b in battles} == {("base", "sft"), ("base", "dpo"), ("sft", "dpo")}
+    assert battles[0].completion_a == "base 0"
 
 
 def test_a_baseline_meets_everyone_else():
-    fought = build_battles(FIELD, Judge(pairs="baseline", baseline="base"))
-    assert {(b.model_a, b.model_b) for b in fought} == {("sft", "base"), ("dpo", "base")}
+    battles = build_battles(FIELD, Judge(pairs="baseline", baseline="base"))
+    assert {(b.model_a, b.model_b) for b in battles} == {("sft", "base"), ("dpo", "base")}
 
 
 def test_a_limit_keeps_the_same_seeded_examples_for_every_pair():
-    fought = build_battles(FIELD, Judge(limit=2), seed=3)
-    examples = {b.example_id for b in fought}
+    battles = build_battles(FIELD, Judge(limit=2), seed=3)
+    examples = {b.example_id for b in battles}
     assert len(examples) == 2
-    assert len(fought) == 3 * 2
+    assert len(battles) == 3 * 2
     assert examples == {b.example_id for b in build_battles(FIELD, Judge(limit=2), seed=3)}
     assert any(
         examples != {b.example_id for b in build_battles(FIELD, Judge(limit=2), seed=s)} for s in range(5)
@@ -41,8 +41,8 @@ def test_a_limit_keeps_the_same_seeded_examples_for_every_pair():
 
 
 def test_battles_that_lack_an_answer_are_left_out_and_said(caplog: pytest.LogCaptureFixture):
-    fought = build_battles({"base": FIELD["base"], "sft": FIELD["sft"][:4]}, Judge())
-    assert len(fought) == 4
+    battles = build_battles({"base": FIELD["base"], "sft": FIELD["sft"][:4]}, Judge())
+    assert len(battles) == 4
     assert "2 answers are missing" in caplog.text
 
 
@@ -67,11 +67,11 @@ def test_a_budget_is_spread_evenly_over_pairs_and_categories():
         ]
         for name, rows in FIELD.items()
     }
-    fought = build_battles(field, Judge(budget=7), seed=1)
-    pairs = Counter((b.model_a, b.model_b) for b in fought)
-    assert len(fought) == 7
+    battles = build_battles(field, Judge(budget=7), seed=1)
+    pairs = Counter((b.model_a, b.model_b) for b in battles)
+    assert len(battles) == 7
     assert max(pairs.values()) - min(pairs.values()) <= 1
-    assert {b.category for b in fought} == {"sums", "poems"}
+    assert {b.category for b in battles} == {"sums", "poems"}
 
 
 @given(st.integers(1, 18), st.integers(0, 5))
@@ -87,9 +87,9 @@ def test_own_earlier_turns_are_kept_apart_and_other_questions_refused():
         messages = tuple(Message(role=role, content=text) for role, text in turns)
         return completion(contestant, 0).model_copy(update={"messages": messages})
 
-    (fought,) = build_battles({"x": [second_turn("x", "this")], "y": [second_turn("y", "that")]}, Judge())
-    assert [fought.messages[1].content, fought.messages_b[1].content] == ["this", "that"]
-    ab, ba = (Comparison(fought, order).case() for order in ("ab", "ba"))
+    (battles,) = build_battles({"x": [second_turn("x", "this")], "y": [second_turn("y", "that")]}, Judge())
+    assert [battles.messages[1].content, battles.messages_b[1].content] == ["this", "that"]
+    ab, ba = (Comparison(battles, order).case() for order in ("ab", "ba"))
     assert [history[1].content for history in ba.histories] == ["that", "this"]
     _, asked = render(load_prompt("multi-turn"), "letter", ab)
     assert asked.content.index("this") < asked.content.index("that")

@@ -159,8 +159,8 @@ def test_gpt4s_verdicts_are_read_as_by_those_who_asked_it(shared_data: Path):
     more = [(row["last_line"], outcome) for row, outcome in read if row["verdict"] == "unparsed" and outcome]
     assert len(more) >= 75
     for line, outcome in more:
-        said = {"1": "a", "2": "b", "3": "tie"}
-        assert {said[mark] for mark in line if mark in said} == {outcome}, line
+        output = {"1": "a", "2": "b", "3": "tie"}
+        assert {output[mark] for mark in line if mark in output} == {outcome}, line
 
 
 def test_vicunas_scores_are_read_as_by_their_authors(shared_data: Path):

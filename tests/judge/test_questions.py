@@ -58,9 +58,9 @@ def test_prompts_in_a_text_file_are_answered_and_judged(run: Path, tmp_path: Pat
     answers = {
         name: list(io.read(out / "completions" / f"{name}.jsonl", Completion)) for name in ("base", "polite")
     }
-    for said in answers.values():
-        assert [row.messages[-1].content for row in said] == ["Where is my lamp?", "And my kettle?"]
-        assert all(0 < row.tokens <= 8 for row in said)
+    for reply in answers.values():
+        assert [row.messages[-1].content for row in reply] == ["Where is my lamp?", "And my kettle?"]
+        assert all(0 < row.tokens <= 8 for row in reply)
     assert answers["polite"][0].completion != answers["base"][0].completion, "its prompt is put before"
     voted = {vote.example_id for vote in io.read(out / "votes.jsonl", Vote)}
     assert voted == {row.example_id for row in answers["base"]}
@@ -104,8 +104,8 @@ def test_contestants_behind_a_server_answer_too(run: Path, tmp_path: Path):
         questions.write_text("Where is my lamp?\n")
         found = judge_questions(served, questions, tmp_path)
     assert (found["battles"], found["votes"]) == (1, 1)
-    (said,) = io.read(served / "questions" / "prompts" / "completions" / "loud.jsonl", Completion)
-    assert said.completion == "WHERE IS MY LAMP?"
+    (reply,) = io.read(served / "questions" / "prompts" / "completions" / "loud.jsonl", Completion)
+    assert reply.completion == "WHERE IS MY LAMP?"
 
 
 def test_the_judge_is_loaded_as_the_run_was(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

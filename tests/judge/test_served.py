@@ -22,18 +22,18 @@ def test_a_served_judge_writes_as_it_does_in_memory_and_is_asked_once(
     address: str, tiny_model: Path, tiny: Loaded, short: JudgePrompt, tmp_path: Path
 ):
     """Random weights write nothing that can be read: every attempt is made, and kept as invalid."""
-    fought = [battle(1), battle(2, "four", "five")]
+    battles = [battle(1), battle(2, "four", "five")]
     endpoint = Endpoint(url=f"{address}/v1", model=str(tiny_model), concurrency=2)
     remote = GenerativeJudge(EndpointBackend(endpoint), short, attempts=2, options=OPTIONS)
-    judge_battles(remote, fought, store=tmp_path / "remote")
-    said = kept(tmp_path / "remote")
+    judge_battles(remote, battles, store=tmp_path / "remote")
+    reply = kept(tmp_path / "remote")
     here = GenerativeJudge(LocalBackend(tiny), short, attempts=1, options=OPTIONS)
-    expected = judge_battles(here, fought, store=tmp_path / "here")
+    expected = judge_battles(here, battles, store=tmp_path / "here")
 
-    first = {(one.battle_id, one.order): one.reason for one in said if one.attempt == 1}
+    first = {(one.battle_id, one.order): one.reason for one in reply if one.attempt == 1}
     assert first == {(one.battle_id, one.order): one.reason for one in expected}
-    assert sorted(one.attempt for one in said) == [1] * 4 + [2] * 4
-    assert all(one.outcome is None and one.tokens_in > 0 and one.tokens_out > 0 for one in said)
+    assert sorted(one.attempt for one in reply) == [1] * 4 + [2] * 4
+    assert all(one.outcome is None and one.tokens_in > 0 and one.tokens_out > 0 for one in reply)
 
-    judge_battles(remote, fought, store=tmp_path / "remote")
-    assert kept(tmp_path / "remote") == said
+    judge_battles(remote, battles, store=tmp_path / "remote")
+    assert kept(tmp_path / "remote") == reply

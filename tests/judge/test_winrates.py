@@ -124,10 +124,10 @@ def test_no_battles_no_rate():
 
 
 def test_votes_become_preferences_with_lengths(tmp_path: Path):
-    fought = [battle(i, "x" * (i + 2), "y") for i in range(3)]
+    battles = [battle(i, "x" * (i + 2), "y") for i in range(3)]
     judge = RuleJudge(lambda one, other: "a" if len(one) > len(other) else "b")
     found = preferences_from_votes(
-        fought, aggregate_votes(fought, judge_battles(judge, fought, store=tmp_path / "kept"))
+        battles, aggregate_votes(battles, judge_battles(judge, battles, store=tmp_path / "kept"))
     )
     assert [(row.contestant, row.value, row.length) for row in found] == [("left", 1.0, n) for n in (2, 3, 4)]
 
@@ -137,20 +137,20 @@ def test_a_judges_mean_probability_is_what_ratings_and_win_rates_count(tmp_path:
     from toolkit.ratings import bradley_terry
     from toolkit.types import Verdict
 
-    fought = [battle(str(k)) for k in range(40)]
+    battles = [battle(str(k)) for k in range(40)]
     rng = np.random.default_rng(0)
     verdicts = [
         Verdict(battle_id=each.id, order=order, judge="j", outcome="a", probability_a=p)
-        for each, p in zip(fought, rng.normal(0.51, 0.004, 40), strict=True)
+        for each, p in zip(battles, rng.normal(0.51, 0.004, 40), strict=True)
         for order in ("ab", "ba")
     ]
-    cast = aggregate_votes(fought, verdicts)
+    cast = aggregate_votes(battles, verdicts)
     assert {vote.outcome for vote in cast} == {"a"}
-    (rate,) = win_rates(preferences_from_votes(fought, cast))
+    (rate,) = win_rates(preferences_from_votes(battles, cast))
     assert rate["win_rate"]["value"] == pytest.approx(0.51, abs=0.002)
     assert rate["win_rate"]["high"] < 0.52
     fit = bradley_terry(cast)
     assert max(row.value for row in fit.ratings) == pytest.approx(1000 + 400 / np.log(10) * 0.02, abs=1)
-    within = aggregate_votes(fought, verdicts, noise={"j": 0.05})
+    within = aggregate_votes(battles, verdicts, noise={"j": 0.05})
     assert {vote.outcome for vote in within} == {"tie"}
     assert [vote.probability_a for vote in within] == [vote.probability_a for vote in cast]

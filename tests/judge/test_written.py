@@ -81,15 +81,15 @@ def test_an_unreadable_reply_is_asked_for_again_and_then_recorded_as_invalid(tmp
 
     with serving(mumbles) as server:
         verdicts = judge_battles(judge(server), field(), store=store)
-        asked = len(server.requests)
+        requested = len(server.requests)
         again = judge_battles(judge(server), field(), store=store)
-        assert len(server.requests) == asked, "an invalid verdict is final"
+        assert len(server.requests) == requested, "an invalid verdict is final"
     assert again == verdicts
     assert [verdict.outcome for verdict in verdicts[:2]] == [None, None]
     assert [verdict.attempt for verdict in verdicts[:2]] == [3, 3]
     assert all(verdict.outcome for verdict in verdicts[2:])
     assert [vote.example_id for vote in aggregate_votes(field(), verdicts)] == ["1", "2", "3"]
-    assert len(kept(store)) == asked, "every reply paid for is on disk"
+    assert len(kept(store)) == requested, "every reply paid for is on disk"
     temperatures = [request["temperature"] for request in server.requests]
     assert temperatures[:8] == [0] * 8
     assert set(temperatures[8:]) == {0.7}
@@ -137,12 +137,12 @@ def test_a_refused_question_is_no_verdict_and_asked_again_by_the_next_call(tmp_p
 def test_a_refusal_that_an_earlier_version_kept_as_unreadable_is_asked_again(tmp_path: Path):
     store, one = tmp_path / "kept", field(1)
     with serving(fair) as server:
-        asked = judge(server)
-        old = {"judge": asked.name, "outcome": None, "prompt": asked.prompt_key, "attempt": 3}
+        requested = judge(server)
+        old = {"judge": requested.name, "outcome": None, "prompt": requested.prompt_key, "attempt": 3}
         old |= {"battle_id": one[0].former_id, "reason": "no reply: HTTP 402: no credit"}
         io.append(tmp_path / "log", [Verdict(order=order, **old) for order in ("ab", "ba")])
         import_old_verdicts(tmp_path / "log", store)
-        assert all(verdict.readable for verdict in judge_battles(asked, one, store=store))
+        assert all(verdict.readable for verdict in judge_battles(requested, one, store=store))
 
 
 def test_a_judge_whose_every_question_is_refused_stops_with_the_servers_words(tmp_path: Path):
@@ -191,12 +191,12 @@ def test_a_budget_counts_what_earlier_calls_spent(tmp_path: Path):
     store = tmp_path / "kept"
     with serving(fair) as server:
         endpoint = server.endpoint(price=(1000, 1000), budget_usd=4.0, concurrency=1)
-        asked = Judge(method="written", endpoint=endpoint, max_new_tokens=16)
+        requested = Judge(method="written", endpoint=endpoint, max_new_tokens=16)
         for _ in range(2):
             with pytest.raises(EndpointError, match=r"budget_usd: \d.* of 4 dollars are spent"):
-                judge_battles(build_judge(asked, None), field(30), store=store)
-        said = kept(store)
-    assert 0 < sum(1000 * (v.tokens_in + v.tokens_out) / 1e6 for v in said) <= 4.0
+                judge_battles(build_judge(requested, None), field(30), store=store)
+        reply = kept(store)
+    assert 0 < sum(1000 * (v.tokens_in + v.tokens_out) / 1e6 for v in reply) <= 4.0
 
 
 def test_what_arrived_before_the_server_died_is_not_asked_for_again(tmp_path: Path):
@@ -219,8 +219,8 @@ def test_what_arrived_before_the_server_died_is_not_asked_for_again(tmp_path: Pa
 def test_a_model_in_memory_writes_too(tiny: Loaded, short: JudgePrompt, tmp_path: Path):
     options = Generation(max_new_tokens=8)
     local = GenerativeJudge(LocalBackend(tiny), short, attempts=1, options=options)
-    fought = [battle(0), battle(1, "x" * 2000)]
-    verdicts = judge_battles(local, fought, store=tmp_path / "kept")
+    battles = [battle(0), battle(1, "x" * 2000)]
+    verdicts = judge_battles(local, battles, store=tmp_path / "kept")
     assert [verdict.outcome for verdict in verdicts] == [None] * 4, "random weights say nothing readable"
     assert [verdict.tokens_out > 0 for verdict in verdicts] == [True, True, False, False]
     assert "there is room for 1016" in str(verdicts[2].reason)

@@ -17,11 +17,11 @@ from toolkit.types import Completion, Message
 
 
 def completion(text: str, reference: str | None = None, example: str = "e1", **fields: Any) -> Completion:
-    asked = (Message(role="user", content="q"),)
+    requested = (Message(role="user", content="q"),)
     return Completion(
         example_id=example,
         contestant="sft",
-        messages=asked,
+        messages=requested,
         completion=text,
         reference=reference,
         finish="stop",

@@ -166,19 +166,19 @@ def test_a_means_difference_has_students_interval():
 
 
 def test_a_corpus_metric_has_an_interval_and_its_value_is_the_corpus_value():
-    said = ["the cat sat on the mat", "dogs run in the park today", "it is raining again here"] * 5
+    reply = ["the cat sat on the mat", "dogs run in the park today", "it is raining again here"] * 5
     known = [["the cat sat on a mat"], ["dogs ran in the park"], ["it rains here again"]] * 5
-    found = score(of_table(np.array(reference_tools.bleu_rows(said, known)), "bleu"))
+    found = score(of_table(np.array(reference_tools.bleu_rows(reply, known)), "bleu"))
     assert found.low is not None
     assert found.high is not None
     assert found.low < found.value < found.high
-    assert found.value == pytest.approx(tools_bleu(said, known), abs=1e-9)
+    assert found.value == pytest.approx(tools_bleu(reply, known), abs=1e-9)
 
 
-def tools_bleu(said: list[str], known: list[list[str]]) -> float:
+def tools_bleu(reply: list[str], known: list[list[str]]) -> float:
     from sacrebleu.metrics import BLEU
 
-    return float(BLEU().corpus_score(said, [[refs[0] for refs in known]]).score)
+    return float(BLEU().corpus_score(reply, [[refs[0] for refs in known]]).score)
 
 
 def test_few_pairs_are_permuted_exactly():
@@ -255,10 +255,10 @@ def test_the_number_of_examples_that_would_settle_a_difference_settles_it():
     left, right = rng.normal(0.2, 1, (60, 1)), rng.normal(0, 1, (60, 1))
     found = difference(of_table(left), of_table(right, contestant="b"))
     assert found is not None
-    wanted = intervals.examples_needed(found)
-    assert wanted is not None
+    requested = intervals.examples_needed(found)
+    assert requested is not None
     gap, spread = (left - right).mean(), (left - right).std(ddof=1)
-    detected = [stats.ttest_1samp(rng.normal(gap, spread, wanted), 0).pvalue < 0.05 for _ in range(400)]
+    detected = [stats.ttest_1samp(rng.normal(gap, spread, requested), 0).pvalue < 0.05 for _ in range(400)]
     assert 0.70 < np.mean(detected) < 0.90
 
 

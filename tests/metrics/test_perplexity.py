@@ -59,21 +59,21 @@ def test_references_are_measured_given_their_prompt_end_token_included(tiny: Loa
 
 
 def test_how_far_it_is_is_told_to_the_end(
-    tiny: Loaded, told: list[Progress], monkeypatch: pytest.MonkeyPatch
+    tiny: Loaded, progress_updates: list[Progress], monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(batch_size, "TOKENS", batch_size.Limit(200, 200))
     measure_text_perplexity(tiny, TEXTS, contestant="base", window=100)
-    spans = told[-1].total
+    spans = progress_updates[-1].total
     assert spans > len(TEXTS)
-    assert [one.done for one in told] == sorted({one.done for one in told})
-    assert told[-1].done == spans
-    assert {one.what for one in told} == {"base: perplexity"}
-    assert len(told) > 1
+    assert [one.done for one in progress_updates] == sorted({one.done for one in progress_updates})
+    assert progress_updates[-1].done == spans
+    assert {one.what for one in progress_updates} == {"base: perplexity"}
+    assert len(progress_updates) > 1
 
 
 def test_a_long_common_beginning_is_read_once_and_changes_no_figure(tiny: Loaded):
     worked = (Message(role="user", content="a long question " * 9), Message(role="assistant", content="yes"))
-    asked = [
+    requested = [
         Example(id=f"e{i}", messages=(Message(role="user", content="why " * (i + 1)),), reference="so " * i)
         for i in range(8)
     ]
@@ -81,17 +81,17 @@ def test_a_long_common_beginning_is_read_once_and_changes_no_figure(tiny: Loaded
     hook = tiny.model.base_model.register_forward_pre_hook(
         lambda _module, _args, given: seen.append(given["input_ids"].numel()), with_kwargs=True
     )
-    together = measure_perplexity(tiny, asked, contestant="c", prompt=worked)[0]
+    together = measure_perplexity(tiny, requested, contestant="c", prompt=worked)[0]
     read = sum(seen)
-    alone = [measure_perplexity(tiny, [one], contestant="c", prompt=worked)[0].rows[0] for one in asked]
+    alone = [measure_perplexity(tiny, [one], contestant="c", prompt=worked)[0].rows[0] for one in requested]
     hook.remove()
     assert [row[0] for row in together.rows] == pytest.approx([row[0] for row in alone], rel=1e-5)
     assert read < (sum(seen) - read) / 2
 
 
 def test_examples_without_a_reference_are_left_out(tiny: Loaded):
-    asked = (Message(role="user", content="?"),)
-    known, unknown = Example(id="a", messages=asked, reference="yes"), Example(id="b", messages=asked)
+    requested = (Message(role="user", content="?"),)
+    known, unknown = Example(id="a", messages=requested, reference="yes"), Example(id="b", messages=requested)
     assert measure_perplexity(tiny, [known, unknown], contestant="c")[0].example_ids == ("a",)
     assert measure_perplexity(tiny, [unknown], contestant="c") == []
 
@@ -139,9 +139,9 @@ def test_what_does_not_fit_the_models_context_is_refused(tiny: Loaded):
     room = tiny.model.config.max_position_embeddings
     with pytest.raises(DataError, match=f"window {room + 1}: the model's context is {room} tokens"):
         measure_text_perplexity(tiny, TEXTS, contestant="c", window=room + 1)
-    asked = (Message(role="user", content="?"),)
-    spent = len(tiny.tokenizer(render(tiny.tokenizer, asked))["input_ids"]) + 1  # and the end token
-    fits, long = (Example(id="e", messages=asked, reference="x" * (room - spent + n)) for n in (1, 2))
+    requested = (Message(role="user", content="?"),)
+    spent = len(tiny.tokenizer(render(tiny.tokenizer, requested))["input_ids"]) + 1  # and the end token
+    fits, long = (Example(id="e", messages=requested, reference="x" * (room - spent + n)) for n in (1, 2))
     assert measure_perplexity(tiny, [fits], contestant="c")[0].rows[0][1] == room - spent + 2
     with pytest.raises(DataError, match=f"example e: question and reference of {room + 2} tokens"):
         measure_perplexity(tiny, [long], contestant="c")

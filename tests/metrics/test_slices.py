@@ -17,9 +17,9 @@ def examples(*prompts: str) -> list[Example]:
 
 
 def test_columns_and_thirds_of_the_length():
-    asked = examples("a", "bbb", "ccccc", "dddddd", "eeeeeeee", "f" * 30)
+    requested = examples("a", "bbb", "ccccc", "dddddd", "eeeeeeee", "f" * 30)
     rows = {f"e{n}": {"language": ("de", "en")[n % 2]} for n in range(5)}
-    found = slice_examples(asked, rows, ["language", "length"])
+    found = slice_examples(requested, rows, ["language", "length"])
     assert found["language", "de"] == {"e0", "e2", "e4"}
     assert found["language", "none"] == {"e5"}
     assert [found["length", name] for name in ("short", "middle", "long")] == [
@@ -28,15 +28,17 @@ def test_columns_and_thirds_of_the_length():
         {"e4", "e5"},
     ]
     with pytest.raises(DataError, match="no example has a column `tongue`"):
-        slice_examples(asked, rows, ["tongue"])
+        slice_examples(requested, rows, ["tongue"])
 
 
 def test_a_column_of_many_values_keeps_the_common_ones():
-    asked = examples(*"abcdefghijklmnopqrstuvwxyz", "a", "b")
-    found = slice_examples(asked, {each.id: {"word": each.messages[0].content} for each in asked}, ["word"])
+    requested = examples(*"abcdefghijklmnopqrstuvwxyz", "a", "b")
+    found = slice_examples(
+        requested, {each.id: {"word": each.messages[0].content} for each in requested}, ["word"]
+    )
     assert len(found) == 12
     assert found["word", "a"] == {"e0", "e26"}
-    assert sum(map(len, found.values())) == len(asked)
+    assert sum(map(len, found.values())) == len(requested)
 
 
 def test_figures_are_those_of_the_examples_alone():

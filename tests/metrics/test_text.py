@@ -25,7 +25,7 @@ from toolkit.metrics.text import Bleu, Chrf, Match, Rouge, Shape, Ter, TextMetri
 from toolkit.models import resolve_encoder
 from toolkit.types import Completion
 
-SAID = [
+OUTPUTS = [
     "The cat sat on the mat.",
     "A dog\nruns fast",
     "",
@@ -44,14 +44,14 @@ def real(shared_data: Path) -> tuple[list[str], list[str]]:
 
 
 def both_kinds(real: tuple[list[str], list[str]], count: int = 60) -> list[tuple[list[str], list[str]]]:
-    return [(SAID, KNOWN), (real[0][:count], real[1][:count])]
+    return [(OUTPUTS, KNOWN), (real[0][:count], real[1][:count])]
 
 
 def test_rouge_is_that_of_rouge_score(real: tuple[list[str], list[str]]):
-    for said, known in both_kinds(real):
+    for reply, known in both_kinds(real):
         scorer = RougeScorer(list(reference_tools.ROUGE))
-        direct = [scorer.score(ref, text) for text, ref in zip(said, known, strict=True)]
-        ours = Rouge().compute(predictions=said, references=known)
+        direct = [scorer.score(ref, text) for text, ref in zip(reply, known, strict=True)]
+        ours = Rouge().compute(predictions=reply, references=known)
         for name in reference_tools.ROUGE:
             assert ours[name] == pytest.approx(np.mean([s[name].fmeasure for s in direct]), abs=1e-12)
 
@@ -60,21 +60,21 @@ def test_rouge_is_that_of_rouge_score(real: tuple[list[str], list[str]]):
 def test_corpus_metrics_are_those_of_sacrebleu(
     metric: type[TextMetric], tool: type[BLEU | CHRF | TER], real: tuple[list[str], list[str]]
 ):
-    for said, known in both_kinds(real, 12 if tool is TER else 60):  # TER tries every shift of every phrase
+    for reply, known in both_kinds(real, 12 if tool is TER else 60):  # TER tries every shift of every phrase
         direct = tool()
-        expected = direct.corpus_score(said, [known]).score
-        (found,) = metric().compute(predictions=said, references=known).values()
+        expected = direct.corpus_score(reply, [known]).score
+        (found,) = metric().compute(predictions=reply, references=known).values()
         assert found == pytest.approx(expected, abs=1e-10)
         assert metric().signature([[ref] for ref in known]) == str(direct.get_signature())
 
 
 @pytest.mark.parametrize(("metric", "tool"), [(Bleu, BLEU), (Chrf, CHRF), (Ter, TER)])
 def test_several_references_as_sacrebleu_takes_them(metric: type[TextMetric], tool: type[BLEU | CHRF | TER]):
-    said = ["the cat sat on the mat today", "a quick dog runs very fast"]
+    reply = ["the cat sat on the mat today", "a quick dog runs very fast"]
     references = [["the cat sat on a mat", "today the cat sat down"], ["the quick dog runs fast"]]
     streams = [[refs[0] for refs in references], [references[0][1], None]]
-    (found,) = metric().compute(predictions=said, references=references).values()
-    assert found == pytest.approx(tool().corpus_score(said, streams).score, abs=1e-10)
+    (found,) = metric().compute(predictions=reply, references=references).values()
+    assert found == pytest.approx(tool().corpus_score(reply, streams).score, abs=1e-10)
 
 
 @given(
@@ -85,31 +85,31 @@ def test_several_references_as_sacrebleu_takes_them(metric: type[TextMetric], to
     )
 )
 def test_sums_of_rows_give_what_sacrebleu_gives(pairs: list[tuple[str, str]]):
-    said, known = [list(side) for side in zip(*pairs, strict=True)]
+    reply, known = [list(side) for side in zip(*pairs, strict=True)]
     for kind, rows, tool in (
         ("bleu", reference_tools.bleu_rows, BLEU),
         ("chrf", reference_tools.chrf_rows, CHRF),
         ("ter", reference_tools.ter_rows, TER),
     ):
-        table = np.array(rows(said, [[ref] for ref in known]))
-        expected = tool().corpus_score(said, [known]).score
-        assert combine(kind, table.sum(axis=0), len(said)) == pytest.approx(expected, abs=1e-9)
+        table = np.array(rows(reply, [[ref] for ref in known]))
+        expected = tool().corpus_score(reply, [known]).score
+        assert combine(kind, table.sum(axis=0), len(reply)) == pytest.approx(expected, abs=1e-9)
 
 
 @pytest.mark.parametrize("idf", [False, True])
 def test_bertscore_is_that_of_bert_score(idf: bool, real: tuple[list[str], list[str]]):
-    said, known = real[0][:12], real[1][:12]
+    reply, known = real[0][:12], real[1][:12]
     folder = resolve_encoder("all-minilm-l6-v2")
-    full = [i for i, text in enumerate(said) if text.strip() and known[i].strip()]
+    full = [i for i, text in enumerate(reply) if text.strip() and known[i].strip()]
     scorer = BERTScorer(
         model_type=folder, num_layers=4, idf=idf, idf_sents=known if idf else None, nthreads=0
     )
-    direct = scorer.score([said[i] for i in full], [known[i] for i in full])
-    table = BertScore(idf=idf).rows(said, [[ref] for ref in known])
+    direct = scorer.score([reply[i] for i in full], [known[i] for i in full])
+    table = BertScore(idf=idf).rows(reply, [[ref] for ref in known])
     for name, expected in zip(("precision", "recall", "f1"), direct, strict=True):
         rows = table[f"bertscore_{name}"][1]
         assert [rows[i][0] for i in full] == pytest.approx(expected.tolist(), abs=1e-6)
-        assert all(rows[i][0] == 0 for i in range(len(said)) if i not in full)
+        assert all(rows[i][0] == 0 for i in range(len(reply)) if i not in full)
 
 
 def test_bertscore_takes_the_best_of_several_references():
@@ -138,7 +138,7 @@ def baseline(tmp_path: Path) -> Path:
 
 
 def test_bertscore_rescales_as_bert_score_does(baseline: Path):
-    said, known = ["a cat sat down", ""], ["the cat sat", "a dog"]
+    reply, known = ["a cat sat down", ""], ["the cat sat", "a dog"]
     scorer = BERTScorer(
         model_type=resolve_encoder("all-minilm-l6-v2"),
         num_layers=3,
@@ -147,14 +147,14 @@ def test_bertscore_rescales_as_bert_score_does(baseline: Path):
         baseline_path=str(baseline),
         nthreads=0,
     )
-    table = BertScore(layer=3, rescale=baseline).rows(said, [[ref] for ref in known])
-    expected = [float(part[0]) for part in scorer.score(said[:1], known[:1])]
+    table = BertScore(layer=3, rescale=baseline).rows(reply, [[ref] for ref in known])
+    expected = [float(part[0]) for part in scorer.score(reply[:1], known[:1])]
     found = [rows for _, rows in table.values()]
     assert [rows[0][0] for rows in found] == pytest.approx(expected, abs=1e-6)
     nothing = [-base / (1 - base) for base in (0.13, 0.23, 0.33)]
     assert [rows[1][0] for rows in found] == pytest.approx(nothing, abs=1e-6)
     with pytest.raises(DataError, match=r"baseline\.tsv holds no baseline for layer 6"):
-        BertScore(layer=6, rescale=baseline).rows(said, [[ref] for ref in known])
+        BertScore(layer=6, rescale=baseline).rows(reply, [[ref] for ref in known])
 
 
 def test_bertscores_layers_are_those_the_encoder_has():
@@ -172,7 +172,7 @@ def test_metrics_combine_and_need_no_network():
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         both = evaluate.combine([Rouge(), Bleu()])
-        found = both.compute(predictions=SAID, references=KNOWN)
+        found = both.compute(predictions=OUTPUTS, references=KNOWN)
     assert set(found) == {*reference_tools.ROUGE, "bleu"}
 
 
@@ -186,8 +186,8 @@ def test_large_sets_are_shared_out_and_come_back_in_order(monkeypatch: pytest.Mo
     monkeypatch.setattr(reference_tools.os, "sched_getaffinity", lambda _: {0, 1})
     references = [[ref] for ref in KNOWN]
     assert reference_tools.parallel_rows(
-        reference_tools.rouge_rows, SAID, references
-    ) == reference_tools.rouge_rows(SAID, references)
+        reference_tools.rouge_rows, OUTPUTS, references
+    ) == reference_tools.rouge_rows(OUTPUTS, references)
 
 
 def test_matches_fold_case_and_white_space():

@@ -79,12 +79,12 @@ def test_likelihoods_of_smaller_batches_are_the_same(tiny: Loaded, monkeypatch: 
 
 def test_prompts_with_common_beginnings_in_smaller_passes(tiny: Loaded, monkeypatch: pytest.MonkeyPatch):
     prompts = [[*range(3, 12), 40 + i, *range(60, 72)] for i in range(12)]
-    wanted = set(range(1, 12))
+    expected = set(range(1, 12))
 
     def found() -> dict[int, torch.Tensor]:
         rows: dict[int, torch.Tensor] = {}
-        for members, logits in tree_logits(tiny.model, prompts, wanted):
-            assert wanted.issuperset(members)
+        for members, logits in tree_logits(tiny.model, prompts, expected):
+            assert expected.issuperset(members)
             assert rows.keys().isdisjoint(members)
             rows |= dict(zip(members, logits, strict=True))
         return rows
@@ -94,7 +94,7 @@ def test_prompts_with_common_beginnings_in_smaller_passes(tiny: Loaded, monkeypa
     monkeypatch.setattr(PrefixTree, "_forward", forward)
     for place, row in found().items():
         assert torch.allclose(row, whole[place], atol=1e-4)
-    assert whole.keys() == wanted
+    assert whole.keys() == expected
     assert max(seen) > 40 >= min(seen)
 
 

@@ -23,12 +23,12 @@ def requests(count: int) -> list[ChatRequest]:
     return [ChatRequest((Message(role="user", content=f"question {i}"),)) for i in range(count)]
 
 
-def asked(request: dict) -> str:
+def requested(request: dict) -> str:
     return str(request["messages"][-1]["content"])
 
 
 def echo(_number: int, request: dict) -> Say:
-    return Say(f"re: {asked(request)}")
+    return Say(f"re: {requested(request)}")
 
 
 def ask(server: FaultServer, count: int = 1, retry: Retry = QUICK, **options: object) -> dict:
@@ -62,9 +62,9 @@ def test_the_limit_is_used():
 def test_generation_options_are_sent_and_parameters_have_the_last_word():
     options = Generation(max_new_tokens=9, temperature=0.5, top_p=0.9, stop=("END",))
     parameters = {"max_tokens": None, "max_completion_tokens": 10, "temperature": 1}
-    wanted = ChatRequest(requests(1)[0].messages, seed=3, response_format={"type": "json_object"})
+    expected = ChatRequest(requests(1)[0].messages, seed=3, response_format={"type": "json_object"})
     with serving(echo) as server:
-        list(chat(server.endpoint(parameters=parameters), [wanted], options))
+        list(chat(server.endpoint(parameters=parameters), [expected], options))
     assert server.requests[0] == {
         "model": "judge-model",
         "messages": [{"role": "user", "content": "question 0"}],
@@ -106,7 +106,9 @@ def test_retry_after_holds_all_requests_back():
     def limited(number: int, request: dict) -> Say:
         if number == 0:
             return Say(status=429, headers={"retry-after": "0.4"})
-        return Say(f"re: {asked(request)}", delay=0.1)  # what is sent before the 429 is read cannot be held
+        return Say(
+            f"re: {requested(request)}", delay=0.1
+        )  # what is sent before the 429 is read cannot be held
 
     with serving(limited) as server:
         ask(server, 6, concurrency=2)
@@ -128,7 +130,9 @@ def test_an_exhausted_budget_is_waited_for():
 
 def test_a_request_the_server_will_never_take_is_a_refusal_and_the_others_go_on():
     def picky(number: int, request: dict) -> Say:
-        return Say(status=400, body="too long") if asked(request) == "question 1" else echo(number, request)
+        return (
+            Say(status=400, body="too long") if requested(request) == "question 1" else echo(number, request)
+        )
 
     with serving(picky) as server:
         replies = ask(server, 3)
@@ -138,20 +142,20 @@ def test_a_request_the_server_will_never_take_is_a_refusal_and_the_others_go_on(
 
 
 @pytest.mark.parametrize(
-    "said",
+    "reply",
     [
         Say(finish="content_filter"),
         Say(body='{"choices": [{"message": {"content": null}, "finish_reason": "tool_calls"}]}'),
     ],
 )
-def test_a_reply_without_text_is_a_refusal(said: Say):
-    with serving(lambda _number, _request: said) as server:
+def test_a_reply_without_text_is_a_refusal(reply: Say):
+    with serving(lambda _number, _request: reply) as server:
         assert isinstance(ask(server)[0], Refusal)
 
 
 def test_one_request_that_always_fails_does_not_stop_the_others():
     def poisoned(number: int, request: dict) -> Say:
-        return Say(status=500) if asked(request) == "question 3" else echo(number, request)
+        return Say(status=500) if requested(request) == "question 3" else echo(number, request)
 
     with serving(poisoned) as server:
         replies = chat(server.endpoint(), requests(30), Generation(), retry=QUICK)
@@ -161,15 +165,15 @@ def test_one_request_that_always_fails_does_not_stop_the_others():
 
 
 @pytest.mark.parametrize(
-    ("said", "message"),
+    ("reply", "message"),
     [
         (Say(status=401, body="bad key"), "the API key is refused"),
         (Say(status=404), "no such model or address"),
         (Say(status=429, body='{"error": {"code": "insufficient_quota"}}'), "no quota left"),
     ],
 )
-def test_what_would_meet_every_request_stops_at_once(said: Say, message: str):
-    with serving(lambda _number, _request: said) as server:
+def test_what_would_meet_every_request_stops_at_once(reply: Say, message: str):
+    with serving(lambda _number, _request: reply) as server:
         with pytest.raises(EndpointError, match=message) as raised:
             ask(server, 100, concurrency=2)
         assert len(server.requests) <= 4
@@ -265,12 +269,12 @@ def parts(*content: object, **fields: object) -> Say:
 
 
 def test_content_in_parts_is_read_and_thinking_is_no_answer():
-    said = parts(
+    reply = parts(
         {"type": "thinking", "thinking": "hm", "text": "hm"},
         {"type": "text", "text": "It is "},
         {"type": "text", "text": "blue."},
     )
-    with serving(lambda _number, _request: said) as server:
+    with serving(lambda _number, _request: reply) as server:
         assert ask(server)[0] == ChatReply("It is blue.", "stop", 0, 0)
     with serving(lambda _number, _request: parts(reasoning_content="hm hm", finish="length")) as server:
         assert ask(server)[0] == ChatReply("", "length", 0, 0, reasoning="hm hm")
@@ -298,7 +302,7 @@ def test_what_was_answered_before_a_wait_of_hours_is_handed_over():
 
 
 @pytest.mark.parametrize(
-    ("said", "message"),
+    ("reply", "message"),
     [
         (Say(status=402, body="no credit"), "no credit left .*no credit"),
         (Say(status=403, body="not for you"), "access is refused .*not for you"),
@@ -306,14 +310,14 @@ def test_what_was_answered_before_a_wait_of_hours_is_handed_over():
         (Say(status=301, body="moved"), "points elsewhere"),
     ],
 )
-def test_statuses_that_meet_every_request_stop(said: Say, message: str):
-    with serving(lambda _number, _request: said) as server, pytest.raises(EndpointError, match=message):
+def test_statuses_that_meet_every_request_stop(reply: Say, message: str):
+    with serving(lambda _number, _request: reply) as server, pytest.raises(EndpointError, match=message):
         ask(server, 50, concurrency=2)
 
 
 def test_a_question_that_moderation_takes_amiss_is_refused_alone():
     def moderated(number: int, request: dict) -> Say:
-        flagged = asked(request) == "question 1"
+        flagged = requested(request) == "question 1"
         return Say(status=403, body="your input was flagged") if flagged else echo(number, request)
 
     with serving(moderated) as server:

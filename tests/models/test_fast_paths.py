@@ -130,8 +130,8 @@ def test_lm_evals_requests_are_answered_as_its_own_wrapper_does(tiny: Loaded, ki
     contexts = [
         "a long beginning that all have in common " * c + "b" * n for c, n in ((2, 1), (2, 9), (0, 4))
     ]
-    asked = [(context, choice) for context in contexts for choice in (" yes", " no, not at all")]
-    requests = [Instance("loglikelihood", {}, pair, n) for n, pair in enumerate(asked)]
+    requested = [(context, choice) for context in contexts for choice in (" yes", " no, not at all")]
+    requests = [Instance("loglikelihood", {}, pair, n) for n, pair in enumerate(requested)]
     ours = LoadedLM(loaded).loglikelihood(requests)
     expected = theirs.loglikelihood(requests, disable_tqdm=True)
     assert [value for value, _ in ours] == pytest.approx([value for value, _ in expected], abs=TOLERANCE)

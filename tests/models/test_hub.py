@@ -54,12 +54,12 @@ def hub() -> Iterator[Hub]:
             fake.tokens.add(self.headers["authorization"])
             length = int(self.headers.get("content-length") or 0)
             status, said = fake.answer(self.path.partition("?")[0], self.rfile.read(length))
-            told = json.dumps(said).encode()
+            message = json.dumps(said).encode()
             self.send_response(status)
             self.send_header("content-type", "application/json")
-            self.send_header("content-length", str(len(told)))
+            self.send_header("content-length", str(len(message)))
             self.end_headers()
-            self.wfile.write(told)
+            self.wfile.write(message)
 
         def log_message(self, *_: object) -> None:
             pass
@@ -108,7 +108,7 @@ def test_a_folder_arrives_whole_and_without_pickles(hub: Hub, adapter: Path):
 
 
 def test_what_is_missing_is_one_line(hub: Hub, adapter: Path, tmp_path: Path):
-    for folder, repo, told, code, settings in (
+    for folder, repo, message, code, settings in (
         (adapter, "ann/tickets", "the hub wants a token: set HF_TOKEN", 2, {}),
         (tmp_path, "ann/tickets", "neither an adapter nor a model is here", 2, {"HF_TOKEN": "t"}),
         (adapter, "a/b/c", "not a repository's name", 2, {"HF_TOKEN": "t"}),
@@ -116,7 +116,7 @@ def test_what_is_missing_is_one_line(hub: Hub, adapter: Path, tmp_path: Path):
     ):
         done = push(hub, str(folder), repo, **settings)
         assert (done.returncode, done.stdout) == (code, ""), done.stderr
-        assert told in done.stderr
+        assert message in done.stderr
         assert len(done.stderr.splitlines()) == 1
     assert not hub.files
 

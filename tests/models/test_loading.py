@@ -45,7 +45,7 @@ def adapter(tiny_model: Path, tmp_path: Path) -> Path:
     return tmp_path / "adapter"
 
 
-def said(loaded: Loaded, name: str | None) -> torch.Tensor:
+def reply(loaded: Loaded, name: str | None) -> torch.Tensor:
     with loaded.using(name) as model, torch.inference_mode():
         logits: torch.Tensor = model(input_ids=torch.tensor([[5, 6, 7]])).logits
         return logits
@@ -53,15 +53,15 @@ def said(loaded: Loaded, name: str | None) -> torch.Tensor:
 
 def test_adapters_are_switched_on_one_base_and_off_again(tiny_model: Path, adapter: Path):
     loaded = load_base(str(tiny_model), PLAIN)
-    bare = said(loaded, None)
+    bare = reply(loaded, None)
     with pytest.raises(ModelError, match="adapter one is not attached"):
-        said(loaded, "one")
+        reply(loaded, "one")
     for name in ("one", "two", "one"):  # a name that is there already is not loaded again
         loaded.attach(name, adapter)
     assert loaded.adapters == ["one", "two"]
-    assert torch.equal(said(loaded, "one"), said(loaded, "two"))
-    assert not torch.allclose(said(loaded, "one"), bare)
-    assert torch.equal(said(loaded, None), bare)
+    assert torch.equal(reply(loaded, "one"), reply(loaded, "two"))
+    assert not torch.allclose(reply(loaded, "one"), bare)
+    assert torch.equal(reply(loaded, None), bare)
 
 
 def test_an_adapter_of_other_weights_is_refused(tiny_model: Path, adapter: Path, tmp_path: Path):

@@ -130,24 +130,24 @@ def test_several_last_rows_are_those_of_each_prompt_alone(tiny: Loaded, limit: i
         torch.testing.assert_close(part, alone, atol=1e-4, rtol=1e-4)
 
 
-def told(tiny: Loaded, wanted: set[int]) -> dict[int, torch.Tensor]:
+def message(tiny: Loaded, expected: set[int]) -> dict[int, torch.Tensor]:
     """Prompt -> its logits, of the wanted ones and whatever came with them."""
-    found = PrefixTree(tiny.model, related(2), 8).logits(wanted)
+    found = PrefixTree(tiny.model, related(2), 8).logits(expected)
     return {member: row for members, rows in found for member, row in zip(members, rows, strict=True)}
 
 
 @pytest.fixture(scope="module")
 def everything(tiny: Loaded) -> dict[int, torch.Tensor]:
-    return told(tiny, set(range(12)))
+    return message(tiny, set(range(12)))
 
 
 @given(st.sets(st.integers(0, 11), min_size=1))
 @settings(max_examples=40)
 def test_what_is_wanted_changes_no_number(
-    tiny: Loaded, everything: dict[int, torch.Tensor], wanted: set[int]
+    tiny: Loaded, everything: dict[int, torch.Tensor], expected: set[int]
 ):
-    some = told(tiny, wanted)
-    assert wanted <= some.keys()
+    some = message(tiny, expected)
+    assert expected <= some.keys()
     assert all(torch.equal(row, everything[member]) for member, row in some.items())
 
 

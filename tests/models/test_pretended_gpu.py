@@ -45,9 +45,9 @@ EXAMPLES = [
 ]
 
 
-def said(loaded: Loaded, out: Path, **how: Any) -> list[str]:
-    given = {"contestant": "c", "out": out, "store": out.with_suffix("")} | how  # none shares its answers
-    return [each.completion for each in generate_completions(loaded, EXAMPLES, **given)]
+def reply(loaded: Loaded, out: Path, **how: Any) -> list[str]:
+    arguments = {"contestant": "c", "out": out, "store": out.with_suffix("")} | how  # none shares its answers
+    return [each.completion for each in generate_completions(loaded, EXAMPLES, **arguments)]
 
 
 def test_tensors_of_two_devices_do_not_meet(twin: Loaded):
@@ -82,15 +82,15 @@ def test_answers(
 ):
     monkeypatch.delattr(local.LocalSource, "_sequential")
     prompt = (Message(role="system", content=system),) if system else ()
-    here = said(tiny, tmp_path / "here.jsonl", options=options, prompt=prompt)
-    assert said(twin, tmp_path / "there.jsonl", options=options, prompt=prompt) == here
+    here = reply(tiny, tmp_path / "here.jsonl", options=options, prompt=prompt)
+    assert reply(twin, tmp_path / "there.jsonl", options=options, prompt=prompt) == here
 
 
 def test_answers_sequential(tiny: Loaded, twin: Loaded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     options = Generation(max_new_tokens=6)
-    here = said(tiny, tmp_path / "here.jsonl", options=options)
+    here = reply(tiny, tmp_path / "here.jsonl", options=options)
     monkeypatch.setattr(local, "supports_custom_masks", lambda *_: False)
-    assert said(twin, tmp_path / "there.jsonl", options=options) == here
+    assert reply(twin, tmp_path / "there.jsonl", options=options) == here
 
 
 def test_perplexity(tiny: Loaded, twin: Loaded):
@@ -110,16 +110,16 @@ def test_perplexity(tiny: Loaded, twin: Loaded):
 
 @pytest.mark.parametrize("worked", ["", "one two three four five. " * 9])
 def test_benchmarks(worked: str, tiny: Loaded, twin: Loaded):
-    asked = [
+    requested = [
         Instance("loglikelihood", {}, (f"{worked}question {i}", f" {ending}"), 0)
         for i in range(5)
         for ending in ("yes", "no", "on the mat")
     ]
-    here, there = (LoadedLM(loaded).loglikelihood(asked) for loaded in (tiny, twin))
+    here, there = (LoadedLM(loaded).loglikelihood(requested) for loaded in (tiny, twin))
     assert [value for value, _ in there] == pytest.approx([value for value, _ in here], abs=1e-3)
     texts = [Instance("loglikelihood_rolling", {}, ("the cat sat " * 20,), 0)]
-    asked = [Instance("generate_until", {}, (f"question {i}", {"max_gen_toks": 4}), 0) for i in range(3)]
-    assert LoadedLM(twin).generate_until(asked) == LoadedLM(tiny).generate_until(asked)
+    requested = [Instance("generate_until", {}, (f"question {i}", {"max_gen_toks": 4}), 0) for i in range(3)]
+    assert LoadedLM(twin).generate_until(requested) == LoadedLM(tiny).generate_until(requested)
     here, there = (LoadedLM(loaded).loglikelihood_rolling(texts) for loaded in (tiny, twin))
     assert there == pytest.approx(here, abs=1e-3)
 
@@ -127,11 +127,11 @@ def test_benchmarks(worked: str, tiny: Loaded, twin: Loaded):
 @pytest.mark.parametrize("trees", [True, False])
 def test_the_judge(trees: bool, tiny: Loaded, twin: Loaded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("toolkit.judge.logprob.supports_custom_masks", lambda *_: trees)
-    fought = [battle(i // 2, f"answer {i} " * (i + 1), "other words " * (7 - i)) for i in range(6)]
+    battles = [battle(i // 2, f"answer {i} " * (i + 1), "other words " * (7 - i)) for i in range(6)]
     found = []
     for name, loaded in (("here", tiny), ("there", twin)):
         judge = LogprobJudge(loaded, SHORT)
-        found.append(judge_battles(judge, fought, store=tmp_path / f"{name}.jsonl"))
+        found.append(judge_battles(judge, battles, store=tmp_path / f"{name}.jsonl"))
     here, there = ([verdict.probability_a for verdict in verdicts] for verdicts in found)
     assert there == pytest.approx(here, abs=1e-5)
 
@@ -148,5 +148,5 @@ def test_adapters(tiny: Loaded, twin: Loaded, tmp_path: Path):
     )
     assert sum(there[0].rows, ()) == pytest.approx(sum(here[0].rows, ()))
     options = Generation(max_new_tokens=6, batch_size=3)
-    here = said(tiny, tmp_path / "here.jsonl", options=options, adapter="sft")
-    assert said(twin, tmp_path / "there.jsonl", options=options, adapter="sft") == here
+    here = reply(tiny, tmp_path / "here.jsonl", options=options, adapter="sft")
+    assert reply(twin, tmp_path / "there.jsonl", options=options, adapter="sft") == here

@@ -29,11 +29,11 @@ def table(outcomes: list[tuple[int, int]], voter: str = "v") -> Table:
         {
             "model_a": "x",
             "model_b": "y",
-            "winner": WINNERS[said],
+            "winner": WINNERS[reply],
             "question_id": f"q{question}",
             "voter": voter,
         }
-        for question, said in outcomes
+        for question, reply in outcomes
     ]
     return tabulate(pd.DataFrame(rows))
 
@@ -43,13 +43,13 @@ def several(columns: list[list[int | None]], side: str = "v") -> Table:
         {
             "model_a": "x",
             "model_b": "y",
-            "winner": WINNERS[said],
+            "winner": WINNERS[reply],
             "question_id": f"q{i}",
             "voter": f"{side}{number}",
         }
         for number, column in enumerate(columns)
-        for i, said in enumerate(column)
-        if said is not None
+        for i, reply in enumerate(column)
+        if reply is not None
     ]
     return tabulate(pd.DataFrame(frames))
 
@@ -103,12 +103,12 @@ def test_published_kappas_between_people(shared_data: Path):
     """PandaLM's README: 0.85, 0.88 and 0.86 between its annotators on 999 pairs; these are the first 500."""
     file = shared_data / "judge_pandalm" / "first500.jsonl"
     rows = [json.loads(line) for line in file.read_text().splitlines()]
-    said = [[{0: 2, 1: 0, 2: 1}[row[f"annotator{k}"]] for row in rows] for k in (1, 2, 3)]
-    for one, other in combinations(said, 2):
+    reply = [[{0: 2, 1: 0, 2: 1}[row[f"annotator{k}"]] for row in rows] for k in (1, 2, 3)]
+    for one, other in combinations(reply, 2):
         kappa = agreement(table(list(enumerate(one))), table(list(enumerate(other)))).between.kappa
         assert kappa.value == pytest.approx(cohen_kappa_score(one, other))
         assert kappa.value == pytest.approx(0.86, abs=0.06)
-    people = several(said)
+    people = several(reply)
     judge = [{"1": 0, "2": 1, "Tie": 2}.get(row["gpt35_verdict"]) for row in rows]
     found = agreement(several([judge], "judge"), people)
     assert found.within is not None
@@ -130,9 +130,9 @@ def test_published_agreement_between_a_judges_two_orders(shared_data: Path):
         lines = [line for line in file.read_text().splitlines() if key in json.loads(line)["judges"]]
         verdicts = [json.loads(line)["judges"][key] for line in lines]
         orders = [[verdict[f"swap = {swap}"] for verdict in verdicts] for swap in (False, True)]
-        if not verdicts or {said for order in orders for said in order} - {"1", "2"}:
+        if not verdicts or {reply for order in orders for reply in order} - {"1", "2"}:
             continue
-        one, other = ([(i, int(said) - 1) for i, said in enumerate(order)] for order in orders)
+        one, other = ([(i, int(reply) - 1) for i, reply in enumerate(order)] for order in orders)
         found = agreement(table(one), table(other)).between
         assert found.agreement.value == pytest.approx(float(row["equal"].split("=")[1].strip(" %")) / 100)
         label = table([(i, int(json.loads(line)["label"]) - 1) for i, line in enumerate(lines)])
@@ -212,11 +212,11 @@ def test_mt_benchs_judgments_are_set_against_its_human_ones_turn_by_turn(tmp_pat
         | {"g1_winner": one, "g2_winner": other}
         for (question, turn), (one, other) in games.items()
     ]
-    said = {(81, 1): "model_a", (81, 2): "tie (inconsistent)", (82, 1): "model_a"}
+    reply = {(81, 1): "model_a", (81, 2): "tie (inconsistent)", (82, 1): "model_a"}
     people = [
         {"question_id": question, "turn": turn, "model_a": "x", "model_b": "y", "judge": "author_0"}
         | {"winner": "tie" if winner.startswith("tie") else winner}
-        for (question, turn), winner in said.items()
+        for (question, turn), winner in reply.items()
     ]
     for name, rows in (("pair", judge), ("people", people)):
         (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -234,11 +234,11 @@ def test_the_command_and_its_categories(tmp_path: Path):
             {
                 "model_a": "x",
                 "model_b": "y",
-                "winner": WINNERS[(said + shift * (i % 5 == 0)) % 3],
+                "winner": WINNERS[(reply + shift * (i % 5 == 0)) % 3],
                 "question_id": f"q{i}",
                 "category": category,
             }
-            for i, said, category in rows
+            for i, reply, category in rows
         )
         frame.to_csv(tmp_path / f"{name}.csv", index=False)
     files = [str(tmp_path / "judge.csv"), str(tmp_path / "people.csv")]

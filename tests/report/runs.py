@@ -86,15 +86,15 @@ def _answers(rng: random.Random) -> dict[str, list[Completion]]:
     found: dict[str, list[Completion]] = {name: [] for name in NAMES}
     for index in range(EXAMPLES):
         thing, fault, wish = rng.choice(THINGS), rng.choice(FAULTS), rng.choice(WISHES)
-        asked = f"Good day, the {thing} I bought {fault}. It is number {4000 + index}. Please {wish}."
+        requested = f"Good day, the {thing} I bought {fault}. It is number {4000 + index}. Please {wish}."
         card = f"Thing: {thing}\nNumber: {4000 + index}\nFault: {fault}\nWish: {wish}\nReply: We {wish} soon."
         for name in NAMES:
             found[name].append(
                 Completion(
                     example_id=f"h{index}",
                     contestant=name,
-                    messages=(Message(role="user", content=asked),),
-                    completion=_said(card, name, rng),
+                    messages=(Message(role="user", content=requested),),
+                    completion=_reply(card, name, rng),
                     reference=card,
                     finish="length" if name == "base" and rng.random() < 0.3 else "stop",
                     tokens=rng.randint(24, 60),
@@ -103,7 +103,7 @@ def _answers(rng: random.Random) -> dict[str, list[Completion]]:
     return found
 
 
-def _said(card: str, name: str, rng: random.Random) -> str:
+def _reply(card: str, name: str, rng: random.Random) -> str:
     if name == "base":
         return "I am sorry to hear that. " + " ".join(rng.choices(card.lower().split(), k=30))
     words = [
@@ -183,11 +183,11 @@ def _benchmarks(folder: Path) -> list[Score]:
             "n-samples": {"cards": {"original": 80, "effective": 80}},
         }
         io.write_json(folder / "benchmarks" / f"{name}.json", result)
-        asked = [
+        requested = [
             {"doc_id": i, "doc_hash": f"{i:064x}", "metrics": ["acc"], "acc": float(i < round(80 * value))}
             for i in range(80)
         ]
-        samples = "".join(json.dumps(row) + "\n" for row in asked)
+        samples = "".join(json.dumps(row) + "\n" for row in requested)
         io.write_text(folder / "benchmarks" / name / "samples_cards.jsonl", samples)
         found.append(
             Score(

@@ -35,8 +35,8 @@ def test_tables_load_as_they_were(run: Path, tmp_path: Path, monkeypatch: pytest
         ).to_list()
         assert loaded == there[name].to_list()
         assert len(loaded) == rows[name] > 0
-    said = [row.model_dump(mode="json") for rows in view.completions.values() for row in rows]
-    assert there["completions"].to_list() == said
+    reply = [row.model_dump(mode="json") for rows in view.completions.values() for row in rows]
+    assert there["completions"].to_list() == reply
     assert there["scores"].to_list() == [score.model_dump() for score in view.summary.scores]
     again = CliRunner().invoke(main, ["export", str(run), str(tmp_path / "out")])
     assert again.exit_code == 2

@@ -6,7 +6,7 @@ from toolkit.report import formatting
 
 
 @pytest.mark.parametrize(
-    ("value", "digits", "told"),
+    ("value", "digits", "message"),
     [
         (0.8123, 3, "0.812"),
         (-3.14, 1, "\N{MINUS SIGN}3.1"),
@@ -19,13 +19,15 @@ from toolkit.report import formatting
         (-math.inf, 2, "\N{MINUS SIGN}\N{INFINITY}"),
     ],
 )
-def test_number(value, digits, told):
-    assert formatting.number(value, digits) == told
+def test_number(value, digits, message):
+    assert formatting.number(value, digits) == message
 
 
-@pytest.mark.parametrize(("value", "told"), [(0.5, "+0.50"), (-0.5, "\N{MINUS SIGN}0.50"), (0.001, "0.00")])
-def test_signed(value, told):
-    assert formatting.signed(value, 2) == told
+@pytest.mark.parametrize(
+    ("value", "message"), [(0.5, "+0.50"), (-0.5, "\N{MINUS SIGN}0.50"), (0.001, "0.00")]
+)
+def test_signed(value, message):
+    assert formatting.signed(value, 2) == message
 
 
 def test_words_around_numbers():
@@ -44,6 +46,6 @@ def test_words_around_numbers():
     assert formatting.listed([]) == ""
 
 
-@pytest.mark.parametrize(("count", "told"), [(7, "7"), (86, "86"), (121, "130"), (40321, "41,000")])
-def test_estimates_are_rounded_up(count, told):
-    assert formatting.rounded(count) == told
+@pytest.mark.parametrize(("count", "message"), [(7, "7"), (86, "86"), (121, "130"), (40321, "41,000")])
+def test_estimates_are_rounded_up(count, message):
+    assert formatting.rounded(count) == message

@@ -73,14 +73,14 @@ def test_nothing_is_claimed_against_its_own_interval(rows):
 @given(differences)
 def test_the_opening_claims_only_what_the_metrics_show(rows):
     comparison = headline.compare(summary(*rows), QUESTION)
-    said = headline.opening_sentence([comparison])
+    reply = headline.opening_sentence([comparison])
     main = comparison.primary.conclusion if comparison.primary else "unclear"
     kinds = set(comparison.families.values())
-    assert said.startswith("Yes") == (main == "better" and not {"worse", "mixed"} & kinds)
-    assert said.startswith("No.") == (main == "worse" and not {"better", "mixed"} & kinds)
-    assert said.startswith("That cannot be told") == (main == "unclear")
+    assert reply.startswith("Yes") == (main == "better" and not {"worse", "mixed"} & kinds)
+    assert reply.startswith("No.") == (main == "worse" and not {"better", "mixed"} & kinds)
+    assert reply.startswith("That cannot be told") == (main == "unclear")
     if main == "better" and "worse" in kinds:
-        assert said.startswith("In part")
+        assert reply.startswith("In part")
     quoted = headline.evidence_sentence([comparison])
     if comparison.primary:
         assert comparison.primary.metric_info.title in quoted
@@ -183,11 +183,11 @@ def test_first_place_is_given_only_where_it_is_alone(ranks, open_):
         Rating(contestant=name, value=value, low=value - 30, high=value + 30, battles=40, rank=rank)
         for name, value, rank in zip(("x", "y"), (1050, 950), ranks, strict=True)
     ]
-    said = headline.ratings_sentence(rows, "People")
-    assert ("leave first place open between x and y" in said) == open_
-    assert ("put x first" in said) == (not open_)
-    assert "x 1050 [1020 to 1080]" in said
-    assert "40 votes" in said
+    reply = headline.ratings_sentence(rows, "People")
+    assert ("leave first place open between x and y" in reply) == open_
+    assert ("put x first" in reply) == (not open_)
+    assert "x 1050 [1020 to 1080]" in reply
+    assert "40 votes" in reply
 
 
 def test_nobody_voted():
@@ -249,10 +249,10 @@ def test_a_contestant_of_cut_or_empty_answers_is_flagged_in_the_first_sentence()
     assert flags == {OLD: {"cut": 3, "empty": 2, "either": 5, "looping": 0, "n": 10}}
     rows = summary(found("rougeL", 0.3, 0.1, 0.001))
     comparison = headline.compare(rows, QUESTION)
-    said = f"5 of 10 answers of {OLD} (3 cut at the token limit and 2 empty) are unusable"
+    reply = f"5 of 10 answers of {OLD} (3 cut at the token limit and 2 empty) are unusable"
     opening = headline.opening_sentence([comparison], flags)
-    assert opening.endswith(f" But {said}: the comparison is not fair.")
-    assert f"{said}: no comparison with it is fair." in headline.limitations(rows, [comparison], flags)
+    assert opening.endswith(f" But {reply}: the comparison is not fair.")
+    assert f"{reply}: no comparison with it is fair." in headline.limitations(rows, [comparison], flags)
 
 
 @pytest.mark.parametrize(

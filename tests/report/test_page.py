@@ -316,21 +316,21 @@ def test_a_jury_is_shown_with_its_judges_and_how_far_they_agree(copied):
     }
     io.write_json(copied / "summary.json", summary)
     text = read(copied).text
-    for told in (
+    for message in (
         "The jury's votes",
         "other judge. ",
         "The judge's verdicts are noise",
     ):
-        assert told in text
+        assert message in text
     plain = (copied / "report.md").read_text()
-    for told in ("| All judges | 75%", "| other judge and tiny judge | 80%"):
-        assert told in plain
+    for message in ("| All judges | 75%", "| other judge and tiny judge | 80%"):
+        assert message in plain
 
 
 def test_every_example_stands_with_its_votes_and_the_judges_reasons_on_a_page_of_its_own(copied):
     verdicts = list(io.read(copied / "verdicts.jsonl", Verdict))
-    told = [v.model_copy(update={"reason": f"because <{v.battle_id}> {v.order}"}) for v in verdicts]
-    io.write(copied / "verdicts.jsonl", told)
+    message = [v.model_copy(update={"reason": f"because <{v.battle_id}> {v.order}"}) for v in verdicts]
+    io.write(copied / "verdicts.jsonl", message)
     write_report(copied)
     page = Page((copied / "examples.html").read_text(encoding="utf-8"))
     for vote in io.read(copied / "votes.jsonl", Vote):

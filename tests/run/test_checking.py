@@ -26,7 +26,7 @@ from toolkit.types import Finding
 WORDS = (
     "lamp fan bag cup hat pen box key jar mat rug toy urn vase bowl fork spoon plate stool clock desk".split()
 )
-SAID = "sorry about that; a new one goes out to you this week by post"
+OUTPUTS = "sorry about that; a new one goes out to you this week by post"
 
 
 class Plan:
@@ -35,11 +35,11 @@ class Plan:
     def __init__(self, folder: Path, model: Path) -> None:
         self.folder = folder
         self.files: dict[str, list[Any]] = {
-            "sft": [{"prompt": f"my {w} broke", "completion": f"{w}: {SAID}"} for w in WORDS],
+            "sft": [{"prompt": f"my {w} broke", "completion": f"{w}: {OUTPUTS}"} for w in WORDS],
             "pairs": [
                 {
                     "prompt": f"the {w} is late",
-                    "chosen": f"{w}: {SAID}",
+                    "chosen": f"{w}: {OUTPUTS}",
                     "rejected": f"{w}? {'no ' * (i % 2 * 40)}",
                 }
                 for i, w in enumerate(WORDS)
@@ -475,7 +475,9 @@ def test_the_command_shows_rows_as_the_model_sees_them(plan: Plan):
     (plan.folder / "r.yaml").write_text(json.dumps(plan.raw))
     shown = CliRunner().invoke(main, ["check", str(plan.folder / "r.yaml"), "--show", "1"])
     assert shown.exit_code == 0, shown.output
-    assert f"<|start|>user\nmy lamp broke<|end|>\n<|start|>assistant\n⟦lamp: {SAID}<|end|>⟧" in shown.output
+    assert (
+        f"<|start|>user\nmy lamp broke<|end|>\n<|start|>assistant\n⟦lamp: {OUTPUTS}<|end|>⟧" in shown.output
+    )
     assert "pairs.jsonl:1, rejected" in shown.output
     plan.files["sft"].append(plan.files["sft"][0])
     plan.check()

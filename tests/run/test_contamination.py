@@ -13,8 +13,8 @@ OTHER = "What is the name of the longest river that flows through the old town o
 
 def test_long_questions_count_when_nearly_all_is_there_and_short_ones_when_all_is():
     training = [f"Some text. {QUESTION.upper().replace(' ', '  ')} Fifteen.", "my old lamp is broken, help"]
-    asked = {"sums": [QUESTION, OTHER], "short": ["My old lamp is broken!", "the lamp", ""]}
-    sums, short = contamination_notes("sft", asked, training)
+    requested = {"sums": [QUESTION, OTHER], "short": ["My old lamp is broken!", "the lamp", ""]}
+    sums, short = contamination_notes("sft", requested, training)
     assert sums.startswith("sft: 1 of 2 questions of sums are in its training data ('How many apples")
     assert short.startswith("sft: 1 of 3 questions of short")
     assert contamination_notes("sft", {"sums": [OTHER]}, training) == []

@@ -105,14 +105,14 @@ def test_no_code_is_made_of_data():
     """No exec, eval, pickle, unsafe YAML or shell in the package, except where a model's programs are run."""
     pytest.importorskip("ruff")
     ruff = [sys.executable, "-m", "ruff", "check", "--isolated", "--ignore-noqa", "--select", DANGEROUS]
-    told = subprocess.run(
+    message = subprocess.run(
         [*ruff, "--output-format", "concise", "toolkit", "apps"],
         cwd=ROOT,
         capture_output=True,
         text=True,
         check=False,
     ).stdout
-    found = {tuple(line.split(":")[::3][:2]) for line in told.splitlines() if ": S" in line}
+    found = {tuple(line.split(":")[::3][:2]) for line in message.splitlines() if ": S" in line}
     assert {(file, rule.split()[0]) for file, rule in found} == {
         ("toolkit/sandbox_process.py", "S102"),  # the sandbox of benchmarks that run programs
         ("toolkit/benchmarks/task_files.py", "S506"),  # loaders made from SafeLoader

@@ -55,7 +55,7 @@ def with_jury(small_recipe: Path, tmp_path: Path, server: FaultServer) -> Callab
     return write
 
 
-def heard(folder: Path) -> Counter[str]:
+def received(folder: Path) -> Counter[str]:
     """How many verdicts each judge gave."""
     verdicts = io.read(folder / "verdicts.jsonl", Verdict)
     return Counter(verdict.judge.partition("@")[0] for verdict in verdicts)
@@ -68,7 +68,7 @@ def cast(folder: Path) -> list[Vote]:
 def test_a_jury_votes_and_nobody_in_it_is_asked_twice(with_jury, server: FaultServer, tmp_path: Path):
     summary = run(load(with_jury("first", "even")), tmp_path)
     folder = tmp_path / "small"
-    counts = heard(folder)
+    counts = received(folder)
     local = next(name for name in counts if name not in ("first", "even"))
     assert counts == {local: 2 * BATTLES, "first": 2 * BATTLES, "even": 2 * BATTLES}
     # One says tie by contradicting itself and one by its word: whatever the local one says, two say tie.
@@ -88,7 +88,7 @@ def test_a_jury_votes_and_nobody_in_it_is_asked_twice(with_jury, server: FaultSe
     assert "judge" in run(load(with_jury("first", "even")), tmp_path).skipped
     run(load(with_jury("first", "even", "third")), tmp_path)
     assert len(server.requests) == 6 * BATTLES, "a judge that joins is asked, and no other"
-    assert heard(folder)["third"] == 2 * BATTLES
+    assert received(folder)["third"] == 2 * BATTLES
 
 
 def test_a_judge_that_fails_costs_the_others_nothing(with_jury, server: FaultServer, tmp_path: Path):
@@ -100,11 +100,11 @@ def test_a_judge_that_fails_costs_the_others_nothing(with_jury, server: FaultSer
     server.script = script
     with pytest.raises(EndpointError):
         run(load(with_jury("first", "even")), tmp_path)
-    before, down = heard(tmp_path / "small"), False
+    before, down = received(tmp_path / "small"), False
     assert before["first"] == 2 * BATTLES
     assert "even" not in before
     run(load(with_jury("first", "even")), tmp_path)
-    assert heard(tmp_path / "small") == before | {"even": 2 * BATTLES}
+    assert received(tmp_path / "small") == before | {"even": 2 * BATTLES}
 
 
 def test_steps_side_by_side_leave_what_one_after_the_other_do(with_jury, tmp_path: Path):
@@ -121,18 +121,18 @@ def test_steps_side_by_side_leave_what_one_after_the_other_do(with_jury, tmp_pat
     for step in [*steps[:-5], *reversed(judging[:-1]), judging[-1]]:
         run_step(step.name, str(split.path), str(tmp_path), 2, False)
     assert cast(split.path) == cast(tmp_path / "whole" / "small")
-    assert heard(split.path) == heard(tmp_path / "whole" / "small")
+    assert received(split.path) == received(tmp_path / "whole" / "small")
 
 
 def test_the_command_takes_the_recipes_jury(with_jury, server: FaultServer, tmp_path: Path):
     from click.testing import CliRunner
 
     run(load(with_jury("first", "even")), tmp_path)
-    asked = len(server.requests)
+    requested = len(server.requests)
     found = CliRunner().invoke(main, ["judge", str(tmp_path / "small"), "--estimate", "--json"])
     estimates = yaml.safe_load(found.stdout)["estimates"]
     assert [row["known"] for row in estimates] == [2 * BATTLES] * 3
     found = CliRunner().invoke(main, ["judge", str(tmp_path / "small")])
     assert found.exit_code == 0, found.output
-    assert len(server.requests) == asked
+    assert len(server.requests) == requested
     assert {vote.voter for vote in cast(tmp_path / "small")} == {"jury"}

@@ -74,8 +74,8 @@ def pairs(**columns: Any) -> list[dict[str, Any]]:
     """Enough pairs, whose answers are as long and all different, with more columns."""
     made = []
     for n in range(24):
-        said = {"chosen": f"take part {n + 100}", "rejected": f"take tool {n + 100}"}
-        made.append({"prompt": f"what mends number {n}?", **said, **columns})
+        reply = {"chosen": f"take part {n + 100}", "rejected": f"take tool {n + 100}"}
+        made.append({"prompt": f"what mends number {n}?", **reply, **columns})
     return made
 
 

@@ -61,12 +61,12 @@ def test_intervals_are_over_the_groups_that_a_column_names(scored, tmp_path: Pat
 def test_a_runs_groups_are_taken_over_by_score_and_by_comparisons_of_runs(scored, tmp_path: Path):
     summary = scored(groups="passage", metrics=["perplexity", "chrf"])
     folder = tmp_path / "small"
-    said = CliRunner().invoke(
+    reply = CliRunner().invoke(
         main,
         ["score", str(folder), "--metric", "chrf", "--against", "base", "--json"],
         catch_exceptions=False,
     )
-    found = json.loads(said.stdout)
+    found = json.loads(reply.stdout)
     by_figure = {(row["contestant"], row["metric"]): Score.model_validate(row) for row in found["scores"]}
     assert by_figure == {(score.contestant, score.metric): score for score in summary.scores}
     assert sorted(found["differences"], key=lambda row: str(row["metric"])) == sorted(
@@ -95,9 +95,9 @@ def test_bertscore_is_made_as_the_recipe_says(scored, tmp_path: Path):
     baseline = tmp_path / "baseline.tsv"
     baseline.write_text("LAYER,P,R,F\n" + "".join(f"{layer},0.5,0.5,0.5\n" for layer in range(4)))
     scored(bertscore_layer=3, bertscore_idf=True, bertscore_rescale="baseline.tsv")
-    said = list(io.read(tmp_path / "small" / "completions" / "told.jsonl", Completion))
+    reply = list(io.read(tmp_path / "small" / "completions" / "told.jsonl", Completion))
     made = Encoding(layer=3, idf=True, rescale=baseline)
-    expected = measure_texts(said, ["bertscore"], encoding=made)
+    expected = measure_texts(reply, ["bertscore"], encoding=made)
     found = [each for each in measured(tmp_path / "small") if each.contestant == "told"]
     assert [each for each in found if each.metric.startswith("bertscore")] == expected
 

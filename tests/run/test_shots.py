@@ -41,7 +41,7 @@ def exchanges(count: int) -> list[Exchange]:
 
 
 @pytest.mark.parametrize(
-    ("given", "answer"),
+    ("options", "answer"),
     [
         (Conversation(id="a", messages=turns("q", "x", "more", "y", system="be kind")), "x"),
         (Conversation(id="a", messages=turns("q", "<think>hm</think>x")), "x"),
@@ -51,8 +51,8 @@ def exchanges(count: int) -> list[Exchange]:
         (Rated(id="a", prompt=turns("q"), completion="x", desirable=False), None),
     ],
 )
-def test_only_answers_to_learn_from_are_worked_examples(given: Row, answer: str | None):
-    found = exchange_of(given)
+def test_only_answers_to_learn_from_are_worked_examples(options: Row, answer: str | None):
+    found = exchange_of(options)
     assert (found.answer.content if found else None) == answer
     assert found is None or found.question.content == "q"
 
@@ -87,8 +87,8 @@ def choice(count: int, window: int = 10**6, shots: Any = "auto") -> Choice:
     class Words:
         chat_template = "{% for m in messages %}{{ m.content }} {% endfor %}"
 
-        def apply_chat_template(self, given: list[dict[str, str]], **_: Any) -> str:
-            return " ".join(turn["content"] for turn in given)
+        def apply_chat_template(self, options: list[dict[str, str]], **_: Any) -> str:
+            return " ".join(turn["content"] for turn in options)
 
         def __call__(self, texts: Any, **_: Any) -> dict[str, Any]:
             if isinstance(texts, str):

@@ -186,7 +186,7 @@ def test_what_is_published_wrong_is_an_error_with_its_size(
 
 
 @pytest.mark.parametrize(
-    ("adapter", "told"),
+    ("adapter", "message"),
     [
         ({"target_modules": ["q_proj", "k_prj"]}, r"adapter.target_modules: k_prj is not in this model"),
         (
@@ -218,10 +218,10 @@ def test_what_is_published_wrong_is_an_error_with_its_size(
     ],
 )
 def test_what_could_not_start_is_found_before(
-    adapter: dict[str, Any], told: str, tmp_path: Path, tiny_model: Path
+    adapter: dict[str, Any], message: str, tmp_path: Path, tiny_model: Path
 ):
     recipe = recipe_of(tmp_path, tiny_model, [stage("s", "sft", "answers", adapter=adapter)])
-    with pytest.raises(RecipeError, match=told) as caught:
+    with pytest.raises(RecipeError, match=message) as caught:
         train_stage(recipe, recipe.stages[0], tmp_path)
     assert len(str(caught.value).splitlines()) == 1
     assert not (tmp_path / "checkpoints").exists()
@@ -404,7 +404,7 @@ def test_experts_are_continued_and_never_joined(tmp_path: Path, tiny_model: Path
 
 
 @pytest.mark.parametrize(
-    ("adapter", "told"),
+    ("adapter", "message"),
     [
         ({"modules_to_save": ["embed_tokens"]}, None),
         ({"modules_to_save": ["lm_head"]}, None),
@@ -413,12 +413,12 @@ def test_experts_are_continued_and_never_joined(tmp_path: Path, tiny_model: Path
     ],
 )
 def test_tied_embeddings_are_merged_apart(
-    adapter: dict[str, Any], told: str | None, tmp_path: Path, tiny_model: Path
+    adapter: dict[str, Any], message: str | None, tmp_path: Path, tiny_model: Path
 ):
     base = tiny_folder("qwen3", tiny_model, tmp_path / "base", tie_word_embeddings=True)
     recipe = chain(tmp_path, base, {"r": 4} | adapter, own=False)
-    if told:
-        with pytest.raises(RecipeError, match=told):
+    if message:
+        with pytest.raises(RecipeError, match=message):
             refuse(recipe, recipe.stages)
         return
     for part in recipe.stages:
@@ -454,7 +454,7 @@ def broken(folder: Path, change: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         ("pickle", "only adapter_model.bin, a pickle"),
         ("torn", "cannot be read"),
@@ -465,10 +465,10 @@ def broken(folder: Path, change: str) -> None:
         ("pissa", "changes the base's own weights"),
     ],
 )
-def test_a_broken_adapter_is_one_line(change: str, told: str, tmp_path: Path, tiny_model: Path):
+def test_a_broken_adapter_is_one_line(change: str, message: str, tmp_path: Path, tiny_model: Path):
     base = AutoModelForCausalLM.from_pretrained(tiny_model)
     get_peft_model(base, LoraConfig(r=2, target_modules=["q_proj"])).save_pretrained(tmp_path)
     broken(tmp_path, change)
-    with pytest.raises(ModelError, match=told) as caught:
+    with pytest.raises(ModelError, match=message) as caught:
         load_adapter(AutoModelForCausalLM.from_pretrained(tiny_model), tmp_path)
     assert len(str(caught.value).splitlines()) == 1

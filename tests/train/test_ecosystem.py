@@ -91,11 +91,11 @@ def test_peft_transformers_and_lm_eval_take_what_is_published(
     command += ["--tasks", "colours", "--include_path", str(tmp_path / "tasks"), "--device", "cpu"]
     command += ["--output_path", str(tmp_path / "out")]
     script = f"{LOGITS}\nsys.argv = {command!r}\nfrom lm_eval.__main__ import cli_evaluate\ncli_evaluate()"
-    told = alone(script, tiny_model, tmp_path, tmp_path / "merged", where=tmp_path)
-    found = next(json.loads(line) for line in told.splitlines() if line.startswith('{"moved"'))
+    message = alone(script, tiny_model, tmp_path, tmp_path / "merged", where=tmp_path)
+    found = next(json.loads(line) for line in message.splitlines() if line.startswith('{"moved"'))
     assert set(found["moved"]) == {"sft", "dpo"}
     assert all(moved > 1e-3 for moved in found["moved"].values())
     assert found["merged"] < 1e-3
-    assert "colours" in told
+    assert "colours" in message
     (result,) = (tmp_path / "out").rglob("results_*.json")
     assert 0 <= json.loads(result.read_text())["results"]["colours"]["acc,none"] <= 1

@@ -71,10 +71,10 @@ def test_a_row_goes_through_frozen_layers_once_whatever_it_is_padded_to(upper: C
     install_hidden_state_cache(model)
     install_hidden_state_cache(model)
     for rows, width in (([0, 1, 2], 8), ([2, 0], 8), ([1], 5), ([1], 8)):
-        given = {"input_ids": IDS[rows, :width], "attention_mask": MASK[rows, :width], "use_cache": False}
+        arguments = {"input_ids": IDS[rows, :width], "attention_mask": MASK[rows, :width], "use_cache": False}
         seen = MASK[rows, :width].bool()
         torch.testing.assert_close(
-            model(**given).logits[seen], plain(**given).logits[seen], atol=1e-5, rtol=1e-4
+            model(**arguments).logits[seen], plain(**arguments).logits[seen], atol=1e-5, rtol=1e-4
         )
     assert len(calls) == 1
     model(input_ids=IDS + 1, attention_mask=MASK, use_cache=False)

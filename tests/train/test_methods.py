@@ -35,9 +35,9 @@ DATA: dict[str, list[dict[str, Any]]] = {
     "answers": [{"prompt": f"my {word}", "completion": f"a {word}"} for word in WORDS],
     "pairs": [{"prompt": f"my {word}", "chosen": f"a {word}", "rejected": "no"} for word in WORDS],
     "rated": [
-        {"prompt": f"my {word}", "completion": said, "label": label}
+        {"prompt": f"my {word}", "completion": reply, "label": label}
         for word in WORDS
-        for said, label in ((f"a {word}", True), ("no", False))
+        for reply, label in ((f"a {word}", True), ("no", False))
     ],
 }
 
@@ -94,7 +94,7 @@ def test_a_method_lowers_its_loss_on_rows_it_has_not_seen(
         load_base(str(tiny_model), FP32).attach("s", tmp_path / "adapters" / "s")
 
 
-def asked(word: str) -> list[Message]:
+def requested(word: str) -> list[Message]:
     return [Message(role="user", content=f"my {word}")]
 
 
@@ -113,9 +113,9 @@ def test_dpo_tells_how_often_the_chosen_answer_is_the_likelier_one(tmp_path: Pat
     def ranked(adapter: str | None) -> float:
         spans = []
         for pair in pairs:
-            for said in (pair["chosen"], pair["rejected"]):
-                prompt = asked(pair["prompt"].removeprefix("my "))
-                answer = answer_ids(loaded.tokenizer, prompt, said)
+            for reply in (pair["chosen"], pair["rejected"]):
+                prompt = requested(pair["prompt"].removeprefix("my "))
+                answer = answer_ids(loaded.tokenizer, prompt, reply)
                 spans.append(Span([*prompt_ids(loaded.tokenizer, prompt), *answer], len(answer)))
         with loaded.using(adapter) as model:
             each = sum_nll(model, spans)
@@ -140,7 +140,7 @@ def test_a_reward_model_stands_on_a_trained_chain(tmp_path: Path, tiny_model: Pa
     assert result.heldout["accuracy"] == 1
     assert 0 <= result.heldout["calibration_error"] < 0.5
     model = RewardModel(tmp_path / "adapters" / "helpful", FP32)
-    good, bad = model.rewards([model.encode(asked("urn"), said) for said in ("a urn", "no")])
+    good, bad = model.rewards([model.encode(requested("urn"), reply) for reply in ("a urn", "no")])
     assert good is not None
     assert bad is not None
     assert good > bad
@@ -150,7 +150,7 @@ def test_a_reward_model_stands_on_a_trained_chain(tmp_path: Path, tiny_model: Pa
     stacked.model = writer.merge_and_unload().model
     stacked = PeftModel.from_pretrained(stacked, str(delta)).eval()
     with torch.inference_mode():
-        reward = stacked(torch.tensor([model.encode(asked("urn"), "a urn")])).logits.item()
+        reward = stacked(torch.tensor([model.encode(requested("urn"), "a urn")])).logits.item()
     assert reward == pytest.approx(good, abs=1e-4)
 
 
@@ -199,11 +199,11 @@ def test_the_reference_of_dpo_is_never_the_wrong_model(
 
 
 def test_rewards_belong_to_online_methods(tmp_path: Path, tiny_model: Path):
-    for broken, told in (
+    for broken, message in (
         (stage("rl", "rloo", "answers"), "rloo needs `rewards`"),
         (stage("s", "sft", "answers", rewards={"x": 1}), "`rewards` are for rloo and grpo"),
     ):
-        with pytest.raises(RecipeError, match=told):
+        with pytest.raises(RecipeError, match=message):
             recipe_of(tmp_path, tiny_model, [broken])
     with pytest.raises(RecipeError, match="no earlier stage is named `r`"):
         recipe_of(
@@ -282,8 +282,8 @@ def test_the_log_tells_speed_and_memory_of_every_step(tmp_path: Path, tiny_model
     train(recipe_of(tmp_path, tiny_model, [stage("s", "orpo", "pairs")]), tmp_path)
     lines = (tmp_path / "adapters" / "s" / "training.jsonl").read_text().splitlines()
     steps = [row for row in map(json.loads, lines) if "loss" in row]
-    told = {"step", "loss", "learning_rate", "grad_norm", "tokens", "tokens_per_second", "memory_bytes"}
-    assert all(told <= row.keys() for row in steps)
+    message = {"step", "loss", "learning_rate", "grad_norm", "tokens", "tokens_per_second", "memory_bytes"}
+    assert all(message <= row.keys() for row in steps)
     assert [row["tokens"] for row in steps] == sorted({row["tokens"] for row in steps})
     titles = [title for part in drawings(steps) for title, *_ in part]
     assert {"Loss", "Gradient norm", "Learning rate", "Tokens per second", "Peak memory, GB"} <= set(titles)

@@ -87,16 +87,16 @@ def test_every_method_learns_what_generation_starts_from(name: str, tmp_path: Pa
     assert read(pairs.data_collator(list(pairs.train_dataset))) == chosen + rejected
 
     rated = [
-        Rated(id=row.id, prompt=row.prompt, completion=answer, desirable=wanted)
+        Rated(id=row.id, prompt=row.prompt, completion=answer, desirable=expected)
         for row in rows
-        for answer, wanted in ((row.chosen, True), (row.rejected, False))
+        for answer, expected in ((row.chosen, True), (row.rejected, False))
     ]
     both = [each for pair in zip(chosen, rejected, strict=True) for each in pair]
     single = preference.kto_trainer(started(loaded, tiny_model), recipe.stage("kto"), rated, [], shared)
     batch = single.data_collator(list(single.train_dataset))
     assert sorted(read(batch)) == sorted(both)
-    wanted = dict(zip((tuple(ids) for ids, _ in read(batch)), batch["label"].tolist(), strict=True))
-    assert all(wanted[tuple(ids)] for ids, _ in chosen)
+    expected = dict(zip((tuple(ids) for ids, _ in read(batch)), batch["label"].tolist(), strict=True))
+    assert all(expected[tuple(ids)] for ids, _ in chosen)
 
     def answers(read: list[tuple[list[int], list[int]]]) -> list[list[int]]:
         return sorted([token for token, learned in zip(*row, strict=True) if learned] for row in read)

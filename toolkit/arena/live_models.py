@@ -134,11 +134,11 @@ class LiveModels:
         def run() -> tuple[LiveAnswer, ...]:
             try:
                 with ThreadPoolExecutor(len(names)) as sides:
-                    asked = [
+                    futures = [
                         sides.submit(self._answer, name, talk, seed, sampled)
                         for name, talk in zip(names, talks, strict=True)
                     ]
-                    return tuple(future.result() for future in asked)
+                    return tuple(future.result() for future in futures)
             finally:
                 self._waiting.remove(job)
 

@@ -44,7 +44,7 @@ def draw_battle(
     tally: Tally,
     met: AbstractSet[str],
     rng: Generator,
-    told: AbstractSet[tuple[str, str]] = frozenset(),
+    revealed: AbstractSet[tuple[str, str]] = frozenset(),
 ) -> DrawnBattle | None:
     """Draw the next battle for a voter; `None` when none is left.
 
@@ -53,22 +53,22 @@ def draw_battle(
         tally: votes so far.
         met: keys of the battles the voter was shown.
         rng: unpredictable for voters.
-        told: (example, contestant) of the answers whose author the voter knows.
+        revealed: (example, contestant) of the answers whose author the voter knows.
     """
-    pairs = [pair for pair in pool.pairs if any(True for _ in _open_examples(pool, pair, met, told))]
+    pairs = [pair for pair in pool.pairs if any(True for _ in _open_examples(pool, pair, met, revealed))]
     if not pairs:
         return None
     a, b, chance = draw_pair(pool, tally, pairs, rng)
-    examples = list(_open_examples(pool, sorted_pair(a, b), met, told))
+    examples = list(_open_examples(pool, sorted_pair(a, b), met, revealed))
     example = examples[int(rng.integers(len(examples)))]
     return DrawnBattle(example, a, b, chance, chance / len(examples) / 2)
 
 
 def _open_examples(
-    pool: BattlePool, pair: Pair, met: AbstractSet[str], told: AbstractSet[tuple[str, str]]
+    pool: BattlePool, pair: Pair, met: AbstractSet[str], revealed: AbstractSet[tuple[str, str]]
 ) -> Iterator[str]:
     for example in pool.battles[pair]:
-        known = any((example, name) in told for name in pair)
+        known = any((example, name) in revealed for name in pair)
         if not known and pool.battle_key(example, pair) not in met:
             yield example
 

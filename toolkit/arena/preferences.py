@@ -77,9 +77,9 @@ class Preferences:
     """The votes on these battles; with those behind the pairs they are all votes."""
 
 
-def preferences(votes: Iterable[VoteWithTexts], wanted: PreferenceOptions | None = None) -> Preferences:
+def preferences(votes: Iterable[VoteWithTexts], requested: PreferenceOptions | None = None) -> Preferences:
     """Turn votes into training and held-out preference rows; see the module."""
-    options, found = wanted or PreferenceOptions(), Preferences()
+    options, found = requested or PreferenceOptions(), Preferences()
     for battle in group_by_texts(votes).values():
         row = _row(battle, options)
         if isinstance(row, str):

@@ -94,7 +94,7 @@ class ArenaService:
             },
         )
         self._addresses: dict[str, str] = {}
-        self._asking = threading.Lock()
+        self._question_lock = threading.Lock()
         self._questions: list[tuple[float, set[str]]] = []
 
     @property
@@ -161,7 +161,7 @@ class ArenaService:
         """
         self._require_admission(voter)
         who, now = {voter, self._addresses.get(voter, voter)}, self._clock()
-        with self._asking:
+        with self._question_lock:
             self._questions = [each for each in self._questions if each[0] > now - 60]
             if sum(bool(who & names) for _, names in self._questions) >= self.rules.questions_per_minute:
                 most = self.rules.questions_per_minute
@@ -332,7 +332,7 @@ class ArenaService:
         if attention_check_due(number, self.rules.check_every, rng):
             fields = build_attention_check(self.pool, met, rng)
         if fields is None:
-            drawn = draw_battle(self.pool, self.tally(), met, rng, self._told(voter))
+            drawn = draw_battle(self.pool, self.tally(), met, rng, self._revealed(voter))
             repeat = drawn is None and self.settings_store.control.repeats
             if repeat:
                 drawn = draw_battle(self.pool, self.tally(), met, rng)
@@ -342,28 +342,28 @@ class ArenaService:
         identity = {"id": new_id(), "voter": voter, "number": number, "run": self.pool.run}
         return Ballot.model_validate({"shown_at": self._clock(), **identity, **fields})
 
-    def _told_before(self, voter: str) -> float:
+    def _revealed_before(self, voter: str) -> float:
         """Votes cast until then have had their names opened to this voter."""
         now = self._clock()
         if self.rules.reveal == "after-vote":
             return now
         return max(self.store.finished_at(voter), now - SESSION_HOURS * 3600)
 
-    def _told(self, voter: str) -> set[tuple[str, str]]:
+    def _revealed(self, voter: str) -> set[tuple[str, str]]:
         """(example, contestant) of the answers whose author this voter knows."""
-        answers, viewed = self.store.told_answers(voter, self._told_before(voter))
-        told = {place for keys in answers for place in self.pool.places.get(keys, ())}
-        return told | {(example, name) for example in viewed for name in self.pool.contestants}
+        answers, viewed = self.store.revealed_answers(voter, self._revealed_before(voter))
+        revealed = {place for keys in answers for place in self.pool.places.get(keys, ())}
+        return revealed | {(example, name) for example in viewed for name in self.pool.contestants}
 
     def _reveal(self, ballot: Ballot, cast: Cast) -> Reveal:
-        if self.rules.reveal == "after-session" and cast.cast_at > self._told_before(ballot.voter):
+        if self.rules.reveal == "after-session" and cast.cast_at > self._revealed_before(ballot.voter):
             ballot = ballot.model_copy(update={"contestant_a": "", "contestant_b": ""})
         return Reveal(ballot=ballot, cast=cast)
 
     def _is_void(self, ballot: Ballot) -> bool:
         if ballot.kind == "live":
             return False
-        finished = 0.0 if self.rules.reveal == "after-vote" else self._told_before(ballot.voter)
+        finished = 0.0 if self.rules.reveal == "after-vote" else self._revealed_before(ballot.voter)
         return ballot.shown_at <= max(finished, self.settings_store.control.closed_at)
 
     def _ballot_fields(self, drawn: DrawnBattle) -> dict[str, Any]:

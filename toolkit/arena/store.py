@@ -251,7 +251,7 @@ class Store:
         """Keys of the battles a voter was shown."""
         return {row.battle for row in self._rows(select(ballots.c.battle).where(self._is_voter(voter)))}
 
-    def told_answers(self, voter: str, before: float) -> tuple[set[tuple[str, str]], set[str]]:
+    def revealed_answers(self, voter: str, before: float) -> tuple[set[tuple[str, str]], set[str]]:
         """Answers whose author a voter knows, of votes cast before a time.
 
         Returns:

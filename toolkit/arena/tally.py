@@ -134,7 +134,7 @@ class CountedVotes:
     """Votes on answers whose author the voter had been told before."""
     crowded: list[VoteRow] = field(default_factory=list)
     """Votes of voters after the first few without an account at their network address."""
-    asked: list[VoteRow] = field(default_factory=list)
+    own_questions: list[VoteRow] = field(default_factory=list)
     """Votes on voters' own questions."""
     tally: Tally = field(default_factory=Tally)
     categories: set[str] = field(default_factory=set)
@@ -148,7 +148,7 @@ class CountedVotes:
         for row in self.rows:
             if row.ballot in ballots and row.kind == "battle":
                 self.tally.add_vote(row.model_a, row.model_b, row.outcome, -1)
-        for name in ("rows", "repeats", "crowded", "asked"):
+        for name in ("rows", "repeats", "crowded", "own_questions"):
             setattr(self, name, [row for row in getattr(self, name) if row.ballot not in ballots])
 
     def add(self, rows: Iterable[VoteRow], limit: AddressLimit) -> None:
@@ -161,7 +161,7 @@ class CountedVotes:
             elif limit.is_crowded(row.voter):
                 self.crowded.append(row)
             elif row.kind == "live":
-                self.asked.append(row)
+                self.own_questions.append(row)
             else:
                 self.rows.append(row)
                 if row.category:

@@ -317,8 +317,8 @@ def _from_records(votes: Sequence[Vote]) -> Table:
         example=[vote.example_id for vote in votes],
         category=[vote.category or "" for vote in votes],
     )
-    given = None if np.isnan(points).all() else points
-    return replace(table, weight=None if (weight == 1).all() else weight, probability=given)
+    known = None if np.isnan(points).all() else points
+    return replace(table, weight=None if (weight == 1).all() else weight, probability=known)
 
 
 def from_columns(

@@ -192,9 +192,9 @@ def _scale(low: float, high: float) -> tuple[float, float]:
     return low - room, high + room
 
 
-def _ticks(start: float, end: float, wanted: int) -> list[float]:
+def _ticks(start: float, end: float, count: int) -> list[float]:
     """Round tick values between two ends, about `wanted` of them."""
-    rough = (end - start) / wanted
+    rough = (end - start) / count
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(power * m for m in (1, 2, 2.5, 5, 10) if power * m >= rough * 0.999)
     first = math.ceil(start / step)

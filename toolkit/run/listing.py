@@ -78,8 +78,8 @@ def _listed(
 def _score(folder: RunFolder) -> Score | None:
     """Of the last contestant that has one."""
     summary = Summary.model_validate(io.read_json(folder.summary, finite=False))
-    wanted = (summary.notes.get("primary"), *METRIC_ORDER)
-    for metric in filter(None, wanted):
+    candidates = (summary.notes.get("primary"), *METRIC_ORDER)
+    for metric in filter(None, candidates):
         scores = {score.contestant: score for score in summary.scores if score.metric == metric}
         ranked = [scores[name] for name in summary.contestants if name in scores]
         if ranked:
