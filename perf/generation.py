@@ -89,10 +89,9 @@ def main() -> None:
         latest = {" ".join(way): round(values[-1]) for way, values in rates.items()}
         print(f"repetition {number + 1}: {latest}", file=sys.stderr, flush=True)
     print(
-        f"{len(prompts)} prompts, {arguments.new_tokens} new tokens at most, batches of {arguments.batch_size}, ",
-        end="",
+        f"{len(prompts)} prompts, {arguments.new_tokens} new tokens at most, "
+        f"batches of {arguments.batch_size}, {arguments.repeats} repetitions"
     )
-    print(f"{arguments.repeats} repetitions")
     print(
         "| | tokens/s (median) | times pipeline, same type | times pipeline, float32 | texts as pipeline's |"
     )
