@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -69,11 +70,11 @@ def in_batches(model: Any, prompts: Any, requested: Any, rows: Any = None) -> An
 
 
 def answers() -> Variants:
-    """Answers of the base with worked examples to 16 held-out messages, 72 tokens at most."""
+    """Answers of the base with worked examples to 6 held-out messages, 48 tokens at most."""
     loaded = model()
-    examples = load_examples(DEMO.data["heldout"])[:16]
+    examples = load_examples(DEMO.data["heldout"])[:6]
     source = local.LocalSource(loaded)
-    options = Generation(max_new_tokens=72, batch_size=16)
+    options = Generation(max_new_tokens=48, batch_size=6)
     worked = io.read_json(EXAMPLE / "shots" / "base-fewshot.json")["prompt"]
     prompt = (*DEMO.contestants["base-fewshot"].prompt, *(Message(**turn) for turn in worked))
     prompts = [
@@ -87,7 +88,7 @@ def answers() -> Variants:
         ids = torch.tensor([[pad] * (width - len(each.tokens)) + each.tokens for each in prompts])
         mask = torch.tensor([[0] * (width - len(p.tokens)) + [1] * len(p.tokens) for p in prompts])
         settings = GenerationConfig(
-            max_new_tokens=72, eos_token_id=sorted(local.end_tokens(loaded)), pad_token_id=pad
+            max_new_tokens=48, eos_token_id=sorted(local.end_tokens(loaded)), pad_token_id=pad
         )
         with torch.inference_mode():
             return loaded.model.generate(input_ids=ids, attention_mask=mask, generation_config=settings)
@@ -97,11 +98,11 @@ def answers() -> Variants:
 
 
 def benchmark() -> Variants:
-    """The demo's multiple choice, 8 questions."""
+    """The demo's multiple choice, 4 questions."""
     from toolkit.benchmarks import runner
 
     assert DEMO.scoring is not None
-    task = DEMO.scoring.benchmarks[0].model_copy(update={"limit": 8})
+    task = DEMO.scoring.benchmarks[0].model_copy(update={"limit": 4})
     loaded = model()
 
     def run() -> Any:
@@ -114,8 +115,8 @@ def benchmark() -> Variants:
 
 
 def perplexity() -> Variants:
-    """The likelihood of 24 references after the baseline's prompt."""
-    rows = list(io.read(EXAMPLE / "completions" / "base.jsonl", Completion))[:24]
+    """The likelihood of 8 references after the baseline's prompt."""
+    rows = list(io.read(EXAMPLE / "completions" / "base.jsonl", Completion))[:8]
     prompt = DEMO.contestants["base-fewshot"].prompt
     loaded = model()
     spans = []
@@ -134,15 +135,15 @@ def perplexity() -> Variants:
 
 
 def sft() -> Variants:
-    """16 rows of the demo's SFT stage."""
-    return training("sft", 16, {"head": ["toolkit.train.sft.install_target_logprob_head"]})
+    """8 rows of the demo's SFT stage."""
+    return training("sft", 8, {"head": ["toolkit.train.sft.install_target_logprob_head"]})
 
 
 def dpo() -> Variants:
-    """8 pairs of the demo's DPO stage, from the base."""
+    """4 pairs of the demo's DPO stage, from the base."""
     module = "toolkit.train.preference.install_"
     return training(
-        "dpo", 8, {"head": [f"{module}target_logprob_head"], "cache": [f"{module}hidden_state_cache"]}
+        "dpo", 4, {"head": [f"{module}target_logprob_head"], "cache": [f"{module}hidden_state_cache"]}
     )
 
 
@@ -195,6 +196,7 @@ def main() -> None:
                 began = time.process_time()
                 run()
                 seconds[variant].append(time.process_time() - began)
+                print(f"{name}, {variant}: {seconds[variant][-1]:.1f}", file=sys.stderr, flush=True)
         for variant, each in seconds.items():
             ratio = median(a / b for a, b in zip(each, seconds["ours"], strict=True))
             print(f"| {name} | {variant} | {median(each):.1f} | {ratio:.2f} |", flush=True)
