@@ -434,7 +434,7 @@ class Scoring(Section):
     @property
     def checks(self) -> tuple[Check, ...]:
         """The metrics of the recipe's own."""
-        own = [each for each in self.metrics if each not in METRICS]
+        own = [each for each in self.metrics if isinstance(each, Check) or each not in METRICS]
         return tuple(Check(function=each) if isinstance(each, str) else each for each in own)
 
     @property
