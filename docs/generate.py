@@ -20,7 +20,7 @@ from pydantic.fields import FieldInfo
 from docs.outputs import OUTPUTS
 from toolkit import io, recipe
 from toolkit.cli import COMMANDS, main
-from toolkit.recipe.registry import NameIn
+from toolkit.recipe.schema import NameIn
 
 REFERENCE = Path(__file__).parent / "reference"
 DIALECT = "https://json-schema.org/draft/2020-12/schema"

@@ -17,7 +17,7 @@ from toolkit.cli import main
 from toolkit.data.formats import Preference
 from toolkit.metric_info import METRICS, MetricInfo, MetricSpec
 from toolkit.metrics.text import Table, TextMetric
-from toolkit.recipe.registry import (
+from toolkit.registry import (
     DATA_FORMATS,
     JUDGE_METHODS,
     TRAINING_METHODS,

@@ -10,7 +10,7 @@ import click
 
 from toolkit.cli.options import ENDPOINT_OPTIONS, PATH, add_options, build_endpoint, take_fields
 from toolkit.cli.output import print_json, print_table, print_text, show_progress
-from toolkit.recipe.registry import JUDGE_METHODS
+from toolkit.registry import JUDGE_METHODS
 
 if TYPE_CHECKING:
     from toolkit.judge.pipeline import Estimate, JudgeContext, JudgingResult

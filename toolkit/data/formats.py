@@ -15,7 +15,7 @@ from typing import Any, get_args
 
 from pydantic import Field, ValidationError
 
-from toolkit.recipe.registry import DATA_FORMATS
+from toolkit.registry import DATA_FORMATS
 from toolkit.types import Message, Record, Role
 
 

@@ -12,7 +12,7 @@ from toolkit.judge.prompts import JudgePrompt, load_prompt
 from toolkit.judge.verdicts import PairJudge
 from toolkit.models import bases
 from toolkit.recipe import Generation, Judge, ModelOptions, existing
-from toolkit.recipe.registry import JUDGE_METHODS
+from toolkit.registry import JUDGE_METHODS
 from toolkit.types import digest
 
 if TYPE_CHECKING:

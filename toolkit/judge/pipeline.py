@@ -47,7 +47,7 @@ from toolkit.judge.verdicts import (
     load_verdicts,
 )
 from toolkit.recipe import Judge, ModelOptions
-from toolkit.recipe.registry import JUDGE_METHODS
+from toolkit.registry import JUDGE_METHODS
 from toolkit.types import Battle, Completion, Judgment, Record, Score, Verdict, Vote
 
 if TYPE_CHECKING:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 import json
 import re
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
@@ -14,23 +16,50 @@ from pydantic import (
     ConfigDict,
     Discriminator,
     Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
     NonNegativeFloat,
     Tag,
     field_validator,
     model_validator,
 )
+from pydantic_core import PydanticKnownError, core_schema
 
 from toolkit import io
 from toolkit.errors import RecipeError
 from toolkit.metric_info import METRICS, Tokenizer, known_figures
-from toolkit.recipe.registry import (
-    DATA_FORMATS,
-    JUDGE_METHODS,
-    TRAINING_METHODS,
-    NameIn,
-    TrainingMethod,
-)
+from toolkit.registry import DATA_FORMATS, JUDGE_METHODS, TRAINING_METHODS, TrainingMethod
 from toolkit.types import Message, digest
+
+
+@dataclass(frozen=True, eq=False)
+class NameIn:
+    """Annotation of a name that a table has."""
+
+    table: Mapping[str, Any]
+    also: tuple[str, ...] = ()
+    """Further names."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return (*self.also, *self.table)
+
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> core_schema.CoreSchema:
+        return core_schema.no_info_after_validator_function(self._validate, handler(source))
+
+    def __get_pydantic_json_schema__(
+        self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        return handler(schema) | {"enum": list(self.names)}
+
+    def _validate(self, name: str) -> str:
+        if name not in self.names:
+            *most, last = map(repr, self.names)
+            raise PydanticKnownError("literal_error", {"expected": f"{', '.join(most)} or {last}"})
+        return name
+
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 """Names become file names: letters, digits, `.`, `_`, `-`; at most 64."""

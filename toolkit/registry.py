@@ -1,7 +1,8 @@
 """What a recipe may name, one table each: data formats, training methods, judge methods.
 
 An entry and the function that it names are all that a new one takes; metrics are in `toolkit.metric_info`.
-Functions are named `package.module:function`, and imported on first use: reading a recipe needs no torch.
+Functions are named `package.module:function` and imported on first use, so that reading a recipe needs no
+torch.
 """
 
 from __future__ import annotations
@@ -9,38 +10,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
-
-from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
-from pydantic_core import PydanticKnownError, core_schema
-
-
-@dataclass(frozen=True, eq=False)
-class NameIn:
-    """Annotation of a name that a table has."""
-
-    table: Mapping[str, Any]
-    also: tuple[str, ...] = ()
-    """Further names."""
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        return (*self.also, *self.table)
-
-    def __get_pydantic_core_schema__(
-        self, source: Any, handler: GetCoreSchemaHandler
-    ) -> core_schema.CoreSchema:
-        return core_schema.no_info_after_validator_function(self._validate, handler(source))
-
-    def __get_pydantic_json_schema__(
-        self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
-    ) -> dict[str, Any]:
-        return handler(schema) | {"enum": list(self.names)}
-
-    def _validate(self, name: str) -> str:
-        if name not in self.names:
-            *most, last = map(repr, self.names)
-            raise PydanticKnownError("literal_error", {"expected": f"{', '.join(most)} or {last}"})
-        return name
 
 
 @dataclass(frozen=True)
