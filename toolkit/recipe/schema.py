@@ -186,7 +186,7 @@ class Stage(Section):
 
     @model_validator(mode="after")
     def selects_alone(self) -> Stage:
-        if self.select and self.method == "reward":
+        if self.select and self.spec.reward_model:
             raise ValueError("select: a reward model writes no answers to choose by; leave it out")
         chooses = {"load_best_model_at_end": True, "metric_for_best_model": None, "save_strategy": "best"}
         for name, value in chooses.items() if self.select else ():
