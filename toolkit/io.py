@@ -147,6 +147,8 @@ def parse_json(text: str, place: str, *, file: bool = False, finite: bool = True
         at, problem = _flaw(text, finite) or (0, f"not JSON: {error}")
         if isinstance(error, json.JSONDecodeError) and problem.startswith("not JSON"):
             at, problem = error.pos, f"not JSON: {error.msg} at column {error.colno}"
+            if file and error.msg == "Extra data":
+                problem += "; if it has one object a line, name it .jsonl"
         line = f":{text.count(chr(10), 0, at) + 1}" if file else ""
         raise DataError(f"{place}{line}: {problem}") from None
 

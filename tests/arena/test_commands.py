@@ -104,6 +104,11 @@ FORMS = {
                                          {"role": "assistant", "content": "So."}]},
     "Open WebUI": {"type": "rating", "user_id": "u", "created_at": 5, "meta": {"message_id": "m"},
                    "data": {"rating": -1, "model_id": "x", "sibling_model_ids": ["y"], "tags": ["Style"]}},
+    "FastChat": {"type": "rightvote", "tstamp": 5.0, "ip": "::1", "models": ["", ""],
+                 "states": [{"model_name": "x", "conv_id": "c"}, {"model_name": "y", "conv_id": "d"}]},
+    "MT-bench": {"question_id": 81, "model_1": "x", "model_2": "y", "g1_winner": "model_2",
+                 "g2_winner": "model_2", "judge": ["gpt-4", "pair-v2"], "turn": 1},
+    "AlpacaEval": {"instruction": "Why?", "generator_1": "x", "generator_2": "y", "preference": 1.9},
 }  # fmt: skip
 
 
@@ -113,6 +118,8 @@ def test_vote_files_of_others_are_read(tmp_path: Path, form: str) -> None:
     result = call("votes", "import", tmp_path / "votes.json", tmp_path, "--json")
     assert json.loads(result.stdout)["added"] == 1, result.output
     (reveal,) = Store(f"sqlite:///{tmp_path / 'arena.db'}").cast_votes()
+    rated = json.loads(call("ratings", tmp_path / "votes.json", "--json").stdout)
+    assert (rated["votes"], rated["ratings"][0]["contestant"]) == (1, "y")
     ballot = reveal.ballot
     assert (ballot.contestant_a, ballot.contestant_b, reveal.cast.outcome) == ("x", "y", "b")
     if form in ("kaggle", "parts and ISO"):

@@ -10,6 +10,7 @@ from click.testing import CliRunner
 
 from toolkit.benchmarks.results import above_chance, goodhart, leaderboard
 from toolkit.cli import main
+from toolkit.metrics.measurement import measurement_from_values
 from toolkit.types import Difference, Score
 
 
@@ -38,6 +39,13 @@ def test_the_best_average_is_first_and_what_may_be_as_good_is_marked():
     assert board.tasks == ("hellaswag/acc_norm", "rte/acc")
     assert [row.contestant for row in board.rows] == ["sft", "base"]
     sft, base = board.rows
+    apart = [measurement_from_values(who, "rte/acc", {str(i): float(i < n) for i in range(900)})
+             for who, n in (("base", 540), ("sft", 531))]  # fmt: skip
+    names = [row.contestant for row in board.rows]
+    paired = leaderboard([score("base", "rte/acc", 0.60), score("sft", "rte/acc", 0.59)], apart)
+    within = {row.contestant: row.cells[0].within_noise for row in paired.rows if row.cells[0]}
+    assert within == {"base": True, "sft": False}, "always behind on the same questions"
+    assert names == ["sft", "base"]
     assert sft.average == pytest.approx((0.45 + 0.59) / 2)
     assert sft.above_chance == pytest.approx((0.2 / 0.75 + 0.18) / 2)
     assert [cell.within_noise for cell in sft.cells] == [True, True]  # 0.59 against 0.60 +- 0.02

@@ -256,7 +256,7 @@ def test_bench_and_leaderboard(tiny_model: Path, tmp_path: Path):
     assert [row["contestant"] for row in board["rows"]] == ["one", "two"]
     (difference,) = board["differences"]
     assert (difference["value"], difference["p_value"], difference["n"]) == (0.0, 1.0, 10)
-    assert "within noise" in run("leaderboard", tmp_path / "run").stdout
+    assert "not decided to be worse" in run("leaderboard", tmp_path / "run").stdout
     twice = run("leaderboard", tmp_path / "run", shutil.copytree(tmp_path / "run", tmp_path / "again"))
     assert twice.exit_code == 2
     assert "tickets_choice of one is in" in twice.stderr

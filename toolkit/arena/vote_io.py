@@ -1,9 +1,9 @@
 """Import and export of votes as FastChat-style battle logs: `model_a`, `model_b`, `winner` per row.
 
 Also read: our own vote logs (`outcome`), Kaggle's (`winner_model_a|b|tie`, `response_a`), `left`, `right` and
-`winner`, Arena-Hard judgments (`games`) and Open WebUI's feedback. A vote keeps its identity: its ballot's id
-where a row has one, else its content and how often that occurred; an import adds what the file has more than
-the store.
+`winner`, Arena-Hard's, MT-bench's and AlpacaEval's judgments, FastChat's logs and Open WebUI's feedback.
+A vote keeps its identity: its ballot's id where a row has one, else its content and how often that occurred;
+an import adds what the file has more than the store.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from toolkit.arena.battles import Ballot, Cast, Kind, Reveal
 from toolkit.arena.store import SIMULATED, VOTE_KINDS, Store
 from toolkit.errors import DataError
 from toolkit.judge.parsing import DEGREES
+from toolkit.judge.readers import ANNOTATION, MT_BENCH_PAIR, judgment
 from toolkit.judge.readers import rows as read_rows
 from toolkit.types import OUTCOME_WORDS, WINNERS, Message, Outcome, digest
 
@@ -170,6 +171,19 @@ def _votes_in(row: Mapping[str, Any], place: str) -> list[Reveal]:
         return _arena_hard(row, place)
     if isinstance(row.get("data"), dict) and "rating" in row["data"]:
         return _open_webui(row, place)
+    if row.keys() >= MT_BENCH_PAIR or row.keys() >= ANNOTATION:
+        return [
+            _vote(
+                {"question_id": vote.example_id, "voter": vote.voter},
+                place,
+                vote.model_a,
+                vote.model_b,
+                vote.outcome,
+            )
+            for vote in judgment(row, place)
+        ]
+    if isinstance(row.get("states"), list):
+        return _fastchat(row, place)
     a, b = (row.get(f"model_{side}") for side in "ab")
     a, b = (a, b) if a or b else (row.get("left"), row.get("right"))
     return [_vote(row, place, a, b, _outcome(row, place))]
@@ -252,6 +266,32 @@ def _open_webui(row: Mapping[str, Any], place: str) -> list[Reveal]:
     }
     others = data.get("sibling_model_ids") or ()
     return [_vote(fields, place, data.get("model_id"), other, outcome) for other in others]
+
+
+FASTCHAT: dict[str, Outcome] = {
+    "leftvote": "a",
+    "rightvote": "b",
+    "tievote": "tie",
+    "bothbad_vote": "both_bad",
+}
+
+
+def _fastchat(row: Mapping[str, Any], place: str) -> list[Reveal]:
+    """A line of a FastChat server's log: a vote on two conversations, or something else, which is none."""
+    if row.get("type") not in FASTCHAT:
+        return []
+    states = [each if isinstance(each, dict) else {} for each in row["states"]]
+    names = [
+        each.get("model_name") or name for each, name in zip(states, row.get("models", "  "), strict=False)
+    ]
+    if len(names) != 2:  # noqa: PLR2004
+        raise DataError(f"{place}: a vote is on two conversations, not on {len(names)}")
+    fields = {"question_id": states[0].get("conv_id"), "voter": row.get("ip"), "tstamp": row.get("tstamp")}
+    return [_vote(fields, place, names[0], names[1], FASTCHAT[row["type"]])]
+
+
+FORMS = ({"games"}, {"data", "meta"}, {"winner_model_a"}, {"left", "right"}, {"type", "states"})
+"""Fields that tell the forms that are no battle logs."""
 
 
 def _time(value: Any) -> float | None:

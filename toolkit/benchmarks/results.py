@@ -13,7 +13,9 @@ from typing import Any
 from toolkit import io
 from toolkit.errors import DataError
 from toolkit.metric_info import less_is_better
-from toolkit.statistics import Z, wilson
+from toolkit.metrics.intervals import difference
+from toolkit.metrics.measurement import Measurement
+from toolkit.statistics import NORMAL, Z, decide, holm, wilson
 from toolkit.types import Difference, Score
 
 HUB_ID = re.compile(r"(?![.~/])[^/\\]+(/[^/\\]+)?")
@@ -185,9 +187,9 @@ def interval(metric: str, value: float, error: object, n: int) -> tuple[float | 
 
     An error of 0 (all questions alike) is no certainty: it gives an interval for proportions only.
     """
-    if not isinstance(error, (int, float)) or not math.isfinite(error) or n == 0:
+    if not isinstance(error, (int, float)) or not math.isfinite(error):
         return None, None
-    if metric in PROPORTIONS and 0 <= value <= 1:
+    if metric in PROPORTIONS and 0 <= value <= 1 and n:
         return wilson(value * n, n)
     return (value - Z * error, value + Z * error) if error > 0 else (None, None)
 
@@ -226,7 +228,7 @@ class Cell:
 
     score: Score
     within_noise: bool
-    """Whether the best one's interval reaches this one's value: it may be as good."""
+    """Whether it is not decided that the best one is better, by the rule of all differences (`decide`)."""
     share: bool
     """Whether the task's figures are shares, up to 1, of which more is better: only those can be averaged."""
 
@@ -250,15 +252,21 @@ class Leaderboard:
     """Best average first."""
 
 
-def leaderboard(scores: Sequence[Score]) -> Leaderboard:
-    """The table of benchmark scores: one column a task, MMLU's subjects in one."""
+def leaderboard(scores: Sequence[Score], measured: Sequence[Measurement] = ()) -> Leaderboard:
+    """The table of benchmark scores: one column a task, MMLU's subjects in one.
+
+    Args:
+        scores: of all contestants.
+        measured: their values by question, where they are kept: differences from the best are paired.
+    """
     by_task = _headlines(scores)
+    values = {(each.contestant, each.metric): each for each in measured}
     names = list(dict.fromkeys(score.contestant for score in scores))
     shared = [task for task, row in by_task.items() if len(row) == len(names) and _are_shares(task, row)]
     rows = [
         Row(
             contestant=name,
-            cells=tuple(_cell(task, row, name) for task, row in by_task.items()),
+            cells=tuple(_cell(task, row, name, values) for task, row in by_task.items()),
             average=_mean([by_task[task][name].value for task in shared]),
             above_chance=_mean([above_chance(task, by_task[task][name].value) for task in shared]),
         )
@@ -322,15 +330,34 @@ def _are_shares(task: str, row: Mapping[str, Score]) -> bool:
     return not less_is_better(task) and all(abs(score.value) <= 1 for score in row.values())
 
 
-def _cell(task: str, row: Mapping[str, Score], name: str) -> Cell | None:
-    score = row.get(name)
-    if score is None:
+def _cell(
+    task: str, row: Mapping[str, Score], name: str, values: Mapping[tuple[str, str], Measurement]
+) -> Cell | None:
+    if name not in row:
         return None
     less = less_is_better(task)
-    best = (min if less else max)(row.values(), key=lambda each: each.value)
-    end = best.high if less else best.low
-    reached = end is None or (score.value <= end if less else score.value >= end)
-    return Cell(score, reached, _are_shares(task, row))
+    best = (min if less else max)(row.values(), key=lambda each: each.value).contestant
+    behind = {other: _behind(row[best], row[other], task, values) for other in row if other != best}
+    corrected = dict(zip(behind, holm([p_value for _, _, p_value in behind.values()]), strict=True))
+    low, high, _ = behind.get(name, (0.0, 0.0, 1.0))
+    clear = name != best and decide(low, high, corrected[name], -1 if less else 1) == "better"
+    return Cell(row[name], not clear, _are_shares(task, row))
+
+
+def _behind(
+    best: Score, other: Score, task: str, values: Mapping[tuple[str, str], Measurement]
+) -> tuple[float, float, float]:
+    """Interval and p-value of the best one's lead: on the same questions, else of two independent figures."""
+    both = [values.get((score.contestant, task)) for score in (best, other)]
+    paired = difference(both[0], both[1]) if both[0] and both[1] else None
+    if paired is not None:
+        return paired.low, paired.high, paired.p_value
+    if None in (best.low, best.high, other.low, other.high):
+        return -math.inf, math.inf, 1.0
+    gap = best.value - other.value
+    half = math.hypot(*(((each.high or 0) - (each.low or 0)) / 2 for each in (best, other)))
+    p_value = 2 * NORMAL.cdf(-abs(gap) * Z / half) if half else float(gap == 0)
+    return gap - half, gap + half, p_value
 
 
 def _mean(values: Sequence[float]) -> float | None:

@@ -204,7 +204,7 @@ def leaderboard_command(sources: tuple[Path, ...], against: str | None, as_json:
     from toolkit.run.checks.overlap import find_contamination
 
     scores, by_question = _read_benchmarks(sources)
-    board = leaderboard(scores)
+    board = leaderboard(scores, by_question)
     if not board.tasks:
         raise DataError(f"{', '.join(map(str, sources))}: no benchmark figure could be read here")
     names = [row.contestant for row in board.rows]
@@ -230,7 +230,7 @@ def leaderboard_command(sources: tuple[Path, ...], against: str | None, as_json:
     ]
     print_table(header, rows)
     print_text(
-        "~ within noise of the best; intervals are 95%; averages are over the shares (percents) that all have"
+        "~ not decided to be worse than the best; 95% intervals; averages: of shares (percents) that all have"
     )
     print_differences(compared)
     for note in notes:

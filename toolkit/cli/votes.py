@@ -56,6 +56,7 @@ def load_votes(source: str) -> Table:
     pair judgments and AlpacaEval's annotations are vote files too.
     """
     from toolkit.arena import accepted_votes
+    from toolkit.arena.vote_io import FORMS, battle_row, load_vote_rows, parse_votes
     from toolkit.judge import readers
     from toolkit.ratings import RATED, read_votes, tabulate
 
@@ -66,6 +67,10 @@ def load_votes(source: str) -> Table:
         return tabulate(accepted_votes(database_of(source)))
     if any(readers.has_fields(path, fields) for fields in (readers.MT_BENCH_PAIR, readers.ANNOTATION)):
         return tabulate(readers.read_judgments(path))
+    if any(readers.has_fields(path, fields) for fields in FORMS):
+        import pandas as pd
+
+        return tabulate(pd.DataFrame(map(battle_row, parse_votes(load_vote_rows(path)))))
     return tabulate(read_votes(judge_votes if path.is_dir() else path, columns=RATED))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -85,6 +86,8 @@ def mt_bench_judgments(battles: Sequence[Battle], verdicts: Iterable[Verdict]) -
     return judgments
 
 
+logger = logging.getLogger(__name__)
+
 MT_BENCH_PAIR = {"model_1", "model_2", "g1_winner", "g2_winner"}
 ANNOTATION = {"generator_1", "generator_2", "preference"}
 """Fields that tell MT-bench's pair judgments and AlpacaEval's annotations."""
@@ -107,15 +110,19 @@ def read_judgments(file: Path) -> list[Vote]:
     Raises:
         DataError: a row is of neither format.
     """
-    votes = []
-    for place, row in rows(file):
-        if row.keys() >= MT_BENCH_PAIR:
-            votes += _mt_bench_vote(row, place)
-        elif row.keys() >= ANNOTATION:
-            votes += _alpaca_eval_vote(row, place)
-        else:
-            raise DataError(f"{place}: neither a judgment of MT-bench nor an annotation of AlpacaEval")
-    return votes
+    found = [judgment(row, place) for place, row in rows(file)]
+    if empty := found.count([]):
+        logger.warning("%s: %d of %d rows have no verdict, and cast no vote", file, empty, len(found))
+    return [vote for votes in found for vote in votes]
+
+
+def judgment(row: Mapping[str, Any], place: str) -> list[Vote]:
+    """The vote of one row, or none."""
+    if row.keys() >= MT_BENCH_PAIR:
+        return _mt_bench_vote(row, place)
+    if row.keys() >= ANNOTATION:
+        return _alpaca_eval_vote(row, place)
+    raise DataError(f"{place}: neither a judgment of MT-bench nor an annotation of AlpacaEval")
 
 
 def read_preferences(file: Path) -> list[Preference]:

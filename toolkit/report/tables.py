@@ -14,7 +14,7 @@ from toolkit.benchmarks.results import Cell as BoardCell
 from toolkit.benchmarks.results import goodhart, leaderboard
 from toolkit.metric_info import BENCHMARKS, GROUPS, MetricInfo, metric_info
 from toolkit.metrics.compare import SliceFigure, compare
-from toolkit.metrics.measurement import measurement_from_values
+from toolkit.metrics.measurement import Measurement, measurement_from_values
 from toolkit.ratings import WinRate
 from toolkit.report import charts
 from toolkit.report.formatting import (
@@ -347,20 +347,20 @@ def benchmark_section(view: RunView) -> BenchmarkSection | None:
     ]
     header = ("task: metric", "difference", "with its 95% interval", "p", "n")
     table = Table.of("Benchmark differences, paired on the same questions", header, rows)
-    return BenchmarkSection(_board(found), table if rows else None, tuple(goodhart(compared.differences)))
+    notes = tuple(goodhart(compared.differences))
+    return BenchmarkSection(_board(found, measured), table if rows else None, notes)
 
 
-def _board(found: Sequence[Score]) -> Table:
-    board = leaderboard(found)
+def _board(found: Sequence[Score], measured: Sequence[Measurement]) -> Table:
+    board = leaderboard(found, measured)
     rows = [
         (row.contestant, *map(_board_cell, row.cells), _percent(row.average), _percent(row.above_chance))
         for row in board.rows
     ]
     header = ("contestant", *(metric_info(task).title for task in board.tasks), "average", "above chance")
     shares = all(place.share for row in board.rows for place in row.cells if place)
-    caption = (
-        f"Leaderboard, {'' if shares else 'shares '}in percent; ≈ marks what is within noise of the best"
-    )
+    unit = "" if shares else "shares "
+    caption = f"Leaderboard, {unit}in percent; ≈ marks what is not decided to be below the best"
     return Table.of(caption, header, rows)
 
 
