@@ -86,7 +86,9 @@ def pages() -> dict[Path, str]:
 def recipe_schema() -> dict[str, Any]:
     """The schema of a recipe; one that extends another need not repeat what that one says."""
     found = {"$schema": DIALECT, **recipe.Recipe.model_json_schema(), "title": "adapter-arena recipe"}
-    return found | {"anyOf": [{"required": ["extends"]}, {"required": found.pop("required")}]}
+    sources = {"additionalProperties": {"required": found["$defs"]["DataSource"].pop("required")}}
+    whole = {"required": found.pop("required"), "properties": {"data": sources}}
+    return found | {"anyOf": [{"required": ["extends"]}, whole]}
 
 
 def measurements() -> str:
