@@ -12,7 +12,7 @@ import pytest
 from tests.faultserver import FaultServer, Say, serving
 from toolkit.errors import EndpointError, ModelError
 from toolkit.models.endpoints import ChatReply, ChatRequest, Refusal, chat
-from toolkit.models.rate_limit import Retry, parse_duration, parse_retry_after
+from toolkit.models.rate_limit import RateLimiter, Retry, parse_duration, parse_retry_after
 from toolkit.recipe import Generation
 from toolkit.types import Message
 
@@ -94,6 +94,13 @@ def test_what_may_pass_is_tried_again_under_the_same_key(fault: Say):
         assert ask(server)[0].text == "re: question 0"
     assert len(server.requests) == 3
     assert len({headers["idempotency-key"] for headers in server.headers}) == 1
+
+
+def test_a_pause_of_our_own_is_not_put_down_to_the_server(caplog: pytest.LogCaptureFixture):
+    limiter = RateLimiter(Retry(trip_after=1, cool_off=20.0))
+    limiter.record_failure("HTTP 200: half a reply")
+    assert "1 requests in a row failed (HTTP 200: half a reply); waiting 20 s" in caplog.text
+    assert "asks to wait" not in caplog.text
 
 
 def test_a_silent_server_is_left_after_the_timeout_and_asked_again():

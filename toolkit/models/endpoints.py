@@ -341,7 +341,7 @@ class _Exchange:
             raise EndpointError(f"the account has no quota left ({reason})")
         wait = parse_retry_after(response.headers)
         if wait is not None:
-            limiter.pause(wait, reason)
+            limiter.obey(wait, reason)
         if status in TRANSIENT_STATUSES or status >= codes.INTERNAL_SERVER_ERROR:
             return None
         if status != codes.OK:

@@ -77,10 +77,13 @@ class RateLimiter:
                     return
         yield
 
-    def pause(self, seconds: float, reason: str) -> None:
-        """Pause all requests for this long; `reason` is the server's."""
+    def obey(self, seconds: float, reason: str) -> None:
+        """Pause all requests for as long as the server asks (`Retry-After`); `reason` is the server's."""
         if self.retry.max_server_wait >= seconds > MIN_LOGGED_WAIT and self.opens_at < time.monotonic():
             logger.warning("the server asks to wait %.0f s (%s)", seconds, reason)
+        self._pause(seconds, reason)
+
+    def _pause(self, seconds: float, reason: str) -> None:
         self.reason = reason
         self.opens_at = max(self.opens_at, time.monotonic() + seconds)
 
@@ -101,7 +104,7 @@ class RateLimiter:
         pause = min(self.retry.longest_wait, self.retry.cool_off * 2.0**self.tries)
         logger.warning("%d requests in a row failed (%s); waiting %.0f s", self.failures, reason, pause)
         self.tries, self.tripped = self.tries + 1, True
-        self.pause(pause, reason)
+        self._pause(pause, reason)
 
     async def _wait_until_open(self) -> None:
         """Wait until requests may be sent again.
