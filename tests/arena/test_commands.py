@@ -128,6 +128,14 @@ def test_vote_files_of_others_are_read(tmp_path: Path, form: str) -> None:
         assert reveal.cast.cast_at == 1767323045
 
 
+def test_rows_that_hold_no_vote_are_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    alone = FORMS["Open WebUI"] | {"data": {"rating": 1, "model_id": "x"}}
+    (tmp_path / "votes.json").write_text(json.dumps([FORMS["Open WebUI"], alone]))
+    result = call("votes", "import", tmp_path / "votes.json", tmp_path)
+    assert "1 of 2 rows hold no vote" in caplog.text
+    assert result.stdout.startswith("1 votes added")
+
+
 @pytest.mark.parametrize(
     ("winner", "outcome"),
     [("tie (inconsistent)", "tie"), ("both_bad", "both_bad"), ("tie (bothbad)", "both_bad")],

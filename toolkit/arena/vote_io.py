@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import csv
 import json
+import logging
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -29,6 +30,8 @@ from toolkit.types import OUTCOME_WORDS, WINNERS, Message, Outcome, digest
 
 if TYPE_CHECKING:
     import pandas as pd
+
+logger = logging.getLogger(__name__)
 
 COLUMNS = ("model_a", "model_b", "winner")
 
@@ -124,10 +127,15 @@ def parse_votes(rows: Iterable[tuple[str, Mapping[str, Any]]]) -> list[Reveal]:
 
     Their ballots have the voters' own names, and no id or example where the file has none.
 
+    Rows without a vote (feedback without a comparison, an invalid verdict) are counted in a warning.
+
     Raises:
         DataError: a row has no such outcome or names.
     """
-    return [vote for place, row in rows for vote in _votes_in(row, place)]
+    parsed = [_votes_in(row, place) for place, row in rows]
+    if empty := sum(not votes for votes in parsed):
+        logger.warning("%d of %d rows hold no vote", empty, len(parsed))
+    return [vote for votes in parsed for vote in votes]
 
 
 def import_votes(
