@@ -293,7 +293,7 @@ def unusable_sentence(name: str, counts: Mapping[str, int]) -> str:
     """What is wrong with a contestant's answers, without a full stop."""
     if loops(counts):
         return f"{unusable_part(name, counts)} never end: a higher limit would not help it"
-    return f"{unusable_part(name, counts)} are unusable: no comparison with it is fair"
+    return f"{unusable_part(name, counts)} are incomplete: raise max_new_tokens before you compare with it"
 
 
 def opening_sentence(
@@ -308,7 +308,7 @@ def opening_sentence(
     pair = (main.pair.contestant, main.pair.against)
     flags = [unusable_part(name, unusable[name]) for name in pair if name in unusable]
     endless = all(loops(unusable[name]) for name in pair if name in unusable)
-    why = "never end" if endless else "are unusable: the comparison is not fair"
+    why = "never end" if endless else "are incomplete: a higher max_new_tokens may change the comparison"
     unfair = f" But {listed(flags)} {why}." if flags else ""
     return f"{text[main.result]}. {main.headline(role)}.{unfair}"
 
