@@ -27,8 +27,8 @@ def results(tmp_path: Path) -> Path:
         io.write_json(tmp_path / name / "manifest.json", manifest | {"name": name.removesuffix("-2")})
     recipe = tmp_path / "demo-2" / "recipe.yaml"
     text = recipe.read_text()
-    assert "learning_rate: 0.0015" in text
-    recipe.write_text(text.replace("learning_rate: 0.0015", "learning_rate: 0.001"))
+    assert "learning_rate: 0.0012" in text
+    recipe.write_text(text.replace("learning_rate: 0.0012", "learning_rate: 0.001"))
     (tmp_path / "other" / "summary.json").unlink()
     return tmp_path
 
@@ -42,13 +42,13 @@ def test_versions_are_listed_with_what_they_changed(results: Path):
     assert done.exit_code == 0, done.output
     found: dict[str, dict[str, Any]] = {each["run"]: each for each in json.loads(done.stdout)["runs"]}
     assert found["demo"]["changed"] == {}
-    assert found["demo-2"]["changed"] == {"stages.0.trainer.learning_rate": [0.0015, 0.001]}
+    assert found["demo-2"]["changed"] == {"stages.0.trainer.learning_rate": [0.0012, 0.001]}
     summary = json.loads((EXAMPLE / "summary.json").read_text())
     assert found["demo"]["score"]["metric"] == summary["notes"]["primary"]
     assert found["demo"]["score"]["contestant"] == summary["contestants"][-1]
     assert not found["other"]["finished"]
     table = runs("--out", results).stdout
-    assert "learning_rate: 0.0015 -> 0.001" in table
+    assert "learning_rate: 0.0012 -> 0.001" in table
     assert "not finished" in table
 
 
