@@ -37,6 +37,7 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         for place, vote in enumerate(votes)
     ]
     write_lines(tmp_path / "battles.jsonl", battles)
+    write_lines(tmp_path / "bots.jsonl", battles)
     write_lines(tmp_path / "votes.jsonl", battles)
     pd.DataFrame(battles).to_csv(tmp_path / "votes.csv", index=False)
     pd.DataFrame(battles).to_parquet(tmp_path / "votes.parquet")

@@ -227,6 +227,7 @@ def test_going_back_finds_the_earlier_version(box: Sandbox):
     box.change(stages=[], contestants={}, judge=None, scoring__generation={"max_new_tokens": 5})
     assert box.run()[0] == "small-2"
     (box.folder / "small.yaml").write_text(before)
+    assert box.run() == ("small", {"report"})  # which counts the other version
     assert box.run() == ("small", set())
 
 

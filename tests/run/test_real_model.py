@@ -22,6 +22,7 @@ CHANGES = [
     "scoring.generation.max_new_tokens=8",
     "scoring.benchmarks.0.limit=2",
     "judge.limit=1",
+    "contestants.base-fewshot.shots=2",
 ]
 
 

@@ -6,12 +6,14 @@ import json
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
+import yaml
 
 from toolkit import io
 from toolkit.data.readers import raw_rows
@@ -212,10 +214,18 @@ def read_samples(run: Path, contestant: str, *, several: bool) -> list[list[Comp
 
 def repeats(source: Path) -> tuple[int, bool]:
     """How many seeds a run has, and whether it has several answers to each example, by its recipe."""
-    file = source / "recipe.yaml"
-    raw = read_yaml(file.read_text(encoding="utf-8")) if file.is_file() else {}
-    generation = ((raw or {}).get("scoring") or {}).get("generation") or {}
-    return int(raw.get("seeds", 1)), generation.get("samples", 1) > 1
+    file, raw = source / "recipe.yaml", None
+    if file.is_file():
+        with suppress(yaml.YAMLError, UnicodeDecodeError):  # a damaged one says nothing of either
+            raw = read_yaml(file.read_text(encoding="utf-8"))
+    recipe = _mapping(raw)
+    seeds = recipe.get("seeds", 1)
+    samples = _mapping(_mapping(recipe.get("scoring")).get("generation")).get("samples", 1)
+    return seeds if isinstance(seeds, int) else 1, isinstance(samples, int) and samples > 1
+
+
+def _mapping(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
 
 
 def _answers_by_seed(
