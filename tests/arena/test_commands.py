@@ -242,6 +242,16 @@ def test_a_csv_export_holds_no_formula(tmp_path: Path):
     assert {row["number"] for row in rows} == {"-1.5"}
 
 
+@pytest.mark.parametrize("kind", ["people", "simulated"])
+def test_a_file_may_hold_a_voter_s_second_vote_on_a_battle(tmp_path: Path, kind: str) -> None:
+    row = {"model_a": "x", "model_b": "y", "question_id": "q", "judge": "v", "tstamp": 5}
+    rows = [row | {"winner": winner} for winner in ("model_a", "model_a", "tie")]
+    (tmp_path / "votes.json").write_text(json.dumps(rows))
+    for added in (3, 0):
+        result = call("votes", "import", tmp_path / "votes.json", tmp_path, "--kind", kind, "--json")
+        assert json.loads(result.stdout)["added"] == added, result.output
+
+
 def test_simulated_voters_are_kept_apart_from_people(run: Path, tmp_path: Path):
     database, log, other = f"sqlite:///{run / 'arena.db'}", tmp_path / "log.jsonl", tmp_path / "sim.jsonl"
     assert call("votes", "export", run, log).exit_code == 0

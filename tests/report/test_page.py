@@ -266,7 +266,7 @@ def test_simulated_voters_are_rated_apart(copied):
         copied / "votes.jsonl", [vote.model_copy(update={"kind": "simulated"}) for vote in judged[:120]]
     )
     text, plain = read(copied).text, (copied / "report.md").read_text()
-    assert "Simulated voters, who are no people, " in text
+    assert "Simulated voters (no people) " in text
     assert "| contestant | Simulated" not in plain
     assert "People " not in text
 

@@ -47,6 +47,8 @@ WHO = func.coalesce(voters.c.account, voters.c.id)
 VOTE_KINDS = ("battle", "live", "imported")
 SIMULATED: Kind = "simulated"
 """Kind of ballots that no person voted on: imported as such, and counted nowhere among people's."""
+FROM_FILES = ("imported", SIMULATED)
+"""Kinds of ballots that an import may repeat: a file's voter may vote on a battle twice."""
 
 OWN_QUESTIONS = "own questions"
 """Category of votes on voters' own questions, which are kept apart from the task's."""
@@ -394,7 +396,7 @@ class Store:
         for side in "ab":
             query = select(ballots.c.example_id, ballots.c[f"contestant_{side}"], texts.c.body).distinct()
             query = query.join(texts, texts.c.id == ballots.c[f"answer_{side}"])
-            query = query.where(ballots.c.run == run, ballots.c.kind.in_(("live", "imported")))
+            query = query.where(ballots.c.run == run, ballots.c.kind.in_(("live", *FROM_FILES)))
             for example, contestant, body in self._rows(query.where(texts.c.body != "")):
                 found[example, contestant] = body
         return found
@@ -514,7 +516,7 @@ def _bodies(shown: Sequence[Ballot]) -> list[dict[str, Any]]:
 def _row_of(ballot: Ballot) -> dict[str, Any]:
     sides = (ballot.contestant_a, ballot.answer_a), (ballot.contestant_b, ballot.answer_b)
     return ballot.model_dump() | {
-        "battle": ballot.id if ballot.kind == "imported" else battle_key(ballot.example_id, *sides),
+        "battle": ballot.id if ballot.kind in FROM_FILES else battle_key(ballot.example_id, *sides),
         "messages": text_key(prompt_text(ballot.messages)),
         "reference": None if ballot.reference is None else text_key(ballot.reference),
         "answer_a": text_key(ballot.answer_a),

@@ -24,7 +24,7 @@ NOISE_SENTENCE = (
 )
 
 
-SIMULATED = "Simulated voters, who are no people,"
+SIMULATED = "Simulated voters (no people)"
 
 
 def judges_are_noise(view: RunView) -> bool:
