@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -226,3 +229,15 @@ def test_a_malformed_gguf_file_is_one_line(tmp_path: Path):
     with pytest.raises(ModelError, match="not a GGUF file that can be read") as raised:
         load_base(str(file))
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.slow
+def test_a_gguf_file_is_the_same_model_with_and_without_the_hub(tmp_path: Path):
+    code = "from toolkit.models import bases; print(bases.content_fingerprint(bases.resolve_base({name!r})))"
+    command = [sys.executable, "-c", code.format(name="smollm2-135m-instruct")]
+    found = set()
+    for offline in "01":
+        settings = {"HF_HUB_OFFLINE": offline, "ADAPTER_ARENA_CACHE": str(tmp_path / offline)}
+        done = subprocess.run(command, env=os.environ | settings, capture_output=True, text=True, check=True)
+        found.add(done.stdout)
+    assert len(found) == 1

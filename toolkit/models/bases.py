@@ -252,6 +252,9 @@ def _convert(file: Path, folder: Path) -> None:
     )
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+    config = io.read_json(folder / "tokenizer_config.json", kind=dict)
+    config.pop("local_files_only", None)  # whether the hub was reachable: the same file is the same model
+    io.write_json(folder / "tokenizer_config.json", config)
     stated = GGUFReader(file).get_field("general.license")
     if stated:
         io.write_text(folder / "README.md", f"---\nlicense: {stated.contents()}\n---\n")
