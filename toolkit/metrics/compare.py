@@ -175,19 +175,20 @@ def collect(
                 )
             places[name], answers[name] = source, completions
     aligned = align(answers, places) if len(sources) > 1 else answers
+    repeated = {source: repeats(source) for source in sources}
     for name, completions in aligned.items():
         ids = {old.example_id: new.example_id for old, new in zip(answers[name], completions, strict=True)}
         by_seed = [
             pool_samples(
                 [measure_texts(part, metrics, encoding=encoding, references=known) for part in parts]
             )
-            for parts in _answers_by_seed(places[name], name, completions, ids)
+            for parts in _answers_by_seed(places[name], name, completions, ids, repeated[places[name]])
         ]
         own = join_seeds(by_seed, len(by_seed))
         new = {each.metric for each in own}
         # what needs the run's model, or its recipe's own metrics, is taken from the run
         there = (places[name] / "measurements" / f"{name}.jsonl").is_file()
-        stored = read_measurements(places[name], name, repeats(places[name])[0]) if there else []
+        stored = read_measurements(places[name], name, repeated[places[name]][0]) if there else []
         known_names = known_figures().keys() - METRICS["perplexity"].figures.keys()
         kept = [m for m in stored if m.metric not in known_names]
         for each in kept:
@@ -229,10 +230,14 @@ def _mapping(value: Any) -> dict[str, Any]:
 
 
 def _answers_by_seed(
-    source: Path, name: str, completions: list[Completion], ids: Mapping[str, str]
+    source: Path,
+    name: str,
+    completions: list[Completion],
+    ids: Mapping[str, str],
+    repeated: tuple[int, bool],
 ) -> Iterator[list[list[Completion]]]:
     """Of each training seed that counts: the first answers to all examples, the second ones ..."""
-    seeds, several = repeats(source)
+    seeds, several = repeated
     if seeds < FEWEST_SEEDS and not several:
         yield [completions]
         return

@@ -186,7 +186,7 @@ def model_card(
     training |= {} if result.selected_step is None else {"published step": result.selected_step}
     training["peak memory"] = f"{result.peak_memory_bytes / 2**30:.1f} GiB"
     settings = yaml.safe_dump(stage.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
-    task = "SequenceClassification" if stage.method == "reward" else "CausalLM"
+    task = "SequenceClassification" if stage.spec.reward_model else "CausalLM"
     return CARD.format(
         front=yaml.safe_dump(front, sort_keys=False).strip(),
         run=recipe.name,

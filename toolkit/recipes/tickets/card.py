@@ -21,21 +21,21 @@ WHEN = {"high": "today", "normal": "this week", "low": "next week"}
 
 def fields_right(completion: str, reference: str | None, _example: Mapping[str, Any]) -> float:
     """Whether all six fields are those of the reference."""
-    found, wanted = _card(completion), _card(reference or "")
-    return float(all(found.get(name) == wanted[name] for name in FIELDS))
+    found, expected = _card(completion), _card(reference or "")
+    return float(all(found.get(name) == expected[name] for name in FIELDS))
 
 
 def promise_right(completion: str, reference: str | None, _example: Mapping[str, Any]) -> float:
     """Whether the reply names the customer and promises what the action and priority say, no other action."""
-    reply, wanted = _card(completion).get("Reply", ""), _card(reference or "")
-    action = wanted["Action"]
+    reply, expected = _card(completion).get("Reply", ""), _card(reference or "")
+    action = expected["Action"]
     promised = {name for name, words in PROMISES.items() if re.search(words, reply)}
     dates = {date for date in WHEN.values() if date in reply}
     if action == "ask":
         right = promised == {"refund", "replace"} and not dates and "?" in reply
     else:
-        right = promised == {action} and dates == {WHEN[wanted["Priority"]]}
-    return float(right and wanted["Customer"].split()[0] in reply)
+        right = promised == {action} and dates == {WHEN[expected["Priority"]]}
+    return float(right and expected["Customer"].split()[0] in reply)
 
 
 def card_right(completion: str, reference: str | None, example: Mapping[str, Any]) -> float:
