@@ -89,6 +89,22 @@ def test_a_limit_restricts_what_is_asked_now_and_takes_no_votes_away(tmp_path: P
     assert len(kept.splitlines()) == 5
 
 
+def test_another_judge_on_a_part_of_the_battles_takes_no_votes_away(tmp_path: Path):
+    out = tmp_path / "judged"
+    with serving(fair) as server:
+        options = [outputs(tmp_path), "--endpoint", server.url, "--out", out, "--judge"]
+        assert adapter_arena(*options, "fair").exit_code == 0
+        before = {file.name: file.read_bytes() for file in out.iterdir() if file.is_file()}
+        for partial in (["--limit", 2], ["--budget", 2]):
+            result = adapter_arena(*options, "other", *partial)
+            assert result.exit_code == 2
+            assert "votes.jsonl: 3 votes of fair would be lost" in result.stderr
+            assert {file.name: file.read_bytes() for file in out.iterdir() if file.is_file()} == before
+        assert len(server.requests) == 10
+        assert adapter_arena(*options, "other").exit_code == 0  # all battles: nothing is lost
+    assert {vote.voter for vote in io.read(out / "votes.jsonl", Vote)} == {"other"}
+
+
 def test_a_judge_that_cast_no_vote_ends_with_the_reason(tmp_path: Path):
     with serving(lambda _number, _request: Say("I like both of them.")) as server:
         options = ["--judge", "vague", "--endpoint", server.url, "--out", tmp_path / "out"]

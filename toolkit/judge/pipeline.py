@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 from pydantic import ConfigDict
 
 from toolkit import io
-from toolkit.errors import JudgeError, RecipeError
+from toolkit.errors import DataError, InputError, JudgeError, RecipeError
 from toolkit.generate.completions import VERDICTS
 from toolkit.judge.aggregation import (
     aggregate_votes,
@@ -204,6 +205,7 @@ def run_judges(judges: Sequence[Judge], answers: Answers, context: JudgeContext)
     known_pairs = {_unordered(battle) for battle in requested}
     everything = [*requested, *(battle for battle in others if _unordered(battle) not in known_pairs)]
     import_old_verdicts(out / "verdicts.jsonl", context.verdict_store)
+    _refuse_to_lose_votes(judges, requested, everything, context)
     verdicts: list[Verdict] = []
     for section in judges:
         try:
@@ -226,6 +228,27 @@ def run_judges(judges: Sequence[Judge], answers: Answers, context: JudgeContext)
         figures["disagreement"] = result.disagreement
     io.write_json(out / "judge.json", figures)
     return result
+
+
+def _refuse_to_lose_votes(
+    judges: Sequence[Judge], requested: Sequence[Battle], everything: Sequence[Battle], context: JudgeContext
+) -> None:
+    """Raise where votes of another judge or prompt on these answers would give way to those on fewer battles."""
+    file = context.out / "votes.jsonl"
+    if len(requested) == len(everything) or not file.is_file():
+        return
+    found = (verdict for section in judges for verdict in load_judge_verdicts(section, everything, context))
+    covered = {battle.id for battle in requested} | {verdict.battle_id for verdict in found}
+    lost = {battle.id for battle in everything} - covered
+    votes: list[Vote] = []
+    with suppress(DataError):  # torn: judging makes it again
+        votes = [vote for vote in io.read(file, Vote) if vote.battle_id in lost]
+    if votes:
+        raise InputError(
+            f"{file}: {len(votes)} votes of {votes[0].voter} would be lost, since this judge, its prompt or its "
+            "weights differ and only a part of the battles is judged; judge all of them, or write to another "
+            "folder with --out"
+        )
 
 
 def _unordered(battle: Battle) -> tuple[str, frozenset[str]]:
