@@ -233,7 +233,7 @@ def run_judges(judges: Sequence[Judge], answers: Answers, context: JudgeContext)
 def _refuse_to_lose_votes(
     judges: Sequence[Judge], requested: Sequence[Battle], everything: Sequence[Battle], context: JudgeContext
 ) -> None:
-    """Raise where votes of another judge or prompt on these answers would give way to those on fewer battles."""
+    """Raise where votes of another judge or prompt would give way to those on fewer battles."""
     file = context.out / "votes.jsonl"
     if len(requested) == len(everything) or not file.is_file():
         return
@@ -245,9 +245,8 @@ def _refuse_to_lose_votes(
         votes = [vote for vote in io.read(file, Vote) if vote.battle_id in lost]
     if votes:
         raise InputError(
-            f"{file}: {len(votes)} votes of {votes[0].voter} would be lost, since this judge, its prompt or its "
-            "weights differ and only a part of the battles is judged; judge all of them, or write to another "
-            "folder with --out"
+            f"{file}: {len(votes)} votes of {votes[0].voter} would be lost: this judge, its prompt or its "
+            "weights differ, and only a part of the battles is judged; judge all, or name another folder by --out"
         )
 
 
