@@ -246,7 +246,7 @@ def _refuse_to_lose_votes(
     if votes:
         raise InputError(
             f"{file}: {len(votes)} votes of {votes[0].voter} would be lost: this judge, its prompt or its "
-            "weights differ, and only a part of the battles is judged; judge all, or name another folder by --out"
+            "weights differ and only a part is judged; judge all, or name another folder with --out"
         )
 
 
