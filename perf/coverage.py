@@ -8,6 +8,7 @@
     python perf/coverage.py noninferiority
     python perf/coverage.py length
     python perf/coverage.py ppi
+    python perf/coverage.py draws                # examples drawn where the judge tells least, against alike
     python perf/coverage.py samples
     python perf/coverage.py real --data DIR      # real votes: DIR/battles_llmfao, DIR/judge_pandalm
 
@@ -29,6 +30,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import norm
 
+from toolkit.arena.pairing import example_probabilities, residual_deviations
 from toolkit.judge.aggregation import Preference, is_separable, length_controlled
 from toolkit.metrics import Measurement, difference, score
 from toolkit.metrics.measurement import pool_samples
@@ -353,6 +355,71 @@ def ppi(worlds: int) -> Iterator[str]:
             )
 
 
+def draw_guided(
+    pair: Array, judged: Array, points: Array, sizes: Array, rng: np.random.Generator
+) -> tuple[Array, Array]:
+    """Battles drawn within pairs as the arena draws them, `sizes` of each, and the weights of their votes."""
+    left = {each: list(np.flatnonzero(pair == each)) for each in np.unique(pair)}
+    order = rng.permutation(np.repeat(list(left), sizes))
+    chosen, weights, none = np.zeros(0, dtype=int), [], np.zeros(0)
+    deviations = residual_deviations(judged, none, none)
+    for number, each in enumerate(order, 1):
+        open_ = left[each]
+        chances = example_probabilities(judged[open_], deviations)
+        at = int(rng.choice(len(open_), p=chances))
+        weights.append(1 / len(open_) / chances[at])
+        chosen = np.append(chosen, open_.pop(at))
+        if number % 30 == 0:
+            deviations = residual_deviations(judged, points[chosen], judged[chosen])
+    return chosen, np.array(weights)
+
+
+def draws(worlds: int) -> Iterator[str]:
+    """The same votes a pair on examples drawn alike, and half of them where the judge tells least."""
+    yield "| contestants, labelled a pair | judge | gaps: alike | guided | width | people alone | width |"
+    yield "| --- | --- | ---: | ---: | ---: | ---: | ---: |"
+    judges = {"useless": (0.0, 0.0, 0.5), "useless, leaning": (0.0, 0.3, 0.5), "fair": (0.5, 0.2, 0.5)}
+    judges |= {"good": (0.8, 0.0, 0.5), "fair, knows": (0.5, 0.0, 1.0), "good, knows": (0.8, 0.0, 1.0)}
+    for n, labelled, examples in ((2, 120, 500), (4, 120, 500), (4, 120, 150), (8, 60, 300)):
+        for name, judge in judges.items():
+            rng, found = np.random.default_rng(3), []
+            for _ in range(worlds * (4 if n == 2 else 1)):
+                found.append(_compare_draws(World(n, examples, rho=0.3, ties=0.2), labelled, judge, rng))
+            covered, width = np.mean(found, axis=0)
+            yield (
+                f"| {n}, {labelled} of {examples} | {name} | {covered[0]:.1%} | {covered[2]:.1%} | "
+                f"{width[2] / width[0]:.2f} | {covered[3]:.1%} | {width[3] / width[1]:.2f} |"
+            )
+
+
+def _compare_draws(
+    world: World, labelled: int, judge: tuple[float, float, float], rng: np.random.Generator
+) -> tuple[list[float], list[float]]:
+    """Coverage and width of gaps: people and judge, people alone; of draws alike, then of guided ones.
+
+    The judge sees people's votes at a rate, leans by a bias where it does not, and is unsure there at a rate.
+    """
+    (votes, points), (quality, bias, knows) = world.draw(rng), judge
+    sees, size = rng.random(len(votes)) < quality, len(votes)
+    coin = rng.random(size) < 0.5 + bias * np.sign(votes.first - votes.second)
+    sure = np.where(sees | (rng.random(size) >= knows), 0.45, 0.05)
+    side = np.where(sees, votes.points, coin.astype(float))
+    judged = replace(votes, probability=0.5 + 2 * sure * (side - 0.5))
+    pair, n = votes.first * len(votes.names) + votes.second, world.contestants
+    sizes = np.full(n * (n - 1) // 2, labelled)
+    alike = np.concatenate([rng.permutation(np.flatnonzero(pair == p))[:labelled] for p in np.unique(pair)])
+    chosen, weights = draw_guided(pair, judged.points, votes.points, sizes, rng)
+    i, j = np.triu_indices(n, 1)
+    gap, truth = np.eye(n)[i] - np.eye(n)[j], population_fit(points)
+    covered, width = [], []
+    for people in (votes.take(alike), replace(votes.take(chosen), weight=weights)):
+        for fit in (prediction_powered(people, judged), bradley_terry(people)):
+            low, high = fit.spread.interval(fit.strength, gap)
+            covered.append(float(np.mean((low <= gap @ truth) & (gap @ truth <= high))))
+            width.append(float(np.mean(high - low)))
+    return covered, width
+
+
 def real_battles(data: Path) -> Iterator[tuple[str, pd.DataFrame, pd.DataFrame, Cluster]]:
     """Name, people's votes, a judge's, and what is drawn, of real votes."""
     folder = data / "battles_llmfao"
@@ -388,18 +455,47 @@ def real_battles(data: Path) -> Iterator[tuple[str, pd.DataFrame, pd.DataFrame, 
 
 def real(worlds: int, data: Path) -> Iterator[str]:
     """The same with at least 80% of real people's votes hidden; the truth is the fit to all of them."""
-    yield "| votes | labelled | gaps covered: people alone | people + judge | width | power |"
-    yield "| --- | ---: | ---: | ---: | ---: | ---: |"
+    yield "| votes | labelled | drawn | gaps covered: people alone | people + judge | width | power | reach |"
+    yield "| --- | ---: | --- | ---: | ---: | ---: | ---: | ---: |"
     for name, people, judge, cluster in real_battles(data):
-        for share in (0.1, 0.2):
-            yield f"| {name} | {share:.0%} | {measure_real(people, judge, cluster, share, worlds)} |"
+        for share, drawn in ((0.1, "alike"), (0.2, "alike"), (0.2, "guided")):
+            found = measure_real(people, judge, cluster, share, worlds, guided=drawn == "guided")
+            yield f"| {name} | {share:.0%} | {drawn} | {found} |"
+
+
+def battle_points(votes: pd.DataFrame) -> pd.DataFrame:
+    """Question, pair and mean points of the pair's first name, a row for each battle."""
+    turned = votes["model_a"] > votes["model_b"]
+    points = votes["winner"].map({"model_a": 1.0, "model_b": 0.0, "tie": 0.5})
+    pair = (
+        votes["model_a"].where(~turned, votes["model_b"])
+        + "/"
+        + votes["model_b"].where(~turned, votes["model_a"])
+    )
+    rows = votes.assign(
+        pair=pair, points=points.where(~turned, 1 - points), key=votes["question_id"] + "/" + pair
+    )
+    return rows.groupby("key", sort=False)[["pair", "points"]].agg({"pair": "first", "points": "mean"})
 
 
 def measure_real(
-    people: pd.DataFrame, judge: pd.DataFrame, cluster: Cluster, share: float, worlds: int
+    people: pd.DataFrame,
+    judge: pd.DataFrame,
+    cluster: Cluster,
+    share: float,
+    worlds: int,
+    *,
+    guided: bool = False,
 ) -> str:
-    """Coverage of both, width and power of battles drawn without replacement, so that widths shrink."""
+    """Coverage of both, width, power and reach of battles drawn without replacement."""
     rng, whole = np.random.default_rng(0), bradley_terry(people, prior=1.0)
+    battles = battle_points(people).join(battle_points(judge)["points"].rename("judged"))
+    pair, points, judged = (
+        pd.factorize(battles["pair"])[0],
+        battles["points"].to_numpy(),
+        battles["judged"].to_numpy(),
+    )
+    sizes = np.round(share * np.bincount(pair)).astype(int)
     key = (
         people["question_id"]
         + "/"
@@ -407,9 +503,13 @@ def measure_real(
     )
     keys = key.unique() if cluster == "battle" else people["question_id"].unique()
     by = key if cluster == "battle" else people["question_id"]
-    alone, both, widths, powers = [], [], [], []
+    alone, both, widths, powers, reach = [], [], [], [], []
     for _ in range(worlds):
         some = people[by.isin(rng.choice(keys, round(share * len(keys)), replace=False))]
+        if guided:
+            chosen, weights = draw_guided(pair, judged, points, sizes, rng)
+            of = pd.Series(weights, index=battles.index[chosen])
+            some = people[key.isin(of.index)].assign(weight=key.map(of))
         found = prediction_powered(some, judge, cluster=cluster, fewest=30)
         if found is None:
             continue
@@ -426,7 +526,9 @@ def measure_real(
             held.append(np.mean(np.abs(middle - truth) <= half))
         widths.append(found.narrower)
         powers.append(found.power)
-    return f"{np.mean(alone):.1%} | {np.mean(both):.1%} | {np.mean(widths):.2f} | {np.mean(powers):.2f}"
+        reach.append(half.mean())
+    figures = f"{np.mean(widths):.2f} | {np.mean(powers):.2f} | {np.mean(reach):.3f}"
+    return f"{np.mean(alone):.1%} | {np.mean(both):.1%} | {figures}"
 
 
 SEED_SPREADS = (0.0, 0.02, 0.05, 0.1, 0.3)
@@ -491,7 +593,13 @@ def _answered(right: Array, name: str) -> Measurement:
     return Measurement(contestant=name, metric="m", kind="mean", example_ids=ids, rows=rows)
 
 
-TABLES = {"ppi": ppi, "seeds": seeds, "samples": samples, "noninferiority": noninferiority} | {
+TABLES = {
+    "ppi": ppi,
+    "draws": draws,
+    "seeds": seeds,
+    "samples": samples,
+    "noninferiority": noninferiority,
+} | {
     "ratings": ratings,
     "power": power,
     "peeking": peeking,

@@ -52,9 +52,9 @@ def fail(connection: Connection) -> None:
     raise StoreError("power cut")
 
 
-NEW_IN_2 = {
+NEW_SINCE_1 = {
     "arena_voters": ("address", "account", "finished_at", "preferences"),
-    "arena_ballots": ("cut", "repeat", "pair_probability", "probability"),
+    "arena_ballots": ("cut", "repeat", "pair_probability", "probability", "weight"),
     "arena_votes": ("seconds",),
     "arena_events": ("actor",),
 }
@@ -65,7 +65,7 @@ def test_a_store_of_the_first_version_keeps_its_votes(database: str) -> None:
     with engine.begin() as connection:
         for index in schema.indexes:
             connection.execute(text(f"DROP INDEX {index.name}"))
-        for table, columns in NEW_IN_2.items():
+        for table, columns in NEW_SINCE_1.items():
             for column in columns:
                 connection.execute(text(f'ALTER TABLE {table} DROP COLUMN "{column}"'))
         connection.execute(text("DROP TABLE arena_secrets"))
@@ -76,7 +76,8 @@ def test_a_store_of_the_first_version_keeps_its_votes(database: str) -> None:
     for _ in range(2):
         store = Store(database)
         (reveal,) = store.cast_votes(kinds=("check",))
-        assert (reveal.ballot.repeat, reveal.ballot.probability, reveal.cast.seconds) == (None, None, None)
+        ballot = reveal.ballot
+        assert (ballot.repeat, ballot.probability, ballot.weight, reveal.cast.seconds) == (None,) * 4
         hashes.append(store.keyed_hash("x"))
         store.close()
     assert hashes[0] == hashes[1], "the secret is made once"

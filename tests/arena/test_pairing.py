@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tests.arena.conftest import Clock
+from toolkit.arena import accepted_votes
 from toolkit.arena.battles import Ballot, BattlePool
-from toolkit.arena.pairing import draw_battle, pair_probabilities
+from toolkit.arena.pairing import draw_battle, pair_probabilities, residual_deviations
 from toolkit.arena.service import ArenaService, Rules
 from toolkit.arena.store import Store
 from toolkit.arena.tally import Tally
+from toolkit.arena.vote_io import battle_row, import_votes, load_vote_rows, parse_votes, write_battle_log
+from toolkit.errors import DataError
 from toolkit.recipe import ArenaOptions
 from toolkit.types import sorted_pair
 
@@ -79,6 +83,51 @@ def test_no_predictor_beats_the_stored_probabilities(
         chance = [chances[pool.pairs.index(sorted_pair(*guess))] / 2 for guess in guesses]
         assert abs(hits - sum(chance)) < 4 * sum(p * (1 - p) for p in chance) ** 0.5, name
     assert {ballot.pair_probability for ballot in real} == set(chances.tolist())
+
+
+def test_examples_are_drawn_where_the_judge_tells_least_and_the_weights_undo_it(pool: BattlePool) -> None:
+    """Of a pair's 20 examples the judge is unsure on 10, and has no vote on one."""
+    pair, examples = pool.pairs[0], list(pool.answers)
+    judged = {(e, pair): 0.5 if k < 10 else 0.05 for k, e in enumerate(examples) if k != 19}
+    none = np.zeros(0)
+    deviations = residual_deviations(np.array(list(judged.values())), none, none)
+    assert deviations == pytest.approx([0.5, 0.5, 0.3, 0.5])
+    guided, rng = replace(pool, judged=judged, contestants=pair), np.random.default_rng(1)
+    draws = [draw_battle(guided, Tally(), set(), rng, set(), deviations) for _ in range(4000)]
+    unsure = np.array([guided.judged.get((d.example_id, pair)) == 0.5 for d in draws])
+    assert unsure.mean() == pytest.approx(0.5 * 0.5 + 0.5 * 5 / 8.2, abs=0.025)
+    weights = np.array([d.weight for d in draws])
+    assert weights.max() < 2
+    assert np.average(unsure, weights=weights) == pytest.approx(0.5, abs=0.03)
+    assert [d.probability * 2 * d.weight for d in draws] == pytest.approx([1 / 20] * 4000)
+    uniform = replace(guided, options=ArenaOptions(pairing="uniform"))
+    assert draw_battle(uniform, Tally(), set(), rng, set(), deviations).weight == pytest.approx(1)
+
+
+def test_people_show_where_the_judge_tells_least() -> None:
+    """A sure judge whom people contradict half of the time tells nothing: examples are drawn alike."""
+    judged = np.repeat([0.45, 0.05], 50)
+    right = residual_deviations(judged, np.tile([1.0, 0.0], 50), judged)
+    assert right[0] == pytest.approx(right[2], abs=0.03)
+    right = residual_deviations(judged, np.where(judged < 0.1, 0.0, np.tile([1.0, 0.0], 50)), judged)
+    assert right[0] > 2 * right[2]
+
+
+def test_a_votes_weight_is_stored_rated_and_travels(desk: ArenaService, tmp_path: Path, url: str) -> None:
+    ballot = desk._draw("ann", 0).model_copy(update={"weight": 0.75})
+    desk.store.add_ballot(ballot)
+    desk.vote("ann", ballot.id, "a")
+    assert [row.vote.weight for row in desk.votes().rows] == [0.75]
+    assert accepted_votes(url)[0].weight == 0.75
+    (reveal,) = desk.store.cast_votes()
+    other = Store(f"sqlite:///{tmp_path}/other.db")
+    for suffix in ("jsonl", "csv"):
+        file = tmp_path / f"votes.{suffix}"
+        write_battle_log(file, [battle_row(reveal)])
+        import_votes(other, parse_votes(load_vote_rows(file)), run="r")
+        assert [row.weight for row in other.vote_rows("r")] == [0.75]
+    with pytest.raises(DataError, match="weight is 'much'; it must be 0 or more"):
+        parse_votes([("x:1", {**battle_row(reveal), "weight": "much"})])
 
 
 def sides(ballot: Ballot) -> tuple[str, str]:

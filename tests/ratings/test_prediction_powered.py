@@ -96,7 +96,7 @@ def test_sides_and_order_of_the_judges_votes_do_not_matter():
 def test_real_votes_with_four_fifths_hidden_are_covered(shared_data: Path):
     """PandaLM's pairs: three people each, and a judge on all; the truth is the fit to all people's votes."""
     _, people, judge, cluster = list(real_battles(shared_data))[3]
-    alone, both, width, power = measure_real(people, judge, cluster, 0.2, 25).split(" | ")
+    alone, both, width, power, _ = measure_real(people, judge, cluster, 0.2, 25).split(" | ")
     assert float(both.rstrip("%")) > 90
     assert float(alone.rstrip("%")) > 90
     assert float(width) < 0.97

@@ -6,20 +6,21 @@ import hashlib
 import json
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from itertools import combinations
 from pathlib import Path
 from typing import Literal
 
 import yaml
+from pydantic import Field
 
 from toolkit import io
 from toolkit.arena.moderation import reveals_identity
 from toolkit.errors import DataError
 from toolkit.recipe import ArenaOptions, read_yaml
 from toolkit.recipe.files import completion_files
-from toolkit.types import Completion, Message, Outcome, Pair, Record, digest, sorted_pair
+from toolkit.types import Completion, Message, Outcome, Pair, Record, Vote, digest, sorted_pair
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,8 @@ class BattlePool:
     flagged: frozenset[str]
     """Ids of completions that name their author; never shown."""
     options: ArenaOptions
+    judged: dict[tuple[str, Pair], float] = field(default_factory=dict)
+    """(example, pair) -> a judge's probability that the first of the pair is better."""
 
     @property
     def pairs(self) -> list[Pair]:
@@ -141,7 +144,19 @@ def load_battle_pool(run: Path, contestants: Sequence[str] = ()) -> BattlePool:
                     flagged.add(completion.id)
     if not answers:
         raise DataError(f"{run}: no answer in completions/*.jsonl; let the run make them first")
-    return BattlePool(run.resolve().name, names, answers, frozenset(flagged), options)
+    judged = _load_judged(run / "votes.jsonl")
+    return BattlePool(run.resolve().name, names, answers, frozenset(flagged), options, judged)
+
+
+def _load_judged(path: Path) -> dict[tuple[str, Pair], float]:
+    """Battle -> probability that the first of its pair is better, the mean of all judges."""
+    found: dict[tuple[str, Pair], list[float]] = {}
+    for vote in io.read(path, Vote) if path.exists() else ():
+        if vote.kind == "judge":
+            pair = sorted_pair(vote.model_a, vote.model_b)
+            points = vote.points if pair[0] == vote.model_a else 1 - vote.points
+            found.setdefault((vote.example_id, pair), []).append(points)
+    return {battle: sum(points) / len(points) for battle, points in found.items()}
 
 
 def merge_pools(pool: BattlePool, guest: BattlePool) -> BattlePool:
@@ -217,6 +232,9 @@ class Ballot(Record):
     """Of drawing this pair, among those that were open to the voter."""
     probability: float | None = None
     """Of drawing this pair, example and order of sides."""
+    weight: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    """Of the vote: the uniform probability of the example, among those of its pair that were open to the
+    voter, over the one that it was drawn with. `None`: 1."""
 
     @property
     def blind(self) -> BlindBallot:

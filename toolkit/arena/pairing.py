@@ -2,8 +2,10 @@
 
 The pair of contestants is drawn at random: `uniform`, every pair alike; `active`, half of the probability
 alike and half in proportion to how doubtful each pair's order still is, which leaves every pair at least half
-its uniform probability. The example is drawn among those of the pair that are open to the voter, the sides by
-a fair coin. The draws depend on a secret, so that nobody can work out the next one.
+its uniform probability. The example is drawn among those of the pair that are open to the voter: alike, or
+under `active` in a run with a judge half alike and half in proportion to how far people's votes are from what
+the judge predicts, where a vote tells the most (Neyman 1934); the ballot's weight undoes that. The sides are
+drawn by a fair coin. The draws depend on a secret, so that nobody can work out the next one.
 """
 
 from __future__ import annotations
@@ -37,6 +39,8 @@ class DrawnBattle:
     pair_probability: float
     probability: float
     """Of this pair, example and order of sides."""
+    weight: float
+    """Uniform probability of the example among the pair's, over the one it was drawn with; at most 2."""
 
 
 def draw_battle(
@@ -45,6 +49,7 @@ def draw_battle(
     met: AbstractSet[str],
     rng: Generator,
     revealed: AbstractSet[tuple[str, str]] = frozenset(),
+    deviations: Matrix | None = None,
 ) -> DrawnBattle | None:
     """Draw the next battle for a voter; `None` when none is left.
 
@@ -54,14 +59,21 @@ def draw_battle(
         met: keys of the battles the voter was shown.
         rng: unpredictable for voters.
         revealed: (example, contestant) of the answers whose author the voter knows.
+        deviations: of `residual_deviations`; left out, examples are drawn alike.
     """
     pairs = [pair for pair in pool.pairs if any(True for _ in _open_examples(pool, pair, met, revealed))]
     if not pairs:
         return None
     a, b, chance = draw_pair(pool, tally, pairs, rng)
-    examples = list(_open_examples(pool, sorted_pair(a, b), met, revealed))
-    example = examples[int(rng.integers(len(examples)))]
-    return DrawnBattle(example, a, b, chance, chance / len(examples) / 2)
+    pair = sorted_pair(a, b)
+    examples = list(_open_examples(pool, pair, met, revealed))
+    chances = np.full(len(examples), 1 / len(examples))
+    if deviations is not None and pool.options.pairing == "active":
+        known = np.array([pool.judged.get((example, pair), np.nan) for example in examples])
+        chances = example_probabilities(known, deviations)
+    index = int(rng.choice(len(examples), p=chances))
+    own = float(chances[index])
+    return DrawnBattle(examples[index], a, b, chance, chance * own / 2, 1 / len(examples) / own)
 
 
 def _open_examples(
@@ -100,12 +112,61 @@ def win_matrix(tally: Tally, contestants: tuple[str, ...]) -> Matrix:
     return np.array([[tally.points.get((one, other), 0.0) for other in contestants] for one in contestants])
 
 
+# How much a vote on each example tells beside the judge's
+
+MARGINS = 3
+"""Classes of battles, by how sure the judge is."""
+PRIOR_VOTES = 10
+"""Votes that the judge's own probabilities stand for in each class."""
+
+Matrix = NDArray[np.float64]
+
+
+def residual_deviations(judged: Matrix, points: Matrix, seen: Matrix) -> Matrix:
+    """Root mean square of people's points less what the judge predicts, by how sure it is.
+
+    Args:
+        judged: the judge's probabilities of all battles; at first its p (1 - p) is taken for the mean square.
+        points: of people's votes.
+        seen: the judge's probabilities on the same; NaN where there is none.
+
+    Returns:
+        Of each class from unsure to sure, then of battles without a judge's vote; shape (MARGINS + 1,).
+    """
+    known, sure = ~np.isnan(seen), np.clip(judged, 0.1, 0.9)
+    points, seen = points[known], seen[known]
+    margin, agreed = np.abs(seen - 1 / 2), np.where(seen < 1 / 2, -1, 1) * (points - 1 / 2)
+    slope = np.clip((agreed * margin).sum() / max((margin**2).sum(), 1e-9), 0, 1)
+    of_all, of_votes = margin_classes(judged), margin_classes(seen)
+    found = np.full(MARGINS + 1, 1 / 2)
+    for k in range(MARGINS):
+        battles, residual = sure[of_all == k], (agreed - slope * margin)[of_votes == k]
+        prior = PRIOR_VOTES * float((battles * (1 - battles)).mean() if len(battles) else 1 / 4)
+        found[k] = ((prior + (residual**2).sum()) / (PRIOR_VOTES + len(residual))) ** 0.5
+    return found
+
+
+def margin_classes(judged: Matrix) -> NDArray[np.intp]:
+    """Class of each battle, by how sure the judge is; the last for NaN."""
+    sure = np.abs(2 * judged - 1)
+    return np.searchsorted(np.arange(1, MARGINS) / MARGINS, sure, side="right") + np.isnan(judged)
+
+
+def example_probabilities(judged: Matrix, deviations: Matrix) -> Matrix:
+    """Probability of drawing each of a pair's examples, at least half of the uniform one.
+
+    Args:
+        judged: the judge's probabilities on them; NaN where there is none.
+        deviations: of `residual_deviations`.
+    """
+    weights = deviations[margin_classes(judged)]
+    return np.asarray((1 / len(weights) + weights / weights.sum()) / 2)
+
+
 # How sure the votes are about the order of each pair
 
 PRIOR_SD = 1.5
 """Of a strength, in log-odds: a typical pair of contestants then wins 9 : 1 against each other at most."""
-
-Matrix = NDArray[np.float64]
 
 
 def posterior(wins: Matrix) -> tuple[Matrix, Matrix]:

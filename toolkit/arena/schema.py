@@ -79,6 +79,7 @@ ballots = sa.Table(
     sa.Column("repeat", sa.Boolean),
     sa.Column("pair_probability", sa.Float),
     sa.Column("probability", sa.Float),
+    sa.Column("weight", sa.Float),
     sa.UniqueConstraint("voter", "number"),
     sa.UniqueConstraint("voter", "battle"),
 )
@@ -120,15 +121,10 @@ events = sa.Table(
 
 def _add_draws_and_origins(connection: sa.Connection) -> None:
     """To version 2: how ballots were drawn, how long votes took, where voters come from, who administers."""
-    for table, names in (
-        (voters, ("address", "account", "finished_at", "preferences")),
-        (ballots, ("cut", "repeat", "pair_probability", "probability")),
-        (casts, ("seconds",)),
-        (events, ("actor",)),
-    ):
-        for name in names:
-            kind = table.c[name].type.compile(connection.dialect)
-            connection.execute(sa.text(f'ALTER TABLE {table.name} ADD COLUMN "{name}" {kind}'))
+    _add_columns(connection, voters, "address", "account", "finished_at", "preferences")
+    _add_columns(connection, ballots, "cut", "repeat", "pair_probability", "probability")
+    _add_columns(connection, casts, "seconds")
+    _add_columns(connection, events, "actor")
     metadata.create_all(connection, tables=[secret_table, views])
 
 
@@ -138,7 +134,22 @@ def _add_indexes(connection: sa.Connection) -> None:
         index.create(connection, checkfirst=True)
 
 
-MIGRATIONS: tuple[Callable[[sa.Connection], None], ...] = (_add_draws_and_origins, _add_indexes)
+def _add_weights(connection: sa.Connection) -> None:
+    """To version 4: what a vote counts where examples are not drawn alike."""
+    _add_columns(connection, ballots, "weight")
+
+
+def _add_columns(connection: sa.Connection, table: sa.Table, *names: str) -> None:
+    for name in names:
+        kind = table.c[name].type.compile(connection.dialect)
+        connection.execute(sa.text(f'ALTER TABLE {table.name} ADD COLUMN "{name}" {kind}'))
+
+
+MIGRATIONS: tuple[Callable[[sa.Connection], None], ...] = (
+    _add_draws_and_origins,
+    _add_indexes,
+    _add_weights,
+)
 """Step n brings a store from version n + 1, which had the tables of the first release, to n + 2."""
 
 

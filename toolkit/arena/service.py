@@ -18,16 +18,18 @@ from toolkit.arena.battles import Action, Ballot, BattlePool, BlindBallot, Cast,
 from toolkit.arena.moderation import reveals_identity
 from toolkit.arena.pairing import (
     DrawnBattle,
+    Matrix,
     attention_check_due,
     build_attention_check,
     draw_battle,
     draw_pair,
+    residual_deviations,
 )
 from toolkit.arena.settings import ArenaSettings, EffectiveSettings, SettingsStore, apply_settings
 from toolkit.arena.store import OWN_QUESTIONS, Store
 from toolkit.arena.tally import CountedVotes, Tally, VoteLog
 from toolkit.errors import ToolkitError
-from toolkit.types import Message, Outcome
+from toolkit.types import POINTS, Message, Outcome, sorted_pair
 
 ATTEMPTS = 20
 """Maximum draws for one ballot: another tab may store the same battle between draw and store."""
@@ -93,6 +95,7 @@ class ArenaService:
                 for example, answers in pool.answers.items()
             },
         )
+        self._deviations: tuple[int, Matrix | None] = (-1, None)
         self._addresses: dict[str, str] = {}
         self._question_lock = threading.Lock()
         self._questions: list[tuple[float, set[str]]] = []
@@ -332,7 +335,8 @@ class ArenaService:
         if attention_check_due(number, self.rules.check_every, rng):
             fields = build_attention_check(self.pool, met, rng)
         if fields is None:
-            drawn = draw_battle(self.pool, self.tally(), met, rng, self._revealed(voter))
+            deviations = self._residual_deviations()
+            drawn = draw_battle(self.pool, self.tally(), met, rng, self._revealed(voter), deviations)
             repeat = drawn is None and self.settings_store.control.repeats
             if repeat:
                 drawn = draw_battle(self.pool, self.tally(), met, rng)
@@ -341,6 +345,20 @@ class ArenaService:
             fields = self._ballot_fields(drawn) | {"repeat": repeat}
         identity = {"id": new_id(), "voter": voter, "number": number, "run": self.pool.run}
         return Ballot.model_validate({"shown_at": self._clock(), **identity, **fields})
+
+    def _residual_deviations(self) -> Matrix | None:
+        """How far votes are from the judge's, refreshed with each tenth more of them; `None`: no judge."""
+        judged, rows = self.pool.judged, self.votes().rows
+        if judged and not 0 <= 10 * (len(rows) - self._deviations[0]) <= self._deviations[0]:
+            pairs = [sorted_pair(row.model_a, row.model_b) for row in rows]
+            seen = [judged.get((row.example_id, pair), np.nan) for row, pair in zip(rows, pairs, strict=True)]
+            points = [
+                POINTS[row.outcome] if row.model_a == pair[0] else 1 - POINTS[row.outcome]
+                for row, pair in zip(rows, pairs, strict=True)
+            ]
+            found = residual_deviations(np.array(list(judged.values())), np.array(points), np.array(seen))
+            self._deviations = len(rows), found
+        return self._deviations[1]
 
     def _revealed_before(self, voter: str) -> float:
         """Votes cast until then have had their names opened to this voter."""
@@ -381,6 +399,7 @@ class ArenaService:
             "cut": "".join(side for side, answer in (("a", a), ("b", b)) if answer.finish == "length"),
             "pair_probability": drawn.pair_probability,
             "probability": drawn.probability,
+            "weight": drawn.weight,
         }
 
     def _require_admission(self, voter: str) -> None:

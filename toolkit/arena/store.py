@@ -87,6 +87,7 @@ class VoteRow(NamedTuple):
     kind: str
     repeat: bool | None
     ballot: str = ""
+    weight: float = 1.0
 
     @property
     def vote(self) -> Vote:
@@ -341,7 +342,8 @@ class Store:
         shown = ("battle", "example_id", "contestant_a", "contestant_b")
         columns = [casts.c.id, *(ballots.c[name] for name in shown), casts.c.outcome, WHO.label("voter")]
         columns += [ballots.c.category, casts.c.cast_at, casts.c.seconds, ballots.c.kind, ballots.c.repeat]
-        columns += [ballots.c.id.label("ballot"), ballots.c.answer_a, ballots.c.answer_b, ballots.c.run]
+        columns += [ballots.c.id.label("ballot"), func.coalesce(ballots.c.weight, 1.0).label("weight")]
+        columns += [ballots.c.answer_a, ballots.c.answer_b, ballots.c.run]
         query = _votes_query(*columns).order_by(casts.c.id).where(ballots.c.kind.in_(kinds))
         if only is not None:
             query = query.where(ballots.c.id.in_(only))

@@ -8,7 +8,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import permutations, product
 from typing import Any
 
@@ -23,14 +23,14 @@ from toolkit.types import POINTS, WINNERS, Battle, Completion, Outcome, Pair, Ve
 
 def win_rates(table: Table) -> list[dict[str, Any]]:
     """Win rate of each ordered pair with votes; a tie is half a win."""
-    counts = count(table)
-    met, won = np.rint(counts.met), counts.points
+    counts, votes = count(table), np.rint(count(replace(table, weight=None)).met)
+    met, won = counts.met, counts.points
     return [
         {
             "contestant": table.names[one],
             "against": table.names[other],
             "rate": float(won[one, other] / met[one, other]),
-            "votes": int(met[one, other]),
+            "votes": int(votes[one, other]),
         }
         for one, other in np.argwhere(met).tolist()
     ]
@@ -242,6 +242,8 @@ def vote_table(rows: Sequence[VoteRow]) -> Table:
     """
     if not rows:
         return tabulate(())
-    _, _, examples, first, second, outcomes, people, categories, *_ = zip(*rows, strict=True)
+    _, _, examples, first, second, outcomes, people, categories, *_, weights = zip(*rows, strict=True)
     known = [each or "" for each in categories]
-    return from_columns(first, second, outcomes, example=examples, voter=people, category=known)
+    table = from_columns(first, second, outcomes, example=examples, voter=people, category=known)
+    weight = np.array(weights)
+    return replace(table, weight=None if (weight == 1).all() else weight)

@@ -57,6 +57,7 @@ def battle_row(reveal: Reveal, *, texts: bool = False) -> dict[str, Any]:
         "seconds": cast.seconds,
         "pair_probability": ballot.pair_probability,
         "probability": ballot.probability,
+        "weight": 1.0 if ballot.weight is None else ballot.weight,
         "repeat": ballot.repeat,
     }
     if texts:
@@ -217,6 +218,9 @@ def _vote(row: Mapping[str, Any], place: str, a: Any, b: Any, outcome: Outcome) 
     at = _time(row.get("tstamp") or row.get("cast_at") or row.get("created_at"))
     if at is None:
         raise DataError(f"{place}: tstamp is {row.get('tstamp')!r}; it must be seconds since 1970, or ISO")
+    weight = _weight(row.get("weight"))
+    if weight is None:
+        raise DataError(f"{place}: weight is {row.get('weight')!r}; it must be 0 or more")
     try:
         messages, answers = _conversations(row)
     except (KeyError, TypeError, IndexError, ValueError):
@@ -236,6 +240,7 @@ def _vote(row: Mapping[str, Any], place: str, a: Any, b: Any, outcome: Outcome) 
         answer_a=answers[0],
         answer_b=answers[1],
         shown_at=at,
+        weight=weight,
     )
     reasons = {"tags": tags, "comment": str(row.get("comment") or ""), "cast_at": at}
     return Reveal(ballot=ballot, cast=Cast(ballot="", revision=0, action="vote", outcome=outcome, **reasons))
@@ -313,6 +318,15 @@ def _time(value: Any) -> float | None:
             return None
         at = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
     return at if math.isfinite(at) else None
+
+
+def _weight(value: Any) -> float | None:
+    """1 where there is none; `None`: it is no weight."""
+    try:
+        weight = 1.0 if value in (None, "") else float(value)
+    except (TypeError, ValueError):
+        return None
+    return weight if 0 <= weight < math.inf else None
 
 
 def _conversations(row: Mapping[str, Any]) -> tuple[tuple[Message, ...], tuple[str, str]]:

@@ -38,6 +38,8 @@ BETTING_COST = 2.0
 """What not knowing the gap costs the bets, in squared standard errors; from simulation."""
 BETS = np.linspace(0.02, 0.98, 49)
 """Shares of the capital that are bet in parallel; their mean is the evidence."""
+MOST_WEIGHT = 2.0
+"""Of an arena's vote, so that a weighted step on it stays in [-1, 1]."""
 
 
 @dataclass(frozen=True)
@@ -238,6 +240,8 @@ def _evidence(table: Table, points: Array, i: int, j: int) -> tuple[Evidence, Ev
         codes = np.where(labels.codes[on] < 0, len(labels.names) + on, labels.codes[on])
         on = on[np.sort(np.unique(codes, return_index=True)[1])]
     gains = 2 * points[on] - 1
+    if table.weight is not None:
+        gains = gains * np.minimum(table.weight[on] / MOST_WEIGHT, 1)
     steps = np.where(table.first[on] == i, gains, -gains)
     return (on, betting_evidence(steps)), (on, betting_evidence(-steps))
 

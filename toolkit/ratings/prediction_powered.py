@@ -4,9 +4,9 @@ Prediction-powered inference (Angelopoulos et al. 2023, PPI++): to the score equ
 what the judge sees on a pair's battles less what it sees on those that people voted on, times one `power` in
 [0, 1]. That difference is 0 on average whatever the judge is worth, so the figures are people's; power is
 where their variance is least, so a good judge makes them narrower and a useless one gets none. Pairs are
-strata: within a pair the arena draws examples alike, so that labels need no further weights. Where pairs have
-few battles each they are not, and people's battles have to be drawn from all of the judge's alike. The
-covariance is clustered as that of people's votes.
+strata: within a pair votes weigh the inverse of the probability that their example was drawn with, where that
+is not alike. Where pairs have few battles each they are no strata, and people's battles have to be drawn from
+all of the judge's alike. The covariance is clustered as that of people's votes.
 """
 
 from __future__ import annotations
