@@ -63,6 +63,12 @@ def test_an_interval_is_drawn_around_its_dot():
     assert float(start) < float(next(svg.iter("circle")).attrib["cx"]) < float(end)
 
 
+def test_a_value_of_several_seeds_is_drawn_as_their_rings():
+    svg = ET.fromstring(dots("t", [Dot("x", 0.5, 0.4, 0.7, points=(0.4, 0.6, math.nan)), Dot("y", 0.9)]))
+    drawn = [node.attrib["class"].split()[0] for node in svg.iter("circle")]
+    assert drawn == ["ring", "ring", "dot"]
+
+
 def test_nothing_to_draw_is_no_chart():
     assert dots("t", []) == ""
     assert dots("t", [Dot("x", math.nan)]) == ""

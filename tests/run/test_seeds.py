@@ -54,6 +54,11 @@ def test_three_seeds_are_trained_scored_and_in_every_interval(small_recipe: Path
     printed = {(s["contestant"], s["metric"]): s for s in json.loads(scored.stdout)["scores"]}
     for each in three.scores:
         assert printed[each.contestant, each.metric] == pytest.approx(each.model_dump()), "as in the report"
+    board = json.loads(CliRunner().invoke(main, ["leaderboard", str(folder), "--json"]).stdout)
+    cells = {row["contestant"]: row["cells"][0]["score"] for row in board["rows"]}
+    shown = {score.contestant: score.model_dump() for score in three.scores if score.metric == "chrf"}
+    assert (board["tasks"], cells) == (["chrf"], {name: pytest.approx(each) for name, each in shown.items()})
+    assert (folder / "report.html").read_text().count('class="ring') == 3
     assert not (folder / "seeds" / "3" / "completions" / "base.jsonl").exists()
     view = load_run(folder)
     assert {len(each.replicas) for each in view.measurements["dpo"]} == {2}

@@ -252,17 +252,22 @@ class Leaderboard:
     """Best average first."""
 
 
-def leaderboard(scores: Sequence[Score], measured: Sequence[Measurement] = ()) -> Leaderboard:
+def leaderboard(
+    scores: Sequence[Score], measured: Sequence[Measurement] = (), primary: Sequence[Score] = ()
+) -> Leaderboard:
     """The table of benchmark scores: one column a task, MMLU's subjects in one.
 
     Args:
         scores: of all contestants.
         measured: their values by question, where they are kept: differences from the best are paired.
+        primary: of the run's own measure, the first column; it is in no average.
     """
     by_task = _headlines(scores)
+    own = {score.metric: {each.contestant: each for each in primary} for score in primary}
     values = {(each.contestant, each.metric): each for each in measured}
-    names = list(dict.fromkeys(score.contestant for score in scores))
+    names = list(dict.fromkeys(score.contestant for score in (*primary, *scores)))
     shared = [task for task, row in by_task.items() if len(row) == len(names) and _are_shares(task, row)]
+    by_task = own | by_task
     rows = [
         Row(
             contestant=name,
@@ -335,13 +340,15 @@ def _cell(
 ) -> Cell | None:
     if name not in row:
         return None
-    less = less_is_better(task)
+    less = less_is_better(task) or any(
+        m.lower_is_better for (_, metric), m in values.items() if metric == task
+    )
     best = (min if less else max)(row.values(), key=lambda each: each.value).contestant
     behind = {other: _behind(row[best], row[other], task, values) for other in row if other != best}
     corrected = dict(zip(behind, holm([p_value for _, _, p_value in behind.values()]), strict=True))
     low, high, _ = behind.get(name, (0.0, 0.0, 1.0))
     clear = name != best and decide(low, high, corrected[name], -1 if less else 1) == "better"
-    return Cell(row[name], not clear, _are_shares(task, row))
+    return Cell(row[name], not clear, not less and _are_shares(task, row))
 
 
 def _behind(

@@ -190,7 +190,8 @@ def _require_references(
 def leaderboard_command(sources: tuple[Path, ...], against: str | None, as_json: bool) -> None:
     """Set contestants' benchmark results side by side, with averages, and differences on the same questions.
 
-    SOURCES are run folders, or lm-eval result files (one contestant's tasks may be in several). Notes
+    SOURCES are run folders, or lm-eval result files (one contestant's tasks may be in several). Of one run
+    the primary measure is the first column, over all its training seeds; benchmarks are of the first. Notes
     say where a contestant gains on one benchmark and loses on most others, and (run folders) where it was
     trained on the questions.
 
@@ -203,8 +204,10 @@ def leaderboard_command(sources: tuple[Path, ...], against: str | None, as_json:
     from toolkit.metrics.compare import compare, repeats
     from toolkit.run.checks.overlap import find_contamination
 
-    scores, by_question = _read_benchmarks(sources)
-    board = leaderboard(scores, by_question)
+    primary, own = _read_primary(sources[0]) if len(sources) == 1 else ([], [])
+    scores, by_question = _read_benchmarks(sources, needed=not primary)
+    by_question = own + by_question
+    board = leaderboard(scores, by_question, primary)
     if not board.tasks:
         raise DataError(f"{', '.join(map(str, sources))}: no benchmark figure could be read here")
     names = [row.contestant for row in board.rows]
@@ -213,7 +216,7 @@ def leaderboard_command(sources: tuple[Path, ...], against: str | None, as_json:
     compared = compare(by_question, against=against if by_question else None)
     notes = goodhart(compared.differences)
     notes += [note for source in sources if source.is_dir() for note in find_contamination(source)]
-    seeds = {source.name: repeats(source)[0] for source in sources if source.is_dir()}
+    seeds = {source.name: repeats(source)[0] for source in sources if source.is_dir() and scores}
     notes += [
         f"{run}: benchmarks are of the first of {n} training seeds" for run, n in seeds.items() if n > 1
     ]
@@ -237,7 +240,22 @@ def leaderboard_command(sources: tuple[Path, ...], against: str | None, as_json:
         print_text(f"\nnote: {note}")
 
 
-def _read_benchmarks(sources: tuple[Path, ...]) -> tuple[list[Score], list[Measurement]]:
+def _read_primary(source: Path) -> tuple[list[Score], list[Measurement]]:
+    """Scores of a run's primary measure and the values by example, over all training seeds."""
+    from toolkit.report.headline import quoted_scores
+    from toolkit.report.load import load_run
+
+    if not (source / "summary.json").is_file():
+        return [], []
+    view = load_run(source)
+    scores = quoted_scores(view.summary)
+    metric = scores[0].metric if scores else ""
+    return scores, [each for own in view.measurements.values() for each in own if each.metric == metric]
+
+
+def _read_benchmarks(
+    sources: tuple[Path, ...], *, needed: bool = True
+) -> tuple[list[Score], list[Measurement]]:
     """Scores of all benchmark results in the sources, and the values by question where they are kept."""
     from toolkit.benchmarks.results import name_in, scores_of, values_of
     from toolkit.errors import DataError
@@ -247,7 +265,7 @@ def _read_benchmarks(sources: tuple[Path, ...]) -> tuple[list[Score], list[Measu
     files: list[Path] = []
     for source in sources:
         found = sorted((source / "benchmarks").glob("*.json")) if source.is_dir() else [source]
-        if not found:
+        if needed and not found:
             raise DataError(f"{source}: no benchmark results here; name benchmarks in the recipe's scoring")
         by_name = {file.stem: file for file in found}
         files += [by_name[name] for name in sort_by_recipe(source, by_name)]

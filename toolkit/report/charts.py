@@ -10,6 +10,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from markupsafe import Markup, escape
@@ -35,7 +36,7 @@ NOT_XML = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 @dataclass(frozen=True)
 class Dot:
-    """A value with its interval; `label` names it."""
+    """A value with its interval, and what it is the mean of; `label` names it."""
 
     label: str
     value: float
@@ -43,6 +44,8 @@ class Dot:
     high: float | None = None
     colour: int = 0
     """Index of the contestant's colour."""
+    points: Sequence[float] = ()
+    """Drawn as rings in place of the value."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,8 @@ class Curve:
 
 def dots(title: str, rows: Sequence[Dot], digits: int = 2) -> Markup:
     """A dot for each value and a bar for its interval, one row each, on one scale; empty without values."""
-    known = [x for row in rows for x in (row.value, row.low, row.high) if x is not None and _drawable(x)]
+    ends = [x for row in rows for x in (row.value, row.low, row.high, *row.points)]
+    known = [x for x in ends if x is not None and _drawable(x)]
     if not known:
         return Markup()
     start, end = _scale(min(known), max(known))
@@ -66,7 +70,8 @@ def dots(title: str, rows: Sequence[Dot], digits: int = 2) -> Markup:
     def x(value: float) -> str:
         return f"{LABEL + (value - start) / (end - start) * (WIDTH - LABEL - VALUE - 14):.1f}"
 
-    description = "; ".join(f"{row.label} {formatting.number(row.value, digits)}" for row in rows)
+    values = [", ".join(formatting.number(each, digits) for each in (row.value, *row.points)) for row in rows]
+    description = "; ".join(f"{row.label} {each}" for row, each in zip(rows, values, strict=True))
     parts: list[str] = [_open(f"{title}: {description}", height)]
     for tick in _ticks(start, end, 4):
         parts.append(f'<path class="grid" d="M{x(tick)} 4V{height - AXIS + 2}"/>')
@@ -80,17 +85,26 @@ def dots(title: str, rows: Sequence[Dot], digits: int = 2) -> Markup:
             continue
         if row.low is not None and row.high is not None and _drawable(row.low) and _drawable(row.high):
             parts.append(f'<path class="bar {colour}" d="M{x(row.low)} {y}H{x(row.high)}"/>')
-        parts.append(f'<circle class="dot {colour}" cx="{x(row.value)}" cy="{y}" r="4"/>')
+        kind, radius = ("ring", 3) if row.points else ("dot", 4)
+        places = [each for each in row.points or [row.value] if _drawable(each)]
+        parts += [f'<circle class="{kind} {colour}" cx="{x(e)}" cy="{y}" r="{radius}"/>' for e in places]
         value = formatting.number(row.value, digits)
         parts.append(f'<text class="value" x="{WIDTH - 2}" y="{y + 4}">{value}</text>')
     return Markup("".join([*parts, "</svg>"]))
 
 
 def contestant_dots(
-    title: str, rows: Sequence[Score | Rating], colours: Mapping[str, int], digits: int
+    title: str,
+    rows: Sequence[Score | Rating],
+    colours: Mapping[str, int],
+    digits: int,
+    points: Mapping[str, Sequence[float]] = MappingProxyType({}),
 ) -> Markup:
-    """A dot plot of scores or ratings, each contestant in its colour."""
-    drawn = [Dot(x.contestant, x.value, x.low, x.high, colours.get(x.contestant, 0)) for x in rows]
+    """A dot plot of scores or ratings, each contestant in its colour, with rings for its `points`."""
+    drawn = [
+        Dot(x.contestant, x.value, x.low, x.high, colours.get(x.contestant, 0), points.get(x.contestant, ()))
+        for x in rows
+    ]
     return dots(title, drawn, digits)
 
 

@@ -20,7 +20,7 @@ from toolkit.ratings import Decisions
 from toolkit.recipe import Recipe, contestants, is_fair_baseline
 from toolkit.report.formatting import counted, listed, number, p, percent, rounded, signed, span
 from toolkit.statistics import SIGNIFICANT, decide, holm, smallest_p
-from toolkit.types import Completion, Difference, Rating, Summary
+from toolkit.types import Completion, Difference, Rating, Score, Summary
 
 FAIR = "the fair baseline"
 BARE = "the bare base"
@@ -66,6 +66,17 @@ def headline_pairs(names: Sequence[str], recipe: Recipe | None) -> list[Comparis
 
 METRIC_ORDER = ("rougeL", "chrf", "token_f1", "bertscore_f1", "exact_match", "bleu", "rouge1", "perplexity")
 """Metrics in the order in which they are quoted and examples are chosen by them."""
+
+
+def quoted_scores(summary: Summary) -> list[Score]:
+    """The scores of the primary measure; where there are none, of the first of `METRIC_ORDER` with any."""
+    by_metric: dict[str, list[Score]] = {}
+    for score in summary.scores:
+        by_metric.setdefault(score.metric, []).append(score)
+    order = (summary.notes.get("primary"), *METRIC_ORDER)
+    return next((by_metric[metric] for metric in order if metric in by_metric), [])
+
+
 MAX_EXAMPLES_NEEDED = 100_000
 """No sample size above this is suggested."""
 

@@ -80,7 +80,7 @@ def build_context(view: RunView, pairs: Sequence[headline.ComparisonPair] | None
         "votes": votes.votes_section(view, colours),
         "examples": examples.load_examples(view, pairs[0]) if pairs else None,
         "stages": tables.stages(summary.stages) if summary.stages else None,
-        "by_seed": tables.by_seed(summary),
+        "by_seed": tables.by_seed(summary, colours),
         "curves": {stage: charts.drawings(rows) for stage, rows in view.curves.items()},
         "answers": tables.answers(view.completions) if view.completions else None,
         "data": data_sets(view),

@@ -29,7 +29,7 @@ from toolkit.report.formatting import (
     size,
     span,
 )
-from toolkit.report.headline import METRIC_ORDER, Claim, Comparison, ComparisonPair, conclude
+from toolkit.report.headline import Claim, Comparison, ComparisonPair, conclude, quoted_scores
 from toolkit.report.load import RunView
 from toolkit.statistics import holm
 from toolkit.types import Completion, Rating, Score, StageResult, Summary, Vote
@@ -245,21 +245,26 @@ def stages(found: Sequence[StageResult]) -> Table:
     return Table.of("Stages", ("stage", "time", "peak memory", "train loss", "on held-out rows"), rows)
 
 
-def by_seed(summary: Summary) -> Table | None:
+@dataclass(frozen=True)
+class SeedPlot:
     """The primary measure, or the one that is quoted, for every seed that stages were trained with."""
-    seeds = summary.notes.get("seeds")
-    if not seeds:
+
+    title: str
+    table: Table
+    chart: Markup
+
+
+def by_seed(summary: Summary, colours: dict[str, int]) -> SeedPlot | None:
+    seeds, scores = summary.notes.get("seeds", {"values": {}, "count": 0}), quoted_scores(summary)
+    metric = scores[0].metric if scores else ""
+    values = {name: found.get(metric, ()) for name, found in seeds["values"].items()}
+    values = {name: found for name, found in values.items() if len(found) == seeds["count"]}
+    if not values:
         return None
-    there = {metric for found in seeds["values"].values() for metric in found}
-    quoted = (name for name in (summary.notes.get("primary"), *METRIC_ORDER) if name in there)
-    metric = str(next(quoted, ""))
-    rows = [
-        (name, *map(number, found[metric]))
-        for name, found in seeds["values"].items()
-        if len(found.get(metric, ())) == seeds["count"]
-    ]
-    header = ("contestant", *(f"seed {place}" for place in range(1, seeds["count"] + 1)))
-    return Table.of(f"{metric_info(metric).title} by training seed", header, rows) if rows else None
+    info, header = metric_info(metric), (f"seed {place}" for place in range(1, seeds["count"] + 1))
+    title = f"{info.title} by training seed"
+    table = Table.of(title, ("contestant", *header), [(name, *map(number, values[name])) for name in values])
+    return SeedPlot(title, table, charts.contestant_dots(title, scores, colours, info.digits, values))
 
 
 def _stage_note(stage: StageResult) -> str:

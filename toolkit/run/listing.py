@@ -13,7 +13,7 @@ from toolkit.arena import Store
 from toolkit.errors import DataError
 from toolkit.recipe import load
 from toolkit.report.compare_runs import flatten
-from toolkit.report.headline import METRIC_ORDER
+from toolkit.report.headline import quoted_scores
 from toolkit.run.folder import NAME, RunFolder
 from toolkit.types import Record, Score, Summary
 
@@ -78,13 +78,8 @@ def _listed(
 def _score(folder: RunFolder) -> Score | None:
     """Of the last contestant that has one."""
     summary = Summary.model_validate(io.read_json(folder.summary, finite=False))
-    candidates = (summary.notes.get("primary"), *METRIC_ORDER)
-    for metric in filter(None, candidates):
-        scores = {score.contestant: score for score in summary.scores if score.metric == metric}
-        ranked = [scores[name] for name in summary.contestants if name in scores]
-        if ranked:
-            return ranked[-1]
-    return None
+    scores = {score.contestant: score for score in quoted_scores(summary)}
+    return next((scores[name] for name in reversed(summary.contestants) if name in scores), None)
 
 
 def remove_run(run: Path, *, votes: bool = False) -> int:
