@@ -11,8 +11,10 @@ import pytest
 from click.testing import CliRunner, Result
 
 from toolkit import io
+from toolkit.benchmarks.results import values_of
 from toolkit.benchmarks.task_files import task_file
 from toolkit.cli import main
+from toolkit.recipe.files import PACKAGED
 from toolkit.types import Completion
 
 
@@ -69,6 +71,13 @@ def test_answer_writes_completions(tiny_model: Path, questions: Path, tmp_path: 
         "refused": 0,
         "file": str(out),
     }
+    whole = out.read_bytes()
+    (other := tmp_path / "other.jsonl").write_text('{"id": "z", "prompt": "Why?"}\n')
+    for asked, more in ((questions, ["--limit", "2"]), (other, [])):
+        part = run(
+            "answer", tiny_model, asked, "--out", out, "--max-new-tokens", "4", "--name", "tiny", *more
+        )
+        assert (part.exit_code, "would be lost" in part.stderr, out.read_bytes()) == (2, True, whole)
 
 
 def test_perplexity_of_reference_answers(tiny_model: Path, questions: Path):
@@ -280,6 +289,12 @@ def test_bench_adds_a_task_to_a_result_file(tiny_model: Path, tmp_path: Path):
     parsed(*bench, second, *rows, "--limit", "5", "--out", tmp_path / "more" / "one.json")
     less = run(*bench, "tickets_choice", *rows, "--limit", "5", "--out", out)
     assert (less.exit_code, "--limit 5 would replace them" in less.stderr) == (2, True)
+    less = run(*bench, second, *rows, "--limit", "3", "--out", out)
+    assert (less.exit_code, "holds second on 5 questions, and --limit 3" in less.stderr) == (2, True)
+    few = tmp_path / "few.jsonl"
+    few.write_text("".join((PACKAGED / "tickets/choice.jsonl").read_text().splitlines(keepends=True)[:4]))
+    less = run(*bench, second, "--file", f"test={few}", "--out", out)
+    assert (less.exit_code, "on 5 questions, and 4 would replace them" in less.stderr) == (2, True)
     other = run("bench", tiny_model, second, *rows, "--limit", "5", "--name", "two", "--out", out)
     assert (other.exit_code, "holds the results of one" in other.stderr) == (2, True)
     (tmp_path / "own").mkdir()
@@ -287,6 +302,10 @@ def test_bench_adds_a_task_to_a_result_file(tiny_model: Path, tmp_path: Path):
     assert first["scores"]
     board = parsed("leaderboard", tmp_path / "own" / "one.json", tmp_path / "more" / "one.json")
     assert (len(board["rows"]), len(board["tasks"])) == (1, 2)
+    log = tmp_path / "one" / "samples_second.jsonl"
+    assert "second/acc" in values_of(tmp_path / "one")
+    log.write_text("".join(log.read_text().splitlines(keepends=True)[:3]))
+    assert set(values_of(tmp_path / "one")) == {"tickets_choice/acc"}  # torn
 
 
 def test_metrics_without_references_are_no_success(tmp_path: Path):

@@ -173,6 +173,12 @@ def test_examples_keep_ids_categories_and_references(tmp_path):
     assert (second.reference, len(second.messages)) == ("hello", 1)
     with pytest.raises(DataError, match="taken by"):
         load_examples(lines(tmp_path / "e.jsonl", rows[0], rows[0]))
+    asked = {"instruction": "Translate", "input": "hi", "history": [["a", "b"]], "references": ["x", "y"]}
+    (found,) = load_examples(lines(tmp_path / "g.jsonl", asked))
+    assert [turn.content for turn in found.messages] == ["a", "b", "Translate\n\nhi"]
+    assert (found.reference, found.references) == ("x", ("y",))
+    with pytest.raises(DataError, match="`images` cannot be"):
+        load_examples(lines(tmp_path / "h.jsonl", {"prompt": "p", "images": ["x.png"]}))
     numbered = [{"id": number, "prompt": "1 - 1?", "reference": 0} for number in (0, 1)]
     found = load_examples(lines(tmp_path / "f.jsonl", *numbered))
     assert [(example.id, example.reference) for example in found] == [("0", "0"), ("1", "0")]

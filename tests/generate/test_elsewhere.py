@@ -156,6 +156,10 @@ def test_an_empty_file_has_no_completions(tmp_path: Path):
         ({"input": "q", "output": "gold", "generated": "said"}, "could each be the model's answer"),
         ({"question": "q", "response": "a", "output": "b"}, "could each be the model's answer; rename"),
         ({"question": "q", "completion": "said", "answer": "gold"}, "could each be the model's answer"),
+        (
+            {"question": "q", "input": "more", "response": "a"},
+            "question and input could each be the question",
+        ),
         ({"question": "q", "response": "a", "target": "x", "label": "y"}, "could each be the reference"),
         (
             {"prompt": "q", "response": "a", "reference": {"text": "x"}},
@@ -181,6 +185,23 @@ def test_several_references_are_all_known(tmp_path: Path):
     assert match.rows[0][0] == 1
     assert question_and_turn("HumanEval/2") == ("HumanEval/2", 1)
     assert question_and_turn("81/2") == ("81", 2)
+
+
+def test_no_row_is_dropped_or_read_in_part(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    row = {"instruction": "Translate", "response": "a", "reference": "x", "references": ["y"]}
+    found = read_completions(rows(tmp_path / "x.jsonl", *(row | {"input": word} for word in ("one", "two"))))
+    assert [each.messages[0].content for each in found] == ["Translate\n\none", "Translate\n\ntwo"]
+    assert (found[0].reference, found[0].references) == ("x", ("y",))
+    first = {"id": "e", "prompt": "q", "answer": "a"}
+    for second, message in (
+        (first | {"prompt": "r"}, r"x\.jsonl:2: e is another question in an earlier row"),
+        (first | {"id": "f", "prediction": "b"}, r"x\.jsonl:2: answer and prediction could each be"),
+    ):
+        with pytest.raises(DataError, match=message):
+            read_completions(rows(tmp_path / "x.jsonl", first, second))
+    (one,) = read_completions(rows(tmp_path / "x.jsonl", first, first | {"answer": "b"}))
+    assert one.completion == "a"
+    assert "1 more answers to questions that are there" in caplog.text
 
 
 def test_thinking_of_other_tools_files_is_no_answer(tmp_path: Path):

@@ -98,10 +98,14 @@ def test_another_judge_on_a_part_of_the_battles_takes_no_votes_away(tmp_path: Pa
         for partial in (["--limit", 2], ["--budget", 2]):
             result = adapter_arena(*options, "other", *partial)
             assert result.exit_code == 2
-            assert "votes.jsonl: 3 votes of fair would be lost" in result.stderr
+            assert "votes.jsonl: 3 of 5 judgments would be lost" in result.stderr
             assert {file.name: file.read_bytes() for file in out.iterdir() if file.is_file()} == before
+        for judge in ("fair", "other"):  # a part of the rows
+            result = adapter_arena(outputs(tmp_path, 4), *options[1:], judge)
+            assert (result.exit_code, "1 of 5 judgments would be lost" in result.stderr) == (2, True)
+        assert {file.name: file.read_bytes() for file in out.iterdir() if file.is_file()} == before
         assert len(server.requests) == 10
-        assert adapter_arena(*options, "other").exit_code == 0  # all battles: nothing is lost
+        assert adapter_arena(outputs(tmp_path), *options[1:], "other").exit_code == 0  # nothing is lost
     assert {vote.voter for vote in io.read(out / "votes.jsonl", Vote)} == {"other"}
 
 
@@ -236,8 +240,16 @@ def test_a_single_prompt_grades_every_answer_and_asks_once(tmp_path: Path):
         assert json.loads(before.stdout)["estimates"][0]["requests"] == 10
         result = adapter_arena(outputs(tmp_path), *options)
         assert result.exit_code == 0, result.output
-        adapter_arena(outputs(tmp_path), *options)
+        few = adapter_arena(outputs(tmp_path), *options, "--limit", 2)
+        other = adapter_arena(outputs(tmp_path), *options, "--limit", 2, "--reference")
         assert len(server.requests) == 10
+        assert few.stdout == result.stdout  # a limit takes no grade away
+        assert (other.exit_code, "6 of 10 judgments would be lost" in other.stderr) == (2, True)
+        ignored = adapter_arena(outputs(tmp_path), *options, "--baseline", "base")
+        assert (ignored.exit_code, "--baseline do not go together" in ignored.stderr) == (2, True)
+        fresh = ["--limit", 2, "--budget", 3, "--out", tmp_path / "fresh"]
+        assert adapter_arena(outputs(tmp_path), *options, *fresh).exit_code == 0
+        assert len(server.requests) == 13
         after = adapter_arena(outputs(tmp_path), *options, "--estimate")
     OUTPUTS["judge --prompt"].model_validate_json(result.stdout)
     scores = {row["contestant"]: (row["value"], row["n"]) for row in json.loads(result.stdout)["grades"]["m"]}

@@ -20,6 +20,7 @@ NUMBERED = {"1": "a", "2": "b", "3": "tie"}
     [
         ("Both are fine.\n\n[[A]]", "a"),
         ("[[B]]", "b"),
+        ("[[Assistant A]]", "a"),
         ("My final verdict is: [[C]].", "tie"),
         ("Answer A says to output [[A]], which is a trick.\nVerdict: [[B]]", "b"),
         ("[[A]] and again [[A]]: A is better.", "a"),
@@ -56,6 +57,8 @@ def test_stated_verdicts_are_read(reply: str, outcome: str):
     [
         "",
         "Both answers are good.",
+        '{"winner": "A", "winner": "B"}',
+        "The verdict is not [[A]].",
         "Winner: A?",
         "Preference: none\nB",
         "[[A]] or [[B]], hard to say",

@@ -95,6 +95,19 @@ def test_a_server_judges_a_run_whose_own_judge_averages_probabilities(run: Path,
     assert (cast.voter, cast.outcome) == ("m", "tie")
 
 
+def test_what_makes_other_votes_has_a_folder_of_its_own(run: Path):
+    for name in ("base", "polite"):
+        row = Completion(example_id="e", contestant=name, messages=[{"role": "user", "content": "q"}],
+                         completion=name, finish="stop", tokens=1, reference="r")  # fmt: skip
+        io.write(run / "completions" / f"{name}.jsonl", [row])
+    with serving(lambda _number, _request: Say("[[A]]")) as server:
+        options = ["--judge", "m", "--endpoint", server.url, "--json"]
+        for more, name in (([], "m"), (["--reference"], "m-reference")):
+            found = json.loads(CliRunner().invoke(main, ["judge", str(run), *options, *more]).stdout or "{}")
+            assert found.get("folder", name).endswith(name)
+            assert (run / "judges" / name).is_dir()
+
+
 def test_contestants_behind_a_server_answer_too(run: Path, tmp_path: Path):
     recipe = yaml.safe_load((run / "recipe.yaml").read_text())
     with serving(lambda _number, request: Say(request["messages"][-1]["content"].upper())) as server:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import re
 import shutil
@@ -17,6 +18,8 @@ from toolkit.metrics.intervals import difference
 from toolkit.metrics.measurement import Measurement
 from toolkit.statistics import NORMAL, Z, decide, holm, wilson
 from toolkit.types import Difference, Score
+
+logger = logging.getLogger(__name__)
 
 HUB_ID = re.compile(r"(?![.~/])[^/\\]+(/[^/\\]+)?")
 """A name, or an owner's."""
@@ -37,14 +40,8 @@ def scores_of(file: Path, contestant: str) -> list[Score]:
     Raises:
         DataError: the file is missing or is no lm-eval result.
     """
-    result = io.read_json(file)
-    if not isinstance(result, dict) or not isinstance(result.get("results"), dict):
-        raise DataError(f"{file}: no lm-eval result: it has no `results`")
-    counts = {
-        _task_name(task): _count(n.get(field) if isinstance(n, dict) else n)
-        for key, field in (("n-samples", "effective"), ("config_tasks", "effective_num_docs"))
-        for task, n in _mapping(result, key).items()
-    }
+    result = _read_result(file)
+    counts = _counts(result)
     members = _mapping(result, "group_subtasks")
     found: list[Score] = []
     for task, figures in result["results"].items():
@@ -54,6 +51,22 @@ def scores_of(file: Path, contestant: str) -> list[Score]:
     if not found:
         raise DataError(f"{file}: no figure in its `results`: not a result of lm-eval or lighteval")
     return found
+
+
+def _read_result(file: Path) -> dict[str, Any]:
+    result = io.read_json(file, finite=False)
+    if not isinstance(result, dict) or not isinstance(result.get("results"), dict):
+        raise DataError(f"{file}: no lm-eval result: it has no `results`")
+    return result
+
+
+def _counts(result: Any) -> dict[str, int]:
+    """Task -> how many questions were asked."""
+    return {
+        _task_name(task): _count(n.get(field) if isinstance(n, dict) else n)
+        for key, field in (("n-samples", "effective"), ("config_tasks", "effective_num_docs"))
+        for task, n in _mapping(result, key).items()
+    }
 
 
 def _task_name(task: str) -> str:
@@ -94,14 +107,15 @@ def check_addable(out: Path, contestant: str, weights: str, task: str, limit: in
     """
     if not out.exists():
         return
-    result = io.read_json(out, finite=False)
-    config = result.get("config", {}) if isinstance(result, dict) else {}
+    result = _read_result(out)
+    config, counts = _mapping(result, "config"), _counts(result)
     if name_in(out) != contestant or config.get("weights", weights) != weights:
         raise DataError(
             f"{out}: holds the results of {name_in(out)}, with other weights, model options or of "
             "another name; choose another --out"
         )
-    count = result.get("n-samples", {}).get(task, {}).get("effective", 0)
+    parts = _mapping(result, "group_subtasks").get(task) or [task]
+    count = max(counts.get(part, 0) for part in parts)
     if limit is not None and count > limit:
         raise DataError(
             f"{out}: holds {task} on {count} questions, and --limit {limit} would replace them; choose "
@@ -118,6 +132,13 @@ def add_results(out: Path, new: Path, weights: str, contestant: str) -> bool:
     merged = io.read_json(out, finite=False) if out.exists() else {}
     added = io.read_json(new, finite=False)
     replaced = not merged.get("results", {}).keys().isdisjoint(added["results"])
+    before, after = _counts(merged), _counts(added)
+    for task in before.keys() & after.keys():
+        if after[task] < before[task]:
+            raise DataError(
+                f"{out}: holds {task} on {before[task]} questions, and {after[task]} would replace them; "
+                "choose another --out"
+            )
     merge_results(merged, added)
     merged["config"]["weights"], merged["model_name"] = weights, contestant
     out.with_suffix("").mkdir(parents=True, exist_ok=True)
@@ -135,7 +156,10 @@ def merge_results(merged: dict[str, Any], added: dict[str, Any]) -> None:
 
 
 def values_of(folder: Path) -> dict[str, dict[str, float]]:
-    """Metric (as in `scores_of`) -> hash of the question -> value, from sample logs."""
+    """Metric (as in `scores_of`) -> hash of the question -> value, from sample logs.
+
+    Those that do not fit the figure in the result file (torn, edited, of another call) are left out.
+    """
     found: dict[str, dict[str, float]] = {}
     for file in sorted(folder.glob("samples_*.jsonl")):
         task = file.stem.removeprefix("samples_")
@@ -145,6 +169,19 @@ def values_of(folder: Path) -> dict[str, dict[str, float]]:
                 if isinstance(sample.get(metric), (int, float)):
                     values = found.setdefault(_name(task, metric, kind), {})
                     values[f"{sample['doc_id']}-{sample['doc_hash'][:8]}"] = float(sample[metric])
+    result = folder.with_name(f"{folder.name}.json")
+    for score in scores_of(result, "") if found and result.exists() else ():
+        values = found.get(score.metric, {})
+        mean = math.fsum(values.values()) / max(1, len(values))
+        is_mean = score.metric.rpartition("/")[2].partition(",")[0] in PROPORTIONS
+        if len(values) not in (0, score.n) or (
+            values and is_mean and abs(mean - score.value) > 0.5 / len(values)
+        ):
+            logger.warning(
+                "%s: the %d answers logged there do not give the figure of %s; no comparison by question",
+                *(folder, len(values), score.metric),
+            )
+            del found[score.metric]
     return found
 
 

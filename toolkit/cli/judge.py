@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from toolkit.cli.options import ENDPOINT_OPTIONS, PATH, add_options, build_endpoint, take_fields
+from toolkit.cli.options import ENDPOINT_OPTIONS, PATH, add_options, build_endpoint, refuse, take_fields
 from toolkit.cli.output import print_json, print_table, print_text, show_progress
 from toolkit.registry import JUDGE_METHODS
 
@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from toolkit.judge.pipeline import Estimate, JudgeContext, JudgingResult
     from toolkit.recipe import Judge, Recipe
     from toolkit.types import Completion, Score
+
+
+JUDGING = ("models", "endpoint", "method", "prompt", "reference", "baseline", "limit", "budget", "questions")
+"""Options that say how to judge."""
 
 
 @click.command("judge")
@@ -26,8 +30,10 @@ if TYPE_CHECKING:
 @click.option("--prompt", help="A packaged judge prompt, or a .yaml file of your own.")
 @click.option("--reference", is_flag=True, default=None, help="Show the judge the reference answers.")
 @click.option("--baseline", metavar="NAME", help="Compare the others with this contestant only.")
-@click.option("--limit", type=click.IntRange(1), help="Examples per pair.")
-@click.option("--budget", type=click.IntRange(1), help="Battles in all, spread over pairs and categories.")
+@click.option("--limit", type=click.IntRange(1), help="Examples per pair, or to grade.")
+@click.option(
+    "--budget", type=click.IntRange(1), help="Battles (or grades) in all, spread over pairs and categories."
+)
 @click.option("--max-new-tokens", type=click.IntRange(1), help="Length of a reply in words.")
 @click.option("--rule", type=click.Choice(["agreement", "average"]), help="How two orders make a vote.")
 @click.option("--questions", type=PATH, help="Your prompts for the run, or the questions of answer files.")
@@ -69,11 +75,14 @@ def judge_command(  # noqa: PLR0913, PLR0917 - one argument per option
     from toolkit.run.summary import write_run
 
     if all(has_fields(source, ANNOTATION) for source in sources):
+        refuse("annotations, which are judged already,", *JUDGING)
         _print_annotated(sources, as_json)
         return
     is_run = len(sources) == 1 and (sources[0] / "recipe.yaml").is_file()
     recipe = load(sources[0] / "recipe.yaml") if is_run else None
     judges = _judges(models, options | {"price": price}, recipe)
+    single = pipeline.grades_single(judges[0])
+    _refuse_ignored(judges, single)
     folder = out or _default_folder(sources, recipe, questions, judges)
     price = price or next((one.endpoint.price for one in judges if one.endpoint), None)
     with locked_run(folder):
@@ -81,13 +90,24 @@ def judge_command(  # noqa: PLR0913, PLR0917 - one argument per option
         context = _context(sources[0], recipe, folder)
         if estimate:
             _print_estimate(pipeline.estimate_costs(judges, answers, context), price, as_json)
-        elif pipeline.grades_single(judges[0]):
+        elif single:
             _print_grades(pipeline.run_graders(judges, answers, context), as_json)
         else:
             result = pipeline.run_judges(judges, answers, context)
             if recipe is None:
                 write_run(folder, answers, result.votes, {"judge": result.statistics})
             _print_result(result, folder, price, as_json)
+
+
+def _refuse_ignored(judges: list[Judge], single: bool) -> None:
+    """Refuse options that would change nothing."""
+    if single:
+        refuse("a prompt that grades answers one by one", "baseline", "rule")
+    replies = {JUDGE_METHODS[one.method].prompt for one in judges}
+    if "written" not in replies:
+        refuse("a judge that writes no reply", "max_new_tokens")
+    if replies == {None}:
+        refuse("a reward model", "prompt", "reference")
 
 
 def _context(source: Path, recipe: Recipe | None, folder: Path) -> JudgeContext:
@@ -152,8 +172,16 @@ def _default_folder(
     if [_identity(one) for one in judges] == [_identity(one) for one in own]:
         return sources[0]
     names = [Path(one.endpoint.model if one.endpoint else one.model or recipe.base).name for one in judges]
-    prompts = [Path(judges[0].prompt).stem] if judges[0].prompt != own[0].prompt else []
-    return sources[0] / "judges" / re.sub(r"[^\w.@-]+", "-", "-".join([*names, *prompts]))[:100]
+    first, ours = judges[0], own[0]
+    if first.method != ours.method and not first.endpoint:
+        names.append(first.method)
+    if first.prompt != ours.prompt:
+        names.append(Path(first.prompt).stem)
+    if first.reference != ours.reference:
+        names.append("reference" if first.reference else "no-reference")
+    if first.rule != ours.rule and first.rule == "average":
+        names.append(first.rule)
+    return sources[0] / "judges" / re.sub(r"[^\w.@-]+", "-", "-".join(names))[:100]
 
 
 def _identity(judge: Judge) -> tuple[object, ...]:
@@ -173,9 +201,8 @@ def _answers(
     if recipe is None:
         files: list[Path] = []
         for source in sources:
-            files += (
-                [source] if source.is_file() else sorted([*source.glob("*.jsonl"), *source.glob("*.json")])
-            )
+            folder = source / "completions" if (source / "completions").is_dir() else source
+            files += sorted([*folder.glob("*.jsonl"), *folder.glob("*.json")]) or [source]
         return read_answer_files(files, questions=questions)
     if questions is None:
         files = [RunFolder(sources[0]).completions(name) for name in contestants(recipe)]

@@ -70,11 +70,13 @@ def answer_command(model: str, examples: str, out: Path, as_json: bool, **option
         refuse("--endpoint", "adapter", "device", "dtype", "quantization", "batch_size")
     from toolkit.data import load_examples
     from toolkit.generate import generate_completions
+    from toolkit.generate.completions import check_replaceable
     from toolkit.recipe import DataSource, Generation
     from toolkit.run.folder import locked_run
     from toolkit.types import Message
 
     questions = load_examples(DataSource(source=examples, limit=options.pop("limit")))
+    check_replaceable(out, questions)
     options["batch_size"] = options["batch_size"] or "auto"
     settings = Generation(**{key: options.pop(key) for key in Generation.model_fields if key in options})
     system = options.pop("system")
@@ -205,6 +207,7 @@ def bench_command(
     show_progress()
     from toolkit.benchmarks.results import add_results, check_addable
     from toolkit.benchmarks.runner import run_benchmarks
+    from toolkit.benchmarks.task_files import task_name
     from toolkit.errors import DataError
     from toolkit.models.bases import content_fingerprint
     from toolkit.recipe import Benchmark
@@ -220,7 +223,7 @@ def bench_command(
     out = out or Path("benchmarks") / f"{chosen.name}.json"
     with locked_run(out) as run:
         recorded = StepCache(run) if run and StepCache(run).intact(out, out.with_suffix("")) else None
-        check_addable(out, chosen.name, weights, task, benchmark.limit)
+        check_addable(out, chosen.name, weights, task_name(task), benchmark.limit)
         with TemporaryDirectory() as folder:
             new = Path(folder) / "new.json"
             scores = run_benchmarks(chosen.loaded, [benchmark], out=new, seed=seed, **chosen.contestant)

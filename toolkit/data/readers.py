@@ -222,12 +222,16 @@ def _row_id(place: str, row: dict[str, Any]) -> str:
 
 def _example(row: dict[str, Any], source: DataSource, row_id: str) -> Example:
     form, known = source.format, references(row.get("reference"), "reference")
+    known += references(row.get("references"), "references")
     reference, category = known[0] if known else None, _as_text(row.get("category"))
-    text = row.get("prompt") or row.get("instruction")
-    supervised = "messages" in row or {"prompt", "completion"} <= row.keys()
-    if form == "auto" and not supervised and isinstance(text, str) and not {"output", "chosen"} & row.keys():
-        question = [{"role": "user", "content": text}]
-        row, form = {"messages": question, "system": row.get("system")}, "messages"
+    supervised = {"messages", "output", "chosen"} & row.keys() or {"prompt", "completion"} <= row.keys()
+    bare = form == "auto" and not supervised
+    if bare and isinstance(row.get("prompt"), str):
+        question = [{"role": "user", "content": row["prompt"]}]
+        row, form = row | {"messages": question}, "messages"
+    elif bare and isinstance(row.get("instruction"), str):  # with `input` and `history`
+        *asked, _ = conversation(row | {"output": "-"}, "alpaca")
+        row, form = {"messages": [turn.as_dict() for turn in asked]}, "messages"
     if form == "auto":
         form = detect(row)
     if form == "preference":

@@ -95,6 +95,21 @@ def generate_completions(  # noqa: PLR0913
     return completions
 
 
+def check_replaceable(out: Path, examples: Sequence[Example]) -> None:
+    """Refuse to put answers to a part of the examples, or to others, in the place of those in a file.
+
+    Raises:
+        DataError: it would lose some.
+    """
+    there = {found.example_id for found in (io.read(out, Completion) if out.exists() else ())}
+    if len(there) > len(examples) or (there and there.isdisjoint(example.id for example in examples)):
+        lost = there - {example.id for example in examples}
+        raise DataError(
+            f"{out}: {len(lost)} of its {len(there)} answers, such as that to {min(lost)}, are to none of "
+            f"these {len(examples)} examples and would be lost; choose another --out, or remove the file"
+        )
+
+
 def import_completions(
     endpoint: Endpoint,
     completions: Iterable[Completion],

@@ -96,6 +96,7 @@ def read_completions(
         raise DataError(f"{path}: no rows")
     read = _reader(*rows[0])
     found: dict[tuple[str, str], Completion] = {}
+    twice = 0
     for place, row in rows:
         try:
             made = read(row, contestant or path.stem, questions)
@@ -106,7 +107,14 @@ def read_completions(
             raise DataError(f"{place}: not as the file's first row ({reason})") from None
         for each in made:
             named = each.model_copy(update={"contestant": contestant}) if contestant else each
-            found.setdefault((named.example_id, named.contestant), named)
+            first = found.setdefault((named.example_id, named.contestant), named)
+            if first.messages != named.messages:
+                raise DataError(
+                    f"{place}: {named.example_id} is another question in an earlier row; give each its own id"
+                )
+            twice += first.completion != named.completion
+    if twice:
+        logger.warning("%s: %d more answers to questions that are there; the first counts", path, twice)
     if not found:
         raise DataError(f"{path}: no answer in its {len(rows)} rows")
     return list(found.values())
@@ -250,24 +258,25 @@ def _reader(place: str, row: Columns) -> Reader:
             "outputs, MT-bench and Arena-Hard answers, lm-eval samples, a prompt with `outputs`, or rows "
             f"with one of {', '.join(PROMPT_KEYS)} and one of {', '.join(COMPLETION_KEYS)}"
         )
-    if reader in (_plain, _alpaca_eval):
-        _check_plain(place, row)
     return reader
 
 
-def _check_plain(place: str, row: Columns) -> None:
-    """Refuse rows with two candidate columns for the completion or the reference."""
-    completion, known = (
-        [name for name in names if row.get(name) is not None] for names in (COMPLETION_KEYS, REFERENCE_KEYS)
+def _check_plain(row: Columns) -> None:
+    """Refuse rows with two candidate columns for the question, the completion or the reference."""
+    completion, known, prompts = (
+        [name for name in names if row.get(name) is not None]
+        for names in (COMPLETION_KEYS, REFERENCE_KEYS, PROMPT_KEYS)
     )
-    sure = len(completion) == 1 or ("completion" in completion and "reference" in known)
+    sure = len(completion) <= 1 or ("completion" in completion and "reference" in known)
     if not sure:
-        raise DataError(
-            f"{place}: {' and '.join(completion)} could each be the model's answer; rename the "
-            "model's `completion`, and the known right answer `reference`"
+        raise RowError(
+            f"{' and '.join(completion)} could each be the model's answer; rename the model's `completion`, "
+            "and the known right answer `reference`"
         )
+    if "prompt" not in row and (len(prompts) > 1 and set(prompts) != {"instruction", "input"}):
+        raise RowError(f"{' and '.join(prompts)} could each be the question; rename it `prompt`")
     if len(known) > 1 and "reference" not in known:
-        raise DataError(f"{place}: {' and '.join(known)} could each be the reference; rename it `reference`")
+        raise RowError(f"{' and '.join(known)} could each be the reference; rename it `reference`")
 
 
 def _ours(row: Columns, name: str, questions: Questions) -> list[Completion]:
@@ -275,10 +284,9 @@ def _ours(row: Columns, name: str, questions: Questions) -> list[Completion]:
 
 
 def _alpaca_eval(row: Columns, name: str, questions: Questions) -> list[Completion]:
-    prompt = "\n\n".join(part for part in (row["instruction"], row.get("input")) if part)
-    known = _first(row, REFERENCE_KEYS)
-    contestant = str(row.get("generator") or name)
-    return [_completion(contestant, prompt, row["output"], known, category=_category(row.get("dataset")))]
+    _check_plain(row)
+    contestant, category = str(row.get("generator") or name), _category(row.get("dataset"))
+    return [_completion(contestant, _prompt(row), row["output"], _references(row), category=category)]
 
 
 def _by_turns(row: Columns, name: str, questions: Questions) -> list[Completion]:
@@ -307,7 +315,7 @@ def _arena_hard_2(row: Columns, name: str, questions: Questions) -> list[Complet
 
 
 def _side_by_side(row: Columns, name: str, questions: Questions) -> list[Completion]:
-    example = {"reference": row.get("reference"), "category": _category(row.get("category"))}
+    example = {"reference": _references(row), "category": _category(row.get("category"))}
     number = row.get("id", row.get("uid"))
     example |= {} if number is None else {"example_id": str(number)}
     answers = (row.get("outputs") or row["answers"]).items()
@@ -326,7 +334,8 @@ def _lm_eval(row: Columns, name: str, questions: Questions) -> list[Completion]:
 
 
 def _plain(row: Columns, name: str, questions: Questions) -> list[Completion]:
-    completion, prompt = _first(row, COMPLETION_KEYS), _first(row, PROMPT_KEYS)
+    _check_plain(row)
+    completion, prompt = _first(row, COMPLETION_KEYS), _prompt(row)
     if prompt is None or completion is None:
         raise TypeError(f"the {'question' if prompt is None else 'answer'} is missing")
     if not isinstance(prompt, (str, int, float)) or not isinstance(completion, (str, int, float)):
@@ -336,7 +345,7 @@ def _plain(row: Columns, name: str, questions: Questions) -> list[Completion]:
         _first(row, ("id", "example_id")),
     )
     example = {"category": _category(row.get("category"))} | ({} if own is None else {"example_id": str(own)})
-    return [_completion(contestant, str(prompt), str(completion), _first(row, REFERENCE_KEYS), **example)]
+    return [_completion(contestant, str(prompt), str(completion), _references(row), **example)]
 
 
 READERS: list[tuple[set[str], Reader]] = [
@@ -374,6 +383,19 @@ def _turn_text(turn: Any) -> str:
 
 def _category(value: Any) -> str | None:
     return value if isinstance(value, str) else None
+
+
+def _prompt(row: Columns) -> Any:
+    """The question; Alpaca's `input` follows on its `instruction`."""
+    prompt, more = _first(row, PROMPT_KEYS), row.get("input")
+    if isinstance(more, str) and more.strip() and prompt == row.get("instruction"):
+        return f"{prompt}\n\n{more}"
+    return prompt
+
+
+def _references(row: Columns) -> Any:
+    own, more = _first(row, REFERENCE_KEYS), references(row.get("references"), "references")
+    return [*references(own, "reference"), *more] if more else own
 
 
 def _first(row: Columns, names: tuple[str, ...]) -> Any:

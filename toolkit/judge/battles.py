@@ -56,6 +56,21 @@ def build_battles(
     ]
 
 
+def choose_answers(
+    completions: Mapping[str, Sequence[Completion]], judge: Judge, seed: int = 0
+) -> list[Completion]:
+    """The completions to grade one by one: of `limit` examples, `budget` in all; none that was refused."""
+    rows = [row for own in completions.values() for row in own if not row.refused]
+    questions = {row.example_id: _question(row) for row in rows}
+    categories = {row.example_id: row.category for row in rows if row.category}
+    chosen = _in_order_of_choice(questions, categories, seed)[: judge.limit]
+    places = {example: place for place, example in enumerate(chosen)}
+    possible = (row for row in rows if row.example_id in places)
+    first = sorted(possible, key=lambda row: places[row.example_id])[: judge.budget]
+    kept = {(row.example_id, row.contestant) for row in first}
+    return [row for row in rows if (row.example_id, row.contestant) in kept]
+
+
 def _by_example(name: str, rows: Sequence[Completion]) -> dict[str, Completion]:
     twice = [example for example, count in Counter(row.example_id for row in rows).items() if count > 1]
     if twice:

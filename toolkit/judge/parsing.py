@@ -31,9 +31,17 @@ VERDICT_FIELDS = ("verdict", "winner", "final_verdict", "choice", "decision", "p
 GRADE_FIELDS = ("grade", "score", "rating", "final_grade", "overall_score", "overall")
 """Fields of JSON objects that state a verdict, or a grade."""
 
-MARKS = re.compile(r"\[\[\s*([^\[\]\n]{1,8}?)\s*\]\]")
+MARKS = re.compile(r"(?<!\bnot )\[\[\s*([^\[\]\n]{1,20}?)\s*\]\]")
 RESULT = re.compile(r"\[RESULT\]\W*(.+)", re.IGNORECASE)
-DECODER = json.JSONDecoder()
+
+
+def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len(dict(pairs)) < len(pairs):
+        raise ValueError("a key is there twice")
+    return dict(pairs)
+
+
+DECODER = json.JSONDecoder(object_pairs_hook=_distinct)
 NAME = r"(?:(?:the )?(?:assistant|answer|response|model|option|output)[ _]?)?"
 STATEMENT = (
     r"(?:(?:my|the) )?(?:(?:final|overall) )?(?:verdict|choice|winner|decision|judg(?:e)?ment|preference"
@@ -87,7 +95,7 @@ def read_outcome(reply: str, labels: Mapping[str, Outcome] = LABELS) -> Outcome 
         meant(str(each[name])) for each in objects for name in VERDICT_FIELDS if each.get(name) is not None
     ]
     if MARKS.search(rest):
-        stated.append(_marked(rest, lambda mark: known.get(mark.upper().replace(" ", ""))))
+        stated.append(_marked(rest, lambda mark: known.get(mark.upper().replace(" ", "")) or meant(mark)))
     stated += [meant(text) for text in RESULT.findall(rest)]
     return _agreed([*stated, *_statements(rest, known)])
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -26,7 +27,7 @@ from toolkit.judge.aggregation import (
     validate_vote_count,
     win_rates,
 )
-from toolkit.judge.battles import build_battles
+from toolkit.judge.battles import build_battles, choose_answers
 from toolkit.judge.factory import (
     build_judge,
     judge_name,
@@ -45,6 +46,7 @@ from toolkit.judge.verdicts import (
     import_old_grades,
     import_old_verdicts,
     judge_battles,
+    load_grades,
     load_verdicts,
 )
 from toolkit.recipe import Judge, ModelOptions
@@ -205,7 +207,9 @@ def run_judges(judges: Sequence[Judge], answers: Answers, context: JudgeContext)
     known_pairs = {_unordered(battle) for battle in requested}
     everything = [*requested, *(battle for battle in others if _unordered(battle) not in known_pairs)]
     import_old_verdicts(out / "verdicts.jsonl", context.verdict_store)
-    _refuse_to_lose_votes(judges, requested, everything, context)
+    found = (verdict for section in judges for verdict in load_judge_verdicts(section, everything, context))
+    covered = {battle.id for battle in requested} | {verdict.battle_id for verdict in found}
+    _refuse_to_lose(out / "votes.jsonl", Vote, [battle for battle in everything if battle.id in covered])
     verdicts: list[Verdict] = []
     for section in judges:
         try:
@@ -230,28 +234,30 @@ def run_judges(judges: Sequence[Judge], answers: Answers, context: JudgeContext)
     return result
 
 
-def _refuse_to_lose_votes(
-    judges: Sequence[Judge], requested: Sequence[Battle], everything: Sequence[Battle], context: JudgeContext
+def _refuse_to_lose(
+    file: Path, kind: type[Vote] | type[Grade], covered: Sequence[Battle] | Sequence[Completion]
 ) -> None:
-    """Raise where votes of another judge or prompt would give way to those on fewer battles."""
-    file = context.out / "votes.jsonl"
-    if len(requested) == len(everything) or not file.is_file():
-        return
-    found = (verdict for section in judges for verdict in load_judge_verdicts(section, everything, context))
-    covered = {battle.id for battle in requested} | {verdict.battle_id for verdict in found}
-    lost = {battle.id for battle in everything} - covered
-    votes: list[Vote] = []
-    with suppress(DataError):  # torn: judging makes it again
-        votes = [vote for vote in io.read(file, Vote) if vote.battle_id in lost]
-    if votes:
+    """Raise where a file's judgments of a pair or a contestant would give way to ones on fewer examples."""
+    former: list[Any] = []
+    with suppress(DataError):  # absent, or torn: judging makes it again
+        former += io.read(file, kind)
+    counts = Counter(_subject(row) for row in {_unordered(row): row for row in former}.values())
+    now = Counter(_subject(row) for row in covered)
+    lost = sum((counts - now).values())
+    if lost:
         raise InputError(
-            f"{file}: {len(votes)} votes of {votes[0].voter} would be lost: this judge, its prompt or its "
-            "weights differ and only a part is judged; judge all, or name another folder with --out"
+            f"{file}: {lost} of {counts.total()} judgments would be lost: other answers or only a part of "
+            "them are judged now, by another judge, prompt or weights; judge all, name another folder with "
+            "--out, or remove the file"
         )
 
 
-def _unordered(battle: Battle) -> tuple[str, frozenset[str]]:
-    return battle.example_id, frozenset((battle.model_a, battle.model_b))
+def _subject(row: Any) -> frozenset[str]:
+    return frozenset((row.contestant,) if hasattr(row, "contestant") else (row.model_a, row.model_b))
+
+
+def _unordered(row: Any) -> tuple[str, frozenset[str]]:
+    return row.example_id, _subject(row)
 
 
 def run_graders(judges: Sequence[Judge], answers: Answers, context: JudgeContext) -> dict[str, list[Score]]:
@@ -259,8 +265,12 @@ def run_graders(judges: Sequence[Judge], answers: Answers, context: JudgeContext
 
     Args and errors as of `run_judges`, for sections whose prompts grade single answers.
     """
-    rows, out, store = _gradable(answers), context.out, context.verdict_store
+    rows, out, store = choose_answers(answers, judges[0], context.seed), context.out, context.verdict_store
+    everything = choose_answers(answers, Judge())
     import_old_grades(out / "grades.jsonl", store)
+    earlier = [grade for one in judges for grade in _load_judge_grades(one, everything, context)]
+    covered = {_unordered(row) for row in (*rows, *earlier)}
+    _refuse_to_lose(out / "grades.jsonl", Grade, [row for row in everything if _unordered(row) in covered])
     scores: dict[str, list[Score]] = {}
     grades: list[Grade] = []
     for section in judges:
@@ -269,7 +279,8 @@ def run_graders(judges: Sequence[Judge], answers: Answers, context: JudgeContext
                 "judge.method: a reward model gives no grades from 1 to 10; use a pairwise prompt"
             )
         judge = _build(section, context)
-        own = grade_completions(judge, rows, store=store, reference=section.reference)
+        grade_completions(judge, rows, store=store, reference=section.reference)
+        own = _load_judge_grades(section, everything, context)
         grades += own
         scores[judge.name] = grade_scores(own)
         if not scores[judge.name]:
@@ -281,8 +292,10 @@ def run_graders(judges: Sequence[Judge], answers: Answers, context: JudgeContext
     return scores
 
 
-def _gradable(answers: Answers) -> list[Completion]:
-    return [row for completions in answers.values() for row in completions if not row.refused]
+def _load_judge_grades(section: Judge, rows: Iterable[Completion], context: JudgeContext) -> list[Grade]:
+    name = judge_name(section, context.options_of, base=context.base)
+    store, key = context.verdict_store, prompt_key(section)
+    return load_grades(rows, name, key, store=store, reference=section.reference)
 
 
 def grades_single(section: Judge) -> bool:
@@ -366,7 +379,8 @@ def estimate_costs(judges: Sequence[Judge], answers: Answers, context: JudgeCont
     for section in judges:
         questions: list[Comparison] | list[Grading]
         if single:
-            questions = [Grading(row, section.reference) for row in _gradable(answers)]
+            rows = choose_answers(answers, judges[0], context.seed)
+            questions = [Grading(row, section.reference) for row in rows]
         else:
             battles = build_battles(answers, judges[0], context.seed)
             questions = [Comparison(battle, order) for battle in battles for order in ORDERS]

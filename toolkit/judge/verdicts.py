@@ -175,7 +175,15 @@ def grade_completions(
     kept = JudgmentStore(store, judge.name, judge.prompt_key, Grade)
     questions = [Grading(row, reference) for row in completions]
     ask(judge, list({next(each.content_keys()): each for each in questions}.values()), kept)
-    return [grade for each in questions if (grade := kept.get(each)) is not None]
+    return load_grades(completions, judge.name, judge.prompt_key, store=store, reference=reference)
+
+
+def load_grades(
+    completions: Iterable[Completion], judge: str, prompt: str, *, store: Path, reference: bool = False
+) -> list[Grade]:
+    """The grades of a judge of this name and prompt on completions so far, in their order."""
+    kept = JudgmentStore(store, judge, prompt, Grade)
+    return [grade for row in completions if (grade := kept.get(Grading(row, reference))) is not None]
 
 
 def import_old_grades(log: Path, store: Path) -> None:

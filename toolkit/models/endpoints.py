@@ -356,7 +356,8 @@ class _Exchange:
         words = " ".join(masked(response.text, self.key).split()) or response.reason_phrase
         place = response.headers.get("location")
         words = f"to {masked(place, self.key)}" if place and response.is_redirect else words
-        return f"HTTP {response.status_code}: {words[:200]}"
+        unread = ", but no whole chat completion" if response.is_success else ""
+        return f"HTTP {response.status_code}{unread}: {words[:200]}"
 
 
 def _reply(response: httpx.Response) -> Answer | None:
