@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import re
@@ -62,6 +63,12 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     if os.environ.get("ADAPTER_ARENA_TESTS") == "unit" and "torch" in sys.modules:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
         sys.stderr.write("a test of `make unit` imported torch\n")
+
+
+def pytest_runtest_teardown() -> None:
+    """Leave what libraries have built out of later collections, which would walk through all of it."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

@@ -76,13 +76,11 @@ def worker_at(step: str) -> int | None:
 
 @pytest.fixture
 def with_jury(small_recipe: Path, server: FaultServer) -> Path:
-    """The small recipe without its middle contestant, and with a jury: its base, and two models elsewhere."""
+    """The small recipe without its last stage, and with a jury: its base, and a model elsewhere."""
     raw = yaml.safe_load(small_recipe.read_text())
-    raw["contestants"] = {"base": {}, "dpo": {"stage": "dpo"}}
-    served = [
-        {"endpoint": {"url": server.url, "model": name}, "method": "written"} for name in ("first", "even")
-    ]
-    raw["judge"] = {"jury": [{}, *served]}
+    raw["contestants"] = {"base": {}, "sft": {"stage": "sft"}}
+    raw["stages"] = raw["stages"][:1]
+    raw["judge"] = {"jury": [{}, {"endpoint": {"url": server.url, "model": "first"}, "method": "written"}]}
     small_recipe.write_text(yaml.safe_dump(raw))
     return small_recipe
 
@@ -108,7 +106,7 @@ def test_with_workers_killed_it_ends_like_a_local_run(with_jury: Path, tmp_path:
     assert driver.returncode == 0, err
     assert killed == ["train sft", "judge part 1"]
     assert "2 models at a time" in err
-    assert "judge part 4 of 4: done" in err
+    assert "judge part 3 of 3: done" in err
     assert essence(there / "small") == essence(here / "small")
 
     # A local run finds it all done, and takes nothing up again.
