@@ -43,7 +43,7 @@ class Chat:
     pending: str | None = None
     """A question without answers yet."""
     job: Job | None = None
-    """What answers it; `None`: it went wrong, and may be asked again."""
+    """What answers it; `None`: it failed, and may be tried again."""
     ballot: str | None = None
     """Id of the stored ballot."""
     reveal: Reveal | None = None

@@ -1,4 +1,4 @@
-"""How far long work is, said as records of the log: whoever shows the log draws a bar or writes a line."""
+"""Progress of long work as log records; whoever shows the log draws a bar or writes a line."""
 
 from __future__ import annotations
 

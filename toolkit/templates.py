@@ -86,7 +86,7 @@ def _render_examples() -> int:
             return 3
         except RecursionError:
             return 4
-        except Exception:  # noqa: BLE001 - what a template refuses is told where it is used
+        except Exception:  # noqa: BLE001 - a template's refusal is reported where it is used
             continue
         if length > LONGEST:
             return 3

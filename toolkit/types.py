@@ -99,7 +99,7 @@ class Completion(Record):
     example_id: str
     contestant: str
     messages: tuple[Message, ...]
-    """What the example asked, without what the contestant's own prompt put before it."""
+    """The example's own messages, without what the contestant's own prompt put before it."""
     completion: str
     reference: str | None = None
     references: tuple[str, ...] = Field(default=(), exclude_if=lambda value: not value)
@@ -218,12 +218,12 @@ class Judgment(Record):
     prompt: str = ""
     """Hash of the judge prompt that was used."""
     attempt: int = 1
-    """Which reply this is: a judge that writes is asked again when it cannot be read."""
+    """Which reply this is: a written verdict that cannot be read is requested again."""
     tokens_in: int = 0
     tokens_out: int = 0
     """Of this and the earlier attempts."""
     error: str | None = Field(default=None, exclude_if=lambda value: value is None)
-    """The server's words, where it refused the question: no judgment, and asked again by the next call."""
+    """The server's message, where it refused the request: no judgment; the next call requests it again."""
     cut_at: int | None = Field(default=None, exclude_if=lambda value: value is None)
     """The limit of tokens that cut the reply: a larger one is reason to ask again."""
 

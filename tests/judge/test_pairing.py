@@ -93,5 +93,5 @@ def test_own_earlier_turns_are_kept_apart_and_other_questions_refused():
     assert [history[1].content for history in ba.histories] == ["that", "this"]
     _, asked = render(load_prompt("multi-turn"), "letter", ab)
     assert asked.content.index("this") < asked.content.index("that")
-    with pytest.raises(DataError, match="example 0: x and y were asked different things"):
+    with pytest.raises(DataError, match="example 0: x and y answered different prompts"):
         build_battles({"x": [second_turn("x", "this")], "y": [second_turn("y", "that", "How?")]}, Judge())

@@ -227,7 +227,7 @@ class Ballot(Record):
     cut: Literal["", "a", "b", "ab"] | None = None
     """Sides whose answer ended at the token limit."""
     repeat: bool | None = None
-    """Whether the voter had been told the author of one of the answers before."""
+    """Whether the author of one of the answers had been revealed to the voter before."""
     pair_probability: float | None = None
     """Of drawing this pair, among those that were open to the voter."""
     probability: float | None = None

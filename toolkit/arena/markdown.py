@@ -24,7 +24,7 @@ from markdown_it.rules_inline import StateInline
 from markdown_it.tree import SyntaxTreeNode
 
 LIMIT = 20_000
-"""Characters shown of an answer; the rest is cut, and the cut is said."""
+"""Characters shown of an answer; the rest is cut, with a mark."""
 
 DEPTH = 40
 """Lists in quotes in lists ... deeper than this are shown as plain text."""

@@ -67,7 +67,7 @@ class Rules:
     check_every: int = 0
     """One battle in so many is an attention check; 0: none."""
     reveal: Literal["after-vote", "after-session"] = "after-vote"
-    """When voters are told the names: `after-session`, when they finish, or `SESSION_HOURS` after a vote."""
+    """When names are revealed: `after-session`, when a voter finishes or `SESSION_HOURS` after a vote."""
 
 
 class ArenaService:
@@ -160,7 +160,7 @@ class ArenaService:
         """Count a question against the limit, whatever comes of it; called before models answer.
 
         Raises:
-            NotAllowed: the arena is closed, the voter blocked, or they asked too much in this minute.
+            NotAllowed: the arena is closed, the voter is blocked, or made too many requests in this minute.
         """
         self._require_admission(voter)
         who, now = {voter, self._addresses.get(voter, voter)}, self._clock()

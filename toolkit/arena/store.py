@@ -308,7 +308,7 @@ class Store:
     # What was voted on, together
 
     def log_state(self) -> LogState:
-        """What tells whether the votes may have changed."""
+        """A value that changes when the votes may have changed."""
         parts = (func.max(casts.c.id), func.max(events.c.id), func.count(voters.c.account))
         row = self._rows(select(*(select(part).scalar_subquery() for part in parts)))[0]
         return LogState(*(int(value or 0) for value in row))
@@ -333,7 +333,7 @@ class Store:
         Args:
             run: name of one run; left out, of all.
             kinds: of ballots.
-            repeats: with votes on answers whose author the voter had been told before.
+            repeats: with votes on answers whose author had been revealed to the voter before.
             only: of these ballots, at most `CHUNK`.
             answers: as they are now; votes on stored answers that have been replaced are left out, and votes
                 on other versions of the run (`mine` of `mine-2`) count where both answers are the same.

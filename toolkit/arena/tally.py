@@ -131,7 +131,7 @@ class CountedVotes:
     rows: list[VoteRow] = field(default_factory=list)
     """Votes that count by default."""
     repeats: list[VoteRow] = field(default_factory=list)
-    """Votes on answers whose author the voter had been told before."""
+    """Votes on answers whose author had been revealed to the voter before."""
     crowded: list[VoteRow] = field(default_factory=list)
     """Votes of voters after the first few without an account at their network address."""
     own_questions: list[VoteRow] = field(default_factory=list)

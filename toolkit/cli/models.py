@@ -172,7 +172,7 @@ def perplexity_command(  # noqa: PLR0913, PLR0917 - one argument per option
     "files",
     multiple=True,
     metavar="SPLIT=FILE",
-    help="Rows of a split, with the hub set's columns; left out, the hub is asked.",
+    help="Rows of a split, with the hub set's columns; left out, they come from the hub.",
 )
 @click.option("--num-fewshot", type=click.IntRange(0), help="Left out, as the task says.")
 @click.option("--limit", type=click.IntRange(1), help="Ask the first questions only (of each subtask).")

@@ -25,7 +25,7 @@ class Work:
     """What is known of one piece of work in progress."""
 
     first: int
-    """How much was done when it was first told."""
+    """How much was done at the first record."""
     since: float
     spoke: float = 0.0
     bar: TaskID | None = None

@@ -198,7 +198,7 @@ def _next_end(tokenizer: Any, prompt: Sequence[Message], answer: str, ends: Coll
 
 
 def render(tokenizer: Any, messages: Sequence[Message]) -> str:
-    """A conversation as the text the model is asked to continue.
+    """A conversation as the text the model continues.
 
     Raises:
         DataError: the tokenizer has no chat template, or the template refuses these turns.

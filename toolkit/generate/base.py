@@ -93,7 +93,7 @@ def engine_command(options: Generation) -> list[str] | None:
     """The command that starts the server of a recipe; `None`: transformers in this process.
 
     Raises:
-        ModelError: vLLM, or a command, is asked for and not here.
+        ModelError: the recipe names vLLM, or a command, and it is not installed.
     """
     if options.engine == "transformers":
         return None

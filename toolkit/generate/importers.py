@@ -1,4 +1,4 @@
-"""Read completions of other tools, told apart by the columns of a file's first row.
+"""Read completions of other tools, recognised by the columns of a file's first row.
 
 - ours: `example_id`, `contestant`, `messages`, `completion`
 - AlpacaEval outputs: `instruction`, `output`, perhaps `generator`
@@ -201,7 +201,7 @@ def match_answers(path: Path, examples: Sequence[Example], contestant: str) -> l
 
     Args:
         path: in any format of `read_completions`; of several contestants in it, the one of that name counts.
-        examples: what was asked.
+        examples: of the completions.
         contestant: its name.
 
     Raises:

@@ -1,4 +1,4 @@
-"""A judge model as a voter: which battles, what it is asked, how its verdicts are read, kept and counted."""
+"""A judge model as a voter: its battles and prompts; how its verdicts are parsed, stored and counted."""
 
 from typing import TYPE_CHECKING, Any
 

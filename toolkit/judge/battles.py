@@ -106,7 +106,7 @@ def _in_order_of_choice(
 def _battle(a: Completion, b: Completion, category: str | None, reference: bool) -> Battle:
     if _question(a) != _question(b):
         raise DataError(
-            f"example {a.example_id}: {a.contestant} and {b.contestant} were asked different things"
+            f"example {a.example_id}: {a.contestant} and {b.contestant} answered different prompts"
         )
     return Battle(
         example_id=a.example_id,
@@ -123,5 +123,5 @@ def _battle(a: Completion, b: Completion, category: str | None, reference: bool)
 
 
 def _question(completion: Completion) -> list[str]:
-    """What a contestant was asked, without its own earlier answers."""
+    """A contestant's prompt, without its own earlier answers."""
     return [message.content for message in completion.messages if message.role != "assistant"]

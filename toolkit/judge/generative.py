@@ -1,4 +1,4 @@
-"""Judges that write their reasons, then their verdict; a reply that cannot be read is asked for again."""
+"""Judges that write their reasons, then their verdict; an unreadable reply is requested again."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Q = TypeVar("Q", Comparison, Grading)
 
 
 class GenerativeJudge:
-    """A model that judges in words; what cannot be read is asked for again, `attempts` times in all."""
+    """A model that writes its verdicts; an unreadable one is requested up to `attempts` times."""
 
     def __init__(
         self,

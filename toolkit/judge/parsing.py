@@ -80,7 +80,7 @@ def read_outcome(reply: str, labels: Mapping[str, Outcome] = LABELS) -> Outcome 
 
     Args:
         reply: all that the judge wrote.
-        labels: what it was asked to write -> what it means.
+        labels: of the prompt -> what each means.
     """
     known = TIES | {label.upper(): outcome for label, outcome in labels.items()}
     known |= DEGREES if {"A", "B"} <= known.keys() else {}

@@ -134,7 +134,7 @@ def _build(section: Judge, context: JudgeContext) -> PairJudge:
 
 
 NOISE_SAMPLE = 6
-"""Battles that a judge is asked about again, to see how far its probabilities move by rounding."""
+"""Battles judged twice, to measure how far probabilities move by rounding."""
 NOISE_FILE = "noise.json"
 """In the verdict store: judge -> its noise band, and how it computes."""
 

@@ -43,7 +43,7 @@ class JudgePrompt(Record):
     letter: str
     written: str
     labels: dict[str, Outcome] = LABELS
-    """What the judge is asked to write -> what it means; `a` is the answer shown first."""
+    """The labels that the judge writes -> what they mean; `a` is the answer shown first."""
 
     def label(self, outcome: Outcome) -> str:
         """What stands for this outcome.
@@ -60,9 +60,9 @@ class JudgePrompt(Record):
         """Hash of all that shapes a verdict apart from the battle and the judge's own weights.
 
         Args:
-            method: how the judge is asked.
+            method: of the judge.
             reference: whether it is shown the reference.
-            endpoint: the server that is asked; its address and parameters count.
+            endpoint: the judge's server; its address and parameters count.
         """
         parts = [self.protocol, self.system, self.user, getattr(self, method), repr(self.labels)]
         if endpoint is not None:

@@ -1,4 +1,4 @@
-"""The questions that judges are asked: which of two answers is better, or how good one is."""
+"""Questions for judges: which of two answers is better, or how good one is."""
 
 from __future__ import annotations
 

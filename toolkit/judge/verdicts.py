@@ -1,4 +1,4 @@
-"""Put questions to a judge: each judgment is on disk the moment it exists, and is asked for once."""
+"""Run a judge over questions: each judgment is stored when it arrives, and is requested once."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def ask(
     store: JudgmentStore[Any],
     elsewhere: Mapping[Question, Judgment] = MappingProxyType({}),
 ) -> None:
-    """Put to a judge what its store does not answer; only what a server refused is asked again.
+    """Run a judge over the questions without a stored judgment; refused ones are requested again.
 
     Args:
         judge: who judges.
@@ -104,7 +104,7 @@ def ask(
         names = ("battle_id", "order") if isinstance(judgment, Verdict) else ("example_id", "contestant")
         question = by_subject[tuple(getattr(judgment, name) for name in names)]
         store.add(next(question.content_keys()), judgment)
-        done = min(done + 1, total)  # an unreadable reply is asked for again
+        done = min(done + 1, total)  # an unreadable reply is requested again
         log_progress(logger, "verdicts", done, total)
 
 
@@ -114,7 +114,7 @@ def judge_battles(
     """Verdicts of `judge` on both orders of every battle, in the order of `battles`.
 
     Each verdict is kept in `store` when it arrives. Verdicts already there (same question, answers, judge,
-    order and prompt, whatever the names and whichever side is called a) are not asked for again, so an
+    order and prompt, whatever the names and whichever side is called a) are not requested again, so an
     interrupted call continues and a finished one costs nothing.
 
     Args:
@@ -125,7 +125,7 @@ def judge_battles(
 
     Raises:
         JudgeError: the judge cannot be used for these battles.
-        EndpointError: the judge's server does not answer; what it said before is kept.
+        EndpointError: the judge's server does not answer; earlier verdicts are kept.
     """
     kept, (part, parts) = JudgmentStore(store, judge.name, judge.prompt_key, Verdict), share
     questions = both_orders(battles)
@@ -169,7 +169,7 @@ def grade_completions(
 ) -> list[Grade]:
     """A grade from 1 to 10 of every completion, in their order, kept in the folder `store` as they arrive.
 
-    Grades already there (same question and answer, judge and prompt) are not asked for again. `reference`:
+    Grades already there (same question and answer, judge and prompt) are not requested again. `reference`:
     whether the judge is shown the reference.
     """
     kept = JudgmentStore(store, judge.name, judge.prompt_key, Grade)

@@ -132,7 +132,7 @@ def load_scorer(encoder: str, layer: int, idf: bool, rescale: bool | Path) -> BE
 
     Raises:
         ModelError: the encoder cannot be loaded, or has no such layer.
-        DataError: rescaling was asked for, and there is no baseline for this encoder and layer.
+        DataError: rescaling is on, and there is no baseline for this encoder and layer.
     """
     try:
         scorer = BERTScorer(

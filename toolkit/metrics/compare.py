@@ -352,7 +352,7 @@ def slice_examples(
     """(column, value) -> ids of the examples in this slice.
 
     Args:
-        examples: what was asked.
+        examples: of the completions.
         rows: example id -> its row in the data set.
         columns: names of columns, or `length`.
 

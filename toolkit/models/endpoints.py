@@ -76,7 +76,7 @@ class ChatReply:
     tokens_out: int
     """As the server counts them; 0 where it does not."""
     reasoning: str = ""
-    """What was thought before the answer, where the server tells it apart."""
+    """The reasoning before the answer, where the server separates it."""
 
 
 @dataclass(frozen=True)

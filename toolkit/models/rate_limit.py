@@ -31,7 +31,7 @@ class Retry:
     """How long to go on asking. Times are seconds."""
 
     attempts: int = 6
-    """Of one request, the first included; those that were only asked to wait (429) do not count."""
+    """Of one request, the first included; those answered by 429 do not count."""
     patience: float = 3600.0
     """How long one request waits altogether."""
     first_wait: float = 0.5

@@ -277,7 +277,7 @@ def agreement_sentence(found: AgreementReport) -> str:
     if between.agreement.n < FEWEST:
         words.append(f"With fewer than {FEWEST} pairs nothing more is claimed.")
     elif kappa.value is None or kappa.low is None:
-        words.append("One side always says the same, so chance cannot be told from agreement.")
+        words.append("One side always gives the same verdict, so chance cannot be told from agreement.")
     elif kappa.low <= 0:
         words.append(
             f"That is not surely more than chance (kappa {_text(kappa)}): do not rely on these votes."

@@ -38,7 +38,7 @@ class BradleyTerry(RatingTable):
     prior: float
     """Imagined games per contestant; 0: plain maximum likelihood."""
     note: str | None
-    """Why there is a prior though none was asked for."""
+    """Why there is a prior though none was requested."""
     interval: str
     """What the intervals are over: `votes`, `examples`, or `examples and voters`."""
     anchor: str | None
@@ -226,10 +226,10 @@ def _model(counts: Counts, ties: Ties) -> TieModel:
 
 
 def select_prior(counts: Counts, ties: Ties, requested: float | None) -> tuple[float, str | None]:
-    """The prior to use, and why there is one if none was asked for.
+    """The prior to use, and why there is one if none was requested.
 
     Raises:
-        RatingError: the prior asked for is negative, or 0 where the votes need one.
+        RatingError: the requested prior is negative, or 0 where the votes need one.
     """
     if requested is not None and not requested >= 0:
         raise RatingError(f"prior must be 0 or more, got {requested}")

@@ -92,7 +92,7 @@ def style_controlled(
         centre: that rating.
 
     Raises:
-        RatingError: no votes, an unknown anchor, or features that cannot be told apart from each other or
+        RatingError: no votes, an unknown anchor, or features that cannot be separated from each other or
             from the contestants.
         DataError: a column is missing, or a row does not fit.
     """

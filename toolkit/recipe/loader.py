@@ -45,7 +45,7 @@ def _inherited(path: Path, children: tuple[Path, ...]) -> dict[str, Any]:
         raise RecipeError(f"{path}: extends itself")
     raw = _read(path)
     parent = raw.get("extends")
-    if not isinstance(parent, str):  # what else it may be, `parse` tells
+    if not isinstance(parent, str):  # `parse` raises for anything else
         return raw
     beside = path.parent / parent
     try:
@@ -176,7 +176,7 @@ ODD_NUMBERS = {
     r"^[-+]?0\d+$": "should be without leading zeros, or text in quotes; YAML 1.1 reads {} in base 8",
     "(?i)inf|nan": "should be a finite number, not {}",
 }
-"""What numbers hold that readers of YAML understand differently -> what is said of it."""
+"""What numbers hold that readers of YAML understand differently -> the finding's text."""
 
 
 def _odd_scalar(node: yaml.ScalarNode) -> str | None:

@@ -343,7 +343,7 @@ class Benchmark(Section):
     """An lm-eval task or group, one of the names with local files (`gsm8k`, `hellaswag`, `mmlu` ...), or a
     task file (`.yaml`) of your own, found beside the recipe."""
     files: dict[str, str] = {}
-    """Split -> local file with the hub set's columns; with none the hub is asked."""
+    """Split -> local file with the hub set's columns; with none they come from the hub."""
     num_fewshot: int | None = Field(default=None, ge=0)
     limit: int | None = Field(default=None, ge=1)
     chat_template: bool = False
@@ -509,7 +509,7 @@ class Juror(Section):
 
 
 class Judge(Juror):
-    """One judge, or a jury; what is said of battles, prompt and rule holds for all of its members."""
+    """One judge, or a jury; battles, prompt and rule are the same for all of its members."""
 
     method: JudgeMethod = "logits"
     """`logits`: read the verdict from the next-token probabilities; `written`: parse a reply, the one method
@@ -527,7 +527,7 @@ class Judge(Juror):
     """Length of a reply of `method: written`; one that is cut there cannot be read."""
     rule: Literal["agreement", "average"] = "agreement"
     """How two orders make a vote. `agreement`: the same winner in both, else a tie. `average`: the mean of
-    the probabilities decides, which also hears a judge that always leans to one side."""
+    the probabilities decides, which also uses a judge that always leans to one side."""
     limit: int | None = Field(default=None, ge=1)
     """Judge at most this many examples per pair."""
     budget: int | None = Field(default=None, ge=1)
@@ -602,7 +602,7 @@ class Recipe(Section):
         """The stage of this name.
 
         Raises:
-            RecipeError: there is none; the nearest name is told.
+            RecipeError: there is none; the message names the nearest.
         """
         stages = {stage.name: stage for stage in self.stages}
         if name not in stages:

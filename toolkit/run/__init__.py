@@ -37,7 +37,7 @@ def run(recipe: Recipe, results: Path, *, on: Place = "here", anyway: bool = Fal
         anyway: go on in spite of errors that the check finds.
 
     Returns:
-        The summary, as in `summary.json`; its `skipped` tells what was done before.
+        The summary, as in `summary.json`; its `skipped` names the steps done before.
 
     Raises:
         RecipeError: several processes were started, or the judge could cast no votes: nothing was written; or

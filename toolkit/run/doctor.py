@@ -111,7 +111,7 @@ def _models() -> list[Line]:
     if os.environ.get("HF_HUB_OFFLINE", "") not in ("", "0"):
         text = "HF_HUB_OFFLINE is set: only what is in its cache is used"
         return [*lines, Line("hub", "note", text, "unset HF_HUB_OFFLINE")]
-    return [*lines, Line("hub", "ok", "asked when a recipe names something on it")]
+    return [*lines, Line("hub", "ok", "used when a recipe names something on it")]
 
 
 def _places(results: Path) -> list[Line]:

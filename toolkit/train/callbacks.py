@@ -44,12 +44,12 @@ class InterruptCallback(TrainerCallback):  # type: ignore[misc]
 
     @contextmanager
     def handle_sigint(self) -> Iterator[None]:
-        """Listen inside the block, and raise at its end if asked to stop.
+        """Handle signals inside the block, and raise at its end if one came.
 
         Not where several processes train together: they would have to stop after the same step.
 
         Raises:
-            KeyboardInterrupt: what was asked for is done.
+            KeyboardInterrupt: a signal came; the work in the block is done.
         """
         if threading.current_thread() is not threading.main_thread() or distributed.count() > 1:
             yield

@@ -110,7 +110,7 @@ class Overlap:
         texts = MeasuredTexts(questions, {text for each in held for text in each.answers})
         for name, contestant in contestants(self.recipe).items():
             if texts.shown_in([plain(turn.content) for turn in contestant.prompt]):
-                text = f"worked examples of `{name}` are held-out rows: it is shown what it is asked"
+                text = f"worked examples of `{name}` are held-out rows: it sees the test in its prompt"
                 yield error("prompt-leaks", f"contestants.{name}.prompt", text, "take training rows for them")
 
     def _compare(self, name: str, each: Measured, hits: Hits) -> Iterator[Finding]:
@@ -200,7 +200,7 @@ def _question(example: Example) -> str:
 
 
 def _benchmark_questions(benchmark: Benchmark) -> Iterator[str]:
-    """The longest text of each row that is asked: benchmarks name their question columns differently."""
+    """The longest text of each row's question: benchmarks name their question columns differently."""
     for split, file in benchmark.files.items():
         if split not in ("train", "dev", "fewshot"):  # worked examples, not what is measured
             with suppress(DataError):
@@ -268,6 +268,6 @@ def contamination_notes(contestant: str, by_task: dict[str, list[str]], training
         if found:
             notes.append(
                 f"{contestant}: {len(found)} of {len(questions)} questions of {task} are in its training "
-                f"data ({found[0][:60]!r}): its score there tells nothing"
+                f"data ({found[0][:60]!r}): its score there means nothing"
             )
     return notes

@@ -1,5 +1,5 @@
 # ruff: noqa: RUF001 - letters of other scripts are meant
-"""Signs of faults in the text of rows, and what is said of each."""
+"""Signs of faults in the text of rows, and the finding of each."""
 
 from __future__ import annotations
 
@@ -170,7 +170,7 @@ FAULTS = {
         "chosen and rejected differ in case, spaces and punctuation only: there is hardly anything to prefer",
         "drop the row",
     ),
-    "no-question": Fault("no user turn comes before the answer", "add what was asked"),
+    "no-question": Fault("no user turn comes before the answer", "add the user's turn"),
     "turns-user": Fault(f"two user turns {ALTERNATE}", "join them, or put the answer between them"),
     "turns-assistant": Fault(
         f"two assistant turns {ALTERNATE}", "join them, or put the question between them"

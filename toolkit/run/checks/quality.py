@@ -287,7 +287,7 @@ class Quality:
         again = [pair for pair in _later_copies(arrays["question"]) if pair[1] not in copies]
         if again:
             first, later = again[0]
-            text = f"{len(again)} of {self.count} questions are asked again with another reference, such as"
+            text = f"{len(again)} of {self.count} questions stand again with another reference, such as"
             text += f" that of {self._place(first)}: they count twice, and no answer fits both"
             yield warning("references-differ", self._place(later), text, "give one row several references")
 
@@ -393,7 +393,7 @@ def _number(value: Any) -> float | None:
 
 
 def question_of(row: Row) -> str:
-    """What was asked, as one plain text; system turns are no question."""
+    """The question as one plain text, without system turns."""
     return plain(" ".join(turn.content for turn in prompt_of(row) if turn.role != "system"))
 
 

@@ -226,7 +226,7 @@ def _unread(name: str, problem: DataError) -> Finding:
 
 
 def system_turns(recipe: Recipe, sets: dict[str, Seen], heldout: HeldOut) -> Iterator[Finding]:
-    """Whether the model is asked in another way than it was trained."""
+    """Whether prompts have another form than in training."""
     if recipe.scoring is None or not heldout.examples:
         return
     with_system = sum(example.messages[0].role == "system" for example in heldout.examples)

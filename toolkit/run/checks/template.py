@@ -65,7 +65,7 @@ def template(recipe: Recipe, sets: dict[str, Seen], tokenizer: Any) -> tuple[lis
         return [error("chat-template", PLACE, str(problem), OTHER)], False
     findings = [*_ends(recipe, tokenizer, before), *_thinking(sets, tokenizer, before)]
     if before == tokenizer.apply_chat_template([HELLO.as_dict()], tokenize=False):
-        text = "it has no generation prompt: the model is not told that it is its turn"
+        text = "it has no generation prompt: nothing marks the start of the model's turn"
         findings.append(error("generation-prompt", PLACE, text, OTHER))
     if any(turn.role == "system" for seen in sets.values() for row in seen.rows for turn in prompt_of(row)):
         text = "it drops system turns, and rows have them: the model would not see what they say"
