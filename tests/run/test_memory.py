@@ -52,6 +52,33 @@ def test_qlora_of_llama_2_7b_is_foretold():
     assert gigabytes(llama, 1024, batch=4, r=64) == pytest.approx(12.3, rel=0.15)
 
 
+@pytest.mark.parametrize(
+    ("length", "batch", "dtype", "measured"),
+    [
+        (256, 2, "float32", 3.31),
+        (512, 2, "float32", 4.83),
+        (1024, 1, "float32", 6.02),
+        (512, 2, "bfloat16", 3.76),
+    ],
+)
+def test_a_step_of_a_135m_model_on_a_cpu(length: int, batch: int, dtype: str, measured: float):
+    """Peaks of the process, in GB, that trained one step of rows of this length."""
+    sizes = {"hidden_size": 576, "intermediate_size": 1536, "num_hidden_layers": 30, "num_attention_heads": 9}
+    config = AutoConfig.for_model(
+        "llama", **sizes, num_key_value_heads=3, vocab_size=49_152, tie_word_embeddings=True
+    )
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(config)
+    trainer = {"max_length": length, "per_device_train_batch_size": batch}
+    stage = {"name": "s", "method": "text", "data": "rows", "adapter": {"r": 8}, "trainer": trainer}
+    data = {"rows": {"source": "rows.jsonl"}}
+    plain = {"name": "x", "base": "a/b", "model": {"dtype": dtype}, "data": data, "stages": [stage]}
+    recipe = Recipe.model_validate(plain)
+    computer = Machine("a computer", 25e9, gpu=False)
+    found = estimate(recipe, recipe.stages[0], model, computer, length) / 1e9
+    assert measured <= found <= 1.15 * measured
+
+
 def test_quantising_and_shorter_rows_and_smaller_ranks_take_less(qwen_7b: Any):
     whole = gigabytes(qwen_7b, 1024, r=64)
     assert gigabytes(qwen_7b, 512, r=64) < whole
@@ -87,3 +114,6 @@ def test_checkpointing_is_chosen_where_a_stage_would_not_fit_without():
     assert needs_checkpointing(recipe, stage, model, small, None)
     assert not needs_checkpointing(recipe, stage, model, large, None)
     assert estimate(recipe, stage, model, small, None) < estimate(recipe, stage, model, large, None)
+    for size, chosen in ((8e9, True), (500e9, False)):
+        computer = Machine("a computer", size, gpu=False)
+        assert needs_checkpointing(recipe, stage, model, computer, 2048) is chosen

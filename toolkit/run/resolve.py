@@ -448,8 +448,9 @@ class Execution:
         engine, self._engine = self._engine, None
         if engine is not None:
             engine.stop()
-        self._loaded = None
-        gc.collect()
+        if self._loaded is not None:
+            self._loaded = None
+            gc.collect()
 
 
 def trainer_settings(trainer: Mapping[str, Any]) -> dict[str, Any]:
