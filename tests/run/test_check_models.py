@@ -8,12 +8,14 @@ from typing import Any
 
 import pytest
 import yaml
-from transformers import BertConfig
+from transformers import BertConfig, T5Config
 
+from toolkit.errors import ModelError
 from toolkit.recipe import load
 from toolkit.run.checks import check
 from toolkit.run.checks.config import _attention
 from toolkit.run.checks.findings import error
+from toolkit.train import train_stage
 
 
 @pytest.fixture
@@ -41,6 +43,8 @@ def test_an_encoder_is_no_base_no_contestant_and_no_judge(small_recipe: Path, en
     contestants = {"base": {}, "other": {"model": str(encoder)}}
     found = findings(small_recipe, stages=[], contestants=contestants, judge={"model": str(encoder)})
     assert found.keys() >= {"contestants.other.model", "judge.model"}
+    T5Config(d_model=32, num_layers=1).save_pretrained(encoder)  # whose type has no decoder of its own
+    assert "an encoder-decoder model (t5)" in findings(small_recipe, base=str(encoder))["base"]
 
 
 def test_models_that_are_not_there(small_recipe: Path):
@@ -60,6 +64,17 @@ def test_a_tokenizer_larger_than_the_embedding(small_recipe: Path, tiny_model: P
     tokenizer.add_tokens([f"<new{n}>" for n in range(400)])
     tokenizer.save_pretrained(own)
     assert "its tokenizer has token ids up to" in findings(small_recipe, base=str(own))["base"]
+    recipe = load(small_recipe)
+    with pytest.raises(ModelError, match="its tokenizer has token ids up to"):
+        train_stage(recipe, recipe.stages[0], tmp_path / "run")
+    contestants = {"base": {}, "other": {"model": str(own)}}
+    changed = {
+        "base": str(tiny_model),
+        "stages": [],
+        "contestants": contestants,
+        "judge": {"model": str(own)},
+    }
+    assert findings(small_recipe, **changed).keys() == {"contestants.other.model", "judge.model"}
 
 
 @pytest.mark.parametrize(

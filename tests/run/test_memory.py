@@ -46,9 +46,13 @@ def test_qlora_of_qwen_7b(qwen_7b: Any, length: int, published: float, adapter: 
     assert published <= gigabytes(qwen_7b, length, **adapter) <= 1.15 * published
 
 
-def test_qlora_of_llama_2_7b_is_foretold():
-    """Published as 12.3 GB at the peak, its batch unknown, taken as 4,096 tokens; nothing is fitted."""
+def test_qlora_of_llama_2_7b_spans_its_published_figure():
+    """Published as 12.3 GB at the peak, without batch, length or rank: no test of 15%.
+
+    One row of 1,024 tokens at rank 64 is estimated below it, four rows within 15%.
+    """
     llama = shape("llama", vocab_size=32_000, tie_word_embeddings=False)
+    assert gigabytes(llama, 1024, r=64) < 12.3
     assert gigabytes(llama, 1024, batch=4, r=64) == pytest.approx(12.3, rel=0.15)
 
 

@@ -205,6 +205,8 @@ def test_what_is_published_wrong_is_an_error_with_its_size(
         ({"bias": "lora_only"}, "bias: lora_only changes the base's own weights"),
         ({"init_lora_weights": "eva", "eva_config": {}}, "init_lora_weights: eva wants to see data"),
         ({"kasa_config": {}}, "kasa_config"),
+        ({"layer_replication": [[0, 2], [1, 2]]}, "layer_replication changes the base's own weights"),
+        ({"init_lora_weights": False}, "init_lora_weights: false starts from noise"),
         ({"init_lora_weights": "corda"}, "init_lora_weights: corda changes the base's own weights"),
         (
             {"init_lora_weights": "loftq", "loftq_config": {"loftq_bits": 4}},

@@ -332,8 +332,9 @@ def changes_base(config: Any) -> str | None:
     init = getattr(config, "init_lora_weights", True)
     if isinstance(init, str) and init.lower() not in ("gaussian", "orthogonal", "eva"):
         return f"init_lora_weights: {init}"
-    if getattr(config, "kasa_config", None):
-        return "kasa_config"
+    for setting in ("kasa_config", "layer_replication"):
+        if getattr(config, setting, None):
+            return setting
     bias = getattr(config, "bias", "none")
     return f"bias: {bias}" if bias != "none" else None
 

@@ -18,6 +18,7 @@ from toolkit.models import bases, hardware
 from toolkit.models.hardware import Hardware
 from toolkit.models.loading import (
     check_lineage,
+    check_vocabulary,
     load_adapter,
     load_adapter_weights,
     load_tokenizer,
@@ -152,6 +153,7 @@ def prepare_base(recipe: Recipe, stage: Stage, run: Path) -> Base:
         rewards=_rewards(recipe, stage, run),
     )
     model = base.load()
+    check_vocabulary(tokenizer, model.config.get_text_config().vocab_size, name)
     if parent and base.on_parent and not base.parent_beside:
         model = merge_adapter(load_adapter(model, parent), torch.float32)
     return replace(base, model=model)

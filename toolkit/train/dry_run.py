@@ -17,7 +17,13 @@ import peft
 import torch
 from peft.tuners.tuners_utils import BaseTunerLayer
 from peft.utils.other import TrainableTokensWrapper
-from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceClassification, LlamaConfig
+from transformers import (
+    MODEL_FOR_CAUSAL_LM_MAPPING,
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
+    LlamaConfig,
+)
 
 from toolkit.errors import ModelError, RecipeError
 from toolkit.models import bases
@@ -74,6 +80,9 @@ def problems(recipe: Recipe, stage: Stage, shape: Any) -> Iterator[Problem]:
 
 def _initialisation(recipe: Recipe, config: Any, place: str) -> Iterator[Problem]:
     """Initialisations that PEFT does not know, or that move the base."""
+    for name in ("init_lora_weights", "init_ia3_weights", "init_weights"):
+        if getattr(config, name, True) is False:
+            yield f"{place}.{name}", "false starts from noise, not from the model", "leave it out"
     reason = changes_base(config)
     init = str(getattr(config, "init_lora_weights", ""))
     if subtracts_from_base(config) and not re.fullmatch(r"pissa(_niter_\d+)?|olora", init):
@@ -108,6 +117,8 @@ def shape_of(recipe: Recipe) -> Any:
         if known is None:
             return None
         config = LlamaConfig(**known, max_position_embeddings=2048)
+    if type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING:
+        return None  # refused where it is loaded
     with torch.device("meta"):
         return AutoModelForCausalLM.from_config(config)
 

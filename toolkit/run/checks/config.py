@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import math
 import os
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from statistics import NormalDist
@@ -22,7 +23,13 @@ from toolkit.metrics.checks import measure_check
 from toolkit.metrics.compare import slice_examples
 from toolkit.metrics.reference_tools import WordTokenizer, unread_by_bleu, unread_by_rouge
 from toolkit.models import bases, hardware, resolve_encoder
-from toolkit.models.loading import adapter_weights, check_causal, check_lineage
+from toolkit.models.loading import (
+    adapter_weights,
+    check_causal,
+    check_lineage,
+    check_vocabulary,
+    load_tokenizer,
+)
 from toolkit.recipe import Benchmark, Contestant, Judge, Recipe, Scoring, contestants, existing
 from toolkit.run.checks.findings import Find, error, from_error, info, warning
 from toolkit.run.checks.rows import HeldOut
@@ -324,6 +331,10 @@ def _model(recipe: Recipe, place: str, name: str) -> Iterator[Finding]:
     try:
         folder = bases.resolve_base(name, revision=revision)
         check_causal(folder)
+        if place != "base":  # whose tokenizer is looked at with its template
+            tokenizer = load_tokenizer(folder, recipe.model.chat_template, recipe.model.chat_template_kwargs)
+            rows = io.read_json(folder / "config.json").get("vocab_size")
+            check_vocabulary(tokenizer, rows or sys.maxsize, name)
     except ModelError as problem:
         if place != "base" or folder:  # a base that is not there is found with its tokenizer
             yield from_error("model", place, problem)
