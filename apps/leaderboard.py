@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import streamlit as st
 
@@ -23,9 +23,6 @@ from apps.session import service
 from toolkit.arena.markdown import safe_markdown
 from toolkit.arena.store import OWN_QUESTIONS, VoteRow
 from toolkit.types import WINNERS, Rating, sorted_pair
-
-if TYPE_CHECKING:
-    pass
 
 
 def page() -> None:

@@ -10,7 +10,8 @@ from perf.riggers import crowd
 from tests.arena import self_revealing_held_out as held_out
 from tests.arena.self_revealing import HARMLESS, REVEALING
 from toolkit.arena.battles import Ballot, Cast, Reveal
-from toolkit.arena.moderation import identity_match, reveals_identity, voter_reports
+from toolkit.arena.identity import identity_match, reveals_identity
+from toolkit.arena.moderation import voter_reports
 from toolkit.types import Message
 
 
@@ -22,11 +23,13 @@ from toolkit.types import Message
         ("always against one", "against one contestant"),
         ("one contestant, else random", "unlike the rest"),
         ("copied clicks, 15% noise", "copied"),
+        ("copied choices", "copied"),
+        ("ring for one contestant", "ring"),
         ("hurried", "speed"),
     ],
 )
 def test_riggers_come_first_with_the_evidence(rigging: str, kind: str) -> None:
-    first = voter_reports(crowd(3, rigging))[0]
+    first = voter_reports(crowd(3, rigging, votes=120 if "choices" in rigging else 60))[0]
     assert first.voter.startswith("rig")
     assert kind in {each.kind for each in first.evidence}
     assert first.flagged

@@ -1,4 +1,4 @@
-"""Moderation: conspicuous voters with the evidence for each, and answers that name their author.
+"""Moderation: conspicuous voters, with the evidence for each.
 
 Each test gives a p-value under honest voting, corrected for all voters and tests (Bonferroni): at most 5% of
 crowds should accuse anybody honest. Honest voters differ in taste: what a test expects of them, and
@@ -8,15 +8,14 @@ nobody. How many riggers are found in simulated crowds: `perf/riggers.py`.
 
 from __future__ import annotations
 
-import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
-from functools import lru_cache
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
+from scipy.special import gammaln
 from scipy.stats import binom, norm
 
 from toolkit.types import POINTS, Outcome, Record, Vote, sorted_pair
@@ -32,8 +31,9 @@ Places = NDArray[np.intp]
 
 LEVEL = 0.05
 """Share of crowds in which an honest voter may be accused."""
-SHARES = {"for one contestant": 0.2, "against one contestant": 0.2, "unlike the rest": 0.25}
-"""Of that level, what is spent on the tests with the least power; 0.07 on each of the others."""
+SHARES = {"one side": 0.16, "one outcome": 0.02, "speed": 0.02, "copied": 0.13, "unlike the rest": 0.25}
+SHARES |= {"for one contestant": 0.2, "against one contestant": 0.2, "ring": 0.02}
+"""Of that level, what is spent on each test."""
 FEWEST = 20
 """Votes that a voter needs for the tests."""
 SIDE_BIAS = 0.56
@@ -44,6 +44,12 @@ SAME_OUTCOME = 0.7
 """Share of ties, or of `both_bad`, that an honest voter may tend to."""
 SKILL_SPREAD = 0.25
 """Standard deviation that honest voters' agreement with the others has at the least."""
+SLIPS, LEAST_GAIN = 0.08, 2.0
+"""Share of copied votes that differ, and the log evidence that a member of a group needs."""
+MOST_GROUPS, MOST_CLICKS = 30, 500
+"""Pairs of accounts from which groups grow, and each voter's votes whose order is looked at."""
+SHARPEST, MOST_RANDOM = 1.5, 100.0
+"""Factor on the others' log odds of the most skilled voter, and the odds of random clicking at the most."""
 CODES: dict[Outcome, int] = {"a": 0, "b": 1, "tie": 2, "both_bad": 3}
 
 
@@ -144,6 +150,8 @@ class _Crowd:
         """Of each vote, the mean points that the other voters gave the pair's first contestant ..."""
         self._add_answers()
         """... and what they thought of these two answers."""
+        self.random: Array = np.zeros(len(names))
+        """Of each voter, the log odds for random clicking that agreement with the others gives."""
         self.found: defaultdict[str, list[Evidence]] = defaultdict(list)
 
     def _add_answers(self) -> None:
@@ -161,9 +169,9 @@ class _Crowd:
         moved[[not vote.example_id for vote in self.votes]] = 0
         self.expected = np.clip(self.expected + moved @ [1.0, -1.0], 0.03, 0.97)
 
-    def add(self, voter: str, kind: str, detail: str, p_value: float, times: int = 1) -> None:
-        """Keep evidence whose p-value, corrected for voters, tests and `times` tries at each, is low."""
-        corrected = min(1.0, p_value * max(1, len(self.tested)) * times / SHARES.get(kind, 0.07))
+    def add(self, voter: str, kind: str, detail: str, p_value: float, tries: int) -> None:
+        """Keep evidence whose p-value, corrected for this many tries and for the other tests, is low."""
+        corrected = min(1.0, p_value * tries / SHARES[kind])
         if corrected <= LEVEL:
             self.found[voter].append(Evidence(kind=kind, detail=detail, p_value=corrected))
 
@@ -183,6 +191,7 @@ def _habits(crowd: _Crowd) -> None:
     drawn = np.array([getattr(vote, "kind", "") != "imported" for vote in crowd.votes], dtype=bool)
     if not crowd.tested:
         return
+    tries = len(crowd.tested)
     usual = [max(SAME_OUTCOME, 1.2 * float(np.mean(crowd.outcomes == code))) for code in (2, 3)]
     for voter in crowd.tested:
         rows = crowd.rows[voter]
@@ -191,15 +200,16 @@ def _habits(crowd: _Crowd) -> None:
         most, decided = max(counts), sum(counts)
         p_value = float(binom.sf(most - 1, decided, SIDE_BIAS)) if decided else 1.0
         side = "AB"[counts.index(most)]
-        crowd.add(voter, "one side", f"{most} of {decided} decided votes for {side}", p_value, 2)
+        crowd.add(voter, "one side", f"{most} of {decided} decided votes for {side}", p_value, 2 * tries)
         for code, name, share in zip((2, 3), ("tie", "both bad"), usual, strict=True):
             count = int((crowd.outcomes[rows] == code).sum())
             p_value = float(binom.sf(count - 1, len(rows), min(share, 0.99)))
-            crowd.add(voter, "one outcome", f"{count} of {len(rows)} votes: {name}", p_value, 2)
+            crowd.add(voter, "one outcome", f"{count} of {len(rows)} votes: {name}", p_value, 2 * tries)
         times = crowd.seconds[rows]
         known, fast = int((~np.isnan(times)).sum()), int((times < HURRIED).sum())
         p_value = float(binom.sf(fast - 1, known, HURRIED_SHARE)) if fast else 1.0
-        crowd.add(voter, "speed", f"{fast} of {known} votes within {HURRIED} s of the display", p_value)
+        detail = f"{fast} of {known} votes within {HURRIED} s of the display"
+        crowd.add(voter, "speed", detail, p_value, tries)
 
 
 def _one_contestant(crowd: _Crowd) -> None:
@@ -210,7 +220,7 @@ def _one_contestant(crowd: _Crowd) -> None:
     """
     sides = crowd.sides.reshape(-1, 2)[crowd.pairs] if len(crowd.pairs) else np.zeros((0, 2))
     on_tested = crowd.is_tested[crowd.voters]
-    names = list(crowd.rows)
+    names, tries = list(crowd.rows), len(crowd.tested) * len(crowd.contestants)
     for number, contestant in enumerate(crowd.contestants):
         on = np.flatnonzero((sides == number).any(axis=1) & on_tested)
         flip = sides[on, 1] == number
@@ -223,14 +233,29 @@ def _one_contestant(crowd: _Crowd) -> None:
         mean = np.bincount(voter, expected).astype(float)
         information = np.bincount(voter, expected * (1 - expected)).astype(float)
         spread = _taste_spread(won - mean, information)
-        for p_values, kind in (
-            (_tails(points, expected, voter, spread), "for one contestant"),
-            (_tails(1 - points, 1 - expected, voter, spread), "against one contestant"),
+        for p_values, without, kind in (
+            (*_tails(points, expected, voter, spread), "for one contestant"),
+            (*_tails(1 - points, 1 - expected, voter, spread), "against one contestant"),
         ):
+            ring, together = _ring(without)
             for place, p_value in enumerate(p_values.tolist()):
                 detail = f"{won[place]:g} points for {contestant} in {(voter == place).sum()} battles"
                 detail += f", {mean[place]:.1f} expected"
-                crowd.add(names[who[place]], kind, detail, p_value, len(crowd.contestants))
+                crowd.add(names[who[place]], kind, detail, p_value, tries)
+                if place in ring:
+                    detail = f"one of {len(ring)} {kind}: {detail}"
+                    crowd.add(names[who[place]], "ring", detail, together, 2 * len(crowd.contestants))
+
+
+def _ring(p_values: Array) -> tuple[set[int], float]:
+    """The voters with the lowest p-values, as many as are least likely together, and that p-value."""
+    order = np.argsort(p_values)
+    sizes = np.arange(2, max(3, len(order) // 3))
+    sizes = sizes[p_values[order[sizes - 1]] <= LEVEL] if len(order) > 2 else sizes[:0]  # noqa: PLR2004
+    if not len(sizes):
+        return set(), 1.0
+    tails = binom.sf(sizes - 1, len(order), p_values[order[sizes - 1]])
+    return set(order[: sizes[tails.argmin()]].tolist()), float(tails.min()) * len(sizes)
 
 
 def _taste_spread(gaps: Array, information: Array) -> float:
@@ -243,17 +268,29 @@ def _taste_spread(gaps: Array, information: Array) -> float:
     return float(np.sqrt(np.clip(wide**2 - np.median(1 / information), 0.3**2, 2)))
 
 
-def _tails(points: Array, expected: Array, voter: Places, spread: float) -> Array:
-    """Bound on the probability of as many points, when each voter's log odds vary by `spread`: (voters,)."""
-    tastes, weights = np.polynomial.hermite_e.hermegauss(15)
-    tilt = np.linspace(0, 8, 33)
-    odds = np.log(expected / (1 - expected))[:, None] + spread * tastes
-    chance = 1 / (1 + np.exp(-odds))
-    cumulants = np.log1p(chance[:, :, None] * np.expm1(tilt))
-    shape = int(voter.max()) + 1, *cumulants.shape[1:]
-    total = np.zeros(shape)
-    np.add.at(total, voter, cumulants)
-    bound = np.exp((total - tilt * np.bincount(voter, points)[:, None, None]).min(axis=2))
+def _tails(points: Array, expected: Array, voter: Places, spread: float) -> tuple[Array, Array]:
+    """Bounds on the probability of as many points, when voters' log odds vary by `spread`: (voters,).
+
+    Once by all others' votes, and once by those whose bound is not low: a ring moves what is expected.
+    """
+    odds = np.log(expected / (1 - expected))
+    bounds = _chernoff(points, odds, voter, spread)
+    usual = points[(bounds > LEVEL)[voter]]
+    if len(usual) in (0, len(points)):
+        return bounds, bounds
+    with_all, without = (float(np.clip(part.mean(), 0.01, 0.99)) for part in (points, usual))
+    shift = np.log(without / (1 - without)) - np.log(with_all / (1 - with_all))
+    return bounds, _chernoff(points, odds + min(shift, 0.0), voter, spread)
+
+
+def _chernoff(points: Array, odds: Array, voter: Places, spread: float) -> Array:
+    tastes, weights = np.polynomial.hermite_e.hermegauss(11)
+    tilt = np.linspace(0, 8, 25)
+    chance = 1 / (1 + np.exp(-odds[:, None] - spread * tastes))
+    cumulants = np.log1p(chance[:, :, None] * np.expm1(tilt)).reshape(len(odds), -1)
+    member = csr_matrix((np.ones(len(voter)), (voter, np.arange(len(voter)))))
+    total = (member @ cumulants).reshape(-1, len(tastes), len(tilt))
+    bound = np.exp((total - tilt * (member @ points)[:, None, None]).min(axis=2))
     return np.asarray(bound @ weights / weights.sum())
 
 
@@ -272,221 +309,96 @@ def _against_the_rest(crowd: _Crowd) -> None:
     chance = np.sqrt(np.bincount(crowd.voters, odds**2)[scored]) / 2 / usual[scored]
     middle, low = float(np.median(slopes)), float(np.quantile(slopes, 0.2))
     spread = max(SKILL_SPREAD**2, ((middle - low) / norm.ppf(0.8)) ** 2 - float(np.median(chance)) ** 2)
-    deviations = (slopes - middle) / np.sqrt(spread + chance**2)
+    total = np.sqrt(spread + chance**2)
+    deviations = (slopes - middle) / total
+    ratios = np.exp(np.minimum(norm.logpdf(slopes, 0, chance) - norm.logpdf(slopes, middle, total), 50))
+    crowd.random[scored] = np.log((1 + np.minimum(ratios, MOST_RANDOM)) / 2)
     for place, deviation, slope in zip(scored.tolist(), deviations.tolist(), slopes.tolist(), strict=True):
         detail = f"agreement with the others {slope:.2f}, of the middle voter {middle:.2f}"
-        crowd.add(names[place], "unlike the rest", detail, float(norm.cdf(deviation)))
+        crowd.add(names[place], "unlike the rest", detail, float(norm.cdf(deviation)), len(crowd.tested))
 
 
 def _copied(crowd: _Crowd) -> None:
-    """Two accounts with the same choices, on the same battles or click for click."""
-    names = crowd.tested
-    if len(names) < 2:  # noqa: PLR2004
-        return
-    for kind, (same, shared) in {
-        "same choices on the same battles": _same_choices(crowd),
-        "same clicks one after the other": _same_clicks(crowd),
-    }.items():
-        upper = np.triu_indices(len(names), 1)
-        enough = shared[upper] >= FEWEST / 2
-        if not enough.any():
-            continue
-        one, other = upper[0][enough], upper[1][enough]
-        rates = same[one, other] / shared[one, other]
-        usual = _usual_rate(rates, shared[one, other])
-        p_values = binom.sf(same[one, other] - 1, shared[one, other], usual) * len(rates) / 0.07
-        for index in np.flatnonzero(p_values <= LEVEL):
-            pair = names[one[index]], names[other[index]]
-            for voter, twin in (pair, pair[::-1]):
-                count, of = int(same[one[index], other[index]]), int(shared[one[index], other[index]])
-                detail = f"{count} of {of} as {twin[:12]}: {kind}"
-                evidence = Evidence(kind="copied", detail=detail, p_value=min(1.0, float(p_values[index])))
-                crowd.found[voter].append(evidence)
+    """Groups of accounts that vote alike where they meet, or click alike, beyond what others' votes predict.
 
-
-def _usual_rate(rates: Array, times: Array) -> float:
-    """The rate that a tenth of honest pairs exceed, chance apart."""
-    middle = float(np.median(rates))
-    chance = float(np.mean(middle * (1 - middle) / times))
-    low = float(np.quantile(rates, 0.1))
-    spread = max(0.05**2, ((middle - low) / norm.ppf(0.9)) ** 2 - chance)
-    return float(np.clip(middle + norm.ppf(0.9) * spread**0.5, 0.5, 0.95))
-
-
-def _same_choices(crowd: _Crowd) -> tuple[Array, Array]:
-    """For each two voters: battles on which both chose the same contestant, and battles both voted on."""
-    place = np.cumsum(crowd.is_tested) - 1
-    examples, names = _codes([vote.example_id for vote in crowd.votes])
-    known = np.array([bool(name) for name in names])
-    on = np.flatnonzero(crowd.is_tested[crowd.voters] & known[examples])
-    _, battles = np.unique(examples[on] * (crowd.pairs.max() + 1) + crowd.pairs[on], return_inverse=True)
-    shape = len(crowd.tested), int(battles.max(initial=0)) + 1
-
-    def matrix(chosen: Any) -> Any:
-        ones = np.ones(int(chosen.sum()), dtype=np.int32)
-        met = csr_matrix((ones, (place[crowd.voters[on[chosen]]], battles[chosen])), shape=shape)
-        met.data[:] = 1
-        return met
-
-    points = crowd.points[on]
-    every = matrix(points >= 0)
-    same = sum((m @ m.T).toarray() for value in (0.0, 0.5, 1.0) for m in [matrix(points == value)])
-    return np.asarray(same), np.asarray((every @ every.T).toarray())
-
-
-def _same_clicks(crowd: _Crowd) -> tuple[Array, Array]:
-    """For each two voters: places in their sequences of votes with the same outcome, and places both have."""
-    longest = min(500, max(len(crowd.rows[name]) for name in crowd.tested))
-    clicks = np.full((len(crowd.tested), longest), -1, dtype=np.int8)
-    for index, name in enumerate(crowd.tested):
-        own = crowd.outcomes[crowd.rows[name][:longest]]
-        clicks[index, : len(own)] = own
-    there = (clicks >= 0).astype(np.float32)
-    same = np.zeros((len(clicks), len(clicks)), dtype=np.float32)
-    for code in CODES.values():
-        chosen = (clicks == code).astype(np.float32)
-        same += chosen @ chosen.T
-    return np.asarray(same, dtype=float), np.asarray(there @ there.T, dtype=float)
-
-
-# Answers that identify their author
-
-NATIVE = (
-    *(
-        "\uc81c\ubbf8\ub098\uc774",
-        "\ud074\ub85c\ub4dc",
-        "\ucc57gpt",
-        "\u30af\u30ed\u30fc\u30c9",
-        "\u0643\u0644\u0648\u062f",
-    ),
-    *("\u901a\u4e49\u5343\u95ee", "\u6587\u5fc3\u4e00\u8a00", "\u8c46\u5305"),
-)
-MODELS = (
-    r"smollm\d?|tinyllama|llama|alpaca|vicuna|qwen|gemma|gemini|bard|mistral|mixtral|phi-?[1-9]|falcon|olmo|"
-    r"pythia|chatgpt|gpt-?[2-9]|davinci|deepseek|yi-\d+b|grok|command-r|zephyr|dolly|koala|guanaco|"
-    r"claude(?!(?-i: (?!Sonnet|Opus|Haiku|Instant|AI\b)[A-Z]))|"
-    r"bloom|copilot|ernie|kimi|glm|nova|granite|stablelm|wizardlm|openassistant|baichuan|internlm|"
-    + "|".join(NATIVE)
-)
-MAKERS = (
-    r"openai|anthropic|google(?: ai| deepmind| research)?|deepmind|meta(?: ai)?|facebook(?: ai)?|deepseek|"
-    r"xai|mistral(?: ai)?|alibaba(?: cloud| group)?|hugging ?face|microsoft(?: research)?|stability ai|"
-    r"lmsys|tsinghua(?: university)?|cohere|nvidia|ibm|apple|amazon|baidu|moonshot ai|eleutherai|ai2"
-)
-
-_NAME = rf"(?<![a-z\d_-])(?:{MODELS})(?:[ .-]?\d+(?:\.\d+)?[a-z]*)?(?![a-z\d_])"
-_LITTLE = r"(?:[^\W\d_]+(?:['\u2019-][^\W\d_]+)?,? ){0,6}?"
-"""A few words of the same clause."""
-
-_CALLED = (
-    r"my (?:(?:model|full|own) )?name is|the name(?: is|['\u2019]s)|"
-    r"(?:you (?:can|may) |just |please )?call me|"
-    r"(?:they|people|users) (?:call|know) me(?: as)?|i(?: am|['\u2019]m) (?:called|known as)|i go by|"
-    r"i (?:was|have been) (?:given the name|named|called)|me llamo|mi nombre es|(?:puedes )?llamarme|"
-    r"puedes llamarme|je m['\u2019]appelle|mon nom est|moi, c['\u2019]est|ich hei(?:\u00df|ss)e|"
-    r"mein name ist|"
-    r"meu nome \u00e9|eu me chamo|mi chiamo|il mio nome \u00e8|"
-    r"\u043c\u0435\u043d\u044f \u0437\u043e\u0432\u0443\u0442|"
-    r"\u6211\u53eb|\u6211\u7684\u540d\u5b57\u662f|\u79c1\u306e\u540d\u524d\u306f"
-)
-_SELF = (
-    r"(?:i am|i['\u2019]m|it['\u2019]s me|i happen to be|i,|soy|je suis|ich bin|eu sou|sou|sono|\u044f)"
-    r"(?![\w'])"
-    r"|\u6211\u662f|\u79c1\u306f"
-)
-_ADVERBS = (
-    r"(?:(?:just|still|actually|indeed|really|called|named|known|as|the|an?|o|el|il|le|la|der|die|das|"
-    r"one of|part of|version|variant|member|your|friendly|assistant|model|family|of|fine-tuned)[ ,]+)*"
-)
-_AS = r"(?:as|als|como|en tant que|come|being|speaking as) "
-_KIND = (
-    r"(?:ai|a\.i\.|artificial|language|chat|large|virtual|digital|assistant|asistente|model|modelo|modello|"
-    r"mod\u00e8le|inteligencia|bot|chatbot|llm|ki|ia|idioma|langue|sprach\w*)"
-)
-_MADE = (
-    r"(?:created|made|built|developed|trained|designed|released|fine-tuned|provided|owned|programmed|"
-    r"entren(?:ad[oa]|\u00f3)|cre(?:ad[oa]|\u00f3)|desarroll(?:ad[oa]|\u00f3)|entra\u00een\u00e9e?|cr\u00e9\u00e9e?|"
-    r"d\u00e9velopp\u00e9e?|trainiert|entwickelt|erstellt|treinad[oa]|criad[oa]|addestrat[oa]|creat[oa]|sviluppat[oa])"
-)
-_WAS = rf"{_SELF}|i was|i have been|i['\u2019]ve been|fui|sono stat[oa]|j['\u2019]ai \u00e9t\u00e9|ich wurde"
-_BY = r"(?:by|at|from|of|von|por|pelo|pela|par|da|dalla|di)"
-_MY = (
-    r"my (?:creators?|developers?|makers?)|the (?:team|company|people) (?:that|who|which|behind) (?:\w+ )?me|"
-    r"mon cr\u00e9ateur|mi creador|mein(?:e)? (?:sch\u00f6pfer|entwickler)"
-)
-_NOT = r"(?! ?(?:not|no|talking|asking|looking|reading|using|writing|comparing|happy|sure|going)\b)"
-_TEXT = r"(?:answer|reply|response|text|message)"
-
-_CLAIMS = [
-    re.compile(rf"(?<![\w'\"\u201c\u201e\u00ab(])(?:{pattern})", re.IGNORECASE)
-    for pattern in (
-        rf"(?:{_CALLED}):? {_LITTLE}{_NAME}",
-        rf"(?:this is|ici) {_NAME}(?=[.,!]| speaking| here|$)",
-        rf"{_NAME} here(?=[.,!]|$)|(?:greetings|yours|regards) from {_NAME}|signed,? {_NAME}",
-        rf"you(?:['\u2019]re| are) (?:now )?(?:talking|speaking|chatting) (?:to|with) {_NAME}",
-        rf"this {_TEXT} (?:was|is) (?:written|generated|given|brought to you) by {_NAME}",
-        rf"(?:{_SELF}){_NOT},? ?(?:{_LITTLE}{_KIND},? {_LITTLE})?{_ADVERBS}{_NAME}(?! (?:user|fan)s?\b)",
-        rf"(?:{_SELF}) (?:an? |the )?(?:{MAKERS})(?:['\u2019]s)? (?:\w+ )?(?:{_KIND}|{_NAME})",
-        rf"(?:\uc800\ub294|\ub098\ub294) .{{0,30}}{_NAME} ?(?:\uc785\ub2c8\ub2e4|\uc608\uc694)",
-        rf"\u0623\u0646\u0627 {_NAME}",
-        rf"my (?:underlying |base )?model is {_NAME}",
-        rf"the model (?:that is )?(?:answering|replying|talking|behind)[^.]{{0,25}} is {_NAME}",
-        rf"powered by {_NAME}, i\b|{_NAME} \(that['\u2019]s me\)",
-        rf"{_AS}(?:an? |the )?{_KIND} (?:from|of|in) the {_NAME}",
-        rf"i belong to (?:the )?{_NAME} (?:family|models)",
-        rf"i (?:run on|am (?:powered by|based on|built (?:on|upon)(?: top of)?)) {_NAME}",
-        rf"i['\u2019]m (?:powered by|based on|built (?:on|upon)(?: top of)?) (?:the )?{_NAME}",
-        rf"(?<![a-z,] ){_AS}(?:the |your (?:\w+ )?)?{_NAME}(?=,)",
-        rf"{_AS}(?:an? )?(?:{MAKERS}) {_KIND}",
-        rf"{_AS}(?:an? |the )?(?:\w+ ){{0,3}}{_KIND},? (?:{_LITTLE}{_MADE} )?{_BY} (?:the )?(?:{MAKERS})\b",
-        rf"(?:{_WAS}) ?{_LITTLE}{_MADE} {_LITTLE}{_BY} {_LITTLE}(?:{MAKERS})\b",
-        rf"(?:{_SELF}) (?:an? |the |ein )?(?:\w+ ){{0,3}}{_KIND},? (?:\w+ )?{_BY} (?:{MAKERS})\b",
-        rf"ich wurde von (?:{MAKERS})\b|i come from (?:{MAKERS})(?=[,.])",
-        rf"(?:{_MY})\b,? {_LITTLE}(?:is|are|at|was|by|est|es|ist|,) {_LITTLE}(?:{MAKERS})\b",
-        rf"my (?:training|knowledge)\b {_LITTLE}{_BY} (?:{MAKERS})\b",
-        rf"i owe (?:my existence|it all) to (?:{MAKERS})\b",
-        rf"(?:{MAKERS})(?:,? (?:has|have|who|which|hat|m['\u2019]a|me|mich|ha))* ?{_MADE} (?:me|mich)"
-        r"(?=\W*$|[.,;:!?)]| (?:and|so|as|to (?:be|help|assist|answer|refuse)|in|with|for|on|but|by)\b)",
-        rf"(?:{MAKERS}) (?:hat mich|me|m['\u2019]a) {_MADE}|me {_MADE} (?:{MAKERS})\b",
-        rf"(?:{MAKERS}), my (?:creator|developer|maker)",
-        rf"(?:{MAKERS})(?: ai)? is the (?:company|team|lab) (?:behind|that \w+) me\b",
-        rf"\u6211\u662f.{{0,20}}\u7531(?:{MAKERS}|\u963f\u91cc|\u6df1\u5ea6\u6c42\u7d22)",
-        r"\u6211\u662f.{0,20}(?:\u963f\u91cc|\u6df1\u5ea6\u6c42\u7d22|\u767e\u5ea6|\u667a\u8c31).{0,4}\u7684?.{0,6}\u6a21\u578b",
-    )
-]
-
-
-_HINTS = (
-    *re.findall(r"(?<![^|])[a-z]+\d?(?!\?)", f"{MODELS}|{MAKERS}"),
-    *NATIVE,
-    *("\u963f\u91cc", "\u6df1\u5ea6", "\u667a\u8c31"),
-)
-"""Without any of these an answer cannot match a claim."""
-
-
-def reveals_identity(answer: str, contestants: Sequence[str]) -> bool:
-    """Whether an answer claims in the first person to be a model or of a maker, or names a contestant."""
-    return identity_match(answer, contestants) is not None
-
-
-def identity_match(answer: str, contestants: Sequence[str]) -> str | None:
-    """The words in which an answer names its author, or `None`.
-
-    A claim counts in the first person only ("I am Qwen", "I was trained by Meta"): a text about models says
-    nothing of its author. A contestant's name with a digit, hyphen or underscore in it (`tinyllama-dpo`)
-    counts wherever it stands; one that is also a word (`base`) in an introduction only.
+    On each battle, or click, that an account shares with the group the evidence grows by the probability of
+    its outcome if that is the group's but for slips, over its probability otherwise: by the others' votes and
+    its own share of ties, or by its own share of that outcome. For honest voters the product is at most 1 on
+    average, so that its inverse, times the number of groups of this size, bounds the p-value.
     """
-    lowered = answer.lower()
-    patterns = _CLAIMS if any(hint in lowered for hint in _HINTS) else []
-    named = [_named_pattern(name) for name in contestants if name.lower() in lowered]
-    for pattern in [*patterns, *named]:
-        if found := pattern.search(answer):
-            return found.group()
-    return None
+    if not crowd.tested:
+        return
+    mine, where = crowd.is_tested[crowd.voters], np.cumsum(crowd.is_tested) - 1
+    clicks = np.concatenate([rows[:MOST_CLICKS] for rows in crowd.rows.values() if len(rows) >= FEWEST])
+    who, outcomes = where[crowd.voters[clicks]], crowd.outcomes[clicks]
+    places = np.concatenate([np.arange(count) for count in np.bincount(who)])
+    usual = np.array([np.bincount(who, outcomes == code) + 1 for code in CODES.values()])
+    chances = (usual / usual.sum(axis=0))[:, who]
+    votes = who, places, outcomes, chances
+    _find_groups(crowd, "clicks one after the other", votes, np.zeros(len(crowd.tested)))
+    examples, names = _codes([vote.example_id for vote in crowd.votes])
+    on = np.flatnonzero(mine & np.array([bool(name) for name in names])[examples])
+    who, battle = where[crowd.voters[on]], examples[on] * (crowd.pairs.max() + 1) + crowd.pairs[on]
+    first = np.unique(np.stack([who, battle]), axis=1, return_index=True)[1]
+    on, who, battle = on[first], who[first], np.unique(battle[first], return_inverse=True)[1]
+    outcomes, expected = np.rint(2 * crowd.points[on]), crowd.expected[on]
+    ties = ((np.bincount(who, outcomes == 1) + 1) / (np.bincount(who) + 2))[who]
+    sharp = 1 / (1 + (1 / expected - 1) ** SHARPEST)
+    lost, won = 1 - np.minimum(expected, sharp), np.maximum(expected, sharp)
+    chances = np.array([(1 - ties) * lost, SHARPEST * ties, (1 - ties) * won])
+    votes = who, battle, outcomes, chances
+    _find_groups(crowd, "choices on the same battles", votes, crowd.random[crowd.is_tested])
 
 
-@lru_cache(maxsize=1000)
-def _named_pattern(contestant: str) -> re.Pattern[str]:
-    name = rf"(?<![\w-]){re.escape(contestant)}(?![\w-])"
-    introduced = rf"(?:{_SELF}|{_CALLED})\s+(?:the\s+|called\s+|model\s+)*{name}"
-    return re.compile(name if re.search(r"[\d_-]", contestant) else introduced, re.IGNORECASE)
+def _find_groups(crowd: _Crowd, what: str, votes: tuple[Any, ...], random: Array) -> None:
+    """Add evidence of groups that copy; `votes`: accounts, places, outcomes, each outcome's chances."""
+    who, place, outcomes, chances = votes
+    copies, chosen = [], []
+    for code, chance in enumerate(np.clip(chances, 0.03, 0.97)):
+        is_it = outcomes == code
+        gain = np.where(is_it, np.log((1 - SLIPS) / chance), np.log(SLIPS / (1 - chance)))
+        copies.append(csr_matrix((gain, (who, place))))
+        chosen.append(csr_matrix((is_it.astype(float), (who, place))))
+    count = len(random)
+    pairs = _sum_products(copies, chosen)
+    pairs = np.triu((pairs + pairs.T) / 2 + random[:, None] + random, 1).ravel()
+    every, same, found = sum(chosen), _sum_products(chosen, chosen), dict[int, tuple[float, str]]()
+    shared = (every @ every.T).toarray()
+    starts = np.argsort(pairs)[: -MOST_GROUPS - 1 : -1]
+    for start in starts[pairs[starts] > np.log(count)].tolist():
+        for group, gain in _grow(divmod(start, count), copies, chosen, random):
+            size = len(group)
+            groups = gammaln(count + 1) - gammaln(size + 1) - gammaln(count - size + 1)
+            p_value = float(np.exp(min(0.0, groups + np.log(size * (size - 1)) - gain)))
+            for member in group:
+                others = [other for other in group if other != member]
+                of, alike = int(shared[member, others].sum()), int(same[member, others].sum())
+                names = ", ".join(crowd.tested[other][:12] for other in others)
+                if binom.cdf(alike, of, 1 - 2 * SLIPS) > LEVEL:
+                    evidence = p_value, f"{alike} of {of} {what} as {names}"
+                    found[member] = min(found.get(member, evidence), evidence)
+    for member, (p_value, detail) in found.items():
+        crowd.add(crowd.tested[member], "copied", detail, p_value, 2)
+
+
+def _grow(
+    start: tuple[int, int], copies: list[Any], chosen: list[Any], random: Array
+) -> Iterator[tuple[list[int], float]]:
+    """Groups from a pair on, each with the next account that votes most like it, and their log evidence."""
+    group, more = [start[0]], start[1]
+    total, votes = float(random[start[0]]), [own[group] for own in chosen]
+    while True:
+        gains = _sum_products(copies, votes)[:, 0]
+        gains[group] = 0
+        gains = np.where(gains >= LEAST_GAIN, gains + random, 0)
+        more = int(gains.argmax()) if len(group) > 1 else more
+        if gains[more] < np.log(len(random)) + 1:
+            return
+        group, total = [*group, more], total + float(gains[more])
+        alone = 1 - sum(votes).toarray()
+        votes = [old + own[[more]].multiply(alone).tocsr() for old, own in zip(votes, chosen, strict=True)]
+        yield group, total
+
+
+def _sum_products(one: list[Any], other: list[Any]) -> Array:
+    return np.asarray(sum((a @ b.T).toarray() for a, b in zip(one, other, strict=True)))

@@ -15,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 
 from toolkit.arena.battles import Action, Ballot, BattlePool, BlindBallot, Cast, Reveal, new_id
-from toolkit.arena.moderation import reveals_identity
+from toolkit.arena.identity import reveals_identity
 from toolkit.arena.pairing import (
     DrawnBattle,
     Matrix,
