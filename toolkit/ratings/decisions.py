@@ -191,10 +191,13 @@ def decide_anytime(table: Table, pairs: Collection[Pair] | None = None) -> Decis
     family = tested or {(a, b) for k, a in enumerate(names) for b in names[k + 1 :]}
     present = sorted((index[a], index[b]) for a, b in family if a in index and b in index)
     size = max(1, len(family))
-    points = table.points
-    evidence = {}
+    points, ends = table.points, np.stack([table.first, table.second]).astype(np.int64)
+    met = ends.min(axis=0) * len(names) + ends.max(axis=0)
+    order_of_pairs = np.argsort(met, kind="stable")
+    met, evidence = met[order_of_pairs], {}
     for i, j in present:
-        evidence[i, j], evidence[j, i] = _evidence(table, points, i, j)
+        begin, end = np.searchsorted(met, [i * len(names) + j, i * len(names) + j + 1])
+        evidence[i, j], evidence[j, i] = _evidence(table, points, order_of_pairs[begin:end], i)
     above, p_values = np.zeros((len(names),) * 2, dtype=bool), np.ones((len(names),) * 2)
     order, left = _in_order(evidence, size), size
     for winner, loser in order:
@@ -230,11 +233,8 @@ def _in_order(evidence: dict[tuple[int, int], Evidence], size: int) -> list[tupl
     return decided
 
 
-def _evidence(table: Table, points: Array, i: int, j: int) -> tuple[Evidence, Evidence]:
-    """Evidence that the first of a pair is better, and the second, of the first votes on examples."""
-    on = np.flatnonzero(
-        ((table.first == i) & (table.second == j)) | ((table.first == j) & (table.second == i))
-    )
+def _evidence(table: Table, points: Array, on: NDArray[np.int64], first: int) -> tuple[Evidence, Evidence]:
+    """Evidence that a pair's first is better, and its second, of the votes `on` it, one an example."""
     labels = table.labels.get("example")
     if labels is not None:
         codes = np.where(labels.codes[on] < 0, len(labels.names) + on, labels.codes[on])
@@ -242,14 +242,15 @@ def _evidence(table: Table, points: Array, i: int, j: int) -> tuple[Evidence, Ev
     gains = 2 * points[on] - 1
     if table.weight is not None:
         gains = gains * np.minimum(table.weight[on] / MOST_WEIGHT, 1)
-    steps = np.where(table.first[on] == i, gains, -gains)
+    steps = np.where(table.first[on] == first, gains, -gains)
     return (on, betting_evidence(steps)), (on, betting_evidence(-steps))
 
 
 def betting_evidence(steps: Array) -> Array:
     """The logarithm of the highest capital so far of bets that steps in [-1, 1] are above 0 on average."""
-    capital = np.logaddexp.reduce(np.cumsum(np.log1p(np.outer(BETS, steps)), axis=1), axis=0)
-    return np.maximum.accumulate(np.maximum(capital - np.log(len(BETS)), 0.0))
+    capitals = np.cumsum(np.log1p(np.outer(BETS, steps)), axis=1)
+    most = capitals.max(axis=0)
+    return np.maximum.accumulate(np.maximum(most + np.log(np.exp(capitals - most).mean(axis=0)), 0.0))
 
 
 def votes_needed(gap: float, error: float, per_vote: float, reach: float) -> int:

@@ -329,15 +329,18 @@ def from_columns(
     index = {name: code for code, name in enumerate(names)}
     coded = {}
     for kind, values in labels.items():
-        known: dict[str, int] = {}
-        codes = [known.setdefault(value, len(known)) if value else MISSING for value in values]
+        known = {value: code for code, value in enumerate(filter(None, dict.fromkeys(values)))}
         if known:
-            coded[kind] = Labels(np.array(codes, dtype=np.int32), tuple(known))
+            coded[kind] = Labels(_numbered(values, {**known, "": MISSING}), tuple(known))
     return Table(
         names=tuple(names),
-        first=np.array([index[name] for name in first], dtype=np.int32),
-        second=np.array([index[name] for name in second], dtype=np.int32),
-        outcome=np.array([RESULTS[outcome] for outcome in outcomes], dtype=np.int8),
+        first=_numbered(first, index),
+        second=_numbered(second, index),
+        outcome=_numbered(outcomes, RESULTS).astype(np.int8),
         weight=None,
         labels=coded,
     )
+
+
+def _numbered(values: Sequence[Any], numbers: Mapping[Any, int]) -> NDArray[np.int32]:
+    return np.fromiter(map(numbers.__getitem__, values), dtype=np.int32, count=len(values))
