@@ -225,11 +225,12 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     options.add_argument("--crowds", type=int, default=20)
+    options.add_argument("--votes", type=int, nargs="+", default=[20, 40, 60, 120], help="of each rigger")
     options.add_argument("--half", choices=HALVES, default="held-back")
     given = options.parse_args()
     first, wrong, worlds = HALVES[given.half], 0, 0
-    counts = (20, 40, 60, 120)
-    print("| rigger | found at 20 votes | 40 | 60 | 120 |\n| --- | --- | --- | --- | --- |")
+    counts = given.votes
+    print(f"| rigger | found at {' | '.join(map(str, counts))} votes |\n| --- |{' --- |' * len(counts)}")
     for kind in KINDS:
         cells = []
         for votes in counts:
@@ -237,7 +238,7 @@ def main() -> None:
             cells.append(f"{found} of {given.crowds}")
         print(f"| {kind} | {' | '.join(cells)} |", flush=True)
         wrong, worlds = wrong + accused, worlds + given.crowds
-    print(f"\nWith riggers of 120 votes, an honest voter is accused in {wrong} of {worlds} crowds;", end=" ")
+    print(f"\nAn honest voter is accused in {wrong} of {worlds} of the crowds of the last column;", end=" ")
     worlds = 10 * given.crowds
     _, wrong = measure(None, 0, range(first + 1000, first + 1000 + worlds))
     print(f"without a rigger, in {wrong} of {worlds}.", flush=True)
