@@ -10,9 +10,9 @@ import pytest
 
 from toolkit import io
 from toolkit.errors import DataError
-from toolkit.generate.importers import read_completions, read_references
+from toolkit.generate.importers import match_answers, read_answer_files, read_completions, read_references
 from toolkit.metrics import measure_texts
-from toolkit.types import Completion, Message, question_and_turn
+from toolkit.types import Completion, Example, Message, question_and_turn
 
 
 def rows(path: Path, *values: dict[str, Any]) -> Path:
@@ -89,6 +89,23 @@ def test_plain_rows(tmp_path: Path):
     )
     (found,) = read_completions(file)
     assert (found.example_id, found.contestant, found.completion) == ("q1", "gpt", "Hello")
+
+
+def test_answers_need_no_prompt_where_an_id_finds_it(tmp_path: Path):
+    talk = [{"role": "system", "content": "Be kind."}, {"role": "user", "content": "Hi"}]
+    whole = rows(
+        tmp_path / "whole.jsonl",
+        {"messages": talk, "answer": "Hello"},
+        {"id": "q2", "prompt": "Bye", "answer": "Ciao"},
+    )
+    bare = rows(tmp_path / "bare.jsonl", {"example_id": "q2", "completion": "So long"})
+    both = read_answer_files([bare, whole])
+    assert [each.messages[-1].content for each in both["whole"]] == ["Hi", "Bye"]
+    assert both["bare"][0].messages == both["whole"][1].messages
+    question = Example(id="q2", messages=(Message(role="user", content="Bye"),))
+    assert match_answers(bare, [question], "x")[0].completion == "So long"
+    with pytest.raises(DataError, match="question q2 is not known"):
+        read_answer_files([bare])
 
 
 def test_the_number_0_is_an_id_and_an_empty_reference_is_one(tmp_path: Path):

@@ -143,6 +143,12 @@ def test_the_recipes_primary_metric_decides_and_one_kind_of_measure_counts_once(
     assert "by BERTScore F1" in by_meaning.headline()
 
 
+def test_what_was_forgotten_is_a_kind_of_its_own():
+    rows = [found("right", 0.3, 0.1, 0.0001), found("guard_bits_per_byte", 0.3, 0.1, 0.0001)]
+    kinds = headline.compare(summary(*rows), QUESTION).families
+    assert kinds == {"task checks": "better", "guard set": "worse"}
+
+
 def test_votes_are_a_kind_of_measure():
     cast = [Vote(model_a=NEW, model_b=OLD, outcome="a")] * 20 + [Vote(model_a=OLD, model_b="z", outcome="a")]
     votes = {"the judge": bradley_terry(cast).decisions}

@@ -89,3 +89,8 @@ def test_the_check_tries_them(own: Path, scoring: dict[str, Any], message: str):
     found = check(recipes.load(change(own, **({"primary": None} | scoring)))).findings
     errors = [each.message for each in found if each.severity == "error"]
     assert any(message in each for each in errors), found
+
+
+def test_slices_of_a_few_examples_are_warned_of(own: Path):
+    found = check(recipes.load(own)).findings
+    assert "have 2 examples in the median" in next(each.message for each in found if each.code == "slices")

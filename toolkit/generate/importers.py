@@ -7,7 +7,7 @@
 - Arena-Hard 2 answers: `uid`, `model`, `messages`
 - lm-eval sample logs: `doc_id`, `arguments`, `resps`, `target`
 - prompts with outputs: `prompt`, `outputs` or `answers` (contestant -> text)
-- plain rows: a prompt, a completion, and perhaps `id`, `reference`, `category`
+- plain rows: a prompt, `messages` or `example_id`, a completion, and perhaps `id`, `reference`, `category`
 
 Examples get the same id whoever answered them, so that contestants from different files can be compared. A
 question that is there twice counts once, with the first answer.
@@ -15,6 +15,7 @@ question that is there twice counts once, with the first answer.
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -41,7 +42,8 @@ COMPLETION_KEYS = (
 )
 PROMPT_KEYS = ("prompt", "instruction", "question", "input")
 REFERENCE_KEYS = ("reference", "target", "ground_truth", "label")
-"""Column names of the completion, the prompt and the reference in plain rows."""
+ID_KEYS = ("id", "example_id")
+"""Column names of the completion, the prompt, the reference and the example's id in plain rows."""
 
 UNFIT = re.compile(r"[^\w.@+ -]")
 """What no name of a file should hold."""
@@ -135,15 +137,17 @@ def read_answer_files(files: Iterable[Path], *, questions: Path | None = None) -
     known = read_questions(questions) if questions else {}
     found: dict[str, list[Completion]] = {}
     places: dict[str, Path] = {}
-    for file in files:
-        for each in read_completions(file, questions=known):
-            if not each.messages:
-                raise DataError(
-                    f"{file}: question {each.example_id} is not known; give the questions' file (--questions)"
-                )
-            name = UNFIT.sub("-", each.contestant)
-            found.setdefault(name, []).append(each.model_copy(update={"contestant": name}))
-            places.setdefault(name, file)
+    rows = [(file, each) for file in files for each in read_completions(file, questions=known)]
+    messages = {each.example_id: each.messages for _, each in rows if each.messages}
+    for file, row in rows:
+        each = row.model_copy(update={"messages": row.messages or messages.get(row.example_id, ())})
+        if not each.messages:
+            raise DataError(
+                f"{file}: question {each.example_id} is not known; give the questions' file (--questions)"
+            )
+        name = UNFIT.sub("-", each.contestant)
+        found.setdefault(name, []).append(each.model_copy(update={"contestant": name}))
+        places.setdefault(name, file)
     return align(found, places)
 
 
@@ -252,11 +256,12 @@ Reader = Callable[[Columns, str, Questions], list[Completion]]
 
 def _reader(place: str, row: Columns) -> Reader:
     reader = next((reader for columns, reader in READERS if columns <= row.keys()), _plain)
-    if reader is _plain and None in (_first(row, COMPLETION_KEYS), _first(row, PROMPT_KEYS)):
+    asked = _first(row, (*PROMPT_KEYS, "messages", *ID_KEYS))
+    if reader is _plain and None in (_first(row, COMPLETION_KEYS), asked):
         raise DataError(
             f"{place}: columns {', '.join(sorted(row))} are of no known format; known: ours, AlpacaEval "
             "outputs, MT-bench and Arena-Hard answers, lm-eval samples, a prompt with `outputs`, or rows "
-            f"with one of {', '.join(PROMPT_KEYS)} and one of {', '.join(COMPLETION_KEYS)}"
+            f"with one of {', '.join(PROMPT_KEYS)}, messages, id and one of {', '.join(COMPLETION_KEYS)}"
         )
     return reader
 
@@ -335,16 +340,19 @@ def _lm_eval(row: Columns, name: str, questions: Questions) -> list[Completion]:
 
 def _plain(row: Columns, name: str, questions: Questions) -> list[Completion]:
     _check_plain(row)
-    completion, prompt = _first(row, COMPLETION_KEYS), _prompt(row)
-    if prompt is None or completion is None:
-        raise TypeError(f"the {'question' if prompt is None else 'answer'} is missing")
+    completion, prompt, own = _first(row, COMPLETION_KEYS), _prompt(row), _first(row, ID_KEYS)
+    turns = row.get("messages") or ()
+    example: dict[str, Any] = {"category": _category(row.get("category"))}
+    if completion is None or (prompt is None and not turns and own is None):
+        raise TypeError(f"the {'answer' if completion is None else 'question'} is missing")
+    prompt, talk = ("", turns) if prompt is None else (prompt, None)
     if not isinstance(prompt, (str, int, float)) or not isinstance(completion, (str, int, float)):
         raise RowError("the question and the answer must be texts")
-    contestant, own = (
-        str(row.get("model") or row.get("contestant") or name),
-        _first(row, ("id", "example_id")),
-    )
-    example = {"category": _category(row.get("category"))} | ({} if own is None else {"example_id": str(own)})
+    if talk is not None:
+        example["messages"] = tuple(Message(role=turn["role"], content=_turn_text(turn)) for turn in talk)
+        example["example_id"] = digest(json.dumps(talk, sort_keys=True))
+    example |= {} if own is None else {"example_id": str(own)}
+    contestant = str(row.get("model") or row.get("contestant") or name)
     return [_completion(contestant, str(prompt), str(completion), _references(row), **example)]
 
 

@@ -17,6 +17,8 @@ from toolkit.ratings.counts import count
 from toolkit.ratings.mle import Games, Likelihood, solve
 from toolkit.ratings.table import Array, Table, Votes, tabulate
 
+FEWEST = 10
+"""Votes below which nothing is firm."""
 TRIES = 12
 """Fits, each with a tenth more votes left out, until another is first."""
 MOST_VOTERS = 50
@@ -49,9 +51,9 @@ class Firmness:
 
 
 def first_place(votes: Votes) -> Firmness | None:
-    """How firm it is; `None` with fewer than two contestants or all of them equal."""
+    """How firm it is; `None` with fewer than two contestants or `FEWEST` votes."""
     table = tabulate(votes)
-    if len(table.names) < 2:  # noqa: PLR2004
+    if len(table.names) < 2 or len(table) < FEWEST:  # noqa: PLR2004
         return None
     strength, inverse = _fitted(table)
     order = np.argsort(-strength, kind="stable")

@@ -84,6 +84,7 @@ FAMILIES = {
     metrics.WORDS: "word overlap",
     metrics.SENSE: "embedding similarity",
     metrics.LIKELIHOOD: "likelihood",
+    metrics.GUARD: "guard set",
     metrics.BENCHMARKS: "benchmarks",
     metrics.OTHER: "task checks",
 }

@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from statistics import NormalDist
+from statistics import NormalDist, median
 from typing import Any
 
 from scipy.optimize import brentq
@@ -40,6 +40,9 @@ NEED_REFERENCES = ("number", "exact_match")
 """Kinds of checks that are tried on all examples, since each needs a usable reference."""
 
 ALPHA = 0.05
+
+FEW_A_SLICE = 6
+"""Examples below which no sign test decides."""
 
 Columns = Mapping[str, Mapping[str, Any]]  # example id -> its row in the data set
 
@@ -84,7 +87,14 @@ def _on_examples(recipe: Recipe, scoring: Scoring, heldout: HeldOut) -> Iterator
     columns = load_columns(recipe.data[scoring.examples]) if scoring.checks or scoring.slices else {}
     if scoring.slices:
         try:
-            slice_examples(heldout.examples, columns, scoring.slices)
+            found = slice_examples(heldout.examples, columns, scoring.slices)
+            for column in scoring.slices:
+                size = median(len(ids) for (name, _), ids in found.items() if name == column)
+                if size < FEW_A_SLICE:
+                    text = (
+                        f"the slices of `{column}` have {size:g} examples in the median, too few for a claim"
+                    )
+                    yield warning("slices", "scoring.slices", text, "name a column of fewer values")
         except DataError as problem:
             text = str(problem).removeprefix("scoring.slices: ")
             yield error("slices", "scoring.slices", text, "name a column, or `length`")
