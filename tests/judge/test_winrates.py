@@ -52,6 +52,18 @@ def test_alpacaevals_raw_win_rates_to_the_digit(shared_data: Path):
         assert 100 * standard_error(rows) == pytest.approx(figures["standard_error"], abs=1e-9)
 
 
+def test_a_pair_is_one_row_whichever_side_its_answers_were_on():
+    rows = [
+        win_share(value, length, 100).model_copy(update={"example_id": str(n)})
+        for n, (value, length) in enumerate([(1, 120), (1, 90), (0, 140), (0.5, 80), (1, 60), (0, 110)])
+    ]
+    mixed = [row.reversed() if n % 2 else row for n, row in enumerate(rows)]
+    (expected,), (found,) = win_rates(rows), win_rates(mixed)
+    assert found["win_rate"] == expected["win_rate"]
+    assert found["length_controlled"] == pytest.approx(expected["length_controlled"])
+    assert (found["contestant"], found["against"]) == ("x", "y")
+
+
 def test_length_control_moves_as_published(shared_data: Path):
     """The published fit also uses files that are not here: difficulties, gamed answers of its baseline."""
     folder = shared_data / "judge_alpacaeval_NC"

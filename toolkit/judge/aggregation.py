@@ -268,6 +268,17 @@ class Preference(Record):
     length_against: int
     example_id: str = ""
 
+    def reversed(self) -> Preference:
+        """The same, seen from the other side."""
+        return Preference(
+            contestant=self.against,
+            against=self.contestant,
+            value=1 - self.value,
+            length=self.length_against,
+            length_against=self.length,
+            example_id=self.example_id,
+        )
+
 
 def preferences_from_votes(battles: Sequence[Battle], votes: Iterable[Vote]) -> list[Preference]:
     """Votes on battles as preferences, seen from side `a`."""
@@ -289,7 +300,11 @@ def win_rates(found: Iterable[Preference]) -> list[dict[str, Any]]:
     """Every pair's raw and length-controlled win rate: `contestant`, `against`, and two shares with `n`."""
     pairs: dict[tuple[str, str], list[Preference]] = {}
     for preference in found:
-        pairs.setdefault((preference.contestant, preference.against), []).append(preference)
+        names = preference.contestant, preference.against
+        if names[::-1] in pairs:  # sides are drawn by chance
+            pairs[names[::-1]].append(preference.reversed())
+        else:
+            pairs.setdefault(names, []).append(preference)
     rates = []
     for (contestant, against), rows in pairs.items():
         values = [row.value for row in rows]
