@@ -128,5 +128,5 @@ def test_a_first_place_that_no_half_of_the_votes_changes():
     found = first_place(log({("x", "y", "ann"): 40, ("y", "x", "ann"): 1}))
     assert found is not None
     assert (found.dropped, found.voter) == (None, None)
-    assert "No half of the 41 votes" in found.sentence
+    assert "No removal of up to half of the 41 votes" in found.sentence
     assert first_place(log({("x", "y", "ann"): 9})) is None

@@ -42,8 +42,9 @@ class Firmness:
     def sentence(self) -> str:
         """What first place hangs on, such as `without 3 of 240 votes, or without the voter ann`."""
         if self.dropped is None:
-            return f"No half of the {self.votes} votes less is found to change first place ({self.first})."
-        voter = f", or without the voter {self.voter}" if self.voter else ", and without no single voter"
+            most = f"No removal of up to half of the {self.votes} votes"
+            return f"{most} that was tried changes first place ({self.first})."
+        voter = f", or without the voter {self.voter}" if self.voter else "; no single voter decides it"
         return (
             f"First place ({self.first}) would go to {self.rival} without {self.dropped} of {self.votes} "
             f"votes{voter}."
