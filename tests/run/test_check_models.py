@@ -10,7 +10,8 @@ import pytest
 import yaml
 from transformers import BertConfig, T5Config
 
-from toolkit.errors import ModelError
+from toolkit.data import load_rows
+from toolkit.errors import DataError, ModelError
 from toolkit.recipe import load
 from toolkit.run.checks import check
 from toolkit.run.checks.config import _attention
@@ -90,3 +91,16 @@ def test_a_tokenizer_larger_than_the_embedding(small_recipe: Path, tiny_model: P
 def test_attention_is_known_and_has_what_it_needs(attention: str, message: str | None):
     found = [each.message for each in _attention(attention, False, error) if each.code == "attention"]
     assert (message in found[0]) if message else not found
+
+
+def test_what_this_machine_cannot_do_is_found_before(small_recipe: Path):
+    raw = yaml.safe_load(small_recipe.read_text())
+    raw["model"]["dtype"], raw["stages"][0]["trainer"]["fsdp"] = "float16", "full_shard"
+    raw["scoring"]["generation"]["engine_command"] = "no-such-engine serve"
+    small_recipe.write_text(yaml.safe_dump(raw))
+    found = {each.place for each in check(load(small_recipe)).findings if each.severity == "error"}
+    assert {"model.dtype", "stages.sft.trainer.fsdp", "scoring.generation.engine"} <= found
+    raw["data"]["sft"]["split"] = "test"
+    small_recipe.write_text(yaml.safe_dump(raw))
+    with pytest.raises(DataError, match="a file has no subset and no split"):
+        load_rows(load(small_recipe).data["sft"])

@@ -270,7 +270,7 @@ FAULTS: dict[str, tuple[Callable[[Plan], Any], str, str]] = {
         "sft.jsonl:2",
     ),
     "no chat template": (lambda p: p.template(None), "chat-template", "no chat template"),
-    "no generation prompt": (lambda p: p.template(TURNS), "generation-prompt", "its turn"),
+    "no generation prompt": (lambda p: p.template(TURNS), "generation-prompt", "turn"),
     "a template that drops the system turn": (
         lambda p: (
             p.template(NO_SYSTEM + ASK),

@@ -274,6 +274,8 @@ def _open(source: DataSource, part: io.Part) -> Iterator[RawRow]:
         beside = [file.name for file in path.parent.iterdir()] if path.parent.is_dir() else []
         near = difflib.get_close_matches(path.name, beside, n=1)
         raise DataError(f"{path}: no such data file{f'; did you mean {near[0]}?' if near else ''}")
+    if source.subset or source.split != "train":
+        raise DataError(f"{path}: a file has no subset and no split; leave `subset` and `split` out")
     reader = READERS.get(path.suffix)
     if reader is None:
         raise DataError(f"{path}: cannot read {path.suffix or 'this'} files; use {', '.join(READERS)}")

@@ -25,6 +25,11 @@ class Hardware:
     use_kernels: bool = False
     """Whether layers are taken from the hub's kernels where it has faster ones."""
 
+    @property
+    def half_on_cpu(self) -> bool:
+        """Whether it is float16 on a CPU, where adapters in fp32 meet no autocast."""
+        return self.device.type == "cpu" and self.dtype == torch.float16
+
 
 def choose(options: ModelOptions = ModelOptions()) -> Hardware:
     """Turn `auto` into a choice for this machine.

@@ -137,6 +137,8 @@ def prepare_base(recipe: Recipe, stage: Stage, run: Path) -> Base:
     exact = adapter is None or merges or subtracts_from_base(adapter)
     exact = exact or stage.spec.reward_model  # whose output, one number, is rounded away in 16 bit
     loaded = replace(chosen, dtype=torch.float32) if exact and quantization == "none" else chosen
+    if loaded.half_on_cpu:
+        raise RecipeError("model.dtype: a CPU trains no adapter in float16; set it to auto")
     tokenizer = load_tokenizer(folder, recipe.model.chat_template, recipe.model.chat_template_kwargs)
     base = Base(
         name=name,

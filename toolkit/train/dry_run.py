@@ -25,6 +25,7 @@ from transformers import (
     LlamaConfig,
 )
 
+from toolkit import distributed
 from toolkit.errors import ModelError, RecipeError
 from toolkit.models import bases
 from toolkit.models.loading import HEADS, changes_base
@@ -59,6 +60,9 @@ def problems(recipe: Recipe, stage: Stage, shape: Any) -> Iterator[Problem]:
     if stage.trainer.get("sync_ref_model"):
         where = f"stages.{stage.name}.trainer.sync_ref_model"
         yield where, "the reference is what the stage starts from", "leave it out"
+    if stage.trainer.get("fsdp") and max(recipe.processes, distributed.count()) == 1:
+        where = f"stages.{stage.name}.trainer.fsdp"
+        yield where, "there is one process, and nothing to shard", "leave it out, or set `processes`"
     try:
         config = stage_adapter(recipe, stage)
     except RecipeError as problem:

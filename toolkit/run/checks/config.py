@@ -17,6 +17,7 @@ from toolkit import io
 from toolkit.benchmarks import task_files
 from toolkit.data import load_columns, load_examples
 from toolkit.errors import DataError, ModelError, ToolkitError
+from toolkit.generate.base import engine_command
 from toolkit.generate.importers import match_answers
 from toolkit.metric_info import METRICS
 from toolkit.metrics.checks import measure_check
@@ -57,8 +58,16 @@ def config(recipe: Recipe, heldout: HeldOut, *, here: bool) -> Iterator[Finding]
         yield (error if "is not a device" in text else find)("device", "model.device", text, fix)
     else:
         yield from _attention(recipe.model.attention, chosen.device.type == "cuda", find)
+        adapted = any(stage.adapter != "none" and not stage.spec.reward_model for stage in recipe.stages)
+        if adapted and chosen.half_on_cpu:
+            yield find("dtype", "model.dtype", "a CPU trains no adapter in float16", "set it to auto")
     if scoring is None:
         return
+    try:
+        engine_command(scoring.generation)
+    except ModelError as problem:
+        text, _, fix = str(problem).partition("; ")
+        yield find("engine", "scoring.generation.engine", text.partition(": ")[2], fix)
     if any(not text for text in scoring.generation.stop):
         text = "an empty stop string is found at the beginning of every answer, and ends it there"
         yield error("stop", "scoring.generation.stop", text, "take it out")
