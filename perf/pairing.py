@@ -20,7 +20,7 @@ from toolkit.arena.tally import Tally
 from toolkit.recipe import ArenaOptions
 from toolkit.types import Completion
 
-DOUBT = 0.025
+UNCERTAINTY = 0.025
 TIES = 0.2
 MOST, LOOK = 6000, 10
 """A run ends after `MOST` votes, and is looked at every `LOOK`."""
@@ -66,7 +66,7 @@ def votes_needed(strengths: tuple[float, ...], pairing: str, seed: int) -> tuple
         tally.add_vote(battle.a, battle.b, outcome)
         if votes % LOOK == 0:
             wins = win_matrix(tally, field.contestants)
-            if misorder_probability(wins)[np.triu_indices(len(strengths), 1)].max() < DOUBT:
+            if misorder_probability(wins)[np.triu_indices(len(strengths), 1)].max() < UNCERTAINTY:
                 break
     return votes, bool((np.diff(posterior(wins)[0]) < 0).any())
 

@@ -73,9 +73,9 @@ def test_answer_writes_completions(tiny_model: Path, questions: Path, tmp_path: 
     }
     whole = out.read_bytes()
     (other := tmp_path / "other.jsonl").write_text('{"id": "z", "prompt": "Why?"}\n')
-    for asked, more in ((questions, ["--limit", "2"]), (other, [])):
+    for requested, more in ((questions, ["--limit", "2"]), (other, [])):
         part = run(
-            "answer", tiny_model, asked, "--out", out, "--max-new-tokens", "4", "--name", "tiny", *more
+            "answer", tiny_model, requested, "--out", out, "--max-new-tokens", "4", "--name", "tiny", *more
         )
         assert (part.exit_code, "would be lost" in part.stderr, out.read_bytes()) == (2, True, whole)
 

@@ -34,13 +34,13 @@ def invoke(*arguments: str) -> Result:
     return CliRunner().invoke(main, [*arguments])
 
 
-def prefer_ours(number: int, request: dict[str, Any]) -> Say:
+def prefer_first(number: int, request: dict[str, Any]) -> Say:
     text = json.dumps(request)
     return Say("[[A]]" if text.index("ours ") < text.index("theirs ") else "[[B]]")
 
 
 def test_judged_files_are_a_run_that_opens(files: tuple[str, str]):
-    with serving(prefer_ours) as server:
+    with serving(prefer_first) as server:
         judged = invoke(
             "judge", *files, "--judge", "m", "--endpoint", server.url, "--out", "compared", "--json"
         )

@@ -173,8 +173,8 @@ def test_examples_keep_ids_categories_and_references(tmp_path):
     assert (second.reference, len(second.messages)) == ("hello", 1)
     with pytest.raises(DataError, match="taken by"):
         load_examples(lines(tmp_path / "e.jsonl", rows[0], rows[0]))
-    asked = {"instruction": "Translate", "input": "hi", "history": [["a", "b"]], "references": ["x", "y"]}
-    (found,) = load_examples(lines(tmp_path / "g.jsonl", asked))
+    requested = {"instruction": "Translate", "input": "hi", "history": [["a", "b"]], "references": ["x", "y"]}
+    (found,) = load_examples(lines(tmp_path / "g.jsonl", requested))
     assert [turn.content for turn in found.messages] == ["a", "b", "Translate\n\nhi"]
     assert (found.reference, found.references) == ("x", ("y",))
     with pytest.raises(DataError, match="`images` cannot be"):

@@ -19,7 +19,7 @@ PACKAGED = ROOT / "toolkit" / "recipes" / "tickets"
 
 
 @pytest.fixture
-def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where a reader would stand: finished runs in `results/`, votes in an arena, data files of their own."""
     demo = tmp_path / "results" / "demo"
     shutil.copytree(ROOT / "results" / "demo-example", demo)

@@ -67,7 +67,7 @@ def parse(words: list[str]) -> None:
 
 
 @pytest.mark.parametrize("page", WITH_LINES, ids=name_of)
-def test_every_line_is_one_that_the_command_takes(page: Path, desk: Path):
+def test_every_line_is_one_that_the_command_takes(page: Path, workspace: Path):
     for line in LINES[page]:
         if not arguments(line):  # the shell asks for its completion
             continue
@@ -95,7 +95,7 @@ def lay_out_files(page: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("page", [p for p in WITH_LINES if any(map(is_run, LINES[p]))], ids=name_of)
-def test_lines_that_take_seconds_are_run(page: Path, desk: Path):
+def test_lines_that_take_seconds_are_run(page: Path, workspace: Path):
     lay_out_files(page)
     if not any("init mine.yaml" in line.line for line in LINES[page]):
         carry_out(Typed("", ("adapter-arena", "init", "mine.yaml")))
@@ -107,10 +107,12 @@ def test_lines_that_take_seconds_are_run(page: Path, desk: Path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("page", [p for p in WITH_LINES if any(map(is_asked, LINES[p]))], ids=name_of)
-def test_lines_that_ask_a_small_model_are_run(page: Path, desk: Path):
+def test_lines_that_ask_a_small_model_are_run(page: Path, workspace: Path):
     lay_out_files(page)
-    (desk / "my_choice.jsonl").write_text((ROOT / "toolkit/recipes/tickets/choice.jsonl").read_text())
-    (desk / "base.jsonl").unlink()  # what `answer` writes in these pages; it adds to no file of another model
+    (workspace / "my_choice.jsonl").write_text((ROOT / "toolkit/recipes/tickets/choice.jsonl").read_text())
+    (
+        workspace / "base.jsonl"
+    ).unlink()  # what `answer` writes in these pages; it adds to no file of another model
     for line in filter(is_asked, LINES[page]):
         limits = {"--limit": "2"} | ({"--max-new-tokens": "8"} if line.command == "answer" else {})
         more = [word for limit in limits.items() if limit[0] not in line.words for word in limit]

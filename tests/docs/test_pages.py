@@ -108,11 +108,11 @@ def test_recipes_shown_are_recipes(page: Path, tmp_path: Path, monkeypatch: pyte
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")], ids=name_of)
-def test_python_shown_runs(page: Path, desk: Path):
+def test_python_shown_runs(page: Path, workspace: Path):
     for block in blocks(page, "python"):
-        with contextlib.redirect_stdout(io.StringIO()) as said:
+        with contextlib.redirect_stdout(io.StringIO()) as output:
             exec(compile(block, name_of(page), "exec"), {})
-        assert said.getvalue()
+        assert output.getvalue()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)

@@ -220,7 +220,7 @@ def test_an_interrupted_run_continues_and_ends_with_the_same_bytes(tmp_path: Pat
     assert len(resumed.asked) == len(examples()) - 5
 
 
-def asked_again(tmp_path: Path, count: int = 3, *, weights: str = "", **changes: Any) -> list[str]:
+def requested_again(tmp_path: Path, count: int = 3, *, weights: str = "", **changes: Any) -> list[str]:
     """The ids of the examples that are asked after a change, of three that were answered before."""
     generate_completions(Counting(), examples(3), contestant="c", out=tmp_path / "c.jsonl")
     counting = Counting(weights=weights) if weights else Counting()
@@ -240,11 +240,11 @@ def test_only_what_shapes_an_answer_has_it_asked_again(tmp_path: Path):
         {"contestant": "renamed", "out": tmp_path / "renamed.jsonl"},
         {"examples": examples(2)},
     ):
-        assert asked_again(tmp_path, **same) == []
-    assert asked_again(tmp_path, 4) == ["e3"]
+        assert requested_again(tmp_path, **same) == []
+    assert requested_again(tmp_path, 4) == ["e3"]
     other = (Message(role="user", content="else"),)
     changed = [examples(1)[0].model_copy(update={"messages": other}), *examples(3)[1:]]
-    assert asked_again(tmp_path, examples=changed) == ["e0"]
+    assert requested_again(tmp_path, examples=changed) == ["e0"]
     everything = ["e0", "e1", "e2"]
     prompt = (Message(role="system", content="Be brief."),)
     for shaping in (
@@ -254,9 +254,9 @@ def test_only_what_shapes_an_answer_has_it_asked_again(tmp_path: Path):
         {"prompt": prompt},
         {"weights": "other"},
     ):
-        assert asked_again(tmp_path, **shaping) == everything
-        assert asked_again(tmp_path, **shaping) == [], "going back finds the earlier answers"
-    assert asked_again(tmp_path, options=Generation(temperature=0.5), seed=1) == everything
+        assert requested_again(tmp_path, **shaping) == everything
+        assert requested_again(tmp_path, **shaping) == [], "going back finds the earlier answers"
+    assert requested_again(tmp_path, options=Generation(temperature=0.5), seed=1) == everything
 
 
 def test_a_line_of_the_store_that_was_edited_is_asked_again(tmp_path: Path):
@@ -265,7 +265,7 @@ def test_a_line_of_the_store_that_was_edited_is_asked_again(tmp_path: Path):
     lines = kept.read_text().splitlines(keepends=True)
     kept.write_text("".join([*lines[:2], lines[2].replace("WORD", "WARD"), "{broken}\n", *lines[3:]]))
     whole = (tmp_path / "c.jsonl").read_bytes()
-    assert asked_again(tmp_path) == []
+    assert requested_again(tmp_path) == []
     again = Counting()
     kept.write_text("".join([*lines[:2], lines[2].replace("WORD", "WARD"), *lines[3:]]))
     generate_completions(again, examples(3), contestant="c", out=tmp_path / "c.jsonl")

@@ -12,7 +12,7 @@ from toolkit.judge.prompts import CONTROL, load_prompt, render
 from toolkit.judge.questions import Comparison
 from toolkit.types import Outcome
 
-FOUGHT = [battle(i, *(("GOOD", "BAD")[:: 1 if i % 2 else -1])) for i in range(4)]
+BATTLE = [battle(i, *(("GOOD", "BAD")[:: 1 if i % 2 else -1])) for i in range(4)]
 
 
 def fair(one: str, _other: str) -> Outcome:
@@ -28,9 +28,9 @@ def gullible(one: str, other: str) -> Outcome:
 
 
 def test_a_fair_judge_withstands_and_a_gullible_one_falls_for_the_order(tmp_path: Path):
-    found = measure_attacks(RuleJudge(fair), FOUGHT, store=tmp_path / "fair")
+    found = measure_attacks(RuleJudge(fair), BATTLE, store=tmp_path / "fair")
     assert (found["all"]["value"], found["all"]["n"]) == (0, 4)
-    found = measure_attacks(RuleJudge(gullible), FOUGHT, store=tmp_path / "gullible")
+    found = measure_attacks(RuleJudge(gullible), BATTLE, store=tmp_path / "gullible")
     assert found["order"]["value"] == 1
     assert found["all"]["value"] == pytest.approx(1 / len(ATTACKS))
     assert found["harmless"]["value"] == 0
@@ -39,15 +39,15 @@ def test_a_fair_judge_withstands_and_a_gullible_one_falls_for_the_order(tmp_path
 
 def test_an_attacked_battle_is_judged_once_however_often_it_is_counted(tmp_path: Path):
     judge = RuleJudge(gullible)
-    half = measure_attacks(judge, FOUGHT[:2], store=tmp_path / "log")
+    half = measure_attacks(judge, BATTLE[:2], store=tmp_path / "log")
     assert half["order"] == {**half["order"], "value": 1, "n": 2}
-    found = measure_attacks(judge, FOUGHT, store=tmp_path / "log")
-    assert len(judge.asked) == len(set(judge.asked)) == 2 * len(FOUGHT) * (len(ATTACKS) + 2)
-    assert found == measure_attacks(RuleJudge(gullible), FOUGHT, store=tmp_path / "another")
+    found = measure_attacks(judge, BATTLE, store=tmp_path / "log")
+    assert len(judge.asked) == len(set(judge.asked)) == 2 * len(BATTLE) * (len(ATTACKS) + 2)
+    assert found == measure_attacks(RuleJudge(gullible), BATTLE, store=tmp_path / "another")
 
 
 def test_battles_that_nobody_lost_are_not_counted(tmp_path: Path):
-    found = measure_attacks(RuleJudge(lambda _one, _other: "tie"), FOUGHT, store=tmp_path / "ties")
+    found = measure_attacks(RuleJudge(lambda _one, _other: "tie"), BATTLE, store=tmp_path / "ties")
     assert found["all"]["n"] == 0
 
 
@@ -55,13 +55,13 @@ def test_battles_that_nobody_lost_are_not_counted(tmp_path: Path):
 @pytest.mark.parametrize("loser", ["a", "b"])
 def test_no_attack_gets_out_of_its_quotation(attack: str, loser: str):
     prompt = load_prompt("pairwise")
-    system, asked = render(
-        prompt, "written", Comparison(apply_attack(FOUGHT[0], loser, ATTACKS[attack]), "ab").case()
+    system, requested = render(
+        prompt, "written", Comparison(apply_attack(BATTLE[0], loser, ATTACKS[attack]), "ab").case()
     )
-    _, honest = render(prompt, "written", Comparison(FOUGHT[0], "ab").case())
-    marks = [line for line in asked.content.splitlines() if CONTROL.search(line)]
+    _, honest = render(prompt, "written", Comparison(BATTLE[0], "ab").case())
+    marks = [line for line in requested.content.splitlines() if CONTROL.search(line)]
     ours = [line for line in honest.content.splitlines() if CONTROL.search(line)]
     assert [mark.partition(" ")[0] for mark in marks] == [mark.partition(" ")[0] for mark in ours]
-    last_mark = asked.content.rindex(marks[-1])
-    assert asked.content[last_mark + len(marks[-1]) :].strip() == prompt.written.strip()
+    last_mark = requested.content.rindex(marks[-1])
+    assert requested.content[last_mark + len(marks[-1]) :].strip() == prompt.written.strip()
     assert system.content == prompt.system.strip()

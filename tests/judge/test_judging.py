@@ -102,9 +102,9 @@ def test_a_battle_is_the_same_whatever_the_order_of_its_sides(tmp_path: Path):
     ]
 
 
-def renamed(fights: list[Battle]) -> list[Battle]:
+def renamed(battles: list[Battle]) -> list[Battle]:
     return [
-        each.model_copy(update={"example_id": f"new {each.example_id}", "model_a": "z"}) for each in fights
+        each.model_copy(update={"example_id": f"new {each.example_id}", "model_a": "z"}) for each in battles
     ]
 
 

@@ -59,19 +59,19 @@ def test_kill_9_loses_and_repeats_nothing(tmp_path: Path, record_property: Calla
         (file,) = (out / ".verdicts").iterdir()
         return set(file.read_text().split("\n")[1:-1])
 
-    kept_at_kills: list[set[str]] = []
+    stored_at_kills: list[set[str]] = []
     with serving(faulty) as server:
         for share in (0.3, 0.6):
             kill_at(server, judging(server, answers, out), sent + int(share * battles))
-            kept_at_kills.append(log())
+            stored_at_kills.append(log())
             sent = len(server.requests)
         last = judging(server, answers, out)
-        _, said = last.communicate(timeout=300)
-        assert last.returncode == 0, said.decode()
+        _, output = last.communicate(timeout=300)
+        assert last.returncode == 0, output.decode()
 
-    assert 0 < len(kept_at_kills[0]) < len(kept_at_kills[1]) < 2 * battles
+    assert 0 < len(stored_at_kills[0]) < len(stored_at_kills[1]) < 2 * battles
     final = log()
-    assert kept_at_kills[0] < kept_at_kills[1] < final, "what was on disk stays as it was"
+    assert stored_at_kills[0] < stored_at_kills[1] < final, "what was on disk stays as it was"
     verdicts = list(io.read(out / "verdicts.jsonl", Verdict))
     assert len({(verdict.battle_id, verdict.order) for verdict in verdicts}) == len(verdicts) == 2 * battles
     assert [vote.outcome for vote in io.read(out / "votes.jsonl", Vote)] == ["a"] * battles
@@ -81,7 +81,7 @@ def test_kill_9_loses_and_repeats_nothing(tmp_path: Path, record_property: Calla
     record_property("requests", len(server.requests))
     record_property("answered", len(paid))
     record_property("answered twice", again)
-    record_property("on disk at the kills", [len(kept) for kept in kept_at_kills])
+    record_property("on disk at the kills", [len(kept) for kept in stored_at_kills])
     assert len(set(paid)) == 2 * battles
     assert again <= 2 * CONCURRENCY, "only what was under way when the process died"
     keys = {

@@ -91,7 +91,7 @@ def test_own_earlier_turns_are_kept_apart_and_other_questions_refused():
     assert [battles.messages[1].content, battles.messages_b[1].content] == ["this", "that"]
     ab, ba = (Comparison(battles, order).case() for order in ("ab", "ba"))
     assert [history[1].content for history in ba.histories] == ["that", "this"]
-    _, asked = render(load_prompt("multi-turn"), "letter", ab)
-    assert asked.content.index("this") < asked.content.index("that")
+    _, requested = render(load_prompt("multi-turn"), "letter", ab)
+    assert requested.content.index("this") < requested.content.index("that")
     with pytest.raises(DataError, match="example 0: x and y answered different prompts"):
         build_battles({"x": [second_turn("x", "this")], "y": [second_turn("y", "that", "How?")]}, Judge())

@@ -53,8 +53,8 @@ def hub() -> Iterator[Hub]:
         def do_POST(self) -> None:
             fake.tokens.add(self.headers["authorization"])
             length = int(self.headers.get("content-length") or 0)
-            status, said = fake.answer(self.path.partition("?")[0], self.rfile.read(length))
-            message = json.dumps(said).encode()
+            status, output = fake.answer(self.path.partition("?")[0], self.rfile.read(length))
+            message = json.dumps(output).encode()
             self.send_response(status)
             self.send_header("content-type", "application/json")
             self.send_header("content-length", str(len(message)))

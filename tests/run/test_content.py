@@ -438,10 +438,10 @@ def test_the_check_is_done_again_when_weights_of_a_judge_or_contestant_change(bo
 def test_a_task_added_to_the_recipe_runs_alone(box: Sandbox, monkeypatch: pytest.MonkeyPatch):
     from toolkit.benchmarks import runner
 
-    asked, real = [], runner.run_benchmarks
+    requested, real = [], runner.run_benchmarks
 
     def counting(loaded: object, tasks: list, **options: object) -> object:
-        asked.extend((options["contestant"], task.task, task.limit) for task in tasks)
+        requested.extend((options["contestant"], task.task, task.limit) for task in tasks)
         return real(loaded, tasks, **options)
 
     monkeypatch.setattr(runner, "run_benchmarks", counting)
@@ -450,25 +450,25 @@ def test_a_task_added_to_the_recipe_runs_alone(box: Sandbox, monkeypatch: pytest
     words = str(box.folder / "words.yaml")
     box.change(scoring__benchmarks=[{"task": words}, {"task": str(box.folder / "more.yaml")}])
     box.run()
-    assert [(who, Path(task).stem) for who, task, _ in asked] == [
+    assert [(who, Path(task).stem) for who, task, _ in requested] == [
         (who, "more") for who in ("base", "sft", "dpo")
     ]
     assert {"words/acc", "more/acc"} <= {
         score["metric"] for score in json.loads(box.out().scores.read_text())
     }
-    asked.clear()
+    requested.clear()
     box.change(scoring__benchmarks=[{"task": words, "limit": 2}, {"task": str(box.folder / "more.yaml")}])
     box.run()
-    assert [(Path(task).stem, limit) for _, task, limit in asked] == [("words", 2)] * 3
-    asked.clear()
+    assert [(Path(task).stem, limit) for _, task, limit in requested] == [("words", 2)] * 3
+    requested.clear()
     box.change(scoring__benchmarks=[{"task": words}])
     box.run()
-    assert asked == []
+    assert requested == []
     for file in (box.folder / "out" / ".benchmarks").glob("*/result.json"):
         file.write_text("{}")
     box.out().benchmarks("base").unlink()
     box.run()
-    assert [who for who, *_ in asked] == ["base"], "edited results are measured again"
+    assert [who for who, *_ in requested] == ["base"], "edited results are measured again"
 
 
 def test_a_stage_starts_on_a_stage_of_another_run(box: Sandbox, caplog: pytest.LogCaptureFixture):
@@ -520,28 +520,28 @@ def test_an_added_row_is_asked_alone_and_a_corrected_reference_not_at_all(
 ):
     from toolkit.generate.local import LocalSource
 
-    asked: list[str] = []
+    requested: list[str] = []
     replies = LocalSource.replies
 
     def counting(self: LocalSource, requests: list, done: set[str], options: object):
-        asked.extend(request.id for request in requests if request.id not in done)
+        requested.extend(request.id for request in requests if request.id not in done)
         return replies(self, requests, done, options)
 
     monkeypatch.setattr(LocalSource, "replies", counting)
     box.edit("heldout.jsonl", '"reference": "Product: lamp"', '"reference": "a lamp"')
     box.run()
-    assert asked == []
+    assert requested == []
     row = {"id": "new", "messages": [{"role": "user", "content": "my lamp?"}], "reference": "Product: lamp"}
     with (box.folder / "heldout.jsonl").open("a") as file:
         file.write(json.dumps(row) + "\n")
     box.run()
-    assert asked == ["new"] * 3
+    assert requested == ["new"] * 3
     assert len(box.out().completions("base").read_text().splitlines()) == 7
 
 
 def test_a_row_put_first_is_asked_alone_where_answers_are_sampled_and_rows_have_no_ids(tmp_path: Path):
     with serving(lambda number, _request: Say(f"reply {number}")) as server:
-        options, asked = Generation(temperature=0.7), []
+        options, requested = Generation(temperature=0.7), []
         for words in (["b", "b", "c"], ["a", "b", "b", "c"]):
             messages = [(Message(role="user", content=word),) for word in words]
             rows = [Example(id=f"row-{place}", messages=each) for place, each in enumerate(messages)]
@@ -552,8 +552,8 @@ def test_a_row_put_first_is_asked_alone_where_answers_are_sampled_and_rows_have_
                 options=options,
                 out=tmp_path / "x.jsonl",
             )
-            asked.append(([each.completion for each in made], len(server.requests)))
-    (first, count), (second, later) = asked
+            requested.append(([each.completion for each in made], len(server.requests)))
+    (first, count), (second, later) = requested
     assert (count, later) == (3, 4)
     assert second[1:] == first
     assert len(set(second)) == 4
@@ -585,11 +585,11 @@ def test_a_judge_without_a_vote_fails_and_prices_ask_nothing_again(
             assert "no vote was cast: of 12 verdicts 12 could not be read" in found.stderr
             return
         assert found.exit_code == 0
-        asked = len(server.requests)
+        requested = len(server.requests)
         box.change(contestants__paid__endpoint=paid["endpoint"] | PRICES)
         box.change(judge__endpoint=judge["endpoint"] | PRICES)
         assert box.run() == ("small", set())
-    assert len(server.requests) == asked
+    assert len(server.requests) == requested
 
 
 def test_a_run_of_an_earlier_version_is_kept_and_its_paid_answers_are_not_asked_again(
@@ -603,8 +603,8 @@ def test_a_run_of_an_earlier_version_is_kept_and_its_paid_answers_are_not_asked_
             stages=[], judge=None, contestants={"base": {}, "paid": remote}, scoring__metrics=["rouge"]
         )
         box.run()
-        asked = len(server.requests)
-        assert asked == 6
+        requested = len(server.requests)
+        assert requested == 6
         manifest = json.loads(box.out().manifest.read_text())
         plain = {name: {"inputs": "0" * 16, "done": True, "seconds": 1.0} for name in manifest["steps"]}
         box.out().manifest.write_text(json.dumps({"steps": plain}))  # as version 0.1 wrote it
@@ -615,7 +615,7 @@ def test_a_run_of_an_earlier_version_is_kept_and_its_paid_answers_are_not_asked_
             if path.is_file() and path.name != "run.log"
         }
         assert box.run()[0] == "small-2"
-        assert len(server.requests) == asked
+        assert len(server.requests) == requested
     assert before == {path: path.read_bytes() for path in before}
     theirs, ours = (box.out(name).completions("paid").read_text() for name in ("small", "small-2"))
     assert ours == theirs
@@ -635,7 +635,7 @@ def test_what_was_asked_is_not_asked_again_under_other_names(tmp_path: Path, tin
         rows = [json.loads(line) for line in (tmp_path / "heldout.jsonl").read_text().splitlines()]
         rows = [{key: row[key] for key in ("messages", "reference")} for row in rows]
 
-        def asked(rows: list[dict], **changes: object) -> int:
+        def requested(rows: list[dict], **changes: object) -> int:
             (tmp_path / "heldout.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
             box.change(**changes)
             before = len(server.requests)
@@ -644,13 +644,13 @@ def test_what_was_asked_is_not_asked_again_under_other_names(tmp_path: Path, tin
 
         judge = {"endpoint": {"url": server.url, "model": "judge"}, "method": "written"}
         first = {"stages": [], "judge": judge, "scoring__metrics": ["rouge"]}
-        assert asked(rows, contestants={"one": one, "two": two}, **first) == 24
-        assert asked(rows, contestants={"two": two, "renamed": one}) == 0
+        assert requested(rows, contestants={"one": one, "two": two}, **first) == 24
+        assert requested(rows, contestants={"two": two, "renamed": one}) == 0
         new = {"messages": [{"role": "user", "content": "another?"}], "reference": "yes"}
-        assert asked([new, *rows]) == 4, "two answers, and a battle in both orders"
-        assert asked([*rows[::-1], new]) == 0
-        assert asked([*rows[::-1], new | {"reference": "no"}]) == 0
-        assert asked(rows, scoring__generation={"max_new_tokens": 9}) == 12, (
+        assert requested([new, *rows]) == 4, "two answers, and a battle in both orders"
+        assert requested([*rows[::-1], new]) == 0
+        assert requested([*rows[::-1], new | {"reference": "no"}]) == 0
+        assert requested(rows, scoring__generation={"max_new_tokens": 9}) == 12, (
             "a new version, the same verdicts"
         )
         assert box.out("small-2").verdicts.read_bytes()

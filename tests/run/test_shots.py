@@ -98,8 +98,10 @@ def choice(count: int, window: int = 10**6, shots: Any = "auto") -> Choice:
         def decode(self, ids: list[int], **_: Any) -> str:
             return ""
 
-    asked = [Example(id="t", messages=turns("one two three"))]
-    return Choice("few", Contestant(shots=shots), "rows", exchanges(count), asked, Reader(Words(), window))
+    requested = [Example(id="t", messages=turns("one two three"))]
+    return Choice(
+        "few", Contestant(shots=shots), "rows", exchanges(count), requested, Reader(Words(), window)
+    )
 
 
 def by_table(
@@ -206,19 +208,19 @@ def test_the_check_finds_shots_that_do_not_fit_and_letters_that_are_not_read(sma
     raw = yaml.safe_load(small_recipe.read_text()) | {"judge": None}
     raw["contestants"] = {"few": {"shots": 3}, "many": {"shots": 60}, "sft": {"stage": "sft"}}
     recipe = recipes.parse(raw, small_recipe)
-    rows, asked = (
+    rows, requested = (
         [row(i) for i in range(20)],
         [Example(id="t", messages=turns("one two three"), reference="кот 5")],
     )
     reader = choice(20).reader
     assert reader is not None
-    (found,) = shots_fit(recipe, rows, asked, reader.tokenizer, None)
+    (found,) = shots_fit(recipe, rows, requested, reader.tokenizer, None)
     assert (found.code, found.severity, found.place) == ("shots", "error", "contestants.many.shots")
     assert found.message.startswith("60 worked examples are more than 20 rows of `sft`")
-    (found, *_) = _tokenizers(recipe, HeldOut(asked, ["heldout.jsonl:1"]))
+    (found, *_) = _tokenizers(recipe, HeldOut(requested, ["heldout.jsonl:1"]))
     assert (found.code, found.message) == (
         "tokenizer",
         "ROUGE sees no words in 1 of 1 references: right answers get 0",
     )
     raw["scoring"]["tokenizer"] = "auto"
-    assert not list(_tokenizers(recipes.parse(raw, small_recipe), HeldOut(asked, ["heldout.jsonl:1"])))
+    assert not list(_tokenizers(recipes.parse(raw, small_recipe), HeldOut(requested, ["heldout.jsonl:1"])))

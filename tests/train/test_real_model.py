@@ -163,7 +163,7 @@ def test_killed_training_of_the_packaged_model_continues(tmp_path: Path, first_l
     recipe = recipe_on(first_layers, tmp_path, stage("s", "sft", "tickets", trainer=steps), dtype="float32")
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     train(recipe, whole)
-    code, told = command(recipe, broken, killing, 2)
-    assert code == -signal.SIGKILL, told
+    code, output = command(recipe, broken, killing, 2)
+    assert code == -signal.SIGKILL, output
     train(recipe, broken)
     same(whole, broken, steps=3, close=1e-5)

@@ -75,8 +75,8 @@ def command(
     file, folder = results.with_suffix(".yaml"), results.with_suffix(".told")
     file.write_text(dump(recipe))
     folder.mkdir(exist_ok=True)
-    code, _, told = forked.command(["train", str(file), "--out", str(results)], folder, prepare, value)
-    return code, told
+    code, _, output = forked.command(["train", str(file), "--out", str(results)], folder, prepare, value)
+    return code, output
 
 
 def rows(results: Path, name: str = "s") -> list[dict[str, Any]]:
@@ -105,9 +105,9 @@ def same(one: Path, other: Path, steps: int = 8, close: float = 1e-6) -> None:
     assert ends[0]["eval_loss"] == pytest.approx(ends[1]["eval_loss"], abs=close)
 
 
-def last_line(told: str) -> str:
-    assert "Traceback" not in told
-    return told.strip().splitlines()[-1]
+def last_line(output: str) -> str:
+    assert "Traceback" not in output
+    return output.strip().splitlines()[-1]
 
 
 @pytest.fixture(scope="module")
@@ -127,8 +127,8 @@ def test_killed_training_continues_as_if_it_had_not_been(method: str, tmp_path: 
         shutil.copytree(whole / "t" / "adapters", broken / "t" / "adapters")
         shutil.rmtree(broken / "t" / "adapters" / "s")
         (broken / "t" / "manifest.json").write_text((whole / "t" / "manifest.json").read_text())
-    code, told = command(recipe, broken, killing, 5)
-    assert code == -signal.SIGKILL, told
+    code, output = command(recipe, broken, killing, 5)
+    assert code == -signal.SIGKILL, output
     assert not (broken / "t" / "adapters" / "s").exists()
     assert (broken / "t" / "checkpoints" / "s" / "checkpoint-4").is_dir()
     train(recipe, broken)
@@ -139,9 +139,9 @@ def test_killed_training_continues_as_if_it_had_not_been(method: str, tmp_path: 
 def test_an_interrupt_keeps_the_step_it_came_in(whole_sft: Path, tmp_path: Path, tiny_model: Path):
     recipe = recipe_of(tmp_path, tiny_model, STAGES["sft"])
     broken = tmp_path / "broken"
-    code, told = command(recipe, broken, interrupting, 4)
+    code, output = command(recipe, broken, interrupting, 4)
     assert code == 130
-    assert last_line(told) == "interrupted; the same command continues where it stopped"
+    assert last_line(output) == "interrupted; the same command continues where it stopped"
     assert (broken / "t" / "checkpoints" / "s" / "checkpoint-5").is_dir()
     train(recipe, broken)
     same(whole_sft, broken)
@@ -165,9 +165,9 @@ def test_a_file_that_cannot_be_written_is_told_and_training_continues(
     recipe = recipe_of(tmp_path, tiny_model, STAGES["sft"])
     broken = tmp_path / "broken"
     for size in (10_000, 60_000):  # too little for the adapter; for the optimizer
-        code, told = command(recipe, broken, forked.small_files, size)
+        code, output = command(recipe, broken, forked.small_files, size)
         assert code == 1
-        assert "make room, then run again" in last_line(told)
+        assert "make room, then run again" in last_line(output)
     train(recipe, broken)
     same(whole_sft, broken)
 
@@ -184,9 +184,9 @@ def test_a_full_disk_is_told_in_one_line_and_training_continues(
     if subprocess.run(mount, check=False, capture_output=True).returncode:
         pytest.skip("no small disk can be mounted here")
     try:
-        code, told = command(recipe, broken)
-        assert code == 1, told
-        assert "make room, then run again" in last_line(told)
+        code, output = command(recipe, broken)
+        assert code == 1, output
+        assert "make room, then run again" in last_line(output)
         subprocess.run(["mount", "-o", "remount,size=100m", str(broken)], check=True)
         train(recipe, broken)
         same(whole_sft, broken)
@@ -198,9 +198,9 @@ def test_a_loss_that_is_no_number_stops_before_it_is_kept(tmp_path: Path, tiny_m
     steep = STEPS | {"learning_rate": 1e30, "max_grad_norm": 0, "warmup_steps": 0}
     recipe = recipe_of(tmp_path, tiny_model, [stage("s", "sft", "answers", trainer=steep)])
     broken = tmp_path / "broken"
-    code, told = command(recipe, broken)
+    code, output = command(recipe, broken)
     assert code == 1
-    assert "lower the learning rate" in last_line(told)
+    assert "lower the learning rate" in last_line(output)
     for checkpoint in (broken / "t" / "checkpoints" / "s").glob("checkpoint-*"):
         kept = load_file(checkpoint / "adapter_model.safetensors").values()
         assert all(weight.isfinite().all() for weight in kept)

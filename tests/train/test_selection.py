@@ -96,9 +96,9 @@ def test_the_best_checkpoint_is_published(kind, tiny_model, tmp_path, monkeypatc
     monkeypatch.setattr("toolkit.train.callbacks.InterruptCallback.on_step_end", _stop_at(2))
     train_stage(recipe, stopped, short)
     name = "model.safetensors" if kind == "full" else "adapter_model.safetensors"
-    chosen, wanted = (load_file(each / "adapters" / "s" / name) for each in (run, short))
-    assert chosen.keys() == wanted.keys()
-    assert all(torch.allclose(chosen[key], wanted[key], atol=1e-6) for key in wanted)
+    chosen, expected = (load_file(each / "adapters" / "s" / name) for each in (run, short))
+    assert chosen.keys() == expected.keys()
+    assert all(torch.allclose(chosen[key], expected[key], atol=1e-6) for key in expected)
 
 
 def _stop_at(step: int) -> Any:
