@@ -383,7 +383,7 @@ def draws(worlds: int) -> Iterator[str]:
     for n, labelled, examples in ((2, 120, 500), (4, 120, 500), (4, 120, 150), (8, 60, 300)):
         for name, judge in judges.items():
             rng, found = np.random.default_rng(3), []
-            for _ in range(worlds * (4 if n == 2 else 1)):
+            for _ in range(worlds * (4 if examples == 500 else 1)):
                 found.append(_compare_draws(World(n, examples, rho=0.3, ties=0.2), labelled, judge, rng))
             covered, width = np.mean(found, axis=0)
             yield (
