@@ -43,13 +43,13 @@ Line = tuple[str, str, float, float]
 """Figure, reference tool, ours, theirs."""
 
 
-def load_stage_rows(file: Path) -> list[dict[str, Any]]:
+def load_rows(file: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in file.read_text().strip().split("\n")]
 
 
 def texts(data: Path) -> tuple[list[str], list[str], list[str]]:
     """A model's answers, people's, and a better model's, which stand for further references."""
-    rows = load_stage_rows(data / "ref_selfinstruct/test.jsonl")
+    rows = load_rows(data / "ref_selfinstruct/test.jsonl")
     reply, better = ([row["outputs"][name] for row in rows] for name in (WRITER, BETTER))
     return reply, [row["reference"] for row in rows], better
 
@@ -77,7 +77,7 @@ def match_lines(data: Path) -> Iterator[Line]:
     from lm_eval.api.metrics import exact_match_hf_evaluate
     from lm_eval.tasks.mlqa.utils import exact_match_score, f1_score, normalize_answer
 
-    rows = load_stage_rows(data / "arena_gsm8k/model_solutions.jsonl")
+    rows = load_rows(data / "arena_gsm8k/model_solutions.jsonl")
     reply, known = [row[SOLVER]["solution"] for row in rows], [row["ground_truth"] for row in rows]
     ends, right = ([text.strip().split("\n")[-1] for text in side] for side in (reply, known))
     ours = Match().compute(predictions=ends, references=right)["exact_match"]
@@ -182,7 +182,7 @@ def model_lines(data: Path) -> Iterator[Line]:
     from toolkit.recipe import ModelOptions
     from toolkit.types import Example, Message
 
-    pages = [row["text"] for row in load_stage_rows(data / "ppl_c4/c4.jsonl")[:4]]
+    pages = [row["text"] for row in load_rows(data / "ppl_c4/c4.jsonl")[:4]]
     loaded = load_base(MODEL, ModelOptions(dtype="float32"))
     model, tokenizer = loaded.model, loaded.tokenizer
     ids = [tokenizer(page)["input_ids"] for page in pages]
@@ -201,7 +201,7 @@ def model_lines(data: Path) -> Iterator[Line]:
     theirs = plain_perplexity(model, [part for start, each in starts for part in windows(start, each)])
     yield f"perplexity, windows of {WINDOW}", "plain transformers loop", perplexity.value, theirs
 
-    some = load_stage_rows(data / "ref_selfinstruct/test.jsonl")[:20]
+    some = load_rows(data / "ref_selfinstruct/test.jsonl")[:20]
     examples = [
         Example(
             id=str(i), messages=(Message(role="user", content=row["prompt"]),), reference=row["reference"]

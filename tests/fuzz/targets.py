@@ -15,7 +15,7 @@ from pathlib import Path
 from perf.agreement import read_scores
 from toolkit import recipe as recipes
 from toolkit.arena.store import Store
-from toolkit.arena.vote_io import import_rows, load_stage_rows
+from toolkit.arena.vote_io import import_rows, frame_rows
 from toolkit.data import load_examples, load_rows
 from toolkit.data.readers import Rows
 from toolkit.errors import DataError, RecipeError
@@ -83,7 +83,7 @@ def votes(data: bytes) -> None:
     if len(frame):
         must(len(tabulate(read_votes(file, columns=RATED))) == len(frame), "columns alone give other votes")
     try:
-        added, known = import_rows(STORE, load_stage_rows(frame), run="fuzz", source=file.name)
+        added, known = import_rows(STORE, frame_rows(frame), run="fuzz", source=file.name)
     except DataError as error:
         must(str(error).startswith(file.name), error)
     else:

@@ -38,7 +38,7 @@ def started(loaded: Loaded, folder: Path) -> Base:
     return Base("t", folder, "", model, loaded.tokenizer, chosen, chosen, "none", None, None, continued=False)
 
 
-def load_stage_rows(tokenizer: Any) -> list[Preference]:
+def pair_rows(tokenizer: Any) -> list[Preference]:
     """A pair for each kind of prompt that the template takes."""
     rows = []
     for name, prompt in PROMPTS.items():
@@ -65,7 +65,7 @@ def read(batch: Any, side: str = "") -> list[tuple[list[int], list[int]]]:
 def test_every_method_learns_what_generation_starts_from(name: str, tmp_path: Path, tiny_model: Path):
     loaded = load_base(str(tiny_model), FP32)
     loaded.tokenizer.chat_template = (TEMPLATES / f"{name}.jinja").read_text()
-    rows, base = load_stage_rows(loaded.tokenizer), started(loaded, tiny_model)
+    rows, base = pair_rows(loaded.tokenizer), started(loaded, tiny_model)
     prompts = [LocalSource(loaded).rendered(Request(row.id, tuple(row.prompt), 0)) for row in rows]
 
     def sft(answers: list[str]) -> list[tuple[list[int], list[int]]]:
@@ -116,7 +116,7 @@ def test_every_method_learns_what_generation_starts_from(name: str, tmp_path: Pa
 
 def test_prompts_that_leave_no_room_are_left_out_and_all_of_them_refused(tmp_path: Path, tiny_model: Path):
     loaded = load_base(str(tiny_model), FP32)
-    rows, base = load_stage_rows(loaded.tokenizer), started(loaded, tiny_model)
+    rows, base = pair_rows(loaded.tokenizer), started(loaded, tiny_model)
     assert [len(preference.encode_pairs(base, rows, length)) for length in (None, 30)] == [4, 1]
     assert len(preference.kto_dataset(base, rows, 30)) == 2
     with pytest.raises(DataError, match="every prompt has 10 tokens or more"):

@@ -93,7 +93,7 @@ def escape_formula(value: Any) -> Any:
     return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else value
 
 
-def load_stage_rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
+def frame_rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
     """Rows of a frame of votes as plain values; missing values are `None`."""
     plain = frame.astype(object).where(frame.notna(), None)
     return [dict(zip(frame.columns, row, strict=True)) for row in plain.itertuples(index=False, name=None)]
@@ -114,7 +114,7 @@ def load_vote_rows(path: Path) -> list[tuple[str, dict[str, Any]]]:
     if path.suffix == ".parquet":
         import pandas as pd
 
-        return [(f"{path}:{n}", row) for n, row in enumerate(load_stage_rows(pd.read_parquet(path)), 1)]
+        return [(f"{path}:{n}", row) for n, row in enumerate(frame_rows(pd.read_parquet(path)), 1)]
     raise DataError(f"{path}: cannot read {path.suffix or 'such'} files; use .jsonl, .json, .csv or .parquet")
 
 
