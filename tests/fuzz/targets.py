@@ -15,7 +15,7 @@ from pathlib import Path
 from perf.agreement import read_scores
 from toolkit import recipe as recipes
 from toolkit.arena.store import Store
-from toolkit.arena.vote_io import import_rows, frame_rows
+from toolkit.arena.vote_io import frame_rows, import_rows
 from toolkit.data import load_examples, load_rows
 from toolkit.data.readers import Rows
 from toolkit.errors import DataError, RecipeError
