@@ -257,7 +257,8 @@ def test_a_contestant_of_cut_or_empty_answers_is_flagged_in_the_first_sentence()
     comparison = headline.compare(rows, QUESTION)
     reply = f"5 of 10 answers of {OLD} (3 cut at the token limit and 2 empty) are incomplete"
     opening = headline.opening_sentence([comparison], flags)
-    assert opening.endswith(f" But {reply}: a higher max_new_tokens may change the comparison.")
+    short = f"5 of 10 answers of {OLD} are cut at the token limit or empty"
+    assert opening.endswith(f" But {short}: a higher max_new_tokens may change the comparison.")
     limits = headline.limitations(rows, [comparison], flags)
     assert f"{reply}: raise max_new_tokens before you compare with it." in limits
 

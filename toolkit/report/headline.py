@@ -318,11 +318,20 @@ def opening_sentence(
     text = {"better": "Yes", "worse": "No", "mixed": "In part", "unclear": "That cannot be told"}
     role = main.pair.role if main.pair.role != OTHER else ""
     pair = (main.pair.contestant, main.pair.against)
-    flags = [unusable_part(name, unusable[name]) for name in pair if name in unusable]
-    endless = all(loops(unusable[name]) for name in pair if name in unusable)
-    why = "never end" if endless else "are incomplete: a higher max_new_tokens may change the comparison"
-    unfair = f" But {listed(flags)} {why}." if flags else ""
+    flagged = {name: unusable[name] for name in pair if name in unusable}
+    unfair = f" But {_unfair(flagged)}." if flagged else ""
     return f"{text[main.result]}. {main.headline(role)}.{unfair}"
+
+
+def _unfair(flagged: Mapping[str, Mapping[str, int]]) -> str:
+    """Why a comparison may be unfair; the kinds of faults of each contestant are in the limitations."""
+    parts = [f"{counts['either']} of {counts['n']} answers of {name}" for name, counts in flagged.items()]
+    if all(map(loops, flagged.values())):
+        return f"{listed(parts)} never end"
+    names = {"cut": "cut at the token limit", "empty": "empty"}
+    kinds = [name for kind, name in names.items() if any(counts[kind] for counts in flagged.values())]
+    change = ": a higher max_new_tokens may change the comparison" if kinds[0] != "empty" else ""
+    return f"{listed(parts)} are {' or '.join(kinds)}{change}"
 
 
 def evidence_sentence(compared: Sequence[Comparison]) -> str:

@@ -276,17 +276,18 @@ def _stage_note(stage: StageResult) -> str:
 def answers(completions: dict[str, list[Completion]]) -> Table:
     """Counts of cut, refused, empty and repeated answers."""
     cut_and_refused = ("cut at the token limit", "refused by the server")
-    header = ("contestant", "answers", *cut_and_refused, "empty", "said more than once", "median tokens")
+    header = ("contestant", "answers", *cut_and_refused, "empty", "repeated", "median tokens")
     rows = []
     for name, found in completions.items():
         answered = [each for each in found if not each.refused]
         texts = Counter(each.completion for each in answered)
         tokens = sorted(each.tokens for each in answered) or [0]
+        median = number(tokens[len(tokens) // 2] if any(tokens) else None, 0)  # files of answers have none
         cut = sum(each.finish == "length" for each in found)
         empty = sum(not each.completion.strip() for each in answered)
         repeated = sum(count for count in texts.values() if count > 1)
         refused = len(found) - len(answered)
-        rows.append((name, len(found), cut, refused, empty, repeated, tokens[len(tokens) // 2]))
+        rows.append((name, len(found), cut, refused, empty, repeated, median))
     return Table.of("The answers themselves", header, rows)
 
 
