@@ -85,6 +85,21 @@ def folder_size(folder: Path, belongs: Callable[[Path], bool] = lambda file: Tru
     return sum((folder / file).stat().st_size for file in _files(folder) if belongs(file))
 
 
+def changed_outputs(run: Path) -> list[str]:
+    """What finished steps wrote into a run folder, adapters apart, and is gone or changed: one line each."""
+    found = []
+    with suppress(OSError, ValueError, AttributeError, TypeError, KeyError):  # a damaged manifest is an error
+        for step, entry in json.loads((run / "manifest.json").read_text(encoding="utf-8"))["steps"].items():
+            kept = entry.get("done") and step.partition(" ")[0] not in ("train", "report")
+            for name, written in entry.get("outputs", {}).items() if kept else ():
+                path = run / name
+                if not path.exists():
+                    found.append(f"{name} is gone")
+                elif (folder_hash(path) if path.is_dir() else file_hash(path)) != written["sha256"]:
+                    found.append(f"{name} was changed after it was written")
+    return found
+
+
 def _files(folder: Path) -> Iterable[Path]:
     for file in folder.rglob("*"):
         inside = file.relative_to(folder)

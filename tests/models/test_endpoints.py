@@ -87,6 +87,9 @@ def test_generation_options_are_sent_and_parameters_have_the_last_word():
         Say(drop=True),
         Say(body="<html>a proxy's page</html>"),
         Say(body='{"choices": []}'),
+        Say("half an ans", finish="abort"),
+        Say("half an ans", finish="error"),
+        Say(body='{"error": {"code": 502, "message": "upstream"}}'),
     ],
 )
 def test_what_may_pass_is_tried_again_under_the_same_key(fault: Say):
@@ -153,6 +156,8 @@ def test_a_request_the_server_will_never_take_is_a_refusal_and_the_others_go_on(
     [
         Say(finish="content_filter"),
         Say(body='{"choices": [{"message": {"content": null}, "finish_reason": "tool_calls"}]}'),
+        Say(body='{"error": {"code": 400, "message": "Provider returned error"}}'),
+        Say(body='{"error": {"message": "your input was flagged"}}'),
     ],
 )
 def test_a_reply_without_text_is_a_refusal(reply: Say):
@@ -176,6 +181,7 @@ def test_one_request_that_always_fails_does_not_stop_the_others():
     [
         (Say(status=401, body="bad key"), "the API key is refused"),
         (Say(status=404), "no such model or address"),
+        (Say(body='{"error": {"code": "401", "message": "no credentials"}}'), "the API key is refused"),
         (Say(status=429, body='{"error": {"code": "insufficient_quota"}}'), "no quota left"),
     ],
 )

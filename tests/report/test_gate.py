@@ -13,6 +13,7 @@ from click.testing import CliRunner, Result
 from toolkit import io
 from toolkit.cli import main
 from toolkit.errors import InputError
+from toolkit.fingerprints import file_hash
 from toolkit.metrics import Measurement, difference
 from toolkit.metrics.measurement import measurement_from_values
 from toolkit.report import headline
@@ -103,6 +104,23 @@ def invoke(run: Path, *arguments: str) -> Result:
 def test_exit_codes(run: Path, requirements: list[str], code: int):
     done = invoke(run, *[part for each in requirements for part in ("--require", each)])
     assert done.exit_code == code, done.output
+
+
+@pytest.mark.parametrize("left", ["", "half"])
+def test_results_that_are_not_as_they_were_written_pass_no_gate(run: Path, left: str):
+    file = run / "measurements" / "sft.jsonl"
+    outputs = {"measurements/sft.jsonl": {"size": file.stat().st_size, "sha256": file_hash(file)}}
+    io.write_json(run / "manifest.json", {"steps": {"measure sft": {"done": True, "outputs": outputs}}})
+    required = ("--require", "right: better than base")
+    assert invoke(run, *required).exit_code == 0
+    lines = file.read_text().splitlines(keepends=True)
+    file.write_text("".join(lines[:-1])) if left else file.unlink()
+    done = invoke(run, *required)
+    assert (done.exit_code, done.stdout) == (2, "")
+    lost = "was changed after it was written" if left else "is gone"
+    assert f"error: {run}: measurements/sft.jsonl {lost}" in done.stderr
+    listed = CliRunner().invoke(main, ["leaderboard", str(run)])
+    assert f"warning: {run}: measurements/sft.jsonl {lost}" in listed.stderr
 
 
 def test_what_ci_reads(run: Path, tmp_path: Path):

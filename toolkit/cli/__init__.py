@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import errno
 import importlib
+from pathlib import Path
 
 import click
 
@@ -98,6 +99,7 @@ class Commands(click.Group):
 
     def invoke(self, ctx: click.Context) -> object:
         try:
+            _warn_of_changes(ctx.args)
             return super().invoke(ctx)
         except ToolkitError as error:
             click.echo(printable(f"error: {error}"), err=True)
@@ -125,6 +127,17 @@ class Commands(click.Group):
             hint = "; the same command continues where it stopped" if resumable else ""
             click.echo(f"interrupted{hint}", err=True)
             ctx.exit(130)
+
+
+def _warn_of_changes(arguments: list[str]) -> None:
+    """Name what is no longer in the run folders among the arguments as the run wrote it."""
+    for run in map(Path, arguments):
+        if run.joinpath("manifest.json").is_file():
+            from toolkit.fingerprints import changed_outputs
+
+            for change in changed_outputs(run):
+                text = f"warning: {run}: {change}; `adapter-arena run` with its recipe makes it again"
+                click.echo(printable(text), err=True)
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})

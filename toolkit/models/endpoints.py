@@ -51,6 +51,9 @@ FILTERED = {"content_filter", "safety"}
 CUT = {"length", "max_tokens", "max_output_tokens"}
 """Finish reasons of a reply that was cut at its limit."""
 
+BROKEN_OFF = {"error", "abort", "aborted", "cancelled", "insufficient_system_resource"}
+"""Finish reasons of a reply that the server did not end: part of an answer at most, requested again."""
+
 LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 """Half a surrogate pair, as servers send that cut a text between the two; no file or database can keep it."""
 
@@ -295,8 +298,9 @@ class _Exchange:
                 if answer is not None:
                     limiter.record_success()
                     return answer
-                limited = response.status_code == codes.TOO_MANY_REQUESTS
-                failure = _Failure(self._reason(response), limited, billed=response.is_success)
+                status = _status(response)
+                limited = status == codes.TOO_MANY_REQUESTS
+                failure = _Failure(self._reason(response), limited, billed=status == codes.OK)
             if not failure.limited:
                 limiter.record_failure(failure.reason)
             return failure
@@ -332,7 +336,7 @@ class _Exchange:
         Raises:
             EndpointError: every other request would be refused as well.
         """
-        status, reason = response.status_code, self._reason(response)
+        status, reason = _status(response), self._reason(response)
         if codes.is_redirect(status):
             raise EndpointError(f"the server points elsewhere; give its own address ({reason})")
         if status in FATAL_STATUSES and not (status == codes.FORBIDDEN and MODERATED.search(response.text)):
@@ -355,9 +359,21 @@ class _Exchange:
         """The server's own words, in one short line without the key."""
         words = " ".join(masked(response.text, self.key).split()) or response.reason_phrase
         place = response.headers.get("location")
-        words = f"to {masked(place, self.key)}" if place and response.is_redirect else words
+        words = f"to {masked(place.partition('?')[0], self.key)}" if place and response.is_redirect else words
         unread = ", but no whole chat completion" if response.is_success else ""
         return f"HTTP {response.status_code}{unread}: {words[:200]}"
+
+
+def _status(response: httpx.Response) -> int:
+    """The status of a response; of an error object that a proxy sent with 200, the one in it."""
+    try:
+        error = response.json()["error"] if response.status_code == codes.OK else None
+        code = int(error["code"]) if error else codes.OK
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
+        code = codes.OK
+    if code == codes.OK and MODERATED.search(response.text) and _reply(response) is None:
+        return codes.BAD_REQUEST
+    return code if codes.is_error(code) else response.status_code
 
 
 def _reply(response: httpx.Response) -> Answer | None:
@@ -371,6 +387,8 @@ def _reply(response: httpx.Response) -> Answer | None:
         usage = body.get("usage") or {}
         counts = [max(0, int(usage.get(name) or 0)) for name in ("prompt_tokens", "completion_tokens")]
     except (ValueError, KeyError, IndexError, TypeError, AttributeError, OverflowError, RecursionError):
+        return None
+    if finish in BROKEN_OFF:
         return None
     if finish in FILTERED:
         return Refusal(response.status_code, f"the reply was withheld (finish_reason {finish})")

@@ -17,6 +17,7 @@ from typing import Literal
 from xml.etree import ElementTree
 
 from toolkit.errors import DataError, InputError
+from toolkit.fingerprints import changed_outputs
 from toolkit.metric_info import metric_info
 from toolkit.metrics import Measurement, difference
 from toolkit.metrics.intervals import clustered
@@ -107,6 +108,8 @@ def run_gate(run: Path, requirements: Sequence[Requirement], contestant: str | N
         DataError: the run is not finished, or has no such contestant, metric or primary measure.
     """
     view = load_run(run)
+    if found := changed_outputs(run):
+        raise DataError(f"{run}: {found[0]}; run its recipe again, then hold it against requirements")
     names, name = view.summary.contestants, contestant or _last_stage(view)
     for each in [name, *(requirement.against for requirement in requirements)]:
         if each not in names:
