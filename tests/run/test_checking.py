@@ -479,6 +479,14 @@ def test_the_command_shows_rows_as_the_model_sees_them(plan: Plan):
         f"<|start|>user\nmy lamp broke<|end|>\n<|start|>assistant\n⟦lamp: {OUTPUTS}<|end|>⟧" in shown.output
     )
     assert "pairs.jsonl:1, rejected" in shown.output
+    refuse = "{% if 'lamp' in (messages | string) %}{{ raise_exception('no lamps') }}{% endif %}"
+    (plan.folder / "t.jinja").write_text(
+        f"{refuse}{{% for m in messages %}}{{{{ m.content }}}}<|end|>{{% endfor %}}"
+    )
+    changed = ["--set", f"model.chat_template={plan.folder / 't.jinja'}"]
+    shown = CliRunner().invoke(main, ["check", str(plan.folder / "r.yaml"), "--show", "2", *changed])
+    assert "sft.jsonl:1: the chat template refuses this conversation: no lamps" in shown.output
+    assert "sft: " in shown.output.partition("sft.jsonl:1:")[0]  # the rows that it takes are shown
     plan.files["sft"].append(plan.files["sft"][0])
     plan.check()
     assert CliRunner().invoke(main, ["check", str(plan.folder / "r.yaml")]).exit_code == 0

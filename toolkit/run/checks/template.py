@@ -301,7 +301,10 @@ def show(recipe: Recipe, sets: dict[str, Seen], tokenizer: Any, count: int) -> l
     for stage in recipe.stages:
         seen, limit = sets.get(stage.data, Seen()), settings(stage).get("max_length")
         for row, place in list(zip(seen.rows, seen.places, strict=True))[:count]:
-            sides = list(encoded_rows(stage, Seen([row], [place]), tokenizer))
+            try:
+                sides = list(encoded_rows(stage, Seen([row], [place]), tokenizer))
+            except DataError:  # a finding names it
+                continue
             for number, (_, encoded) in enumerate(sides):
                 side = f", part {number + 1}" if len(sides) > 1 else ""  # a conversation may need several
                 if isinstance(row, Preference):
