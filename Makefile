@@ -77,5 +77,5 @@ $(VENV)/.installed: $(VENV)/bin/python $(SETUP)
 	@touch $@
 
 $(VENV)/.installed-test: $(VENV)/.installed
-	@$(PIP) install -c constraints.txt -e ".[test,docs]"
+	@$(PIP) install --no-compile -c constraints.txt -e ".[test,docs]"
 	@touch $@
