@@ -233,6 +233,14 @@ def test_a_bad_row_of_a_log_is_named_and_nothing_is_imported(run: Path, tmp_path
     assert len(accepted_votes(f"sqlite:///{run / 'arena.db'}")) == 30
 
 
+def test_contestants_that_the_run_lacks_are_named_at_import(run: Path, tmp_path: Path) -> None:
+    log = tmp_path / "log.csv"
+    log.write_text("model_a,model_b,winner\nbase,stranger,model_b\n")
+    result = call("votes", "import", log, run)
+    assert result.exit_code == 0
+    assert f"warning: {run} has no answers of base, stranger;" in result.stderr
+
+
 def test_a_csv_export_holds_no_formula(tmp_path: Path):
     texts = ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "plain", "1-1"]
     write_battle_log(tmp_path / "log.csv", [{"text": text, "number": -1.5} for text in texts])

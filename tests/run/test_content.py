@@ -279,6 +279,15 @@ def command(*arguments: object) -> None:
     assert found.exit_code == 0, found.stderr
 
 
+def test_run_does_not_call_repaired_outputs_nothing_to_do(box: Sandbox):
+    (box.out().path / "votes.jsonl").write_text("")
+    with chdir(box.folder):
+        first, second = (CliRunner().invoke(main, ["run", "small.yaml", "--out", "out"]) for _ in range(2))
+    assert (first.exit_code, second.exit_code) == (0, 0)
+    assert "Nothing to do" not in first.output
+    assert "Nothing to do" in second.output
+
+
 def test_a_report_written_again_is_taken_as_the_run_s_own(box: Sandbox):
     (box.out().path / "report.html").write_text("torn")
     command("report", box.out().path)

@@ -12,6 +12,9 @@ from toolkit.cli.options import PATH, choice
 from toolkit.cli.output import print_json, print_result, print_text
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from toolkit.arena.battles import Reveal
     from toolkit.arena.preferences import VoteWithTexts
     from toolkit.ratings import Table
 
@@ -133,10 +136,20 @@ def import_(file: Path, target: str, run: str | None, kind: str, as_json: bool) 
     if not votes:
         raise DataError(f"{file}: no votes in it")
     run = run or (folder.resolve().name if folder.is_dir() else file.stem)
+    _warn_of_strangers(folder, votes)
     with locked_run(folder):
         added, known = import_votes(Store(url), votes, run=run, simulated=kind == "simulated")
     text = f"{added} votes added to {target}; {known} were there already"
     print_result({"added": added, "known": known, "run": run}, text, as_json=as_json)
+
+
+def _warn_of_strangers(folder: Path, votes: Sequence[Reveal]) -> None:
+    """Name contestants of votes that the run has no answers of."""
+    competing = {file.stem for file in (folder / "completions").glob("*.jsonl")}
+    voted = {name for vote in votes for name in (vote.ballot.contestant_a, vote.ballot.contestant_b)}
+    if strangers := competing and sorted(voted - competing):
+        names = ", ".join(strangers)
+        print_text(f"warning: {folder} has no answers of {names}; votes on them are rated too", err=True)
 
 
 @votes_command.command("forget")
