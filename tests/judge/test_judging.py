@@ -164,7 +164,7 @@ def test_an_edited_verdict_is_reported_and_asked_again(tmp_path: Path, caplog: p
     again = RuleJudge(longer)
     assert judge_battles(again, fought, store=tmp_path) == whole
     assert len(again.asked) == 1
-    assert "1 damaged or edited lines; they are asked again" in caplog.text
+    assert "1 damaged or edited lines; they are requested again" in caplog.text
 
 
 def test_a_local_judge_goes_by_its_weights(tmp_path: Path):

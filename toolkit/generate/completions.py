@@ -235,7 +235,7 @@ class Store(Generic[T]):
             except (ValueError, TypeError):
                 damaged += 1
         if damaged:
-            logger.warning("%s: %d damaged or edited lines; they are generated again", self.file, damaged)
+            logger.warning("%s: %d damaged or edited lines; they are requested again", self.file, damaged)
 
     def add(self, key: str, reply: T, fields: dict[str, Any]) -> None:
         """Keep a reply, whose plain JSON `fields` are; it is on disk when this returns."""
