@@ -12,10 +12,11 @@ import json
 import os
 import re
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from toolkit import io
 
@@ -92,12 +93,30 @@ def changed_outputs(run: Path) -> list[str]:
         for step, entry in json.loads((run / "manifest.json").read_text(encoding="utf-8"))["steps"].items():
             kept = entry.get("done") and step.partition(" ")[0] not in ("train", "report")
             for name, written in entry.get("outputs", {}).items() if kept else ():
-                path = run / name
-                if not path.exists():
-                    found.append(f"{name} is gone")
-                elif (folder_hash(path) if path.is_dir() else file_hash(path)) != written["sha256"]:
-                    found.append(f"{name} was changed after it was written")
+                if damage := output_damage(run / name, written):
+                    found.append(f"{name} {damage}")
     return found
+
+
+def output_damage(path: Path, written: Mapping[str, Any] | None) -> str:
+    """How a step's output differs from its record in the manifest; empty: not at all."""
+    if not path.exists():
+        return "is gone"
+    if written is None:
+        return "cannot be verified"
+    return "" if output_record(path) == written else "was changed after it was written"
+
+
+def output_record(path: Path) -> dict[str, Any]:
+    """Size and SHA-256 of a step's output, a file or a folder, as the manifest holds them."""
+    if path.is_dir():
+        return {"size": folder_size(path, _is_output), "sha256": folder_hash(path, _is_output)}
+    return {"size": path.stat().st_size, "sha256": file_hash(path)}
+
+
+def _is_output(file: Path) -> bool:
+    """Model cards are not verified: they are rewritten with the scores of the finished run."""
+    return file != Path("README.md")
 
 
 def _files(folder: Path) -> Iterable[Path]:

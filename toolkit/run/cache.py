@@ -18,13 +18,11 @@ from pathlib import Path
 from typing import Any
 
 from toolkit import distributed, io
-from toolkit.fingerprints import file_hash, folder_hash, folder_size
+from toolkit.fingerprints import output_damage, output_record
 from toolkit.models.bases import OURS
 from toolkit.run.folder import RunFolder
 
 logger = logging.getLogger(__name__)
-
-Output = dict[str, Any]  # size in bytes and SHA-256 of a file or folder, as kept in the manifest
 
 
 @dataclass(frozen=True)
@@ -121,7 +119,9 @@ class StepCache:
         """Sizes and hashes of a step's outputs, and the small files that describe them, to be put back."""
         files = [file for path in step.outputs for file in path.rglob("*") if file.name in OURS]
         return {
-            "outputs": {_name(path, self.folder): _output(path) for path in step.outputs if path.exists()},
+            "outputs": {
+                _name(path, self.folder): output_record(path) for path in step.outputs if path.exists()
+            },
             "texts": {_name(file, self.folder): file.read_text(encoding="utf-8") for file in files},
         }
 
@@ -137,7 +137,7 @@ class StepCache:
         """Whether files and folders are as the steps that wrote them left them."""
         current = {_name(path.resolve(), self.folder): path for path in paths}
         return all(
-            current[name].exists() and _output(current[name]) == written
+            not output_damage(current[name], written)
             for entry in self.steps.values()
             for name, written in entry.get("outputs", {}).items()
             if name in current
@@ -149,7 +149,7 @@ class StepCache:
             for path in paths:
                 name = _name(path.resolve(), self.folder)
                 if name in entry.get("outputs", {}) and path.exists():
-                    entry["outputs"][name] = _output(path)
+                    entry["outputs"][name] = output_record(path)
         self._save()
 
     def record(self, **facts: Any) -> None:
@@ -214,25 +214,9 @@ def _damage(folder: RunFolder, outputs: Sequence[Path], entry: dict[str, Any]) -
     """What is no longer as the step wrote it; empty: nothing."""
     for path in outputs:
         name = _name(path, folder)
-        written = entry.get("outputs", {}).get(name)
-        if not path.exists():
-            return f"{name} is gone"
-        if written is None:
-            return f"{name} cannot be verified"
-        if _output(path) != written:
-            return f"{name} was changed after it was written"
+        if damage := output_damage(path, entry.get("outputs", {}).get(name)):
+            return f"{name} {damage}"
     return ""
-
-
-def _output(path: Path) -> Output:
-    if path.is_dir():
-        return {"size": folder_size(path, _is_output), "sha256": folder_hash(path, _is_output)}
-    return {"size": path.stat().st_size, "sha256": file_hash(path)}
-
-
-def _is_output(file: Path) -> bool:
-    """Model cards are not verified: they are rewritten with the scores of the finished run."""
-    return file != Path("README.md")
 
 
 def _name(path: Path, folder: RunFolder) -> str:
