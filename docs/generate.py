@@ -191,6 +191,8 @@ def _table(fields: Mapping[str, FieldInfo], *, defaults: bool = True) -> list[st
     titles = ["key", "type", *(["default"] if defaults else []), ""]
     rows = []
     for name, field in fields.items():
+        if field.exclude and not defaults:  # an output that is never written
+            continue
         cells = [f"`{name}`", _type(Annotated[field.annotation, *field.metadata, None])]
         cells += [_default(field)] if defaults else []
         rows.append(f"| {' | '.join([*cells, _cell(field.description or '')])} |")

@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic.json_schema import SkipJsonSchema
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -339,6 +340,8 @@ class Summary(Record):
     stages: tuple[StageResult, ...]
     skipped: tuple[str, ...]
     """Steps that were already done and whose inputs had not changed."""
+    executed: SkipJsonSchema[tuple[str, ...]] = Field(default=(), exclude=True)
+    """Steps that this call did; not written to files."""
     seconds: float
     notes: dict[str, Any] = {}
     """Further facts the report shows: judge consistency and position bias, benchmark sources ..."""

@@ -46,12 +46,10 @@ def run_command(
     """
     show_progress()
     from toolkit.run import run
-    from toolkit.run.folder import RunFolder
 
     summary = run(load_recipe(recipe, changes), out, on=on, anyway=anyway)
     folder = out / summary.run
-    steps = RunFolder(folder).read_manifest().get("steps", {})
-    if not as_json and set(steps) <= set(summary.skipped):
+    if not as_json and not summary.executed:
         print_text(
             f"Nothing to do: all {len(summary.skipped)} steps were done already and nothing has changed."
         )

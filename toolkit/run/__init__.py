@@ -72,11 +72,13 @@ def run(recipe: Recipe, results: Path, *, on: Place = "here", anyway: bool = Fal
             io.write_text(part.recipe, dump(again))
             same = Execution(again, part)
             same.checked = True
-            _carry_out(same, StepCache(part), on)
+            seeded = StepCache(part)
+            _carry_out(same, seeded, on)
+            cache.executed += seeded.executed
         summary = build_summary(execution, cache)
         command = " ".join(["adapter-arena", *sys.argv[1:]])
         finish(execution, cache, summary, command)
-        return summary.model_copy(update={"skipped": tuple(cache.skipped)})
+        return summary.model_copy(update={"skipped": tuple(cache.skipped), "executed": tuple(cache.executed)})
 
 
 def _carry_out(execution: Execution, cache: StepCache, on: Place) -> None:

@@ -57,6 +57,7 @@ class StepCache:
         self.steps: dict[str, dict[str, Any]] = self.manifest.setdefault("steps", {})
         self.versions = versions
         self.skipped: list[str] = []
+        self.executed: list[str] = []
 
     def do(self, step: Step) -> None:
         """Do a step here and now, unless it is done already."""
@@ -112,6 +113,7 @@ class StepCache:
         if distributed.is_main():
             self.steps[step.name] |= self._written(step)
         self.steps[step.name]["done"] = True
+        self.executed.append(step.name)
         self.spend(step, seconds)
         logger.info("%s: done in %.1f s", step.name, self.steps[step.name]["seconds"])
 
