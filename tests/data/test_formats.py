@@ -78,6 +78,20 @@ def test_the_common_beginning_is_the_prompt(row):
          "different system turns"),
         ({"prompt": "q", "completion": "a", "label": "maybe"}, "`label` is 'maybe'"),
         ({"prompt": "q", "completion": "a", "label": -1}, "`label` is -1"),
+        ({"messages": [user("q") | {"name": "bob"}, reply("a")]}, r"\[0\] has `name`, which cannot"),
+        ({"messages": [user("q"), reply("a", loss_weight=0.1)]}, r"\[1\] has `loss_weight`"),
+        ({"messages": [user("q"), reply("a", train=True, loss=0)]}, r"\[1\] has loss 0, and another mark"),
+        ({"messages": [user("q") | {"train": True}, reply("a")]}, "only the assistant's turns can be"),
+        ({"messages": [user("q") | {"thinking": "t"}, reply("a")]}, r"\[0\] has thinking, and is not"),
+        ({"messages": [user("q"), reply("<think>t</think>a", thinking="t")]}, "is in its content too"),
+        ({"messages": [user("q"), reply([{"type": "thinking", "text": "t"}])]}, "part of type 'thinking'"),
+        ({"prompt": "q", "completion": "<think>no end"}, "`completion` is thinking without an answer"),
+        ({"prompt": "q", "completion": "a", "train": False}, "`train` is False"),
+        ({"prompt": "q", "completion": "a", "system_prompt": "s"}, "`system_prompt` .* rename it to"),
+        ({"prompt": "q", "completion": "a", "system": ["s"]}, "`system` is not text"),
+        ({"instruction": "q", "input": ["x"], "output": "a"}, "`input` is not text"),
+        ({"messages": [user("q"), reply("a")], "prompt": "q", "completion": "b"},
+         "one conversation as `messages`, another as `prompt_completion`; set `format`"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_honoured_is_refused(row, problem):
@@ -97,7 +111,7 @@ def test_answers_of_the_prompt_are_context_and_those_of_the_completion_are_learn
 
 
 def test_marks_of_turns_that_are_not_learned_are_kept():
-    for mark in ({"weight": 0}, {"train": False}):
+    for mark in ({"weight": 0}, {"train": False}, {"loss": 0, "train": False}):
         found = convert(
             {"messages": [user("q"), reply("a", **mark), user("r"), reply("b", weight=1)]}, "auto", "x"
         )
@@ -113,8 +127,17 @@ def test_reasoning_text_parts_history_and_developer_turns_are_read():
                         reply("a", reasoning_content="why", tool_calls=None)]}  # fmt: skip
     found = convert(row, "auto", "x")
     assert turns(found.messages) == ["s:s", "u:one two", "a:<think>\nwhy\n</think>\n\na"]
-    alpaca = convert({"instruction": "q2", "output": "a2", "history": [["q1", "a1"]]}, "auto", "x")
-    assert turns(alpaca.messages) == ["u:q1", "a:a1", "u:q2", "a:a2"]
+    alpaca = convert(
+        {"instruction": "q2", "input": 0, "output": "a2", "history": [["q1", "a1"]]}, "auto", "x"
+    )
+    assert turns(alpaca.messages) == ["u:q1", "a:a1", "u:q2\n\n0", "a:a2"]
+
+
+def test_notes_on_turns_and_a_second_form_of_the_same_conversation_are_no_mistakes():
+    noted = {"id": 3, "created_at": "2026", "language": "en", "toxic": False, "name": None, "tool_calls": []}
+    row = {"messages": [user("q") | noted, reply("a", **noted)], "prompt": "q", "completion": "a"}
+    found = convert(row, "auto", "x")
+    assert turns(found.messages) == ["u:q", "a:a"]
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@ r"""Raw rows in the field's formats -> our rows.
 Known formats: `messages` (OpenAI, TRL), ShareGPT `conversations`, Alpaca `instruction/input/output/history`,
 `prompt/completion`, `prompt/chosen/rejected`, unpaired `prompt/completion/label` (strings or messages, as
 TRL takes them), hh-rlhf's text (`\n\nHuman: ...\n\nAssistant: ...`), and plain `text`. What a row says and we
-cannot honour (tool calls, images, weights other than 0 and 1) is refused, never dropped.
+cannot honour (tool calls, images, weights other than 0 and 1, unknown keys of turns) is refused, not dropped.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any, get_args
 from pydantic import Field, ValidationError
 
 from toolkit.registry import DATA_FORMATS
-from toolkit.types import Message, Record, Role
+from toolkit.types import Message, Record, Role, split_thinking
 
 
 class Conversation(Record):
@@ -77,8 +77,31 @@ SHAREGPT_ROLES = {"human": "user", "gpt": "assistant"}
 LABELS = dict.fromkeys(("true", "1", "1.0", "yes"), True) | dict.fromkeys(("false", "0", "0.0", "no"), False)
 """What a `label` may be, in lower case."""
 
-UNREADABLE = ("tools", "images", "image", "videos", "video", "audios", "audio")
+UNREADABLE = (
+    *("tools", "functions", "images", "image", "videos", "video", "audios", "audio"),
+    *("chat_template_kwargs", "reasoning_content", "thinking", "system_prompt", "system_message"),
+)
 """Columns that change what a row means, and that training here would leave out."""
+
+WEIGHTS = ("weight", "loss_weight", "sample_weight", "train")
+"""Columns by which rows are learned more or less."""
+
+LEARNED = ("weight", "train", "training", "loss")
+"""Keys of a turn by which it is learned or not."""
+
+THOUGHTS = ("reasoning_content", "reasoning", "thinking")
+CALLS = ("tool_calls", "function_call")
+TURN_KEYS = frozenset({"role", "content", "from", "value", *LEARNED, *THOUGHTS, *CALLS})
+NOTES = re.compile(
+    r"""(\w+_)?(id|ids|uuid|identifier|hash|index|idx|turn|time|timestamp|date|at|ip|tokens|count|length)
+    | language | lang | country | state | header | model | source | meta | metadata | annotations? | markdown
+    | score | rating | toxic | redacted""",
+    re.VERBOSE,
+)
+"""Keys of a turn that say where it comes from and how it was judged, which are left out."""
+
+TEXT_PARTS = (None, "text", "input_text", "output_text")
+EMPTY: tuple[Any, ...] = (None, "", [], (), {})
 
 VISIBLE = re.compile(
     r"[^\s\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\u3164\ufeff\uffa0]"
@@ -151,6 +174,7 @@ def convert(row: Mapping[str, Any], form: str, row_id: str) -> Row:
     """
     if form == "auto":
         form = detect(row)
+        check_one_format(row, form)
     if whole := DATA_FORMATS[form].row:
         return resolve_name(whole)(row, row_id)  # type: ignore[no-any-return]
     turns, context = _conversation(row, form)
@@ -162,6 +186,15 @@ def convert(row: Mapping[str, Any], form: str, row_id: str) -> Row:
     if answers <= context:
         raise RowError("no assistant turn is to be learned (`weight: 0` or `train: false` on all of them)")
     return Conversation(id=row_id, messages=turns, unlearned=tuple(sorted(context & answers)))
+
+
+def check_one_format(row: Mapping[str, Any], form: str) -> None:
+    """Refuse a row that is two different conversations."""
+    given = {name for name, value in row.items() if value not in EMPTY}
+    forms = [name for name, each in DATA_FORMATS.items() if each.turns and each.columns <= given]
+    for other in forms[1:] if form in forms else ():
+        if conversation(row, other) != conversation(row, form):
+            raise RowError(f"the row is one conversation as `{form}`, another as `{other}`; set `format`")
 
 
 def conversation(row: Mapping[str, Any], form: str) -> tuple[Message, ...]:
@@ -207,7 +240,7 @@ def _from_sharegpt(turn: Any) -> Any:
 
 
 def alpaca_turns(row: Mapping[str, Any]) -> Turns:
-    extra = str(row.get("input") or "").strip()
+    extra = _optional_text(row, "input")
     prompt = _text(row, "instruction") + (f"\n\n{extra}" if extra else "")
     history = row.get("history")
     if history is None or (isinstance(history, str) and not history.strip()):
@@ -220,7 +253,7 @@ def alpaca_turns(row: Mapping[str, Any]) -> Turns:
             raise RowError(f"`history`[{position}] is not [question, answer]")
         turns += [{"role": "user", "content": pair[0]}, {"role": "assistant", "content": pair[1]}]
     earlier = _messages(turns, "history") if turns else ()
-    answer = Message(role="assistant", content=_text(row, "output"))
+    answer = Message(role="assistant", content=_answer(_text(row, "output"), "`output`"))
     return (*earlier, Message(role="user", content=prompt), answer), set()
 
 
@@ -229,9 +262,7 @@ def _rest(row: Mapping[str, Any], column: str, prompt: tuple[Message, ...]) -> t
     value = _column(row, column)
     value = [value] if isinstance(value, Mapping) else value
     if isinstance(value, str):
-        if not VISIBLE.search(value):
-            raise RowError(f"`{column}` is empty")
-        return (Message(role="assistant", content=value),)
+        return (Message(role="assistant", content=_answer(value, f"`{column}`")),)
     turns = _messages(value, column)
     if turns[: len(prompt)] == prompt:
         turns = turns[len(prompt) :]
@@ -325,7 +356,7 @@ def _human_assistant(text: str, column: str) -> tuple[Message, ...]:
 
 def _with_system(row: Mapping[str, Any], turns: tuple[Message, ...]) -> tuple[Message, ...]:
     """A `system` column becomes the first turn, unless it is there already."""
-    system = str(row.get("system") or "").strip()
+    system = _optional_text(row, "system")
     if not system or turns[0] == Message(role="system", content=system):
         return turns
     if turns[0].role == "system":
@@ -334,30 +365,33 @@ def _with_system(row: Mapping[str, Any], turns: tuple[Message, ...]) -> tuple[Me
 
 
 def _check_columns(row: Mapping[str, Any]) -> None:
-    if row.keys().isdisjoint((*UNREADABLE, "weight")):
+    if row.keys().isdisjoint((*UNREADABLE, *WEIGHTS)):
         return
     for name in UNREADABLE:
-        if row.get(name) not in (None, "", [], (), {}, "[]", "null"):
-            raise RowError(f"`{name}` cannot be learned here; take the row out, or `rename` the column away")
-    weight = row.get("weight")
-    if weight is not None and str(weight).strip() not in ("", "1", "1.0"):
-        raise RowError(
-            f"`weight` is {weight!r}: rows are learned alike; take the row out, or `rename` the column"
-        )
+        if row.get(name) not in (*EMPTY, "[]", "null"):
+            mend = "rename it to `system`" if name.startswith("system_") else "take the row out"
+            raise RowError(f"`{name}` cannot be learned here; {mend}, or `rename` the column away")
+    for name in WEIGHTS:
+        if row.get(name) not in EMPTY and str(row[name]).strip().lower() not in ("1", "1.0", "true"):
+            raise RowError(
+                f"`{name}` is {row[name]!r}: rows are learned alike; take the row out, or `rename` the column"
+            )
 
 
 def _unlearned(turns: Any, column: str) -> set[int]:
     context = set()
     for position, turn in enumerate(turns):
-        weight = turn.get("weight")
-        flags = [turn[name] for name in ("train", "training", "loss") if turn.get(name) is not None]
-        train = flags[0] if flags else None
-        if weight not in (None, 0, 1):
-            raise RowError(f"`{column}`[{position}] has weight {weight!r}; a turn is learned (1) or not (0)")
-        if train not in (None, True, False):
-            raise RowError(f"`{column}`[{position}]: whether it is learned is {train!r}; use true or false")
-        if weight == 0 or train is False:
-            context.add(position)
+        marks = {name: turn[name] for name in LEARNED if turn.get(name) is not None}
+        for name, mark in marks.items():
+            place = f"`{column}`[{position}] has {name} {mark!r}"
+            if mark not in (0, 1):
+                raise RowError(f"{place}; a turn is learned (1, true) or not (0, false)")
+            if mark != next(iter(marks.values())):
+                raise RowError(f"{place}, and another mark that says the opposite; keep one of them")
+            if mark and turn["role"] != "assistant":
+                raise RowError(f"{place}; only the assistant's turns can be learned: take the mark out")
+            if not mark:
+                context.add(position)
     return context
 
 
@@ -372,6 +406,9 @@ def _messages(value: Any, column: str) -> tuple[Message, ...]:
         if not isinstance(turn["role"], str) or turn["role"] not in ROLES:
             known = ", ".join(get_args(Role))
             raise RowError(f"{place} has the unknown role {turn['role']!r}; use {known}")
+        for key in turn.keys() - TURN_KEYS:
+            if turn[key] not in EMPTY and not NOTES.fullmatch(key):
+                raise RowError(f"{place} has `{key}`, which cannot be learned here; take it out of the turn")
         try:
             turns.append(Message(role=ROLES[turn["role"]], content=_content(turn, place)))
         except ValidationError as error:
@@ -381,22 +418,37 @@ def _messages(value: Any, column: str) -> tuple[Message, ...]:
 
 def _content(turn: Mapping[str, Any], place: str) -> str:
     """A turn's text, given as such or as parts of text, with its thinking before it."""
-    if turn.get("tool_calls") or turn.get("function_call"):
+    if any(turn.get(key) for key in CALLS):
         raise RowError(f"{place} calls tools, which cannot be learned here; take the row out")
     value = turn["content"]
     if isinstance(value, (list, tuple)):
-        parts = [{"type": "text", "text": part} if isinstance(part, str) else part for part in value]
+        parts = [{"text": part} if isinstance(part, str) else part for part in value]
         for part in parts:
-            if not isinstance(part, Mapping) or not isinstance(part.get("text"), str):
-                kind = part.get("type") if isinstance(part, Mapping) else type(part).__name__
+            kind = part.get("type") if isinstance(part, Mapping) else type(part).__name__
+            if kind not in TEXT_PARTS or not isinstance(part.get("text"), str):
                 raise RowError(f"{place} has a part of type {kind!r}; only text can be learned here")
         value = "".join(part["text"] for part in parts)
     if not isinstance(value, str) or not VISIBLE.search(value):
         raise RowError(f"{place} is empty")
-    thought = next((turn[key] for key in ("reasoning_content", "reasoning", "thinking") if turn.get(key)), "")
-    if thought and turn["role"] == "assistant":
-        return f"<think>\n{str(thought).strip()}\n</think>\n\n{value}"
-    return value
+    thought = next((turn[key] for key in THOUGHTS if turn.get(key)), None)
+    if turn["role"] != "assistant":
+        if thought is not None:
+            raise RowError(f"{place} has thinking, and is not the assistant's; take it out of the turn")
+        return value
+    if thought is None:
+        return _answer(value, place)
+    if not isinstance(thought, str) or split_thinking(value)[0] is not None:
+        raise RowError(f"{place} has thinking that is not text, or is in its content too; keep one text")
+    return f"<think>\n{thought.strip()}\n</think>\n\n{value}"
+
+
+def _answer(text: str, place: str) -> str:
+    """An answer that goes on after its thinking."""
+    if not VISIBLE.search(split_thinking(text)[1]):
+        raise RowError(
+            f"{place} {'is empty' if not VISIBLE.search(text) else 'is thinking without an answer'}"
+        )
+    return text
 
 
 def _column(row: Mapping[str, Any], name: str) -> Any:
@@ -410,3 +462,11 @@ def _text(row: Mapping[str, Any], name: str) -> str:
     if not isinstance(value, str) or not VISIBLE.search(value):
         raise RowError(f"`{name}` is empty or not text")
     return value
+
+
+def _optional_text(row: Mapping[str, Any], name: str) -> str:
+    """Text or a number as text, without space around it; empty where there is none."""
+    value = "" if row.get(name) is None else row[name]
+    if not isinstance(value, (str, int, float)) or isinstance(value, bool):
+        raise RowError(f"`{name}` is not text")
+    return str(value).strip()

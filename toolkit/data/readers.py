@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from toolkit import io
 from toolkit.data.filters import parse_filter
-from toolkit.data.formats import Row, RowError, conversation, convert, detect
+from toolkit.data.formats import VISIBLE, Row, RowError, check_one_format, conversation, convert, detect
 from toolkit.errors import DataError
 from toolkit.recipe import DATA_FILES, DataSource, existing, fingerprint, source_file
 from toolkit.types import Example, split_thinking
@@ -234,6 +234,7 @@ def _example(row: dict[str, Any], source: DataSource, row_id: str) -> Example:
         row, form = {"messages": [turn.as_dict() for turn in asked]}, "messages"
     if form == "auto":
         form = detect(row)
+        check_one_format(row, form)
     if form == "preference":
         raise RowError(
             "preference rows are to train on; examples need a prompt, with a reference if there is one"
@@ -254,9 +255,9 @@ def references(value: Any, column: str) -> list[str]:
         RowError: it is neither text nor a number nor a list of them.
     """
     several = value if isinstance(value, (list, tuple)) else [] if value is None or value == "" else [value]
-    if not all(isinstance(each, (str, int, float)) for each in several):
+    if any(isinstance(each, bool) or not isinstance(each, (str, int, float)) for each in several):
         raise RowError(f"`{column}` is neither text nor a list of texts")
-    return [str(each) for each in several if each != ""]
+    return [str(each) for each in several if VISIBLE.search(str(each))]
 
 
 def _as_text(value: Any) -> str | None:
