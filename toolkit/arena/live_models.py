@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -115,8 +116,8 @@ class LiveModels:
             try:
                 with self._turn:
                     self._source(name, contestant)
-            except ToolkitError:
-                logger.exception("%s cannot answer questions", name)
+            except ToolkitError as error:
+                logger.warning("%s cannot answer questions: %s", name, error)
 
     def ask(
         self, names: Sequence[str], talks: Sequence[Sequence[Message]], *, seed: int, sampled: bool = False
@@ -190,6 +191,8 @@ class LiveModels:
         return LocalSource(loaded, name if adapter else None)
 
     def _locate(self, contestant: Contestant) -> tuple[str, Path | None]:
+        if find_spec("torch") is None:
+            raise ModelError("needs torch, which is not installed; pip install adapter-arena")
         base, adapter = self._recipe.model_of(contestant, self._run)
         for folder in (adapter, Path(base) if contestant.stage and base != self._recipe.base else None):
             if folder and not any(folder.glob("*.safetensors")):

@@ -99,7 +99,8 @@ class Commands(click.Group):
 
     def invoke(self, ctx: click.Context) -> object:
         try:
-            _warn_of_changes(ctx.args)
+            if not {"-h", "--help"} & set(ctx.args):
+                _warn_of_changes(ctx.args)
             return super().invoke(ctx)
         except ToolkitError as error:
             click.echo(printable(f"error: {error}"), err=True)
@@ -110,7 +111,7 @@ class Commands(click.Group):
                 raise
             text = f"error: {ctx.invoked_subcommand} needs {package}, which is not installed; "
             click.echo(f'{text}pip install adapter-arena (or `pip install "{package}"`)', err=True)
-            ctx.exit(1)
+            ctx.exit(2)
         except OSError as error:
             place = f"{str(error.filename)[:200]}: " if error.filename else ""
             if error.errno in BAD_PATH and error.filename:

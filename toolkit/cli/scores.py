@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -100,7 +101,7 @@ def metrics_command(
     scores = []
     for file in files:
         for name, own in sorted(group_by_contestant(read_completions(file)).items()):
-            found = measure_texts(own, metrics or text_metrics(), encoding=encoding, references=known)
+            found = measure_texts(own, metrics or _default_metrics(), encoding=encoding, references=known)
             _require_references(file, name, metrics, found)
             scores += [score(each) for each in found]
     if as_json:
@@ -148,7 +149,7 @@ def score_command(
     if groups and not members:
         raise DataError(f"{groups}: no groups in it")
     found = collect(
-        sources, metrics or text_metrics(), references=references, encoding=_encoding(**bertscore)
+        sources, metrics or _default_metrics(), references=references, encoding=_encoding(**bertscore)
     )
     for name, own in group_by_contestant(found).items():
         _require_references(sources[0], name, metrics, own)
@@ -161,6 +162,14 @@ def score_command(
     print_differences(compared)
     if members:
         print_text("\nintervals, p-values and n are over groups of examples")
+
+
+def _default_metrics() -> tuple[str, ...]:
+    """All; without BERTScore, and with a warning, where its packages are not installed."""
+    if find_spec("bert_score"):
+        return text_metrics()
+    click.echo("warning: no BERTScore: it needs bert-score and torch; pip install adapter-arena", err=True)
+    return tuple(name for name in text_metrics() if name != "bertscore")
 
 
 def _encoding(rescale: bool, baseline: Path | None, **options: Any) -> Encoding:

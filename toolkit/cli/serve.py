@@ -91,9 +91,9 @@ def serve_command(
     from toolkit.arena.store import Store
     from toolkit.errors import DataError
 
-    run = sources[0] if len(sources) == 1 and not sources[0].is_file() else _run_of_files(sources, out)
     if options["sign_in"] and not os.environ.get(SECRETS) and not Path(".streamlit/secrets.toml").exists():
         raise DataError(f"--sign-in needs an identity provider: put it into the file that {SECRETS} names")
+    run = sources[0] if len(sources) == 1 and not sources[0].is_file() else _run_of_files(sources, out)
     database = db or f"sqlite:///{(run / 'arena.db').resolve()}"
     answer_files(run)  # before anything is written into a folder that has none
     if voters_per_address is not None:
