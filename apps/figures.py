@@ -20,7 +20,7 @@ from apps.settings import Settings
 from toolkit import io
 from toolkit.arena.moderation import VoterReport, voter_reports
 from toolkit.arena.store import OWN_QUESTIONS, SIMULATED, VoteRow
-from toolkit.arena.tally import paused_collection, vote_lengths, vote_table, win_rates
+from toolkit.arena.tally import paused_collection, vote_table, win_rates, with_lengths
 from toolkit.errors import RatingError
 from toolkit.types import Rating, Verdict, Vote
 
@@ -175,8 +175,6 @@ def _rate(chosen: Selection) -> _Rated | None:
 
 
 def _compute_standings(chosen: Selection) -> Standings | None:
-    import pandas as pd
-
     from toolkit.ratings import (
         bradley_terry,
         elo,
@@ -206,9 +204,9 @@ def _compute_standings(chosen: Selection) -> Standings | None:
             sentence = f"The judge's votes against the people's. {found}"
         except RatingError:
             sentence = "The judge and the people have no pair of answers in common."
-    columns = vote_lengths(votes, service().pool, service().store.answer_texts(service().pool.run))
+    measured = with_lengths(table, service().pool, service().store.answer_texts(service().pool.run))
     with suppress(RatingError):  # not identifiable
-        even = {row.contestant: row for row in style_controlled(pd.DataFrame(columns)).ratings}
+        even = {row.contestant: row for row in style_controlled(*measured).ratings}
     return Standings(
         fit=fit,
         online=elo(table) if len(table) <= MOST_SHUFFLED else None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gc
 import hashlib
 import hmac
 import ipaddress
@@ -25,8 +26,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from apps.settings import ADDRESS_HEADER, SECRETS, VOTER_COOKIE, Settings
 from apps.theme import THEME
+from toolkit.arena.tally import paused_collection
 
 YEAR = 365 * 24 * 3600
+MOST_WAIT = 5.0
+"""Seconds for which the server waits for the leaderboard's figures before it answers."""
 
 
 @dataclass(frozen=True)
@@ -46,14 +50,19 @@ class Address:
 def serve(settings: Settings, address: Address, announce: Callable[[], None]) -> None:
     """Serve the arena until it is stopped; `announce` is called once its run and its votes are read.
 
-    The pages run in this process and find the settings in its environment, so that every replica and every
-    session reads the same.
+    The leaderboard's figures are made by then too, unless they take long. The pages run in this process and
+    find the settings in its environment, so that every replica and every session reads the same.
     """
     os.environ.update(settings.as_environment())
     os.environ["FORWARDED_ALLOW_IPS"] = ",".join(address.proxies)  # the server believes these alone
-    from apps import figures, leaderboard, session  # noqa: F401 - what takes long to import, before visitors
+    with paused_collection():
+        from apps import figures, leaderboard, session  # noqa: F401 - what takes long to import, before visitors
 
-    store = session.service().store
+        store = session.service().store
+        gc.freeze()  # what was loaded stays: no collection looks at it
+    first_figures = Thread(target=figures.standings, args=(figures.Selection(),), daemon=True)
+    first_figures.start()
+    first_figures.join(MOST_WAIT)
     Thread(target=figures.warm_up, daemon=True).start()
     if settings.ask:
         Thread(target=session.live_models().load, daemon=True).start()

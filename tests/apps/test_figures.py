@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import sys
 import threading
 import time
 from pathlib import Path
@@ -11,7 +13,7 @@ import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
-from apps import figures, session
+from apps import figures, server, session
 from apps.settings import VOTER_COOKIE, Settings
 from tests.arena.household import judge_run, write_run
 from toolkit import ratings
@@ -66,6 +68,24 @@ def test_the_leaderboard_is_computed_once_for_all_visits_until_a_vote_is_cast(
     desk.vote("ann", desk.ballot("ann").id, "a")
     assert "31 votes by 3 voters" in leaderboard().markdown[0].value
     assert len(fitted) == 2 * before
+
+
+def test_the_server_answers_once_the_figures_of_the_leaderboard_are_made(
+    desk: ArenaService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[object] = []
+    compute = figures._caches()[1]._compute
+    monkeypatch.setattr(figures._caches()[1], "_compute", lambda key: made.append(key) or compute(key))
+    monkeypatch.setattr(figures, "warm_up", list)
+    monkeypatch.setenv("FORWARDED_ALLOW_IPS", "")
+    monkeypatch.setattr(gc, "freeze", list)
+    monkeypatch.setattr(sys, "setswitchinterval", lambda _: None)
+    monkeypatch.setattr(server.streamlit, "App", lambda *_, **__: SimpleNamespace(run=lambda config: None))
+    then: list[int] = []
+    server.serve(Settings.from_environment(), server.Address(), lambda: then.append(len(made)))
+    assert then == [1]
+    leaderboard()
+    assert len(made) == 1, "the first visitor waits for nothing"
 
 
 def test_first_place_is_shown_with_what_it_hangs_on_and_simulated_votes_apart(desk: ArenaService) -> None:

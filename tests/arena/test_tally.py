@@ -7,7 +7,7 @@ from pathlib import Path
 from tests.arena.household import judge_run, write_run
 from toolkit import io
 from toolkit.arena import load_battle_pool
-from toolkit.arena.tally import verdicts_on, vote_lengths, win_rates
+from toolkit.arena.tally import verdicts_on, win_rates, with_lengths
 from toolkit.ratings import tabulate
 from toolkit.types import Verdict, Vote
 
@@ -34,15 +34,18 @@ def test_an_examples_verdicts_are_found_by_what_was_judged(tmp_path: Path) -> No
 
 def test_votes_get_the_lengths_of_the_answers_they_are_on(tmp_path: Path) -> None:
     pool = load_battle_pool(write_run(tmp_path / "household"))
-    on_a_run = Vote(example_id="house-00", model_a="otter-b2", model_b="badger-c3", outcome="a")
+    on_a_run = Vote(example_id="house-00", model_a="otter-b2", model_b="badger-c3", outcome="a", weight=0.5)
     of_its_own = Vote(example_id="e", model_a="wrong", model_b="right", outcome="tie")
     unknown = Vote(example_id="gone", model_a="otter-b2", model_b="badger-c3", outcome="b")
-    columns = vote_lengths([on_a_run, of_its_own, unknown], pool, {("e", "wrong"): "1", ("e", "right"): "2"})
+    nameless = Vote(model_a="otter-b2", model_b="heron", outcome="b")
+    others = {("e", "wrong"): "1", ("e", "right"): "2 and 3"}
+    table, measures = with_lengths(tabulate([on_a_run, of_its_own, unknown, nameless]), pool, others)
     otter, badger = (pool.answers["house-00"][name].completion for name in ("otter-b2", "badger-c3"))
-    assert columns == {
-        "model_a": ["otter-b2", "wrong"],
-        "model_b": ["badger-c3", "right"],
-        "winner": ["model_a", "tie"],
-        "length_a": [len(otter.split()), 1],
-        "length_b": [len(badger.split()), 1],
-    }
+    assert table.names == ("badger-c3", "otter-b2", "right", "wrong")
+    assert [table.names[code] for code in table.first] == ["otter-b2", "wrong"]
+    assert [column.tolist() for column in measures["length"]] == [
+        [len(otter.split()), 1],
+        [len(badger.split()), 3],
+    ]
+    assert table.weights.tolist() == [0.5, 1]
+    assert table.labels["example"].codes.tolist() == [0, 1], "intervals are over examples"

@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
-from scipy.special import gammaln
-from scipy.stats import binom, norm
+from scipy.special import bdtr, bdtrc, gammaln, ndtr, ndtri
 
 from toolkit.types import POINTS, Outcome, Record, Vote, sorted_pair
 
@@ -198,16 +197,16 @@ def _habits(crowd: _Crowd) -> None:
         outcomes = crowd.outcomes[rows[drawn[rows]]]
         counts = [int((outcomes == side).sum()) for side in (0, 1)]
         most, decided = max(counts), sum(counts)
-        p_value = float(binom.sf(most - 1, decided, SIDE_BIAS)) if decided else 1.0
+        p_value = float(bdtrc(most - 1, decided, SIDE_BIAS)) if decided else 1.0
         side = "AB"[counts.index(most)]
         crowd.add(voter, "one side", f"{most} of {decided} decided votes for {side}", p_value, 2 * tries)
         for code, name, share in zip((2, 3), ("tie", "both bad"), usual, strict=True):
             count = int((crowd.outcomes[rows] == code).sum())
-            p_value = float(binom.sf(count - 1, len(rows), min(share, 0.99)))
+            p_value = float(bdtrc(count - 1, len(rows), min(share, 0.99)))
             crowd.add(voter, "one outcome", f"{count} of {len(rows)} votes: {name}", p_value, 2 * tries)
         times = crowd.seconds[rows]
         known, fast = int((~np.isnan(times)).sum()), int((times < HURRIED).sum())
-        p_value = float(binom.sf(fast - 1, known, HURRIED_SHARE)) if fast else 1.0
+        p_value = float(bdtrc(fast - 1, known, HURRIED_SHARE)) if fast else 1.0
         detail = f"{fast} of {known} votes within {HURRIED} s of the display"
         crowd.add(voter, "speed", detail, p_value, tries)
 
@@ -254,7 +253,7 @@ def _ring(p_values: Array) -> tuple[set[int], float]:
     sizes = sizes[p_values[order[sizes - 1]] <= LEVEL] if len(order) > 2 else sizes[:0]  # noqa: PLR2004
     if not len(sizes):
         return set(), 1.0
-    tails = binom.sf(sizes - 1, len(order), p_values[order[sizes - 1]])
+    tails = bdtrc(sizes - 1, len(order), p_values[order[sizes - 1]])
     return set(order[: sizes[tails.argmin()]].tolist()), float(tails.min()) * len(sizes)
 
 
@@ -264,7 +263,7 @@ def _taste_spread(gaps: Array, information: Array) -> float:
         return 0.7
     tastes = gaps / information
     low, high = np.quantile(tastes, [0.2, 0.8])
-    wide = max(abs(low), abs(high)) / norm.ppf(0.8)
+    wide = max(abs(low), abs(high)) / ndtri(0.8)
     return float(np.sqrt(np.clip(wide**2 - np.median(1 / information), 0.3**2, 2)))
 
 
@@ -308,14 +307,15 @@ def _against_the_rest(crowd: _Crowd) -> None:
     slopes = np.bincount(crowd.voters, odds * (crowd.points - 0.5))[scored] / usual[scored]
     chance = np.sqrt(np.bincount(crowd.voters, odds**2)[scored]) / 2 / usual[scored]
     middle, low = float(np.median(slopes)), float(np.quantile(slopes, 0.2))
-    spread = max(SKILL_SPREAD**2, ((middle - low) / norm.ppf(0.8)) ** 2 - float(np.median(chance)) ** 2)
+    spread = max(SKILL_SPREAD**2, ((middle - low) / ndtri(0.8)) ** 2 - float(np.median(chance)) ** 2)
     total = np.sqrt(spread + chance**2)
     deviations = (slopes - middle) / total
-    ratios = np.exp(np.minimum(norm.logpdf(slopes, 0, chance) - norm.logpdf(slopes, middle, total), 50))
+    log_ratios = np.log(total / chance) + (deviations**2 - (slopes / chance) ** 2) / 2
+    ratios = np.exp(np.minimum(log_ratios, 50))
     crowd.random[scored] = np.log((1 + np.minimum(ratios, MOST_RANDOM)) / 2)
     for place, deviation, slope in zip(scored.tolist(), deviations.tolist(), slopes.tolist(), strict=True):
         detail = f"agreement with the others {slope:.2f}, of the middle voter {middle:.2f}"
-        crowd.add(names[place], "unlike the rest", detail, float(norm.cdf(deviation)), len(crowd.tested))
+        crowd.add(names[place], "unlike the rest", detail, float(ndtr(deviation)), len(crowd.tested))
 
 
 def _copied(crowd: _Crowd) -> None:
@@ -374,7 +374,7 @@ def _find_groups(crowd: _Crowd, what: str, votes: tuple[Any, ...], random: Array
                 others = [other for other in group if other != member]
                 of, alike = int(shared[member, others].sum()), int(same[member, others].sum())
                 names = ", ".join(crowd.tested[other][:12] for other in others)
-                if binom.cdf(alike, of, 1 - 2 * SLIPS) > LEVEL:
+                if bdtr(alike, of, 1 - 2 * SLIPS) > LEVEL:
                     evidence = p_value, f"{alike} of {of} {what} as {names}"
                     found[member] = min(found.get(member, evidence), evidence)
     for member, (p_value, detail) in found.items():

@@ -17,8 +17,8 @@ import numpy as np
 from toolkit.arena.battles import BattlePool
 from toolkit.arena.store import CHUNK, FORGOTTEN, Answers, LogState, Store, VoteRow
 from toolkit.ratings import count
-from toolkit.ratings.table import Table, from_columns, tabulate
-from toolkit.types import POINTS, WINNERS, Battle, Completion, Outcome, Pair, Verdict, Vote, sorted_pair
+from toolkit.ratings.table import MISSING, Array, Labels, Table, from_columns, tabulate
+from toolkit.types import POINTS, Battle, Completion, Outcome, Pair, Verdict, sorted_pair
 
 
 def win_rates(table: Table) -> list[dict[str, Any]]:
@@ -36,28 +36,30 @@ def win_rates(table: Table) -> list[dict[str, Any]]:
     ]
 
 
-def vote_lengths(
-    votes: Iterable[Vote | VoteRow], pool: BattlePool, others: Mapping[tuple[str, str], str]
-) -> dict[str, list[Any]]:
-    """Votes as columns of a battle log with the words of both answers, `length_a` and `length_b`.
+def with_lengths(
+    table: Table, pool: BattlePool, others: Mapping[tuple[str, str], str]
+) -> tuple[Table, dict[str, tuple[Array, Array]]]:
+    """The votes on answers that are known, and the words of both answers as the style measure `length`.
 
     Args:
-        votes: people's or a judge's; those on answers that are not known are left out.
+        table: people's votes or a judge's.
         pool: whose answers they are on.
         others: (example, contestant) -> answer, of live and imported votes.
     """
-    words = {
-        (example, name): len(answer.completion.split())
+    examples = table.labels.get("example", Labels(np.full(len(table), MISSING), ()))
+    columns, rows = ({name: at for at, name in enumerate(names)} for names in (table.names, examples.names))
+    words = np.full((len(rows) + 1, len(columns)), np.nan)  # the last row: votes without an example
+    stored = (
+        (example, name, answer.completion)
         for example, answers in pool.answers.items()
         for name, answer in answers.items()
-    } | {place: len(text.split()) for place, text in others.items()}
-    rows = []
-    for vote in votes:
-        a, b = words.get((vote.example_id, vote.model_a)), words.get((vote.example_id, vote.model_b))
-        if a is not None and b is not None:
-            rows.append((vote.model_a, vote.model_b, WINNERS[vote.outcome], a, b))
-    names = ("model_a", "model_b", "winner", "length_a", "length_b")
-    return {name: [row[place] for row in rows] for place, name in enumerate(names)}
+    )
+    for example, name, text in (*stored, *((*place, text) for place, text in others.items())):
+        if example in rows and name in columns:
+            words[rows[example], columns[name]] = len(text.split())
+    lengths = np.stack([words[examples.codes, side] for side in (table.first, table.second)])
+    known = np.isfinite(lengths).all(axis=0)
+    return table.take(known).compact(), {"length": (lengths[0, known], lengths[1, known])}
 
 
 def verdicts_on(

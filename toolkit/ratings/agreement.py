@@ -176,10 +176,10 @@ def _behind(mine: Tallies, theirs: Tallies, units: Sequence[Unit]) -> Estimate |
 
 def lower_bound(value: float, left_out: Array) -> float:
     """One-sided 95% bound of a figure, from its values with each example left out."""
-    from scipy.stats import t
+    from scipy.special import stdtrit
 
     n, apart = len(left_out), left_out.mean() - left_out
-    spread, quantile = float((apart**2).sum()), float(t.ppf(0.95, n - 1))
+    spread, quantile = float((apart**2).sum()), float(stdtrit(n - 1, 0.95))
     if spread > 0:  # Student's bound forgets the long lower tail of such differences (Hall 1992, Edgeworth)
         skew = float((apart**3).sum()) / n / (spread / n) ** 1.5
         quantile += max(0.0, -skew) * (2 * quantile**2 + 1) / (6 * n**0.5)
@@ -222,7 +222,7 @@ def _estimates(tables: Array, coincidences: Array, units: Sequence[Unit], seed: 
 
 def _draws(tables: Array, examples: NDArray[np.int64], rng: np.random.Generator) -> Array:
     """The sum over units, then sums with random weights of examples, (1 + draws, k, k)."""
-    from scipy.stats import t
+    from scipy.special import stdtrit
 
     k = tables.shape[1]
     rows = np.zeros((examples.max() + 1, k * k))
@@ -232,7 +232,7 @@ def _draws(tables: Array, examples: NDArray[np.int64], rng: np.random.Generator)
     if n < 3 or not total.sum():  # noqa: PLR2004
         return total[None]
     # As wide as Student's interval where examples are few.
-    shape = (n - 2) / n * (NORMAL.inv_cdf(0.975) / float(t.ppf(0.975, n - 1))) ** 2
+    shape = (n - 2) / n * (NORMAL.inv_cdf(0.975) / float(stdtrit(n - 1, 0.975))) ** 2
     used = (total.sum(0) + total.sum(1)) > 0
     used = used if used.sum() > 1 else np.ones(k, dtype=bool)
     equal = np.diag(used.astype(float))

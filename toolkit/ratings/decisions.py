@@ -162,8 +162,12 @@ def _draw_t(root: Array, freedom: float, seed: int = 0) -> NDArray[np.float32]:
     if freedom < 1000:  # noqa: PLR2004
         # Variances estimated with few degrees of freedom, by Wilson and Hilferty's approximation (1931).
         part = np.float32(2 / (9 * freedom))
-        variance = (1 - part + np.sqrt(part) * rng.standard_normal(z.shape, dtype=np.float32)) ** 3
-        z /= np.sqrt(np.maximum(variance, np.float32(1e-3)))
+        cube_root = rng.standard_normal(z.shape, dtype=np.float32)
+        cube_root *= np.sqrt(part)
+        cube_root += 1 - part
+        np.maximum(cube_root, np.float32(0.1), out=cube_root)
+        z /= cube_root  # in steps without copies: these are the largest arrays of a fit
+        z /= np.sqrt(cube_root, out=cube_root)
     return np.asarray(z)
 
 

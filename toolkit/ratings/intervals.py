@@ -49,9 +49,9 @@ class Spread:
 
     def reach(self) -> float:
         """How many standard errors a 95% interval extends to each side."""
-        from scipy.stats import t
+        from scipy.special import stdtrit
 
-        return float(t.ppf((1 + LEVEL) / 2, self.freedom))
+        return float(stdtrit(self.freedom, (1 + LEVEL) / 2))
 
     def interval(self, strength: Array, contrasts: Array) -> tuple[Array, Array]:
         """Lower and upper ends of contrasts, shape (k,) each."""

@@ -291,7 +291,7 @@ def _rate(
         judged: the judge's points on all battles of the pair.
         power: of all pairs.
     """
-    from scipy.stats import t
+    from scipy.special import stdtrit
 
     labels = int(cluster.max()) + 1
     value, both = float(np.average(points, weights=weight)), ~np.isnan(seen)
@@ -311,5 +311,5 @@ def _rate(
     value = min(1.0, max(0.0, value + used * float(further.sum())))
     size = max(value * (1 - value), 0.25 / groups) / variance if variance > 0 else float(groups)
     if used:  # the judge's part is known from as few labels
-        size *= (Z / float(t.ppf((1 + LEVEL) / 2, groups - 1))) ** 2
+        size *= (Z / float(stdtrit(groups - 1, (1 + LEVEL) / 2))) ** 2
     return value, wilson(value * size, size), used

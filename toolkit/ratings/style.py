@@ -8,7 +8,7 @@ measures are not centred. There is no penalty on beta.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -73,8 +73,8 @@ class StyleControlled(RatingTable):
 
 
 def style_controlled(
-    votes: pd.DataFrame,
-    features: Sequence[str] = ("length",),
+    votes: pd.DataFrame | Table,
+    features: Sequence[str] | Mapping[str, tuple[Array, Array]] = ("length",),
     *,
     prior: float | None = None,
     anchor: str | None = None,
@@ -85,8 +85,8 @@ def style_controlled(
     Args:
         votes: a frame with `model_a`, `model_b`, `winner`, and for each feature the columns `FEATURE_a` and
             `FEATURE_b`; `length`, `headers`, `lists` and `bold` are counted where it has the texts instead
-            (`conversation_a`, `conversation_b`).
-        features: measures to hold equal.
+            (`conversation_a`, `conversation_b`). Or a table.
+        features: measures to hold equal; of a table, with their values (votes,) on both sides.
         prior: as in `bradley_terry`.
         anchor: contestant whose rating is `centre`; left out, the mean of all is.
         centre: that rating.
@@ -135,11 +135,14 @@ def _spread(likelihood: Likelihood, theta: Array, counts: Counts, table: Table) 
     return two_way(VoteScores.of(likelihood, theta), curvature, floor, table)
 
 
-def _scaled(votes: pd.DataFrame, features: Sequence[str]) -> Array:
+def _scaled(votes: Any, features: Sequence[str] | Mapping[str, tuple[Array, Array]]) -> Array:
     """The features' relative differences (votes, features), each with a mean square of 1."""
     columns = []
     for name in features:
-        a, b = (_feature_table(votes, name, side) for side in ("a", "b"))
+        if isinstance(features, Mapping):
+            a, b = features[name]
+        else:
+            a, b = (_feature_table(votes, name, side) for side in ("a", "b"))
         difference = (a - b) / (np.abs(a) + np.abs(b) + 1)
         spread = float(np.sqrt((difference**2).mean()))
         if not spread > 0:
