@@ -76,12 +76,27 @@ def smallest_p(count: int) -> float:
     return float(2.0 ** (1 - count))
 
 
-def holm(p_values: Sequence[float]) -> list[float]:
-    """P-values corrected for how many comparisons were made (Holm 1979), in the order given."""
-    order = sorted(range(len(p_values)), key=lambda i: p_values[i])
-    corrected, largest = [0.0] * len(p_values), 0.0
+PRIMARY_SHARE = 0.8
+"""Share of the error that the primary measure has, before what is decided frees its own."""
+
+
+def holm(p_values: Sequence[float], primary: int | None = None) -> list[float]:
+    """P-values corrected for how many comparisons were made (Holm 1979), in the order given.
+
+    Args:
+        p_values: of all comparisons.
+        primary: place of the one that has four fifths of the error (Holm's weighted form): it grows by a
+            quarter at most, however many others there are.
+    """
+    count = len(p_values)
+    weights = [1.0] * count
+    if primary is not None and count > 1:
+        weights[primary] = (count - 1) * PRIMARY_SHARE / (1 - PRIMARY_SHARE)
+    order = sorted(range(count), key=lambda i: p_values[i] / weights[i])
+    corrected, largest = [0.0] * count, 0.0
     for rank, i in enumerate(order):
-        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[i]))
+        left = math.fsum(weights[j] for j in order[rank:])
+        largest = max(largest, min(1.0, left / weights[i] * p_values[i]))
         corrected[i] = largest
     return corrected
 

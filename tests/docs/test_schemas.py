@@ -30,7 +30,7 @@ def test_packaged_recipes_fit(file):
     raw = recipe.read_yaml(file.read_text(encoding="utf-8"))
     validator(RECIPE).validate(raw)
     assert not validator(RECIPE).is_valid(raw | {"basee": "x"})
-    assert not validator(RECIPE).is_valid({"name": "x"})
+    assert not validator(RECIPE).is_valid({"base": "x"})
     assert validator(RECIPE).is_valid({"name": "x", "extends": "demo"})
 
 

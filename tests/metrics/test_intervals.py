@@ -250,6 +250,30 @@ def test_holms_correction_is_that_of_its_definition(p_values: list[float]):
         assert found[i] == running
 
 
+def test_weighted_holm_is_that_of_its_definition():
+    # Weights 8, 1, 1: ordered by p over weight, each p times the weights left over its own.
+    assert holm([0.03, 0.004, 0.2], primary=0) == pytest.approx([0.03 * 10 / 8, 0.03 * 10 / 8, 0.2])
+    assert holm([0.4, 0.004, 0.6], primary=0) == pytest.approx([0.4 * 9 / 8, 0.004 * 10, 0.6])
+    assert holm([0.03], primary=0) == [0.03]
+
+
+@given(st.lists(st.floats(0.0, 1.0), min_size=1, max_size=12), st.data())
+def test_a_primary_p_value_grows_by_a_quarter_at_most(p_values: list[float], data: st.DataObject):
+    primary = data.draw(st.integers(0, len(p_values) - 1))
+    found = holm(p_values, primary)
+    assert found[primary] <= p_values[primary] * 1.25 + 1e-12
+    assert all(corrected >= plain * (1 - 1e-12) for corrected, plain in zip(found, p_values, strict=True))
+
+
+def test_any_false_claim_is_as_rare_with_a_primary_measure():
+    rng = np.random.default_rng(2)
+    alone = rng.uniform(size=(20_000, 6))
+    shared = np.repeat(rng.uniform(size=(20_000, 1)), 6, axis=1)  # metrics that count the same thing
+    for p_values in (alone, shared, np.concatenate([alone[:, :3], shared[:, 3:]], axis=1)):
+        claims = [min(holm(list(row), primary=0)) < 0.05 for row in p_values]
+        assert np.mean(claims) < 0.05 + 3 * np.sqrt(0.05 * 0.95 / 20_000)
+
+
 def test_the_number_of_examples_that_would_settle_a_difference_settles_it():
     rng = np.random.default_rng(5)
     left, right = rng.normal(0.2, 1, (60, 1)), rng.normal(0, 1, (60, 1))

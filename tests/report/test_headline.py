@@ -158,10 +158,20 @@ def test_votes_are_a_kind_of_measure():
 
 def test_too_few_examples_for_any_claim_are_named():
     names = [name for name, means in known_figures().items() if means.better]
-    comparison = headline.compare(summary(*[found(name, 3, 1, 0.0078, n=8) for name in names]), QUESTION)
+    comparison = headline.compare(summary(*[found(name, 3, 1, 0.0625, n=5) for name in names]), QUESTION)
     assert comparison.result == "unclear"
     (caution, *_) = headline.limitations(summary(), [comparison])
-    assert caution.startswith("Any difference, of whatever size: 8 examples and")
+    assert caution.startswith("Any difference, of whatever size: 5 examples and")
+
+
+def test_the_primary_measure_does_not_pay_for_the_others():
+    names = [name for name, means in known_figures().items() if means.better]
+    run = summary(*[found(name, 3, 1, 0.0078, n=8) for name in names])
+    comparison = headline.compare(run, QUESTION)
+    assert [claim.difference.metric for claim in comparison.with_conclusion("better")] == ["rougeL"]
+    assert comparison.primary.corrected_p == pytest.approx(0.0078 / 0.8)
+    (caution, *_) = headline.limitations(summary(), [comparison])
+    assert caution.startswith("Any difference but in the primary measure, of whatever size: 8 examples and")
 
 
 def test_without_comparisons_nothing_is_said():

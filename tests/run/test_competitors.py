@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -109,3 +111,55 @@ def test_the_check_finds_what_would_not_compete(compare_two: Path, contestant: d
     compare_two.write_text(yaml.safe_dump(raw))
     errors = [each.message for each in check(recipes.load(compare_two)).findings if each.severity == "error"]
     assert any(message in each for each in errors), errors
+
+
+def files_alone(folder: Path, **changes: Any) -> Path:
+    """A recipe of two files of answers, and of no model."""
+    right = write_answers(folder / "one.jsonl", WORDS[:5]).read_text()
+    (folder / "two.jsonl").write_text(right.replace(f"Product: {WORDS[0]}", "Product: none"))
+    rows = [{"prompt": f"my old {word} broke", "completion": f"Product: {word}"} for word in WORDS[:5]]
+    (folder / "test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    raw = {
+        "name": "files",
+        "data": {"test": {"source": "test.jsonl"}},
+        "contestants": {"one": {"answers": "one.jsonl"}, "two": {"answers": "two.jsonl"}},
+        "scoring": {"examples": "test", "metrics": [{"exact_match": {}}]},
+    }
+    file = folder / "files.yaml"
+    file.write_text(yaml.safe_dump(raw | changes))
+    return file
+
+
+def test_files_of_answers_need_neither_a_base_nor_torch(tmp_path: Path):
+    recipe = files_alone(tmp_path)
+    program = (
+        "import sys; from toolkit.cli import main\n"
+        "main(['run', sys.argv[1], '--out', sys.argv[2], '--json'], standalone_mode=False)\n"
+        "assert 'torch' not in sys.modules"
+    )
+    command = [sys.executable, "-c", program, str(recipe), str(tmp_path / "out")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    scores = {score["contestant"]: score["value"] for score in json.loads(done.stdout)["scores"]}
+    assert scores == {"one": 1.0, "two": 0.8}
+    again = invoke("run", recipe, "--out", tmp_path / "out")
+    assert "Nothing to do" in again.stdout
+
+
+@pytest.mark.parametrize(
+    ("changes", "key"),
+    [
+        ({"contestants": {"one": {"answers": "one.jsonl"}, "plain": {}}}, "contestants.plain"),
+        ({"stages": [{"name": "sft", "method": "sft", "data": "test"}]}, "stages.sft"),
+    ],
+)
+def test_what_stands_on_a_base_requires_one(tmp_path: Path, changes: dict[str, Any], key: str):
+    found = invoke("check", files_alone(tmp_path, **changes))
+    assert found.exit_code == 2
+    assert f"base: is required, by {key}" in found.output
+
+
+def test_a_judge_without_a_base_has_to_be_named(tmp_path: Path):
+    found = invoke("check", files_alone(tmp_path, judge={}))
+    assert found.exit_code == 2
+    assert "judge.model" in found.output

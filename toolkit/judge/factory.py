@@ -165,6 +165,6 @@ def _model_name(judge: Judge, base: str | None) -> str:
             raise RecipeError("judge.method: an endpoint does not show its logits; use `method: written`")
         return judge.endpoint.model
     name = judge.model or base
-    if name is None:
+    if not name:
         raise RecipeError("judge.model: nobody is named; name the model that judges, or an endpoint")
     return name

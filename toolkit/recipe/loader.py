@@ -388,6 +388,10 @@ def loose_ends(recipe: Recipe) -> list[str]:
     """Names that point nowhere, and parts that need another part."""
     names, data = list(contestants(recipe)), list(recipe.data)
     problems = _loose_stages(recipe)
+    needing = [f"stages.{stage.name}" for stage in recipe.stages]
+    needing += [f"contestants.{name}" for name, one in contestants(recipe).items() if one.on_base]
+    if needing and not recipe.base:
+        problems.insert(0, f"base: is required, by {needing[0]}; name the model that it starts from")
     writers = [stage.name for stage in recipe.stages if not stage.spec.reward_model]
     for name, contestant in recipe.contestants.items():
         problems += unknown(f"contestants.{name}.stage", contestant.stage, writers, "stage")

@@ -566,8 +566,9 @@ class Recipe(Section):
     """Another recipe to start from, a file beside this one or a packaged name. Mappings are merged key by
     key; lists and single values are replaced, and `null` takes a section away."""
     name: Name
-    base: str
-    """Hub id, folder or GGUF file (looked for beside the recipe first), or a packaged model's short name."""
+    base: str = Field(default="", exclude_if=lambda value: not value)
+    """Hub id, folder or GGUF file (looked for beside the recipe first), or a packaged model's short name.
+    Left out: nothing is trained, and every contestant and judge names its own model, file or endpoint."""
     seed: int = Field(default=0, ge=0, lt=2**32)
     seeds: int = Field(default=1, ge=1, le=20, exclude_if=lambda value: value == 1)
     """How often each stage is trained, from `seed` on; seed i of a stage stands on seed i of the one below.

@@ -23,8 +23,9 @@ from toolkit.metrics import Measurement, difference
 from toolkit.metrics.intervals import clustered
 from toolkit.metrics.measurement import measurement_from_values
 from toolkit.report.formatting import signed
+from toolkit.report.headline import correct_p_values
 from toolkit.report.load import RunView, load_run
-from toolkit.statistics import LEVEL, NORMAL, Z, decide, holm
+from toolkit.statistics import LEVEL, NORMAL, Z, decide
 from toolkit.types import Difference, Record
 
 Verdict = Literal["passed", "undecided", "failed"]
@@ -172,9 +173,9 @@ def _corrected_p(view: RunView, found: Difference) -> float:
     """The p-value corrected as in the report: for all metrics that rank the two."""
     pair = {found.contestant, found.against}
     rows = [each for each in view.summary.differences if {each.contestant, each.against} == pair]
-    family = {r.metric: r.p_value for r in rows if metric_info(r.metric, view.less_is_better).better}
-    family[found.metric] = found.p_value
-    return dict(zip(family, holm(list(family.values())), strict=True))[found.metric]
+    ranking = {r.metric: r.p_value for r in rows if metric_info(r.metric, view.less_is_better).better}
+    ranking[found.metric] = found.p_value
+    return correct_p_values(ranking, view.summary.notes.get("primary") or "")[found.metric]
 
 
 def _measured(view: RunView, contestant: str, metric: str, place: str) -> Measurement:

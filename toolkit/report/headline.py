@@ -1,13 +1,14 @@
 """Select the headline comparisons of a run, and state what improved, what got worse and what is undecided.
 
 Nothing is called better unless the paired difference keeps its sign over its whole 95% interval and stays
-significant at 5% after Holm's correction for the number of metrics compared. The primary measure decides the
-headline; other measures agree or not by kind, since several counts of one kind are one finding.
+significant at 5% after Holm's correction for the number of metrics compared. The primary measure has four
+fifths of that error, and decides the headline; other measures agree or not by kind, since several counts of
+one kind are one finding.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Literal
@@ -19,7 +20,7 @@ from toolkit.metrics.seeds import FEWEST_SEEDS
 from toolkit.ratings import Decisions
 from toolkit.recipe import Recipe, contestants, is_fair_baseline
 from toolkit.report.formatting import counted, listed, number, p, percent, rounded, signed, span
-from toolkit.statistics import SIGNIFICANT, decide, holm, smallest_p
+from toolkit.statistics import PRIMARY_SHARE, SIGNIFICANT, decide, holm, smallest_p
 from toolkit.types import Completion, Difference, Rating, Score, Summary
 
 FAIR = "the fair baseline"
@@ -157,11 +158,9 @@ class Comparison:
 
     @property
     def primary(self) -> Claim | None:
-        """The claim of the measure that decides: as the recipe says, else the first of `METRIC_ORDER`."""
-        order = dict.fromkeys((self.measure, *METRIC_ORDER))
-        place = {metric: index for index, metric in enumerate(order)}
-        ranking = [claim for claim in self.claims if claim.conclusion != "describes"]
-        return min(ranking, key=lambda claim: place.get(claim.difference.metric, len(place)), default=None)
+        """The claim of the measure that decides."""
+        ranking = {c.difference.metric: c for c in self.claims if c.conclusion != "describes"}
+        return ranking[primary_metric(ranking, self.measure)] if ranking else None
 
     @property
     def families(self) -> dict[str, Conclusion | Literal["mixed"]]:
@@ -231,8 +230,9 @@ def compare(
     """Read every difference of one pair of contestants, and what voters decide between the two."""
     own = [d for d in summary.differences if (d.contestant, d.against) == (pair.contestant, pair.against)]
     infos = {found.metric: metric_info(found.metric, less_is_better) for found in own}
-    family = {found.metric: found.p_value for found in own if infos[found.metric].better}
-    corrected = dict(zip(family, holm(list(family.values())), strict=True))
+    measure = summary.notes.get("primary") or ""
+    ranking = {found.metric: found.p_value for found in own if infos[found.metric].better}
+    corrected = correct_p_values(ranking, measure)
     scores = {(score.contestant, score.metric): score.value for score in summary.scores}
     claims = []
     for found in own:
@@ -245,7 +245,21 @@ def compare(
             better = ranked.better(pair.contestant, pair.against)
             worse = ranked.better(pair.against, pair.contestant)
             decided[voters] = "better" if better else "worse" if worse else "unclear"
-    return Comparison(pair, tuple(claims), summary.notes.get("primary") or "", decided)
+    return Comparison(pair, tuple(claims), measure, decided)
+
+
+def primary_metric(metrics: Iterable[str], measure: str) -> str:
+    """The metric that decides: `measure` of the recipe, else the first of `METRIC_ORDER`, else the first."""
+    place = {metric: index for index, metric in enumerate(dict.fromkeys((measure, *METRIC_ORDER)))}
+    return min(metrics, key=lambda metric: place.get(metric, len(place)))
+
+
+def correct_p_values(p_values: Mapping[str, float], measure: str) -> dict[str, float]:
+    """P-values of the metrics that rank two contestants, by Holm's correction with a primary metric."""
+    if not p_values:
+        return {}
+    primary = list(p_values).index(primary_metric(p_values, measure))
+    return dict(zip(p_values, holm(list(p_values.values()), primary), strict=True))
 
 
 def conclude(found: Difference, corrected_p: float, better: int) -> Conclusion:
@@ -352,8 +366,9 @@ def multiplicity_note(compared: Sequence[Comparison]) -> str:
     return (
         '"Better" and "worse" need the whole 95% interval of the paired difference on one side of zero and '
         f"p below 0.05. {tests} in {counted(len(compared), 'comparison')}: p is corrected for the "
-        "number of metrics in a comparison (Holm), so the chance of any false claim in one is at most 5%, "
-        f"and over all comparisons here at most {percent(limit)}."
+        "number of metrics in a comparison (Holm, four fifths of the error for the primary measure), so the "
+        "chance of any false claim in one is at most 5%, and over all comparisons here at most "
+        f"{percent(limit)}."
     )
 
 
@@ -442,8 +457,9 @@ def sample_caution(compared: Sequence[Comparison], over: str) -> str:
         return ""
     n = min(claim.difference.n for claim in claims)
     tests = max(comparison.ranked_metrics for comparison in compared)
-    if smallest_p(n) * tests >= SIGNIFICANT:
-        return f"Any difference, of whatever size: {n} {over} and {tests} metrics leave p above 0.05."
+    if smallest_p(n) * max(1, tests - 1) >= SIGNIFICANT:
+        shown = " but in the primary measure" if smallest_p(n) < SIGNIFICANT * PRIMARY_SHARE else ""
+        return f"Any difference{shown}, of whatever size: {n} {over} and {tests} metrics leave p above 0.05."
     if n < FEW:
         return f"Much with {n} {over}: where differences are skewed, a decision near its limit may be wrong."
     return ""

@@ -187,7 +187,11 @@ def _settings(view: RunView) -> dict[str, Any]:
     recipe, manifest = view.recipe, view.manifest
     found: dict[str, Any] = {"seed": manifest.get("seed", recipe.seed if recipe else None)}
     if recipe:
-        found |= {"base": recipe.base, "dtype": recipe.model.dtype, "quantisation": recipe.model.quantization}
+        found |= {
+            "base": recipe.base or None,
+            "dtype": recipe.model.dtype,
+            "quantisation": recipe.model.quantization,
+        }
     if recipe and recipe.scoring:
         used = recipe.scoring.generation
         sampled = f"temperature {used.temperature:g}, top p {used.top_p:g}" if used.temperature else "greedy"

@@ -119,7 +119,7 @@ class Execution:
     @cached_property
     def base(self) -> str:
         """Fingerprint of the base and of how it is loaded."""
-        return fingerprint(self.weights(self.recipe.base), self.loading)
+        return fingerprint(self.weights(self.recipe.base) if self.recipe.base else None, self.loading)
 
     @cached_property
     def loading(self) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from toolkit.errors import RecipeError
 from toolkit.recipe import Recipe, answered_data, contestants
@@ -37,11 +37,18 @@ def check(recipe: Recipe, *, gpu: str | None = None, examples: int = 0) -> Repor
     Raises:
         DataError: `gpu` is not known.
     """
-    from toolkit.run.checks import config, fields, memory, overlap, rows, template  # imports torch
-    from toolkit.train import dry_run
+    from toolkit.run.checks import config, overlap, rows
 
-    target = memory.machine(gpu)
-    tokenizer, findings = template.tokenizer_of(recipe)
+    tokenizer, shape, tokens, findings = None, None, dict[str, Any](), list[Finding]()
+    shown: list[Shown] = []
+    if recipe.base:
+        from toolkit.run.checks import fields, memory, template  # imports torch
+        from toolkit.train import dry_run
+
+        target = memory.machine(gpu)
+        tokenizer, findings = template.tokenizer_of(recipe)
+        shape = dry_run.shape_of(recipe)
+        findings += fields.fields(recipe, shape)
     special = tokenizer.all_special_tokens if tokenizer else []
     heldout, found = rows.read_heldout(recipe)
     findings += found
@@ -49,28 +56,27 @@ def check(recipe: Recipe, *, gpu: str | None = None, examples: int = 0) -> Repor
     compared = overlap.Overlap(recipe, heldout.examples)
     sets, found = rows.read(recipe, special, compared)
     findings += found
-    shape = dry_run.shape_of(recipe)
-    findings += fields.fields(recipe, shape)
+    findings += config.sections(recipe)
     findings += config.models(recipe)
     findings += config.config(recipe, heldout, here=gpu is None)
     findings += rows.kinds(recipe, sets)
     findings += rows.system_turns(recipe, sets, heldout)
-    shown: list[Shown] = []
-    tokens: template.Tokens = {}
     if tokenizer is not None:
         found, usable = template.template(recipe, sets, tokenizer)
         findings += found
         if usable:
+            context = memory.context(shape)
             tokens, found = template.encode(recipe, sets, tokenizer)
             findings += found
-            findings += template.lengths(recipe, tokens, tokenizer, memory.context(shape))
-            findings += template.prompts_fit(recipe, heldout.examples, tokenizer, memory.context(shape))
+            findings += template.lengths(recipe, tokens, tokenizer, context)
+            findings += template.prompts_fit(recipe, heldout.examples, tokenizer, context)
             pool = sets[data].rows if (data := answered_data(recipe)) in sets else []
-            findings += template.shots_fit(recipe, pool, heldout.examples, tokenizer, memory.context(shape))
+            findings += template.shots_fit(recipe, pool, heldout.examples, tokenizer, context)
             findings += memory.first_steps(recipe, sets, tokenizer, findings, here=gpu is None)
             shown = template.show(recipe, sets, tokenizer, examples)
     findings += compared.findings()
-    findings += memory.memory(recipe, sets, tokens, shape, target)
+    if recipe.base:
+        findings += memory.memory(recipe, sets, tokens, shape, target)
     return Report(sorted(findings, key=lambda finding: ORDER[finding.severity]), shown)
 
 

@@ -16,25 +16,19 @@ from scipy.optimize import brentq
 from toolkit import io
 from toolkit.benchmarks import task_files
 from toolkit.data import load_columns, load_examples
-from toolkit.errors import DataError, ModelError, ToolkitError
+from toolkit.errors import DataError, ModelError, RecipeError, ToolkitError
 from toolkit.generate.base import engine_command
 from toolkit.generate.importers import match_answers
+from toolkit.judge import validate_judges
 from toolkit.metric_info import METRICS
 from toolkit.metrics.checks import measure_check
 from toolkit.metrics.compare import slice_examples
 from toolkit.metrics.reference_tools import WordTokenizer, unread_by_bleu, unread_by_rouge
-from toolkit.models import bases, hardware, resolve_encoder
-from toolkit.models.loading import (
-    adapter_weights,
-    check_causal,
-    check_lineage,
-    check_vocabulary,
-    load_tokenizer,
-)
+from toolkit.models import bases, resolve_encoder
 from toolkit.recipe import Benchmark, Contestant, Judge, Recipe, Scoring, contestants, existing
 from toolkit.run.checks.findings import Find, error, from_error, info, warning
 from toolkit.run.checks.rows import HeldOut
-from toolkit.statistics import smallest_p
+from toolkit.statistics import PRIMARY_SHARE, smallest_p
 from toolkit.types import Completion, Finding
 
 NEED_REFERENCES = ("number", "exact_match")
@@ -48,19 +42,30 @@ FEW_A_SLICE = 6
 Columns = Mapping[str, Mapping[str, Any]]  # example id -> its row in the data set
 
 
+def sections(recipe: Recipe) -> Iterator[Finding]:
+    """Findings on the judge, and on data that nothing uses."""
+    if recipe.judge:
+        try:
+            validate_judges(recipe.judge.members(), base=recipe.base)
+        except RecipeError as problem:
+            place, _, text = str(problem).partition(": ")
+            yield from_error("judge", place, text)
+    scoring = recipe.scoring
+    used = {name for stage in recipe.stages for name in (stage.data, stage.heldout)}
+    used |= {scoring.examples, scoring.guard} if scoring else set()
+    for name in (name for name in recipe.data if name not in used):
+        fix = "drop it, or name it where it is meant"
+        yield info("unused", f"data.{name}", "no stage and no scoring uses it", fix)
+    if recipe.stages and scoring is None:
+        text = "nothing is scored: whether training helped will not be known"
+        yield info("no-scoring", "scoring", text, "name held-out examples in scoring.examples")
+
+
 def config(recipe: Recipe, heldout: HeldOut, *, here: bool) -> Iterator[Finding]:
     """Findings on hardware, generation, benchmarks, metrics and the number of examples."""
     find, scoring = error if here else info, recipe.scoring
-    try:
-        chosen = hardware.choose(recipe.model)
-    except ModelError as problem:
-        text, _, fix = str(problem).removeprefix("model.device: ").rpartition("; ")
-        yield (error if "is not a device" in text else find)("device", "model.device", text, fix)
-    else:
-        yield from _attention(recipe.model.attention, chosen.device.type == "cuda", find)
-        adapted = any(stage.adapter != "none" and not stage.spec.reward_model for stage in recipe.stages)
-        if adapted and chosen.half_on_cpu:
-            yield find("dtype", "model.dtype", "a CPU trains no adapter in float16", "set it to auto")
+    if uses_models(recipe):
+        yield from _hardware(recipe, find)
     if scoring is None:
         return
     try:
@@ -112,7 +117,30 @@ def _on_examples(recipe: Recipe, scoring: Scoring, heldout: HeldOut) -> Iterator
     yield from _tokenizers(recipe, heldout)
 
 
+def uses_models(recipe: Recipe) -> bool:
+    """Whether a model is loaded here, to train, to answer or to judge."""
+    there = any(one.model or one.adapter for one in recipe.contestants.values())
+    return bool(recipe.base) or there or any(not judge.endpoint for _, judge in _judges(recipe))
+
+
+def _hardware(recipe: Recipe, find: Find) -> Iterator[Finding]:
+    from toolkit.models import hardware
+
+    try:
+        chosen = hardware.choose(recipe.model)
+    except ModelError as problem:
+        text, _, fix = str(problem).removeprefix("model.device: ").rpartition("; ")
+        yield (error if "is not a device" in text else find)("device", "model.device", text, fix)
+        return
+    yield from _attention(recipe.model.attention, chosen.device.type == "cuda", find)
+    adapted = any(stage.adapter != "none" and not stage.spec.reward_model for stage in recipe.stages)
+    if adapted and chosen.half_on_cpu:
+        yield find("dtype", "model.dtype", "a CPU trains no adapter in float16", "set it to auto")
+
+
 def _attention(name: str, cuda: bool, find: Find) -> Iterator[Finding]:
+    from toolkit.models import hardware
+
     place, known = "model.attention", hardware.attention_names()
     if name not in known and name.count("/") != 1:
         text = f"transformers has no attention {name}; it has {', '.join(known)}"
@@ -130,6 +158,13 @@ def _encoder(scoring: Scoring) -> Iterator[Finding]:
     if "bertscore" not in scoring.metrics:
         return
     name, place, layer = scoring.bertscore_model, "scoring.bertscore_model", scoring.bertscore_layer
+    if scoring.bertscore_rescale is True:
+        from toolkit.metrics.bertscore import published_baseline
+
+        if not published_baseline(name).is_file():
+            text = f"bert-score has no baseline for {name}"
+            fix = "name a file of baselines, or take an encoder that has one, such as roberta-large"
+            yield error("bertscore", "scoring.bertscore_rescale", text, fix)
     folder = existing(resolve_encoder(name))
     if folder is None and name.count("/") != 1:
         text = f"{name}: no such encoder: not a folder, a hub id (owner/name) or a packaged name"
@@ -278,22 +313,25 @@ def _validation(recipe: Recipe, scoring: Scoring, heldout: HeldOut) -> Iterator[
 
 
 def _decidable(scoring: Scoring, heldout: HeldOut) -> Iterator[Finding]:
-    """What so many examples can show, after Holm's correction for the metrics of a comparison."""
+    """What so many examples can show of the primary measure, after the correction for the other metrics."""
     count = len({heldout.groups.get(example.id, example.id) for example in heldout.examples})
     figures = sum(4 if name == "rouge" else 1 for name in scoring.metrics)
     if not count or not figures:
         return
     place, compared = f"data.{scoring.examples}", f"{figures} figure{'s' if figures > 1 else ''}"
-    least = smallest_p(count)
-    if least > ALPHA / figures:
-        enough = next(n for n in range(count, 100) if smallest_p(n) <= ALPHA / figures)
-        text = f"no difference can be significant on {count} examples, {compared} compared (p >= {least:.2g})"
+    least, alpha = smallest_p(count), ALPHA * (PRIMARY_SHARE if figures > 1 else 1)
+    others = ALPHA / max(1, figures - 1)
+    if least > others:
+        enough = next(n for n in range(count, 100) if smallest_p(n) <= others)
+        shown = "" if least > alpha else " but in the primary measure"
+        text = f"no difference{shown} can be significant on {count} examples, {compared} compared "
+        text += f"(p >= {least:.2g})"
         yield warning("undecidable", place, text, f"hold out {enough} at the very least; hundreds are usual")
         return
-    points = decidable(count, ALPHA / figures)
+    points = decidable(count, alpha)
     text = (
-        f"{count} examples decide differences of about {100 * points:.0f} points of a right-or-wrong metric "
-        f"(power 80%, {compared} compared, contestants that differ on half of the examples)"
+        f"{count} examples decide differences of about {100 * points:.0f} points of a right-or-wrong primary "
+        f"measure (power 80%, {compared} compared, contestants that differ on half of the examples)"
     )
     fix = f"half of that takes {4 * count} examples; hold out more where smaller differences matter"
     yield info("decidable", place, text, fix)
@@ -319,7 +357,7 @@ def decidable(count: int, alpha: float, disagreeing: float = 0.5) -> float:
 def models(recipe: Recipe) -> Iterator[Finding]:
     """Findings on the models and servers that a recipe names, and on what its contestants show."""
     judges = list(_judges(recipe))
-    named = [("base", recipe.base)]
+    named = [("base", recipe.base)] if recipe.base else []
     named += [
         (f"contestants.{name}.model", one.model) for name, one in recipe.contestants.items() if one.model
     ]
@@ -343,6 +381,8 @@ def models(recipe: Recipe) -> Iterator[Finding]:
 
 
 def _model(recipe: Recipe, place: str, name: str) -> Iterator[Finding]:
+    from toolkit.models.loading import check_causal, check_vocabulary, load_tokenizer
+
     folder, revision = None, recipe.options_of(name).revision
     if revision and (name in bases.PACKAGED or existing(name)):
         text = f"{name} is no model of the hub, and has no revision {revision}"
@@ -363,6 +403,8 @@ def _adapters(recipe: Recipe) -> Iterator[Finding]:
     for name, contestant in recipe.contestants.items():
         if contestant.adapter is None:
             continue
+        from toolkit.models.loading import adapter_weights, check_causal, check_lineage
+
         try:
             base, folder = recipe.model_of(contestant, Path())
             adapter_weights(Path(contestant.adapter))

@@ -11,9 +11,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from toolkit.errors import RecipeError
-from toolkit.judge import validate_judges
 from toolkit.recipe import Recipe, Stage
-from toolkit.run.checks.findings import error, from_error, info, warning
+from toolkit.run.checks.findings import error, info, warning
 from toolkit.train import dry_run, methods
 from toolkit.train.methods import settings
 from toolkit.types import Finding
@@ -77,35 +76,13 @@ FAST = 2e-2  # a learning rate above which hardly any adapter trains; whole weig
 
 
 def fields(recipe: Recipe, shape: Any) -> Iterator[Finding]:
-    """Findings on the fields of every stage and of the judge; `shape` as `dry_run.shape_of` gives it."""
+    """Findings on the fields of every stage; `shape` as `dry_run.shape_of` gives it."""
     for stage in recipe.stages:
         unknown = list(_names(stage))
         yield from unknown or _values(stage)
         for place, text, fix in dry_run.problems(recipe, stage, shape):
             yield error("adapter-field", place, text, fix)
         yield from _combinations(recipe, stage)
-    if recipe.judge:
-        try:
-            validate_judges(recipe.judge.members(), base=recipe.base)
-        except RecipeError as problem:
-            place, _, text = str(problem).partition(": ")
-            yield from_error("judge", place, text)
-    scoring = recipe.scoring
-    if scoring and scoring.bertscore_rescale is True and "bertscore" in scoring.metrics:
-        from toolkit.metrics.bertscore import published_baseline
-
-        if not published_baseline(scoring.bertscore_model).is_file():
-            text = f"bert-score has no baseline for {scoring.bertscore_model}"
-            fix = "name a file of baselines, or take an encoder that has one, such as roberta-large"
-            yield error("bertscore", "scoring.bertscore_rescale", text, fix)
-    used = {name for stage in recipe.stages for name in (stage.data, stage.heldout)}
-    used |= {scoring.examples, scoring.guard} if scoring else set()
-    for name in (name for name in recipe.data if name not in used):
-        fix = "drop it, or name it where it is meant"
-        yield info("unused", f"data.{name}", "no stage and no scoring uses it", fix)
-    if recipe.stages and scoring is None:
-        text = "nothing is scored: whether training helped will not be known"
-        yield info("no-scoring", "scoring", text, "name held-out examples in scoring.examples")
 
 
 def _names(stage: Stage) -> Iterator[Finding]:

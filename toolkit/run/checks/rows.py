@@ -22,7 +22,6 @@ from toolkit.recipe import Recipe
 from toolkit.run.checks.findings import error, info, warning
 from toolkit.run.checks.overlap import Hits, Overlap
 from toolkit.run.checks.quality import Quality, line_of
-from toolkit.train.methods import row_mismatch
 from toolkit.types import Example, Finding, Message
 
 logger = logging.getLogger(__name__)
@@ -244,6 +243,8 @@ def system_turns(recipe: Recipe, sets: dict[str, Seen], heldout: HeldOut) -> Ite
 def kinds(recipe: Recipe, sets: dict[str, Seen]) -> Iterator[Finding]:
     """Stages whose rows are not of the kind their method learns from."""
     for stage in recipe.stages:
+        from toolkit.train.methods import row_mismatch
+
         for name in (stage.data, stage.heldout):
             problem = row_mismatch(stage, list(sets[name].kinds.values())) if name in sets else None
             if problem:

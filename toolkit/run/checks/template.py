@@ -34,6 +34,8 @@ def tokenizer_of(recipe: Recipe) -> tuple[Any, list[Finding]]:
     """The base's tokenizer, where it can be had without the hub."""
     from toolkit.models.loading import check_vocabulary, load_tokenizer
 
+    if not recipe.base:
+        return None, []
     try:
         folder = bases.resolve_base(recipe.base, revision=recipe.model.revision)
     except ModelError as problem:
