@@ -48,7 +48,7 @@ def test_votes_survive_export_and_import(run: Path, tmp_path: Path, suffix: str)
     assert call("votes", "export", run, log).exit_code == 0
     for added, known in ((30, 0), (0, 30)):
         result = call("votes", "import", log, other, "--json")
-        assert json.loads(result.stdout) == {"added": added, "known": known, "run": "other"}
+        assert json.loads(result.stdout) == {"added": added, "known": known, "corrected": 0, "run": "other"}
     before = accepted_votes(f"sqlite:///{run / 'arena.db'}")
     after = accepted_votes(f"sqlite:///{other / 'arena.db'}")
     assert [(v.model_a, v.model_b, v.outcome) for v in after] == [
@@ -80,6 +80,49 @@ def test_a_file_adds_what_it_has_more_than_the_store(run: Path, tmp_path: Path, 
     assert len(accepted_votes(f"sqlite:///{other / 'arena.db'}")) == 30
     if with_ids:
         assert added("home.jsonl", rows, run) == 0, "they are this arena's own"
+
+
+def test_a_row_of_a_known_id_corrects_an_imported_vote_and_no_other(run: Path, tmp_path: Path) -> None:
+    file, other = tmp_path / "log.jsonl", tmp_path / "other"
+    other.mkdir()
+    call("votes", "export", run, file)
+    rows = [json.loads(line) for line in file.read_text().splitlines()]
+
+    def imported(some: list[dict[str, object]], target: Path) -> Result:
+        file.write_text("".join(json.dumps(row) + "\n" for row in some))
+        return call("votes", "import", file, target)
+
+    long = [row | {"ballot_id": f"{'0' * 40}{place}"} for place, row in enumerate(rows)]
+    for given, where in ((rows, other), (long, tmp_path)):
+        changed = [*given[:-1], given[-1] | {"winner": "tie"}]
+        for some, text in (
+            (given, "30 votes added"),
+            (changed, "29 were there already; 1 corrected"),
+            (changed, "; 30 were"),
+        ):
+            assert text in imported(some, where).output
+            assert len(accepted_votes(f"sqlite:///{where / 'arena.db'}")) == 30
+        assert accepted_votes(f"sqlite:///{where / 'arena.db'}")[-1].outcome == "tie"
+    store = Store(f"sqlite:///{other / 'arena.db'}")
+    assert [cast.outcome for cast in store.log(rows[-1]["ballot_id"])][1:] == ["tie"], "the first line stays"
+    refused = [
+        (run, [rows[-1] | {"winner": "tie"}], "was cast in this arena with another outcome"),
+        (other, [rows[0] | {"ballot_id": rows[1]["ballot_id"]}], "is another battle's here"),
+        (tmp_path, [rows[0], rows[0] | {"winner": "tie"}], "is in two rows that are different votes"),
+    ]
+    for where, some, text in refused:
+        result = imported([*some, rows[2] | {"ballot_id": "new", "question_id": "new"}], where)
+        assert (result.exit_code, text in result.stderr) == (2, True)
+        assert len(accepted_votes(f"sqlite:///{where / 'arena.db'}")) == 30, "all or none"
+
+
+def test_a_thumb_that_was_turned_is_the_same_vote(tmp_path: Path) -> None:
+    row = {**FORMS["Open WebUI"], "id": "5f1c"}
+    for rating, text in ((-1, "1 votes added"), (1, "1 corrected")):
+        data = {**row["data"], "rating": rating}
+        (tmp_path / "feedback.json").write_text(json.dumps([row | {"data": data}]))
+        assert text in call("votes", "import", tmp_path / "feedback.json", tmp_path).output
+    assert [vote.outcome for vote in accepted_votes(f"sqlite:///{tmp_path / 'arena.db'}")] == ["a"]
 
 
 @pytest.mark.parametrize("remove", [False, True])

@@ -83,11 +83,11 @@ def votes(data: bytes) -> None:
     if len(frame):
         must(len(tabulate(read_votes(file, columns=RATED))) == len(frame), "columns alone give other votes")
     try:
-        added, known = import_rows(STORE, frame_rows(frame), run="fuzz", source=file.name)
+        imported = import_rows(STORE, frame_rows(frame), run="fuzz", source=file.name)
     except DataError as error:
         must(str(error).startswith(file.name), error)
     else:
-        must(added + known == len(frame), "votes were lost")
+        must(sum(imported) == len(frame), "votes were lost")
 
 
 def judge(data: bytes) -> None:

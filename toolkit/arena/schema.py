@@ -16,6 +16,9 @@ from sqlalchemy.exc import ArgumentError, IntegrityError, SQLAlchemyError
 
 from toolkit.errors import StoreError
 
+ID_LENGTH = 32
+"""Characters of a ballot's id at the most."""
+
 metadata = sa.MetaData()
 
 versions = sa.Table("arena_schema", metadata, sa.Column("version", sa.Integer, primary_key=True))
@@ -59,7 +62,7 @@ views = sa.Table(
 ballots = sa.Table(
     "arena_ballots",
     metadata,
-    sa.Column("id", sa.String(32), primary_key=True),
+    sa.Column("id", sa.String(ID_LENGTH), primary_key=True),
     sa.Column("voter", sa.ForeignKey("arena_voters.id"), nullable=False),
     sa.Column("number", sa.Integer, nullable=False),
     sa.Column("kind", sa.String(16), nullable=False),

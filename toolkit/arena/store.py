@@ -209,12 +209,16 @@ class Store:
             return self._ballot(self._is_voter(ballot.voter), ballots.c.number == ballot.number)
         return ballot
 
-    def load(self, lines: Sequence[tuple[Ballot, Cast]]) -> int:
-        """Add votes cast elsewhere, all or none; returns how many were not there yet."""
+    def load(self, lines: Sequence[tuple[Ballot, Cast]], corrections: Sequence[Cast] = ()) -> int:
+        """Add votes cast elsewhere and revisions of such, all or none; returns how many were not there."""
         with self._database.write() as connection:
             known: set[str] = set()
             for some in _chunks([ballot.id for ballot, _ in lines]):
                 known.update(connection.execute(select(ballots.c.id).where(ballots.c.id.in_(some))).scalars())
+            for cast in corrections:
+                last = select(func.max(casts.c.revision)).where(casts.c.ballot == cast.ballot)
+                revision = int(connection.execute(last).scalar() or 0) + 1
+                connection.execute(casts.insert().values(_row_of_cast(cast) | {"revision": revision}))
             new = [(ballot, cast) for ballot, cast in lines if ballot.id not in known]
             if not new:
                 return 0
@@ -373,6 +377,11 @@ class Store:
         left_out = set(without)
         rows = self.vote_rows(run, repeats=False, answers=answers)
         return [row.vote for row in rows if row.voter not in left_out]
+
+    def votes_on(self, ids: Sequence[str]) -> dict[str, VoteRow]:
+        """Ballot id -> the vote of a person that counts for it, of any run and blocked voters too."""
+        found = (row for some in _chunks(ids) for row in self.vote_rows(only=some, everyone=True))
+        return {row.ballot: row for row in found}
 
     def cast_votes(
         self,

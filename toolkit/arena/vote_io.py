@@ -3,7 +3,7 @@
 Also read: our own vote logs (`outcome`), Kaggle's (`winner_model_a|b|tie`, `response_a`), `left`, `right` and
 `winner`, Arena-Hard's, MT-bench's and AlpacaEval's judgments, FastChat's logs and Open WebUI's feedback.
 A vote keeps its identity: its ballot's id where a row has one, else its content and how often that occurred;
-an import adds what the file has more than the store.
+an import adds what the file has more than the store, and a row of a known id corrects the imported vote.
 """
 
 from __future__ import annotations
@@ -17,11 +17,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from io import StringIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from toolkit import io
 from toolkit.arena.battles import Ballot, Cast, Kind, Reveal
-from toolkit.arena.store import SIMULATED, VOTE_KINDS, Store
+from toolkit.arena.schema import ID_LENGTH
+from toolkit.arena.store import SIMULATED, VOTE_KINDS, Store, VoteRow
 from toolkit.errors import DataError
 from toolkit.judge.parsing import DEGREES
 from toolkit.judge.readers import ANNOTATION, MT_BENCH_PAIR, judgment
@@ -118,9 +119,10 @@ def load_vote_rows(path: Path) -> list[tuple[str, dict[str, Any]]]:
     raise DataError(f"{path}: cannot read {path.suffix or 'such'} files; use .jsonl, .json, .csv or .parquet")
 
 
-def import_rows(store: Store, rows: Iterable[Mapping[str, Any]], *, run: str, source: str) -> tuple[int, int]:
+def import_rows(store: Store, rows: Iterable[Mapping[str, Any]], *, run: str, source: str) -> Imported:
     """Add the rows of a battle log to a store; `import_votes` with places counted from 1."""
-    return import_votes(store, parse_votes((f"{source}:{n}", row) for n, row in enumerate(rows, 1)), run=run)
+    places = ((f"{source}:{n}", row) for n, row in enumerate(rows, 1))
+    return import_votes(store, parse_votes(places), run=run, source=source)
 
 
 def parse_votes(rows: Iterable[tuple[str, Mapping[str, Any]]]) -> list[Reveal]:
@@ -139,36 +141,69 @@ def parse_votes(rows: Iterable[tuple[str, Mapping[str, Any]]]) -> list[Reveal]:
     return [vote for votes in parsed for vote in votes]
 
 
+class Imported(NamedTuple):
+    """How many of a file's votes were added, were there already, or were there with another outcome."""
+
+    added: int
+    known: int
+    corrected: int
+
+
 def import_votes(
-    store: Store, votes: Sequence[Reveal], *, run: str, simulated: bool = False
-) -> tuple[int, int]:
-    """Add votes to a run of a store; returns how many were added, and how many were there already.
+    store: Store, votes: Sequence[Reveal], *, run: str, simulated: bool = False, source: str = "votes"
+) -> Imported:
+    """Add votes to a run of a store, and correct imported ones of the same id, all or none.
 
     `simulated`: as votes of simulated voters, which are no people's, whatever ids they have.
+
+    Raises:
+        DataError: an id is of two battles or outcomes, or of a vote cast in this arena with another outcome.
     """
-    stored: Counter[str] = Counter()
     kind: Kind = SIMULATED if simulated else "imported"
-    for row in store.vote_rows(run, everyone=True, kinds=(SIMULATED,) if simulated else VOTE_KINDS):
-        question = "" if row.example_id.startswith(_NAMELESS) else row.example_id
-        sides = row.model_a, row.model_b
-        stored[digest(row.voter, question, *sides, row.outcome, f"{row.cast_at:.3f}")] += 1
-    occurrences, lines = stored.copy(), []
+    stored = Counter(
+        digest(row.voter, *_battle(row), row.outcome, f"{row.cast_at:.3f}")
+        for row in store.vote_rows(run, everyone=True, kinds=(SIMULATED,) if simulated else VOTE_KINDS)
+    )
+    there = {} if simulated else store.votes_on([vote.ballot.id for vote in votes if vote.ballot.id])
+    occurrences, seen = stored.copy(), dict[str, tuple[str, ...]]()
+    lines: list[tuple[Ballot, Cast]] = []
+    corrections: list[Cast] = []
     for vote in votes:
         ballot, cast, voter = vote.ballot, vote.cast, digest(kind, vote.ballot.voter)
-        sides = ballot.contestant_a, ballot.contestant_b
-        fields = (ballot.example_id, *sides, str(cast.outcome), f"{cast.cast_at:.3f}")
-        key, own = digest(voter, *fields), "" if simulated else digest(ballot.voter, *fields)
+        fields = (ballot.example_id, ballot.contestant_a, ballot.contestant_b, str(cast.outcome))
+        identity, at = "" if simulated else ballot.id, f"{cast.cast_at:.3f}"
+        if identity and seen.setdefault(identity, fields) is not fields:
+            if seen[identity] != fields:
+                raise DataError(f"{source}: ballot_id {identity} is in two rows that are different votes")
+            continue
+        if row := there.get(identity):
+            stored[digest(row.voter, *_battle(row), row.outcome, f"{row.cast_at:.3f}")] -= 1
+            if _battle(row) != fields[:3]:
+                raise DataError(f"{source}: ballot_id {identity} is another battle's here; leave the ids out")
+            if row.outcome != cast.outcome and row.kind != "imported":
+                raise DataError(
+                    f"{source}: ballot_id {identity} was cast in this arena with another outcome "
+                    f"({row.outcome}, not {cast.outcome}); files correct imported votes alone: remove the row"
+                )
+            if row.outcome != cast.outcome:
+                corrections.append(cast.model_copy(update={"ballot": identity}))
+            continue
+        key, own = digest(voter, *fields, at), "" if simulated else digest(ballot.voter, *fields, at)
         known = next((name for name in (key, own) if stored[name] > 0), None)
         if known:  # cross it off
             stored[known] -= 1
             continue
         occurrences[key] += 1
-        identity = ("" if simulated else ballot.id) or _PREFIX + digest(run, key, str(occurrences[key]))
+        identity = identity or _PREFIX + digest(run, key, str(occurrences[key]))
         example = ballot.example_id or f"{_NAMELESS}{identity}"
         update = {"id": identity, "kind": kind, "voter": voter, "run": run, "example_id": example}
         lines.append((ballot.model_copy(update=update), cast.model_copy(update={"ballot": identity})))
-    added = store.load(lines)
-    return added, len(votes) - added
+    added = store.load(lines, corrections)
+    return Imported(added, len(votes) - added - len(corrections), len(corrections))
+
+
+def _battle(row: VoteRow) -> tuple[str, str, str]:
+    return "" if row.example_id.startswith(_NAMELESS) else row.example_id, row.model_a, row.model_b
 
 
 _PREFIX, _NAMELESS = "v-", "vote-"
@@ -226,8 +261,9 @@ def _vote(row: Mapping[str, Any], place: str, a: Any, b: Any, outcome: Outcome) 
     except (KeyError, TypeError, IndexError, ValueError):
         raise DataError(f"{place}: a conversation is a list of turns with role and content") from None
     tags = tuple(filter(None, (tag.strip() for tag in str(row.get("tags") or "").split(","))))
+    own_id = "" if row.get("ballot_id") is None else str(row["ballot_id"])
     ballot = Ballot(
-        id=str(row.get("ballot_id") or "")[:32],
+        id=own_id if len(own_id) <= ID_LENGTH else _PREFIX + digest(own_id),
         voter=str(row.get("voter") or row.get("judge") or ""),
         number=0,
         kind="imported",
@@ -277,8 +313,11 @@ def _open_webui(row: Mapping[str, Any], place: str) -> list[Reveal]:
         "tags": ", ".join(data.get("tags") or ()),
         "comment": data.get("comment") or data.get("reason"),
     }
-    others = data.get("sibling_model_ids") or ()
-    return [_vote(fields, place, data.get("model_id"), other, outcome) for other in others]
+    others, found = data.get("sibling_model_ids") or (), []
+    for other in others:  # a thumb that is turned later is the same vote
+        own_id = {"ballot_id": _PREFIX + digest(str(row["id"]), str(other))} if row.get("id") else {}
+        found.append(_vote(fields | own_id, place, data.get("model_id"), other, outcome))
+    return found
 
 
 FASTCHAT: dict[str, Outcome] = {

@@ -138,9 +138,10 @@ def import_(file: Path, target: str, run: str | None, kind: str, as_json: bool) 
     run = run or (folder.resolve().name if folder.is_dir() else file.stem)
     _warn_of_strangers(folder, votes)
     with locked_run(folder):
-        added, known = import_votes(Store(url), votes, run=run, simulated=kind == "simulated")
-    text = f"{added} votes added to {target}; {known} were there already"
-    print_result({"added": added, "known": known, "run": run}, text, as_json=as_json)
+        done = import_votes(Store(url), votes, run=run, simulated=kind == "simulated", source=str(file))
+    text = f"{done.added} votes added to {target}; {done.known} were there already"
+    text += f"; {done.corrected} corrected" * bool(done.corrected)
+    print_result(done._asdict() | {"run": run}, text, as_json=as_json)
 
 
 def _warn_of_strangers(folder: Path, votes: Sequence[Reveal]) -> None:
