@@ -163,3 +163,16 @@ def test_a_judge_without_a_base_has_to_be_named(tmp_path: Path):
     found = invoke("check", files_alone(tmp_path, judge={}))
     assert found.exit_code == 2
     assert "judge.model" in found.output
+
+
+def test_likelihoods_of_files_are_found_missing_before_the_run(tmp_path: Path):
+    scoring = {"examples": "test", "metrics": ["perplexity"]}
+    alone = invoke("run", files_alone(tmp_path, scoring=scoring), "--out", tmp_path / "out")
+    assert (alone.exit_code, alone.stdout) == (2, "")
+    assert "\nerror: scoring.metrics: likelihoods are of models here" in alone.stderr
+    found = check(
+        recipes.load(files_alone(tmp_path, scoring=scoring | {"guard": "test", "metrics": ["length"]}))
+    )
+    assert [(each.severity, each.place) for each in found.findings if each.code == "no-likelihood"] == [
+        ("warning", "scoring.guard")
+    ]

@@ -88,11 +88,11 @@ def _check(run: Execution) -> Step:
         io.write_json(run.folder.checks, [finding.model_dump() for finding in found])
         errors = []
         for each in found:
-            line = f"{each.severity}: {each.place}: {each.message}; {each.fix}"
+            line = f"{each.place}: {each.message}; {each.fix}"
             if each.severity == "error":
                 errors.append(line)
             if each.severity == "warning" or (each.severity == "error" and run.anyway):
-                logger.warning("%s", line)
+                logger.warning("%s: %s", each.severity, line)
         if errors and not run.anyway:
             raise RecipeError("\n".join([*errors, "mend this, or go on with --anyway"]))
 

@@ -214,6 +214,15 @@ def _benchmark(place: str, benchmark: Benchmark) -> Iterator[Finding]:
 
 
 def _guard(scoring: Scoring, recipe: Recipe) -> Iterator[Finding]:
+    """What likelihoods are measured on, and of whom."""
+    named = {"scoring.metrics": "perplexity" in scoring.metrics, "scoring.guard": scoring.guard is not None}
+    if all(one.answers or one.endpoint for one in contestants(recipe).values()):
+        alone = scoring.metrics == ("perplexity",) and not scoring.benchmarks and not recipe.judge
+        for place in (place for place, measured in named.items() if measured):
+            text = (
+                "likelihoods are of models here, and every contestant is a file or a server: none is measured"
+            )
+            yield (error if alone else warning)("no-likelihood", place, text, "leave it out")
     if scoring.guard is None:
         return
     place = f"data.{scoring.guard}"
