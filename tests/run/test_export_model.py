@@ -133,4 +133,10 @@ def test_gguf_files_are_answered_from_by_llama_cpp_and_compared(converter: str, 
     }
     card = (tmp_path / "out" / "README.md").read_text()
     assert "difference from the trained model" in card
+    assert "| held-out examples, 95% intervals | tuned | base-fewshot | difference | n |" in card
+    assert all(
+        part in card
+        for part in ("library_name: gguf", "Intended use", "Licence", "llama-server -m t-sft-q8_0")
+    )
+    assert not (tmp_path / "results" / "t" / "llama-server.log").exists()
     assert (tmp_path / "out" / "Modelfile").read_text().startswith("FROM ./t-sft-q8_0.gguf")

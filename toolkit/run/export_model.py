@@ -23,10 +23,10 @@ from toolkit.metrics.compare import Comparison, compare
 from toolkit.models import bases
 from toolkit.progress import log_progress
 from toolkit.recipe import Contestant, load
-from toolkit.report.formatting import number
+from toolkit.report.formatting import number, span
 from toolkit.run.folder import RunFolder
 from toolkit.run.resolve import Execution, ResolvedContestant
-from toolkit.run.summary import merge_stage
+from toolkit.run.summary import add_scores, merge_stage
 from toolkit.types import Completion, Record
 
 logger = logging.getLogger(__name__)
@@ -155,7 +155,7 @@ class _Export:
                 convert(converter, model, file, kind)
             comparison = self.compare(trained, files, model, server) if trained else {}
             io.write_text(beside / "Modelfile", f"FROM ./{files[KINDS[-1]].name}\nPARAMETER temperature 0\n")
-            io.write_text(beside / "README.md", self.card(trained, comparison))
+            self.write_card(beside / "README.md", trained, comparison)
         modelfile = self.out / "Modelfile"
         return self.result(shlex.join(["ollama", "create", self.name, "-f", str(modelfile)]), **comparison)
 
@@ -189,7 +189,7 @@ class _Export:
         stop = (*scoring.generation.stop, *(worked.stop if worked else ()))
         options = scoring.generation.model_copy(update={"stop": stop})
         context = _longest_prompt(model, execution, trained) + options.max_new_tokens + 1
-        answers, log = {trained.name: expected}, execution.folder.path / "engine.log"
+        answers, log = {trained.name: expected}, execution.folder.path / "llama-server.log"
         for kind, file in files.items():
             name = f"{trained.name}-{kind}"
             with LlamaServer(server, file, context, log) as running:
@@ -203,6 +203,7 @@ class _Export:
                     out=file.parent / "completions" / f"{name}.jsonl",
                     store=execution.folder.answers,
                 )
+        log.unlink(missing_ok=True)
         texts = [metric for metric in scoring.metrics if metric != "perplexity"]
         found = [
             measured
@@ -215,23 +216,36 @@ class _Export:
             "comparison": compare(found, against=trained.name, groups=execution.groups),
         }
 
-    def card(self, trained: ResolvedContestant | None, comparison: dict[str, Any]) -> str:
-        """README.md of GGUF files."""
-        lines = [f"# {self.name}, GGUF", "", "Written by adapter-arena with llama.cpp's converter.", ""]
-        if trained is None:
-            return "\n".join([*lines, "Not compared with the trained model.", ""])
-        lines += ["Answers by llama.cpp, compared with those of the trained model on the same examples:", ""]
-        lines += [
-            "| file | metric | difference from the trained model (95%) | n |",
-            "| --- | --- | --- | ---: |",
-        ]
-        lines += [
-            f"| {each.contestant} | {metric_info(each.metric).title} "
-            f"| {number(each.value)} [{number(each.low)}, {number(each.high)}] | {each.n} |"
-            for each in comparison["comparison"].differences
-        ]
-        shares = [f"{name} {share:.0%}" for name, share in comparison["identical"].items()]
-        return "\n".join([*lines, "", f"Equal answers: {', '.join(shares)}.", ""])
+    def write_card(self, card: Path, trained: ResolvedContestant | None, comparison: dict[str, Any]) -> None:
+        """The trained model's card, with what the files differ in, and how to run them."""
+        from toolkit.train.publish import Derived, derived_card
+
+        recipe, folder = self.execution.recipe, self.execution.folder
+        lines = ["Not compared with the trained model."]
+        if trained:
+            compared = comparison["comparison"]
+            scores = {(each.contestant, each.metric): each.value for each in compared.scores}
+            lines = [
+                "Answers by llama.cpp, compared with those of the trained model on the same examples:",
+                "",
+                "| file | metric | value | difference from the trained model (95%) | n |",
+                "| --- | --- | ---: | --- | ---: |",
+            ]
+            lines += [
+                f"| {each.contestant} | {metric_info(each.metric).title} "
+                f"| {number(scores[each.contestant, each.metric])} "
+                f"| {number(each.value)} {span(each.low, each.high)} | {each.n} |"
+                for each in compared.differences
+            ]
+            shares = [f"{name} {share:.0%}" for name, share in comparison["identical"].items()]
+            lines += ["", f"Equal answers: {', '.join(shares)}."]
+        file = f"{self.name}-{KINDS[-1]}.gguf"
+        ollama = f"ollama create {self.name} -f Modelfile && ollama run {self.name}"
+        usage = f"```sh\n{ollama}\nllama-server -m {file}\n```\n"
+        derived = Derived("gguf", "gguf", "\n".join(lines), usage)
+        stage = recipe.stage(self.stage)
+        io.write_text(card, derived_card(folder.adapter(self.stage), recipe, stage, derived))
+        add_scores(folder, recipe, self.stage, card)
 
 
 def _longest_prompt(model: Path, execution: Execution, contestant: ResolvedContestant) -> int:

@@ -18,7 +18,7 @@ from toolkit.metrics.compare import slice_examples, slice_figures, write_groups
 from toolkit.metrics.intervals import clustered
 from toolkit.metrics.seeds import join_seeds, read_by_seed, values_by_seed
 from toolkit.ratings import bradley_terry, elo, prediction_powered
-from toolkit.recipe import Scoring, Stage, arena_claims, contestants, fingerprint, load
+from toolkit.recipe import Recipe, Scoring, Stage, arena_claims, contestants, fingerprint, load
 from toolkit.report import PAGES, write_report
 from toolkit.report.export import write_scores
 from toolkit.report.headline import METRIC_ORDER, unusable_answers, unusable_sentence
@@ -222,10 +222,15 @@ def merge_stage(run: Path, stage: str, out: Path, *, into: Into, dtype: str) -> 
     folder = RunFolder(run)
     recipe = load(folder.recipe)
     drifts = merge(recipe, recipe.stage(stage), run, out, into=into, dtype=dtype)
+    add_scores(folder, recipe, stage, out / "README.md")
+    return drifts
+
+
+def add_scores(folder: RunFolder, recipe: Recipe, stage: str, card: Path) -> None:
+    """`write_scores` of a run's stage, where the run has any."""
     if folder.summary.exists():
         summary = Summary.model_validate(io.read_json(folder.summary, finite=False))
-        write_scores(out / "README.md", recipe, stage, summary, folder.path / "completions")
-    return drifts
+        write_scores(card, recipe, stage, summary, folder.path / "completions")
 
 
 METRICS_OF_FILES = ("rouge", "chrf", "exact_match", "length")

@@ -29,6 +29,7 @@ from toolkit.models.loading import (
 )
 from toolkit.progress import log_progress
 from toolkit.recipe import Recipe, Stage
+from toolkit.train.publish import Derived, derived_card
 from toolkit.train.stage import load_stage_rows
 from toolkit.train.verify import TrainedLogits
 from toolkit.types import Record
@@ -116,7 +117,8 @@ def merge(
             step("measuring it")
             drifts.append(_drift(other, expected, model.to(written.device)))
             del model
-        io.write_text(beside / "README.md", _card(recipe, stage, base, dtype, drifts))
+        derived = Derived("merged", "transformers", _measured(dtype, drifts))
+        io.write_text(beside / "README.md", derived_card(adapter, recipe, stage, derived))
     return drifts
 
 
@@ -153,15 +155,7 @@ def _drift(into: Into, expected: TrainedLogits, model: Any) -> Drift:
     )
 
 
-CARD = """---
-{front}library_name: transformers
-tags: [{method}, merged, adapter-arena]
----
-# {run}/{stage}, merged
-
-`{base}` with {stages} merged in, in {dtype}, with adapter-arena.
-
-How far from the model that was trained, on {tokens} held-out tokens:
+MEASURED = """Weights in {dtype}. How far from the model that was trained, on {tokens} held-out tokens:
 
 | merged into | KL, nats | same likeliest token | perplexity, trained | perplexity, merged |
 | --- | ---: | ---: | ---: | ---: |
@@ -169,20 +163,10 @@ How far from the model that was trained, on {tokens} held-out tokens:
 """
 
 
-def _card(recipe: Recipe, stage: Stage, base: str, dtype: str, drifts: Sequence[Drift]) -> str:
+def _measured(dtype: str, drifts: Sequence[Drift]) -> str:
     rows = [
         f"| {NAMES[drift.into]}{' (these weights)' if number == 0 else ''} | {drift.kl} "
         f"| {drift.top1_agreement:.1%} | {drift.perplexity_trained} | {drift.perplexity_merged} |"
         for number, drift in enumerate(drifts)
     ]
-    return CARD.format(
-        front="" if Path(base).exists() else f"base_model: {base}\n",
-        method=stage.method,
-        run=recipe.name,
-        stage=stage.name,
-        base=base,
-        stages=" -> ".join(["base", *(part.name for part in recipe.chain(stage.name))]),
-        dtype=dtype,
-        tokens=drifts[0].tokens,
-        rows="\n".join(rows),
-    )
+    return MEASURED.format(dtype=dtype, tokens=drifts[0].tokens, rows="\n".join(rows))

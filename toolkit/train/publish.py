@@ -134,7 +134,7 @@ RESULT = "stage.json"
 CARD = """---
 {front}
 ---
-# {run}/{stage}
+# {run}/{stage}{form}
 
 {method} of `{base}` (weights `{base_fingerprint}`), with adapter-arena.
 Chain: {chain}. {whole}
@@ -142,12 +142,8 @@ Chain: {chain}. {whole}
 **Intended use:** prompts like those of its data; it was not evaluated on others.
 **Licence:** the base's ({license}), and that of the data.
 
-```python
-from transformers import AutoTokenizer
-{load}
-tokenizer = AutoTokenizer.from_pretrained("THIS-FOLDER")
-```
-
+{usage}
+{measured}
 ## Training
 
 Data: `{data}`, seed {seed}.
@@ -165,17 +161,46 @@ Data: `{data}`, seed {seed}.
 ```
 """
 
-LOAD = """from {library} import {kind}
+LOAD = """```python
+from transformers import AutoTokenizer
+from {library} import {kind}
 
-model = {kind}.from_pretrained("THIS-FOLDER")"""
+model = {kind}.from_pretrained("THIS-FOLDER")
+tokenizer = AutoTokenizer.from_pretrained("THIS-FOLDER")
+```
+"""
+
+
+@dataclass(frozen=True)
+class Derived:
+    """A model in another form than it was published in: merged weights, GGUF files."""
+
+    form: str
+    library: str
+    measured: str
+    """How far it is from the trained one, in Markdown."""
+    usage: str = ""
+    """How to run it, in Markdown; empty: as transformers loads it."""
+
+
+def derived_card(folder: Path, recipe: Recipe, stage: Stage, derived: Derived) -> str:
+    """Card of a model made from a stage's published folder."""
+    result = StageResult.model_validate(io.read_json(folder / RESULT, finite=False))
+    return model_card(io.read_json(folder / LINEAGE, kind=dict), None, recipe, stage, result, derived)
 
 
 def model_card(
-    lineage: Mapping[str, Any], peft_type: str | None, recipe: Recipe, stage: Stage, result: StageResult
+    lineage: Mapping[str, Any],
+    peft_type: str | None,
+    recipe: Recipe,
+    stage: Stage,
+    result: StageResult,
+    derived: Derived | None = None,
 ) -> str:
     """Markdown with YAML front matter: what it is, how to load it, how it was trained and what came of it."""
-    tags = [stage.method, "adapter-arena", *([peft_type.lower()] if peft_type else [])]
-    library = "peft" if peft_type else "transformers"
+    form = derived.form if derived else (peft_type or "").lower()
+    tags = [stage.method, "adapter-arena", *([form] if form else [])]
+    library = derived.library if derived else "peft" if peft_type else "transformers"
     front: dict[str, Any] = {"tags": tags, "library_name": library}
     base = lineage["base"]
     if not Path(base).exists():  # a folder here means nothing on the hub
@@ -187,6 +212,7 @@ def model_card(
     training["peak memory"] = f"{result.peak_memory_bytes / 2**30:.1f} GiB"
     settings = yaml.safe_dump(stage.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
     task = "SequenceClassification" if stage.spec.reward_model else "CausalLM"
+    load = LOAD.format(library=library, kind=f"Auto{'Peft' if peft_type else ''}ModelFor{task}")
     return CARD.format(
         front=yaml.safe_dump(front, sort_keys=False).strip(),
         run=recipe.name,
@@ -195,8 +221,12 @@ def model_card(
         base=base,
         base_fingerprint=lineage["base_fingerprint"],
         chain=" -> ".join(["base", *(part.name for part in recipe.chain(stage.name))]),
-        whole="This folder holds the whole chain: load it on the original base." if lineage["parent"] else "",
-        load=LOAD.format(library=library, kind=f"Auto{'Peft' if peft_type else ''}ModelFor{task}"),
+        whole="This folder holds the whole chain: load it on the original base."
+        if lineage["parent"] and peft_type
+        else "",
+        form=f", {derived.form}" if derived else "",
+        usage=(derived and derived.usage) or load,
+        measured=f"\n{derived.measured}\n" if derived else "",
         license=lineage.get("base_license") or "see its card",
         data=recipe.data[stage.data].source,
         seed=recipe.seed,
