@@ -447,6 +447,13 @@ def test_a_planted_fault_is_found(name: str, plan: Plan):
     assert any(told in f"{finding.place}: {finding.message}; {finding.fix}" for finding in found), found
 
 
+def test_data_to_choose_by_is_used(plan: Plan):
+    plan.raw["data"]["choose"] = {"source": "choose.jsonl"}
+    plan.files["choose"] = [{"prompt": f"which of {n}?", "completion": f"{n}"} for n in range(8)]
+    plan.raw["scoring"]["validation"] = "choose"
+    assert [finding.place for finding in plan.check() if finding.code == "unused"] == []
+
+
 def test_memory_is_held_against_the_named_gpu(plan: Plan):
     (note,) = [
         finding for finding in plan.check(gpu="1GB") if finding.code == "memory" and "sft" in finding.place

@@ -24,7 +24,9 @@ JUDGING = ("models", "endpoint", "method", "prompt", "reference", "baseline", "l
 
 @click.command("judge")
 @click.argument("sources", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True))
-@click.option("--judge", "models", multiple=True, metavar="MODEL", help="Who judges; several make a jury.")
+@click.option(
+    "--judge", "models", multiple=True, metavar="MODEL", help="Model that judges; several make a jury."
+)
 @add_options(*ENDPOINT_OPTIONS)
 @click.option("--method", type=click.Choice(list(JUDGE_METHODS)), help="How verdicts are read.")
 @click.option("--prompt", help="A packaged judge prompt, or a .yaml file of your own.")
@@ -38,7 +40,7 @@ JUDGING = ("models", "endpoint", "method", "prompt", "reference", "baseline", "l
 @click.option("--rule", type=click.Choice(["agreement", "average"]), help="How two orders make a vote.")
 @click.option("--questions", type=PATH, help="Your prompts for the run, or the questions of answer files.")
 @click.option("--out", type=PATH, help="Folder to write to; left out: the run's, or `judged`.")
-@click.option("--estimate", is_flag=True, help="Say what it would cost, and ask nobody.")
+@click.option("--estimate", is_flag=True, help="Print the cost, and send nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
 def judge_command(  # noqa: PLR0913, PLR0917 - one argument per option
     sources: tuple[Path, ...],
@@ -50,7 +52,7 @@ def judge_command(  # noqa: PLR0913, PLR0917 - one argument per option
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Let a judge vote on every pair of answers, in both orders; with --prompt single, grade each answer.
+    """Judge every pair of answers in both orders with a model; with --prompt single, grade each answer.
 
     SOURCES is a run folder (judges that its recipe does not name write to RUN/judges/NAME inside it), or
     files of answers: this package's completions, AlpacaEval outputs, MT-bench or

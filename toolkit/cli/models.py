@@ -51,12 +51,12 @@ from toolkit.cli.scores import number, print_scores
 @click.option(
     "--batch-size", type=click.IntRange(1), help="Conversations at a time; left out, by free memory."
 )
-@click.option("--limit", type=click.IntRange(1), help="Ask at most this many examples.")
+@click.option("--limit", type=click.IntRange(1), help="Use the first examples only.")
 @click.option("--seed", default=0, show_default=True, help="Of sampling.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @add_options(*MODEL_OPTIONS)
 def answer_command(model: str, examples: str, out: Path, as_json: bool, **options: Any) -> None:
-    """Ask MODEL (hub id, folder, GGUF file, packaged name) every question in EXAMPLES, and keep the answers.
+    """Generate completions of MODEL (hub id, folder, GGUF file, packaged name) for EXAMPLES; resumable.
 
     \b
     Examples:
@@ -175,7 +175,7 @@ def perplexity_command(  # noqa: PLR0913, PLR0917 - one argument per option
     help="Rows of a split, with the hub set's columns; left out, they come from the hub.",
 )
 @click.option("--num-fewshot", type=click.IntRange(0), help="Left out, as the task says.")
-@click.option("--limit", type=click.IntRange(1), help="Ask the first questions only (of each subtask).")
+@click.option("--limit", type=click.IntRange(1), help="Use the first questions only (of each subtask).")
 @click.option("--chat-template", is_flag=True, help="Wrap the prompts in the model's chat template.")
 @click.option(
     "--allow-code-execution",

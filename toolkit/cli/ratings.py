@@ -36,7 +36,7 @@ AGREEMENTS = {
 @click.option("--prior", type=click.FloatRange(min=0), help="Imagined games of each against an average one.")
 @click.option("--anchor", metavar="NAME", help="Contestant whose rating is the centre; left out: the mean.")
 @click.option("--centre", type=float, default=1000.0, show_default=True, help="That rating.")
-@click.option("--weight", "weights", multiple=True, metavar="VOTER=W", help="Let a voter's votes count W.")
+@click.option("--weight", "weights", multiple=True, metavar="VOTER=W", help="Weight of a voter's votes.")
 @click.option("--k", type=float, default=16.0, show_default=True, help="Elo: points a vote can move at most.")
 @choice(
     "--order",
@@ -57,7 +57,7 @@ AGREEMENTS = {
 @click.option(
     "--pairs",
     is_flag=True,
-    help="Say of every pair whether it is decided, and how many votes would decide it.",
+    help="Show for every pair whether it is decided, and how many votes would decide it.",
 )
 @click.option("--chart", type=PATH, metavar="FILE.svg", help="Draw the ratings.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
@@ -231,7 +231,7 @@ def _print_duels(duels: Sequence[dict[str, Any]], fit: Any) -> None:
 @click.argument("reference")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def agreement_command(votes: str, reference: str, *, as_json: bool) -> None:
-    """Set VOTES, a judge's say, against REFERENCE, people's say: vote files, arena.db or database URLs.
+    """Agreement of VOTES (a judge's) with REFERENCE (people's): vote files, arena.db or database URLs.
 
     Taken over the pairs of answers that both judged, found by `question_id` and the contestants' names.
 

@@ -224,9 +224,9 @@ def init_command(ctx: click.Context, /, file: Path, as_json: bool, **sources: An
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def doctor_command(ctx: click.Context, out: Path, *, as_json: bool) -> None:
-    """Say what this machine has, what will be used of it and why, and what is missing and how to get it.
+    """Show hardware, packages and models: what will be used and why, what is missing and how to get it.
 
-    Asks nothing of the network. Exit code 1 when something that is needed is missing.
+    Uses no network. Exit code 1 when something that is needed is missing.
 
     \b
     Example:

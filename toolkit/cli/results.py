@@ -104,7 +104,9 @@ def remove(runs: tuple[Path, ...], with_votes: bool, as_json: bool) -> None:
     help="`METRIC: better than NAME [by X]` or `METRIC: not worse than NAME by X`; METRIC may be `primary` "
     "or `guard`. Repeat it: all must pass.",
 )
-@click.option("--contestant", metavar="NAME", help="Who must pass; left out, that of the last stage.")
+@click.option(
+    "--contestant", metavar="NAME", help="Contestant that must pass; left out, that of the last stage."
+)
 @click.option("--markdown", type=FILE, help="Write a comment for a pull request to this file.")
 @click.option("--junit", type=FILE, help="Write JUnit XML to this file.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
@@ -112,7 +114,7 @@ def remove(runs: tuple[Path, ...], with_votes: bool, as_json: bool) -> None:
 def gate_command(
     context: click.Context, /, run: Path, requirements: tuple[str, ...], as_json: bool, **options: Any
 ) -> None:
-    """Hold a contestant of RUN against requirements, by 95% intervals of paired differences.
+    """Test requirements on a contestant of RUN by 95% intervals of paired differences.
 
     Exit code 0: all passed; 3: none failed, and some are undecided; 4: some failed.
 
@@ -142,10 +144,10 @@ def gate_command(
 @click.option("--times", type=click.IntRange(20), default=1000, show_default=True, help="Relabelled runs.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def selftest_command(run: Path, times: int, as_json: bool) -> None:
-    """Exchange the contestants' names at random within each example of RUN, on answers and votes, many times.
+    """A/A check: swap the contestants' names at random within each example of RUN, on answers and votes.
 
-    Nobody is better then. Prints in what share of the relabelled runs the report would claim something, by
-    kind of claim: about 5% or less if its statements of certainty hold on data like these.
+    No contestant is better then. Prints the share of relabelled runs in which the report would make a claim,
+    by kind of claim: about 5% or less if intervals and p-values hold on data like these.
 
     \b
     Example:
@@ -192,7 +194,7 @@ def export_command(run: Path, out: Path, *, as_json: bool) -> None:
 def merge_command(run: Path, stage: str, out: Path, as_json: bool, **options: Any) -> None:
     """Merge STAGE of RUN, and every stage below it, into the base: a folder that transformers loads.
 
-    Says how far the merged model is from the trained one on held-out text, and writes that into its card.
+    Prints how far the merged model is from the trained one on held-out text, and writes it into its card.
 
     \b
     Example:
@@ -234,7 +236,7 @@ def merge_command(run: Path, stage: str, out: Path, as_json: bool, **options: An
 @click.option("--no-score", is_flag=True, help="Do not answer the run's examples from the GGUF files.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def export_model_command(run: Path, stage: str, out: Path, as_json: bool, **options: Any) -> None:
-    """Write STAGE of RUN for other programs, and find out whether it is still the model that was trained.
+    """Export STAGE of RUN to other programs, and compare the export with the trained model.
 
     GGUF files answer the run's examples by llama.cpp itself; scores and paired differences from the trained
     model are printed, and written into the folder's README.

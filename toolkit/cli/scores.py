@@ -197,7 +197,7 @@ def _require_references(
 @against_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
 def leaderboard_command(sources: tuple[Path, ...], against: str | None, as_json: bool) -> None:
-    """Set contestants' benchmark results side by side, with averages, and differences on the same questions.
+    """Benchmark results of all contestants in one table, with averages and differences on the same questions.
 
     SOURCES are run folders, or lm-eval result files (one contestant's tasks may be in several). Of one run
     the primary measure is the first column, over all its training seeds; benchmarks are of the first. Notes

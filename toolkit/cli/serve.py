@@ -27,7 +27,7 @@ from toolkit.cli.output import print_result
     "--db", metavar="URL", help="SQLAlchemy URL of the vote store; arena.db in the run folder if left out."
 )
 @click.option(
-    "--contestant", "contestants", multiple=True, help="Who takes part; repeat it. Everyone if left out."
+    "--contestant", "contestants", multiple=True, help="Contestant to show; repeat it. All if left out."
 )
 @click.option("--seed", default=0, show_default=True, help="Of the draws, beside the arena's own secret.")
 @choice(

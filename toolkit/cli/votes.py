@@ -79,7 +79,7 @@ def load_votes(source: str) -> Table:
 
 @click.group("votes")
 def votes_command() -> None:
-    """Write the arena's votes to a file, read votes cast elsewhere into it, or forget a voter."""
+    """Export the votes of an arena, import votes cast elsewhere, or delete a voter."""
 
 
 @votes_command.command("export")
@@ -161,7 +161,7 @@ def _warn_of_strangers(folder: Path, votes: Sequence[Reveal]) -> None:
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def forget(source: str, voter: str, remove: bool, as_json: bool) -> None:
-    """Delete what SOURCE (run folder, arena.db or database URL) knows of VOTER (an id).
+    """Delete what SOURCE (run folder, arena.db or database URL) holds of VOTER (an id).
 
     \b
     Example:

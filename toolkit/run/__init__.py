@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,6 +23,8 @@ from toolkit.run.sweep import SweepResult, choose_variant
 from toolkit.types import Completion, StageResult, Summary
 
 __all__ = ["run", "train"]
+
+logger = logging.getLogger(__name__)
 
 Place = Literal["here", "ray"]
 
@@ -68,6 +71,7 @@ def run(recipe: Recipe, results: Path, *, on: Place = "here", anyway: bool = Fal
         _carry_out(execution, cache, on)
         for number in range(2, recipe.seeds + 1):
             again = recipe.trained_again(number)
+            logger.info("training seed %d of %d", number, recipe.seeds)
             part = RunFolder(seed_folder(folder.path, number))
             io.write_text(part.recipe, dump(again))
             same = Execution(again, part)

@@ -52,7 +52,7 @@ def sections(recipe: Recipe) -> Iterator[Finding]:
             yield from_error("judge", place, text)
     scoring = recipe.scoring
     used = {name for stage in recipe.stages for name in (stage.data, stage.heldout)}
-    used |= {scoring.examples, scoring.guard} if scoring else set()
+    used |= {scoring.examples, scoring.guard, scoring.validation} if scoring else set()
     for name in (name for name in recipe.data if name not in used):
         fix = "drop it, or name it where it is meant"
         yield info("unused", f"data.{name}", "no stage and no scoring uses it", fix)
