@@ -119,8 +119,28 @@ def test_the_small_recipe_is_fine():
             "contestants.x.stage: no stage is named `tow`; did you mean `two`?",
         ),
         (
-            changed(arena__contestants=["basse"]),
+            changed(arena__contestants=["basse", "two"]),
             "arena.contestants: no contestant is named `basse`; did you mean `base`?",
+        ),
+        (
+            changed(arena__contestants=["base", "base"]),
+            "arena.contestants: name two or more, each of them once",
+        ),
+        (
+            changed(arena={"contestants": ["base", "one"], "claims": [["two", "one"]]}),
+            "arena.claims: no contestant in the arena is named `two`; known: base, one",
+        ),
+        (
+            changed(arena__claims=[["two", "two"]]),
+            "arena.claims: two is against itself; name another one",
+        ),
+        (
+            changed(scoring__metrics=["rouge", "bleu", "rouge"]),
+            "scoring: metrics: rouge is there twice; keep one of them",
+        ),
+        (
+            changed(contestants={"x": {"prompt": [{"role": "system", "content": " "}]}}),
+            "contestants.x: prompt: one of its turns is empty; write it, or leave it out",
         ),
         (
             changed(judge={"pairs": "baseline"}),

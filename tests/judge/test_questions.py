@@ -74,6 +74,24 @@ def test_prompts_in_a_text_file_are_answered_and_judged(run: Path, tmp_path: Pat
     assert not (run / "votes.jsonl").exists(), "the run's own votes are another matter"
 
 
+def test_other_questions_under_the_same_name_replace_nothing(run: Path, tmp_path: Path):
+    (tmp_path / "other").mkdir()
+    files = tmp_path / "prompts.jsonl", tmp_path / "other" / "prompts.jsonl"
+    files[0].write_text('{"prompt": "Where is my lamp?"}\n')
+    files[1].write_text('{"prompt": "And my kettle?"}\n')
+    judge_questions(run, files[0], tmp_path)
+    out = run / "questions" / "prompts"
+    before = {file: file.read_bytes() for file in out.rglob("*") if file.is_file()}
+    refused = CliRunner().invoke(main, ["judge", str(run), "--questions", str(files[1])])
+    assert refused.exit_code == 2
+    assert "1 of its 1 answers, such as that to row-1, are to none of these 1 examples" in refused.stderr
+    assert {file: file.read_bytes() for file in before} == before
+    recipe = yaml.safe_load((run / "recipe.yaml").read_text())
+    recipe["contestants"]["rude"] = {"prompt": [{"role": "system", "content": "Be rude."}]}
+    (run / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    assert judge_questions(run, files[0], tmp_path)["votes"] == 3
+
+
 def test_an_empty_file_of_prompts_is_named(run: Path, tmp_path: Path):
     questions = tmp_path / "prompts.txt"
     questions.write_text("\n")

@@ -154,6 +154,9 @@ RECIPE = {"name": "x", "base": "b", "data": {"t": {"source": "t.jsonl"}}}
         ({"executes": "tests"}, "allow_code_execution: true"),
         ({"regex": "a", "name": "rougeL"}, "metrics: two are called rougeL; give one a `name`"),
         ({"exact_match": {"fold": True}}, "unknown key"),
+        ({"contains": ["a", ""]}, "contains: an empty text is found in every answer"),
+        ({"contains": []}, "contains: an empty text is found in every answer"),
+        ({"regex": ""}, "regex: an empty text is found in every answer"),
     ],
 )
 def test_mistakes_in_a_recipe(metric: Any, message: str, tmp_path: Path):

@@ -89,8 +89,13 @@ def test_a_tokenizer_larger_than_the_embedding(small_recipe: Path, tiny_model: P
     ],
 )
 def test_attention_is_known_and_has_what_it_needs(attention: str, message: str | None):
-    found = [each.message for each in _attention(attention, False, error) if each.code == "attention"]
+    found = [each.message for each in _attention(attention, False, error, False) if each.code == "attention"]
     assert (message in found[0]) if message else not found
+
+
+def test_flex_attention_trains_on_no_cpu():
+    (found,) = _attention("flex_attention", False, error, True)
+    assert found.message == "flex_attention needs a CUDA GPU, not found here"
 
 
 def test_what_this_machine_cannot_do_is_found_before(small_recipe: Path):

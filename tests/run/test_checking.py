@@ -390,6 +390,51 @@ FAULTS: dict[str, tuple[Callable[[Plan], Any], str, str]] = {
         "revision",
         "has no revision v2",
     ),
+    "a batch that is left out": (
+        lambda p: field(p, per_device_train_batch_size=64, dataloader_drop_last=True),
+        "few-rows",
+        "dataloader_drop_last leaves it out",
+    ),
+    "no row left to train on": (lambda p: stage(p, heldout_share=0.99), "few-rows", "no row is left"),
+    "an adapter of which nothing is trained": (
+        lambda p: stage(p, adapter={"inference_mode": True}),
+        "adapter-field",
+        "leaves no weight that is trained",
+    ),
+    "a word for a switch of the adapter": (
+        lambda p: stage(p, adapter={"use_dora": "no"}),
+        "adapter-field",
+        "adapter.use_dora: 'no' is text, which counts as true",
+    ),
+    "a word for a switch of the trainer": (
+        lambda p: field(p, gradient_checkpointing="no"),
+        "field-value",
+        "trainer.gradient_checkpointing: 'no' is text",
+    ),
+    "two names of one setting": (
+        lambda p: stage(p, adapter={"alpha": 16, "lora_alpha": 32}),
+        "adapter-field",
+        "the same as `alpha`",
+    ),
+    "a compiler on a CPU": (lambda p: field(p, torch_compile=True), "compile", "takes minutes"),
+    "a stop string that right answers hold": (
+        lambda p: p.raw["scoring"].update(generation={"stop": ["st"]}),
+        "stop",
+        "answers like them are cut there",
+    ),
+    "a guard that is trained on": (
+        lambda p: p.raw["scoring"].update(guard="sft"),
+        "guard",
+        "what training made the model forget",
+    ),
+    "a metric that fails on an empty answer": (
+        lambda p: (
+            (p.folder / "mine.py").write_text("def last(text, reference, row): return len(text.split()[-1])"),
+            p.raw["scoring"].update(metrics=["mine.py:last"]),
+        ),
+        "metric",
+        "IndexError",
+    ),
     "nothing to measure": (
         lambda p: p.raw["scoring"].update(metrics=[], benchmarks=[]),
         "no-scoring",

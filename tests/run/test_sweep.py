@@ -56,7 +56,9 @@ def test_the_best_on_the_evaluation_split_is_run_and_not_trained_again(small_rec
         ({"sweep": {"stages.sfft.trainer.beta": [1]}}, "no such place"),
         ({"sweep": {"seed": [1, 2]}}, "sweep keys of stages"),
         ({"sweep": {RATE: []}}, "no value to try"),
-        ({"sweep": {RATE: [0.1] * 65}}, "at most 64"),
+        ({"sweep": {RATE: [n / 100 for n in range(1, 66)]}}, "at most 64"),
+        ({"sweep": {RATE: [0.1, 0.2, 0.1]}}, "a value is there twice"),
+        ({"sweep": {"stages.sft.data": ["sft", "sftt"]}}, "no data set is named `sftt`"),
         ({"scoring": {"validation": "heldout"}}, "is the test set"),
         ({"scoring": {"validation": None}}, "name a data set"),
         ({"scoring": {"validation": "deev"}}, "did you mean `dev`"),
@@ -112,3 +114,15 @@ def test_check_finds_what_leaves_no_choice(
     found = [each for each in findings if each.code in ("select", "validation")]
     assert [each.severity for each in found] == (["error"] if message else [])
     assert not message or message in found[0].message
+
+
+def test_every_value_of_a_grid_is_checked_before_the_first_is_trained(small_recipe: Path, tmp_path: Path):
+    recipe = recipes.load(swept(small_recipe, [1e-5, -1.0], sweep={RATE: [1e-5, -1.0, "x"]}))
+    found = [each for each in checks.check(recipe).findings if each.place == f"sweep.{RATE}"]
+    assert [each.severity for each in found] == ["error", "error"]
+    assert "with -1.0: stages.sft.trainer.learning_rate: -1.0 is no number above 0" in found[0].message
+    with pytest.raises(RecipeError, match="with 'x': "):
+        run(recipe, tmp_path / "results")
+    assert not (tmp_path / "results").exists()
+    ranks = swept(small_recipe, [], sweep={"stages.sft.adapter.r": [4, 8]})
+    assert not [each for each in checks.check(recipes.load(ranks)).findings if each.place.startswith("sweep")]

@@ -15,8 +15,9 @@ from toolkit.run.checks.rows import Seen
 from toolkit.types import Finding, Message
 
 
-def tried(**trainer: Any) -> list[Finding]:
+def tried(*, heldout_share: float = 0.05, **trainer: Any) -> list[Finding]:
     stage = {"name": "dpo", "method": "dpo", "data": "pairs", "trainer": trainer}
+    stage["heldout_share"] = heldout_share
     base = "smollm2-135m-instruct"
     raw = {"name": "a", "base": base, "data": {"pairs": {"source": "a.jsonl"}}, "stages": [stage]}
     prompt = (Message(role="user", content="which lamp?"),)
@@ -46,3 +47,10 @@ def test_what_stops_a_trainer_is_found(trainer: dict[str, Any], capsys):
 
 def test_fields_that_train_are_no_fault():
     assert tried(loss_type=["sigmoid", "sft"], loss_weights=[1.0, 0.5], save_steps=5) == []
+
+
+def test_evaluation_without_rows_to_evaluate_on_is_found():
+    fields = {"eval_strategy": "steps", "eval_steps": 1}
+    (found,) = tried(heldout_share=0, **fields)
+    assert "you didn't pass an `eval_dataset`" in found.message
+    assert tried(**fields) == []

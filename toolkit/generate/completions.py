@@ -101,12 +101,13 @@ def check_replaceable(out: Path, examples: Sequence[Example]) -> None:
     Raises:
         DataError: it would lose some.
     """
-    there = {found.example_id for found in (io.read(out, Completion) if out.exists() else ())}
-    if len(there) > len(examples) or (there and there.isdisjoint(example.id for example in examples)):
-        lost = there - {example.id for example in examples}
+    there = {(row.example_id, row.messages) for row in (io.read(out, Completion) if out.exists() else ())}
+    asked = {(example.id, example.messages) for example in examples}
+    if len(there) > len(asked) or (there and there.isdisjoint(asked)):
+        lost = there - asked
         raise DataError(
-            f"{out}: {len(lost)} of its {len(there)} answers, such as that to {min(lost)}, are to none of "
-            f"these {len(examples)} examples and would be lost; choose another --out, or remove the file"
+            f"{out}: {len(lost)} of its {len(there)} answers, such as that to {min(lost)[0]}, are to none of "
+            f"these {len(asked)} examples and would be lost; choose another --out, or remove the file"
         )
 
 

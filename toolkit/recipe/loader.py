@@ -253,7 +253,9 @@ def _set(raw: dict[str, Any], key: str, value: Any, path: Path, by: str = "--set
     place: Any = raw
     try:
         for part in parents:
-            place = place[_index(place, part)] if isinstance(place, list) else place.setdefault(part, {})
+            if isinstance(place, dict) and place.get(part) is None:
+                place[part] = {}
+            place = place[_index(place, part) if isinstance(place, list) else part]
         place[_index(place, last) if isinstance(place, list) else last] = value
     except (ValueError, IndexError, TypeError, AttributeError):
         raise RecipeError(f"{path}: {by} {key}: there is no such place in the recipe") from None
@@ -405,11 +407,20 @@ def loose_ends(recipe: Recipe) -> list[str]:
     problems += _loose_validation(recipe)
     problems += _loose_sweep(recipe)
     problems += _loose_judge(recipe, names)
-    for name in dict.fromkeys(name for pair in recipe.arena.claims for name in pair):
-        problems += unknown("arena.claims", name, names, "contestant")
-    for name in recipe.arena.contestants:
-        problems += unknown("arena.contestants", name, names, "contestant")
-    return problems
+    return problems + _loose_arena(recipe, names)
+
+
+def _loose_arena(recipe: Recipe, names: list[str]) -> list[str]:
+    playing = recipe.arena.contestants
+    problems = [each for name in playing for each in unknown("arena.contestants", name, names, "contestant")]
+    if playing and len(set(playing)) < max(2, len(playing)):
+        problems.append("arena.contestants: name two or more, each of them once")
+    for pair in recipe.arena.claims:
+        for name in pair:
+            problems += unknown("arena.claims", name, list(playing or names), "contestant in the arena")
+        if pair[0] == pair[1]:
+            problems.append(f"arena.claims: {pair[0]} is against itself; name another one")
+    return list(dict.fromkeys(problems))
 
 
 def _loose_validation(recipe: Recipe) -> list[str]:
@@ -435,19 +446,21 @@ def _loose_sweep(recipe: Recipe) -> list[str]:
     for key, values in recipe.sweep.items():
         if not values:
             problems.append(f"sweep.{key}: has no value to try")
+        elif any(value in values[:place] for place, value in enumerate(values)):
+            problems.append(f"sweep.{key}: a value is there twice; keep one of them")
         elif not key.startswith("stages."):
             problems.append(
                 f"sweep.{key}: is not trained; sweep keys of stages, such as stages.sft.trainer..."
             )
-        else:
+        for value in values if key.startswith("stages.") else ():
             try:
-                with_keys(recipe.model_copy(update={"sweep": {}}), {key: values[0]})
+                with_keys(recipe.model_copy(update={"sweep": {}}), {key: value})
             except RecipeError as error:
                 problems += [line.removeprefix(f"{recipe.name}: ") for line in str(error).splitlines()]
     count = math.prod(len(values) for values in recipe.sweep.values())
     if count > MOST_VARIANTS:
         problems.append(f"sweep: {count} combinations; try at most {MOST_VARIANTS}")
-    return problems
+    return list(dict.fromkeys(problems))
 
 
 MOST_VARIANTS = 64

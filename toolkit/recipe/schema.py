@@ -295,6 +295,8 @@ class Contestant(Section):
             raise ValueError("give only one of stage, model (with an adapter), adapter, endpoint, answers")
         if self.answers and self.has_prompt:
             raise ValueError("answers are there already; leave out `prompt` and `shots`")
+        if not all(turn.content.strip() for turn in self.prompt):
+            raise ValueError("prompt: one of its turns is empty; write it, or leave it out")
         return self
 
     @property
@@ -405,6 +407,10 @@ class Check(Section):
             re.compile(self.regex or "")
         except re.error as error:
             raise ValueError(f"regex: {error}") from None
+        texts = {"regex": self.regex, "contains": self.contains}
+        for kind, text in texts.items():
+            if text == "" or (isinstance(text, tuple) and not all(text or ("",))):
+                raise ValueError(f"{kind}: an empty text is found in every answer; name one, or leave it out")
         return self
 
 
@@ -489,6 +495,9 @@ class Scoring(Section):
         taken = next((title for title in titles if title in others or titles.count(title) > 1), None)
         if taken:
             raise ValueError(f"metrics: two are called {taken}; give one a `name`")
+        twice = next((each for each in self.metrics if self.metrics.count(each) > 1), None)
+        if twice:
+            raise ValueError(f"metrics: {twice} is there twice; keep one of them")
         return self
 
 

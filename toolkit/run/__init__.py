@@ -16,7 +16,7 @@ from toolkit.metrics.seeds import seed_folder
 from toolkit.recipe import Recipe, contestants, dump, load, with_fewshot_baseline
 from toolkit.run.cache import StepCache
 from toolkit.run.folder import IDENTITY, NAME, RunFolder, select_version, versions
-from toolkit.run.plan import plan_steps, training_steps
+from toolkit.run.plan import check_recipe, plan_steps, training_steps
 from toolkit.run.resolve import Execution
 from toolkit.run.summary import build_summary, finish, load_stage_results
 from toolkit.run.sweep import SweepResult, choose_variant
@@ -60,6 +60,7 @@ def run(recipe: Recipe, results: Path, *, on: Place = "here", anyway: bool = Fal
     swept: SweepResult | None = None
     variants: Sequence[RunFolder] = ()
     if recipe.sweep:
+        check_recipe(recipe, anyway)
         recipe, swept, variants = choose_variant(
             recipe, results, lambda execution, cache: _carry_out(execution, cache, on)
         )

@@ -19,7 +19,7 @@ from toolkit.metric_info import METRICS
 from toolkit.metrics import Measurement
 from toolkit.metrics.checks import metric_identity
 from toolkit.metrics.measurement import pool_samples
-from toolkit.recipe import Benchmark, Check, Judge, Scoring, Stage, answered_data, fingerprint
+from toolkit.recipe import Benchmark, Check, Judge, Recipe, Scoring, Stage, answered_data, fingerprint
 from toolkit.run import shots
 from toolkit.run.cache import Step, StepCache
 from toolkit.run.folder import RunFolder
@@ -82,21 +82,31 @@ def _check(run: Execution) -> Step:
         return fingerprint(recipe, *contents, run.anyway)
 
     def work() -> None:
-        from toolkit.run.checks import check
-
-        found = check(run.recipe).findings
-        io.write_json(run.folder.checks, [finding.model_dump() for finding in found])
-        errors = []
-        for each in found:
-            line = f"{each.place}: {each.message}; {each.fix}"
-            if each.severity == "error":
-                errors.append(line)
-            if each.severity == "warning" or (each.severity == "error" and run.anyway):
-                logger.warning("%s: %s", each.severity, line)
-        if errors and not run.anyway:
-            raise RecipeError("\n".join([*errors, "mend this, or go on with --anyway"]))
+        check_recipe(run.recipe, run.anyway, run.folder.checks)
 
     return Step("check", inputs, work, (run.folder.checks,))
+
+
+def check_recipe(recipe: Recipe, anyway: bool, out: Path | None = None) -> None:
+    """Check a recipe, log what is found, and write it to `out`.
+
+    Raises:
+        RecipeError: an error is among it; with `anyway` it is logged.
+    """
+    from toolkit.run.checks import check
+
+    found = check(recipe).findings
+    if out:
+        io.write_json(out, [finding.model_dump() for finding in found])
+    errors = []
+    for each in found:
+        line = f"{each.place}: {each.message}; {each.fix}"
+        if each.severity == "error":
+            errors.append(line)
+        if each.severity == "warning" or (each.severity == "error" and anyway):
+            logger.warning("%s: %s", each.severity, line)
+    if errors and not anyway:
+        raise RecipeError("\n".join([*errors, "mend this, or go on with --anyway"]))
 
 
 def _train(run: Execution, stage: Stage, refuse: Callable[[], None]) -> Step:

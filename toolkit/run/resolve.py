@@ -21,6 +21,7 @@ from toolkit.errors import DataError, ToolkitError
 from toolkit.fingerprints import file_hash, folder_hash
 from toolkit.generate import generate_completions
 from toolkit.generate.base import engine_command, engine_name, may_sample, sampling
+from toolkit.generate.completions import check_replaceable
 from toolkit.generate.importers import match_answers
 from toolkit.metrics.checks import metric_identity
 from toolkit.metrics.compare import read_samples
@@ -484,9 +485,11 @@ def answer_prompts(run: Path, questions: Path, out: Path) -> dict[str, list[Comp
         examples = [Example(id=digest(p), messages=(Message(role="user", content=p),)) for p in prompts]
     else:
         examples = load_examples(DataSource(source=str(questions)))
-    answers = {}
-    for contestant in execution.contestants:
-        file = out / f"{contestant.name}.jsonl"
-        answers[contestant.name] = execution.generate(contestant, examples, options, file)
+    files = {who.name: out / f"{who.name}.jsonl" for who in execution.contestants}
+    for file in files.values():
+        check_replaceable(file, examples)
+    answers = {
+        who.name: execution.generate(who, examples, options, files[who.name]) for who in execution.contestants
+    }
     execution.release()
     return answers

@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
 from typing import Any
 
@@ -68,6 +68,7 @@ def problems(recipe: Recipe, stage: Stage, shape: Any) -> Iterator[Problem]:
     except RecipeError as problem:
         yield place, str(problem).removeprefix(f"{place}: "), "see PEFT's configuration class"
         return
+    yield from _given(recipe, stage, config, place)
     below = stage.start != "base" and recipe.stage(stage.start).adapter != "none"
     if below and not recipe.continues(stage.name):
         yield from _joined(recipe, stage, config, shape)
@@ -80,6 +81,27 @@ def problems(recipe: Recipe, stage: Stage, shape: Any) -> Iterator[Problem]:
     yield from initial
     if shape is not None and not initial:
         yield from _fits(config, stage, shape, place)
+
+
+def _given(recipe: Recipe, stage: Stage, config: Any, place: str) -> Iterator[Problem]:
+    """Values that PEFT's configuration takes as they are, whatever they mean."""
+    options = recipe.adapter_of(stage.name)
+    given = {} if isinstance(options, str) else options.model_dump(exclude_unset=True)
+    for field in texts_for_switches(type(config), given):
+        yield f"{place}.{field}", f"{given[field]!r} is text, which counts as true", "write true or false"
+    for ours, theirs in (("alpha", "lora_alpha"), ("dropout", "lora_dropout"), ("r", "init_r")):
+        if ours in given and theirs in given:
+            yield f"{place}.{theirs}", f"is the same as `{ours}`, which is given too", "keep one of them"
+
+
+def texts_for_switches(kind: type, given: Mapping[str, Any]) -> Iterator[str]:
+    """The fields of a dataclass that are true or false and got a text, such as "no", which is true."""
+    for field in dataclasses.fields(kind) if dataclasses.is_dataclass(kind) else ():
+        switch = re.fullmatch(
+            r"(<class ')?(Optional\[)?bool('>|\]| \| None)?|typing\.Optional\[bool\]", str(field.type)
+        )
+        if switch and isinstance(given.get(field.name), str):
+            yield field.name
 
 
 def _initialisation(recipe: Recipe, config: Any, place: str) -> Iterator[Problem]:
@@ -180,6 +202,8 @@ def _fits(config: Any, stage: Stage, shape: Any, place: str) -> Iterator[Problem
     except Exception as error:  # noqa: BLE001 - PEFT is given any field
         yield place, " ".join(str(error).split())[:300], "name what this model has, or take another type"
         return
+    if not any(weight.requires_grad for weight in made.parameters()):
+        yield place, "leaves no weight that is trained", "leave inference_mode out"
     head = made.get_output_embeddings()
     if not stage.spec.reward_model and stage.method != "orpo" and isinstance(head, PASSED_OVER):
         text = "what is trained on the output layer is passed over: log-probabilities are of its own weights"

@@ -112,6 +112,13 @@ def _on_examples(recipe: Recipe, scoring: Scoring, heldout: HeldOut) -> Iterator
         except DataError as problem:
             text = str(problem).removeprefix("scoring.slices: ")
             yield error("slices", "scoring.slices", text, "name a column, or `length`")
+    for stop in filter(None, scoring.generation.stop):
+        cut = sum(stop in (example.reference or "").strip() for example in heldout.examples)
+        if cut:
+            text = (
+                f"{stop!r} is in {cut} of {len(heldout.examples)} references: answers like them are cut there"
+            )
+            yield warning("stop", "scoring.generation.stop", text, "stop at what right answers do not hold")
     yield from _own_metrics(scoring, heldout, columns)
     yield from _references(scoring, heldout)
     yield from _tokenizers(recipe, heldout)
@@ -132,13 +139,15 @@ def _hardware(recipe: Recipe, find: Find) -> Iterator[Finding]:
         text, _, fix = str(problem).removeprefix("model.device: ").rpartition("; ")
         yield (error if "is not a device" in text else find)("device", "model.device", text, fix)
         return
-    yield from _attention(recipe.model.attention, chosen.device.type == "cuda", find)
+    yield from _attention(recipe.model.attention, chosen.device.type == "cuda", find, bool(recipe.stages))
+    if recipe.model.use_kernels and importlib.util.find_spec("kernels") is None:
+        yield find("kernels", "model.use_kernels", "the package kernels is not found here", "leave it out")
     adapted = any(stage.adapter != "none" and not stage.spec.reward_model for stage in recipe.stages)
     if adapted and chosen.half_on_cpu:
         yield find("dtype", "model.dtype", "a CPU trains no adapter in float16", "set it to auto")
 
 
-def _attention(name: str, cuda: bool, find: Find) -> Iterator[Finding]:
+def _attention(name: str, cuda: bool, find: Find, trains: bool) -> Iterator[Finding]:
     from toolkit.models import hardware
 
     place, known = "model.attention", hardware.attention_names()
@@ -147,7 +156,8 @@ def _attention(name: str, cuda: bool, find: Find) -> Iterator[Finding]:
         yield error("attention", place, text, "name one of them, or a kernel of the hub (`owner/name`)")
         return
     package = "kernels" if "/" in name else {"flash_attention_2": "flash_attn"}.get(name)
-    missing = [] if cuda or not ("/" in name or name.startswith("flash_attention")) else ["a CUDA GPU"]
+    on_gpu = "/" in name or name.startswith("flash_attention") or (name == "flex_attention" and trains)
+    missing = ["a CUDA GPU"] if on_gpu and not cuda else []
     missing += [f"the package {package}"] if package and importlib.util.find_spec(package) is None else []
     if missing:
         text = f"{name} needs {' and '.join(missing)}, not found here"
@@ -226,6 +236,9 @@ def _guard(scoring: Scoring, recipe: Recipe) -> Iterator[Finding]:
     if scoring.guard is None:
         return
     place = f"data.{scoring.guard}"
+    if scoring.guard in {scoring.examples, *(stage.data for stage in recipe.stages)}:
+        text = "what is trained or tested on cannot show what training made the model forget"
+        yield warning("guard", place, text, "name prompts with answers of another kind")
     try:
         found = load_examples(recipe.data[scoring.guard], seed=recipe.seed)
     except DataError as problem:
@@ -246,17 +259,19 @@ def _own_metrics(scoring: Scoring, heldout: HeldOut, columns: Columns) -> Iterat
                 **example.model_dump(exclude={"id"}),
                 example_id=example.id,
                 contestant="reference",
-                completion=example.reference or "",
+                completion=(example.reference or "") if place != 1 else "",  # which a model may give, too
                 finish="stop",
                 tokens=0,
             )
-            for example in heldout.examples[: None if check.kind in NEED_REFERENCES else 1]
+            for place, example in enumerate(heldout.examples)
+            if place < 2 or check.kind in NEED_REFERENCES  # noqa: PLR2004
         ]
         try:
             known += [found.metric for found in measure_check(tried, check, columns)]
         except ToolkitError as problem:
             failed = True
-            yield error("metric", "scoring.metrics", str(problem), "mend it, or leave it out")
+            fix = "it is tried on references and on an empty answer: mend it, or leave it out"
+            yield error("metric", "scoring.metrics", str(problem), fix)
     primary = scoring.primary or ""
     task, slash, _ = primary.rpartition("/")
     tasks = [task_files.task_name(each.task) for each in scoring.benchmarks]

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from toolkit.errors import RecipeError
-from toolkit.recipe import Recipe, Stage
+from toolkit.recipe import Recipe, Stage, with_keys
 from toolkit.run.checks.findings import error, info, warning
 from toolkit.train import dry_run, methods
 from toolkit.train.methods import settings
@@ -47,6 +47,7 @@ RETIRED = {
 
 ELSEWHERE = {
     "model_init_kwargs": "the recipe's `model`",
+    "dataset_text_field": "the data's `rename`",
     "resume_from_checkpoint": "nothing: a run that was cut short continues",
     "completion_only_loss": "nothing: answers are learned, prompts are not; for all of a text, method: text",
 }
@@ -85,6 +86,17 @@ def fields(recipe: Recipe, shape: Any) -> Iterator[Finding]:
         yield from _combinations(recipe, stage)
 
 
+def swept(recipe: Recipe, shape: Any) -> Iterator[Finding]:
+    """Findings on the fields of stages that a value of the grid brings, at its key."""
+    plain = recipe.model_copy(update={"sweep": {}})
+    known = {(found.place, found.message) for found in fields(plain, shape)} if recipe.sweep else set()
+    for key, value in ((key, value) for key, values in recipe.sweep.items() for value in values):
+        for found in fields(with_keys(plain, {key: value}), shape):
+            if (found.place, found.message) not in known:
+                text = f"with {value!r}: {found.place}: {found.message}"
+                yield found.model_copy(update={"place": f"sweep.{key}", "message": text})
+
+
 def _names(stage: Stage) -> Iterator[Finding]:
     known, name = methods.config_fields(stage), methods.config_class(stage).__name__
     for field in stage.trainer:
@@ -112,6 +124,9 @@ def _values(stage: Stage) -> Iterator[Finding]:
             text = str(problem).splitlines()[0] if str(problem) else type(problem).__name__
             yield error("field-value", f"stages.{stage.name}.trainer", text, "give it a value that TRL takes")
             return
+    for field in dry_run.texts_for_switches(type(made), stage.trainer):
+        text = f"{stage.trainer[field]!r} is text, which counts as true"
+        yield error("field-value", f"stages.{stage.name}.trainer.{field}", text, "write true or false")
     yield from _optimiser(stage, made)
     for field, (kind, low, high) in NUMBERS.items():
         value = stage.trainer.get(field, getattr(made, field, None))
@@ -171,6 +186,9 @@ def _combinations(recipe: Recipe, stage: Stage) -> Iterator[Finding]:
     except RecipeError as problem:
         at, _, text = str(problem).partition(": ")
         yield error("report-to", at, text, "install it, or take it out")
+    if trainer.get("torch_compile") and not _has_gpu():
+        text = "compiling for a CPU takes minutes before the first step, and again for rows of other lengths"
+        yield warning("compile", f"{place}.torch_compile", text, "train on a GPU, or leave it out")
     if optim.startswith("paged") and not _has_gpu():
         text = f"{optim} needs a CUDA GPU, and none is here"
         yield info("paged-optimizer", f"{place}.optim", text, "train on a GPU, or take adamw_torch")

@@ -87,9 +87,15 @@ def _plan_problems(stage: Stage, plan: dict[str, Any]) -> Iterator[Finding]:
     if stage.select and plan["steps"] <= (every or 1):
         text = f"the first evaluation is at step {every or 1} of {plan['steps']}, which leaves no choice"
         yield error("select", f"{place}.select", text, "lower `every`, or train for more steps")
-    if plan["rows"] < plan["batch"]:
-        text = f"{plan['rows']} rows are fewer than one batch"
-        yield warning("few-rows", place, text, "use smaller batches")
+    if not plan["rows"]:
+        yield error("few-rows", place, "no row is left to train on", "lower heldout_share, or add rows")
+    elif plan["rows"] < plan["batch"]:
+        text, drop = (
+            f"{plan['rows']} rows are fewer than one batch",
+            settings(stage).get("dataloader_drop_last"),
+        )
+        text += ", and dataloader_drop_last leaves it out" if drop else ""
+        yield (error if drop else warning)("few-rows", place, text, "use smaller batches")
 
 
 def context(shape: Any) -> int | None:
@@ -173,11 +179,13 @@ def _first_step(stage: Stage, rows: list[Row], tokenizer: Any) -> str | None:
             model, read = LlamaForCausalLM(shape), copy.deepcopy(tokenizer)
             base = Base("", Path(folder), "", model, read, hardware, hardware, "none", adapter, None, False)
             options = {"output_dir": folder, "report_to": "none"}
-            trainer = build_trainer(tried)(base, tried, rows, rows, options)
+            heldout = rows if stage.heldout or stage.heldout_share else []
+            trainer = build_trainer(tried)(base, tried, rows, heldout, options)
             base.start(trainer.model)
             trainer.remove_callback(PrinterCallback)
             trainer.train()
-            trainer.evaluate()
+            if heldout:
+                trainer.evaluate()
     except Exception as problem:  # noqa: BLE001 - of libraries, on any of their fields
         return f"{type(problem).__name__}: {' '.join(str(problem).split())[:300]}"
     finally:

@@ -40,6 +40,8 @@ def tokenizer_of(recipe: Recipe) -> tuple[Any, list[Finding]]:
         folder = bases.resolve_base(recipe.base, revision=recipe.model.revision)
     except ModelError as problem:
         fix = "it will be fetched at the first run; to check it now, go online"
+        if "hub cannot be reached" not in str(problem):
+            fix = "name a model's folder, a GGUF file, a hub id or a packaged name"
         return None, [from_error("base-not-checked", "base", problem, fix)]
     try:
         tokenizer = load_tokenizer(folder, recipe.model.chat_template, recipe.model.chat_template_kwargs)
