@@ -178,7 +178,8 @@ def _voters() -> None:
     for report in found[(page - 1) * PAGE : page * PAGE]:
         off = report.voter in blocked
         state = " · **blocked**" if off else " · **conspicuous**" if report.flagged else ""
-        with st.expander(f"{report.voter[:12]} · {report.votes} votes{state}"):
+        count = f"{report.votes} {'vote' if report.votes == 1 else 'votes'}"
+        with st.expander(f"{report.voter[:12]} · {count}{state}"):
             _voter(report, off)
     for name in blocked - {report.voter for report in every}:
         st.button(f"Unblock {name[:12]}", key=f"block-{name}", on_click=_block, args=(name, False))

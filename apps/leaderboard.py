@@ -54,8 +54,7 @@ def page() -> None:
 
 
 def _chart(chart: charts.Chart, key: str, width: Literal["stretch", "content"] = "stretch") -> None:
-    inked = charts.with_theme_ink(chart, dark=st.context.theme.type == "dark")
-    st.altair_chart(inked, key=key, width=width)
+    st.altair_chart(charts.with_page_ink(chart), key=key, width=width)
 
 
 def _choose() -> Selection:

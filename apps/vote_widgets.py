@@ -54,7 +54,7 @@ def show_text(text: str, place: DeltaGenerator | None = None) -> DeltaGenerator:
     target = place if place is not None else st
     if preference("plain_text") and text.strip():
         return target.text(text)
-    return target.markdown(safe_markdown(text))
+    return target.markdown(safe_markdown(text) or "*(an empty answer)*")
 
 
 def show_table(rows: Sequence[Mapping[str, str]], otherwise: str = "") -> None:

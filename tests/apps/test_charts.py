@@ -47,7 +47,10 @@ def test_every_cell_of_the_matrix_has_its_figure_and_every_axis_all_names(size: 
     names = [f"contestant-{number}" for number in range(size)]
     pairs = itertools.permutations(names, 2)
     rates = [{"contestant": a, "against": b, "rate": 0.254, "votes": 9} for a, b in pairs]
-    chart = charts.with_theme_ink(charts.win_rates(rates, names), dark=False).to_dict()
+    chart = charts.with_page_ink(charts.win_rates(rates, names)).to_dict()
+    assert chart["config"]["axis"]["labelColor"] == "currentColor", (
+        "read when drawn: schemes change meanwhile"
+    )
     texts = [layer for layer in chart["layer"] if layer["mark"]["type"] == "text"]
     assert texts[0]["encoding"]["text"]["field"] == "percent"
     data = next(iter(chart["datasets"].values()))
@@ -56,16 +59,37 @@ def test_every_cell_of_the_matrix_has_its_figure_and_every_axis_all_names(size: 
         assert (axis["labelOverlap"], axis["labelLimit"] >= 200) == (False, True)
 
 
-def test_labels_of_lines_stand_apart_and_at_most_eight_lines_have_a_colour() -> None:
-    names = tuple(f"contestant-{number}" for number in range(30))
-    values = np.full((4, 30), 1000.0) + np.arange(30) / 100
-    history = History(names, np.array([10, 20, 30, 40]), values)
-    chart = charts.over_time(history, names).to_dict()
-    labels = [rows for rows in chart["datasets"].values() if "label" in rows[0]]
-    places = [row["label"] for row in labels[0]]
+@pytest.mark.parametrize("ending", ["", "-instruct-of-a-very-long-name-that-takes-lines"])
+@pytest.mark.parametrize("size", [8, 30])
+def test_labels_of_lines_stand_apart_and_at_most_eight_lines_have_a_colour(size: int, ending: str) -> None:
+    names = tuple(f"contestant-{number}{ending}" for number in range(size))
+    values = np.full((4, size), 1000.0) + np.arange(size) / 100
+    values[0, 0] = 1010
+    chart = charts.over_time(History(names, np.array([10, 20, 30, 40]), values), names).to_dict()
+    labels = next(rows for rows in chart["datasets"].values() if "label" in rows[0])
+    places = [row["label"] for row in labels]
     assert len(places) == len(charts.LINES)
-    pixel = 1 / charts.LINES_HEIGHT
-    assert all(above - below >= 15 * pixel for above, below in itertools.pairwise(places))
+    assert max(len(line) for row in labels for line in row["name"].split("\n")) <= charts.NAME_WIDTH
+    pixel = (values.max() - values.min()) / chart["height"]
+    lines = max(row["name"].count("\n") + 1 for row in labels)
+    assert all(above - below >= 15 * lines * pixel for above, below in itertools.pairwise(places))
+    assert min(places) >= values.min(), "none lies on the axis"
+
+
+@pytest.mark.parametrize("size", [4, 30])
+def test_a_row_is_as_high_as_its_name_in_lines(size: int) -> None:
+    names = [f"sft-llama-3.1-8b-instruct-with-a-very-long-name-v{number}" for number in range(size)]
+    lines = charts.wrapped(names[-1]).count("\n") + 1
+    rows = [Rating(contestant=name, value=1000, low=990, high=1010, battles=9, rank=1) for name in names]
+    rates = [
+        {"contestant": a, "against": b, "rate": 0.2, "votes": 9} for a, b in itertools.permutations(names, 2)
+    ]
+    matrix = charts.win_rates(rates, names).to_dict()
+    cell = matrix["height"]["step"] if size > charts.FEW else matrix["height"] / size
+    assert lines > 2
+    assert min(cell, charts.intervals(rows).to_dict()["height"] / size) >= 13 * lines
+    beside = charts.beside(dict.fromkeys(("People", "Judge"), rows)).to_dict()
+    assert 2 * beside["height"]["step"] >= 13 * lines
 
 
 def test_intervals_have_no_legend_and_name_each_row() -> None:

@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from apps import session
+from apps import vote_widgets as widgets
 from apps.settings import VOTER_COOKIE, Settings
 from tests.arena.household import CONTESTANTS, write_run
 from toolkit import io
+from toolkit.arena.battles import Cast
 from toolkit.types import Completion
 
 LONG = "4*4 is **16**.\n\n" * 200
@@ -55,6 +58,16 @@ def visit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., AppT
         return found
 
     return opened
+
+
+def test_only_an_answer_that_is_empty_is_called_so() -> None:
+    cast = Cast(ballot="b", revision=0, action="vote", outcome="a", cast_at=0)
+    assert widgets.reasons_text(cast) == ""
+    shown: list[str] = []
+    place: Any = SimpleNamespace(markdown=shown.append)
+    st.session_state.preferences = {}
+    widgets.show_text(" \n", place)
+    assert shown == ["*(an empty answer)*"]
 
 
 def toggle(page: AppTest, label: str) -> None:

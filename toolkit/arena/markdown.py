@@ -231,10 +231,10 @@ _PARSER.block.ruler.at("table", _whole_table, {"alt": ["paragraph", "reference"]
 
 @lru_cache(maxsize=4096)
 def safe_markdown(answer: str) -> str:
-    """The answer in Markdown without anything active in it; see the module."""
+    """The answer in Markdown without anything active in it, empty where there is nothing to see."""
     shown = _UNSEEN.sub("", answer.replace("\r\n", "\n"))
     if not shown.strip():
-        return "*(an empty answer)*"
+        return ""
     cut = f"\n\n*({len(shown) - LIMIT} more characters are not shown)*" if len(shown) > LIMIT else ""
     tokens = _PARSER.parse(shown[:LIMIT])
     if max((t.level for token in tokens for t in [token, *(token.children or ())]), default=0) > DEPTH:
