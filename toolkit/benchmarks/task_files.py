@@ -24,9 +24,9 @@ from toolkit import io
 from toolkit.data.readers import raw_rows
 from toolkit.errors import DataError
 from toolkit.fingerprints import file_hash, python_files
+from toolkit.jinja_limits import find_overrun
 from toolkit.models.bases import package_file
 from toolkit.recipe import Benchmark, DataSource, existing, read_yaml, source_file, yaml_problem
-from toolkit.templates import find_overrun
 
 OFFICIAL = {
     "gsm8k": "gsm8k/gsm8k.yaml",

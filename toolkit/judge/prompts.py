@@ -18,8 +18,9 @@ from jinja2 import StrictUndefined, Template, TemplateError
 from jinja2.sandbox import SandboxedEnvironment
 from pydantic import ValidationError
 
-from toolkit import io, templates
+from toolkit import io
 from toolkit.errors import DataError, JudgeError
+from toolkit.jinja_limits import find_overrun
 from toolkit.judge.parsing import LABELS
 from toolkit.recipe import Endpoint, read_yaml, yaml_problem
 from toolkit.types import Message, Outcome, Record, digest
@@ -96,7 +97,7 @@ def load_prompt(source: str | Path) -> JudgePrompt:
         raise DataError(f"{source}: no such judge prompt: not a .yaml file, and not one of {known}")
     try:
         prompt = JudgePrompt.model_validate(read_yaml(file.read_text(encoding="utf-8-sig")))
-        if overrun := templates.find_overrun(prompt.user, [_variables(_PROBE)]):
+        if overrun := find_overrun(prompt.user, [_variables(_PROBE)]):
             raise DataError(f"{file}: user: the template {overrun}")
         render(prompt, "letter", _PROBE)
     except ValidationError as error:

@@ -34,8 +34,9 @@ from transformers import (
 from transformers.integrations.bitsandbytes import dequantize_bnb_weight
 from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
 
-from toolkit import compat, io, templates
+from toolkit import compat, io
 from toolkit.errors import ModelError
+from toolkit.jinja_limits import find_overrun
 from toolkit.models import bases, hardware
 from toolkit.models.bases import first_line
 from toolkit.recipe import ModelOptions
@@ -381,7 +382,7 @@ def load_tokenizer(
     tokenizer = _tokenizer(str(folder))
     if chat_template is not None:
         tokenizer.chat_template = template_text(chat_template)
-    if overrun := templates.find_overrun(tokenizer.chat_template):
+    if overrun := find_overrun(tokenizer.chat_template):
         raise ModelError(f"{chat_template or folder}: its chat template {overrun}; name another one")
     if variables and tokenizer.chat_template is not None:
         sets = [f"{{%- set {name} = {json.dumps(value)} -%}}" for name, value in variables.items()]

@@ -10,9 +10,9 @@ from click.testing import CliRunner
 
 from toolkit.cli import main
 from toolkit.errors import DataError, ModelError
+from toolkit.jinja_limits import find_overrun
 from toolkit.judge import load_prompt
 from toolkit.models.loading import load_tokenizer
-from toolkit.templates import find_overrun
 
 ENDLESS = {
     "nested loops": "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}",
