@@ -119,7 +119,7 @@ def test_the_same_harm_is_done_outside_the_sandbox(tmp_path: Path):
 
 def test_a_program_cannot_stop_its_report_from_being_read():
     flood = (
-        "import os\nfor fd in range(3, 64):\n    try:\n        while True: os.write(fd, b'x' * 65536)\n"
+        "import os\nfor fd in range(3, 4096):\n    try:\n        while True: os.write(fd, b'x' * 65536)\n"
         "    except OSError: pass"
     )
     assert run_program(flood, Limits(seconds=1)) == "timed out"
