@@ -60,6 +60,8 @@ class World:
     voters: int = 0
     taste: float = 0.0
     equal: bool = False
+    uneven: bool = False
+    """Votes of examples and of voters go as one over their rank."""
 
     def draw(self, rng: np.random.Generator) -> tuple[Table, Array]:
         """Votes, and the share of points that each contestant takes from each in the population."""
@@ -67,12 +69,15 @@ class World:
         s = np.zeros(n) if self.equal else rng.normal(0, SPREAD, n)
         i, j = (np.tile(side, e) for side in np.triu_indices(n, 1))
         example = np.repeat(np.arange(e), n * (n - 1) // 2)
+        if self.uneven:
+            example = rng.choice(e, len(i), p=_one_over_rank(e))
         answers = np.sqrt(self.rho) * rng.normal(0, 1, (e, n))
         luck = np.sqrt(2 * (1 - self.rho - self.taste)) * rng.normal(0, 1, len(i))
         y = s[i] - s[j] + answers[example, i] - answers[example, j] + luck
         labels = {"example": Labels(example, tuple(map(str, range(e))))}
         if self.voters:
-            voter = rng.integers(0, self.voters, len(i))
+            share = _one_over_rank(self.voters) if self.uneven else None
+            voter = rng.choice(self.voters, len(i), p=share)
             taste = np.sqrt(self.taste) * rng.normal(0, 1, (self.voters, n))
             y += taste[voter, i] - taste[voter, j]
             labels["voter"] = Labels(voter, tuple(map(str, range(self.voters))))
@@ -82,6 +87,11 @@ class World:
         win, loss = norm.cdf(gap - margin), norm.cdf(-gap - margin)
         names = tuple(f"c{k:02}" for k in range(n))
         return Table(names, i, j, outcome, None, labels), (1 + win - loss) / 2
+
+
+def _one_over_rank(size: int) -> Array:
+    parts = 1 / np.arange(1, size + 1)
+    return np.asarray(parts / parts.sum())
 
 
 def population_fit(points: Array) -> Array:
@@ -130,14 +140,17 @@ def ratings(worlds: int) -> Iterator[str]:
     kinds = [World(n, e, rho=rho) for n in (2, 4, 12) for e in (30, 100, 400) for rho in (0.0, 0.4, 0.8)]
     kinds += [World(4, 60, rho=0.2, ties=ties) for ties in (0.28, 0.5, 0.7)]
     kinds += [World(4, 60, rho=0.2, voters=v, taste=taste) for v in (10, 20, 40) for taste in (0.0, 0.3)]
+    kinds += [World(n, 60, rho=rho, uneven=True) for n in (2, 4, 12) for rho in (0.0, 0.4, 0.8)]
+    kinds += [World(4, 60, rho=0.2, voters=v, taste=0.3, uneven=True) for v in (10, 20, 40)]
     yield "| contestants | examples | rho | ties | voters (taste) | ratings | gaps | width | false claims |"
     yield "| ---: | ---: | ---: | ---: | --- | ---: | ---: | ---: | ---: |"
     for kind in kinds:
         some = measure_ratings(kind, worlds)
         equal = measure_ratings(replace(kind, equal=True), worlds)
         voters = f"{kind.voters} ({kind.taste})" if kind.voters else ""
+        examples = f"{kind.examples}{', uneven' * kind.uneven}"
         yield (
-            f"| {kind.contestants} | {kind.examples} | {kind.rho} | {kind.ties:.0%} | {voters} | "
+            f"| {kind.contestants} | {examples} | {kind.rho} | {kind.ties:.0%} | {voters} | "
             f"{some.ratings:.1%} | {some.gaps:.1%} | {some.width:.2f} | {equal.false_claims:.1%} |"
         )
 

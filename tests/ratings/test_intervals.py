@@ -11,6 +11,7 @@ from toolkit import statistics
 from toolkit.errors import RatingError
 from toolkit.ratings import Counts, bradley_terry, decide_anytime, tabulate
 from toolkit.ratings.decisions import _draw_t
+from toolkit.ratings.intervals import degrees_of_freedom
 from toolkit.types import Vote
 
 LOG = simulated(6, 900, seed=2)
@@ -29,6 +30,8 @@ def cast(wins, losses, ties=0):
         World(12, 30, rho=0.8, equal=True),
         World(2, 60, ties=0.7),
         World(4, 60, rho=0.2, voters=10, taste=0.3, equal=True),
+        World(12, 60, rho=0.8, uneven=True, equal=True),
+        World(4, 60, rho=0.2, voters=40, taste=0.3, uneven=True, equal=True),
     ],
 )
 def test_intervals_cover_and_equal_contestants_are_rarely_told_apart(world):
@@ -52,6 +55,22 @@ def test_votes_that_go_together_widen_the_intervals(column):
     assert together.interval == ("examples" if column == "question_id" else "votes and voters")
     for name, wide in width(together).items():
         assert wide / alone[name] == pytest.approx(np.sqrt(10), rel=0.05)
+
+
+def test_few_clusters_with_most_votes_count_for_the_degrees_of_freedom():
+    """100 examples or voters, of which ten have nine of ten votes."""
+    assert degrees_of_freedom(np.repeat(np.arange(100), 7), np.ones(700)) == pytest.approx(99)
+    log = simulated(3, 1000, seed=6)
+    few = [f"g{k % 10}" if k < 900 else f"g{k % 90 + 10}" for k in range(1000)]
+    freedom = 1 / (10 * 0.09**2) - 1
+    for labels, over in (({"question_id": few}, "examples"), ({"voter": few}, "votes and voters")):
+        fit = bradley_terry(log.assign(**labels))
+        assert fit.interval == over
+        assert fit.spread.freedom == pytest.approx(freedom, abs=0.2)
+    one = ["ann"] * 900 + [f"g{k}" for k in range(100)]
+    assert "for these 101 voters" in bradley_terry(log.assign(voter=one)).settings, (
+        "most votes are one voter's"
+    )
 
 
 def test_fewer_than_ten_voters_are_named_as_what_the_intervals_are_for():

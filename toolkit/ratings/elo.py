@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from toolkit.ratings.counts import tally
 from toolkit.ratings.decisions import Decisions, decide_fixed
-from toolkit.ratings.intervals import Spread, cluster_codes
+from toolkit.ratings.intervals import Spread, cluster_codes, degrees_of_freedom
 from toolkit.ratings.ranking import POINTS_PER_DECADE, SCALE, RatingTable, leaderboard
 from toolkit.ratings.table import Array, Table, Votes, tabulate
 from toolkit.types import Rating
@@ -99,7 +99,8 @@ def elo(
         sizes, vectors = np.linalg.eigh(covariance - by_order)
         covariance = (vectors * np.maximum(sizes, 0)) @ vectors.T + by_order / SHUFFLES
     over = "examples" if "example" in table.labels else "votes"
-    spread = Spread(covariance / SCALE**2, (covariance / SCALE**2,), SHUFFLES - 1, over)
+    freedom = min(SHUFFLES - 1.0, degrees_of_freedom(cluster_codes(table, "example"), table.weights))
+    spread = Spread(covariance / SCALE**2, (covariance / SCALE**2,), freedom, over)
     decisions = decide_fixed(table.names, values / SCALE, spread)
     margin = spread.reach() * np.sqrt(np.diag(covariance))
     rows = leaderboard(

@@ -22,7 +22,9 @@ from toolkit.ratings.ties import dot
 from toolkit.statistics import LEVEL
 
 TWO_WAY_FROM = 10
-"""Voters from which on voters are clusters too; the variance over fewer is not known."""
+"""Voters from which on voters are clusters too; the variance over fewer is not known ..."""
+LEAST_FREEDOM = 4.0
+"""... nor over more, where fewer than five of them cast most of the votes."""
 LEAVE_OUT_CELLS = 20_000_000
 """Clusters times squared parameters up to which each cluster is left out in turn; beyond, it makes no
 difference."""
@@ -125,15 +127,25 @@ def tie_dispersion(binary: float, counts: Counts) -> float:
 def two_way(votes: VoteScores, curvature: Array, floor: Array, table: Table) -> Spread:
     """The variance over examples, and over voters where there are enough of them."""
     examples, voters = (cluster_codes(table, kind) for kind in ("example", "voter"))
-    count = len(np.unique(voters))
-    robust, freedom = votes.covariance(curvature, examples)
+    freedom, among_voters = (degrees_of_freedom(each, table.weights) for each in (examples, voters))
+    robust, count = votes.covariance(curvature, examples), len(np.unique(voters))
     names = "examples" if "example" in table.labels else "votes"
-    if "voter" not in table.labels or not TWO_WAY_FROM <= count < len(table):
+    enough = TWO_WAY_FROM <= count < len(table) and among_voters >= LEAST_FREEDOM
+    if "voter" not in table.labels or not enough:
         return Spread(robust, (floor,), freedom, names)
-    by_voter, voter_freedom = votes.covariance(curvature, voters)
-    both, _ = votes.covariance(curvature, examples * (voters.max() + 1) + voters)
+    by_voter = votes.covariance(curvature, voters)
+    both = votes.covariance(curvature, examples * (voters.max() + 1) + voters)
     floors = (floor, robust)
-    return Spread(robust + by_voter - both, floors, min(freedom, voter_freedom), f"{names} and voters")
+    return Spread(robust + by_voter - both, floors, min(freedom, among_voters), f"{names} and voters")
+
+
+def degrees_of_freedom(cluster: NDArray[np.int64], weight: Array) -> float:
+    """Of a variance over clusters: one less than as many of one size as tell as much (Kish 1965).
+
+    Where a few clusters hold most votes, their number says too much (Carter, Schnepel and Steigerwald 2017).
+    """
+    sizes = np.bincount(np.unique(cluster, return_inverse=True)[1], weight)
+    return max(1.0, float(sizes.sum() ** 2 / (sizes**2).sum()) - 1)
 
 
 def cluster_codes(table: Table, kind: str) -> NDArray[np.int64]:
@@ -177,8 +189,8 @@ class VoteScores:
         scores = hstack([gaps, csr_matrix(extra)]).tocsr() if extra.shape[1] else gaps
         return cls(scores, bends, games.first, games.second)
 
-    def covariance(self, curvature: Array, cluster: NDArray[np.int64]) -> tuple[Array, float]:
-        """Leave-one-cluster-out covariance of the parameters, and its degrees of freedom."""
+    def covariance(self, curvature: Array, cluster: NDArray[np.int64]) -> Array:
+        """Leave-one-cluster-out covariance of the parameters."""
         from scipy.sparse import csr_matrix
 
         names, place = np.unique(cluster, return_inverse=True)
@@ -188,7 +200,7 @@ class VoteScores:
         if self.bends is None or groups * m * m > LEAVE_OUT_CELLS or groups == len(place):
             inverse = np.linalg.inv(curvature)
             scatter = np.asarray((sums.T @ sums).todense()) * groups / max(1, groups - 1)
-            return inverse @ scatter @ inverse, max(1, groups - 1)
+            return inverse @ scatter @ inverse
         own = np.zeros((groups, m, m))
         first, second = self.first.astype(np.intp), self.second.astype(np.intp)
         for i, j, sign in ((first, first, 1), (second, second, 1), (first, second, -1), (second, first, -1)):
@@ -196,4 +208,4 @@ class VoteScores:
         part = 1 - 1 / max(2, groups)  # so that what one cluster alone shows stays finite
         shift = np.linalg.solve(curvature[None] - own * part, sums.toarray()[:, :, None])[:, :, 0]
         shift -= shift.mean(axis=0)
-        return shift.T @ shift * (groups - 1) / groups, max(1, groups - 1)
+        return shift.T @ shift * (groups - 1) / groups
