@@ -93,7 +93,7 @@ def read_rows(path: Path, *, ours: bool = True, part: Part = WHOLE) -> Iterator[
 def read_csv(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
     """Yield (line on which it begins, row) of every row of a CSV file with a heading.
 
-    Cells are separated by the commonest of comma, semicolon and tab in the heading.
+    Cells are separated by the commonest of comma, semicolon, tab and bar in the heading.
 
     Raises:
         DataError: a row has not as many cells as the heading, a quote is not closed, a column is there twice.
@@ -102,7 +102,7 @@ def read_csv(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
     try:
         with _readable(path), path.open(encoding="utf-8-sig", newline="") as file:
             first = file.readline()
-            delimiter = max(",;\t", key=first.count)  # the comma where there is none
+            delimiter = max(",;\t|", key=first.count)  # the comma where there is none
             file.seek(0)
             reader = csv.reader(file, strict=True, delimiter=delimiter)
             heading = next(reader, [])

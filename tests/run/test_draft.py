@@ -39,6 +39,25 @@ def test_columns_and_separators_are_recognised_and_the_recipe_renames(tmp_path: 
     assert [turn.content for turn in first.messages] == ["How many lamps?", "SELECT count(*) FROM lamps"]
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "prompt", "answer"),
+    [
+        ("a.csv", "ticket text;queue\nIt hums, badly;repair\n", "ticket text", "queue"),
+        ("a.tsv", "question\tanswer\nWhat is 2, and 3?\t5\n", "question", "answer"),
+        ("a.csv", "question|sql\nHow many, in all?|SELECT 1, 2\n", "question", "sql"),
+        ("a.csv", "text,label\nGood lamp,praise\n", "text", "label"),
+        ("a.jsonl", '{"question": "What is 2 and 3?", "answer": 5}\n', "question", "answer"),
+    ],
+)
+def test_files_as_people_have_them(tmp_path: Path, name: str, text: str, prompt: str, answer: str):
+    file = tmp_path / name
+    file.write_text(text)
+    recipe = drafted(tmp_path / "r.yaml", data=str(file), examples=str(file))
+    assert recipe.data["train"].rename == {prompt: "prompt", answer: "completion"}
+    first = load_rows(recipe.data["train"]).rows[0].messages
+    assert load_examples(recipe.data["test"])[0].reference == first[-1].content
+
+
 def test_test_examples_get_their_reference(tmp_path: Path):
     file = rows(tmp_path / "test.jsonl", {"query": "2 and 2?", "answer": "4"}, {"query": "3?", "answer": "3"})
     recipe = drafted(tmp_path / "r.yaml", examples=file, data=file, base="x/y")
@@ -136,6 +155,8 @@ def test_messages_give_the_mend_that_works(tmp_path: Path):
         load_rows(recipes.parse(raw, tmp_path / "r.yaml").data["d"])
 
 
-@pytest.mark.parametrize("columns", [{"a": "x", "b": "y"}, {"question": "x"}, {"text_a": 1}])
+@pytest.mark.parametrize(
+    "columns", [{"id": "7", "b": "y"}, {"a": "x", "b": "y", "c": "z"}, {"question": "x"}, {"text_a": 1}]
+)
 def test_what_cannot_be_guessed_is_not(columns):
     assert guess_rename(columns) == {}

@@ -132,11 +132,11 @@ def detect(columns: Mapping[str, Any]) -> str:
 
 MEANINGS = {
     "prompt": ("prompt", "question", "query", "input", "instruction", "problem", "message", "source",
-               "request", "user"),
+               "request", "user", "text", "sentence", "document", "article"),
     "completion": ("completion", "answer", "response", "output", "reply", "target", "reference", "solution",
-                   "assistant", "summary", "translation", "sql", "code", "gold", "label"),
-    "chosen": ("chosen", "preferred", "better", "winner", "accepted", "positive"),
-    "rejected": ("rejected", "dispreferred", "worse", "loser", "negative"),
+                   "assistant", "summary", "translation", "sql", "code", "gold", "label", "class"),
+    "chosen": ("chosen", "preferred", "better", "winner", "accepted", "positive", "good"),
+    "rejected": ("rejected", "dispreferred", "worse", "loser", "negative", "bad"),
 }  # fmt: skip
 """Our column -> names that others give it, the likelier first."""
 
@@ -144,11 +144,16 @@ MEANINGS = {
 def guess_rename(columns: Mapping[str, Any], *, for_scoring: bool = False) -> dict[str, str]:
     """Columns that make a known format under other names -> these names; empty: none can be guessed.
 
+    Of two columns of texts under unknown names the first is the prompt.
+
     Args:
         columns: name -> a value, of rows that `detect` does not know.
         for_scoring: the answer is a test example's `reference`.
     """
-    lower = {name.strip().lower(): name for name, value in columns.items() if isinstance(value, (str, list))}
+    shown = {
+        name: value for name, value in columns.items() if isinstance(value, (str, list)) or _is_number(value)
+    }
+    lower = {name.strip().lower(): name for name in shown}
     found: dict[str, str] = {}
     for ours, names in MEANINGS.items():
         free = (lower[name] for name in names if name in lower and lower[name] not in found)
@@ -160,6 +165,8 @@ def guess_rename(columns: Mapping[str, Any], *, for_scoring: bool = False) -> di
         answer = "reference" if for_scoring else "completion"
         found = {name: {"completion": answer}.get(ours, ours) for name, ours in found.items()}
         found = {name: ours for name, ours in found.items() if ours in ("prompt", answer)}
+    elif len(columns) == len(lower) == 2 and not {"text", "id", "index"} & lower.keys():  # noqa: PLR2004
+        found = dict(zip(columns, ("prompt", "reference" if for_scoring else "completion"), strict=True))
     else:
         return {}
     return {name: ours for name, ours in found.items() if name != ours}
@@ -260,7 +267,7 @@ def alpaca_turns(row: Mapping[str, Any]) -> Turns:
 def _rest(row: Mapping[str, Any], column: str, prompt: tuple[Message, ...]) -> tuple[Message, ...]:
     """What follows on the prompt: a string, or messages, which may repeat the prompt before that."""
     value = _column(row, column)
-    value = [value] if isinstance(value, Mapping) else value
+    value = [value] if isinstance(value, Mapping) else str(value) if _is_number(value) else value
     if isinstance(value, str):
         return (Message(role="assistant", content=_answer(value, f"`{column}`")),)
     turns = _messages(value, column)
@@ -457,8 +464,13 @@ def _column(row: Mapping[str, Any], name: str) -> Any:
     return row[name]
 
 
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
 def _text(row: Mapping[str, Any], name: str) -> str:
     value = _column(row, name)
+    value = str(value) if _is_number(value) else value
     if not isinstance(value, str) or not VISIBLE.search(value):
         raise RowError(f"`{name}` is empty or not text")
     return value
@@ -467,6 +479,6 @@ def _text(row: Mapping[str, Any], name: str) -> str:
 def _optional_text(row: Mapping[str, Any], name: str) -> str:
     """Text or a number as text, without space around it; empty where there is none."""
     value = "" if row.get(name) is None else row[name]
-    if not isinstance(value, (str, int, float)) or isinstance(value, bool):
+    if not isinstance(value, str) and not _is_number(value):
         raise RowError(f"`{name}` is not text")
     return str(value).strip()

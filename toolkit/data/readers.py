@@ -334,6 +334,7 @@ READERS: dict[str, Callable[[Path], Iterator[RawRow]]] = {
     ".jsonl": _jsonl,
     ".json": _json,
     ".csv": _csv,
+    ".tsv": _csv,
     ".parquet": _parquet,
     ".txt": _text_file,
 }

@@ -48,7 +48,7 @@ def read_votes(path: Path, *, columns: Sequence[str] | None = None) -> pd.DataFr
     """
     if not path.is_file():
         raise DataError(f"{path}: no such vote file")
-    readers = {".csv": _csv, ".jsonl": _jsonl, ".json": _json, ".parquet": _parquet}
+    readers = {".csv": _csv, ".tsv": _csv, ".jsonl": _jsonl, ".json": _json, ".parquet": _parquet}
     if path.suffix not in readers:
         known = ", ".join(readers)
         raise DataError(f"{path}: cannot read {path.suffix or 'such'} files as votes; use one of {known}")
@@ -72,7 +72,7 @@ def line_of(path: Path, row: int) -> int:
     """The line on which a vote begins, its position counted from 0; in other files the row."""
     if path.suffix == ".jsonl":
         lines = (number for number, _ in _objects(path))
-    elif path.suffix == ".csv":
+    elif path.suffix in (".csv", ".tsv"):
         lines = (number for number, _ in io.read_csv(path))
     else:
         return row + 1

@@ -14,7 +14,7 @@ from toolkit.metric_info import FUNCTION
 PACKAGED = Path(__file__).parents[1] / "recipes"
 """Recipes and data sets that come with the package; `run demo` finds `demo.yaml` here."""
 
-DATA_FILES = {".json", ".jsonl", ".csv", ".parquet", ".txt"}
+DATA_FILES = {".json", ".jsonl", ".csv", ".tsv", ".parquet", ".txt"}
 
 BASELINES = "scoring.bertscore_rescale"
 

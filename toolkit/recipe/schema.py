@@ -105,8 +105,8 @@ class ModelOptions(Section):
 
 class DataSource(Section):
     source: str
-    """A file (`.json`, `.jsonl`, `.csv`, `.parquet`), a hub data set id, or `package:...` for data shipped
-    with the package. Relative files are looked for beside the recipe; `${VARIABLE}` is taken from the
+    """A file (`.json`, `.jsonl`, `.csv`, `.tsv`, `.parquet`), a hub data set id, or `package:...` for data
+    shipped with the package. Relative files are looked for beside the recipe; `${VARIABLE}` is taken from the
     environment."""
     subset: str | None = None
     """Configuration name of a hub data set."""

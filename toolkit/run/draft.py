@@ -66,12 +66,18 @@ def draft_recipe(file: Path, found: Ingredients) -> tuple[str, str | None]:
     }
     data = {name: _source(here, path, for_scoring=name == "test") for name, path in named.items() if path}
     stages = _stages(here, data)
-    sections = {
+    sections: dict[str, Any] = {
         "data": data,
         "stages": stages,
         "contestants": _contestants(here, found, stages),
         "scoring": {"examples": "test", **_scoring(here, data["test"])} if "test" in data else {},
     }
+    if found.answers and not (stages or found.adapters or found.base):  # answers alone have no likelihoods
+        sections["scoring"]["metrics"] = [
+            metric
+            for metric in sections["scoring"].get("metrics", ["rouge", "chrf"])
+            if metric != "perplexity"
+        ]
     recipe: dict[str, Any] = {"name": file.stem, "base": _base(here, found), "seed": 0}
     recipe |= {name: section for name, section in sections.items() if section}
     lines = [
@@ -98,7 +104,9 @@ def _source(here: Path, path: str, *, for_scoring: bool = False) -> dict[str, An
     rows = _rows(here, source)
     columns: dict[str, Any] = {name: value for row in rows for name, value in row.items()}
     try:
-        detect(columns)
+        if detect(columns) == "text":  # beside a label or a summary it is a prompt
+            rename = guess_rename(columns, for_scoring=for_scoring)
+            return source | ({"rename": rename} if rename else {})
     except RowError as error:
         rename = guess_rename(columns, for_scoring=for_scoring)
         if not rename and not (for_scoring and {"prompt", "instruction"} & columns.keys()):
