@@ -147,6 +147,14 @@ def test_each_of_several_end_tokens_ends_an_answer(tiny_model):
     tokenizer.chat_template = tokenizer.chat_template.replace("<|eot|>\n{{ eos_token if loop.last }}", "")
     (part,) = encode_turns(tokenizer, talk)  # GLM's manner: the next turn's beginning ends the answer
     assert learned_texts(tokenizer, part) == ["b<|user|>", "d<|user|>"]
+    tokenizer.chat_template = tokenizer.chat_template.replace(
+        "{{ m.content }}", "{{ m.content if loop.last else m.content.split('</think>')[-1] }}"
+    )
+    parts = encode_turns(tokenizer, [talk[0], turn("assistant", "<think>t</think>b"), *talk[2:]])
+    assert [learned_texts(tokenizer, part)[-1] for part in parts] == [
+        "<think>t</think>b<|user|>",
+        "d<|user|>",
+    ]
 
 
 def test_turns_that_are_not_to_be_learned_are_context(tokenizer):

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import threading
 import time
+from contextlib import suppress
 
 import pytest
 
@@ -13,7 +15,7 @@ from tests.faultserver import FaultServer, Say, serving
 from toolkit.errors import EndpointError, ModelError
 from toolkit.models.endpoints import ChatReply, ChatRequest, Refusal, chat
 from toolkit.models.rate_limit import RateLimiter, Retry, parse_duration, parse_retry_after
-from toolkit.recipe import Generation
+from toolkit.recipe import Endpoint, Generation
 from toolkit.types import Message
 
 QUICK = Retry(first_wait=0.001, longest_wait=0.01, cool_off=0.001)
@@ -155,6 +157,9 @@ def test_a_request_the_server_will_never_take_is_a_refusal_and_the_others_go_on(
     "reply",
     [
         Say(finish="content_filter"),
+        Say("half of", finish="RECITATION"),
+        Say(body='{"choices": [{"message": {"content": "", "refusal": "No."}, "finish_reason": "stop"}]}'),
+        Say(body='{"choices": [{"message": {"content": "a", "tool_calls": [{}]}, "finish_reason": "stop"}]}'),
         Say(body='{"choices": [{"message": {"content": null}, "finish_reason": "tool_calls"}]}'),
         Say(body='{"error": {"code": 400, "message": "Provider returned error"}}'),
         Say(body='{"error": {"message": "your input was flagged"}}'),
@@ -288,11 +293,33 @@ def test_content_in_parts_is_read_and_thinking_is_no_answer():
         {"type": "text", "text": "blue."},
     )
     with serving(lambda _number, _request: reply) as server:
-        assert ask(server)[0] == ChatReply("It is blue.", "stop", 0, 0)
+        assert ask(server)[0] == ChatReply("It is blue.", "stop", 0, 0, reasoning="hm")
+    for name, text in {
+        "thinking": "hm",
+        "reasoning_details": [{"type": "reasoning.text", "text": "hm"}],
+    }.items():
+        with serving(lambda *_, fields={name: text}: parts("blue", **fields)) as server:
+            assert ask(server)[0] == ChatReply("blue", "stop", 0, 0, reasoning="hm"), name
     with serving(lambda _number, _request: parts(reasoning_content="hm hm", finish="length")) as server:
         assert ask(server)[0] == ChatReply("", "length", 0, 0, reasoning="hm hm")
     with serving(lambda _number, _request: parts(refusal="I cannot.")) as server:
-        assert ask(server)[0] == Refusal(200, "no text in the reply (I cannot.)")
+        assert ask(server)[0] == Refusal(200, "no answer in the reply (I cannot.)")
+
+
+def test_the_timeout_is_of_the_whole_reply():
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def drip() -> None:
+        with suppress(OSError), listener.accept()[0] as client:
+            client.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 999\r\n\r\n")
+            for _ in range(100):
+                client.sendall(b" ")
+                time.sleep(0.1)
+
+    threading.Thread(target=drip, daemon=True).start()
+    endpoint = Endpoint(url=f"http://127.0.0.1:{listener.getsockname()[1]}/v1", model="m", timeout=0.5)
+    with listener, pytest.raises(EndpointError, match=r"no whole reply within 0\.5 s"):
+        list(chat(endpoint, requests(1), Generation(), retry=Retry(attempts=1)))
 
 
 @pytest.mark.parametrize("headers", [{"retry-after": "18000"}, {"retry-after": "inf"}])
@@ -319,7 +346,10 @@ def test_what_was_answered_before_a_wait_of_hours_is_handed_over():
     [
         (Say(status=402, body="no credit"), "no credit left .*no credit"),
         (Say(status=403, body="not for you"), "access is refused .*not for you"),
-        (Say(status=308, headers={"location": "https://other/v1"}), "points elsewhere.*https://other/v1"),
+        (
+            Say(status=308, headers={"location": "https://u:p@other/v1?key=k"}),
+            r"points elsewhere.*to https://other/v1\)",
+        ),
         (Say(status=301, body="moved"), "points elsewhere"),
     ],
 )

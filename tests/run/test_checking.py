@@ -99,6 +99,7 @@ def test_nothing_is_found_where_nothing_is_wrong(plan: Plan):
 
 TURNS = "{% for m in messages %}<|start|>{{ m['role'] }}\n{{ m['content'] }}<|end|>\n{% endfor %}"
 ASK = "{% if add_generation_prompt %}<|start|>assistant\n{% endif %}"
+NO_THINKING = TURNS.replace("\n{{", "\n{{ '<think></think>' if m['role'] == 'assistant' }}{{")
 NO_SYSTEM = TURNS.replace("messages %}", "messages if m['role'] != 'system' %}", 1)
 SYSTEM = {"role": "system", "content": "be short"}
 
@@ -283,6 +284,14 @@ FAULTS: dict[str, tuple[Callable[[Plan], Any], str, str]] = {
         lambda p: p.template(TURNS.replace("<|end|>", "") + ASK),
         "end-token",
         "puts no <|end|> after answers",
+    ),
+    "thinking after thinking that is over": (
+        lambda p: (
+            p.template(NO_THINKING + ASK.replace("{% endif %}", "<think></think>{% endif %}")),
+            row(p, "sft", 0, {"prompt": "a", "completion": "<think>why</think>b"}),
+        ),
+        "thinking",
+        "answers think again",
     ),
     "two begin tokens": (lambda p: p.template("<|start|>" + TURNS + ASK), "double-bos", "twice"),
     "padding with the end token": (

@@ -183,8 +183,11 @@ def end_tokens(tokenizer: Any) -> frozenset[int]:
 
 
 def _next_end(tokenizer: Any, prompt: Sequence[Message], answer: str, ends: Collection[int]) -> list[int]:
-    """The end token where the template has none: the next turn's first (GLM's `<|user|>`), or the default."""
-    turns = (*prompt, Message(role="assistant", content=answer))
+    """The end token where the template has none: the next turn's first (GLM's `<|user|>`), or the default.
+
+    Found without the thinking, which templates take out of earlier turns.
+    """
+    turns = (*prompt, Message(role="assistant", content=split_thinking(answer)[1]))
     try:
         whole = _render(tokenizer, turns, generate=False)
         longer = _render(tokenizer, (*turns, Message(role="user", content="next")), generate=False)

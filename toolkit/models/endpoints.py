@@ -13,7 +13,7 @@ import queue
 import re
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 from urllib.parse import quote
@@ -45,10 +45,10 @@ TRANSIENT_STATUSES = {408, 409, 425, 429}
 MODERATED = re.compile(r"moderat|flagged|content.?(?:filter|policy|management)", re.IGNORECASE)
 """Words of a 403 that concerns the content of a request, not its credentials."""
 
-FILTERED = {"content_filter", "safety"}
-"""Finish reasons of a reply that was withheld."""
+FILTERED = re.compile("filter|safety|prohibited|blocklist|recitation|spii|sensitive|refus|moderat|guardrail")
+"""In finish reasons of a reply that was withheld."""
 
-CUT = {"length", "max_tokens", "max_output_tokens"}
+CUT = {"length", "max_tokens", "max_output_tokens", "model_length"}
 """Finish reasons of a reply that was cut at its limit."""
 
 BROKEN_OFF = {"error", "abort", "aborted", "cancelled", "insufficient_system_resource"}
@@ -288,7 +288,10 @@ class _Exchange:
         async with limiter.slot():
             try:
                 key = {"Idempotency-Key": digest(repr(body))}
-                response = await client.post(address, json=body, headers=key)
+                async with asyncio.timeout(self.endpoint.timeout):  # httpx's own is for each piece of a reply
+                    response = await client.post(address, json=body, headers=key)
+            except TimeoutError:
+                failure = _Failure(f"no whole reply within {self.endpoint.timeout:g} s")
             except httpx.InvalidURL as error:
                 raise EndpointError(f"no address of a server: {error}") from None
             except httpx.HTTPError as error:
@@ -359,7 +362,8 @@ class _Exchange:
         """The server's own words, in one short line without the key."""
         words = " ".join(masked(response.text, self.key).split()) or response.reason_phrase
         place = response.headers.get("location")
-        words = f"to {masked(place.partition('?')[0], self.key)}" if place and response.is_redirect else words
+        if place and response.is_redirect:
+            words = f"to {masked(re.sub('//[^/]*@', '//', re.split('[?#]', place)[0]), self.key)}"
         unread = ", but no whole chat completion" if response.is_success else ""
         return f"HTTP {response.status_code}{unread}: {words[:200]}"
 
@@ -383,32 +387,36 @@ def _reply(response: httpx.Response) -> Answer | None:
         choice = body["choices"][0]
         message, finish = choice["message"], str(choice.get("finish_reason")).lower()
         text, declined = _text(message.get("content")), message.get("refusal")
-        thought = message.get("reasoning_content") or message.get("reasoning")
+        thought = next(filter(None, map(message.get, ("reasoning_content", "reasoning", "thinking"))), None)
+        thought = thought or _text(message.get("reasoning_details"), ("reasoning.text",))
+        thought = thought or _text(message.get("content"), ("thinking", "reasoning"))
         usage = body.get("usage") or {}
         counts = [max(0, int(usage.get(name) or 0)) for name in ("prompt_tokens", "completion_tokens")]
     except (ValueError, KeyError, IndexError, TypeError, AttributeError, OverflowError, RecursionError):
         return None
     if finish in BROKEN_OFF:
         return None
-    if finish in FILTERED:
+    if FILTERED.search(finish):
         return Refusal(response.status_code, f"the reply was withheld (finish_reason {finish})")
+    if declined or message.get("tool_calls"):
+        words = " ".join(str(declined or "it calls tools").split())[:200]
+        return Refusal(response.status_code, f"no answer in the reply ({words})")
     if text is None and (thought or finish in CUT):  # all of the limit, or of the reply, went into thinking
         text = ""
     if text is None:
-        words = " ".join(str(declined).split())[:200] if declined else f"finish_reason {finish}"
-        return Refusal(response.status_code, f"no text in the reply ({words})")
+        return Refusal(response.status_code, f"no text in the reply (finish_reason {finish})")
     thought = thought if isinstance(thought, str) else ""
     text, reasoning = (LONE_SURROGATE.sub("\N{REPLACEMENT CHARACTER}", each) for each in (text, thought))
     return ChatReply(text, "length" if finish in CUT else "stop", counts[0], counts[1], reasoning)
 
 
-def _text(content: Any) -> str | None:
-    """Content that is a text, or a list of parts of which those of the answer count; `None`: neither."""
-    if isinstance(content, str):
+def _text(content: Any, kinds: Collection[str] = ("text", "output_text")) -> str | None:
+    """Content that is a text, or a list of parts of which those of the `kinds` count; `None`: neither."""
+    if isinstance(content, str) and "text" in kinds:
         return content
     found = []
     for part in content if isinstance(content, list) else ():
-        if not isinstance(part, str) and part.get("type", "text") not in {"text", "output_text"}:
-            continue  # of the thinking before the answer
-        found.append(part if isinstance(part, str) else part.get("text"))
+        if ("text" if isinstance(part, str) else part.get("type", "text")) not in kinds:
+            continue
+        found.append(part if isinstance(part, str) else part.get("text") or _text(part.get("thinking")))
     return "".join(part for part in found if isinstance(part, str)) if found else None

@@ -112,6 +112,12 @@ def _thinking(sets: dict[str, Seen], tokenizer: Any, before: str) -> Iterator[Fi
         for row, place in zip(seen.rows, seen.places, strict=True):
             if isinstance(row, Text) or "</think" not in answer_of(row):
                 continue
+            if before.rstrip().endswith("</think>"):
+                text = (
+                    "prompts end with thinking that is over (enable_thinking: false), and answers think again"
+                )
+                yield error("thinking", place, text, "take the thinking out, or the argument of the template")
+                return
             try:
                 stripped = chat.strips_thinking(tokenizer, prompt_of(row), answer_of(row))
             except DataError:
