@@ -197,8 +197,8 @@ def test_a_local_judge_with_a_prompt_of_ones_own(tiny_model: Path, tmp_path: Pat
     ("options", "message"),
     [
         (["--endpoint", "http://127.0.0.1:9/v1"], "name the model that judges there with --judge"),
-        ([], "judge.model: nobody is named; name the model that judges"),
-        (["--estimate"], "judge.model: nobody is named; name the model that judges"),
+        ([], "judge.model: is required; name the model that judges"),
+        (["--estimate"], "judge.model: is required; name the model that judges"),
         (["--judge", "m", "--method", "written", "--rule", "average"], "has no probability to average"),
         (["--judge", "m", "--prompt", "nope"], "nope: no such judge prompt"),
         (["--judge", "m", "--baseline", "gpt"], "judge.baseline: gpt has no completions; known: sft, base"),

@@ -165,6 +165,13 @@ def test_a_judge_without_a_base_has_to_be_named(tmp_path: Path):
     assert "judge.model" in found.output
 
 
+def test_train_without_stages_is_no_success(tmp_path: Path):
+    found = invoke("train", files_alone(tmp_path), "--out", tmp_path / "out")
+    assert (found.exit_code, found.stdout) == (2, "")
+    assert "there is none to train" in found.stderr
+    assert not (tmp_path / "out").exists()
+
+
 def test_likelihoods_of_files_are_found_missing_before_the_run(tmp_path: Path):
     scoring = {"examples": "test", "metrics": ["perplexity"]}
     alone = invoke("run", files_alone(tmp_path, scoring=scoring), "--out", tmp_path / "out")

@@ -110,9 +110,12 @@ def train(recipe: Recipe, results: Path, only: Sequence[str] = ()) -> tuple[Stag
         only: names of stages; they, and the stages they stand on and learn from, are trained. None: all.
 
     Raises:
+        RecipeError: the recipe has no stages.
         BusyError: another process works in the folder.
         ToolkitError: a stage failed, or there is none of that name; the next call continues from there.
     """
+    if not recipe.stages:
+        raise RecipeError(f"{recipe.name}: stages: there is none to train; `adapter-arena run` does the rest")
     needed = {part for name in only for part in recipe.needed(name)}
     folder, identity = _folder(recipe, results)
     distributed.wait()  # all have chosen the folder, before one makes it
