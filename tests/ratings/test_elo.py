@@ -32,6 +32,14 @@ def test_value_interval_and_rank_are_of_one_figure(order):
     assert result.ratings[0].contestant == ("x" if order == "average" else result.ratings[0].contestant)
 
 
+@pytest.mark.parametrize("order", ["average", "file"])
+@pytest.mark.parametrize("outcomes", ["aa", "aaaaa", ["tie"] * 9, "a" * 30])
+def test_votes_that_are_alike_leave_an_interval_and_few_decide_nothing(order, outcomes):
+    result = elo([Vote(model_a="x", model_b="y", outcome=o) for o in outcomes], order=order)
+    assert all(row.high - row.low > 10 for row in result.ratings)
+    assert result.decisions.above.any() == (len(outcomes) == 30)
+
+
 def test_the_average_over_orders_has_not_the_spread_of_one_order():
     cast = [Vote(model_a="x", model_b="y", outcome=o) for o in "aabab" * 60]
     average, file = elo(cast), elo(cast, order="file")

@@ -93,7 +93,8 @@ class Decisions:
         chance = f"{CHANCE:.0%}"
         if self.basis == "fixed-sample":
             return f"fixed-sample decisions: the chance of any false one, over all pairs, is at most {chance}"
-        return f"anytime-valid decisions: the chance of a false one, whenever one looks, is {chance} at most"
+        chance = f"{chance} at most, for these voters"
+        return f"anytime-valid decisions: the chance of a false one, whenever one looks, is {chance}"
 
 
 def decide_fixed(

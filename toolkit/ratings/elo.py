@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal
 
@@ -15,7 +15,7 @@ from toolkit.ratings.counts import tally
 from toolkit.ratings.decisions import Decisions, decide_fixed
 from toolkit.ratings.intervals import Spread, cluster_codes, degrees_of_freedom
 from toolkit.ratings.ranking import POINTS_PER_DECADE, SCALE, RatingTable, leaderboard
-from toolkit.ratings.table import Array, Table, Votes, tabulate
+from toolkit.ratings.table import FIRST, SECOND, Array, Table, Votes, tabulate
 from toolkit.types import Rating
 
 INITIAL = 1000.0
@@ -89,7 +89,8 @@ def elo(
     final = history_of(table, k, np.full(len(table.names), initial), moments=1).values[-1]
     play = partial(_play, table, k, initial, final)
     rng = np.random.default_rng(seed)
-    samples = play(_resamples(table, rng, shuffled=order == "average"))
+    draws = _resamples(table, rng, shuffled=order == "average")
+    samples = _play(_with_coins(table), k, initial, final, draws)
     covariance = np.atleast_2d(np.cov(samples.T))
     values = final
     if order == "average":
@@ -145,13 +146,30 @@ def history_of(table: Table, k: float, start: Array, *, moments: int) -> History
     return History(table.names, at, np.array(snapshots))
 
 
+def _with_coins(table: Table) -> Table:
+    """The votes, then all of them once won by the first and once by the second."""
+    outcome = np.concatenate([table.outcome, np.full(len(table), FIRST), np.full(len(table), SECOND)])
+    probability = None
+    if table.probability is not None:
+        probability = np.concatenate([table.probability, np.full(2 * len(table), np.nan)])
+    times = np.tile(np.arange(len(table)), 3)
+    return replace(replace(table, labels={}).take(times), outcome=outcome, probability=probability)
+
+
 def _resamples(table: Table, rng: np.random.Generator, *, shuffled: bool) -> list[NDArray[np.int64]]:
-    """Votes of as many examples as there are, drawn with replacement, `SHUFFLES` times."""
+    """Places in `_with_coins` of the votes of as many examples as there are, `SHUFFLES` times.
+
+    Examples are drawn with replacement. With them go three coins for each contestant, in place of outcomes of
+    random votes: else there is no spread where all votes are alike.
+    """
     _, place = np.unique(cluster_codes(table, "example"), return_inverse=True)
     groups, draws = int(place.max()) + 1, []
+    luck, size = rng.spawn(1)[0], 3 * len(table.names)
     for _ in range(SHUFFLES):
         times = np.bincount(rng.integers(groups, size=groups), minlength=groups)
         votes = np.repeat(np.arange(len(table)), times[place])
+        coins = luck.integers(len(table), size=size) + len(table) * luck.integers(1, 3, size=size)
+        votes = np.insert(votes, luck.integers(len(votes) + 1, size=size), coins)
         draws.append(rng.permutation(votes) if shuffled else votes)
     return draws
 
