@@ -198,6 +198,19 @@ def test_what_would_meet_every_request_stops_at_once(reply: Say, message: str):
     assert str(raised.value).startswith(server.url)
 
 
+def test_replies_under_way_are_handed_over_before_an_error_ends_the_work():
+    def script(number: int, request: dict) -> Say:
+        return Say(status=401) if number == 3 else Say("fine", delay=1.0)
+
+    answers = []
+    with serving(script) as server:
+        replies = chat(server.endpoint(concurrency=4), requests(40), Generation(), retry=QUICK)
+        with pytest.raises(EndpointError):
+            answers.extend(answer.text for _, answer in replies)
+    assert len(server.requests) == 4
+    assert answers == ["fine"] * 3
+
+
 def test_the_breaker_stops_asking_a_server_that_is_down():
     with serving(lambda _number, _request: Say(status=503)) as server:
         with pytest.raises(EndpointError, match=r"requests in a row failed.*HTTP 503"):

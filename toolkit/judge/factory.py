@@ -166,7 +166,5 @@ def _model_name(judge: Judge, base: str | None) -> str:
         return judge.endpoint.model
     name = judge.model or base
     if not name:
-        raise RecipeError(
-            "judge.model: is required; name the model that judges, or an endpoint"
-        )
+        raise RecipeError("judge.model: is required; name the model that judges, or an endpoint")
     return name

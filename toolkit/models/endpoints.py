@@ -51,6 +51,9 @@ FILTERED = re.compile("filter|safety|prohibited|blocklist|recitation|spii|sensit
 CUT = {"length", "max_tokens", "max_output_tokens", "model_length"}
 """Finish reasons of a reply that was cut at its limit."""
 
+GRACE = 10.0
+"""Seconds in which replies to requests already sent may still arrive after an error that ends the work."""
+
 BROKEN_OFF = {"error", "abort", "aborted", "cancelled", "insufficient_system_resource"}
 """Finish reasons of a reply that the server did not end: part of an answer at most, requested again."""
 
@@ -197,6 +200,7 @@ class _Exchange:
         self.arrived: queue.SimpleQueue[tuple[int, Answer, asyncio.Event] | None] = queue.SimpleQueue()
         """Replies, each with what is set when the caller has done with it; `None`: there are no more."""
         self.unanswered: list[str] = []
+        self.in_flight, self.stopping = 0, False
         self.loop = asyncio.new_event_loop()
         self.work = self.loop.create_task(self._all())
 
@@ -251,11 +255,17 @@ class _Exchange:
 
     async def _worker(self, client: httpx.AsyncClient, limiter: RateLimiter) -> None:
         """Send one request after the other until none is left, or the budget allows no more."""
-        while not self.budget.exhausted:
+        while not (self.budget.exhausted or self.stopping):
             index, request = next(self.pending, (-1, None))
             if request is None:
                 return
-            answer = await self._send_with_retries(client, limiter, request)
+            try:
+                answer = await self._send_with_retries(client, limiter, request)
+            except EndpointError:  # ends all workers; what others have sent may be paid, and answered yet
+                self.stopping, last = True, time.monotonic() + GRACE
+                while self.in_flight and time.monotonic() < last:
+                    await asyncio.sleep(0.02)
+                raise
             if answer is not None:
                 taken = asyncio.Event()
                 self.arrived.put((index, answer, taken))
@@ -267,7 +277,7 @@ class _Exchange:
         """One request until it is answered; `None` when the attempts or the budget are used up."""
         body = self._body(request)
         failures, limits, began = 0, 0, time.monotonic()
-        while True:
+        while not self.stopping:
             reserved = await self.budget.reserve(body)
             if reserved is None:
                 return None
@@ -280,12 +290,14 @@ class _Exchange:
                 self.unanswered.append(outcome.reason)
                 return None
             await asyncio.sleep(self.retry.wait(failures + limits))
+        return None
 
     async def _attempt(
         self, client: httpx.AsyncClient, limiter: RateLimiter, body: dict[str, Any]
     ) -> Answer | _Failure:
         address = f"{self.endpoint.url.rstrip('/')}/chat/completions"
         async with limiter.slot():
+            self.in_flight += 1
             try:
                 key = {"Idempotency-Key": digest(repr(body))}
                 async with asyncio.timeout(self.endpoint.timeout):  # httpx's own is for each piece of a reply
@@ -304,6 +316,8 @@ class _Exchange:
                 status = _status(response)
                 limited = status == codes.TOO_MANY_REQUESTS
                 failure = _Failure(self._reason(response), limited, billed=status == codes.OK)
+            finally:
+                self.in_flight -= 1
             if not failure.limited:
                 limiter.record_failure(failure.reason)
             return failure
