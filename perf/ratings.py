@@ -251,28 +251,6 @@ def table(folder: Path, contestants: int, votes: int, options: argparse.Namespac
         print(f"| {CASES[case][0]} | " + " | ".join(cells) + " |", flush=True)
 
 
-def running_store() -> None:
-    """What one vote more costs, and rating again, after few votes and after many."""
-    from toolkit.ratings import Counts, bradley_terry
-
-    print("\n| votes in the running tally | one more vote, microseconds | rating again, ms |")
-    print("| ---: | ---: | ---: |")
-    rng = np.random.default_rng(0)
-    for votes in (10**3, 10**7):
-        counts = Counts(f"c{k}" for k in range(20))
-        counts.wins += rng.multinomial(votes, np.full(400, 1 / 400)).reshape(20, 20) * (1 - np.eye(20))
-        counts.wins_squared += counts.wins
-        started = time.perf_counter()
-        for number in range(10_000):
-            counts.add(f"c{number % 19}", "c19", "a")
-        added = (time.perf_counter() - started) / 10_000
-        started = time.perf_counter()
-        bradley_terry(
-            counts,
-        )
-        print(f"| {votes:,} | {added * 1e6:.1f} | {(time.perf_counter() - started) * 1e3:.1f} |")
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -292,7 +270,6 @@ def main() -> None:
         for contestants in options.contestants:
             for votes in options.votes:
                 table(Path(folder), contestants, votes, options)
-    running_store()
 
 
 if __name__ == "__main__":

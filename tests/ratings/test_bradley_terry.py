@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from toolkit.errors import DataError, RatingError
-from toolkit.ratings import Counts, bradley_terry, count
+from toolkit.ratings import bradley_terry, count
 from toolkit.types import Vote
 
 
@@ -57,18 +57,6 @@ def test_votes_needed_shrink_and_probability_is_a_probability():
     assert few.votes_needed("x", "y") > many.votes_needed("x", "y") == 0
     assert few.probability("x", "y") + few.probability("y", "x") == pytest.approx(1)
     assert 0.5 < few.confidence("x", "y") < many.confidence("x", "y") <= 1
-
-
-def test_a_running_count_equals_counting_again():
-    cast = [vote("x", "y"), vote("y", "x", "tie"), vote("x", "y", "b")]
-    running, whole = Counts(), count(cast)
-    for one in [*cast, vote("x", "new")]:
-        running.add(one.model_a, one.model_b, one.outcome)
-    running.remove("x", "new", "a")
-    assert running.names == ("x", "y", "new")
-    assert np.array_equal(running.wins[:2, :2], whole.wins)
-    assert np.array_equal(running.ties[:2, :2], whole.ties)
-    assert (running.votes, list(running.battles)) == (3, [3, 3, 0])
 
 
 @pytest.mark.parametrize(

@@ -163,7 +163,7 @@ def bradley_terry(
     """Rate every contestant; intervals are over examples, and over voters where there are at least ten.
 
     Args:
-        votes: records, a pandas frame (`model_a`, `model_b`, `winner`), a table, or a running tally, whose
+        votes: records, a pandas frame (`model_a`, `model_b`, `winner`), a table, or a tally, whose
             votes count as independent.
         ties: half a win for both, or Davidson's (1970) or Rao and Kupper's (1967) model of ties.
         prior: imagined games of each contestant against an average one. Left out: none where the votes

@@ -7,12 +7,11 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
-from toolkit.ratings.table import FIRST, RESULTS, SECOND, TIE, Array, Table, Votes, blocks, tabulate
-from toolkit.types import Outcome
+from toolkit.ratings.table import FIRST, SECOND, TIE, Array, Table, Votes, blocks, tabulate
 
 
 class Counts:
-    """A running tally: a vote more costs the same after a thousand votes as after ten million.
+    """A tally.
 
     `wins[i, j]` is the weight of the votes in which `names[i]` beat `names[j]`, `ties[i, j]` (symmetric) of
     those that tied; `wins_squared` and `ties_squared` are the sums of squared weights, which the spread of
@@ -31,7 +30,6 @@ class Counts:
         """Whether points are a judge's probabilities."""
         self.blunted = 0.0
         """Sum of w^2 x (1 - x) over the votes' points x: a quarter for a tie, nothing for a win."""
-        self._index = {name: i for i, name in enumerate(self.names)}
 
     @property
     def points(self) -> Array:
@@ -42,39 +40,6 @@ class Counts:
     def met(self) -> Array:
         """Weight of the votes on each pair (symmetric)."""
         return self.wins + self.wins.T + self.ties
-
-    def add(self, a: str, b: str, outcome: Outcome, *, weight: float = 1.0) -> None:
-        """Count one vote more; contestants not seen before join."""
-        self._change(a, b, outcome, weight, weight**2, 1)
-
-    def remove(self, a: str, b: str, outcome: Outcome, *, weight: float = 1.0) -> None:
-        """Take one vote back that was counted before."""
-        self._change(a, b, outcome, -weight, -(weight**2), -1)
-
-    def _change(self, a: str, b: str, outcome: Outcome, weight: float, squared: float, votes: int) -> None:
-        i, j = self._place(a), self._place(b)
-        result = RESULTS[outcome]
-        for cells, ties, amount in (
-            (self.wins, self.ties, weight),
-            (self.wins_squared, self.ties_squared, squared),
-        ):
-            if result == TIE:
-                ties[i, j] += amount
-                ties[j, i] += amount
-            else:
-                cells[(i, j) if result == FIRST else (j, i)] += amount
-        self.battles[[i, j]] += votes
-        self.votes += votes
-        self.blunted += votes * weight**2 / 4 if result == TIE else 0.0
-
-    def _place(self, name: str) -> int:
-        if name not in self._index:
-            self._index[name] = len(self.names)
-            self.names += (name,)
-            for cells in ("wins", "ties", "wins_squared", "ties_squared"):
-                setattr(self, cells, np.pad(getattr(self, cells), ((0, 1), (0, 1))))
-            self.battles = np.append(self.battles, 0)
-        return self._index[name]
 
 
 def count(votes: Votes | Counts) -> Counts:
