@@ -152,7 +152,7 @@ def test_the_small_recipe_is_fine():
         ),
         (
             changed(judge={"baseline": "thre"}),
-            "judge.baseline: no contestant is named `thre`; known: base, one, two",
+            "judge.baseline: no contestant is named `thre`; known: base, base-fewshot, one, two",
         ),
         (changed(scoring=None, judge={}), "judge: needs `scoring.examples`, the prompts to judge on"),
         (
@@ -284,7 +284,7 @@ def test_names_that_no_file_can_have_are_left_to_who_opens_them(file, name):
 
 def test_a_file_of_baselines_is_beside_the_recipe_and_there(file):
     file.write_text(yaml.safe_dump(changed(scoring__bertscore_rescale="mine.tsv")))
-    with pytest.raises(RecipeError, match=r"scoring\.bertscore_rescale: mine\.tsv: no such file"):
+    with pytest.raises(RecipeError, match=r"scoring\.bertscore_rescale: .*mine\.tsv: no such file"):
         load(file)
     (file.parent / "mine.tsv").write_text("LAYER,P,R,F\n0,0.1,0.1,0.1\n")
     assert load(file).scoring.bertscore_rescale == str(file.parent / "mine.tsv")
@@ -542,3 +542,19 @@ def test_yaml_without_an_end_is_refused(tmp_path, text):
     (tmp_path / "r.yaml").write_text(text)
     with pytest.raises(RecipeError, match=r"r\.yaml:2: .*(holds itself|too deeply)"):
         load(tmp_path / "r.yaml")
+
+
+def test_the_baseline_that_run_adds_may_be_the_judges():
+    raw = changed(judge={"pairs": "baseline", "baseline": "base-fewshot"})
+    assert parse(raw, MINE).judge
+    with pytest.raises(RecipeError, match="no contestant is named `base-fewshot`"):
+        parse(changed(judge=raw["judge"], scoring__fewshot_baseline=False), MINE)
+
+
+def test_set_takes_a_sweep_whose_keys_are_dotted(tmp_path: Path):
+    file = tmp_path / "mine.yaml"
+    (tmp_path / "rows.jsonl").touch()
+    (tmp_path / "pairs.jsonl").touch()
+    file.write_text(yaml.safe_dump(changed(scoring__validation="pairs")))
+    found = load(file, {"sweep.stages.one.trainer.learning_rate": [1e-4, 2e-4]})
+    assert found.sweep == {"stages.one.trainer.learning_rate": (1e-4, 2e-4)}

@@ -50,6 +50,16 @@ def test_versions_are_listed_with_what_they_changed(results: Path):
     table = runs("--out", results).stdout
     assert "learning_rate: 0.0012 -> 0.001" in table
     assert "not finished" in table
+    assert runs(results).stdout == table
+
+
+@pytest.mark.parametrize("file", ["manifest.json", "recipe.yaml", "summary.json"])
+def test_a_torn_run_is_left_out_with_its_reason(results: Path, file: str, caplog: pytest.LogCaptureFixture):
+    (results / "demo-2" / file).write_text("{")
+    done = runs("--out", results, "--json")
+    assert done.exit_code == 0, done.output
+    assert {each["run"] for each in json.loads(done.stdout)["runs"]} == {"demo", "other"}
+    assert "demo-2 is left out: " in caplog.text
 
 
 def test_a_run_is_removed_but_not_people_s_votes(results: Path):

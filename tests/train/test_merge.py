@@ -70,6 +70,7 @@ def test_what_was_trained_in_4_bit_is_merged_into_the_dequantised_base(tmp_path:
     card = (tmp_path / "merged" / "README.md").read_text()
     assert "dequantised base (these weights)" in card
     assert "original base" in card
+    assert str(tmp_path.parent) not in card
     assert all(part in card for part in ("AutoModelForCausalLM", "Intended use", "Licence", "learning_rate"))
     config = json.loads((tmp_path / "merged" / "config.json").read_text())
     assert "quantization_config" not in config

@@ -41,7 +41,16 @@ def report_command(run: Path, against: tuple[Path, ...], as_json: bool) -> None:
     print_result(first, "\n".join(map(str, pages)), as_json=as_json)
 
 
-@click.group("runs", invoke_without_command=True)
+class Runs(click.Group):
+    """A folder as the first argument is that of `--out`."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if args and args[0] not in self.commands and Path(args[0]).is_dir():
+            args = ["--out", *args]
+        return super().parse_args(ctx, args)
+
+
+@click.group("runs", cls=Runs, invoke_without_command=True)
 @results_folder
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 @click.pass_context

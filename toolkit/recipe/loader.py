@@ -18,7 +18,7 @@ from toolkit.errors import RecipeError
 from toolkit.metric_info import METRICS
 from toolkit.recipe.files import PACKAGED, existing, fill_in, locate
 from toolkit.recipe.parents import add_stages_of_other_runs
-from toolkit.recipe.schema import Recipe, answered_data, contestants, unknown
+from toolkit.recipe.schema import Recipe, answered_data, contestants, unknown, with_fewshot_baseline
 
 
 def load(source: str | Path, overrides: dict[str, Any] | None = None) -> Recipe:
@@ -250,6 +250,8 @@ def with_keys(recipe: Recipe, values: Mapping[str, Any]) -> Recipe:
 def _set(raw: dict[str, Any], key: str, value: Any, path: Path, by: str = "--set") -> None:
     """Set a value by its dotted key; stages may be called by number or name."""
     *parents, last = key.split(".")
+    if parents[:1] == ["sweep"]:  # its keys are dotted themselves
+        parents, last = parents[:1], key.removeprefix("sweep.")
     place: Any = raw
     try:
         for part in parents:
@@ -470,7 +472,8 @@ def _loose_judge(recipe: Recipe, names: list[str]) -> list[str]:
     judge = recipe.judge
     if judge is None:
         return []
-    problems = unknown("judge.baseline", judge.baseline, names, "contestant")
+    added = list(contestants(with_fewshot_baseline(recipe)))
+    problems = unknown("judge.baseline", judge.baseline, added, "contestant")
     if judge.pairs == "baseline" and judge.baseline is None:
         problems.append("judge.baseline: name the contestant that the others are compared with")
     if judge.pairs == "all" and judge.baseline in names:

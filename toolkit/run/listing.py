@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from toolkit import io
 from toolkit.arena import Store
-from toolkit.errors import DataError
+from toolkit.errors import DataError, ToolkitError
 from toolkit.recipe import load
 from toolkit.report.compare_runs import flatten
 from toolkit.report.headline import quoted_scores
 from toolkit.run.folder import NAME, RunFolder
 from toolkit.types import Record, Score, Summary
+
+logger = logging.getLogger(__name__)
 
 
 class ListedRun(Record):
@@ -42,17 +47,18 @@ def list_runs(results: Path) -> list[ListedRun]:
     if not results.is_dir():
         raise DataError(f"{results}: no such folder; name the folder of runs with --out")
     folders = [RunFolder(path.parent) for path in results.glob("*/manifest.json")]
-    versions: dict[str, list[RunFolder]] = {}
+    versions: dict[str, list[ListedRun]] = {}
+    before: dict[str, Mapping[str, Any]] = {}
     for folder in sorted(folders, key=lambda each: each.manifest.stat().st_mtime):
-        versions.setdefault(folder.read_manifest().get(NAME, folder.path.name), []).append(folder)
-    found = []
-    for name, members in versions.items():
-        before: Mapping[str, Any] | None = None
-        for folder in members:
-            settings = _settings(folder)
-            found.append(_listed(name, folder, before, settings))
-            before = settings
-    return found
+        try:
+            name, settings = folder.read_manifest().get(NAME, folder.path.name), _settings(folder)
+            listed = _listed(name, folder, before.get(name), settings)
+        except (ToolkitError, ValidationError) as error:
+            logger.warning("%s is left out: %s", folder.path, str(error).splitlines()[0])
+            continue
+        versions.setdefault(name, []).append(listed)
+        before[name] = settings
+    return [listed for members in versions.values() for listed in members]
 
 
 def _settings(folder: RunFolder) -> dict[str, Any]:

@@ -218,7 +218,7 @@ def model_card(
         run=recipe.name,
         stage=stage.name,
         method=stage.method.upper(),
-        base=base,
+        base=_public(base),
         base_fingerprint=lineage["base_fingerprint"],
         chain=" -> ".join(["base", *(part.name for part in recipe.chain(stage.name))]),
         whole="This folder holds the whole chain: load it on the original base."
@@ -228,12 +228,17 @@ def model_card(
         usage=(derived and derived.usage) or load,
         measured=f"\n{derived.measured}\n" if derived else "",
         license=lineage.get("base_license") or "see its card",
-        data=recipe.data[stage.data].source,
+        data=_public(recipe.data[stage.data].source),
         seed=recipe.seed,
         training=_figures(training),
         heldout=_figures(result.heldout),
         settings=settings.strip(),
     )
+
+
+def _public(name: str) -> str:
+    """A name without the folders of this machine."""
+    return Path(name).name if Path(name).is_absolute() else name
 
 
 def _figures(figures: Mapping[str, Any]) -> str:
