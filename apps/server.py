@@ -30,7 +30,7 @@ from toolkit.arena.tally import paused_collection
 
 YEAR = 365 * 24 * 3600
 MOST_WAIT = 5.0
-"""Seconds for which the server waits for the leaderboard's figures before it answers."""
+"""Seconds for which the server waits for its first figures before it answers."""
 
 
 @dataclass(frozen=True)
@@ -50,8 +50,8 @@ class Address:
 def serve(settings: Settings, address: Address, announce: Callable[[], None]) -> None:
     """Serve the arena until it is stopped; `announce` is called once its run and its votes are read.
 
-    The leaderboard's figures are made by then too, unless they take long. The pages run in this process and
-    find the settings in its environment, so that every replica and every session reads the same.
+    The first figures of leaderboard and Admin are made by then too, unless they take long. The pages run in
+    this process and find the settings in its environment, so that all replicas and sessions read the same.
     """
     os.environ.update(settings.as_environment())
     os.environ["FORWARDED_ALLOW_IPS"] = ",".join(address.proxies)  # the server believes these alone
@@ -60,10 +60,9 @@ def serve(settings: Settings, address: Address, announce: Callable[[], None]) ->
 
         store = session.service().store
         gc.freeze()  # what was loaded stays: no collection looks at it
-    first_figures = Thread(target=figures.standings, args=(figures.Selection(),), daemon=True)
-    first_figures.start()
-    first_figures.join(MOST_WAIT)
-    Thread(target=figures.warm_up, daemon=True).start()
+    making = Thread(target=figures.warm_up, daemon=True)
+    making.start()
+    making.join(MOST_WAIT)
     if settings.ask:
         Thread(target=session.live_models().load, daemon=True).start()
     sys.setswitchinterval(0.0005)  # else a vote waits 5 ms at every statement while figures are made

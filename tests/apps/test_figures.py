@@ -76,7 +76,6 @@ def test_the_server_answers_once_the_figures_of_the_leaderboard_are_made(
     made: list[object] = []
     compute = figures._caches()[1]._compute
     monkeypatch.setattr(figures._caches()[1], "_compute", lambda key: made.append(key) or compute(key))
-    monkeypatch.setattr(figures, "warm_up", list)
     monkeypatch.setenv("FORWARDED_ALLOW_IPS", "")
     monkeypatch.setattr(gc, "freeze", list)
     monkeypatch.setattr(sys, "setswitchinterval", lambda _: None)
