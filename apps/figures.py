@@ -20,7 +20,7 @@ from apps.settings import Settings
 from toolkit import io
 from toolkit.arena.moderation import VoterReport, voter_reports
 from toolkit.arena.store import OWN_QUESTIONS, SIMULATED, VoteRow
-from toolkit.arena.tally import paused_collection, vote_table, win_rates, with_lengths
+from toolkit.arena.tally import paused_collection, win_rates, with_lengths
 from toolkit.errors import RatingError
 from toolkit.types import Rating, Verdict, Vote
 
@@ -162,10 +162,11 @@ def _rate(chosen: Selection) -> _Rated | None:
     from toolkit.ratings import bradley_terry, tabulate
 
     rows, verdicts = votes_of(chosen)
-    people, judge = vote_table(rows) if rows else None, tabulate(verdicts) if verdicts else None
+    cast: list[Any] = [*rows]  # rows have what is read of a vote
+    people, judge = (tabulate(votes) if votes else None for votes in (cast, verdicts))
     table = {"People": people, "Judge": judge}.get(chosen.source, people or judge)
     if chosen.source == "Both" and people and judge:
-        table = tabulate([*(row.vote for row in rows), *verdicts])
+        table = tabulate([*cast, *verdicts])
     if table is None:
         return None
     fit = bradley_terry(table)

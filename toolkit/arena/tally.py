@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import threading
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -17,7 +17,7 @@ import numpy as np
 from toolkit.arena.battles import BattlePool
 from toolkit.arena.store import CHUNK, FORGOTTEN, Answers, LogState, Store, VoteRow
 from toolkit.ratings import count
-from toolkit.ratings.table import MISSING, Array, Labels, Table, from_columns, tabulate
+from toolkit.ratings.table import MISSING, Array, Labels, Table
 from toolkit.types import POINTS, Battle, Completion, Outcome, Pair, Verdict, sorted_pair
 
 
@@ -234,18 +234,3 @@ class VoteLog:
             self._known = {line for line in lines if line > state.last - self.LOOK_BACK}
             self._state, self._decisions = state, decisions
             return self._votes
-
-
-def vote_table(rows: Sequence[VoteRow]) -> Table:
-    """Votes as the rating methods take them.
-
-    Raises:
-        RatingError: there are none.
-    """
-    if not rows:
-        return tabulate(())
-    _, _, examples, first, second, outcomes, people, categories, *_, weights = zip(*rows, strict=True)
-    known = [each or "" for each in categories]
-    table = from_columns(first, second, outcomes, example=examples, voter=people, category=known)
-    weight = np.array(weights)
-    return replace(table, weight=None if (weight == 1).all() else weight)

@@ -308,7 +308,7 @@ def _from_records(votes: Sequence[Vote]) -> Table:
     if same:
         raise DataError(f"votes row {same}: {votes[same - 1].model_a} is on both sides")
     weight = np.array([vote.weight for vote in votes], dtype=np.float64)
-    points = np.array([vote.probability_a for vote in votes], dtype=np.float64)  # NaN: none
+    points = np.array([getattr(vote, "probability_a", None) for vote in votes], dtype=np.float64)  # NaN: none
     table = from_columns(
         [vote.model_a for vote in votes],
         [vote.model_b for vote in votes],
