@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from toolkit import fingerprints
-from toolkit.fingerprints import file_hash, folder_hash
+from toolkit.fingerprints import changed_outputs, file_hash, folder_hash
 from toolkit.models.bases import content_fingerprint, fingerprint, sampled_fingerprint
 
 
@@ -97,3 +97,18 @@ def test_a_byte_inside_a_tensor_counts(tiny_model: Path, tmp_path: Path):
     file.write_bytes(weights)
     assert fingerprint(own) != fingerprint(tiny_model)
     assert len(sampled_fingerprint(own)) == 16
+
+
+def test_a_run_without_its_manifest_or_recipe_is_named(tmp_path):
+    assert changed_outputs(tmp_path) == [], "no run"
+    (tmp_path / "ratings.json").write_text("{}")
+    assert changed_outputs(tmp_path) == ["manifest.json is gone, and nothing can be verified"]
+    (tmp_path / "recipe.yaml").write_text("name: a\n")
+    (tmp_path / "manifest.json").write_text('{"steps": {}}')
+    assert changed_outputs(tmp_path) == []
+    (tmp_path / "recipe.yaml").write_text("name: [a\n")
+    (tmp_path / "manifest.json").write_text('{"steps": {')
+    assert changed_outputs(tmp_path) == [
+        "recipe.yaml is gone or damaged",
+        "manifest.json is damaged, and nothing can be verified",
+    ]

@@ -18,6 +18,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from toolkit import io
 
 REMEMBERED_BYTES = 2**20
@@ -88,13 +90,23 @@ def folder_size(folder: Path, belongs: Callable[[Path], bool] = lambda file: Tru
 
 def changed_outputs(run: Path) -> list[str]:
     """What finished steps wrote into a run folder, adapters apart, and is gone or changed: one line each."""
+    manifest, recipe, finished = (run / name for name in ("manifest.json", "recipe.yaml", "ratings.json"))
+    if not manifest.exists():
+        return ["manifest.json is gone, and nothing can be verified"] if finished.exists() else []
     found = []
-    with suppress(OSError, ValueError, AttributeError, TypeError, KeyError):  # a damaged manifest is an error
-        for step, entry in json.loads((run / "manifest.json").read_text(encoding="utf-8"))["steps"].items():
+    try:
+        if not isinstance(yaml.safe_load(recipe.read_text(encoding="utf-8")), dict):
+            raise ValueError("empty")
+    except (OSError, ValueError, yaml.YAMLError):
+        found += ["recipe.yaml is gone or damaged"] if recipe.exists() or finished.exists() else []
+    try:
+        for step, entry in json.loads(manifest.read_text(encoding="utf-8"))["steps"].items():
             kept = entry.get("done") and step.partition(" ")[0] not in ("train", "report")
             for name, written in entry.get("outputs", {}).items() if kept else ():
                 if damage := output_damage(run / name, written):
                     found.append(f"{name} {damage}")
+    except (OSError, ValueError, AttributeError, TypeError, KeyError):
+        found.append("manifest.json is damaged, and nothing can be verified")
     return found
 
 

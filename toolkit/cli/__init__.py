@@ -133,7 +133,7 @@ class Commands(click.Group):
 def _warn_of_changes(arguments: list[str]) -> None:
     """Name what is no longer in the run folders among the arguments as the run wrote it."""
     for run in map(Path, arguments):
-        if run.joinpath("manifest.json").is_file():
+        if run.joinpath("manifest.json").is_file() or run.joinpath("recipe.yaml").is_file():
             from toolkit.fingerprints import changed_outputs
 
             for change in changed_outputs(run):
