@@ -12,9 +12,18 @@ import os
 import random
 import sys
 import threading
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from toolkit.arena import ArenaService, Rules, Store, load_battle_pool
+from toolkit.arena.vote_io import Imported, import_votes, parse_votes
+
+
+def import_rows(store: Store, rows: Iterable[Mapping[str, Any]], *, run: str, source: str) -> Imported:
+    """Add the rows of a battle log to a store."""
+    places = ((f"{source}:{n}", row) for n, row in enumerate(rows, 1))
+    return import_votes(store, parse_votes(places), run=run, source=source)
 
 
 def vote_on(desk: ArenaService, voter: str, acknowledged: int, luck: random.Random) -> None:

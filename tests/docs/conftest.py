@@ -9,9 +9,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from tests.arena.voting import import_rows
 from toolkit import io
 from toolkit.arena.store import Store
-from toolkit.arena.vote_io import import_rows
 from toolkit.types import WINNERS, Completion, Vote
 
 ROOT = Path(__file__).parents[2]

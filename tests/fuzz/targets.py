@@ -13,9 +13,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from perf.agreement import read_scores
+from tests.arena.voting import import_rows
 from toolkit import recipe as recipes
 from toolkit.arena.store import Store
-from toolkit.arena.vote_io import frame_rows, import_rows
+from toolkit.arena.vote_io import frame_rows
 from toolkit.data import load_examples, load_rows
 from toolkit.data.readers import Rows
 from toolkit.errors import DataError, RecipeError

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+from tests.arena.voting import import_rows
 from toolkit import io
 from toolkit.arena import ArenaService, Rules, Store, load_battle_pool
-from toolkit.arena.vote_io import import_rows
 from toolkit.cli import main
 
 EXAMPLE = Path(__file__).parents[2] / "results" / "demo-example"

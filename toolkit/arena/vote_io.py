@@ -119,12 +119,6 @@ def load_vote_rows(path: Path) -> list[tuple[str, dict[str, Any]]]:
     raise DataError(f"{path}: cannot read {path.suffix or 'such'} files; use .jsonl, .json, .csv or .parquet")
 
 
-def import_rows(store: Store, rows: Iterable[Mapping[str, Any]], *, run: str, source: str) -> Imported:
-    """Add the rows of a battle log to a store; `import_votes` with places counted from 1."""
-    places = ((f"{source}:{n}", row) for n, row in enumerate(rows, 1))
-    return import_votes(store, parse_votes(places), run=run, source=source)
-
-
 def parse_votes(rows: Iterable[tuple[str, Mapping[str, Any]]]) -> list[Reveal]:
     """The votes of (place, row) as `load_vote_rows` gives them; conversations are optional.
 
