@@ -16,6 +16,7 @@ from toolkit.errors import DataError, ModelError, RecipeError
 from toolkit.models import load_base
 from toolkit.recipe import LoraOptions, ModelOptions, Recipe
 from toolkit.train import train_stage
+from toolkit.train.publish import _name_base
 from toolkit.train.stage import newest_complete
 
 FP32 = ModelOptions(device="cpu", dtype="float32")
@@ -143,3 +144,19 @@ def test_a_torn_newest_checkpoint_is_passed_over(tmp_path: Path):
         (folder / "adapter_model.safetensors").write_bytes(weights[:size])
     assert newest_complete(tmp_path) == tmp_path / "checkpoint-2"
     assert not (tmp_path / "checkpoint-4").exists()
+
+
+@pytest.mark.parametrize(
+    ("base", "named"),
+    [("mine", "{here}/mine"), ("smollm2-135m-instruct", "HuggingFaceTB/SmolLM2-135M-Instruct")],
+)
+def test_an_adapter_names_its_base_from_any_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, base: str, named: str
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine").mkdir()
+    config = tmp_path / "adapter_config.json"
+    config.write_text('{"target_modules": ["v", "q"]}')
+    _name_base(config, base)
+    found = json.loads(config.read_text())
+    assert found["base_model_name_or_path"] == named.format(here=tmp_path.resolve())

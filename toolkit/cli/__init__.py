@@ -110,7 +110,9 @@ class Commands(click.Group):
             if package in ("toolkit", "apps", "None"):
                 raise
             text = f"error: {ctx.invoked_subcommand} needs {package}, which is not installed; "
-            click.echo(f'{text}pip install adapter-arena (or `pip install "{package}"`)', err=True)
+            click.echo(
+                f'{text}pip install "{package}" (all that is required: pip install adapter-arena)', err=True
+            )
             ctx.exit(2)
         except OSError as error:
             place = f"{str(error.filename)[:200]}: " if error.filename else ""

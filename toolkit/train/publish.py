@@ -120,10 +120,11 @@ def _write(folder: Path, weights: dict[str, Any], config: Any) -> None:
 
 
 def _name_base(config: Path, name: str) -> None:
-    """Name the base as the hub or the recipe does, not by its path here; sort what PEFT stores as sets."""
+    """Name the base as the hub does, or its folder from anywhere; sort what PEFT stores as sets."""
     values = json.loads(config.read_text(encoding="utf-8"))
     values |= {key: sorted(values[key]) for key in SETS if isinstance(values.get(key), list)}
-    values["base_model_name_or_path"] = HUB_IDS.get(name, name)
+    folder = Path(name)
+    values["base_model_name_or_path"] = str(folder.resolve()) if folder.is_dir() else HUB_IDS.get(name, name)
     io.write_json(config, values)
 
 
