@@ -55,6 +55,15 @@ def test_preference_formats_agree(tmp_path, row):
     assert (found.prompt[-1].content, found.chosen, found.rejected) == ("hi", "yes", "no")
 
 
+@pytest.mark.parametrize("margin", ["much", True, "nan", [1]])
+def test_a_margin_is_a_number(tmp_path, margin):
+    pair = {"prompt": "hi", "chosen": "yes", "rejected": "no"}
+    (found,) = load_rows(lines(tmp_path / "d.jsonl", pair | {"margin": "0.5"})).rows
+    assert found.margin == 0.5
+    with pytest.raises(DataError, match=r"d\.jsonl:1: `margin` is"):
+        load_rows(lines(tmp_path / "d.jsonl", pair | {"margin": margin}))
+
+
 def test_csv_parquet_json_and_text_files(tmp_path):
     frame = pd.DataFrame({"instruction": ["hi"], "output": ["hello"]})
     frame.to_csv(tmp_path / "d.csv", index=False)

@@ -108,13 +108,6 @@ def test_simultaneous_reach_is_as_is_known_for_independent_ones():
     assert np.quantile(_draw_t(np.eye(1), 9), 0.95) == pytest.approx(stats.t.ppf(0.975, 9), abs=0.09)
 
 
-def test_simultaneous_intervals_are_wider_and_around_the_same_ratings():
-    fit = bradley_terry(LOG)
-    for one, joint in zip(fit.ratings, fit.simultaneous(), strict=True):
-        assert joint.value == one.value
-        assert joint.low < one.low < one.high < joint.high
-
-
 def test_rank_ranges_hold_the_truth_and_are_wider_where_votes_are_few():
     few, many = (bradley_terry(simulated(5, votes, seed=7)).rank_ranges() for votes in (60, 20_000))
     assert many == {"m4": (1, 1), "m3": (2, 2), "m2": (3, 3), "m1": (4, 4), "m0": (5, 5)}

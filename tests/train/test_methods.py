@@ -131,6 +131,23 @@ def test_dpo_tells_how_often_the_chosen_answer_is_the_likelier_one(tmp_path: Pat
     assert not {"accuracy_before", "margin_before"} & figures.keys()
 
 
+def test_margins_of_pairs_are_what_a_reward_model_learns_by(tmp_path: Path, tiny_model: Path):
+    """Before training the rewards are nearly alike: the loss is softplus(margin), where no margin is 0."""
+    words = [{"prompt": f"my {w}", "chosen": f"a {w}", "rejected": f"a {w[::-1]}"} for w in WORDS]
+    losses = []
+    for name, margins in (("plain", [{}]), ("apart", [{"margin": 2}, {"margin": "3.5"}])):
+        rows = [row | margins[place % len(margins)] for place, row in enumerate(words)]
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(map(json.dumps, rows)))
+        data = {"near": recipes.DataSource(source=str(tmp_path / f"{name}.jsonl"))}
+        made = recipe_of(tmp_path, tiny_model, [stage("s", "reward", "pairs", heldout="pairs")])
+        near = made.stages[0].model_copy(update={"data": "near", "heldout": "near"})
+        (result,) = train(made.model_copy(update={"data": data, "stages": (near,)}), tmp_path / name)
+        losses.append(result.heldout["loss_before"])
+    softplus = [math.log1p(math.exp(margin)) for margin in (0, 2, 3.5)]
+    assert losses[0] == pytest.approx(softplus[0], abs=0.1)
+    assert losses[1] == pytest.approx((softplus[1] + softplus[2]) / 2, abs=0.3)
+
+
 def test_a_reward_model_stands_on_a_trained_chain(tmp_path: Path, tiny_model: Path):
     stages = [
         stage("sft", "sft", "answers"),

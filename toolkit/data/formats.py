@@ -8,6 +8,7 @@ cannot honour (tool calls, images, weights other than 0 and 1, unknown keys of t
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from pkgutil import resolve_name
@@ -35,6 +36,8 @@ class Preference(Record):
     prompt: tuple[Message, ...]
     chosen: str
     rejected: str
+    margin: float | None = Field(default=None, exclude_if=lambda value: value is None)
+    """By how much the chosen answer is better: reward models are to score it higher by more than this."""
 
 
 class Rated(Record):
@@ -296,8 +299,21 @@ def preference_row(row: Mapping[str, Any], row_id: str) -> Preference:
         raise RowError("no prompt: give a `prompt` column, or chosen/rejected as whole conversations")
     if chosen[-1].role != "assistant" or rejected[-1].role != "assistant":
         raise RowError("`chosen` or `rejected` does not end with an assistant turn")
-    sides = chosen[-1].content, rejected[-1].content
-    return Preference(id=row_id, prompt=_with_system(row, shared), chosen=sides[0], rejected=sides[1])
+    sides = {"chosen": chosen[-1].content, "rejected": rejected[-1].content}
+    return Preference(id=row_id, prompt=_with_system(row, shared), margin=_margin(row), **sides)
+
+
+def _margin(row: Mapping[str, Any]) -> float | None:
+    value = row.get("margin")
+    if value is None or value == "":
+        return None
+    try:
+        margin = math.nan if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError):
+        margin = math.nan
+    if not math.isfinite(margin):
+        raise RowError(f"`margin` is {value!r}; give the number by which `chosen` is better")
+    return margin
 
 
 def text_row(row: Mapping[str, Any], row_id: str) -> Text:

@@ -13,7 +13,7 @@ import numpy as np
 
 from toolkit.errors import RatingError
 from toolkit.ratings.counts import Counts, count, identifiability_problem
-from toolkit.ratings.decisions import Decisions, decide_anytime, decide_fixed, joint_reach, votes_needed
+from toolkit.ratings.decisions import Decisions, decide_anytime, decide_fixed, votes_needed
 from toolkit.ratings.intervals import Spread, compute_spread, contrasts_to
 from toolkit.ratings.mle import Games, Likelihood, solve
 from toolkit.ratings.ranking import CENTRE, SCALE, RatingTable, leaderboard
@@ -140,16 +140,6 @@ class BradleyTerry(RatingTable):
     def rank_ranges(self) -> dict[str, tuple[int, int]]:
         """Contestant -> its best and worst possible rank, right for all of them together at 95%."""
         return self.decisions.rank_ranges()
-
-    def simultaneous(self) -> tuple[Rating, ...]:
-        """The ratings with intervals so wide that all of them hold together at 95%."""
-        contrasts = contrasts_to(len(self.names), None)
-        margin = joint_reach(contrasts, self.spread) * SCALE * self.spread.errors(contrasts)
-        wide, rows = dict(zip(self.names, margin, strict=True)), []
-        for row in self.ratings:
-            reach = wide[row.contestant]
-            rows.append(row.model_copy(update={"low": row.value - reach, "high": row.value + reach}))
-        return tuple(rows)
 
 
 def bradley_terry(

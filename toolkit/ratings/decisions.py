@@ -172,13 +172,6 @@ def _draw_t(root: Array, freedom: float, seed: int = 0) -> NDArray[np.float32]:
     return np.asarray(z)
 
 
-def joint_reach(contrasts: Array, spread: Spread) -> float:
-    """Standard errors that intervals of all contrasts reach to hold together (Hothorn et al. 2008)."""
-    root = contrasts @ _root(spread.robust)
-    error = np.sqrt((root**2).sum(axis=1, keepdims=True))
-    return float(np.quantile(_draw_t(root / np.maximum(error, 1e-300), spread.freedom).max(axis=0), LEVEL))
-
-
 def decide_anytime(table: Table, pairs: Collection[Pair] | None = None) -> Decisions:
     """Decisions from an open arena's votes, in the order they were cast; once made, more votes undo none.
 

@@ -72,13 +72,15 @@ def draft_recipe(file: Path, found: Ingredients) -> tuple[str, str | None]:
         "contestants": _contestants(here, found, stages),
         "scoring": {"examples": "test", **_scoring(here, data["test"])} if "test" in data else {},
     }
-    if found.answers and not (stages or found.adapters or found.base):  # answers alone have no likelihoods
+    answers_alone = bool(found.answers) and not (stages or found.adapters or found.base)
+    if answers_alone:  # which have no likelihoods
         sections["scoring"]["metrics"] = [
             metric
             for metric in sections["scoring"].get("metrics", ["rouge", "chrf"])
             if metric != "perplexity"
         ]
-    recipe: dict[str, Any] = {"name": file.stem, "base": _base(here, found), "seed": 0}
+    base = {} if answers_alone else {"base": _base(here, found)}
+    recipe: dict[str, Any] = {"name": file.stem, **base, "seed": 0}
     recipe |= {name: section for name, section in sections.items() if section}
     lines = [
         "# What is trained, who is compared, and on what.",

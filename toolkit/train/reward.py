@@ -91,11 +91,12 @@ def classifier(base: Base) -> Any:
 
 
 def dataset(base: Base, rows: list[Row]) -> Dataset:
-    """Columns `chosen_ids` and `rejected_ids`, prompt and answer up to the end token that is scored."""
+    """Columns `chosen_ids` and `rejected_ids`, up to the end token that is scored, and any `margin`."""
     pairs = [row for row in rows if isinstance(row, Preference)]
-    return Dataset.from_dict(
-        {
-            "chosen_ids": [rated_ids(base.tokenizer, pair.prompt, pair.chosen) for pair in pairs],
-            "rejected_ids": [rated_ids(base.tokenizer, pair.prompt, pair.rejected) for pair in pairs],
-        }
-    )
+    columns: dict[str, list[Any]] = {
+        f"{side}_ids": [rated_ids(base.tokenizer, pair.prompt, getattr(pair, side)) for pair in pairs]
+        for side in ("chosen", "rejected")
+    }
+    if any(pair.margin for pair in pairs):
+        columns["margin"] = [pair.margin or 0.0 for pair in pairs]
+    return Dataset.from_dict(columns)
