@@ -102,6 +102,7 @@ def test_files_of_answers_are_their_own_examples(tmp_path: Path):
         )
     recipe = drafted(tmp_path / "r.yaml", answers=(str(tmp_path / "a.jsonl"), str(tmp_path / "b.jsonl")))
     assert list(recipe.contestants) == ["a", "b"]
+    assert recipe.base == ""
     assert [each.messages[-1].content for each in load_examples(recipe.data["test"])] == ["an urn"]
 
 

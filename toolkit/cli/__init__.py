@@ -139,8 +139,11 @@ def _warn_of_changes(arguments: list[str]) -> None:
             from toolkit.fingerprints import changed_outputs
 
             for change in changed_outputs(run):
-                text = f"warning: {run}: {change}; `adapter-arena run` with its recipe makes it again"
-                click.echo(printable(text), err=True)
+                damaged = change.startswith("manifest.json is damaged")  # which `run` does not replace
+                mend = (
+                    "put its backup back" if damaged else "`adapter-arena run` with its recipe makes it again"
+                )
+                click.echo(printable(f"warning: {run}: {change}; {mend}"), err=True)
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
