@@ -80,6 +80,7 @@ def with_jury(small_recipe: Path, server: FaultServer) -> Path:
     raw = yaml.safe_load(small_recipe.read_text())
     raw["contestants"] = {"base": {}, "sft": {"stage": "sft"}}
     raw["stages"] = raw["stages"][:1]
+    raw["scoring"]["metrics"] = [{"exact_match": {}}]  # whose workers import little
     raw["judge"] = {"jury": [{}, {"endpoint": {"url": server.url, "model": "first"}, "method": "written"}]}
     small_recipe.write_text(yaml.safe_dump(raw))
     return small_recipe
