@@ -214,7 +214,7 @@ FAULTS: dict[str, tuple[Callable[[Plan], Any], str, str]] = {
     ),
     "an empty answer": (lambda p: row(p, "sft", 5, {"prompt": "x", "completion": " "}), "row", "sft.jsonl:6"),
     "no answer": (lambda p: row(p, "sft", 0, talk(("user", "a"))), "row", "sft.jsonl:1"),
-    "unknown columns": (lambda p: row(p, "sft", 1, {"q": "x", "a": "y"}), "row", "rename them"),
+    "unknown columns": (lambda p: row(p, "sft", 1, {"q": "x", "a": "y"}), "row", "set `rename: {q: prompt"),
     "chosen equal to rejected": (
         lambda p: row(p, "pairs", 4, {"prompt": "x", "chosen": "y", "rejected": "y"}),
         "row",

@@ -102,7 +102,15 @@ def content_fingerprint(folder: Path, *, template: bool = True) -> str:
     Raises:
         ModelError: as `fingerprint`.
     """
-    return fingerprint(folder, [each for each in OPENED if template or not each.endswith(".jinja")])
+    opened = [each for each in OPENED if template or not each.endswith(".jinja")]
+    config = folder / "adapter_config.json"
+    values = io.read_json(config, kind=dict) if config.is_file() else {}
+    if not Path(str(values.get("base_model_name_or_path") or "")).is_absolute():
+        return fingerprint(folder, opened)
+    del values["base_model_name_or_path"]  # where the base lies; what it is has a fingerprint of its own
+    opened.remove("*.json")
+    others = fingerprint(folder, [*opened, *(file.name for file in folder.glob("*.json") if file != config)])
+    return hashlib.sha256(f"{others} {json.dumps(values, sort_keys=True)}".encode()).hexdigest()[:32]
 
 
 def check_whole(file: Path) -> None:
