@@ -72,6 +72,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_votes_ratings_and_reports_need_no_torch(folder: Path):
     commands = [
         ["ratings", "votes.csv"],

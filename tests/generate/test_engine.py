@@ -81,6 +81,7 @@ def completions(results: Path) -> dict[str, list[str]]:
     return {file.stem: [each.completion for each in io.read(file, Completion)] for file in files}
 
 
+@pytest.mark.slow
 def test_a_run_is_answered_by_one_engine_as_in_memory(tmp_path: Path, tiny_model: Path):
     adapters = {"one": adapter(tiny_model, tmp_path / "one")}
     run.run(arena(tmp_path, tiny_model, adapters, engine="transformers"), tmp_path / "here", anyway=True)

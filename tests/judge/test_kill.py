@@ -11,6 +11,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from tests.faultserver import FaultServer, Say, serving
 from toolkit import io
 from toolkit.types import Verdict, Vote
@@ -50,6 +52,7 @@ def kill_at(server: FaultServer, process: subprocess.Popen[bytes], requests: int
     process.communicate()
 
 
+@pytest.mark.slow
 def test_kill_9_loses_and_repeats_nothing(tmp_path: Path, record_property: Callable[[str, object], None]):
     battles = 60
     answers, out = outputs(tmp_path / "outputs.jsonl", battles), tmp_path / "judged"

@@ -63,6 +63,7 @@ def essence(run: Path) -> dict[str, object]:
     return {**texts, **kept, "stages": stages, "verdicts": verdicts}
 
 
+@pytest.mark.slow
 def test_killed_at_every_step_it_ends_like_an_unbroken_run(small_recipe: Path, tmp_path: Path):
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     code, out, err = run(small_recipe, whole)

@@ -60,9 +60,10 @@ def rows(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (folder / "training.jsonl").read_text().splitlines()]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "sharded",
-    ["", pytest.param("SHARDED_STATE_DICT", marks=pytest.mark.slow)],
+    ["", "SHARDED_STATE_DICT"],
     ids=lambda kind: kind or "copies",
 )
 def test_two_processes_train_what_one_trains(sharded: str, tmp_path: Path, tiny_model: Path):
@@ -97,6 +98,7 @@ def test_two_processes_train_what_one_trains(sharded: str, tmp_path: Path, tiny_
     assert not list((two / "t" / "checkpoints").iterdir())
 
 
+@pytest.mark.slow
 def test_a_run_starts_its_processes_itself(tmp_path: Path, tiny_model: Path):
     """As many as the recipe says, with what one process gives; an error is handed on."""
     trainer = ONE | {"per_device_train_batch_size": 2, "max_steps": 2}
