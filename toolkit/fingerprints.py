@@ -88,6 +88,10 @@ def folder_size(folder: Path, belongs: Callable[[Path], bool] = lambda file: Tru
     return sum((folder / file).stat().st_size for file in _files(folder) if belongs(file))
 
 
+MANIFEST_DAMAGED = "manifest.json is damaged, and nothing can be verified"
+"""The one change of `changed_outputs` that running the recipe again does not mend."""
+
+
 def changed_outputs(run: Path) -> list[str]:
     """What finished steps wrote into a run folder, adapters apart, and is gone or changed: one line each."""
     manifest, recipe, finished = (run / name for name in ("manifest.json", "recipe.yaml", "ratings.json"))
@@ -106,7 +110,7 @@ def changed_outputs(run: Path) -> list[str]:
                 if damage := output_damage(run / name, written):
                     found.append(f"{name} {damage}")
     except (OSError, ValueError, AttributeError, TypeError, KeyError):
-        found.append("manifest.json is damaged, and nothing can be verified")
+        found.append(MANIFEST_DAMAGED)
     return found
 
 

@@ -136,13 +136,11 @@ def _warn_of_changes(arguments: list[str]) -> None:
     """Name what is no longer in the run folders among the arguments as the run wrote it."""
     for run in map(Path, arguments):
         if run.joinpath("manifest.json").is_file() or run.joinpath("recipe.yaml").is_file():
-            from toolkit.fingerprints import changed_outputs
+            from toolkit.fingerprints import MANIFEST_DAMAGED, changed_outputs
 
             for change in changed_outputs(run):
-                damaged = change.startswith("manifest.json is damaged")  # which `run` does not replace
-                mend = (
-                    "put its backup back" if damaged else "`adapter-arena run` with its recipe makes it again"
-                )
+                mend = "`adapter-arena run` with its recipe makes it again"
+                mend = "put its backup back" if change == MANIFEST_DAMAGED else mend
                 click.echo(printable(f"warning: {run}: {change}; {mend}"), err=True)
 
 

@@ -230,8 +230,8 @@ def _example(row: dict[str, Any], source: DataSource, row_id: str) -> Example:
         question = [{"role": "user", "content": row["prompt"]}]
         row, form = row | {"messages": question}, "messages"
     elif bare and isinstance(row.get("instruction"), str):  # with `input` and `history`
-        *asked, _ = conversation(row | {"output": "-"}, "alpaca")
-        row, form = {"messages": [turn.as_dict() for turn in asked]}, "messages"
+        *earlier, _ = conversation(row | {"output": "-"}, "alpaca")
+        row, form = {"messages": [turn.as_dict() for turn in earlier]}, "messages"
     if form == "auto":
         form = detect(row)
         check_one_format(row, form)

@@ -256,8 +256,8 @@ Reader = Callable[[Columns, str, Questions], list[Completion]]
 
 def _reader(place: str, row: Columns) -> Reader:
     reader = next((reader for columns, reader in READERS if columns <= row.keys()), _plain)
-    asked = _first(row, (*PROMPT_KEYS, "messages", *ID_KEYS))
-    if reader is _plain and None in (_first(row, COMPLETION_KEYS), asked):
+    example = _first(row, (*PROMPT_KEYS, "messages", *ID_KEYS))
+    if reader is _plain and None in (_first(row, COMPLETION_KEYS), example):
         raise DataError(
             f"{place}: columns {', '.join(sorted(row))} are of no known format; known: ours, AlpacaEval "
             "outputs, MT-bench and Arena-Hard answers, lm-eval samples, a prompt with `outputs`, or rows "
