@@ -505,6 +505,8 @@ def test_merge_keys_and_aliases_are_plain_yaml():
         (("stages", 0, "trainer", "hub_token"), "hf_x", "stages.0.trainer.hub_token"),
         (("stages", 0, "trainer", "push_to_hub"), True, "stages.0.trainer.push_to_hub"),
         (("stages", 0, "trainer", "output_dir"), "/elsewhere", "stages.0.trainer.output_dir"),
+        (("stages", 0, "trainer", "trackio_static_space_id"), "me/x", "trainer.trackio_static_space_id"),
+        (("stages", 0, "trainer", "log_completions_hub_repo"), "me/x", "trainer.log_completions_hub_repo"),
         (("stages", 0, "trainer", "model_init_kwargs"), {"token": "x"}, "model_init_kwargs.token"),
         (("base",), "https://me:pass@host/model", "base"),
         (

@@ -101,11 +101,12 @@ def read_csv(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
     begins = 1
     try:
         with _readable(path), path.open(encoding="utf-8-sig", newline="") as file:
+            csv.field_size_limit(1 << 30)  # a cell may be a long document
             first = file.readline()
             delimiter = max(",;\t|", key=first.count)  # the comma where there is none
             file.seek(0)
             reader = csv.reader(file, strict=True, delimiter=delimiter)
-            heading = next(reader, [])
+            heading = [name.strip() for name in next(reader, [])]
             twice = [name for name in heading if heading.count(name) > 1]
             if twice:
                 raise DataError(f"{path}:1: the column {twice[0]} is there twice; keep one of them")
@@ -144,7 +145,7 @@ def parse_json(text: str, place: str, *, file: bool = False, finite: bool = True
     except RecursionError:
         raise DataError(f"{place}: not JSON that can be read: nested too deeply") from None
     except ValueError as error:
-        at, problem = _flaw(text, finite) or (0, f"not JSON: {error}")
+        at, problem = _flaw(text, finite) or (0, f"not JSON: {str(error).partition(';')[0]}")
         if isinstance(error, json.JSONDecodeError) and problem.startswith("not JSON"):
             at, problem = error.pos, f"not JSON: {error.msg} at column {error.colno}"
             if file and error.msg == "Extra data":

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from toolkit.data import Conversation, Preference, Rated, load_examples, load_rows
-from toolkit.data.formats import RowError, convert
+from toolkit.data.formats import RowError, convert, passed_over
 from toolkit.errors import DataError
 from toolkit.recipe import DataSource
 
@@ -83,11 +83,17 @@ def test_the_common_beginning_is_the_prompt(row):
         ({"messages": [user("q"), reply("a", train=True, loss=0)]}, r"\[1\] has loss 0, and another mark"),
         ({"messages": [user("q") | {"train": True}, reply("a")]}, "only the assistant's turns can be"),
         ({"messages": [user("q") | {"thinking": "t"}, reply("a")]}, r"\[0\] has thinking, and is not"),
-        ({"messages": [user("q"), reply("<think>t</think>a", thinking="t")]}, "is in its content too"),
+        ({"messages": [user("q"), reply("<think>t</think>a", thinking="t")]}, "two of it; keep one"),
+        ({"messages": [user("q"), reply("a", thinking="t", reasoning="u")]}, "two of it; keep one"),
+        ({"prompt": [user("q")], "completion": [reply("a", weight=0)]}, "no assistant turn is to be learned"),
+        ({"prompt": "q", "chosen": "a", "rejected": [reply("b", train=False)]}, "`rejected` is marked"),
+        ({"messages": [user("q"), reply("a", weight=0)], "label": 1}, "its answer is marked as not"),
+        ({"messages": [user("q"), reply("a")], "documents": [{"text": "k"}]}, "`documents` cannot"),
+        ({"messages": [user("q"), reply("a")], "kto_tag": False}, "set `rename: {kto_tag: label}`"),
         ({"messages": [user("q"), reply([{"type": "thinking", "text": "t"}])]}, "part of type 'thinking'"),
         ({"prompt": "q", "completion": "<think>no end"}, "`completion` is thinking without an answer"),
         ({"prompt": "q", "completion": "a", "train": False}, "`train` is False"),
-        ({"prompt": "q", "completion": "a", "system_prompt": "s"}, "`system_prompt` .* rename it to"),
+        ({"prompt": "q", "completion": "a", "system_prompt": "s"}, "set `rename: {system_prompt: system}`"),
         ({"prompt": "q", "completion": "a", "system": ["s"]}, "`system` is not text"),
         ({"instruction": "q", "input": ["x"], "output": "a"}, "`input` is not text"),
         ({"messages": [user("q"), reply("a")], "prompt": "q", "completion": "b"},
@@ -105,6 +111,8 @@ def test_answers_of_the_prompt_are_context_and_those_of_the_completion_are_learn
     assert isinstance(found, Conversation)
     assert turns(found.messages) == ["u:q1", "a:a1", "u:q2", "a:a2", "u:q3", "a:a3"]
     assert found.unlearned == (1,)
+    marked = {"prompt": 1, "completion": [reply("a", weight=0), user("q2"), reply("a2")]}
+    assert convert(marked, "auto", "x").model_dump(include={"unlearned"}) == {"unlearned": (1,)}
     with_system = convert({**row, "system": "s"}, "auto", "x")
     assert isinstance(with_system, Conversation)
     assert with_system.unlearned == (2,)
@@ -151,9 +159,22 @@ def test_labels_of_csv_files_are_read(label, expected):
 
 
 def test_a_labelled_conversation_is_a_rated_answer():
-    row = convert({"messages": [*HISTORY, reply("a2")], "label": False}, "auto", "x")
-    assert isinstance(row, Rated)
-    assert (turns(row.prompt), row.completion, row.desirable) == (["u:q1", "a:a1", "u:q2"], "a2", False)
+    told = [{"from": "human", "value": "q1"}, {"from": "gpt", "value": "a1"}, user("q2"), reply("a2")]
+    for turned in ({"messages": [*HISTORY, reply("a2")]}, {"conversations": told}):
+        for label in (False, 0, "false"):
+            row = convert({**turned, "label": label}, "auto", "x")
+            assert isinstance(row, Rated)
+            assert turns(row.prompt) == ["u:q1", "a:a1", "u:q2"]
+            assert (row.completion, row.desirable) == ("a2", False)
+    assert isinstance(
+        convert({"messages": [*HISTORY, reply("a2")], "label": "news"}, "auto", "x"), Conversation
+    )
+
+
+def test_what_is_not_read_of_a_row_is_named():
+    row = {"messages": [user("q") | {"id": 3}, reply("a")], "system": "s", "topic": "art", "score": None}
+    assert passed_over({**row, "input": "i"}) == {"topic", "input", "id of turns"}
+    assert passed_over({"instruction": "q", "input": "i", "output": "o"}) == set()
 
 
 def source(path: Path, *rows: object, **fields: object) -> DataSource:

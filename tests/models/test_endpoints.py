@@ -50,6 +50,14 @@ def test_half_a_surrogate_pair_which_no_file_can_keep_is_replaced():
         assert ask(server)[0].text == "cut in an emoji: \ufffd"
 
 
+@pytest.mark.parametrize("usage", ["unknown", [3], {"prompt_tokens": "many"}, {"completion_tokens": {}}])
+def test_a_usage_that_is_no_number_is_not_known(usage: object):
+    body = {"choices": [{"message": {"content": "yes"}, "finish_reason": "stop"}], "usage": usage}
+    with serving(lambda _number, _request: Say(body=json.dumps(body))) as server:
+        assert ask(server)[0] == ChatReply("yes", "stop", 0, 0)
+    assert len(server.requests) == 1
+
+
 def test_the_limit_is_used():
     together = threading.Barrier(8, timeout=300)
 

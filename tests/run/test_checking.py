@@ -484,6 +484,27 @@ FAULTS: dict[str, tuple[Callable[[Plan], Any], str, str]] = {
         "field-value",
         "takes no use_reentrantt",
     ),
+    "a setting that another one must switch on": (
+        lambda p: field(p, 1, label_smoothing=0.1),
+        "unused-field",
+        "label_smoothing counts only with loss_type: robust",
+    ),
+    "more than all of the longer answer": (lambda p: field(p, 1, ld_alpha=1.5), "field-value", "from 0 to 1"),
+    "an order of rows that is none": (
+        lambda p: field(p, train_sampling_strategy="longest"),
+        "field-value",
+        "'longest' is none of random",
+    ),
+    "conversations cut at their start": (
+        lambda p: field(p, truncation_mode="keep_middle"),
+        "field-value",
+        "'keep_middle' is none of keep_start",
+    ),
+    "experts of a model without": (
+        lambda p: field(p, router_aux_loss_coef=0.1),
+        "adapter-field",
+        "no experts to balance",
+    ),
     "an initialisation that PEFT does not know": (
         lambda p: stage(p, adapter={"init_lora_weights": "pissa_niter_x"}),
         "adapter-field",

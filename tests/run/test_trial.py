@@ -36,6 +36,14 @@ def tried(*, heldout_share: float = 0.05, **trainer: Any) -> list[Finding]:
         {"loss_type": "sigmod"},
         {"lr_scheduler_type": "cosine", "lr_scheduler_kwargs": {"num_cycle": 2}},
         {"f_divergence_type": "reverse_kll"},
+        {"save_strategy": "best"},
+        {
+            "eval_strategy": "steps",
+            "eval_steps": 5,
+            "load_best_model_at_end": True,
+            "save_steps": 5,
+            "metric_for_best_model": "eval_rouge",
+        },
     ],
 )
 def test_what_stops_a_trainer_is_found(trainer: dict[str, Any], capsys):
@@ -47,6 +55,9 @@ def test_what_stops_a_trainer_is_found(trainer: dict[str, Any], capsys):
 
 def test_fields_that_train_are_no_fault():
     assert tried(loss_type=["sigmoid", "sft"], loss_weights=[1.0, 0.5], save_steps=5) == []
+    assert tried(lr_scheduler_type="polynomial") == []
+    often = {"eval_strategy": "steps", "eval_steps": 5, "save_steps": 5}
+    assert tried(load_best_model_at_end=True, **often) == []
 
 
 def test_evaluation_without_rows_to_evaluate_on_is_found():

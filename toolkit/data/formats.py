@@ -82,9 +82,12 @@ LABELS = dict.fromkeys(("true", "1", "1.0", "yes"), True) | dict.fromkeys(("fals
 
 UNREADABLE = (
     *("tools", "functions", "images", "image", "videos", "video", "audios", "audio"),
-    *("chat_template_kwargs", "reasoning_content", "thinking", "system_prompt", "system_message"),
+    *("chat_template_kwargs", "documents", "reasoning_content", "thinking"),
 )
 """Columns that change what a row means, and that training here would leave out."""
+
+MISNAMED = {"system_prompt": "system", "system_message": "system", "kto_tag": "label"}
+"""Columns that have another name here."""
 
 WEIGHTS = ("weight", "loss_weight", "sample_weight", "train")
 """Columns by which rows are learned more or less."""
@@ -103,6 +106,12 @@ NOTES = re.compile(
 )
 """Keys of a turn that say where it comes from and how it was judged, which are left out."""
 
+COLUMNS = frozenset().union(*(form.columns for form in DATA_FORMATS.values())) | {
+    *("id", "question_id", "category", "reference", "references", "system", "margin"),
+}
+ALPACA = frozenset({"input", "history"})
+"""Columns that are read; the latter beside an `instruction`."""
+
 TEXT_PARTS = (None, "text", "input_text", "output_text")
 EMPTY: tuple[Any, ...] = (None, "", [], (), {})
 
@@ -112,7 +121,7 @@ VISIBLE = re.compile(
 """A character that is seen."""
 
 HUMAN = re.compile(r"\s*Human: ")
-TURN = re.compile(r"(?:\A\s*|\n\n)(Human|Assistant):")
+TURN = re.compile(r"(?:\A\s*|(?:\r?\n){2})(Human|Assistant):")
 
 
 class RowError(ValueError):
@@ -123,7 +132,8 @@ def detect(columns: Mapping[str, Any]) -> str:
     """The format that these columns show."""
     for name, form in DATA_FORMATS.items():
         if form.columns <= columns.keys():
-            return "unpaired" if name == "messages" and isinstance(columns.get("label"), bool) else name
+            labelled = name in ("messages", "sharegpt") and _label(columns) is not None
+            return "unpaired" if labelled else name
     known, rename = (
         "; ".join("/".join(sorted(form.columns)) for form in DATA_FORMATS.values()),
         guess_rename(columns),
@@ -207,6 +217,17 @@ def check_one_format(row: Mapping[str, Any], form: str) -> None:
             raise RowError(f"the row is one conversation as `{form}`, another as `{other}`; set `format`")
 
 
+def passed_over(row: Mapping[str, Any]) -> set[str]:
+    """Columns of a row, and keys of its turns, that hold something and are not read."""
+    rest = row.keys() - COLUMNS
+    found = {name for name in (rest - ALPACA if "instruction" in row else rest) if row[name] not in EMPTY}
+    for turns in row.values():
+        for turn in turns if isinstance(turns, (list, tuple)) else ():
+            if isinstance(turn, Mapping) and not turn.keys() <= TURN_KEYS:
+                found |= {f"{key} of turns" for key in turn.keys() - TURN_KEYS if turn[key] not in EMPTY}
+    return found
+
+
 def conversation(row: Mapping[str, Any], form: str) -> tuple[Message, ...]:
     """The turns of a supervised row, the answer last."""
     return _conversation(row, form)[0]
@@ -240,7 +261,9 @@ def sharegpt_turns(row: Mapping[str, Any]) -> Turns:
 
 def completion_turns(row: Mapping[str, Any]) -> Turns:
     prompt = _prompt(row)
-    return (*prompt, *_rest(row, "completion", prompt)), set(range(len(prompt)))
+    turns = (*prompt, *_rest(row, "completion", prompt))
+    context = {len(turns) + position for position in _unlearned_at_end(row, "completion")}
+    return turns, context | set(range(len(prompt)))
 
 
 def _from_sharegpt(turn: Any) -> Any:
@@ -299,6 +322,9 @@ def preference_row(row: Mapping[str, Any], row_id: str) -> Preference:
         raise RowError("no prompt: give a `prompt` column, or chosen/rejected as whole conversations")
     if chosen[-1].role != "assistant" or rejected[-1].role != "assistant":
         raise RowError("`chosen` or `rejected` does not end with an assistant turn")
+    for side in ("chosen", "rejected"):
+        if -1 in _unlearned_at_end(row, side):
+            raise RowError(f"`{side}` {NOT_LEARNED}")
     sides = {"chosen": chosen[-1].content, "rejected": rejected[-1].content}
     return Preference(id=row_id, prompt=_with_system(row, shared), margin=_margin(row), **sides)
 
@@ -337,11 +363,11 @@ def _side(row: Mapping[str, Any], side: str, prompt: tuple[Message, ...]) -> tup
 
 
 def rated_row(row: Mapping[str, Any], row_id: str) -> Rated:
-    value = _column(row, "label")
-    label = LABELS.get(str(value).strip().lower())
+    value, label = _column(row, "label"), _label(row)
     if label is None:
         raise RowError(f"`label` is {value!r}; use true for a wanted answer, false for an unwanted one")
-    if "prompt" in row or "messages" not in row:
+    form = next((name for name in ("messages", "conversations") if name in row), None)
+    if "prompt" in row or form is None:
         prompt = _prompt(row)
         answers = _rest(row, "completion", prompt)
         if len(answers) > 1:
@@ -349,19 +375,22 @@ def rated_row(row: Mapping[str, Any], row_id: str) -> Rated:
                 "`completion` has several turns under one label: put the earlier ones into `prompt`"
             )
         _check_columns(row)
-        turns = _with_system(row, (*prompt, *answers))
+        turns, unlearned = _with_system(row, (*prompt, *answers)), -1 in _unlearned_at_end(row, "completion")
     else:
-        turns = conversation(row, "messages")
+        turns, context = _conversation(row, "messages" if form == "messages" else "sharegpt")
+        unlearned = len(turns) - 1 in context
     if len(turns) == 1 or turns[-1].role != "assistant":
         raise RowError("a labelled row is a prompt and the assistant's answer to it")
+    if unlearned:
+        raise RowError(f"its answer {NOT_LEARNED}")
     return Rated(id=row_id, prompt=turns[:-1], completion=turns[-1].content, desirable=label)
 
 
 def _prompt(row: Mapping[str, Any]) -> tuple[Message, ...]:
     prompt = _column(row, "prompt")
-    if not isinstance(prompt, str):
+    if not isinstance(prompt, str) and not _is_number(prompt):
         return _messages(prompt, "prompt")
-    if HUMAN.match(prompt) and "\n\nAssistant:" in prompt:
+    if isinstance(prompt, str) and HUMAN.match(prompt) and len(TURN.findall(prompt)) > 1:
         return _human_assistant(prompt, "prompt")
     return (Message(role="user", content=_text(row, "prompt")),)
 
@@ -388,12 +417,14 @@ def _with_system(row: Mapping[str, Any], turns: tuple[Message, ...]) -> tuple[Me
 
 
 def _check_columns(row: Mapping[str, Any]) -> None:
-    if row.keys().isdisjoint((*UNREADABLE, *WEIGHTS)):
+    if row.keys().isdisjoint((*UNREADABLE, *WEIGHTS, *MISNAMED)):
         return
     for name in UNREADABLE:
         if row.get(name) not in (*EMPTY, "[]", "null"):
-            mend = "rename it to `system`" if name.startswith("system_") else "take the row out"
-            raise RowError(f"`{name}` cannot be learned here; {mend}, or `rename` the column away")
+            raise RowError(f"`{name}` cannot be learned here; take the row out, or `rename` the column away")
+    for name, ours in MISNAMED.items():
+        if row.get(name) not in EMPTY:
+            raise RowError(f"`{name}` is read as `{ours}` only: set `rename: {{{name}: {ours}}}`")
     for name in WEIGHTS:
         if row.get(name) not in EMPTY and str(row[name]).strip().lower() not in ("1", "1.0", "true"):
             raise RowError(
@@ -416,6 +447,21 @@ def _unlearned(turns: Any, column: str) -> set[int]:
             if not mark:
                 context.add(position)
     return context
+
+
+def _unlearned_at_end(row: Mapping[str, Any], column: str) -> set[int]:
+    """Positions, from the end (-1), of turns in a column that are not learned."""
+    turns = [row[column]] if isinstance(row[column], Mapping) else row[column]
+    whole = turns if isinstance(turns, (list, tuple)) else ()
+    return {position - len(whole) for position in _unlearned(whole, column)}
+
+
+NOT_LEARNED = "is marked as not learned (`weight: 0`, `train: false`), and nothing else is: take the row out"
+
+
+def _label(row: Mapping[str, Any]) -> bool | None:
+    """Whether a row says that its answer is wanted; `None`: it does not say."""
+    return LABELS.get(str(row.get("label")).strip().lower())
 
 
 def _messages(value: Any, column: str) -> tuple[Message, ...]:
@@ -453,15 +499,20 @@ def _content(turn: Mapping[str, Any], place: str) -> str:
         value = "".join(part["text"] for part in parts)
     if not isinstance(value, str) or not VISIBLE.search(value):
         raise RowError(f"{place} is empty")
-    thought = next((turn[key] for key in THOUGHTS if turn.get(key)), None)
+    thoughts = [turn[key] for key in THOUGHTS if turn.get(key)]
+    thought = thoughts[0] if thoughts else None
     if turn["role"] != "assistant":
         if thought is not None:
             raise RowError(f"{place} has thinking, and is not the assistant's; take it out of the turn")
         return value
     if thought is None:
         return _answer(value, place)
-    if not isinstance(thought, str) or split_thinking(value)[0] is not None:
-        raise RowError(f"{place} has thinking that is not text, or is in its content too; keep one text")
+    if (
+        not isinstance(thought, str)
+        or split_thinking(value)[0] is not None
+        or thoughts.count(thought) < len(thoughts)
+    ):
+        raise RowError(f"{place} has thinking that is not text, or two of it; keep one text")
     return f"<think>\n{thought.strip()}\n</think>\n\n{value}"
 
 

@@ -235,9 +235,10 @@ def _example(row: dict[str, Any], source: DataSource, row_id: str) -> Example:
     if form == "auto":
         form = detect(row)
         check_one_format(row, form)
-    if form == "preference":
+    if form in ("preference", "unpaired"):
         raise RowError(
-            "preference rows are to train on; examples need a prompt, with a reference if there is one"
+            f"{form} rows are to train on; examples need a prompt, with a reference if there is one; set "
+            "`format` or `rename`"
         )
     turns = conversation(row, form)
     if turns[-1].role == "assistant":
@@ -279,7 +280,7 @@ def _open(source: DataSource, part: io.Part) -> Iterator[RawRow]:
         raise DataError(f"{path}: a file has no subset and no split; leave `subset` and `split` out")
     reader = READERS.get(path.suffix)
     if reader is None:
-        raise DataError(f"{path}: cannot read {path.suffix or 'this'} files; use {', '.join(READERS)}")
+        raise DataError(f"{path}: cannot read {path.suffix or 'such'} files; use {', '.join(READERS)}")
     return _jsonl(path, part) if part != io.WHOLE else reader(path)
 
 

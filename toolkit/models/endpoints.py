@@ -404,8 +404,6 @@ def _reply(response: httpx.Response) -> Answer | None:
         thought = next(filter(None, map(message.get, ("reasoning_content", "reasoning", "thinking"))), None)
         thought = thought or _text(message.get("reasoning_details"), ("reasoning.text",))
         thought = thought or _text(message.get("content"), ("thinking", "reasoning"))
-        usage = body.get("usage") or {}
-        counts = [max(0, int(usage.get(name) or 0)) for name in ("prompt_tokens", "completion_tokens")]
     except (ValueError, KeyError, IndexError, TypeError, AttributeError, OverflowError, RecursionError):
         return None
     if finish in BROKEN_OFF:
@@ -421,7 +419,16 @@ def _reply(response: httpx.Response) -> Answer | None:
         return Refusal(response.status_code, f"no text in the reply (finish_reason {finish})")
     thought = thought if isinstance(thought, str) else ""
     text, reasoning = (LONE_SURROGATE.sub("\N{REPLACEMENT CHARACTER}", each) for each in (text, thought))
+    counts = [_count(body.get("usage"), name) for name in ("prompt_tokens", "completion_tokens")]
     return ChatReply(text, "length" if finish in CUT else "stop", counts[0], counts[1], reasoning)
+
+
+def _count(usage: Any, name: str) -> int:
+    """Tokens of a reply's `usage`; 0: it does not say."""
+    try:
+        return max(0, int(usage[name]))
+    except (TypeError, ValueError, KeyError, OverflowError):
+        return 0
 
 
 def _text(content: Any, kinds: Collection[str] = ("text", "output_text")) -> str | None:

@@ -286,7 +286,7 @@ UNION_MEMBERS = ("LoraOptions", "Metric", "Function", "Check", "[key]")
 NAMES = "a name is letters, digits, `.`, `_`, `-`, at most 64, and starts with a letter or digit"
 
 
-HUB = re.compile(r"hub_.*|push_to_hub.*|output_dir|trackio_space_id|trust_remote_code")
+HUB = re.compile(r"hub_.*|.*_hub_repo|push_to_hub.*|output_dir|trackio_.*_id|trust_remote_code")
 """Keys by which TRL and PEFT would send a model away, write elsewhere, or run code of the hub."""
 
 SECRET = re.compile(

@@ -63,6 +63,10 @@ def problems(recipe: Recipe, stage: Stage, shape: Any) -> Iterator[Problem]:
     if stage.trainer.get("fsdp") and max(recipe.processes, distributed.count()) == 1:
         where = f"stages.{stage.name}.trainer.fsdp"
         yield where, "there is one process, and nothing to shard", "leave it out, or set `processes`"
+    routed = shape is None or hasattr(shape.config.get_text_config(), "output_router_logits")
+    if stage.trainer.get("router_aux_loss_coef") and not routed:
+        where = f"stages.{stage.name}.trainer.router_aux_loss_coef"
+        yield where, "this model has no experts to balance", "leave it out"
     try:
         config = stage_adapter(recipe, stage)
     except RecipeError as problem:

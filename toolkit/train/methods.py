@@ -10,7 +10,10 @@ from pkgutil import resolve_name
 from typing import Any
 
 import torch
-from transformers.integrations import get_available_reporting_integrations
+from transformers.integrations import (
+    get_available_reporting_integrations,
+    get_reporting_integration_callbacks,
+)
 from transformers.utils import is_liger_kernel_available
 
 from toolkit.data import Row
@@ -109,11 +112,20 @@ def configuration(base: Base, stage: Stage, extra: dict[str, Any]) -> Any:
 
 
 def report_to(stage: Stage) -> str | list[str]:
-    """Reporting integrations of a stage; raises before loading if one is not installed."""
+    """Reporting integrations of a stage; raises before loading if one is not installed, or only in part."""
     integrations: str | list[str] = settings(stage)["report_to"] or "none"
-    for name in [integrations] if isinstance(integrations, str) else integrations:
-        if name not in ("none", "all", *get_available_reporting_integrations()):
-            raise RecipeError(f"stages.{stage.name}.trainer.report_to: {name} is not installed here")
+    named, place = [integrations] if isinstance(integrations, str) else integrations, "trainer.report_to"
+    here = get_available_reporting_integrations()
+    for name in here if "all" in named else named:
+        if name not in ("none", *here):
+            raise RecipeError(f"stages.{stage.name}.{place}: {name} is not installed here")
+        try:
+            for kind in get_reporting_integration_callbacks(name):
+                kind()
+            if name == "mlflow" and resolve_name("mlflow:get_tracking_uri")().startswith("sqlite"):
+                resolve_name("mlflow.store.tracking.sqlalchemy_store")  # mlflow-skinny has half of it
+        except (ImportError, RuntimeError) as problem:
+            raise RecipeError(f"stages.{stage.name}.{place}: {name} cannot be used here: {problem}") from None
     return integrations
 
 

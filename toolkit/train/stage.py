@@ -14,7 +14,7 @@ from typing import Any
 
 from peft.helpers import disable_input_dtype_casting
 from peft.tuners.tuners_utils import BaseTunerLayer
-from transformers import PrinterCallback, set_seed
+from transformers import PrinterCallback, ProgressCallback, set_seed
 from transformers.integrations import TensorBoardCallback
 
 from toolkit import distributed, io
@@ -98,7 +98,8 @@ def _train(recipe: Recipe, stage: Stage, run: Path) -> tuple[Callable[[], float]
     base.start(trainer.model)
     # what PEFT subtracted from the base (PiSSA, OLoRA)
     initial_weights = publish.copy_adapter(trainer.model) if subtracts_from_base(base.adapter) else {}
-    trainer.remove_callback(PrinterCallback)  # it writes to stdout
+    for kind in (PrinterCallback, ProgressCallback):  # they write to stdout
+        trainer.remove_callback(kind)
     trainer.add_callback(log)
     if base.parent_beside:
         trainer.add_callback(ParentBeside())

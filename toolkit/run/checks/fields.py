@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import difflib
 import inspect
 import math
@@ -48,10 +49,32 @@ RETIRED = {
 ELSEWHERE = {
     "model_init_kwargs": "the recipe's `model`",
     "dataset_text_field": "the data's `rename`",
+    "max_completion_length": "max_length (prompt and answer together)",
     "resume_from_checkpoint": "nothing: a run that was cut short continues",
     "completion_only_loss": "nothing: answers are learned, prompts are not; for all of a text, method: text",
 }
 """Trainer fields that change nothing here -> what to use."""
+
+_SMOOTHED = ("robust", "exo_pair", "aot", "aot_unpaired")
+IDLE: dict[str, tuple[str, tuple[Any, ...]]] = {
+    "label_smoothing": ("loss_type", _SMOOTHED),
+    "discopop_tau": ("loss_type", ("discopop",)),
+    "f_alpha_divergence_coef": ("f_divergence_type", ("alpha_divergence",)),
+    "label_smoothing_factor": ("loss_type", ("nll",)),
+    **dict.fromkeys(("ref_model_mixup_alpha", "ref_model_sync_steps"), ("sync_ref_model", (True,))),
+    **dict.fromkeys(("metric_for_best_model", "greater_is_better"), ("load_best_model_at_end", (True,))),
+    "eval_steps": ("eval_strategy", ("steps",)),
+    "eval_delay": ("eval_strategy", ("steps", "epoch")),
+    "liger_kernel_config": ("use_liger_kernel", (True,)),
+    "precompute_ref_batch_size": ("precompute_ref_log_probs", (True,)),
+    "delta": ("loss_type", ("grpo", "bnpo", "dr_grpo", "dapo", "luspo")),
+    **dict.fromkeys(("sapo_temperature_neg", "sapo_temperature_pos"), ("loss_type", ("sapo",))),
+    **dict.fromkeys(("vespo_k_pos", "vespo_k_neg"), ("loss_type", ("vespo",))),
+    **dict.fromkeys(("vespo_lambda_pos", "vespo_lambda_neg"), ("loss_type", ("vespo",))),
+    **dict.fromkeys(("entropy_coef_min", "entropy_coef_max"), ("use_adaptive_entropy", (True,))),
+    **dict.fromkeys(("entropy_coef_delta", "entropy_target"), ("use_adaptive_entropy", (True,))),
+}
+"""Trainer fields that count only with another one, and with which of its values."""
 
 TINY, SEEDS = 1e-12, 2**32 - 1
 NUMBERS: dict[str, tuple[type, float, float]] = {
@@ -66,11 +89,19 @@ NUMBERS: dict[str, tuple[type, float, float]] = {
     **dict.fromkeys(("seed", "data_seed"), (int, 0, SEEDS)),
     "beta": (float, -math.inf, math.inf),
     "dataloader_num_workers": (int, 0, math.inf),
-    "label_smoothing": (float, 0, 0.5),
+    "label_smoothing": (float, 0, 0.5 - TINY),
+    "ld_alpha": (float, 0, 1),
+    "discopop_tau": (float, TINY, math.inf),
     "max_length": (int, 2, math.inf),
     "num_generations": (int, 2, math.inf),
 }
 """Trainer fields that are numbers, where they are given -> whole or not, the lowest, the highest."""
+
+CHOICES = {
+    "truncation_mode": ("keep_start", "keep_end"),  # of conversations the start alone
+    "train_sampling_strategy": ("random", "sequential", "group_by_length"),
+}
+"""Trainer fields of which other values are taken for one of these."""
 
 STEEP = 2.0  # a beta above which DPO and its kin hardly leave their reference
 FAST = 2e-2  # a learning rate above which hardly any adapter trains; whole weights bear a hundredth of it
@@ -101,9 +132,11 @@ def _names(stage: Stage) -> Iterator[Finding]:
     known, name = methods.config_fields(stage), methods.config_class(stage).__name__
     for field in stage.trainer:
         place = f"stages.{stage.name}.trainer.{field}"
-        if field in ELSEWHERE and stage.trainer[field] not in (None, True):
+        reads = stage.spec.online and field == "max_completion_length"
+        if field in ELSEWHERE and stage.trainer[field] not in (None, True) and not reads:
             yield error("unused-field", place, f"{field} changes nothing here", f"use {ELSEWHERE[field]}")
         if field in known:
+            yield from _idle(stage, field)
             continue
         if field in RETIRED:
             fix = f"use {RETIRED[field]}"
@@ -112,6 +145,23 @@ def _names(stage: Stage) -> Iterator[Finding]:
         close = difflib.get_close_matches(field, known, n=1)
         fix = f"did you mean {close[0]}?" if close else f"see the fields of trl.{name}"
         yield error("unknown-field", place, f"{name} has no field {field}", fix)
+
+
+def _idle(stage: Stage, field: str) -> Iterator[Finding]:
+    """A field that was changed, and that nothing reads with the other fields as they are."""
+    made: dict[str, Any] = {each.name: each for each in dataclasses.fields(methods.config_class(stage))}
+    other, values = IDLE.get(field, ("", ()))
+    if not other or stage.trainer[field] in (None, made[field].default):
+        return
+    value = settings(stage).get(other, made[other].default if other in made else None)
+    if value is dataclasses.MISSING:
+        value = made[other].default_factory()
+    chosen = [value] if not isinstance(value, (list, tuple)) else value
+    if not set(chosen) & set(values):
+        text = f"{field} counts only with {other}: {' or '.join(map(str, values)).lower()}; it is {value}"
+        yield error(
+            "unused-field", f"stages.{stage.name}.trainer.{field}", text, f"set {other}, or leave it out"
+        )
 
 
 def _values(stage: Stage) -> Iterator[Finding]:
@@ -124,6 +174,11 @@ def _values(stage: Stage) -> Iterator[Finding]:
             text = str(problem).splitlines()[0] if str(problem) else type(problem).__name__
             yield error("field-value", f"stages.{stage.name}.trainer", text, "give it a value that TRL takes")
             return
+    for field, known in CHOICES.items():
+        keeps_start = field == "truncation_mode" and stage.spec.packs
+        if field in stage.trainer and stage.trainer[field] not in (known[:1] if keeps_start else known):
+            text = f"{stage.trainer[field]!r} is none of {', '.join(known[:1] if keeps_start else known)}"
+            yield error("field-value", f"stages.{stage.name}.trainer.{field}", text, "name one of them")
     for field in dry_run.texts_for_switches(type(made), stage.trainer):
         text = f"{stage.trainer[field]!r} is text, which counts as true"
         yield error("field-value", f"stages.{stage.name}.trainer.{field}", text, "write true or false")
@@ -168,7 +223,7 @@ def _optimiser(stage: Stage, made: Any) -> Iterator[Finding]:
 def _combinations(recipe: Recipe, stage: Stage) -> Iterator[Finding]:
     """Settings that are far from what works, or that exclude each other."""
     trainer, place = stage.trainer, f"stages.{stage.name}.trainer"
-    rate, steps, optim = trainer.get("learning_rate"), trainer.get("max_steps"), str(trainer.get("optim", ""))
+    rate, steps = trainer.get("learning_rate"), trainer.get("max_steps")
     top, trained = (FAST / 100, "whole weights") if stage.adapter == "none" else (FAST, "adapters")
     if isinstance(rate, (int, float)) and rate > top:
         text = f"a learning rate of {rate} is far above what {trained} bear: the loss would explode"
@@ -186,18 +241,26 @@ def _combinations(recipe: Recipe, stage: Stage) -> Iterator[Finding]:
     except RecipeError as problem:
         at, _, text = str(problem).partition(": ")
         yield error("report-to", at, text, "install it, or take it out")
-    if trainer.get("torch_compile") and not _has_gpu():
-        text = "compiling for a CPU takes minutes before the first step, and again for rows of other lengths"
-        yield warning("compile", f"{place}.torch_compile", text, "train on a GPU, or leave it out")
-    if optim.startswith("paged") and not _has_gpu():
-        text = f"{optim} needs a CUDA GPU, and none is here"
-        yield info("paged-optimizer", f"{place}.optim", text, "train on a GPU, or take adamw_torch")
+    yield from () if _has_gpu() else _without_gpu(trainer, place)
     yield from _preferences(recipe, stage)
     batch, answers = settings(stage)["per_device_train_batch_size"], settings(stage).get("num_generations", 1)
     if isinstance(batch, int) and batch % answers:
         text = f"{batch} is no multiple of num_generations ({answers}): answers to one prompt are torn apart"
         fix = f"set it to a multiple of {answers}"
         yield error("batch", f"{place}.per_device_train_batch_size", text, fix)
+
+
+def _without_gpu(trainer: dict[str, Any], place: str) -> Iterator[Finding]:
+    """Settings that are for a GPU."""
+    for field in ("activation_offloading", "fp16"):
+        if trainer.get(field):
+            yield error("no-gpu", f"{place}.{field}", "needs a GPU, and none is here", "leave it out")
+    if trainer.get("torch_compile"):
+        text = "compiling for a CPU takes minutes before the first step, and again for rows of other lengths"
+        yield warning("compile", f"{place}.torch_compile", text, "train on a GPU, or leave it out")
+    if (optim := str(trainer.get("optim", ""))).startswith("paged"):
+        text = f"{optim} needs a CUDA GPU, and none is here"
+        yield info("paged-optimizer", f"{place}.optim", text, "train on a GPU, or take adamw_torch")
 
 
 def _preferences(recipe: Recipe, stage: Stage) -> Iterator[Finding]:

@@ -118,8 +118,9 @@ PLAIN = frozenset(
 
 OF_THE_HARDWARE = """
     bf16 fp16 tf32 optim packing padding_free use_liger_kernel torch_compile deepspeed fsdp report_to
+    router_aux_loss_coef activation_offloading
 """.split()
-"""Fields that a CPU may refuse where a GPU takes them; their values are looked at elsewhere."""
+"""Fields that a CPU or a tiny model may refuse where others take them; looked at elsewhere."""
 
 
 def first_steps(
@@ -165,7 +166,8 @@ def _first_step(stage: Stage, rows: list[Row], tokenizer: Any) -> str | None:
     from toolkit.train.methods import build_trainer
 
     kept = {name: value for name, value in stage.trainer.items() if name not in OF_THE_HARDWARE}
-    tried = stage.model_copy(update={"trainer": kept | {"max_steps": 1, "save_strategy": "no"}})
+    often = {name: 1 for name in ("eval_steps", "save_steps") if name in kept}
+    tried = stage.model_copy(update={"trainer": kept | {"max_steps": 1, "warmup_steps": 0} | often})
     sizes = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2}
     shape = LlamaConfig(
         vocab_size=len(tokenizer), num_key_value_heads=2, pad_token_id=tokenizer.pad_token_id, **sizes

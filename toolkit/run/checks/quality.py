@@ -6,6 +6,7 @@ import itertools
 import re
 import string
 from array import array
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from toolkit.data import Preference, Rated, Row, Text
-from toolkit.data.formats import answer_of, prompt_of
+from toolkit.data.formats import answer_of, passed_over, prompt_of
 from toolkit.recipe.loader import KEY_SIGNS, KEYS
 from toolkit.run.checks import patterns
 from toolkit.run.checks.findings import error, info, warning
@@ -31,6 +32,8 @@ HASHED = ("exact", "near", "question", "answer", "other", "liked", "disliked")
 """What is kept of every row as a hash of eight bytes."""
 
 SPEAKERS = ("Q:", "Question:", "User:", "Human:", "Prompt:", "Instruction:", "Input:")
+
+NAMED = 20  # columns that are named
 
 TAIL, LOOPED = 30, 150  # characters that come again in a loop, and what a loop has at the least
 LENGTHY = 12  # characters of a question that hardly begin an answer by chance
@@ -64,6 +67,8 @@ class Quality:
         self.special = re.compile("|".join(map(re.escape, filter(None, special))) or r"(?!)")
         self.hashes = {key: array("q") for key in HASHED}
         self.longer = self.shorter = self.pairs = self.desirable = self.rated = self.scored = self.even = 0
+        self.passed_over: Counter[str] = Counter()
+        """Columns and keys of turns that are not read -> rows that have them."""
         self.score_columns: dict[tuple[str, ...], list[tuple[str, str]]] = {}
 
     def _place(self, row: int) -> str:
@@ -71,6 +76,7 @@ class Quality:
 
     def add(self, place: str, raw: Mapping[str, Any], row: Row) -> None:
         self.count += 1
+        self.passed_over.update(passed_over(raw))
         self.before = place.rstrip("0123456789")  # of `file:3`, `file:paragraph 3`
         self.numbers.append(int(place.removeprefix(self.before)))
         turns, answers = prompt_of(row), _answers(row)
@@ -102,6 +108,7 @@ class Quality:
             if line_of(tally.first) < line_of(mine.first):
                 mine.first, mine.shown = tally.first, tally.shown
             mine.count += tally.count
+        self.passed_over.update(other.passed_over)
         self.before = self.before or other.before
         for name in ("count", "longer", "shorter", "pairs", "desirable", "rated", "scored", "even"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
@@ -124,6 +131,12 @@ class Quality:
                 yield find("turns" if code.startswith("turns-") else code, tally.first, text, fault.fix)
         yield from self._copies()
         yield from self._sides()
+        scores = {name for pairs in self.score_columns.values() for pair in pairs for name in pair}
+        rest = [each for each in self.passed_over.most_common(NAMED) if each[0] not in scores]
+        if rest:
+            text = f"not read, with the rows that have it: {', '.join(f'`{name}` ({n})' for name, n in rest)}"
+            fix = "nothing to do, unless a row means something else without it: then `rename` it"
+            yield info("passed-over", f"data.{self.name}", text, fix)
 
     def _note(self, code: str, place: str, shown: str = "") -> None:
         self.tallies.setdefault(code, Tally(place, shown)).count += 1
