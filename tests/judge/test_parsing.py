@@ -46,6 +46,10 @@ NUMBERED = {"1": "a", "2": "b", "3": "tie"}
         ('```json\n{"winner": "model_b"}\n```', "b"),
         ("Winner = B", "b"),
         ("(B)", "b"),
+        ('{"Winner": "A"}', "a"),
+        ("Assistant A is better than Assistant B.", "a"),
+        ("Therefore, Response B is the better response.", "b"),
+        ("So the final decision is: Assistant A", "a"),
     ],
 )
 def test_stated_verdicts_are_read(reply: str, outcome: str):
@@ -58,6 +62,8 @@ def test_stated_verdicts_are_read(reply: str, outcome: str):
         "",
         "Both answers are good.",
         '{"winner": "A", "winner": "B"}',
+        '{"winner": "A"} Final: B',
+        '{"winner": "A"}\nFinal: B',
         "The verdict is not [[A]].",
         "Winner: A?",
         "Preference: none\nB",
@@ -142,6 +148,8 @@ def test_any_text_is_read_or_unreadable(text: str):
         ("- Rating: 8", 8),
         ("It got 3/10 facts right.\nRating: 8", 8),
         ("[[11]]", None),
+        ("8,5/10", None),
+        ("Score: 8%", None),
         ("[[0]]", None),
         ("It has 3 parts, 2 of them wrong.", None),
         ("[[4]] or [[5]]", None),

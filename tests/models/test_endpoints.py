@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import html
 import json
 import socket
 import threading
 import time
 from contextlib import suppress
+from urllib.parse import quote
 
 import pytest
 
 from tests.faultserver import FaultServer, Say, serving
 from toolkit.errors import EndpointError, ModelError
-from toolkit.models.endpoints import ChatReply, ChatRequest, Refusal, chat
+from toolkit.models.endpoints import LARGEST, ChatReply, ChatRequest, Refusal, chat, masked
 from toolkit.models.rate_limit import RateLimiter, Retry, parse_duration, parse_retry_after
 from toolkit.recipe import Endpoint, Generation
 from toolkit.types import Message
@@ -48,6 +50,23 @@ def test_every_reply_comes_to_its_own_request_with_its_usage():
 def test_half_a_surrogate_pair_which_no_file_can_keep_is_replaced():
     with serving(lambda _number, _request: Say("cut in an emoji: \ud83d")) as server:
         assert ask(server)[0].text == "cut in an emoji: \ufffd"
+
+
+def test_a_reply_without_an_end_is_given_up():
+    junk = "x" * (LARGEST + 1)
+    with (
+        serving(lambda _number, _request: Say(body=junk)) as server,
+        pytest.raises(EndpointError, match="32 MB"),
+    ):
+        ask(server)
+
+
+def test_parts_without_text_are_no_empty_answer():
+    say = Say(
+        body=json.dumps({"choices": [{"message": {"content": [{"type": "text", "text": {"value": "a"}}]}}]})
+    )
+    with serving(lambda _number, _request: say) as server:
+        assert isinstance(ask(server)[0], Refusal)
 
 
 @pytest.mark.parametrize("usage", ["unknown", [3], {"prompt_tokens": "many"}, {"completion_tokens": {}}])
@@ -252,6 +271,13 @@ def test_the_key_comes_from_the_environment_and_stays_out_of_messages(monkeypatc
         assert len(server.requests) == 1
 
 
+def test_a_key_is_masked_however_it_is_written():
+    key = 'sk-a/b"c+d'
+    written = (key, quote(key), quote(key, safe=""), html.escape(key), json.dumps(key)[1:-1])
+    for form in written:
+        assert masked(f"wrong key {form}!", key) == "wrong key ***!"
+
+
 def test_a_place_is_free_only_when_its_reply_is_dealt_with():
     with serving(echo) as server:
         replies = chat(server.endpoint(concurrency=3), requests(30), Generation())
@@ -296,7 +322,9 @@ def test_headers_that_ask_to_wait(headers: dict, seconds: float | None):
     assert parse_retry_after(headers) == seconds
 
 
-@pytest.mark.parametrize(("text", "seconds"), [("6m0s", 360), ("20ms", 0.02), ("1.5", 1.5), ("later", None)])
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("6m0s", 360), ("20ms", 0.02), ("1.5", 1.5), ("2d", 172_800), ("later", None)]
+)
 def test_durations(text: str, seconds: float | None):
     assert parse_duration(text) == seconds
 

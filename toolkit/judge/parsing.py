@@ -43,9 +43,10 @@ def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 DECODER = json.JSONDecoder(object_pairs_hook=_distinct)
 NAME = r"(?:(?:the )?(?:assistant|answer|response|model|option|output)[ _]?)?"
+SO = r"(?:(?:so|thus|hence|therefore|overall|in conclusion),? )?"
 STATEMENT = (
-    r"(?:(?:my|the) )?(?:(?:final|overall) )?(?:verdict|choice|winner|decision|judg(?:e)?ment|preference"
-    r"|result|final answer|(?:best|better|preferred)(?: (?:answer|response|assistant|one))?)(?: is)?\W*?"
+    rf"{SO}(?:(?:my|the) )?(?:(?:final|overall) )?(?:verdict|choice|winner|decision|judg(?:e)?ment|preference"
+    r"|result|final(?: answer)?|(?:best|better|preferred)(?: (?:answer|response|assistant|one))?)(?: is)?\W*?"
 )
 """How a line begins that states the verdict."""
 SENTENCE = (
@@ -54,18 +55,21 @@ SENTENCE = (
 )
 UNGRADED = r"(?![+\-\u2212])"
 """`B+` and `A-` are school marks."""
-WINS = r"(?: (?:wins|is (?:the )?(?:better|best|winner|preferred)(?: (?:answer|response|one))?))?"
+WINS = (
+    r"(?: (?:wins|is (?:the )?(?:better|best|winner|preferred)(?: (?:answer|response|one))?"
+    rf"(?: than {NAME}\w)?))?"
+)
 CORRECTION = re.compile(
     r"\W*(?:(?:wait|actually|correction|sorry|edit|on second thoughts?|no(?=\s*[,:;.!]))\b\W*)+",
     re.IGNORECASE,
 )
 """How a line begins that takes back an earlier one."""
-NUMBER = r"(?<![-\u2212\u2013.\d])(\d+(?:\.\d+)?)"
+NUMBER = r"(?<![-\u2212\u2013.,\d])(\d+(?:\.\d+)?)"
 """Without a sign, and not the end of a range."""
 OUT_OF_TEN = r"(?:\s*(?:/|out of)\s*10)?"
-GRADE = re.compile(rf"\W*{NUMBER}{OUT_OF_TEN}\W*", re.IGNORECASE)
+GRADE = re.compile(rf"\W*{NUMBER}{OUT_OF_TEN}[^\w%]*", re.IGNORECASE)
 GRADED = r"(?:(?:my|the) )?(?:(?:final|overall) )?(?:rating|grade|score|mark|result)(?: is)?"
-GRADE_STATEMENT = re.compile(rf"\W*{GRADED}\W*{NUMBER}{OUT_OF_TEN}\W*", re.IGNORECASE)
+GRADE_STATEMENT = re.compile(rf"\W*{GRADED}\W*{NUMBER}{OUT_OF_TEN}[^\w%]*", re.IGNORECASE)
 TENTHS = re.compile(
     rf"(?<![\d./]){NUMBER}\W*(?:/|out of)\s*10(?![\d./]*\d)"
     r"(?!\s+(?!for|overall|because|since|as|due|but|and)\w)",
@@ -91,9 +95,7 @@ def read_outcome(reply: str, labels: Mapping[str, Outcome] = LABELS) -> Outcome 
         return known[found[1].upper()] if found else None
 
     objects, rest = _objects(reply)
-    stated = [
-        meant(str(each[name])) for each in objects for name in VERDICT_FIELDS if each.get(name) is not None
-    ]
+    stated = [meant(str(value)) for value in _fields(objects, VERDICT_FIELDS)]
     if MARKS.search(rest):
         stated.append(_marked(rest, lambda mark: known.get(mark.upper().replace(" ", "")) or meant(mark)))
     stated += [meant(text) for text in RESULT.findall(rest)]
@@ -103,7 +105,7 @@ def read_outcome(reply: str, labels: Mapping[str, Outcome] = LABELS) -> Outcome 
 def read_grade(reply: str) -> float | None:
     """A grade from 1 to 10; `None` when the reply gives none, several, or one outside."""
     objects, reply = _objects(reply)
-    fields = [each[name] for each in objects for name in GRADE_FIELDS if each.get(name) is not None]
+    fields = _fields(objects, GRADE_FIELDS)
     lines = _lines(reply)
     stated = [found[1] for line in lines if (found := GRADE_STATEMENT.fullmatch(line))]
     if lines and (last := GRADE.fullmatch(lines[-1])):
@@ -125,6 +127,12 @@ def read_grade(reply: str) -> float | None:
 def read_field(reply: str, name: str) -> Any:
     """A field of the JSON object that the reply is, in a code fence or bare; `None` when it is none."""
     return next((each[name] for each in _objects(reply)[0] if name in each), None)
+
+
+def _fields(objects: Iterable[Mapping[str, Any]], names: Collection[str]) -> list[Any]:
+    """The values of the fields of these names, in any case."""
+    named = [(name.lower(), value) for each in objects for name, value in each.items()]
+    return [value for name, value in named if name in names and value is not None]
 
 
 def _objects(reply: str) -> tuple[list[dict[str, Any]], str]:
@@ -161,7 +169,7 @@ def _statements(reply: str, known: Mapping[str, Outcome]) -> Iterator[Outcome | 
         r"|(?:it is|it's|this is) a (tie|draw)\W*",
         re.IGNORECASE,
     )
-    named_form = re.compile(rf"\W*{NAME}{label}{WINS}\W*", re.IGNORECASE)
+    named_form = re.compile(rf"\W*{SO}{NAME}{label}{WINS}\W*", re.IGNORECASE)
     undecided = re.compile(rf"\W*{STATEMENT}(?:none|neither|undecided|unclear|unknown|n/a)\W*", re.IGNORECASE)
     lines = _lines(reply)
     for place, whole in enumerate(lines):

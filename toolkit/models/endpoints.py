@@ -7,6 +7,7 @@ for index, reply in chat(endpoint, [ChatRequest(messages)], Generation()):
 from __future__ import annotations
 
 import asyncio
+import html
 import logging
 import os
 import queue
@@ -42,7 +43,7 @@ FATAL_STATUSES = {
 TRANSIENT_STATUSES = {408, 409, 425, 429}
 """Statuses below 500 that may be gone at the next attempt."""
 
-MODERATED = re.compile(r"moderat|flagged|content.?(?:filter|policy|management)", re.IGNORECASE)
+MODERATED = re.compile(r"moderat|flagged|content.?(?:filter|policy|management)|block_?reason", re.IGNORECASE)
 """Words of a 403 that concerns the content of a request, not its credentials."""
 
 FILTERED = re.compile("filter|safety|prohibited|blocklist|recitation|spii|sensitive|refus|moderat|guardrail")
@@ -53,6 +54,11 @@ CUT = {"length", "max_tokens", "max_output_tokens", "model_length"}
 
 GRACE = 10.0
 """Seconds in which replies to requests already sent may still arrive after an error that ends the work."""
+
+LARGEST = 32 << 20
+"""Bytes of a reply that are read."""
+
+BODY_HEADERS = {"content-encoding", "content-length", "transfer-encoding"}
 
 BROKEN_OFF = {"error", "abort", "aborted", "cancelled", "insufficient_system_resource"}
 """Finish reasons of a reply that the server did not end: part of an answer at most, requested again."""
@@ -165,7 +171,8 @@ def api_key(endpoint: Endpoint) -> str | None:
 
 def masked(text: str, key: str | None) -> str:
     """`text` without the key, also where it was escaped for a URL or JSON."""
-    forms = {key, quote(key, safe=""), key.replace("/", "\\/"), key.replace('"', '\\"')} if key else ()
+    forms = {key, key.replace("/", "\\/"), key.replace('"', '\\"'), html.escape(key)} if key else set()
+    forms |= {quote(key, safe=""), quote(key)} if key else set()
     for form in sorted(forms, key=len, reverse=True):
         text = text.replace(form, "***")
     return text
@@ -300,8 +307,11 @@ class _Exchange:
             self.in_flight += 1
             try:
                 key = {"Idempotency-Key": digest(repr(body))}
-                async with asyncio.timeout(self.endpoint.timeout):  # httpx's own is for each piece of a reply
-                    response = await client.post(address, json=body, headers=key)
+                async with (
+                    asyncio.timeout(self.endpoint.timeout),  # httpx's own is for each piece of a reply
+                    client.stream("POST", address, json=body, headers=key) as answering,
+                ):
+                    response = await _whole(answering)
             except TimeoutError:
                 failure = _Failure(f"no whole reply within {self.endpoint.timeout:g} s")
             except httpx.InvalidURL as error:
@@ -369,7 +379,8 @@ class _Exchange:
             return Refusal(status, reason)
         answer = _reply(response)
         if isinstance(answer, ChatReply):
-            return replace(answer, text=masked(answer.text, self.key))
+            text, reasoning = masked(answer.text, self.key), masked(answer.reasoning, self.key)
+            return replace(answer, text=text, reasoning=reasoning)
         return answer and replace(answer, reason=masked(answer.reason, self.key))
 
     def _reason(self, response: httpx.Response) -> str:
@@ -380,6 +391,21 @@ class _Exchange:
             words = f"to {masked(re.sub('//[^/]*@', '//', re.split('[?#]', place)[0]), self.key)}"
         unread = ", but no whole chat completion" if response.is_success else ""
         return f"HTTP {response.status_code}{unread}: {words[:200]}"
+
+
+async def _whole(answering: httpx.Response) -> httpx.Response:
+    """A response with its body.
+
+    Raises:
+        httpx.HTTPError: it is larger than any answer.
+    """
+    body = bytearray()
+    async for part in answering.aiter_bytes():
+        body += part
+        if len(body) > LARGEST:
+            raise httpx.DecodingError(f"a reply of more than {LARGEST >> 20} MB")
+    headers = {name: value for name, value in answering.headers.items() if name not in BODY_HEADERS}
+    return httpx.Response(answering.status_code, headers=headers, content=bytes(body))
 
 
 def _status(response: httpx.Response) -> int:
@@ -440,4 +466,5 @@ def _text(content: Any, kinds: Collection[str] = ("text", "output_text")) -> str
         if ("text" if isinstance(part, str) else part.get("type", "text")) not in kinds:
             continue
         found.append(part if isinstance(part, str) else part.get("text") or _text(part.get("thinking")))
-    return "".join(part for part in found if isinstance(part, str)) if found else None
+    texts = [part for part in found if isinstance(part, str)]
+    return "".join(texts) if texts else None

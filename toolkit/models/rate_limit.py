@@ -23,7 +23,10 @@ logger = logging.getLogger(__name__)
 MIN_LOGGED_WAIT = 10.0
 """Seconds up to which waiting for a server is not worth a line."""
 
-UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
+
+EPOCH = 1e9
+"""Seconds from which on a number is a point in time (in 2001 or later), not how long to wait."""
 
 
 @dataclass(frozen=True)
@@ -137,9 +140,12 @@ def parse_retry_after(headers: Mapping[str, str]) -> float | None:
 
 
 def parse_duration(text: str) -> float | None:
-    """`6m0s`, `250ms`, `1.5` -> seconds."""
-    parts = re.findall(r"(\d+(?:\.\d+)?)(ms|s|m|h)", text)
-    return sum(float(number) * UNITS[unit] for number, unit in parts) if parts else _parse_seconds(text)
+    """`6m0s`, `250ms`, `1.5`, or a point in time in seconds or milliseconds -> seconds to wait."""
+    parts = re.findall(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)", text)
+    seconds = sum(float(number) * UNITS[unit] for number, unit in parts) if parts else _parse_seconds(text)
+    if seconds is None or seconds < EPOCH:
+        return seconds
+    return max(0.0, (seconds / 1000 if seconds > 1000 * EPOCH else seconds) - time.time())
 
 
 def _parse_seconds(text: str, scale: float = 1.0) -> float | None:
