@@ -62,6 +62,8 @@ class World:
     equal: bool = False
     uneven: bool = False
     """Votes of examples and of voters go as one over their rank."""
+    lucky: int | None = None
+    """How many contestants' answers differ in luck; `None`: all."""
 
     def draw(self, rng: np.random.Generator) -> tuple[Table, Array]:
         """Votes, and the share of points that each contestant takes from each in the population."""
@@ -71,8 +73,9 @@ class World:
         example = np.repeat(np.arange(e), n * (n - 1) // 2)
         if self.uneven:
             example = rng.choice(e, len(i), p=_one_over_rank(e))
-        answers = np.sqrt(self.rho) * rng.normal(0, 1, (e, n))
-        luck = np.sqrt(2 * (1 - self.rho - self.taste)) * rng.normal(0, 1, len(i))
+        rho = np.where(np.arange(n) < (n if self.lucky is None else self.lucky), self.rho, 0.0)
+        answers = np.sqrt(rho) * rng.normal(0, 1, (e, n))
+        luck = np.sqrt(2 - rho[i] - rho[j] - 2 * self.taste) * rng.normal(0, 1, len(i))
         y = s[i] - s[j] + answers[example, i] - answers[example, j] + luck
         labels = {"example": Labels(example, tuple(map(str, range(e))))}
         if self.voters:
@@ -142,6 +145,9 @@ def ratings(worlds: int) -> Iterator[str]:
     kinds += [World(4, 60, rho=0.2, voters=v, taste=taste) for v in (10, 20, 40) for taste in (0.0, 0.3)]
     kinds += [World(n, 60, rho=rho, uneven=True) for n in (2, 4, 12) for rho in (0.0, 0.4, 0.8)]
     kinds += [World(4, 60, rho=0.2, voters=v, taste=0.3, uneven=True) for v in (10, 20, 40)]
+    kinds += [
+        World(n, e, rho=0.9, lucky=k) for n, e, k in ((4, 30, 1), (4, 30, 2), (12, 30, 2), (12, 100, 6))
+    ]
     yield "| contestants | examples | rho | ties | voters (taste) | ratings | gaps | width | false claims |"
     yield "| ---: | ---: | ---: | ---: | --- | ---: | ---: | ---: | ---: |"
     for kind in kinds:
@@ -149,6 +155,7 @@ def ratings(worlds: int) -> Iterator[str]:
         equal = measure_ratings(replace(kind, equal=True), worlds)
         voters = f"{kind.voters} ({kind.taste})" if kind.voters else ""
         examples = f"{kind.examples}{', uneven' * kind.uneven}"
+        examples += f", {kind.lucky} lucky" if kind.lucky else ""
         yield (
             f"| {kind.contestants} | {examples} | {kind.rho} | {kind.ties:.0%} | {voters} | "
             f"{some.ratings:.1%} | {some.gaps:.1%} | {some.width:.2f} | {equal.false_claims:.1%} |"

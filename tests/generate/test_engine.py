@@ -194,7 +194,7 @@ def test_vllm_answers_as_transformers(tmp_path: Path):
     adapters = {}
     for name, rank in (("one", 16), ("two", 32)):
         stage = short.model_copy(update={"name": name, "adapter": sft.adapter.model_copy(update={"r": rank})})
-        train_stage(recipe, stage, tmp_path)
+        train_stage(recipe.model_copy(update={"stages": (stage,)}), stage, tmp_path)
         adapters[name] = tmp_path / "adapters" / name
     examples, options = load_examples(recipe.data["heldout"])[:10], Generation(max_new_tokens=80)
     loaded = load_base(recipe.base, OPTIONS)

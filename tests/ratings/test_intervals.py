@@ -11,7 +11,7 @@ from toolkit import statistics
 from toolkit.errors import RatingError
 from toolkit.ratings import Table, bradley_terry, decide_anytime, tabulate
 from toolkit.ratings.decisions import _draw_t
-from toolkit.ratings.intervals import degrees_of_freedom
+from toolkit.ratings.intervals import Spread, degrees_of_freedom
 from toolkit.types import Vote
 
 LOG = simulated(6, 900, seed=2)
@@ -28,6 +28,7 @@ def cast(wins, losses, ties=0):
     [
         World(8, 60, rho=0.8),
         World(12, 30, rho=0.8, equal=True),
+        World(12, 30, rho=0.9, lucky=2, equal=True),
         World(2, 60, ties=0.7),
         World(4, 60, rho=0.2, voters=10, taste=0.3, equal=True),
         World(12, 60, rho=0.8, uneven=True, equal=True),
@@ -100,6 +101,54 @@ def test_a_judges_probabilities_are_points():
     assert fit.strength[0] - fit.strength[1] == pytest.approx(np.log(p.mean() / (1 - p.mean())))
     error = p.std(ddof=1) / np.sqrt(80) / (p.mean() * (1 - p.mean()))
     assert fit.gap("x", "y")[1] == pytest.approx(error, rel=0.1)
+
+
+def gaps_of(n):
+    i, j = np.triu_indices(n, 1)
+    return np.eye(n)[i] - np.eye(n)[j]
+
+
+def test_variances_that_are_alike_are_known_from_all_pairs_and_unlike_ones_are_not():
+    pairs, floor = gaps_of(12), np.eye(12) / 2  # an independent gap has a variance of 1
+    rng = np.random.default_rng(0)
+    for truth, alike in ((np.full(12, 4.0), True), (np.geomspace(1, 400, 12), False)):
+        draws = rng.normal(0, np.sqrt(truth / 2), (30, 12))
+        spread = Spread(np.cov(draws.T), (floor,), 29.0, "examples")
+        errors, freedom = spread.moderated(pairs)
+        true = np.sqrt(pairs**2 @ truth / 2)
+        own, pooled = (np.abs(np.log(each / true)).mean() for each in (spread.errors(pairs), errors))
+        assert freedom > 60 if alike else freedom < 40
+        assert pooled < (0.7 if alike else 1.2) * own
+
+
+def test_the_prior_of_variances_is_that_of_smyth_2004():
+    """Variances of independent pairs from a scaled inverse chi-square with 8 degrees of freedom and 3."""
+    rng = np.random.default_rng(1)
+    n, freedom = 1000, 20
+    variance = 3 * 8 / rng.chisquare(8, n) * rng.chisquare(freedom, n) / freedom
+    spread = Spread(np.diag(variance), (np.eye(n),), freedom, "examples")
+    errors, found = spread.moderated(np.eye(n))
+    assert found - freedom == pytest.approx(8, rel=0.2)
+    expected = (8 * 3 + freedom * variance) / (8 + freedom)
+    assert errors**2 == pytest.approx(np.maximum(expected, 1), rel=0.05)
+
+
+def test_where_there_is_nothing_to_compare_with_each_variance_stands_alone():
+    covariance = np.diag([1.0, 2.0, 3.0])
+    for floor in (covariance, np.zeros((3, 3))):  # online Elo; people and judge together
+        spread = Spread(covariance, (floor,), 9.0, "examples")
+        assert np.array_equal(spread.moderated(gaps_of(3))[0], spread.errors(gaps_of(3)))
+        assert spread.moderated(gaps_of(3))[1] == 9
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_no_pair_is_decided_whose_own_interval_holds_zero(seed):
+    rng = np.random.default_rng(seed)
+    fit = bradley_terry(World(6, 20, rho=0.8).draw(rng)[0])
+    i, j = np.nonzero(fit.decisions.above)
+    low, _ = fit.spread.interval(fit.strength, np.eye(6)[i] - np.eye(6)[j])
+    assert len(i)
+    assert (low > -0.02).all()  # the score test and Wald's interval differ a little
 
 
 def test_simultaneous_reach_is_as_is_known_for_independent_ones():

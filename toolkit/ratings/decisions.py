@@ -102,15 +102,22 @@ def decide_fixed(
 ) -> Decisions:
     """Simultaneous decisions over all pairs of strengths (log-odds) from a closed set of votes.
 
+    Variances are moderated: each of many pairs has few examples, and all have more together. No pair is
+    decided whose own interval holds 0.
+
     `lattice` is half a step of z, where it can take few values (two contestants): the correction for
     continuity.
     """
+    from scipy.special import stdtr
+
     n = len(names)
     i, j = np.triu_indices(n, 1)
     pairs = np.zeros((len(i), n))
     pairs[np.arange(len(i)), i], pairs[np.arange(len(i)), j] = 1.0, -1.0
-    z = standardised(strength[i] - strength[j], spread.errors(pairs))
-    p = step_down(np.maximum(np.abs(z) - lattice, 0.0), pairs, spread)
+    gap, (errors, freedom) = strength[i] - strength[j], spread.moderated(pairs)
+    z, alone = (standardised(gap, each) for each in (errors, spread.errors(pairs)))
+    p = step_down(np.maximum(np.abs(z) - lattice, 0.0), pairs, spread, freedom)
+    p = np.maximum(p, 2 * stdtr(spread.freedom, -np.maximum(np.abs(alone) - lattice, 0.0)))
     p_values, above = np.ones((n, n)), np.zeros((n, n), dtype=bool)
     p_values[i, j] = p_values[j, i] = p
     above[i, j], above[j, i] = (p < CHANCE) & (z > 0), (p < CHANCE) & (z < 0)
@@ -125,8 +132,8 @@ def standardised(gap: Array, error: Array) -> Array:
     return np.asarray(np.divide(2 * np.sinh(gap / 2), error, out=np.zeros_like(gap), where=error > 0))
 
 
-def step_down(z: Array, contrasts: Array, spread: Spread) -> Array:
-    """P-values of |z| that hold for all contrasts (k, m) together.
+def step_down(z: Array, contrasts: Array, spread: Spread, freedom: float) -> Array:
+    """P-values of |z| that hold for all contrasts (k, m) together; `freedom` is of their variances.
 
     From the distribution of the largest of multivariate t variables with the contrasts' own correlations;
     those decided already are left out of it, the largest first.
@@ -135,7 +142,7 @@ def step_down(z: Array, contrasts: Array, spread: Spread) -> Array:
     root = contrasts @ _root(weight * spread.robust + (1 - weight) * spread.floors[0])
     error = np.sqrt((root**2).sum(axis=1))
     root = np.divide(root, error[:, None], out=np.zeros_like(root), where=error[:, None] > 0)
-    drawn = _draw_t(root, spread.freedom)
+    drawn = _draw_t(root, freedom)
     p_values, least = np.ones(len(z)), 0.0
     left = np.ones(len(z), dtype=bool)
     while left.any():

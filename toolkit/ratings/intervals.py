@@ -25,6 +25,8 @@ TWO_WAY_FROM = 10
 """Voters from which on voters are clusters too; the variance over fewer is not known ..."""
 LEAST_FREEDOM = 4.0
 """... nor over more, where fewer than five of them cast most of the votes."""
+LEAST_RATIO = 0.1
+"""Of a clustered variance to that of independent votes, lest one pair that agrees by chance tell of all."""
 LEAVE_OUT_CELLS = 20_000_000
 """Clusters times squared parameters up to which each cluster is left out in turn; beyond, it makes no
 difference."""
@@ -46,8 +48,31 @@ class Spread:
 
     def errors(self, contrasts: Array) -> Array:
         """Standard errors of contrasts (k, m), shape (k,)."""
-        parts = [((contrasts @ part) * contrasts).sum(axis=1) for part in (self.robust, *self.floors)]
+        parts = [variances(contrasts, part) for part in (self.robust, *self.floors)]
         return np.asarray(np.sqrt(np.maximum(np.max(parts, axis=0), 0)))
+
+    def moderated(self, contrasts: Array) -> tuple[Array, float]:
+        """Standard errors of contrasts (k, m), each variance drawn to the others', and their freedom.
+
+        An empirical Bayes prior (Smyth 2004) on how many times the variance of independent votes each one
+        is: as firm as they are alike, beyond what few degrees of freedom explain, and never firmer than
+        all that strengths can tell. As `errors` where there are no independent votes to compare with, and
+        over voters: pairs share a voter's taste, and pooled variances had 7% of false claims.
+        """
+        from scipy.special import digamma, polygamma
+
+        robust, independent = (variances(contrasts, part) for part in (self.robust, self.floors[0]))
+        most, over_voters = (len(self.robust) - 2) * self.freedom, len(self.floors) > 1
+        if over_voters or most <= 0 or independent.min() <= 0 or np.array_equal(independent, robust):
+            return self.errors(contrasts), self.freedom
+        ratio, half = np.maximum(robust / independent, LEAST_RATIO), self.freedom / 2
+        logs = np.log(ratio) - digamma(half) + np.log(half)
+        unlike = float(logs.var(ddof=1) - polygamma(1, half))
+        # The inverse of trigamma, of which 1 / x + 1 / (2 x^2) is the beginning.
+        prior = min(most, float(1 + np.sqrt(1 + 2 * unlike)) / unlike) if unlike > 0 else most
+        common = np.exp(logs.mean() + digamma(prior / 2) - np.log(prior / 2))
+        pooled = (prior * common + self.freedom * ratio) / (prior + self.freedom)
+        return np.sqrt(np.maximum(pooled, 1) * independent), self.freedom + prior
 
     def reach(self) -> float:
         """How many standard errors a 95% interval extends to each side."""
@@ -65,6 +90,11 @@ class Spread:
         centring = contrasts_to(size, None)
         robust, *floors = (centring @ part[:size, :size] @ centring for part in (self.robust, *self.floors))
         return replace(self, robust=robust, floors=tuple(floors))
+
+
+def variances(contrasts: Array, covariance: Array) -> Array:
+    """Variances of contrasts (k, m) of parameters, shape (k,)."""
+    return np.asarray(((contrasts @ covariance) * contrasts).sum(axis=1))
 
 
 def contrasts_to(n: int, anchor: int | None) -> Array:
