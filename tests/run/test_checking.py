@@ -500,6 +500,18 @@ FAULTS: dict[str, tuple[Callable[[Plan], Any], str, str]] = {
         "field-value",
         "'keep_middle' is none of keep_start",
     ),
+    "a generation setting that is none": (
+        lambda p: (
+            stage(p, 1, method="grpo", rewards={"r/m": 1.0}, trainer={"generation_kwargs": {"topk": 1}}),
+        ),
+        "field-value",
+        "generation takes no topk",
+    ),
+    "answers of an evaluation torn apart": (
+        lambda p: stage(p, 1, method="rloo", rewards={"r/m": 1.0}, trainer={"num_generations_eval": 3}),
+        "batch",
+        "8 is no multiple of the 3 answers",
+    ),
     "experts of a model without": (
         lambda p: field(p, router_aux_loss_coef=0.1),
         "adapter-field",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -15,8 +17,10 @@ from toolkit.run.checks.rows import Seen
 from toolkit.types import Finding, Message
 
 
-def tried(*, heldout_share: float = 0.05, **trainer: Any) -> list[Finding]:
-    stage = {"name": "dpo", "method": "dpo", "data": "pairs", "trainer": trainer}
+def tried(
+    fields: Mapping[str, Any] = MappingProxyType({}), *, heldout_share: float = 0.05, **trainer: Any
+) -> list[Finding]:
+    stage = {"name": "dpo", "method": "dpo", "data": "pairs", "trainer": trainer, **fields}
     stage["heldout_share"] = heldout_share
     base = "smollm2-135m-instruct"
     raw = {"name": "a", "base": base, "data": {"pairs": {"source": "a.jsonl"}}, "stages": [stage]}
@@ -51,6 +55,16 @@ def test_what_stops_a_trainer_is_found(trainer: dict[str, Any], capsys):
     assert (found.code, found.severity) == ("first-step", "error")
     assert next(reversed(trainer)) in found.fix
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("method", ["rloo", "grpo"])
+def test_online_methods_are_tried_with_a_reward_of_their_own(method: str):
+    online = {"method": method, "rewards": {"short": 1.0}}
+    assert tried(online, num_generations=2, top_k=3) == []
+    (found,) = tried(online, num_generations=2, reward_weights=[1.0, 2.0])
+    assert "Number of reward weights (2)" in found.message
+    (found,) = tried(online, num_generations=2, min_p=3.0)
+    assert "min_p" in found.message
 
 
 def test_fields_that_train_are_no_fault():

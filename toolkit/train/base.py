@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -48,8 +48,8 @@ class Base:
     """Folder of the adapter that the stage starts from."""
     continued: bool
     """Whether the parent's adapter is trained on; else it is frozen."""
-    rewards: dict[str, Path] = field(default_factory=dict)
-    """Name -> folder of the reward models that online methods learn from."""
+    rewards: Mapping[str, Path | None] = field(default_factory=dict)
+    """Name -> folder of the reward models that online methods learn from; `None` (in a trial): length."""
 
     @property
     def on_parent(self) -> bool:

@@ -151,6 +151,7 @@ _PACKED = (
 )
 _RENDERED = ("chat-template", "every step renders rows alike")
 REFUSED = {
+    "log_completions": ("stdout", "TRL prints answers where results are written", "leave it out"),
     "chat_template_path": (*_RENDERED, "name it as `model.chat_template`"),
     "chat_template_kwargs": (*_RENDERED, "name them as `model.chat_template_kwargs`"),
 }

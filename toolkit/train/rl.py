@@ -52,17 +52,18 @@ def trainer(
     weights = {"reward_weights": list(stage.rewards.values())}
     config = configuration(base, stage, trainer_args | weights)
     options = ModelOptions(device=str(base.hardware.device))
-    rewards = [
-        _reward(name, RewardModel(folder, options), base.tokenizer) for name, folder in base.rewards.items()
-    ]
+    models = {name: RewardModel(folder, options) if folder else None for name, folder in base.rewards.items()}
+    rewards = [_reward(name, model, base.tokenizer) for name, model in models.items()]
     inputs = base.trainer_inputs(config, dataset, train, heldout)
     return KINDS[stage.method](base, reward_funcs=rewards, **inputs)
 
 
-def _reward(name: str, model: RewardModel, tokenizer: Any) -> Callable[..., list[float | None]]:
+def _reward(name: str, model: RewardModel | None, tokenizer: Any) -> Callable[..., list[float | None]]:
     """A reward model as TRL's trainers call one; `tokenizer` is of the model that writes the answers."""
 
     def score(prompts: list[Any], completion_ids: list[list[int]], **_: Any) -> list[float | None]:
+        if model is None:
+            return [float(len(ids)) for ids in completion_ids]
         encoded = []
         for prompt, ids in zip(map(_turns, prompts), completion_ids, strict=True):
             opened = chat.opens_thinking(chat.render(tokenizer, prompt))

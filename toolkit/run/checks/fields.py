@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import difflib
+import importlib.util
 import inspect
 import math
 import tempfile
@@ -196,7 +197,7 @@ def _values(stage: Stage) -> Iterator[Finding]:
 def _optimiser(stage: Stage, made: Any) -> Iterator[Finding]:
     """An optimiser whose package is not here, and settings that it would pass over."""
     from torch.utils.checkpoint import checkpoint
-    from transformers import Trainer
+    from transformers import GenerationConfig, Trainer
 
     place = f"stages.{stage.name}.trainer"
     try:
@@ -213,11 +214,15 @@ def _optimiser(stage: Stage, made: Any) -> Iterator[Finding]:
         if made.optim_args:
             text = f"{made.optim_args!r}: {' '.join(str(problem).split())[:200]}"
             yield error("field-value", f"{place}.optim_args", text, "write name=value, name=value")
-    known = inspect.signature(checkpoint).parameters
-    for name in getattr(made, "gradient_checkpointing_kwargs", None) or {}:
-        if name not in known:
-            text = f"gradient checkpointing takes no {name}"
-            yield error("field-value", f"{place}.gradient_checkpointing_kwargs", text, "mend its name")
+    options = {
+        "gradient_checkpointing_kwargs": inspect.signature(checkpoint).parameters,
+        "generation_kwargs": GenerationConfig().to_dict(),
+    }
+    for field, known in options.items():
+        for name in getattr(made, field, None) or {}:
+            if name not in known:
+                text = f"{field.removesuffix('_kwargs')} takes no {name}"
+                yield error("field-value", f"{place}.{field}", text, "mend its name")
 
 
 def _combinations(recipe: Recipe, stage: Stage) -> Iterator[Finding]:
@@ -243,11 +248,17 @@ def _combinations(recipe: Recipe, stage: Stage) -> Iterator[Finding]:
         yield error("report-to", at, text, "install it, or take it out")
     yield from () if _has_gpu() else _without_gpu(trainer, place)
     yield from _preferences(recipe, stage)
-    batch, answers = settings(stage)["per_device_train_batch_size"], settings(stage).get("num_generations", 1)
-    if isinstance(batch, int) and batch % answers:
-        text = f"{batch} is no multiple of num_generations ({answers}): answers to one prompt are torn apart"
-        fix = f"set it to a multiple of {answers}"
-        yield error("batch", f"{place}.per_device_train_batch_size", text, fix)
+    if trainer.get("use_vllm") and importlib.util.find_spec("vllm") is None:
+        yield error(
+            "engine", f"{place}.use_vllm", "vllm is not installed here", "install it, or leave it out"
+        )
+    answers = settings(stage).get("num_generations", 1)
+    for batch, count in (("train", answers), ("eval", trainer.get("num_generations_eval") or answers)):
+        size = settings(stage)[f"per_device_{batch}_batch_size"]
+        if isinstance(size, int) and isinstance(count, int) and count > 0 and size % count:
+            text = f"{size} is no multiple of the {count} answers to a prompt: they are torn apart"
+            fix = f"set it to a multiple of {count}"
+            yield error("batch", f"{place}.per_device_{batch}_batch_size", text, fix)
 
 
 def _without_gpu(trainer: dict[str, Any], place: str) -> Iterator[Finding]:

@@ -118,7 +118,7 @@ PLAIN = frozenset(
 
 OF_THE_HARDWARE = """
     bf16 fp16 tf32 optim packing padding_free use_liger_kernel torch_compile deepspeed fsdp report_to
-    router_aux_loss_coef activation_offloading
+    router_aux_loss_coef activation_offloading use_vllm use_transformers_continuous_batching
 """.split()
 """Fields that a CPU or a tiny model may refuse where others take them; looked at elsewhere."""
 
@@ -132,7 +132,7 @@ def first_steps(
     for stage in recipe.stages if distributed.count() == 1 else ():
         parts = (f"stages.{stage.name}", f"data.{stage.data}", recipe.data[stage.data].source)
         plain = stage.trainer.keys() <= PLAIN or stage.taken_from
-        tried = stage.data in sets and not stage.spec.online and not plain
+        tried = stage.data in sets and not plain
         if not tried or any(place.startswith(parts) for place in bad):
             continue
         rows = sorted(sets[stage.data].rows, key=lambda row: len(row.model_dump_json()))[:SHORTEST]
@@ -167,7 +167,8 @@ def _first_step(stage: Stage, rows: list[Row], tokenizer: Any) -> str | None:
 
     kept = {name: value for name, value in stage.trainer.items() if name not in OF_THE_HARDWARE}
     often = {name: 1 for name in ("eval_steps", "save_steps") if name in kept}
-    tried = stage.model_copy(update={"trainer": kept | {"max_steps": 1, "warmup_steps": 0} | often})
+    short = {"max_steps": 1, "warmup_steps": 0} | ({"max_completion_length": 4} if stage.spec.online else {})
+    tried = stage.model_copy(update={"trainer": kept | short | often})
     sizes = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2}
     shape = LlamaConfig(
         vocab_size=len(tokenizer), num_key_value_heads=2, pad_token_id=tokenizer.pad_token_id, **sizes
@@ -179,7 +180,10 @@ def _first_step(stage: Stage, rows: list[Row], tokenizer: Any) -> str | None:
             lora = LoraConfig(r=2, target_modules="all-linear", task_type=task)
             adapter = None if stage.adapter == "none" else lora
             model, read = LlamaForCausalLM(shape), copy.deepcopy(tokenizer)
-            base = Base("", Path(folder), "", model, read, hardware, hardware, "none", adapter, None, False)
+            rewards = dict.fromkeys(stage.rewards)
+            base = Base(
+                "", Path(folder), "", model, read, hardware, hardware, "none", adapter, None, False, rewards
+            )
             options = {"output_dir": folder, "report_to": "none"}
             heldout = rows if stage.heldout or stage.heldout_share else []
             trainer = build_trainer(tried)(base, tried, rows, heldout, options)
