@@ -30,7 +30,7 @@ Places = NDArray[np.intp]
 
 LEVEL = 0.05
 """Share of crowds in which an honest voter may be accused."""
-SHARES = {"one side": 0.16, "one outcome": 0.02, "speed": 0.02, "copied": 0.13, "unlike the rest": 0.25}
+SHARES = {"one side": 0.17, "one outcome": 0.02, "speed": 0.02, "copied": 0.1, "unlike the rest": 0.27}
 SHARES |= {"for one contestant": 0.2, "against one contestant": 0.2, "ring": 0.02}
 """Of that level, what is spent on each test."""
 FEWEST = 20
@@ -43,6 +43,12 @@ SAME_OUTCOME = 0.7
 """Share of ties, or of `both_bad`, that an honest voter may tend to."""
 SKILL_SPREAD = 0.25
 """Standard deviation that honest voters' agreement with the others has at the least."""
+RIGGED, TIGHTNESS, OF_RINGS = 0.95, 0.08, 0.3
+"""Share that a rigger's contestant wins; and k times the probability that honest votes are k times likelier a
+rigger's: under the density of a rigger's log likelihood ratio, which is 0.12 at 20 battles, and under 1 for
+the small k of a ring's members; both measured in simulated crowds."""
+LEAST_SPREAD, PRIOR_VOTERS, TASTES = 0.7, 4, np.linspace(-3.5, 3.5, 29)
+"""Standard deviation of tastes at the least, the voters that it stands for beside the crowd, and the grid."""
 SLIPS, LEAST_GAIN = 0.08, 2.0
 """Share of copied votes that differ, and the log evidence that a member of a group needs."""
 MOST_GROUPS, MOST_CLICKS = 30, 500
@@ -214,8 +220,7 @@ def _habits(crowd: _Crowd) -> None:
 def _one_contestant(crowd: _Crowd) -> None:
     """One contestant wins, or loses, whomever it meets, beyond what a taste for it would do.
 
-    A voter's taste shifts the log odds of each battle; how far tastes spread is taken from the crowd. The
-    p-value is Chernoff's bound for the sum of such battles, averaged over tastes.
+    A voter's taste shifts the log odds of each battle; how far tastes spread is taken from the crowd.
     """
     sides = crowd.sides.reshape(-1, 2)[crowd.pairs] if len(crowd.pairs) else np.zeros((0, 2))
     on_tested = crowd.is_tested[crowd.voters]
@@ -233,8 +238,8 @@ def _one_contestant(crowd: _Crowd) -> None:
         information = np.bincount(voter, expected * (1 - expected)).astype(float)
         spread = _taste_spread(won - mean, information)
         for p_values, without, kind in (
-            (*_tails(points, expected, voter, spread), "for one contestant"),
-            (*_tails(1 - points, 1 - expected, voter, spread), "against one contestant"),
+            (*_honest_p_values(points, expected, voter, spread), "for one contestant"),
+            (*_honest_p_values(1 - points, 1 - expected, voter, spread), "against one contestant"),
         ):
             ring, together = _ring(without)
             for place, p_value in enumerate(p_values.tolist()):
@@ -260,37 +265,45 @@ def _ring(p_values: Array) -> tuple[set[int], float]:
 def _taste_spread(gaps: Array, information: Array) -> float:
     """Standard deviation of voters' tastes for a contestant, in log odds; what 80% of them have."""
     if len(gaps) < 5:  # noqa: PLR2004
-        return 0.7
+        return LEAST_SPREAD
     tastes = gaps / information
     low, high = np.quantile(tastes, [0.2, 0.8])
     wide = max(abs(low), abs(high)) / ndtri(0.8)
-    return float(np.sqrt(np.clip(wide**2 - np.median(1 / information), 0.3**2, 2)))
+    return float(np.sqrt(np.clip(wide**2 - np.median(1 / information), LEAST_SPREAD**2, 2)))
 
 
-def _tails(points: Array, expected: Array, voter: Places, spread: float) -> tuple[Array, Array]:
-    """Bounds on the probability of as many points, when voters' log odds vary by `spread`: (voters,).
+def _honest_p_values(points: Array, expected: Array, voter: Places, spread: float) -> tuple[Array, Array]:
+    """P-values of an honest voter's points where a rigger would win, each (voters,).
 
-    Once by all others' votes, and once by those whose bound is not low: a ring moves what is expected.
+    The likelihood ratio is of an honest voter of unknown taste to a rigger; a rigger's is at least 1 over
+    the ratio's bound as often as `TIGHTNESS` times it. First with the tastes that the other voters
+    have, so that a shared one is no evidence; then for rings, with tastes of the spread alone, and with
+    what is expected by the votes of those who are not conspicuous: a ring moves it.
     """
     odds = np.log(expected / (1 - expected))
-    bounds = _chernoff(points, odds, voter, spread)
-    usual = points[(bounds > LEVEL)[voter]]
-    if len(usual) in (0, len(points)):
-        return bounds, bounds
-    with_all, without = (float(np.clip(part.mean(), 0.01, 0.99)) for part in (points, usual))
-    shift = np.log(without / (1 - without)) - np.log(with_all / (1 - with_all))
-    return bounds, _chernoff(points, odds + min(shift, 0.0), voter, spread)
+    prior = np.exp(-(TASTES**2) / 2 / spread**2)
+    prior /= prior.sum()
 
+    def ratios(odds: Array) -> Array:
+        """Of each voter by taste, (voters, tastes)."""
+        chance = 1 / (1 + np.exp(-odds[:, None] - TASTES))
+        wins, losses = np.log(chance / RIGGED), np.log((1 - chance) / (1 - RIGGED))
+        logs = losses + points[:, None] * (wins - losses)
+        member = csr_matrix((np.ones(len(voter)), (voter, np.arange(len(voter)))))
+        return np.asarray(np.exp(np.clip(member @ logs, -300, 300)))
 
-def _chernoff(points: Array, odds: Array, voter: Places, spread: float) -> Array:
-    tastes, weights = np.polynomial.hermite_e.hermegauss(11)
-    tilt = np.linspace(0, 8, 25)
-    chance = 1 / (1 + np.exp(-odds[:, None] - spread * tastes))
-    cumulants = np.log1p(chance[:, :, None] * np.expm1(tilt)).reshape(len(odds), -1)
-    member = csr_matrix((np.ones(len(voter)), (voter, np.arange(len(voter)))))
-    total = (member @ cumulants).reshape(-1, len(tastes), len(tilt))
-    bound = np.exp((total - tilt * (member @ points)[:, None, None]).min(axis=2))
-    return np.asarray(bound @ weights / weights.sum())
+    by_taste = ratios(odds)
+    alone = OF_RINGS * by_taste @ prior
+    likely = by_taste * prior
+    likely /= likely.sum(axis=1, keepdims=True)
+    others = PRIOR_VOTERS * prior + likely.sum(axis=0) - likely
+    shared = TIGHTNESS * (by_taste * others).sum(axis=1) / (PRIOR_VOTERS + len(likely) - 1)
+    usual = points[(alone > LEVEL)[voter]]
+    if len(usual) not in (0, len(points)):
+        with_all, without = (float(np.clip(part.mean(), 0.01, 0.99)) for part in (points, usual))
+        shift = np.log(without / (1 - without)) - np.log(with_all / (1 - with_all))
+        alone = OF_RINGS * ratios(odds + min(shift, 0.0)) @ prior
+    return shared, alone
 
 
 def _against_the_rest(crowd: _Crowd) -> None:
