@@ -19,7 +19,7 @@ from toolkit.generate.base import sampling
 from toolkit.generate.local import sample
 from toolkit.models import Loaded, load_base
 from toolkit.models.supported_types import supports_custom_masks
-from toolkit.recipe import Generation, ModelOptions
+from toolkit.recipe import Endpoint, Generation, ModelOptions
 from toolkit.types import Completion, Example, Message
 
 
@@ -362,6 +362,28 @@ def test_what_an_endpoint_answered_is_not_asked_again(tmp_path: Path):
     assert [request["messages"][-1]["content"] for request in server.requests[before:]] == [
         examples()[7].messages[-1].content
     ]
+
+
+def test_of_two_runs_that_ask_the_same_at_once_the_first_answers_stand(tmp_path: Path):
+    rows, sampled = examples(4), Generation(temperature=0.7)
+
+    def ask(name: str, url: str) -> list[str]:
+        out, endpoint = tmp_path / name / "x.jsonl", Endpoint(url=url, model="m", concurrency=1)
+        options = {"contestant": "x", "options": sampled, "out": out, "store": tmp_path / "store"}
+        return texts(generate_completions(endpoint, rows, **options))
+
+    second = list[str]()
+
+    def script(number: int, _request: dict) -> Say:
+        if number == 2:  # the other run comes and goes, while this one has two answers and awaits a third
+            second.extend(ask("second", server.url))
+        return Say(f"reply {number}")
+
+    with serving(script) as server:
+        first = ask("first", server.url)
+        assert ask("third", server.url) == first
+        assert len(server.requests) == 6
+    assert first == second == ["reply 0", "reply 1", "reply 3", "reply 4"]
 
 
 def test_a_budget_counts_what_earlier_calls_spent(tmp_path: Path):

@@ -108,6 +108,28 @@ def test_a_crash_between_attempts_repeats_none(tmp_path: Path):
     assert [verdict.attempt for verdict in kept(store)] == [1, 1, 2, 2, 3, 3]
 
 
+def test_of_two_runs_that_judge_the_same_at_once_the_first_readable_verdicts_stand(tmp_path: Path):
+    store, fought, other = tmp_path / "kept", field(3), list[Verdict]()
+
+    def script(number: int, _request: dict) -> Say:
+        if number == 2:  # another run with the sides changed comes and goes
+            turned = [each.mirrored for each in fought]
+            other.extend(judge_battles(judge(server), turned, store=store))
+        return Say("Hm." if number == 1 else "[[A]]" if number < 3 else "[[B]]")
+
+    with serving(script) as server:
+        server_of_one = EndpointBackend(server.endpoint(concurrency=1), QUICK)
+        mine = judge_battles(GenerativeJudge(server_of_one, load_prompt("pairwise")), fought, store=store)
+        again = judge_battles(judge(server), fought, store=store)
+    assert [(each.order, each.outcome) for each in mine] == [(each.order, each.outcome) for each in again]
+    turned_back = {"a": "b", "b": "a"}
+    by_order = {(each.battle_id, each.order): each.outcome for each in other}
+    for verdict in mine:
+        battle_of = next(each for each in fought if each.id == verdict.battle_id)
+        shown = by_order[battle_of.mirrored.id, "ba" if verdict.order == "ab" else "ab"]
+        assert turned_back[shown] == verdict.outcome
+
+
 def test_a_reply_cut_at_the_limit_is_unreadable(tmp_path: Path):
     with serving(lambda _number, _request: Say("First, [[A]]", finish="length")) as server:
         verdicts = judge_battles(judge(server, attempts=1), field(1), store=tmp_path / "kept")

@@ -75,9 +75,8 @@ def generate_completions(  # noqa: PLR0913
     if len(done) < len(examples):
         logger.info("%s: answering %d examples, %d are done", contestant, len(examples), len(done))
         for request, reply in engine.replies(requests, dict(done), options):
-            if stored and reply.finish != "refused":
-                stored.add(keys[request.id], reply, asdict(reply))
-            done[request.id] = reply
+            kept = stored if reply.finish != "refused" else None
+            done[request.id] = kept.add(keys[request.id], reply, asdict(reply)) if kept else reply
             log_progress(logger, f"{contestant}: answers", len(done), len(examples))
     completions = [_completion(example, contestant, done[example.id]) for example in examples]
     io.write(out, completions)
@@ -221,28 +220,52 @@ class Store(Generic[T]):
         text = json.dumps(settings, sort_keys=True, ensure_ascii=False)
         self.file = folder / f"{digest(text)}.jsonl"
         self.header, self.metadata = Header(settings=dict(settings)), dict(metadata or {})
-        self.replies: dict[str, T] = {}
+        self._parse, self._read_bytes = parse, 0
+        self.replies = self._read() if self.file.exists() else {}
         """Key -> the last reply."""
-        damaged = 0
-        text = self.file.read_text(encoding="utf-8", errors="replace") if self.file.exists() else ""
-        for line in text.split("\n"):
+        self._others = dict[str, T]()  # the same of other processes, since this was made
+
+    def _read(self) -> dict[str, T]:
+        """The replies of the lines that were written since the last call."""
+        with self.file.open("rb") as file:
+            file.seek(self._read_bytes)
+            *lines, torn = file.read().split(b"\n")
+            self._read_bytes = file.tell() - len(torn)
+        replies, damaged = dict[str, T](), 0
+        for line in (each.decode(errors="replace") for each in lines):
             if not line or line.startswith('{"settings"'):
                 continue
             try:
                 stored = Line.model_validate_json(line)
                 if stored.check != _check(stored.key, stored.reply):
                     raise ValueError("edited")
-                self.replies[stored.key] = parse(stored.reply)
+                replies[stored.key] = self._parse(stored.reply)
             except (ValueError, TypeError):
                 damaged += 1
         if damaged:
             logger.warning("%s: %d damaged or edited lines; they are requested again", self.file, damaged)
+        return replies
 
-    def add(self, key: str, reply: T, fields: dict[str, Any]) -> None:
-        """Keep a reply, whose plain JSON `fields` are; it is on disk when this returns."""
-        line = Line(key=key, reply=fields, made_with=self.metadata, check=_check(key, fields))
-        io.append(self.file, [line] if self.file.exists() else [self.header, line])
+    def add(
+        self, key: str, reply: T, fields: dict[str, Any], final: Callable[[T], bool] = lambda _: True
+    ) -> T:
+        """Keep a reply, whose plain JSON `fields` are; it is on disk when this returns.
+
+        Returns:
+            The reply to use: another process may have kept a `final` one of that key meanwhile, which stands.
+        """
+        with io.appending(self.file) as file:
+            self._others |= (since := self._read())
+            self.replies |= since
+            if key in self._others and final(self._others[key]):
+                return self._others[key]
+            line = Line(key=key, reply=fields, made_with=self.metadata, check=_check(key, fields))
+            for record in [line] if self.file.stat().st_size else [self.header, line]:
+                file.write(record.model_dump_json() + "\n")
+            file.flush()
+            self._read_bytes = self.file.stat().st_size
         self.replies[key] = reply
+        return reply
 
 
 def _check(key: str, reply: Mapping[str, Any]) -> str:

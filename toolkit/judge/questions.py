@@ -35,9 +35,10 @@ class Comparison(NamedTuple):
         return self.battle.id, self.order
 
     def content_keys(self) -> Iterator[str]:
-        """Its names in a store, the first for new ones: of what is read, also as the mirrored battle's."""
+        """Its names in a store, the first for new ones: of what is read, whichever side is called a."""
         other: Order = "ba" if self.order == "ab" else "ab"
-        for battle, order in ((self.battle, self.order), (self.battle.mirrored, other)):
+        sides: list[tuple[Battle, Order]] = [(self.battle, self.order), (self.battle.mirrored, other)]
+        for battle, order in sorted(sides, key=lambda side: side[0].id):
             yield digest(battle.id, order)
             yield digest(battle.former_id, order)
 

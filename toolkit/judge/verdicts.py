@@ -75,7 +75,7 @@ class JudgmentStore(Generic[J]):
 
     def add(self, key: str, judgment: J) -> None:
         """Keep a judgment; it is on disk when this returns."""
-        self._store.add(key, judgment, judgment.model_dump(mode="json"))
+        self._store.add(key, judgment, judgment.model_dump(mode="json"), lambda other: other.readable)
 
     def __contains__(self, key: str) -> bool:
         return key in self._store.replies
