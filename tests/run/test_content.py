@@ -301,6 +301,23 @@ def bench(box: Sandbox, *more: object) -> None:
         command("bench", "base", *more, *options)
 
 
+def test_what_a_command_judges_further_is_kept_and_reported(box: Sandbox):
+    def battles() -> list[int]:
+        [judge] = json.loads(box.out().summary.read_text())["notes"]["judge"].values()
+        return [judge["battles"], len(box.out().votes.read_text().splitlines())]
+
+    whole = battles()
+    with chdir(box.folder):
+        command("judge", box.out().path, "--limit", 1)
+        assert box.run() == ("small", set())
+        box.change(judge={"limit": 2})
+        box.run()
+        assert battles()[1] == 6
+        command("judge", box.out().path, "--limit", 4)
+    assert box.run() == ("small", {"report"})
+    assert battles() == whole, "with those that were judged before"
+
+
 def test_a_task_added_to_a_run_is_kept_and_reported_and_nothing_is_measured_again(box: Sandbox):
     shutil.copy(box.folder / "words.yaml", box.folder / "more.yaml")
     box.edit("more.yaml", "task: words", "task: more")

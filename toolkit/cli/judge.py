@@ -73,6 +73,7 @@ def judge_command(  # noqa: PLR0913, PLR0917 - one argument per option
     from toolkit.judge import pipeline
     from toolkit.judge.readers import ANNOTATION, has_fields
     from toolkit.recipe import load
+    from toolkit.run.cache import StepCache
     from toolkit.run.folder import locked_run
     from toolkit.run.summary import write_run
 
@@ -87,7 +88,7 @@ def judge_command(  # noqa: PLR0913, PLR0917 - one argument per option
     _refuse_ignored(judges, single)
     folder = out or _default_folder(sources, recipe, questions, judges)
     price = price or next((one.endpoint.price for one in judges if one.endpoint), None)
-    with locked_run(folder):
+    with locked_run(folder) as run:
         answers = _answers(sources, recipe, questions, folder)
         context = _context(sources[0], recipe, folder)
         if estimate:
@@ -95,7 +96,11 @@ def judge_command(  # noqa: PLR0913, PLR0917 - one argument per option
         elif single:
             _print_grades(pipeline.run_graders(judges, answers, context), as_json)
         else:
+            written = [(folder / name).resolve() for name in ("votes.jsonl", "verdicts.jsonl")]
+            recorded = StepCache(run) if run and StepCache(run).intact(*written) else None
             result = pipeline.run_judges(judges, answers, context)
+            if recorded:
+                recorded.accept(*written)
             if recipe is None:
                 write_run(folder, answers, result.votes, {"judge": result.statistics})
             _print_result(result, folder, price, as_json)

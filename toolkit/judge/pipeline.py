@@ -202,10 +202,7 @@ def run_judges(judges: Sequence[Judge], answers: Answers, context: JudgeContext)
     validate_judges(judges, base=context.base)
     out = context.out
     requested = build_battles(answers, judges[0], context.seed)
-    unrestricted = {"pairs": "all", "baseline": None, "limit": None, "budget": None}
-    others = build_battles(answers, judges[0].model_copy(update=unrestricted), context.seed)
-    known_pairs = {_unordered(battle) for battle in requested}
-    everything = [*requested, *(battle for battle in others if _unordered(battle) not in known_pairs)]
+    everything = all_battles(answers, judges[0], requested)
     import_old_verdicts(out / "verdicts.jsonl", context.verdict_store)
     found = (verdict for section in judges for verdict in load_judge_verdicts(section, everything, context))
     covered = {battle.id for battle in requested} | {verdict.battle_id for verdict in found}
@@ -232,6 +229,14 @@ def run_judges(judges: Sequence[Judge], answers: Answers, context: JudgeContext)
         figures["disagreement"] = result.disagreement
     io.write_json(out / "judge.json", figures)
     return result
+
+
+def all_battles(answers: Answers, judge: Judge, requested: Sequence[Battle]) -> list[Battle]:
+    """The battles of all pairs, which limit, budget or baseline restrict to those that are requested."""
+    unrestricted = {"pairs": "all", "baseline": None, "limit": None, "budget": None}
+    asked = {_unordered(battle): battle for battle in requested}
+    possible = build_battles(answers, judge.model_copy(update=unrestricted))
+    return [asked.get(_unordered(battle), battle) for battle in possible]
 
 
 def _refuse_to_lose(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from toolkit import io
 from toolkit.benchmarks.results import scores_of
 from toolkit.errors import DataError
-from toolkit.judge.pipeline import load_judge_verdicts, summarize_verdicts
+from toolkit.judge.pipeline import all_battles, summarize_verdicts
 from toolkit.metric_info import known_figures
 from toolkit.metrics import Measurement, difference, score
 from toolkit.metrics.compare import slice_examples, slice_figures, write_groups
@@ -29,7 +29,7 @@ from toolkit.run.folder import RunFolder
 from toolkit.run.plan import benchmarked_contestants, judge_context, run_battles
 from toolkit.run.resolve import Execution
 from toolkit.run.trackers import log_figures
-from toolkit.types import Completion, Difference, Ratings, Score, StageResult, Summary, Vote
+from toolkit.types import Completion, Difference, Ratings, Score, StageResult, Summary, Verdict, Vote
 
 if TYPE_CHECKING:
     from toolkit.train.merge import Drift, Into
@@ -68,10 +68,11 @@ def build_summary(execution: Execution, cache: StepCache) -> Summary:
             scores += scores_of(folder.benchmarks(contestant.name), contestant.name)
         notes |= _answer_notes(execution)
         if recipe.judge:
-            judges, battles = recipe.judge.members(), run_battles(execution, recipe.judge)
-            context = judge_context(execution)
-            verdicts = [verdict for one in judges for verdict in load_judge_verdicts(one, battles, context)]
-            judged = summarize_verdicts(judges, battles, verdicts, context)
+            judges, verdicts = recipe.judge.members(), list(io.read(folder.verdicts, Verdict))
+            battles, seen = run_battles(execution, recipe.judge), {each.battle_id for each in verdicts}
+            battles = all_battles(_answers(execution), recipe.judge, battles)
+            battles = [battle for battle in battles if battle.id in seen]  # `judge` may have added some
+            judged = summarize_verdicts(judges, battles, verdicts, judge_context(execution))
             notes |= {"judge": judged.statistics}
             notes |= {} if judged.disagreement is None else {"jury": judged.disagreement}
     return Summary(
