@@ -461,6 +461,22 @@ def test_the_check_is_done_again_when_weights_of_a_judge_or_contestant_change(bo
         assert checked(box), name
 
 
+def test_the_check_is_done_again_when_what_a_metric_or_task_opens_changes(box: Sandbox):
+    (box.folder / "aid.py").write_text("def count(text):\n    return len(text.split())\n")
+    own = "from aid import count\ndef words(text, reference, row):\n    return count(text)\n"
+    (box.folder / "own.py").write_text(own)
+    assert checked(box)
+    for name, old, new in (
+        ("aid.py", ".split()", ""),
+        ("words.jsonl", "a b", "a lamp"),
+        ("words_target.py", "row", "doc"),
+    ):
+        assert not checked(box)
+        file = box.folder / name
+        file.write_text(file.read_text().replace(old, new))
+        assert checked(box), name
+
+
 def test_a_task_added_to_the_recipe_runs_alone(box: Sandbox, monkeypatch: pytest.MonkeyPatch):
     from toolkit.benchmarks import runner
 

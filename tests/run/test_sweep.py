@@ -44,10 +44,11 @@ def test_the_best_on_the_evaluation_split_is_run_and_not_trained_again(small_rec
     assert trained.stages[0].trainer["learning_rate"] == sweep["chosen"][RATE]
     assert "chosen of 2 variants" in (out / "small" / "report.md").read_text()
     again = run(recipes.load(small_recipe), out)
-    assert again.notes["sweep"] == sweep
+    assert (again.notes["sweep"], again.executed) == (sweep, ())
     more = run(recipes.load(swept(small_recipe, [1e-5, 2e-2, 1e-3])), out)
     assert len(list((out / "small-sweep").glob("*/adapters/sft"))) == 3
     assert len(more.notes["sweep"]["variants"]) == 3
+    assert "train sft" in more.executed
 
 
 @pytest.mark.parametrize(

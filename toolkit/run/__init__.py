@@ -59,11 +59,15 @@ def run(recipe: Recipe, results: Path, *, on: Place = "here", anyway: bool = Fal
         engine_command(recipe.scoring.generation)  # refuses one that is not here before anything is trained
     swept: SweepResult | None = None
     variants: Sequence[RunFolder] = ()
+    executed = list[str]()
+
+    def carry_out(execution: Execution, cache: StepCache) -> None:
+        _carry_out(execution, cache, on)
+        executed.extend(cache.executed)
+
     if recipe.sweep:
         check_recipe(recipe, anyway)
-        recipe, swept, variants = choose_variant(
-            recipe, results, lambda execution, cache: _carry_out(execution, cache, on)
-        )
+        recipe, swept, variants = choose_variant(recipe, results, carry_out)
     folder, identity = _folder(recipe, results)
     with folder.locked():
         cache, execution = _opened(recipe, results, folder, identity)
@@ -77,13 +81,12 @@ def run(recipe: Recipe, results: Path, *, on: Place = "here", anyway: bool = Fal
             io.write_text(part.recipe, dump(again))
             same = Execution(again, part)
             same.checked = True
-            seeded = StepCache(part)
-            _carry_out(same, seeded, on)
-            cache.executed += seeded.executed
+            carry_out(same, StepCache(part))
         summary = build_summary(execution, cache)
         command = " ".join(["adapter-arena", *sys.argv[1:]])
         finish(execution, cache, summary, command)
-        return summary.model_copy(update={"skipped": tuple(cache.skipped), "executed": tuple(cache.executed)})
+        executed += cache.executed
+        return summary.model_copy(update={"skipped": tuple(cache.skipped), "executed": tuple(executed)})
 
 
 def _carry_out(execution: Execution, cache: StepCache, on: Place) -> None:

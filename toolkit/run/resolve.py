@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import gc
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -302,14 +302,20 @@ class Execution:
         weights = loaded_fingerprint(bases.resolve_base(contestant.model, revision=options.revision), options)
         return weights + (bases.content_fingerprint(contestant.adapter) if contestant.adapter else "")
 
-    def others(self) -> list[str]:
-        """Fingerprints of the models that a recipe names beside its base: contestants', judges'."""
+    def others(self) -> list[Any]:
+        """Fingerprints of what a recipe names beside base and data: models, own metrics, benchmarks."""
+        from toolkit.benchmarks.task_files import task_content
+
         judges = self.recipe.judge.members() if self.recipe.judge else []
         named = [judge.model for judge in judges] + [spec.model for spec in self.recipe.contestants.values()]
+        contents: list[Callable[[], Any]] = [partial(self.weights, name) for name in named if name]
+        if scoring := self.recipe.scoring:
+            contents += [partial(metric_identity, check) for check in scoring.checks]
+            contents += [partial(task_content, benchmark) for benchmark in scoring.benchmarks]
         found = []
-        for name in named:
+        for content in contents:
             with suppress(ToolkitError):  # the check says so
-                found.append(self.weights(name) if name else "")
+                found.append(content())
         return found
 
     def encoder(self, name: str) -> str:
