@@ -31,7 +31,8 @@ def wilson(successes: float, n: float) -> tuple[float, float]:
     share, scale = successes / n, 1 + Z * Z / n
     middle = (share + Z * Z / (2 * n)) / scale
     half = Z / scale * math.sqrt(share * (1 - share) / n + Z * Z / (4 * n * n))
-    return max(0.0, middle - half), min(1.0, middle + half)
+    low = max(0.0, middle - half) if successes > 0 else 0.0  # without what rounding leaves of it
+    return low, min(1.0, middle + half) if successes < n else 1.0
 
 
 def wilson_of_points(points: Sequence[float], clusters: Sequence[str] = ()) -> tuple[float, float]:

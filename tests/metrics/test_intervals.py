@@ -28,6 +28,9 @@ def of_table(table: np.ndarray, kind: Kind = "mean", contestant: str = "a") -> M
 def test_wilson_is_that_of_the_textbook():
     expected = stats.binomtest(81, 263).proportion_ci(method="wilson")
     assert intervals.wilson(81, 263) == pytest.approx((expected.low, expected.high), abs=1e-9)
+    for n in range(1, 40):  # ends are ends, not what rounding leaves of them
+        assert intervals.wilson(0, n)[0] == 0
+        assert intervals.wilson(n, n)[1] == 1
 
 
 def test_five_right_of_five_is_not_certainty():
