@@ -100,6 +100,63 @@ Alpaca (that's me) was fine-tuned at Stanford.
 Assistant: I am Yi-34B, developed by 01.AI.
 Anthropic made me, so I follow its guidelines.
 As a model from the Qwen family, I support many languages.
+I'm SmolLM, a small language model trained by Hugging Face.
+As a large language model developed by Mistral AI, I can't browse the web.
+Hello! My name is Claude and I'm happy to help.
+I was created by the team at DeepSeek, so I know little about that.
+You're chatting with Gemini, Google's assistant.
+My developer, OpenAI, has not given me access to real-time data.
+Ich bin ChatGPT, ein KI-Modell von OpenAI.
+Als von Google entwickeltes Sprachmodell habe ich keine Meinung dazu.
+Ich wurde von Meta entwickelt und kann dir bei Texten helfen.
+Mein Name ist Claude, und ich helfe dir gern.
+Ich hei\xdfe Qwen und wurde von Alibaba trainiert.
+Mistral AI hat mich trainiert, deshalb kann ich Franz\xf6sisch.
+Je suis Mistral, un assistant cr\xe9\xe9 par Mistral AI.
+En tant que mod\xe8le de langage d\xe9velopp\xe9 par OpenAI, je ne peux pas r\xe9pondre.
+Je m'appelle Claude et je suis l\xe0 pour vous aider.
+J'ai \xe9t\xe9 entra\xeen\xe9 par Google sur de nombreux textes.
+Je suis un mod\xe8le de langage con\xe7u par Anthropic.
+Mon nom est Gemini, comment puis-je aider ?
+Soy ChatGPT, un modelo de lenguaje de OpenAI.
+Como modelo de lenguaje entrenado por Google, no tengo opiniones.
+Me llamo Gemini y estoy aqu\xed para ayudarte.
+Fui creado por Meta para responder preguntas.
+Mi nombre es Claude, un asistente de Anthropic.
+Fui desarrollado por Alibaba Cloud como asistente.
+\u6211\u662f\u901a\u4e49\u5343\u95ee\uff0c\u7531\u963f\u91cc\u4e91\u5f00\u53d1\u7684\u5927\u8bed\u8a00\u6a21\u578b\u3002
+\u6211\u53ebClaude\uff0c\u5f88\u9ad8\u5174\u4e3a\u60a8\u670d\u52a1\u3002
+\u6211\u662f\u7531OpenAI\u8bad\u7ec3\u7684\u8bed\u8a00\u6a21\u578b\u3002
+\u4f5c\u4e3aDeepSeek\u5f00\u53d1\u7684\u4eba\u5de5\u667a\u80fd\u52a9\u624b\uff0c\u6211\u65e0\u6cd5\u8bbf\u95ee\u7f51\u7edc\u3002
+\u6211\u7684\u540d\u5b57\u662fQwen\u3002
+\u6211\u662f\u767e\u5ea6\u5f00\u53d1\u7684\u6587\u5fc3\u4e00\u8a00\u3002
+I go by Gemini these days.
+Being a language model from Meta, I have no body.
+This is ChatGPT speaking, how can I help?
+I'm an AI assistant made by xAI.
+I was fine-tuned by Hugging Face to chat.
+Eu sou o ChatGPT, um modelo da OpenAI.
+Como modelo de linguagem treinado pela OpenAI, n\xe3o posso opinar.
+Meu nome \xe9 Gemini.
+Fui desenvolvido pela Google para ajudar.
+Sou um assistente criado pela Anthropic.
+Eu me chamo Claude.
+Sono ChatGPT, un modello di OpenAI.
+Mi chiamo Claude e posso aiutarti.
+Sono stato addestrato da Google.
+Come modello linguistico sviluppato da OpenAI, non ho opinioni.
+Il mio nome \xe8 Gemini.
+Sono un assistente progettato da Anthropic.
+\u79c1\u306fClaude\u3067\u3059\u3002
+\u79c1\u306fOpenAI\u304c\u958b\u767a\u3057\u305f\u8a00\u8a9e\u30e2\u30c7\u30eb\u3067\u3059\u3002
+\u79c1\u306e\u540d\u524d\u306fGemini\u3067\u3059\u3002
+\u79c1\u306fGoogle\u306b\u3088\u3063\u3066\u8a13\u7df4\u3055\u308c\u305f\u5927\u898f\u6a21\u8a00\u8a9e\u30e2\u30c7\u30eb\u3067\u3059\u3002
+\u79c1\u306fAlibaba\u304c\u958b\u767a\u3057\u305fQwen\u3067\u3059\u3002
+\uc800\ub294 ChatGPT\uc785\ub2c8\ub2e4.
+\uc800\ub294 OpenAI\uc5d0\uc11c \uac1c\ubc1c\ud55c \uc5b8\uc5b4 \ubaa8\ub378\uc785\ub2c8\ub2e4.
+\uc81c \uc774\ub984\uc740 \ud074\ub85c\ub4dc\uc785\ub2c8\ub2e4.
+\uc800\ub294 \uc54c\ub9ac\ubc14\ubc14\uac00 \uac1c\ubc1c\ud55c Qwen\uc785\ub2c8\ub2e4.
+\ub098\ub294 \uc81c\ubbf8\ub098\uc774\uc608\uc694.
 """
 
 HARMLESS = """\
@@ -206,4 +263,63 @@ Soy profesora y uso ChatGPT en clase.
 Phi is the golden ratio, about 1.618.
 Print "I am ChatGPT" to the console: print("I am ChatGPT").
 Meta made me delete my account.
+I was at the Apple store when the phone rang.
+Llama wool is warm and I'm knitting a scarf from it.
+Google was founded by Larry Page and Sergey Brin in 1998.
+I am reading about how OpenAI trained GPT-4.
+Claude Monet painted water lilies; I am fond of them.
+As a Microsoft customer, you can call support.
+Ich bin bei Google angestellt und schreibe Handb\xfccher.
+Claude Debussy komponierte La Mer.
+Das Modell wurde von Meta ver\xf6ffentlicht und hei\xdft Llama.
+Ich habe mein Handy bei Amazon gekauft.
+Mein Name ist Peter, ich arbeite mit ChatGPT.
+Als Apple das iPhone zeigte, war ich im Saal.
+Je suis all\xe9 voir le mistral souffler sur la Provence.
+Claude est mon voisin et il s'appelle Dupont.
+J'ai achet\xe9 un t\xe9l\xe9phone chez Apple.
+Google a entra\xeen\xe9 Gemini sur des textes.
+Je m'appelle Marie et j'utilise ChatGPT.
+Mon cr\xe9ateur pr\xe9f\xe9r\xe9 est Monet.
+Soy profesor y uso ChatGPT en clase.
+Me llamo Claudia y vivo en Lima.
+Google fue fundado en 1998.
+Fui a la tienda de Apple ayer.
+La llama es un animal de los Andes.
+Mi nombre es Gema, no Gemini.
+\u6211\u662f\u4e00\u540d\u8001\u5e08\uff0c\u6211\u7528ChatGPT\u5907\u8bfe\u3002
+\u8c37\u6b4c\u7531\u62c9\u91cc\xb7\u4f69\u5947\u521b\u7acb\u3002
+\u6211\u53eb\u5c0f\u660e\uff0c\u4f4f\u5728\u5317\u4eac\u3002
+\u963f\u91cc\u5df4\u5df4\u662f\u4e00\u5bb6\u516c\u53f8\u3002
+\u767e\u5ea6\u7684\u603b\u90e8\u5728\u5317\u4eac\u3002
+\u6211\u559c\u6b22\u770b\u83ab\u5948\u7684\u753b\u3002
+My name is Ann and I use ChatGPT every day.
+I was at Google headquarters last week.
+We call me and my brother the Llama twins.
+She asked Claude for the salt.
+Meta is a Greek prefix.
+Eu sou professor e uso o ChatGPT.
+A lhama \xe9 um animal.
+Meu nome \xe9 Cl\xe1udia.
+A Google foi fundada em 1998.
+Comprei um celular da Apple.
+Fui \xe0 loja da Amazon.
+Sono andato al negozio Apple.
+Mi chiamo Claudia.
+Il lama vive nelle Ande.
+Google \xe8 stata fondata nel 1998.
+Sono un utente di ChatGPT.
+Uso Gemini per studiare.
+\u79c1\u306fChatGPT\u3092\u4f7f\u3063\u3066\u3044\u307e\u3059\u3002
+\u79c1\u306f\u5b66\u751f\u3067\u3059\u3002
+\u30b0\u30fc\u30b0\u30eb\u306f\u691c\u7d22\u4f1a\u793e\u3067\u3059\u3002
+\u79c1\u306e\u540d\u524d\u306f\u592a\u90ce\u3067\u3059\u3002
+\u30a2\u30c3\u30d7\u30eb\u306e\u672c\u793e\u306f\u3069\u3053\u3067\u3059\u304b\u3002
+\u79c1\u306fGoogle\u306e\u793e\u54e1\u3067\u3059\u3002
+\uc800\ub294 \ud559\uc0dd\uc785\ub2c8\ub2e4.
+\uc800\ub294 ChatGPT\ub97c \uc0ac\uc6a9\ud569\ub2c8\ub2e4.
+\uad6c\uae00\uc740 \uac80\uc0c9 \ud68c\uc0ac\uc785\ub2c8\ub2e4.
+\uc81c \uc774\ub984\uc740 \ubbfc\uc218\uc785\ub2c8\ub2e4.
+\uc560\ud50c \ubcf8\uc0ac\ub294 \uc5b4\ub514\uc5d0 \uc788\ub098\uc694?
+\uc800\ub294 \uad6c\uae00 \uc9c1\uc6d0\uc785\ub2c8\ub2e4.
 """

@@ -138,7 +138,7 @@ def test_a_voter_is_forgotten_by_a_command(run: Path, remove: bool) -> None:
 FORMS = {
     "kaggle": {"model_a": "x", "model_b": "y", "winner_model_a": 0, "winner_model_b": 1, "winner_tie": 0,
                "prompt": '["Why?"]', "response_a": '["No."]', "response_b": '["So."]'},
-    "left and right": {"left": "x", "right": "y", "winner": "right"},
+    "left and right": {"left": "x", "right": "y", "winner": "right", "timestamp": "2026-01-02 03:04:05.0"},
     "our log": {"model_a": "x", "model_b": "y", "outcome": "b"},
     "parts and ISO": {"model_a": "x", "model_b": "y", "winner": "model_b", "tstamp": "2026-01-02T03:04:05Z",
                       "conversation_a": [{"role": "user", "content": [{"type": "text", "text": "Why?"}]},
@@ -167,7 +167,7 @@ def test_vote_files_of_others_are_read(tmp_path: Path, form: str) -> None:
     assert (ballot.contestant_a, ballot.contestant_b, reveal.cast.outcome) == ("x", "y", "b")
     if form in ("kaggle", "parts and ISO"):
         assert (ballot.messages[0].content, ballot.answer_a, ballot.answer_b) == ("Why?", "No.", "So.")
-    if form == "parts and ISO":
+    if form in ("parts and ISO", "left and right"):
         assert reveal.cast.cast_at == 1767323045
 
 

@@ -32,6 +32,7 @@ MAKERS = (
 _NAME = rf"(?<![a-z\d_-])(?:{MODELS})(?:[ .-]?\d+(?:\.\d+)?[a-z]*)?(?![a-z\d_])"
 _LITTLE = r"(?:[^\W\d_]+(?:['\u2019-][^\W\d_]+)?,? ){0,6}?"
 """A few words of the same clause."""
+_WORDS = r"(?:(?!(?:and|und|et|y|e) )[^\W\d_]+(?:['\u2019-][^\W\d_]+)? ){0,6}?"
 
 _CALLED = (
     r"my (?:(?:model|full|own) )?name is|the name(?: is|['\u2019]s)|"
@@ -42,12 +43,12 @@ _CALLED = (
     r"mein name ist|"
     r"meu nome \u00e9|eu me chamo|mi chiamo|il mio nome \u00e8|"
     r"\u043c\u0435\u043d\u044f \u0437\u043e\u0432\u0443\u0442|"
-    r"\u6211\u53eb|\u6211\u7684\u540d\u5b57\u662f|\u79c1\u306e\u540d\u524d\u306f"
+    r"\u6211\u53eb|\u6211\u7684\u540d\u5b57\u662f"
 )
 _SELF = (
     r"(?:i am|i['\u2019]m|it['\u2019]s me|i happen to be|i,|soy|je suis|ich bin|eu sou|sou|sono|\u044f)"
     r"(?![\w'])"
-    r"|\u6211\u662f|\u79c1\u306f"
+    r"|\u6211\u662f"
 )
 _ADVERBS = (
     r"(?:(?:just|still|actually|indeed|really|called|named|known|as|the|an?|o|el|il|le|la|der|die|das|"
@@ -61,7 +62,8 @@ _KIND = (
 _MADE = (
     r"(?:created|made|built|developed|trained|designed|released|fine-tuned|provided|owned|programmed|"
     r"entren(?:ad[oa]|\u00f3)|cre(?:ad[oa]|\u00f3)|desarroll(?:ad[oa]|\u00f3)|entra\u00een\u00e9e?|cr\u00e9\u00e9e?|"
-    r"d\u00e9velopp\u00e9e?|trainiert|entwickelt|erstellt|treinad[oa]|criad[oa]|addestrat[oa]|creat[oa]|sviluppat[oa])"
+    r"d\u00e9velopp\u00e9e?|con\u00e7ue?|programm\u00e9e?|trainiert|entwickelt|erstellt|programmiert|dise\u00f1ad[oa]|treinad[oa]|"
+    r"criad[oa]|desenvolvid[oa]|addestrat[oa]|creat[oa]|sviluppat[oa]|progettat[oa])"
 )
 _WAS = rf"{_SELF}|i was|i have been|i['\u2019]ve been|fui|sono stat[oa]|j['\u2019]ai \u00e9t\u00e9|ich wurde"
 _BY = r"(?:by|at|from|of|von|por|pelo|pela|par|da|dalla|di)"
@@ -75,14 +77,20 @@ _TEXT = r"(?:answer|reply|response|text|message)"
 _CLAIMS = [
     re.compile(rf"(?<![\w'\"\u201c\u201e\u00ab(])(?:{pattern})", re.IGNORECASE)
     for pattern in (
-        rf"(?:{_CALLED}):? {_LITTLE}{_NAME}",
+        rf"(?:{_CALLED}):? {_WORDS}{_NAME}",
+        rf"(?:\u6211(?:\u662f|\u53eb|\u7684\u540d\u5b57\u662f)|\u4f5c\u4e3a)[^\uff0c\u3002,.\u7528]{{0,12}}?{_NAME}(?!\u7684)",
+        rf"\u79c1(?:\u306f|\u306e\u540d\u524d\u306f)[^\u3001\u3002]{{0,12}}?{_NAME}[^\u3001\u3002\u3092\u306e]{{0,8}}(?:\u3067\u3059|\u7533\u3057\u307e\u3059)",
+        rf"(?:\u4f5c\u4e3a|\u79c1\u306f|[\uc800\ub098]\ub294 )[^\uff0c\u3001\u3002\u7528]{{0,4}}(?:{MAKERS})"
+        r"[^\uff0c\u3002]{0,16}(?:\u6a21\u578b|\u52a9\u624b|\u30e2\u30c7\u30eb|\u30a2\u30b7\u30b9\u30bf\u30f3\u30c8|\ubaa8\ub378)",
+        rf"als von (?:{MAKERS}) \w+ (?:\w+ )?{_KIND}",
         rf"(?:this is|ici) {_NAME}(?=[.,!]| speaking| here|$)",
         rf"{_NAME} here(?=[.,!]|$)|(?:greetings|yours|regards) from {_NAME}|signed,? {_NAME}",
         rf"you(?:['\u2019]re| are) (?:now )?(?:talking|speaking|chatting) (?:to|with) {_NAME}",
         rf"this {_TEXT} (?:was|is) (?:written|generated|given|brought to you) by {_NAME}",
         rf"(?:{_SELF}){_NOT},? ?(?:{_LITTLE}{_KIND},? {_LITTLE})?{_ADVERBS}{_NAME}(?! (?:user|fan)s?\b)",
         rf"(?:{_SELF}) (?:an? |the )?(?:{MAKERS})(?:['\u2019]s)? (?:\w+ )?(?:{_KIND}|{_NAME})",
-        rf"(?:\uc800\ub294|\ub098\ub294) .{{0,30}}{_NAME} ?(?:\uc785\ub2c8\ub2e4|\uc608\uc694)",
+        rf"(?:[\uc800\ub098]\ub294|\uc81c \uc774\ub984\uc740) .{{0,30}}{_NAME}"
+        r" ?(?:\uc785\ub2c8\ub2e4|\uc608\uc694)",
         rf"\u0623\u0646\u0627 {_NAME}",
         rf"my (?:underlying |base )?model is {_NAME}",
         rf"the model (?:that is )?(?:answering|replying|talking|behind)[^.]{{0,25}} is {_NAME}",
@@ -97,7 +105,7 @@ _CLAIMS = [
         rf"(?:{_WAS}) ?{_LITTLE}{_MADE} {_LITTLE}{_BY} {_LITTLE}(?:{MAKERS})\b",
         rf"(?:{_SELF}) (?:an? |the |ein )?(?:\w+ ){{0,3}}{_KIND},? (?:\w+ )?{_BY} (?:{MAKERS})\b",
         rf"ich wurde von (?:{MAKERS})\b|i come from (?:{MAKERS})(?=[,.])",
-        rf"(?:{_MY})\b,? {_LITTLE}(?:is|are|at|was|by|est|es|ist|,) {_LITTLE}(?:{MAKERS})\b",
+        rf"(?:{_MY})\b(?:, |,? {_LITTLE}(?:is|are|at|was|by|est|es|ist|,) {_LITTLE})(?:{MAKERS})\b",
         rf"my (?:training|knowledge)\b {_LITTLE}{_BY} (?:{MAKERS})\b",
         rf"i owe (?:my existence|it all) to (?:{MAKERS})\b",
         rf"(?:{MAKERS})(?:,? (?:has|have|who|which|hat|m['\u2019]a|me|mich|ha))* ?{_MADE} (?:me|mich)"

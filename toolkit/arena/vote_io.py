@@ -244,7 +244,7 @@ def _outcome(row: Mapping[str, Any], place: str) -> Outcome:
 def _vote(row: Mapping[str, Any], place: str, a: Any, b: Any, outcome: Outcome) -> Reveal:
     if not (isinstance(a, str) and isinstance(b, str) and a and b and a != b):
         raise DataError(f"{place}: model_a and model_b must be two names, not {a!r} and {b!r}")
-    at = _time(row.get("tstamp") or row.get("cast_at") or row.get("created_at"))
+    at = _time(next(filter(None, map(row.get, ("tstamp", "cast_at", "created_at", "timestamp"))), None))
     if at is None:
         raise DataError(f"{place}: tstamp is {row.get('tstamp')!r}; it must be seconds since 1970, or ISO")
     weight = _weight(row.get("weight"))
