@@ -500,6 +500,21 @@ FAULTS: dict[str, tuple[Callable[[Plan], Any], str, str]] = {
         "field-value",
         "'keep_middle' is none of keep_start",
     ),
+    "a rank that the adapter has not": (
+        lambda p: stage(p, adapter={"type": "ia3", "r": 8}),
+        "adapter-field",
+        "adapter.r: changes nothing in an adapter of type ia3",
+    ),
+    "an adapter that begins at tokens": (
+        lambda p: stage(p, adapter={"alora_invocation_tokens": [1, 2]}),
+        "adapter-field",
+        "begins at tokens that rows do not have",
+    ),
+    "a prompt of no tokens": (
+        lambda p: stage(p, adapter={"type": "prompt", "num_virtual_tokens": 0}),
+        "adapter-field",
+        "leaves no weight that is trained",
+    ),
     "a generation setting that is none": (
         lambda p: (
             stage(p, 1, method="grpo", rewards={"r/m": 1.0}, trainer={"generation_kwargs": {"topk": 1}}),

@@ -151,7 +151,7 @@ def locked_run(*paths: Path) -> Iterator[RunFolder | None]:
         there = next(each for each in (path.absolute(), *path.absolute().parents) if each.exists())
         if there != path.absolute() and not there.is_dir():
             raise DataError(f"{path}: cannot be written, since {there} is a file; name another place")
-    found = [find_run(path.resolve()) for path in paths]
+    found = [find_run(Path(os.path.realpath(path))) for path in paths]
     with ExitStack() as held:
         for run in sorted({run for run in found if run}, key=lambda run: run.path):
             held.enter_context(run.locked())

@@ -87,12 +87,37 @@ def problems(recipe: Recipe, stage: Stage, shape: Any) -> Iterator[Problem]:
         yield from _fits(config, stage, shape, place)
 
 
+FOREIGN = {
+    **{"vera": ("alpha",), "ia3": ("r", "alpha", "dropout")},
+    **dict.fromkeys(("prompt", "prefix", "adaption_prompt"), ("r", "alpha", "dropout", "target_modules")),
+}
+"""Type of adapter -> fields of a recipe that it does not have."""
+
+UNREAD_FIELDS = {
+    *("peft_type", "auto_mapping", "base_model_name_or_path", "revision"),
+    *("use_qalora", "qalora_group_size", "loftq_config"),
+}
+"""Fields of PEFT's classes that follow from the stage, or are for bases that are not loaded here."""
+
+
 def _given(recipe: Recipe, stage: Stage, config: Any, place: str) -> Iterator[Problem]:
     """Values that PEFT's configuration takes as they are, whatever they mean."""
     options = recipe.adapter_of(stage.name)
     given = {} if isinstance(options, str) else options.model_dump(exclude_unset=True)
     for field in texts_for_switches(type(config), given):
         yield f"{place}.{field}", f"{given[field]!r} is text, which counts as true", "write true or false"
+    if not isinstance(options, str):
+        defaults = {name: field.default for name, field in type(options).model_fields.items()}
+        foreign = {
+            field
+            for field in FOREIGN.get(options.type, ())
+            if given.get(field, defaults[field]) != defaults[field]
+        }
+        for field in sorted(foreign | (UNREAD_FIELDS & given.keys())):
+            yield f"{place}.{field}", f"changes nothing in an adapter of type {options.type}", "leave it out"
+    if given.get("alora_invocation_tokens"):
+        what = "an activated LoRA begins at tokens that rows do not have"
+        yield f"{place}.alora_invocation_tokens", what, "leave it out"
     for ours, theirs in (("alpha", "lora_alpha"), ("dropout", "lora_dropout"), ("r", "init_r")):
         if ours in given and theirs in given:
             yield f"{place}.{theirs}", f"is the same as `{ours}`, which is given too", "keep one of them"
@@ -206,8 +231,12 @@ def _fits(config: Any, stage: Stage, shape: Any, place: str) -> Iterator[Problem
     except Exception as error:  # noqa: BLE001 - PEFT is given any field
         yield place, " ".join(str(error).split())[:300], "name what this model has, or take another type"
         return
-    if not any(weight.requires_grad for weight in made.parameters()):
-        yield place, "leaves no weight that is trained", "leave inference_mode out"
+    if not any(weight.requires_grad and weight.numel() for weight in made.parameters()):
+        yield (
+            place,
+            "leaves no weight that is trained",
+            "leave inference_mode out, or train more than 0 tokens",
+        )
     head = made.get_output_embeddings()
     if not stage.spec.reward_model and stage.method != "orpo" and isinstance(head, PASSED_OVER):
         text = "what is trained on the output layer is passed over: log-probabilities are of its own weights"
