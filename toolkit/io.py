@@ -138,7 +138,7 @@ def parse_json(text: str, place: str, *, file: bool = False, finite: bool = True
             surrogate pair.
     """
     try:
-        value = (_DECODER if finite else _LOOSE).decode(text)
+        value = (_DECODER if finite else DISTINCT).decode(text)
         if "\\ud" in text or "\\uD" in text:
             json.dumps(value, ensure_ascii=False).encode()
         return value
@@ -169,7 +169,7 @@ def _finite(number: str) -> float:
 
 
 _DECODER = json.JSONDecoder(object_pairs_hook=_distinct, parse_constant=_finite, parse_float=_finite)
-_LOOSE = json.JSONDecoder(object_pairs_hook=_distinct)
+DISTINCT = json.JSONDecoder(object_pairs_hook=_distinct)
 
 SURROGATE = re.compile("[\ud800-\udfff]")
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"(\s*:)?|[{}]|-?(?:NaN|Infinity|\d[\d.eE+-]*)', re.DOTALL)

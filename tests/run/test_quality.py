@@ -32,15 +32,18 @@ FOUND = {
     "mojibake": [
         *("The cafÃ© opens at nine.", "Donâ€™t wait.", "Слово РїСЂРёРІРµС‚ значит.", "锟斤拷 it reads."),
         *("The word is Ð¿Ñ€Ð¸Ð²ÐµÑ‚ there.", "Bake at 180Â°C.", "Well done ðŸ˜€ now."),
+        *("It is 10 â‚¬ each.", "ã“ã‚“ã«ã¡"),
     ],
     "refusal": [
         *("I'm sorry, but I can't assist with that.", "I must decline to answer.", "Sorry, I won't do that."),
         *("My guidelines prevent me from answering.", "No puedo ayudar con eso.", "很抱歉,我不能回答。"),
         *("Es tut mir leid, aber ich kann dabei nicht helfen.", "I’m unable to fulfill this request."),
+        "I won't be able to help.",
     ],
     "boilerplate": [
         *("As an AI language model, I think so.", "As of my last update in 2021, it is open."),
         *("I was trained by OpenAI, and think so.", "My training data only goes up to 2021, so perhaps."),
+        *("I am ChatGPT, and think so.", "I do not have personal opinions, but it is."),
     ],
     "repetition": [LOOP, LOOP[:-7], LOOP + " That is how it is done, and nothing else is needed at all."],
     "placeholder": ["TODO", "Dear [Your Name], we thank you.", "Error: 429 Too Many Requests", "..."],
@@ -48,6 +51,7 @@ FOUND = {
 }
 PLAIN = [
     *("São Paulo à vista, Âmbar e NÃO.", "Größe Ä3, «\u00a0oui\u00a0»", "Сколько? Двадцать пять рублей."),
+    *("### Instructions for use\n1. Open it.", "I am Claude, your neighbour.", "O château é lá â direita."),
     *("A cow cannot fly, since it is heavy.", "I'm sorry to hear that; turn it off and on.", "我能帮你。"),
     *("No, that can't be mended at home.", "An AI language model predicts the next word."),
     *(

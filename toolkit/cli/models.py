@@ -189,13 +189,7 @@ def perplexity_command(  # noqa: PLR0913, PLR0917 - one argument per option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 @add_options(*MODEL_OPTIONS)
 def bench_command(
-    model: str,
-    task: str,
-    files: tuple[str, ...],
-    out: Path | None,
-    seed: int,
-    as_json: bool,
-    **options: Any,
+    model: str, task: str, files: tuple[str, ...], out: Path | None, seed: int, as_json: bool, **options: Any
 ) -> None:
     """Run an lm-eval TASK (or group) on MODEL; results and every answer are kept in lm-eval's own format.
 

@@ -107,7 +107,7 @@ NOTES = re.compile(
 """Keys of a turn that say where it comes from and how it was judged, which are left out."""
 
 COLUMNS = frozenset().union(*(form.columns for form in DATA_FORMATS.values())) | {
-    *("id", "question_id", "category", "reference", "references", "system", "margin"),
+    *("id", "question_id", "category", "reference", "references", "system", "margin")
 }
 ALPACA = frozenset({"input", "history"})
 """Columns that are read; the latter beside an `instruction`."""

@@ -56,11 +56,7 @@ def reward_fingerprint(name: str, options: ModelOptions) -> str:
 
 
 def build_judge(
-    judge: Judge,
-    load: LoadModel,
-    *,
-    base: str | None = None,
-    options: ModelOptions = ModelOptions(),
+    judge: Judge, load: LoadModel, *, base: str | None = None, options: ModelOptions = ModelOptions()
 ) -> PairJudge:
     """The judge that a recipe asks for; by its prompt it compares two answers or grades one.
 

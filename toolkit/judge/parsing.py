@@ -9,11 +9,11 @@ and a last line that is nothing but the verdict.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
+from toolkit import io
 from toolkit.types import Outcome
 
 T = TypeVar("T")
@@ -35,13 +35,6 @@ MARKS = re.compile(r"(?<!\bnot )\[\[\s*([^\[\]\n]{1,20}?)\s*\]\]")
 RESULT = re.compile(r"\[RESULT\]\W*(.+)", re.IGNORECASE)
 
 
-def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    if len(dict(pairs)) < len(pairs):
-        raise ValueError("a key is there twice")
-    return dict(pairs)
-
-
-DECODER = json.JSONDecoder(object_pairs_hook=_distinct)
 NAME = r"(?:(?:the )?(?:assistant|answer|response|model|option|output)[ _]?)?"
 SO = r"(?:(?:so|thus|hence|therefore|overall|in conclusion),? )?"
 STATEMENT = (
@@ -139,7 +132,7 @@ def _objects(reply: str) -> tuple[list[dict[str, Any]], str]:
     objects, rest, place = [], [], 0
     while (start := reply.find("{", place)) >= 0:
         try:
-            value, end = DECODER.raw_decode(reply, start)
+            value, end = io.DISTINCT.raw_decode(reply, start)
         except (ValueError, RecursionError):
             value, end = None, start + 1
         objects += [value] if isinstance(value, dict) else []

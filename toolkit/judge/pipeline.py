@@ -28,13 +28,7 @@ from toolkit.judge.aggregation import (
     win_rates,
 )
 from toolkit.judge.battles import build_battles, choose_answers
-from toolkit.judge.factory import (
-    build_judge,
-    judge_name,
-    load_judge_prompt,
-    prompt_key,
-    validate_judges,
-)
+from toolkit.judge.factory import build_judge, judge_name, load_judge_prompt, prompt_key, validate_judges
 from toolkit.judge.prompts import render
 from toolkit.judge.questions import ORDERS, Comparison, Grade, Grading, conversations
 from toolkit.judge.readers import battle_log, mt_bench_judgments

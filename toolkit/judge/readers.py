@@ -10,16 +10,7 @@ from typing import Any
 from toolkit import io
 from toolkit.errors import DataError
 from toolkit.judge.aggregation import Preference, pair_orders
-from toolkit.types import (
-    WINNERS,
-    Battle,
-    Outcome,
-    Verdict,
-    Vote,
-    digest,
-    question_and_turn,
-    turn_id,
-)
+from toolkit.types import WINNERS, Battle, Outcome, Verdict, Vote, digest, question_and_turn, turn_id
 
 
 def rows(file: Path) -> Iterator[tuple[str, dict[str, Any]]]:

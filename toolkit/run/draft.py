@@ -25,7 +25,7 @@ SHORT_WORDS = 5
 FEWEST_PER_SLICE, MOST_SLICES = 5, 8
 NUMBER = re.compile(r"(?:^|####\s*|\s)[-+]?\d[\d,]*(?:\.\d+)?\.?\s*$")
 NO_SLICES = {
-    *("id", "prompt", "completion", "reference", "messages", "chosen", "rejected", "system", "label"),
+    *("id", "prompt", "completion", "reference", "messages", "chosen", "rejected", "system", "label")
 }
 KINDS = {"preference": "dpo", "unpaired": "kto", "text": "text"}
 """Format of rows -> the method that learns from them; all others are for SFT."""

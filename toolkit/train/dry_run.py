@@ -95,7 +95,7 @@ FOREIGN = {
 
 UNREAD_FIELDS = {
     *("peft_type", "auto_mapping", "base_model_name_or_path", "revision"),
-    *("use_qalora", "qalora_group_size", "loftq_config"),
+    *("use_qalora", "qalora_group_size"),
 }
 """Fields of PEFT's classes that follow from the stage, or are for bases that are not loaded here."""
 

@@ -55,13 +55,7 @@ class Drift(Record):
 
 
 def merge(
-    recipe: Recipe,
-    stage: Stage,
-    run: Path,
-    out: Path,
-    *,
-    into: Into = "dequantized",
-    dtype: str = "bfloat16",
+    recipe: Recipe, stage: Stage, run: Path, out: Path, *, into: Into = "dequantized", dtype: str = "bfloat16"
 ) -> list[Drift]:
     """Write the base with a stage's whole chain merged in: a standard model folder, whole or not at all.
 

@@ -19,61 +19,54 @@ from toolkit.train import dry_run, methods
 from toolkit.train.methods import settings
 from toolkit.types import Finding
 
+_WHOLE = "max_length (prompt and answer together)"
+_START = "nothing: the stage's `start` is the reference"
 RETIRED = {
     "max_seq_length": "max_length",
-    "max_prompt_length": "max_length (prompt and answer together)",
-    "max_target_length": "max_length (prompt and answer together)",
+    **dict.fromkeys(("max_prompt_length", "max_target_length"), _WHOLE),
     "warmup_ratio": "warmup_steps (a value below 1 is a share of all steps)",
     "group_by_length": 'train_sampling_strategy: "group_by_length"',
-    "length_column_name": "nothing: lengths are measured",
-    "dataset_text_field": "a data source with format: text",
     "tokenizer": "nothing: the base's tokenizer is used",
     "evaluation_strategy": "eval_strategy",
-    "ref_adapter_name": "nothing: the stage's `start` is the reference",
-    "model_adapter_name": "nothing: adapters are named by their stage",
-    "ref_model": "nothing: the stage's `start` is the reference",
+    **dict.fromkeys(("ref_model", "ref_adapter_name", "force_use_ref_model"), _START),
     "peft_config": "the stage's `adapter`",
-    "formatting_func": "a data source's format and rename",
+    **dict.fromkeys(("formatting_func", "dataset_text_field"), "a data source's format and rename"),
     "no_cuda": "model.device: cpu",
-    "fp16_opt_level": "nothing: PyTorch's own mixed precision is used",
     "overwrite_output_dir": "nothing: a changed recipe redoes what it touches",
-    "num_train_epoch": "num_train_epochs",
-    "per_gpu_train_batch_size": "per_device_train_batch_size",
-    "per_gpu_eval_batch_size": "per_device_eval_batch_size",
-    "label_pad_token_id": "nothing: what is not learned is masked",
-    "force_use_ref_model": "nothing: the stage's `start` is the reference",
-    "kl_coef": "beta (of rloo and grpo)",
-    "init_kl_coef": "beta (of rloo and grpo)",
+    **dict.fromkeys(("kl_coef", "init_kl_coef"), "beta (of rloo and grpo)"),
 }
 """Trainer fields of older tutorials -> what replaces them."""
 
 ELSEWHERE = {
     "model_init_kwargs": "the recipe's `model`",
     "dataset_text_field": "the data's `rename`",
-    "max_completion_length": "max_length (prompt and answer together)",
+    "max_completion_length": _WHOLE,
     "resume_from_checkpoint": "nothing: a run that was cut short continues",
     "completion_only_loss": "nothing: answers are learned, prompts are not; for all of a text, method: text",
 }
 """Trainer fields that change nothing here -> what to use."""
 
-_SMOOTHED = ("robust", "exo_pair", "aot", "aot_unpaired")
+_KINDS = "loss_type", ("robust", "exo_pair", "aot", "aot_unpaired")
 IDLE: dict[str, tuple[str, tuple[Any, ...]]] = {
-    "label_smoothing": ("loss_type", _SMOOTHED),
-    "discopop_tau": ("loss_type", ("discopop",)),
+    **{"label_smoothing": _KINDS, "label_smoothing_factor": ("loss_type", ("nll",))},
+    **{"discopop_tau": ("loss_type", ("discopop",)), "eval_steps": ("eval_strategy", ("steps",))},
     "f_alpha_divergence_coef": ("f_divergence_type", ("alpha_divergence",)),
-    "label_smoothing_factor": ("loss_type", ("nll",)),
     **dict.fromkeys(("ref_model_mixup_alpha", "ref_model_sync_steps"), ("sync_ref_model", (True,))),
     **dict.fromkeys(("metric_for_best_model", "greater_is_better"), ("load_best_model_at_end", (True,))),
-    "eval_steps": ("eval_strategy", ("steps",)),
     "eval_delay": ("eval_strategy", ("steps", "epoch")),
     "liger_kernel_config": ("use_liger_kernel", (True,)),
     "precompute_ref_batch_size": ("precompute_ref_log_probs", (True,)),
     "delta": ("loss_type", ("grpo", "bnpo", "dr_grpo", "dapo", "luspo")),
-    **dict.fromkeys(("sapo_temperature_neg", "sapo_temperature_pos"), ("loss_type", ("sapo",))),
-    **dict.fromkeys(("vespo_k_pos", "vespo_k_neg"), ("loss_type", ("vespo",))),
-    **dict.fromkeys(("vespo_lambda_pos", "vespo_lambda_neg"), ("loss_type", ("vespo",))),
-    **dict.fromkeys(("entropy_coef_min", "entropy_coef_max"), ("use_adaptive_entropy", (True,))),
-    **dict.fromkeys(("entropy_coef_delta", "entropy_target"), ("use_adaptive_entropy", (True,))),
+    **{f"sapo_temperature_{side}": ("loss_type", ("sapo",)) for side in ("neg", "pos")},
+    **{
+        f"vespo_{name}_{side}": ("loss_type", ("vespo",))
+        for name in ("k", "lambda")
+        for side in ("neg", "pos")
+    },
+    **{
+        f"entropy_{x}": ("use_adaptive_entropy", (True,))
+        for x in ("coef_min", "coef_max", "coef_delta", "target")
+    },
 }
 """Trainer fields that count only with another one, and with which of its values."""
 
@@ -152,7 +145,8 @@ def _idle(stage: Stage, field: str) -> Iterator[Finding]:
     """A field that was changed, and that nothing reads with the other fields as they are."""
     made: dict[str, Any] = {each.name: each for each in dataclasses.fields(methods.config_class(stage))}
     other, values = IDLE.get(field, ("", ()))
-    if not other or stage.trainer[field] in (None, made[field].default):
+    best = other == "load_best_model_at_end" and stage.trainer.get("save_strategy") == "best"
+    if not other or best or stage.trainer[field] in (None, made[field].default):
         return
     value = settings(stage).get(other, made[other].default if other in made else None)
     if value is dataclasses.MISSING:

@@ -12,7 +12,7 @@ HIGH = "[\u0080-\u00bf\u0152-\u0178\u02c6\u02dc\u2013-\u2122]"
 """What bytes from 0x80 to 0xbf are in Latin-1 and Windows-1252."""
 
 MOJIBAKE = re.compile(
-    f"\ufffd|[ÃÂ]{HIGH}|(?:[ÐÑ]{HIGH}){{2}}|(?:[ãåæçèéä]{HIGH}{HIGH}){{2}}|â€[\u0080-\uffff]|ðŸ|ï»¿|锟斤|烫烫烫"
+    f"\ufffd|[ÃÂ]{HIGH}|(?:[ÐÑ]{HIGH}){{2}}|(?:[ãåæçèéä]{HIGH}{HIGH}){{2}}|â{HIGH}{HIGH}|(?:ã{HIGH}{{1,2}}){{3}}|â€[\u0080-\uffff]|ðŸ|ï»¿|锟斤|烫烫烫"
     "|(?:[РС][\u00a0-\u00bf\u0402-\u040f\u0452-\u045fЄІЇієїґҐ\u2013-\u2122]){3}"
 )
 """Bytes lost in decoding, or UTF-8 read as Latin-1, Windows-1252, Windows-1251 or GBK."""
@@ -40,7 +40,7 @@ CODE = re.compile(r"```.*?(?:```|\Z)|`[^`\n]*`", re.DOTALL)
 MARKUP = re.compile(
     r"\[/?(?:INST|SYSTEM_PROMPT|AVAILABLE_TOOLS|TOOL_CALLS|TOOL_RESULTS)\]|<</?SYS>>"
     r"|<\|\w{2,40}\|>|<｜[^｜>]{2,30}｜>|</?(?:start|end)_of_(?:turn|text)>|\A<s>|</s>\s*\Z|<(?:eos|bos)>"
-    r"|^\#{2,3}\ ?(?:Instruction|Response|Input|Human|Assistant|User):?",
+    r"|^\#{2,3}\ ?(?:Instruction|Response|Input|Human|Assistant|User)(?::|\s*$)",
     re.MULTILINE,
 )
 SPEAKER = re.compile(r"(?:^|\n)(?:Human|User|Assistant|AI|Bot): |\b(?:USER|ASSISTANT): ")
@@ -78,10 +78,23 @@ FILL_IN = re.compile(
 """A gap in an answer."""
 
 MODEL = r"(?:ai|artificial\ intelligence|(?:large\ )?language\ model|virtual\ assistant)\b"
-BOILERPLATE_SIGNS = (" ai", "model", "last ", "cut", "train", "chatgpt", "gpt-", "claude", "gemini", "openai")
+BOILERPLATE_SIGNS = (
+    " ai",
+    "model",
+    "last ",
+    "cut",
+    "train",
+    "chatgpt",
+    "gpt-",
+    "claude",
+    "gemini",
+    "openai",
+    "personal ",
+)
 BOILERPLATE = re.compile(
     rf"""\bas\ an?\ {MODEL} | \b(?:i'm|i\ am)\ (?:just\ |only\ |merely\ )?an?\ {MODEL}
     | \b(?:as|i'm|i\ am)\ (?:chatgpt|gpt-\d\w*|claude|gemini|bard)\b,?\ (?:i\b|an?\ {MODEL})
+    | \bi(?:'m|\ am)\ (?:chatgpt|gpt-\d) | \bi\ (?:don't|do\ not)\ have\ personal\ \w+s\b
     | \b(?:trained|created|developed|made)\ by\ (?:openai|anthropic|google|meta|deepseek|alibaba|mistral)\b
     | (?:knowledge|training)\ (?:data\ )?cut-?off | \bas\ of\ my\ last\ (?:update|knowledge|training)
     | \bmy\ (?:training\ data|knowledge)\ (?:only\ |is\ |was\ )*
@@ -101,8 +114,8 @@ REFUSAL = re.compile(
     |unfortunately|i'm\ afraid)\b[^.\n]{{0,60}}?\b{CANNOT}\b
     | \W*(?:as\ an\ ai\b[^.\n]{{0,40}})?\bi(?:'m|\ am|'d|\ would|(?:\ will)?\ have\ to|\ must|\ need\ to)?\ ?
     (?:respectfully\ )?(?:{CANNOT}|decline)\b
-    (?:\ (?:to|help|assist|provid|fulfil|comply|do|answer|support|creat|generat|discuss|continu|giv|offer
-    |with|that|this|shar|writ|engag|respond)(?:e|l|ing)?\b|[.!])
+    (?:\ (?:be\ able\ to|to|help|assist|provid|fulfil|comply|do|answer|support|creat|generat|discuss|continu
+    |giv|offer|with|that|this|shar|writ|engag|respond)(?:e|l|ing)?\b|[.!])
     | \W*it\ (?:would|is)\ (?:not|n't)\ (?:be\ )?(?:appropriate|ethical|right)\ for\ me\b
     | \W*(?:it's|that's|this\ is|this\ goes)\ against\ my\ (?:guidelines|programming|polic(?:y|ies))\b
     | \W*my\ (?:guidelines|programming|polic(?:y|ies))\ (?:prevent|prohibit|forbid|do\ not|don't)\b
