@@ -125,6 +125,25 @@ def test_a_thumb_that_was_turned_is_the_same_vote(tmp_path: Path) -> None:
     assert [vote.outcome for vote in accepted_votes(f"sqlite:///{tmp_path / 'arena.db'}")] == ["a"]
 
 
+def test_examples_to_score_on_keep_the_columns_that_scoring_slices_by(
+    run: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    examples = load_battle_pool(run).answers
+    rows = [{"id": example, "prompt": "?", "level": f"level of {example}"} for example in examples]
+    (run / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    scoring = {"examples": "t", "slices": ["level", "length"]}
+    recipe = {"name": "x", "base": "b", "data": {"t": {"source": "rows.jsonl"}}, "scoring": scoring}
+    (run / "recipe.yaml").write_text(json.dumps(recipe))
+    command = ("preferences", "--from-votes", run, "--out", tmp_path / "pairs.jsonl", "--heldout-share", 0.6)
+    file = tmp_path / "round-2.jsonl"
+    assert call(*command, "--scoring", file).exit_code == 0
+    written = [json.loads(line) for line in file.read_text().splitlines()]
+    assert [row["level"] for row in written] == [f"level of {row['id']}" for row in written]
+    (run / "rows.jsonl").unlink()
+    assert call(*command, "--scoring", file).exit_code == 0
+    assert "without the columns of scoring.slices" in caplog.text
+
+
 @pytest.mark.parametrize("remove", [False, True])
 def test_a_voter_is_forgotten_by_a_command(run: Path, remove: bool) -> None:
     options = ["--remove"] if remove else []

@@ -197,6 +197,6 @@ def untrained_examples(pool: BattlePool, trained: Iterable[PreferenceRow]) -> li
         first = next(iter(answers.values()))
         if prompt_key(first.messages) not in keys:
             row = {"id": example, "messages": [message.as_dict() for message in first.messages]}
-            known = {"reference": first.reference, "category": first.category}
-            rows.append(row | {name: value for name, value in known.items() if value is not None})
+            known = {name: getattr(first, name) for name in ("reference", "references", "category")}
+            rows.append(row | {name: value for name, value in known.items() if value})
     return rows

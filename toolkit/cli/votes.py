@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from toolkit.arena.battles import Reveal
     from toolkit.arena.preferences import VoteWithTexts
     from toolkit.ratings import Table
+
+logger = logging.getLogger(__name__)
 
 DATABASES = (".db", ".sqlite", ".sqlite3")
 
@@ -236,8 +239,10 @@ def preferences_command(
         if heldout:
             io.write(heldout, found.heldout)
         if scoring:
-            pools = [load_battle_pool(Path(source)) for source in sources]
-            examples = [row for pool in pools for row in untrained_examples(pool, found.train)]
+            for source in map(Path, sources):
+                columns = _scoring_columns(source / "recipe.yaml")
+                rows = untrained_examples(load_battle_pool(source), found.train)
+                examples += [columns.get(row["id"], {}) | row for row in rows]
             if not examples:
                 raise DataError(f"{scoring}: every prompt is in a training pair; raise --heldout-share")
             io.write_text(scoring, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in examples))
@@ -256,6 +261,23 @@ def preferences_command(
         print_text("not used: " + ", ".join(f"{count} votes: {reason}" for reason, count in unused.items()))
     if examples:
         print_text(f"{len(examples)} examples that no training pair uses")
+
+
+def _scoring_columns(recipe: Path) -> dict[str, dict[str, Any]]:
+    """Example id -> the columns by which a run's scoring slices and groups; none where its data is gone."""
+    from toolkit.data import load_columns
+    from toolkit.errors import DataError
+    from toolkit.recipe import load
+
+    run = load(recipe) if recipe.is_file() else None
+    named = (*run.scoring.slices, run.scoring.groups) if run and run.scoring else ()
+    names = {name for name in named if name}
+    try:
+        rows = load_columns(run.data[run.scoring.examples]) if run and run.scoring and names else {}
+    except DataError as error:
+        logger.warning("without the columns of scoring.slices and scoring.groups: %s", error)
+        return {}
+    return {example: {name: row[name] for name in names & row.keys()} for example, row in rows.items()}
 
 
 def _votes_with_texts(source: str, voters: str) -> list[VoteWithTexts]:
