@@ -17,7 +17,7 @@ import shutil
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TextIO, TypeVar
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
@@ -203,26 +203,16 @@ def first_problem(error: ValidationError, whole: str) -> str:
 def append(path: Path, records: Iterable[Record]) -> None:
     """Add records to the end of a JSONL log; each is on disk when its line is complete.
 
+    A torn last line left by a crash is cut off first, so the new records start on a line of their own.
     Several processes may append to one log: each call has it to itself.
-    """
-    with appending(path) as file:
-        for record in records:
-            file.write(record.model_dump_json() + "\n")
-            file.flush()
-
-
-@contextmanager
-def appending(path: Path) -> Iterator[TextIO]:
-    """Hold a log, which is made where it is missing, for further lines; they are on disk at the end.
-
-    A torn last line left by a crash is cut off first, so the new lines start on a line of their own.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a", encoding="utf-8", newline="\n") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         drop_torn_line(path)
-        yield file
-        file.flush()
+        for record in records:
+            file.write(record.model_dump_json() + "\n")
+            file.flush()
         os.fsync(file.fileno())
 
 

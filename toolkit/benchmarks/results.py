@@ -236,22 +236,10 @@ def _name(task: str, metric: str, kind: str) -> str:
 
 
 CHANCE = {
-    "hellaswag": 0.25,
-    "mmlu": 0.25,
-    "truthfulqa_mc1": 0.2303,
-    "cola": 0.0,
-    "mrpc": 0.5,
-    "rte": 0.5,
-    "sst2": 0.5,
-    "gsm8k": 0.0,
-    "humaneval": 0.0,
-    "arc_easy": 0.25,
-    "arc_challenge": 0.25,
-    "winogrande": 0.5,
-    "piqa": 0.5,
-    "boolq": 0.5,
-    "tickets_choice": 0.2,
-}
+    "hellaswag": 0.25, "mmlu": 0.25, "truthfulqa_mc1": 0.2303, "cola": 0.0, "mrpc": 0.5,
+    "rte": 0.5, "sst2": 0.5, "gsm8k": 0.0, "humaneval": 0.0, "arc_easy": 0.25,
+    "arc_challenge": 0.25, "winogrande": 0.5, "piqa": 0.5, "boolq": 0.5, "tickets_choice": 0.2,
+}  # fmt: skip
 """Task -> what guessing gets. TruthfulQA's questions have from 2 to 13 answers to choose from; mc2 has no
 chance level, since it is a share of probability."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -254,18 +254,23 @@ class Store(Generic[T]):
         Returns:
             The reply to use: another process may have kept a `final` one of that key meanwhile, which stands.
         """
-        with io.appending(self.file) as file:
-            self._others |= (since := self._read())
-            self.replies |= since
-            if key in self._others and final(self._others[key]):
-                return self._others[key]
-            line = Line(key=key, reply=fields, made_with=self.metadata, check=_check(key, fields))
-            for record in [line] if self.file.stat().st_size else [self.header, line]:
-                file.write(record.model_dump_json() + "\n")
-            file.flush()
-            self._read_bytes = self.file.stat().st_size
+        io.append(self.file, self._lines(key, reply, fields, final))
+        return self.replies[key]
+
+    def _lines(
+        self, key: str, reply: T, fields: dict[str, Any], final: Callable[[T], bool]
+    ) -> Iterator[Record]:
+        """The lines to append, decided when the file is held and others' lines are read."""
+        since = self._read()
+        self._others |= since
+        self.replies |= since
+        if key in self._others and final(self._others[key]):
+            return
         self.replies[key] = reply
-        return reply
+        if not self._read_bytes:
+            yield self.header
+        yield Line(key=key, reply=fields, made_with=self.metadata, check=_check(key, fields))
+        self._read_bytes = self.file.stat().st_size
 
 
 def _check(key: str, reply: Mapping[str, Any]) -> str:
