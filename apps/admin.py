@@ -235,12 +235,21 @@ def _events() -> None:
         {
             "When (UTC)": time.strftime("%Y-%m-%d %H:%M", time.gmtime(event["at"])),
             "Who": safe_markdown(event["actor"] or "not recorded"),
-            "What": safe_markdown(f"{event['subject'][:40]}: {event['value']}"[:200]),
+            "What": safe_markdown(f"{event['subject'][:40]}: {_plain(event['value'])}"[:200]),
             "Reason": safe_markdown(event["reason"]),
         }
         for event in service().store.event_log()
     ]
     show_table(rows, "Nothing yet.")
+
+
+def _plain(value: object) -> str:
+    """Settings in words, without those that are not set; other values as they are."""
+    if not isinstance(value, dict):
+        return str(value)
+    made = {name: each for name, each in value.items() if each or isinstance(each, int)}
+    lists = {name: ", ".join(each) if isinstance(each, list) else each for name, each in made.items()}
+    return "; ".join(f"{name.replace('_', ' ')}: {each}" for name, each in lists.items())
 
 
 def _lines(store: Store, run: str) -> str:

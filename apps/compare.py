@@ -13,6 +13,8 @@ from toolkit.arena.markdown import safe_markdown
 from toolkit.arena.tally import verdicts_on
 from toolkit.types import Completion
 
+MOST_ROWS = 20
+"""Votes that are shown without a tap."""
 OUTCOMES = {"tie": "tie", "both_bad": "both bad", None: "unreadable"}
 
 
@@ -116,7 +118,8 @@ def _votes(example: str) -> None:
         }
         for reveal in service().store.cast_votes(service().pool.run, example=example)
     ]
-    show_table(rows, "No person has voted on this example yet.")
+    with st.expander(f"{len(rows)} votes", expanded=len(rows) <= MOST_ROWS) if rows else st.container():
+        show_table(rows, "No person has voted on this example yet.")
 
 
 def _label(example: str, answers: dict[str, Completion]) -> str:

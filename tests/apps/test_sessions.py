@@ -106,6 +106,8 @@ def test_the_log_says_who_did_what(visitor: Callable[..., None], monkeypatch: py
     store: Store = session.service().store
     actors = [(event["subject"].partition(":")[0], event["actor"]) for event in store.event_log()]
     here = f"address {store.keyed_hash('address', '192.0.2.7')[:12]}"
+    value = {"open": False, "contestants": ["a", "b"], "closed_at": 0.0, "voters_per_address": 0}
+    assert admin._plain(value) == "open: False; contestants: a, b; voters per address: 0"
     assert actors == [("arena", f"password, {here}"), ("signed in", here), ("arena", "boss@example.org")]
 
 

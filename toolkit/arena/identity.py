@@ -7,15 +7,9 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 NATIVE = (
-    *(
-        "\uc81c\ubbf8\ub098\uc774",
-        "\ud074\ub85c\ub4dc",
-        "\ucc57gpt",
-        "\u30af\u30ed\u30fc\u30c9",
-        "\u0643\u0644\u0648\u062f",
-    ),
-    *("\u901a\u4e49\u5343\u95ee", "\u6587\u5fc3\u4e00\u8a00", "\u8c46\u5305"),
-)
+    "\uc81c\ubbf8\ub098\uc774 \ud074\ub85c\ub4dc \ucc57gpt \u30af\u30ed\u30fc\u30c9 \u0643\u0644\u0648\u062f "
+    "\u901a\u4e49\u5343\u95ee \u6587\u5fc3\u4e00\u8a00 \u8c46\u5305"
+).split()
 MODELS = (
     r"smollm\d?|tinyllama|llama|alpaca|vicuna|qwen|gemma|gemini|bard|mistral|mixtral|phi-?[1-9]|falcon|olmo|"
     r"pythia|chatgpt|gpt-?[2-9]|davinci|deepseek|yi-\d+b|grok|command-r|zephyr|dolly|koala|guanaco|"

@@ -233,9 +233,8 @@ def _one_contestant(crowd: _Crowd) -> None:
         who, voter = np.unique(crowd.voters[on], return_inverse=True)
         if len(who) == 0:
             continue
-        won = np.bincount(voter, points).astype(float)
-        mean = np.bincount(voter, expected).astype(float)
-        information = np.bincount(voter, expected * (1 - expected)).astype(float)
+        parts = points, expected, expected * (1 - expected)
+        won, mean, information = (np.bincount(voter, part).astype(float) for part in parts)
         spread = _taste_spread(won - mean, information)
         for p_values, without, kind in (
             (*_honest_p_values(points, expected, voter, spread), "for one contestant"),
@@ -273,12 +272,11 @@ def _taste_spread(gaps: Array, information: Array) -> float:
 
 
 def _honest_p_values(points: Array, expected: Array, voter: Places, spread: float) -> tuple[Array, Array]:
-    """P-values of an honest voter's points where a rigger would win, each (voters,).
+    """P-values under honest voting, each (voters,): of one voter alone, and of a member of a ring.
 
-    The likelihood ratio is of an honest voter of unknown taste to a rigger; a rigger's is at least 1 over
-    the ratio's bound as often as `TIGHTNESS` times it. First with the tastes that the other voters
-    have, so that a shared one is no evidence; then for rings, with tastes of the spread alone, and with
-    what is expected by the votes of those who are not conspicuous: a ring moves it.
+    From the likelihood ratio of an honest voter, whose taste is unknown, to a rigger. The first takes the
+    tastes that the other voters have, so that a shared one is no evidence; the second a normal prior of this
+    spread, and what is expected by the votes of those who are not conspicuous: a ring moves it.
     """
     odds = np.log(expected / (1 - expected))
     prior = np.exp(-(TASTES**2) / 2 / spread**2)
