@@ -148,11 +148,7 @@ def _add_columns(connection: sa.Connection, table: sa.Table, *names: str) -> Non
         connection.execute(sa.text(f'ALTER TABLE {table.name} ADD COLUMN "{name}" {kind}'))
 
 
-MIGRATIONS: tuple[Callable[[sa.Connection], None], ...] = (
-    _add_draws_and_origins,
-    _add_indexes,
-    _add_weights,
-)
+MIGRATIONS: tuple[Callable[[sa.Connection], None], ...] = (_add_draws_and_origins, _add_indexes, _add_weights)
 """Step n brings a store from version n + 1, which had the tables of the first release, to n + 2."""
 
 
