@@ -53,6 +53,7 @@ FILES = {
     "unusable.csv": b"model_a,model_b,winner\na,b,maybe\n",
     "text.db": b"x",
     "folder.jsonl": None,
+    "loop.jsonl": None,
     "nothere.jsonl": None,
     "long" * 80: None,
 }
@@ -67,6 +68,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         if content is not None:
             (tmp_path / name).write_bytes(content)
     (tmp_path / "folder.jsonl").mkdir()
+    (tmp_path / "loop.jsonl").symlink_to("loop.jsonl")
     (tmp_path / "good.jsonl").write_text('{"prompt": "q", "completion": "a", "reference": "b"}\n')
     (tmp_path / "good.csv").write_text("model_a,model_b,winner\na,b,model_a\n")
     (tmp_path / "taken").write_text("a file")

@@ -94,8 +94,8 @@ def serve_command(
     if options["sign_in"] and not os.environ.get(SECRETS) and not Path(".streamlit/secrets.toml").exists():
         raise DataError(f"--sign-in needs an identity provider: put it into the file that {SECRETS} names")
     run = sources[0] if len(sources) == 1 and not sources[0].is_file() else _run_of_files(sources, out)
-    database = db or f"sqlite:///{(run / 'arena.db').resolve()}"
     answer_files(run)  # before anything is written into a folder that has none
+    database = db or f"sqlite:///{(run / 'arena.db').resolve()}"
     if voters_per_address is not None:
         store = Store(database)
         settings_store = SettingsStore(store, run.resolve().name, time.time)
