@@ -102,6 +102,25 @@ def test_weights_that_are_not_whole_are_named(own: Path, content: bytes | None):
         load_base(str(own), PLAIN)
 
 
+@pytest.mark.parametrize(
+    ("value", "problem"), [(None, "2 of its weights are missing"), (float("nan"), "are no numbers")]
+)
+def test_weights_of_a_base_that_are_missing_or_no_numbers_are_named(
+    own: Path, value: float | None, problem: str
+):
+    file = own / "model.safetensors"
+    weights = load_file(file)
+    for name in [
+        name for name in weights if "layers.0.self_attn.q_proj" in name or "0.mlp.down_proj" in name
+    ]:
+        weights[name] = weights[name].clone().fill_(value or 0.0)
+        if value is None:
+            del weights[name]
+    save_file(weights, file, {"format": "pt"})
+    with pytest.raises(ModelError, match=problem):
+        load_base(str(own), PLAIN)
+
+
 def test_what_is_no_model_is_told_apart(own: Path, tmp_path: Path):
     (own / "model.safetensors").rename(own / "pytorch_model.bin")
     with pytest.raises(ModelError, match="no safetensors weights; convert them"):
@@ -122,6 +141,9 @@ def test_a_model_without_a_tokenizer_or_a_template_that_is_not_there(own: Path, 
     assert load_tokenizer(own, str(template)).chat_template == "{{ messages[0].content }}"
     with pytest.raises(ModelError, match=r"nowhere\.jinja: no tokenizer can be loaded"):
         load_tokenizer(own, str(tmp_path / "nowhere.jinja"))
+    (own / "tokenizer.json").write_text("{}")
+    with pytest.raises(ModelError, match="own: no tokenizer can be loaded"):
+        load_base(str(own), PLAIN)
     for file in own.glob("tokenizer*"):
         file.unlink()
     with pytest.raises(ModelError, match="own: no tokenizer can be loaded"):
@@ -223,9 +245,10 @@ def test_code_beside_a_model_that_transformers_knows_is_not_run(own: Path):
     assert load_base(str(own), PLAIN).model.config.model_type == "llama"
 
 
-def test_a_malformed_gguf_file_is_one_line(tmp_path: Path):
+@pytest.mark.parametrize("rest", [bytes(range(256)) * 4, b"", b"\3\0\0\0" + b"\1" * 16])
+def test_a_malformed_gguf_file_is_one_line(rest: bytes, tmp_path: Path):
     file = tmp_path / "broken.gguf"
-    file.write_bytes(b"GGUF" + bytes(range(256)) * 4)
+    file.write_bytes(b"GGUF" + rest)
     with pytest.raises(ModelError, match="not a GGUF file that can be read") as raised:
         load_base(str(file))
     assert "\n" not in str(raised.value)

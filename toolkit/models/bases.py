@@ -10,6 +10,7 @@ import hashlib
 import importlib.util
 import json
 import re
+import struct
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -240,7 +241,15 @@ def _from_gguf(file: Path) -> Path:
     except OSError as error:
         if not (folder / "config.json").is_file():  # another process may have been first
             raise ModelError(f"{file}: cannot convert into {folder}: {error}") from error
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError, RuntimeError, MemoryError) as error:
+    except (
+        struct.error,
+        LookupError,
+        ValueError,
+        TypeError,
+        AttributeError,
+        RuntimeError,
+        MemoryError,
+    ) as error:
         reason = f"{type(error).__name__} {error}".splitlines()[0][:200]
         raise ModelError(f"{file}: not a GGUF file that can be read ({reason}); fetch it again") from error
     return folder

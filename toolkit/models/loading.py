@@ -216,9 +216,17 @@ def load_weights(
     }
     extra |= {name: value for name, value in options.items() if value is not None}
     try:
-        model = kind.from_pretrained(folder, use_safetensors=True, trust_remote_code=False, **extra)
+        extra |= {"use_safetensors": True, "trust_remote_code": False, "output_loading_info": True}
+        model, found = kind.from_pretrained(folder, **extra)
     except (ValueError, OSError, ImportError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         raise ModelError(f"{folder}: cannot be loaded: {first_line(error)}") from error
+    own = HEADS if kind is not AutoModelForCausalLM else ()  # of a classifier, from its adapter
+    if missing := sorted(name for name in found["missing_keys"] if name.partition(".")[0] not in own):
+        text = f"{len(missing)} of its weights are missing, such as {missing[0]}, and would be random"
+        raise ModelError(f"{folder}: {text}; fetch it again")
+    for name, weight in model.named_parameters():
+        if weight.is_floating_point() and not torch.isfinite(weight).all():
+            raise ModelError(f"{folder}: {name} has weights that are no numbers; fetch or train it again")
     compat.keep_4bit_gradients(model)
     return model
 
@@ -416,7 +424,7 @@ def template_text(chat_template: str) -> Any:
 def _tokenizer(name: str) -> Any:
     try:
         return AutoTokenizer.from_pretrained(name, trust_remote_code=False)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise ModelError(f"{name}: no tokenizer can be loaded: {first_line(error)}") from error
 
 
