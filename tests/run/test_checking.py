@@ -569,6 +569,13 @@ def test_memory_is_held_against_the_named_gpu(plan: Plan):
     assert steps.message.startswith("20 rows, 2 epochs, batches of 4: 10 steps")
 
 
+def test_what_a_named_gpu_has_is_no_error_for_want_of_one_here(plan: Plan):
+    plan.raw["stages"][0].setdefault("trainer", {}).update(fp16=True, optim="paged_adamw_32bit")
+    found = {code for code in ("no-gpu", "paged-optimizer") for each in plan.check() if each.code == code}
+    assert found == {"no-gpu", "paged-optimizer"}
+    assert not {each.code for each in plan.check(gpu="t4")} & found
+
+
 def test_many_bad_rows_are_counted_and_the_first_are_named(plan: Plan):
     plan.files["sft"][:9] = [{"prompt": "x", "completion": ""}] * 9
     places = [Path(finding.place).name for finding in plan.check() if finding.code == "row"]

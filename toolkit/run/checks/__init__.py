@@ -48,7 +48,8 @@ def check(recipe: Recipe, *, gpu: str | None = None, examples: int = 0) -> Repor
         target = memory.machine(gpu)
         tokenizer, findings = template.tokenizer_of(recipe)
         shape = dry_run.shape_of(recipe)
-        findings += [*fields.fields(recipe, shape), *fields.swept(recipe, shape)]
+        findings += fields.fields(recipe, shape, here=gpu is None)
+        findings += fields.swept(recipe, shape, here=gpu is None)
     special = tokenizer.all_special_tokens if tokenizer else []
     heldout, found = rows.read_heldout(recipe)
     findings += found

@@ -101,22 +101,28 @@ STEEP = 2.0  # a beta above which DPO and its kin hardly leave their reference
 FAST = 2e-2  # a learning rate above which hardly any adapter trains; whole weights bear a hundredth of it
 
 
-def fields(recipe: Recipe, shape: Any) -> Iterator[Finding]:
-    """Findings on the fields of every stage; `shape` as `dry_run.shape_of` gives it."""
+def fields(recipe: Recipe, shape: Any, *, here: bool) -> Iterator[Finding]:
+    """Findings on the fields of every stage, trained `here` or on a GPU elsewhere.
+
+    `shape` is as `dry_run.shape_of` gives it.
+    """
     for stage in recipe.stages:
         unknown = list(_names(stage))
         yield from unknown or _values(stage)
         for place, text, fix in dry_run.problems(recipe, stage, shape):
             yield error("adapter-field", place, text, fix)
         yield from _combinations(recipe, stage)
+        if here and not _has_gpu():
+            yield from _without_gpu(stage.trainer, f"stages.{stage.name}.trainer")
 
 
-def swept(recipe: Recipe, shape: Any) -> Iterator[Finding]:
+def swept(recipe: Recipe, shape: Any, *, here: bool) -> Iterator[Finding]:
     """Findings on the fields of stages that a value of the grid brings, at its key."""
     plain = recipe.model_copy(update={"sweep": {}})
-    known = {(found.place, found.message) for found in fields(plain, shape)} if recipe.sweep else set()
+    found_plain = fields(plain, shape, here=here) if recipe.sweep else ()
+    known = {(found.place, found.message) for found in found_plain}
     for key, value in ((key, value) for key, values in recipe.sweep.items() for value in values):
-        for found in fields(with_keys(plain, {key: value}), shape):
+        for found in fields(with_keys(plain, {key: value}), shape, here=here):
             if (found.place, found.message) not in known:
                 text = f"with {value!r}: {found.place}: {found.message}"
                 yield found.model_copy(update={"place": f"sweep.{key}", "message": text})
@@ -240,7 +246,6 @@ def _combinations(recipe: Recipe, stage: Stage) -> Iterator[Finding]:
     except RecipeError as problem:
         at, _, text = str(problem).partition(": ")
         yield error("report-to", at, text, "install it, or take it out")
-    yield from () if _has_gpu() else _without_gpu(trainer, place)
     yield from _preferences(recipe, stage)
     if trainer.get("use_vllm") and importlib.util.find_spec("vllm") is None:
         yield error(
