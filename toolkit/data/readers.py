@@ -273,7 +273,7 @@ def _open(source: DataSource, part: io.Part) -> Iterator[RawRow]:
     if path.suffix not in DATA_FILES and not is_file:
         return _hub(source)
     if not is_file:
-        if path.is_dir():
+        if found is not None and found.is_dir():
             raise DataError(f"{path}: is a folder; name a file in it")
         beside = [file.name for file in path.parent.iterdir()] if path.parent.is_dir() else []
         near = difflib.get_close_matches(path.name, beside, n=1)
