@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import os
 from collections.abc import Callable, Iterator
 from pkgutil import resolve_name
@@ -85,8 +86,14 @@ def configuration(base: Base, stage: Stage, extra: dict[str, Any]) -> Any:
     """The TRL configuration of a stage: its own fields over the defaults, and `extra` below both.
 
     Raises:
-        RecipeError: TRL does not know a field, or refuses a value.
+        RecipeError: TRL does not know a field (the nearest known one is named), or refuses a value.
     """
+    kind, known = config_class(stage), config_fields(stage)
+    for name in stage.trainer:
+        if name not in known:
+            close = difflib.get_close_matches(name, known, n=1)
+            hint = f"; did you mean `{close[0]}`?" if close else ""
+            raise RecipeError(f"stages.{stage.name}.trainer.{name}: {kind.__name__} has no such field{hint}")
     reported = report_to(stage)
     flash = has_flash_attention(base.hardware.attention)
     for name, _, what, mend in refused_fields(stage, flash=flash):
@@ -99,7 +106,7 @@ def configuration(base: Base, stage: Stage, extra: dict[str, Any]) -> Any:
         "fp16": base.hardware.dtype == torch.float16,
     }
     try:
-        return config_class(stage)(**{**precision, **extra, **settings(stage), "report_to": reported})
+        return kind(**{**precision, **extra, **settings(stage), "report_to": reported})
     except (TypeError, ValueError) as error:
         raise RecipeError(f"stages.{stage.name}.trainer: {str(error).splitlines()[0]}") from None
 
