@@ -30,8 +30,14 @@ if os.environ.get("ADAPTER_ARENA_TESTS") == "unit":
     os.environ["USE_TORCH"] = "0"  # for datasets, evaluate and transformers
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:
     """Run the longest tests first, so that no worker begins one when the others have ended."""
+    begun = set()
+    for item in items:
+        if "matrix" in item.keywords and item.function in begun:
+            item.add_marker("slow")
+        begun.add(item.function)
     items.sort(key=lambda item: "slow" not in item.keywords)
 
 

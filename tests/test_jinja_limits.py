@@ -27,6 +27,7 @@ ENDLESS = {
 }
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("template", ENDLESS.values(), ids=ENDLESS)
 def test_a_template_without_bounds_is_found_in_seconds(template: str):
     assert find_overrun(template)
@@ -52,6 +53,7 @@ def test_models_and_commands_refuse_one_in_one_line(tiny_model: Path, tmp_path: 
     assert "its chat template writes a text without bounds" in found.stderr
 
 
+@pytest.mark.slow
 def test_a_judge_prompt_without_bounds_is_refused(tmp_path: Path):
     file = tmp_path / "mine.yaml"
     user = "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}{{ answer_1 }}"

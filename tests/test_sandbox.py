@@ -48,6 +48,7 @@ def test_wrong_and_unfinished_programs_fail(program: str):
     assert run_program(program) == "failed"
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize(
     "program",
     ["while True: pass", "import time; time.sleep(60)", "try:\n    while 1: 0\nfinally:\n    while 1: 0"],

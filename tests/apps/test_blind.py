@@ -11,7 +11,7 @@ from playwright.sync_api import Page, Response, WebSocket, expect
 from tests.arena.household import CONTESTANTS
 from toolkit.arena.store import Store
 
-pytestmark = pytest.mark.xdist_group("blind")
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("blind")]
 
 
 class Wire:
@@ -88,7 +88,6 @@ def test_a_reload_shows_the_same_battle(page: Page, address: str) -> None:
     expect(page.locator(".st-key-answer-a")).to_have_text(first, use_inner_text=True)
 
 
-@pytest.mark.slow
 def test_no_battle_that_there_is_leaks_anything(page: Page, address: str) -> None:
     every = 20  # one pair of each example: the third answer has none left to meet
     assert cast_votes(page, address, Wire(page), battles=every) > every

@@ -53,6 +53,7 @@ def leaderboard() -> AppTest:
     return page
 
 
+@pytest.mark.slow
 def test_the_leaderboard_is_computed_once_for_all_visits_until_a_vote_is_cast(
     desk: ArenaService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -87,6 +88,7 @@ def test_the_server_answers_once_the_figures_of_the_leaderboard_are_made(
     assert len(made) == 1, "the first visitor waits for nothing"
 
 
+@pytest.mark.slow
 def test_first_place_is_shown_with_what_it_hangs_on_and_simulated_votes_apart(desk: ArenaService) -> None:
     page = leaderboard()
     assert any("irst place" in caption.value for caption in page.caption)

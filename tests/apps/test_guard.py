@@ -168,6 +168,7 @@ async def visit(address: str, cookie: str, source: str | None = None, **headers:
         return visitor.issued
 
 
+@pytest.mark.slow
 def test_only_the_servers_cookies_make_voters(address: str, store: str) -> None:
     async def attack() -> None:
         issued = await visit(address, "")
@@ -185,6 +186,7 @@ def test_only_the_servers_cookies_make_voters(address: str, store: str) -> None:
     asyncio.run(attack())
 
 
+@pytest.mark.slow
 def test_a_cached_page_keeps_its_voter(address: str) -> None:
     page = httpx.get(address)
     cookies = {VOTER_COOKIE: page.cookies[VOTER_COOKIE]}
@@ -192,6 +194,7 @@ def test_a_cached_page_keeps_its_voter(address: str) -> None:
     assert (again.status_code, "set-cookie" in again.headers) == (304, False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "headers",
     [
@@ -210,6 +213,7 @@ def test_a_foreign_handshake_is_refused_at_once_and_makes_no_voter(
     assert voters(store) == before
 
 
+@pytest.mark.slow
 def test_only_a_trusted_proxy_says_where_a_voter_is(address: str, store: str) -> None:
     def network_of_visit(source: str, forwarded: str) -> str:
         before = voters(store)

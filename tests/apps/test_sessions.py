@@ -111,6 +111,7 @@ def test_the_log_says_who_did_what(visitor: Callable[..., None], monkeypatch: py
     assert actors == [("arena", f"password, {here}"), ("signed in", here), ("arena", "boss@example.org")]
 
 
+@pytest.mark.slow
 def test_guesses_of_one_address_share_a_limit_over_all_sessions(
     visitor: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -41,6 +41,7 @@ def battles_of(run: Path) -> int:
     return len({vote.battle_id for vote in accepted_votes(f"sqlite:///{run / 'arena.db'}")})
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("suffix", ["jsonl", "json", "csv"])
 def test_votes_survive_export_and_import(run: Path, tmp_path: Path, suffix: str) -> None:
     log, other = tmp_path / f"log.{suffix}", tmp_path / "other"

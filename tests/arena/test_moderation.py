@@ -15,6 +15,7 @@ from toolkit.arena.moderation import voter_reports
 from toolkit.types import Message
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize(
     ("rigging", "kind"),
     [
@@ -35,6 +36,7 @@ def test_riggers_come_first_with_the_evidence(rigging: str, kind: str) -> None:
     assert first.flagged
 
 
+@pytest.mark.slow
 def test_honest_voters_are_rarely_accused_for_a_taste_or_a_habit() -> None:
     """At most one of eight crowds; `perf/riggers.py` measures some 3%."""
     crowds = [voter_reports(crowd(seed, None)) for seed in range(1, 9)]
@@ -42,6 +44,7 @@ def test_honest_voters_are_rarely_accused_for_a_taste_or_a_habit() -> None:
     assert len(accused) <= 1
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("rigging", ["always one contestant", "always against one"])
 def test_votes_for_or_against_one_contestant_are_found_in_every_crowd(rigging: str) -> None:
     """In 92% of 120 other crowds; with bounds on sums of points in place of likelihood ratios in 83%."""

@@ -55,6 +55,7 @@ def test_active_pairing_prefers_the_pair_in_doubt_and_leaves_the_others_half_the
     assert drawn(active, tally, 1000)[" ".join(DOUBTFUL)] == pytest.approx(1000 * chances[DOUBTFUL], abs=60)
 
 
+@pytest.mark.slow
 def test_no_predictor_beats_the_stored_probabilities(
     pool: BattlePool, url: str, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:

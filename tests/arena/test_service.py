@@ -76,6 +76,7 @@ def test_an_administrator_may_allow_more_and_such_votes_are_kept_apart(desk: Are
     assert sum(desk.tally().votes.values()) == 20
 
 
+@pytest.mark.slow
 def test_names_can_stay_hidden_until_the_voter_finishes(desk: ArenaService) -> None:
     late = ArenaService(desk.pool, desk.store, Rules(per_minute=1000, reveal="after-session"), desk._clock)
     shown = vote_until_done(late, "ann")
@@ -111,6 +112,7 @@ def vote_until_done(desk: ArenaService, voter: str) -> list[Ballot]:
     return cast
 
 
+@pytest.mark.slow
 def test_fifty_fresh_voters_of_one_address_change_no_first_place(desk: ArenaService) -> None:
     order = ("badger-c3", "heron-a1", "otter-b2")
 

@@ -152,6 +152,7 @@ def test_code_is_run_only_when_it_is_allowed(tuned: Loaded, tmp_path: Path):
         run_benchmarks(tuned, [benchmark], contestant="base", out=tmp_path / "base.json")
 
 
+@pytest.mark.slow
 def test_humaneval_runs_the_answers_against_the_tests(tuned: Loaded, tmp_path: Path):
     """One problem that any function body solves, one that none does."""
     problems = [

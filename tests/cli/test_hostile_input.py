@@ -97,6 +97,7 @@ def content(folder: Path) -> dict[Path, bytes]:
     }
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("name", READERS)
 def test_what_cannot_be_read_is_refused_and_nothing_is_written(name: str, folder: Path):
     before = content(folder)
@@ -106,6 +107,7 @@ def test_what_cannot_be_read_is_refused_and_nothing_is_written(name: str, folder
         assert content(folder) == before, file
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("out", ["taken/below", "folder.jsonl"])
 @pytest.mark.parametrize(
     "arguments",
@@ -128,6 +130,7 @@ def test_places_that_cannot_be_written(arguments: list[str], out: str, folder: P
 BROKEN = ("summary.json", "manifest.json", "recipe.yaml", "scores.json", "checks.json", "votes.jsonl")
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("name", BROKEN)
 @pytest.mark.parametrize("value", [b"", b"3", b"[3]", bytes(range(256))], ids=["empty", "3", "[3]", "binary"])
 def test_a_run_with_a_broken_file_is_one_line_or_goes_without(name: str, value: bytes, folder: Path):

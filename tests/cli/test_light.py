@@ -94,6 +94,7 @@ def test_votes_ratings_and_reports_need_no_torch(folder: Path):
         assert code == 0, (command, error)
 
 
+@pytest.mark.slow
 def test_what_is_missing_is_one_line_with_the_command(folder: Path):
     commands = [
         ["check", "demo"],

@@ -39,6 +39,7 @@ def fresh(*arguments: str, **environment: str) -> subprocess.CompletedProcess[st
     )
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize(
     "arguments", [[], *([name] for name in COMMANDS)], ids=lambda a: " ".join(a) or "all"
 )

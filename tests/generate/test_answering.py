@@ -56,6 +56,7 @@ def text_of(tiny: Loaded, tokens: list[int]) -> str:
     return str(tiny.tokenizer.decode(tokens, skip_special_tokens=True))
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("batch_size", [1, 3, 12])
 def test_greedy_text_is_that_of_transformers_one_at_a_time(tiny: Loaded, tmp_path: Path, batch_size: int):
     options = Generation(max_new_tokens=40, batch_size=batch_size)
@@ -67,6 +68,7 @@ def test_greedy_text_is_that_of_transformers_one_at_a_time(tiny: Loaded, tmp_pat
     assert [completion.tokens for completion in found] == [len(tokens) for tokens in expected]
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("batch_size", [1, 3, 12])
 def test_a_long_common_beginning_is_read_once_and_changes_no_text(
     tiny: Loaded, tmp_path: Path, batch_size: int

@@ -60,6 +60,7 @@ def surprises(rng: np.random.Generator, n: int) -> np.ndarray:
     return np.stack([rng.gamma(0.5 * tokens, 1.0), tokens], axis=1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("draw", "kind", "truth"), [(skewed, "mean", 5 / 6.2), (surprises, "exp_ratio", math.exp(0.5))]
 )
@@ -74,6 +75,7 @@ def test_95_percent_intervals_cover_95_percent(
     assert abs(hits / repeats - 0.95) < 0.015 + 2 * math.sqrt(0.95 * 0.05 / repeats)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n", [30, 100])
 def test_paired_differences_with_long_tails_are_covered(n: int):
     """Most examples alike, a few far apart: where a bias-corrected bootstrap covers 88%."""

@@ -96,6 +96,7 @@ def test_sums_of_rows_give_what_sacrebleu_gives(pairs: list[tuple[str, str]]):
         assert combine(kind, table.sum(axis=0), len(reply)) == pytest.approx(expected, abs=1e-9)
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("idf", [False, True])
 def test_bertscore_is_that_of_bert_score(idf: bool, real: tuple[list[str], list[str]]):
     reply, known = real[0][:12], real[1][:12]
@@ -181,6 +182,7 @@ def test_a_prediction_without_a_reference_is_named():
         Chrf().compute(predictions=["a", "b"], references=[["x"], []])
 
 
+@pytest.mark.slow
 def test_large_sets_are_shared_out_and_come_back_in_order(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(reference_tools, "PARALLEL_FROM", 4)
     monkeypatch.setattr(reference_tools.os, "sched_getaffinity", lambda _: {0, 1})

@@ -90,6 +90,7 @@ def plain_text(loaded: Loaded, model: Any, prompt: Prompt, count: int) -> str:
     return str(loaded.tokenizer.decode(new, skip_special_tokens=True))
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("window", [8, 4096])
 @pytest.mark.parametrize("common", [0, 24])
 @pytest.mark.parametrize("kind", sorted(TYPES))

@@ -107,6 +107,7 @@ def test_a_folder_arrives_whole_and_without_pickles(hub: Hub, adapter: Path):
     assert "hf_secret" not in done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_what_is_missing_is_one_line(hub: Hub, adapter: Path, tmp_path: Path):
     for folder, repo, message, code, settings in (
         (adapter, "ann/tickets", "the hub wants a token: set HF_TOKEN", 2, {}),

@@ -64,6 +64,7 @@ def test_nobody_else_sees_the_device(twin: Loaded):
     assert load_base(str(twin.folder)).model.device == torch.device("cpu")
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize(
     "options",
     [

@@ -69,6 +69,7 @@ def test_kappa_is_scikit_learns(pairs: list[tuple[int, int]]):
     assert found.agreement.value == pytest.approx(np.mean([a == b for a, b in pairs]))
 
 
+@pytest.mark.slow
 @given(votes_of_two)
 def test_sides_may_be_swapped_and_turned(pairs: list[tuple[int, int]]):
     def figures(found: Agreement) -> list[float | None]:
@@ -118,6 +119,7 @@ def test_published_kappas_between_people(shared_data: Path):
     assert "not shown to be as good as one of theirs" in agreement_sentence(found)
 
 
+@pytest.mark.slow
 def test_published_agreement_between_a_judges_two_orders(shared_data: Path):
     """LLMBar's own statistics of stored verdicts, to the last digit."""
     folder, checked = shared_data / "judge_llmbar", 0

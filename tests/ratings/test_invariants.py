@@ -45,6 +45,7 @@ def rated(votes, **settings):
         assume(False)
 
 
+@pytest.mark.matrix
 @methods
 @given(cast=some_votes)
 def test_sides_and_order(ties, cast):
@@ -53,6 +54,7 @@ def test_sides_and_order(ties, cast):
     )
 
 
+@pytest.mark.matrix
 @methods
 @given(cast=some_votes, fresh=st.permutations(["w", "x", "y", "z"]))
 def test_names(ties, cast, fresh):
@@ -91,6 +93,7 @@ def test_a_newcomer_who_decides_nothing(opponent, battles):
     assert after == pytest.approx(before, abs=1e-3)
 
 
+@pytest.mark.slow
 @given(cast=some_votes)
 def test_elo_only_moves_points_and_knows_no_sides(cast):
     result = values(elo(cast, order="file"))

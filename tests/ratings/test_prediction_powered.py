@@ -32,6 +32,7 @@ def world(
     return people.take(np.flatnonzero(np.isin(example, chosen))), judge
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize(
     ("quality", "bias", "width"),
     [(0.0, 0.4, (0.97, 1.001)), (0.6, -0.4, (0.8, 0.97)), (0.95, 0.0, (0.5, 0.72))],

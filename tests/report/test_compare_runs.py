@@ -76,6 +76,7 @@ def test_what_was_changed_is_told(two):
     ]
 
 
+@pytest.mark.slow
 def test_a_better_run_is_called_better(two):
     run, other = two
     file = other / "measurements" / "dpo.jsonl"

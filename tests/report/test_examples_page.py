@@ -11,6 +11,7 @@ from playwright.sync_api import Page, expect, sync_playwright
 from toolkit.report import write_report
 
 
+@pytest.mark.slow
 def test_examples_are_filtered_sorted_searched_and_linked(finished: Path, tmp_path: Path):
     chromium = shutil.which("chromium") or shutil.which("google-chrome")
     if chromium is None:

@@ -360,6 +360,7 @@ def test_infinite_scores_are_drawn_around(copied):
     assert "\N{INFINITY}" in read(copied).text
 
 
+@pytest.mark.slow
 def test_a_report_needs_no_torch(copied):
     code = f"""
 import sys

@@ -699,6 +699,7 @@ def test_a_turn_marked_by_its_loss_is_not_learned():
         convert({"messages": turns}, "auto", "1")
 
 
+@pytest.mark.slow
 def test_a_task_whose_template_runs_without_bounds(plan: Plan):
     loop = "{% for a in range(99999) %}{% for b in range(99999) %}{{ a }}{% endfor %}{% endfor %}"
     task = {"task": "mine", "dataset_path": "json", "test_split": "test", "output_type": "multiple_choice"}

@@ -40,6 +40,7 @@ def test_a_gpu_for_each_model_where_there_are_gpus_else_a_machine():
     assert worker_resources([machine(CPU=4), gone], auto) == ({"num_cpus": 4}, 1)
 
 
+@pytest.mark.slow
 def test_an_address_without_a_cluster_is_one_clear_line(small_recipe: Path, tmp_path: Path):
     pytest.importorskip("ray")
     arguments = ["run", str(small_recipe), "--out", str(tmp_path / "out"), "--on", "ray"]

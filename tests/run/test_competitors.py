@@ -130,6 +130,7 @@ def files_alone(folder: Path, **changes: Any) -> Path:
     return file
 
 
+@pytest.mark.slow
 def test_files_of_answers_need_neither_a_base_nor_torch(tmp_path: Path):
     recipe = files_alone(tmp_path)
     program = (

@@ -24,7 +24,7 @@ from toolkit.run.checks import check
 from toolkit.run.folder import RunFolder, select_version, versions
 from toolkit.types import Example, Message
 
-pytestmark = pytest.mark.xdist_group("content")  # one finished run for all
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("content")]  # one finished run for all
 
 TRAINED = {"train sft", "train dpo"}
 STEPS = {f"{what} {who}" for what in ("answer", "measure", "benchmark") for who in ("base", "sft", "dpo")}
@@ -206,7 +206,6 @@ NEW_VERSION: dict[str, tuple[Callable[[Sandbox], object], set[str]]] = {
 }
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("change", "expected"), NEW_VERSION.values(), ids=NEW_VERSION)
 def test_a_change_of_what_a_finished_run_stands_on_makes_a_version(
     box: Sandbox, change: Callable, expected: set[str]
@@ -408,7 +407,6 @@ def figures(content: bytes, file: Path) -> object:
     return json.loads(content)["results"] if file.parent.name == "benchmarks" else content
 
 
-@pytest.mark.slow
 def trainings(box: Sandbox) -> dict[str, bytes]:
     return {
         file.parent.name: file.read_bytes()

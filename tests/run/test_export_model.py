@@ -22,7 +22,7 @@ from toolkit.run import run, train
 
 CONVERTER = Path(__file__).with_name("converter.txt")
 
-pytestmark = pytest.mark.xdist_group("export-model")  # one trained run for all
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("export-model")]  # one trained run for all
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +94,6 @@ def converter(tmp_path_factory: pytest.TempPathFactory) -> str:
     return f"{python} {folder / 'convert_hf_to_gguf.py'}"
 
 
-@pytest.mark.slow
 def test_gguf_files_are_answered_from_by_llama_cpp_and_compared(converter: str, tmp_path: Path):
     base = tmp_path / "base"
     whole = bases.resolve_base("smollm2-135m-instruct")

@@ -19,6 +19,7 @@ from toolkit.run.folder import RunFolder
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_one_line_and_leaves_no_half_file(tmp_path: Path):
     example, out = ROOT / "results" / "demo-example", tmp_path / "sub" / "report"
     run = tmp_path / "run"

@@ -65,6 +65,7 @@ def cast(folder: Path) -> list[Vote]:
     return list(io.read(folder / "votes.jsonl", Vote))
 
 
+@pytest.mark.slow
 def test_a_jury_votes_and_nobody_in_it_is_asked_twice(with_jury, server: FaultServer, tmp_path: Path):
     summary = run(load(with_jury("first", "even")), tmp_path)
     folder = tmp_path / "small"
@@ -91,6 +92,7 @@ def test_a_jury_votes_and_nobody_in_it_is_asked_twice(with_jury, server: FaultSe
     assert received(folder)["third"] == 2 * BATTLES
 
 
+@pytest.mark.slow
 def test_a_judge_that_fails_costs_the_others_nothing(with_jury, server: FaultServer, tmp_path: Path):
     down = True
 
@@ -107,6 +109,7 @@ def test_a_judge_that_fails_costs_the_others_nothing(with_jury, server: FaultSer
     assert received(tmp_path / "small") == before | {"even": 2 * BATTLES}
 
 
+@pytest.mark.slow
 def test_steps_side_by_side_leave_what_one_after_the_other_do(with_jury, tmp_path: Path):
     run(load(with_jury("first", "even")), tmp_path / "whole")
     split = RunFolder(tmp_path / "split" / "small")
@@ -124,6 +127,7 @@ def test_steps_side_by_side_leave_what_one_after_the_other_do(with_jury, tmp_pat
     assert received(split.path) == received(tmp_path / "whole" / "small")
 
 
+@pytest.mark.slow
 def test_the_command_takes_the_recipes_jury(with_jury, server: FaultServer, tmp_path: Path):
     from click.testing import CliRunner
 

@@ -74,6 +74,7 @@ def registered(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(DATA_FORMATS, "ranked", DataFormat(columns, row=f"{HERE}:ranked_row"))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("registered")
 def test_one_entry_each_is_all_that_a_run_needs(small_recipe: Path, tmp_path: Path):
     raw = yaml.safe_load(small_recipe.read_text())

@@ -98,6 +98,7 @@ def test_killed_at_every_step_it_ends_like_an_unbroken_run(small_recipe: Path, t
     assert "judge: inputs changed" in err
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -30,6 +30,7 @@ def go(file: Path, out: Path, seeds: int) -> Summary:
     return run(recipes.load(file), out)
 
 
+@pytest.mark.slow
 def test_three_seeds_are_trained_scored_and_in_every_interval(small_recipe: Path, tmp_path: Path):
     two = go(small_recipe, tmp_path, 2)
     folder = tmp_path / "small"
@@ -69,6 +70,7 @@ def test_three_seeds_are_trained_scored_and_in_every_interval(small_recipe: Path
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*.safetensors")} == before
 
 
+@pytest.mark.slow
 def test_several_answers_an_example_are_scored_together(small_recipe: Path, tmp_path: Path):
     raw = yaml.safe_load(small_recipe.read_text())
     raw["scoring"]["generation"] |= {"temperature": 1.5, "samples": 3, "max_new_tokens": 4}

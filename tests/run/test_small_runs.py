@@ -22,6 +22,7 @@ def ran(recipe: Path, folder: Path, changes: dict[str, Any]) -> tuple[int, str]:
 SCORING = {"examples": "heldout", "generation": {"max_new_tokens": 8}, "metrics": ["rouge"]}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changes",
     [
@@ -42,6 +43,7 @@ def test_what_a_recipe_leaves_out_the_report_does_without(small_recipe: Path, tm
     assert "Judge and people" not in page
 
 
+@pytest.mark.slow
 def test_training_alone_is_told(small_recipe: Path, tmp_path: Path):
     stages = yaml.safe_load(small_recipe.read_text())["stages"][:1]
     code, err = ran(small_recipe, tmp_path, {"stages": stages, "scoring": None, "judge": None})
@@ -60,6 +62,7 @@ def test_an_empty_data_file_is_named(small_recipe: Path, tmp_path: Path, name: s
     assert "Traceback" not in err
 
 
+@pytest.mark.slow
 def test_an_error_of_the_check_stops_the_run_unless_told_otherwise(small_recipe: Path, tmp_path: Path):
     raw = yaml.safe_load(small_recipe.read_text())
     raw["stages"][1]["trainer"] = raw["stages"][1]["trainer"] | {"beta": -0.1}

@@ -31,6 +31,7 @@ def swept(file: Path, values: list[float], **changes: Any) -> Path:
     return file
 
 
+@pytest.mark.slow
 def test_the_best_on_the_evaluation_split_is_run_and_not_trained_again(small_recipe: Path, tmp_path: Path):
     out = tmp_path / "results"
     summary = run(recipes.load(swept(small_recipe, [1e-5, 2e-2])), out)
@@ -77,6 +78,7 @@ def selecting(file: Path, **select: Any) -> Path:
     return file
 
 
+@pytest.mark.slow
 def test_a_stage_follows_what_its_checkpoint_is_chosen_by(small_recipe: Path, tmp_path: Path):
     file = selecting(small_recipe)
     first = run(recipes.load(file), tmp_path / "results")

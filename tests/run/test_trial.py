@@ -34,6 +34,7 @@ def tried(
     return first_steps(recipe, {"pairs": seen}, tokenizer, [], here=True)
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize(
     "trainer",
     [
@@ -57,6 +58,7 @@ def test_what_stops_a_trainer_is_found(trainer: dict[str, Any], capsys):
     assert capsys.readouterr().err == ""
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("method", ["rloo", "grpo"])
 def test_online_methods_are_tried_with_a_reward_of_their_own(method: str):
     online = {"method": method, "rewards": {"short": 1.0}}

@@ -26,6 +26,8 @@ from toolkit.train.dry_run import refuse
 from toolkit.train.merge import merge
 from toolkit.train.preference import ReferenceModel, StartIsReference
 
+pytestmark = pytest.mark.slow
+
 KINDS: dict[str, dict[str, Any]] = {
     "LoRA": {"r": 4},
     "rsLoRA": {"r": 4, "use_rslora": True},

@@ -30,6 +30,7 @@ def losses(folder: Path, tiny_model: Path, method: str, data: str) -> list[float
     return [row.get("loss", row.get("eval_loss")) for row in map(json.loads, log)]
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize(("method", "data"), [("dpo", "pairs"), ("sft", "answers")])
 def test_training_is_as_without(
     method: str, data: str, tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch

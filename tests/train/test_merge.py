@@ -37,6 +37,7 @@ def logits(model: torch.nn.Module) -> torch.Tensor:
         return model.eval()(torch.arange(3, 60)[None]).logits.float()
 
 
+@pytest.mark.slow
 def test_a_merged_chain_is_the_trained_model(chain: Recipe, tmp_path: Path, tiny_model: Path):
     train(chain, tmp_path)
     (drift,) = merge(chain, chain.stage("dpo"), tmp_path, tmp_path / "merged", dtype="float32")
@@ -77,6 +78,7 @@ def test_what_was_trained_in_4_bit_is_merged_into_the_dequantised_base(tmp_path:
     assert torch.isfinite(logits(AutoModelForCausalLM.from_pretrained(tmp_path / "merged"))).all()
 
 
+@pytest.mark.slow
 def test_a_stage_on_one_trained_in_4_bit_stands_on_what_was_trained(chain: Recipe, tmp_path: Path):
     recipe = chain.model_copy(update={"model": chain.model.model_copy(update={"quantization": "nf4"})})
     _, dpo = (train_stage(recipe, recipe.stage(name), tmp_path) for name in ("sft", "dpo"))
@@ -104,6 +106,7 @@ def test_train_does_what_a_stage_needs_and_merge_takes_the_run(chain: Recipe, tm
     assert not (run / "adapters" / "helpful").exists()
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("quantization", ["none", "nf4", "int8"])
 def test_a_merge_holds_one_layer_in_fp32(
     quantization: str, tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch

@@ -69,6 +69,7 @@ def norms(run: Path, name: str) -> list[float]:
     return [row["grad_norm"] for row in rows if "grad_norm" in row]
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize(
     ("method", "data"),
     [
@@ -171,6 +172,7 @@ def test_a_reward_model_stands_on_a_trained_chain(tmp_path: Path, tiny_model: Pa
     assert reward == pytest.approx(good, abs=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["rloo", "grpo"])
 def test_online_methods_learn_what_reward_models_like(method: str, tmp_path: Path, tiny_model: Path):
     online = {"num_generations": 8, "max_completion_length": 8, "per_device_train_batch_size": 16}
@@ -194,6 +196,7 @@ def test_online_methods_learn_what_reward_models_like(method: str, tmp_path: Pat
     )
 
 
+@pytest.mark.slow
 def test_the_reference_of_online_training_is_never_the_wrong_model(tmp_path: Path, tiny_model: Path):
     stages = [
         stage("sft", "sft", "answers"),
@@ -274,6 +277,7 @@ def test_a_learning_rate_that_was_always_0_is_named(tmp_path: Path, tiny_model: 
         train(recipe_of(tmp_path, tiny_model, [still]), tmp_path)
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize(
     "adapter",
     [
@@ -307,6 +311,7 @@ def test_the_log_tells_speed_and_memory_of_every_step(tmp_path: Path, tiny_model
     assert "Preference accuracy" in titles
 
 
+@pytest.mark.slow
 def test_packed_rows_keep_apart_and_without_flash_attention_are_refused(
     tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
 ):

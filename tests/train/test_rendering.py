@@ -61,6 +61,7 @@ def read(batch: Any, side: str = "") -> list[tuple[list[int], list[int]]]:
     ]
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("name", SHIPPED)
 def test_every_method_learns_what_generation_starts_from(name: str, tmp_path: Path, tiny_model: Path):
     loaded = load_base(str(tiny_model), FP32)

@@ -118,6 +118,7 @@ def whole_sft(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Pat
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", [name if name in QUICK else later(name) for name in STAGES])
 def test_killed_training_continues_as_if_it_had_not_been(method: str, tmp_path: Path, tiny_model: Path):
     recipe = recipe_of(tmp_path, tiny_model, STAGES[method])
@@ -136,6 +137,7 @@ def test_killed_training_continues_as_if_it_had_not_been(method: str, tmp_path: 
     assert not (broken / "t" / "checkpoints" / "s").exists()
 
 
+@pytest.mark.slow
 def test_an_interrupt_keeps_the_step_it_came_in(whole_sft: Path, tmp_path: Path, tiny_model: Path):
     recipe = recipe_of(tmp_path, tiny_model, STAGES["sft"])
     broken = tmp_path / "broken"
@@ -147,6 +149,7 @@ def test_an_interrupt_keeps_the_step_it_came_in(whole_sft: Path, tmp_path: Path,
     same(whole_sft, broken)
 
 
+@pytest.mark.slow
 def test_a_truncated_newest_checkpoint_is_passed_over(whole_sft: Path, tmp_path: Path, tiny_model: Path):
     recipe = recipe_of(tmp_path, tiny_model, STAGES["sft"])
     broken = tmp_path / "broken"
@@ -159,6 +162,7 @@ def test_a_truncated_newest_checkpoint_is_passed_over(whole_sft: Path, tmp_path:
     same(whole_sft, broken)
 
 
+@pytest.mark.slow
 def test_a_file_that_cannot_be_written_is_told_and_training_continues(
     whole_sft: Path, tmp_path: Path, tiny_model: Path
 ):
@@ -172,6 +176,7 @@ def test_a_file_that_cannot_be_written_is_told_and_training_continues(
     same(whole_sft, broken)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small disk takes root")
 @pytest.mark.parametrize("kilobytes", [48, later(200), 400])
 def test_a_full_disk_is_told_in_one_line_and_training_continues(

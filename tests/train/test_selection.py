@@ -70,6 +70,7 @@ METHODS: dict[str, list[dict[str, Any]]] = {
 QUICK = ("sft", "dpo")
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("kind", [kind if kind in QUICK else later(kind) for kind in METHODS])
 def test_the_best_checkpoint_is_published(kind, tiny_model, tmp_path, monkeypatch):
     stages = METHODS[kind]

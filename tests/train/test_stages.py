@@ -57,6 +57,7 @@ def logits(model: torch.nn.Module) -> torch.Tensor:
         return model.eval()(torch.arange(3, 60)[None]).logits
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("below", [{}, LOWER], ids=["all", "lower"])
 @pytest.mark.parametrize("above", [{}, UPPER], ids=["all", "upper"])
 def test_a_published_adapter_stands_on_its_own(
