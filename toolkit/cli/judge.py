@@ -97,10 +97,11 @@ def judge_command(  # noqa: PLR0913, PLR0917 - one argument per option
             _print_grades(pipeline.run_graders(judges, answers, context), as_json)
         else:
             written = [(folder / name).resolve() for name in ("votes.jsonl", "verdicts.jsonl")]
-            recorded = StepCache(run) if run and StepCache(run).intact(*written) else None
+            cache = StepCache(run) if run else None
+            recorded = cache is not None and cache.intact(*written)
             result = pipeline.run_judges(judges, answers, context)
-            if recorded:
-                recorded.accept(*written)
+            if cache and recorded:
+                cache.accept(*written)
             if recipe is None:
                 write_run(folder, answers, result.votes, {"judge": result.statistics})
             _print_result(result, folder, price, as_json)

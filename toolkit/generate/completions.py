@@ -101,12 +101,12 @@ def check_replaceable(out: Path, examples: Sequence[Example]) -> None:
         DataError: it would lose some.
     """
     there = {(row.example_id, row.messages) for row in (io.read(out, Completion) if out.exists() else ())}
-    wanted = {(example.id, example.messages) for example in examples}
-    if len(there) > len(wanted) or (there and there.isdisjoint(wanted)):
-        lost = there - wanted
+    current = {(example.id, example.messages) for example in examples}
+    if len(there) > len(current) or (there and there.isdisjoint(current)):
+        lost = there - current
         raise DataError(
             f"{out}: {len(lost)} of its {len(there)} answers, such as that to {min(lost)[0]}, are to none of "
-            f"these {len(wanted)} examples and would be lost; choose another --out, or remove the file"
+            f"these {len(current)} examples and would be lost; choose another --out, or remove the file"
         )
 
 

@@ -228,9 +228,9 @@ def run_judges(judges: Sequence[Judge], answers: Answers, context: JudgeContext)
 def all_battles(answers: Answers, judge: Judge, requested: Sequence[Battle]) -> list[Battle]:
     """The battles of all pairs, which limit, budget or baseline restrict to those that are requested."""
     unrestricted = {"pairs": "all", "baseline": None, "limit": None, "budget": None}
-    asked = {_unordered(battle): battle for battle in requested}
+    by_pair = {_unordered(battle): battle for battle in requested}
     possible = build_battles(answers, judge.model_copy(update=unrestricted))
-    return [asked.get(_unordered(battle), battle) for battle in possible]
+    return [by_pair.get(_unordered(battle), battle) for battle in possible]
 
 
 def _refuse_to_lose(
