@@ -78,6 +78,16 @@ def pytest_runtest_teardown() -> None:
 
 
 @pytest.fixture(autouse=True)
+def working_directory() -> Iterator[None]:
+    """Fail the test that leaves another working directory to the tests after it in its process."""
+    before = Path.cwd()
+    yield
+    after = Path.cwd()
+    os.chdir(before)
+    assert after == before
+
+
+@pytest.fixture(autouse=True)
 def package_logger() -> None:
     """Reset the package's loggers, which commands and libraries of earlier tests and fixtures configure."""
     logging.disable(logging.NOTSET)

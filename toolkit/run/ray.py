@@ -11,7 +11,7 @@ import os
 import socket
 import sys
 import time
-from contextlib import redirect_stdout
+from contextlib import chdir, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -98,17 +98,16 @@ def worker_resources(nodes: list[dict[str, Any]], options: ModelOptions) -> tupl
 def run_step(name: str, folder: str, where: str, judges: int, anyway: bool) -> float:
     """In a worker: do the step of this name of the run in `folder`; gives the seconds it took."""
     started = time.monotonic()
-    os.chdir(where)
     configure_worker_logging()
-    run = RunFolder(Path(folder))
-    execution = Execution(load(run.recipe), run)
-    execution.anyway = anyway
-    steps = plan_steps(execution, judges=judges)
-    try:
-        with redirect_stdout(sys.stderr):  # the driver's stdout is for results
+    with chdir(where), redirect_stdout(sys.stderr):  # the driver's stdout is for results
+        run = RunFolder(Path(folder))
+        execution = Execution(load(run.recipe), run)
+        execution.anyway = anyway
+        try:
+            steps = plan_steps(execution, judges=judges)
             next(step for step in steps if step.name == name).work()
-    finally:
-        execution.release()
+        finally:
+            execution.release()
     return time.monotonic() - started
 
 
