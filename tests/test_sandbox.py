@@ -51,12 +51,12 @@ def test_wrong_and_unfinished_programs_fail(program: str):
 @pytest.mark.matrix
 @pytest.mark.parametrize(
     "program",
-    ["while True: pass", "import time; time.sleep(60)", "try:\n    while 1: 0\nfinally:\n    while 1: 0"],
+    ["while True: pass", "import time; time.sleep(600)", "try:\n    while 1: 0\nfinally:\n    while 1: 0"],
 )
 def test_endless_programs_are_stopped(program: str):
     began = time.monotonic()
     assert run_program(program, Limits(seconds=1)) in {"timed out", "failed"}
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 60
 
 
 @pytest.mark.parametrize(

@@ -79,7 +79,7 @@ def serve() -> Iterator[Callable[..., str]]:
     for process in processes:
         process.terminate()
     for process in processes:
-        process.wait(timeout=20)
+        process.wait(timeout=120)
 
 
 @pytest.fixture(

@@ -78,7 +78,7 @@ def labels(page: AppTest) -> list[str]:
 
 def settled(page: AppTest, expected: str) -> AppTest:
     """The page once it shows what is wanted."""
-    for _ in range(200):
+    for _ in range(2000):
         if expected in texts(page):
             return page
         time.sleep(0.05)

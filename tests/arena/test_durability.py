@@ -39,9 +39,9 @@ def read(acknowledged: Path) -> list[tuple[str, str, str]]:
 
 def until(acknowledged: Path, count: int, processes: list[subprocess.Popen[bytes]]) -> None:
     """Wait for that many acknowledged votes."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while len(read(acknowledged)) < count:
-        assert time.monotonic() < deadline, f"only {len(read(acknowledged))} of {count} votes in a minute"
+        assert time.monotonic() < deadline, f"only {len(read(acknowledged))} of {count} votes in five minutes"
         assert all(process.poll() is None for process in processes), "a voting process ended by itself"
         time.sleep(0.02)
 

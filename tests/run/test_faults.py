@@ -95,7 +95,7 @@ def test_a_clock_that_jumps_changes_no_figure(tmp_path: Path, monkeypatch: pytes
     now = time.time
     cache = StepCache(RunFolder(tmp_path))
     cache.do(Step("a", lambda: "1", lambda: monkeypatch.setattr(time, "time", lambda: now() + jump)))
-    assert 0 <= cache.seconds < 5
+    assert 0 <= cache.seconds < 60
     assert counted(StepCache(RunFolder(tmp_path)), Step("a", lambda: "1", lambda: None))
 
 
