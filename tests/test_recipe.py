@@ -546,6 +546,14 @@ def test_yaml_without_an_end_is_refused(tmp_path, text):
         load(tmp_path / "r.yaml")
 
 
+def test_aliases_that_repeat_without_measure_are_refused_at_once(tmp_path):
+    bomb = "name: t\na0: &a0 [1, 1, 1, 1, 1, 1, 1, 1, 1, 1]\n"
+    bomb += "".join(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]\n" for i in range(1, 12))
+    (tmp_path / "r.yaml").write_text(bomb)
+    with pytest.raises(RecipeError, match=r"r\.yaml:6: a4: more than 100,000 values"):
+        load(tmp_path / "r.yaml")
+
+
 def test_the_baseline_that_run_adds_may_be_the_judges():
     raw = changed(judge={"pairs": "baseline", "baseline": "base-fewshot"})
     assert parse(raw, MINE).judge

@@ -188,6 +188,16 @@ FAULTS: dict[str, tuple[Callable[[Plan], Any], str, str]] = {
     ),
     "both precisions": (lambda p: field(p, bf16=True, fp16=True), "precision", "stages.sft"),
     "no preference in the loss": (lambda p: field(p, 1, beta=0), "beta", "stages.dpo.trainer.beta"),
+    "rewards that weigh nothing": (
+        lambda p: (online(p), stage(p, 2, rewards={"good": 0})),
+        "rewards",
+        "stages.rl.rewards",
+    ),
+    "an adapter that is scaled to nothing": (
+        lambda p: stage(p, adapter={"alpha_pattern": {"q_proj": 0}}),
+        "adapter-field",
+        "q_proj: 0 takes",
+    ),
     "an unknown adapter field": (lambda p: stage(p, adapter={"ranks": 3}), "adapter-field", "ranks"),
     "all of a 4-bit model": (
         lambda p: (p.raw.update(model={"quantization": "nf4"}), stage(p, adapter="none")),

@@ -81,3 +81,23 @@ def test_evaluation_without_rows_to_evaluate_on_is_found():
     (found,) = tried(heldout_share=0, **fields)
     assert "you didn't pass an `eval_dataset`" in found.message
     assert tried(**fields) == []
+
+
+@pytest.mark.matrix
+@pytest.mark.parametrize(
+    ("method", "trainer"),
+    [
+        ("kto", {"desirable_weight": 0, "undesirable_weight": 0, "logging_steps": 50}),
+        ("dpo", {"loss_weights": [0.0]}),
+        ("dpo", {"loss_type": ["sigmoid", "sft"], "loss_weights": [0.0, 0.0], "max_grad_norm": 0.0}),
+    ],
+)
+def test_a_loss_that_no_weight_changes_is_found(method: str, trainer: dict[str, Any]):
+    (found,) = tried({"method": method}, **trainer)
+    assert (found.code, found.severity) == ("first-step", "error")
+    assert "no gradient arrives" in found.message
+
+
+def test_rows_of_both_labels_are_tried():
+    assert tried({"method": "kto"}, desirable_weight=0) == []
+    assert tried({"method": "kto"}, undesirable_weight=0) == []

@@ -128,18 +128,19 @@ def yaml_problem(path: Path, error: yaml.YAMLError | UnicodeDecodeError | Recurs
 
 
 DEEPEST = 50  # levels of nesting; no recipe, prompt or task file has as many
+LARGEST = 100_000  # values, with those that aliases repeat
 
 
 class Ambiguous(yaml.MarkedYAMLError):
     """Valid YAML that readers understand differently."""
 
 
-def _check_node(node: yaml.Node, key: str, done: dict[int, bool], depth: int) -> None:
-    """`done`: nodes looked at -> whether all that is inside them was."""
+def _check_node(node: yaml.Node, key: str, done: dict[int, int], depth: int) -> int:
+    """The values in a node, itself too; `done`: nodes looked at -> their values, 0 until all were."""
     problem = None
     if id(node) in done:  # an alias
         if done[id(node)]:
-            return
+            return done[id(node)]
         problem = "holds itself by an alias"
     elif depth > DEEPEST:
         key, problem = key[:60], "nested too deeply"
@@ -147,10 +148,14 @@ def _check_node(node: yaml.Node, key: str, done: dict[int, bool], depth: int) ->
         problem = _odd_scalar(node)
     if problem:
         raise Ambiguous(problem=f"{key}: {problem}".removeprefix(": "), problem_mark=node.start_mark)
-    done[id(node)] = False
+    done[id(node)], count = 0, 1
     for inner, part in _parts(node, key):
-        _check_node(part, inner, done, depth + 1)
-    done[id(node)] = True
+        count += _check_node(part, inner, done, depth + 1)
+        if count > LARGEST:
+            text = f"{key[:60]}: more than {LARGEST:,} values, with those that aliases repeat"
+            raise Ambiguous(problem=text.removeprefix(": "), problem_mark=node.start_mark)
+    done[id(node)] = count
+    return count
 
 
 def _parts(node: yaml.Node, key: str) -> Iterator[tuple[str, yaml.Node]]:

@@ -118,6 +118,8 @@ def _given(recipe: Recipe, stage: Stage, config: Any, place: str) -> Iterator[Pr
     if given.get("alora_invocation_tokens"):
         what = "an activated LoRA begins at tokens that rows do not have"
         yield f"{place}.alora_invocation_tokens", what, "leave it out"
+    for layer in [name for name, alpha in dict(given.get("alpha_pattern") or {}).items() if alpha == 0]:
+        yield f"{place}.alpha_pattern", f"{layer}: 0 takes its adapter out of the model", "leave it out"
     for ours, theirs in (("alpha", "lora_alpha"), ("dropout", "lora_dropout"), ("r", "init_r")):
         if ours in given and theirs in given:
             yield f"{place}.{theirs}", f"is the same as `{ours}`, which is given too", "keep one of them"

@@ -283,6 +283,10 @@ def _preferences(recipe: Recipe, stage: Stage) -> Iterator[Finding]:
     if isinstance(beta, (int, float)) and beta > STEEP:
         text = f"beta of {beta} holds the model where it starts, and little is learned"
         yield warning("beta", f"{place}.beta", text, "0.1 is usual")
+    rewards = trainer.get("reward_weights") or [*stage.rewards.values()]
+    if rewards and not any(rewards):
+        text = "all rewards weigh 0, and nothing is learned from them"
+        yield error("rewards", f"stages.{stage.name}.rewards", text, "give one another weight, such as 1")
     alone = settings(stage)["per_device_train_batch_size"] == 1
     if stage.method == "kto" and alone and trainer.get("loss_type", "kto") == "kto":
         text = "KTO compares an answer with the others of its batch, and there are none"

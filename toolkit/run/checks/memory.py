@@ -135,8 +135,11 @@ def first_steps(
         tried = stage.data in sets and not plain
         if not tried or any(place.startswith(parts) for place in bad):
             continue
-        rows = sorted(sets[stage.data].rows, key=lambda row: len(row.model_dump_json()))[:SHORTEST]
-        problem = _first_step(stage, rows, tokenizer)
+        rows = sorted(sets[stage.data].rows, key=lambda row: len(row.model_dump_json()))
+        kinds = {getattr(row, "desirable", None): row for row in reversed(rows)}  # the shortest of each
+        problem = _first_step(
+            stage, [*{row.id: row for row in (*rows[:SHORTEST], *kinds.values())}.values()], tokenizer
+        )
         if problem:
             place, text = f"stages.{stage.name}.trainer", f"training would stop at its first step: {problem}"
             find, fix = error if here else info, f"mend one of {', '.join(stage.trainer)}"
@@ -166,7 +169,7 @@ def _first_step(stage: Stage, rows: list[Row], tokenizer: Any) -> str | None:
     from toolkit.train.methods import build_trainer
 
     kept = {name: value for name, value in stage.trainer.items() if name not in OF_THE_HARDWARE}
-    often = {name: 1 for name in ("eval_steps", "save_steps") if name in kept}
+    often = {name: 1 for name in ("eval_steps", "save_steps", "logging_steps") if name in kept}
     short = {"max_steps": 1, "warmup_steps": 0} | ({"max_completion_length": 4} if stage.spec.online else {})
     tried = stage.model_copy(update={"trainer": kept | short | often})
     sizes = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2}
@@ -190,6 +193,9 @@ def _first_step(stage: Stage, rows: list[Row], tokenizer: Any) -> str | None:
             base.start(trainer.model)
             trainer.remove_callback(PrinterCallback)
             trainer.train()
+            norms = [logs["grad_norm"] for logs in trainer.state.log_history if "grad_norm" in logs]
+            if norms and not any(norms) and not stage.spec.online:  # all answers may get the same reward
+                return "no gradient arrives: the loss is the same whatever the weights"
             if heldout:
                 trainer.evaluate()
     except Exception as problem:  # noqa: BLE001 - of libraries, on any of their fields
