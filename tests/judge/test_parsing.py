@@ -50,6 +50,11 @@ NUMBERED = {"1": "a", "2": "b", "3": "tie"}
         ("Assistant A is better than Assistant B.", "a"),
         ("Therefore, Response B is the better response.", "b"),
         ("So the final decision is: Assistant A", "a"),
+        (r"\boxed{B}", "b"),
+        ("It is shorter.\n**\\boxed{A}**", "a"),
+        (r"$$\boxed{\text{Assistant A}}$$", "a"),
+        (r"The sum is \boxed{42}, so the better answer is \boxed{B}.", "b"),
+        (r'{"verdict": "\\boxed{A}"}', "a"),
     ],
 )
 def test_stated_verdicts_are_read(reply: str, outcome: str):
@@ -98,6 +103,11 @@ def test_stated_verdicts_are_read(reply: str, outcome: str):
         "Winner: B+",
         "Verdict: A-",
         "It's not a tie",
+        "\\boxed{A}\n\\boxed{B}",
+        "\\boxed{A}\nWinner: B",
+        r"Is it \boxed{B}?",
+        r"It is not \boxed{A}",
+        r"Both choose \boxed{A}, which is right",
     ],
 )
 def test_what_is_not_stated_is_not_guessed(reply: str):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import html
 import json
 import socket
@@ -276,6 +277,22 @@ def test_a_key_is_masked_however_it_is_written():
     written = (key, quote(key), quote(key, safe=""), html.escape(key), json.dumps(key)[1:-1])
     for form in written:
         assert masked(f"wrong key {form}!", key) == "wrong key ***!"
+
+
+@pytest.mark.parametrize("before", ["", "u", "u:", "Bearer "])
+def test_a_key_is_masked_in_base64(before: str):
+    key = "sk-0123456789~~~??abc"
+    coded = (base64.b64encode, base64.urlsafe_b64encode, lambda told: told.hex().encode())
+    for code in coded:
+        shown = masked(f"got {code((before + key).encode()).decode()}", key)
+        assert shown.count("***") == 1
+        assert len(shown) < len("got ***") + 2 * len(before) + 6
+
+
+def test_a_key_that_is_a_word_is_left_in_answers(monkeypatch):
+    monkeypatch.setenv("JUDGE_KEY", "EMPTY")
+    with serving(lambda _number, _request: Say("the EMPTY set")) as server:
+        assert ask(server, key_env="JUDGE_KEY")[0].text == "the EMPTY set"
 
 
 def test_a_place_is_free_only_when_its_reply_is_dealt_with():

@@ -1,8 +1,8 @@
-"""Reading a verdict or a grade out of what a judge wrote, without ever guessing.
+r"""Reading a verdict or a grade out of what a judge wrote, without ever guessing.
 
 A reply that does not state its verdict in a known form, or states two that differ, is unreadable: `None`,
 never a tie. The known forms are those of MT-bench (`[[A]]`), Arena-Hard (`[[A>>B]]`), Prometheus
-(`[RESULT] B`), a JSON object with a field such as `verdict`, `winner` or
+(`[RESULT] B`), `\boxed{B}` of models that reason, a JSON object with a field such as `verdict`, `winner` or
 `grade` (the reply itself, or a fenced part of it), a line such as `Winner: Assistant A` or `Final answer: B`,
 and a last line that is nothing but the verdict.
 """
@@ -34,6 +34,7 @@ GRADE_FIELDS = ("grade", "score", "rating", "final_grade", "overall_score", "ove
 MARKS = re.compile(r"(?<!\bnot )\[\[\s*([^\[\]\n]{1,20}?)\s*\]\]")
 RESULT = re.compile(r"\[RESULT\]\W*(.+)", re.IGNORECASE)
 
+BOX = r"(?<!\bnot )\\(?:boxed|fbox)\s*\{(?:\s*\\\w+\s*\{)?([^{}]{1,40})\}"
 
 NAME = r"(?:(?:the )?(?:assistant|answer|response|model|option|output)[ _]?)?"
 SO = r"(?:(?:so|thus|hence|therefore|overall|in conclusion),? )?"
@@ -52,6 +53,8 @@ WINS = (
     r"(?: (?:wins|is (?:the )?(?:better|best|winner|preferred)(?: (?:answer|response|one))?"
     rf"(?: than {NAME}\w)?))?"
 )
+BOXED = re.compile(rf"^\W*(?:{STATEMENT})?{NAME}{BOX}[^\w?]*$|{BOX}[^\w?]*\Z", re.IGNORECASE | re.MULTILINE)
+"""A line that is nothing but a box or states it as the verdict, and one that the reply ends with."""
 CORRECTION = re.compile(
     r"\W*(?:(?:wait|actually|correction|sorry|edit|on second thoughts?|no(?=\s*[,:;.!]))\b\W*)+",
     re.IGNORECASE,
@@ -84,7 +87,7 @@ def read_outcome(reply: str, labels: Mapping[str, Outcome] = LABELS) -> Outcome 
     named = re.compile(rf"\W*{NAME}\W*({_either(known)}){UNGRADED}\W*", re.IGNORECASE)
 
     def meant(text: str) -> Outcome | None:
-        found = named.fullmatch(text)
+        found = named.fullmatch(re.sub(BOX, r"\1", text))
         return known[found[1].upper()] if found else None
 
     objects, rest = _objects(reply)
@@ -92,6 +95,8 @@ def read_outcome(reply: str, labels: Mapping[str, Outcome] = LABELS) -> Outcome 
     if MARKS.search(rest):
         stated.append(_marked(rest, lambda mark: known.get(mark.upper().replace(" ", "")) or meant(mark)))
     stated += [meant(text) for text in RESULT.findall(rest)]
+    if BOXED.search(rest):  # boxes of anything else are of the question
+        stated += [outcome for box in re.findall(BOX, rest) if (outcome := meant(box))]
     return _agreed([*stated, *_statements(rest, known)])
 
 

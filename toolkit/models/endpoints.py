@@ -7,6 +7,7 @@ for index, reply in chat(endpoint, [ChatRequest(messages)], Generation()):
 from __future__ import annotations
 
 import asyncio
+import base64
 import html
 import logging
 import os
@@ -169,10 +170,18 @@ def api_key(endpoint: Endpoint) -> str | None:
     return key
 
 
+WORD = 12
+"""Characters from which on a key is no word."""
+
+
 def masked(text: str, key: str | None) -> str:
-    """`text` without the key, also where it was escaped for a URL or JSON."""
+    """`text` without the key, also where it was escaped for a URL or JSON, or is part of a text in base64."""
     forms = {key, key.replace("/", "\\/"), key.replace('"', '\\"'), html.escape(key)} if key else set()
-    forms |= {quote(key, safe=""), quote(key)} if key else set()
+    forms |= {quote(key, safe=""), quote(key), key.encode().hex()} if key else set()
+    for before in range(3) if key else ():  # bytes that share their first letters with the key
+        coded = base64.b64encode(bytes(before) + (key or "").encode()).decode().rstrip("=")
+        own = coded[-(-before * 4 // 3) : (before + len(key or "")) * 4 // 3]
+        forms |= {own, own.replace("+", "-").replace("/", "_")} if len(own) >= WORD else set()
     for form in sorted(forms, key=len, reverse=True):
         text = text.replace(form, "***")
     return text
@@ -379,7 +388,8 @@ class _Exchange:
             return Refusal(status, reason)
         answer = _reply(response)
         if isinstance(answer, ChatReply):
-            text, reasoning = masked(answer.text, self.key), masked(answer.reasoning, self.key)
+            secret = self.key if len(self.key or "") >= WORD else None  # "EMPTY" is a word of answers, too
+            text, reasoning = masked(answer.text, secret), masked(answer.reasoning, secret)
             return replace(answer, text=text, reasoning=reasoning)
         return answer and replace(answer, reason=masked(answer.reason, self.key))
 
