@@ -158,7 +158,7 @@ def test_simultaneous_reach_is_as_is_known_for_independent_ones():
 
 
 def test_rank_ranges_hold_the_truth_and_are_wider_where_votes_are_few():
-    few, many = (bradley_terry(simulated(5, votes, seed=7)).rank_ranges() for votes in (60, 20_000))
+    few, many = (bradley_terry(simulated(5, votes, seed=7)).decisions.rank_ranges() for votes in (60, 20_000))
     assert many == {"m4": (1, 1), "m3": (2, 2), "m2": (3, 3), "m1": (4, 4), "m0": (5, 5)}
     for name, (best, worst) in many.items():
         assert few[name][0] <= best <= worst <= few[name][1]

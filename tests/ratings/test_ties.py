@@ -7,8 +7,7 @@ from scipy.optimize import check_grad, minimize
 from tests.ratings.logs import simulated
 from toolkit.errors import RatingError
 from toolkit.ratings import bradley_terry, count
-from toolkit.ratings.mle import Games, Likelihood
-from toolkit.ratings.ties import TIE_MODELS, dot, log_sigmoid
+from toolkit.ratings.mle import TIE_MODELS, Games, Likelihood, dot, log_sigmoid
 from toolkit.types import Vote
 
 LOG = simulated(5, 800, seed=1)

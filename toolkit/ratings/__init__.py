@@ -22,31 +22,26 @@ from toolkit.ratings.table import Table, Votes, by_category, tabulate
 
 __all__ = [
     "RATED",
-    "BradleyTerry",
-    "Coefficient",
     "Counts",
     "Decisions",
-    "Elo",
-    "Firmness",
     "History",
-    "PredictionPowered",
-    "StyleControlled",
     "Table",
-    "WinRate",
-    "bradley_terry",
     "by_category",
     "count",
-    "decide_anytime",
-    "elo",
-    "elo_history",
-    "first_place",
-    "fit_ratings",
-    "prediction_powered",
     "read_votes",
-    "style_controlled",
     "tabulate",
-    "win_probability",
 ]
+__all__ += [
+    "BradleyTerry",
+    "Coefficient",
+    "Elo",
+    "Firmness",
+    "PredictionPowered",
+    "StyleControlled",
+    "WinRate",
+]
+__all__ += ["bradley_terry", "decide_anytime", "elo", "elo_history", "first_place", "fit_ratings"]
+__all__ += ["prediction_powered", "style_controlled", "win_probability"]
 
 
 def fit_ratings(

@@ -15,12 +15,11 @@ from toolkit.errors import RatingError
 from toolkit.ratings.counts import Counts, count, identifiability_problem
 from toolkit.ratings.decisions import Decisions, decide_anytime, decide_fixed, votes_needed
 from toolkit.ratings.intervals import Spread, compute_spread, contrasts_to
-from toolkit.ratings.mle import Games, Likelihood, solve
-from toolkit.ratings.ranking import CENTRE, SCALE, RatingTable, leaderboard
+from toolkit.ratings.mle import TIE_MODELS, Games, Likelihood, TieModel, Ties, solve
+from toolkit.ratings.ranking import CENTRE, RatingTable, index_of, leaderboard
 from toolkit.ratings.table import Array, Votes, tabulate
-from toolkit.ratings.ties import TIE_MODELS, TieModel, Ties
 from toolkit.statistics import LEVEL
-from toolkit.types import Pair, Rating
+from toolkit.types import Pair
 
 PRIOR = 1.0
 """Imagined games against an average contestant, half of them won, where the votes alone do not do."""
@@ -30,8 +29,6 @@ PRIOR = 1.0
 class BradleyTerry(RatingTable):
     """Ratings, best first, and how they were made."""
 
-    ratings: tuple[Rating, ...]
-    votes: int
     ties: Ties
     tie_parameter: float | None
     """Davidson's nu or Rao and Kupper's theta, where ties have a model."""
@@ -137,10 +134,6 @@ class BradleyTerry(RatingTable):
         contrast[0, j] -= 1
         return float(self.strength[i] - self.strength[j]), float(self.spread.errors(contrast)[0])
 
-    def rank_ranges(self) -> dict[str, tuple[int, int]]:
-        """Contestant -> its best and worst possible rank, right for all of them together at 95%."""
-        return self.decisions.rank_ranges()
-
 
 def bradley_terry(
     votes: Votes | Counts,
@@ -179,14 +172,11 @@ def bradley_terry(
     step = 0.0 if n > 2 or counts.graded else (0.25 if counts.blunted else 0.5)  # noqa: PLR2004
     lattice = step / (counts.votes * dispersion) ** 0.5
     decisions = decide_fixed(counts.names, strength, spread, lattice=lattice)
-    origin = None if anchor is None else index_of(counts.names, anchor)
-    contrasts = contrasts_to(n, origin)
-    low, high = spread.interval(strength, contrasts)
+    contrasts = contrasts_to(n, None if anchor is None else index_of(counts.names, anchor))
     eta = float(theta[-1]) if model.has_parameter else 0.0
-    values, ends = centre + SCALE * (contrasts @ strength), (centre + SCALE * low, centre + SCALE * high)
     labels = None if table is None else table.labels.get("voter")
     return BradleyTerry(
-        ratings=leaderboard(counts.names, values, ends, counts.battles, decisions.ranks()),
+        ratings=leaderboard(decisions, strength, spread, contrasts, counts.battles, centre),
         votes=counts.votes,
         ties=ties,
         tie_parameter=model.parameter(eta),
@@ -231,10 +221,3 @@ def select_prior(counts: Counts, ties: Ties, requested: float | None) -> tuple[f
     if requested == 0:
         raise RatingError(f"{reason}: the votes leave a rating infinite; collect more, or allow a prior")
     return PRIOR, f"{reason}, so each contestant is given {PRIOR:g} imagined game against an average one"
-
-
-def index_of(names: tuple[str, ...], name: str) -> int:
-    """Where a contestant is in `names`; raises `RatingError` if it is not."""
-    if name not in names:
-        raise RatingError(f"no vote is on {name}; contestants: {', '.join(names)}")
-    return names.index(name)

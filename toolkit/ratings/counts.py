@@ -49,11 +49,9 @@ def count(votes: Votes | Counts) -> Counts:
         RatingError: there are no votes.
         DataError: a row of the frame does not fit; the message names it.
     """
-    return votes if isinstance(votes, Counts) else tally(tabulate(votes))
-
-
-def tally(table: Table) -> Counts:
-    """The counts of a table."""
+    if isinstance(votes, Counts):
+        return votes
+    table = tabulate(votes)
     counts = Counts(table.names)
     seen = _cells(table, None)
     heavy, heavy_squared = (

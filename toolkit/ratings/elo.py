@@ -11,12 +11,11 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from toolkit.ratings.counts import tally
+from toolkit.ratings.counts import count
 from toolkit.ratings.decisions import Decisions, decide_fixed
 from toolkit.ratings.intervals import Spread, cluster_codes, degrees_of_freedom
 from toolkit.ratings.ranking import POINTS_PER_DECADE, SCALE, RatingTable, leaderboard
 from toolkit.ratings.table import FIRST, SECOND, Array, Table, Votes, tabulate
-from toolkit.types import Rating
 
 INITIAL = 1000.0
 K = 16.0
@@ -30,12 +29,8 @@ Order = Literal["average", "file"]
 
 @dataclass(frozen=True)
 class Elo(RatingTable):
-    """Ratings, best first, and how they were made."""
+    """Ratings and how they were made; intervals and ranks too are of the mean over orders or of one."""
 
-    ratings: tuple[Rating, ...]
-    """Values, intervals over examples and ranks, all of the same figure: the mean over random orders, or
-    one order's."""
-    votes: int
     k: float
     initial: float
     order: Order
@@ -103,10 +98,7 @@ def elo(
     freedom = min(SHUFFLES - 1.0, degrees_of_freedom(cluster_codes(table, "example"), table.weights))
     spread = Spread(covariance / SCALE**2, (covariance / SCALE**2,), freedom, over)
     decisions = decide_fixed(table.names, values / SCALE, spread)
-    margin = spread.reach() * np.sqrt(np.diag(covariance))
-    rows = leaderboard(
-        table.names, values, (values - margin, values + margin), tally(table).battles, decisions.ranks()
-    )
+    rows = leaderboard(decisions, values / SCALE, spread, np.eye(len(values)), count(table).battles, 0.0)
     return Elo(rows, len(table), k, initial, order, over, decisions)
 
 

@@ -23,12 +23,10 @@ from toolkit.ratings.bradley_terry import BradleyTerry, bradley_terry
 from toolkit.ratings.counts import count
 from toolkit.ratings.decisions import decide_fixed
 from toolkit.ratings.intervals import TWO_WAY_FROM, Spread, VoteScores, cluster_codes, contrasts_to, two_way
-from toolkit.ratings.mle import Games, Likelihood, solve
-from toolkit.ratings.ranking import CENTRE, SCALE, RatingTable, leaderboard
+from toolkit.ratings.mle import Games, Likelihood, sigmoid, solve
+from toolkit.ratings.ranking import RatingTable, leaderboard
 from toolkit.ratings.table import MISSING, Array, Codes, Labels, Table, Votes, tabulate
-from toolkit.ratings.ties import sigmoid
 from toolkit.statistics import LEVEL, Z, wilson
-from toolkit.types import Rating
 
 FEWEST = 100
 """Labelled examples below which no figure is given."""
@@ -63,11 +61,8 @@ class WinRate:
 
 @dataclass(frozen=True)
 class PredictionPowered(RatingTable):
-    """Ratings of people and judge together, best first, and how they were made."""
+    """Ratings of people and judge together, best first, and how they were made; `votes` are people's."""
 
-    ratings: tuple[Rating, ...]
-    votes: int
-    """People's."""
     power: float
     """How much the judge counts: 0 not at all, 1 as if it were right on average within a pair."""
     labelled: int
@@ -223,13 +218,9 @@ def prediction_powered(
     if cluster == "battle":
         alone = replace(alone, spread=battles.fit(0.0, alone, cluster)[1])
     power, (strength, spread) = _choose(battles, alone, cluster)
-    low, high = spread.interval(strength, contrasts)
     decisions = decide_fixed(alone.names, strength, spread)
-    ends = (CENTRE + SCALE * low, CENTRE + SCALE * high)
     return PredictionPowered(
-        ratings=leaderboard(
-            alone.names, CENTRE + SCALE * strength, ends, count(table).battles, decisions.ranks()
-        ),
+        ratings=leaderboard(decisions, strength, spread, contrasts, count(table).battles),
         votes=len(table),
         power=power,
         labelled=labelled,

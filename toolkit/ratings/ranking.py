@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from toolkit.errors import RatingError
 from toolkit.ratings.table import Array
 from toolkit.svg import Row, interval_chart
 from toolkit.types import Rating, to_frame
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from toolkit.ratings.decisions import Decisions
+    from toolkit.ratings.intervals import Spread
 
 POINTS_PER_DECADE = 400.0
 """Rating points between contestants of whom one wins ten times as often, as in chess and at LMArena."""
@@ -39,10 +40,12 @@ def win_probability(rating: float, other: float) -> float:
     return 1 / (1 + 10 ** ((other - rating) / POINTS_PER_DECADE))
 
 
+@dataclass(frozen=True)
 class RatingTable:
-    """What every rating result can do: a pandas frame, and an SVG chart in a notebook."""
+    """What every rating result has: a pandas frame, and an SVG chart in a notebook."""
 
     ratings: tuple[Rating, ...]
+    """Best first."""
     votes: int
 
     def to_frame(self) -> pd.DataFrame:
@@ -53,8 +56,7 @@ class RatingTable:
         """The same, with the ranks of other decisions: those of an open arena hold under peeking."""
         ranks = dict(zip(decisions.names, decisions.ranks().tolist(), strict=True))
         rows = tuple(row.model_copy(update={"rank": ranks[row.contestant]}) for row in self.ratings)
-        result: Any = self
-        return replace(result, ratings=rows)  # type: ignore[no-any-return]
+        return replace(self, ratings=rows)
 
     def _repr_svg_(self) -> str:
         rows = [Row(row.contestant, row.value, row.low, row.high) for row in self.ratings]
@@ -62,31 +64,32 @@ class RatingTable:
 
 
 def leaderboard(
-    names: Sequence[str],
-    values: Array,
-    ends: tuple[Array, Array],
+    decisions: Decisions,
+    strength: Array,
+    spread: Spread,
+    contrasts: Array,
     battles: NDArray[np.int64],
-    ranks: NDArray[np.int64],
+    centre: float = CENTRE,
 ) -> tuple[Rating, ...]:
     """Rows of a leaderboard, best first, equal ones by name.
 
     Args:
-        names: of the contestants; the other arguments are in their order.
-        values: ratings, in points.
-        ends: lower and upper ends of the intervals; `nan` where there is none.
+        decisions: whose names give the order of the other arguments, and the ranks.
+        strength: in log-odds, shape (n,).
+        spread: its covariance.
+        contrasts: what each contestant's strength is measured from, shape (n, n).
         battles: how many votes each was in.
-        ranks: as `Decisions.ranks` gives them.
+        centre: rating of a contrast of 0.
     """
-    columns = zip(names, values, *ends, battles, ranks, strict=True)
-    rows = [
-        Rating(
-            contestant=name,
-            value=round(float(value), DIGITS),
-            low=round(float(low), DIGITS) if np.isfinite(low) else None,
-            high=round(float(high), DIGITS) if np.isfinite(high) else None,
-            battles=int(count),
-            rank=int(rank),
-        )
-        for name, value, low, high, count, rank in columns
-    ]
+    values = [contrasts @ strength, *spread.interval(strength, contrasts)]
+    points = [(centre + SCALE * each).round(DIGITS).tolist() for each in values]
+    columns = zip(decisions.names, *points, battles.tolist(), decisions.ranks().tolist(), strict=True)
+    rows = (Rating(**dict(zip(Rating.model_fields, row, strict=True))) for row in columns)
     return tuple(sorted(rows, key=lambda row: (-row.value, row.contestant)))
+
+
+def index_of(names: tuple[str, ...], name: str) -> int:
+    """Where a contestant is in `names`; raises `RatingError` if it is not."""
+    if name not in names:
+        raise RatingError(f"no vote is on {name}; contestants: {', '.join(names)}")
+    return names.index(name)

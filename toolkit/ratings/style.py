@@ -15,15 +15,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from toolkit.errors import DataError, RatingError
-from toolkit.ratings.bradley_terry import index_of, select_prior
-from toolkit.ratings.counts import Counts, tally
+from toolkit.ratings.bradley_terry import select_prior
+from toolkit.ratings.counts import Counts, count
 from toolkit.ratings.decisions import Decisions, decide_fixed
 from toolkit.ratings.intervals import Spread, VoteScores, contrasts_to, tie_dispersion, two_way
-from toolkit.ratings.mle import Games, Likelihood, solve
-from toolkit.ratings.ranking import CENTRE, SCALE, RatingTable, leaderboard
+from toolkit.ratings.mle import TIE_MODELS, Games, Likelihood, solve
+from toolkit.ratings.ranking import CENTRE, RatingTable, index_of, leaderboard
 from toolkit.ratings.table import Array, Table, blocks, tabulate
-from toolkit.ratings.ties import TIE_MODELS
-from toolkit.types import Rating
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -51,9 +49,7 @@ class Coefficient:
 class StyleControlled(RatingTable):
     """Ratings, best first, with the style measures held equal, and what the measures are worth."""
 
-    ratings: tuple[Rating, ...]
     coefficients: tuple[Coefficient, ...]
-    votes: int
     prior: float
     note: str | None
     anchor: str | None
@@ -97,7 +93,7 @@ def style_controlled(
         DataError: a column is missing, or a row does not fit.
     """
     table = tabulate(votes)
-    counts, n = tally(table), len(table.names)
+    counts, n = count(table), len(table.names)
     chosen, note = select_prior(counts, "half", prior)
     games = Games.of_votes(table, TIE_MODELS["half"], _scaled(votes, features))
     likelihood = Likelihood(games, prior=chosen)
@@ -111,12 +107,10 @@ def style_controlled(
     strength, own = theta[:n], spread.select(n)
     decisions = decide_fixed(table.names, strength, own)
     contrasts = contrasts_to(n, None if anchor is None else index_of(table.names, anchor))
-    low, high = own.interval(strength, contrasts)
     ends = spread.interval(theta, np.eye(len(theta))[n:])
     parts = zip(features, theta[n:].tolist(), ends[0].tolist(), ends[1].tolist(), strict=True)
-    values, bounds = centre + SCALE * (contrasts @ strength), (centre + SCALE * low, centre + SCALE * high)
     return StyleControlled(
-        ratings=leaderboard(table.names, values, bounds, counts.battles, decisions.ranks()),
+        ratings=leaderboard(decisions, strength, own, contrasts, counts.battles, centre),
         coefficients=tuple(Coefficient(*part) for part in parts),
         votes=len(table),
         prior=chosen,
