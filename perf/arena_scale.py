@@ -23,8 +23,8 @@ from perf.arena import measure
 from tests.apps.conftest import start
 from tests.apps.visitor import Visitor
 from toolkit import io
-from toolkit.arena import Store
 from toolkit.arena.battles import Ballot, Cast
+from toolkit.arena.store import Store
 from toolkit.types import Completion, Message, Outcome
 
 EXAMPLES = 400

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from toolkit.judge import PairJudge, aggregate_votes, judge_battles
-from toolkit.judge.aggregation import Rule, proportion
+from toolkit.judge import judge_battles
+from toolkit.judge.aggregation import Rule, aggregate_votes, proportion
+from toolkit.judge.verdicts import PairJudge
 from toolkit.types import Battle, Outcome
 
 ATTACKS: dict[str, str] = {

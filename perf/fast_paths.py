@@ -27,7 +27,9 @@ from transformers import GenerationConfig
 from toolkit import io, recipe
 from toolkit.data import load_examples
 from toolkit.generate import local
-from toolkit.judge import LogprobJudge, build_battles, load_prompt
+from toolkit.judge.battles import build_battles
+from toolkit.judge.logprob import LogprobJudge
+from toolkit.judge.prompts import load_prompt
 from toolkit.judge.questions import both_orders
 from toolkit.models import load_base
 from toolkit.models.logprobs import Span, SplitModel, sum_nll

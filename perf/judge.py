@@ -24,17 +24,13 @@ from perf.attacks import measure_attacks
 from perf.judge_model import MODEL, TRAINED, annotated
 from tests.faultserver import Say, serving
 from toolkit.generate.importers import read_answer_files
-from toolkit.judge import (
-    LogprobJudge,
-    PairJudge,
-    aggregate_votes,
-    build_battles,
-    judge_battles,
-    judge_statistics,
-    load_prompt,
-    prompts,
-)
+from toolkit.judge import judge_battles, prompts
+from toolkit.judge.aggregation import aggregate_votes, judge_statistics
+from toolkit.judge.battles import build_battles
 from toolkit.judge.generative import EndpointBackend, GenerativeJudge, LocalBackend
+from toolkit.judge.logprob import LogprobJudge
+from toolkit.judge.prompts import load_prompt
+from toolkit.judge.verdicts import PairJudge
 from toolkit.models import load_base
 from toolkit.models.supported_types import supports_custom_masks
 from toolkit.recipe import Generation, Judge, ModelOptions

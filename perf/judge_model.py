@@ -21,8 +21,10 @@ from pathlib import Path
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 from toolkit import load_recipe, merge_stage, train_stages
-from toolkit.judge import LogprobJudge, judge_battles, judge_statistics, load_prompt
-from toolkit.judge.prompts import Method, render
+from toolkit.judge import judge_battles
+from toolkit.judge.aggregation import judge_statistics
+from toolkit.judge.logprob import LogprobJudge
+from toolkit.judge.prompts import Method, load_prompt, render
 from toolkit.judge.questions import ORDERS, Comparison
 from toolkit.models import load_base
 from toolkit.types import SWAPPED, Battle, Message, Outcome

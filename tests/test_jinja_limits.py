@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from toolkit.cli import main
 from toolkit.errors import DataError, ModelError
 from toolkit.jinja_limits import find_overrun
-from toolkit.judge import load_prompt
+from toolkit.judge.prompts import load_prompt
 from toolkit.models.loading import load_tokenizer
 
 ENDLESS = {

@@ -11,8 +11,8 @@ from playwright.sync_api import Browser, Page, expect
 
 from tests.apps.provider import Provider, provider
 from tests.arena.household import write_run
-from toolkit.arena import Store
 from toolkit.arena.settings import ArenaSettings, SettingsStore
+from toolkit.arena.store import Store
 
 PASSWORD = "between us"
 

@@ -10,8 +10,8 @@ from playwright.sync_api import Browser, Page, expect
 
 from tests.apps.chat import Chat, chat, write_live_run
 from tests.apps.test_blind import Wire
-from toolkit.arena import Store
 from toolkit.arena.battles import Reveal
+from toolkit.arena.store import Store
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ask")]
 

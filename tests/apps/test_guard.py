@@ -17,7 +17,7 @@ from websockets.exceptions import InvalidStatus
 from apps.server import Address, Guard, client_network, is_signed, signed_cookie
 from apps.settings import ADDRESS_HEADER, VOTER_COOKIE
 from tests.apps.visitor import Visitor
-from toolkit.arena import Store
+from toolkit.arena.store import Store
 
 PROXY, STRANGER = "127.0.0.2", "127.0.0.1"
 """Both on this machine; the arena is told to believe the first."""

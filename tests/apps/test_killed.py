@@ -20,8 +20,8 @@ from tests.apps.conftest import free_port, start
 from tests.apps.visitor import Visitor
 from tests.arena.postgres import cluster
 from tests.arena.test_durability import doubled
-from toolkit.arena import Store
 from toolkit.arena.battles import new_id
+from toolkit.arena.store import Store
 
 pytestmark = pytest.mark.slow
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from apps.session import public_message
-from toolkit.arena import NotAllowed
+from toolkit.arena.service import NotAllowed
 from toolkit.errors import StoreError
 
 

@@ -16,7 +16,9 @@ from playwright.sync_api import Browser, Page, expect
 
 from tests.apps.chat import chat, write_live_run
 from tests.arena.household import judge_run, write_run
-from toolkit.arena import ArenaService, Rules, Store, load_battle_pool
+from toolkit.arena.battles import load_battle_pool
+from toolkit.arena.service import ArenaService, Rules
+from toolkit.arena.store import Store
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("pages")]
 

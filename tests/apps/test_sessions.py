@@ -14,8 +14,8 @@ from streamlit.testing.v1 import AppTest
 
 from apps import admin, session
 from apps.settings import ADDRESS_HEADER, ADMINS, PASSWORD, VOTER_COOKIE, Settings
-from toolkit.arena import Store
 from toolkit.arena.service import ArenaService
+from toolkit.arena.store import Store
 
 BOSS = {"is_logged_in": True, "iss": "https://id.example", "sub": "17", "email": "Boss@Example.org"}
 

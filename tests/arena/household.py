@@ -11,7 +11,8 @@ import sys
 from pathlib import Path
 
 from toolkit import io
-from toolkit.judge import aggregate_votes, build_battles
+from toolkit.judge.aggregation import aggregate_votes
+from toolkit.judge.battles import build_battles
 from toolkit.metrics.measurement import Measurement, measurement_from_values
 from toolkit.metrics.reference_tools import ROUGE, rouge_rows
 from toolkit.recipe import Judge

@@ -16,8 +16,10 @@ import pytest
 import yaml
 
 from tests import forked
-from toolkit.arena import ArenaService, Rules, Store, accepted_votes, load_battle_pool
-from toolkit.arena.battles import BlindBallot
+from toolkit.arena import accepted_votes
+from toolkit.arena.battles import BlindBallot, load_battle_pool
+from toolkit.arena.service import ArenaService, Rules
+from toolkit.arena.store import Store
 from toolkit.ratings import bradley_terry
 from toolkit.types import Outcome
 

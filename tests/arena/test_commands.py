@@ -10,7 +10,10 @@ import pytest
 from click.testing import CliRunner, Result
 
 from tests.arena.household import write_run
-from toolkit.arena import ArenaService, Store, accepted_votes, load_battle_pool
+from toolkit.arena import accepted_votes
+from toolkit.arena.battles import load_battle_pool
+from toolkit.arena.service import ArenaService
+from toolkit.arena.store import Store
 from toolkit.arena.vote_io import write_battle_log
 from toolkit.cli import main
 from toolkit.data import load_rows

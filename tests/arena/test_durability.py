@@ -14,7 +14,10 @@ import pytest
 from sqlalchemy import create_engine, func, select
 
 from tests.arena.postgres import cluster
-from toolkit.arena import ArenaService, Store, load_battle_pool, schema
+from toolkit.arena import schema
+from toolkit.arena.battles import load_battle_pool
+from toolkit.arena.service import ArenaService
+from toolkit.arena.store import Store
 
 VOTERS, KILLS, BETWEEN = 50, 3, 40
 

@@ -10,7 +10,8 @@ from sqlalchemy import Connection, create_engine, inspect, text
 
 from tests.arena.postgres import cluster
 from tests.arena.test_moderation import check
-from toolkit.arena import Store, schema
+from toolkit.arena import schema
+from toolkit.arena.store import Store
 from toolkit.errors import StoreError
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tests.arena.household import judge_run, write_run
 from toolkit import io
-from toolkit.arena import load_battle_pool
+from toolkit.arena.battles import load_battle_pool
 from toolkit.arena.tally import verdicts_on, win_rates, with_lengths
 from toolkit.ratings import tabulate
 from toolkit.types import Verdict, Vote

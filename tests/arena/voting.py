@@ -16,7 +16,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from toolkit.arena import ArenaService, Rules, Store, load_battle_pool
+from toolkit.arena.battles import load_battle_pool
+from toolkit.arena.service import ArenaService, Rules
+from toolkit.arena.store import Store
 from toolkit.arena.vote_io import Imported, import_votes, parse_votes
 
 

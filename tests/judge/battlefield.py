@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from toolkit.judge import JudgePrompt
+from toolkit.judge.prompts import JudgePrompt
 from toolkit.judge.questions import Comparison, to_battle_outcome
 from toolkit.types import Battle, Completion, Judgment, Message, Outcome, Verdict
 

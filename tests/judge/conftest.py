@@ -8,7 +8,7 @@ import pytest
 
 from tests.generate.conftest import address, served
 from tests.judge.battlefield import SHORT
-from toolkit.judge import JudgePrompt
+from toolkit.judge.prompts import JudgePrompt
 from toolkit.models import Loaded, load_base
 from toolkit.recipe import ModelOptions
 

@@ -12,15 +12,21 @@ from tests.judge.battlefield import RuleJudge, battle, completion
 from toolkit import io
 from toolkit.errors import DataError
 from toolkit.generate.importers import read_answer_files
-from toolkit.judge import aggregate_votes, build_battles, judge_battles
+from toolkit.judge import judge_battles
+from toolkit.judge.aggregation import aggregate_votes
+from toolkit.judge.battles import build_battles
 from toolkit.judge.readers import (
     battle_log,
+    judgment,
     mt_bench_judgments,
-    read_judgments,
     read_preferences,
+)
+from toolkit.judge.readers import (
+    rows as read_rows,
 )
 from toolkit.ratings import bradley_terry
 from toolkit.recipe import Judge
+from toolkit.types import Vote
 
 
 def written(path: Path, *rows: dict) -> Path:
@@ -29,6 +35,10 @@ def written(path: Path, *rows: dict) -> Path:
     else:
         path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return path
+
+
+def read_judgments(file: Path) -> list[Vote]:
+    return [vote for place, row in read_rows(file) for vote in judgment(row, place)]
 
 
 def test_our_own_completions(tmp_path: Path):

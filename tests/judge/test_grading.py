@@ -8,10 +8,11 @@ from tests.faultserver import Say, serving
 from tests.judge.battlefield import completion
 from toolkit import io
 from toolkit.errors import JudgeError
-from toolkit.judge import JudgePrompt, LogprobJudge, load_prompt
 from toolkit.judge.generative import EndpointBackend, GenerativeJudge
+from toolkit.judge.logprob import LogprobJudge
+from toolkit.judge.prompts import JudgePrompt, load_prompt
 from toolkit.judge.questions import Grade
-from toolkit.judge.verdicts import grade_completions, grade_scores, import_old_grades
+from toolkit.judge.verdicts import grade_completions, grade_scores, import_old_log
 from toolkit.models import Loaded
 from toolkit.types import Completion, digest
 
@@ -54,7 +55,7 @@ def test_grades_go_by_what_the_judge_read_and_never_by_names(tmp_path: Path):
             for row, each in zip(grades, ROWS, strict=True)
         ]
         io.write(tmp_path / "grades.jsonl", former)
-        import_old_grades(tmp_path / "grades.jsonl", tmp_path / "fresh")
+        import_old_log(tmp_path / "grades.jsonl", tmp_path / "fresh", Grade)
         assert [row.value for row in grade_completions(grader, ROWS, store=tmp_path / "fresh")] == [
             row.value for row in grades
         ]

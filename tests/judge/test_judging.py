@@ -8,16 +8,11 @@ import pytest
 
 from tests.judge.battlefield import RuleJudge, battle, kept
 from toolkit import io
-from toolkit.judge import (
-    aggregate_votes,
-    import_old_verdicts,
-    judge_battles,
-    judge_statistics,
-    load_verdicts,
-    majority_votes,
-)
+from toolkit.judge import judge_battles
+from toolkit.judge.aggregation import aggregate_votes, judge_statistics, majority_votes
 from toolkit.judge.questions import IDENTICAL
-from toolkit.types import Battle, Outcome
+from toolkit.judge.verdicts import import_old_log, load_verdicts
+from toolkit.types import Battle, Outcome, Verdict
 
 LONG, SHORT = "a long answer with many words", "short"
 
@@ -148,7 +143,7 @@ def test_verdicts_of_a_log_that_went_by_names_are_taken_over(tmp_path: Path):
         torn.write('{"battle_id": "torn')
     again = RuleJudge(longer)
     for _ in range(2):
-        import_old_verdicts(log, tmp_path / "kept")
+        import_old_log(log, tmp_path / "kept", Verdict)
     assert len(kept(tmp_path / "kept")) == 4, "once, and no line of today"
     turned = [fought[0].mirrored, *fought[1:]]
     assert judge_battles(again, fought, store=tmp_path / "kept") == whole

@@ -9,8 +9,10 @@ import torch
 
 from tests.judge.battlefield import battle
 from toolkit.errors import JudgeError
-from toolkit.judge import JudgePrompt, LogprobJudge, aggregate_votes, judge_battles, load_prompt
-from toolkit.judge.logprob import NextTokenReader
+from toolkit.judge import judge_battles
+from toolkit.judge.aggregation import aggregate_votes
+from toolkit.judge.logprob import LogprobJudge, NextTokenReader
+from toolkit.judge.prompts import JudgePrompt, load_prompt
 from toolkit.judge.questions import Comparison
 from toolkit.judge.verdicts import NOT_FINITE
 from toolkit.models import Loaded

@@ -9,16 +9,11 @@ import torch
 
 from tests.judge.battlefield import battle, kept
 from toolkit.errors import ModelError, RecipeError
-from toolkit.judge import (
-    LogprobJudge,
-    aggregate_votes,
-    build_judge,
-    judge_battles,
-    judge_name,
-    validate_judges,
-)
-from toolkit.judge.factory import load_judge_prompt, prompt_key
+from toolkit.judge import build_judge, judge_battles
+from toolkit.judge.aggregation import aggregate_votes
+from toolkit.judge.factory import judge_name, load_judge_prompt, prompt_key, validate_judges
 from toolkit.judge.generative import GenerativeJudge
+from toolkit.judge.logprob import LogprobJudge
 from toolkit.judge.reward import BATCH_COMPARISONS, RewardJudge
 from toolkit.judge.verdicts import NOT_FINITE
 from toolkit.models import Loaded

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from tests.judge.battlefield import completion
 from toolkit.errors import DataError
-from toolkit.judge import build_battles, load_prompt
-from toolkit.judge.prompts import render
+from toolkit.judge.battles import build_battles
+from toolkit.judge.prompts import load_prompt, render
 from toolkit.judge.questions import Comparison
 from toolkit.recipe import Judge
 from toolkit.types import Completion, Message

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from tests.judge.battlefield import battle, kept
-from toolkit.judge import JudgePrompt, judge_battles
+from toolkit.judge import judge_battles
 from toolkit.judge.generative import EndpointBackend, GenerativeJudge, LocalBackend
+from toolkit.judge.prompts import JudgePrompt
 from toolkit.models import Loaded
 from toolkit.recipe import Endpoint, Generation
 

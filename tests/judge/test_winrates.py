@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from perf.agreement import standard_error
 from tests.judge.battlefield import RuleJudge, battle
 from toolkit.errors import DataError
-from toolkit.judge import aggregate_votes, judge_battles
+from toolkit.judge import judge_battles
 from toolkit.judge.aggregation import (
     Preference,
+    aggregate_votes,
     is_separable,
     length_controlled,
     logistic,

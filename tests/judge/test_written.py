@@ -11,15 +11,11 @@ from tests.faultserver import FaultServer, Say, serving
 from tests.judge.battlefield import battle, kept
 from toolkit import io
 from toolkit.errors import EndpointError
-from toolkit.judge import (
-    JudgePrompt,
-    aggregate_votes,
-    import_old_verdicts,
-    judge_battles,
-    judge_statistics,
-    load_prompt,
-)
+from toolkit.judge import judge_battles
+from toolkit.judge.aggregation import aggregate_votes, judge_statistics
 from toolkit.judge.generative import EndpointBackend, GenerativeJudge, LocalBackend
+from toolkit.judge.prompts import JudgePrompt, load_prompt
+from toolkit.judge.verdicts import import_old_log
 from toolkit.models import Loaded
 from toolkit.models.rate_limit import Retry
 from toolkit.recipe import Generation
@@ -163,7 +159,7 @@ def test_a_refusal_that_an_earlier_version_kept_as_unreadable_is_asked_again(tmp
         old = {"judge": requested.name, "outcome": None, "prompt": requested.prompt_key, "attempt": 3}
         old |= {"battle_id": one[0].former_id, "reason": "no reply: HTTP 402: no credit"}
         io.append(tmp_path / "log", [Verdict(order=order, **old) for order in ("ab", "ba")])
-        import_old_verdicts(tmp_path / "log", store)
+        import_old_log(tmp_path / "log", store, Verdict)
         assert all(verdict.readable for verdict in judge_battles(requested, one, store=store))
 
 

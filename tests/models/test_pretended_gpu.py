@@ -16,7 +16,8 @@ from tests.pretended_gpu import pretended_gpu
 from toolkit.benchmarks.lm_eval_model import LoadedLM
 from toolkit.data.formats import Text
 from toolkit.generate import generate_completions, local
-from toolkit.judge import LogprobJudge, judge_battles
+from toolkit.judge import judge_battles
+from toolkit.judge.logprob import LogprobJudge
 from toolkit.metrics.perplexity import measure_perplexity, measure_text_perplexity
 from toolkit.models import Loaded, load_base
 from toolkit.recipe import Generation, ModelOptions

@@ -9,7 +9,7 @@ from click.testing import CliRunner
 
 from tests.arena.voting import import_rows
 from tests.ratings.logs import simulated
-from toolkit.arena import Store
+from toolkit.arena.store import Store
 from toolkit.cli import main
 from toolkit.ratings import bradley_terry
 

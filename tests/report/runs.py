@@ -8,7 +8,7 @@ import random
 from pathlib import Path
 
 from toolkit import io
-from toolkit.judge import aggregate_votes, judge_statistics
+from toolkit.judge.aggregation import aggregate_votes, judge_statistics
 from toolkit.metrics import Measurement, difference, score
 from toolkit.metrics.measurement import measurement_from_values
 from toolkit.ratings import bradley_terry

@@ -12,7 +12,9 @@ from click.testing import CliRunner, Result
 
 from tests.arena.voting import import_rows
 from toolkit import io
-from toolkit.arena import ArenaService, Rules, Store, load_battle_pool
+from toolkit.arena.battles import load_battle_pool
+from toolkit.arena.service import ArenaService, Rules
+from toolkit.arena.store import Store
 from toolkit.cli import main
 
 EXAMPLE = Path(__file__).parents[2] / "results" / "demo-example"

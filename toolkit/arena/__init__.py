@@ -10,28 +10,11 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from toolkit.arena.battles import Ballot, BattlePool, BlindBallot, Cast, Reveal, load_battle_pool
-from toolkit.arena.service import ArenaService, NotAllowed, Rules
+from toolkit.arena.battles import Reveal
 from toolkit.arena.settings import address_limit
 from toolkit.arena.store import SIMULATED, VOTE_KINDS, Answers, Store
 from toolkit.arena.tally import AddressLimit
 from toolkit.types import Vote
-
-__all__ = [
-    "ArenaService",
-    "Ballot",
-    "BattlePool",
-    "BlindBallot",
-    "Cast",
-    "NotAllowed",
-    "Reveal",
-    "Rules",
-    "Store",
-    "accepted_reveals",
-    "accepted_votes",
-    "copy_votes",
-    "load_battle_pool",
-]
 
 
 def accepted_votes(

@@ -211,13 +211,7 @@ def _votes_in(row: Mapping[str, Any], place: str) -> list[Reveal]:
         return _open_webui(row, place)
     if row.keys() >= MT_BENCH_PAIR or row.keys() >= ANNOTATION:
         return [
-            _vote(
-                {"question_id": vote.example_id, "voter": vote.voter},
-                place,
-                vote.model_a,
-                vote.model_b,
-                vote.outcome,
-            )
+            _vote(vote.model_dump(), place, vote.model_a, vote.model_b, vote.outcome)
             for vote in judgment(row, place)
         ]
     if isinstance(row.get("states"), list):
@@ -336,8 +330,11 @@ def _fastchat(row: Mapping[str, Any], place: str) -> list[Reveal]:
     return [_vote(fields, place, names[0], names[1], FASTCHAT[row["type"]])]
 
 
-FORMS = ({"games"}, {"data", "meta"}, {"winner_model_a"}, {"left", "right"}, {"type", "states"})
-"""Fields that tell the forms that are no battle logs."""
+FORMS = (
+    *(MT_BENCH_PAIR, ANNOTATION, {"games"}),
+    *({"data", "meta"}, {"winner_model_a"}, {"left", "right"}, {"type", "states"}),
+)
+"""Fields by which forms that are no battle logs are recognised."""
 
 
 def _time(value: Any) -> float | None:

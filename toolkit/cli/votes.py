@@ -71,9 +71,7 @@ def load_votes(source: str) -> Table:
     has_arena = path.is_dir() and ((path / "arena.db").exists() or not judge_votes.exists())
     if "://" in source or path.suffix in DATABASES or has_arena:
         return tabulate(accepted_votes(database_of(source)))
-    if any(readers.has_fields(path, fields) for fields in (readers.MT_BENCH_PAIR, readers.ANNOTATION)):
-        return tabulate(readers.read_judgments(path))
-    if any(readers.has_fields(path, fields) for fields in FORMS):
+    if readers.has_fields(path, *FORMS):
         import pandas as pd
 
         return tabulate(pd.DataFrame(map(battle_row, parse_votes(load_vote_rows(path)))))

@@ -30,17 +30,16 @@ from toolkit.judge.aggregation import (
 from toolkit.judge.battles import build_battles, choose_answers
 from toolkit.judge.factory import build_judge, judge_name, load_judge_prompt, prompt_key, validate_judges
 from toolkit.judge.prompts import render
-from toolkit.judge.questions import ORDERS, Comparison, Grade, Grading, conversations
+from toolkit.judge.questions import ORDERS, Comparison, Grade, Grading, both_orders, conversations
 from toolkit.judge.readers import battle_log, mt_bench_judgments
 from toolkit.judge.verdicts import (
+    J,
     JudgmentStore,
     PairJudge,
     grade_completions,
     grade_scores,
-    import_old_grades,
-    import_old_verdicts,
+    import_old_log,
     judge_battles,
-    load_grades,
     load_verdicts,
 )
 from toolkit.recipe import Judge, ModelOptions
@@ -78,6 +77,11 @@ class JudgeContext:
     def verdict_store(self) -> Path:
         return self.store or self.out / VERDICTS
 
+    def judgments(self, section: Judge, kind: type[J], *, fetch: bool = True) -> JudgmentStore[J]:
+        """The stored judgments of one judge; `fetch` as of `judge_name`."""
+        name = judge_name(section, self.options_of, base=self.base, fetch=fetch)
+        return JudgmentStore(self.verdict_store, name, prompt_key(section), kind)
+
 
 @dataclass(frozen=True)
 class JudgingResult:
@@ -98,8 +102,7 @@ class JudgingResult:
 
 def load_judge_verdicts(section: Judge, battles: Iterable[Battle], context: JudgeContext) -> list[Verdict]:
     """The verdicts of one judge on battles that are in the store, in the order of the battles."""
-    name = judge_name(section, context.options_of, base=context.base)
-    return load_verdicts(battles, name, prompt_key(section), store=context.verdict_store)
+    return context.judgments(section, Verdict).of(both_orders(battles))
 
 
 def run_judge(
@@ -197,7 +200,7 @@ def run_judges(judges: Sequence[Judge], answers: Answers, context: JudgeContext)
     out = context.out
     requested = build_battles(answers, judges[0], context.seed)
     everything = all_battles(answers, judges[0], requested)
-    import_old_verdicts(out / "verdicts.jsonl", context.verdict_store)
+    import_old_log(out / "verdicts.jsonl", context.verdict_store, Verdict)
     found = (verdict for section in judges for verdict in load_judge_verdicts(section, everything, context))
     covered = {battle.id for battle in requested} | {verdict.battle_id for verdict in found}
     _refuse_to_lose(out / "votes.jsonl", Vote, [battle for battle in everything if battle.id in covered])
@@ -266,7 +269,7 @@ def run_graders(judges: Sequence[Judge], answers: Answers, context: JudgeContext
     """
     rows, out, store = choose_answers(answers, judges[0], context.seed), context.out, context.verdict_store
     everything = choose_answers(answers, Judge())
-    import_old_grades(out / "grades.jsonl", store)
+    import_old_log(out / "grades.jsonl", store, Grade)
     earlier = [grade for one in judges for grade in _load_judge_grades(one, everything, context)]
     covered = {_unordered(row) for row in (*rows, *earlier)}
     _refuse_to_lose(out / "grades.jsonl", Grade, [row for row in everything if _unordered(row) in covered])
@@ -292,9 +295,7 @@ def run_graders(judges: Sequence[Judge], answers: Answers, context: JudgeContext
 
 
 def _load_judge_grades(section: Judge, rows: Iterable[Completion], context: JudgeContext) -> list[Grade]:
-    name = judge_name(section, context.options_of, base=context.base)
-    store, key = context.verdict_store, prompt_key(section)
-    return load_grades(rows, name, key, store=store, reference=section.reference)
+    return context.judgments(section, Grade).of(Grading(row, section.reference) for row in rows)
 
 
 def grades_single(section: Judge) -> bool:
@@ -370,11 +371,11 @@ def estimate_costs(judges: Sequence[Judge], answers: Answers, context: JudgeCont
         ToolkitError: as they do, where that shows without a model.
     """
     single, estimates = grades_single(judges[0]), []
-    if single:
-        import_old_grades(context.out / "grades.jsonl", context.verdict_store)
-    else:
+    kind: type[Judgment] = Grade if single else Verdict
+    if not single:
         validate_judges(judges, base=context.base)
-        import_old_verdicts(context.out / "verdicts.jsonl", context.verdict_store)
+    log = context.out / ("grades.jsonl" if single else "verdicts.jsonl")
+    import_old_log(log, context.verdict_store, kind)
     for section in judges:
         questions: list[Comparison] | list[Grading]
         if single:
@@ -383,9 +384,7 @@ def estimate_costs(judges: Sequence[Judge], answers: Answers, context: JudgeCont
         else:
             battles = build_battles(answers, judges[0], context.seed)
             questions = [Comparison(battle, order) for battle in battles for order in ORDERS]
-        name = judge_name(section, context.options_of, base=context.base, fetch=False)
-        kind: type[Judgment] = Grade if single else Verdict
-        store = JudgmentStore(context.verdict_store, name, prompt_key(section), kind)
+        store = context.judgments(section, kind, fetch=False)
         known = {each for each in questions if (found := store.get(each)) and not found.refused}
-        estimates.append(estimate_usage(name, section, questions, known))
+        estimates.append(estimate_usage(store.judge, section, questions, known))
     return estimates

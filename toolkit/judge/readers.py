@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -77,43 +76,26 @@ def mt_bench_judgments(battles: Sequence[Battle], verdicts: Iterable[Verdict]) -
     return judgments
 
 
-logger = logging.getLogger(__name__)
-
 MT_BENCH_PAIR = {"model_1", "model_2", "g1_winner", "g2_winner"}
 ANNOTATION = {"generator_1", "generator_2", "preference"}
 """Fields that tell MT-bench's pair judgments and AlpacaEval's annotations."""
 
 
-def has_fields(file: Path, fields: set[str]) -> bool:
-    """Whether the first row of a file of rows has these fields."""
+def has_fields(file: Path, *forms: set[str]) -> bool:
+    """Whether the first row of a file of rows has the fields of one of these forms."""
     if file.suffix not in {".json", ".jsonl"} or not file.is_file():
         return False
     _, first = next(rows(file), ("", {}))
-    return fields <= first.keys()
-
-
-def read_judgments(file: Path) -> list[Vote]:
-    """Votes from MT-bench's pair judgments, or from AlpacaEval's annotations.
-
-    MT-bench: two games that agree make a vote, two that do not a tie, an `error` none. AlpacaEval: the
-    preference, from 1 (`generator_1`) to 2 (`generator_2`), decides; 1.5 and 0 are a tie, `null` no vote.
-
-    Raises:
-        DataError: a row is of neither format.
-    """
-    found = [judgment(row, place) for place, row in rows(file)]
-    if empty := found.count([]):
-        logger.warning("%s: %d of %d rows have no verdict, and cast no vote", file, empty, len(found))
-    return [vote for votes in found for vote in votes]
+    return any(fields <= first.keys() for fields in forms)
 
 
 def judgment(row: Mapping[str, Any], place: str) -> list[Vote]:
-    """The vote of one row, or none."""
-    if row.keys() >= MT_BENCH_PAIR:
-        return _mt_bench_vote(row, place)
-    if row.keys() >= ANNOTATION:
-        return _alpaca_eval_vote(row, place)
-    raise DataError(f"{place}: neither a judgment of MT-bench nor an annotation of AlpacaEval")
+    """The vote of a row of MT-bench's pair judgments or AlpacaEval's annotations, or none.
+
+    MT-bench: two games that agree make a vote, two that do not a tie, an `error` none. AlpacaEval: the
+    preference, from 1 (`generator_1`) to 2 (`generator_2`), decides; 1.5 and 0 are a tie, `null` no vote.
+    """
+    return _mt_bench_vote(row, place) if row.keys() >= MT_BENCH_PAIR else _alpaca_eval_vote(row, place)
 
 
 def read_preferences(file: Path) -> list[Preference]:

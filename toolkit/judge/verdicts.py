@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import groupby
 from pathlib import Path
@@ -73,6 +73,10 @@ class JudgmentStore(Generic[J]):
                 return cast("J", restated)
         return None
 
+    def of(self, questions: Iterable[Question]) -> list[J]:
+        """The judgments on these questions so far, in their order."""
+        return [found for each in questions if (found := self.get(each)) is not None]
+
     def add(self, key: str, judgment: J) -> None:
         """Keep a judgment; it is on disk when this returns."""
         self._store.add(key, judgment, judgment.model_dump(mode="json"), lambda other: other.readable)
@@ -135,30 +139,27 @@ def judge_battles(
         kept.add(next(each.content_keys()), each.tie(judge.name, judge.prompt_key))
     own, distinct = set(mine), [each for each in questions if not each.identical]
     ask(judge, distinct, kept, {e: e.tie(judge.name, judge.prompt_key) for e in distinct if e not in own})
-    return [verdict for each in mine if (verdict := kept.get(each)) is not None]
+    return kept.of(mine)
 
 
 def load_verdicts(battles: Iterable[Battle], judge: str, prompt: str, *, store: Path) -> list[Verdict]:
     """The verdicts of a judge of this name and prompt on battles so far, in their order."""
-    kept = JudgmentStore(store, judge, prompt, Verdict)
-    return [verdict for each in both_orders(battles) if (verdict := kept.get(each)) is not None]
+    return JudgmentStore(store, judge, prompt, Verdict).of(both_orders(battles))
 
 
-def import_old_verdicts(log: Path, store: Path) -> None:
-    """Put the verdicts in a log of earlier versions, whose battles went by names, into a store."""
-    import_old_log(log, store, Verdict, lambda old: (old.battle_id, digest(old.battle_id, old.order)))
-
-
-def import_old_log(log: Path, store: Path, kind: type[J], key_of: Callable[[J], tuple[str, str]]) -> None:
-    """Put the lines of a log of earlier versions into a store; `key_of` gives a line's old id and its key."""
+def import_old_log(log: Path, store: Path, kind: type[Judgment]) -> None:
+    """Put the verdicts or grades in a log of earlier versions, which went by names, into a store."""
     if not log.exists():
         return
-    stores: dict[tuple[str, str], JudgmentStore[J]] = {}
+    fields = ("battle_id", "order") if kind is Verdict else ("completion", "example_id", "contestant")
+    stores: dict[tuple[str, str], JudgmentStore[Any]] = {}
     for line in log.read_text(encoding="utf-8", errors="replace").split("\n"):
         with suppress(ValidationError):  # torn
             judgment = kind.model_validate_json(line)
-            (old_id, key), who = key_of(judgment), (judgment.judge, judgment.prompt)
+            old_id, *others = (getattr(judgment, name) for name in fields)
+            key = digest(old_id, *others) if kind is Verdict else digest(*others, old_id)
             if len(old_id) == OLD_ID_DIGITS:
+                who = judgment.judge, judgment.prompt
                 kept = stores[who] = stores.get(who) or JudgmentStore(store, *who, kind)
                 if key not in kept:
                     kept.add(key, judgment)
@@ -175,25 +176,7 @@ def grade_completions(
     kept = JudgmentStore(store, judge.name, judge.prompt_key, Grade)
     questions = [Grading(row, reference) for row in completions]
     ask(judge, list({next(each.content_keys()): each for each in questions}.values()), kept)
-    return load_grades(completions, judge.name, judge.prompt_key, store=store, reference=reference)
-
-
-def load_grades(
-    completions: Iterable[Completion], judge: str, prompt: str, *, store: Path, reference: bool = False
-) -> list[Grade]:
-    """The grades of a judge of this name and prompt on completions so far, in their order."""
-    kept = JudgmentStore(store, judge, prompt, Grade)
-    return [grade for row in completions if (grade := kept.get(Grading(row, reference))) is not None]
-
-
-def import_old_grades(log: Path, store: Path) -> None:
-    """Put the grades in a log of earlier versions, which went by names, into a store."""
-    import_old_log(
-        log,
-        store,
-        Grade,
-        lambda old: (old.completion, digest(old.example_id, old.contestant, old.completion)),
-    )
+    return kept.of(questions)
 
 
 def grade_scores(grades: Iterable[Grade]) -> list[Score]:

@@ -11,7 +11,8 @@ from typing import Any, Literal
 from toolkit import distributed, io
 from toolkit.errors import RecipeError
 from toolkit.generate.base import engine_command
-from toolkit.judge import import_old_verdicts, validate_judges
+from toolkit.judge.factory import validate_judges
+from toolkit.judge.verdicts import import_old_log
 from toolkit.metrics.seeds import seed_folder
 from toolkit.recipe import Recipe, contestants, dump, load, with_fewshot_baseline
 from toolkit.run.cache import StepCache
@@ -20,7 +21,7 @@ from toolkit.run.plan import check_recipe, plan_steps, training_steps
 from toolkit.run.resolve import Execution
 from toolkit.run.summary import build_summary, finish, load_stage_results
 from toolkit.run.sweep import SweepResult, choose_variant
-from toolkit.types import Completion, StageResult, Summary
+from toolkit.types import Completion, StageResult, Summary, Verdict
 
 __all__ = ["run", "train"]
 
@@ -165,7 +166,7 @@ def _opened(
     if distributed.is_main():
         io.write_text(folder.recipe, dump(recipe))
         for each in (folder, *others):
-            import_old_verdicts(each.verdicts, folder.judgments)
+            import_old_log(each.verdicts, folder.judgments, Verdict)
         for other in reversed(others):  # people's votes go by content: a version begins with the newest ones
             if other.arena.exists() and not folder.arena.exists():
                 from toolkit.arena import copy_votes

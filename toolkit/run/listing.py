@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from toolkit import io
-from toolkit.arena import Store
+from toolkit.arena.store import Store
 from toolkit.errors import DataError, ToolkitError
 from toolkit.recipe import load
 from toolkit.report.compare_runs import flatten

@@ -13,7 +13,9 @@ from toolkit import distributed, io
 from toolkit.data import load_columns
 from toolkit.errors import DataError, RecipeError
 from toolkit.fingerprints import folder_hash
-from toolkit.judge import build_battles, judge_name, prompt_key, validate_vote_count
+from toolkit.judge.aggregation import validate_vote_count
+from toolkit.judge.battles import build_battles
+from toolkit.judge.factory import judge_name, prompt_key
 from toolkit.judge.pipeline import JudgeContext, load_judge_verdicts, run_judge, summarize_verdicts
 from toolkit.metric_info import METRICS
 from toolkit.metrics import Measurement

@@ -19,7 +19,7 @@ from toolkit.data import load_columns, load_examples
 from toolkit.errors import DataError, ModelError, RecipeError, ToolkitError
 from toolkit.generate.base import engine_command
 from toolkit.generate.importers import match_answers
-from toolkit.judge import validate_judges
+from toolkit.judge.factory import validate_judges
 from toolkit.metric_info import METRICS
 from toolkit.metrics.checks import measure_check
 from toolkit.metrics.compare import slice_examples
