@@ -73,7 +73,11 @@ def test_answer_writes_completions(tiny_model: Path, questions: Path, tmp_path: 
     }
     whole = out.read_bytes()
     (other := tmp_path / "other.jsonl").write_text('{"id": "z", "prompt": "Why?"}\n')
-    for requested, more in ((questions, ["--limit", "2"]), (other, [])):
+    (mixed := tmp_path / "mixed.jsonl").write_text(
+        questions.read_text().splitlines()[0]
+        + '\n{"id": "y", "prompt": "Why?"}\n{"id": "z", "prompt": "How?"}\n'
+    )
+    for requested, more in ((questions, ["--limit", "2"]), (other, []), (mixed, [])):
         part = run(
             "answer", tiny_model, requested, "--out", out, "--max-new-tokens", "4", "--name", "tiny", *more
         )

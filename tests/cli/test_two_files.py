@@ -64,6 +64,25 @@ def test_an_arena_opens_on_two_files(files: tuple[str, str], monkeypatch: pytest
     assert len(load_battle_pool(Path(served[0].run)).answers) == 4
 
 
+def test_an_arena_opened_on_judged_files_loses_nothing(
+    files: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("apps.server.serve", lambda *_: None)
+    with serving(prefer_first) as server:
+        invoke("judge", *files, "--judge", "m", "--endpoint", server.url, "--out", "compared")
+    summary = Path("compared/summary.json").read_bytes()
+    assert invoke("serve", *files, "--out", "compared").exit_code == 0
+    assert Path("compared/summary.json").read_bytes() == summary
+    Path("part.jsonl").write_text("".join(Path("ours.jsonl").read_text().splitlines(keepends=True)[:2]))
+    Path("part.jsonl").rename("ours.jsonl")
+    parts = {"2 of its 4 answers": files, "answers of ours are here": ("theirs.jsonl", "third.jsonl")}
+    Path("third.jsonl").write_text(Path("theirs.jsonl").read_text())
+    for problem, sources in parts.items():
+        refused = invoke("serve", *sources, "--out", "compared")
+        assert (refused.exit_code, problem in refused.stderr) == (2, True), refused.stderr
+    assert Path("compared/summary.json").read_bytes() == summary
+
+
 def test_scores_are_paired_by_identical_messages(files: tuple[str, str]):
     Path("ours.jsonl").write_text(
         Path("ours.jsonl").read_text().replace('"completion"', '"reference": "x", "completion"')

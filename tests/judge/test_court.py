@@ -62,6 +62,7 @@ def test_files_of_outputs_are_judged_and_everything_is_written(tmp_path: Path):
         "battle_log.jsonl",
         "mt_bench_judgments.jsonl",
         "judge.json",
+        ".lock",
         *(
             "completions",
             "measurements",

@@ -76,7 +76,6 @@ def answer_command(model: str, examples: str, out: Path, as_json: bool, **option
     from toolkit.types import Message
 
     questions = load_examples(DataSource(source=examples, limit=options.pop("limit")))
-    check_replaceable(out, questions)
     options["batch_size"] = options["batch_size"] or "auto"
     settings = Generation(**{key: options.pop(key) for key in Generation.model_fields if key in options})
     system = options.pop("system")
@@ -87,6 +86,7 @@ def answer_command(model: str, examples: str, out: Path, as_json: bool, **option
         "out": out,
     }
     with locked_run(out):
+        check_replaceable(out, questions)
         if endpoint:
             server, name = build_endpoint(endpoint, model, fields), options["name"] or Path(model).name
             completions = generate_completions(server, questions, contestant=name, **common)

@@ -101,8 +101,8 @@ def check_replaceable(out: Path, examples: Sequence[Example]) -> None:
         DataError: it would lose some.
     """
     there = {(row.example_id, row.messages) for row in (io.read(out, Completion) if out.exists() else ())}
-    current = {(example.id, example.messages) for example in examples}
-    if len(there) > len(current) or (there and there.isdisjoint(current)):
+    current, ids = {(each.id, each.messages) for each in examples}, {each.id for each in examples}
+    if any(name not in ids for name, _ in there) or (there and there.isdisjoint(current)):
         lost = there - current
         raise DataError(
             f"{out}: {len(lost)} of its {len(there)} answers, such as that to {min(lost)[0]}, are to none of "

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from toolkit import io
 from toolkit.benchmarks.results import scores_of
 from toolkit.errors import DataError
+from toolkit.generate.completions import check_replaceable
 from toolkit.judge.pipeline import all_battles, summarize_verdicts
 from toolkit.metric_info import known_figures
 from toolkit.metrics import Measurement, difference, score
@@ -19,6 +20,7 @@ from toolkit.metrics.intervals import clustered
 from toolkit.metrics.seeds import join_seeds, read_by_seed, values_by_seed
 from toolkit.ratings import bradley_terry, elo, prediction_powered
 from toolkit.recipe import Recipe, Scoring, Stage, arena_claims, contestants, fingerprint, load
+from toolkit.recipe.files import completion_files
 from toolkit.report import PAGES, write_report
 from toolkit.report.export import write_scores
 from toolkit.report.headline import METRIC_ORDER, unusable_answers, unusable_sentence
@@ -29,7 +31,7 @@ from toolkit.run.folder import RunFolder
 from toolkit.run.plan import benchmarked_contestants, judge_context, run_battles
 from toolkit.run.resolve import Execution
 from toolkit.run.trackers import log_figures
-from toolkit.types import Completion, Difference, Ratings, Score, StageResult, Summary, Verdict, Vote
+from toolkit.types import Completion, Difference, Example, Ratings, Score, StageResult, Summary, Verdict, Vote
 
 if TYPE_CHECKING:
     from toolkit.train.merge import Drift, Into
@@ -253,13 +255,34 @@ def write_run(
         notes: statistics of the judges.
 
     Raises:
-        DataError: the folder holds a run of a recipe.
+        DataError: the folder holds a run of a recipe, or answers that would be lost.
+        BusyError: another process writes there.
     """
-    from toolkit.metrics.registry import measure_texts  # imports evaluate
-
     folder = RunFolder(path)
     if folder.recipe.exists():
         raise DataError(f"{path}: the run of a recipe is here; name another folder with --out")
+    with folder.locked():
+        others = sorted(completion_files(path).keys() - answers.keys())
+        if others:
+            raise DataError(
+                f"{path}: answers of {others[0]} are here, too; name their file as well, or another --out"
+            )
+        for name, rows in answers.items():
+            examples = [Example(id=row.example_id, messages=row.messages) for row in rows]
+            check_replaceable(folder.completions(name), examples)
+        if not votes and folder.votes.is_file() and folder.summary.is_file():  # of judges who went before
+            votes, notes = list(io.read(folder.votes, Vote)), io.read_json(folder.summary)["notes"]
+        _write_run(folder, answers, votes, notes)
+
+
+def _write_run(
+    folder: RunFolder,
+    answers: Mapping[str, Sequence[Completion]],
+    votes: Sequence[Vote],
+    notes: Mapping[str, Any] | None,
+) -> None:
+    from toolkit.metrics.registry import measure_texts  # imports evaluate
+
     measured = []
     for name, rows in answers.items():
         io.write(folder.completions(name), rows)
@@ -267,7 +290,7 @@ def write_run(
         io.write(folder.measurements(name), found)
         measured += found
     summary = Summary(
-        run=path.resolve().name,
+        run=folder.path.resolve().name,
         contestants=tuple(answers),
         scores=tuple(score(each) for each in measured),
         differences=tuple(paired_differences(measured, list(answers))),
@@ -278,4 +301,4 @@ def write_run(
         notes=dict(notes or {}),
     )
     _write_summary(folder, summary)
-    write_report(path)
+    write_report(folder.path)
