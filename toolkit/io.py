@@ -26,6 +26,8 @@ from toolkit.types import Record
 
 R = TypeVar("R", bound=Record)
 
+csv.field_size_limit(1 << 30)  # a cell may be a long document
+
 
 def read_lines(path: Path, *, ours: bool = True) -> Iterator[tuple[int, str]]:
     """Yield (line number, line) of every line that is not empty.
@@ -101,7 +103,6 @@ def read_csv(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
     begins = 1
     try:
         with _readable(path), path.open(encoding="utf-8-sig", newline="") as file:
-            csv.field_size_limit(1 << 30)  # a cell may be a long document
             first = file.readline()
             delimiter = max(",;\t|", key=first.count)  # the comma where there is none
             file.seek(0)

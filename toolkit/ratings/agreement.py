@@ -73,20 +73,16 @@ class AgreementReport:
 
 
 def agreement(votes: Table, reference: Table, *, seed: int = 0) -> AgreementReport:
-    """Set votes against a reference on the units that both have.
+    """Set votes (a judge's, say) against a reference (people's) on the units that both have.
 
-    Args:
-        votes: a judge's, say; they need `question_id`.
-        reference: people's, say; the votes of voters on the other side are left out, unless there are no
-            others.
-        seed: of the bootstrap.
+    Votes of the reference whose voters are on the other side too are left out, unless there are no others.
 
     Raises:
         RatingError: votes name no question, or the two have no unit in common.
     """
-    own, others = votes.labels.get("voter"), reference.labels.get("voter")
-    if own is not None and others is not None:
-        used = {own.names[code] for code in np.unique(own.codes[own.codes != MISSING])}
+    voters, others = votes.labels.get("voter"), reference.labels.get("voter")
+    if voters is not None and others is not None:
+        used = {voters.names[code] for code in np.unique(voters.codes[voters.codes != MISSING])}
         both = [code for code, name in enumerate(others.names) if name in used]
         left = np.flatnonzero(~np.isin(others.codes, both))
         reference = reference.take(left) if len(left) else reference
@@ -104,9 +100,9 @@ def agreement(votes: Table, reference: Table, *, seed: int = 0) -> AgreementRepo
             groups.setdefault(categories[unit[0]], []).append(unit)
     within = None
     if several:
-        found = np.array([theirs[unit] for unit in several])
-        pairs = _coincidences(found)
-        within = _estimates(pairs / found.sum(1)[:, None, None], pairs, several, seed)
+        tallies = np.array([theirs[unit] for unit in several])
+        pairs = _coincidences(tallies)
+        within = _estimates(pairs / tallies.sum(1)[:, None, None], pairs, several, seed)
     return AgreementReport(
         between=_between(mine, theirs, shared, seed),
         within=within,

@@ -71,9 +71,7 @@ class BradleyTerry(RatingTable):
     def for_open_arena(self, votes: Votes, claims: Collection[Pair] | None = None) -> BradleyTerry:
         """The same ratings, with ranks and decisions that hold however often the votes are looked at.
 
-        Args:
-            votes: those that were rated, in the order of their time.
-            claims: the pairs that are tested, as named before the votes; left out, all pairs.
+        `votes` are those that were rated, in the order of their time; `claims` as of `decide_anytime`.
         """
         decisions = decide_anytime(tabulate(votes), claims)
         return replace(self.ranked_by(decisions), decisions=decisions)
@@ -89,7 +87,7 @@ class BradleyTerry(RatingTable):
 
     def confidence(self, first: str, second: str) -> float:
         """How sure `first` is the stronger: above 0.975 where it is decided, all pairs together."""
-        i, j = index_of(self.names, first), index_of(self.names, second)
+        i, j = (index_of(self.names, name) for name in (first, second))
         half = float(self.decisions.p_values[i, j]) / 2
         return 1 - half if self.strength[i] >= self.strength[j] else half
 
@@ -128,10 +126,8 @@ class BradleyTerry(RatingTable):
 
     def gap(self, first: str, second: str) -> tuple[float, float]:
         """How much stronger `first` is than `second`, in log-odds, and the standard error of that."""
-        i, j = index_of(self.names, first), index_of(self.names, second)
-        contrast = np.zeros((1, len(self.names)))
-        contrast[0, i] += 1
-        contrast[0, j] -= 1
+        i, j = (index_of(self.names, name) for name in (first, second))
+        contrast = np.eye(len(self.names))[[i]] - np.eye(len(self.names))[[j]]
         return float(self.strength[i] - self.strength[j]), float(self.spread.errors(contrast)[0])
 
 

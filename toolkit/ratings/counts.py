@@ -11,7 +11,7 @@ from toolkit.ratings.table import FIRST, SECOND, TIE, Array, Table, Votes, block
 
 
 class Counts:
-    """A tally.
+    """Votes counted by pair and outcome.
 
     `wins[i, j]` is the weight of the votes in which `names[i]` beat `names[j]`, `ties[i, j]` (symmetric) of
     those that tied; `wins_squared` and `ties_squared` are the sums of squared weights, which the spread of
@@ -43,12 +43,7 @@ class Counts:
 
 
 def count(votes: Votes | Counts) -> Counts:
-    """Collapse votes given as records, as a pandas frame, or as a table.
-
-    Raises:
-        RatingError: there are no votes.
-        DataError: a row of the frame does not fit; the message names it.
-    """
+    """Count votes given as records, as a pandas frame, or as a table; errors as of `tabulate`."""
     if isinstance(votes, Counts):
         return votes
     table = tabulate(votes)

@@ -103,10 +103,8 @@ def decide_fixed(
     """Simultaneous decisions over all pairs of strengths (log-odds) from a closed set of votes.
 
     Variances are moderated: each of many pairs has few examples, and all have more together. No pair is
-    decided whose own interval holds 0.
-
-    `lattice` is half a step of z, where it can take few values (two contestants): the correction for
-    continuity.
+    decided whose own interval holds 0. `lattice` is half a step of z where it can take few values (two
+    contestants): the correction for continuity.
     """
     from scipy.special import stdtr
 
@@ -184,11 +182,7 @@ def decide_anytime(table: Table, pairs: Collection[Pair] | None = None) -> Decis
 
     The first vote on an example is a pair's one step on it: further ones are not independent of it.
     Evidence counts at its highest, so looking changes nothing; where a voter is blocked, call this again
-    without their votes.
-
-    Args:
-        table: the votes, in the order of their time.
-        pairs: the claims that are tested, named beforehand; left out, all pairs.
+    without their votes. `pairs` are the claims that are tested, named beforehand; left out, all.
     """
     names = table.names
     index = {name: place for place, name in enumerate(names)}
@@ -259,13 +253,10 @@ def betting_evidence(steps: Array) -> Array:
 
 
 def votes_needed(gap: float, error: float, per_vote: float, reach: float) -> int:
-    """About how many more votes on a pair decide it with 80% power, if the gap is what it looks.
+    """About how many more votes on a pair decide it with 80% power, if `gap` (log-odds) is the true one.
 
-    Args:
-        gap: estimated difference in strength, log-odds.
-        error: its standard error.
-        per_vote: what a vote on the pair, on an example of its own, adds to the precision of its gap.
-        reach: standard errors at which the rule decides.
+    `error` is its standard error, `per_vote` what a vote on an example of its own adds to its precision, and
+    `reach` the standard errors at which the rule decides.
     """
     size = 2 * math.sinh(max(abs(gap), NEGLIGIBLE) / 2)
     precision = ((reach + NORMAL.inv_cdf(POWER)) / size) ** 2

@@ -59,26 +59,16 @@ class History:
 
 
 def elo(
-    votes: Votes,
-    *,
-    k: float = K,
-    initial: float = INITIAL,
-    order: Order = "average",
-    seed: int = 0,
+    votes: Votes, *, k: float = K, initial: float = INITIAL, order: Order = "average", seed: int = 0
 ) -> Elo:
-    """Rate every contestant vote by vote.
+    """Rate every contestant vote by vote; errors as of `tabulate`.
 
     Args:
         votes: in the order they were cast.
         k: points that a vote can move at most.
         initial: rating everyone starts with.
-        order: `average`: the mean over random orders, as QLoRA (Dettmers et al. 2023) does; `file`: as they
-            were cast.
+        order: `average`: the mean over random orders, as QLoRA (Dettmers et al. 2023) does; `file`: as cast.
         seed: of the random orders and of the resampled votes behind the intervals.
-
-    Raises:
-        RatingError: there are no votes.
-        DataError: a row does not fit; the message names it.
     """
     table = tabulate(votes)
     final = history_of(table, k, np.full(len(table.names), initial), moments=1).values[-1]
@@ -102,19 +92,8 @@ def elo(
     return Elo(rows, len(table), k, initial, order, over, decisions)
 
 
-def elo_history(
-    votes: Votes,
-    *,
-    k: float = K,
-    initial: float = INITIAL,
-    moments: int = 200,
-) -> History:
-    """Everyone's rating at about `moments` moments spread evenly over the votes, the last after all of them.
-
-    Raises:
-        RatingError: there are no votes.
-        DataError: a row does not fit; the message names it.
-    """
+def elo_history(votes: Votes, *, k: float = K, initial: float = INITIAL, moments: int = 200) -> History:
+    """Everyone's rating at about `moments` moments spread evenly over the votes, the last after all."""
     table = tabulate(votes)
     return history_of(table, k, np.full(len(table.names), initial), moments=moments)
 

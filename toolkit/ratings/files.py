@@ -198,22 +198,15 @@ def _frame(table: pa.Table, path: Path) -> pd.DataFrame:
 
 
 def _objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """(line, object) of every line that is not empty; a last line torn by a crash is left out.
-
-    Raises:
-        DataError: a line is not a JSON object.
-    """
-    with path.open(encoding="utf-8-sig", newline="\n") as file:
-        for number, line in enumerate(file, 1):
-            if not line.strip():
-                continue
-            try:
-                value = io.parse_json(line, f"{path}:{number}")
-            except DataError:
-                if not line.endswith("\n"):
-                    logger.warning("%s:%d: the last line is torn and left out", path, number)
-                    return
+    """(line, object) of every line that is not empty; a last line torn by a crash is left out."""
+    for number, line in io.read_lines(path, ours=False):
+        try:
+            value = io.parse_json(line, f"{path}:{number}")
+        except DataError:
+            if line.endswith("\n"):
                 raise
-            if not isinstance(value, dict):
-                raise DataError(f"{path}:{number}: a vote is an object, not {type(value).__name__}")
-            yield number, value
+            logger.warning("%s:%d: the last line is torn and left out", path, number)
+            return
+        if not isinstance(value, dict):
+            raise DataError(f"{path}:{number}: a vote is an object, not {type(value).__name__}")
+        yield number, value

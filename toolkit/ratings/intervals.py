@@ -98,20 +98,13 @@ def variances(contrasts: Array, covariance: Array) -> Array:
 
 def contrasts_to(n: int, anchor: int | None) -> Array:
     """Each strength less the anchor's, or without one less the mean of all; shape (n, n)."""
-    if anchor is None:
-        return np.eye(n) - 1 / n
-    contrasts = np.eye(n)
-    contrasts[:, anchor] -= 1
-    return contrasts
+    return np.eye(n) - (1 / n if anchor is None else np.eye(n)[anchor])
 
 
 def compute_spread(
     likelihood: Likelihood, theta: Array, counts: Counts, table: Table | None
 ) -> tuple[Spread, float]:
-    """The clustered covariance of a fit at its maximum `theta` (m,), and the dispersion of its votes.
-
-    The dispersion is as of `tie_dispersion`. A tally alone has independent votes.
-    """
+    """The clustered covariance of a fit at its maximum `theta` (m,), and the votes' `tie_dispersion`."""
     curvature = likelihood.derivatives(theta)[1]
     inverse, n = np.linalg.inv(curvature), likelihood.games.n
     squared = Likelihood(Games.of(counts, squared=True), likelihood.model)

@@ -123,10 +123,9 @@ class _Battles:
             return None
         known = {key: points[key] / weight for key, weight in mass.items()}
         keys, values = np.array(list(known), dtype=np.int64), np.array(list(known.values()))
-        low, high = np.minimum(people.first, people.second), np.maximum(people.first, people.second)
-        places = zip(low.tolist(), high.tolist(), examples.codes.tolist(), strict=True)
-        seen = np.array([known.get(place, np.nan) for place in places])
-        pair, labelled = keys[:, 0] * n + keys[:, 1], low.astype(np.int64) * n + high
+        pair, labelled = keys[:, 0] * n + keys[:, 1], pair_codes(people)
+        places = zip(labelled.tolist(), examples.codes.tolist(), strict=True)
+        seen = np.array([known.get((*divmod(code, n), example), np.nan) for code, example in places])
         weight = people.weights * ~np.isnan(seen)
         battles, labels = (np.bincount(at, each, n * n) for at, each in ((pair, None), (labelled, weight)))
         middle = np.bincount(pair, values, n * n) / np.maximum(battles, 1)
@@ -144,14 +143,13 @@ class _Battles:
 
     def clusters(self, cluster: Cluster) -> tuple[Codes, Codes]:
         """Cluster of each of people's votes, and of each judged battle."""
-        n = len(self.people.names)
-        found = []
-        for table in (self.people, self.judge):
-            own = cluster_codes(table, "example")
-            low, high = np.minimum(table.first, table.second), np.maximum(table.first, table.second)
-            pair = low.astype(np.int64) * n + high
-            found.append(own if cluster == "example" else own * n * n + pair)
-        return found[0], found[1]
+        mine, judges = (
+            cluster_codes(table, "example")
+            if cluster == "example"
+            else cluster_codes(table, "example") * len(table.names) ** 2 + pair_codes(table)
+            for table in (self.people, self.judge)
+        )
+        return mine, judges
 
     def fit(
         self, power: float, alone: BradleyTerry, cluster: Cluster, *, leave_out: bool = True
@@ -189,6 +187,12 @@ class _Battles:
         curvature = likelihood.derivatives(strength)[1]
         spread = two_way(votes, curvature, np.zeros((n, n)), table).select(n)
         return strength, replace(spread, freedom=alone.spread.freedom, over=alone.spread.over)
+
+
+def pair_codes(table: Table) -> Codes:
+    """A number for the pair of each vote, whichever side its names are on; shape (votes,)."""
+    low, high = np.minimum(table.first, table.second), np.maximum(table.first, table.second)
+    return low.astype(np.int64) * len(table.names) + high
 
 
 def prediction_powered(
@@ -236,12 +240,10 @@ def prediction_powered(
 def _win_rates(battles: _Battles, cluster: Cluster, power: float) -> Iterator[WinRate]:
     people, own = battles.people, battles.clusters(cluster)[0]
     turned = people.first > people.second
-    low, high = np.where(turned, people.second, people.first), np.where(turned, people.first, people.second)
     points, seen = (np.where(turned, 1 - each, each) for each in (people.points, battles.seen))
-    n = len(people.names)
-    voted, judged = low.astype(np.int64) * n + high, battles.judge.first * n + battles.judge.second
+    voted, judged = pair_codes(people), pair_codes(battles.judge)
     for pair in np.unique(voted).tolist():
-        first, second = divmod(pair, n)
+        first, second = divmod(pair, len(people.names))
         at, clusters = voted == pair, np.unique(own[voted == pair], return_inverse=True)[1]
         known = battles.judge.points[judged == pair]
         value, ends, used = _rate(points[at], seen[at], people.weights[at], clusters, known, power)
@@ -274,13 +276,8 @@ def _rate(
 ) -> tuple[float, tuple[float, float], float]:
     """Win rate of a pair's first name, its interval, and the power: that of all, unless labels are many.
 
-    Args:
-        points: of people's votes, shape (votes,).
-        seen: the judge's points on the same, NaN where it has none.
-        weight: of the votes.
-        cluster: of the votes, numbered from 0.
-        judged: the judge's points on all battles of the pair.
-        power: of all pairs.
+    Of people's votes, shape (votes,): `points`, what the judge has `seen` on the same (NaN: nothing),
+    `weight`, and `cluster`, numbered from 0; `judged` are the judge's points on all battles of the pair.
     """
     from scipy.special import stdtrit
 

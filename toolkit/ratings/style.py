@@ -21,7 +21,7 @@ from toolkit.ratings.decisions import Decisions, decide_fixed
 from toolkit.ratings.intervals import Spread, VoteScores, contrasts_to, tie_dispersion, two_way
 from toolkit.ratings.mle import TIE_MODELS, Games, Likelihood, solve
 from toolkit.ratings.ranking import CENTRE, RatingTable, index_of, leaderboard
-from toolkit.ratings.table import Array, Table, blocks, tabulate
+from toolkit.ratings.table import Array, Table, blocks, read_numbers, tabulate
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -147,24 +147,20 @@ def _scaled(votes: Any, features: Sequence[str] | Mapping[str, tuple[Array, Arra
 
 def _feature_table(votes: pd.DataFrame, name: str, side: str) -> Array:
     column, text = f"{name}_{side}", f"conversation_{side}"
-    if column in votes.columns:
-        return _numbers(votes[column], column)
+    values = read_numbers(votes, column)
+    if values is not None:
+        wrong = ~np.isfinite(values)
+        if wrong.any():
+            row = int(wrong.argmax())
+            raise DataError(
+                f"votes row {row + 1}: {column} is {votes[column].tolist()[row]!r}; it must be a number"
+            )
+        return values
     if name in MARKDOWN and text in votes.columns:
         pattern = MARKDOWN[name]
         return np.array([len(pattern.findall(_text_of(turns))) for turns in votes[text]], dtype=np.float64)
     texts = " (or conversation_a and conversation_b)" if name in MARKDOWN else ""
     raise DataError(f"votes: to hold {name} equal they need the columns {name}_a and {name}_b{texts}")
-
-
-def _numbers(column: pd.Series[Any], name: str) -> Array:
-    import pandas as pd
-
-    values = pd.to_numeric(column, errors="coerce").to_numpy(dtype=np.float64)
-    wrong = ~np.isfinite(values)
-    if wrong.any():
-        row = int(wrong.argmax())
-        raise DataError(f"votes row {row + 1}: {name} is {column.tolist()[row]!r}; it must be a number")
-    return values
 
 
 def _text_of(turns: Any) -> str:

@@ -14,7 +14,6 @@ from toolkit.types import WINNERS, Outcome, Vote
 
 if TYPE_CHECKING:
     import pandas as pd
-    from typing_extensions import TypeIs
 
 Array = NDArray[np.float64]
 Codes = NDArray[np.integer[Any]]
@@ -72,11 +71,8 @@ class Table:
     def points(self) -> Array:
         """What each vote is worth to the first contestant."""
         points: Array = POINTS[self.outcome]
-        return (
-            points
-            if self.probability is None
-            else np.where(np.isnan(self.probability), points, self.probability)
-        )
+        given = self.probability
+        return points if given is None else np.where(np.isnan(given), points, given)
 
     @property
     def weights(self) -> Array:
@@ -87,11 +83,7 @@ class Table:
         return len(self.first)
 
     def label(self, kind: str) -> Labels:
-        """The votes' labels of one kind.
-
-        Raises:
-            RatingError: some votes have none.
-        """
+        """The votes' labels of one kind; raises `RatingError` where a vote has none."""
         labels = self.labels.get(kind)
         if labels is None or (labels.codes == MISSING).any():
             columns = " or ".join(LABELS[kind])
@@ -100,15 +92,10 @@ class Table:
 
     def take(self, chosen: NDArray[Any]) -> Table:
         """The votes at these positions, or where a mask holds; `names` stays as it is."""
-        return Table(
-            names=self.names,
-            first=self.first[chosen],
-            second=self.second[chosen],
-            outcome=self.outcome[chosen],
-            weight=None if self.weight is None else self.weight[chosen],
-            labels={kind: Labels(part.codes[chosen], part.names) for kind, part in self.labels.items()},
-            probability=None if self.probability is None else self.probability[chosen],
-        )
+        columns = ("first", "second", "outcome", "weight", "probability")
+        taken = {name: column[chosen] for name in columns if (column := getattr(self, name)) is not None}
+        labels = {kind: Labels(part.codes[chosen], part.names) for kind, part in self.labels.items()}
+        return replace(self, labels=labels, **taken)
 
     def compact(self) -> Table:
         """The same votes, with only the contestants that are in them."""
@@ -117,11 +104,7 @@ class Table:
         return replace(self, names=names, first=codes[: len(self)], second=codes[len(self) :])
 
     def reweighted(self, voters: Mapping[str, float]) -> Table:
-        """The same votes, with the weights of these voters' votes multiplied.
-
-        Raises:
-            RatingError: a voter is unknown, or a weight is negative.
-        """
+        """The same votes, those of these voters with their weight multiplied; each must be known."""
         labels = self.label("voter")
         factors = np.ones(len(labels.names))
         for voter, factor in voters.items():
@@ -152,8 +135,9 @@ def tabulate(votes: Votes) -> Table:
     """
     if isinstance(votes, Table):
         table = votes
-    elif is_frame(votes):
-        table = from_frame(votes, place=lambda row: f"votes row {row + 1}")
+    elif hasattr(votes, "columns"):  # a frame, found out without importing pandas
+        frame: Any = votes
+        table = from_frame(frame, place=lambda row: f"votes row {row + 1}")
     else:
         table = _from_records(list(votes))
     if not len(table):
@@ -169,15 +153,9 @@ T = TypeVar("T")
 
 
 def by_category(votes: Votes, rate: Callable[[Table], T], *, label: str = "category") -> dict[str, T]:
-    """Apply a rating method to the votes of each category: `by_category(votes, bradley_terry)`.
+    """Category -> result of a rating method on its votes, by name; votes that name no category are in none.
 
-    Args:
-        votes: that name their category; those that name none are in none.
-        rate: what to do with the votes of one.
-        label: `category`, or `voter` or `example` to split by those.
-
-    Returns:
-        Category -> result, in the order of the names.
+    `label` may be `voter` or `example` too. Such as `by_category(votes, bradley_terry)`.
     """
     table = tabulate(votes)
     labels = table.labels.get(label)
@@ -188,11 +166,6 @@ def by_category(votes: Votes, rate: Callable[[Table], T], *, label: str = "categ
         for code, name in enumerate(labels.names)
     }
     return {name: rate(parts[name]) for name in sorted(parts) if len(parts[name])}
-
-
-def is_frame(votes: object) -> TypeIs[pd.DataFrame]:
-    """Whether this is a pandas frame; found out without importing pandas."""
-    return hasattr(votes, "columns")
 
 
 def from_frame(frame: pd.DataFrame, *, place: Callable[[int], str]) -> Table:
@@ -209,11 +182,11 @@ def from_frame(frame: pd.DataFrame, *, place: Callable[[int], str]) -> Table:
     index = {name: code for code, name in enumerate(names)}
     first, second = _translate(a, index), _translate(b, index)
     outcome = _translate(winner, {name: RESULTS[known] for name, known in OUTCOMES.items()})
-    weight = _numbers(frame, "weight")
+    weight = read_numbers(frame, "weight")
     if weight is not None:
         weight = np.where(frame["weight"].isna(), 1.0, weight)
         weight = None if (weight == 1).all() else weight
-    probability = _numbers(frame, "probability_a")
+    probability = read_numbers(frame, "probability_a")
     if probability is not None:
         probability = None if np.isnan(probability).all() else np.clip(probability, 0.0, 1.0)
     _refuse(frame, place, first, second, outcome, weight)
@@ -282,7 +255,7 @@ def _translate(column: tuple[Codes, Sequence[Any]], index: Mapping[str, int]) ->
     return translated
 
 
-def _numbers(frame: pd.DataFrame, column: str) -> Array | None:
+def read_numbers(frame: pd.DataFrame, column: str) -> Array | None:
     """NaN where it is no number; `None`: there is no such column."""
     import pandas as pd
 
@@ -304,41 +277,28 @@ def _labels(frame: pd.DataFrame, columns: Sequence[str]) -> Labels | None:
 
 
 def _from_records(votes: Sequence[Vote]) -> Table:
+    """Records as columns; an empty label is none."""
     same = next((number for number, vote in enumerate(votes, 1) if vote.model_a == vote.model_b), None)
     if same:
         raise DataError(f"votes row {same}: {votes[same - 1].model_a} is on both sides")
+    names = sorted({name for vote in votes for name in (vote.model_a, vote.model_b)})
+    index = {name: code for code, name in enumerate(names)}
+    labels = {}
+    for kind, field in (("voter", "voter"), ("example", "example_id"), ("category", "category")):
+        values = [getattr(vote, field) or "" for vote in votes]
+        codes = {value: code for code, value in enumerate(filter(None, dict.fromkeys(values)))}
+        if codes:
+            labels[kind] = Labels(_numbered(values, codes | {"": MISSING}), tuple(codes))
     weight = np.array([vote.weight for vote in votes], dtype=np.float64)
     points = np.array([getattr(vote, "probability_a", None) for vote in votes], dtype=np.float64)  # NaN: none
-    table = from_columns(
-        [vote.model_a for vote in votes],
-        [vote.model_b for vote in votes],
-        [vote.outcome for vote in votes],
-        voter=[vote.voter for vote in votes],
-        example=[vote.example_id for vote in votes],
-        category=[vote.category or "" for vote in votes],
-    )
-    known = None if np.isnan(points).all() else points
-    return replace(table, weight=None if (weight == 1).all() else weight, probability=known)
-
-
-def from_columns(
-    first: Sequence[str], second: Sequence[str], outcomes: Sequence[Outcome], **labels: Sequence[str]
-) -> Table:
-    """Votes from columns of plain values; an empty label is none."""
-    names = sorted({*first, *second})
-    index = {name: code for code, name in enumerate(names)}
-    coded = {}
-    for kind, values in labels.items():
-        known = {value: code for code, value in enumerate(filter(None, dict.fromkeys(values)))}
-        if known:
-            coded[kind] = Labels(_numbered(values, {**known, "": MISSING}), tuple(known))
     return Table(
         names=tuple(names),
-        first=_numbered(first, index),
-        second=_numbered(second, index),
-        outcome=_numbered(outcomes, RESULTS).astype(np.int8),
-        weight=None,
-        labels=coded,
+        first=_numbered([vote.model_a for vote in votes], index),
+        second=_numbered([vote.model_b for vote in votes], index),
+        outcome=_numbered([vote.outcome for vote in votes], RESULTS).astype(np.int8),
+        weight=None if (weight == 1).all() else weight,
+        labels=labels,
+        probability=None if np.isnan(points).all() else points,
     )
 
 
