@@ -36,37 +36,30 @@ def aggregate_votes(
     rule: Rule = "agreement",
     noise: Mapping[str, float] = MappingProxyType({}),
 ) -> list[Vote]:
-    """At most one vote a judge and battle, in the order of `battles`.
+    """At most one vote a judge and battle, in the order of `battles`; verdicts on other battles are ignored.
+
+    A vote of a judge that gives probabilities carries their mean, which ratings and win rates count. A
+    battle with one order missing or unreadable gets no vote.
 
     Args:
         battles: what was judged.
-        verdicts: of any number of judges; on other battles they are ignored.
+        verdicts: of any number of judges.
         rule: `agreement`: both orders agree = that outcome, they disagree = a tie (as in MT-bench, Zheng et
             al. 2023). `average`: the mean probability over both orders decides, and a tie is exactly 0.5;
             needs a judge that gives probabilities.
         noise: judge -> how far its mean probability moves by rounding alone; within that of 0.5 it is a tie.
-
-    A vote of a judge that gives probabilities carries their mean, which ratings and win rates count. A
-    battle with one order missing or unreadable gets no vote.
     """
     by_battle: dict[str, list[dict[str, Any]]] = {}
     for (battle_id, judge, _prompt), (ab, ba) in pair_orders(verdicts).items():
         outcome = _decide(ab, ba, rule, noise.get(judge, 0.0))
         if outcome is not None:
-            found = {"voter": judge, "outcome": outcome, "probability_a": mean_probability(ab, ba)}
-            by_battle.setdefault(battle_id, []).append(found)
+            fields = {"voter": judge, "outcome": outcome, "probability_a": mean_probability(ab, ba)}
+            by_battle.setdefault(battle_id, []).append(fields)
+    shared = {"example_id", "model_a", "model_b", "category"}
     return [
-        Vote(
-            battle_id=battle.id,
-            example_id=battle.example_id,
-            model_a=battle.model_a,
-            model_b=battle.model_b,
-            kind="judge",
-            category=battle.category,
-            **found,
-        )
+        Vote(battle_id=battle.id, kind="judge", **battle.model_dump(include=shared), **fields)
         for battle in battles
-        for found in by_battle.get(battle.id, ())
+        for fields in by_battle.get(battle.id, ())
     ]
 
 
@@ -97,11 +90,7 @@ def mean_probability(ab: Verdict, ba: Verdict) -> float | None:
 
 
 def validate_vote_count(votes: Sequence[Vote], verdicts: Iterable[Verdict]) -> None:
-    """Refuse to call judging done where no battle got a vote.
-
-    Raises:
-        JudgeError: with how many verdicts could not be read or were refused, and the first of them.
-    """
+    """Raise `JudgeError` where no battle got a vote: how many verdicts were unreadable, and the first."""
     if votes:
         return
     known = list(verdicts)
@@ -127,14 +116,12 @@ def _by_battle(votes: Iterable[Vote]) -> list[list[Vote]]:
 def majority_votes(votes: Iterable[Vote], *, voter: str = "jury") -> list[Vote]:
     """One vote a battle: what more than half of the judges that voted on it say, else a tie."""
     majority = []
-    for own in _by_battle(votes):
-        outcome, count = Counter(vote.outcome for vote in own).most_common(1)[0]
-        known = [vote.probability_a for vote in own if vote.probability_a is not None]
-        found = {
-            "outcome": outcome if 2 * count > len(own) else "tie",
-            "probability_a": sum(known) / len(known) if len(known) == len(own) else None,
-        }
-        majority.append(own[0].model_copy(update={"voter": voter, **found}))
+    for cast in _by_battle(votes):
+        outcome, count = Counter(vote.outcome for vote in cast).most_common(1)[0]
+        given = [vote.probability_a for vote in cast if vote.probability_a is not None]
+        mean = sum(given) / len(given) if len(given) == len(cast) else None
+        update = {"voter": voter, "outcome": outcome if 2 * count > len(cast) else "tie"}
+        majority.append(cast[0].model_copy(update=update | {"probability_a": mean}))
     return majority
 
 
@@ -231,16 +218,15 @@ def disagreement(votes: Iterable[Vote]) -> dict[str, Any]:
 
     Of battles that all judges voted on; a tie agrees with a tie.
     """
-    outcomes = [{vote.voter: vote.outcome for vote in own} for own in _by_battle(votes)]
-    judges = sorted({judge for own in outcomes for judge in own})
-    full = [own for own in outcomes if len(own) == len(judges)]
-    return {
-        "unanimous": proportion(sum(len(set(own.values())) == 1 for own in full), len(full)),
-        "pairs": [
-            {"judges": [a, b], "agreement": proportion(sum(own[a] == own[b] for own in full), len(full))}
-            for a, b in combinations(judges, 2)
-        ],
-    }
+    outcomes = [{vote.voter: vote.outcome for vote in cast} for cast in _by_battle(votes)]
+    judges = sorted({judge for by_judge in outcomes for judge in by_judge})
+    full = [by_judge for by_judge in outcomes if len(by_judge) == len(judges)]
+
+    def share(names: Sequence[str]) -> dict[str, Any]:
+        return proportion(sum(len({row[name] for name in names}) == 1 for row in full), len(full))
+
+    pairs = [{"judges": [*pair], "agreement": share(pair)} for pair in combinations(judges, 2)]
+    return {"unanimous": share(judges), "pairs": pairs}
 
 
 Array = NDArray[np.float64]
@@ -270,30 +256,27 @@ class Preference(Record):
 
     def reversed(self) -> Preference:
         """The same, seen from the other side."""
-        return Preference(
-            contestant=self.against,
-            against=self.contestant,
-            value=1 - self.value,
-            length=self.length_against,
-            length_against=self.length,
-            example_id=self.example_id,
-        )
+        names = {"contestant": self.against, "against": self.contestant, "value": 1 - self.value}
+        lengths = {"length": self.length_against, "length_against": self.length}
+        return self.model_copy(update=names | lengths)
 
 
 def preferences_from_votes(battles: Sequence[Battle], votes: Iterable[Vote]) -> list[Preference]:
     """Votes on battles as preferences, seen from side `a`."""
     lengths = {battle.id: (len(battle.completion_a), len(battle.completion_b)) for battle in battles}
-    return [
-        Preference(
-            contestant=vote.model_a,
-            against=vote.model_b,
-            value=vote.points,
-            example_id=vote.example_id,
-            length=lengths[vote.battle_id][0],
-            length_against=lengths[vote.battle_id][1],
-        )
-        for vote in votes
-    ]
+    return [preference_of(vote, *lengths[vote.battle_id]) for vote in votes]
+
+
+def preference_of(vote: Vote, length_a: int, length_b: int) -> Preference:
+    """A vote on answers of these lengths as a preference, seen from side `a`."""
+    return Preference(
+        contestant=vote.model_a,
+        against=vote.model_b,
+        value=vote.points,
+        example_id=vote.example_id,
+        length=length_a,
+        length_against=length_b,
+    )
 
 
 def win_rates(found: Iterable[Preference]) -> list[dict[str, Any]]:
@@ -310,10 +293,8 @@ def win_rates(found: Iterable[Preference]) -> list[dict[str, Any]]:
         values = [row.value for row in rows]
         low, high = wilson_of_points(values, [row.example_id or str(k) for k, row in enumerate(rows)])
         raw = {"value": math.fsum(values) / len(rows), "low": low, "high": high, "n": len(rows)}
-        equal = length_controlled(rows)
-        rates.append(
-            {"contestant": contestant, "against": against, "win_rate": raw, "length_controlled": equal}
-        )
+        shares = {"win_rate": raw, "length_controlled": length_controlled(rows)}
+        rates.append({"contestant": contestant, "against": against} | shares)
     return rates
 
 
@@ -327,7 +308,7 @@ def length_controlled(rows: Sequence[Preference]) -> dict[str, Any]:
     and holds the coefficients back with an L1 penalty chosen by cross-validation and with judgments of gamed
     answers of its own baseline, which other data does not have.
     """
-    from scipy.stats import t
+    from scipy.special import stdtrit
 
     if not rows:
         raise DataError("no battles to take a win rate of")
@@ -338,7 +319,7 @@ def length_controlled(rows: Sequence[Preference]) -> dict[str, Any]:
     columns = np.stack([np.ones(len(rows)), length], axis=1)
     fitted, _ = logistic(columns, values, RIDGES)
     free, covariance = logistic(columns, values, FREE)
-    margin = float(t.ppf((1 + LEVEL) / 2, max(1, len(rows) - 3))) * math.sqrt(covariance[0, 0])
+    margin = float(stdtrit(max(1, len(rows) - 3), (1 + LEVEL) / 2)) * math.sqrt(covariance[0, 0])
     ends = np.array([free[0] - margin, fitted[0], free[0] + margin])
     low, value, high = _sigmoid(ends).tolist()
     return {"value": value, "low": min(low, value), "high": max(high, value), "n": len(rows)}
@@ -352,10 +333,8 @@ def is_separable(share: Mapping[str, Any]) -> bool:
 def logistic(columns: Array, values: Array, ridges: Array) -> tuple[Array, Array]:
     """Coefficients of a logistic regression with targets in [0, 1], and their sandwich covariance.
 
-    Args:
-        columns: (rows, features); a constant is one of them, or is not fitted.
-        values: (rows,).
-        ridges: (features,), the weight of half of each squared coefficient.
+    `columns` are (rows, features), a constant among them; `values` are (rows,); `ridges` (features,) the
+    weight of half of each squared coefficient.
     """
 
     def derivatives(fitted: Array) -> tuple[Array, Array]:

@@ -29,30 +29,29 @@ def build_battles(
         DataError: a contestant answered an example twice or another question under the same id, the baseline
             is missing, or there is no pair.
     """
-    rows = [row for own in completions.values() for row in own]
-    answers = {name: _by_example(name, own) for name, own in completions.items()}
+    rows = [row for answers in completions.values() for row in answers]
+    answers = {name: _by_example(name, rows_of) for name, rows_of in completions.items()}
     refused = sum(row.refused for row in rows)
     if refused:
         logger.warning("judge: %d completions were refused by their server; they are not judged", refused)
     pairs = _pairs(list(answers), judge)
-    questions = {row.example_id: _question(row) for row in rows}
     categories = {row.example_id: row.category for row in rows if row.category}
-    chosen = _in_order_of_choice(questions, categories, seed)[: judge.limit]
+    questions = dict.fromkeys(row.example_id for row in rows)
     possible = [
         (example, a, b)
-        for turn, example in enumerate(chosen)
+        for turn, example in enumerate(_in_order_of_choice(rows, seed)[: judge.limit])
         for a, b in [*pairs[turn % len(pairs) :], *pairs[: turn % len(pairs)]]  # a cut hits no pair twice
         if example in answers[a] and example in answers[b]
     ]
-    kept = set(possible[: judge.budget])
-    missing = sum(len(questions) - len(own) for own in answers.values())
+    chosen = set(possible[: judge.budget])
+    missing = sum(len(questions) - len(by_example) for by_example in answers.values())
     if missing:
         logger.warning("judge: %d answers are missing; battles without both answers are left out", missing)
     return [
         _battle(answers[a][example], answers[b][example], categories.get(example), judge.reference)
         for example in questions
         for a, b in pairs
-        if (example, a, b) in kept
+        if (example, a, b) in chosen
     ]
 
 
@@ -60,15 +59,13 @@ def choose_answers(
     completions: Mapping[str, Sequence[Completion]], judge: Judge, seed: int = 0
 ) -> list[Completion]:
     """The completions to grade one by one: of `limit` examples, `budget` in all; none that was refused."""
-    rows = [row for own in completions.values() for row in own if not row.refused]
-    questions = {row.example_id: _question(row) for row in rows}
-    categories = {row.example_id: row.category for row in rows if row.category}
-    chosen = _in_order_of_choice(questions, categories, seed)[: judge.limit]
-    places = {example: place for place, example in enumerate(chosen)}
+    rows = [row for answers in completions.values() for row in answers if not row.refused]
+    examples = _in_order_of_choice(rows, seed)[: judge.limit]
+    places = {example: place for place, example in enumerate(examples)}
     possible = (row for row in rows if row.example_id in places)
     first = sorted(possible, key=lambda row: places[row.example_id])[: judge.budget]
-    kept = {(row.example_id, row.contestant) for row in first}
-    return [row for row in rows if (row.example_id, row.contestant) in kept]
+    chosen = {row.id for row in first}
+    return [row for row in rows if row.id in chosen]
 
 
 def _by_example(name: str, rows: Sequence[Completion]) -> dict[str, Completion]:
@@ -88,13 +85,13 @@ def _pairs(names: list[str], judge: Judge) -> list[tuple[str, str]]:
     return [(name, judge.baseline) for name in names if name != judge.baseline]
 
 
-def _in_order_of_choice(
-    questions: Mapping[str, Sequence[str]], categories: Mapping[str, str], seed: int
-) -> list[str]:
+def _in_order_of_choice(rows: Sequence[Completion], seed: int) -> list[str]:
     """Examples by a hash of seed and question, one of each category in turn.
 
     So the choice does not hang on ids, nor on which other examples there are.
     """
+    questions = {row.example_id: _question(row) for row in rows}
+    categories = {row.example_id: row.category for row in rows if row.category}
     places: Counter[str] = Counter()
     turns = {}
     for example in sorted(questions, key=lambda each: digest(str(seed), *questions[each])):

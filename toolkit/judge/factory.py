@@ -76,14 +76,9 @@ def build_judge(
 
 
 def validate_judges(judges: Sequence[Judge], *, base: str | None = None) -> None:
-    """Refuse judges that could cast no votes, before anything is trained, loaded or paid for.
+    """Raise `RecipeError` for judges that could cast no votes, before anything is trained or paid for.
 
-    Args:
-        judges: the members of the recipe's judge section.
-        base: the model that judges when a section names none.
-
-    Raises:
-        RecipeError: `key: what is wrong; what to do`.
+    `judges` are the members of the recipe's judge section; `base` judges where a section names no model.
     """
     names = []
     for place, judge in enumerate(judges):
@@ -135,11 +130,8 @@ def judge_name(
 ) -> str:
     """What the verdicts of this section are signed with, known before any model is loaded.
 
-    Args:
-        judge: one judge of the recipe.
-        options_of: how a model of this name is loaded.
-        base: the model that judges when the section names none.
-        fetch: without it, the name of weights that are not on this machine has no mark.
+    `options_of` gives how a model of a name is loaded; `base` judges where the section names none. Without
+    `fetch` the name of weights that are not on this machine has no mark.
     """
     if judge.endpoint is not None:
         return judge.endpoint.model

@@ -51,9 +51,8 @@ class GenerativeJudge:
             question.validate(self.prompt)
         last, answered = dict(known), len(known)
         made = {each: self._attempts_made(last[each]) if each in last else 0 for each in questions}
-        self.backend.spend(
-            sum(j.tokens_in for j in known.values()), sum(j.tokens_out for j in known.values())
-        )
+        paid = [(judgment.tokens_in, judgment.tokens_out) for judgment in known.values()]
+        self.backend.spend(sum(read for read, _ in paid), sum(written for _, written in paid))
         for attempt in range(1, self.attempts + 1):
             now = [question for question, count in made.items() if count < attempt]
             options = self.options

@@ -112,11 +112,7 @@ class NextTokenReader:
 
     @cached_property
     def label_ids(self) -> list[int]:
-        """The token of each label, as it follows a prompt.
-
-        Raises:
-            JudgeError: a label is more than one token, or two labels begin with the same one.
-        """
+        """The token of each label, as it follows a prompt; `JudgeError` where it is not one of its own."""
         text = self.text((Message(role="system", content="-"), Message(role="user", content="-")))
         before, ids = self.encode(text), []
         for label in self.labels:

@@ -76,12 +76,7 @@ DENIED = re.compile(r"(?:\b(?:not|never|cannot|neither|nor)|n['\u2019]t)\b[^.!?\
 
 
 def read_outcome(reply: str, labels: Mapping[str, Outcome] = LABELS) -> Outcome | None:
-    """Who won, `a` being the answer shown first; `None` when the reply does not say, or says both.
-
-    Args:
-        reply: all that the judge wrote.
-        labels: of the prompt -> what each means.
-    """
+    """Who won, `a` being the answer shown first; `None` when the reply does not say, or says both."""
     known = TIES | {label.upper(): outcome for label, outcome in labels.items()}
     known |= DEGREES if {"A", "B"} <= known.keys() else {}
     named = re.compile(rf"\W*{NAME}\W*({_either(known)}){UNGRADED}\W*", re.IGNORECASE)

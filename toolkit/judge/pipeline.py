@@ -110,11 +110,7 @@ def run_judge(
 ) -> None:
     """Run one judge over battles; its model is loaded only where a verdict is missing or unreadable.
 
-    Args:
-        section: the judge.
-        battles: all battles, also those of other processes.
-        context: how models are loaded, and the verdict store.
-        share: as of `judge_battles`.
+    `battles` are all, also those of other processes; `share` is as of `judge_battles`.
     """
     known = load_judge_verdicts(section, battles, context)
     complete = len(known) == 2 * len({battle.id for battle in battles})
@@ -162,14 +158,7 @@ def load_noise(store: Path) -> dict[str, dict[str, Any]]:
 def summarize_verdicts(
     judges: Sequence[Judge], battles: Sequence[Battle], verdicts: Sequence[Verdict], context: JudgeContext
 ) -> JudgingResult:
-    """Votes and statistics of verdicts on battles.
-
-    Args:
-        judges: the sections of the judges; the first one's `rule` turns verdicts into votes.
-        battles: what was judged.
-        verdicts: of all judges.
-        context: where the noise of judges was stored.
-    """
+    """Votes and statistics of all judges' verdicts on battles; the first section's `rule` makes the votes."""
     rule, jury = judges[0].rule, len(judges) > 1
     measured = {row["judge"]: row for row in load_noise(context.verdict_store).values()}
     noise = {name: float(row["band"]) for name, row in measured.items()}
@@ -333,14 +322,7 @@ class Estimate(Record):
 def estimate_usage(
     name: str, section: Judge, questions: Sequence[Comparison] | Sequence[Grading], known: Container[object]
 ) -> Estimate:
-    """What a judge still needs.
-
-    Args:
-        name: of the judge.
-        section: the judge's section of a recipe.
-        questions: both orders of every battle, or every answer to grade.
-        known: questions whose judgments are in the store.
-    """
+    """What a judge still needs for both orders of all battles, or all answers to grade, less the `known`."""
     ending = JUDGE_METHODS[section.method].prompt
     orders = 2 if questions and isinstance(questions[0], Comparison) else 1
     different = {each.subject: each for each in questions if not each.identical}.values()
@@ -365,11 +347,7 @@ def estimate_usage(
 
 
 def estimate_costs(judges: Sequence[Judge], answers: Answers, context: JudgeContext) -> list[Estimate]:
-    """Requests and tokens that `run_judges` or `run_graders` would need. Loads no model, opens no connection.
-
-    Raises:
-        ToolkitError: as they do, where that shows without a model.
-    """
+    """Requests and tokens that `run_judges` or `run_graders` would need; no model is loaded, nothing sent."""
     single, estimates = grades_single(judges[0]), []
     kind: type[Judgment] = Grade if single else Verdict
     if not single:

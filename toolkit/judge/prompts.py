@@ -47,23 +47,16 @@ class JudgePrompt(Record):
     """The labels that the judge writes -> what they mean; `a` is the answer shown first."""
 
     def label(self, outcome: Outcome) -> str:
-        """What stands for this outcome.
-
-        Raises:
-            JudgeError: the prompt has no label for it.
-        """
-        found = [label for label, meaning in self.labels.items() if meaning == outcome]
-        if not found:
-            raise JudgeError(f"this judge prompt has no label that means `{outcome}`; add one to `labels`")
-        return found[0]
+        """What stands for this outcome; raises `JudgeError` where the prompt has no label for it."""
+        for label, meaning in self.labels.items():
+            if meaning == outcome:
+                return label
+        raise JudgeError(f"this judge prompt has no label that means `{outcome}`; add one to `labels`")
 
     def key(self, method: Method, reference: bool = False, endpoint: Endpoint | None = None) -> str:
         """Hash of all that shapes a verdict apart from the battle and the judge's own weights.
 
-        Args:
-            method: of the judge.
-            reference: whether it is shown the reference.
-            endpoint: the judge's server; its address and parameters count.
+        `reference`: whether the judge is shown it; of an `endpoint`, address and parameters count.
         """
         parts = [self.protocol, self.system, self.user, getattr(self, method), repr(self.labels)]
         if endpoint is not None:
@@ -86,11 +79,7 @@ class Case(Record):
 
 
 def load_prompt(source: str | Path) -> JudgePrompt:
-    """A packaged judge prompt by name, or one of your own by its file.
-
-    Raises:
-        DataError: there is no such prompt, or its file does not fit.
-    """
+    """A packaged judge prompt by name, or one of your own by its file; `DataError` where it does not fit."""
     file = Path(source) if Path(source).suffix in {".yaml", ".yml"} else PACKAGED / f"{source}.yaml"
     if not file.is_file():
         known = ", ".join(sorted(path.stem for path in PACKAGED.glob("*.yaml")))
@@ -112,14 +101,7 @@ def load_prompt(source: str | Path) -> JudgePrompt:
 def render(
     prompt: JudgePrompt, method: Method, shown: Case, tokens: Iterable[str] = ()
 ) -> tuple[Message, Message]:
-    """The system and user messages put to the judge.
-
-    Args:
-        prompt: the judge prompt.
-        method: how the verdict will be read.
-        shown: question and answers; all of it is quoted.
-        tokens: control tokens of the judge's own tokenizer, to be broken up in quoted text.
-    """
+    """The system and user messages put to the judge; `tokens` are broken up in all that is quoted."""
     fields = _variables(shown, list(tokens))
     text = f"{prompt.template.render(fields).strip()}\n\n{getattr(prompt, method).strip()}"
     return Message(role="system", content=prompt.system.strip()), Message(role="user", content=text)
@@ -159,12 +141,9 @@ CONTROL = re.compile(
 
 
 def quote(text: str, mark: str, tokens: Iterable[str] = ()) -> str:
-    """`text` between `<mark key=...>` and `</mark key=...>`, unable to end either.
+    """Untrusted `text` between `<mark key=...>` and `</mark key=...>`, unable to end either.
 
-    Args:
-        text: untrusted text.
-        mark: what the text is: `question`, `answer_1` ...
-        tokens: further control tokens, such as those of the judge's own tokenizer.
+    `mark` is what it is (`question`, `answer_1` ...), `tokens` the control tokens of the judge's tokenizer.
     """
     key = digest(text)[:6]
     return f"<{mark} key={key}>\n{break_control_tokens(text, tokens).strip()}\n</{mark} key={key}>"
@@ -172,12 +151,8 @@ def quote(text: str, mark: str, tokens: Iterable[str] = ()) -> str:
 
 def break_control_tokens(text: str, tokens: Iterable[str] = ()) -> str:
     """`text` with a space after the first character of every control token, which makes it plain text."""
-    text = CONTROL.sub(_split, text)
+    text = CONTROL.sub(lambda found: f"{found[0][0]} {found[0][1:]}", text)
     for token in sorted(tokens, key=len, reverse=True):
         if len(token) > 1 and not token.isspace():
             text = text.replace(token, f"{token[0]} {token[1:]}")
     return text
-
-
-def _split(match: re.Match[str]) -> str:
-    return f"{match[0][0]} {match[0][1:]}"

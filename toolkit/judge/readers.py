@@ -13,11 +13,7 @@ from toolkit.types import WINNERS, Battle, Outcome, Verdict, Vote, digest, quest
 
 
 def rows(file: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """(place, object) of every row of a JSONL file, or of a JSON list or object.
-
-    Raises:
-        DataError: the file cannot be read, or a row is no object.
-    """
+    """(place, object) of every row of a JSONL file, or of a JSON list or object; `DataError`: it is none."""
     if file.suffix == ".json":
         listed = io.read_json(file)
         listed = listed if isinstance(listed, list) else [listed]

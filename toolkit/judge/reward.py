@@ -29,11 +29,7 @@ class RewardJudge:
     prompt_key = digest("reward")
 
     def __init__(self, folder: Path, options: ModelOptions = ModelOptions()) -> None:
-        """Load the reward model in `folder`: a model folder, or an adapter folder on its base.
-
-        Raises:
-            ModelError: no reward model is there.
-        """
+        """Load the reward model in `folder` (or adapter on its base); raises `ModelError` if there is none."""
         self.scorer = RewardModel(folder, options)
         self.name = self.scorer.name
 

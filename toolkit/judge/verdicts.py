@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import groupby
 from pathlib import Path
+from statistics import fmean, stdev
 from types import MappingProxyType
 from typing import Any, Generic, Protocol, TypeVar, cast
 
@@ -48,10 +48,8 @@ class PairJudge(Protocol):
     def verdicts(self, comparisons: Sequence[Any], known: Mapping[Any, Any], /) -> Iterator[Any]:
         """Yield the missing judgments on `comparisons`, each as soon as it is there, in any order.
 
-        Args:
-            comparisons: all questions, so that how they are grouped does not depend on what is known.
-            known: the last judgment on each question that has one. A judge may give a further one on an
-                unreadable one, with the next `attempt`; every other is final.
+        These are all questions, so that how they are grouped does not depend on what is known. `known` has
+        the last judgment on each; on an unreadable one a judge may give another, with the next `attempt`.
         """
 
 
@@ -93,11 +91,7 @@ def ask(
 ) -> None:
     """Run a judge over the questions without a stored judgment; refused ones are requested again.
 
-    Args:
-        judge: who judges.
-        questions: all of them.
-        store: of this judge and prompt.
-        elsewhere: questions that other processes ask.
+    `store` is of this judge and prompt; the questions in `elsewhere` are asked by other processes.
     """
     known = {each: found for each in questions if (found := store.get(each)) and not found.refused}
     known |= elsewhere
@@ -148,7 +142,7 @@ def load_verdicts(battles: Iterable[Battle], judge: str, prompt: str, *, store: 
 
 
 def import_old_log(log: Path, store: Path, kind: type[Judgment]) -> None:
-    """Put the verdicts or grades in a log of earlier versions, which went by names, into a store."""
+    """Put the verdicts or grades of a log of earlier versions, which went by names, into a store."""
     if not log.exists():
         return
     fields = ("battle_id", "order") if kind is Verdict else ("completion", "example_id", "contestant")
@@ -185,11 +179,9 @@ def grade_scores(grades: Iterable[Grade]) -> list[Score]:
     scores = []
     for contestant, rows in groupby(readable, key=lambda row: row.contestant):
         values = [row.value for row in rows if row.value is not None]
-        mean = math.fsum(values) / len(values)
-        spread = math.fsum((value - mean) ** 2 for value in values) / max(1, len(values) - 1)
-        margin = Z * math.sqrt(spread / len(values)) if len(values) > 1 else None
-        low, high = (mean - margin, mean + margin) if margin is not None else (None, None)
-        scores.append(
-            Score(contestant=contestant, metric="judge_grade", value=mean, low=low, high=high, n=len(values))
-        )
+        mean, ends = fmean(values), {}
+        if len(values) > 1:
+            margin = Z * stdev(values) / len(values) ** 0.5
+            ends = {"low": mean - margin, "high": mean + margin}
+        scores.append(Score(contestant=contestant, metric="judge_grade", value=mean, n=len(values), **ends))
     return scores

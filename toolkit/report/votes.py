@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from toolkit.errors import RatingError
-from toolkit.judge.aggregation import Preference, is_separable, win_rates
+from toolkit.judge.aggregation import is_separable, preference_of, win_rates
 from toolkit.ratings import Decisions, bradley_terry, first_place, tabulate
 from toolkit.ratings.agreement import agreement as compare
 from toolkit.ratings.agreement import agreement_sentence
@@ -85,17 +85,11 @@ def win_rate_table(votes: Iterable[Vote], view: RunView) -> Table | None:
     lengths = {
         (name, row.example_id): len(row.completion) for name, rows in view.completions.items() for row in rows
     }
+    sides = [(vote, (vote.model_a, vote.example_id), (vote.model_b, vote.example_id)) for vote in votes]
     found = [
-        Preference(
-            contestant=vote.model_b,
-            against=vote.model_a,
-            value=1 - vote.points,
-            example_id=vote.example_id,
-            length=lengths[vote.model_b, vote.example_id],
-            length_against=lengths[vote.model_a, vote.example_id],
-        )
-        for vote in votes
-        if (vote.model_a, vote.example_id) in lengths and (vote.model_b, vote.example_id) in lengths
+        preference_of(vote, lengths[a], lengths[b]).reversed()
+        for vote, a, b in sides
+        if a in lengths and b in lengths
     ]
     rows = []
     for row in win_rates(found):
