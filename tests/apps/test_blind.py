@@ -73,9 +73,14 @@ def address(serve: Callable[..., str], household: Path, database: str) -> str:
 
 
 def test_votes_are_blind_on_the_wire(page: Page, address: str, database: str) -> None:
-    before = len(Store(database).votes())
+    before = len(Store(database).vote_rows(repeats=False))
     assert cast_votes(page, address, Wire(page), battles=8) > 0
-    assert [vote.outcome for vote in Store(database).votes()][before:] == ["a", "tie", "both_bad", "b"] * 2
+    assert [vote.outcome for vote in Store(database).vote_rows(repeats=False)][before:] == [
+        "a",
+        "tie",
+        "both_bad",
+        "b",
+    ] * 2
     assert not any(name in cookie["value"] for cookie in page.context.cookies() for name in CONTESTANTS)
 
 

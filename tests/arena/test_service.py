@@ -35,7 +35,7 @@ def test_a_vote_knows_its_category(desk: ArenaService) -> None:
     reveal = desk.vote("ann", desk.ballot("ann").id, "a")
     answers = desk.pool.answers[reveal.ballot.example_id]
     assert reveal.ballot.category == answers["otter-b2"].category in ("home", "numbers", "code")
-    assert [vote.category for vote in desk.store.votes()] == [reveal.ballot.category]
+    assert [vote.category for vote in desk.store.vote_rows(repeats=False)] == [reveal.ballot.category]
 
 
 def test_reloading_or_a_second_tab_shows_the_same_ballot(desk: ArenaService) -> None:
@@ -46,7 +46,7 @@ def test_the_first_vote_on_a_ballot_stands(desk: ArenaService) -> None:
     ballot = desk.ballot("ann")
     first = desk.vote("ann", ballot.id, "a")
     assert desk.vote("ann", ballot.id, "b") == first
-    assert [vote.outcome for vote in desk.store.votes()] == ["a"]
+    assert [vote.outcome for vote in desk.store.vote_rows(repeats=False)] == ["a"]
 
 
 def test_no_answer_returns_whose_author_the_voter_was_told(desk: ArenaService) -> None:
@@ -71,7 +71,7 @@ def test_an_administrator_may_allow_more_and_such_votes_are_kept_apart(desk: Are
     more = vote_until_done(desk, "ann")
     assert (len(votes), len(more)) == (20, 40)
     assert [ballot.repeat for ballot in votes + more] == [False] * 20 + [True] * 40
-    assert len(desk.store.votes()) == 20
+    assert len(desk.store.vote_rows(repeats=False)) == 20
     assert (len(desk.votes().rows), len(desk.votes().repeats)) == (20, 40)
     assert sum(desk.tally().votes.values()) == 20
 
@@ -162,7 +162,7 @@ def test_a_cookies_votes_join_the_account_that_signs_in(desk: ArenaService) -> N
     assert desk.ballot("account") == still_open
     desk.vote("account", still_open.id, "b")
     assert [reveal.ballot.voter for reveal in desk.history("account")] == ["account", "account"]
-    assert {vote.voter for vote in desk.store.votes()} == {"account"}
+    assert {vote.voter for vote in desk.store.vote_rows(repeats=False)} == {"account"}
     expected = {(first.example_id, first.contestant_a), (first.example_id, first.contestant_b)}
     assert expected <= desk._revealed("account")
 
@@ -175,8 +175,8 @@ def test_a_voter_can_be_forgotten(desk: ArenaService, remove: bool) -> None:
     assert desk.store.forget("ann", remove=remove) == 1
     assert desk.store.history("ann") == []
     assert not any("Ann" in reveal.cast.comment for reveal in desk.store.cast_votes())
-    assert len(desk.store.votes()) == 2 - remove
-    assert "ann" not in {vote.voter for vote in desk.store.votes()}
+    assert len(desk.store.vote_rows(repeats=False)) == 2 - remove
+    assert "ann" not in {vote.voter for vote in desk.store.vote_rows(repeats=False)}
 
 
 def test_somebody_elses_ballot_is_refused(desk: ArenaService) -> None:
@@ -191,14 +191,14 @@ def test_a_skipped_battle_is_closed_and_does_not_count(desk: ArenaService) -> No
     assert desk.ballot("ann") != ballot
     with pytest.raises(NotAllowed, match="closed"):
         desk.vote("ann", ballot.id, "a")
-    assert desk.store.votes() == []
+    assert desk.store.vote_rows(repeats=False) == []
 
 
 def test_undo_is_a_correction_in_the_log(desk: ArenaService) -> None:
     ballot = desk.ballot("ann")
     desk.vote("ann", ballot.id, "a")
     desk.undo("ann", ballot.id)
-    assert desk.store.votes() == []
+    assert desk.store.vote_rows(repeats=False) == []
     assert [(line.revision, line.action) for line in desk.store.log(ballot.id)] == [(0, "vote"), (1, "undo")]
     with pytest.raises(NotAllowed, match="closed"):
         desk.vote("ann", ballot.id, "b")
@@ -217,7 +217,7 @@ def test_reasons_are_added_without_touching_the_vote(desk: ArenaService) -> None
     desk.vote("ann", ballot.id, "b")
     noted = desk.annotate("ann", ballot.id, ("clearer",), " short and right ")
     assert (noted.cast.outcome, noted.cast.tags, noted.cast.comment) == ("b", ("clearer",), "short and right")
-    assert len(desk.store.votes()) == 1
+    assert len(desk.store.vote_rows(repeats=False)) == 1
     assert len(desk.store.log(ballot.id)) == 2
 
 
@@ -266,8 +266,8 @@ def test_two_runs_in_one_store_do_not_mix_up_their_battles(desk: ArenaService) -
     assert (desk.ballot("ann"), elsewhere.ballot("ann")) == (here, there)
     elsewhere.vote("ann", there.id, "a")
     desk.vote("ann", here.id, "b")
-    assert [vote.outcome for vote in desk.store.votes("another")] == ["a"]
-    assert [vote.outcome for vote in desk.store.votes(desk.pool.run)] == ["b"]
+    assert [vote.outcome for vote in desk.store.vote_rows("another", repeats=False)] == ["a"]
+    assert [vote.outcome for vote in desk.store.vote_rows(desk.pool.run, repeats=False)] == ["b"]
 
 
 def test_a_voter_who_is_too_fast_is_slowed_down(desk: ArenaService) -> None:

@@ -1,10 +1,4 @@
-"""Which battle next, the blind ballot, the vote store, preference export.
-
-service = ArenaService(load_battle_pool(Path("results/demo")), Store("sqlite:///arena.db"))
-service.register_voter("ann")
-ballot = service.ballot("ann")  # a prompt and two answers, without names
-reveal = service.vote("ann", ballot.id, "a")  # committed, then opened
-"""
+"""Which battle next, the blind ballot (`service.ArenaService`), the vote store, preference export."""
 
 import sqlite3
 from contextlib import closing
@@ -28,7 +22,7 @@ def accepted_votes(
     Args:
         database: SQLAlchemy URL.
         run: name of one run; left out, of all.
-        answers: as they are now; votes on stored answers that have been replaced are left out.
+        answers: as of `Store.vote_rows`.
         simulated: the simulated voters' votes in the place of people's.
     """
     kinds = (SIMULATED,) if simulated else ("battle", "imported")

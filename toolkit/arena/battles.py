@@ -57,17 +57,14 @@ class BattlePool:
             for one, other in self.pairs
         }
 
-    @cached_property
-    def _battle_keys(self) -> dict[tuple[str, Pair], str]:
-        return {}
+    _battle_keys: dict[tuple[str, Pair], str] = field(default_factory=dict, init=False, compare=False)
 
     def battle_key(self, example: str, pair: Pair) -> str:
         """Under which the vote store keeps the battle of a pair on an example."""
-        key = self._battle_keys.get((example, pair))
-        if key is None:
+        if (example, pair) not in self._battle_keys:
             one, other = ((name, self.answers[example][name].completion) for name in pair)
-            key = self._battle_keys[example, pair] = battle_key(example, one, other)
-        return key
+            self._battle_keys[example, pair] = battle_key(example, one, other)
+        return self._battle_keys[example, pair]
 
     @cached_property
     def places(self) -> dict[tuple[str, str], list[tuple[str, str]]]:
@@ -103,11 +100,7 @@ def battle_key(example_id: str, one: tuple[str, str], other: tuple[str, str]) ->
 
 
 def answer_files(run: Path) -> dict[str, Path]:
-    """Contestant -> its completions.
-
-    Raises:
-        DataError: there are none.
-    """
+    """Contestant -> its completions; raises `DataError` where there are none."""
     files = completion_files(run)
     if not files:
         raise DataError(f"{run}: no completions/*.jsonl here; give a folder that `adapter-arena run` wrote")
@@ -115,11 +108,9 @@ def answer_files(run: Path) -> dict[str, Path]:
 
 
 def load_battle_pool(run: Path, contestants: Sequence[str] = ()) -> BattlePool:
-    """Read `recipe.yaml` and `completions/*.jsonl` of a run folder.
+    """Read `recipe.yaml` and `completions/*.jsonl` of a run folder, `results/<name>/`.
 
-    Args:
-        run: the folder, `results/<name>/`.
-        contestants: who takes part; left out, as the recipe says, else everyone with answers.
+    `contestants` take part; left out, as the recipe says, else everyone with answers.
 
     Raises:
         DataError: no such folder, fewer than two contestants, one without answers, no answer at all, or a

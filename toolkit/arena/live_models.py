@@ -66,12 +66,7 @@ class LiveModels:
     """Answers questions as any contestant of a run."""
 
     def __init__(self, run: Path) -> None:
-        """Read the run's recipe.
-
-        Raises:
-            RecipeError: the folder has no recipe that parses.
-            DataError: the weights of all contestants but one, or of all, are missing.
-        """
+        """Read the run's recipe; raises `DataError` where fewer than two contestants have their weights."""
         self._run = run
         self._recipe: Recipe = recipes.load(run / "recipe.yaml")
         self._models: dict[str, Loaded] = {}
@@ -81,20 +76,10 @@ class LiveModels:
         self._contestants: dict[str, Contestant] = {}
         self.missing: dict[str, str] = {}
         """Contestant -> why it cannot answer."""
-        for name, listed in recipes.contestants(self._recipe).items():
-            contestant = listed
-            if contestant.answers:
-                continue  # its answers are in a file
+        for name, contestant in recipes.contestants(self._recipe).items():
             try:
-                if not contestant.endpoint:
-                    self._locate(contestant)
-                shots = run / "shots" / f"{name}.json"  # as they were drawn when the run was made
-                if contestant.shots and shots.exists():
-                    drawn = [
-                        Message.model_validate(turn) for turn in io.read_json(shots, kind=dict)["prompt"]
-                    ]
-                    contestant = contestant.model_copy(update={"prompt": (*contestant.prompt, *drawn)})
-                self._contestants[name] = contestant
+                if not contestant.answers:  # in a file
+                    self._contestants[name] = self._prepared(name, contestant)
             except ToolkitError as error:
                 self.missing[name] = str(error)
         if len(self._contestants) < 2:  # noqa: PLR2004
@@ -102,6 +87,16 @@ class LiveModels:
             raise DataError(f"{run}: --ask needs two contestants that can answer{f' ({why})' if why else ''}")
         for name, problem in self.missing.items():
             logger.warning("%s answers no questions: %s", name, problem)
+
+    def _prepared(self, name: str, contestant: Contestant) -> Contestant:
+        """The contestant with its worked examples as they were drawn when the run was made."""
+        if not contestant.endpoint:
+            self._locate(contestant)
+        shots = self._run / "shots" / f"{name}.json"
+        if not (contestant.shots and shots.exists()):
+            return contestant
+        drawn = [Message.model_validate(turn) for turn in io.read_json(shots, kind=dict)["prompt"]]
+        return contestant.model_copy(update={"prompt": (*contestant.prompt, *drawn)})
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -124,11 +119,8 @@ class LiveModels:
     ) -> Job:
         """Let contestants answer in the background, each the end of a conversation of its own.
 
-        Args:
-            names: of the contestants.
-            talks: of each, turn by turn, without what the contestant's own prompt puts before it.
-            seed: of sampling.
-            sampled: draw tokens at `TEMPERATURE` even where the recipe is greedy, whose answer never changes.
+        `talks` are without what the contestant's own prompt puts before them; `sampled` draws tokens at
+        `TEMPERATURE` even where the recipe is greedy, whose answer never changes.
         """
         job = Job(tuple(names))
 

@@ -115,11 +115,10 @@ def voter_reports(votes: Sequence[AnyVote], checks: Iterable[Reveal] = ()) -> li
                 flagged=inattentive or bool(crowd.found[voter]),
             )
         )
-    return sorted(reports, key=suspicion_key)
+    return sorted(reports, key=_suspicion)
 
 
-def suspicion_key(report: VoterReport) -> tuple[bool, float, int]:
-    """Sorts the most suspicious first."""
+def _suspicion(report: VoterReport) -> tuple[bool, float, int]:
     return not report.flagged, 1.0 if report.p_value is None else report.p_value, -report.failed
 
 

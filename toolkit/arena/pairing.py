@@ -53,13 +53,9 @@ def draw_battle(
 ) -> DrawnBattle | None:
     """Draw the next battle for a voter; `None` when none is left.
 
-    Args:
-        pool: contestants and battles.
-        tally: votes so far.
-        met: keys of the battles the voter was shown.
-        rng: unpredictable for voters.
-        revealed: (example, contestant) of the answers whose author the voter knows.
-        deviations: of `residual_deviations`; left out, examples are drawn alike.
+    `met` are keys of the battles the voter was shown, `revealed` the (example, contestant) of the answers
+    whose author the voter knows; without `deviations`, those of `residual_deviations`, examples are drawn
+    alike. Voters must not be able to predict `rng`.
     """
     pairs = [pair for pair in pool.pairs if any(True for _ in _open_examples(pool, pair, met, revealed))]
     if not pairs:
@@ -69,11 +65,11 @@ def draw_battle(
     examples = list(_open_examples(pool, pair, met, revealed))
     chances = np.full(len(examples), 1 / len(examples))
     if deviations is not None and pool.options.pairing == "active":
-        known = np.array([pool.judged.get((example, pair), np.nan) for example in examples])
-        chances = example_probabilities(known, deviations)
+        judged = np.array([pool.judged.get((example, pair), np.nan) for example in examples])
+        chances = example_probabilities(judged, deviations)
     index = int(rng.choice(len(examples), p=chances))
-    own = float(chances[index])
-    return DrawnBattle(examples[index], a, b, chance, chance * own / 2, 1 / len(examples) / own)
+    drawn = float(chances[index])
+    return DrawnBattle(examples[index], a, b, chance, chance * drawn / 2, 1 / len(examples) / drawn)
 
 
 def _open_examples(
@@ -103,8 +99,8 @@ def pair_probabilities(pool: BattlePool, tally: Tally, pairs: Sequence[Pair]) ->
         return uniform
     unsure = misorder_probability(win_matrix(tally, pool.contestants))
     place = {name: index for index, name in enumerate(pool.contestants)}
-    uncertainty = {pair: float(unsure[place[pair[0]], place[pair[1]]]) for pair in pool.pairs}
-    weights = np.where(short, np.maximum([uncertainty[pair] for pair in pairs], MIN_UNCERTAINTY), 0)
+    uncertainty = [unsure[place[one], place[other]] for one, other in pairs]
+    weights = np.where(short, np.maximum(uncertainty, MIN_UNCERTAINTY), 0)
     return np.asarray(uniform / 2 + weights / weights.sum() / 2)
 
 
@@ -123,15 +119,11 @@ Matrix = NDArray[np.float64]
 
 
 def residual_deviations(judged: Matrix, points: Matrix, seen: Matrix) -> Matrix:
-    """Root mean square of people's points less what the judge predicts, by how sure it is.
+    """Root mean square of people's `points` less what the judge predicts, by how sure it is.
 
-    Args:
-        judged: the judge's probabilities of all battles; at first its p (1 - p) is taken for the mean square.
-        points: of people's votes.
-        seen: the judge's probabilities on the same; NaN where there is none.
-
-    Returns:
-        Of each class from unsure to sure, then of battles without a judge's vote; shape (MARGINS + 1,).
+    `judged` are the judge's probabilities of all battles, whose p (1 - p) is at first taken for the mean
+    square, `seen` those of the battles with points; NaN: none. Returns the figure of each class from unsure
+    to sure, then of battles without a judge's vote; shape (MARGINS + 1,).
     """
     known, sure = ~np.isnan(seen), np.clip(judged, 0.1, 0.9)
     points, seen = points[known], seen[known]
@@ -153,12 +145,7 @@ def margin_classes(judged: Matrix) -> NDArray[np.intp]:
 
 
 def example_probabilities(judged: Matrix, deviations: Matrix) -> Matrix:
-    """Probability of drawing each of a pair's examples, at least half of the uniform one.
-
-    Args:
-        judged: the judge's probabilities on them; NaN where there is none.
-        deviations: of `residual_deviations`.
-    """
+    """Probability of drawing each of a pair's examples, by the judge's; at least half of the uniform one."""
     weights = deviations[margin_classes(judged)]
     return np.asarray((1 / len(weights) + weights / weights.sum()) / 2)
 
@@ -209,10 +196,9 @@ def attention_check_due(number: int, every: int, rng: Generator) -> bool:
 
 
 def build_attention_check(pool: BattlePool, met: set[str], rng: Generator) -> dict[str, Any] | None:
-    """The fields of a ballot: an example with its reference or an answer, against another example's answer.
+    """The fields of a ballot: an example's reference or answer, against an answer to another example.
 
-    Returns:
-        `None` when the run is too small for it, or what was drawn is in `met` already.
+    `None` when the run is too small for it, or what was drawn is in `met` already.
     """
     shown = {
         example: [answer for answer in answers.values() if answer.id not in pool.flagged]

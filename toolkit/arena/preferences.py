@@ -104,17 +104,13 @@ def votes_from_reveals(reveals: Iterable[Reveal], pool: BattlePool | None = None
 
 def votes_with_run_texts(pool: BattlePool, votes: Iterable[Vote]) -> list[VoteWithTexts]:
     """Votes that name their example and contestants only (a judge's), with the texts of the run."""
-    bare = (
-        VoteWithTexts(
-            example_id=vote.example_id,
-            contestant_a=vote.model_a,
-            contestant_b=vote.model_b,
-            outcome=vote.outcome,
-            voter=vote.voter or vote.kind,
-        )
-        for vote in votes
-    )
-    return [vote for each in bare if (vote := _with_texts(each, pool))]
+    found = []
+    for vote in votes:
+        who = {"contestant_a": vote.model_a, "contestant_b": vote.model_b, "voter": vote.voter or vote.kind}
+        bare = VoteWithTexts(example_id=vote.example_id, outcome=vote.outcome, **who)
+        if (with_texts := _with_texts(bare, pool)) is not None:
+            found.append(with_texts)
+    return found
 
 
 def _with_texts(vote: VoteWithTexts, pool: BattlePool | None) -> VoteWithTexts | None:

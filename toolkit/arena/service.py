@@ -122,12 +122,9 @@ class ArenaService:
         assert self.pool.places is not None
 
     def register_voter(self, voter: str, kind: str = "cookie", address: str | None = None) -> None:
-        """Register a voter; called once per visit.
+        """Register a voter, once per visit; `kind` is `signed-in` for an account, `cookie` for others.
 
-        Args:
-            voter: id.
-            kind: `signed-in` for an account, `cookie` for others.
-            address: network address of a voter without an account, stored as a keyed hash.
+        The network `address` of a voter without an account is stored as a keyed hash.
         """
         if address is not None and kind != "signed-in":
             self._addresses[voter] = self.store.keyed_hash("address", address)
@@ -136,10 +133,8 @@ class ArenaService:
     def ballot(self, voter: str) -> BlindBallot | None:
         """The voter's open ballot, or a new one; `None` when the voter has seen every battle.
 
-        A ballot stays open until it is voted on or skipped: reloading the page shows the same one.
-
-        Raises:
-            NotAllowed: the arena is closed, or the voter blocked.
+        A ballot stays open until it is voted on or skipped: reloading the page shows the same one. Raises
+        `NotAllowed` where the arena is closed, or the voter blocked.
         """
         self._require_admission(voter)
         for _ in range(ATTEMPTS):
@@ -157,11 +152,7 @@ class ArenaService:
         return None
 
     def count_question(self, voter: str) -> None:
-        """Count a question against the limit, whatever comes of it; called before models answer.
-
-        Raises:
-            NotAllowed: the arena is closed, the voter is blocked, or made too many requests in this minute.
-        """
+        """Count a question against the limit (`NotAllowed` beyond it); called before models answer."""
         self._require_admission(voter)
         who, now = {voter, self._addresses.get(voter, voter)}, self._clock()
         with self._question_lock:
@@ -172,14 +163,7 @@ class ArenaService:
             self._questions.append((now, who))
 
     def draw_pair(self, names: Sequence[str]) -> tuple[str, str, float]:
-        """Draw two of these contestants, with their sides, to answer a voter's own question.
-
-        Returns:
-            Left side, right side, and the probability of the pair.
-
-        Raises:
-            NotAllowed: fewer than two of them take part.
-        """
+        """Draw two of these contestants to answer a question: left, right, and the pair's probability."""
         pairs = [pair for pair in self.pool.pairs if set(pair) <= set(names)]
         if not pairs:
             raise NotAllowed("fewer than two contestants can answer here")
@@ -197,8 +181,7 @@ class ArenaService:
     ) -> str:
         """Store a ballot of two live answers to a voter's own questions; returns its id.
 
-        Raises:
-            NotAllowed: closed, blocked, or an answer says who wrote it.
+        Raises `NotAllowed` where the arena is closed, the voter blocked, or an answer names its author.
         """
         self._require_admission(voter)
         if any(reveals_identity(answer, self.pool.contestants) for answer in answers):
@@ -234,11 +217,7 @@ class ArenaService:
     def vote(self, voter: str, ballot_id: str, outcome: Outcome, seconds: float | None = None) -> Reveal:
         """Commit a vote and reveal the names. A repeated request returns the stored vote.
 
-        Args:
-            voter: id.
-            ballot_id: of the ballot that the page shows.
-            outcome: by the sides shown.
-            seconds: from the first display of the ballot to the vote, where it was measured.
+        `outcome` is by the sides shown; `seconds` from the first display of the ballot, where measured.
 
         Raises:
             NotAllowed: not this voter's ballot, skipped or taken back before, or too many votes in a minute.
@@ -264,28 +243,17 @@ class ArenaService:
             self.store.add_cast(self._new_cast(ballot, None, "skip"))
 
     def undo(self, voter: str, ballot_id: str) -> None:
-        """Take a vote back within the grace time, as a correction in the log.
+        """Take a vote back within the grace time (else `NotAllowed`), as a correction in the log.
 
         The battle stays closed: its names are known by now, so another vote on it would not be blind.
-
-        Raises:
-            NotAllowed: there is no vote to take back, or its grace time is over.
         """
         ballot, before = self._own_vote(voter, ballot_id, "to take back")
-        if self._clock() > self.undo_until(before):
+        if self._clock() > before.cast_at + self.rules.grace:
             raise NotAllowed(f"a vote can be taken back for {self.rules.grace:.0f} seconds")
         self.store.add_cast(self._new_cast(ballot, before, "undo"))
 
-    def undo_until(self, cast: Cast) -> float:
-        """The end of a vote's grace time, in seconds since 1970."""
-        return cast.cast_at + self.rules.grace
-
     def annotate(self, voter: str, ballot_id: str, tags: tuple[str, ...], comment: str) -> Reveal:
-        """Add reasons to a vote, as a further line of the log with the same outcome.
-
-        Raises:
-            NotAllowed: there is no vote to add to; the reasons are too long, too many, or changed too often.
-        """
+        """Add reasons to a vote, as a further line of the log; `NotAllowed` beyond the limits above."""
         ballot, before = self._own_vote(voter, ballot_id, "to add to")
         comment = comment.strip()
         if (tags, comment) == (before.tags, before.comment):

@@ -104,11 +104,7 @@ class SettingsStore:
         return self._blocked
 
     def change(self, control: ArenaSettings, reason: str, actor: str = "") -> None:
-        """Store new settings; `actor` is who changes them.
-
-        Raises:
-            DataError: only one contestant is chosen.
-        """
+        """Store new settings of an `actor`; raises `DataError` where only one contestant is chosen."""
         if len(control.contestants) == 1:
             raise DataError(f"an arena needs two contestants, not only `{control.contestants[0]}`")
         if self.control.open and not control.open:

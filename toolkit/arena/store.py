@@ -12,7 +12,7 @@ import json
 import re
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from itertools import count
 from typing import Any, NamedTuple
@@ -195,11 +195,9 @@ class Store:
     # Ballots
 
     def add_ballot(self, ballot: Ballot) -> Ballot | None:
-        """Store a ballot before it is shown.
+        """Store a ballot before it is shown; returns the one that has its number now.
 
-        Returns:
-            The ballot; or the one that another tab of this voter stored under the same number; or `None` when
-            the voter has met this battle before.
+        That may be of another tab of this voter; `None`: the voter has met this battle before.
         """
         try:
             with self._database.write() as connection:
@@ -243,10 +241,7 @@ class Store:
         return self._ballot(ballots.c.id == ballot_id)
 
     def newest_ballot(self, voter: str, run: str) -> tuple[Ballot | None, Cast | None, int]:
-        """A voter's last ballot from the run, what was cast on it, and the number of their next ballot.
-
-        Ballots are numbered through all runs whose votes are kept here.
-        """
+        """A voter's last ballot of a run, what was cast on it, and the number (over all runs) of the next."""
         mine = self._is_voter(voter)
         query = select(func.max(ballots.c.number)).where(mine)
         number = self._scalar(query)
@@ -261,8 +256,7 @@ class Store:
     def revealed_answers(self, voter: str, before: float) -> tuple[set[tuple[str, str]], set[str]]:
         """Answers whose author a voter knows, of votes cast before a time.
 
-        Returns:
-            Keys of prompt and answer (`BattlePool.text_keys`), and examples looked at on the page Compare.
+        Keys of prompt and answer (as in `BattlePool.places`), and examples looked at on the page Compare.
         """
         query = select(ballots.c.messages, ballots.c.answer_a, ballots.c.answer_b)
         query = query.join(casts, casts.c.ballot == ballots.c.id).where(self._is_voter(voter))
@@ -299,9 +293,7 @@ class Store:
         """How many ballots this voter, or this address, voted on or skipped after a time; no corrections."""
         recent = select(casts.c.ballot).where(casts.c.revision == 0, casts.c.cast_at > since)
         counted = select(func.count()).select_from(_BY_VOTER).where(_is_person(voter, address))
-        new = [
-            row.ballot for row in self._rows(recent)
-        ]  # planners would begin with all ballots of an address
+        new = [row.ballot for row in self._rows(recent)]  # planners would begin with all of an address
         return sum(int(self._scalar(counted.where(ballots.c.id.in_(some)))) for some in _chunks(new))
 
     def history(self, voter: str, limit: int = 50) -> list[Reveal]:
@@ -370,14 +362,6 @@ class Store:
             and not _is_replaced(row, keys, current, run)
         ]
 
-    def votes(
-        self, run: str | None = None, *, without: Iterable[str] = (), answers: Answers | None = None
-    ) -> list[Vote]:
-        """The votes of `vote_rows` without repeats, and without the voters in `without`."""
-        left_out = set(without)
-        rows = self.vote_rows(run, repeats=False, answers=answers)
-        return [row.vote for row in rows if row.voter not in left_out]
-
     def votes_on(self, ids: Sequence[str]) -> dict[str, VoteRow]:
         """Ballot id -> the vote of a person that counts for it, of any run and blocked voters too."""
         found = (row for some in _chunks(ids) for row in self.vote_rows(only=some, everyone=True))
@@ -413,11 +397,7 @@ class Store:
         return found
 
     def forget(self, voter: str, *, remove: bool) -> int:
-        """Delete what is known of a voter; their votes are removed too, or kept without the person.
-
-        Returns:
-            How many ballots the voter had.
-        """
+        """Delete what is known of a voter; ballots are removed too, or kept without the person. How many."""
         substitute = self.keyed_hash("forgotten", new_id())
         with self._database.write() as connection:
             ids = list(connection.execute(select(voters.c.id).where(_is_person(voter))).scalars())
@@ -560,11 +540,7 @@ def _is_replaced(
 ) -> bool:
     """Whether a vote is on stored answers that are others by now, or on those of a run that is no version.
 
-    Args:
-        row: the vote.
-        keys: of both answers that it is on, and its run.
-        current: (example, contestant) -> key of the answer now.
-        run: that is read.
+    `keys` are of both answers that it is on, then its run; `current` has the (example, contestant)'s now.
     """
     a, b, of_run = keys
     now_a = now_b = None

@@ -41,10 +41,7 @@ def with_lengths(
 ) -> tuple[Table, dict[str, tuple[Array, Array]]]:
     """The votes on answers that are known, and the words of both answers as the style measure `length`.
 
-    Args:
-        table: people's votes or a judge's.
-        pool: whose answers they are on.
-        others: (example, contestant) -> answer, of live and imported votes.
+    `others` are the (example, contestant)'s answers of live and imported votes, beside those of the pool.
     """
     examples = table.labels.get("example", Labels(np.full(len(table), MISSING), ()))
     columns, rows = ({name: at for at, name in enumerate(names)} for names in (table.names, examples.names))
@@ -203,11 +200,7 @@ class VoteLog:
         self._addresses = AddressLimit(dict, 0)
 
     def read(self, limit: int) -> CountedVotes:
-        """The votes as they are now; read-only.
-
-        Args:
-            limit: voters without an account who count, of one network address.
-        """
+        """The votes as they are now, read-only; `limit` voters without an account count of an address."""
         with self._lock:
             state = self._store.log_state()
             if state == self._state and limit == self._decisions[0]:

@@ -69,11 +69,7 @@ def battle_row(reveal: Reveal, *, texts: bool = False) -> dict[str, Any]:
 
 
 def write_battle_log(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write a battle log, whole or not at all, in the format its name ends with.
-
-    Raises:
-        DataError: the name ends with neither `.jsonl` nor `.json` nor `.csv`.
-    """
+    """Write a battle log, whole or not at all, in the format its name ends with: .jsonl, .json or .csv."""
     if path.suffix == ".jsonl":
         io.write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
     elif path.suffix == ".json":
@@ -101,11 +97,7 @@ def frame_rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def load_vote_rows(path: Path) -> list[tuple[str, dict[str, Any]]]:
-    """(place, row) of every row of a vote file, of any of the forms above.
-
-    Raises:
-        DataError: the file is missing or cannot be read.
-    """
+    """(place, row) of every row of a vote file, of any of the forms above; `DataError`: it is none."""
     if not path.is_file():
         raise DataError(f"{path}: no such vote file")
     if path.suffix == ".csv":
@@ -120,14 +112,10 @@ def load_vote_rows(path: Path) -> list[tuple[str, dict[str, Any]]]:
 
 
 def parse_votes(rows: Iterable[tuple[str, Mapping[str, Any]]]) -> list[Reveal]:
-    """The votes of (place, row) as `load_vote_rows` gives them; conversations are optional.
+    """The votes of (place, row) as `load_vote_rows` gives them; `DataError` names a row that does not fit.
 
-    Their ballots have the voters' own names, and no id or example where the file has none.
-
-    Rows without a vote (feedback without a comparison, an invalid verdict) are counted in a warning.
-
-    Raises:
-        DataError: a row has no such outcome or names.
+    Their ballots have the voters' own names, and no id or example where the file has none; conversations are
+    optional. Rows without a vote (feedback without a comparison, an invalid verdict) are warned of.
     """
     parsed = [_votes_in(row, place) for place, row in rows]
     if empty := sum(not votes for votes in parsed):

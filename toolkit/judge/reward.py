@@ -29,7 +29,7 @@ class RewardJudge:
     prompt_key = digest("reward")
 
     def __init__(self, folder: Path, options: ModelOptions = ModelOptions()) -> None:
-        """Load the reward model in `folder` (or adapter on its base); raises `ModelError` if there is none."""
+        """Load the reward model in `folder` (or adapter on its base); raises `ModelError` where none is."""
         self.scorer = RewardModel(folder, options)
         self.name = self.scorer.name
 

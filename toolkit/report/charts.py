@@ -109,14 +109,10 @@ def contestant_dots(
 
 
 def forest(title: str, value: float, interval: tuple[float, float], reach: float, reading: str) -> Markup:
-    """One difference in a table's cell: zero in the middle, the interval as a bar.
+    """One difference in a table's cell: zero in the middle, `interval` as a bar, better to the right.
 
-    Args:
-        title: what a screen reader says.
-        value: the difference, its sign such that more is better: better is drawn to the right.
-        interval: its two ends.
-        reach: the size of difference at the chart's edges.
-        reading: `better`, `worse` or `unclear`, the colour.
+    `title` is for screen readers, `reach` the size of difference at the chart's edges, `reading` (`better`,
+    `worse` or `unclear`) the colour.
     """
     width, height = FOREST
     if not all(_drawable(number) for number in (value, *interval)):
@@ -140,8 +136,8 @@ def forest(title: str, value: float, interval: tuple[float, float], reach: float
 def curves(title: str, lines: Sequence[Curve], unit: str = "step") -> Markup:
     """Lines over training steps, on one scale; empty when no line has two points."""
     height, left, right, top = CURVE
-    drawn = [Curve(line.label, _thin(line.points), line.dotted) for line in lines]
-    drawn = [line for line in drawn if line.points]
+    thinned = (Curve(line.label, _thin(line.points), line.dotted) for line in lines)
+    drawn = [line for line in thinned if line.points]
     points = [point for line in drawn for point in line.points]
     if not any(len(line.points) > 1 for line in drawn):
         return Markup()
@@ -251,12 +247,11 @@ def drawings(rows: Sequence[dict[str, Any]]) -> tuple[list[Drawing], list[Drawin
     first, *others = (_drawing(rows, title, columns) for title, columns in CURVES.items())
     step = next((row["selected_step"] for row in rows[::-1] if "selected_step" in row), None)
     published = f", step {step} published" if step is not None else ""
-    measures = dict.fromkeys(key for row in rows for key in row if key.startswith(VALIDATION))
-    chosen = []
-    for key in measures:
+    deciding = [first]
+    for key in dict.fromkeys(key for row in rows for key in row if key.startswith(VALIDATION)):
         title = metric_info(key.removeprefix(VALIDATION)).title
-        chosen.append(_drawing(rows, f"{title} on the evaluation split{published}", {key: "held out"}))
-    return [each for each in (first, *chosen) if each], [each for each in others if each]
+        deciding.append(_drawing(rows, f"{title} on the evaluation split{published}", {key: "held out"}))
+    return [each for each in deciding if each], [each for each in others if each]
 
 
 def _drawing(rows: Sequence[dict[str, Any]], title: str, columns: Mapping[str, str]) -> Drawing | None:

@@ -32,13 +32,9 @@ Measurements = dict[str, dict[str, Measurement]]
 
 
 def write_comparison(run: Path, other: Path) -> Path:
-    """Write `against-<other>.html`, `.md` and examples into `run`: its contestants minus those of `other`.
+    """Write `against-<other>.html`, `.md` and examples into `run`; returns the path of the HTML page.
 
-    Returns:
-        The path of the HTML page.
-
-    Raises:
-        DataError: a folder holds no finished run, or the two have no contestant or no example in common.
+    It shows the contestants of `run` minus those of `other`; errors as of `compare_runs`.
     """
     context = build_comparison(load_run(run), load_run(other))
     page = run / f"against-{other.resolve().name}.html"
@@ -79,9 +75,9 @@ def _merged(run: RunView, other: RunView) -> tuple[RunView, list[ComparisonPair]
         raise DataError(f"{place}: no contestant is in both")
     mine, theirs = (
         {
-            each.example_id: (each.messages, each.reference)
-            for own in view.completions.values()
-            for each in own
+            answer.example_id: (answer.messages, answer.reference)
+            for answers in view.completions.values()
+            for answer in answers
         }
         for view in (run, other)
     )
@@ -94,21 +90,20 @@ def _merged(run: RunView, other: RunView) -> tuple[RunView, list[ComparisonPair]
     new, old = labels(run, other)
     measured: Measurements = {}
     answers: dict[str, list[Completion]] = {}
+    stages = []
     for view, label in ((run, new), (other, old)):
         for name in names:
             full = f"{name} ({label})"
             answers[full] = [a for a in view.completions.get(name, []) if a.example_id in fair]
             found = [restricted(m, fair) for m in view.measurements.get(name, [])]
             measured[full] = {m.metric: m.model_copy(update={"contestant": full}) for m in found if m.rows}
+        stages += [
+            stage.model_copy(update={"name": f"{stage.name} ({label})"}) for stage in view.summary.stages
+        ]
     pairs = [ComparisonPair(f"{name} ({new})", f"{name} ({old})", ROLE) for name in names]
     title = f"{new} against {old}"
     if left_out := len(same) - len(fair):
         title += f", without {left_out} examples that one of them was trained on"
-    stages = [
-        stage.model_copy(update={"name": f"{stage.name} ({label})"})
-        for view, label in ((run, new), (other, old))
-        for stage in view.summary.stages
-    ]
     summary = _summary(run if run.groups else other, measured, pairs)
     return RunView(
         folder=run.folder,

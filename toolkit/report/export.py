@@ -35,10 +35,7 @@ Written by adapter-arena from a finished run: {sizes}.
 def run_datasets(run: Path) -> dict[str, Dataset]:
     """The tables of a finished run: `completions`, `scores`, and `votes` where any were cast.
 
-    Voters who are people appear under a hash of their name.
-
-    Raises:
-        DataError: the folder is no finished run.
+    Voters who are people appear under a hash of their name. Raises `DataError` where no run is finished.
     """
     from datasets import Dataset
 
@@ -61,11 +58,7 @@ def run_datasets(run: Path) -> dict[str, Dataset]:
 def write_datasets(run: Path, out: Path) -> dict[str, int]:
     """Write them as Parquet files and a card, so that `datasets.load_dataset(out, "votes")` reads them.
 
-    Returns:
-        Table -> its number of rows.
-
-    Raises:
-        DataError: the folder is no finished run, or `out` is there already.
+    Returns each table's number of rows; raises `DataError` where no run is finished, or `out` is there.
     """
     if out.exists():
         raise DataError(f"{out}: is there already; name a new folder")
@@ -87,12 +80,8 @@ def write_datasets(run: Path, out: Path) -> dict[str, int]:
 def write_scores(card: Path, recipe: Recipe, stage: str, summary: Summary, completions: Path) -> None:
     """Write the scores of a stage's model into its card, beside the baseline's and with an example.
 
-    Args:
-        card: the `README.md` of an adapter or of a merged model; earlier scores are replaced.
-        recipe: the run's recipe.
-        stage: which stage the model is of; one that is no contestant by itself leaves the card as it is.
-        summary: the run's figures.
-        completions: the run's folder of completions.
+    The `card` is the `README.md` of an adapter or merged model, whose earlier scores are replaced; it stays
+    as it is where the stage is no contestant by itself. `completions` is the run's folder of these.
     """
     from huggingface_hub import ModelCard
 
@@ -117,17 +106,15 @@ def _scores(name: str, recipe: Recipe, summary: Summary) -> str:
     prompted = [other for other, spec in specs.items() if is_fair_baseline(spec)]
     others = [*prompted, *(other for other, spec in specs.items() if spec.on_base and other not in prompted)]
     against = next((other for other in others if other != name), None)
-    own = {each.metric: each for each in summary.scores if each.contestant == name}
-    base = {each.metric: each for each in summary.scores if each.contestant == against}
+    base = {score.metric: score for score in summary.scores if score.contestant == against}
     gaps = {
-        each.metric: each
-        for each in summary.differences
-        if (each.contestant, each.against) == (name, against)
+        gap.metric: gap for gap in summary.differences if (gap.contestant, gap.against) == (name, against)
     }
     rows = [
-        f"| {metric_info(metric).title} | {_cell(score)} | {_cell(base.get(metric))} | "
-        f"{_cell(gaps.get(metric))} | {score.n} |"
-        for metric, score in own.items()
+        f"| {metric_info(score.metric).title} | {_cell(score)} | {_cell(base.get(score.metric))} | "
+        f"{_cell(gaps.get(score.metric))} | {score.n} |"
+        for score in summary.scores
+        if score.contestant == name
     ]
     head = f"| held-out examples, 95% intervals | {name} | {against or ''} | difference | n |"
     return "\n".join([SCORES, "", head, "| --- | ---: | ---: | ---: | ---: |", *rows, ""])

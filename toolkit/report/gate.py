@@ -77,12 +77,7 @@ class Gate(Record):
 
 
 def parse_requirement(text: str) -> Requirement:
-    """A requirement as written on the command line.
-
-    Raises:
-        InputError: it is not of the form `METRIC: better than NAME [by X]` or `METRIC: not worse than NAME
-            by X`.
-    """
+    """A requirement as written: `METRIC: better than NAME [by X]` or `METRIC: not worse than NAME by X`."""
     found = FORM.fullmatch(text)
     if not found or (found["worse"] and not found["margin"]):
         raise InputError(
@@ -98,12 +93,7 @@ def parse_requirement(text: str) -> Requirement:
 
 
 def run_gate(run: Path, requirements: Sequence[Requirement], contestant: str | None = None) -> Gate:
-    """Hold a contestant of a finished run against requirements.
-
-    Args:
-        run: its folder.
-        requirements: all must pass.
-        contestant: by default that of the last stage.
+    """Hold a contestant of a finished run, by default that of the last stage, against requirements.
 
     Raises:
         DataError: the run is not finished, or has no such contestant, metric or primary measure.
@@ -155,18 +145,9 @@ def _check(view: RunView, requirement: Requirement, contestant: str) -> Check:
         verdict = "failed"
     share = 1 if threshold or corrected <= found.p_value else found.p_value / corrected
     needed = _needed(value - threshold, (high - low) / 2, found.n, share) if verdict == "undecided" else None
-    return Check(
-        requirement=requirement.text,
-        verdict=verdict,
-        metric=metric,
-        contestant=contestant,
-        against=against,
-        value=value,
-        low=low,
-        high=high,
-        n=found.n,
-        examples_needed=needed,
-    )
+    names = {"metric": metric, "contestant": contestant, "against": against}
+    figures = {"value": value, "low": low, "high": high, "n": found.n, "examples_needed": needed}
+    return Check(requirement=requirement.text, verdict=verdict, **names, **figures)
 
 
 def _corrected_p(view: RunView, found: Difference) -> float:

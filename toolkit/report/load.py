@@ -104,11 +104,7 @@ class RunView:
 
 
 def load_run(folder: Path) -> RunView:
-    """Read everything the report needs.
-
-    Raises:
-        DataError: there is no summary, or a file does not parse.
-    """
+    """Read everything the report needs; raises `DataError` where there is no summary, or a file is broken."""
     file = folder / "summary.json"
     if not file.exists():
         raise DataError(f"{folder}: no summary.json here; run the recipe first (adapter-arena run ...)")

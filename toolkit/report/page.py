@@ -22,10 +22,7 @@ PAGES = ("report.html", "report.md", "examples.html")
 
 
 def write_report(folder: Path) -> Path:
-    """Write `report.html`, `report.md` and `examples.html` from the files of a run folder.
-
-    Returns:
-        The path of `report.html`.
+    """Write `report.html`, `report.md` and `examples.html` from the files of a run folder; returns the first.
 
     Raises:
         DataError: the folder holds no finished run, or one of its files does not parse.

@@ -38,11 +38,7 @@ class ClaimShare:
 
 
 def run_selftest(folder: Path, times: int = 1000, seed: int = 0) -> list[ClaimShare]:
-    """The share of relabelled runs with any claim, for each kind of claim that the run's report can make.
-
-    Raises:
-        DataError: there is no finished run, or nothing in it to relabel.
-    """
+    """The share of relabelled runs with any claim, for each kind of claim that the run's report can make."""
     view = load_run(folder)
     pairs = headline.headline_pairs(view.summary.contestants, view.recipe)
     kinds = {f"scores, {pair.title}": _comparison_claims(view, pair) for pair in pairs} | _vote_claims(view)

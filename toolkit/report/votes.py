@@ -44,8 +44,8 @@ def votes_section(view: RunView, colours: dict[str, int]) -> dict[str, Any]:
     found, jury = judges(view.summary.notes), jury_cells(view.summary.notes)
     noise, weak = judges_are_noise(view), weak_judges_note(found)
     judge = "The jury's votes" if jury else "The judge model's votes"
-    fits = {"People": view.people_fit, judge: view.judge_fit}
-    fits |= {SIMULATED: bradley_terry(view.simulated) if view.simulated else None}
+    simulated = bradley_terry(view.simulated) if view.simulated else None
+    fits = {"People": view.people_fit, judge: view.judge_fit, SIMULATED: simulated}
     stored = {"People": view.summary.ratings.people, judge: view.summary.ratings.judge}
     boards, firm = [], []
     for title, votes in (("People", view.people), (judge, view.judge_votes), (SIMULATED, view.simulated)):
