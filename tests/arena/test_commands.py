@@ -86,6 +86,25 @@ def test_a_file_adds_what_it_has_more_than_the_store(run: Path, tmp_path: Path, 
         assert added("home.jsonl", rows, run) == 0, "they are this arena's own"
 
 
+@pytest.mark.parametrize("lacking", [{"ballot_id"}, {"question_id"}, {"ballot_id", "question_id"}])
+def test_rows_that_lacked_ids_when_first_imported_are_known(
+    run: Path, tmp_path: Path, lacking: set[str]
+) -> None:
+    file = tmp_path / "log.jsonl"
+    call("votes", "export", run, file)
+    whole = [json.loads(line) for line in file.read_text().splitlines()]
+    part = [{name: value for name, value in row.items() if name not in lacking} for row in whole]
+    changed = [whole[0] | {"winner": "tie" if whole[0]["winner"] != "tie" else "model_a"}, *whole[1:]]
+    rounds = [(part, "30 votes added"), (whole, "30 were there"), (part, "30 were there")]
+    for rows, text in [
+        *rounds,
+        *([(changed, "1 corrected"), (changed, "30 were")] if len(lacking) < 2 else []),
+    ]:
+        file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        assert text in call("votes", "import", file, tmp_path).output
+        assert len(accepted_votes(f"sqlite:///{tmp_path / 'arena.db'}")) == 30
+
+
 def test_a_row_of_a_known_id_corrects_an_imported_vote_and_no_other(run: Path, tmp_path: Path) -> None:
     file, other = tmp_path / "log.jsonl", tmp_path / "other"
     other.mkdir()

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from toolkit.data import Conversation, Preference, Text, load_examples, load_rows, split_heldout
+from toolkit.data import Conversation, Preference, Text, load_examples, load_rows, readers, split_heldout
 from toolkit.data.filters import parse_filter
 from toolkit.errors import DataError
 from toolkit.recipe import DataSource
@@ -219,3 +219,15 @@ def test_real_data_reads(shared_data):
         rows = load_rows(DataSource(source=str(shared_data / name / "train.jsonl"))).rows
         assert len(rows) >= 200
         assert all(isinstance(row, kind) for row in rows)
+
+
+def test_examples_are_parsed_once_until_their_file_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    parsed = []
+    plain = readers._example
+    monkeypatch.setattr(readers, "_example", lambda *args: parsed.append(args) or plain(*args))
+    file = tmp_path / "a.jsonl"
+    for answer in ("b", "c"):
+        file.write_text(json.dumps({"prompt": "a", "completion": answer}) + "\n")
+        source = DataSource(source=str(file))
+        assert [load_examples(source)[0].reference for _ in range(3)] == [answer] * 3
+    assert len(parsed) == 2

@@ -577,6 +577,9 @@ def test_memory_is_held_against_the_named_gpu(plan: Plan):
         plan.check(gpu="abacus")
     (steps,) = [finding for finding in plan.check() if finding.code == "plan" and "sft" in finding.place]
     assert steps.message.startswith("20 rows, 2 epochs, batches of 4: 10 steps")
+    field(plan, max_steps=6)
+    (steps,) = [finding for finding in plan.check() if finding.code == "plan" and "sft" in finding.place]
+    assert steps.message.startswith("20 rows, 1.2 epochs, batches of 4: 6 steps")
 
 
 def test_what_a_named_gpu_has_is_no_error_for_want_of_one_here(plan: Plan):
@@ -584,6 +587,9 @@ def test_what_a_named_gpu_has_is_no_error_for_want_of_one_here(plan: Plan):
     found = {code for code in ("no-gpu", "paged-optimizer") for each in plan.check() if each.code == code}
     assert found == {"no-gpu", "paged-optimizer"}
     assert not {each.code for each in plan.check(gpu="t4")} & found
+    plan.raw["model"] = {"dtype": "float16", "device": "cpu"}
+    assert [each.place for each in plan.check() if each.code == "dtype"] == ["model.dtype"]
+    assert not [each for each in plan.check(gpu="t4") if each.code == "dtype"]
 
 
 def test_many_bad_rows_are_counted_and_the_first_are_named(plan: Plan):

@@ -142,39 +142,32 @@ def import_votes(
         DataError: an id is of two battles or outcomes, or of a vote cast in this arena with another outcome.
     """
     kind: Kind = SIMULATED if simulated else "imported"
-    stored = Counter(
-        digest(row.voter, *_battle(row), row.outcome, f"{row.cast_at:.3f}")
-        for row in store.vote_rows(run, everyone=True, kinds=(SIMULATED,) if simulated else VOTE_KINDS)
-    )
+    known = _Known(store.vote_rows(run, everyone=True, kinds=(SIMULATED,) if simulated else VOTE_KINDS))
     there = {} if simulated else store.votes_on([vote.ballot.id for vote in votes if vote.ballot.id])
-    occurrences, seen = stored.copy(), dict[str, tuple[str, ...]]()
+    occurrences, seen = known.counts(), dict[str, tuple[str, ...]]()
     lines: list[tuple[Ballot, Cast]] = []
     corrections: list[Cast] = []
     for vote in votes:
         ballot, cast, voter = vote.ballot, vote.cast, digest(kind, vote.ballot.voter)
         fields = (ballot.example_id, ballot.contestant_a, ballot.contestant_b, str(cast.outcome))
-        identity, at = "" if simulated else ballot.id, f"{cast.cast_at:.3f}"
+        identity = "" if simulated else ballot.id
         if identity and seen.setdefault(identity, fields) is not fields:
             if seen[identity] != fields:
                 raise DataError(f"{source}: ballot_id {identity} is in two rows that are different votes")
             continue
         if row := there.get(identity):
-            stored[digest(row.voter, *_battle(row), row.outcome, f"{row.cast_at:.3f}")] -= 1
-            if _battle(row) != fields[:3]:
-                raise DataError(f"{source}: ballot_id {identity} is another battle's here; leave the ids out")
-            if row.outcome != cast.outcome and row.kind != "imported":
-                raise DataError(
-                    f"{source}: ballot_id {identity} was cast in this arena with another outcome "
-                    f"({row.outcome}, not {cast.outcome}); files correct imported votes alone: remove the row"
-                )
-            if row.outcome != cast.outcome:
+            known.met.add(identity)
+            if _corrects(row, fields, f"{source}: ballot_id {identity}"):
                 corrections.append(cast.model_copy(update={"ballot": identity}))
             continue
-        key, own = digest(voter, *fields, at), "" if simulated else digest(ballot.voter, *fields, at)
-        known = next((name for name in (key, own) if stored[name] > 0), None)
-        if known:  # cross it off
-            stored[known] -= 1
+        voters = (voter,) if simulated else (voter, ballot.voter)
+        if known.take(voters, fields, cast.cast_at):
             continue
+        changed = known.take((voter,), (*fields[:3], ANY), cast.cast_at) if identity else None
+        if changed and changed.startswith(_PREFIX):  # first imported from a file without ids
+            corrections.append(cast.model_copy(update={"ballot": changed}))
+            continue
+        key = digest(voter, *fields, f"{cast.cast_at:.3f}")
         occurrences[key] += 1
         identity = identity or _PREFIX + digest(run, key, str(occurrences[key]))
         example = ballot.example_id or f"{_NAMELESS}{identity}"
@@ -182,6 +175,58 @@ def import_votes(
         lines.append((ballot.model_copy(update=update), cast.model_copy(update={"ballot": identity})))
     added = store.load(lines, corrections)
     return Imported(added, len(votes) - added - len(corrections), len(corrections))
+
+
+ANY = "*"
+"""Stands for the example or outcome of a vote where voter, pair and the moment it was cast identify it."""
+
+
+class _Known:
+    """Stored votes by their content: each is met by one row of a file."""
+
+    def __init__(self, rows: Iterable[VoteRow]) -> None:
+        self.met: set[str] = set()
+        """Ballots that a row was found for."""
+        self._ballots: dict[str, list[str]] = {}
+        for row in rows:
+            example, *models = _battle(row)
+            forms = {(example, str(row.outcome))}
+            if row.cast_at:
+                forms |= {(ANY, str(row.outcome)), (example, ANY)}
+            for name, outcome in forms:
+                key = digest(row.voter, name, *models, outcome, f"{row.cast_at:.3f}")
+                self._ballots.setdefault(key, []).append(row.ballot)
+
+    def counts(self) -> Counter[str]:
+        return Counter({key: len(found) for key, found in self._ballots.items()})
+
+    def take(self, voters: Iterable[str], fields: tuple[str, ...], at: float) -> str | None:
+        """The ballot of a stored vote of these voters and `fields` that no row was found for yet."""
+        example, *others = fields
+        examples = (example, ANY if not example else "") if at else (example,)
+        for key in (digest(who, name, *others, f"{at:.3f}") for name in examples for who in voters):
+            left = self._ballots.get(key, [])
+            while left and left[-1] in self.met:
+                left.pop()
+            if left:
+                self.met.add(left[-1])
+                return left[-1]
+        return None
+
+
+def _corrects(row: VoteRow, fields: tuple[str, ...], place: str) -> bool:
+    """Whether a file's row has another outcome than the stored vote of its id."""
+    example, *models = _battle(row)
+    if models != [*fields[1:3]] or (example and fields[0] and example != fields[0]):
+        raise DataError(f"{place} is another battle's here; leave the ids out")
+    if row.outcome == fields[3]:
+        return False
+    if row.kind != "imported":
+        raise DataError(
+            f"{place} was cast in this arena with another outcome ({row.outcome}, not {fields[3]}); files "
+            "correct imported votes alone: remove the row"
+        )
+    return True
 
 
 def _battle(row: VoteRow) -> tuple[str, str, str]:

@@ -7,6 +7,7 @@ import random
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
@@ -65,7 +66,18 @@ def load_examples(source: DataSource, *, seed: int = 0) -> list[Example]:
 
 
 def load_placed_examples(source: DataSource, *, seed: int = 0) -> list[tuple[str, Example]]:
-    """`load_examples`, each with its `file:line`."""
+    """`load_examples`, each with its `file:line`; a file is parsed once until it changes."""
+    file = existing(str(source_file(source.source)))
+    load, state = _load_placed.__wrapped__, None
+    if file is not None and file.is_file():
+        known = file.stat()
+        load, state = _load_placed, (known.st_ino, known.st_size, known.st_mtime_ns, known.st_ctime_ns)
+    return list(load(source.model_dump_json(), seed, state))
+
+
+@lru_cache(maxsize=8)
+def _load_placed(as_json: str, seed: int, _state: tuple[int, ...] | None) -> list[tuple[str, Example]]:
+    source = DataSource.model_validate_json(as_json)
     chosen, _ = _load(source, lambda row, row_id: _example(row, source, row_id), seed)
     seen: dict[str, str] = {}
     for place, example in chosen:

@@ -48,8 +48,8 @@ class Base:
     """Folder of the adapter that the stage starts from."""
     continued: bool
     """Whether the parent's adapter is trained on; else it is frozen."""
-    rewards: Mapping[str, Path | None] = field(default_factory=dict)
-    """Name -> folder of the reward models that online methods learn from; `None` (in a trial): length."""
+    rewards: Mapping[str, Path | Callable[..., list[float]]] = field(default_factory=dict)
+    """Name -> folder of a reward model that online methods learn from, or (in a trial) a function for TRL."""
 
     @property
     def on_parent(self) -> bool:

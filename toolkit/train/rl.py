@@ -8,6 +8,7 @@ Several reward models are added up by their weights (helpfulness and safety, as 
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from datasets import Dataset
@@ -52,18 +53,18 @@ def trainer(
     weights = {"reward_weights": list(stage.rewards.values())}
     config = configuration(base, stage, trainer_args | weights)
     options = ModelOptions(device=str(base.hardware.device))
-    models = {name: RewardModel(folder, options) if folder else None for name, folder in base.rewards.items()}
-    rewards = [_reward(name, model, base.tokenizer) for name, model in models.items()]
+    rewards = [
+        _reward(name, RewardModel(reward, options), base.tokenizer) if isinstance(reward, Path) else reward
+        for name, reward in base.rewards.items()
+    ]
     inputs = base.trainer_inputs(config, dataset, train, heldout)
     return KINDS[stage.method](base, reward_funcs=rewards, **inputs)
 
 
-def _reward(name: str, model: RewardModel | None, tokenizer: Any) -> Callable[..., list[float | None]]:
+def _reward(name: str, model: RewardModel, tokenizer: Any) -> Callable[..., list[float | None]]:
     """A reward model as TRL's trainers call one; `tokenizer` is of the model that writes the answers."""
 
     def score(prompts: list[Any], completion_ids: list[list[int]], **_: Any) -> list[float | None]:
-        if model is None:
-            return [float(len(ids)) for ids in completion_ids]
         encoded = []
         for prompt, ids in zip(map(_turns, prompts), completion_ids, strict=True):
             opened = chat.opens_thinking(chat.render(tokenizer, prompt))

@@ -143,7 +143,7 @@ def _hardware(recipe: Recipe, find: Find) -> Iterator[Finding]:
     if recipe.model.use_kernels and importlib.util.find_spec("kernels") is None:
         yield find("kernels", "model.use_kernels", "the package kernels is not found here", "leave it out")
     adapted = any(stage.adapter != "none" and not stage.spec.reward_model for stage in recipe.stages)
-    if adapted and chosen.half_on_cpu:
+    if adapted and chosen.half_on_cpu and find is error:
         yield find("dtype", "model.dtype", "a CPU trains no adapter in float16", "set it to auto")
 
 

@@ -321,4 +321,5 @@ def steps(stage: Stage, rows: int, processes: int = 1) -> dict[str, Any]:
         batch = max(1, batch // int(number("num_generations")))
     epochs, most = float(number("num_train_epochs")), int(number("max_steps", -1))
     count = most if most > 0 else round(-(-train // batch) * epochs)
+    epochs = count * batch / train if most > 0 and train else epochs
     return {"rows": train, "batch": batch, "epochs": epochs, "steps": count}

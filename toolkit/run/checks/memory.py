@@ -58,7 +58,7 @@ def memory(
         place, about = f"stages.{stage.name}", []
         if stage.data in sets:
             plan = steps(stage, sets[stage.data].count, recipe.processes)
-            about.append("{rows} rows, {epochs:g} epochs, batches of {batch}: {steps} steps".format(**plan))
+            about.append("{rows} rows, {epochs:.3g} epochs, batches of {batch}: {steps} steps".format(**plan))
             yield from _plan_problems(stage, plan)
         if shape is not None:
             longest = max((len(row.input_ids) for _, row in tokens.get(stage.name, [])), default=None)
@@ -158,6 +158,11 @@ def _silence() -> Iterator[None]:
         logging.disable(before)
 
 
+def _length(completion_ids: list[list[int]], **_: Any) -> list[float]:
+    """What is rewarded in a trial."""
+    return [float(len(ids)) for ids in completion_ids]
+
+
 def _first_step(stage: Stage, rows: list[Row], tokenizer: Any) -> str | None:
     """Train a step on the CPU; why it cannot be done."""
     import torch
@@ -183,7 +188,7 @@ def _first_step(stage: Stage, rows: list[Row], tokenizer: Any) -> str | None:
             lora = LoraConfig(r=2, target_modules="all-linear", task_type=task)
             adapter = None if stage.adapter == "none" else lora
             model, read = LlamaForCausalLM(shape), copy.deepcopy(tokenizer)
-            rewards = dict.fromkeys(stage.rewards)
+            rewards = dict.fromkeys(stage.rewards, _length)
             base = Base(
                 "", Path(folder), "", model, read, hardware, hardware, "none", adapter, None, False, rewards
             )
