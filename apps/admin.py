@@ -231,16 +231,17 @@ def _ratings_without(flagged: frozenset[str]) -> None:
 
 def _events() -> None:
     st.header("What was done", anchor=False)
-    rows = [
-        {
-            "When (UTC)": time.strftime("%Y-%m-%d %H:%M", time.gmtime(event["at"])),
-            "Who": safe_markdown(event["actor"] or "not recorded"),
-            "What": safe_markdown(f"{event['subject'][:40]}: {_plain(event['value'])}"[:200]),
-            "Reason": safe_markdown(event["reason"]),
-        }
-        for event in service().store.event_log()
-    ]
-    show_table(rows, "Nothing yet.")
+    lines = []
+    for event in service().store.event_log():
+        when = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(event["at"]))
+        what = f"{event['subject'][:40]}: {_plain(event['value'])}"[:200]
+        who, what, reason = (
+            safe_markdown(" ".join(text.split()))
+            for text in (event["actor"] or "not recorded", what, event["reason"])
+        )
+        lines.append(f"- **{when}**, {who}  \n  {what}{reason and f' ({reason})'}")
+    with st.container(key="log"):
+        st.markdown("\n".join(lines) or "Nothing yet.")
 
 
 def _plain(value: object) -> str:

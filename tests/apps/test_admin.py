@@ -41,6 +41,12 @@ def test_names_and_answers_stay_apart_until_the_arena_is_closed_which_stops_vote
     page.keyboard.press("Enter")
     page.get_by_role("button", name="Close the arena").click()
     expect(page.get_by_text("closed", exact=True)).to_be_visible()
+    page.set_viewport_size({"width": 390, "height": 800})
+    log = page.get_by_role("listitem").filter(has_text="open: False")
+    expect(log).to_contain_text("(Close the arena)")
+    box = log.bounding_box()
+    assert box is not None
+    assert box["x"] + box["width"] <= 390, "nothing of the log is cut off on a phone"
     page.wait_for_timeout(2500)
     voter.keyboard.press("a")
     expect(voter.get_by_text("Your vote was not taken: the arena is closed.")).to_be_visible()
