@@ -7,7 +7,6 @@ import json
 import logging
 import os
 import time
-from functools import partial
 from pathlib import Path
 from threading import Lock
 
@@ -21,7 +20,6 @@ from toolkit.arena.identity import identity_match
 from toolkit.arena.markdown import safe_markdown
 from toolkit.arena.moderation import VoterReport
 from toolkit.arena.settings import ArenaSettings
-from toolkit.arena.store import Store
 from toolkit.arena.vote_io import battle_row
 from toolkit.errors import ToolkitError
 
@@ -60,7 +58,12 @@ def page() -> None:
     _voters()
     _events()
     st.header("Export", anchor=False)
-    lines = partial(_lines, service().store, service().pool.run)
+    store, run = service().store, service().pool.run
+
+    def lines() -> str:  # read on download, not on every rerun of the page
+        rows = (battle_row(reveal, texts=True) for reveal in store.cast_votes(run))
+        return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+
     st.download_button("Download all votes with their texts", lines, "battles.jsonl", "application/jsonl")
 
 
@@ -117,11 +120,8 @@ def _contest(control: ArenaSettings) -> None:
             default=control.runs,
             format_func=lambda run: Path(run).name,
         )
-        contestants = st.multiselect(
-            "Contestants",
-            service().effective_settings.everyone.contestants,
-            default=service().pool.contestants,
-        )
+        everyone = service().effective_settings.everyone.contestants
+        contestants = st.multiselect("Contestants", everyone, default=service().pool.contestants)
         pairing = st.selectbox(
             "Pairing",
             list(PAIRINGS),
@@ -149,9 +149,9 @@ def _struck_answers() -> None:
     pool = service().pool
     struck = [
         {
-            "Contestant": safe_markdown(answer.contestant),
-            "Example": safe_markdown(example),
-            "Answer": safe_markdown(identity_match(answer.completion, pool.contestants) or ""),
+            "Contestant": answer.contestant,
+            "Example": example,
+            "Answer": identity_match(answer.completion, pool.contestants) or "",
         }
         for example, answers in pool.answers.items()
         for answer in answers.values()
@@ -198,12 +198,12 @@ def _voter(report: VoterReport, off: bool) -> None:
     if st.toggle("Show the votes", key=f"votes-{report.voter}"):
         rows = [
             {
-                "Example": safe_markdown(reveal.ballot.example_id),
-                "A": safe_markdown(reveal.ballot.contestant_a),
-                "B": safe_markdown(reveal.ballot.contestant_b),
+                "Example": reveal.ballot.example_id,
+                "A": reveal.ballot.contestant_a,
+                "B": reveal.ballot.contestant_b,
                 "Outcome": str(reveal.cast.outcome),
                 "Seconds": "" if reveal.cast.seconds is None else f"{reveal.cast.seconds:.1f}",
-                "Comment": safe_markdown(reveal.cast.comment),
+                "Comment": reveal.cast.comment,
             }
             for reveal in service().store.history(report.voter, LISTED)
         ]
@@ -214,14 +214,12 @@ def _ratings_without(flagged: frozenset[str]) -> None:
     every, rest = ratings(), ratings(Selection(without=flagged)) if flagged else None
     if every is None or rest is None:
         return
-    without = {row.contestant: row for row in rest.ratings}
+    without = {row.contestant: f"{row.value:.0f} (rank {row.rank})" for row in rest.ratings}
     rows = [
         {
-            "Contestant": safe_markdown(row.contestant),
+            "Contestant": row.contestant,
             "Rating": f"{row.value:.0f} (rank {row.rank})",
-            "Without them": f"{other.value:.0f} (rank {other.rank})"
-            if (other := without.get(row.contestant))
-            else "",
+            "Without them": without.get(row.contestant, ""),
         }
         for row in every.ratings
     ]
@@ -251,12 +249,6 @@ def _plain(value: object) -> str:
     made = {name: each for name, each in value.items() if each or isinstance(each, int)}
     lists = {name: ", ".join(each) if isinstance(each, list) else each for name, each in made.items()}
     return "; ".join(f"{name.replace('_', ' ')}: {each}" for name, each in lists.items())
-
-
-def _lines(store: Store, run: str) -> str:
-    """Read the votes on download, not on every rerun of the page."""
-    rows = (battle_row(reveal, texts=True) for reveal in store.cast_votes(run))
-    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
 
 
 def _toggle_open(control: ArenaSettings, reason: str) -> None:

@@ -50,35 +50,35 @@ def _lines(names: Iterable[str]) -> int:
 
 def intervals(ratings: Sequence[Rating]) -> Chart:
     """Each contestant's rating as a dot on its 95% interval, best first."""
-    rows = pd.DataFrame([{**row.model_dump(), "contestant": wrapped(row.contestant)} for row in ratings])
+    rows = _rating_rows({"": ratings})
     lines = _lines(rows["contestant"])
     base = alt.Chart(rows, height=max(ROW, LINE * lines) * len(rows) + AXIS).encode(y=_names(lines))
-    span = base.mark_rule(strokeWidth=3, color=GREY).encode(x=_points("low"), x2="high:Q")
     dot = base.mark_circle(size=130 if len(rows) <= FEW else 60, opacity=1).encode(x=_points("value"))
-    return alt.layer(span, dot)
+    return alt.layer(_spans(base), dot)
 
 
 def beside(sides: Mapping[str, Sequence[Rating]]) -> Chart:
     """The same contestants as several kinds of voters rate them, one under the other."""
-    rows = pd.DataFrame(
-        [
-            {**row.model_dump(), "contestant": wrapped(row.contestant), "votes of": side}
-            for side, own in sides.items()
-            for row in own
-        ]
-    )
-    order = list(sides)
+    rows, order = _rating_rows(sides), list(sides)
     offset = alt.YOffset("votes of:N", sort=order)
     lines = _lines(rows["contestant"])
     height = alt.Step(max(ROW / 2, LINE * lines / len(order)))
     base = alt.Chart(rows, height=height).encode(y=_names(lines), yOffset=offset)
-    span = base.mark_rule(strokeWidth=3, color=GREY).encode(x=_points("low"), x2="high:Q")
     dot = base.mark_point(size=90, filled=True, opacity=1).encode(
         x=_points("value"),
         color=alt.Color("votes of:N", sort=order, title=None, legend=alt.Legend(orient="top")),
         shape=alt.Shape("votes of:N", sort=order, title=None),
     )
-    return alt.layer(span, dot)
+    return alt.layer(_spans(base), dot)
+
+
+def _rating_rows(sides: Mapping[str, Sequence[Rating]]) -> pd.DataFrame:
+    rows = [(row, {"contestant": wrapped(row.contestant), "votes of": s}) for s in sides for row in sides[s]]
+    return pd.DataFrame([row.model_dump() | names for row, names in rows])
+
+
+def _spans(base: alt.Chart) -> Any:
+    return base.mark_rule(strokeWidth=3, color=GREY).encode(x=_points("low"), x2="high:Q")
 
 
 def win_rates(rates: Sequence[dict[str, Any]], order: Sequence[str]) -> Chart:

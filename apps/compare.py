@@ -75,7 +75,7 @@ def _scores(example: str, names: Sequence[str]) -> None:
     for metric in metrics:
         info = metric_info(metric)
         found = {name: own.get(metric, {}).get(example) for name, own in values.items()}
-        cells = {safe_markdown(n): "" if v is None else f"{v:.{info.digits}f}" for n, v in found.items()}
+        cells = {name: "" if v is None else f"{v:.{info.digits}f}" for name, v in found.items()}
         rows.append({"Metric": info.title, **cells})
     show_table(rows)
 
@@ -88,20 +88,15 @@ def _judgments(answers: Mapping[str, Completion]) -> None:
     several, rows = len({verdict.judge for *_, verdict in found}) > 1, []
     for a, b, verdict in found:
         first, second = (a, b) if verdict.order == "ab" else (b, a)
-        sure = (
-            ""
-            if verdict.probability_a is None
-            else f"{max(verdict.probability_a, 1 - verdict.probability_a):.0%}"
-        )
-        preferred = {"a": a, "b": b}.get(str(verdict.outcome)) or OUTCOMES[verdict.outcome]
+        p = verdict.probability_a
         cells = {
-            "Read first": safe_markdown(first),
-            "Read second": safe_markdown(second),
-            "Preferred": safe_markdown(preferred),
-            "Sure": sure,
-            "Reason": safe_markdown(verdict.reason or ""),
+            "Read first": first,
+            "Read second": second,
+            "Preferred": {"a": a, "b": b}.get(str(verdict.outcome)) or OUTCOMES[verdict.outcome],
+            "Sure": "" if p is None else f"{max(p, 1 - p):.0%}",
+            "Reason": verdict.reason or "",
         }
-        rows.append(({"Judge": safe_markdown(verdict.judge)} if several else {}) | cells)
+        rows.append(({"Judge": verdict.judge} if several else {}) | cells)
     show_table(rows)
     st.caption("Two orders that agree make a vote of a judge; two that do not make a tie.")
 
@@ -111,8 +106,8 @@ def _votes(example: str) -> None:
     st.header("Votes", anchor=False)
     rows = [
         {
-            "A": safe_markdown(reveal.ballot.contestant_a),
-            "B": safe_markdown(reveal.ballot.contestant_b),
+            "A": reveal.ballot.contestant_a,
+            "B": reveal.ballot.contestant_b,
             "Outcome": OUTCOMES.get(reveal.cast.outcome) or f"{str(reveal.cast.outcome).upper()} is better",
             "Why": reasons_text(reveal.cast),
         }

@@ -22,7 +22,7 @@ from toolkit.arena.moderation import VoterReport, voter_reports
 from toolkit.arena.store import OWN_QUESTIONS, SIMULATED, VoteRow
 from toolkit.arena.tally import paused_collection, win_rates, with_lengths
 from toolkit.errors import RatingError
-from toolkit.types import Rating, Verdict, Vote
+from toolkit.types import Rating, Record, Verdict, Vote
 
 if TYPE_CHECKING:
     from toolkit.ratings import BradleyTerry, Elo, History, Table
@@ -31,6 +31,7 @@ logger = logging.getLogger(__name__)
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
+R = TypeVar("R", bound=Record)
 
 FEW_VOTES = 1_000
 """Up to so many votes all figures are made at once, whenever a vote was added."""
@@ -176,14 +177,7 @@ def _rate(chosen: Selection) -> _Rated | None:
 
 
 def _compute_standings(chosen: Selection) -> Standings | None:
-    from toolkit.ratings import (
-        bradley_terry,
-        elo,
-        elo_history,
-        first_place,
-        prediction_powered,
-        style_controlled,
-    )
+    from toolkit import ratings as fits
     from toolkit.ratings.agreement import agreement, agreement_sentence
 
     rated = _caches()[0].get(chosen)
@@ -193,12 +187,12 @@ def _compute_standings(chosen: Selection) -> Standings | None:
     rows, verdicts = votes_of(chosen)
     votes: list[VoteRow | Vote] = [*rows] if chosen.source != "Judge" else []
     votes += verdicts if chosen.source != "People" else []
-    place = first_place(table) if len(table) <= MOST_SHUFFLED else None
+    place = fits.first_place(table) if len(table) <= MOST_SHUFFLED else None
     sides: dict[str, Sequence[Rating]] = {}
     sentence, even = "", dict[str, Rating]()
     if people and judge:
-        sides = {"People": bradley_terry(people).ratings, "Judge": bradley_terry(judge).ratings}
-        both = prediction_powered(people, judge)
+        sides = {"People": fits.bradley_terry(people).ratings, "Judge": fits.bradley_terry(judge).ratings}
+        both = fits.prediction_powered(people, judge)
         sides |= {"People + judge": both.ratings} if both else {}
         try:
             found = agreement_sentence(agreement(judge, people))
@@ -207,11 +201,11 @@ def _compute_standings(chosen: Selection) -> Standings | None:
             sentence = "The judge and the people have no pair of answers in common."
     measured = with_lengths(table, service().pool, service().store.answer_texts(service().pool.run))
     with suppress(RatingError):  # not identifiable
-        even = {row.contestant: row for row in style_controlled(*measured).ratings}
+        even = {row.contestant: row for row in fits.style_controlled(*measured).ratings}
     return Standings(
         fit=fit,
-        online=elo(table) if len(table) <= MOST_SHUFFLED else None,
-        history=elo_history(table, moments=HISTORY_POINTS // len(table.names)),
+        online=fits.elo(table) if len(table) <= MOST_SHUFFLED else None,
+        history=fits.elo_history(table, moments=HISTORY_POINTS // len(table.names)),
         even=even,
         rates=win_rates(table),
         votes=fit.votes,
@@ -269,8 +263,7 @@ def warm_up() -> None:
 @st.cache_resource(ttl=60, show_spinner=False)
 def judge_votes() -> list[Vote]:
     """The judge's votes of the run, if it was judged."""
-    file = _run() / "votes.jsonl"
-    return [vote for vote in io.read(file, Vote) if vote.kind == "judge"] if file.exists() else []
+    return [vote for vote in _records("votes.jsonl", Vote) if vote.kind == "judge"]
 
 
 @st.cache_resource(ttl=60, show_spinner=False)
@@ -282,8 +275,7 @@ def simulated_votes() -> list[VoteRow]:
 @st.cache_resource(ttl=60, show_spinner=False)
 def judge_verdicts() -> list[Verdict]:
     """All judge verdicts of the run."""
-    file = _run() / "verdicts.jsonl"
-    return list(io.read(file, Verdict)) if file.exists() else []
+    return _records("verdicts.jsonl", Verdict)
 
 
 @st.cache_resource(ttl=60, show_spinner=False)
@@ -302,6 +294,10 @@ def arena_claims_of_run() -> tuple[tuple[str, str], ...] | None:
 
     file = _run() / "recipe.yaml"
     return arena_claims(load(file)) if file.is_file() else None
+
+
+def _records(name: str, kind: type[R]) -> list[R]:
+    return list(io.read(_run() / name, kind)) if (_run() / name).exists() else []
 
 
 def _run() -> Path:

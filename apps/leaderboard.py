@@ -20,6 +20,7 @@ from apps.figures import (
     votes_of,
 )
 from apps.session import service
+from apps.vote_widgets import show_table
 from toolkit.arena.markdown import safe_markdown
 from toolkit.arena.store import OWN_QUESTIONS, VoteRow
 from toolkit.types import WINNERS, Rating, sorted_pair
@@ -39,7 +40,8 @@ def page() -> None:
         st.caption(safe_markdown(found.firm))
     _chart(charts.intervals(found.fit.ratings), key="intervals")
     rows = [_row(rating, found) for rating in found.fit.ratings]
-    st.container(key="ratings").table(rows, hide_index=True, border="horizontal")
+    with st.container(key="ratings"):
+        show_table(rows)
     order = "the mean over random orders of the votes" if found.online else "of the votes as they came"
     even = " At equal length: what the ratings would be if all answers were equally long."
     st.caption(
@@ -98,7 +100,7 @@ def _row(rating: Rating, found: Standings) -> dict[str, str]:
         elo = f"{found.history.values[-1][found.history.names.index(name)]:.0f}"
     row = {
         "Rank": str(rating.rank),
-        "Contestant": safe_markdown(name),
+        "Contestant": name,
         "Rating": f"{rating.value:.0f}",
         "95% interval": _span(rating),
         "Elo": elo,
@@ -133,15 +135,15 @@ def _details(found: Standings, chosen: Selection) -> None:
     st.header("Votes of each pair", anchor=False)
     pairs = [
         {
-            "Pair": safe_markdown(f"{row['contestant']} against {row['against']}"),
+            "Pair": f"{row['contestant']} against {row['against']}",
             "Votes": str(row["votes"]),
             "Won": f"{row['rate']:.0%}",
         }
         for row in found.rates
         if row["contestant"] < row["against"]
     ]
-    place = st.expander(f"{len(pairs)} pairs") if many else st.container()
-    place.table(pairs, hide_index=True, border="horizontal")
+    with st.expander(f"{len(pairs)} pairs") if many else st.container():
+        show_table(pairs)
     st.download_button(
         "Download these votes",
         lambda: public_votes(votes_of(chosen)[0]),

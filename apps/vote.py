@@ -124,8 +124,8 @@ def _row(reveal: Reveal) -> dict[str, str]:
         a, b, both = "answer A", "answer B", ""
     verdict = {"tie": "tie", "both_bad": "both bad"}.get(outcome)
     return {
-        "Your vote": verdict or safe_markdown(a if outcome == "a" else b),
-        "Against": safe_markdown({"a": b, "b": a}.get(outcome, both)),
-        "Prompt": safe_markdown(prompt if len(prompt) <= SHOWN else prompt[:SHOWN] + "..."),
-        "Why": widgets.reasons_text(reveal.cast) if reveal.cast.tags or reveal.cast.comment else "",
+        "Your vote": verdict or (a if outcome == "a" else b),
+        "Against": {"a": b, "b": a}.get(outcome, both),
+        "Prompt": prompt if len(prompt) <= SHOWN else prompt[:SHOWN] + "...",
+        "Why": widgets.reasons_text(reveal.cast),
     }

@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import streamlit as st
-from streamlit.delta_generator import DeltaGenerator
 
 from apps.figures import ratings
 from apps.session import preference, preference_toggle, service, show_errors, voter
@@ -49,25 +48,26 @@ def announce_status(before_vote: str, reveal: Reveal | None) -> None:
     st.markdown(f'<div role="status">{html.escape(text)}</div>', unsafe_allow_html=True)
 
 
-def show_text(text: str, place: DeltaGenerator | None = None) -> DeltaGenerator:
+def show_text(text: str) -> None:
     """Draw what a model or a person wrote: laid out, or as plain text where the voter prefers that."""
-    target = place if place is not None else st
     if preference("plain_text") and text.strip():
-        return target.text(text)
-    return target.markdown(safe_markdown(text) or "*(an empty answer)*")
+        st.text(text)
+    else:
+        st.markdown(safe_markdown(text) or "*(an empty answer)*")
 
 
 def show_table(rows: Sequence[Mapping[str, str]], otherwise: str = "") -> None:
-    """Draw rows of cells; a sentence where there are none."""
+    """Draw rows of cells, all of them untrusted text; a sentence where there are none."""
     if rows:
-        st.table(rows, hide_index=True, border="horizontal")
+        cells = [{safe_markdown(name): safe_markdown(cell) for name, cell in row.items()} for row in rows]
+        st.table(cells, hide_index=True, border="horizontal")
     elif otherwise:
         st.write(otherwise)
 
 
 def reasons_text(cast: Cast) -> str:
     """Why a voter voted so, as a cell."""
-    return safe_markdown("; ".join(filter(None, (", ".join(cast.tags), cast.comment))))
+    return "; ".join(filter(None, (", ".join(cast.tags), cast.comment)))
 
 
 def text_toggles(*texts: str) -> None:
@@ -78,28 +78,17 @@ def text_toggles(*texts: str) -> None:
             st.toggle("Show all of long answers", key="show-all")
 
 
-def answer_panels(
-    answers: tuple[str, str], reveal: Reveal | None, key: str = "", cut: str = ""
-) -> list[DeltaGenerator]:
-    """Draw both answers in panels of one height.
+def answer_panels(answers: tuple[str, str], reveal: Reveal | None, key: str = "", cut: str = "") -> None:
+    """Draw both answers in panels of one height, with names once a vote has revealed them.
 
-    Args:
-        answers: as the contestants wrote them.
-        reveal: what the vote opened; the panels then have names.
-        key: sets these panels apart from others on the page.
-        cut: sides whose answer ended at the token limit.
-
-    Returns:
-        Where the two texts stand, to be written over.
+    `key` sets these panels apart from others on the page; `cut` are sides that ended at the token limit.
     """
-    places = []
     for column, side, answer in zip(st.columns(2, gap="medium"), "ab", answers, strict=True):
         with column.container(border=True, height="stretch", key=f"answer-{side}{key}"):
             st.header(f"Answer {side.upper()}{_name(reveal, side)}", anchor=False)
-            places.append(show_text(answer))
+            show_text(answer)
             if side in cut:
                 st.caption("This answer was cut at the token limit.")
-    return places
 
 
 def _name(reveal: Reveal | None, side: str) -> str:

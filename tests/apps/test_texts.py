@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 import streamlit as st
@@ -60,13 +59,13 @@ def visit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., AppT
     return opened
 
 
-def test_only_an_answer_that_is_empty_is_called_so() -> None:
+def test_only_an_answer_that_is_empty_is_called_so(monkeypatch: pytest.MonkeyPatch) -> None:
     cast = Cast(ballot="b", revision=0, action="vote", outcome="a", cast_at=0)
     assert widgets.reasons_text(cast) == ""
     shown: list[str] = []
-    place: Any = SimpleNamespace(markdown=shown.append)
+    monkeypatch.setattr(st, "markdown", shown.append)
     st.session_state.preferences = {}
-    widgets.show_text(" \n", place)
+    widgets.show_text(" \n")
     assert shown == ["*(an empty answer)*"]
 
 
