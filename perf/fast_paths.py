@@ -30,7 +30,7 @@ from toolkit.generate import local
 from toolkit.judge.battles import build_battles
 from toolkit.judge.logprob import LogprobJudge
 from toolkit.judge.prompts import load_prompt
-from toolkit.judge.questions import both_orders
+from toolkit.judge.verdicts import both_orders
 from toolkit.models import load_base
 from toolkit.models.logprobs import Span, SplitModel, sum_nll
 from toolkit.recipe import Generation, Judge, ModelOptions

@@ -25,7 +25,7 @@ from toolkit.judge import judge_battles
 from toolkit.judge.aggregation import judge_statistics
 from toolkit.judge.logprob import LogprobJudge
 from toolkit.judge.prompts import Method, load_prompt, render
-from toolkit.judge.questions import ORDERS, Comparison
+from toolkit.judge.verdicts import ORDERS, Comparison
 from toolkit.models import load_base
 from toolkit.types import SWAPPED, Battle, Message, Outcome
 

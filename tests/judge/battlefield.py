@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from toolkit.judge.prompts import JudgePrompt
-from toolkit.judge.questions import Comparison, to_battle_outcome
+from toolkit.judge.verdicts import Comparison, to_battle_outcome
 from toolkit.types import Battle, Completion, Judgment, Message, Outcome, Verdict
 
 SHORT = JudgePrompt(

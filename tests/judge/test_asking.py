@@ -18,7 +18,7 @@ from toolkit.judge.prompts import (
     quote,
     render,
 )
-from toolkit.judge.questions import Comparison
+from toolkit.judge.verdicts import Comparison
 from toolkit.types import Message
 
 PROMPTS = sorted(file.stem for file in PACKAGED.glob("*.yaml"))

@@ -9,7 +9,7 @@ import pytest
 from perf.attacks import ATTACKS, apply_attack, measure_attacks
 from tests.judge.battlefield import RuleJudge, battle
 from toolkit.judge.prompts import CONTROL, load_prompt, render
-from toolkit.judge.questions import Comparison
+from toolkit.judge.verdicts import Comparison
 from toolkit.types import Outcome
 
 BATTLE = [battle(i, *(("GOOD", "BAD")[:: 1 if i % 2 else -1])) for i in range(4)]

@@ -11,8 +11,7 @@ from toolkit.errors import JudgeError
 from toolkit.judge.generative import EndpointBackend, GenerativeJudge
 from toolkit.judge.logprob import LogprobJudge
 from toolkit.judge.prompts import JudgePrompt, load_prompt
-from toolkit.judge.questions import Grade
-from toolkit.judge.verdicts import grade_completions, grade_scores, import_old_log
+from toolkit.judge.verdicts import Grade, grade_completions, grade_scores, import_old_log
 from toolkit.models import Loaded
 from toolkit.types import Completion, digest
 

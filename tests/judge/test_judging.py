@@ -10,8 +10,7 @@ from tests.judge.battlefield import RuleJudge, battle, kept
 from toolkit import io
 from toolkit.judge import judge_battles
 from toolkit.judge.aggregation import aggregate_votes, judge_statistics, majority_votes
-from toolkit.judge.questions import IDENTICAL
-from toolkit.judge.verdicts import import_old_log, load_verdicts
+from toolkit.judge.verdicts import IDENTICAL, import_old_log, load_verdicts
 from toolkit.types import Battle, Outcome, Verdict
 
 LONG, SHORT = "a long answer with many words", "short"

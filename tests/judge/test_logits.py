@@ -13,8 +13,7 @@ from toolkit.judge import judge_battles
 from toolkit.judge.aggregation import aggregate_votes
 from toolkit.judge.logprob import LogprobJudge, NextTokenReader
 from toolkit.judge.prompts import JudgePrompt, load_prompt
-from toolkit.judge.questions import Comparison
-from toolkit.judge.verdicts import NOT_FINITE
+from toolkit.judge.verdicts import NOT_FINITE, Comparison
 from toolkit.models import Loaded
 
 

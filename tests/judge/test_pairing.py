@@ -10,7 +10,7 @@ from tests.judge.battlefield import completion
 from toolkit.errors import DataError
 from toolkit.judge.battles import build_battles
 from toolkit.judge.prompts import load_prompt, render
-from toolkit.judge.questions import Comparison
+from toolkit.judge.verdicts import Comparison
 from toolkit.recipe import Judge
 from toolkit.types import Completion, Message
 

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from toolkit.errors import DataError, JudgeError
-from toolkit.judge.questions import IDENTICAL
+from toolkit.judge.verdicts import IDENTICAL
 from toolkit.statistics import LEVEL, newton, wilson, wilson_of_points
 from toolkit.types import Battle, Outcome, Record, Verdict, Vote
 

@@ -12,7 +12,7 @@ from toolkit.data.chat import prompt_ids
 from toolkit.generate import Request
 from toolkit.judge.parsing import read_field
 from toolkit.judge.prompts import JudgePrompt, render
-from toolkit.judge.questions import Comparison, Grading, Question
+from toolkit.judge.verdicts import Comparison, Grading, Question
 from toolkit.models.endpoints import Answer, ChatReply, ChatRequest, Refusal, chat, stop_when_all_refused
 from toolkit.models.rate_limit import Retry, Spending, cost
 from toolkit.recipe import Endpoint, Generation

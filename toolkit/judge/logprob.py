@@ -19,8 +19,7 @@ from toolkit.data import chat
 from toolkit.errors import DataError, JudgeError
 from toolkit.generate.engine import ServedModel
 from toolkit.judge.prompts import Case, JudgePrompt, render
-from toolkit.judge.questions import Comparison, Grading, Question
-from toolkit.judge.verdicts import NOT_FINITE
+from toolkit.judge.verdicts import NOT_FINITE, Comparison, Grading, Question
 from toolkit.models import Loaded, prefix_tree
 from toolkit.models.loading import context_window
 from toolkit.models.supported_types import supports_custom_masks

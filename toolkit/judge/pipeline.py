@@ -30,12 +30,17 @@ from toolkit.judge.aggregation import (
 from toolkit.judge.battles import build_battles, choose_answers
 from toolkit.judge.factory import build_judge, judge_name, load_judge_prompt, prompt_key, validate_judges
 from toolkit.judge.prompts import render
-from toolkit.judge.questions import ORDERS, Comparison, Grade, Grading, both_orders, conversations
 from toolkit.judge.readers import battle_log, mt_bench_judgments
 from toolkit.judge.verdicts import (
+    ORDERS,
+    Comparison,
+    Grade,
+    Grading,
     J,
     JudgmentStore,
     PairJudge,
+    both_orders,
+    conversations,
     grade_completions,
     grade_scores,
     import_old_log,

@@ -11,8 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from toolkit.judge.questions import Comparison, conversations
-from toolkit.judge.verdicts import NOT_FINITE
+from toolkit.judge.verdicts import NOT_FINITE, Comparison, conversations
 from toolkit.models.rewards import RewardModel
 from toolkit.recipe import ModelOptions
 from toolkit.types import Judgment, Message, Verdict, digest

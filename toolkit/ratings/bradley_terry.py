@@ -12,12 +12,19 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from toolkit.errors import RatingError
-from toolkit.ratings.counts import Counts, count, identifiability_problem
-from toolkit.ratings.decisions import Decisions, decide_anytime, decide_fixed, votes_needed
+from toolkit.ratings.decisions import (
+    CENTRE,
+    Decisions,
+    RatingTable,
+    decide_anytime,
+    decide_fixed,
+    index_of,
+    leaderboard,
+    votes_needed,
+)
 from toolkit.ratings.intervals import Spread, compute_spread, contrasts_to
 from toolkit.ratings.mle import TIE_MODELS, Games, Likelihood, TieModel, Ties, solve
-from toolkit.ratings.ranking import CENTRE, RatingTable, index_of, leaderboard
-from toolkit.ratings.table import Array, Votes, tabulate
+from toolkit.ratings.table import Array, Counts, Votes, count, identifiability_problem, tabulate
 from toolkit.statistics import LEVEL
 from toolkit.types import Pair
 

@@ -11,11 +11,16 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from toolkit.ratings.counts import count
-from toolkit.ratings.decisions import Decisions, decide_fixed
+from toolkit.ratings.decisions import (
+    POINTS_PER_DECADE,
+    SCALE,
+    Decisions,
+    RatingTable,
+    decide_fixed,
+    leaderboard,
+)
 from toolkit.ratings.intervals import Spread, cluster_codes, degrees_of_freedom
-from toolkit.ratings.ranking import POINTS_PER_DECADE, SCALE, RatingTable, leaderboard
-from toolkit.ratings.table import FIRST, SECOND, Array, Table, Votes, tabulate
+from toolkit.ratings.table import FIRST, SECOND, Array, Table, Votes, count, tabulate
 
 INITIAL = 1000.0
 K = 16.0

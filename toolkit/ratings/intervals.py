@@ -15,9 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from toolkit.ratings.counts import Counts
 from toolkit.ratings.mle import Derivatives, Games, Likelihood, dot
-from toolkit.ratings.table import MISSING, Array, Codes, Table, blocks
+from toolkit.ratings.table import MISSING, Array, Codes, Counts, Table, blocks
 from toolkit.statistics import LEVEL
 
 TWO_WAY_FROM = 10

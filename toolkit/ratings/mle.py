@@ -18,8 +18,7 @@ from typing import Literal
 import numpy as np
 
 from toolkit.errors import RatingError
-from toolkit.ratings.counts import Counts
-from toolkit.ratings.table import Array, Codes, Table, blocks
+from toolkit.ratings.table import Array, Codes, Counts, Table, blocks
 from toolkit.statistics import newton
 
 Ties = Literal["half", "davidson", "rao-kupper"]

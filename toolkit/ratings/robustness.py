@@ -13,9 +13,8 @@ from numpy.typing import NDArray
 
 from toolkit.errors import RatingError
 from toolkit.ratings.bradley_terry import select_prior
-from toolkit.ratings.counts import count
 from toolkit.ratings.mle import Games, Likelihood, solve
-from toolkit.ratings.table import Array, Table, Votes, tabulate
+from toolkit.ratings.table import Array, Table, Votes, count, tabulate
 
 FEWEST = 10
 """Votes below which nothing is firm."""

@@ -16,12 +16,10 @@ import numpy as np
 
 from toolkit.errors import DataError, RatingError
 from toolkit.ratings.bradley_terry import select_prior
-from toolkit.ratings.counts import Counts, count
-from toolkit.ratings.decisions import Decisions, decide_fixed
+from toolkit.ratings.decisions import CENTRE, Decisions, RatingTable, decide_fixed, index_of, leaderboard
 from toolkit.ratings.intervals import Spread, VoteScores, contrasts_to, tie_dispersion, two_way
 from toolkit.ratings.mle import TIE_MODELS, Games, Likelihood, solve
-from toolkit.ratings.ranking import CENTRE, RatingTable, index_of, leaderboard
-from toolkit.ratings.table import Array, Table, blocks, read_numbers, tabulate
+from toolkit.ratings.table import Array, Counts, Table, blocks, count, read_numbers, tabulate
 
 if TYPE_CHECKING:
     import pandas as pd
