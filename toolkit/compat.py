@@ -42,10 +42,7 @@ def attention_kernel(model: Any) -> str:
 
 
 def keep_4bit_gradients(model: Any) -> None:
-    """Stop bitsandbytes from repacking 4-bit weights on CPUs with AVX512-BF16.
-
-    It does so at the first forward pass in eval mode, and from then on no gradient passes, without an error.
-    """
+    """Stop bitsandbytes from repacking 4-bit weights (AVX512-BF16): no gradient passes from then on."""
     for module in model.modules():
         if hasattr(module, "support_avx512bf16_for_cpu"):
             module.support_avx512bf16_for_cpu = False
@@ -76,10 +73,7 @@ def prefer_large_blocks() -> None:
 
 @contextmanager
 def quiet_lm_eval(load_metric: Callable[..., Any]) -> Iterator[None]:
-    """Keep lm-eval from printing, from starting processes for its bootstrap, and from running git and pip.
-
-    Its metrics are loaded by `load_metric(evaluate.load, path, ...)`.
-    """
+    """Keep lm-eval from printing, further processes, git and pip; metrics are loaded by `load_metric`."""
     import evaluate
     from lm_eval import evaluator
     from torch.utils import collect_env

@@ -42,11 +42,7 @@ def cache_folder() -> Path:
 
 
 def file_hash(path: Path) -> str:
-    """SHA-256 of a file's content, 64 hex digits. A blob of the hub's cache is named by its own.
-
-    Raises:
-        OSError: the file cannot be read.
-    """
+    """SHA-256 of a file's content, 64 hex digits; a blob of the hub's cache is named by its own."""
     real = path.resolve()
     if HUB_BLOB.fullmatch(real.name) and real.parent.name == "blobs":
         return real.name
@@ -66,12 +62,7 @@ def file_hash(path: Path) -> str:
 
 
 def folder_hash(folder: Path, belongs: Callable[[Path], bool] = lambda file: True) -> str:
-    """SHA-256 over the relative names and contents of a folder's files, 64 hex digits.
-
-    Args:
-        folder: read with its subfolders; hidden files are left out.
-        belongs: whether a file (relative path) counts.
-    """
+    """SHA-256 of names and contents in a folder, 64 hex digits; of files that `belongs`, not hidden."""
     return files_hash(folder, (file for file in _files(folder) if belongs(file)))
 
 

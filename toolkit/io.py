@@ -32,10 +32,8 @@ csv.field_size_limit(1 << 30)  # a cell may be a long document
 def read_lines(path: Path, *, ours: bool = True) -> Iterator[tuple[int, str]]:
     """Yield (line number, line) of every line that is not empty.
 
-    Args:
-        path: the file.
-        ours: it is a log of ours: a last line without its newline was torn by a crash, and is left out. Files
-            made elsewhere may end without one, or begin with a byte order mark.
+    Of a log of `ours` a last line without its newline was torn by a crash, and is left out. Files made
+    elsewhere may end without one, or begin with a byte order mark.
 
     Raises:
         DataError: the file does not exist or a line is not UTF-8 text.
@@ -62,11 +60,7 @@ def _readable(path: Path) -> Iterator[None]:
 
 
 def read(path: Path, kind: type[R]) -> Iterator[R]:
-    """Yield the records of a JSONL file of ours, in file order.
-
-    Raises:
-        DataError: the file is missing, or a line is not a `kind`; the message has file and line.
-    """
+    """Yield the records of a JSONL file of ours; a `DataError` names file and line of what is no `kind`."""
     for place, value in read_rows(path):
         try:
             yield kind.model_validate(value)
@@ -82,11 +76,7 @@ BLOCK = 256
 
 
 def read_rows(path: Path, *, ours: bool = True, part: Part = WHOLE) -> Iterator[tuple[str, Any]]:
-    """Yield (`file:line`, value) of every line of a JSONL file that is not empty; `ours` as for `read_lines`.
-
-    Raises:
-        DataError: as `read_lines` and `parse_json`.
-    """
+    """Yield (`file:line`, value) of every line of a JSONL file; arguments and errors as of `read_lines`."""
     for number, line in read_lines(path, ours=ours):
         if number // BLOCK % part[1] == part[0]:
             yield f"{path}:{number}", parse_json(line, f"{path}:{number}")
@@ -128,15 +118,11 @@ def read_csv(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
 def parse_json(text: str, place: str, *, file: bool = False, finite: bool = True) -> Any:
     """The value of a JSON text, strictly; other readers keep the last of two equal keys, and take NaN.
 
-    Args:
-        text: of one value.
-        place: where it stands, for messages.
-        file: the text is a whole file, `place`; messages add the line.
-        finite: refuse numbers that are not finite.
+    Messages name `place`, with the line where the text is a whole `file`.
 
     Raises:
-        DataError: it does not parse, a key is there twice, a number is not finite, or a text holds half of a
-            surrogate pair.
+        DataError: it does not parse, a key is there twice, a number is not `finite`, or a text holds half of
+            a surrogate pair.
     """
     try:
         value = (_DECODER if finite else DISTINCT).decode(text)
@@ -245,11 +231,7 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path, *, finite: bool = True, kind: type = object) -> Any:
-    """The value of a JSON file; `finite`: refuse numbers that are not, which results of ours may have.
-
-    Raises:
-        DataError: the file is missing, does not parse, or holds no `kind`; the message has file and line.
-    """
+    """The value of a JSON file, as of `parse_json`; a `DataError` where it is missing or no `kind`."""
     try:
         with _readable(path):
             text = path.read_text(encoding="utf-8-sig")
@@ -268,11 +250,7 @@ CHUNK = 1 << 20
 
 
 def read_json_list(path: Path) -> Iterator[Any]:
-    """Yield the values of a file that is one JSON list, without holding the whole file.
-
-    Raises:
-        DataError: as `read_json`, where a value that does not parse is met.
-    """
+    """Yield the values of a JSON list without holding the whole file; errors as of `read_json`."""
     with _readable(path), path.open(encoding="utf-8-sig") as file:
         try:
             yield from _list_values(file.read)

@@ -40,11 +40,7 @@ OVERRUNS = {3: "writes a text without bounds", 4: "calls itself without end"}
 def find_overrun(template: Any, examples: Sequence[dict[str, Any]] = CONVERSATIONS) -> str | None:
     """Render a template's examples in a process of its own; why it must not be rendered here, or `None`.
 
-    Other mistakes in a template are left to whoever renders it.
-
-    Args:
-        template: its text, several by their names, or `None`.
-        examples: variables, one mapping for each rendering.
+    `template` may be several texts by their names. Other mistakes are left to whoever renders it.
     """
     texts = template.values() if isinstance(template, dict) else [template] if template else []
     return next(

@@ -124,12 +124,7 @@ FUNCTION = re.compile(r"(\.py):[A-Za-z_]\w*$")
 
 
 def metric_info(metric: str, declared_lower: Collection[str] = ()) -> MetricInfo:
-    """What is known of a metric; a benchmark's is named `task/metric`.
-
-    Args:
-        metric: its name in `summary.json`.
-        declared_lower: names of metrics that the recipe or a benchmark's result file declares so.
-    """
+    """What is known of a metric, or of a benchmark's `task/metric`; `declared_lower`: by recipe or result."""
     task, slash, name = metric.rpartition("/")
     if not slash:
         less = metric in declared_lower

@@ -80,11 +80,7 @@ def _run(job: str, seconds: float, report: int) -> bool:
 
 
 def pass_at_k(n: int, passed: int, k: int) -> float:
-    """Probability that one of `k` samples passes, unbiased, from `n` samples (Chen et al. 2021, eq. 1).
-
-    Raises:
-        ValueError: there are fewer than `k` samples.
-    """
+    """Probability that one of `k` samples passes, unbiased, from `n` >= `k` (Chen et al. 2021, eq. 1)."""
     if n < k:
         raise ValueError(f"pass@{k} needs {k} samples, there are {n}")
     if n - passed < k:
@@ -102,13 +98,7 @@ class CodeEval:
         k: Sequence[int] = (1,),
         **_: object,
     ) -> tuple[dict[str, float], dict[int, list[tuple[int, dict[str, object]]]]]:
-        """Mean pass@k over problems, and each candidate's outcome.
-
-        Args:
-            predictions: candidate programs of each problem.
-            references: tests of each problem.
-            k: sizes of the samples; those larger than the number of candidates are left out.
-        """
+        """Mean pass@k over problems, for each `k` that all have samples for; each candidate's outcome."""
         found = [
             check([f"{candidate}\n{test}" for candidate in candidates])
             for candidates, test in zip(predictions, references, strict=True)

@@ -59,13 +59,9 @@ def wilson_of_points(points: Sequence[float], clusters: Sequence[str] = ()) -> t
 def decide(
     low: float, high: float, corrected_p: float, better: int = 1
 ) -> Literal["better", "worse", "unclear"]:
-    """What a paired difference shows: report, slices, gate and comparisons of runs decide by this alone.
+    """What a paired difference shows, by its 95% interval and its p-value after Holm's correction.
 
-    Args:
-        low: end of its 95% interval.
-        high: the other end.
-        corrected_p: its p-value after Holm's correction within its comparison.
-        better: 1 where more is better, -1 where less is.
+    Report, slices, gate and comparisons of runs decide by this alone. `better`: -1 where less is.
     """
     if not corrected_p < SIGNIFICANT or low <= 0 <= high:
         return "unclear"
@@ -84,10 +80,8 @@ PRIMARY_SHARE = 0.8
 def holm(p_values: Sequence[float], primary: int | None = None) -> list[float]:
     """P-values corrected for how many comparisons were made (Holm 1979), in the order given.
 
-    Args:
-        p_values: of all comparisons.
-        primary: place of the one that has four fifths of the error (Holm's weighted form): it grows by a
-            quarter at most, however many others there are.
+    `primary` is the place of the one that has four fifths of the error (Holm's weighted form): it grows by a
+    quarter at most, however many others there are.
     """
     count = len(p_values)
     weights = [1.0] * count
@@ -114,10 +108,8 @@ def newton(
 ) -> Array | None:
     """The maximum of a concave function by Newton's method; `None` where it is not reached.
 
-    Args:
-        derivatives: parameters (m,) -> gradient (m,) and minus the second derivatives (m, m).
-        start: parameters to begin at.
-        floor: parameters stay above this.
+    `derivatives`: parameters (m,) -> gradient (m,) and minus the second derivatives (m, m); each stays above
+    its `floor`.
     """
     import numpy as np
 

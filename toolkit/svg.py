@@ -28,16 +28,7 @@ class Row(NamedTuple):
 
 
 def interval_chart(rows: Sequence[Row], title: str, digits: int = 0) -> str:
-    """Draw values as dots on their intervals, in the order given.
-
-    Args:
-        rows: at least one, with finite values.
-        title: accessible name of the chart.
-        digits: decimals of the printed values.
-
-    Returns:
-        The text of an SVG file.
-    """
+    """SVG text of finite values as dots on their intervals, in the order given; `title` is for readers."""
     left = _label_width(rows)
     return _document([_panel(rows, left, 0, digits)], left, _height(rows), title)
 

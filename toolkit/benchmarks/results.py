@@ -100,11 +100,7 @@ def name_in(file: Path) -> str:
 
 
 def check_addable(out: Path, contestant: str, weights: str, task: str, limit: int | None) -> None:
-    """Refuse to add results to a file of another model, or a limited result in the place of a whole one.
-
-    Raises:
-        DataError: `out` holds either.
-    """
+    """Raise a `DataError` where `out` holds another model's results, or more questions than the limit."""
     if not out.exists():
         return
     result = _read_result(out)
@@ -124,11 +120,7 @@ def check_addable(out: Path, contestant: str, weights: str, task: str, limit: in
 
 
 def add_results(out: Path, new: Path, weights: str, contestant: str) -> bool:
-    """Put the tasks of result file `new` into `out`, and its sample logs beside it.
-
-    Returns:
-        Whether a figure that was in `out` was replaced.
-    """
+    """Put the tasks of result file `new` into `out`, sample logs beside it; whether it replaced figures."""
     merged = io.read_json(out, finite=False) if out.exists() else {}
     added = io.read_json(new, finite=False)
     replaced = not merged.get("results", {}).keys().isdisjoint(added["results"])
@@ -282,10 +274,8 @@ def leaderboard(
 ) -> Leaderboard:
     """The table of benchmark scores: one column a task, MMLU's subjects in one.
 
-    Args:
-        scores: of all contestants.
-        measured: their values by question, where they are kept: differences from the best are paired.
-        primary: of the run's own measure, the first column; it is in no average.
+    Of the best one, differences are paired where `measured` has both values by question. `primary`, the run's
+    own measure, is the first column and in no average.
     """
     by_task = _headlines(scores)
     own = {score.metric: {each.contestant: each for each in primary} for score in primary}

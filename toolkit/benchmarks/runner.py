@@ -56,17 +56,10 @@ def run_benchmarks(
     out: Path,
     seed: int = 0,
 ) -> list[Score]:
-    """Run lm-eval's tasks on a contestant and keep its results in lm-eval's own JSON format.
+    """Run lm-eval's tasks on a contestant and keep its results in lm-eval's own JSON format, in `out`.
 
-    Every answer is logged in lm-eval's format too, `samples_<task>.jsonl` in a folder beside `out`.
-
-    Args:
-        loaded: the model, with `adapter` attached.
-        benchmarks: tasks, from local files where they are named, else from the hub.
-        contestant: name in the scores.
-        adapter: the adapter to switch on; `None` is the bare base.
-        out: file of the results, one lm-eval result with all tasks.
-        seed: for sampling few-shot examples and answers.
+    Every answer is logged in lm-eval's format too, `samples_<task>.jsonl` in a folder beside `out`. `seed` is
+    that of few-shot examples and of answers.
 
     Raises:
         DataError: a task or a file is not there or unreadable, or a task would run code and may not.
@@ -104,11 +97,7 @@ def run_benchmarks(
 
 
 def render_first(benchmark: Benchmark) -> None:
-    """Load a task with local rows as `run_benchmarks` does, and build the requests of its first question.
-
-    Raises:
-        DataError: whatever would stop it later.
-    """
+    """Load a task with local rows, build its first question's requests; a `DataError` where that fails."""
 
     def load_metric(load: Callable[..., Any], path: str, *args: Any, **options: Any) -> Any:
         return load(path, *args, **options)
@@ -196,11 +185,7 @@ class _Tasks(TaskManager):  # type: ignore[misc]  # lm-eval is untyped
     benchmark: Benchmark
 
     def load(self, *args: Any, **options: Any) -> Any:
-        """As lm-eval's own.
-
-        Raises:
-            DataError: a task would run code and may not.
-        """
+        """As lm-eval's own; a `DataError` where a task would run code and may not."""
         found = super().load(*args, **options)
         for name, task in found["tasks"].items():
             if not getattr(task, "UNSAFE_CODE", False):

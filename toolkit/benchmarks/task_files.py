@@ -91,11 +91,7 @@ def task_name(task: str) -> str:
 
 
 def task_file(task: str) -> Path:
-    """The YAML of a task: the user's own, ours, or lm-eval's.
-
-    Raises:
-        DataError: there is none.
-    """
+    """The YAML of a task: the user's own, ours, or lm-eval's; a `DataError` where there is none."""
     if is_file(task):
         if not Path(task).is_file():
             raise DataError(f"benchmark {task}: no such task file")
@@ -151,11 +147,7 @@ def lacking_columns(benchmark: Benchmark) -> tuple[str, list[str]] | None:
 
 
 def check_leave(benchmark: Benchmark) -> None:
-    """Refuse a task that runs the model's code without leave, by its own file; a group's are seen on loading.
-
-    Raises:
-        DataError: it does.
-    """
+    """Raise a `DataError` where a task's own file runs the model's code without leave; not of groups."""
     try:
         runs = bool(settings(task_file(benchmark.task)).get("unsafe_code"))
     except DataError:

@@ -136,10 +136,7 @@ def load_recipe(recipe: str | Path, changes: tuple[str, ...] = ()) -> Recipe:
 
 
 def take_fields(options: dict[str, Any], *, remote: bool) -> dict[str, Any]:
-    """Take the endpoint's options out of a command's, as fields of an endpoint; those not set are left out.
-
-    `remote`: whether an endpoint is used; if not, its options are an error.
-    """
+    """Take the options that are set as fields of an endpoint; an error where none is used (`remote`)."""
     from toolkit.recipe import read_yaml
 
     if not remote:
@@ -194,10 +191,7 @@ def open_model(
     template_kwargs: str | None,
     **options: Any,
 ) -> Chosen:
-    """Load a model (hub id, folder, GGUF file or packaged name) and attach its adapter.
-
-    `template`, `template_kwargs` (a JSON object) and `options` are fields of a recipe's `model` section.
-    """
+    """Load a model and attach its adapter; the options are fields of a recipe's `model` section."""
     from toolkit.io import parse_json
     from toolkit.models import load_base
     from toolkit.recipe import ModelOptions

@@ -44,11 +44,7 @@ class Exchange:
 
 
 def exchanges(tokenizer: Any, messages: Sequence[Message], unlearned: Collection[int] = ()) -> list[Exchange]:
-    """The answers of a conversation that are learned, rendered.
-
-    Raises:
-        DataError: as `encode_turns`.
-    """
+    """The answers of a conversation that are learned, rendered; errors as of `encode_turns`."""
     found = []
     for index, message in enumerate(messages):
         if message.role == "assistant" and index not in unlearned:
@@ -201,11 +197,7 @@ def _next_end(tokenizer: Any, prompt: Sequence[Message], answer: str, ends: Coll
 
 
 def render(tokenizer: Any, messages: Sequence[Message]) -> str:
-    """A conversation as the text the model continues.
-
-    Raises:
-        DataError: the tokenizer has no chat template, or the template refuses these turns.
-    """
+    """A conversation as the text the model continues; a `DataError` where no template takes these turns."""
     return _render(tokenizer, messages, generate=True)
 
 

@@ -31,11 +31,7 @@ Predicate = Callable[[Mapping[str, Any]], bool]
 
 
 def parse_filter(expression: str) -> Predicate:
-    """A function that says whether a row (column -> value) passes.
-
-    Raises:
-        DataError: the expression does not parse or uses more than the grammar above.
-    """
+    """Whether a row (column -> value) passes; a `DataError` for what is not in the grammar above."""
     try:
         tree = ast.parse(expression, mode="eval").body
         _check(tree, expression)

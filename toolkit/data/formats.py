@@ -157,11 +157,8 @@ MEANINGS = {
 def guess_rename(columns: Mapping[str, Any], *, for_scoring: bool = False) -> dict[str, str]:
     """Columns that make a known format under other names -> these names; empty: none can be guessed.
 
-    Of two columns of texts under unknown names the first is the prompt.
-
-    Args:
-        columns: name -> a value, of rows that `detect` does not know.
-        for_scoring: the answer is a test example's `reference`.
+    Of two columns of texts under unknown names the first is the prompt. `for_scoring`: the answer becomes a
+    test example's `reference`.
     """
     shown = {
         name: value for name, value in columns.items() if isinstance(value, (str, list)) or _is_number(value)

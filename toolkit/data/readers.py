@@ -44,11 +44,7 @@ class Rows:
 
 
 def load_rows(source: DataSource, *, seed: int = 0) -> Rows:
-    """Read, rename, filter, check, shuffle and limit the rows of a data set.
-
-    Raises:
-        DataError: the data cannot be had, or a row does not fit; the message names file and line.
-    """
+    """The rows of a data set; a `DataError` names file and line where one does not fit."""
     chosen, skipped = _load(source, lambda row, row_id: convert(row, source.format, row_id), seed)
     return Rows([row for _, row in chosen], [place for place, _ in chosen], skipped)
 
@@ -166,11 +162,7 @@ def _load(
 def _converted(
     source: DataSource, make: Callable[[dict[str, Any], str], T], part: io.Part = io.WHOLE
 ) -> Iterator[tuple[str, dict[str, Any], T | RowError]]:
-    """Every row with its place, and as `make` gives it, or what is wrong with it.
-
-    Raises:
-        DataError: the data cannot be had, there is no row, or a renamed column is in no row.
-    """
+    """Every row: place, columns, and as `make` gives it, or its error; a `DataError` where there is none."""
     columns: set[str] = set()
     count = 0
     for place, row in raw_rows(source, columns if source.rename else None, part):
@@ -195,11 +187,7 @@ def has_parts(source: DataSource) -> bool:
 def stream_rows(
     source: DataSource, *, seed: int, part: io.Part = io.WHOLE
 ) -> Iterator[tuple[str, dict[str, Any], Row | RowError]]:
-    """The rows that `load_rows` gives, in file order, and those that do not fit: place, columns, row.
-
-    Raises:
-        DataError: as `load_rows`, but for rows that do not fit.
-    """
+    """The rows of `load_rows` in file order, and errors of those that do not fit: place, columns, row."""
 
     def converted() -> Iterator[tuple[str, dict[str, Any], Row | RowError]]:
         return _converted(source, lambda raw, row_id: convert(raw, source.format, row_id), part)
@@ -262,11 +250,7 @@ def _example(row: dict[str, Any], source: DataSource, row_id: str) -> Example:
 
 
 def references(value: Any, column: str) -> list[str]:
-    """The reference answers in a cell: none, one, or a list of several.
-
-    Raises:
-        RowError: it is neither text nor a number nor a list of them.
-    """
+    """The reference answers in a cell: none, one, or several; a `RowError` where they are no texts."""
     several = value if isinstance(value, (list, tuple)) else [] if value is None or value == "" else [value]
     if any(isinstance(each, bool) or not isinstance(each, (str, int, float)) for each in several):
         raise RowError(f"`{column}` is neither text nor a list of texts")

@@ -90,11 +90,7 @@ class Scripted(Source):
 
 
 def engine_command(options: Generation) -> list[str] | None:
-    """The command that starts the server of a recipe; `None`: transformers in this process.
-
-    Raises:
-        ModelError: the recipe names vLLM, or a command, and it is not installed.
-    """
+    """The command of a recipe's server, `None`: transformers; a `ModelError` where it is not installed."""
     if options.engine == "transformers":
         return None
     if options.engine_command:

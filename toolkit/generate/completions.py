@@ -95,11 +95,7 @@ def generate_completions(  # noqa: PLR0913
 
 
 def check_replaceable(out: Path, examples: Sequence[Example]) -> None:
-    """Refuse to put answers to a part of the examples, or to others, in the place of those in a file.
-
-    Raises:
-        DataError: it would lose some.
-    """
+    """Raise a `DataError` where answers to these examples would replace a file's answers to others."""
     there = {(row.example_id, row.messages) for row in (io.read(out, Completion) if out.exists() else ())}
     current, ids = {(each.id, each.messages) for each in examples}, {each.id for each in examples}
     if any(name not in ids for name, _ in there) or (there and there.isdisjoint(current)):
@@ -249,11 +245,7 @@ class Store(Generic[T]):
     def add(
         self, key: str, reply: T, fields: dict[str, Any], final: Callable[[T], bool] = lambda _: True
     ) -> T:
-        """Keep a reply, whose plain JSON `fields` are; it is on disk when this returns.
-
-        Returns:
-            The reply to use: another process may have kept a `final` one of that key meanwhile, which stands.
-        """
+        """Keep a reply, on disk when this returns; the one to use: another process's `final` one stands."""
         io.append(self.file, self._lines(key, reply, fields, final))
         return self.replies[key]
 

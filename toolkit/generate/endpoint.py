@@ -22,13 +22,7 @@ class EndpointSource(Source):
     def replies(
         self, requests: Sequence[Request], done: Collection[str], options: Generation
     ) -> Iterator[tuple[Request, Reply]]:
-        """Replies as they arrive.
-
-        A question that the server refuses while it answers others is a reply of its own kind.
-
-        Raises:
-            EndpointError: the server is down, or refuses every request.
-        """
+        """Replies as they arrive, single refusals too; an `EndpointError` where none comes."""
         waiting = [request for request in requests if request.id not in done]
         chat_requests = [ChatRequest(request.messages, seed=request.seed % 2**31) for request in waiting]
         earlier = done.values() if isinstance(done, Mapping) else ()

@@ -248,11 +248,7 @@ class ServedModel(Source):
     def replies(
         self, requests: Sequence[Request], done: Collection[str], options: Generation
     ) -> Iterator[tuple[Request, Reply]]:
-        """Replies as they arrive.
-
-        Raises:
-            EndpointError: the server has died, or refuses every request.
-        """
+        """Replies as they arrive; an `EndpointError` where the server died or refuses every request."""
         places = options.batch_size if isinstance(options.batch_size, int) else 64
         endpoint = Endpoint(
             url=f"{self.engine.url}/v1",

@@ -62,11 +62,7 @@ Questions = Mapping[str, Question]
 
 
 def read_questions(file: Path) -> dict[str, Question]:
-    """MT-bench's (`question_id, turns, category, reference`) or Arena-Hard's question file, by id.
-
-    Raises:
-        DataError: a row has no id or no turns; the message names file and line.
-    """
+    """MT-bench's or Arena-Hard's question file, by id; a `DataError` names a row without id or turns."""
     found = {}
     for place, row in raw_rows(DataSource(source=str(file))):
         number = row.get("question_id", row.get("uid"))
@@ -125,14 +121,8 @@ def read_completions(
 def read_answer_files(files: Iterable[Path], *, questions: Path | None = None) -> dict[str, list[Completion]]:
     """Contestant -> its completions in some files, which answer the same questions under the same ids.
 
-    Names become file names: other characters than letters, digits and `.@+_-` become `-`.
-
-    Args:
-        files: in any format of `read_completions`.
-        questions: MT-bench's or Arena-Hard's question file, for answers that do not repeat their question.
-
-    Raises:
-        DataError: as `read_completions` and `align`; also for a question that is not known.
+    Names become file names: other characters than letters, digits and `.@+_-` become `-`. Answers that do not
+    repeat their question need the file of `questions`. Errors as of `read_completions` and `align`.
     """
     known = read_questions(questions) if questions else {}
     found: dict[str, list[Completion]] = {}
@@ -155,10 +145,6 @@ def align(
     answers: Mapping[str, Sequence[Completion]], places: Mapping[str, Path]
 ) -> dict[str, list[Completion]]:
     """Give answers to the same question the same id: that of the contestant before, where ids differ.
-
-    Args:
-        answers: contestant -> its completions.
-        places: contestant -> its file.
 
     Raises:
         DataError: a contestant answers an example twice, an id is another question elsewhere, or under half
@@ -202,11 +188,6 @@ EXAMPLE_FIELDS = ("messages", "reference", "references", "category")
 
 def match_answers(path: Path, examples: Sequence[Example], contestant: str) -> list[Completion]:
     """One contestant's answers in a file, matched to examples by id, else by identical messages.
-
-    Args:
-        path: in any format of `read_completions`; of several contestants in it, the one of that name counts.
-        examples: of the completions.
-        contestant: its name.
 
     Raises:
         DataError: the file is not readable, holds several contestants of other names, or answers less than

@@ -52,11 +52,7 @@ signal.pause()
 
 
 def converter_command(command_line: str | None) -> list[str]:
-    """The command that converts a model folder.
-
-    Raises:
-        ModelError: there is none, or the one given cannot be started.
-    """
+    """The command that converts a model folder; a `ModelError` where there is none."""
     if command_line is None:
         found = next(filter(None, map(shutil.which, CONVERTERS)), None)
         if found is None:
@@ -66,11 +62,7 @@ def converter_command(command_line: str | None) -> list[str]:
 
 
 def server_command(command_line: str | None) -> list[str]:
-    """The command that serves a GGUF file, without its flags.
-
-    Raises:
-        ModelError: there is none, or the one given cannot be started.
-    """
+    """The command that serves a GGUF file, without its flags; a `ModelError` where there is none."""
     if command_line is not None:
         return _existing(command_line, "--server")
     if shutil.which("llama-server"):
@@ -88,11 +80,7 @@ def _existing(command_line: str, option: str) -> list[str]:
 
 
 def convert(command: Sequence[str], model: Path, out: Path, kind: str) -> None:
-    """Write a model folder as a GGUF file with weights of type `kind` (`f16`, `q8_0`).
-
-    Raises:
-        ModelError: the converter failed, with its last line.
-    """
+    """Write a model folder as a GGUF file with weights of type `kind`; a `ModelError` where that fails."""
     arguments = [*command, str(model), "--outfile", str(out), "--outtype", kind]
     done = subprocess.run(arguments, check=False, capture_output=True, text=True, errors="replace")
     if done.returncode != 0 or not out.is_file():
@@ -101,14 +89,7 @@ def convert(command: Sequence[str], model: Path, out: Path, kind: str) -> None:
 
 
 class LlamaServer(Engine):
-    """llama.cpp's server over one GGUF file; started on entering, stopped on leaving.
-
-    Args:
-        command: of `server_command`.
-        file: the GGUF file.
-        context: tokens of the longest prompt with its answer.
-        log: file of the server's output.
-    """
+    """llama.cpp's server over one GGUF file; `context`: tokens of the longest prompt with its answer."""
 
     mend = "mend --server, or leave the comparison out with --no-score"
 

@@ -79,11 +79,7 @@ class LocalSource(Source):
     def replies(
         self, requests: Sequence[Request], done: Collection[str], options: Generation
     ) -> Iterator[tuple[Request, Reply]]:
-        """Answers to conversations, in the model's chat template.
-
-        Raises:
-            DataError: an example does not fit the model's context.
-        """
+        """Answers in the model's chat template; a `DataError` where an example does not fit its context."""
         by_id = {request.id: request for request in requests}
         prompts = [self._prompt(request, options) for request in requests]
         self._rendered.clear()  # a server lives long
@@ -230,12 +226,7 @@ LIMITS = {"max_length", "max_new_tokens", "min_length", "min_new_tokens", "cache
 
 
 def model_sampling(defaults: GenerationConfig, options: Generation) -> tuple[Generation, dict[str, Any]]:
-    """Sampling as it is done: the recipe's, completed by the model's own where `from_model` asks for it.
-
-    Returns:
-        Temperature and nucleus in `options`; and what sampling there is besides, as fields of
-        `GenerationConfig`.
-    """
+    """Temperature and nucleus as sampled, completed by the model's own (`from_model`); further fields."""
     if not options.from_model:
         return options, {}
     own = {

@@ -107,11 +107,7 @@ class BertScore(TextMetric):
 
 
 def default_layer(encoder: str) -> int:
-    """The layer bert-score's authors (or we) found to agree best with people, else the last.
-
-    Raises:
-        ModelError: there is no such encoder.
-    """
+    """The layer known to agree best with people, else the last; a `ModelError` for an unknown encoder."""
     known = LAYERS.get(encoder) or model2layers.get(encoder)
     if known is not None:
         return int(known)

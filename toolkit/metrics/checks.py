@@ -38,15 +38,10 @@ FENCED = re.compile(r"```[\w+-]*[ \t]*\n(.*?)(?:```|\Z)", re.DOTALL)
 def measure_check(
     completions: Sequence[Completion], check: Check, rows: Mapping[str, Row] = MappingProxyType({})
 ) -> list[Measurement]:
-    """Measure one contestant's completions by one of a recipe's own checks.
+    """Measure one contestant's completions, none refused, by one of a recipe's own checks.
 
-    Args:
-        completions: of one contestant, none refused.
-        check: as in a recipe.
-        rows: example id -> its row in the data set, whose columns the check sees.
-
-    Returns:
-        A measurement for each figure; a function that returns a dict gives one per key, `name_key`.
+    The check sees the columns of `rows` (example id -> its row). A function that returns a dict gives one
+    measurement per key, `name_key`.
 
     Raises:
         DataError: the check cannot be loaded, fails on an example, or needs a reference or a column that an

@@ -113,12 +113,9 @@ def score_completions(
 def compare(
     found: Sequence[Measurement], *, against: str | None = None, groups: Mapping[str, str] | None = None
 ) -> Comparison:
-    """Score all contestants, and compare the others with one of them on shared examples.
+    """Score all contestants, and compare the others with one (default: the first) on shared examples.
 
-    Args:
-        found: measurements of any number of contestants.
-        against: who the others are compared with; left out, the first.
-        groups: example id -> group, where examples come in groups; intervals and p-values are over groups.
+    `groups`: example id -> group; intervals and p-values are then over groups.
 
     Raises:
         DataError: nobody has that name.
@@ -149,17 +146,7 @@ def collect(
     references: Sequence[Path] = (),
     encoding: Encoding,
 ) -> list[Measurement]:
-    """Measure all completions in run folders and files.
-
-    Args:
-        sources: run folders, files of completions.
-        metrics: names as in a recipe.
-        references: files of further reference answers.
-        encoding: of BERTScore.
-
-    Raises:
-        DataError: a source holds no completions, or a contestant is in two of them.
-    """
+    """Measure all completions in run folders and files; a `DataError` where a contestant is in two."""
     from toolkit.generate.importers import align, read_references
     from toolkit.metrics.registry import measure_texts  # imports evaluate
 
@@ -303,11 +290,7 @@ def write_groups(file: Path, groups: Mapping[str, str]) -> None:
 
 
 def load_groups(sources: Sequence[Path]) -> dict[str, str]:
-    """The groups that runs keep in their folders, together; other sources have none.
-
-    Raises:
-        DataError: two runs have the same example in different groups.
-    """
+    """The groups that runs keep in their folders; a `DataError` where two runs differ in an example's."""
     groups: dict[str, str] = {}
     for file in (source / FILE for source in sources):
         for example, group in (read_groups(file) if file.is_file() else {}).items():
@@ -349,16 +332,7 @@ class SliceFigure(Record):
 def slice_examples(
     examples: Sequence[Example], rows: Mapping[str, Mapping[str, Any]], columns: Iterable[str]
 ) -> dict[tuple[str, str], frozenset[str]]:
-    """(column, value) -> ids of the examples in this slice.
-
-    Args:
-        examples: of the completions.
-        rows: example id -> its row in the data set.
-        columns: names of columns, or `length`.
-
-    Raises:
-        DataError: no row has such a column.
-    """
+    """(column, value) -> ids of its examples, of columns in `rows` or `length`; a `DataError` without one."""
     found: dict[tuple[str, str], frozenset[str]] = {}
     for column in columns:
         values = {example.id: rows.get(example.id, {}).get(column) for example in examples}
@@ -383,13 +357,7 @@ def slice_figures(
     slices: Mapping[tuple[str, str], frozenset[str]],
     groups: Mapping[str, str],
 ) -> list[SliceFigure]:
-    """Every contestant's score on every slice, and each later contestant minus each earlier one.
-
-    Args:
-        measured: of all contestants, in the recipe's order; not yet over groups.
-        slices: ids of each slice's examples.
-        groups: example id -> group, where intervals are over groups.
-    """
+    """Every contestant's score on every slice, and each later contestant minus each earlier one."""
     figures = []
     for (column, value), ids in slices.items():
         by_metric: dict[str, list[Measurement]] = {}

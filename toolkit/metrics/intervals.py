@@ -173,12 +173,7 @@ def permutation(
 ) -> float:
     """Two-sided p-value of a difference, from swapping the two sides of each example at random.
 
-    Args:
-        left: table of the first contestant (n, columns).
-        right: table of the second, same examples.
-        statistic: of the sums of both tables side by side.
-        seed: of the swaps.
-        resamples: how many of them at least.
+    Tables are (n, columns), of the same examples; `statistic` is of the sums of both side by side.
     """
     n, both = len(left), np.concatenate([left, right], axis=1)
     sums, change = both.sum(axis=0), np.concatenate([right - left, left - right], axis=1)
@@ -259,13 +254,7 @@ def on_logit_scale(value: float, margin: float, end: float) -> tuple[float, floa
 
 
 def bootstrap(table: Array, statistic: Statistic, *, seed: int = 0) -> tuple[float, float]:
-    """BCa interval of a function of column sums, rows resampled.
-
-    Args:
-        table: one row an example (n, columns), n at least 2.
-        statistic: of column sums.
-        seed: of the resampling.
-    """
+    """BCa interval of a function of column sums; rows of the table (n, columns), n at least 2, resampled."""
     n, sums = len(table), table.sum(axis=0)
     observed = float(statistic(sums, n))
     rng, even = np.random.default_rng(seed), np.full(n, 1 / n)
@@ -306,11 +295,8 @@ def clustered(measurement: Measurement, groups: Mapping[str, str]) -> Measuremen
     """The same metric with groups in the place of examples, for intervals over groups.
 
     Where examples come in groups (questions on one passage, turns of one conversation) they are not
-    independent, and intervals over examples are too narrow. The value stays what it was.
-
-    Args:
-        measurement: of examples.
-        groups: example id -> group; an example without a group is one of its own.
+    independent, and intervals over examples are too narrow. The value stays what it was. An example that
+    `groups` has not is a group of its own.
     """
     tables, _ = tables_by_seed(measurement)
     kind = measurement.kind

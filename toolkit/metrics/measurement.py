@@ -56,16 +56,7 @@ class Measurement(Record):
 
 
 def combine(kind: Kind, sums: Array, n: int) -> Array:
-    """The metric's value from column sums.
-
-    Args:
-        kind: which metric.
-        sums: column sums, shape (..., columns).
-        n: how many rows were summed.
-
-    Returns:
-        Values of shape (...).
-    """
+    """The metric's values (...) from sums (..., columns) of `n` rows."""
     return sums[..., 0] / n if kind == "mean" else COMBINE[kind](sums)
 
 

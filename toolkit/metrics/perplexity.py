@@ -37,12 +37,7 @@ def measure_perplexity(
 ) -> list[Measurement]:
     """Perplexity and bits per byte of the examples' references, their end tokens included.
 
-    Args:
-        loaded: the model, with `adapter` attached.
-        examples: those without a reference are left out.
-        contestant: name in the measurements.
-        adapter: the adapter to switch on; `None` is the bare base.
-        prompt: the contestant's own messages, put before every example's.
+    Examples without a reference are left out; `prompt` is put before every example's messages.
 
     Raises:
         DataError: an example does not fit the model's context.
@@ -77,14 +72,7 @@ def measure_text_perplexity(
 
     With a stride of the whole window each token is predicted once from what its own window holds before it,
     which is lm-eval's rolling log-likelihood. A smaller stride gives tokens more context and takes longer.
-
-    Args:
-        loaded: the model, with `adapter` attached.
-        texts: documents; empty ones are left out.
-        contestant: name in the measurements.
-        adapter: the adapter to switch on; `None` is the bare base.
-        window: tokens seen at once; left out, the model's whole context.
-        stride: how far windows move on; left out, a whole window.
+    Left out: the model's whole context, and a whole window.
 
     Raises:
         DataError: the stride is longer than the window, or the window than the model's context.

@@ -82,11 +82,7 @@ class WordTokenizer:
 
 
 def sacrebleu_tokenizer(name: str) -> Callable[[str], str]:
-    """One of sacrebleu's tokenizers.
-
-    Raises:
-        InputError: the package that it needs is not installed, or its model is not there.
-    """
+    """One of sacrebleu's tokenizers; an `InputError` where its package or model is not here."""
     from sacrebleu.metrics import BLEU
 
     try:

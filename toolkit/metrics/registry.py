@@ -48,16 +48,15 @@ def measure_texts(
 ) -> list[Measurement]:
     """Measure one contestant's completions against their references.
 
+    Completions without a reference count for `length` alone; those that the server refused are no answers,
+    and the report counts them.
+
     Args:
-        completions: of one contestant; those without a reference are left out, except for `length`, and so
-            are those that the server refused: they are no answers, and the report counts them.
-        metrics: as in a recipe: names, `FILE.py:FUNCTION`, checks.
+        completions: of one contestant.
+        metrics: as in a recipe: names, `FILE.py:FUNCTION`, checks; `rouge` gives four figures.
         encoding: of BERTScore, and the tokenizer of ROUGE and BLEU.
         references: example id -> further reference answers, besides the completion's own.
         rows: example id -> its row in the data set, whose columns a recipe's own metrics see.
-
-    Returns:
-        A measurement for every figure: `rouge` gives four, `bertscore` three.
     """
     answered = [each for each in completions if not each.refused]
     known = []

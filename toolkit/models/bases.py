@@ -37,11 +37,7 @@ KERNEL = re.compile(r"attn_implementation|experts_implementation|kernel")
 
 
 def resolve_base(name: str, *, revision: str | None = None) -> Path:
-    """The ordinary model folder behind a base's name, fetched or converted when need be.
-
-    Args:
-        name: hub id, local folder, GGUF file or packaged short name.
-        revision: commit or tag of a hub model.
+    """The folder of a base (hub id, folder, GGUF file, packaged name), fetched or converted when need be.
 
     Raises:
         ModelError: nothing is there, or it holds no safetensors weights.
@@ -83,11 +79,7 @@ OURS = ("lineage.json", "stage.json")
 
 
 def fingerprint(folder: Path, patterns: Sequence[str] = ("*.safetensors",)) -> str:
-    """32 hex digits that identify a model's weights: every byte of its safetensors files.
-
-    Raises:
-        ModelError: a file of weights is not whole.
-    """
+    """32 hex digits of every byte of a model's safetensors files; a `ModelError` where one is cut off."""
     files = {file for pattern in patterns for file in folder.glob(pattern) if file.name not in OURS}
     for file in files:
         if file.suffix == ".safetensors":
@@ -159,11 +151,7 @@ def _packaged(name: str, package: str, file: str) -> Path:
 
 
 def from_hub(name: str, revision: str | None = None) -> Path:
-    """The folder of a model in the hub's cache, fetched when need be.
-
-    Raises:
-        ModelError: it is neither there nor can be fetched.
-    """
+    """The folder of a model in the hub's cache, fetched when need be; a `ModelError` where it cannot be."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
 
@@ -287,10 +275,7 @@ NEVER = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.ckpt", ".*")
 
 
 def push(folder: Path, repo: str, *, private: bool = True) -> str:
-    """Upload a folder to a model repository of the hub; one that is not there is made.
-
-    Returns:
-        The repository's address.
+    """Upload a folder to a model repository of the hub, made where it is not there; gives its address.
 
     Raises:
         ModelError: there is no model in the folder, no token on this machine, or the name is none.

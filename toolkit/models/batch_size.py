@@ -81,11 +81,7 @@ def out_of_memory(error: BaseException) -> bool:
 
 
 def halve(size: int, what: str, error: Exception) -> int:
-    """Half of a size, with the memory of the failed attempt given back.
-
-    Raises:
-        Exception: the error, if it is another one or there is nothing to halve.
-    """
+    """Half of a size, after giving back memory; raises the error where it is another, or the size is 1."""
     if not out_of_memory(error) or size <= 1:
         raise error
     error.__traceback__ = None  # its frames hold the tensors

@@ -132,11 +132,7 @@ def chat(
 def stop_when_all_refused(
     answers: Iterable[tuple[int, Answer]], name: str, total: int, *, answered: int = 0
 ) -> Iterator[tuple[int, Answer]]:
-    """Yield answers; raise once the server refuses every request.
-
-    Raises:
-        EndpointError: `ALL_REFUSED` refusals in the same words came first, or all requests were refused.
-    """
+    """Yield answers; an `EndpointError` once all, or `ALL_REFUSED` in the same words, are refusals."""
     refused: list[str] = []
     for index, answer in answers:
         if isinstance(answer, Refusal) and not answered:
@@ -152,11 +148,7 @@ def stop_when_all_refused(
 
 
 def api_key(endpoint: Endpoint) -> str | None:
-    """The key from the environment variable the endpoint names, without the white space around it.
-
-    Raises:
-        ModelError: the variable is not set, or holds what no header can carry; the key is not shown.
-    """
+    """The key from the variable that the endpoint names; a `ModelError`, without it, where it is none."""
     if endpoint.key_env is None:
         return None
     key, variable = os.environ.get(endpoint.key_env, "").strip(), f"environment variable {endpoint.key_env}"
@@ -367,11 +359,7 @@ class _Exchange:
         return {name: value for name, value in body.items() if value is not None}
 
     def _read(self, response: httpx.Response, limiter: RateLimiter) -> Answer | None:
-        """Parse a response; `None`: retry.
-
-        Raises:
-            EndpointError: every other request would be refused as well.
-        """
+        """Parse a response, `None`: retry; an `EndpointError` where all others would be refused too."""
         status, reason = _status(response), self._reason(response)
         if codes.is_redirect(status):
             raise EndpointError(f"the server points elsewhere; give its own address ({reason})")
@@ -404,11 +392,7 @@ class _Exchange:
 
 
 async def _whole(answering: httpx.Response) -> httpx.Response:
-    """A response with its body.
-
-    Raises:
-        httpx.HTTPError: it is larger than any answer.
-    """
+    """A response with its body; an `httpx.HTTPError` where that is larger than any answer."""
     body = bytearray()
     async for part in answering.aiter_bytes():
         body += part

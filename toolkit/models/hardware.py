@@ -32,11 +32,7 @@ class Hardware:
 
 
 def choose(options: ModelOptions = ModelOptions()) -> Hardware:
-    """Turn `auto` into a choice for this machine.
-
-    Raises:
-        ModelError: the recipe asks for a device that is not here.
-    """
+    """Turn `auto` into a choice for this machine; a `ModelError` where the named device is not here."""
     device = _device(options.device)
     dtype = DTYPES.get(options.dtype) or _dtype(device)
     attention = None if options.attention == "auto" else options.attention

@@ -77,11 +77,7 @@ class Loaded:
         return compat.attention_kernel(self.model)
 
     def attach(self, name: str, folder: Path) -> None:
-        """Load the adapter in `folder` beside the base, under `name`, not yet in use.
-
-        Raises:
-            ModelError: no adapter is there, it was trained on another base, or it would change the base.
-        """
+        """Load an adapter under `name`, not yet in use; a `ModelError` where it is of another base."""
         if name in self.adapters:
             return
         check_lineage(folder, self.name, self.folder)
@@ -153,11 +149,7 @@ def loaded_fingerprint(folder: Path, options: ModelOptions) -> str:
 
 
 def check_causal(folder: Path) -> None:
-    """Refuse models that do not continue a text, by their configuration alone.
-
-    Raises:
-        ModelError: an encoder, an encoder with a decoder, or of a type that this transformers does not know.
-    """
+    """Raise a `ModelError` for models that do not continue a text, by their configuration alone."""
     try:
         config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
     except (ValueError, OSError, KeyError, TypeError, AttributeError) as error:
@@ -175,11 +167,7 @@ def check_causal(folder: Path) -> None:
 
 
 def check_vocabulary(tokenizer: Any, rows: int, name: str) -> None:
-    """Refuse a tokenizer with token ids beyond the embedding, which would stop the first text that has one.
-
-    Raises:
-        ModelError: the largest id has no row.
-    """
+    """Raise a `ModelError` for a tokenizer with token ids beyond the embedding's rows."""
     largest = max(tokenizer.get_vocab().values(), default=0)
     if largest >= rows:
         raise ModelError(
@@ -195,13 +183,7 @@ def load_weights(
     kind: Any = AutoModelForCausalLM,
     **extra: Any,
 ) -> Any:
-    """The model in `folder`, quantised or not, on its device.
-
-    The head is not quantised; `extra` goes to `from_pretrained`.
-
-    Raises:
-        ModelError: it cannot be loaded as such.
-    """
+    """The model in `folder` on its device, quantised (but for its head) or not; a `ModelError` if broken."""
     if kind is AutoModelForCausalLM:
         check_causal(folder)
     if chosen.device.type == "cpu":
@@ -258,11 +240,7 @@ def load_adapter(model: Any, folder: Path, name: str = "default") -> PeftModel:
 
 
 def load_adapter_weights(model: PeftModel, folder: Path) -> None:
-    """Give the adapter of a model the weights in `folder`, made alike; a classifier keeps its own head.
-
-    Raises:
-        ModelError: as `load_adapter`.
-    """
+    """Set an adapter's weights from `folder`; a classifier keeps its head. Errors as of `load_adapter`."""
     own = get_peft_model_state_dict(model, save_embedding_layers=False)
     weights = {key: weight for key, weight in own.items() if set(HEADS) & set(key.split("."))}
     weights |= adapter_weights(folder)
@@ -277,11 +255,7 @@ def merge_adapter(model: PeftModel, dtype: torch.dtype, quantized: Any = None) -
     """The model in `dtype` with its adapter merged; embedding and head are untied where one of them changed.
 
     Each layer is summed in fp32 and cast at once, so that not more than one is in fp32 beside the others.
-
-    Args:
-        model: with the adapter, not quantised.
-        dtype: of the result.
-        quantized: the base as it was trained on, whose dequantised layers take the place of the model's.
+    `quantized`, the base as it was trained on: its dequantised layers take the place of the model's.
     """
     inner = unwrapped(model)
     tied = getattr(inner.config.get_text_config(), "tie_word_embeddings", False)
@@ -316,11 +290,7 @@ def merge_adapter(model: PeftModel, dtype: torch.dtype, quantized: Any = None) -
 
 
 def adapter_weights(folder: Path) -> dict[str, torch.Tensor]:
-    """Every tensor of an adapter folder, by PEFT's names.
-
-    Raises:
-        ModelError: there is none, the file is a pickle or torn, or a weight is no number.
-    """
+    """Every tensor of an adapter folder, by PEFT's names; a `ModelError` where one is no number."""
     file = folder / SAFETENSORS_WEIGHTS_NAME
     if not file.is_file():
         pickled = (folder / WEIGHTS_NAME).is_file()
@@ -377,11 +347,7 @@ def load_tokenizer(
 ) -> Any:
     """The tokenizer in `folder`, with a pad token, and with another chat template where one is named.
 
-    Args:
-        folder: a model folder.
-        chat_template: a Jinja file, or a model (hub id or folder) to take the template from.
-        variables: of the template (`enable_thinking`). They are set in its text, so that they hold for
-            whoever renders it, and are published with it.
+    `variables` are set in the template's text, so that they hold for whoever renders it, and are published.
 
     Raises:
         ModelError: there is no tokenizer, no such file or model to take the template from, or a template that
@@ -412,11 +378,7 @@ def _end_ids(folder: Path) -> tuple[int, ...]:
 
 
 def template_text(chat_template: str) -> Any:
-    """A chat template by its Jinja file, or by the model (hub id or folder) that it is taken from.
-
-    Raises:
-        ModelError: there is no such file or model.
-    """
+    """A chat template by its Jinja file or its model (hub id, folder); a `ModelError` where there is none."""
     file = Path(chat_template)
     return file.read_text(encoding="utf-8") if file.is_file() else _tokenizer(chat_template).chat_template
 

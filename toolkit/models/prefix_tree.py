@@ -122,10 +122,10 @@ def common_prefix(prompts: Sequence[Tokens], longest: int) -> list[int]:
 
 
 class PrefixTree:
-    """Some prompts, walked along the tree of their tokens with one model.
+    """Some prompts, walked along the tree of their tokens with one model that `supports_custom_masks`.
 
     Args:
-        model: a causal language model that `supports_custom_masks` of the longest prompt.
+        model: a causal language model.
         prompts: the tokens of each.
         limit: tokens in one pass beyond those in the cache.
         rows: how many of each prompt's last tokens logits are wanted after; left out, one.
@@ -194,10 +194,7 @@ class PrefixTree:
     def _forward(
         self, tokens: Tokens, positions: Sequence[int], seen: torch.Tensor | None, keep: torch.Tensor
     ) -> torch.Tensor:
-        """Logits at `keep`; the tokens' keys and values are added to the cache.
-
-        `seen` (tokens, tokens) is who sees whom among the tokens; `None`: each all before it.
-        """
+        """Logits at `keep`, caching keys and values; `seen` (tokens, tokens) is who sees whom."""
         if seen is None:
             seen = torch.ones(len(tokens), len(tokens), dtype=torch.bool).tril()
         before = torch.ones(len(tokens), self.cache.get_seq_length(), dtype=torch.bool)

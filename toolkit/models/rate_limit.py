@@ -94,11 +94,7 @@ class RateLimiter:
         self.failures, self.tries, self.tripped = 0, 0, False
 
     def record_failure(self, reason: str) -> None:
-        """Count a failure; enough of them in a row trip the breaker.
-
-        Raises:
-            EndpointError: the server has failed at every single try since.
-        """
+        """Count a failure; many in a row trip the breaker, and more raise an `EndpointError`."""
         self.failures += 1
         if not self.tripped and self.failures < self.retry.trip_after:
             return
@@ -110,11 +106,7 @@ class RateLimiter:
         self._pause(pause, reason)
 
     async def _wait_until_open(self) -> None:
-        """Wait until requests may be sent again.
-
-        Raises:
-            EndpointError: that is too long to wait for.
-        """
+        """Wait until requests may be sent; an `EndpointError` where that is too long."""
         while (wait := self.opens_at - time.monotonic()) > 0:
             if wait > max(self.retry.max_server_wait, self.retry.longest_wait):
                 raise EndpointError(

@@ -31,11 +31,7 @@ class RewardModel:
     """A reward model in memory, in evaluation mode."""
 
     def __init__(self, folder: Path, options: ModelOptions = ModelOptions()) -> None:
-        """Load the reward model in `folder`.
-
-        Raises:
-            ModelError: no reward model is there, or its adapter was trained on another base.
-        """
+        """Load the reward model in `folder`; a `ModelError` where there is none, or its base differs."""
         name, folder = folder.name, located(folder)
         self.chosen = hardware.choose(options)
         self.model, base = _load(folder, self.chosen, options.quantization)

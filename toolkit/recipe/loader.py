@@ -239,11 +239,7 @@ def dump(recipe: Recipe) -> str:
 
 
 def with_keys(recipe: Recipe, values: Mapping[str, Any]) -> Recipe:
-    """The recipe with other values of some keys, such as `stages.sft.trainer.learning_rate`.
-
-    Raises:
-        RecipeError: there is no such key, or a value does not fit.
-    """
+    """The recipe with other values of some keys; a `RecipeError` where a key or value does not fit."""
     raw = recipe.model_dump(mode="json")
     for key, value in values.items():
         _set(raw, key, value, Path(recipe.name), "sweep:")

@@ -14,12 +14,7 @@ HOW = "write RUN:STAGE, such as results/round1:sft"
 
 
 def add_stages_of_other_runs(raw: dict[str, Any], path: Path, load: Callable[[Path], Recipe]) -> None:
-    """Replace `start: RUN:STAGE` by a stage's name, with its chain before it, taken as that run trained it.
-
-    Args:
-        raw: plain values of a recipe; changed.
-        path: the recipe's file, for messages and runs beside it.
-        load: reads a run's recipe.
+    """Replace `start: RUN:STAGE` in a recipe's values by a stage's name, with its chain before it.
 
     Raises:
         RecipeError: there is no such run, or no such stage, or it is not trained yet.

@@ -474,10 +474,7 @@ class Scoring(Section):
 
     @property
     def tuning_metric(self) -> tuple[str | Check, str]:
-        """What settings are chosen by: the primary measure where answers alone show it, else ROUGE-L.
-
-        The metric as in a recipe, and the figure of it that counts.
-        """
+        """(metric, its figure) that choices are made by: the primary one if answers show it, else ROUGE-L."""
         primary = self.primary or ""
         for check in self.checks:
             if primary == check.title or primary.startswith(f"{check.title}_"):
@@ -609,11 +606,7 @@ class Recipe(Section):
         return stages
 
     def stage(self, name: str) -> Stage:
-        """The stage of this name.
-
-        Raises:
-            RecipeError: there is none; the message names the nearest.
-        """
+        """The stage of this name; a `RecipeError` names the nearest where there is none."""
         stages = {stage.name: stage for stage in self.stages}
         if name not in stages:
             raise RecipeError(unknown(self.name, name, list(stages), "stage")[0])
@@ -647,11 +640,7 @@ class Recipe(Section):
         return self.model if model == self.base else self.model.model_copy(update={"revision": None})
 
     def model_of(self, contestant: Contestant, run: Path) -> tuple[str, Path | None]:
-        """What to load for a contestant that is no endpoint: a model, and the adapter to put on it.
-
-        Args:
-            contestant: one of this recipe.
-            run: folder of the run, with the stages' folders in `adapters`.
+        """The model, and the adapter to put on it, of a contestant that is no endpoint, in the run's folder.
 
         Raises:
             RecipeError: its adapter folder has no configuration, or one that names no base.
@@ -712,11 +701,7 @@ def is_fair_baseline(contestant: Contestant) -> bool:
 
 
 def adapter_base(folder: Path) -> str:
-    """The base that an adapter folder names: our lineage's, else that of PEFT's configuration.
-
-    Raises:
-        RecipeError: it is not an adapter folder, or names no base.
-    """
+    """The base that an adapter folder names (our lineage's, else PEFT's); a `RecipeError` where none is."""
     file = folder / "adapter_config.json"
     if not file.is_file():
         raise RecipeError(f"{folder}: not an adapter folder: it has no adapter_config.json")

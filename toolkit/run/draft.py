@@ -53,11 +53,7 @@ class Ingredients:
 
 
 def draft_recipe(file: Path, found: Ingredients) -> tuple[str, str | None]:
-    """The text of a recipe that will lie at `file`, and the method of its first stage.
-
-    Raises:
-        DataError: a file is missing or unreadable, or its columns fit no format and none can be guessed.
-    """
+    """The recipe that will lie at `file`, and its first method; a `DataError` where columns fit no format."""
     here = file.parent
     named = {
         "train": found.data,

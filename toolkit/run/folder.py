@@ -76,11 +76,7 @@ class RunFolder:
     """The results of benchmark tasks that they share, a folder each."""
 
     def read_manifest(self) -> dict[str, Any]:
-        """What the manifest holds; empty where there is none.
-
-        Raises:
-            DataError: it is torn or was edited, so that nothing here can be verified.
-        """
+        """What the manifest holds, `{}` where there is none; a `DataError` where it is damaged."""
         try:
             found = io.read_json(self.manifest) if self.manifest.exists() else {}
             if not (isinstance(found, dict) and isinstance(found.get("steps", {}), dict)):

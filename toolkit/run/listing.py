@@ -39,11 +39,7 @@ class ListedRun(Record):
 
 
 def list_runs(results: Path) -> list[ListedRun]:
-    """All runs of a folder; versions of a recipe one after the other, each compared with the one before.
-
-    Raises:
-        DataError: there is no such folder.
-    """
+    """All runs of a folder, versions of a recipe together, each compared with the one before."""
     if not results.is_dir():
         raise DataError(f"{results}: no such folder; name the folder of runs with --out")
     folders = [RunFolder(path.parent) for path in results.glob("*/manifest.json")]
@@ -89,17 +85,10 @@ def _score(folder: RunFolder) -> Score | None:
 
 
 def remove_run(run: Path, *, votes: bool = False) -> int:
-    """Delete a run's folder; what runs share beside it stays.
-
-    Args:
-        run: the folder.
-        votes: also when people voted in its arena.
-
-    Returns:
-        How many bytes were freed.
+    """Delete a run's folder; what runs share beside it stays. Gives the bytes that were freed.
 
     Raises:
-        DataError: it is no run, or there are people's votes in it.
+        DataError: it is no run, or there are people's votes in it, and `votes` does not allow that.
         BusyError: another process works in it.
     """
     folder = RunFolder(run)

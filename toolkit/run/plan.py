@@ -36,10 +36,8 @@ CHECK = ".check"  # hash of the other files of a folder, in it
 def plan_steps(run: Execution, *, judges: int = 0) -> list[Step]:
     """Every step of a recipe, each behind those that it comes after.
 
-    Args:
-        run: the recipe and its folder.
-        judges: how many local models can judge at the same time; each member of a jury gets a step, a local
-            one as many steps as this. 0: judging is one step.
+    `judges`: how many local models can judge at the same time; each member of a jury gets a step, a local one
+    as many steps as this. 0: judging is one step.
     """
     scoring = run.recipe.scoring
     drawn = [_shots(run, scoring, each) for each in run.contestants if scoring and each.spec.shots]
@@ -90,11 +88,7 @@ def _check(run: Execution) -> Step:
 
 
 def check_recipe(recipe: Recipe, anyway: bool, out: Path | None = None) -> None:
-    """Check a recipe, log what is found, and write it to `out`.
-
-    Raises:
-        RecipeError: an error is among it; with `anyway` it is logged.
-    """
+    """Check a recipe, log and write the findings; errors are a `RecipeError`, unless `anyway`."""
     from toolkit.run.checks import check
 
     found = check(recipe).findings

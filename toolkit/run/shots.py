@@ -175,11 +175,7 @@ class Choice:
         )
 
     def fixed(self, count: int) -> WorkedExamples:
-        """As many as the recipe says.
-
-        Raises:
-            DataError: there are fewer rows, or they do not fit the model's context.
-        """
+        """As many as the recipe says; a `DataError` where rows or the model's context have fewer."""
         key = f"contestants.{self.name}.shots"
         if len(self.exchanges) < count:
             raise DataError(

@@ -214,12 +214,7 @@ def _online_ratings(execution: Execution) -> dict[str, Any]:
 
 
 def merge_stage(run: Path, stage: str, out: Path, *, into: Into, dtype: str) -> list[Drift]:
-    """`toolkit.train.merge.merge` of a run's stage; the run's scores go into the card, where it has any.
-
-    Raises:
-        RecipeError: there is no such stage.
-        ToolkitError: as merging does.
-    """
+    """`toolkit.train.merge.merge` of a run's stage, with the run's scores in the card, where it has any."""
     from toolkit.train.merge import merge  # imports torch
 
     folder = RunFolder(run)
@@ -247,12 +242,6 @@ def write_run(
     notes: Mapping[str, Any] | None = None,
 ) -> None:
     """Write a run folder, which the arena and the report open, of contestants whose answers are in files.
-
-    Args:
-        path: the folder; completions of the same contestants in it are replaced.
-        answers: contestant -> its completions.
-        votes: of judges.
-        notes: statistics of the judges.
 
     Raises:
         DataError: the folder holds a run of a recipe, or answers that would be lost.

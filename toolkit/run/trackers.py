@@ -19,10 +19,7 @@ Figures = Mapping[str, float]
 
 
 def log_figures(recipe: Recipe, summary: Summary, run: Path) -> None:
-    """Send every score and rating to the trackers named by `trainer.report_to` of any stage.
-
-    A tracker that fails is a warning: what a run found does not depend on it.
-    """
+    """Send all figures to the trackers that a stage's `report_to` names; one that fails is a warning."""
     named: list[str] = []
     for stage in recipe.stages:
         names = stage.trainer.get("report_to") or []

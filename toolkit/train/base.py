@@ -203,10 +203,7 @@ CLASSES = {
 def stage_adapter(recipe: Recipe, stage: Stage, parent: Path | None = None) -> Any:
     """The PEFT configuration that a stage trains, or `None` when it trains all weights.
 
-    Args:
-        recipe: of the stage.
-        stage: its adapter may be left out: then it continues its parent's.
-        parent: folder of the adapter that is continued; left out, its configuration follows from the recipe.
+    `parent`, the folder of the adapter that is continued, has one; else it follows from the recipe.
 
     Raises:
         RecipeError: PEFT does not know a field.

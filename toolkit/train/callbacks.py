@@ -103,11 +103,7 @@ class LastEvaluation(TrainerCallback):  # type: ignore[misc]
 
 @contextmanager
 def report_full_disk(folder: Path) -> Iterator[None]:
-    """Turn a write into `folder` that failed for want of space into one line.
-
-    Raises:
-        TrainingError: the disk is full.
-    """
+    """Raise a one-line `TrainingError` where a write into `folder` failed for want of space."""
     try:
         yield
     except (OSError, RuntimeError, SafetensorError) as error:
@@ -228,11 +224,7 @@ class TrainingLog(TrainerCallback):  # type: ignore[misc]
         return {"tokens": self._tokens_before + int(tokens), "tokens_per_second": round(speed, 1)}
 
     def check_learned(self, *, moved: bool) -> None:
-        """Refuse a training that did nothing.
-
-        Raises:
-            TrainingError: no gradient ever arrived, the learning rate was always 0, or no weight moved.
-        """
+        """Raise a `TrainingError` where no gradient came, the learning rate was 0, or no weight moved."""
         norms, rates = ([r[k] for r in self.rows if k in r] for k in ("grad_norm", "learning_rate"))
         if norms and max(norms) == 0:
             raise TrainingError(

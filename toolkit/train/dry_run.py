@@ -43,11 +43,7 @@ Problem = tuple[str, str, str]
 
 
 def refuse(recipe: Recipe, stages: Iterable[Stage]) -> None:
-    """Check that stages could start.
-
-    Raises:
-        RecipeError: a line for each problem.
-    """
+    """Raise a `RecipeError` with a line for each problem that keeps a stage from starting."""
     shape = shape_of(recipe)
     found = [problem for stage in stages for problem in problems(recipe, stage, shape)]
     if found:

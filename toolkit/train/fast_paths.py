@@ -125,10 +125,7 @@ class _LogProbs(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, hidden: torch.Tensor, weight: torch.Tensor, targets: torch.Tensor) -> Any:
-        """(log-probability, entropy, mean logit, target is likeliest), each (n).
-
-        Of hidden (n, width), weight (vocabulary, width), targets (n).
-        """
+        """(log-probability, entropy, mean logit, is likeliest), each (n), for hidden states (n, width)."""
         needs_grad = ctx.needs_input_grad[0]
         pieces = [
             _score_chunk(states, weight, chosen, needs_grad)

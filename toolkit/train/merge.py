@@ -59,13 +59,7 @@ def merge(
 ) -> list[Drift]:
     """Write the base with a stage's whole chain merged in: a standard model folder, whole or not at all.
 
-    Args:
-        recipe: the run's recipe.
-        stage: what to merge, with every stage below it.
-        run: the run folder.
-        out: folder to write.
-        into: of a quantised recipe, the weights that are merged into.
-        dtype: number type of the written weights.
+    Of a quantised recipe, `into` are the weights that are merged into; `dtype` is of the written ones.
 
     Returns:
         The drift of the written model, first; of a quantised recipe also that of the other choice of `into`.

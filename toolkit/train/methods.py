@@ -72,22 +72,14 @@ def row_mismatch(stage: Stage, rows: list[Row]) -> str | None:
 
 
 def validate_rows(stage: Stage, rows: list[Row]) -> None:
-    """Check that a stage can learn from all rows.
-
-    Raises:
-        DataError: naming the first row of another kind.
-    """
+    """Raise a `DataError` naming the first row that a stage cannot learn from."""
     problem = row_mismatch(stage, rows)
     if problem:
         raise DataError(f"stage {stage.name}: {problem}")
 
 
 def configuration(base: Base, stage: Stage, extra: dict[str, Any]) -> Any:
-    """The TRL configuration of a stage: its own fields over the defaults, and `extra` below both.
-
-    Raises:
-        RecipeError: TRL does not know a field (the nearest known one is named), or refuses a value.
-    """
+    """TRL's configuration: a stage's fields over the defaults over `extra`; a `RecipeError` where refused."""
     kind, known = config_class(stage), config_fields(stage)
     for name in stage.trainer:
         if name not in known:

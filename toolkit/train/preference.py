@@ -92,13 +92,7 @@ class StartIsReference:
 def dpo_trainer(
     base: Base, stage: Stage, train: list[Row], heldout: list[Row], trainer_args: dict[str, Any]
 ) -> DPOTrainer:
-    """A TRL trainer ready to run on preferences.
-
-    The reference is the model that the stage starts from.
-
-    Raises:
-        RecipeError: TRL would take another reference.
-    """
+    """A TRL trainer; the reference is the model the stage starts from, or a `RecipeError` says why not."""
     if base.adapter is None and base.parent and distributed.share_weights():
         raise RecipeError(
             f"stages.{stage.name}.adapter: with all weights trained and shared between processes (FSDP), TRL "
@@ -164,23 +158,13 @@ def dpo_dataset(base: Base, rows: list[Row], config: Any) -> Dataset:
 
 
 def encode_pairs(base: Base, pairs: list[Preference], max_length: int | None) -> list[list[list[int]]]:
-    """Token ids of prompt, chosen and rejected answer.
-
-    Pairs whose prompt leaves no room for an answer are left out.
-
-    Raises:
-        DataError: no pair is left.
-    """
+    """Token ids of prompt, chosen and rejected answer, of pairs `with_room` for an answer."""
     rows = [encode_answers(base.tokenizer, pair.prompt, pair.chosen, pair.rejected) for pair in pairs]
     return with_room(rows, max_length)
 
 
 def with_room(rows: list[list[Any]], max_length: int | None) -> list[list[Any]]:
-    """The rows whose prompt, the first of their parts, is shorter than `max_length` tokens.
-
-    Raises:
-        DataError: there are rows, but none is left.
-    """
+    """The rows whose first part, the prompt, is below `max_length` tokens; a `DataError` where none is."""
     fitting = [row for row in rows if max_length is None or len(row[0]) < max_length]
     if rows and not fitting:
         raise DataError(f"every prompt has {max_length} tokens or more; raise `trainer.max_length`")

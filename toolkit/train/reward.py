@@ -56,11 +56,8 @@ class _Trainer(RewardTrainer):  # type: ignore[misc]  # TRL is untyped here
 def calibration_error(margins: torch.Tensor) -> float:
     """Expected calibration error (Guo et al. 2017) of preferring the answer with the higher reward.
 
-    Args:
-        margins: rewards of chosen answers minus those of rejected ones (n).
-
-    Returns:
-        Mean distance of confidence, sigmoid(|margin|), from accuracy, over ten bins of confidence; 0 is best.
+    Of `margins` (n), rewards of chosen minus rejected answers: mean distance of sigmoid(|margin|) from
+    accuracy, over ten bins; 0 is best.
     """
     confidence, right = torch.sigmoid(margins.abs()), (margins > 0).float()
     place = ((confidence - 0.5) * 2 * BINS).long().clamp(max=BINS - 1)

@@ -89,10 +89,8 @@ def verify(expected: TrainedLogits, folder: Path, base: Base, weights: Mapping[s
     """Load the published model and compare it with the trained one.
 
     In 16 or 4 bit logits show little of an adapter that has moved them less than rounding does; its tensors
-    are compared besides, bit by bit, where they are published as they were trained.
-
-    Returns:
-        The difference: of logits in fp32 and of rewards, else the KL divergence in nats.
+    are compared besides, bit by bit, where they are published as they were trained. Gives the difference: of
+    logits in fp32 and of rewards, else the KL divergence in nats.
 
     Raises:
         TrainingError: it is too large, or a tensor is another one.

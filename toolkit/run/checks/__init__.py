@@ -31,11 +31,8 @@ def check(recipe: Recipe, *, gpu: str | None = None, examples: int = 0) -> Repor
 
     Args:
         recipe: what would be run.
-        gpu: name or size of the GPU to train on; left out, the one that is here, or this computer.
+        gpu: to train on, as `memory.machine` takes it.
         examples: how many rows of each stage to decode.
-
-    Raises:
-        DataError: `gpu` is not known.
     """
     from toolkit.run.checks import config, overlap, rows
 

@@ -364,10 +364,7 @@ def _decidable(scoring: Scoring, heldout: HeldOut) -> Iterator[Finding]:
 def decidable(count: int, alpha: float, disagreeing: float = 0.5) -> float:
     """Smallest difference of two shares that a paired test finds four times in five (Connor 1987).
 
-    Args:
-        count: examples both answered.
-        alpha: two-sided level.
-        disagreeing: share of examples on which just one of the two is right.
+    Of `count` examples, just one of the two is right on the share `disagreeing`; `alpha` is two-sided.
     """
     level, power = NormalDist().inv_cdf(1 - alpha / 2), NormalDist().inv_cdf(0.8)
 

@@ -102,10 +102,7 @@ FAST = 2e-2  # a learning rate above which hardly any adapter trains; whole weig
 
 
 def fields(recipe: Recipe, shape: Any, *, here: bool) -> Iterator[Finding]:
-    """Findings on the fields of every stage, trained `here` or on a GPU elsewhere.
-
-    `shape` is as `dry_run.shape_of` gives it.
-    """
+    """Findings on every stage's fields, trained `here` or elsewhere; `shape` as of `dry_run.shape_of`."""
     for stage in recipe.stages:
         unknown = list(_names(stage))
         yield from unknown or _values(stage)

@@ -33,11 +33,7 @@ GPUS = {
 
 
 def machine(name: str | None) -> Machine:
-    """A GPU by its name (`a100`) or size (`24GB`); with no name the GPU that is here, or this computer.
-
-    Raises:
-        DataError: the name says nothing.
-    """
+    """A GPU by name (`a100`) or size (`24GB`), by default what is here; a `DataError` for other names."""
     if name is None:
         return this_machine()
     size = re.fullmatch(r"(\d+)\s*(gb?)?", name.lower())

@@ -230,9 +230,6 @@ def find_contamination(run: Path) -> list[str]:
 
     A question counts when nearly all of it lies in runs of words that the training rows hold too (as `check`
     finds it before training), or, where it is shorter than such a run, when a row holds the whole of it.
-
-    Args:
-        run: the run's folder; without a recipe or with data that are gone there is nothing to say.
     """
     folder = RunFolder(run)
     if not folder.recipe.is_file():
