@@ -22,8 +22,7 @@ import yaml
 
 from toolkit import io
 
-REMEMBERED_BYTES = 2**20
-"""Smaller files are hashed every time: that is as quick as looking them up."""
+REMEMBERED_BYTES = 2**20  # smaller files are hashed every time: that is as quick as looking them up
 
 SETTLED_SECONDS = 2.0
 """A file changed more recently may change again within the same time stamp, so its hash is not remembered."""

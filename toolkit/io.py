@@ -68,11 +68,9 @@ def read(path: Path, kind: type[R]) -> Iterator[R]:
             raise DataError(f"{place}: {first_problem(error, 'line')}") from None
 
 
-Part = tuple[int, int]
-"""(k, n): part k of n, for n processes to share a file."""
+Part = tuple[int, int]  # (k, n): part k of n, for n processes to share a file
 WHOLE: Part = (0, 1)
-BLOCK = 256
-"""Lines that are in one part together."""
+BLOCK = 256  # lines that are in one part together
 
 
 def read_rows(path: Path, *, ours: bool = True, part: Part = WHOLE) -> Iterator[tuple[str, Any]]:
@@ -245,8 +243,7 @@ def read_json(path: Path, *, finite: bool = True, kind: type = object) -> Any:
     return value
 
 
-CHUNK = 1 << 20
-"""Characters of a JSON list that are read at a time."""
+CHUNK = 1 << 20  # characters of a JSON list that are read at a time
 
 
 def read_json_list(path: Path) -> Iterator[Any]:

@@ -16,11 +16,9 @@ from contextlib import suppress
 from functools import lru_cache
 from typing import Any
 
-SECONDS = 2
-"""Of processor time; real templates take a hundredth of one."""
+SECONDS = 2  # of processor time; real templates take a hundredth of one
 MEMORY_BYTES = 1 << 29
-LONGEST = 1_000_000
-"""Characters of one text; real templates write a few thousand around short examples."""
+LONGEST = 1_000_000  # characters of one text; real templates write a few thousand around short examples
 
 TURNS = [
     {"role": "system", "content": "Be brief."},

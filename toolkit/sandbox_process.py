@@ -31,8 +31,7 @@ ALLOW, REFUSE, KILL = 0x7FFF0000, 0x00050000, 0x80000000
 NUMBER, ARCHITECTURE, ARGUMENTS = 0, 4, 16
 """Where a filter finds the call's number, the machine it is made on, and its arguments of 8 bytes each."""
 
-AUDIT = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
-"""The kernel's names of the machines."""
+AUDIT = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}  # the kernel's names of the machines
 
 CALLS = {
     "x86_64": """
@@ -62,8 +61,7 @@ OPENING = {"x86_64": ((2, 1), (257, 2)), "aarch64": ((56, 2),)}
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND | 0o20000000
 """Flags of files that are not only read; the last is O_TMPFILE's."""
 
-CREATE_RULESET, ADD_RULE, RESTRICT_SELF = 444, 445, 446
-"""Landlock's system calls, the same on all machines."""
+CREATE_RULESET, ADD_RULE, RESTRICT_SELF = 444, 445, 446  # Landlock's system calls, the same on all machines
 
 EVERY_ACCESS = (1 << 13) - 1
 READ_ACCESS = 1 << 2 | 1 << 3
@@ -71,8 +69,7 @@ READ_ACCESS = 1 << 2 | 1 << 3
 
 NO_NEW_PRIVILEGES, SECCOMP, FILTER = 38, 22, 2
 
-Instruction = tuple[int, int, int, int]
-"""Operation, how far to jump when true and when false, operand."""
+Instruction = tuple[int, int, int, int]  # operation, how far to jump when true and when false, operand
 
 
 def main() -> None:

@@ -73,8 +73,7 @@ def smallest_p(count: int) -> float:
     return float(2.0 ** (1 - count))
 
 
-PRIMARY_SHARE = 0.8
-"""Share of the error that the primary measure has, before what is decided frees its own."""
+PRIMARY_SHARE = 0.8  # share of the error that the primary measure has, before what is decided frees its own
 
 
 def holm(p_values: Sequence[float], primary: int | None = None) -> list[float]:
@@ -97,10 +96,8 @@ def holm(p_values: Sequence[float], primary: int | None = None) -> list[float]:
 
 
 STEPS = 200
-TOLERANCE = 1e-10
-"""Newton's method ends with a step that moves no parameter further."""
-MAX_STEP = 1.0
-"""No parameter moves further in one step: then it climbs from anywhere."""
+TOLERANCE = 1e-10  # Newton's method ends with a step that moves no parameter further
+MAX_STEP = 1.0  # no parameter moves further in one step: then it climbs from anywhere
 
 
 def newton(

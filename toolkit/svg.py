@@ -8,8 +8,7 @@ from html import escape
 from typing import NamedTuple
 
 ROW, AXIS, PLOT, MARGIN = 30, 36, 420, 64
-LETTER = 7.6
-"""Mean width of a label's letter, in pixels."""
+LETTER = 7.6  # mean width of a label's letter, in pixels
 
 STYLE = (
     "text{font:14px system-ui,sans-serif;fill:#1d2125}.tick{font-size:12px;fill:#5b6470}"

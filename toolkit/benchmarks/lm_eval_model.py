@@ -34,8 +34,7 @@ OURS = {"do_sample", "temperature", "top_p"}
 """Generation settings that continuous batching knows; with any other, lm-eval's own wrapper generates."""
 
 
-WORTH_SHARING = 0.8
-"""Beginnings are shared when that leaves less than this part of the tokens to read."""
+WORTH_SHARING = 0.8  # beginnings are shared when that leaves less than this part of the tokens to read
 
 
 class LoadedLM(HFLM):  # type: ignore[misc]  # lm-eval is untyped

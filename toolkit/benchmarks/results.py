@@ -21,11 +21,8 @@ from toolkit.types import Difference, Score
 
 logger = logging.getLogger(__name__)
 
-HUB_ID = re.compile(r"(?![.~/])[^/\\]+(/[^/\\]+)?")
-"""A name, or an owner's."""
-
-LARGEST = 1e12
-"""No benchmark's figure is beyond it."""
+HUB_ID = re.compile(r"(?![.~/])[^/\\]+(/[^/\\]+)?")  # a name, or an owner's
+LARGEST = 1e12  # no benchmark's figure is beyond it
 
 PROPORTIONS = {"acc", "acc_norm", "acc_bytes", "exact_match", "pass@1"}
 """Metrics that are right or wrong on every question."""

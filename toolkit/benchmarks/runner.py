@@ -37,8 +37,7 @@ from toolkit.types import Score
 
 logger = logging.getLogger(__name__)
 
-BOOTSTRAP = 1000
-"""Resamples for the standard errors that lm-eval has no formula for (f1, mcc)."""
+BOOTSTRAP = 1000  # resamples for the standard errors that lm-eval has no formula for (f1, mcc)
 
 LM_EVALS = 1234
 """lm-eval's own seed of few-shot examples; seed 0 stands for it, and asks what its command asks."""

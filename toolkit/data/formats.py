@@ -92,8 +92,7 @@ MISNAMED = {"system_prompt": "system", "system_message": "system", "kto_tag": "l
 WEIGHTS = ("weight", "loss_weight", "sample_weight", "train")
 """Columns by which rows are learned more or less."""
 
-LEARNED = ("weight", "train", "training", "loss")
-"""Keys of a turn by which it is learned or not."""
+LEARNED = ("weight", "train", "training", "loss")  # keys of a turn by which it is learned or not
 
 THOUGHTS = ("reasoning_content", "reasoning", "thinking")
 CALLS = ("tool_calls", "function_call")
@@ -109,8 +108,7 @@ NOTES = re.compile(
 COLUMNS = frozenset().union(*(form.columns for form in DATA_FORMATS.values())) | {
     *("id", "question_id", "category", "reference", "references", "system", "margin")
 }
-ALPACA = frozenset({"input", "history"})
-"""Columns that are read; the latter beside an `instruction`."""
+ALPACA = frozenset({"input", "history"})  # columns that are read; the latter beside an `instruction`
 
 TEXT_PARTS = (None, "text", "input_text", "output_text")
 EMPTY: tuple[Any, ...] = (None, "", [], (), {})

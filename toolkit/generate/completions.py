@@ -178,8 +178,7 @@ def _completion(example: Example, contestant: str, reply: Reply) -> Completion:
 
 
 ANSWERS = ".answers"
-VERDICTS = ".verdicts"
-"""Names of stores: in the folder of runs, or beside a file of completions or judgments."""
+VERDICTS = ".verdicts"  # names of stores: in the folder of runs, or beside a file of completions or judgments
 
 T = TypeVar("T")
 

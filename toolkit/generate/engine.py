@@ -40,8 +40,7 @@ from toolkit.recipe import Endpoint, Generation, ModelOptions
 
 logger = logging.getLogger(__name__)
 
-RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
-"""Values of vLLM's `--max-lora-rank`."""
+RANKS = (8, 16, 32, 64, 128, 256, 320, 512)  # values of vLLM's `--max-lora-rank`
 
 UNSERVED = (
     *("use_dora", "modules_to_save", "lora_bias", "trainable_token_indices", "target_parameters"),
@@ -49,14 +48,12 @@ UNSERVED = (
 )
 """Settings of LoRA that a server refuses, or passes over in some versions."""
 
-START_TIMEOUT = 1800.0
-"""Seconds until a server that is still alive counts as stuck."""
+START_TIMEOUT = 1800.0  # seconds until a server that is still alive counts as stuck
 STOP_TIMEOUT = 30.0
 RETRY = Retry(attempts=3, trip_after=3, cool_off=1.0, tries=2)
 """A server of our own that fails three times will go on failing."""
 
-BASE = "@base"
-"""Name of the bare base at the server; no contestant can have it."""
+BASE = "@base"  # name of the bare base at the server; no contestant can have it
 
 END_WITH_PARENT = """
 import ctypes, os, signal, sys

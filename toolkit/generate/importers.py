@@ -45,8 +45,7 @@ REFERENCE_KEYS = ("reference", "target", "ground_truth", "label")
 ID_KEYS = ("id", "example_id")
 """Column names of the completion, the prompt, the reference and the example's id in plain rows."""
 
-UNFIT = re.compile(r"[^\w.@+ -]")
-"""What no name of a file should hold."""
+UNFIT = re.compile(r"[^\w.@+ -]")  # what no name of a file should hold
 
 
 @dataclass(frozen=True)
@@ -182,8 +181,7 @@ def align(
     return aligned
 
 
-EXAMPLE_FIELDS = ("messages", "reference", "references", "category")
-"""What a completion has of its example."""
+EXAMPLE_FIELDS = ("messages", "reference", "references", "category")  # what a completion has of its example
 
 
 def match_answers(path: Path, examples: Sequence[Example], contestant: str) -> list[Completion]:

@@ -28,8 +28,7 @@ from toolkit.types import Completion
 Row = Mapping[str, Any]
 """An example: `id`, `messages`, `reference`, `category`, and every column of its row in the data set."""
 
-Checker = Callable[[str, str | None, Row], Any]
-"""`(completion, reference, example) -> float | dict`."""
+Checker = Callable[[str, str | None, Row], Any]  # `(completion, reference, example) -> float | dict`
 
 NUMBER = re.compile(r"[-\u2212]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?|[-\u2212]?\.\d+")
 FENCED = re.compile(r"```[\w+-]*[ \t]*\n(.*?)(?:```|\Z)", re.DOTALL)

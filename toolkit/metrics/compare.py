@@ -186,8 +186,7 @@ def collect(
     return found
 
 
-SAMPLES = "samples"
-"""Folder of a run with all answers, where there are several to each example."""
+SAMPLES = "samples"  # folder of a run with all answers, where there are several to each example
 
 
 def read_samples(run: Path, contestant: str, *, several: bool) -> list[list[Completion]]:
@@ -264,8 +263,7 @@ def _completions(source: Path) -> dict[str, list[Completion]]:
     return {name: groups[name] for name in sort_by_recipe(source, groups)}
 
 
-FILE = "groups.jsonl"
-"""In the folder of a run whose recipe names a column of groups."""
+FILE = "groups.jsonl"  # in the folder of a run whose recipe names a column of groups
 
 
 def read_groups(file: Path) -> dict[str, str]:
@@ -302,11 +300,9 @@ def load_groups(sources: Sequence[Path]) -> dict[str, str]:
     return groups
 
 
-LENGTH = "length"
-"""The slice by terciles of the prompt's characters, where no column has this name."""
+LENGTH = "length"  # the slice by terciles of the prompt's characters, where no column has this name
 THIRDS = ("short", "middle", "long")
-MOST_VALUES = 12
-"""A column with more values keeps the most frequent ones; the others are `other`."""
+MOST_VALUES = 12  # a column with more values keeps the most frequent ones; the others are `other`
 OTHER = "other"
 
 

@@ -26,23 +26,16 @@ from toolkit.types import Difference, Score
 RESAMPLES = 4000
 RARE = 10
 """With fewer random swaps as large, their share is too rough a p-value for corrections over many tests."""
-MIN_EXAMPLES = 2
-"""One example says nothing about others."""
-EXACT_UP_TO = 13
-"""With so few pairs all 2^n swaps are tried."""
+MIN_EXAMPLES = 2  # one example says nothing about others
+EXACT_UP_TO = 13  # with so few pairs all 2^n swaps are tried
 
 UPPER_END: dict[Kind, float] = {"bleu": 100.0, "chrf": 100.0, "share": 1.0}
 """Of the metrics with intervals on the logit scale; their second column is the size of an example."""
 
-ENDS: dict[Kind, float] = UPPER_END | {"ter": 100.0}
-"""The same and TER, whose values beyond it are rare."""
-NO_ERROR = 1e-12
-"""A standard error that is rounding alone."""
-FEW_UNLIKE = 8
-"""Examples unlike the others from which on their spread is known."""
-
-Statistic = Callable[[Array, int], Array]
-"""Column sums (..., columns) and the number of rows -> values (...)."""
+ENDS: dict[Kind, float] = UPPER_END | {"ter": 100.0}  # the same and TER, whose values beyond it are rare
+NO_ERROR = 1e-12  # a standard error that is rounding alone
+FEW_UNLIKE = 8  # examples unlike the others from which on their spread is known
+Statistic = Callable[[Array, int], Array]  # column sums (..., columns) and the number of rows -> values (...)
 
 
 def score(measurement: Measurement, *, seed: int = 0) -> Score:

@@ -23,8 +23,7 @@ from toolkit.models.logprobs import Span, sum_nll
 from toolkit.recipe import DataSource
 from toolkit.types import Example, Message
 
-MAX_WINDOW = 2048
-"""Window for models that do not say how long their context is."""
+MAX_WINDOW = 2048  # window for models that do not say how long their context is
 
 
 def measure_perplexity(

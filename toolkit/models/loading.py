@@ -45,8 +45,7 @@ from toolkit.types import digest
 LINEAGE = "lineage.json"
 """File in an adapter folder: what it was trained on (`base`, `base_fingerprint`, `parent`, ...)."""
 
-HEADS = ("score", "classifier")
-"""Output layers of classifiers, which PEFT trains whole beside an adapter."""
+HEADS = ("score", "classifier")  # output layers of classifiers, which PEFT trains whole beside an adapter
 
 
 @dataclass

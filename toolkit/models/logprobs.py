@@ -24,8 +24,7 @@ from toolkit.progress import log_progress
 
 logger = logging.getLogger(__name__)
 
-CHUNK_LOGITS = 2**24
-"""Logits made at a time: 64 MB in float32."""
+CHUNK_LOGITS = 2**24  # logits made at a time: 64 MB in float32
 
 
 @dataclass(frozen=True)

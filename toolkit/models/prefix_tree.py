@@ -20,8 +20,7 @@ from toolkit.models import batch_size
 
 Tokens = Sequence[int]
 
-MIN_PREFIX = 16
-"""Shortest common prefix, in tokens, that is computed once for all prompts."""
+MIN_PREFIX = 16  # shortest common prefix, in tokens, that is computed once for all prompts
 
 
 @dataclass(frozen=True)

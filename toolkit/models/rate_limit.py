@@ -20,13 +20,11 @@ from toolkit.recipe import Endpoint
 
 logger = logging.getLogger(__name__)
 
-MIN_LOGGED_WAIT = 10.0
-"""Seconds up to which waiting for a server is not worth a line."""
+MIN_LOGGED_WAIT = 10.0  # seconds up to which waiting for a server is not worth a line
 
 UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 
-EPOCH = 1e9
-"""Seconds from which on a number is a point in time (in 2001 or later), not how long to wait."""
+EPOCH = 1e9  # seconds from which on a number is a point in time (in 2001 or later), not how long to wait
 
 
 @dataclass(frozen=True)
@@ -155,14 +153,9 @@ def _seconds_until(date: str) -> float | None:
         return None
 
 
-OVERHEAD_TOKENS = 64
-"""Tokens that a server may put around a conversation (its template), at most."""
-
-UNLIMITED_TOKENS = 1_000_000
-"""Taken for a reply without a limit."""
-
-MILLION = 1e6
-"""Prices are dollars for so many tokens."""
+OVERHEAD_TOKENS = 64  # tokens that a server may put around a conversation (its template), at most
+UNLIMITED_TOKENS = 1_000_000  # taken for a reply without a limit
+MILLION = 1e6  # prices are dollars for so many tokens
 
 
 @dataclass

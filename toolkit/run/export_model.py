@@ -32,8 +32,7 @@ from toolkit.types import Completion, Record
 logger = logging.getLogger(__name__)
 
 Format = Literal["merged", "gguf", "vllm"]
-KINDS = ("f16", "q8_0")
-"""Weight types of the GGUF files; the Modelfile takes the last."""
+KINDS = ("f16", "q8_0")  # weight types of the GGUF files; the Modelfile takes the last
 
 
 class Exported(Record):

@@ -75,8 +75,7 @@ NEUTRAL_TRAINER = frozenset(
 CHOOSES_CHECKPOINT = ("load_best_model_at_end", "metric_for_best_model")
 """With one of these set, when evaluations and checkpoints are made decides what is published."""
 
-BERTSCORE = {"bertscore_layer", "bertscore_idf"}
-"""Keys of `scoring` that BERTScores depend on."""
+BERTSCORE = {"bertscore_layer", "bertscore_idf"}  # keys of `scoring` that BERTScores depend on
 
 ENDPOINT_IDENTITY = {"url", "model", "parameters"}
 """Fields of an endpoint that shape its answers; the others say how requests are sent."""

@@ -168,8 +168,7 @@ def _rewards(recipe: Recipe, stage: Stage, run: Path) -> dict[str, Path]:
     }
 
 
-PARENT = "parent"
-"""Name of a frozen parent's adapter beside the one that is trained, `default`."""
+PARENT = "parent"  # name of a frozen parent's adapter beside the one that is trained, `default`
 
 
 def activate_both(model: Any) -> None:

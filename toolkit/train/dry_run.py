@@ -38,8 +38,7 @@ CONTINUE = "leave out `adapter:` to continue the parent's"
 PASSED_OVER = (BaseTunerLayer, TrainableTokensWrapper)
 """Wrappings of an output layer whose own weights TRL's fused loss does not see."""
 
-Problem = tuple[str, str, str]
-"""Where, what, and the mend."""
+Problem = tuple[str, str, str]  # where, what, and the mend
 
 
 def refuse(recipe: Recipe, stages: Iterable[Stage]) -> None:

@@ -22,8 +22,7 @@ from trl.trainer.utils import FusedCausalLMOutput
 from toolkit.models.loading import unwrapped
 from toolkit.models.supported_types import supports_fast_paths, supports_split_head
 
-MOST_BYTES = 2**29
-"""Of states kept; rows beyond that are computed each time."""
+MOST_BYTES = 2**29  # of states kept; rows beyond that are computed each time
 
 
 def install_hidden_state_cache(model: Any) -> None:
@@ -113,11 +112,8 @@ def _has_dropout(transformer: Any, frozen: torch.nn.ModuleList) -> bool:
     return bool(dropout) or any(getattr(module, "p", 0.0) for layer in frozen for module in layer.modules())
 
 
-IGNORED = -100
-"""The label of a token that is not learned."""
-
-CHUNK_POSITIONS = 512
-"""Positions scored at a time: 100 MB of logits at a vocabulary of 50,000."""
+IGNORED = -100  # the label of a token that is not learned
+CHUNK_POSITIONS = 512  # positions scored at a time: 100 MB of logits at a vocabulary of 50,000
 
 
 class _LogProbs(torch.autograd.Function):

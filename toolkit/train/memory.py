@@ -25,15 +25,11 @@ from toolkit.models.hardware import cpu_has_fast_bf16
 from toolkit.recipe import LoraOptions, Recipe, Stage
 from toolkit.train.methods import settings
 
-ITSELF = {True: 1.6e9, False: 1.35e9}
-"""Bytes besides the model, on a GPU and on a CPU."""
-
-CONTAINER_LIMIT = Path("/sys/fs/cgroup/memory.max")
-"""Of a container, in bytes, or `max`."""
+ITSELF = {True: 1.6e9, False: 1.35e9}  # bytes besides the model, on a GPU and on a CPU
+CONTAINER_LIMIT = Path("/sys/fs/cgroup/memory.max")  # of a container, in bytes, or `max`
 
 PIECE = 512
-TIGHT = 0.85
-"""Share of the memory that an estimate may fill."""
+TIGHT = 0.85  # share of the memory that an estimate may fill
 
 
 @dataclass(frozen=True)

@@ -128,8 +128,7 @@ def _name_base(config: Path, name: str) -> None:
     io.write_json(config, values)
 
 
-RESULT = "stage.json"
-"""File of a published folder with what training gave."""
+RESULT = "stage.json"  # file of a published folder with what training gave
 
 
 CARD = """---

@@ -31,8 +31,7 @@ from toolkit.train.callbacks import InterruptCallback, TrainingLog
 
 logger = logging.getLogger(__name__)
 
-PREFIX = "validation/"
-"""Before the metric's name among the columns of the training log."""
+PREFIX = "validation/"  # before the metric's name among the columns of the training log
 
 
 @dataclass

@@ -41,8 +41,7 @@ from toolkit.types import StageResult
 
 logger = logging.getLogger(__name__)
 
-UNVERIFIED = "published"
-"""Folder among a stage's checkpoints: the model to publish, until it is verified."""
+UNVERIFIED = "published"  # folder among a stage's checkpoints: the model to publish, until it is verified
 
 
 def train_stage(recipe: Recipe, stage: Stage, run: Path) -> StageResult:

@@ -27,14 +27,11 @@ FILE = Path("verification") / "logits.safetensors"
 """In a folder of its own: servers read every safetensors file beside a model's weights."""
 
 ROWS = 8
-POSITIONS = 8
-"""Of a row, spread over its learned tokens: 12 MB in all at a vocabulary of 50,000."""
+POSITIONS = 8  # of a row, spread over its learned tokens: 12 MB in all at a vocabulary of 50,000
 LENGTH = 512
 
-LOGIT_TOL = 1e-4
-"""In fp32, of logits up to 16; in proportion of larger ones, as their rounding is."""
-KL_SHARE = 0.01
-"""In 16 or 4 bit, of the KL divergence of what was trained from the base."""
+LOGIT_TOL = 1e-4  # in fp32, of logits up to 16; in proportion of larger ones, as their rounding is
+KL_SHARE = 0.01  # in 16 or 4 bit, of the KL divergence of what was trained from the base
 KL_NOISE = 0.01
 """Nats beyond what rounding does: the same kernels differ by 0 (SmolLM2-135M in bf16 and nf4), eager and sdpa
 by 0.002 in bf16, bf16 and fp32 by 0.008 in nf4."""

@@ -36,8 +36,7 @@ NEED_REFERENCES = ("number", "exact_match")
 
 ALPHA = 0.05
 
-FEW_A_SLICE = 6
-"""Examples below which no sign test decides."""
+FEW_A_SLICE = 6  # examples below which no sign test decides
 
 Columns = Mapping[str, Mapping[str, Any]]  # example id -> its row in the data set
 
