@@ -33,8 +33,8 @@ from scipy.stats import norm
 from toolkit.arena.pairing import example_probabilities, residual_deviations
 from toolkit.judge.aggregation import Preference, is_separable, length_controlled
 from toolkit.metrics import Measurement, difference, score
+from toolkit.metrics.intervals import crossed_margin
 from toolkit.metrics.measurement import pool_samples
-from toolkit.metrics.seeds import crossed_margin
 from toolkit.ratings import Counts, bradley_terry
 from toolkit.ratings.agreement import MARGIN, lower_bound
 from toolkit.ratings.agreement import agreement as compare

@@ -11,15 +11,8 @@ from hypothesis import strategies as st
 
 from toolkit import io
 from toolkit.metrics import Measurement, difference, score
-from toolkit.metrics.intervals import clustered, restricted
-from toolkit.metrics.measurement import pool_samples
-from toolkit.metrics.seeds import (
-    crossed_margin,
-    crossed_p_value,
-    read_by_seed,
-    read_measurements,
-    values_by_seed,
-)
+from toolkit.metrics.intervals import clustered, crossed_margin, crossed_p_value, restricted
+from toolkit.metrics.measurement import pool_samples, read_by_seed, read_measurements, values_by_seed
 
 
 def measured(values: np.ndarray, name: str = "sft", **more: object) -> Measurement:

@@ -13,9 +13,8 @@ from transformers import BertConfig, T5Config
 from toolkit.data import load_rows
 from toolkit.errors import DataError, ModelError
 from toolkit.recipe import load
-from toolkit.run.checks import check
+from toolkit.run.checks import check, error
 from toolkit.run.checks.config import _attention
-from toolkit.run.checks.findings import error
 from toolkit.train import train_stage
 
 

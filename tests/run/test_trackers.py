@@ -8,7 +8,7 @@ import pytest
 
 from toolkit import io
 from toolkit.recipe import Recipe, load
-from toolkit.run.trackers import flatten_figures, log_figures
+from toolkit.run.summary import flatten_figures, log_figures
 from toolkit.types import Summary
 
 EXAMPLE = Path(__file__).parents[2] / "results" / "demo-example"

@@ -20,8 +20,14 @@ from toolkit.data.readers import raw_rows
 from toolkit.errors import DataError
 from toolkit.metric_info import METRICS, known_figures, metric_info
 from toolkit.metrics.intervals import clustered, difference, examples_needed, restricted, score
-from toolkit.metrics.measurement import Measurement, pool_samples
-from toolkit.metrics.seeds import FEWEST_SEEDS, join_seeds, read_measurements, seed_folder
+from toolkit.metrics.measurement import (
+    FEWEST_SEEDS,
+    Measurement,
+    join_seeds,
+    pool_samples,
+    read_measurements,
+    seed_folder,
+)
 from toolkit.recipe import Check, DataSource, read_yaml
 from toolkit.recipe.files import completion_files
 from toolkit.statistics import holm

@@ -8,12 +8,14 @@ corpus metrics included, without scoring a text twice.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from toolkit import io
 from toolkit.types import Record
 
 Array = NDArray[np.float64]
@@ -172,3 +174,50 @@ def measurement_from_values(
 def _divide(above: Array, below: Array) -> Array:
     """Quotients, 0 where the divisor is 0."""
     return np.divide(above, below, out=np.zeros(np.broadcast(above, below).shape), where=below > 0)
+
+
+FEWEST_SEEDS = 3
+"""Two seeds say next to nothing of a third: their values are shown, and claims are about the first."""
+
+
+def seed_folder(run: Path, number: int) -> Path:
+    """Where the models trained with the `number`-th seed (from 2) of a run are, and their figures."""
+    return run / "seeds" / str(number)
+
+
+def read_by_seed(run: Path, contestant: str, seeds: int) -> list[list[Measurement]]:
+    """A contestant's measurements, of the first seed and of all others whose figures are there."""
+    name = Path("measurements") / f"{contestant}.jsonl"
+    files = [seed_folder(run, number) / name for number in range(2, seeds + 1)]
+    there = [run / name, *(file for file in files if file.is_file())]
+    return [list(io.read(file, Measurement)) for file in there]
+
+
+def join_seeds(by_seed: Sequence[Sequence[Measurement]], seeds: int) -> list[Measurement]:
+    """The measurements of the first seed, with those of the others where all of three or more are there."""
+    first, *others = by_seed
+    if seeds < FEWEST_SEEDS or len(by_seed) < seeds:
+        return list(first)
+    by_metric = [{each.metric: each for each in other} for other in others]
+    return [_with_replicas(each, [other.get(each.metric) for other in by_metric]) for each in first]
+
+
+def read_measurements(run: Path, contestant: str, seeds: int) -> list[Measurement]:
+    """A contestant's measurements, with those of its other seeds where there are three or more in all."""
+    return join_seeds(read_by_seed(run, contestant, seeds), seeds)
+
+
+def _with_replicas(measured: Measurement, others: Sequence[Measurement | None]) -> Measurement:
+    rows = [dict(zip(each.example_ids, each.rows, strict=True)) for each in others if each]
+    if len(rows) < len(others) or any(row.keys() != set(measured.example_ids) for row in rows):
+        return measured  # of a run that was interrupted
+    replicas = tuple(tuple(row[example] for example in measured.example_ids) for row in rows)
+    return measured.model_copy(update={"replicas": replicas})
+
+
+def values_by_seed(by_seed: Sequence[Sequence[Measurement]]) -> dict[str, list[float]]:
+    """Metric -> its value for each seed."""
+    found: dict[str, list[float]] = {}
+    for each in (each for measured in by_seed for each in measured):
+        found.setdefault(each.metric, []).append(each.value)
+    return found

@@ -16,7 +16,7 @@ from typing import Literal
 from toolkit import metric_info as metrics
 from toolkit.metric_info import MetricInfo, metric_info
 from toolkit.metrics.intervals import examples_needed
-from toolkit.metrics.seeds import FEWEST_SEEDS
+from toolkit.metrics.measurement import FEWEST_SEEDS
 from toolkit.ratings import Decisions
 from toolkit.recipe import Recipe, contestants, is_fair_baseline
 from toolkit.report.formatting import counted, listed, number, p, percent, rounded, signed, span

@@ -19,7 +19,7 @@ from toolkit.errors import DataError
 from toolkit.judge.aggregation import mean_probability, pair_orders
 from toolkit.metrics import Measurement
 from toolkit.metrics.compare import load_groups
-from toolkit.metrics.seeds import read_measurements
+from toolkit.metrics.measurement import read_measurements
 from toolkit.ratings import BradleyTerry, PredictionPowered, bradley_terry, prediction_powered
 from toolkit.recipe import Recipe, arena_claims, read_yaml
 from toolkit.types import Completion, Finding, Record, Summary, Verdict, Vote

@@ -13,7 +13,7 @@ from toolkit.errors import RecipeError
 from toolkit.generate.base import engine_command
 from toolkit.judge.factory import validate_judges
 from toolkit.judge.verdicts import import_old_log
-from toolkit.metrics.seeds import seed_folder
+from toolkit.metrics.measurement import seed_folder
 from toolkit.recipe import Recipe, contestants, dump, load, with_fewshot_baseline
 from toolkit.run.cache import StepCache
 from toolkit.run.folder import IDENTITY, NAME, RunFolder, select_version, versions

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 import logging
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +20,7 @@ from toolkit.metric_info import known_figures
 from toolkit.metrics import Measurement, difference, score
 from toolkit.metrics.compare import slice_examples, slice_figures, write_groups
 from toolkit.metrics.intervals import clustered
-from toolkit.metrics.seeds import join_seeds, read_by_seed, values_by_seed
+from toolkit.metrics.measurement import join_seeds, read_by_seed, values_by_seed
 from toolkit.ratings import bradley_terry, elo, prediction_powered
 from toolkit.recipe import Recipe, Scoring, Stage, arena_claims, contestants, fingerprint, load
 from toolkit.recipe.files import completion_files
@@ -30,7 +33,6 @@ from toolkit.run.doctor import describe_hardware, package_versions
 from toolkit.run.folder import RunFolder
 from toolkit.run.plan import benchmarked_contestants, judge_context, run_battles
 from toolkit.run.resolve import Execution
-from toolkit.run.trackers import log_figures
 from toolkit.types import Completion, Difference, Example, Ratings, Score, StageResult, Summary, Verdict, Vote
 
 if TYPE_CHECKING:
@@ -229,6 +231,55 @@ def add_scores(folder: RunFolder, recipe: Recipe, stage: str, card: Path) -> Non
     if folder.summary.exists():
         summary = Summary.model_validate(io.read_json(folder.summary, finite=False))
         write_scores(card, recipe, stage, summary, folder.path / "completions")
+
+
+Figures = Mapping[str, float]
+
+
+def log_figures(recipe: Recipe, summary: Summary, run: Path) -> None:
+    """Send all figures to the trackers that a stage's `report_to` names; one that fails is a warning."""
+    named: list[str] = []
+    for stage in recipe.stages:
+        names = stage.trainer.get("report_to") or []
+        named += [names] if isinstance(names, str) else names
+    figures = flatten_figures(summary)
+    for name in dict.fromkeys(named):
+        if name in TRACKERS and figures:
+            try:
+                TRACKERS[name](recipe, figures, run)
+            except Exception as error:  # noqa: BLE001 - of a server elsewhere, or of its settings
+                logger.warning("%s: scores were not sent: %s", name, str(error).splitlines()[0][:300])
+
+
+def flatten_figures(summary: Summary) -> dict[str, float]:
+    """`scores/<metric>/<contestant>` and `ratings/<voters>/<contestant>` -> value, where there is one."""
+    figures = {f"scores/{each.metric}/{each.contestant}": each.value for each in summary.scores}
+    for voters, ratings in summary.ratings:
+        figures |= {f"ratings/{voters}/{each.contestant}": each.value for each in ratings}
+    return {name: float(value) for name, value in figures.items() if math.isfinite(value)}
+
+
+def _tensorboard(recipe: Recipe, figures: Figures, run: Path) -> None:
+    module = "torch.utils.tensorboard" if importlib.util.find_spec("tensorboard") else "tensorboardX"
+    writer: Any = importlib.import_module(module).SummaryWriter(str(run / "tensorboard" / "scores"))
+    for name, value in figures.items():
+        writer.add_scalar(name, value)
+    writer.close()
+
+
+def _mlflow(recipe: Recipe, figures: Figures, run: Path) -> None:
+    import mlflow
+
+    with mlflow.start_run(run_name=f"{recipe.name}/scores"):
+        mlflow.log_metrics(dict(figures))
+        mlflow.log_artifact(str(run / "summary.json"))
+
+
+TRACKERS: dict[str, Callable[[Recipe, Figures, Path], None]] = {
+    "tensorboard": _tensorboard,
+    "mlflow": _mlflow,
+}
+"""Name in `report_to` -> how it takes figures; others get training's loss alone."""
 
 
 METRICS_OF_FILES = ("rouge", "chrf", "exact_match", "length")

@@ -2,18 +2,42 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal
 
 from toolkit.errors import RecipeError
 from toolkit.recipe import Recipe, answered_data, contestants
-from toolkit.run.checks.findings import error
 from toolkit.types import Finding
 
 if TYPE_CHECKING:
     from toolkit.run.checks.template import Shown
 
-__all__ = ["Report", "check", "describe", "parses"]
+
+def _finding(
+    severity: Literal["error", "warning", "info"], code: str, place: str, message: str, fix: str
+) -> Finding:
+    return Finding(code=code, severity=severity, place=place, message=message, fix=fix)
+
+
+Find = Callable[[str, str, str, str], Finding]  # of code, place, message, fix
+error: Find = partial(_finding, "error")  # training would fail, or teach something wrong
+warning: Find = partial(_finding, "warning")  # training would run, and may well not do what it should
+info: Find = partial(_finding, "info")  # good to know, or could not be checked here
+
+
+def from_error(code: str, place: str, problem: Exception | str, fix: str = "") -> Finding:
+    """An error that the run would stop with; `info` where just the hub could not be reached.
+
+    Without `fix`, the message's own advice is taken: what comes after its last semicolon.
+    """
+    text = str(problem)
+    if not fix:
+        text, _, fix = text.rpartition("; ")
+    find = info if "hub cannot be reached" in str(problem) else error
+    return find(code, place, text or fix, fix)
+
 
 ORDER = {"error": 0, "warning": 1, "info": 2}
 

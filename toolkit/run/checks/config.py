@@ -26,7 +26,7 @@ from toolkit.metrics.compare import slice_examples
 from toolkit.metrics.reference_tools import WordTokenizer, unread_by_bleu, unread_by_rouge
 from toolkit.models import bases, resolve_encoder
 from toolkit.recipe import Benchmark, Contestant, Judge, Recipe, Scoring, contestants, existing
-from toolkit.run.checks.findings import Find, error, from_error, info, warning
+from toolkit.run.checks import Find, error, from_error, info, warning
 from toolkit.run.checks.rows import HeldOut
 from toolkit.statistics import PRIMARY_SHARE, smallest_p
 from toolkit.types import Completion, Finding

@@ -14,7 +14,7 @@ from typing import Any
 
 from toolkit.errors import RecipeError
 from toolkit.recipe import Recipe, Stage, with_keys
-from toolkit.run.checks.findings import error, info, warning
+from toolkit.run.checks import error, info, warning
 from toolkit.train import dry_run, methods
 from toolkit.train.methods import settings
 from toolkit.types import Finding

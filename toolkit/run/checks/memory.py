@@ -17,8 +17,8 @@ from toolkit import compat, distributed
 from toolkit.data import Row
 from toolkit.errors import DataError
 from toolkit.recipe import Recipe, Stage
+from toolkit.run.checks import error, info, warning
 from toolkit.run.checks.fields import steps
-from toolkit.run.checks.findings import error, info, warning
 from toolkit.run.checks.rows import Seen
 from toolkit.run.checks.template import Tokens
 from toolkit.train.memory import TIGHT, Machine, estimate, needs_checkpointing, this_machine

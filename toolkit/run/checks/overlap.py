@@ -19,7 +19,7 @@ from toolkit.data.formats import RowError, answer_of
 from toolkit.data.readers import raw_rows, stream_rows
 from toolkit.errors import DataError
 from toolkit.recipe import Benchmark, DataSource, Recipe, contestants, load
-from toolkit.run.checks.findings import error, warning
+from toolkit.run.checks import error, warning
 from toolkit.run.checks.quality import all_text, plain, question_of, words_of
 from toolkit.run.folder import RunFolder
 from toolkit.types import Example, Finding

@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from toolkit.run.checks.findings import Find, error, info, warning
+from toolkit.run.checks import Find, error, info, warning
 
 HIGH = "[\u0080-\u00bf\u0152-\u0178\u02c6\u02dc\u2013-\u2122]"
 """What bytes from 0x80 to 0xbf are in Latin-1 and Windows-1252."""

@@ -16,8 +16,7 @@ import numpy as np
 from toolkit.data import Preference, Rated, Row, Text
 from toolkit.data.formats import answer_of, passed_over, prompt_of
 from toolkit.recipe.loader import KEY_SIGNS, KEYS
-from toolkit.run.checks import patterns
-from toolkit.run.checks.findings import error, info, warning
+from toolkit.run.checks import error, info, patterns, warning
 from toolkit.run.checks.patterns import FAULTS, LOWER_IS_BETTER, SCORED
 from toolkit.types import Finding, split_thinking
 

@@ -19,7 +19,7 @@ from toolkit.data.readers import has_parts, load_placed_examples, stream_rows
 from toolkit.errors import DataError
 from toolkit.progress import log_progress
 from toolkit.recipe import Recipe
-from toolkit.run.checks.findings import error, info, warning
+from toolkit.run.checks import error, info, warning
 from toolkit.run.checks.overlap import Hits, Overlap
 from toolkit.run.checks.quality import Quality, line_of
 from toolkit.types import Example, Finding, Message

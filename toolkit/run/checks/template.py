@@ -14,7 +14,7 @@ from toolkit.data.formats import answer_of, prompt_of
 from toolkit.errors import DataError, ModelError
 from toolkit.models import bases
 from toolkit.recipe import Recipe, Stage, answered_data, contestants
-from toolkit.run.checks.findings import error, from_error, info, warning
+from toolkit.run.checks import error, from_error, info, warning
 from toolkit.run.checks.rows import MAX_PLACES, Seen
 from toolkit.run.shots import Choice, Reader, draw_exchanges
 from toolkit.train.methods import settings
