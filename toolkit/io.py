@@ -222,6 +222,11 @@ def write(path: Path, records: Iterable[Record]) -> None:
     write_text(path, "".join(record.model_dump_json() + "\n" for record in records))
 
 
+def write_rows(path: Path, rows: Iterable[Any], default: Callable[[Any], Any] | None = None) -> None:
+    """Replace a JSONL file by plain values, whole or not at all; `default` as of `json.dumps`."""
+    write_text(path, "".join(json.dumps(row, ensure_ascii=False, default=default) + "\n" for row in rows))
+
+
 def write_json(path: Path, value: Any) -> None:
     """Replace a JSON file, whole or not at all. Records are written by their fields."""
     plain = value.model_dump(mode="json") if isinstance(value, Record) else value
@@ -237,10 +242,15 @@ def read_json(path: Path, *, finite: bool = True, kind: type = object) -> Any:
         raise DataError(f"{path}: not UTF-8 text (byte {error.start}); save it as UTF-8") from None
     value = parse_json(text, str(path), file=True, finite=finite)
     if not isinstance(value, kind):
-        raise DataError(
-            f"{path}: expected a JSON {'object' if kind is dict else 'list'}, found {text[:20]!r}"
-        )
+        expected = "object" if kind is dict else "list"
+        raise DataError(f"{path}: expected a JSON {expected}, found {text[:20]!r}")
     return value
+
+
+def mapping(holder: Any, key: str) -> dict[str, Any]:
+    """The mapping under a key of plain values; empty where there is none."""
+    value = holder.get(key) if isinstance(holder, dict) else None
+    return value if isinstance(value, dict) else {}
 
 
 CHUNK = 1 << 20  # characters of a JSON list that are read at a time

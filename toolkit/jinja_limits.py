@@ -41,9 +41,8 @@ def find_overrun(template: Any, examples: Sequence[dict[str, Any]] = CONVERSATIO
     `template` may be several texts by their names. Other mistakes are left to whoever renders it.
     """
     texts = template.values() if isinstance(template, dict) else [template] if template else []
-    return next(
-        (found for text in texts if (found := _overrun(text, json.dumps(examples, default=str)))), None
-    )
+    overruns = (_overrun(text, json.dumps(examples, default=str)) for text in texts)
+    return next(filter(None, overruns), None)
 
 
 @lru_cache

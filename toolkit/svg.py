@@ -69,12 +69,10 @@ def _panel(rows: Sequence[Row], left: int, top: int, digits: int) -> str:
         return round(left + (value - start) / (end - start) * PLOT, 1)
 
     bottom = top + _height(rows) - AXIS
-    parts = []
+    parts, centred = [], 'class="tick" text-anchor="middle"'
     for tick in _ticks(start, end):
         parts.append(f'<path class="grid" d="M{x(tick)} {top + 6}V{bottom + 6}"/>')
-        parts.append(
-            f'<text class="tick" text-anchor="middle" x="{x(tick)}" y="{bottom + 24}">{tick:g}</text>'
-        )
+        parts.append(f'<text {centred} x="{x(tick)}" y="{bottom + 24}">{tick:g}</text>')
     parts += [_row(row, x, left, top + ROW * i + ROW // 2 + 4, digits) for i, row in enumerate(rows)]
     return "\n".join(parts)
 

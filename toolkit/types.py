@@ -181,10 +181,8 @@ class Battle(Record):
     @property
     def id(self) -> str:
         """32 hex digits of what a judge reads, whoever answered: a judgment is never paid for twice."""
-        turns = [
-            [f"{turn.role}: {turn.content}" for turn in each]
-            for each in (self.messages, self.messages_b or ())
-        ]
+        both = (self.messages, self.messages_b or ())
+        turns = [[f"{turn.role}: {turn.content}" for turn in messages] for messages in both]
         shown = self.reference if self.reference_shown else None
         text = json.dumps([turns, self.completion_a, self.completion_b, shown])
         return hashlib.sha256(text.encode()).hexdigest()[:32]

@@ -71,7 +71,7 @@ def battle_row(reveal: Reveal, *, texts: bool = False) -> dict[str, Any]:
 def write_battle_log(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """Write a battle log, whole or not at all, in the format its name ends with: .jsonl, .json or .csv."""
     if path.suffix == ".jsonl":
-        io.write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+        io.write_rows(path, rows)
     elif path.suffix == ".json":
         io.write_json(path, list(rows))
     elif path.suffix == ".csv":

@@ -58,11 +58,8 @@ class LoadedLM(HFLM):  # type: ignore[misc]  # lm-eval is untyped
     ) -> list[tuple[float, bool]]:
         """(log-likelihood of the continuation, whether greedy decoding would say it), in order."""
         if not supports_fast_paths(self.model):
-            plain = super()._loglikelihood_tokens
-            size = override_bs or int(self.batch_size)
-            return batch_size.with_halving(
-                lambda size: list(plain(requests, disable_tqdm, size)), size, self.work
-            )
+            plain, size = super()._loglikelihood_tokens, override_bs or int(self.batch_size)
+            return batch_size.with_halving(lambda n: list(plain(requests, disable_tqdm, n)), size, self.work)
         spans = [
             Span((context + continuation)[-(self.max_length + 1) :], len(continuation))
             for _, context, continuation in requests

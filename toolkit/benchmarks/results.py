@@ -39,7 +39,7 @@ def scores_of(file: Path, contestant: str) -> list[Score]:
     """
     result = _read_result(file)
     counts = _counts(result)
-    members = _mapping(result, "group_subtasks")
+    members = io.mapping(result, "group_subtasks")
     found: list[Score] = []
     for task, figures in result["results"].items():
         if isinstance(figures, dict) and task != "all":
@@ -62,7 +62,7 @@ def _counts(result: Any) -> dict[str, int]:
     return {
         _task_name(task): _count(n.get(field) if isinstance(n, dict) else n)
         for key, field in (("n-samples", "effective"), ("config_tasks", "effective_num_docs"))
-        for task, n in _mapping(result, key).items()
+        for task, n in io.mapping(result, key).items()
     }
 
 
@@ -72,11 +72,6 @@ def _task_name(task: str) -> str:
     return first if not rest or rest[0].isdecimal() else rest[0]
 
 
-def _mapping(holder: Any, key: str) -> dict[str, Any]:
-    value = holder.get(key) if isinstance(holder, dict) else None
-    return value if isinstance(value, dict) else {}
-
-
 def _count(value: Any) -> int:
     return max(0, value) if isinstance(value, int) and not isinstance(value, bool) else 0
 
@@ -84,12 +79,12 @@ def _count(value: Any) -> int:
 def name_in(file: Path) -> str:
     """Whose results an lm-eval result file holds: the name or hub id in it, or else the file's name."""
     result = io.read_json(file, finite=False)
-    config = _mapping(result, "config_general") or _mapping(result, "config")
+    config = io.mapping(result, "config_general") or io.mapping(result, "config")
     arguments = config.get("model_args")
     if isinstance(arguments, str):  # of older lm-eval
         arguments = dict(part.partition("=")[::2] for part in arguments.split(","))
-    named = [_mapping({"": result}, "").get("model_name"), config.get("model_name")]
-    named += [_mapping(config, "model_config").get("model_name")]
+    named = [io.mapping({"": result}, "").get("model_name"), config.get("model_name")]
+    named += [io.mapping(config, "model_config").get("model_name")]
     if isinstance(arguments, dict):
         named += [arguments.get("peft"), arguments.get("pretrained") or arguments.get("model")]
     name = next((each for each in named if each), None)
@@ -101,13 +96,13 @@ def check_addable(out: Path, contestant: str, weights: str, task: str, limit: in
     if not out.exists():
         return
     result = _read_result(out)
-    config, counts = _mapping(result, "config"), _counts(result)
+    config, counts = io.mapping(result, "config"), _counts(result)
     if name_in(out) != contestant or config.get("weights", weights) != weights:
         raise DataError(
             f"{out}: holds the results of {name_in(out)}, with other weights, model options or of "
             "another name; choose another --out"
         )
-    parts = _mapping(result, "group_subtasks").get(task) or [task]
+    parts = io.mapping(result, "group_subtasks").get(task) or [task]
     count = max(counts.get(part, 0) for part in parts)
     if limit is not None and count > limit:
         raise DataError(
@@ -163,9 +158,8 @@ def values_of(folder: Path) -> dict[str, dict[str, float]]:
         values = found.get(score.metric, {})
         mean = math.fsum(values.values()) / max(1, len(values))
         is_mean = score.metric.rpartition("/")[2].partition(",")[0] in PROPORTIONS
-        if len(values) not in (0, score.n) or (
-            values and is_mean and abs(mean - score.value) > 0.5 / len(values)
-        ):
+        other_mean = values and is_mean and abs(mean - score.value) > 0.5 / len(values)
+        if len(values) not in (0, score.n) or other_mean:
             logger.warning(
                 "%s: the %d answers logged there do not give the figure of %s; no comparison by question",
                 *(folder, len(values), score.metric),
@@ -352,9 +346,8 @@ def _cell(
 ) -> Cell | None:
     if name not in row:
         return None
-    less = less_is_better(task) or any(
-        m.lower_is_better for (_, metric), m in values.items() if metric == task
-    )
+    declared = (measured.lower_is_better for (_, metric), measured in values.items() if metric == task)
+    less = less_is_better(task) or any(declared)
     best = (min if less else max)(row.values(), key=lambda each: each.value).contestant
     behind = {other: _behind(row[best], row[other], task, values) for other in row if other != best}
     corrected = dict(zip(behind, holm([p_value for _, _, p_value in behind.values()]), strict=True))

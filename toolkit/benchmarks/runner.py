@@ -7,7 +7,7 @@ import logging
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -17,18 +17,9 @@ from lm_eval.tasks import TaskManager
 from lm_eval.utils import handle_non_serializable, sanitize_list
 
 from toolkit import compat, io, sandbox
+from toolkit.benchmarks import task_files
 from toolkit.benchmarks.lm_eval_model import LoadedLM
 from toolkit.benchmarks.results import merge_results, scores_of
-from toolkit.benchmarks.task_files import (
-    OWN,
-    check_leave,
-    has_local_rows,
-    is_file,
-    lm_eval_tasks,
-    needs_leave,
-    task_name,
-    write_local_tasks,
-)
 from toolkit.errors import DataError, ModelError, ToolkitError
 from toolkit.metrics.checks import describe_error, importing_beside
 from toolkit.models import Loaded
@@ -65,7 +56,7 @@ def run_benchmarks(
         ModelError: the hub was needed and could not be reached.
     """
     for benchmark in benchmarks:
-        check_leave(benchmark)
+        task_files.check_leave(benchmark)
     merged: dict[str, Any] = {}
     with loaded.using(adapter), tempfile.TemporaryDirectory() as folder:
         lm = LoadedLM(loaded, seed=seed)
@@ -74,16 +65,9 @@ def run_benchmarks(
             logger.info(lm.work)
             local = Path(folder) / str(number)
             found = _evaluate(lm, benchmark, local, seed)
-            for task, rows in found.pop(
-                "samples", {}
-            ).items():  # as lm-eval's own `--log_samples` writes them
-                lines = [
-                    json.dumps(_sample(row), default=handle_non_serializable, ensure_ascii=False)
-                    for row in rows
-                ]
-                io.write_text(
-                    out.with_suffix("") / f"samples_{task}.jsonl", "".join(line + "\n" for line in lines)
-                )
+            for task, rows in found.pop("samples", {}).items():  # as lm-eval's own `--log_samples`
+                file = out.with_suffix("") / f"samples_{task}.jsonl"
+                io.write_rows(file, map(_sample, rows), handle_non_serializable)
             found = _without_machine(found, local)
             for config in found.get("configs", {}).values():
                 metadata = dict(config.get("metadata") or {})
@@ -97,18 +81,12 @@ def run_benchmarks(
 
 def render_first(benchmark: Benchmark) -> None:
     """Load a task with local rows, build its first question's requests; a `DataError` where that fails."""
-
-    def load_metric(load: Callable[..., Any], path: str, *args: Any, **options: Any) -> Any:
-        return load(path, *args, **options)
-
-    place = f"benchmark {benchmark.task}"
-    with tempfile.TemporaryDirectory() as folder, compat.quiet_lm_eval(load_metric), _readable(benchmark):
-        for name, task in (
-            _manager(benchmark, Path(folder)).load([task_name(benchmark.task)])["tasks"].items()
-        ):
+    with tempfile.TemporaryDirectory() as folder, _readable(benchmark), _quiet(benchmark):
+        tasks = _manager(benchmark, Path(folder)).load([task_files.task_name(benchmark.task)])["tasks"]
+        for name, task in tasks.items():
             doc = next(iter(task.eval_docs), None)
             if doc is None:
-                raise DataError(f"{place}: there is no question in its split")
+                raise DataError(f"benchmark {benchmark.task}: there is no question in its split")
             shown = task.config.num_fewshot if benchmark.num_fewshot is None else benchmark.num_fewshot
             prompt = task.fewshot_context(doc, num_fewshot=shown or 0, gen_prefix=task.doc_to_prefix(doc))
             task.construct_requests(doc=doc, ctx=prompt, metadata=(name, 0, 1))
@@ -119,7 +97,7 @@ def _readable(benchmark: Benchmark) -> Iterator[None]:
     """Errors in a task's file, functions and rows in one line; its functions may import files beside it."""
     place = f"benchmark {benchmark.task}"
     try:
-        if is_file(benchmark.task):
+        if task_files.is_file(benchmark.task):
             with importing_beside(Path(benchmark.task)):
                 yield
         else:
@@ -132,16 +110,29 @@ def _readable(benchmark: Benchmark) -> Iterator[None]:
         reason = str(error).splitlines()[0]
         raise ModelError(f"{place}: the hub cannot be reached: {reason}; name local files") from error
     except Exception as error:
-        if is_file(benchmark.task):
+        if task_files.is_file(benchmark.task):
             raise DataError(f"{place}: {describe_error(error)}") from error
         if isinstance(error, KeyError):
             raise DataError(f"{place}: no such task, or a column is missing: {error}") from error
         raise
 
 
+def _quiet(benchmark: Benchmark) -> AbstractContextManager[None]:
+    """lm-eval without its output, and with `evaluate`'s metrics, `code_eval` in our sandbox."""
+
+    def load_metric(load: Callable[..., Any], path: str, *args: Any, **options: Any) -> Any:
+        if Path(path).stem != "code_eval":
+            return load(path, *args, **options)
+        if not benchmark.allow_code_execution:
+            raise task_files.needs_leave(benchmark)
+        return sandbox.CodeEval()
+
+    return compat.quiet_lm_eval(load_metric)
+
+
 def _manager(benchmark: Benchmark, folder: Path) -> _Tasks:
-    if has_local_rows(benchmark):
-        write_local_tasks(benchmark, folder)
+    if task_files.has_local_rows(benchmark):
+        task_files.write_local_tasks(benchmark, folder)
         manager = _Tasks(include_path=str(folder), include_defaults=False)
     else:
         manager = _all_tasks()
@@ -151,19 +142,10 @@ def _manager(benchmark: Benchmark, folder: Path) -> _Tasks:
 
 def _evaluate(lm: LoadedLM, benchmark: Benchmark, folder: Path, seed: int) -> dict[str, Any]:
     manager = _manager(benchmark, folder)
-
-    def load_metric(load: Callable[..., Any], path: str, *args: Any, **options: Any) -> Any:
-        """`evaluate`'s metrics, `code_eval` in our sandbox."""
-        if Path(path).stem != "code_eval":
-            return load(path, *args, **options)
-        if not benchmark.allow_code_execution:
-            raise needs_leave(benchmark)
-        return sandbox.CodeEval()
-
-    with _readable(benchmark), compat.quiet_lm_eval(load_metric):
+    with _readable(benchmark), _quiet(benchmark):
         found = lm_eval.simple_evaluate(
             model=lm,
-            tasks=[task_name(benchmark.task)],
+            tasks=[task_files.task_name(benchmark.task)],
             task_manager=manager,
             num_fewshot=benchmark.num_fewshot,
             limit=benchmark.limit,
@@ -190,7 +172,7 @@ class _Tasks(TaskManager):  # type: ignore[misc]  # lm-eval is untyped
             if not getattr(task, "UNSAFE_CODE", False):
                 continue
             if not self.benchmark.allow_code_execution:
-                raise needs_leave(self.benchmark)
+                raise task_files.needs_leave(self.benchmark)
             metrics = [each.get("metric") for each in task.config.metric_list or ()]
             scoring = [getattr(part, "__globals__", {}) for part in (*metrics, task.config.process_results)]
             known = [value for each in scoring for value in each.values()]
@@ -205,14 +187,14 @@ class _Tasks(TaskManager):  # type: ignore[misc]  # lm-eval is untyped
 @cache
 def _all_tasks() -> _Tasks:
     """lm-eval's index of all its tasks and ours; takes several seconds to make."""
-    return _Tasks(include_path=str(OWN))
+    return _Tasks(include_path=str(task_files.OWN))
 
 
 def _without_machine(found: dict[str, Any], folder: Path) -> dict[str, Any]:
     """As plain JSON, without paths, environment and git state of this machine."""
     kept = {key: value for key, value in found.items() if key not in OF_THE_MACHINE}
     text = json.dumps(kept, default=handle_non_serializable)
-    for place, name in ((folder, ""), (lm_eval_tasks(), "lm_eval/tasks/"), (OWN, "")):
+    for place, name in ((folder, ""), (task_files.lm_eval_tasks(), "lm_eval/tasks/"), (task_files.OWN, "")):
         text = text.replace(json.dumps(f"{place}{os.sep}")[1:-1], name)
     return dict(json.loads(text))
 

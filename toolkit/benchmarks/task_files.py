@@ -129,11 +129,8 @@ def lacking_columns(benchmark: Benchmark) -> tuple[str, list[str]] | None:
     whole = settings(task_file(benchmark.task))
     if whole.get("process_docs"):
         return None
-    required = {
-        name
-        for key in ("doc_to_text", "doc_to_target", "doc_to_choice")
-        for name in _columns_in(whole.get(key))
-    }
+    templates = (whole.get(key) for key in ("doc_to_text", "doc_to_target", "doc_to_choice"))
+    required = {name for template in templates for name in _columns_in(template)}
     convert = HUB_COLUMNS.get(benchmark.task, dict)
     for split, source in benchmark.files.items():
         place, row = next(iter(raw_rows(DataSource(source=source))), (source, {}))
@@ -184,10 +181,7 @@ def shared_fewshot(benchmark: Benchmark) -> int:
         return 0
     whole = settings(task_file(benchmark.task))
     shots = _fewshot(benchmark, whole)
-    shown = next(
-        (whole[key] for key in ("fewshot_split", "training_split", "validation_split") if whole.get(key)),
-        None,
-    )
+    shown = _fewshot_split(whole)
     test = whole.get("test_split") or whole.get("validation_split")
     if not shots or shown not in benchmark.files or test not in benchmark.files:
         return 0
@@ -197,6 +191,10 @@ def shared_fewshot(benchmark: Benchmark) -> int:
 
 def _fewshot(benchmark: Benchmark, task: dict[str, Any]) -> int:
     return int(task.get("num_fewshot") or 0) if benchmark.num_fewshot is None else benchmark.num_fewshot
+
+
+def _fewshot_split(task: dict[str, Any]) -> str | None:
+    return task.get("fewshot_split") or task.get("training_split") or task.get("validation_split")
 
 
 def settings(file: Path) -> dict[str, Any]:
@@ -216,7 +214,7 @@ def _write_task(
     files = {}
     for split, some in rows.items():
         file = folder / f"{task}-{split}.jsonl"
-        io.write_text(file, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in some))
+        io.write_rows(file, some)
         files[split] = str(file)
     local: dict[str, Any] = {"include": str(official), "task": task}
     if files:
@@ -231,7 +229,7 @@ def _write_task(
 def _check_fewshot(benchmark: Benchmark, task: dict[str, Any], there: dict[str, int]) -> None:
     """Few-shot examples must not be questions themselves, which lm-eval would fall back to."""
     shots = _fewshot(benchmark, task)
-    split = task.get("fewshot_split") or task.get("training_split") or task.get("validation_split")
+    split = _fewshot_split(task)
     has_samples = task.get("fewshot_config", {}).get("samples") is not None
     if shots and not has_samples and split not in there:
         raise DataError(

@@ -77,11 +77,8 @@ class Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         for module, names in MODULES.items():
             if cmd_name in names:
-                command = getattr(
-                    importlib.import_module(f"toolkit.cli.{module}"), f"{cmd_name.replace('-', '_')}_command"
-                )
-                assert isinstance(command, click.Command)
-                return command
+                commands = importlib.import_module(f"toolkit.cli.{module}")
+                return getattr(commands, f"{cmd_name.replace('-', '_')}_command")  # type: ignore[no-any-return]
         return None
 
     def resolve_command(
@@ -109,10 +106,8 @@ class Commands(click.Group):
             package = str(error.name).partition(".")[0]
             if package in ("toolkit", "apps", "None"):
                 raise
-            text = f"error: {ctx.invoked_subcommand} needs {package}, which is not installed; "
-            click.echo(
-                f'{text}pip install "{package}" (all that is required: pip install adapter-arena)', err=True
-            )
+            text = f"error: {ctx.invoked_subcommand} needs {package}, which is not installed; pip install "
+            click.echo(f'{text}"{package}" (all that is required: pip install adapter-arena)', err=True)
             ctx.exit(2)
         except OSError as error:
             place = f"{str(error.filename)[:200]}: " if error.filename else ""

@@ -26,15 +26,10 @@ def choice(name: str, *choices: str, help: str | None = None) -> Callable[..., A
 
 
 results_folder = click.option(
-    "--out", type=PATH, default=Path("results"), show_default=True, help="Folder of runs."
+    "--out", type=PATH, default="results", show_default=True, help="Folder of runs."
 )
-set_keys = click.option(
-    "--set",
-    "changes",
-    multiple=True,
-    metavar="KEY=VALUE",
-    help="Change a key of the recipe: stages.0.trainer.max_steps=5.",
-)
+SET_HELP = "Change a key of the recipe: stages.0.trainer.max_steps=5."
+set_keys = click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", help=SET_HELP)
 
 ENDPOINT_OPTIONS = (
     click.option("--endpoint", metavar="URL", help="Server of the model, up to /v1; left out, it is local."),

@@ -216,12 +216,8 @@ def _print_duels(duels: Sequence[dict[str, Any]], fit: Any) -> None:
     rows = []
     for duel in duels:
         better, than = duel["better"], duel["than"]
-        figures = [
-            f"{duel['expected']:.0%}",
-            f"{duel['confidence']:.1%}",
-            fit.votes_needed_text(better, than),
-        ]
-        rows.append([f"{better} over {than}", *figures])
+        figures = [f"{duel['expected']:.0%}", f"{duel['confidence']:.1%}"]
+        rows.append([f"{better} over {than}", *figures, fit.votes_needed_text(better, than)])
     click.echo()
     print_table(["pair", "points expected", "sure of the order", "votes still needed (range)"], rows)
 

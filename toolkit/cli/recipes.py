@@ -50,9 +50,7 @@ def run_command(
     summary = run(load_recipe(recipe, changes), out, on=on, anyway=anyway)
     folder = out / summary.run
     if not as_json and not summary.executed:
-        print_text(
-            f"Nothing to do: all {len(summary.skipped)} steps were done already and nothing has changed."
-        )
+        print_text(f"Nothing to do: all {len(summary.skipped)} steps were done and nothing has changed.")
     text = f"Report:  {folder / 'report.html'}\nArena:   adapter-arena serve {folder}"
     print_result(summary, text, as_json=as_json)
 
@@ -86,11 +84,9 @@ def train_command(
         print_json({"stages": results})
         return
     rows = []
-    for result in results:
-        heldout = f"{result.heldout['loss']:.4f}" if "loss" in result.heldout else ""
-        rows.append(
-            [result.name, result.method, f"{result.train_loss:.4f}", heldout, f"{result.seconds:.0f}"]
-        )
+    for each in results:
+        heldout = f"{each.heldout['loss']:.4f}" if "loss" in each.heldout else ""
+        rows.append([each.name, each.method, f"{each.train_loss:.4f}", heldout, f"{each.seconds:.0f}"])
     print_table(["stage", "method", "train loss", "held-out loss", "seconds"], rows)
 
 
@@ -214,9 +210,7 @@ def init_command(ctx: click.Context, /, file: Path, as_json: bool, **sources: An
     print_result({"file": str(file), "method": method or ""}, about, as_json=as_json)
     if not as_json:
         with suppress(click.exceptions.Exit):  # the recipe is written, whatever is found
-            ctx.invoke(
-                check_command, recipe=str(file), changes=(), strict=False, show=None, gpu=None, as_json=False
-            )
+            ctx.invoke(check_command, recipe=str(file))
 
 
 @click.command("doctor")

@@ -77,9 +77,8 @@ def runs_command(context: click.Context, out: Path, as_json: bool) -> None:
         figure = "not finished"
         if score := each.score:
             between = span(score.low, score.high)
-            figure = f"{score.contestant} {score.metric} {number(score.value)}" + (
-                f" ({between})" if between else ""
-            )
+            figure = f"{score.contestant} {score.metric} {number(score.value)}"
+            figure += f" ({between})" if between else ""
         rows.append([each.run, figure, size(each.bytes), "; ".join(changed)])
     print_table(["run", "primary figure", "size", "changed"], rows)
 

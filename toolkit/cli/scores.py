@@ -226,9 +226,8 @@ def leaderboard_command(sources: tuple[Path, ...], against: str | None, as_json:
     notes = goodhart(compared.differences)
     notes += [note for source in sources if source.is_dir() for note in find_contamination(source)]
     seeds = {source.name: repeats(source)[0] for source in sources if source.is_dir() and scores}
-    notes += [
-        f"{run}: benchmarks are of the first of {n} training seeds" for run, n in seeds.items() if n > 1
-    ]
+    first_of = "{}: benchmarks are of the first of {} training seeds"
+    notes += [first_of.format(run, count) for run, count in seeds.items() if count > 1]
     if as_json:
         print_json(
             {"tasks": board.tasks, "rows": [_plain(row) for row in board.rows], "notes": notes}
@@ -241,9 +240,7 @@ def leaderboard_command(sources: tuple[Path, ...], against: str | None, as_json:
         for row in board.rows
     ]
     print_table(header, rows)
-    print_text(
-        "~ not decided to be worse than the best; 95% intervals; averages: of shares (percents) that all have"
-    )
+    print_text("~ not decided to be worse than the best; 95% intervals; averages: of percents that all have")
     print_differences(compared)
     for note in notes:
         print_text(f"\nnote: {note}")
@@ -287,9 +284,7 @@ def _read_benchmarks(
             task = score.metric.partition("/")[0]
             first = read_from.setdefault((score.contestant, task), file)
             if first != file:
-                raise DataError(
-                    f"{file}: {task} of {score.contestant} is in {first} already; leave one of them out"
-                )
+                raise DataError(f"{file}: {task} of {score.contestant} is in {first} already; leave one out")
             scores.append(score)
         values = values_of(file.with_suffix(""))
         by_question += [measurement_from_values(name, metric, each) for metric, each in values.items()]

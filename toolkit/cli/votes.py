@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,9 +35,7 @@ def database_of(source: str) -> str:
         raise DataError(f"{file}: no vote store here; `adapter-arena serve {source}` opens one")
     with file.open("rb") as opened:
         if not opened.read(16).startswith(b"SQLite format 3"):
-            raise DataError(
-                f"{file}: no vote store: not an SQLite database; name an arena.db or a run folder"
-            )
+            raise DataError(f"{file}: no vote store (an SQLite database); name an arena.db or a run folder")
     return f"sqlite:///{file.resolve()}"
 
 
@@ -243,16 +240,12 @@ def preferences_command(
                 examples += [columns.get(row["id"], {}) | row for row in rows]
             if not examples:
                 raise DataError(f"{scoring}: every prompt is in a training pair; raise --heldout-share")
-            io.write_text(scoring, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in examples))
+            io.write_rows(scoring, examples)
     used = len(votes) - sum(unused.values())
     if as_json:
-        result: dict[str, Any] = {
-            "votes": len(votes),
-            "pairs": len(found.train),
-            "heldout": len(found.heldout),
-        }
-        result |= {"dropped": found.dropped, "used_votes": used, "dropped_votes": found.dropped_votes}
-        print_json(result | {"scoring": len(examples)})
+        counts = {"votes": len(votes), "pairs": len(found.train), "heldout": len(found.heldout)}
+        reasons = {"dropped": found.dropped, "used_votes": used, "dropped_votes": found.dropped_votes}
+        print_json(counts | reasons | {"scoring": len(examples)})
         return
     print_text(f"{used} of {len(votes)} votes: {len(found.train)} pairs, {len(found.heldout)} held out")
     if unused:

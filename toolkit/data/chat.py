@@ -59,11 +59,9 @@ def encode_exchanges(
 ) -> list[list[Encoded]]:
     """The sequences of each row; many rows are turned into tokens at once, which is several times faster."""
     texts = [text for row in rows for each in row for text in (each.before, each.text)]
-    found = iter(tokenizer(texts, add_special_tokens=False)["input_ids"] if texts else ())
-    return [
-        _joined([(next(found), _with_end(tokenizer, next(found), each)) for each in row], max_length)
-        for row in rows
-    ]
+    ids = iter(tokenizer(texts, add_special_tokens=False)["input_ids"] if texts else ())
+    pairs = ([(next(ids), _with_end(tokenizer, next(ids), each)) for each in row] for row in rows)
+    return [_joined(row, max_length) for row in pairs]
 
 
 def _joined(pairs: Sequence[tuple[list[int], list[int]]], max_length: int | None) -> list[Encoded]:
@@ -213,12 +211,10 @@ def with_prompt(prompt: Sequence[Message], messages: Sequence[Message]) -> tuple
 def turn_separator(tokenizer: Any) -> str:
     """What stands between an answer and the next question, special tokens left out; empty: not known."""
     marks = "\u2021question", "\u2021answer", "\u2021next"
-    turns = [
-        Message(role=role, content=text)
-        for role, text in zip(("user", "assistant", "user"), marks, strict=True)
-    ]
+    question, answer, following = (Message(role="user", content=text) for text in marks)
+    answer = answer.model_copy(update={"role": "assistant"})
     try:
-        text = _render(tokenizer, turns, generate=False)
+        text = _render(tokenizer, (question, answer, following), generate=False)
     except DataError:
         return ""
     between = text.partition(marks[1])[2].partition(marks[2])[0]
@@ -231,10 +227,8 @@ def _render(tokenizer: Any, messages: Sequence[Message], *, generate: bool, apar
     """`apart`: give thinking apart from answers where the template takes it so."""
     if tokenizer.chat_template is None:
         raise DataError("this model has no chat template; name one in the recipe (`model.chat_template`)")
-    apart = apart and bool(
-        re.search(r"reasoning_content|\bm\w*(\.|\[.)thinking\b", str(tokenizer.chat_template))
-    )
-    turns = [_turn(message) if apart else message.as_dict() for message in messages]
+    separates = re.search(r"reasoning_content|\bm\w*(\.|\[.)thinking\b", str(tokenizer.chat_template))
+    turns = [_turn(message) if apart and separates else message.as_dict() for message in messages]
     try:
         return str(tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=generate))
     except Exception as error:

@@ -132,10 +132,8 @@ def detect(columns: Mapping[str, Any]) -> str:
         if form.columns <= columns.keys():
             labelled = name in ("messages", "sharegpt") and _label(columns) is not None
             return "unpaired" if labelled else name
-    known, rename = (
-        "; ".join("/".join(sorted(form.columns)) for form in DATA_FORMATS.values()),
-        guess_rename(columns),
-    )
+    known = "; ".join("/".join(sorted(form.columns)) for form in DATA_FORMATS.values())
+    rename = guess_rename(columns)
     pairs = ", ".join(f"{old}: {new}" for old, new in rename.items())
     mend = f"set `rename: {{{pairs}}}`" if rename else f"rename them to one of: {known}"
     raise RowError(f"columns {', '.join(columns)} are no known format; {mend}")
@@ -158,9 +156,7 @@ def guess_rename(columns: Mapping[str, Any], *, for_scoring: bool = False) -> di
     Of two columns of texts under unknown names the first is the prompt. `for_scoring`: the answer becomes a
     test example's `reference`.
     """
-    shown = {
-        name: value for name, value in columns.items() if isinstance(value, (str, list)) or _is_number(value)
-    }
+    shown = (name for name, cell in columns.items() if isinstance(cell, (str, list)) or _is_number(cell))
     lower = {name.strip().lower(): name for name in shown}
     found: dict[str, str] = {}
     for ours, names in MEANINGS.items():
@@ -366,9 +362,7 @@ def rated_row(row: Mapping[str, Any], row_id: str) -> Rated:
         prompt = _prompt(row)
         answers = _rest(row, "completion", prompt)
         if len(answers) > 1:
-            raise RowError(
-                "`completion` has several turns under one label: put the earlier ones into `prompt`"
-            )
+            raise RowError("`completion` has several turns under one label: put earlier ones into `prompt`")
         _check_columns(row)
         turns, unlearned = _with_system(row, (*prompt, *answers)), -1 in _unlearned_at_end(row, "completion")
     else:
@@ -422,9 +416,8 @@ def _check_columns(row: Mapping[str, Any]) -> None:
             raise RowError(f"`{name}` is read as `{ours}` only: set `rename: {{{name}: {ours}}}`")
     for name in WEIGHTS:
         if row.get(name) not in EMPTY and str(row[name]).strip().lower() not in ("1", "1.0", "true"):
-            raise RowError(
-                f"`{name}` is {row[name]!r}: rows are learned alike; take the row out, or `rename` the column"
-            )
+            mend = "take the row out, or `rename` the column"
+            raise RowError(f"`{name}` is {row[name]!r}: rows are learned alike; {mend}")
 
 
 def _unlearned(turns: Any, column: str) -> set[int]:
@@ -502,11 +495,8 @@ def _content(turn: Mapping[str, Any], place: str) -> str:
         return value
     if thought is None:
         return _answer(value, place)
-    if (
-        not isinstance(thought, str)
-        or split_thinking(value)[0] is not None
-        or thoughts.count(thought) < len(thoughts)
-    ):
+    twice = split_thinking(value)[0] is not None or thoughts.count(thought) < len(thoughts)
+    if not isinstance(thought, str) or twice:
         raise RowError(f"{place} has thinking that is not text, or two of it; keep one text")
     return f"<think>\n{thought.strip()}\n</think>\n\n{value}"
 
@@ -514,9 +504,7 @@ def _content(turn: Mapping[str, Any], place: str) -> str:
 def _answer(text: str, place: str) -> str:
     """An answer that goes on after its thinking."""
     if not VISIBLE.search(split_thinking(text)[1]):
-        raise RowError(
-            f"{place} {'is empty' if not VISIBLE.search(text) else 'is thinking without an answer'}"
-        )
+        raise RowError(f"{place} is {'thinking without an answer' if VISIBLE.search(text) else 'empty'}")
     return text
 
 

@@ -128,9 +128,7 @@ def raw_rows(
         renamed = dict(zip(names, row.values(), strict=True)) if source.rename else row
         if len(renamed) < len(row):
             twice = next(name for name in names if names.count(name) > 1)
-            raise DataError(
-                f"{place}: after `rename`, two columns are called `{twice}`; rename the other one too"
-            )
+            raise DataError(f"{place}: after `rename`, two columns are called `{twice}`; rename the other")
         try:
             if row_filter is None or row_filter(renamed):
                 yield place, renamed
@@ -211,9 +209,7 @@ def stream_rows(
 def _check_renamed(source: DataSource, columns: set[str]) -> None:
     absent = [old for old in source.rename if old not in columns]
     if absent:
-        raise DataError(
-            f"{source.source}: rename: no row has a column `{absent[0]}`; drop it, or mend its name"
-        )
+        raise DataError(f"{source.source}: rename: no row has a column `{absent[0]}`; drop or mend its name")
 
 
 def _row_id(place: str, row: dict[str, Any]) -> str:
@@ -343,9 +339,8 @@ def _hub(source: DataSource) -> Iterator[RawRow]:
     import datasets
 
     if not existing(source.source) and not HUB_ID.fullmatch(source.source):
-        raise DataError(
-            f"{source.source}: no such folder, file ({', '.join(READERS)}) or hub data set (owner/name)"
-        )
+        forms = f"file ({', '.join(READERS)}) or hub data set (owner/name)"
+        raise DataError(f"{source.source}: no such folder, {forms}")
     try:
         rows = datasets.load_dataset(source.source, source.subset, split=source.split)
     except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:

@@ -80,17 +80,11 @@ def generate_completions(  # noqa: PLR0913
             log_progress(logger, f"{contestant}: answers", len(done), len(examples))
     completions = [_completion(example, contestant, done[example.id]) for example in examples]
     io.write(out, completions)
-    spent = [
-        each for each in completions if each.finish == "length" and each.reasoning and not each.completion
-    ]
-    if spent:
-        logger.warning(
-            "%s: %d of %d answers are empty, cut while still thinking; raise max_new_tokens, or set "
-            "model.chat_template_kwargs: {enable_thinking: false}",
-            contestant,
-            len(spent),
-            len(completions),
-        )
+    cut = [each for each in completions if each.finish == "length" and not each.completion]
+    if spent := sum(bool(each.reasoning) for each in cut):
+        mend = "raise max_new_tokens, or set model.chat_template_kwargs: {enable_thinking: false}"
+        counts = f"{spent} of {len(completions)} answers"
+        logger.warning("%s: %s are empty, cut while still thinking; %s", contestant, counts, mend)
     return completions
 
 

@@ -114,9 +114,8 @@ class Engine:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
         self.flags = self._flags()
-        logger.info(
-            "starting %s for %s with %s", self.name, self.base, ", ".join(self.adapters) or "no adapter"
-        )
+        adapters = ", ".join(self.adapters) or "no adapter"
+        logger.info("starting %s for %s with %s", self.name, self.base, adapters)
         self.log.parent.mkdir(parents=True, exist_ok=True)
         atexit.register(self.stop)
         try:
@@ -219,9 +218,8 @@ class Engine:
                 time.sleep(0.2)
         lines = self.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
         errors = [line for line in lines if "Error" in line] or lines or ["no output"]
-        raise ModelError(
-            f"{self.name} did not start: {errors[-1].strip()[:300]}; see {self.log}, {self.mend}"
-        )
+        problem = errors[-1].strip()[:300]
+        raise ModelError(f"{self.name} did not start: {problem}; see {self.log}, {self.mend}")
 
     def _find_version(self) -> str:
         try:

@@ -106,9 +106,8 @@ def read_completions(
             named = each.model_copy(update={"contestant": contestant}) if contestant else each
             first = found.setdefault((named.example_id, named.contestant), named)
             if first.messages != named.messages:
-                raise DataError(
-                    f"{place}: {named.example_id} is another question in an earlier row; give each its own id"
-                )
+                where = f"{place}: {named.example_id}"
+                raise DataError(f"{where} is another question in an earlier row; give each its own id")
             twice += first.completion != named.completion
     if twice:
         logger.warning("%s: %d more answers to questions that are there; the first counts", path, twice)
@@ -131,9 +130,8 @@ def read_answer_files(files: Iterable[Path], *, questions: Path | None = None) -
     for file, row in rows:
         each = row.model_copy(update={"messages": row.messages or messages.get(row.example_id, ())})
         if not each.messages:
-            raise DataError(
-                f"{file}: question {each.example_id} is not known; give the questions' file (--questions)"
-            )
+            unknown = f"question {each.example_id} is not known"
+            raise DataError(f"{file}: {unknown}; give the questions' file (--questions)")
         name = UNFIT.sub("-", each.contestant)
         found.setdefault(name, []).append(each.model_copy(update={"contestant": name}))
         places.setdefault(name, file)
@@ -158,9 +156,8 @@ def align(
             twin = by_id.get(each.example_id)
             example = each.example_id if twin else by_messages.get(each.messages, each.example_id)
             if twin and each.messages and twin.messages and each.messages[-1] != twin.messages[-1]:
-                raise DataError(
-                    f"{places[name]}: example {example} is another question than in {places[twin.contestant]}"
-                )
+                other = places[twin.contestant]
+                raise DataError(f"{places[name]}: example {example} is another question than in {other}")
             if example in made:
                 raise DataError(f"{places[name]}: {name} answers example {example} twice; rename one of them")
             made[example] = each.model_copy(update={"example_id": example})
@@ -171,9 +168,8 @@ def align(
                 "answer, by example_id or identical messages; at least half must be"
             )
         if by_id and shared < len(made):
-            logger.warning(
-                "%s: %d of %d answers have no counterpart", places[name], len(made) - shared, len(made)
-            )
+            alone = len(made) - shared
+            logger.warning("%s: %d of %d answers have no counterpart", places[name], alone, len(made))
         for example, each in made.items():
             by_id.setdefault(example, each)
             by_messages.setdefault(each.messages, example)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections import Counter
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
@@ -213,8 +212,7 @@ def run_judges(judges: Sequence[Judge], answers: Answers, context: JudgeContext)
     io.write(out / "votes.jsonl", result.votes)
     rows = mt_bench_judgments(result.battles, result.verdicts)
     for name, lines in (("battle_log", battle_log(result.votes)), ("mt_bench_judgments", rows)):
-        text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in lines)
-        io.write_text(out / f"{name}.jsonl", text)
+        io.write_rows(out / f"{name}.jsonl", lines)
     figures: dict[str, Any] = {"statistics": result.statistics, "win_rates": result.win_rates}
     if result.disagreement is not None:
         figures["disagreement"] = result.disagreement

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import warnings
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -78,9 +78,8 @@ class BertScore(TextMetric):
             known = [[ref for ref in references[i] if ref.strip()] for i in full]
             self._count_cut(scorer, [*texts, *(ref for refs in known for ref in refs)])
             size = batch_size.TEXTS.on(torch.device(scorer.device))
-            found = batch_size.with_halving(
-                lambda size: scorer.score(texts, known, batch_size=size), size, "BERTScore"
-            )
+            score = partial(scorer.score, texts, known)
+            found = batch_size.with_halving(lambda n: score(batch_size=n), size, "BERTScore")
             scores[full] = np.stack([part.double().numpy() for part in found], axis=1)
         names = ("bertscore_precision", "bertscore_recall", "bertscore_f1")
         return {name: ("mean", [(float(x),) for x in scores[:, i]]) for i, name in enumerate(names)}
@@ -97,13 +96,8 @@ class BertScore(TextMetric):
         ids = tokenizer([text.strip() for text in texts], verbose=False)["input_ids"]
         self.cut = sum(len(each) > limit for each in ids)
         if self.cut:
-            logger.warning(
-                "BERTScore: %d of %d texts are longer than the %d tokens of %s: their ends do not count",
-                self.cut,
-                len(texts),
-                limit,
-                self.encoder,
-            )
+            cut = f"BERTScore: {self.cut} of {len(texts)} texts"
+            logger.warning("%s are longer than the %d tokens of %s, and cut", cut, limit, self.encoder)
 
 
 def default_layer(encoder: str) -> int:
@@ -143,9 +137,7 @@ def load_scorer(encoder: str, layer: int, idf: bool, rescale: bool | Path) -> BE
     except OSError as error:
         raise ModelError(f"BERTScore: {encoder}: cannot be loaded: {str(error).splitlines()[0]}") from error
     except AssertionError:  # how bert-score says so
-        raise ModelError(
-            f"BERTScore: {encoder} has no layer {layer}; leave it out, or take a lower one"
-        ) from None
+        raise ModelError(f"BERTScore: {encoder} has no layer {layer}; leave it out, or lower it") from None
     if rescale:
         try:
             with warnings.catch_warnings():

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -131,12 +131,11 @@ def compare(
     names = list(dict.fromkeys(each.contestant for each in found))
     if against is not None and against not in names:
         raise DataError(f"no contestant is named {against}; there are {', '.join(names)}")
-    one = against or (names[0] if names else "")
-    theirs = {each.metric: each for each in found if each.contestant == one}
-    pairs = [
-        (each, theirs[each.metric]) for each in found if each.contestant != one and each.metric in theirs
-    ]
-    apart = [found for found in (difference(first, second) for first, second in pairs) if found is not None]
+    baseline = against or (names[0] if names else "")
+    theirs = {each.metric: each for each in found if each.contestant == baseline}
+    others = [each for each in found if each.contestant != baseline and each.metric in theirs]
+    differences = (difference(each, theirs[each.metric]) for each in others)
+    apart = [paired for paired in differences if paired is not None]
     return Comparison(
         scores=[score(each) for each in found],
         differences=apart,
@@ -163,20 +162,15 @@ def collect(
     for source in sources:
         for name, completions in _completions(source).items():
             if name in places:
-                raise DataError(
-                    f"{source}: contestant {name} is in {places[name]} already; rename one of them"
-                )
+                raise DataError(f"{source}: contestant {name} is in {places[name]} too; rename one of them")
             places[name], answers[name] = source, completions
     aligned = align(answers, places) if len(sources) > 1 else answers
     repeated = {source: repeats(source) for source in sources}
     for name, completions in aligned.items():
         ids = {old.example_id: new.example_id for old, new in zip(answers[name], completions, strict=True)}
-        by_seed = [
-            pool_samples(
-                [measure_texts(part, metrics, encoding=encoding, references=known) for part in parts]
-            )
-            for parts in _answers_by_seed(places[name], name, completions, ids, repeated[places[name]])
-        ]
+        measure = partial(measure_texts, metrics=metrics, encoding=encoding, references=known)
+        answered = _answers_by_seed(places[name], name, completions, ids, repeated[places[name]])
+        by_seed = [pool_samples([measure(part) for part in parts]) for parts in answered]
         own = join_seeds(by_seed, len(by_seed))
         new = {each.metric for each in own}
         # what needs the run's model, or its recipe's own metrics, is taken from the run
@@ -211,14 +205,9 @@ def repeats(source: Path) -> tuple[int, bool]:
     if file.is_file():
         with suppress(yaml.YAMLError, UnicodeDecodeError):  # a damaged one says nothing of either
             raw = read_yaml(file.read_text(encoding="utf-8"))
-    recipe = _mapping(raw)
-    seeds = recipe.get("seeds", 1)
-    samples = _mapping(_mapping(recipe.get("scoring")).get("generation")).get("samples", 1)
+    seeds = raw.get("seeds", 1) if isinstance(raw, dict) else 1
+    samples = io.mapping(io.mapping(raw, "scoring"), "generation").get("samples", 1)
     return seeds if isinstance(seeds, int) else 1, isinstance(samples, int) and samples > 1
-
-
-def _mapping(value: Any) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
 
 
 def _answers_by_seed(
@@ -289,8 +278,7 @@ def read_groups(file: Path) -> dict[str, str]:
 
 def write_groups(file: Path, groups: Mapping[str, str]) -> None:
     """Write a file that `read_groups` reads."""
-    rows = ({"example_id": example, "group": group} for example, group in groups.items())
-    io.write_text(file, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+    io.write_rows(file, ({"example_id": example, "group": group} for example, group in groups.items()))
 
 
 def load_groups(sources: Sequence[Path]) -> dict[str, str]:

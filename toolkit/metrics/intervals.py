@@ -296,27 +296,18 @@ def clustered(measurement: Measurement, groups: Mapping[str, str]) -> Measuremen
     independent, and intervals over examples are too narrow. The value stays what it was. An example that
     `groups` has not is a group of its own.
     """
-    tables, _ = tables_by_seed(measurement)
-    kind = measurement.kind
+    tables, kind = measurement.tables, measurement.kind
     if kind == "mean":
         kind = "share" if all(map(is_share, tables)) else "ratio"
         tables = [np.concatenate([table, np.ones_like(table)], axis=1) for table in tables]
     members = [groups.get(example, example) for example in measurement.example_ids]
     place = {group: number for number, group in enumerate(dict.fromkeys(members))}
-    rows, *replicas = (
-        tuple(map(tuple, _sums(table, [place[group] for group in members]).tolist())) for table in tables
-    )
-    ids = tuple(place)
-    return measurement.model_copy(
-        update={"kind": kind, "example_ids": ids, "rows": rows, "replicas": tuple(replicas)}
-    )
-
-
-def _sums(table: Array, places: list[int]) -> Array:
-    """Rows added up by place."""
-    sums = np.zeros((max(places, default=-1) + 1, table.shape[1]))
-    np.add.at(sums, places, table)
-    return sums
+    sums = [np.zeros((len(place), table.shape[1])) for table in tables]
+    for total, table in zip(sums, tables, strict=True):
+        np.add.at(total, [place[group] for group in members], table)
+    rows, *replicas = (tuple(map(tuple, total.tolist())) for total in sums)
+    update = {"kind": kind, "example_ids": tuple(place), "rows": rows, "replicas": tuple(replicas)}
+    return measurement.model_copy(update=update)
 
 
 def restricted(measurement: Measurement, examples: Container[str]) -> Measurement:

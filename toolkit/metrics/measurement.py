@@ -43,13 +43,18 @@ class Measurement(Record):
     @property
     def table(self) -> Array:
         """The rows as an array (examples, columns)."""
-        return np.array(self.rows, dtype=np.float64).reshape(len(self.example_ids), -1)
+        return self.tables[0]
+
+    @property
+    def tables(self) -> list[Array]:
+        """The same for each training seed."""
+        shape = len(self.rows), -1
+        return [np.array(rows, dtype=np.float64).reshape(shape) for rows in (self.rows, *self.replicas)]
 
     @property
     def value(self) -> float:
         """The metric over all examples; of several seeds, their mean."""
-        tables, _ = tables_by_seed(self)
-        return float(np.mean([combine(self.kind, table.sum(axis=0), len(table)) for table in tables]))
+        return float(np.mean([combine(self.kind, table.sum(axis=0), len(table)) for table in self.tables]))
 
     def per_example(self) -> dict[str, float]:
         """The metric of every example on its own."""
@@ -125,14 +130,12 @@ def tables_by_seed(
 
     One that was trained once, or not at all, has the same table for every seed of the other.
     """
-    left = [np.array(rows, dtype=np.float64).reshape(len(rows), -1) for rows in (first.rows, *first.replicas)]
+    left = first.tables
     if second is None:
         return left, [None] * len(left)
     place = {example: index for index, example in enumerate(second.example_ids)}
     both = [(i, place[example]) for i, example in enumerate(first.example_ids) if example in place]
-    right = [
-        np.array(rows, dtype=np.float64).reshape(len(rows), -1) for rows in (second.rows, *second.replicas)
-    ]
+    right = second.tables
     seeds = max(len(left), len(right))
     mine, theirs = ([i for i, _ in both], [j for _, j in both])
     left, right = ([*side, *side[:1] * (seeds - len(side))] for side in (left, right))

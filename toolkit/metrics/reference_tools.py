@@ -129,10 +129,8 @@ def rouge_rows(predictions: Sequence[str], references: References, tokenizer: st
     from rouge_score.rouge_scorer import RougeScorer
 
     scorer = RougeScorer(ROUGE, tokenizer=WordTokenizer(tokenizer) if tokenizer else None)
-    found = [
-        scorer.score_multi(refs, predicted) for predicted, refs in zip(predictions, references, strict=True)
-    ]
-    return [tuple(float(scores[name].fmeasure) for name in ROUGE) for scores in found]
+    scored = map(scorer.score_multi, references, predictions)
+    return [tuple(float(scores[name].fmeasure) for name in ROUGE) for scores in scored]
 
 
 def bleu_rows(predictions: Sequence[str], references: References, tokenizer: str | None = None) -> Rows:
@@ -152,9 +150,8 @@ def _sacrebleu_rows(tool: str, predictions: Sequence[str], references: Reference
     from sacrebleu import metrics
 
     # sacrebleu has no public function for the counts of single sentences; its own bootstrap uses this one.
-    counts = getattr(metrics, tool)(**options)._extract_corpus_statistics(
-        list(predictions), by_rank(references)
-    )
+    metric = getattr(metrics, tool)(**options)
+    counts = metric._extract_corpus_statistics(list(predictions), by_rank(references))
     return [tuple(float(count) for count in row) for row in counts]
 
 

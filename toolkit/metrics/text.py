@@ -103,13 +103,11 @@ class TokenMetric(TextMetric):
         name = self.chosen(references)
         unread = 0 if name else sum(all(map(type(self).unread, refs)) for refs in references)
         if unread:
-            logger.warning(
+            text = (
                 "%s: %d of %d references are in letters that its tokenizer drops or does not split, so that "
-                "right answers get 0; choose a `tokenizer`, such as auto",
-                type(self).__name__,
-                unread,
-                len(references),
             )
+            text += "right answers get 0; choose a `tokenizer`, such as auto"
+            logger.warning(text, type(self).__name__, unread, len(references))
         return partial(super().worker(references), tokenizer=name) if name else super().worker(references)
 
 

@@ -111,9 +111,8 @@ def check_whole(file: Path) -> None:
         with safe_open(file, "numpy"):
             pass
     except (SafetensorError, OSError):
-        raise ModelError(
-            f"{file}: not a whole safetensors file (cut off, or a Git LFS pointer); fetch it again"
-        ) from None
+        problem = "not a whole safetensors file (cut off, or a Git LFS pointer)"
+        raise ModelError(f"{file}: {problem}; fetch it again") from None
 
 
 def sampled_fingerprint(folder: Path) -> str:
@@ -174,9 +173,8 @@ def _checked(folder: Path) -> Path:
         raise ModelError(str(error)) from None
     for key, value in _settings(config):
         if KERNEL.search(key) and isinstance(value, str) and "/" in value:
-            raise ModelError(
-                f"{file}: {key} names code of the hub ({value[:80]}), which is never fetched; take it out"
-            )
+            code = f"{key} names code of the hub ({value[:80]})"
+            raise ModelError(f"{file}: {code}, which is never fetched; take it out")
     if "auto_map" in config or "quantization_config" in config:
         _check_known(file, config)
     if not any(folder.glob("*.safetensors")):
@@ -250,10 +248,8 @@ def _convert(file: Path, folder: Path) -> None:
 
     where: dict[str, Any] = {"pretrained_model_name_or_path": file.parent, "gguf_file": file.name}
     tokenizer = AutoTokenizer.from_pretrained(**where)
-    quantization = GgufConfig(gguf_file=file.name, dequantize=True)
-    model = AutoModelForCausalLM.from_pretrained(
-        **where, quantization_config=quantization, dtype=torch.float32
-    )
+    where |= {"quantization_config": GgufConfig(gguf_file=file.name, dequantize=True)}
+    model = AutoModelForCausalLM.from_pretrained(**where, dtype=torch.float32)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     config = io.read_json(folder / "tokenizer_config.json", kind=dict)

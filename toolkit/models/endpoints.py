@@ -137,9 +137,8 @@ def stop_when_all_refused(
             refused.append(answer.reason)
             same = len({re.sub(r"\d+", "0", words) for words in refused}) == 1
             if len(refused) == total or (same and len(refused) == ALL_REFUSED):
-                raise EndpointError(
-                    f"{name}: all {len(refused)} requests so far were refused, with: {refused[0]}"
-                )
+                count = len(refused)
+                raise EndpointError(f"{name}: all {count} requests so far were refused, with: {refused[0]}")
         elif not isinstance(answer, Refusal):
             answered += 1
         yield index, answer

@@ -54,9 +54,8 @@ def _device(name: str) -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError:
-        raise ModelError(
-            f"model.device: `{name}` is not a device; use auto, cpu, cuda, cuda:1 or mps"
-        ) from None
+        devices = "auto, cpu, cuda, cuda:1 or mps"
+        raise ModelError(f"model.device: `{name}` is not a device; use {devices}") from None
     lacking = {"cuda": "no CUDA device is here; use auto or cpu"} if not torch.cuda.is_available() else {}
     if not torch.backends.mps.is_available():
         lacking["mps"] = "this is not Apple silicon; use auto or cpu"

@@ -412,9 +412,8 @@ def check_lineage(folder: Path, base: str, base_folder: Path) -> None:
         return
     lineage = io.read_json(file)
     if lineage.get("on_top_of_parent"):
-        raise ModelError(
-            f"{folder}: the bare delta of {lineage['stage']}; load its parent folder, which is whole"
-        )
+        delta = f"the bare delta of {lineage['stage']}"
+        raise ModelError(f"{folder}: {delta}; load its parent folder, which is whole")
     trained_on = lineage["base_fingerprint"]
     sampled = len(trained_on) == 16  # noqa: PLR2004 - an adapter of version 0.1
     weights = bases.sampled_fingerprint(base_folder) if sampled else bases.fingerprint(base_folder)

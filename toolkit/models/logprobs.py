@@ -70,23 +70,18 @@ class SplitModel:
             size = max(1, most // len(spans[waiting[-1]].ids))
             batch = waiting[-size:][::-1]
             chosen = [spans[i] for i in batch]
+            failed: Exception | None = None
             try:
-                ids = _padded(chosen, len(common), self.model.device)
-                states = self._states(ids, prefix_cache)
-                failed = None
+                states = self._states(_padded(chosen, len(common), self.model.device), prefix_cache)
             except (RuntimeError, MemoryError) as error:
                 failed = error
             if failed is not None:
-                half = batch_size.halve(len(batch), "likelihoods", failed)
-                most = half * len(chosen[0].ids)
+                most = batch_size.halve(len(batch), "likelihoods", failed) * len(chosen[0].ids)
                 continue
             del waiting[-len(batch) :]
             ends = [len(span.ids) - 1 - len(common) for span in chosen]
-            rows = [
-                states[row, end - s.scored : end]
-                for row, (end, s) in enumerate(zip(ends, chosen, strict=True))
-            ]
-            yield batch, torch.cat(rows)
+            rows = zip(states, ends, chosen, strict=True)
+            yield batch, torch.cat([row[end - span.scored : end] for row, end, span in rows])
 
     @torch.inference_mode()
     def _read(self, common: Sequence[int]) -> DynamicCache:

@@ -163,10 +163,8 @@ class PrefixTree:
                 here = [index for index, start in zip(members, unread, strict=True) if start == common]
                 alone = _runs(self.prompts, [[index] for index in here], common, self.limit)
                 yield from self._read(alone, common, requested)
-                if len(here) < len(members):
-                    yield from self._walk(
-                        [index for index in members if index not in set(here)], common, requested
-                    )
+                if rest := [index for index in members if index not in set(here)]:
+                    yield from self._walk(rest, common, requested)
             else:
                 yield from self._walk(group, common, requested)
         self._crop_cache(depth)

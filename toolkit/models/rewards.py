@@ -14,15 +14,8 @@ from transformers import AutoModelForSequenceClassification
 
 from toolkit.data import chat
 from toolkit.errors import ModelError
-from toolkit.models import bases, batch_size, hardware
-from toolkit.models.loading import (
-    check_lineage,
-    context_window,
-    load_adapter,
-    load_tokenizer,
-    load_weights,
-    loaded_fingerprint,
-)
+from toolkit.models import bases, batch_size, hardware, loading
+from toolkit.models.loading import context_window, load_tokenizer, loaded_fingerprint
 from toolkit.recipe import ModelOptions, adapter_base
 from toolkit.types import Message, digest
 
@@ -89,10 +82,10 @@ def _load(folder: Path, chosen: hardware.Hardware, quantization: str) -> tuple[A
     name = adapter_base(folder) if adapter else str(folder)
     below = bases.resolve_base(name)
     options = {"num_labels": 1} if adapter else {}
-    model = load_weights(below, chosen, quantization, AutoModelForSequenceClassification, **options)
+    model = loading.load_weights(below, chosen, quantization, AutoModelForSequenceClassification, **options)
     if adapter:
-        check_lineage(folder, name, below)
-        model = load_adapter(model, folder)
+        loading.check_lineage(folder, name, below)
+        model = loading.load_adapter(model, folder)
     if model.config.num_labels != 1:
         raise ModelError(f"{folder}: not a reward model: it has {model.config.num_labels} outputs, not one")
     return model.eval(), folder if (folder / "tokenizer_config.json").is_file() else below

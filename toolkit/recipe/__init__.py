@@ -32,37 +32,9 @@ from toolkit.recipe.schema import (
     with_fewshot_baseline,
 )
 
-__all__ = ["DATA_FILES", "MOST_SHOTS", "PACKAGED"]
-__all__ += [
-    "ArenaOptions",
-    "Benchmark",
-    "Check",
-    "Contestant",
-    "DataSource",
-    "Endpoint",
-    "Generation",
-    "Judge",
-]
-__all__ += [
-    "LoraOptions",
-    "ModelOptions",
-    "Recipe",
-    "Scoring",
-    "Section",
-    "Selection",
-    "Stage",
-    "adapter_base",
-]
-__all__ += ["answered_data", "arena_claims", "contestants"]
+__all__ = ["DATA_FILES", "MOST_SHOTS", "PACKAGED", "existing", "source_file"]
+__all__ += ["ArenaOptions", "Benchmark", "Check", "Contestant", "DataSource", "Endpoint", "Generation"]
+__all__ += ["Judge", "LoraOptions", "ModelOptions", "Recipe", "Scoring", "Section", "Selection", "Stage"]
+__all__ += ["dump", "load", "parse", "read_yaml", "with_keys", "yaml_problem"]
+__all__ += ["adapter_base", "answered_data", "arena_claims", "contestants", "fingerprint"]
 __all__ += ["is_fair_baseline", "with_fewshot_baseline"]
-__all__ += [
-    "dump",
-    "existing",
-    "fingerprint",
-    "load",
-    "parse",
-    "read_yaml",
-    "source_file",
-    "with_keys",
-    "yaml_problem",
-]

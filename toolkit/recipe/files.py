@@ -74,11 +74,11 @@ def fill_in(raw: dict[str, Any]) -> list[str]:
 
 def file_keys(raw: dict[str, Any]) -> Iterator[tuple[str, Any, Any]]:
     """Every place that names a file, or may: its key in the recipe, the mapping it is in, the key there."""
-    scoring, tasks = _mapping(raw, "scoring"), _mapping(raw, "scoring").get("benchmarks")
+    scoring, tasks = io.mapping(raw, "scoring"), io.mapping(raw, "scoring").get("benchmarks")
     places: list[tuple[str, Any, Any]]
-    places = [(f"data.{name}", part, "source") for name, part in _mapping(raw, "data").items()]
+    places = [(f"data.{name}", part, "source") for name, part in io.mapping(raw, "data").items()]
     for index, task in enumerate(tasks if isinstance(tasks, (list, tuple)) else ()):
-        at, files = f"scoring.benchmarks.{index}", _mapping(task, "files")
+        at, files = f"scoring.benchmarks.{index}", io.mapping(task, "files")
         places += [(f"{at}.files", files, split) for split in files]
         places += [(at, task, "task")] if _is_yaml(task, "task") else []
     places += [("scoring", scoring, "bertscore_rescale")]
@@ -88,8 +88,10 @@ def file_keys(raw: dict[str, Any]) -> Iterator[tuple[str, Any, Any]]:
         own = ("function", "json_schema") if isinstance(metric, dict) else ()
         places += [(at, metric, name) for name in own]
         places += [("scoring.metrics", metrics, index)] if ".py:" in str(metric) and not own else []
-    places += [("model", _mapping(raw, "model"), "chat_template")]
-    places += [(f"contestants.{name}", who, "answers") for name, who in _mapping(raw, "contestants").items()]
+    places += [("model", io.mapping(raw, "model"), "chat_template")]
+    places += [
+        (f"contestants.{name}", who, "answers") for name, who in io.mapping(raw, "contestants").items()
+    ]
     places += [("judge", raw["judge"], "prompt")] if _is_yaml(raw.get("judge"), "prompt") else []
     for place, holder, name in places:
         there = isinstance(holder, dict) or isinstance(name, int)
@@ -105,18 +107,13 @@ def file_of(name: str) -> str:
 
 def _models(raw: dict[str, Any]) -> Iterator[tuple[dict[str, Any], str]]:
     """Every place that names a model: the mapping it is in, the key there."""
-    contestants, judge = _mapping(raw, "contestants"), _mapping(raw, "judge")
+    contestants, judge = io.mapping(raw, "contestants"), io.mapping(raw, "judge")
     jury = judge.get("jury")
     models = [*contestants.values(), judge, *(jury if isinstance(jury, (list, tuple)) else ())]
     places = [(model, key) for model in models for key in ("model", "adapter")]
     for holder, name in [(raw, "base"), *places]:
         if isinstance(holder, dict) and isinstance(holder.get(name), str):
             yield holder, name
-
-
-def _mapping(raw: Any, key: str) -> dict[str, Any]:
-    value = raw.get(key) if isinstance(raw, dict) else None
-    return value if isinstance(value, dict) else {}
 
 
 def _is_yaml(raw: Any, key: str) -> bool:

@@ -185,9 +185,7 @@ ODD_NUMBERS = {
 def _odd_scalar(node: yaml.ScalarNode) -> str | None:
     kind, text = node.tag.rpartition(":")[2], node.value
     if kind == "bool" and text.lower() not in ("true", "false"):
-        return (
-            f"should be text in quotes, or true or false; {text} without quotes is a truth value in YAML 1.1"
-        )
+        return f"should be text in quotes, or true or false; {text} is a truth value in YAML 1.1"
     if kind == "binary":
         return "should be text; `!!binary` is none"
     if kind in ("int", "float") and node.style is None:
@@ -334,13 +332,11 @@ def _forbidden(value: Any, name: str, above: str) -> list[str]:
     if value in (None, False, ""):
         return []
     if HUB.fullmatch(name) and not own_name:
-        return [
-            f"{key}: not in a recipe; a run writes to its own folder, and only `adapter-arena push` sends it"
-        ]
+        text = "not in a recipe; a run writes to its own folder, and only `adapter-arena push` sends it"
+        return [f"{key}: {text}"]
     if SECRET.fullmatch(name) and not own_name and not isinstance(value, (dict, list)):
-        return [
-            f"{key}: a secret would be written into the run; put it into an environment variable (`key_env`)"
-        ]
+        mend = "put it into an environment variable (`key_env`)"
+        return [f"{key}: a secret would be written into the run; {mend}"]
     return forbidden(value, key)
 
 
@@ -401,10 +397,8 @@ def loose_ends(recipe: Recipe) -> list[str]:
         if contestant.shots and answered_data(recipe) is None:
             missing = "no stage learns from rows with answers, and worked examples are drawn from them"
             problems.append(f"contestants.{name}.shots: {missing}; write them into `prompt`")
-    if recipe.scoring:
-        problems += unknown("scoring.examples", recipe.scoring.examples, data, "data set")
-        problems += unknown("scoring.guard", recipe.scoring.guard, data, "data set")
-        problems += unknown("scoring.validation", recipe.scoring.validation, data, "data set")
+    for key in ("examples", "guard", "validation") if recipe.scoring else ():
+        problems += unknown(f"scoring.{key}", getattr(recipe.scoring, key), data, "data set")
     problems += _loose_validation(recipe)
     problems += _loose_sweep(recipe)
     problems += _loose_judge(recipe, names)
@@ -450,9 +444,8 @@ def _loose_sweep(recipe: Recipe) -> list[str]:
         elif any(value in values[:place] for place, value in enumerate(values)):
             problems.append(f"sweep.{key}: a value is there twice; keep one of them")
         elif not key.startswith("stages."):
-            problems.append(
-                f"sweep.{key}: is not trained; sweep keys of stages, such as stages.sft.trainer..."
-            )
+            mend = "sweep keys of stages, such as stages.sft.trainer..."
+            problems.append(f"sweep.{key}: is not trained; {mend}")
         for value in values if key.startswith("stages.") else ():
             try:
                 with_keys(recipe.model_copy(update={"sweep": {}}), {key: value})

@@ -28,9 +28,8 @@ def add_stages_of_other_runs(raw: dict[str, Any], path: Path, load: Callable[[Pa
         if isinstance(start, str) and ":" in start:
             place = f"{path}: stages.{index}.start: {start}"
             run, _, name = start.rpartition(":")
-            folder = next(
-                (each for each in (Path(run), path.parent / run) if (each / "recipe.yaml").is_file()), None
-            )
+            places = (Path(run), path.parent / run)
+            folder = next((each for each in places if (each / "recipe.yaml").is_file()), None)
             if folder is None:
                 raise RecipeError(f"{place}: no run is in {run} (no recipe.yaml); {HOW}")
             chain = _chain(folder.resolve(), name, load(folder / "recipe.yaml"), place)

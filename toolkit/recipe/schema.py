@@ -237,9 +237,7 @@ class Endpoint(Section):
         if not usable:
             raise ValueError("no address of a server; write it as https://host/v1")
         if "@" in url.partition("://")[2].partition("/")[0]:
-            raise ValueError(
-                "a URL with a user or password in it would be written into the run; use `key_env`"
-            )
+            raise ValueError("a user or password in a URL would be written into the run; use `key_env`")
         url = url.rstrip("/")
         if url.endswith(("/completions", "/responses", "/messages")):
             raise ValueError("give the base URL, up to and including `/v1`; the rest is added to it")
@@ -623,17 +621,13 @@ class Recipe(Section):
     def trained_again(self, number: int) -> Recipe:
         """The recipe that trains and scores the stages with the `number`-th seed (from 2), and no more."""
         seed = {"seed": (self.seed + number - 1) % 2**32}
-        stages = tuple(
-            stage.model_copy(update={"trainer": dict(stage.trainer) | seed}) for stage in self.stages
-        )
-        ours = {stage.name for stage in self.stages}
-        trained = {name: spec for name, spec in contestants(self).items() if spec.stage in ours}
+        stages = tuple(each.model_copy(update={"trainer": each.trainer | seed}) for each in self.stages)
+        trained = {name: spec for name, spec in contestants(self).items() if spec.stage}
         if any(stage.select for stage in stages):  # which takes the scoring, whoever competes
             trained = trained or {"base": Contestant()}
         scoring = self.scoring.model_copy(update={"benchmarks": ()}) if self.scoring and trained else None
-        return self.model_copy(
-            update={"seeds": 1, "stages": stages, "contestants": trained, "scoring": scoring, "judge": None}
-        )
+        update = {"seeds": 1, "stages": stages, "contestants": trained, "scoring": scoring, "judge": None}
+        return self.model_copy(update=update)
 
     def options_of(self, model: str) -> ModelOptions:
         """How a model is loaded: as the base is, but the base's revision is the base's alone."""

@@ -50,9 +50,8 @@ def run(recipe: Recipe, results: Path, *, on: Place = "here", anyway: bool = Fal
         ToolkitError: a step failed; the next call continues from there.
     """
     if distributed.count() > 1:
-        raise RecipeError(
-            f"{recipe.name}: `run` is for one process; set `processes` in the recipe, and it starts several"
-        )
+        mend = "set `processes` in the recipe, and it starts several"
+        raise RecipeError(f"{recipe.name}: `run` is for one process; {mend}")
     recipe = with_fewshot_baseline(recipe)
     if recipe.judge:
         validate_judges(recipe.judge.members(), base=recipe.base)

@@ -24,9 +24,7 @@ LOOK = 200  # rows that are looked at
 SHORT_WORDS = 5
 FEWEST_PER_SLICE, MOST_SLICES = 5, 8
 NUMBER = re.compile(r"(?:^|####\s*|\s)[-+]?\d[\d,]*(?:\.\d+)?\.?\s*$")
-NO_SLICES = {
-    *("id", "prompt", "completion", "reference", "messages", "chosen", "rejected", "system", "label")
-}
+NO_SLICES = set("id prompt completion reference messages chosen rejected system label".split())
 KINDS = {"preference": "dpo", "unpaired": "kto", "text": "text"}
 """Format of rows -> the method that learns from them; all others are for SFT."""
 COMMENTS = {
@@ -55,11 +53,8 @@ class Ingredients:
 def draft_recipe(file: Path, found: Ingredients) -> tuple[str, str | None]:
     """The recipe that will lie at `file`, and its first method; a `DataError` where columns fit no format."""
     here = file.parent
-    named = {
-        "train": found.data,
-        "pairs": found.pairs,
-        "test": found.examples or next(iter(found.answers), ""),
-    }
+    test = found.examples or next(iter(found.answers), "")
+    named = {"train": found.data, "pairs": found.pairs, "test": test}
     data = {name: _source(here, path, for_scoring=name == "test") for name, path in named.items() if path}
     stages = _stages(here, data)
     sections: dict[str, Any] = {
@@ -70,11 +65,8 @@ def draft_recipe(file: Path, found: Ingredients) -> tuple[str, str | None]:
     }
     answers_alone = bool(found.answers) and not (stages or found.adapters or found.base)
     if answers_alone:  # which have no likelihoods
-        sections["scoring"]["metrics"] = [
-            metric
-            for metric in sections["scoring"].get("metrics", ["rouge", "chrf"])
-            if metric != "perplexity"
-        ]
+        metrics = sections["scoring"].get("metrics", ["rouge", "chrf"])
+        sections["scoring"]["metrics"] = [metric for metric in metrics if metric != "perplexity"]
     base = {} if answers_alone else {"base": _base(here, found)}
     recipe: dict[str, Any] = {"name": file.stem, **base, "seed": 0}
     recipe |= {name: section for name, section in sections.items() if section}
@@ -101,16 +93,14 @@ def _source(here: Path, path: str, *, for_scoring: bool = False) -> dict[str, An
         return source
     rows = _rows(here, source)
     columns: dict[str, Any] = {name: value for row in rows for name, value in row.items()}
+    rename = guess_rename(columns, for_scoring=for_scoring)
     try:
-        if detect(columns) == "text":  # beside a label or a summary it is a prompt
-            rename = guess_rename(columns, for_scoring=for_scoring)
-            return source | ({"rename": rename} if rename else {})
+        if detect(columns) != "text":  # which beside a label or a summary is a prompt
+            return source
     except RowError as error:
-        rename = guess_rename(columns, for_scoring=for_scoring)
         if not rename and not (for_scoring and {"prompt", "instruction"} & columns.keys()):
             raise DataError(f"{path}: {error}") from None
-        return source | ({"rename": rename} if rename else {})
-    return source
+    return source | ({"rename": rename} if rename else {})
 
 
 def _is_local(here: Path, source: str) -> bool:

@@ -163,16 +163,10 @@ class _Export:
         execution = self.execution
         own = [each for each in execution.contestants if each.spec.stage == self.stage]
         found = min(own, key=lambda each: each.spec.has_prompt, default=None)
-        if (
-            found is None
-            or execution.recipe.scoring is None
-            or not execution.folder.completions(found.name).exists()
-        ):
-            raise DataError(
-                f"{execution.folder.path}: no answers of stage {self.stage} to compare with; run the recipe "
-                "first, or leave the comparison out with --no-score"
-            )
-        return found
+        if found and execution.recipe.scoring and execution.folder.completions(found.name).exists():
+            return found
+        missing = f"{execution.folder.path}: no answers of stage {self.stage} to compare with"
+        raise DataError(f"{missing}; run the recipe first, or leave the comparison out with --no-score")
 
     def compare(
         self, trained: ResolvedContestant, files: dict[str, Path], model: Path, server: Sequence[str]

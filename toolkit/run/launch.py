@@ -37,9 +37,8 @@ def train_in_processes(recipe: Recipe, stage: Stage, folder: RunFolder) -> None:
 
         if torch.cuda.device_count() < recipe.processes:
             gpus = torch.cuda.device_count()
-            raise RecipeError(
-                f"processes: {recipe.processes} need as many GPUs, and {gpus} are here; set it to {gpus}"
-            )
+            count = recipe.processes
+            raise RecipeError(f"processes: {count} need as many GPUs, and {gpus} are here; set it to {gpus}")
     with tempfile.TemporaryDirectory() as work:
         error, settings = Path(work) / "error.json", Path(work) / "accelerate.yaml"
         # MULTI_GPU is DDP on any device; MULTI_CPU would start one process, or ask for MPI

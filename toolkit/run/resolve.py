@@ -273,9 +273,8 @@ class Execution:
 
     def identity(self) -> dict[str, str]:
         """What makes a run this version of itself, by part: a finished run with another one is kept."""
-        parts = {"base": self.base} | {
-            f"stage {stage.name}": self.stage(stage) for stage in self.recipe.stages
-        }
+        stages = {f"stage {stage.name}": self.stage(stage) for stage in self.recipe.stages}
+        parts = {"base": self.base} | stages
         if self.recipe.scoring:
             parts["sampling"] = self.sampling(self.recipe.scoring.generation)
         return parts
@@ -490,11 +489,9 @@ def answer_prompts(run: Path, questions: Path, out: Path) -> dict[str, list[Comp
         examples = [Example(id=digest(p), messages=(Message(role="user", content=p),)) for p in prompts]
     else:
         examples = load_examples(DataSource(source=str(questions)))
-    files = {who.name: out / f"{who.name}.jsonl" for who in execution.contestants}
-    for file in files.values():
+    files = [(who, out / f"{who.name}.jsonl") for who in execution.contestants]
+    for _, file in files:
         check_replaceable(file, examples)
-    answers = {
-        who.name: execution.generate(who, examples, options, files[who.name]) for who in execution.contestants
-    }
+    answers = {who.name: execution.generate(who, examples, options, file) for who, file in files}
     execution.release()
     return answers

@@ -47,9 +47,8 @@ class SweepResult(Record):
 
 def grid(recipe: Recipe) -> list[dict[str, Any]]:
     """Every combination of the values of `sweep`, by key."""
-    return [
-        dict(zip(recipe.sweep, values, strict=True)) for values in itertools.product(*recipe.sweep.values())
-    ]
+    points = itertools.product(*recipe.sweep.values())
+    return [dict(zip(recipe.sweep, values, strict=True)) for values in points]
 
 
 def choose_variant(

@@ -14,17 +14,8 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 
 from toolkit.data import Row
 from toolkit.errors import RecipeError
-from toolkit.models import bases, hardware
+from toolkit.models import bases, hardware, loading
 from toolkit.models.hardware import Hardware
-from toolkit.models.loading import (
-    check_lineage,
-    check_vocabulary,
-    load_adapter,
-    load_adapter_weights,
-    load_tokenizer,
-    load_weights,
-    merge_adapter,
-)
 from toolkit.recipe import LoraOptions, Recipe, Stage
 
 
@@ -70,7 +61,7 @@ class Base:
 
     def load(self, **kind: Any) -> Any:
         """The model in `folder`, without any adapter, as the stage trains on it."""
-        return load_weights(self.folder, self.loaded, self.quantization, **kind)
+        return loading.load_weights(self.folder, self.loaded, self.quantization, **kind)
 
     def trainer_inputs(
         self, config: Any, encode: Callable[[list[Row]], Dataset], train: list[Row], heldout: list[Row]
@@ -88,9 +79,8 @@ class Base:
     @property
     def moved(self) -> bool:
         """Whether the model before the first step is not the one with its adapter switched off."""
-        return (
-            self.adapter is None or self.continued or self.parent_beside or subtracts_from_base(self.adapter)
-        )
+        trained_on = self.adapter is None or self.continued or self.parent_beside
+        return trained_on or subtracts_from_base(self.adapter)
 
     def start(self, model: Any) -> None:
         """Turn a model that TRL has prepared into the one the stage starts from; idempotent.
@@ -101,10 +91,10 @@ class Base:
         """
         cast_trained_weights_to_fp32(model)
         if self.continued and self.parent:
-            load_adapter_weights(model, self.parent)
+            loading.load_adapter_weights(model, self.parent)
         if self.parent_beside and self.parent:
             if PARENT not in model.peft_config:
-                load_adapter(model, self.parent, PARENT)
+                loading.load_adapter(model, self.parent, PARENT)
             activate_both(model)
 
 
@@ -129,7 +119,7 @@ def prepare_base(recipe: Recipe, stage: Stage, run: Path) -> Base:
     continued = recipe.continues(stage.name)
     fingerprint, quantization = bases.fingerprint(folder), recipe.model.quantization
     if parent:
-        check_lineage(parent, name, folder)
+        loading.check_lineage(parent, name, folder)
     adapter = stage_adapter(recipe, stage, parent if continued else None)
     if recipe.model.attention == "auto" and chosen.device.type == "cpu":
         chosen = replace(chosen, attention="eager")  # half the time of sdpa, whose backward is slow on a CPU
@@ -139,7 +129,7 @@ def prepare_base(recipe: Recipe, stage: Stage, run: Path) -> Base:
     loaded = replace(chosen, dtype=torch.float32) if exact and quantization == "none" else chosen
     if loaded.half_on_cpu:
         raise RecipeError("model.dtype: a CPU trains no adapter in float16; set it to auto")
-    tokenizer = load_tokenizer(folder, recipe.model.chat_template, recipe.model.chat_template_kwargs)
+    tokenizer = loading.load_tokenizer(folder, recipe.model.chat_template, recipe.model.chat_template_kwargs)
     base = Base(
         name=name,
         folder=folder,
@@ -155,17 +145,16 @@ def prepare_base(recipe: Recipe, stage: Stage, run: Path) -> Base:
         rewards=_rewards(recipe, stage, run),
     )
     model = base.load()
-    check_vocabulary(tokenizer, model.config.get_text_config().vocab_size, name)
+    loading.check_vocabulary(tokenizer, model.config.get_text_config().vocab_size, name)
     if parent and base.on_parent and not base.parent_beside:
-        model = merge_adapter(load_adapter(model, parent), torch.float32)
+        model = loading.merge_adapter(loading.load_adapter(model, parent), torch.float32)
     return replace(base, model=model)
 
 
 def _rewards(recipe: Recipe, stage: Stage, run: Path) -> dict[str, Path]:
     own = {other.name for other in recipe.stages if other.spec.reward_model}
-    return {
-        name: run / "adapters" / name if name in own else bases.resolve_base(name) for name in stage.rewards
-    }
+    ours = run / "adapters"
+    return {name: ours / name if name in own else bases.resolve_base(name) for name in stage.rewards}
 
 
 PARENT = "parent"  # name of a frozen parent's adapter beside the one that is trained, `default`

@@ -179,7 +179,7 @@ class TrainingLog(TrainerCallback):  # type: ignore[misc]
 
     def _write(self) -> None:
         if distributed.is_main():
-            io.write_text(self.file, "".join(json.dumps(row) + "\n" for row in self.rows))
+            io.write_rows(self.file, self.rows)
 
     @property
     def seconds(self) -> float:
@@ -227,9 +227,7 @@ class TrainingLog(TrainerCallback):  # type: ignore[misc]
         """Raise a `TrainingError` where no gradient came, the learning rate was 0, or no weight moved."""
         norms, rates = ([r[k] for r in self.rows if k in r] for k in ("grad_norm", "learning_rate"))
         if norms and max(norms) == 0:
-            raise TrainingError(
-                "no gradient arrived in any step: the trained weights are cut off from the loss"
-            )
+            raise TrainingError("no gradient arrived in any step: trained weights are cut off from the loss")
         if rates and max(rates) == 0:
             raise TrainingError(
                 "the learning rate was 0 in every step, so nothing was learned: look at `learning_rate`, "
@@ -260,9 +258,8 @@ class TrainingLog(TrainerCallback):  # type: ignore[misc]
         figures = {new: round(last[old], 4) for old, new in HELDOUT.items() if old in last}
         if abs(first.get("eval_rewards/margins", 1.0)) < MIN_MARGIN:
             first = {old: value for old, value in first.items() if not old.startswith("eval_rewards/")}
-        return figures | {
-            f"{new}_before": round(first[old], 4) for old, new in HELDOUT.items() if old in first
-        }
+        before = {f"{new}_before": round(first[old], 4) for old, new in HELDOUT.items() if old in first}
+        return figures | before
 
 
 def reset_peak_memory() -> None:

@@ -31,7 +31,7 @@ from toolkit.models import bases
 from toolkit.models.loading import HEADS, changes_base
 from toolkit.recipe import Recipe, Stage
 from toolkit.train.base import stage_adapter, subtracts_from_base
-from toolkit.train.publish import not_joined
+from toolkit.train.publish import SETS, not_joined
 
 CONTINUE = "leave out `adapter:` to continue the parent's"
 
@@ -102,12 +102,7 @@ def _given(recipe: Recipe, stage: Stage, config: Any, place: str) -> Iterator[Pr
     for field in texts_for_switches(type(config), given):
         yield f"{place}.{field}", f"{given[field]!r} is text, which counts as true", "write true or false"
     if not isinstance(options, str):
-        defaults = {name: field.default for name, field in type(options).model_fields.items()}
-        foreign = {
-            field
-            for field in FOREIGN.get(options.type, ())
-            if given.get(field, defaults[field]) != defaults[field]
-        }
+        foreign = options.model_dump(exclude_defaults=True).keys() & FOREIGN.get(options.type, ())
         for field in sorted(foreign | (UNREAD_FIELDS & given.keys())):
             yield f"{place}.{field}", f"changes nothing in an adapter of type {options.type}", "leave it out"
     if given.get("alora_invocation_tokens"):
@@ -123,10 +118,8 @@ def _given(recipe: Recipe, stage: Stage, config: Any, place: str) -> Iterator[Pr
 def texts_for_switches(kind: type, given: Mapping[str, Any]) -> Iterator[str]:
     """The fields of a dataclass that are true or false and got a text, such as "no", which is true."""
     for field in dataclasses.fields(kind) if dataclasses.is_dataclass(kind) else ():
-        switch = re.fullmatch(
-            r"(<class ')?(Optional\[)?bool('>|\]| \| None)?|typing\.Optional\[bool\]", str(field.type)
-        )
-        if switch and isinstance(given.get(field.name), str):
+        switch = r"(<class ')?(Optional\[)?bool('>|\]| \| None)?|typing\.Optional\[bool\]"
+        if re.fullmatch(switch, str(field.type)) and isinstance(given.get(field.name), str):
             yield field.name
 
 
@@ -229,11 +222,8 @@ def _fits(config: Any, stage: Stage, shape: Any, place: str) -> Iterator[Problem
         yield place, " ".join(str(error).split())[:300], "name what this model has, or take another type"
         return
     if not any(weight.requires_grad and weight.numel() for weight in made.parameters()):
-        yield (
-            place,
-            "leaves no weight that is trained",
-            "leave inference_mode out, or train more than 0 tokens",
-        )
+        mend = "leave inference_mode out, or train more than 0 tokens"
+        yield place, "leaves no weight that is trained", mend
     head = made.get_output_embeddings()
     if not stage.spec.reward_model and stage.method != "orpo" and isinstance(head, PASSED_OVER):
         text = "what is trained on the output layer is passed over: log-probabilities are of its own weights"
@@ -247,17 +237,9 @@ def _unknown(config: Any, model: Any) -> Iterator[tuple[str, str]]:
     """Each name of a layer or parameter that an adapter names in vain, with the field; then numbers."""
     modules = [name for name, _ in model.named_modules() if name]
     parameters = [name for name, _ in model.named_parameters()]
-    for field in (
-        "target_modules",
-        "exclude_modules",
-        "modules_to_save",
-        "feedforward_modules",
-        "target_parameters",
-    ):
-        known, listed = (
-            parameters if field == "target_parameters" else modules,
-            getattr(config, field, None) or (),
-        )
+    for field in (*SETS, "modules_to_save"):
+        known = parameters if field == "target_parameters" else modules
+        listed = getattr(config, field, None) or ()
         for name in () if isinstance(listed, str) else sorted(listed):
             own = field == "modules_to_save" and name in HEADS
             if not own and not any(f".{one}".endswith(f".{name}") for one in known):
@@ -267,16 +249,10 @@ def _unknown(config: Any, model: Any) -> Iterator[tuple[str, str]]:
             if not any(re.match(rf"(.*\.)?({pattern})$", name) for name in modules):
                 yield field, pattern
     text = model.config.get_text_config()
-    for field, count in (
-        ("layers_to_transform", text.num_hidden_layers),
-        ("trainable_token_indices", text.vocab_size),
-    ):
-        value = getattr(config, field, None)
-        lists = (
-            value.values()
-            if isinstance(value, dict)
-            else [[value] if isinstance(value, int) else value or []]
-        )
-        for number in chain.from_iterable(lists):
+    counts = {"layers_to_transform": text.num_hidden_layers, "trainable_token_indices": text.vocab_size}
+    for field, count in counts.items():
+        value = getattr(config, field, None) or []
+        numbers = [value] if isinstance(value, int) else value
+        for number in chain.from_iterable(value.values()) if isinstance(value, dict) else numbers:
             if not 0 <= number < count:
                 yield field, f"number {number} (there are {count}, from 0)"

@@ -18,15 +18,8 @@ from transformers import AutoConfig
 
 from toolkit import io
 from toolkit.errors import DataError, ModelError
-from toolkit.models import bases, hardware
-from toolkit.models.loading import (
-    LINEAGE,
-    check_lineage,
-    load_adapter,
-    load_tokenizer,
-    load_weights,
-    merge_adapter,
-)
+from toolkit.models import bases, hardware, loading
+from toolkit.models.loading import LINEAGE, load_adapter, load_tokenizer, load_weights
 from toolkit.progress import log_progress
 from toolkit.recipe import Recipe, Stage
 from toolkit.train.publish import Derived, derived_card
@@ -79,7 +72,7 @@ def merge(
         raise ModelError(f"{adapter}: not trained yet; run the recipe first")
     base = str(io.read_json(adapter / LINEAGE)["base"])
     folder = bases.resolve_base(base, revision=recipe.model.revision)
-    check_lineage(adapter, base, folder)
+    loading.check_lineage(adapter, base, folder)
     tokenizer, quantized = load_tokenizer(adapter), recipe.model.quantization != "none"
     chosen: Into = into if quantized else "original"
     others: list[Into] = [choice for choice in ("dequantized", "original") if quantized and choice != chosen]
@@ -126,7 +119,7 @@ def _merged(recipe: Recipe, folder: Path, adapter: Path, into: Into, dtype: torc
     stored = AutoConfig.from_pretrained(folder).dtype or torch.float32
     model = load_adapter(load_weights(folder, replace(cpu, dtype=stored)), adapter)
     quantized = load_weights(folder, cpu, recipe.model.quantization) if into == "dequantized" else None
-    return merge_adapter(model, dtype, quantized).eval()
+    return loading.merge_adapter(model, dtype, quantized).eval()
 
 
 def _drift(into: Into, expected: TrainedLogits, model: Any) -> Drift:

@@ -161,6 +161,8 @@ Data: `{data}`, seed {seed}.
 ```
 """
 
+WHOLE = "This folder holds the whole chain: load it on the original base."
+
 LOAD = """```python
 from transformers import AutoTokenizer
 from {library} import {kind}
@@ -221,9 +223,7 @@ def model_card(
         base=_public(base),
         base_fingerprint=lineage["base_fingerprint"],
         chain=" -> ".join(["base", *(part.name for part in recipe.chain(stage.name))]),
-        whole="This folder holds the whole chain: load it on the original base."
-        if lineage["parent"] and peft_type
-        else "",
+        whole=WHOLE if lineage["parent"] and peft_type else "",
         form=f", {derived.form}" if derived else "",
         usage=(derived and derived.usage) or load,
         measured=f"\n{derived.measured}\n" if derived else "",

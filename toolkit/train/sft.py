@@ -6,6 +6,7 @@ Loss: mean negative log-likelihood of the learned tokens, the end token included
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
 from typing import Any
 
 import torch
@@ -46,20 +47,12 @@ def trainer(
 
 def dataset(base: Base, rows: list[Row], max_length: int | None) -> Dataset:
     """Columns `input_ids` and `labels` (-100 where nothing is learned): conversations, or parts of them."""
-    encoded = [
-        part
-        for row in rows
-        if isinstance(row, Conversation)
-        for part in encode_turns(base.tokenizer, row.messages, row.unlearned, max_length)
-    ]
-    labels = [
-        [
-            token if learned else IGNORED
-            for token, learned in zip(row.input_ids, row.completion_mask, strict=True)
-        ]
-        for row in encoded
-    ]
-    return Dataset.from_dict({"input_ids": [row.input_ids for row in encoded], "labels": labels})
+    talks = [row for row in rows if isinstance(row, Conversation)]
+    parts = (encode_turns(base.tokenizer, row.messages, row.unlearned, max_length) for row in talks)
+    encoded = list(chain.from_iterable(parts))
+    masked = (zip(part.input_ids, part.completion_mask, strict=True) for part in encoded)
+    labels = [[token if learned else IGNORED for token, learned in row] for row in masked]
+    return Dataset.from_dict({"input_ids": [part.input_ids for part in encoded], "labels": labels})
 
 
 def text_dataset(base: Base, rows: list[Row], max_length: int | None) -> Dataset:

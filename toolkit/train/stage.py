@@ -22,16 +22,9 @@ from toolkit.data import Row, load_rows, split_heldout
 from toolkit.errors import ModelError
 from toolkit.models import bases
 from toolkit.recipe import Recipe, Stage
-from toolkit.train import dry_run, publish
+from toolkit.train import callbacks, dry_run, publish
 from toolkit.train.base import prepare_base, subtracts_from_base
-from toolkit.train.callbacks import (
-    InterruptCallback,
-    LastEvaluation,
-    ParentBeside,
-    TrainingLog,
-    report_full_disk,
-    reset_peak_memory,
-)
+from toolkit.train.callbacks import InterruptCallback, TrainingLog, report_full_disk
 from toolkit.train.memory import needs_checkpointing, this_machine
 from toolkit.train.methods import build_trainer, validate_rows
 from toolkit.train.publish import RESULT, model_card
@@ -81,16 +74,15 @@ def _train(recipe: Recipe, stage: Stage, run: Path) -> tuple[Callable[[], float]
     """Train, write the unverified model among the checkpoints; return its verification and the result."""
     working = run / "checkpoints" / stage.name
     unverified = working / UNVERIFIED
-    reset_peak_memory()
+    callbacks.reset_peak_memory()
     train, heldout = load_stage_rows(recipe, stage)
     validate_rows(stage, train + heldout)
     set_seed(int(stage.trainer.get("seed", recipe.seed)))
     base = prepare_base(recipe, stage, run)
     log = TrainingLog(working / "training.jsonl")
     trainer_args = {"output_dir": str(working), "seed": recipe.seed, "project": recipe.name}
-    trainer_args["gradient_checkpointing"] = needs_checkpointing(
-        recipe, stage, base.model, this_machine(), None
-    )
+    checkpointing = needs_checkpointing(recipe, stage, base.model, this_machine(), None)
+    trainer_args["gradient_checkpointing"] = checkpointing
     trainer_args["run_name"] = f"{recipe.name}/{stage.name}"  # in Weights & Biases, MLflow, trackio
     with report_full_disk(working):
         trainer = build_trainer(stage)(base, stage, train, heldout, trainer_args)
@@ -101,7 +93,7 @@ def _train(recipe: Recipe, stage: Stage, run: Path) -> tuple[Callable[[], float]
         trainer.remove_callback(kind)
     trainer.add_callback(log)
     if base.parent_beside:
-        trainer.add_callback(ParentBeside())
+        trainer.add_callback(callbacks.ParentBeside())
     for callback in trainer.callback_handler.callbacks:
         if isinstance(callback, TensorBoardCallback) and callback.logging_dir is None:
             # else with the checkpoints, and gone
@@ -154,8 +146,8 @@ def _fit(
     interrupt = InterruptCallback()
     if selection:
         selection.attach(trainer, log, interrupt)
-    chosen = [selection] if selection else []
-    trainer.callback_handler.callbacks[:0] = [interrupt, *chosen, LastEvaluation(trainer, interrupt)]
+    last = callbacks.LastEvaluation(trainer, interrupt)
+    trainer.callback_handler.callbacks[:0] = [interrupt, *([selection] if selection else []), last]
     with interrupt.handle_sigint():
         if checkpoint is None:
             log.restart()

@@ -72,9 +72,8 @@ class TrainedLogits:
         (folder / FILE).parent.mkdir(exist_ok=True)
         tensors = {f"logits.{row}": logits.contiguous() for row, logits in enumerate(self.logits)}
         for name, lists in (("ids", self.ids), ("positions", self.positions)):
-            tensors |= {
-                f"{name}.{row}": torch.tensor(each, dtype=torch.int32) for row, each in enumerate(lists)
-            }
+            numbers = (torch.tensor(each, dtype=torch.int32) for each in lists)
+            tensors |= {f"{name}.{row}": each for row, each in enumerate(numbers)}
         save_file(tensors, folder / FILE)
 
     def again(self, model: Any) -> list[torch.Tensor]:
@@ -96,11 +95,8 @@ def verify(expected: TrainedLogits, folder: Path, base: Base, weights: Mapping[s
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
     published = adapter_weights(folder) if weights else {}
-    wrong = [
-        name
-        for name, weight in weights.items()
-        if name not in published or not torch.equal(weight, published[name])
-    ]
+    same = (name for name in weights if name in published and torch.equal(weights[name], published[name]))
+    wrong = weights.keys() - set(same)
     if wrong:
         raise _refusal(f"{len(wrong)} of {len(weights)} tensors differ, such as {min(wrong)}")
     # FSDP's mixed precision reads what was trained in 16 bit, whatever its weights are

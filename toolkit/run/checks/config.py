@@ -104,9 +104,7 @@ def _on_examples(recipe: Recipe, scoring: Scoring, heldout: HeldOut) -> Iterator
             for column in scoring.slices:
                 size = median(len(ids) for (name, _), ids in found.items() if name == column)
                 if size < FEW_A_SLICE:
-                    text = (
-                        f"the slices of `{column}` have {size:g} examples in the median, too few for a claim"
-                    )
+                    text = f"slices of `{column}` have {size:g} examples in the median, too few for a claim"
                     yield warning("slices", "scoring.slices", text, "name a column of fewer values")
         except DataError as problem:
             text = str(problem).removeprefix("scoring.slices: ")
@@ -114,9 +112,8 @@ def _on_examples(recipe: Recipe, scoring: Scoring, heldout: HeldOut) -> Iterator
     for stop in filter(None, scoring.generation.stop):
         cut = sum(stop in (example.reference or "").strip() for example in heldout.examples)
         if cut:
-            text = (
-                f"{stop!r} is in {cut} of {len(heldout.examples)} references: answers like them are cut there"
-            )
+            count = f"{cut} of {len(heldout.examples)} references"
+            text = f"{stop!r} is in {count}: answers like them are cut there"
             yield warning("stop", "scoring.generation.stop", text, "stop at what right answers do not hold")
     yield from _own_metrics(scoring, heldout, columns)
     yield from _references(scoring, heldout)
@@ -228,9 +225,7 @@ def _guard(scoring: Scoring, recipe: Recipe) -> Iterator[Finding]:
     if all(one.answers or one.endpoint for one in contestants(recipe).values()):
         alone = scoring.metrics == ("perplexity",) and not scoring.benchmarks and not recipe.judge
         for place in (place for place, measured in named.items() if measured):
-            text = (
-                "likelihoods are of models here, and every contestant is a file or a server: none is measured"
-            )
+            text = "likelihoods are of models here, and every contestant is a file or a server"
             yield (error if alone else warning)("no-likelihood", place, text, "leave it out")
     if scoring.guard is None:
         return
@@ -377,13 +372,11 @@ def decidable(count: int, alpha: float, disagreeing: float = 0.5) -> float:
 def models(recipe: Recipe) -> Iterator[Finding]:
     """Findings on the models and servers that a recipe names, and on what its contestants show."""
     judges = list(_judges(recipe))
-    named = [("base", recipe.base)] if recipe.base else []
-    named += [
-        (f"contestants.{name}.model", one.model) for name, one in recipe.contestants.items() if one.model
-    ]
-    named += [(f"{place}.model", one.model) for place, one in judges if one.model and one.method != "reward"]
+    named: list[tuple[str, str | None]] = [("base", recipe.base)]
+    named += [(f"contestants.{name}.model", spec.model) for name, spec in recipe.contestants.items()]
+    named += [(f"{place}.model", judge.model) for place, judge in judges if judge.method != "reward"]
     for place, model in named:
-        yield from _model(recipe, place, model)
+        yield from _model(recipe, place, model) if model else ()
     yield from _adapters(recipe)
     yield from _reward_models(recipe)
     servers = [(f"contestants.{name}", one.endpoint) for name, one in recipe.contestants.items()]
@@ -505,9 +498,8 @@ def _other_base(recipe: Recipe, stage: str, lineage: Path) -> Iterator[Finding]:
         trained_on = io.read_json(lineage, kind=dict)["base_fingerprint"]
         base = bases.fingerprint(bases.resolve_base(recipe.base, revision=recipe.model.revision))
     except (ToolkitError, KeyError) as problem:
-        yield error(
-            "start", f"stages.{stage}", f"its lineage cannot be read: {problem}", "run its recipe again"
-        )
+        text = f"its lineage cannot be read: {problem}"
+        yield error("start", f"stages.{stage}", text, "run its recipe again")
         return
     if trained_on != base:
         text = f"{lineage.parent} was trained on other weights than {recipe.base}"

@@ -58,15 +58,9 @@ IDLE: dict[str, tuple[str, tuple[Any, ...]]] = {
     "precompute_ref_batch_size": ("precompute_ref_log_probs", (True,)),
     "delta": ("loss_type", ("grpo", "bnpo", "dr_grpo", "dapo", "luspo")),
     **{f"sapo_temperature_{side}": ("loss_type", ("sapo",)) for side in ("neg", "pos")},
-    **{
-        f"vespo_{name}_{side}": ("loss_type", ("vespo",))
-        for name in ("k", "lambda")
-        for side in ("neg", "pos")
-    },
-    **{
-        f"entropy_{x}": ("use_adaptive_entropy", (True,))
-        for x in ("coef_min", "coef_max", "coef_delta", "target")
-    },
+    **{f"vespo_{name}": ("loss_type", ("vespo",)) for name in ("k_neg", "k_pos", "lambda_neg", "lambda_pos")},
+    **dict.fromkeys(("entropy_coef_min", "entropy_coef_max"), ("use_adaptive_entropy", (True,))),
+    **dict.fromkeys(("entropy_coef_delta", "entropy_target"), ("use_adaptive_entropy", (True,))),
 }
 """Trainer fields that count only with another one, and with which of its values."""
 
@@ -157,9 +151,8 @@ def _idle(stage: Stage, field: str) -> Iterator[Finding]:
     chosen = [value] if not isinstance(value, (list, tuple)) else value
     if not set(chosen) & set(values):
         text = f"{field} counts only with {other}: {' or '.join(map(str, values)).lower()}; it is {value}"
-        yield error(
-            "unused-field", f"stages.{stage.name}.trainer.{field}", text, f"set {other}, or leave it out"
-        )
+        place, fix = f"stages.{stage.name}.trainer.{field}", f"set {other}, or leave it out"
+        yield error("unused-field", place, text, fix)
 
 
 def _values(stage: Stage) -> Iterator[Finding]:
@@ -245,9 +238,8 @@ def _combinations(recipe: Recipe, stage: Stage) -> Iterator[Finding]:
         yield error("report-to", at, text, "install it, or take it out")
     yield from _preferences(recipe, stage)
     if trainer.get("use_vllm") and importlib.util.find_spec("vllm") is None:
-        yield error(
-            "engine", f"{place}.use_vllm", "vllm is not installed here", "install it, or leave it out"
-        )
+        text, fix = "vllm is not installed here", "install it, or leave it out"
+        yield error("engine", f"{place}.use_vllm", text, fix)
     answers = settings(stage).get("num_generations", 1)
     for batch, count in (("train", answers), ("eval", trainer.get("num_generations_eval") or answers)):
         size = settings(stage)[f"per_device_{batch}_batch_size"]

@@ -86,10 +86,8 @@ def _plan_problems(stage: Stage, plan: dict[str, Any]) -> Iterator[Finding]:
     if not plan["rows"]:
         yield error("few-rows", place, "no row is left to train on", "lower heldout_share, or add rows")
     elif plan["rows"] < plan["batch"]:
-        text, drop = (
-            f"{plan['rows']} rows are fewer than one batch",
-            settings(stage).get("dataloader_drop_last"),
-        )
+        drop = settings(stage).get("dataloader_drop_last")
+        text = f"{plan['rows']} rows are fewer than one batch"
         text += ", and dataloader_drop_last leaves it out" if drop else ""
         yield (error if drop else warning)("few-rows", place, text, "use smaller batches")
 
@@ -174,9 +172,8 @@ def _first_step(stage: Stage, rows: list[Row], tokenizer: Any) -> str | None:
     short = {"max_steps": 1, "warmup_steps": 0} | ({"max_completion_length": 4} if stage.spec.online else {})
     tried = stage.model_copy(update={"trainer": kept | short | often})
     sizes = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2}
-    shape = LlamaConfig(
-        vocab_size=len(tokenizer), num_key_value_heads=2, pad_token_id=tokenizer.pad_token_id, **sizes
-    )
+    sizes |= {"num_key_value_heads": 2, "vocab_size": len(tokenizer)}
+    shape = LlamaConfig(pad_token_id=tokenizer.pad_token_id, **sizes)
     hardware = Hardware(torch.device("cpu"), torch.float32, "eager")
     try:
         with torch.random.fork_rng(devices=()), tempfile.TemporaryDirectory() as folder, _silence():
@@ -185,9 +182,8 @@ def _first_step(stage: Stage, rows: list[Row], tokenizer: Any) -> str | None:
             adapter = None if stage.adapter == "none" else lora
             model, read = LlamaForCausalLM(shape), copy.deepcopy(tokenizer)
             rewards = dict.fromkeys(stage.rewards, _length)
-            base = Base(
-                "", Path(folder), "", model, read, hardware, hardware, "none", adapter, None, False, rewards
-            )
+            machine = (hardware, hardware, "none")
+            base = Base("", Path(folder), "", model, read, *machine, adapter, None, False, rewards)
             options = {"output_dir": folder, "report_to": "none"}
             heldout = rows if stage.heldout or stage.heldout_share else []
             trainer = build_trainer(tried)(base, tried, rows, heldout, options)

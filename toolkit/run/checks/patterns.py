@@ -79,17 +79,8 @@ FILL_IN = re.compile(
 
 MODEL = r"(?:ai|artificial\ intelligence|(?:large\ )?language\ model|virtual\ assistant)\b"
 BOILERPLATE_SIGNS = (
-    " ai",
-    "model",
-    "last ",
-    "cut",
-    "train",
-    "chatgpt",
-    "gpt-",
-    "claude",
-    "gemini",
-    "openai",
-    "personal ",
+    *(" ai", "model", "last ", "cut", "train"),
+    *("chatgpt", "gpt-", "claude", "gemini", "openai", "personal "),
 )
 BOILERPLATE = re.compile(
     rf"""\bas\ an?\ {MODEL} | \b(?:i'm|i\ am)\ (?:just\ |only\ |merely\ )?an?\ {MODEL}
@@ -103,9 +94,8 @@ BOILERPLATE = re.compile(
 )
 """In lower case, with straight apostrophes; so is what follows."""
 
-CANNOT = (
-    r"(?:can't|cannot|can\ not|unable|won't|will\ not|not\ able|couldn't|not\ comfortable|refuse|rather\ not)"
-)
+CANNOT = r"""(?:can't|cannot|can\ not|unable|won't|will\ not|not\ able|couldn't|not\ comfortable|refuse
+    |rather\ not)"""
 SORRY = r"""lo\ siento|es\ tut\ mir\ leid|(?:je\ suis\ )?désolée?|mi\ dispiace|desculpe|sinto\ muito|lamento
     |извините|простите|к\ сожалению|很?抱歉|对不起|申し訳"""
 CANNOT_ELSEWHERE = r"no\ puedo|nicht|peux\ pas|non\ posso|não\ posso|не\ мог|不能|无法|できません"

@@ -282,9 +282,9 @@ class Quality:
         if only:
             first, later = only[0]
             text = (
-                f"{len(only)} of {self.count} rows differ from others in case, spaces and punctuation only, "
+                f"{len(only)} of {self.count} rows differ from others in case, spaces and punctuation only,"
             )
-            text += f"this one from {self._place(first)}: they weigh double"
+            text += f" this one from {self._place(first)}: they weigh double"
             yield warning("rows-nearly-double", self._place(later), text, "drop the copies")
         if not self.trained:
             yield from self._repeated_questions(arrays, {*known, *(later for _, later in only)})
@@ -339,9 +339,8 @@ class Quality:
                     text = f"the chosen answer is {what} in {share:.0%} of the pairs: length may be learned"
                     yield warning("length-bias", place, text, f"add pairs whose better answer is not {what}")
         if swapped := self.tallies.get("swapped"):
-            text = (
-                f"rejected has the higher score in {swapped.count} of {self.scored} pairs ({swapped.shown})"
-            )
+            count = f"{swapped.count} of {self.scored} pairs"
+            text = f"rejected has the higher score in {count} ({swapped.shown})"
             at = place if swapped.count > self.scored / 2 else swapped.first
             yield warning("swapped", at, text, "swap chosen and rejected (`rename`), or filter by the scores")
         if self.even == self.scored >= ENOUGH:

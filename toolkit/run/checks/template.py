@@ -113,9 +113,7 @@ def _thinking(sets: dict[str, Seen], tokenizer: Any, before: str) -> Iterator[Fi
             if isinstance(row, Text) or "</think" not in answer_of(row):
                 continue
             if before.rstrip().endswith("</think>"):
-                text = (
-                    "prompts end with thinking that is over (enable_thinking: false), and answers think again"
-                )
+                text = "prompts end with closed thinking (enable_thinking: false), and answers think again"
                 yield error("thinking", place, text, "take the thinking out, or the argument of the template")
                 return
             try:
@@ -262,10 +260,9 @@ def _cut(stage: Stage, rows: list[tuple[list[str], chat.Encoded]], limit: int | 
     if not long:
         return
     lost = sum(not any(row.completion_mask[:limit]) for row in long)
-    text = (
-        f"{len(long)} of {len(rows)} rows are longer than {limit} tokens (the longest has "
-        f"{max(len(row.input_ids) for row in long)}); {lost} lose their whole answer, the others its end"
-    )
+    longest = max(len(row.input_ids) for row in long)
+    text = f"{len(long)} of {len(rows)} rows are longer than {limit} tokens (the longest has {longest}); "
+    text += f"{lost} lose their whole answer, the others its end"
     find = error if lost else warning
     fix = "raise max_length, or shorten the rows"
     yield find("truncated", f"stages.{stage.name}.trainer.max_length", text, fix)
