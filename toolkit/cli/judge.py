@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from toolkit.cli.options import ENDPOINT_OPTIONS, PATH, add_options, build_endpoint, refuse, take_fields
-from toolkit.cli.output import print_json, print_table, print_text, show_progress
+from toolkit.cli.output import print_json, print_result, print_table, print_text, show_progress, table
 from toolkit.registry import JUDGE_METHODS
 
 if TYPE_CHECKING:
@@ -236,29 +236,25 @@ def _print_estimate(found: list[Estimate], price: tuple[float, float] | None, as
     if price:
         dollars = [cost(price, each.tokens_in, each.tokens_out) for each in found]
         found = [each.model_copy(update={"dollars": n}) for each, n in zip(found, dollars, strict=True)]
-    if as_json:
-        print_json({"estimates": found})
-        return
     header = ["judge", "battles", "identical", "known", "requests", "tokens in", "tokens out, at most"]
     rows = []
     for each in found:
         counts = (each.battles, each.identical, each.known, each.requests, each.tokens_in, each.tokens_out)
         row = [each.judge, *(f"{count:,}" for count in counts)]
         rows.append(row if each.dollars is None else [*row, f"{each.dollars:.2f}"])
-    print_table([*header, *(["dollars, at most"] if price else [])], rows)
+    text = table([*header, *(["dollars, at most"] if price else [])], rows)
+    print_result({"estimates": found}, text, as_json=as_json)
 
 
 def _print_grades(found: dict[str, list[Score]], as_json: bool) -> None:
-    if as_json:
-        print_json({"grades": found})
-        return
     rows = []
     for judge, scores in found.items():
         for score in scores:
             has_interval = score.low is not None and score.high is not None
             interval = f"{score.low:.2f} to {score.high:.2f}" if has_interval else ""
             rows.append([judge, score.contestant, f"{score.value:.2f}", interval, str(score.n)])
-    print_table(["judge", "", "mean grade", "95% interval", "answers"], rows)
+    text = table(["judge", "", "mean grade", "95% interval", "answers"], rows)
+    print_result({"grades": found}, text, as_json=as_json)
 
 
 def _print_result(

@@ -8,19 +8,8 @@ from typing import Any
 
 import click
 
-from toolkit.cli.options import (
-    ENDPOINT_OPTIONS,
-    MODEL_OPTIONS,
-    PATH,
-    add_options,
-    build_endpoint,
-    open_model,
-    options_of_run,
-    refuse,
-    require_finite,
-    split_assignment,
-    take_fields,
-)
+from toolkit.cli import options as opts
+from toolkit.cli.options import ENDPOINT_OPTIONS, MODEL_OPTIONS, PATH, add_options, open_model, require_finite
 from toolkit.cli.output import print_json, print_result, print_table, show_progress
 from toolkit.cli.scores import number, print_scores
 
@@ -65,9 +54,9 @@ def answer_command(model: str, examples: str, out: Path, as_json: bool, **option
     """
     show_progress()
     endpoint = options.pop("endpoint")
-    fields = take_fields(options, remote=bool(endpoint))
+    fields = opts.take_fields(options, remote=bool(endpoint))
     if endpoint:
-        refuse("--endpoint", "adapter", "device", "dtype", "quantization", "batch_size")
+        opts.refuse("--endpoint", "adapter", "device", "dtype", "quantization", "batch_size")
     from toolkit.data import load_examples
     from toolkit.generate import generate_completions
     from toolkit.generate.completions import check_replaceable
@@ -79,16 +68,12 @@ def answer_command(model: str, examples: str, out: Path, as_json: bool, **option
     options["batch_size"] = options["batch_size"] or "auto"
     settings = Generation(**{key: options.pop(key) for key in Generation.model_fields if key in options})
     system = options.pop("system")
-    common: dict[str, Any] = {
-        "prompt": (Message(role="system", content=system),) if system else (),
-        "options": settings,
-        "seed": options.pop("seed"),
-        "out": out,
-    }
+    prompt = (Message(role="system", content=system),) if system else ()
+    common: dict[str, Any] = {"prompt": prompt, "options": settings, "seed": options.pop("seed"), "out": out}
     with locked_run(out):
         check_replaceable(out, questions)
         if endpoint:
-            server, name = build_endpoint(endpoint, model, fields), options["name"] or Path(model).name
+            server, name = opts.build_endpoint(endpoint, model, fields), options["name"] or Path(model).name
             completions = generate_completions(server, questions, contestant=name, **common)
         else:
             chosen = open_model(model, **options)
@@ -208,10 +193,10 @@ def bench_command(
     from toolkit.run.cache import StepCache
     from toolkit.run.folder import locked_run
 
-    splits = dict(split_assignment(file, "--file", "SPLIT=FILE") for file in files)
+    splits = dict(opts.split_assignment(file, "--file", "SPLIT=FILE") for file in files)
     settings = {key: options.pop(key) for key in Benchmark.model_fields if key in options}
     benchmark = Benchmark(task=task, files=splits, **settings)
-    chosen = open_model(model, **(options_of_run(out, options) if out else options))
+    chosen = open_model(model, **(opts.options_of_run(out, options) if out else options))
     adapter = options["adapter"]
     weights = chosen.loaded.fingerprint + (content_fingerprint(adapter) if adapter else "")
     out = out or Path("benchmarks") / f"{chosen.name}.json"

@@ -47,13 +47,16 @@ def print_text(text: object, *, err: bool = False, nl: bool = True) -> None:
 
 
 def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print text in columns; the first is aligned left, the others right."""
-    header = [printable(text) for text in header]
-    rows = [[printable(text) for text in row] for row in rows]
-    widths = [max(len(line[i]) for line in [header, *rows]) for i in range(len(header))]
-    for line in [header, *rows]:
-        cells = [text.rjust(width) for text, width in zip(line, widths, strict=True)]
-        click.echo("  ".join([line[0].ljust(widths[0]), *cells[1:]]).rstrip())
+    """Print a table, see `table`."""
+    click.echo(table(header, rows))
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Text in columns; the first is aligned left, the others right."""
+    lines = [[printable(text) for text in row] for row in (header, *rows)]
+    first, *others = (max(map(len, column)) for column in zip(*lines, strict=True))
+    padded = ([row[0].ljust(first), *map(str.rjust, row[1:], others)] for row in lines)
+    return "\n".join("  ".join(row).rstrip() for row in padded)
 
 
 def _plain(value: object) -> Any:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from toolkit.cli.options import PATH, choice, need, refuse
-from toolkit.cli.output import print_json, print_table, print_text
+from toolkit.cli.output import print_json, print_result, print_table, print_text, table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -239,11 +239,8 @@ def agreement_command(votes: str, reference: str, *, as_json: bool) -> None:
     from toolkit.ratings.agreement import agreement, agreement_sentence
 
     found = agreement(load_votes(votes), load_votes(reference))
-    if as_json:
-        whole = {"n": found.between.agreement.n, **dataclasses.asdict(found.between)}
-        whole |= {"trust": agreement_sentence(found), "within_reference": found.within}
-        print_json(whole | {"categories": dict(found.categories)})
-        return
+    whole = {"n": found.between.agreement.n, **dataclasses.asdict(found.between)}
+    whole |= {"trust": agreement_sentence(found), "within_reference": found.within}
     parts: list[tuple[str, Agreement]] = [("all", found.between), *found.categories.items()]
     if found.within:
         parts.append(("within the reference", found.within))
@@ -251,8 +248,8 @@ def agreement_command(votes: str, reference: str, *, as_json: bool) -> None:
     for name, part in parts:
         figures = [_estimate(getattr(part, figure)) for figure in AGREEMENTS]
         rows.append([name, str(part.agreement.n), *figures])
-    print_table(["", "pairs", *AGREEMENTS.values()], rows)
-    print_text(f"\n{agreement_sentence(found)}")
+    text = f"{table(['', 'pairs', *AGREEMENTS.values()], rows)}\n\n{agreement_sentence(found)}"
+    print_result(whole | {"categories": dict(found.categories)}, text, as_json=as_json)
 
 
 def _estimate(figure: Estimate) -> str:

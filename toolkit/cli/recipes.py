@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from toolkit.cli.options import PATH, choice, load_recipe, results_folder, set_keys
-from toolkit.cli.output import print_json, print_result, print_table, print_text, show_progress
+from toolkit.cli.output import print_json, print_result, print_text, show_progress, table
 from toolkit.printable import printable
 
 if TYPE_CHECKING:
@@ -80,14 +80,12 @@ def train_command(
     results = train(load_recipe(recipe, changes), out, stages)
     if not distributed.is_main():
         return
-    if as_json:
-        print_json({"stages": results})
-        return
     rows = []
     for each in results:
         heldout = f"{each.heldout['loss']:.4f}" if "loss" in each.heldout else ""
         rows.append([each.name, each.method, f"{each.train_loss:.4f}", heldout, f"{each.seconds:.0f}"])
-    print_table(["stage", "method", "train loss", "held-out loss", "seconds"], rows)
+    text = table(["stage", "method", "train loss", "held-out loss", "seconds"], rows)
+    print_result({"stages": results}, text, as_json=as_json)
 
 
 @click.command("check")

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from toolkit.cli.options import PATH, choice, results_folder
-from toolkit.cli.output import print_json, print_result, print_table, print_text, show_progress
+from toolkit.cli.output import print_json, print_result, print_text, show_progress, table
 
 GATE_CODES = {"passed": 0, "undecided": 3, "failed": 4}
 FILE = click.Path(path_type=Path, dir_okay=False)
@@ -68,9 +68,6 @@ def runs_command(context: click.Context, out: Path, as_json: bool) -> None:
     from toolkit.run.listing import list_runs
 
     found = list_runs(out)
-    if as_json:
-        print_json({"runs": [each.model_dump() for each in found]})
-        return
     rows = []
     for each in found:
         changed = [f"{key}: {old} -> {new}" for key, (old, new) in each.changed.items()]
@@ -80,7 +77,8 @@ def runs_command(context: click.Context, out: Path, as_json: bool) -> None:
             figure = f"{score.contestant} {score.metric} {number(score.value)}"
             figure += f" ({between})" if between else ""
         rows.append([each.run, figure, size(each.bytes), "; ".join(changed)])
-    print_table(["run", "primary figure", "size", "changed"], rows)
+    text = table(["run", "primary figure", "size", "changed"], rows)
+    print_result({"runs": found}, text, as_json=as_json)
 
 
 @runs_command.command("rm")
@@ -138,12 +136,9 @@ def gate_command(
     for option, render in (("markdown", gate.to_markdown), ("junit", gate.to_junit)):
         if options[option]:
             io.write_text(options[option], render(result))
-    if as_json:
-        print_json(result.model_dump())
-    else:
-        rows = [[check.verdict, check.requirement, gate.describe(check)] for check in result.checks]
-        print_table(["", "requirement", "difference, more is better"], rows)
-        print_text(f"\n{result.contestant}: {result.verdict}")
+    rows = [[check.verdict, check.requirement, gate.describe(check)] for check in result.checks]
+    text = table(["", "requirement", "difference, more is better"], rows)
+    print_result(result, f"{text}\n\n{result.contestant}: {result.verdict}", as_json=as_json)
     context.exit(GATE_CODES[result.verdict])
 
 
@@ -164,11 +159,9 @@ def selftest_command(run: Path, times: int, as_json: bool) -> None:
     from toolkit.report.selftest import run_selftest
 
     found = run_selftest(run, times)
-    if as_json:
-        print_json({"times": times, "claims": found})
-        return
     rows = [[row.kind, f"{row.share:.1%}", f"{row.low:.1%} to {row.high:.1%}"] for row in found]
-    print_table(["kind of claim", "relabelled runs with any", "95% interval"], rows)
+    text = table(["kind of claim", "relabelled runs with any", "95% interval"], rows)
+    print_result({"times": times, "claims": found}, text, as_json=as_json)
 
 
 @click.command("export")
@@ -214,15 +207,12 @@ def merge_command(run: Path, stage: str, out: Path, as_json: bool, **options: An
 
     with locked_run(out):
         drifts = merge_stage(run, stage, out, **options)
-    if as_json:
-        print_json({"folder": str(out), "drift": drifts})
-        return
     rows = []
     for drift in drifts:
         perplexities = [f"{drift.perplexity_trained:.3f}", f"{drift.perplexity_merged:.3f}"]
         rows.append([drift.into, f"{drift.kl:.6f}", f"{drift.top1_agreement:.1%}", *perplexities])
-    print_table(["merged into", "KL", "same top token", "perplexity, trained", "merged"], rows)
-    print_text(out)
+    text = table(["merged into", "KL", "same top token", "perplexity, trained", "merged"], rows)
+    print_result({"folder": str(out), "drift": drifts}, f"{text}\n{out}", as_json=as_json)
 
 
 @click.command("export-model")

@@ -9,26 +9,15 @@ if TYPE_CHECKING:
     from toolkit.metrics.perplexity import measure_perplexity, measure_text_perplexity
     from toolkit.metrics.registry import measure_texts
 
-__all__ = [
-    "Measurement",
-    "difference",
-    "measure_perplexity",
-    "measure_text_perplexity",
-    "measure_texts",
-    "score",
-]
-
-_HOMES = {
-    "measure_texts": "registry",
-    "measure_perplexity": "perplexity",
-    "measure_text_perplexity": "perplexity",
-}
+__all__ = ["Measurement", "difference", "score"]
+__all__ += ["measure_perplexity", "measure_text_perplexity", "measure_texts"]
 
 
 def __getattr__(name: str) -> Any:
     """Import on first use: intervals of figures that are already there must not wait for torch."""
-    if name not in _HOMES:
+    if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     import importlib
 
-    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    home = "registry" if name == "measure_texts" else "perplexity"
+    return getattr(importlib.import_module(f"{__name__}.{home}"), name)

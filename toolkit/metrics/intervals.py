@@ -127,16 +127,8 @@ def difference(
             reach = ENDS[first.kind] * wilson(0, n)[1]
             low, high = value - reach, value + reach
         p_value = permutation(left, right, statistic, seed=seed, resamples=resamples)
-    return Difference(
-        metric=first.metric,
-        contestant=first.contestant,
-        against=second.contestant,
-        value=value,
-        low=low,
-        high=high,
-        p_value=p_value,
-        n=n,
-    )
+    names = {"metric": first.metric, "contestant": first.contestant, "against": second.contestant}
+    return Difference(**names, value=value, low=low, high=high, p_value=p_value, n=n)
 
 
 def is_share(table: Array) -> bool:

@@ -24,15 +24,9 @@ from peft import PeftConfig, PeftModel, get_peft_model_state_dict, set_peft_mode
 from peft.utils import SAFETENSORS_WEIGHTS_NAME, WEIGHTS_NAME
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from transformers import (
-    MODEL_FOR_CAUSAL_LM_MAPPING,
-    AutoConfig,
-    AutoModelForCausalLM,
-    AutoTokenizer,
-    BitsAndBytesConfig,
-)
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 from transformers.integrations.bitsandbytes import dequantize_bnb_weight
-from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
+from transformers.models.auto import modeling_auto
 
 from toolkit import compat, io
 from toolkit.errors import ModelError
@@ -156,9 +150,9 @@ def check_causal(folder: Path) -> None:
     kind = config.model_type
     if config.is_encoder_decoder:
         reason = f"an encoder-decoder model ({kind})"
-    elif kind in MODEL_FOR_MASKED_LM_MAPPING_NAMES and not getattr(config, "is_decoder", False):
+    elif kind in modeling_auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES and not getattr(config, "is_decoder", False):
         reason = f"an encoder ({kind})"
-    elif type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING:
+    elif type(config) not in modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING:
         reason = f"no causal language model ({kind})"
     else:
         return
@@ -262,11 +256,9 @@ def merge_adapter(model: PeftModel, dtype: torch.dtype, quantized: Any = None) -
     if tied and isinstance(head, torch.nn.Linear):
         head.weight = torch.nn.Parameter(head.weight.detach().clone())
     kinds = ("Params4bit", "Int8Params")
-    rounded = {
-        name: layer
-        for name, layer in (quantized.named_modules() if quantized is not None else ())
-        if type(getattr(layer, "weight", None)).__name__ in kinds
-    }
+    layers = dict(quantized.named_modules()) if quantized is not None else {}
+    types = {name: type(getattr(layer, "weight", None)).__name__ for name, layer in layers.items()}
+    rounded = {name: layer for name, layer in layers.items() if types[name] in kinds}
     with warnings.catch_warnings(action="ignore"):  # PEFT's, that the layers are merged already
         for name, layer in list(inner.named_modules()):
             tuned = isinstance(layer, model.base_model.tuner_layer_cls)

@@ -182,27 +182,20 @@ class _Export:
         stop = (*scoring.generation.stop, *(worked.stop if worked else ()))
         options = scoring.generation.model_copy(update={"stop": stop})
         context = _longest_prompt(model, execution, trained) + options.max_new_tokens + 1
+        settings: dict[str, Any] = {"options": options, "seed": execution.recipe.seed}
+        settings |= {"prompt": execution.prompt(trained), "store": execution.folder.answers}
         answers, log = {trained.name: expected}, execution.folder.path / "llama-server.log"
         for kind, file in files.items():
             name = f"{trained.name}-{kind}"
             with LlamaServer(server, file, context, log) as running:
+                out = file.parent / "completions" / f"{name}.jsonl"
                 answers[name] = generate_completions(
-                    running.source(),
-                    execution.examples,
-                    contestant=name,
-                    prompt=execution.prompt(trained),
-                    options=options,
-                    seed=execution.recipe.seed,
-                    out=file.parent / "completions" / f"{name}.jsonl",
-                    store=execution.folder.answers,
+                    running.source(), execution.examples, contestant=name, out=out, **settings
                 )
         log.unlink(missing_ok=True)
         texts = [metric for metric in scoring.metrics if metric != "perplexity"]
-        found = [
-            measured
-            for own in answers.values()
-            for measured in measure_texts(own, texts, encoding=Encoding.of(scoring), rows=execution.columns)
-        ]
+        how: dict[str, Any] = {"encoding": Encoding.of(scoring), "rows": execution.columns}
+        found = [each for own in answers.values() for each in measure_texts(own, texts, **how)]
         del answers[trained.name]
         return {
             "identical": {name: _identical(own, expected) for name, own in answers.items()},

@@ -197,11 +197,9 @@ def _losses(folder: RunFolder, identity: dict[str, str]) -> str:
     done = {name for name, entry in manifest.get("steps", {}).items() if entry.get("done")}
     if IDENTITY not in manifest:
         return "was made by an earlier version, whose results cannot be verified" if done else ""
-    at_stake = [
-        part
-        for part in _changed(manifest[IDENTITY], identity)
-        if "report" in done or f"train {part.removeprefix('stage ')}" in done
-    ]
+    changed = _changed(manifest[IDENTITY], identity)
+    trained = {f"stage {name.removeprefix('train ')}" for name in done}
+    at_stake = [part for part in changed if "report" in done or part in trained]
     return f"was made with another {', '.join(at_stake)}" if at_stake else ""
 
 

@@ -366,14 +366,8 @@ def _judging(run: Execution, spec: Judge, slots: int) -> list[Step]:
 def judge_context(run: Execution) -> JudgeContext:
     """Where the recipe's judges write, and how their models are loaded."""
     recipe, folder = run.recipe, run.folder
-    return JudgeContext(
-        out=folder.path,
-        load=run.judging_model,
-        options_of=recipe.options_of,
-        base=recipe.base,
-        store=folder.judgments,
-        seed=recipe.seed,
-    )
+    own: dict[str, Any] = {"base": recipe.base, "options_of": recipe.options_of, "seed": recipe.seed}
+    return JudgeContext(out=folder.path, load=run.judging_model, store=folder.judgments, **own)
 
 
 def run_battles(run: Execution, spec: Judge) -> list[Battle]:

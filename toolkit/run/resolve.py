@@ -431,15 +431,11 @@ class Execution:
         if options.samples == 1 or contestant.spec.answers:
             self.generate(contestant, self.examples, options, out)
             return
-        repeated = [
-            example.model_copy(update={"id": f"{number}#{example.id}"})
-            for number in range(options.samples)
-            for example in self.examples
-        ]
-        rows = [
-            each.model_copy(update={"example_id": each.example_id.partition("#")[2]})
-            for each in self.generate(contestant, repeated, options, samples)
-        ]
+        draws = [(f"{draw}#{each.id}", each) for draw in range(options.samples) for each in self.examples]
+        repeated = [example.model_copy(update={"id": name}) for name, example in draws]
+        made = self.generate(contestant, repeated, options, samples)
+        names = (each.example_id.partition("#")[2] for each in made)
+        rows = [each.model_copy(update={"example_id": n}) for each, n in zip(made, names, strict=True)]
         io.write(samples, rows)
         io.write(out, rows[: len(self.examples)])
 

@@ -6,7 +6,7 @@ import importlib
 import importlib.util
 import logging
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -96,21 +96,16 @@ def _answer_notes(execution: Execution) -> dict[str, Any]:
     """Refused requests, worked examples of contestants, and whose answers are cut or empty too often."""
     answers = _answers(execution)
     refused = {name: sum(each.refused for each in found) for name, found in answers.items()}
-    drawn = {each.name: execution.worked_examples(each) for each in execution.contestants}
-    shots = {
-        name: found.model_dump(mode="json", exclude={"prompt", "stop"})
-        for name, found in drawn.items()
-        if found
-    }
+    shots: dict[str, Any] = {}
+    for each in execution.contestants:
+        if worked := execution.worked_examples(each):
+            shots[each.name] = worked.model_dump(mode="json", exclude={"prompt", "stop"})
     unusable = unusable_answers(answers)
     for name, counts in unusable.items():
         logger.warning("%s", unusable_sentence(name, counts))
-    notes = {
-        "refused": {name: count for name, count in refused.items() if count},
-        "shots": shots,
-        "unusable_answers": unusable,
-    }
-    return {key: found for key, found in notes.items() if found}
+    notes: dict[str, Any] = {"refused": {name: count for name, count in refused.items() if count}}
+    notes |= {"shots": shots, "unusable_answers": unusable}
+    return {key: note for key, note in notes.items() if note}
 
 
 def _slices(execution: Execution, scoring: Scoring, found: Sequence[Measurement]) -> list[dict[str, Any]]:
@@ -275,10 +270,7 @@ def _mlflow(recipe: Recipe, figures: Figures, run: Path) -> None:
         mlflow.log_artifact(str(run / "summary.json"))
 
 
-TRACKERS: dict[str, Callable[[Recipe, Figures, Path], None]] = {
-    "tensorboard": _tensorboard,
-    "mlflow": _mlflow,
-}
+TRACKERS = {"tensorboard": _tensorboard, "mlflow": _mlflow}
 """Name in `report_to` -> how it takes figures; others get training's loss alone."""
 
 

@@ -17,13 +17,8 @@ import peft
 import torch
 from peft.tuners.tuners_utils import BaseTunerLayer
 from peft.utils.other import TrainableTokensWrapper
-from transformers import (
-    MODEL_FOR_CAUSAL_LM_MAPPING,
-    AutoConfig,
-    AutoModelForCausalLM,
-    AutoModelForSequenceClassification,
-    LlamaConfig,
-)
+from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceClassification, LlamaConfig
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 
 from toolkit import distributed
 from toolkit.errors import ModelError, RecipeError
@@ -178,13 +173,11 @@ def _joined(recipe: Recipe, stage: Stage, config: Any, shape: Any) -> Iterator[P
             yield place, f"the adapter of {stage.start} cannot be merged into whole weights", CONTINUE
         return
     own = HEADS if stage.spec.reward_model else ()
-    reasons = {
-        f"the adapter of {stage.start}": not_joined(parent) or _experts(parent, shape),
-        "this adapter": not_joined(config, own) or _experts(config, shape),
-    }
-    whose, reason = next((each for each in reasons.items() if each[1]), ("", None))
-    if reason:
-        yield place, f"{whose} ({reason}) cannot be joined exactly with another one", CONTINUE
+    sides = ((f"the adapter of {stage.start}", parent, ()), ("this adapter", config, own))
+    for whose, adapter, heads in sides:
+        if reason := not_joined(adapter, heads) or _experts(adapter, shape):
+            yield place, f"{whose} ({reason}) cannot be joined exactly with another one", CONTINUE
+            return
 
 
 def _experts(config: Any, shape: Any) -> str | None:

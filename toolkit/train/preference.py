@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -221,11 +222,8 @@ def orpo_trainer(
 ) -> ORPOTrainer:
     """A TRL trainer ready to run on preferences."""
     config = configuration(base, stage, trainer_args)
-    return _ORPOTrainer(
-        **base.trainer_inputs(
-            config, lambda rows: orpo_dataset(base, rows, config.max_length), train, heldout
-        )
-    )
+    encode = partial(orpo_dataset, base, max_length=config.max_length)
+    return _ORPOTrainer(**base.trainer_inputs(config, encode, train, heldout))
 
 
 class _ORPOTrainer(ORPOTrainer):  # type: ignore[misc]  # TRL is untyped here

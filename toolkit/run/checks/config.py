@@ -432,12 +432,8 @@ def _adapters(recipe: Recipe) -> Iterator[Finding]:
 def _reward_models(recipe: Recipe) -> Iterator[Finding]:
     """Reward models that are none, of stages that learn from rewards and of judges."""
     trained = [stage.name for stage in recipe.stages if stage.spec.reward_model]
-    named = [
-        (f"stages.{stage.name}.rewards.{name}", name)
-        for stage in recipe.stages
-        for name in stage.rewards
-        if name not in trained
-    ]
+    rewards = [(f"stages.{stage.name}.rewards", name) for stage in recipe.stages for name in stage.rewards]
+    named = [(f"{place}.{name}", name) for place, name in rewards if name not in trained]
     for place, judge in _judges(recipe):
         if judge.method == "reward" and not judge.endpoint:
             named.append((f"{place}.model", judge.model or recipe.base))
