@@ -73,11 +73,6 @@ def files_hash(folder: Path, files: Iterable[Path]) -> str:
     return sha.hexdigest()
 
 
-def folder_size(folder: Path, belongs: Callable[[Path], bool] = lambda file: True) -> int:
-    """Bytes of the files that `folder_hash` reads."""
-    return sum((folder / file).stat().st_size for file in _files(folder) if belongs(file))
-
-
 MANIFEST_DAMAGED = "manifest.json is damaged, and nothing can be verified"
 """The one change of `changed_outputs` that running the recipe again does not mend."""
 
@@ -116,7 +111,8 @@ def output_damage(path: Path, written: Mapping[str, Any] | None) -> str:
 def output_record(path: Path) -> dict[str, Any]:
     """Size and SHA-256 of a step's output, a file or a folder, as the manifest holds them."""
     if path.is_dir():
-        return {"size": folder_size(path, _is_output), "sha256": folder_hash(path, _is_output)}
+        size = sum((path / file).stat().st_size for file in _files(path) if _is_output(file))
+        return {"size": size, "sha256": folder_hash(path, _is_output)}
     return {"size": path.stat().st_size, "sha256": file_hash(path)}
 
 

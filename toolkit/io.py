@@ -38,21 +38,21 @@ def read_lines(path: Path, *, ours: bool = True) -> Iterator[tuple[int, str]]:
     Raises:
         DataError: the file does not exist or a line is not UTF-8 text.
     """
-    number = 0
-    try:
-        with _readable(path), path.open("rb") as lines:  # as bytes: the torn line may end inside a character
-            for number, line in enumerate(lines, start=1):
-                if line.strip() and (line.endswith(b"\n") or not ours):
-                    yield number, line.decode("utf-8-sig" if number == 1 and not ours else "utf-8")
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}:{number}: not UTF-8 text (byte {error.start}); save it as UTF-8") from None
+    with readable(path), path.open("rb") as lines:  # as bytes: the torn line may end inside a character
+        for number, line in enumerate(lines, start=1):
+            if line.strip() and (line.endswith(b"\n") or not ours):
+                with readable(f"{path}:{number}"):
+                    text = line.decode("utf-8-sig" if number == 1 and not ours else "utf-8")
+                yield number, text
 
 
 @contextmanager
-def _readable(path: Path) -> Iterator[None]:
-    """Name a file that cannot be opened."""
+def readable(path: Path | str) -> Iterator[None]:
+    """Name a file that cannot be opened, or is not UTF-8 text, in a `DataError`."""
     try:
         yield
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: not UTF-8 text (byte {error.start}); save it as UTF-8") from None
     except FileNotFoundError:
         raise DataError(f"{path}: no such file") from None
     except (IsADirectoryError, PermissionError) as error:
@@ -90,7 +90,7 @@ def read_csv(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
     """
     begins = 1
     try:
-        with _readable(path), path.open(encoding="utf-8-sig", newline="") as file:
+        with readable(path), path.open(encoding="utf-8-sig", newline="") as file:
             first = file.readline()
             delimiter = max(",;\t|", key=first.count)  # the comma where there is none
             file.seek(0)
@@ -106,8 +106,6 @@ def read_csv(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
                 if row:
                     yield begins, dict(zip(heading, row, strict=True))
                 begins = reader.line_num + 1
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: not UTF-8 text (byte {error.start}); save it as UTF-8") from None
     except csv.Error as error:
         problem = "a quote is opened here and never closed" if "unexpected end" in str(error) else str(error)
         raise DataError(f"{path}:{begins}: not CSV: {problem}") from None
@@ -235,11 +233,8 @@ def write_json(path: Path, value: Any) -> None:
 
 def read_json(path: Path, *, finite: bool = True, kind: type = object) -> Any:
     """The value of a JSON file, as of `parse_json`; a `DataError` where it is missing or no `kind`."""
-    try:
-        with _readable(path):
-            text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: not UTF-8 text (byte {error.start}); save it as UTF-8") from None
+    with readable(path):
+        text = path.read_text(encoding="utf-8-sig")
     value = parse_json(text, str(path), file=True, finite=finite)
     if not isinstance(value, kind):
         expected = "object" if kind is dict else "list"
@@ -258,7 +253,7 @@ CHUNK = 1 << 20  # characters of a JSON list that are read at a time
 
 def read_json_list(path: Path) -> Iterator[Any]:
     """Yield the values of a JSON list without holding the whole file; errors as of `read_json`."""
-    with _readable(path), path.open(encoding="utf-8-sig") as file:
+    with readable(path), path.open(encoding="utf-8-sig") as file:
         try:
             yield from _list_values(file.read)
         except (ValueError, RecursionError):

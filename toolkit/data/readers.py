@@ -316,10 +316,8 @@ def _parquet(path: Path) -> Iterator[RawRow]:
 
 def _text_file(path: Path) -> Iterator[RawRow]:
     """Paragraphs, separated by blank lines, each a row of `text`."""
-    try:
+    with io.readable(path):
         text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: not UTF-8 text (byte {error.start}); save it as UTF-8") from None
     for number, part in enumerate(re.split(r"\n\s*\n", text), start=1):
         if part.strip():
             yield f"{path}:paragraph {number}", {"text": part.strip()}

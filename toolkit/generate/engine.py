@@ -83,6 +83,16 @@ def not_served(base: Path, options: ModelOptions, adapters: Mapping[str, Path]) 
     return None
 
 
+def lora_flags(adapters: Mapping[str, Path]) -> list[str]:
+    """VLLM's flags for adapters by their names."""
+    if not adapters:
+        return []
+    most = max(io.read_json(each / "adapter_config.json", kind=dict)["r"] for each in adapters.values())
+    rank = next(size for size in RANKS if size >= most)
+    modules = [f"{name}={folder.absolute()}" for name, folder in adapters.items()]
+    return ["--enable-lora", "--max-lora-rank", str(rank), "--lora-modules", *modules]
+
+
 class Engine:
     """A server over one base and its adapters; started on entering, stopped on leaving."""
 
@@ -183,13 +193,7 @@ class Engine:
         flags += ["--enable-prefix-caching", "--chat-template", str(template)]
         if quantized:
             flags += ["--quantization", "bitsandbytes"]
-        if self.adapters:
-            folders = self.adapters.values()
-            most = max(io.read_json(each / "adapter_config.json", kind=dict)["r"] for each in folders)
-            rank = next(size for size in RANKS if size >= most)
-            flags += ["--enable-lora", "--max-lora-rank", str(rank), "--lora-modules"]
-            flags += [f"{name}={folder.absolute()}" for name, folder in self.adapters.items()]
-        return flags
+        return [*flags, *lora_flags(self.adapters)]
 
     def _write_folders(self) -> None:
         """Folders that `transformers serve` knows models by, an adapter beside the base's files."""

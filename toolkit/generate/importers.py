@@ -259,10 +259,6 @@ def _check_plain(row: Columns) -> None:
         raise RowError(f"{' and '.join(known)} could each be the reference; rename it `reference`")
 
 
-def _ours(row: Columns, name: str, questions: Questions) -> list[Completion]:
-    return [Completion.model_validate(row)]
-
-
 def _alpaca_eval(row: Columns, name: str, questions: Questions) -> list[Completion]:
     _check_plain(row)
     contestant, category = str(row.get("generator") or name), _category(row.get("dataset"))
@@ -332,7 +328,7 @@ def _plain(row: Columns, name: str, questions: Questions) -> list[Completion]:
 
 
 READERS: list[tuple[set[str], Reader]] = [
-    ({"example_id", "completion", "contestant", "finish"}, _ours),
+    ({"example_id", "completion", "contestant", "finish"}, lambda row, *_: [Completion.model_validate(row)]),
     ({"question_id", "choices"}, _by_turns),
     ({"uid", "choices"}, _by_turns),
     ({"uid", "model", "messages"}, _arena_hard_2),

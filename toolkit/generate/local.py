@@ -48,9 +48,6 @@ class _Sequence:
         if self.options.temperature > 0:
             self.sampler = torch.Generator().manual_seed(self.prompt.seed)
 
-    def next_token(self, logits: torch.Tensor, likeliest: int) -> int:
-        return likeliest if self.sampler is None else sample(logits, self.options, self.sampler)
-
     def add(self, token: int, ends: set[int], tokenizer: Any) -> Reply | None:
         """Append a token; the finished reply if that ends it."""
         if token not in ends:
@@ -162,7 +159,8 @@ class LocalSource(Source):
             for slot, sequence in enumerate(places):
                 if sequence is None:
                     continue
-                token = sequence.next_token(logits[slot], likeliest[slot])
+                sampler = sequence.sampler
+                token = sample(logits[slot], sequence.options, sampler) if sampler else likeliest[slot]
                 reply = sequence.add(token, ends, self.loaded.tokenizer)
                 if reply is not None:
                     places[slot] = None

@@ -68,14 +68,12 @@ def metric_identity(metric: str | Check) -> list[Any]:
     if isinstance(metric, str):
         return [metric]
     named = {"function": (metric.function or "").rpartition(":")[2]}
-    named |= {"json_schema": ""} if isinstance(metric.json_schema, str) else {}
-    return [metric.model_dump(mode="json") | named, _check_content(metric)]
-
-
-def _check_content(check: Check) -> list[str]:
-    files = python_files(source_file(check.function.rpartition(":")[0])) if check.function else []
-    files += [Path(check.json_schema)] if isinstance(check.json_schema, str) else []
-    return [file_hash(file) for file in files if file.is_file()]
+    files = python_files(source_file(metric.function.rpartition(":")[0])) if metric.function else []
+    if isinstance(metric.json_schema, str):
+        named["json_schema"] = ""
+        files.append(Path(metric.json_schema))
+    hashes = [file_hash(file) for file in files if file.is_file()]
+    return [metric.model_dump(mode="json") | named, hashes]
 
 
 def _call(run: Checker, check: Check, completion: Completion, rows: Mapping[str, Row]) -> dict[str, float]:

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from toolkit import io
 from toolkit.data import Text, load_examples
 from toolkit.data.chat import answer_ids, prompt_ids, with_prompt
 from toolkit.data.readers import RawRow, raw_rows
@@ -146,10 +147,8 @@ def load_documents(source: DataSource) -> tuple[list[Text], list[Example]]:
     """
     path = Path(source.source)
     if path.suffix == ".txt" and path.is_file():
-        try:
+        with io.readable(path):
             return [Text(id=path.name, text=path.read_text(encoding="utf-8"))], []
-        except UnicodeDecodeError as error:
-            raise DataError(f"{path}: not UTF-8 text (byte {error.start}); save it as UTF-8") from None
     rows = list(raw_rows(source))
     if rows and "text" in rows[0][1] and not {"messages", "reference", "completion"} & rows[0][1].keys():
         return _texts(rows[: source.limit]), []

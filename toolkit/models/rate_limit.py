@@ -179,7 +179,10 @@ class Budget:
         """Dollars reserved for a request, an upper bound; `None`: over budget."""
         if math.isinf(self.limit):
             return 0.0
-        most = self._max_cost(body)
+        shown = len(json.dumps(body, ensure_ascii=False, default=str).encode(errors="replace"))
+        limits = [body.get(name) for name in ("max_tokens", "max_completion_tokens")]
+        longest = max((limit for limit in limits if isinstance(limit, int)), default=UNLIMITED_TOKENS)
+        most = cost(self.price, shown + OVERHEAD_TOKENS, longest * int(body.get("n") or 1))
         while not self.exhausted and self.spending.dollars + self.reserved + most > self.limit:
             if not self._under_way:
                 self.exhausted = (
@@ -203,12 +206,6 @@ class Budget:
         self.reserved = self.reserved - reserved if self._under_way else 0.0  # no rounding is left over
         self.spending.dollars += reserved if dollars is None else dollars
         self._settled.set()
-
-    def _max_cost(self, body: dict[str, Any]) -> float:
-        shown = len(json.dumps(body, ensure_ascii=False, default=str).encode(errors="replace"))
-        limits = [body.get(name) for name in ("max_tokens", "max_completion_tokens")]
-        longest = max((limit for limit in limits if isinstance(limit, int)), default=UNLIMITED_TOKENS)
-        return cost(self.price, shown + OVERHEAD_TOKENS, longest * int(body.get("n") or 1))
 
 
 def cost(price: tuple[float, float] | None, tokens_in: int, tokens_out: int) -> float:

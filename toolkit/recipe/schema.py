@@ -641,7 +641,9 @@ class Recipe(Section):
         """
         if contestant.adapter:
             folder = Path(contestant.adapter)
-            return contestant.model or self._adapter_base(folder), folder
+            named = contestant.model or adapter_base(folder)
+            ours = not contestant.model and Path(named).name == Path(self.base).name
+            return self.base if ours else named, folder
         if contestant.stage is None:
             return contestant.model or self.base, None
         trained = run / "adapters" / contestant.stage
@@ -649,11 +651,6 @@ class Recipe(Section):
             return str(trained), None
         below = self.whole_below(contestant.stage)
         return str(run / "adapters" / below) if below else self.base, trained
-
-    def _adapter_base(self, folder: Path) -> str:
-        """The base that an adapter was trained on; this recipe's, where it is the same model."""
-        named = adapter_base(folder)
-        return self.base if Path(named).name == Path(self.base).name else named
 
     def whole_below(self, name: str) -> str | None:
         """The last fully trained stage below stage `name`, which its adapter is put on; `None`: the base."""

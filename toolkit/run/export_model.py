@@ -121,7 +121,7 @@ class _Export:
 
     def vllm(self) -> Exported:
         """A script that serves the adapter on its base; merged weights beside it where vLLM cannot."""
-        from toolkit.generate.engine import RANKS, not_served
+        from toolkit.generate.engine import lora_flags, not_served
 
         model, adapter = self.source()
         options = self.execution.recipe.options_of(model)
@@ -131,10 +131,7 @@ class _Export:
                 whole = self.whole_model(beside / "model", "bfloat16")
                 words = ["vllm", "serve", str(self.out / "model" if adapter else whole.resolve())]
             else:
-                rank = io.read_json(adapter / "adapter_config.json", kind=dict)["r"]
-                words = ["vllm", "serve", str(base), "--enable-lora"]
-                words += ["--max-lora-rank", str(next(size for size in RANKS if size >= rank))]
-                words += ["--lora-modules", f"{self.name}={adapter.resolve()}"]
+                words = ["vllm", "serve", str(base), *lora_flags({self.name: adapter.resolve()})]
             command = shlex.join([*words, "--generation-config", "vllm"])
             io.write_text(beside / "serve.sh", f"#!/bin/sh\nexec {command}\n")
         return self.result(command)

@@ -47,7 +47,9 @@ def list_runs(results: Path) -> list[ListedRun]:
     before: dict[str, Mapping[str, Any]] = {}
     for folder in sorted(folders, key=lambda each: each.manifest.stat().st_mtime):
         try:
-            name, settings = folder.read_manifest().get(NAME, folder.path.name), _settings(folder)
+            name = folder.read_manifest().get(NAME, folder.path.name)
+            recipe = load(folder.recipe) if folder.recipe.exists() else None
+            settings = flatten(recipe.model_dump(mode="json", exclude={"name"}) if recipe else {})
             listed = _listed(name, folder, before.get(name), settings)
         except (ToolkitError, ValidationError) as error:
             logger.warning("%s is left out: %s", folder.path, str(error).splitlines()[0])
@@ -55,11 +57,6 @@ def list_runs(results: Path) -> list[ListedRun]:
         versions.setdefault(name, []).append(listed)
         before[name] = settings
     return [listed for members in versions.values() for listed in members]
-
-
-def _settings(folder: RunFolder) -> dict[str, Any]:
-    raw = load(folder.recipe).model_dump(mode="json", exclude={"name"}) if folder.recipe.exists() else {}
-    return flatten(raw)
 
 
 def _listed(
@@ -95,8 +92,7 @@ def remove_run(run: Path, *, votes: bool = False) -> int:
     if not folder.manifest.is_file():
         raise DataError(f"{run}: no run here; `adapter-arena runs` lists them")
     with folder.locked():
-        cast = _stored_votes(folder) if not votes else 0
-        if cast:
+        if cast := 0 if votes else _stored_votes(folder):
             raise DataError(
                 f"{run}: {cast} votes of people would be lost; write them with `adapter-arena votes export`, "
                 "or add --with-votes"

@@ -127,8 +127,10 @@ def load_stage_results(folder: RunFolder, stages: Sequence[Stage]) -> tuple[Stag
 def finish(execution: Execution, cache: StepCache, summary: Summary, command: str) -> None:
     """Write the summary and the report, unless they are there and say the same."""
     folder, recipe, groups = execution.folder, execution.recipe, execution.groups
-    ratings = {"bradley_terry": summary.ratings.model_dump(mode="json"), "elo": _online_ratings(execution)}
-
+    judged, people = _votes(execution)
+    online = {kind: elo(votes) for kind, votes in (("people", people), ("judge", judged)) if votes}
+    tables = {kind: [row.model_dump() for row in fit.ratings] for kind, fit in online.items()}
+    ratings = {"bradley_terry": summary.ratings.model_dump(mode="json"), "elo": tables}
     tested = {"examples": execution.questions, TEST_SET: execution.test_set} if recipe.scoring else {}
     others = runs_on(folder.path, tested.get(TEST_SET))
 
@@ -202,12 +204,6 @@ def _rate(execution: Execution) -> Ratings:
         judge=bradley_terry(judged).ratings if judged else (),
         people_and_judge=both.ranked_by(fit.decisions).ratings if fit and both else (),
     )
-
-
-def _online_ratings(execution: Execution) -> dict[str, Any]:
-    judged, people = _votes(execution)
-    kinds = {kind: votes for kind, votes in (("people", people), ("judge", judged)) if votes}
-    return {kind: [row.model_dump() for row in elo(votes).ratings] for kind, votes in kinds.items()}
 
 
 def merge_stage(run: Path, stage: str, out: Path, *, into: Into, dtype: str) -> list[Drift]:

@@ -43,6 +43,12 @@ class Base:
     """Name -> folder of a reward model that online methods learn from, or (in a trial) a function for TRL."""
 
     @property
+    def exact(self) -> bool:
+        """Whether everything is computed in fp32."""
+        plain = self.quantization == "none" and self.loaded.dtype == torch.float32
+        return plain or self.adapter is None
+
+    @property
     def on_parent(self) -> bool:
         """Whether a new adapter (or all weights) is trained on top of a frozen parent."""
         return self.parent is not None and not self.continued
@@ -50,14 +56,7 @@ class Base:
     @property
     def parent_beside(self) -> bool:
         """Whether the frozen parent is a second active adapter: merging would take the base in fp32."""
-        exact = self.quantization == "none" and self.loaded.dtype == torch.float32
-        return self.on_parent and self.adapter is not None and not exact
-
-    @property
-    def exact(self) -> bool:
-        """Whether everything is computed in fp32."""
-        plain = self.quantization == "none" and self.loaded.dtype == torch.float32
-        return plain or self.adapter is None
+        return self.on_parent and not self.exact
 
     def load(self, **kind: Any) -> Any:
         """The model in `folder`, without any adapter, as the stage trains on it."""
@@ -130,6 +129,8 @@ def prepare_base(recipe: Recipe, stage: Stage, run: Path) -> Base:
     if loaded.half_on_cpu:
         raise RecipeError("model.dtype: a CPU trains no adapter in float16; set it to auto")
     tokenizer = loading.load_tokenizer(folder, recipe.model.chat_template, recipe.model.chat_template_kwargs)
+    ours = {other.name: run / "adapters" / other.name for other in recipe.stages if other.spec.reward_model}
+    rewards = {name: ours.get(name) or bases.resolve_base(name) for name in stage.rewards}
     base = Base(
         name=name,
         folder=folder,
@@ -142,19 +143,13 @@ def prepare_base(recipe: Recipe, stage: Stage, run: Path) -> Base:
         adapter=adapter,
         parent=parent,
         continued=continued,
-        rewards=_rewards(recipe, stage, run),
+        rewards=rewards,
     )
     model = base.load()
     loading.check_vocabulary(tokenizer, model.config.get_text_config().vocab_size, name)
     if parent and base.on_parent and not base.parent_beside:
         model = loading.merge_adapter(loading.load_adapter(model, parent), torch.float32)
     return replace(base, model=model)
-
-
-def _rewards(recipe: Recipe, stage: Stage, run: Path) -> dict[str, Path]:
-    own = {other.name for other in recipe.stages if other.spec.reward_model}
-    ours = run / "adapters"
-    return {name: ours / name if name in own else bases.resolve_base(name) for name in stage.rewards}
 
 
 PARENT = "parent"  # name of a frozen parent's adapter beside the one that is trained, `default`

@@ -88,7 +88,9 @@ def estimate(
     tokens = length * int(trainer["per_device_train_batch_size"])
     tokens *= 2 if stage.spec.rows == ("preference",) else 1
     layers, width = config.num_hidden_layers, config.hidden_size
-    size = 4 if _computes_in_fp32(recipe, target) else 2
+    named = recipe.model.dtype
+    in_fp32 = named == "float32" if named != "auto" else not (target.gpu or cpu_has_fast_bf16())
+    size = 4 if in_fp32 else 2
     if target.gpu:
         a_layer = 17 * size * tokens * width + 4 * tokens * adapted / layers
     else:
@@ -99,11 +101,6 @@ def estimate(
     kept = inputs + a_layer if checkpointing else a_layer * layers
     scored = max(PIECE, tokens) if target.gpu else PIECE
     return float(weights + kept + scored * config.vocab_size * 10 + ITSELF[target.gpu])
-
-
-def _computes_in_fp32(recipe: Recipe, target: Machine) -> bool:
-    named = recipe.model.dtype
-    return named == "float32" if named != "auto" else not (target.gpu or cpu_has_fast_bf16())
 
 
 def _weights(recipe: Recipe, stage: Stage, model: Any, target: Machine) -> tuple[float, int]:

@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -154,8 +155,11 @@ def dpo_dataset(base: Base, rows: list[Row], config: Any) -> Dataset:
     pairs = [row for row in rows if isinstance(row, Preference)]
     keep_end = config.truncation_mode == "keep_end"
     encoded = encode_pairs(base, pairs, None if keep_end else config.max_length)
-    names = ("prompt_ids", "chosen_ids", "rejected_ids")
-    return Dataset.from_list([dict(zip(names, row, strict=True)) for row in encoded])
+    return _dataset(("prompt_ids", "chosen_ids", "rejected_ids"), encoded)
+
+
+def _dataset(names: Sequence[str], rows: list[list[Any]]) -> Dataset:
+    return Dataset.from_list([dict(zip(names, row, strict=True)) for row in rows])
 
 
 def encode_pairs(base: Base, pairs: list[Preference], max_length: int | None) -> list[list[list[int]]]:
@@ -202,18 +206,15 @@ def kto_dataset(base: Base, rows: list[Row], max_length: int | None) -> Dataset:
     """Columns `prompt_ids`, `completion_ids` and `label`, rendered and tokenised as for every method."""
     rated = [answer for row in rows for answer in _answers(row)]
     encoded = [[*encode_answers(base.tokenizer, row.prompt, row.completion), row.desirable] for row in rated]
-    names = ("prompt_ids", "completion_ids", "label")
-    return Dataset.from_list([dict(zip(names, row, strict=True)) for row in with_room(encoded, max_length)])
+    return _dataset(("prompt_ids", "completion_ids", "label"), with_room(encoded, max_length))
 
 
 def _answers(row: Row) -> list[Rated]:
     if isinstance(row, Rated):
         return [row]
     if isinstance(row, Preference):
-        return [
-            Rated(id=row.id, prompt=row.prompt, completion=row.chosen, desirable=True),
-            Rated(id=row.id, prompt=row.prompt, completion=row.rejected, desirable=False),
-        ]
+        sides = ((row.chosen, True), (row.rejected, False))
+        return [Rated(id=row.id, prompt=row.prompt, completion=text, desirable=good) for text, good in sides]
     return []
 
 
