@@ -35,8 +35,7 @@ class MetricInfo:
 
     title: str
     group: str = OTHER
-    better: int = 1
-    """+1: more is better, -1: less is better, 0: it only describes."""
+    better: int = 1  # +1: more is better, -1: less is better, 0: it only describes
     digits: int = 3
 
     @property
@@ -50,8 +49,7 @@ class MetricSpec:
 
     implementation: str | None
     """`package.module:class` of a `TextMetric`; `None`: measured on the model, not on its completions."""
-    figures: Mapping[str, MetricInfo]
-    """Name in `scores.json` -> how to show it."""
+    figures: Mapping[str, MetricInfo]  # name in `scores.json` -> how to show it
     needs_reference: bool = True
 
 

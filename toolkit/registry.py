@@ -17,8 +17,7 @@ class DataFormat:
     """How rows of a data set are laid out; recognised by its columns."""
 
     columns: frozenset[str]
-    row: str | None = None
-    """`(raw row, id) -> Row`; `None`: a conversation, see `turns`."""
+    row: str | None = None  # `(raw row, id) -> Row`; `None`: a conversation, see `turns`
     turns: str | None = None
     """`raw row -> (messages, positions of turns that are not learned)`, the answer last."""
 
@@ -43,20 +42,14 @@ DATA_FORMATS: dict[str, DataFormat] = {
 class TrainingMethod:
     """A way to train a stage."""
 
-    trainer: str
-    """`(base, stage, train, heldout, trainer_args)` -> a TRL trainer."""
-    config: str
-    """TRL's configuration class: the fields of a stage's `trainer`."""
-    rows: tuple[str, ...]
-    """Kinds of rows, by their classes in lower case."""
-    defaults: Mapping[str, Any]
-    """Fields, over those of every method; a stage's own go over both."""
+    trainer: str  # `(base, stage, train, heldout, trainer_args)` -> a TRL trainer
+    config: str  # TRL's configuration class: the fields of a stage's `trainer`
+    rows: tuple[str, ...]  # kinds of rows, by their classes in lower case
+    defaults: Mapping[str, Any]  # Fields, over those of every method; a stage's own go over both
     online: bool = False
     """Whether it answers prompts while it trains, and learns from the rewards of its answers."""
-    reward_model: bool = False
-    """Whether it trains a reward model, which writes no answers."""
-    packs: bool = False
-    """Whether rows may be packed, with flash attention."""
+    reward_model: bool = False  # whether it trains a reward model, which writes no answers
+    packs: bool = False  # whether rows may be packed, with flash attention
 
 
 _SFT = {
@@ -112,12 +105,9 @@ class JudgeMethod:
     """`(judge section, model's name, what loads a local model by name, model options)` -> a `PairJudge`."""
     prompt: Literal["letter", "written"] | None
     """How its prompt ends; `None`: it has no prompt, and grades no single answers."""
-    remote: bool = False
-    """Whether the model may be behind an endpoint."""
-    probabilities: bool = True
-    """Whether verdicts have a probability, which the rule `average` needs."""
-    own_model: bool = False
-    """Whether `judge.model` is required: the recipe's base cannot judge this way."""
+    remote: bool = False  # whether the model may be behind an endpoint
+    probabilities: bool = True  # whether verdicts have a probability, which the rule `average` needs
+    own_model: bool = False  # whether `judge.model` is required: the recipe's base cannot judge this way
     fingerprint: str = "toolkit.judge.factory:model_fingerprint"
     """`(model's name, options)` -> hash of the model as these options load it."""
 

@@ -24,8 +24,7 @@ MACHINES = ("x86_64", "aarch64")
 
 @dataclass(frozen=True)
 class Limits:
-    seconds: float = 5.0
-    """Wall-clock time; processor time is limited to as much."""
+    seconds: float = 5.0  # wall-clock time; processor time is limited to as much
     memory_bytes: int = 1 << 30
 
 

@@ -244,20 +244,16 @@ class Cell:
 @dataclass(frozen=True)
 class Row:
     contestant: str
-    cells: tuple[Cell | None, ...]
-    """In the order of the leaderboard's tasks."""
+    cells: tuple[Cell | None, ...]  # in the order of the leaderboard's tasks
     average: float | None
     """Of the shares that all contestants have, as the Open LLM Leaderboard averaged them."""
-    above_chance: float | None
-    """The same with 0 for guessing and 1 for all right; below guessing counts as 0."""
+    above_chance: float | None  # the same with 0 for guessing and 1 for all right; below guessing counts as 0
 
 
 @dataclass(frozen=True)
 class Leaderboard:
-    tasks: tuple[str, ...]
-    """Metric names, `<task>/<metric>`."""
-    rows: tuple[Row, ...]
-    """Best average first."""
+    tasks: tuple[str, ...]  # metric names, `<task>/<metric>`
+    rows: tuple[Row, ...]  # best average first
 
 
 def leaderboard(

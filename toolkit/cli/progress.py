@@ -24,8 +24,7 @@ EVERY = 30.0  # seconds between two lines about the same work, where there is no
 class Work:
     """What is known of one piece of work in progress."""
 
-    first: int
-    """How much was done at the first record."""
+    first: int  # how much was done at the first record
     since: float
     spoke: float = 0.0
     bar: TaskID | None = None

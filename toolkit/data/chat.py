@@ -27,8 +27,7 @@ class Encoded:
     input_ids: list[int]
     completion_mask: list[int]
     """1 for the tokens that are learned: every answer with its end token; 0 elsewhere. Same length."""
-    truncated: bool
-    """Whether tokens beyond the maximum length were cut off."""
+    truncated: bool  # whether tokens beyond the maximum length were cut off
 
 
 @dataclass(frozen=True)
@@ -37,10 +36,8 @@ class Exchange:
 
     prompt: Sequence[Message]
     answer: str
-    before: str
-    """The prompt rendered, up to where the assistant starts to answer."""
-    text: str
-    """What is learned after it."""
+    before: str  # the prompt rendered, up to where the assistant starts to answer
+    text: str  # what is learned after it
 
 
 def exchanges(tokenizer: Any, messages: Sequence[Message], unlearned: Collection[int] = ()) -> list[Exchange]:

@@ -32,10 +32,8 @@ class Rows:
     """The rows a source gives."""
 
     rows: list[Row]
-    places: list[str]
-    """`file:line` of each row."""
-    skipped: int
-    """Rows left out because they did not fit (`skip_bad_rows`)."""
+    places: list[str]  # `file:line` of each row
+    skipped: int  # rows left out because they did not fit (`skip_bad_rows`)
 
     @property
     def fingerprint(self) -> str:

@@ -24,22 +24,17 @@ class Request:
     """One conversation to be answered."""
 
     id: str
-    messages: tuple[Message, ...]
-    """The contestant's own prompt, then the example's messages."""
-    seed: int
-    """For sampling: the same request and seed give the same completion in any batch."""
+    messages: tuple[Message, ...]  # the contestant's own prompt, then the example's messages
+    seed: int  # for sampling: the same request and seed give the same completion in any batch
 
 
 @dataclass(frozen=True)
 class Reply:
     text: str
     finish: Literal["stop", "length", "refused"]
-    tokens: int
-    """How many were generated, the end token not counted."""
-    error: str | None = None
-    """The server's error message of a refused request; refusals are not stored."""
-    tokens_in: int = 0
-    """Of the prompt, as a server counts them."""
+    tokens: int  # how many were generated, the end token not counted
+    error: str | None = None  # the server's error message of a refused request; refusals are not stored
+    tokens_in: int = 0  # of the prompt, as a server counts them
 
 
 @runtime_checkable

@@ -31,8 +31,7 @@ class Prompt:
 
     id: str
     tokens: list[int]
-    seed: int = 0
-    """For sampling."""
+    seed: int = 0  # for sampling
 
 
 @dataclass

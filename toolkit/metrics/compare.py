@@ -45,10 +45,8 @@ class Comparison:
     """Scores of contestants and their paired differences; `to_frame()` for pandas, a chart in a notebook."""
 
     scores: list[Score]
-    differences: list[Difference]
-    """Every other contestant minus the one compared with, metric by metric."""
-    corrected: list[float]
-    """P-values of the differences, corrected for their number (Holm)."""
+    differences: list[Difference]  # every other contestant minus the one compared with, metric by metric
+    corrected: list[float]  # p-values of the differences, corrected for their number (Holm)
     examples_needed: list[int | None]
     """For each difference, how many examples would show it at p < 0.05 four times in five."""
 

@@ -75,8 +75,7 @@ class ChatRequest:
 
     messages: tuple[Message, ...]
     seed: int | None = None
-    response_format: Mapping[str, Any] | None = None
-    """Structured output, where the server has it."""
+    response_format: Mapping[str, Any] | None = None  # structured output, where the server has it
 
 
 @dataclass(frozen=True)
@@ -84,10 +83,8 @@ class ChatReply:
     text: str
     finish: Literal["stop", "length"]
     tokens_in: int
-    tokens_out: int
-    """As the server counts them; 0 where it does not."""
-    reasoning: str = ""
-    """The reasoning before the answer, where the server separates it."""
+    tokens_out: int  # as the server counts them; 0 where it does not
+    reasoning: str = ""  # the reasoning before the answer, where the server separates it
 
 
 @dataclass(frozen=True)
@@ -181,10 +178,8 @@ class _Failure:
     """An attempt that may be made again."""
 
     reason: str
-    limited: bool = False
-    """Rate limited (429): the server is up."""
-    billed: bool = True
-    """Whether the server may have done the work: it does none for an error status."""
+    limited: bool = False  # rate limited (429): the server is up
+    billed: bool = True  # whether the server may have done the work: it does none for an error status
 
 
 class _Exchange:

@@ -22,8 +22,7 @@ class Hardware:
     dtype: torch.dtype
     attention: str | None
     """transformers' `attn_implementation`; `None` leaves the choice to it: not every model has every one."""
-    use_kernels: bool = False
-    """Whether layers are taken from the hub's kernels where it has faster ones."""
+    use_kernels: bool = False  # whether layers are taken from the hub's kernels where it has faster ones
 
     @property
     def half_on_cpu(self) -> bool:

@@ -51,14 +51,12 @@ class Loaded:
     model: Any
     tokenizer: Any
     hardware: hardware.Hardware
-    fingerprint: str
-    """`loaded_fingerprint` of its folder and options."""
+    fingerprint: str  # `loaded_fingerprint` of its folder and options
     quantization: str = "none"
     adapters: list[str] = field(default_factory=list)
     adapter_fingerprints: dict[str, str] = field(default_factory=dict)
     """Name of an attached adapter -> `bases.content_fingerprint` of its folder."""
-    folders: dict[str, Path] = field(default_factory=dict)
-    """Name of an attached adapter -> its folder."""
+    folders: dict[str, Path] = field(default_factory=dict)  # name of an attached adapter -> its folder
 
     @property
     def config(self) -> Any:

@@ -27,13 +27,10 @@ MIN_PREFIX = 16  # shortest common prefix, in tokens, that is computed once for 
 class Pack:
     """Some prompts, from their common prefix on, as one sequence of the tokens of their tree."""
 
-    members: tuple[int, ...]
-    """Which prompts, as positions in the list that was packed."""
+    members: tuple[int, ...]  # which prompts, as positions in the list that was packed
     tokens: list[int]
-    positions: list[int]
-    """Of each token in its own prompt."""
-    paths: list[list[int]]
-    """Of each member: the places in `tokens` of all its tokens, first to last."""
+    positions: list[int]  # of each token in its own prompt
+    paths: list[list[int]]  # of each member: the places in `tokens` of all its tokens, first to last
 
     def mask(self) -> torch.Tensor:
         """Which token sees which: bool, (tokens, tokens), True where attention is allowed."""

@@ -31,20 +31,16 @@ EPOCH = 1e9  # seconds from which on a number is a point in time (in 2001 or lat
 class Retry:
     """How long to go on asking. Times are seconds."""
 
-    attempts: int = 6
-    """Of one request, the first included; those answered by 429 do not count."""
-    patience: float = 3600.0
-    """How long one request waits altogether."""
+    attempts: int = 6  # of one request, the first included; those answered by 429 do not count
+    patience: float = 3600.0  # how long one request waits altogether
     first_wait: float = 0.5
     """Back-off before the second attempt; it doubles from one to the next, and is drawn from 50-100% of it,
     so that requests that failed together do not come back together."""
     longest_wait: float = 60.0
     trip_after: int = 10
     """Failures in a row, over all requests, after which all wait and one at a time tries the server."""
-    cool_off: float = 5.0
-    """Wait before the first of these tries; it doubles from one to the next."""
-    tries: int = 5
-    """That may fail before the server counts as down."""
+    cool_off: float = 5.0  # wait before the first of these tries; it doubles from one to the next
+    tries: int = 5  # that may fail before the server counts as down
     max_server_wait: float = 600.0
     """What a server may ask to wait (`Retry-After`); for more, the work stops and says so."""
 

@@ -37,8 +37,7 @@ class NameIn:
     """Annotation of a name that a table has."""
 
     table: Mapping[str, Any]
-    also: tuple[str, ...] = ()
-    """Further names."""
+    also: tuple[str, ...] = ()  # further names
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -29,18 +29,13 @@ logger = logging.getLogger(__name__)
 class Step:
     """A part of a run that knows what it needs and what it leaves, and can be done in any process."""
 
-    name: str
-    """What it is called in the manifest and in messages."""
+    name: str  # what it is called in the manifest and in messages
     inputs: Callable[[], str]
     """Fingerprint of everything the outputs depend on; computed when the steps before are done."""
-    work: Callable[[], object]
-    """Writes the outputs; may find its own unfinished ones and continue them."""
-    outputs: tuple[Path, ...] = ()
-    """Files and folders it writes; those of other inputs are removed first."""
-    temporary: tuple[Path, ...] = ()
-    """Files it keeps only while it works (checkpoints)."""
-    depends_on: tuple[str, ...] = ()
-    """Names of the steps whose outputs it reads."""
+    work: Callable[[], object]  # writes the outputs; may find its own unfinished ones and continue them
+    outputs: tuple[Path, ...] = ()  # files and folders it writes; those of other inputs are removed first
+    temporary: tuple[Path, ...] = ()  # files it keeps only while it works (checkpoints)
+    depends_on: tuple[str, ...] = ()  # names of the steps whose outputs it reads
     rename: Callable[[], None] | None = None
     """Puts its names into outputs of a step that had the same inputs under another name; `None`: cannot."""
     model: bool = False

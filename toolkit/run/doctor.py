@@ -34,10 +34,8 @@ class Line:
 
     what: str
     state: Literal["ok", "note", "missing"]
-    found: str
-    """What is there, and what follows from it."""
-    fix: str = ""
-    """The command, or what to do, where something is missing."""
+    found: str  # what is there, and what follows from it
+    fix: str = ""  # the command, or what to do, where something is missing
 
 
 def examine(results: Path = Path()) -> list[Line]:

@@ -54,8 +54,7 @@ class LlamaCpp:
 
     converter: str | None = None
     server: str | None = None
-    score: bool = True
-    """Whether GGUF files answer the run's examples."""
+    score: bool = True  # whether GGUF files answer the run's examples
 
 
 def export_model(run: Path, stage: str, to: Format, out: Path, llama: LlamaCpp = LlamaCpp()) -> Exported:

@@ -135,8 +135,7 @@ class Reader:
     """How a model reads prompts, to know what fits."""
 
     tokenizer: Any
-    window: int
-    """Tokens that its context leaves for a prompt."""
+    window: int  # tokens that its context leaves for a prompt
 
     def fit(self, prompts: Mapping[int, tuple[Message, ...]], examples: Sequence[Example]) -> list[int]:
         """The numbers of worked examples that fit before the longest of the examples."""
@@ -162,8 +161,7 @@ class Choice:
     data: str
     exchanges: Sequence[Exchange]
     examples: Sequence[Example]
-    reader: Reader | None
-    """`None`: of a server, which knows what fits."""
+    reader: Reader | None  # `None`: of a server, which knows what fits
 
     def worked(self, count: int) -> WorkedExamples:
         """The first so many exchanges as worked examples."""

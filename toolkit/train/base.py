@@ -25,20 +25,15 @@ class Base:
 
     name: str
     folder: Path
-    fingerprint: str
-    """Of the weights on disk that the published adapter will fit."""
+    fingerprint: str  # of the weights on disk that the published adapter will fit
     model: Any
     tokenizer: Any
     hardware: Hardware
-    loaded: Hardware
-    """The same with the number type that the weights are loaded in."""
+    loaded: Hardware  # the same with the number type that the weights are loaded in
     quantization: str
-    adapter: Any
-    """PEFT's configuration of what is trained; `None`: all weights."""
-    parent: Path | None
-    """Folder of the adapter that the stage starts from."""
-    continued: bool
-    """Whether the parent's adapter is trained on; else it is frozen."""
+    adapter: Any  # PEFT's configuration of what is trained; `None`: all weights
+    parent: Path | None  # folder of the adapter that the stage starts from
+    continued: bool  # whether the parent's adapter is trained on; else it is frozen
     rewards: Mapping[str, Path | Callable[..., list[float]]] = field(default_factory=dict)
     """Name -> folder of a reward model that online methods learn from, or (in a trial) a function for TRL."""
 

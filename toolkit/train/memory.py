@@ -37,8 +37,7 @@ class Machine:
     """What a recipe would be trained on."""
 
     name: str
-    memory: float
-    """Bytes."""
+    memory: float  # bytes
     gpu: bool = True
 
 

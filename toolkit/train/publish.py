@@ -179,10 +179,8 @@ class Derived:
 
     form: str
     library: str
-    measured: str
-    """How far it is from the trained one, in Markdown."""
-    usage: str = ""
-    """How to run it, in Markdown; empty: as transformers loads it."""
+    measured: str  # how far it is from the trained one, in Markdown
+    usage: str = ""  # how to run it, in Markdown; empty: as transformers loads it
 
 
 def derived_card(folder: Path, recipe: Recipe, stage: Stage, derived: Derived) -> str:

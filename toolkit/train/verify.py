@@ -44,8 +44,7 @@ class TrainedLogits:
     ids: list[list[int]]
     positions: list[list[int]]
     """Places of each row whose next token is predicted; of a classifier none: it gives one logit a row."""
-    logits: list[torch.Tensor]
-    """For each row (positions, vocabulary) in fp32; of a classifier (1, 1)."""
+    logits: list[torch.Tensor]  # for each row (positions, vocabulary) in fp32; of a classifier (1, 1)
 
     @classmethod
     def of(cls, model: Any, tokenizer: Any, rows: Sequence[Row]) -> TrainedLogits:

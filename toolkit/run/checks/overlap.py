@@ -41,8 +41,7 @@ class Measured:
     place: str
     what: str
     questions: list[str]
-    answers: list[str]
-    """One a question; empty where there is none."""
+    answers: list[str]  # one a question; empty where there is none
 
 
 @dataclass

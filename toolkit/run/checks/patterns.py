@@ -127,12 +127,10 @@ LOWER_IS_BETTER = re.compile(
 class Fault:
     """One kind of fault: how bad, what it is, and what to do."""
 
-    text: str
-    """With `{n}` rows of `{all}`, and `{shown}`."""
+    text: str  # with `{n}` rows of `{all}`, and `{shown}`
     fix: str
     severity: Find = warning
-    share: float = 0.0
-    """Of all rows, above which it counts as that; below it is only info."""
+    share: float = 0.0  # of all rows, above which it counts as that; below it is only info
 
 
 MESSAGES = "give messages, not text that a template has made"

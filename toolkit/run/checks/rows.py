@@ -40,10 +40,8 @@ class Seen:
     rows: list[Row] = field(default_factory=list)
     places: list[str] = field(default_factory=list)
     count: int = 0
-    kinds: dict[type, Row] = field(default_factory=dict)
-    """The first row of each kind."""
-    system: int = 0
-    """Rows with a system turn."""
+    kinds: dict[type, Row] = field(default_factory=dict)  # the first row of each kind
+    system: int = 0  # rows with a system turn
     draws: random.Random = field(default_factory=lambda: random.Random(0))
 
     def add(self, place: str, row: Row) -> None:
@@ -131,8 +129,7 @@ class Scan:
     recipe: Recipe
     name: str
     quality: Quality
-    overlap: Overlap | None
-    """Of rows that are trained on."""
+    overlap: Overlap | None  # of rows that are trained on
     seen: Seen = field(default_factory=Seen)
     bad: int = 0
     problems: list[Finding] = field(default_factory=list)

@@ -295,11 +295,9 @@ class Shown:
     """One row, or one side of a pair, decoded."""
 
     title: str
-    parts: list[tuple[str, bool]]
-    """Text, and whether it is learned."""
+    parts: list[tuple[str, bool]]  # Text, and whether it is learned
     tokens: int
-    cut: int
-    """Tokens lost at the end."""
+    cut: int  # tokens lost at the end
 
 
 def show(recipe: Recipe, sets: dict[str, Seen], tokenizer: Any, count: int) -> list[Shown]:
