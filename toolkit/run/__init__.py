@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,14 +14,16 @@ from toolkit.errors import RecipeError
 from toolkit.generate.base import engine_command
 from toolkit.judge.factory import validate_judges
 from toolkit.judge.verdicts import import_old_log
-from toolkit.metrics.measurement import seed_folder
-from toolkit.recipe import Recipe, contestants, dump, load, with_fewshot_baseline
+from toolkit.metric_info import metric_info
+from toolkit.metrics.intervals import score
+from toolkit.metrics.measurement import Measurement, seed_folder
+from toolkit.recipe import Contestant, Recipe, contestants, dump, fingerprint, load, with_keys
+from toolkit.recipe.schema import with_fewshot_baseline
 from toolkit.run.cache import StepCache
 from toolkit.run.folder import IDENTITY, NAME, RunFolder, select_version, versions
 from toolkit.run.plan import check_recipe, plan_steps, training_steps
 from toolkit.run.resolve import Execution
 from toolkit.run.summary import build_summary, finish, load_stage_results
-from toolkit.run.sweep import SweepResult, choose_variant
 from toolkit.types import Completion, StageResult, Summary, Verdict
 
 __all__ = ["run", "train"]
@@ -57,7 +60,7 @@ def run(recipe: Recipe, results: Path, *, on: Place = "here", anyway: bool = Fal
         validate_judges(recipe.judge.members(), base=recipe.base)
     if recipe.scoring:
         engine_command(recipe.scoring.generation)  # refuses one that is not here before anything is trained
-    swept: SweepResult | None = None
+    swept: dict[str, Any] = {}
     variants: Sequence[RunFolder] = ()
     executed = list[str]()
 
@@ -174,3 +177,54 @@ def _opened(
         _import_paid_answers(others)
         cache.record(**{NAME: recipe.name, IDENTITY: cache.manifest.get(IDENTITY, {}) | identity})
     return cache, execution
+
+
+def choose_variant(
+    recipe: Recipe, results: Path, carry_out: Callable[[Execution, StepCache], None]
+) -> tuple[Recipe, dict[str, Any], Sequence[RunFolder]]:
+    """Train and score every variant of a recipe's grid on `scoring.validation`; the best one is run.
+
+    The test set takes no part in the choice. Variants are kept in `results/<name>-sweep/`, so that a grid
+    that grows trains its new points only, and the chosen one is not trained again.
+
+    Returns:
+        The recipe with the best settings and no grid, what was found, and the folders of the variants.
+
+    Raises:
+        RecipeError: a variant is no recipe, or has no figure to choose by.
+        ToolkitError: a step failed; the next call continues from there.
+    """
+    scoring, plain = recipe.scoring, recipe.model_copy(update={"sweep": {}})
+    assert scoring is not None
+    assert scoring.validation is not None
+    check, metric = scoring.tuning_metric
+    less = {"examples": scoring.validation, "metrics": (check,), "slices": (), "benchmarks": ()}
+    alone = scoring.model_copy(update={**less, "guard": None, "groups": None})
+    points = itertools.product(*recipe.sweep.values())
+    grid = [dict(zip(recipe.sweep, values, strict=True)) for values in points]
+    variants = [(settings, with_keys(plain, settings)) for settings in grid]
+    found, places = list[Measurement](), list[RunFolder]()
+    for number, (settings, variant) in enumerate(variants, start=1):
+        logger.info("sweep: variant %d of %d, %s", number, len(variants), settings)
+        place = RunFolder(results / f"{recipe.name}-sweep" / fingerprint(settings))
+        last = next(stage.name for stage in reversed(variant.stages) if not stage.spec.reward_model)
+        trained = {"contestants": {last: Contestant(stage=last)}, "judge": None, "seeds": 1}
+        short = variant.model_copy(update={"scoring": alone} | trained)
+        with place.locked():
+            io.write_text(place.recipe, dump(short))
+            execution = Execution(short, place)
+            execution.checked = True
+            carry_out(execution, StepCache(place, places))
+        measured = {each.metric: each for each in io.read(place.measurements(last), Measurement)}
+        if metric not in measured:
+            raise RecipeError(f"sweep: no {metric} on `{scoring.validation}`; give its rows references")
+        found.append(measured[metric])
+        places.append(place)
+    lower = metric_info(metric, {metric} if found[0].lower_is_better else ()).better < 0
+    best = min(range(len(found)), key=lambda at: found[at].value if lower else -found[at].value)
+    figures = [score(each).model_dump(include={"value", "low", "high", "n"}) for each in found]
+    tried = [{"settings": own} | figure for (own, _), figure in zip(variants, figures, strict=True)]
+    chosen, variant = variants[best]
+    logger.info("sweep: chosen by %s on %s: %s", metric, scoring.validation, chosen)
+    result = {"validation": scoring.validation, "metric": metric, "variants": tried, "chosen": chosen}
+    return variant, result, places

@@ -26,25 +26,12 @@ from toolkit.generate.importers import match_answers
 from toolkit.metrics.checks import metric_identity
 from toolkit.metrics.compare import read_samples
 from toolkit.models import bases
-from toolkit.recipe import (
-    Check,
-    Contestant,
-    DataSource,
-    Generation,
-    Recipe,
-    Scoring,
-    Selection,
-    Stage,
-    answered_data,
-    contestants,
-    existing,
-    fingerprint,
-    load,
-)
+from toolkit.recipe import Check, DataSource, answered_data, contestants, existing, fingerprint, load
 from toolkit.recipe.files import file_keys, file_of
+from toolkit.recipe.schema import Contestant, Generation, Recipe, Scoring, Selection, Stage
 from toolkit.run.folder import RunFolder
 from toolkit.run.shots import Exchange, WorkedExamples, draw_exchanges, exchange_of
-from toolkit.types import Completion, Example, Message, Record, digest
+from toolkit.types import Completion, Example, Message, digest
 
 if TYPE_CHECKING:
     from toolkit.generate.engine import Engine, ServedModel
@@ -106,7 +93,7 @@ class Execution:
         """Go on in spite of errors that the check finds."""
         self.checked = False
         """The check was done, for the same recipe with another training seed."""
-        self.swept: Record | None = None
+        self.swept: dict[str, Any] = {}
         """What a grid of settings gave, of which this recipe is the chosen point."""
         self.recipe, self.folder = recipe, folder
         self._loaded: tuple[str, Loaded] | None = None

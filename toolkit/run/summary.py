@@ -65,7 +65,7 @@ def build_summary(execution: Execution, cache: StepCache) -> Summary:
         if scoring.primary:
             notes["primary"] = scoring.primary
         if execution.swept:
-            notes["sweep"] = execution.swept.model_dump(mode="json")
+            notes["sweep"] = execution.swept
         scores = [score(measured) for measured in found]
         differences = paired_differences(found, names)
         for contestant in benchmarked_contestants(execution):
