@@ -98,17 +98,13 @@ def check_addable(out: Path, contestant: str, weights: str, task: str, limit: in
     result = _read_result(out)
     config, counts = io.mapping(result, "config"), _counts(result)
     if name_in(out) != contestant or config.get("weights", weights) != weights:
-        raise DataError(
-            f"{out}: holds the results of {name_in(out)}, with other weights, model options or of "
-            "another name; choose another --out"
-        )
+        other = f"the results of {name_in(out)}, with other weights, model options or of another name"
+        raise DataError(f"{out}: holds {other}; choose another --out")
     parts = io.mapping(result, "group_subtasks").get(task) or [task]
     count = max(counts.get(part, 0) for part in parts)
     if limit is not None and count > limit:
-        raise DataError(
-            f"{out}: holds {task} on {count} questions, and --limit {limit} would replace them; choose "
-            "another --out"
-        )
+        held = f"{out}: holds {task} on {count} questions"
+        raise DataError(f"{held}, and --limit {limit} would replace them; choose another --out")
 
 
 def add_results(out: Path, new: Path, weights: str, contestant: str) -> bool:
@@ -119,10 +115,8 @@ def add_results(out: Path, new: Path, weights: str, contestant: str) -> bool:
     before, after = _counts(merged), _counts(added)
     for task in before.keys() & after.keys():
         if after[task] < before[task]:
-            raise DataError(
-                f"{out}: holds {task} on {before[task]} questions, and {after[task]} would replace them; "
-                "choose another --out"
-            )
+            held = f"{out}: holds {task} on {before[task]} questions"
+            raise DataError(f"{held}, and {after[task]} would replace them; choose another --out")
     merge_results(merged, added)
     merged["config"]["weights"], merged["model_name"] = weights, contestant
     out.with_suffix("").mkdir(parents=True, exist_ok=True)
@@ -160,10 +154,8 @@ def values_of(folder: Path) -> dict[str, dict[str, float]]:
         is_mean = score.metric.rpartition("/")[2].partition(",")[0] in PROPORTIONS
         other_mean = values and is_mean and abs(mean - score.value) > 0.5 / len(values)
         if len(values) not in (0, score.n) or other_mean:
-            logger.warning(
-                "%s: the %d answers logged there do not give the figure of %s; no comparison by question",
-                *(folder, len(values), score.metric),
-            )
+            text = "%s: the %d answers logged there do not give the figure of %s; no comparison by question"
+            logger.warning(text, folder, len(values), score.metric)
             del found[score.metric]
     return found
 
@@ -298,17 +290,11 @@ def goodhart(found: Sequence[Difference], level: float = 0.05) -> list[str]:
     notes = []
     pairs = dict.fromkeys((each.contestant, each.against) for each in found)
     for contestant, against in pairs:
-        sure = [
-            each
-            for each in found
-            if (each.contestant, each.against) == (contestant, against)
-            and each.p_value < level
-            and not each.metric.startswith(("length", "distinct"))
-        ]
-        gains, losses = (
-            [each.metric for each in sure if ((each.value < 0) == less_is_better(each.metric)) is better]
-            for better in (True, False)
-        )
+        paired = [each for each in found if (each.contestant, each.against) == (contestant, against)]
+        sure = [each for each in paired if each.p_value < level]
+        sure = [each for each in sure if not each.metric.startswith(("length", "distinct"))]
+        gains = [each.metric for each in sure if (each.value < 0) == less_is_better(each.metric)]
+        losses = [each.metric for each in sure if (each.value < 0) != less_is_better(each.metric)]
         if gains and len(losses) > len(gains):
             notes.append(
                 f"{contestant} gains on {', '.join(gains)} and loses on {', '.join(losses)} against "
@@ -326,11 +312,11 @@ def _headlines(scores: Sequence[Score]) -> dict[str, dict[str, Score]]:
             found.setdefault(task, {}).setdefault(metric, {})[score.contestant] = score
     if "mmlu" in found:
         found = {task: row for task, row in found.items() if not task.startswith("mmlu_")}
-    chosen = {
-        task: next((metric for metric in HEADLINES if metric in by_metric), next(iter(by_metric)))
-        for task, by_metric in found.items()
-    }
-    return {f"{task}/{metric}": found[task][metric] for task, metric in chosen.items()}
+    headlines = {}
+    for task, by_metric in found.items():
+        metric = next((metric for metric in HEADLINES if metric in by_metric), next(iter(by_metric)))
+        headlines[f"{task}/{metric}"] = by_metric[metric]
+    return headlines
 
 
 def _are_shares(task: str, row: Mapping[str, Score]) -> bool:

@@ -177,10 +177,8 @@ class _Tasks(TaskManager):  # type: ignore[misc]  # lm-eval is untyped
             scoring = [getattr(part, "__globals__", {}) for part in (*metrics, task.config.process_results)]
             known = [value for each in scoring for value in each.values()]
             if not any(value is sandbox or isinstance(value, sandbox.CodeEval) for value in known):
-                raise DataError(
-                    f"benchmark {self.benchmark.task}: {name} runs the model's code by means of its own, "
-                    "outside of the sandbox; leave it out"
-                )
+                text = f"benchmark {self.benchmark.task}: {name} runs the model's code by means of its own"
+                raise DataError(f"{text}, outside of the sandbox; leave it out")
         return found
 
 
@@ -200,9 +198,7 @@ def _without_machine(found: dict[str, Any], folder: Path) -> dict[str, Any]:
 
 
 def _sample(row: dict[str, Any]) -> dict[str, Any]:
-    arguments = {
-        f"gen_args_{i}": {f"arg_{j}": part for j, part in enumerate(each)}
-        for i, each in enumerate(row["arguments"])
-    }
+    calls = [{f"arg_{place}": part for place, part in enumerate(call)} for call in row["arguments"]]
+    arguments = {f"gen_args_{number}": call for number, call in enumerate(calls)}
     replies = {key: sanitize_list(row[key]) for key in ("resps", "filtered_resps")}
     return row | replies | {"arguments": arguments, "target": str(row["target"])}

@@ -230,17 +230,14 @@ def _check_fewshot(benchmark: Benchmark, task: dict[str, Any], there: dict[str, 
     """Few-shot examples must not be questions themselves, which lm-eval would fall back to."""
     shots = _fewshot(benchmark, task)
     split = _fewshot_split(task)
+    place = f"benchmark {benchmark.task}: {shots} few-shot examples"
     has_samples = task.get("fewshot_config", {}).get("samples") is not None
     if shots and not has_samples and split not in there:
-        raise DataError(
-            f"benchmark {benchmark.task}: {shots} few-shot examples come from split `{split}`; name a file "
-            "for it, or set num_fewshot: 0"
-        )
+        mend = "name a file for it, or set num_fewshot: 0"
+        raise DataError(f"{place} come from split `{split}`; {mend}")
     if split in there and shots > there[split] and not has_samples:
-        raise DataError(
-            f"benchmark {benchmark.task}: {shots} few-shot examples are more than the {there[split]} rows "
-            f"of split `{split}`; set num_fewshot lower"
-        )
+        rows = f"the {there[split]} rows of split `{split}`"
+        raise DataError(f"{place} are more than {rows}; set num_fewshot lower")
 
 
 def _write_mmlu(benchmark: Benchmark, folder: Path) -> None:
@@ -352,13 +349,8 @@ def hellaswag(row: Columns) -> Columns:
     if "query" not in row:
         return row
     activity, _, context = str(row["query"]).partition(": ")
-    return {
-        "activity_label": activity,
-        "ctx_a": context,
-        "ctx_b": "",
-        "endings": [str(choice).strip() for choice in row["choices"]],
-        "label": str(row["gold"]),
-    }
+    endings, label = [str(choice).strip() for choice in row["choices"]], str(row["gold"])
+    return {"activity_label": activity, "ctx_a": context, "ctx_b": "", "endings": endings, "label": label}
 
 
 HUB_COLUMNS: dict[str, Callable[[Columns], Columns]] = {"hellaswag": hellaswag}

@@ -229,10 +229,8 @@ def leaderboard_command(sources: tuple[Path, ...], against: str | None, as_json:
     first_of = "{}: benchmarks are of the first of {} training seeds"
     notes += [first_of.format(run, count) for run, count in seeds.items() if count > 1]
     if as_json:
-        print_json(
-            {"tasks": board.tasks, "rows": [_plain(row) for row in board.rows], "notes": notes}
-            | _differences(compared)
-        )
+        whole = {"tasks": board.tasks, "rows": list(map(_plain, board.rows)), "notes": notes}
+        print_json(whole | _differences(compared))
         return
     header = ["contestant", *board.tasks, "average", "above chance"]
     rows = [
@@ -316,10 +314,8 @@ def _differences(found: Comparison) -> dict[str, Any]:
 
 def print_scores(scores: Sequence[Score]) -> None:
     """One line a figure: metric, contestant, value, 95% interval, n."""
-    rows = [
-        [score.metric, score.contestant, number(score.value), _interval(score), str(score.n)]
-        for score in sorted(scores, key=lambda score: score.metric)
-    ]
+    ordered = sorted(scores, key=lambda score: score.metric)
+    rows = [[s.metric, s.contestant, number(s.value), _interval(s), str(s.n)] for s in ordered]
     print_table(["metric", "contestant", "value", "95% interval", "n"], rows)
 
 

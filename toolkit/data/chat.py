@@ -9,6 +9,7 @@ template. The end-of-turn token is learned: a model that never sees it in the lo
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -70,10 +71,8 @@ def _joined(pairs: Sequence[tuple[list[int], list[int]]], max_length: int | None
         ids, mask = parts[-1]
         mask += [0] * (len(before) - len(ids)) + [1] * len(answer)
         ids[:] = [*before, *answer]
-    return [
-        Encoded(ids[:max_length], mask[:max_length], max_length is not None and len(ids) > max_length)
-        for ids, mask in parts
-    ]
+    longest = sys.maxsize if max_length is None else max_length
+    return [Encoded(ids[:longest], mask[:longest], len(ids) > longest) for ids, mask in parts]
 
 
 def encode_turns(

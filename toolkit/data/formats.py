@@ -305,10 +305,8 @@ def preference_row(row: Mapping[str, Any], row_id: str) -> Preference:
     same = next((n for n, (one, other) in enumerate(zip(chosen, rejected, strict=False)) if one != other), -1)
     shared = chosen[:same]
     if same < 0 or len(chosen) != len(shared) + 1 or len(rejected) != len(shared) + 1:
-        raise RowError(
-            f"`chosen` and `rejected` differ before their last answers (turn {len(shared) + 1}): give both "
-            "the same history"
-        )
+        text = f"`chosen` and `rejected` differ before their last answers (turn {len(shared) + 1})"
+        raise RowError(f"{text}: give both the same history")
     if not shared:
         raise RowError("no prompt: give a `prompt` column, or chosen/rejected as whole conversations")
     if chosen[-1].role != "assistant" or rejected[-1].role != "assistant":

@@ -230,10 +230,8 @@ def _example(row: dict[str, Any], source: DataSource, row_id: str) -> Example:
         form = detect(row)
         check_one_format(row, form)
     if form in ("preference", "unpaired"):
-        raise RowError(
-            f"{form} rows are to train on; examples need a prompt, with a reference if there is one; set "
-            "`format` or `rename`"
-        )
+        text = f"{form} rows are to train on; examples need a prompt, with a reference if there is one"
+        raise RowError(f"{text}; set `format` or `rename`")
     turns = conversation(row, form)
     if turns[-1].role == "assistant":
         turns, reference = turns[:-1], reference or split_thinking(turns[-1].content)[1]

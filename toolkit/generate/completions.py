@@ -63,10 +63,8 @@ def generate_completions(  # noqa: PLR0913
         raise DataError(f"two examples have the id {twice[0]}; give each its own")
     for number, found in enumerate(io.read(out, Completion) if out.exists() else (), start=1):
         if found.contestant != contestant:
-            raise DataError(
-                f"{out}:{number}: a completion of {found.contestant}, and not of {contestant}; "
-                "remove the file or choose another"
-            )
+            whose = f"a completion of {found.contestant}, and not of {contestant}"
+            raise DataError(f"{out}:{number}: {whose}; remove the file or choose another")
     engine, requests = _as_source(source, adapter), _requests(examples, prompt, seed)
     keys = {request.id: _key(engine, request, options) for request in requests}
     stored = _store(engine, store or out.parent / ANSWERS, options)

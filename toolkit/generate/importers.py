@@ -243,16 +243,12 @@ def _reader(place: str, row: Columns) -> Reader:
 
 def _check_plain(row: Columns) -> None:
     """Refuse rows with two candidate columns for the question, the completion or the reference."""
-    completion, known, prompts = (
-        [name for name in names if row.get(name) is not None]
-        for names in (COMPLETION_KEYS, REFERENCE_KEYS, PROMPT_KEYS)
-    )
+    kinds = (COMPLETION_KEYS, REFERENCE_KEYS, PROMPT_KEYS)
+    completion, known, prompts = ([name for name in names if row.get(name) is not None] for names in kinds)
     sure = len(completion) <= 1 or ("completion" in completion and "reference" in known)
     if not sure:
-        raise RowError(
-            f"{' and '.join(completion)} could each be the model's answer; rename the model's `completion`, "
-            "and the known right answer `reference`"
-        )
+        mend = "rename the model's `completion`, and the known right answer `reference`"
+        raise RowError(f"{' and '.join(completion)} could each be the model's answer; {mend}")
     if "prompt" not in row and (len(prompts) > 1 and set(prompts) != {"instruction", "input"}):
         raise RowError(f"{' and '.join(prompts)} could each be the question; rename it `prompt`")
     if len(known) > 1 and "reference" not in known:

@@ -104,11 +104,8 @@ def score_completions(
     """
     from toolkit.metrics.registry import Encoding, measure_texts  # imports evaluate
 
-    found = [
-        measurement
-        for own in group_by_contestant(completions).values()
-        for measurement in measure_texts(own, metrics, encoding=encoding or Encoding())
-    ]
+    measure = partial(measure_texts, metrics=metrics, encoding=encoding or Encoding())
+    found = [each for own in group_by_contestant(completions).values() for each in measure(own)]
     if not found:
         raise DataError("nothing to score: no completion has a reference")
     return compare(found, against=against, groups=groups)
@@ -285,10 +282,8 @@ def load_groups(sources: Sequence[Path]) -> dict[str, str]:
     for file in (source / FILE for source in sources):
         for example, group in (read_groups(file) if file.is_file() else {}).items():
             if groups.setdefault(example, group) != group:
-                raise DataError(
-                    f"{file}: example {example} is in group {group} here and in {groups[example]} in another "
-                    "run; say which with --groups"
-                )
+                there = f"{group} here and in {groups[example]} in another run"
+                raise DataError(f"{file}: example {example} is in group {there}; say which with --groups")
     return groups
 
 

@@ -305,10 +305,8 @@ def clustered(measurement: Measurement, groups: Mapping[str, str]) -> Measuremen
 def restricted(measurement: Measurement, examples: Container[str]) -> Measurement:
     """The part of a measurement that is on these examples."""
     kept = [place for place, example in enumerate(measurement.example_ids) if example in examples]
-    ids, rows, *replicas = (
-        tuple(column[place] for place in kept)
-        for column in (measurement.example_ids, measurement.rows, *measurement.replicas)
-    )
+    columns = (measurement.example_ids, measurement.rows, *measurement.replicas)
+    ids, rows, *replicas = (tuple(column[place] for place in kept) for column in columns)
     return measurement.model_copy(update={"example_ids": ids, "rows": rows, "replicas": tuple(replicas)})
 
 

@@ -50,10 +50,8 @@ def measure_perplexity(
         answer = answer_ids(loaded.tokenizer, conversation, example.reference or "")
         ids = [*prompt_ids(loaded.tokenizer, conversation), *answer]
         if len(ids) - 1 > room:  # the last token is only predicted
-            raise DataError(
-                f"example {example.id}: question and reference of {len(ids)} tokens do not fit the model's "
-                f"context of {room}; shorten them"
-            )
+            size = f"example {example.id}: question and reference of {len(ids)} tokens"
+            raise DataError(f"{size} do not fit the model's context of {room}; shorten them")
         spans[example.id] = [Span(ids, len(answer))]
     sizes = {name: len((example.reference or "").encode()) for name, example in known.items()}
     return _build_measurement(loaded, adapter, spans, sizes, contestant)

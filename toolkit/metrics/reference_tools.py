@@ -84,10 +84,8 @@ def sacrebleu_tokenizer(name: str) -> Callable[[str], str]:
         tokenizer: Callable[[str], str] = BLEU(tokenize=name).tokenizer
     except (ImportError, RuntimeError, OSError) as error:
         extra = name.partition("-")[0]
-        raise InputError(
-            f"tokenizer {name}: {str(error).strip().splitlines()[0]}; pip install 'adapter-arena[{extra}]', "
-            "or take `characters`"
-        ) from None
+        mend = f"pip install 'adapter-arena[{extra}]', or take `characters`"
+        raise InputError(f"tokenizer {name}: {str(error).strip().splitlines()[0]}; {mend}") from None
     return tokenizer
 
 
@@ -179,14 +177,11 @@ def by_rank(references: References) -> list[list[str | None]]:
 
 def match_rows(predictions: Sequence[str], references: References) -> Rows:
     """Exact match and token F1 (the better one of several references), case and white space folded."""
-    words = [
-        (predicted.lower().split(), [ref.lower().split() for ref in refs])
-        for predicted, refs in zip(predictions, references, strict=True)
-    ]
-    return [
-        (float(predicted in known), max(token_f1(predicted, reference) for reference in known))
-        for predicted, known in words
-    ]
+    rows: Rows = []
+    for text, refs in zip(predictions, references, strict=True):
+        words, known = text.lower().split(), [ref.lower().split() for ref in refs]
+        rows.append((float(words in known), max(token_f1(words, reference) for reference in known)))
+    return rows
 
 
 def shape_rows(predictions: Sequence[str], references: References) -> Rows:

@@ -54,11 +54,10 @@ class TextMetric(evaluate.Metric):  # type: ignore[misc]  # evaluate is untyped
         known = [[ref] if isinstance(ref, str) else ref for ref in references]
         if not all(known):
             raise DataError(f"prediction {known.index([])} has no reference; leave it out, or give it one")
-        table = self.rows(predictions, known)
-        return {
-            name: float(combine(kind, np.array(rows, dtype=np.float64).sum(axis=0), len(rows)))
-            for name, (kind, rows) in table.items()
-        }
+        figures = {}
+        for name, (kind, rows) in self.rows(predictions, known).items():
+            figures[name] = float(combine(kind, np.array(rows, dtype=np.float64).sum(axis=0), len(rows)))
+        return figures
 
     def rows(self, predictions: Sequence[str], references: References) -> Table:
         """The figures behind the metric, one row an example."""

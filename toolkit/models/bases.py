@@ -49,10 +49,8 @@ def resolve_base(name: str, *, revision: str | None = None) -> Path:
     if name.endswith(".gguf"):
         raise ModelError(f"{name}: no such GGUF file")
     if name.startswith((".", "~", "/")) or name.count("/") != 1:
-        raise ModelError(
-            f"{name}: no such model: not a folder, a GGUF file, a hub id (owner/name) or a packaged "
-            f"name ({', '.join(PACKAGED)})"
-        )
+        kinds = f"a folder, a GGUF file, a hub id (owner/name) or a packaged name ({', '.join(PACKAGED)})"
+        raise ModelError(f"{name}: no such model: not {kinds}")
     return _checked(from_hub(name, revision))
 
 
@@ -189,19 +187,15 @@ def _check_known(file: Path, config: dict[str, Any]) -> None:
 
     kind, quantized = config.get("model_type"), config.get("quantization_config")
     if "auto_map" in config and kind not in CONFIG_MAPPING:
-        raise ModelError(
-            f"{file}: auto_map: the model ({kind}) needs code of its own, which is never run; name a "
-            "model of a type that transformers knows"
-        )
+        code = f"{file}: auto_map: the model ({kind}) needs code of its own, which is never run"
+        raise ModelError(f"{code}; name a model of a type that transformers knows")
     try:
         known = quantized is None or AutoHfQuantizer.supports_quant_method(quantized)
     except (ValueError, TypeError, AttributeError):
         known = False
     if not known:
-        raise ModelError(
-            f"{file}: quantization_config names no method that transformers knows ({str(quantized)[:80]}); "
-            "name the unquantised model"
-        )
+        unknown = f"names no method that transformers knows ({str(quantized)[:80]})"
+        raise ModelError(f"{file}: quantization_config {unknown}; name the unquantised model")
 
 
 def _settings(config: Any) -> Iterator[tuple[str, Any]]:

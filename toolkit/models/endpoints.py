@@ -149,10 +149,8 @@ def api_key(endpoint: Endpoint) -> str | None:
     if not key:
         raise ModelError(f"{endpoint.url}: {variable} holds no API key; set it")
     if not all("!" <= letter <= "~" for letter in key):
-        raise ModelError(
-            f"{endpoint.url}: {variable} holds no API key: a space, line break or letter beyond ASCII is in "
-            "it; copy the key again"
-        )
+        problem = f"{variable} holds no API key: a space, line break or letter beyond ASCII is in it"
+        raise ModelError(f"{endpoint.url}: {problem}; copy the key again")
     return key
 
 

@@ -115,12 +115,9 @@ class StepCache:
     def _written(self, step: Step) -> dict[str, Any]:
         """Sizes and hashes of a step's outputs, and the small files that describe them, to be put back."""
         files = [file for path in step.outputs for file in path.rglob("*") if file.name in OURS]
-        return {
-            "outputs": {
-                _name(path, self.folder): output_record(path) for path in step.outputs if path.exists()
-            },
-            "texts": {_name(file, self.folder): file.read_text(encoding="utf-8") for file in files},
-        }
+        there = [path for path in step.outputs if path.exists()]
+        texts = {_name(file, self.folder): file.read_text(encoding="utf-8") for file in files}
+        return {"outputs": {_name(path, self.folder): output_record(path) for path in there}, "texts": texts}
 
     def _restore(self, step: Step, entry: dict[str, Any]) -> bool:
         """Put the files back that describe an output; whether nothing else was changed."""
@@ -133,12 +130,8 @@ class StepCache:
     def intact(self, *paths: Path) -> bool:
         """Whether files and folders are as the steps that wrote them left them."""
         current = {_name(path.resolve(), self.folder): path for path in paths}
-        return all(
-            not output_damage(current[name], written)
-            for entry in self.steps.values()
-            for name, written in entry.get("outputs", {}).items()
-            if name in current
-        )
+        recorded = [item for entry in self.steps.values() for item in entry.get("outputs", {}).items()]
+        return not any(output_damage(current[name], record) for name, record in recorded if name in current)
 
     def accept(self, *paths: Path) -> None:
         """Take files as they are now: a command has rewritten outputs of finished steps on purpose."""
@@ -162,12 +155,8 @@ class StepCache:
     @property
     def outputs(self) -> dict[str, str]:
         """Hashes of what the finished steps wrote, but for the report's own files."""
-        return {
-            name: written["sha256"]
-            for step, entry in self.steps.items()
-            if step != "report"
-            for name, written in entry.get("outputs", {}).items()
-        }
+        entries = [entry.get("outputs", {}) for step, entry in self.steps.items() if step != "report"]
+        return {name: record["sha256"] for outputs in entries for name, record in outputs.items()}
 
     def _take_over(self, step: Step, inputs: str) -> bool:
         """Copy what another version of the run, or a step of another name, has made from the same inputs."""

@@ -93,10 +93,8 @@ def remove_run(run: Path, *, votes: bool = False) -> int:
         raise DataError(f"{run}: no run here; `adapter-arena runs` lists them")
     with folder.locked():
         if cast := 0 if votes else _stored_votes(folder):
-            raise DataError(
-                f"{run}: {cast} votes of people would be lost; write them with `adapter-arena votes export`, "
-                "or add --with-votes"
-            )
+            mend = "write them with `adapter-arena votes export`, or add --with-votes"
+            raise DataError(f"{run}: {cast} votes of people would be lost; {mend}")
         size = io.folder_bytes(run)
         doomed = run.with_name(f".{run.name}.removed")
         run.rename(doomed)  # so that an interruption leaves no half of a run

@@ -202,10 +202,8 @@ class TrainingLog(TrainerCallback):  # type: ignore[misc]
         # In fp16 steps with such gradients are skipped, and are no fault.
         for name in ("loss",) if args.fp16 else ("loss", "grad_norm"):
             if not math.isfinite(row.get(name, 0.0)):
-                raise TrainingError(
-                    f"{name} became {row[name]} at step {row['step']}; lower the learning rate, or train in "
-                    "float32 (`model.dtype`), then run again"
-                )
+                mend = "lower the learning rate, or train in float32 (`model.dtype`), then run again"
+                raise TrainingError(f"{name} became {row[name]} at step {row['step']}; {mend}")
         if "loss" in row:
             parts = [words.format(row[name]) for name, words in MESSAGE_FORMATS.items() if name in row]
             note = ", ".join([*parts, f"{row['memory_bytes'] / 1e9:.1f} GB"])

@@ -92,10 +92,8 @@ class CheckpointSelection(TrainerCallback):  # type: ignore[misc]
         if state.global_step == 0:
             self.start = self._evaluate(state, control)
         elif state.best_global_step and not self._best(state).is_dir():
-            raise TrainingError(
-                f"{self._best(state)}: the best checkpoint so far is gone; remove {self.folder}, and the "
-                "stage is trained from its beginning"
-            )
+            mend = f"remove {self.folder}, and the stage is trained from its beginning"
+            raise TrainingError(f"{self._best(state)}: the best checkpoint so far is gone; {mend}")
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         every = self.select.every or -(-state.max_steps // 4)

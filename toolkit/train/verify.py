@@ -125,10 +125,8 @@ def verify(expected: TrainedLogits, folder: Path, base: Base, weights: Mapping[s
 
 
 def _refusal(why: str) -> TrainingError:
-    return TrainingError(
-        f"what would be published is not what was trained: {why}; the checkpoints are kept. "
-        "Train with another `adapter`"
-    )
+    mend = "the checkpoints are kept. Train with another `adapter`"
+    return TrainingError(f"what would be published is not what was trained: {why}; {mend}")
 
 
 def divergence(trained: Sequence[torch.Tensor], other: Sequence[torch.Tensor]) -> float:
