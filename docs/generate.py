@@ -127,7 +127,7 @@ def commands() -> str:
 
 
 def _described(name: str, command: click.Command) -> list[str]:
-    context = click.Context(command, info_name=f"adapter-arena {name}")
+    context = click.Context(command, info_name=f"adapter-arena {name}", show_default=True)
     text = inspect.cleandoc(command.help or "").replace("<", "&lt;")
     about, _, examples = text.partition("\b\n")
     usage = " ".join(command.collect_usage_pieces(context))

@@ -218,11 +218,9 @@ def _write_task(
         files[split] = str(file)
     local: dict[str, Any] = {"include": str(official), "task": task}
     if files:
-        local |= {
-            "dataset_path": "json",
-            "dataset_name": None,
-            "dataset_kwargs": {"data_files": files},
-        } | {key: None for key in SPLITS if whole.get(key) and whole[key] not in files}
+        local |= {"dataset_path": "json", "dataset_name": None, "dataset_kwargs": {"data_files": files}} | {
+            key: None for key in SPLITS if whole.get(key) and whole[key] not in files
+        }
     io.write_text(folder / f"{task}.yaml", yaml.safe_dump(local, sort_keys=False))
 
 

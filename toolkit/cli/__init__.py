@@ -139,7 +139,7 @@ def _warn_of_changes(arguments: list[str]) -> None:
                 click.echo(printable(f"warning: {run}: {change}; {mend}"), err=True)
 
 
-@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
 @click.version_option(__version__, prog_name="adapter-arena")
 def main() -> None:
     """Fine-tune a language model, then measure whether it improved."""

@@ -24,18 +24,14 @@ JUDGING = ("models", "endpoint", "method", "prompt", "reference", "baseline", "l
 
 @click.command("judge")
 @click.argument("sources", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True))
-@click.option(
-    "--judge", "models", multiple=True, metavar="MODEL", help="Model that judges; several make a jury."
-)
+@click.option("--judge", "models", multiple=True, metavar="MODEL", help="Model that judges; several: a jury.")
 @add_options(*ENDPOINT_OPTIONS)
 @click.option("--method", type=click.Choice(list(JUDGE_METHODS)), help="How verdicts are read.")
 @click.option("--prompt", help="A packaged judge prompt, or a .yaml file of your own.")
 @click.option("--reference", is_flag=True, default=None, help="Show the judge the reference answers.")
 @click.option("--baseline", metavar="NAME", help="Compare the others with this contestant only.")
 @click.option("--limit", type=click.IntRange(1), help="Examples per pair, or to grade.")
-@click.option(
-    "--budget", type=click.IntRange(1), help="Battles (or grades) in all, spread over pairs and categories."
-)
+@click.option("--budget", type=click.IntRange(1), help="Battles or grades in all, over pairs and categories.")
 @click.option("--max-new-tokens", type=click.IntRange(1), help="Length of a reply in words.")
 @click.option("--rule", type=click.Choice(["agreement", "average"]), help="How two orders make a vote.")
 @click.option("--questions", type=PATH, help="Your prompts for the run, or the questions of answer files.")

@@ -13,6 +13,8 @@ from toolkit.cli.options import ENDPOINT_OPTIONS, MODEL_OPTIONS, PATH, add_optio
 from toolkit.cli.output import print_json, print_result, print_table, show_progress
 from toolkit.cli.scores import number, print_scores
 
+SHARE = click.FloatRange(0, 1, min_open=True)
+
 
 @click.command("answer")
 @click.argument("model")
@@ -20,28 +22,15 @@ from toolkit.cli.scores import number, print_scores
 @click.option("--out", type=PATH, required=True, help="JSONL file of completions; continued if it is there.")
 @click.option("--system", help="System message put before every question.")
 @add_options(*ENDPOINT_OPTIONS)
-@click.option("--max-new-tokens", type=click.IntRange(1), default=256, show_default=True)
+@click.option("--max-new-tokens", type=click.IntRange(1), default=256, help="Longest answer.")
 @click.option(
-    "--temperature",
-    type=click.FloatRange(0),
-    callback=require_finite,
-    default=0.0,
-    show_default=True,
-    help="0: greedy.",
+    "--temperature", type=click.FloatRange(0), callback=require_finite, default=0.0, help="0: greedy."
 )
-@click.option(
-    "--top-p",
-    type=click.FloatRange(0, 1, min_open=True),
-    callback=require_finite,
-    default=1.0,
-    show_default=True,
-)
+@click.option("--top-p", type=SHARE, callback=require_finite, default=1.0, help="Nucleus that is sampled.")
 @click.option("--stop", multiple=True, metavar="TEXT", help="Text that ends an answer; may be repeated.")
-@click.option(
-    "--batch-size", type=click.IntRange(1), help="Conversations at a time; left out, by free memory."
-)
+@click.option("--batch-size", type=click.IntRange(1), help="Conversations at a time; left out, by memory.")
 @click.option("--limit", type=click.IntRange(1), help="Use the first examples only.")
-@click.option("--seed", default=0, show_default=True, help="Of sampling.")
+@click.option("--seed", default=0, help="Of sampling.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @add_options(*MODEL_OPTIONS)
 def answer_command(model: str, examples: str, out: Path, as_json: bool, **options: Any) -> None:
@@ -167,10 +156,8 @@ def perplexity_command(  # noqa: PLR0913, PLR0917 - one argument per option
     is_flag=True,
     help="Run the code the model writes, in a sandbox; before Linux 5.13 it can read your files.",
 )
-@click.option(
-    "--out", type=PATH, help="lm-eval result file, added to if it is there; left out: benchmarks/<name>.json."
-)
-@click.option("--seed", default=0, show_default=True, help="Of few-shot examples and sampling.")
+@click.option("--out", type=PATH, help="lm-eval result file, added to; left out: benchmarks/<name>.json.")
+@click.option("--seed", default=0, help="Of few-shot examples and sampling.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 @add_options(*MODEL_OPTIONS)
 def bench_command(

@@ -25,9 +25,7 @@ def choice(name: str, *choices: str, help: str | None = None) -> Callable[..., A
     return click.option(name, type=click.Choice(choices), default=choices[0], show_default=True, help=help)
 
 
-results_folder = click.option(
-    "--out", type=PATH, default="results", show_default=True, help="Folder of runs."
-)
+results_folder = click.option("--out", type=PATH, default="results", help="Folder of runs.")
 SET_HELP = "Change a key of the recipe: stages.0.trainer.max_steps=5."
 set_keys = click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", help=SET_HELP)
 
@@ -46,12 +44,11 @@ ENDPOINT_FIELDS = ("key_env", "parameters", "timeout", "concurrency", "budget_us
 MODEL_OPTIONS = (
     click.option("--adapter", type=PATH, help="Adapter folder to put on the model."),
     click.option("--name", help="Contestant's name; left out, that of the adapter or model."),
-    click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps."),
+    click.option("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps."),
     choice("--dtype", "auto", "float32", "bfloat16", "float16"),
     click.option(
         "--attention",
         default="auto",
-        show_default=True,
         help="eager, sdpa, flash_attention_2 ..., or a kernel of the hub; auto: transformers' choice.",
     ),
     choice("--quantization", "none", "nf4", "int8"),

@@ -35,18 +35,11 @@ AGREEMENTS = {
 @choice("--method", *METHODS, "elo", help="Ties are half wins, or have Davidson's or Rao and Kupper's model.")
 @click.option("--prior", type=click.FloatRange(min=0), help="Imagined games of each against an average one.")
 @click.option("--anchor", metavar="NAME", help="Contestant whose rating is the centre; left out: the mean.")
-@click.option("--centre", type=float, default=1000.0, show_default=True, help="That rating.")
+@click.option("--centre", type=float, default=1000.0, help="That rating.")
 @click.option("--weight", "weights", multiple=True, metavar="VOTER=W", help="Weight of a voter's votes.")
-@click.option("--k", type=float, default=16.0, show_default=True, help="Elo: points a vote can move at most.")
-@choice(
-    "--order",
-    "average",
-    "file",
-    help="Elo: the mean over random orders of the votes, or the order of the file.",
-)
-@click.option(
-    "--by", type=click.Choice(["category", "voter"]), help="Rate the votes of each on their own too."
-)
+@click.option("--k", type=float, default=16.0, help="Elo: points a vote can move at most.")
+@choice("--order", "average", "file", help="Elo: the mean over random orders of the votes, or the file's.")
+@click.option("--by", type=click.Choice(["category", "voter"]), help="Rate the votes of each apart too.")
 @click.option(
     "--control",
     "features",
@@ -55,9 +48,7 @@ AGREEMENTS = {
     help="Hold this equal: length, headers, lists, bold, or NAME with columns NAME_a and NAME_b.",
 )
 @click.option(
-    "--pairs",
-    is_flag=True,
-    help="Show for every pair whether it is decided, and how many votes would decide it.",
+    "--pairs", is_flag=True, help="Whether each pair is decided, or how many votes would decide it."
 )
 @click.option("--chart", type=PATH, metavar="FILE.svg", help="Draw the ratings.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")

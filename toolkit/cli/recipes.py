@@ -25,12 +25,7 @@ STATE_COLOURS = {"ok": "green", "note": "yellow", "missing": "red"}
 @click.argument("recipe")
 @results_folder
 @set_keys
-@choice(
-    "--on",
-    "here",
-    "ray",
-    help="ray: steps side by side on the cluster at RAY_ADDRESS, or on this machine's GPUs.",
-)
+@choice("--on", "here", "ray", help="ray: steps side by side, at RAY_ADDRESS or on this machine's GPUs.")
 @click.option("--anyway", is_flag=True, help="Go on in spite of errors that the check finds.")
 @click.option("--json", "as_json", is_flag=True, help="Print summary.json instead of where things are.")
 def run_command(
@@ -93,11 +88,9 @@ def train_command(
 @set_keys
 @click.option("--strict", is_flag=True, help="Let warnings fail too.")
 @click.option(
-    "--show", type=click.IntRange(1), metavar="N", help="Print N rows of each stage as the model sees them."
+    "--show", type=click.IntRange(1), metavar="N", help="Print N rows a stage as the model sees them."
 )
-@click.option(
-    "--gpu", help="GPU to train on: a100, 4090 ..., or a size such as 24GB; left out, the one here."
-)
+@click.option("--gpu", help="GPU to train on: a100, 4090 ..., or a size like 24GB; left out, the one here.")
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
 @click.pass_context
 def check_command(  # noqa: PLR0913 - one argument per option
@@ -171,9 +164,7 @@ EXAMPLES = "Test examples to score on (a file; empty: none)"
 @click.option("--data", help=DATA)
 @click.option("--pairs", help="Preference pairs, prompt/chosen/rejected (empty: none)")
 @click.option("--examples", "--heldout", help=EXAMPLES)
-@click.option(
-    "--adapter", "adapters", multiple=True, help="Adapter folder made elsewhere, to compare; may be repeated."
-)
+@click.option("--adapter", "adapters", multiple=True, help="Adapter folder to compare; may be repeated.")
 @click.option("--answers", multiple=True, help="File of answers made elsewhere, to compare; may be repeated.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON; the questions go to stderr.")
 @click.pass_context

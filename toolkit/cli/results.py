@@ -110,9 +110,7 @@ def remove(runs: tuple[Path, ...], with_votes: bool, as_json: bool) -> None:
     help="`METRIC: better than NAME [by X]` or `METRIC: not worse than NAME by X`; METRIC may be `primary` "
     "or `guard`. Repeat it: all must pass.",
 )
-@click.option(
-    "--contestant", metavar="NAME", help="Contestant that must pass; left out, that of the last stage."
-)
+@click.option("--contestant", metavar="NAME", help="Contestant that must pass; left out, the last stage's.")
 @click.option("--markdown", type=FILE, help="Write a comment for a pull request to this file.")
 @click.option("--junit", type=FILE, help="Write JUnit XML to this file.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
@@ -144,7 +142,7 @@ def gate_command(
 
 @click.command("selftest")
 @click.argument("run", type=PATH)
-@click.option("--times", type=click.IntRange(20), default=1000, show_default=True, help="Relabelled runs.")
+@click.option("--times", type=click.IntRange(20), default=1000, help="Relabelled runs.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def selftest_command(run: Path, times: int, as_json: bool) -> None:
     """A/A check: swap the contestants' names at random within each example of RUN, on answers and votes.
@@ -225,12 +223,8 @@ def merge_command(run: Path, stage: str, out: Path, as_json: bool, **options: An
     help="A model folder; GGUF files (f16, q8_0) with an Ollama Modelfile; a script that serves by vLLM.",
 )
 @click.option("--out", type=PATH, required=True, help="Folder to write; a new one.")
-@click.option(
-    "--converter", metavar="COMMAND", help="llama.cpp's convert_hf_to_gguf.py; left out, on the PATH."
-)
-@click.option(
-    "--server", metavar="COMMAND", help="llama-server; left out, on the PATH, else that of `xllamacpp`."
-)
+@click.option("--converter", metavar="COMMAND", help="convert_hf_to_gguf.py; left out, on the PATH.")
+@click.option("--server", metavar="COMMAND", help="llama-server; left out, on the PATH, else `xllamacpp`'s.")
 @click.option("--no-score", is_flag=True, help="Do not answer the run's examples from the GGUF files.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def export_model_command(run: Path, stage: str, out: Path, as_json: bool, **options: Any) -> None:

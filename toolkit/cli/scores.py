@@ -54,9 +54,7 @@ against_option = click.option(
     help="Compare all others with this contestant; left out, the first (of a run: the first of its recipe).",
 )
 encoding_options = add_options(
-    click.option(
-        "--encoder", default="all-minilm-l6-v2", show_default=True, help="Of BERTScore: folder or hub id."
-    ),
+    click.option("--encoder", default="all-minilm-l6-v2", help="Of BERTScore: folder or hub id."),
     click.option("--layer", type=click.IntRange(1), help="Of the encoder; left out, bert-score's choice."),
     click.option("--idf", is_flag=True, help="BERTScore weights tokens by their rarity."),
     click.option("--rescale", is_flag=True, help="BERTScore above bert-score's published baseline."),

@@ -16,20 +16,14 @@ from toolkit.cli.output import print_result
 @click.command("serve")
 @click.argument("sources", nargs=-1, required=True, type=PATH)
 @click.option("--out", type=PATH, help="Folder for the votes on files; results/A-B if left out.")
+@click.option("--host", default="127.0.0.1", help="Address to listen on; 0.0.0.0: everywhere.")
+@click.option("--port", type=click.IntRange(0, 65535), default=8501, help="Port to listen on.")
+@click.option("--base-path", default="", show_default=False, help="Prefix of the URL behind a proxy.")
+@click.option("--db", metavar="URL", help="SQLAlchemy URL of the vote store; left out: the run's arena.db.")
 @click.option(
-    "--host", default="127.0.0.1", show_default=True, help="Address to listen on; 0.0.0.0: everywhere."
+    "--contestant", "contestants", multiple=True, help="Contestant to show; repeat it. Left out: all."
 )
-@click.option(
-    "--port", type=click.IntRange(0, 65535), default=8501, show_default=True, help="Port to listen on."
-)
-@click.option("--base-path", default="", help="Prefix of the URL behind a proxy.")
-@click.option(
-    "--db", metavar="URL", help="SQLAlchemy URL of the vote store; arena.db in the run folder if left out."
-)
-@click.option(
-    "--contestant", "contestants", multiple=True, help="Contestant to show; repeat it. All if left out."
-)
-@click.option("--seed", default=0, show_default=True, help="Of the draws, beside the arena's own secret.")
+@click.option("--seed", default=0, help="Of the draws, beside the arena's own secret.")
 @choice(
     "--reveal",
     "after-vote",
@@ -54,15 +48,10 @@ from toolkit.cli.output import print_result
     "--votes-per-minute",
     "per_minute",
     default=60,
-    show_default=True,
     help="Most votes a minute of an account, or of an address.",
 )
-@click.option(
-    "--undo-seconds", "grace", default=60.0, show_default=True, help="How long a vote can be taken back."
-)
-@click.option(
-    "--check-every", default=0, show_default=True, help="One battle in so many checks attention; 0: none."
-)
+@click.option("--undo-seconds", "grace", default=60.0, help="How long a vote can be taken back.")
+@click.option("--check-every", default=0, help="One battle in so many checks attention; 0: none.")
 @click.option("--ask", is_flag=True, help="Let voters ask questions of their own; loads the models.")
 @click.option("--json", "as_json", is_flag=True, help="Print the address as JSON, then serve.")
 def serve_command(

@@ -154,9 +154,7 @@ def _warn_of_strangers(folder: Path, votes: Sequence[Reveal]) -> None:
 @votes_command.command("forget")
 @click.argument("source")
 @click.argument("voter")
-@click.option(
-    "--remove", is_flag=True, help="Remove the votes too; without it they are kept without the person."
-)
+@click.option("--remove", is_flag=True, help="Remove the votes too; else they are kept without the person.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def forget(source: str, voter: str, remove: bool, as_json: bool) -> None:
     """Delete what SOURCE (run folder, arena.db or database URL) holds of VOTER (an id).
@@ -193,10 +191,10 @@ def forget(source: str, voter: str, remove: bool, as_json: bool) -> None:
     help="JSONL file of the runs' examples that no training pair uses: the next recipe's scoring.examples.",
 )
 @choice("--voters", "people", "judge", "all", "simulated")
-@click.option("--min-votes", default=1, show_default=True, help="Votes a pair needs, ties left out.")
-@click.option("--min-agreement", default=0.6, show_default=True, help="Share of them on the chosen side.")
-@click.option("--heldout-share", default=0.1, show_default=True, help="Of the prompts; 0 without --heldout.")
-@click.option("--seed", default=0, show_default=True, help="Of the split.")
+@click.option("--min-votes", default=1, help="Votes a pair needs, ties left out.")
+@click.option("--min-agreement", default=0.6, help="Share of them on the chosen side.")
+@click.option("--heldout-share", default=0.1, help="Of the prompts; 0 without --heldout.")
+@click.option("--seed", default=0, help="Of the split.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def preferences_command(
     sources: tuple[str, ...],

@@ -140,11 +140,7 @@ def compare(
 
 
 def collect(
-    sources: Sequence[Path],
-    metrics: Sequence[str],
-    *,
-    references: Sequence[Path] = (),
-    encoding: Encoding,
+    sources: Sequence[Path], metrics: Sequence[str], *, references: Sequence[Path] = (), encoding: Encoding
 ) -> list[Measurement]:
     """Measure all completions in run folders and files; a `DataError` where a contestant is in two."""
     from toolkit.generate.importers import align, read_references
@@ -206,11 +202,7 @@ def repeats(source: Path) -> tuple[int, bool]:
 
 
 def _answers_by_seed(
-    source: Path,
-    name: str,
-    completions: list[Completion],
-    ids: Mapping[str, str],
-    repeated: tuple[int, bool],
+    source: Path, name: str, completions: list[Completion], ids: Mapping[str, str], repeated: tuple[int, bool]
 ) -> Iterator[list[list[Completion]]]:
     """Of each training seed that counts: the first answers to all examples, the second ones ..."""
     seeds, several = repeated

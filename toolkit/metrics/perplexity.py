@@ -110,11 +110,7 @@ def start_token(tokenizer: Any) -> int:
 
 
 def _build_measurement(
-    loaded: Loaded,
-    adapter: str | None,
-    spans: dict[str, list[Span]],
-    sizes: dict[str, int],
-    contestant: str,
+    loaded: Loaded, adapter: str | None, spans: dict[str, list[Span]], sizes: dict[str, int], contestant: str
 ) -> list[Measurement]:
     """Both metrics from each text's spans and its bytes; none without texts."""
     if not spans:
