@@ -54,3 +54,8 @@ class StoreError(ToolkitError):
 
 class BusyError(ToolkitError):
     """Another process is working in the same run folder."""
+
+
+def first_line(error: Exception) -> str:
+    """The first line of an error's message, else its kind."""
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

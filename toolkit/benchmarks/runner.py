@@ -20,7 +20,7 @@ from toolkit import compat, io, sandbox
 from toolkit.benchmarks import task_files
 from toolkit.benchmarks.lm_eval_model import LoadedLM
 from toolkit.benchmarks.results import merge_results, scores_of
-from toolkit.errors import DataError, ModelError, ToolkitError
+from toolkit.errors import DataError, ModelError, ToolkitError, first_line
 from toolkit.metrics.checks import describe_error, importing_beside
 from toolkit.models import Loaded
 from toolkit.recipe import Benchmark
@@ -107,7 +107,7 @@ def _readable(benchmark: Benchmark) -> Iterator[None]:
     except OSError as error:
         if error.filename:  # a file of this machine: unreadable, or no room on the disk
             raise DataError(f"{place}: {error.filename}: {error.strerror}") from error
-        reason = str(error).splitlines()[0]
+        reason = first_line(error)
         raise ModelError(f"{place}: the hub cannot be reached: {reason}; name local files") from error
     except Exception as error:
         if task_files.is_file(benchmark.task):

@@ -14,7 +14,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from toolkit.errors import DataError
+from toolkit.errors import DataError, first_line
 from toolkit.types import Message, split_thinking
 
 OPENED, CLOSED = "\n", "\n</think>\n\n"
@@ -228,7 +228,7 @@ def _render(tokenizer: Any, messages: Sequence[Message], *, generate: bool, apar
     try:
         return str(tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=generate))
     except Exception as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0]
+        reason = first_line(error)
         raise DataError(f"the chat template refuses this conversation: {reason}") from error
 
 

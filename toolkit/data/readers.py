@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from toolkit import io
 from toolkit.data.filters import parse_filter
 from toolkit.data.formats import VISIBLE, Row, RowError, check_one_format, conversation, convert, detect
-from toolkit.errors import DataError
+from toolkit.errors import DataError, first_line
 from toolkit.recipe import DATA_FILES, DataSource, existing, fingerprint, source_file
 from toolkit.types import Example, split_thinking
 
@@ -307,7 +307,7 @@ def _parquet(path: Path) -> Iterator[RawRow]:
                     number += 1
                     yield f"{path}:{number}", row
     except (OSError, ValueError) as error:
-        raise DataError(f"{path}: not a Parquet file: {str(error).splitlines()[0]}") from None
+        raise DataError(f"{path}: not a Parquet file: {first_line(error)}") from None
 
 
 def _text_file(path: Path) -> Iterator[RawRow]:
@@ -338,7 +338,7 @@ def _hub(source: DataSource) -> Iterator[RawRow]:
     try:
         rows = datasets.load_dataset(source.source, source.subset, split=source.split)
     except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:
-        reason = str(error).splitlines()[0]
+        reason = first_line(error)
         if existing(source.source):
             text = f"{source.source}: a folder in which `datasets` finds no rows ({reason}); name a file"
             raise DataError(text) from None

@@ -28,7 +28,7 @@ from pydantic import ValidationError
 
 from toolkit.data.formats import RowError
 from toolkit.data.readers import raw_rows, references
-from toolkit.errors import DataError
+from toolkit.errors import DataError, first_line
 from toolkit.recipe import DataSource
 from toolkit.types import Completion, Example, Message, digest, turn_id
 
@@ -100,7 +100,7 @@ def read_completions(
         except RowError as error:
             raise DataError(f"{place}: {error}") from None
         except (KeyError, IndexError, TypeError, AttributeError, ValidationError) as error:
-            reason = f"{type(error).__name__}: {str(error).splitlines()[0]}"
+            reason = f"{type(error).__name__}: {first_line(error)}"
             raise DataError(f"{place}: not as the file's first row ({reason})") from None
         for each in made:
             named = each.model_copy(update={"contestant": contestant}) if contestant else each

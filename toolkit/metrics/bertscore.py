@@ -16,7 +16,7 @@ from bert_score import BERTScorer
 from bert_score.utils import model2layers
 from transformers import AutoConfig
 
-from toolkit.errors import DataError, ModelError
+from toolkit.errors import DataError, ModelError, first_line
 from toolkit.metrics.reference_tools import References
 from toolkit.metrics.text import Table, TextMetric
 from toolkit.models import batch_size, resolve_encoder
@@ -108,7 +108,7 @@ def default_layer(encoder: str) -> int:
     try:
         return int(AutoConfig.from_pretrained(resolve_encoder(encoder)).num_hidden_layers)
     except (OSError, ValueError) as error:
-        raise ModelError(f"BERTScore: {encoder}: no such encoder: {str(error).splitlines()[0]}") from error
+        raise ModelError(f"BERTScore: {encoder}: no such encoder: {first_line(error)}") from error
 
 
 def published_baseline(encoder: str) -> Path:
@@ -135,7 +135,7 @@ def load_scorer(encoder: str, layer: int, idf: bool, rescale: bool | Path) -> BE
             nthreads=0,
         )
     except OSError as error:
-        raise ModelError(f"BERTScore: {encoder}: cannot be loaded: {str(error).splitlines()[0]}") from error
+        raise ModelError(f"BERTScore: {encoder}: cannot be loaded: {first_line(error)}") from error
     except AssertionError:  # how bert-score says so
         raise ModelError(f"BERTScore: {encoder} has no layer {layer}; leave it out, or lower it") from None
     if rescale:

@@ -16,7 +16,7 @@ from functools import partial
 from importlib.util import find_spec
 from itertools import pairwise
 
-from toolkit.errors import InputError
+from toolkit.errors import InputError, first_line
 
 Row = tuple[float, ...]
 Rows = list[Row]
@@ -85,7 +85,7 @@ def sacrebleu_tokenizer(name: str) -> Callable[[str], str]:
     except (ImportError, RuntimeError, OSError) as error:
         extra = name.partition("-")[0]
         mend = f"pip install 'adapter-arena[{extra}]', or take `characters`"
-        raise InputError(f"tokenizer {name}: {str(error).strip().splitlines()[0]}; {mend}") from None
+        raise InputError(f"tokenizer {name}: {first_line(error)}; {mend}") from None
     return tokenizer
 
 

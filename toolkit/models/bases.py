@@ -18,7 +18,7 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 
 from toolkit import io
-from toolkit.errors import DataError, EndpointError, ModelError
+from toolkit.errors import DataError, EndpointError, ModelError, first_line
 from toolkit.fingerprints import cache_folder, files_hash
 from toolkit.recipe import existing
 
@@ -293,7 +293,3 @@ def push(folder: Path, repo: str, *, private: bool = True) -> str:
     except (HfHubHTTPError, HTTPError, OSError, ValueError) as error:
         raise EndpointError(f"{repo}: the hub did not take {folder}: {first_line(error)}") from None
     return str(address)
-
-
-def first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -29,10 +29,9 @@ from transformers.integrations.bitsandbytes import dequantize_bnb_weight
 from transformers.models.auto import modeling_auto
 
 from toolkit import compat, io
-from toolkit.errors import ModelError
+from toolkit.errors import ModelError, first_line
 from toolkit.jinja_limits import find_overrun
 from toolkit.models import bases, hardware
-from toolkit.models.bases import first_line
 from toolkit.recipe import ModelOptions
 from toolkit.types import digest
 

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from toolkit import io
 from toolkit.arena.store import Store
-from toolkit.errors import DataError, ToolkitError
+from toolkit.errors import DataError, ToolkitError, first_line
 from toolkit.recipe import load
 from toolkit.report.compare_runs import flatten
 from toolkit.report.headline import quoted_scores
@@ -52,7 +52,7 @@ def list_runs(results: Path) -> list[ListedRun]:
             settings = flatten(recipe.model_dump(mode="json", exclude={"name"}) if recipe else {})
             listed = _listed(name, folder, before.get(name), settings)
         except (ToolkitError, ValidationError) as error:
-            logger.warning("%s is left out: %s", folder.path, str(error).splitlines()[0])
+            logger.warning("%s is left out: %s", folder.path, first_line(error))
             continue
         versions.setdefault(name, []).append(listed)
         before[name] = settings

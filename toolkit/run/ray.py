@@ -15,7 +15,7 @@ from contextlib import chdir, redirect_stdout
 from pathlib import Path
 from typing import Any
 
-from toolkit.errors import InputError, ToolkitError
+from toolkit.errors import InputError, ToolkitError, first_line
 from toolkit.recipe import ModelOptions, load
 from toolkit.run.cache import Step, StepCache
 from toolkit.run.folder import RunFolder
@@ -46,7 +46,7 @@ def run_on_ray(execution: Execution, cache: StepCache) -> None:
         ray.init(logging_level=logging.WARNING, include_dashboard=False)
     except (ConnectionError, ValueError, RuntimeError) as error:
         place = address or "a cluster on this machine"
-        raise InputError(f"Ray: {place} cannot be used: {str(error).splitlines()[0]}") from None
+        raise InputError(f"Ray: {place} cannot be used: {first_line(error)}") from None
     try:
         _run_steps(ray, execution, cache)
     finally:
@@ -119,4 +119,4 @@ def _result(ray: Any, result: Any, step: Step) -> float:
             raise error.cause from None
         raise
     except ray.exceptions.RayError as error:
-        raise ToolkitError(f"{step.name}: its worker was lost: {str(error).splitlines()[0]}") from None
+        raise ToolkitError(f"{step.name}: its worker was lost: {first_line(error)}") from None

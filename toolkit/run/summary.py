@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from toolkit import io
 from toolkit.benchmarks.results import scores_of
-from toolkit.errors import DataError
+from toolkit.errors import DataError, first_line
 from toolkit.generate.completions import check_replaceable
 from toolkit.judge.pipeline import all_battles, summarize_verdicts
 from toolkit.metric_info import known_figures
@@ -239,7 +239,7 @@ def log_figures(recipe: Recipe, summary: Summary, run: Path) -> None:
             try:
                 TRACKERS[name](recipe, figures, run)
             except Exception as error:  # noqa: BLE001 - of a server elsewhere, or of its settings
-                logger.warning("%s: scores were not sent: %s", name, str(error).splitlines()[0][:300])
+                logger.warning("%s: scores were not sent: %s", name, first_line(error)[:300])
 
 
 def flatten_figures(summary: Summary) -> dict[str, float]:

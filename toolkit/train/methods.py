@@ -17,7 +17,7 @@ from transformers.integrations import (
 from transformers.utils import is_liger_kernel_available
 
 from toolkit.data import Row
-from toolkit.errors import DataError, RecipeError
+from toolkit.errors import DataError, RecipeError, first_line
 from toolkit.recipe import Stage
 from toolkit.train.base import Base
 
@@ -100,7 +100,7 @@ def configuration(base: Base, stage: Stage, extra: dict[str, Any]) -> Any:
     try:
         return kind(**{**precision, **extra, **settings(stage), "report_to": reported})
     except (TypeError, ValueError) as error:
-        raise RecipeError(f"stages.{stage.name}.trainer: {str(error).splitlines()[0]}") from None
+        raise RecipeError(f"stages.{stage.name}.trainer: {first_line(error)}") from None
 
 
 def report_to(stage: Stage) -> str | list[str]:

@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Iterator
 from typing import Any
 
-from toolkit.errors import RecipeError
+from toolkit.errors import RecipeError, first_line
 from toolkit.recipe import Recipe, Stage, with_keys
 from toolkit.run.checks import error, info, warning
 from toolkit.train import dry_run, methods
@@ -162,7 +162,7 @@ def _values(stage: Stage) -> Iterator[Finding]:
         try:
             made = methods.config_class(stage)(**{**plain, "report_to": "none", **options})
         except Exception as problem:  # noqa: BLE001 - of whatever kind, it is what the stage would stop with
-            text = str(problem).splitlines()[0] if str(problem) else type(problem).__name__
+            text = first_line(problem)
             yield error("field-value", f"stages.{stage.name}.trainer", text, "give it a value that TRL takes")
             return
     for field, known in CHOICES.items():
