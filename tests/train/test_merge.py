@@ -18,10 +18,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from tests.train.test_methods import recipe_of, stage, train
 from toolkit.cli import main
 from toolkit.errors import DataError, ModelError
-from toolkit.models import load_base
+from toolkit.models import load_base, loading
 from toolkit.recipe import Recipe
 from toolkit.run import train as train_in
-from toolkit.train import merge as merging
 from toolkit.train import train_stage
 from toolkit.train.merge import merge
 
@@ -120,7 +119,7 @@ def test_a_merge_holds_one_layer_in_fp32(
     recipe = recipe.model_copy(update={"model": model})
     train(recipe, tmp_path)
     held: list[int] = []
-    merge_layer, merge_all = LoraLinear.merge, merging.merge_adapter
+    merge_layer, merge_all = LoraLinear.merge, loading.merge_adapter
 
     def watched(model: PeftModel, *args: Any) -> Any:
         def counted(self: LoraLinear, *args: Any, **kwargs: Any) -> None:
@@ -131,7 +130,7 @@ def test_a_merge_holds_one_layer_in_fp32(
         monkeypatch.setattr(LoraLinear, "merge", counted)
         return merge_all(model, *args)
 
-    monkeypatch.setattr(merging, "merge_adapter", watched)
+    monkeypatch.setattr(loading, "merge_adapter", watched)
     drift = merge(recipe, recipe.stages[0], tmp_path, tmp_path / "merged")[0]
     assert 0 < max(held) <= 64 * 128 * 4  # bytes of the largest layer
     assert drift.kl < 0.01
