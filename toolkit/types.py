@@ -74,6 +74,12 @@ class Example(Record):
     """Further ones, where there are several."""
     category: str | None = None
 
+    def completed(self, contestant: str, completion: str, **how: Any) -> Completion:
+        """A completion of this example; `how`: `finish` (by default `stop`), `tokens` and other fields."""
+        own = {name: getattr(self, name) for name in ("messages", "reference", "references", "category")}
+        who = {"example_id": self.id, "contestant": contestant, "completion": completion}
+        return Completion(**{"finish": "stop", "tokens": 0} | own | who | how)
+
 
 _THINKING = re.compile(r"\s*<think(?:ing)?>(.*?)(?:</think(?:ing)?>|\Z)(.*)", re.DOTALL)
 _CHANNELS = re.compile(r"\s*analysis(.*?)(?:assistantfinal|\Z)(.*)", re.DOTALL)

@@ -76,7 +76,11 @@ def generate_completions(  # noqa: PLR0913
             kept = stored if reply.finish != "refused" else None
             done[request.id] = kept.add(keys[request.id], reply, asdict(reply)) if kept else reply
             log_progress(logger, f"{contestant}: answers", len(done), len(examples))
-    completions = [_completion(example, contestant, done[example.id]) for example in examples]
+    completions = []
+    for example in examples:
+        reply = done[example.id]
+        how = {"finish": reply.finish, "tokens": reply.tokens, "error": reply.error}
+        completions.append(example.completed(contestant, reply.text, **how))
     io.write(out, completions)
     cut = [each for each in completions if each.finish == "length" and not each.completion]
     if spent := sum(bool(each.reasoning) for each in cut):
@@ -153,18 +157,6 @@ def _requests(examples: Sequence[Example], prompt: Sequence[Message], seed: int)
         requests.append(Request(example.id, with_prompt(prompt, example.messages), drawn))
         draws[question] += 1
     return requests
-
-
-def _completion(example: Example, contestant: str, reply: Reply) -> Completion:
-    return Completion(
-        example_id=example.id,
-        contestant=contestant,
-        completion=reply.text,
-        finish=reply.finish,
-        tokens=reply.tokens,
-        error=reply.error,
-        **{name: getattr(example, name) for name in ("messages", "reference", "references", "category")},
-    )
 
 
 ANSWERS = ".answers"

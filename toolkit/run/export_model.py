@@ -168,30 +168,21 @@ class _Export:
         self, trained: ResolvedContestant, files: dict[str, Path], model: Path, server: Sequence[str]
     ) -> dict[str, Any]:
         """Answer the run's examples from each file, and score them beside the trained model's answers."""
-        from toolkit.generate import generate_completions
         from toolkit.generate.llama_cpp import LlamaServer
-        from toolkit.metrics.registry import Encoding, measure_texts
 
         execution, scoring = self.execution, self.execution.recipe.scoring
         assert scoring is not None
-        expected, worked = execution.load_completions(trained), execution.worked_examples(trained)
-        stop = (*scoring.generation.stop, *(worked.stop if worked else ()))
-        options = scoring.generation.model_copy(update={"stop": stop})
+        expected, options = execution.load_completions(trained), scoring.generation
         context = _longest_prompt(model, execution, trained) + options.max_new_tokens + 1
-        settings: dict[str, Any] = {"options": options, "seed": execution.recipe.seed}
-        settings |= {"prompt": execution.prompt(trained), "store": execution.folder.answers}
         answers, log = {trained.name: expected}, execution.folder.path / "llama-server.log"
         for kind, file in files.items():
             name = f"{trained.name}-{kind}"
             with LlamaServer(server, file, context, log) as running:
                 out = file.parent / "completions" / f"{name}.jsonl"
-                answers[name] = generate_completions(
-                    running.source(), execution.examples, contestant=name, out=out, **settings
-                )
+                source, examples = (name, running.source()), execution.examples
+                answers[name] = execution.generate(trained, examples, options, out, served=source)
         log.unlink(missing_ok=True)
-        texts = [metric for metric in scoring.metrics if metric != "perplexity"]
-        how: dict[str, Any] = {"encoding": Encoding.of(scoring), "rows": execution.columns}
-        found = [each for own in answers.values() for each in measure_texts(own, texts, **how)]
+        found = [each for own in answers.values() for each in execution.measure(own)]
         del answers[trained.name]
         return {
             "identical": {name: _identical(own, expected) for name, own in answers.items()},

@@ -234,11 +234,7 @@ def _measure(run: Execution, scoring: Scoring, contestant: ResolvedContestant) -
         return fingerprint(*parts)
 
     def work() -> None:
-        from toolkit.metrics.registry import Encoding, measure_texts
-
-        texts = [metric for metric in scoring.metrics if metric != "perplexity"]
-        measure = partial(measure_texts, metrics=texts, encoding=Encoding.of(scoring), rows=run.columns)
-        measured = pool_samples([measure(part) for part in run.load_samples(contestant)])
+        measured = pool_samples([run.measure(part) for part in run.load_samples(contestant)])
         if likely:
             measured += _likelihood(run, contestant, run.examples)
         for each in _likelihood(run, contestant, run.guard) if guarded else ():

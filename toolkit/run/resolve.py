@@ -25,6 +25,7 @@ from toolkit.generate.completions import check_replaceable
 from toolkit.generate.importers import match_answers
 from toolkit.metrics.checks import metric_identity
 from toolkit.metrics.compare import read_samples
+from toolkit.metrics.measurement import Measurement
 from toolkit.models import bases
 from toolkit.recipe import Check, DataSource, answered_data, contestants, existing, fingerprint, load
 from toolkit.recipe.files import file_keys, file_of
@@ -316,6 +317,15 @@ class Execution:
         names = scoring.model_dump(mode="json", include=BERTSCORE)
         return [names, Path(scoring.bertscore_model).name, self.encoder(scoring.bertscore_model), rescale]
 
+    def measure(self, completions: Sequence[Completion]) -> list[Measurement]:
+        """A contestant's completions by all metrics of the recipe that are of texts."""
+        from toolkit.metrics.registry import Encoding, measure_texts  # imports evaluate
+
+        scoring = self.recipe.scoring
+        assert scoring is not None
+        texts = [metric for metric in scoring.metrics if metric != "perplexity"]
+        return measure_texts(completions, texts, encoding=Encoding.of(scoring), rows=self.columns)
+
     def load_completions(self, contestant: ResolvedContestant) -> list[Completion]:
         """A contestant's completions, once they are there."""
         return list(io.read(self.folder.completions(contestant.name), Completion))
@@ -384,16 +394,18 @@ class Execution:
         options: Generation,
         out: Path,
         worked: WorkedExamples | None = None,
+        served: tuple[str, Any] | None = None,
     ) -> list[Completion]:
         """A contestant's completions of some examples, written to `out` and kept in the store.
 
-        `worked`: worked examples that are tried, before there are adapters to serve.
+        `worked`: worked examples that are tried, before there are adapters to serve. `served`: the name and
+        source of its model in another form.
         """
         if contestant.spec.answers:
             matched = match_answers(Path(contestant.spec.answers), examples, contestant.name)
             io.write(out, matched)
             return matched
-        source: Any = contestant.spec.endpoint
+        name, source = served or (contestant.name, contestant.spec.endpoint)
         if source is None and worked is None and self.engine_name(contestant.model) != "transformers":
             assert contestant.model is not None
             source = self.served(contestant.model, contestant.adapter_name)
@@ -402,7 +414,7 @@ class Execution:
         return generate_completions(
             source or self.ready(contestant),
             examples,
-            contestant=contestant.name,
+            contestant=name,
             adapter=contestant.adapter_name,
             prompt=contestant.spec.prompt + (worked.prompt if worked else ()),
             options=options.model_copy(update={"stop": stop}),

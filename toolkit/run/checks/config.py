@@ -29,7 +29,7 @@ from toolkit.recipe import Benchmark, Contestant, Judge, Recipe, Scoring, contes
 from toolkit.run.checks import Find, error, from_error, info, warning
 from toolkit.run.checks.rows import HeldOut
 from toolkit.statistics import PRIMARY_SHARE, smallest_p
-from toolkit.types import Completion, Finding
+from toolkit.types import Finding
 
 NEED_REFERENCES = ("number", "exact_match")
 """Kinds of checks that are tried on all examples, since each needs a usable reference."""
@@ -249,14 +249,9 @@ def _own_metrics(scoring: Scoring, heldout: HeldOut, columns: Columns) -> Iterat
     known, failed = [figure for name in names for figure in METRICS[name].figures], False
     for check in scoring.checks:
         tried = [
-            Completion(
-                **example.model_dump(exclude={"id"}),
-                example_id=example.id,
-                contestant="reference",
-                completion=(example.reference or "") if place != 1 else "",  # which a model may give, too
-                finish="stop",
-                tokens=0,
-            )
+            example.completed(
+                "reference", (example.reference or "") * (place != 1)
+            )  # a model may give none, too
             for place, example in enumerate(heldout.examples)
             if place < 2 or check.kind in NEED_REFERENCES  # noqa: PLR2004
         ]
