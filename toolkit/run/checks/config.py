@@ -248,13 +248,11 @@ def _own_metrics(scoring: Scoring, heldout: HeldOut, columns: Columns) -> Iterat
     names = [name for name in scoring.metrics if isinstance(name, str) and name in METRICS]
     known, failed = [figure for name in names for figure in METRICS[name].figures], False
     for check in scoring.checks:
-        tried = [
-            example.completed(
-                "reference", (example.reference or "") * (place != 1)
-            )  # a model may give none, too
-            for place, example in enumerate(heldout.examples)
-            if place < 2 or check.kind in NEED_REFERENCES  # noqa: PLR2004
-        ]
+        shown = heldout.examples if check.kind in NEED_REFERENCES else heldout.examples[:2]
+        tried = [example.completed("reference", example.reference or "") for example in shown]
+        tried[1:2] = [
+            each.model_copy(update={"completion": ""}) for each in tried[1:2]
+        ]  # as models may answer
         try:
             known += [found.metric for found in measure_check(tried, check, columns)]
         except ToolkitError as problem:
