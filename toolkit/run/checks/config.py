@@ -244,15 +244,13 @@ def _guard(scoring: Scoring, recipe: Recipe) -> Iterator[Finding]:
 
 
 def _own_metrics(scoring: Scoring, heldout: HeldOut, columns: Columns) -> Iterator[Finding]:
-    """Each metric of the recipe's own, tried on the first examples with their references as completions."""
+    """Each metric of the recipe's own, tried on references as completions, and on an empty one."""
     names = [name for name in scoring.metrics if isinstance(name, str) and name in METRICS]
     known, failed = [figure for name in names for figure in METRICS[name].figures], False
     for check in scoring.checks:
         shown = heldout.examples if check.kind in NEED_REFERENCES else heldout.examples[:2]
         tried = [example.completed("reference", example.reference or "") for example in shown]
-        tried[1:2] = [
-            each.model_copy(update={"completion": ""}) for each in tried[1:2]
-        ]  # as models may answer
+        tried[1:2] = [each.model_copy(update={"completion": ""}) for each in tried[1:2]]
         try:
             known += [found.metric for found in measure_check(tried, check, columns)]
         except ToolkitError as problem:
