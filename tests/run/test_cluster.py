@@ -18,7 +18,7 @@ from tests.run.test_jury import server
 from tests.run.test_run import COMMAND, essence, run
 from toolkit.errors import InputError
 from toolkit.recipe import ModelOptions
-from toolkit.run.ray import worker_resources
+from toolkit.run.launch import worker_resources
 
 __all__ = ["server"]
 

@@ -16,8 +16,8 @@ from toolkit.errors import EndpointError
 from toolkit.recipe import load
 from toolkit.run import run
 from toolkit.run.folder import RunFolder
+from toolkit.run.launch import run_step
 from toolkit.run.plan import plan_steps
-from toolkit.run.ray import run_step
 from toolkit.run.resolve import Execution
 from toolkit.types import Verdict, Vote
 

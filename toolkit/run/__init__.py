@@ -95,7 +95,7 @@ def run(recipe: Recipe, results: Path, *, on: Place = "here", anyway: bool = Fal
 def _carry_out(execution: Execution, cache: StepCache, on: Place) -> None:
     try:
         if on == "ray":
-            from toolkit.run.ray import run_on_ray
+            from toolkit.run.launch import run_on_ray
 
             run_on_ray(execution, cache)
         else:
