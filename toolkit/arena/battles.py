@@ -268,3 +268,8 @@ class Reveal(Record):
 def new_id() -> str:
     """128 random bits, URL-safe."""
     return secrets.token_urlsafe(16)
+
+
+def side_fields(a: tuple[str, str], b: tuple[str, str]) -> dict[str, str]:
+    """The fields of a ballot for its two (contestant, answer)."""
+    return {"contestant_a": a[0], "answer_a": a[1], "contestant_b": b[0], "answer_b": b[1]}

@@ -20,7 +20,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from scipy.special import ndtr
 
-from toolkit.arena.battles import BattlePool, battle_key
+from toolkit.arena.battles import BattlePool, battle_key, side_fields
 from toolkit.arena.tally import Tally
 from toolkit.statistics import newton
 from toolkit.types import Pair, sorted_pair
@@ -209,24 +209,15 @@ def build_attention_check(pool: BattlePool, met: set[str], rng: Generator) -> di
         return None
     mine, other = (examples[int(i)] for i in rng.choice(len(examples), size=2, replace=False))
     answers, others = shown[mine], shown[other]
-    own = answers[int(rng.integers(len(answers)))]
-    right = own.reference or own.completion
+    answer = answers[int(rng.integers(len(answers)))]
+    right = answer.reference or answer.completion
     wrong = others[int(rng.integers(len(others)))].completion
-    if right.strip() == wrong.strip() or own.messages == others[0].messages:
+    if right.strip() == wrong.strip() or answer.messages == others[0].messages:
         return None
     sides = [(RIGHT, right), (WRONG, wrong)]
     if battle_key(mine, *sides) in met:
         return None
     expected = "ab"[int(rng.integers(2))]
-    (name_a, answer_a), (name_b, answer_b) = sides if expected == "a" else sides[::-1]
-    return {
-        "kind": "check",
-        "example_id": mine,
-        "messages": own.messages,
-        "reference": own.reference,
-        "contestant_a": name_a,
-        "contestant_b": name_b,
-        "answer_a": answer_a,
-        "answer_b": answer_b,
-        "expected": expected,
-    }
+    shown_sides = side_fields(*(sides if expected == "a" else sides[::-1]))
+    prompt = {"example_id": mine, "messages": answer.messages, "reference": answer.reference}
+    return {"kind": "check", "expected": expected, **prompt, **shown_sides}

@@ -8,13 +8,22 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 
-from toolkit.arena.battles import Action, Ballot, BattlePool, BlindBallot, Cast, Reveal, new_id
+from toolkit.arena.battles import (
+    Action,
+    Ballot,
+    BattlePool,
+    BlindBallot,
+    Cast,
+    Reveal,
+    new_id,
+    side_fields,
+)
 from toolkit.arena.identity import reveals_identity
 from toolkit.arena.pairing import (
     DrawnBattle,
@@ -87,14 +96,11 @@ class ArenaService:
         self._started_with = pool
         self._arrangement = apply_settings(pool, ArenaSettings())
         self._arranged_at = clock()
-        self._votes = VoteLog(
-            store,
-            pool.run,
-            {
-                example: {name: answer.completion for name, answer in answers.items()}
-                for example, answers in pool.answers.items()
-            },
-        )
+        texts = {
+            example: {name: answer.completion for name, answer in answers.items()}
+            for example, answers in pool.answers.items()
+        }
+        self._votes = VoteLog(store, pool.run, texts)
         self._deviations: tuple[int, Matrix | None] = (-1, None)
         self._addresses: dict[str, str] = {}
         self._question_lock = threading.Lock()
@@ -188,30 +194,21 @@ class ArenaService:
             raise NotAllowed(
                 "an answer says who wrote it, so this battle would not be blind; ask something else"
             )
-        key = new_id()
-        ballot = Ballot(
-            id=key,
-            voter=voter,
-            number=0,
-            kind="live",
-            run=self.pool.run,
-            example_id=f"live-{key}",
-            category=OWN_QUESTIONS,
-            cut=cut,
-            messages=tuple(Message(role="user", content=question) for question in questions),
-            contestant_a=sides[0],
-            contestant_b=sides[1],
-            answer_a=answers[0],
-            answer_b=answers[1],
-            shown_at=self._clock(),
-            pair_probability=pair_probability,
-            probability=None if pair_probability is None else pair_probability / 2,
-        )
+        fields = {
+            "kind": "live",
+            "example_id": f"live-{new_id()}",
+            "category": OWN_QUESTIONS,
+            "cut": cut,
+            "messages": tuple(Message(role="user", content=question) for question in questions),
+            "pair_probability": pair_probability,
+            "probability": None if pair_probability is None else pair_probability / 2,
+        }
+        fields |= side_fields(*zip(sides, answers, strict=True))
         for _ in range(ATTEMPTS):
             *_, number = self.store.newest_ballot(voter, self.pool.run)
-            numbered = ballot.model_copy(update={"number": number})
-            if self.store.add_ballot(numbered) is numbered:
-                return key
+            ballot = self._new_ballot(voter, number, fields)
+            if self.store.add_ballot(ballot) is ballot:
+                return ballot.id
         raise NotAllowed("your other tabs were quicker; ask again")
 
     def vote(self, voter: str, ballot_id: str, outcome: Outcome, seconds: float | None = None) -> Reveal:
@@ -311,8 +308,11 @@ class ArenaService:
             if drawn is None:
                 return None
             fields = self._ballot_fields(drawn) | {"repeat": repeat}
-        identity = {"id": new_id(), "voter": voter, "number": number, "run": self.pool.run}
-        return Ballot.model_validate({"shown_at": self._clock(), **identity, **fields})
+        return self._new_ballot(voter, number, fields)
+
+    def _new_ballot(self, voter: str, number: int, fields: Mapping[str, Any]) -> Ballot:
+        who = {"id": new_id(), "voter": voter, "number": number, "run": self.pool.run}
+        return Ballot.model_validate({"shown_at": self._clock(), **who, **fields})
 
     def _residual_deviations(self) -> Matrix | None:
         """How far votes are from the judge's, refreshed with each tenth more of them; `None`: no judge."""
@@ -320,10 +320,8 @@ class ArenaService:
         if judged and not 0 <= 10 * (len(rows) - self._deviations[0]) <= self._deviations[0]:
             pairs = [sorted_pair(row.model_a, row.model_b) for row in rows]
             seen = [judged.get((row.example_id, pair), np.nan) for row, pair in zip(rows, pairs, strict=True)]
-            points = [
-                POINTS[row.outcome] if row.model_a == pair[0] else 1 - POINTS[row.outcome]
-                for row, pair in zip(rows, pairs, strict=True)
-            ]
+            won = [(POINTS[row.outcome], row.model_a < row.model_b) for row in rows]
+            points = [each if in_order else 1 - each for each, in_order in won]
             found = residual_deviations(np.array(list(judged.values())), np.array(points), np.array(seen))
             self._deviations = len(rows), found
         return self._deviations[1]
@@ -353,21 +351,13 @@ class ArenaService:
         return ballot.shown_at <= max(finished, self.settings_store.control.closed_at)
 
     def _ballot_fields(self, drawn: DrawnBattle) -> dict[str, Any]:
-        answers = self.pool.answers[drawn.example_id]
-        a, b = answers[drawn.a], answers[drawn.b]
+        a, b = (self.pool.answers[drawn.example_id][name] for name in (drawn.a, drawn.b))
         return {
             "example_id": drawn.example_id,
-            "category": a.category,
-            "messages": a.messages,
-            "reference": a.reference,
-            "contestant_a": drawn.a,
-            "contestant_b": drawn.b,
-            "answer_a": a.completion,
-            "answer_b": b.completion,
+            **{name: getattr(a, name) for name in ("category", "messages", "reference")},
+            **side_fields((drawn.a, a.completion), (drawn.b, b.completion)),
             "cut": "".join(side for side, answer in (("a", a), ("b", b)) if answer.finish == "length"),
-            "pair_probability": drawn.pair_probability,
-            "probability": drawn.probability,
-            "weight": drawn.weight,
+            **{name: getattr(drawn, name) for name in ("pair_probability", "probability", "weight")},
         }
 
     def _require_admission(self, voter: str) -> None:

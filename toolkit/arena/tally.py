@@ -16,9 +16,10 @@ import numpy as np
 
 from toolkit.arena.battles import BattlePool
 from toolkit.arena.store import CHUNK, FORGOTTEN, Answers, LogState, Store, VoteRow
+from toolkit.judge.battles import battle_of
 from toolkit.ratings import count
 from toolkit.ratings.table import MISSING, Array, Labels, Table
-from toolkit.types import POINTS, Battle, Completion, Outcome, Pair, Verdict, sorted_pair
+from toolkit.types import POINTS, Completion, Outcome, Pair, Verdict, sorted_pair
 
 
 def win_rates(table: Table) -> list[dict[str, Any]]:
@@ -68,17 +69,7 @@ def verdicts_on(
     """
     sides: dict[str, dict[tuple[str, str], None]] = {}
     for (a, b), shown in product(permutations(answers.values(), 2), (True, False)):
-        battle = Battle(
-            example_id=a.example_id,
-            messages=a.messages,
-            reference=a.reference,
-            model_a=a.contestant,
-            model_b=b.contestant,
-            completion_a=a.completion,
-            completion_b=b.completion,
-            reference_shown=shown,
-        )
-        sides.setdefault(battle.id, {})[a.contestant, b.contestant] = None
+        sides.setdefault(battle_of(a, b, None, shown).id, {})[a.contestant, b.contestant] = None
     return [(*pair, verdict) for verdict in verdicts for pair in sides.get(verdict.battle_id, ())]
 
 

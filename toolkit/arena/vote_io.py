@@ -16,11 +16,12 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from io import StringIO
+from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from toolkit import io
-from toolkit.arena.battles import Ballot, Cast, Kind, Reveal
+from toolkit.arena.battles import Ballot, Cast, Kind, Reveal, side_fields
 from toolkit.arena.schema import ID_LENGTH
 from toolkit.arena.store import SIMULATED, VOTE_KINDS, Store, VoteRow
 from toolkit.errors import DataError
@@ -292,10 +293,7 @@ def _vote(row: Mapping[str, Any], place: str, a: Any, b: Any, outcome: Outcome) 
         example_id=str(row.get("question_id") or row.get("example_id") or row.get("uid") or ""),
         category=str(row.get("category") or "") or None,
         messages=messages,
-        contestant_a=a,
-        contestant_b=b,
-        answer_a=answers[0],
-        answer_b=answers[1],
+        **side_fields((a, answers[0]), (b, answers[1])),
         shown_at=at,
         weight=weight,
     )
@@ -306,18 +304,16 @@ def _vote(row: Mapping[str, Any], place: str, a: Any, b: Any, outcome: Outcome) 
 def _arena_hard(row: Mapping[str, Any], place: str) -> list[Reveal]:
     """A judge's games of a model against the baseline; in the second game the model is shown first."""
     model, baseline = row.get("model"), row.get("baseline") or "baseline"
-    found = []
-    for number, game in enumerate(row["games"]):
+    votes = []
+    for sides, game in zip(cycle([(baseline, model), (model, baseline)]), row["games"], strict=False):
         score = game.get("score") if isinstance(game, dict) else None
         if score is None:  # an unreadable reply is no vote
             continue
         if score not in DEGREES:
-            raise DataError(
-                f"{place}: the score of a game is {score!r}; it must be one of {', '.join(DEGREES)}"
-            )
-        a, b = (baseline, model) if number % 2 == 0 else (model, baseline)
-        found.append(_vote(row, place, a, b, DEGREES[score]))
-    return found
+            known = ", ".join(DEGREES)
+            raise DataError(f"{place}: the score of a game is {score!r}; it must be one of {known}")
+        votes.append(_vote(row, place, *sides, DEGREES[score]))
+    return votes
 
 
 def _open_webui(row: Mapping[str, Any], place: str) -> list[Reveal]:
@@ -334,11 +330,11 @@ def _open_webui(row: Mapping[str, Any], place: str) -> list[Reveal]:
         "tags": ", ".join(data.get("tags") or ()),
         "comment": data.get("comment") or data.get("reason"),
     }
-    others, found = data.get("sibling_model_ids") or (), []
-    for other in others:  # a thumb that is turned later is the same vote
-        own_id = {"ballot_id": _PREFIX + digest(str(row["id"]), str(other))} if row.get("id") else {}
-        found.append(_vote(fields | own_id, place, data.get("model_id"), other, outcome))
-    return found
+    votes = []
+    for other in data.get("sibling_model_ids") or ():  # a thumb that is turned later is the same vote
+        ballot = {"ballot_id": _PREFIX + digest(str(row["id"]), str(other))} if row.get("id") else {}
+        votes.append(_vote(fields | ballot, place, data.get("model_id"), other, outcome))
+    return votes
 
 
 FASTCHAT: dict[str, Outcome] = {

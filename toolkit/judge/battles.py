@@ -48,7 +48,7 @@ def build_battles(
     if missing:
         logger.warning("judge: %d answers are missing; battles without both answers are left out", missing)
     return [
-        _battle(answers[a][example], answers[b][example], categories.get(example), judge.reference)
+        _comparable(answers[a][example], answers[b][example], categories.get(example), judge.reference)
         for example in questions
         for a, b in pairs
         if (example, a, b) in chosen
@@ -100,11 +100,16 @@ def _in_order_of_choice(rows: Sequence[Completion], seed: int) -> list[str]:
     return sorted(turns, key=turns.__getitem__)
 
 
-def _battle(a: Completion, b: Completion, category: str | None, reference: bool) -> Battle:
+def _comparable(a: Completion, b: Completion, category: str | None, reference: bool) -> Battle:
     if _question(a) != _question(b):
         raise DataError(
             f"example {a.example_id}: {a.contestant} and {b.contestant} answered different prompts"
         )
+    return battle_of(a, b, category, reference)
+
+
+def battle_of(a: Completion, b: Completion, category: str | None, reference: bool) -> Battle:
+    """The battle of two completions of an example; `reference`: whether the judge is shown it."""
     return Battle(
         example_id=a.example_id,
         messages=a.messages,
