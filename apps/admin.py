@@ -1,7 +1,5 @@
 """Admin page: open or close the arena, select contestants and pairing, block voters, export votes."""
 
-from __future__ import annotations
-
 import hmac
 import json
 import logging

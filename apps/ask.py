@@ -4,8 +4,6 @@ Both answers are awaited and shown together, so that speed identifies nobody. A 
 it is started over: the page can be reloaded at any time.
 """
 
-from __future__ import annotations
-
 import time
 from collections import OrderedDict
 from dataclasses import dataclass, field

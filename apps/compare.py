@@ -1,7 +1,5 @@
 """Compare page: all answers to one example with scores, votes and judge verdicts."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 import streamlit as st

@@ -1,7 +1,5 @@
 """Leaderboard page: ratings with intervals, win rates, Elo over time."""
 
-from __future__ import annotations
-
 import json
 import random
 from collections.abc import Sequence

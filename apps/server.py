@@ -1,7 +1,5 @@
 """The arena's web server: Streamlit as an ASGI app behind a guard of requests, with the voter's cookie."""
 
-from __future__ import annotations
-
 import base64
 import gc
 import hashlib

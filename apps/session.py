@@ -1,7 +1,5 @@
 """Shared state of the pages: the arena service (one per process) and the current voter."""
 
-from __future__ import annotations
-
 import logging
 import os
 import secrets

@@ -1,7 +1,5 @@
 """Colours and type. Every text has a contrast of at least 4.5:1 with what is behind it, in light and dark."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Vote page: a prompt, two anonymous answers, one click or key; names are revealed after the vote."""
 
-from __future__ import annotations
-
 import streamlit as st
 
 from apps import vote_widgets as widgets

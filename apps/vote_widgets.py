@@ -1,7 +1,5 @@
 """Widgets shared by the pages that show answers: texts, panels, vote buttons, undo, reasons."""
 
-from __future__ import annotations
-
 import html
 import time
 from collections.abc import Callable, Mapping, Sequence

@@ -1,7 +1,5 @@
 """Answers that name their author."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from functools import lru_cache

@@ -10,8 +10,6 @@ Only what is surely layout is taken for it: an asterisk in arithmetic, a dollar 
 backslash, the list mark of a lone number and an odd numbering stay as they were written.
 """
 
-from __future__ import annotations
-
 import re
 import string
 from collections.abc import Callable

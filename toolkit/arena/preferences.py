@@ -5,8 +5,6 @@ which answer to prefer and is dropped; what is left has to agree. Every vote is 
 under a reason.
 """
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field

@@ -4,8 +4,6 @@ Constraints enforce the invariants: a voter's ballots are numbered without gaps 
 no voter sees a battle twice, and a ballot's revisions are unique (a vote that is sent twice is stored once).
 """
 
-from __future__ import annotations
-
 import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager

@@ -4,8 +4,6 @@ Pages use this class only. Before a vote it returns a `BlindBallot`, which conta
 page cannot leak one.
 """
 
-from __future__ import annotations
-
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence

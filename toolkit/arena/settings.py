@@ -4,8 +4,6 @@ Settings are lines of an append-only log in the store, so every process of an ar
 change can be read afterwards.
 """
 
-from __future__ import annotations
-
 import logging
 import threading
 from collections.abc import Callable

@@ -4,8 +4,6 @@ Every method is one short transaction. Retries, double clicks, reloads and secon
 `schema` and receive what is already stored.
 """
 
-from __future__ import annotations
-
 import hashlib
 import hmac
 import json

@@ -1,7 +1,5 @@
 """Votes in memory, counts, win rates, and a judge's verdicts on an example."""
 
-from __future__ import annotations
-
 import gc
 import threading
 from collections import Counter, defaultdict

@@ -1,7 +1,5 @@
 """Which battles are judged: every pair of contestants on every example, or all against a baseline."""
 
-from __future__ import annotations
-
 import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence

@@ -4,8 +4,6 @@ The probabilities of the answer letters after the prompt are renormalised to tho
 can be read, and how sure the judge is comes with it.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass

@@ -7,8 +7,6 @@ never a tie. The known forms are those of MT-bench (`[[A]]`), Arena-Hard (`[[A>>
 and a last line that is nothing but the verdict.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any, TypeVar

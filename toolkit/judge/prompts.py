@@ -5,8 +5,6 @@ A file has `protocol` (`pairwise` or `single`), `system`, `user` (a Jinja templa
 end: `letter` of a judge whose verdict is read from its next token, `written` of one that gives reasons first.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Sequence
 from functools import cached_property

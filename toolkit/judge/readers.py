@@ -1,7 +1,5 @@
 """Judgments of other tools: MT-bench's pair judgments, AlpacaEval's annotations, battle logs."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any

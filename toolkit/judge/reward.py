@@ -4,8 +4,6 @@ The probability that one answer is better is the logistic of the difference of t
 reward models are trained for (Ouyang et al. 2022). It has no order to be biased by, and no prompt.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path

@@ -3,8 +3,6 @@
 Each judgment is stored when it arrives, and is requested once.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import logging

@@ -5,8 +5,6 @@ for rating in bradley_terry(read_votes(Path("votes.csv"))).ratings:
     print(rating.rank, rating.contestant, rating.value, rating.low, rating.high)
 """
 
-from __future__ import annotations
-
 from typing import Any, Literal
 
 from toolkit.ratings.bradley_terry import BradleyTerry, bradley_terry

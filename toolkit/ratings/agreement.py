@@ -8,8 +8,6 @@ Intervals are those of the Bayesian bootstrap (Rubin 1981) over examples, with h
 half a unit of disagreement imagined, so that they have width at 5 of 5.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 

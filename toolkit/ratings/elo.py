@@ -1,7 +1,5 @@
 """Online Elo ratings: each vote moves both contestants a little, in the order the votes came (Elo 1978)."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

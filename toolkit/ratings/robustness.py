@@ -4,8 +4,6 @@ Votes are ranked by what leaving one out moves the gap between two contestants, 
 are fitted to confirm it (as Huang, Shen, Wei and Broderick 2025 drop votes of arenas).
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -4,8 +4,6 @@ Every chart is one size and is laid out in a grid, so that its text is as large 
 Colours come from the page's style sheet (classes `c0` .. `c5`, `better`, `worse`, `unclear`).
 """
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Mapping, Sequence

@@ -4,8 +4,6 @@ The contestants that both have by name are compared, paired, on the examples who
 the same in both and on which neither was trained; over groups, where a recipe of the two names a column.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Number formatting: digits, true minus sign, units."""
 
-from __future__ import annotations
-
 import math
 
 MINUS = "\N{MINUS SIGN}"

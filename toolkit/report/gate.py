@@ -6,8 +6,6 @@ calls unclear is not called better or worse here. `better than` asks for superio
 for non-inferiority with a margin.
 """
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Sequence

@@ -6,8 +6,6 @@ fifths of that error, and decides the headline; other measures agree or not by k
 one kind are one finding.
 """
 
-from __future__ import annotations
-
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType

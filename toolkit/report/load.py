@@ -1,7 +1,5 @@
 """A run folder, read into one frozen view for the report. Only the summary must be there."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """Writing the report of a run: one self-contained HTML page, and the same in Markdown."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any

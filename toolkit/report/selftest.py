@@ -4,8 +4,6 @@ Within each example the contestants' names are exchanged at random, on answers a
 nobody is better; every claim that the report's rules make then is false.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Vote section: ratings, win rates and judge reliability."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
