@@ -332,6 +332,7 @@ def print_differences(found: Comparison) -> None:
         rows.append([each.metric, pair, number(each.value), _interval(each), *p_values, str(each.n), settle])
     click.echo()
     print_table(["metric", "difference", "value", "95% interval", "p", "p (Holm)", "n", "n to settle"], rows)
+    print_text(f"p (Holm): corrected for all differences here ({len(rows)}); a report corrects within a comparison")
 
 
 def _interval(figure: Score | Difference) -> str:
