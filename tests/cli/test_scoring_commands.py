@@ -196,7 +196,7 @@ def test_tables_are_for_people(two: list[Path]):
     result = run("score", *two, "--metric", "exact_match")
     assert result.exit_code == 0
     assert "exact_match" in result.stdout
-    assert "p (Holm): corrected for all differences here (1)" in result.stdout
+    assert "p (Holm): corrected for all differences here (2)" in result.stdout
     assert "n to settle" in result.stdout
 
 

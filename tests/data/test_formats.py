@@ -222,3 +222,18 @@ def test_a_limit_bounds_reading(tmp_path):
     assert len(load_rows(DataSource(source=str(tmp_path / "d.jsonl"), limit=2)).rows) == 2
     with pytest.raises(DataError, match=r"d\.jsonl:4"):
         load_rows(DataSource(source=str(tmp_path / "d.jsonl")))
+
+
+@pytest.mark.parametrize(
+    ("row", "problem"),
+    [
+        ({"prompt": "a", "completion": "b", "context": "c"}, "`context` is not read beside `prompt`"),
+        ({"prompt": "a", "completion": "b", "input": "c"}, "`input` is not read beside `prompt`"),
+        ({"prompt": "a", "chosen": "b", "rejected": "c", "history": [["x", "y"]]}, "`history` is not read"),
+        ({"instruction": "a", "output": "b", "context": "c"}, "set `rename: {context: input}`"),
+    ],
+)
+def test_a_part_of_the_question_is_not_dropped(row: dict[str, object], problem: str):
+    with pytest.raises(RowError, match=problem):
+        convert(row, "auto", "r")
+    convert(row | dict.fromkeys(row.keys() & {"context", "input", "history"}, ""), "auto", "r")

@@ -332,7 +332,9 @@ def print_differences(found: Comparison) -> None:
         rows.append([each.metric, pair, number(each.value), _interval(each), *p_values, str(each.n), settle])
     click.echo()
     print_table(["metric", "difference", "value", "95% interval", "p", "p (Holm)", "n", "n to settle"], rows)
-    print_text(f"p (Holm): corrected for all differences here ({len(rows)}); a report corrects within a comparison")
+    print_text(
+        f"p (Holm): corrected for all differences here ({len(rows)}); a report corrects within a comparison"
+    )
 
 
 def _interval(figure: Score | Difference) -> str:

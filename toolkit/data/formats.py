@@ -110,6 +110,9 @@ COLUMNS = frozenset().union(*(form.columns for form in DATA_FORMATS.values())) |
 }
 ALPACA = frozenset({"input", "history"})  # columns that are read; the latter beside an `instruction`
 
+OF_THE_QUESTION = ("context", "passage", *sorted(ALPACA))
+"""Columns that may hold a part of the question; with `prompt` none is read, with `instruction` two."""
+
 TEXT_PARTS = (None, "text", "input_text", "output_text")
 EMPTY: tuple[Any, ...] = (None, "", [], (), {})
 
@@ -404,8 +407,15 @@ def _with_system(row: Mapping[str, Any], turns: tuple[Message, ...]) -> tuple[Me
 
 
 def _check_columns(row: Mapping[str, Any]) -> None:
-    if row.keys().isdisjoint((*UNREADABLE, *WEIGHTS, *MISNAMED)):
+    if row.keys().isdisjoint((*UNREADABLE, *WEIGHTS, *MISNAMED, *OF_THE_QUESTION)):
         return
+    whole = "instruction" if "instruction" in row else "prompt"
+    for name in OF_THE_QUESTION if isinstance(row.get(whole), str) else ():
+        if row.get(name) not in EMPTY and not (name in ALPACA and whole == "instruction"):
+            mend = (
+                f"set `rename: {{{name}: input}}`" if whole == "instruction" else f"put it into the `{whole}`"
+            )
+            raise RowError(f"`{name}` is not read beside `{whole}`: {mend}, or `rename` the column away")
     for name in UNREADABLE:
         if row.get(name) not in (*EMPTY, "[]", "null"):
             raise RowError(f"`{name}` cannot be learned here; take the row out, or `rename` the column away")
