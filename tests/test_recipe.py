@@ -509,6 +509,8 @@ def test_merge_keys_and_aliases_are_plain_yaml():
         (("stages", 0, "trainer", "log_completions_hub_repo"), "me/x", "trainer.log_completions_hub_repo"),
         (("stages", 0, "trainer", "model_init_kwargs"), {"token": "x"}, "model_init_kwargs.token"),
         (("base",), "https://me:pass@host/model", "base"),
+        (("data", "token", "source"), "https://h/d.jsonl?e=1&X-Amz-Signature=pass", "data.token.source"),
+        (("data", "token", "source"), "https://h/d.jsonl#token=pass", "data.token.source"),
         (
             ("contestants",),
             {"far": {"endpoint": {"url": "http://a:b@h/v1", "model": "m"}}},

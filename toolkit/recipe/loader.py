@@ -309,7 +309,11 @@ KEY_SIGNS = (
 )
 """Texts without one of them need not be searched."""
 
-CREDENTIALS = re.compile(r"\w+://[^/\s@]*@|[?&](?:api_?key|key|token|access_token|password)=[^&\s]", re.I)
+CREDENTIALS = re.compile(
+    r"\w+://[^/\s@]*@|[?&#](?:api[_-]?key|key|(?:access_)?token|password|secret|sig"
+    r"|(?:x-(?:amz|goog)-)?(?:signature|credential))=[^&\s]",
+    re.I,
+)
 
 
 def forbidden(raw: Any, key: str = "") -> list[str]:
