@@ -83,10 +83,8 @@ def read_rows(path: Path, *, ours: bool = True, part: Part = WHOLE) -> Iterator[
 def read_csv(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
     """Yield (line on which it begins, row) of every row of a CSV file with a heading.
 
-    Cells are separated by the commonest of comma, semicolon, tab and bar in the heading.
-
-    Raises:
-        DataError: a row has not as many cells as the heading, a quote is not closed, a column is there twice.
+    Cells are separated by the commonest of comma, semicolon, tab and bar in the heading; a `DataError` for a
+    row of other length, an open quote or a column that is there twice.
     """
     begins = 1
     try:

@@ -36,10 +36,7 @@ OVERRUNS = {3: "writes a text without bounds", 4: "calls itself without end"}
 
 
 def find_overrun(template: Any, examples: Sequence[dict[str, Any]] = CONVERSATIONS) -> str | None:
-    """Render a template's examples in a process of its own; why it must not be rendered here, or `None`.
-
-    `template` may be several texts by their names. Other mistakes are left to whoever renders it.
-    """
+    """Render a template's examples in a process of its own; why it must not be rendered here, or `None`."""
     texts = template.values() if isinstance(template, dict) else [template] if template else []
     overruns = (_overrun(text, json.dumps(examples, default=str)) for text in texts)
     return next(filter(None, overruns), None)

@@ -264,10 +264,7 @@ def turn_id(question: str, turn: int) -> str:
 
 
 def question_and_turn(example_id: str) -> tuple[str, int]:
-    """The question and the turn that an example is; the inverse of `turn_id`.
-
-    Questions with turns are numbered; `HumanEval/2` is a question's own name.
-    """
+    """The question and the turn that an example is (`81/2`); `HumanEval/2` is a question's own name."""
     question, _, turn = example_id.rpartition("/")
     if question.isdecimal() and turn.isdecimal() and turn_id(question, int(turn)) == example_id:
         return question, int(turn)

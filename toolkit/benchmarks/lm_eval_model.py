@@ -87,10 +87,7 @@ class LoadedLM(HFLM):  # type: ignore[misc]  # lm-eval is untyped
     def _passes(
         self, spans: Sequence[Span]
     ) -> Iterator[tuple[Sequence[int], torch.Tensor, Callable[[torch.Tensor], torch.Tensor]]]:
-        """Yield, pass by pass, some places in `spans`, the states of their scored tokens, states -> logits.
-
-        Beginnings are shared where that spares a good part of the reading and the model allows it.
-        """
+        """Yield places in `spans`, the states of their scored tokens, and what turns states into logits."""
         inputs = [span.ids[:-1] for span in spans]  # the last token is only predicted
         order = prefix_tree.sorted_by_tokens(inputs)
         spared = prefix_tree.tree_size(inputs, order, 0) < WORTH_SHARING * sum(map(len, inputs))

@@ -134,10 +134,7 @@ def merge_results(merged: dict[str, Any], added: dict[str, Any]) -> None:
 
 
 def values_of(folder: Path) -> dict[str, dict[str, float]]:
-    """Metric (as in `scores_of`) -> hash of the question -> value, from sample logs.
-
-    Those that do not fit the figure in the result file (torn, edited, of another call) are left out.
-    """
+    """Metric -> hash of the question -> value, from sample logs that fit the figures in the result file."""
     found: dict[str, dict[str, float]] = {}
     for file in sorted(folder.glob("samples_*.jsonl")):
         task = file.stem.removeprefix("samples_")
@@ -282,11 +279,7 @@ def above_chance(task: str, value: float) -> float:
 
 
 def goodhart(found: Sequence[Difference], level: float = 0.05) -> list[str]:
-    """Contestants that gain on one metric while they lose on most others: one sentence each.
-
-    When a measure becomes a target, it ceases to be a good measure (Goodhart; Strathern 1997). Metrics of
-    which less is better (perplexity, TER) are turned around; lengths say nothing here.
-    """
+    """Contestants that gain on one metric while they lose on most others (Goodhart): one sentence each."""
     notes = []
     pairs = dict.fromkeys((each.contestant, each.against) for each in found)
     for contestant, against in pairs:

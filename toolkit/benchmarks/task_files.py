@@ -54,12 +54,7 @@ def has_local_rows(benchmark: Benchmark) -> bool:
 
 
 def write_local_tasks(benchmark: Benchmark, folder: Path) -> None:
-    """Write task files and data for a benchmark with local files into `folder`, for lm-eval to find.
-
-    Raises:
-        DataError: lm-eval has no task of that name, a file cannot be read, or there is none for the split
-            that few-shot examples come from.
-    """
+    """Write a benchmark's task files and data into `folder`; a `DataError` where one is missing."""
     if benchmark.task == "mmlu" or benchmark.task.startswith("mmlu_"):
         _write_mmlu(benchmark, folder)
         return
@@ -297,11 +292,7 @@ def lm_eval_tasks() -> Path:
 
 
 def task_content(benchmark: Benchmark) -> dict[str, Any]:
-    """A benchmark with the hashes of every local file that it opens, as plain JSON.
-
-    These are its rows, its task file with those that it includes, and the Python files of their functions;
-    for a task that comes with lm-eval it is lm-eval's version.
-    """
+    """A benchmark as plain JSON, with the hashes of every local file that it opens, or lm-eval's version."""
     packaged = _packaged(benchmark.task)
     files = [packaged[0]] if packaged and not benchmark.files else []
     own = (OWN / f"{benchmark.task}.yaml").is_file()

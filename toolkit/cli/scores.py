@@ -318,10 +318,7 @@ def print_scores(scores: Sequence[Score]) -> None:
 
 
 def print_differences(found: Comparison) -> None:
-    """One line a comparison: its p-value as it is and corrected for the number of comparisons.
-
-    Where it is undecided, the last cell says how many examples would settle a difference of this size.
-    """
+    """One line a comparison: p-values, also corrected, and how many examples would settle it."""
     if not found.differences:
         return
     rows = []

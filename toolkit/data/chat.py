@@ -81,11 +81,7 @@ def encode_turns(
     unlearned: Collection[int] = (),
     max_length: int | None = None,
 ) -> list[Encoded]:
-    """Token ids and loss masks of a conversation, in one sequence where the template allows.
-
-    Raises:
-        DataError: the template refuses the turns, or does not show an answer as it is.
-    """
+    """Token ids and loss masks of a conversation; a `DataError` where the template refuses or changes it."""
     return encode_exchanges(tokenizer, [exchanges(tokenizer, messages, unlearned)], max_length)[0]
 
 
@@ -173,10 +169,7 @@ def end_tokens(tokenizer: Any) -> frozenset[int]:
 
 
 def _next_end(tokenizer: Any, prompt: Sequence[Message], answer: str, ends: Collection[int]) -> list[int]:
-    """The end token where the template has none: the next turn's first (GLM's `<|user|>`), or the default.
-
-    Found without the thinking, which templates take out of earlier turns.
-    """
+    """The end token where the template has none: the next turn's first (GLM's `<|user|>`), or the default."""
     turns = (*prompt, Message(role="assistant", content=split_thinking(answer)[1]))
     try:
         whole = _render(tokenizer, turns, generate=False)

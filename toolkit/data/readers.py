@@ -114,10 +114,7 @@ def split_heldout(rows: list[Row], share: float, seed: int) -> tuple[list[Row], 
 def raw_rows(
     source: DataSource, columns: set[str] | None = None, part: io.Part = io.WHOLE
 ) -> Iterator[RawRow]:
-    """The rows as they lie in the file or on the hub, renamed and filtered, each with its place.
-
-    The names that columns have there go into `columns`. Only those of one part, where the file `has_parts`.
-    """
+    """The rows of a part, renamed and filtered, each with its place; their own names go into `columns`."""
     row_filter = parse_filter(source.filter) if source.filter else None
     for place, row in _open(source, part):
         if columns is not None:

@@ -116,10 +116,7 @@ def compare(
 ) -> Comparison:
     """Score all contestants, and compare the others with one (default: the first) on shared examples.
 
-    `groups`: example id -> group; intervals and p-values are then over groups.
-
-    Raises:
-        DataError: nobody has that name.
+    `groups`: example id -> group, over which intervals are then. An unknown name is a `DataError`.
     """
     if groups:
         found = [clustered(each, groups) for each in found]
@@ -223,10 +220,7 @@ def _answers_by_seed(
 
 
 def sort_by_recipe(source: Path, names: Iterable[str]) -> list[str]:
-    """Contestants, each once, as a run's recipe has them; those that it has no scores of stand behind.
-
-    The first is who the others are compared with.
-    """
+    """Contestants, each once, in the order of a run's scores, then others; the first is the baseline."""
     file = source / "scores.json"
     found = io.read_json(file, kind=list, finite=False) if file.is_file() else []
     scored = [score.get("contestant") for score in found if isinstance(score, dict)]

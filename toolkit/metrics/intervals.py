@@ -96,10 +96,7 @@ def widen(values: Array, low: float, high: float, ends: tuple[float, float]) -> 
 def difference(
     first: Measurement, second: Measurement, *, seed: int = 0, resamples: int = RESAMPLES
 ) -> Difference | None:
-    """`first` minus `second` in their metric, on the examples both have; `None` with fewer than two.
-
-    `resamples` random swaps are behind its p-value, ten times as many where it is small.
-    """
+    """`first` minus `second` on the examples both have, at least two; `resamples` swaps for its p-value."""
     left, right = paired(first, second)
     n, columns = left.shape
     if n < MIN_EXAMPLES:
@@ -269,10 +266,7 @@ def _shifted(z: float, bias: float, skew: float) -> float:
 
 
 def examples_needed(found: Difference, *, power: float = 0.8) -> int | None:
-    """How many examples would show a difference of the size found, with this probability, at p < 0.05.
-
-    `None` when no difference was found at all. The estimate takes the difference for the true one.
-    """
+    """How many examples would show a difference of this size at p < 0.05; `None` where it is zero."""
     if found.value == 0:
         return None
     two_sided = NORMAL.inv_cdf((1 + LEVEL) / 2)
@@ -316,10 +310,7 @@ SMALLEST_P = 1e-9  # what a p-value of several seeds is never below
 def over_examples_and_seeds(
     first: Measurement, second: Measurement | None = None
 ) -> tuple[float, float, float] | None:
-    """Value, margin of the 95% interval and p-value of a metric, or of its difference.
-
-    `None` where no stage was trained several times, or nothing varies.
-    """
+    """Value, 95% margin and p-value of a metric or its difference; `None` without seeds or variance."""
     if not first.replicas and not (second and second.replicas):
         return None
     values = pseudo_values(first, second)

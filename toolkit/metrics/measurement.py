@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from toolkit import io
+from toolkit.metric_info import metric_info
 from toolkit.types import Record
 
 Array = NDArray[np.float64]
@@ -55,6 +56,11 @@ class Measurement(Record):
     def value(self) -> float:
         """The metric over all examples; of several seeds, their mean."""
         return float(np.mean([combine(self.kind, table.sum(axis=0), len(table)) for table in self.tables]))
+
+    @property
+    def direction(self) -> int:
+        """1 where more is better, or nothing is; -1 where less is."""
+        return metric_info(self.metric, {self.metric} if self.lower_is_better else ()).better or 1
 
     def per_example(self) -> dict[str, float]:
         """The metric of every example on its own."""
@@ -126,10 +132,7 @@ def paired(first: Measurement, second: Measurement) -> tuple[Array, Array]:
 def tables_by_seed(
     first: Measurement, second: Measurement | None = None
 ) -> tuple[list[Array], list[Array] | list[None]]:
-    """The tables of one or two contestants for each training seed, on the examples both have, in one order.
-
-    One that was trained once, or not at all, has the same table for every seed of the other.
-    """
+    """The tables of one or two contestants for each seed, on shared examples; one trained once, repeated."""
     left = first.tables
     if second is None:
         return left, [None] * len(left)

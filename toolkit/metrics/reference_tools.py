@@ -42,11 +42,7 @@ FEW_LETTERS = 0.01
 def parallel_rows(
     work: Callable[[Sequence[str], References], Rows], predictions: Sequence[str], references: References
 ) -> Rows:
-    """`work` on all texts, shared out among the processors when there are many.
-
-    Processes are started afresh, so a script that scores large sets needs the usual
-    `if __name__ == "__main__":`.
-    """
+    """`work` on all texts, in fresh processes where there are many (so scripts need the `__main__` guard)."""
     workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if len(predictions) < PARALLEL_FROM or workers == 1:
         return work(predictions, references)

@@ -36,11 +36,7 @@ KERNEL = re.compile(r"attn_implementation|experts_implementation|kernel")
 
 
 def resolve_base(name: str, *, revision: str | None = None) -> Path:
-    """The folder of a base (hub id, folder, GGUF file, packaged name), fetched or converted when need be.
-
-    Raises:
-        ModelError: nothing is there, or it holds no safetensors weights.
-    """
+    """The folder of a base, fetched or converted when need be; a `ModelError` where there are no weights."""
     if name in PACKAGED:
         return _from_gguf(_packaged(name, *PACKAGED[name]))
     path = existing(name)
@@ -88,9 +84,6 @@ def content_fingerprint(folder: Path, *, template: bool = True) -> str:
     """The same of everything that loading opens: weights, configurations, tokenizer, chat template.
 
     `template=False`: without chat templates, for what is known by its rendered tokens.
-
-    Raises:
-        ModelError: as `fingerprint`.
     """
     opened = [each for each in OPENED if template or not each.endswith(".jinja")]
     config = folder / "adapter_config.json"

@@ -389,10 +389,7 @@ def quantization_config(kind: str, compute: torch.dtype) -> BitsAndBytesConfig:
 def check_lineage(folder: Path, base: str, base_folder: Path) -> None:
     """Refuse an adapter that was trained on other weights: it would load without an error and be wrong.
 
-    An adapter without our lineage file is somebody else's, and is taken as it is.
-
-    Raises:
-        ModelError: no adapter is there, or it belongs to other weights.
+    An adapter without our lineage file is somebody else's, and is taken as it is; none is a `ModelError` too.
     """
     if not (folder / "adapter_config.json").is_file():
         raise ModelError(f"{folder}: no adapter here (no adapter_config.json)")

@@ -97,13 +97,10 @@ for _side in (_Loader, _Dumper):
 
 
 def read_yaml(text: str, loader: type[yaml.SafeLoader] = _Loader) -> Any:
-    """The value of a YAML text of plain values, strictly.
+    """The value of a YAML text of plain values, strictly; a `yaml.YAMLError` where it does not parse.
 
     Refused, since readers differ on them: keys that are there twice, `010` (8 for some), `1:30` (90), `no`
     and the like (false), numbers that are not finite, halves of surrogate pairs.
-
-    Raises:
-        yaml.YAMLError: it does not parse, or is ambiguous.
     """
     reader = loader(text)
     try:

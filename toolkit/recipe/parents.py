@@ -14,11 +14,7 @@ HOW = "write RUN:STAGE, such as results/round1:sft"
 
 
 def add_stages_of_other_runs(raw: dict[str, Any], path: Path, load: Callable[[Path], Recipe]) -> None:
-    """Replace `start: RUN:STAGE` in a recipe's values by a stage's name, with its chain before it.
-
-    Raises:
-        RecipeError: there is no such run, or no such stage, or it is not trained yet.
-    """
+    """Replace `start: RUN:STAGE` by the chain of that run; a `RecipeError` where it is not trained."""
     stages = raw.get("stages")
     if not isinstance(stages, list):
         return

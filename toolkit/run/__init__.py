@@ -14,7 +14,6 @@ from toolkit.errors import RecipeError
 from toolkit.generate.base import engine_command
 from toolkit.judge.factory import validate_judges
 from toolkit.judge.verdicts import import_old_log
-from toolkit.metric_info import metric_info
 from toolkit.metrics.intervals import score
 from toolkit.metrics.measurement import Measurement, seed_folder
 from toolkit.recipe import Contestant, Recipe, contestants, dump, fingerprint, load, with_keys
@@ -220,8 +219,7 @@ def choose_variant(
             raise RecipeError(f"sweep: no {metric} on `{scoring.validation}`; give its rows references")
         found.append(measured[metric])
         places.append(place)
-    lower = metric_info(metric, {metric} if found[0].lower_is_better else ()).better < 0
-    best = min(range(len(found)), key=lambda at: found[at].value if lower else -found[at].value)
+    best = max(range(len(found)), key=lambda at: found[at].direction * found[at].value)
     figures = [score(each).model_dump(include={"value", "low", "high", "n"}) for each in found]
     tried = [{"settings": own} | figure for (own, _), figure in zip(variants, figures, strict=True)]
     chosen, variant = variants[best]

@@ -134,10 +134,7 @@ class RunFolder:
 
 @contextmanager
 def locked_run(*paths: Path) -> Iterator[RunFolder | None]:
-    """Hold the run folders that files or folders lie in while the body writes there.
-
-    Yields:
-        The run that the first one lies in, its path resolved; `None`: in none.
+    """Hold the run folders that some paths lie in while the body writes there; yields the first's.
 
     Raises:
         BusyError: another process holds one.

@@ -16,7 +16,6 @@ from toolkit.data import Conversation, Rated, Row, Text
 from toolkit.data.chat import prompt_ids, turn_separator, with_prompt
 from toolkit.data.formats import VISIBLE, answer_of, prompt_of
 from toolkit.errors import DataError
-from toolkit.metric_info import metric_info
 from toolkit.metrics import Measurement
 from toolkit.recipe import MOST_SHOTS, Contestant
 from toolkit.types import Example, Message, Record, split_thinking
@@ -206,15 +205,13 @@ class Choice:
             return self.worked(max(candidates, default=0))
         scores: dict[int, float] = {}
         ties: dict[int, float] = {}
-        better = metric_info(figure).better or 1
         for count in candidates:
             found = measure(self.worked(count), rows)
             by_figure = {each.metric: each for each in found}
             measured = by_figure.get(figure)
             if measured is None:
                 raise DataError(f"{key}.shots: answers to training rows have no {figure}; say how many")
-            better = -1 if measured.lower_is_better else better
-            scores[count] = measured.value
+            better, scores[count] = measured.direction, measured.value
             ties[count] = by_figure[TIE_BREAK].value if TIE_BREAK in by_figure else 0.0
             logger.info("%s: %d worked examples, %s %.3f", self.name, count, figure, measured.value)
         best = max(candidates, key=lambda count: (better * scores[count], ties[count], -count))

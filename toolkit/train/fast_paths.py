@@ -26,10 +26,7 @@ MOST_BYTES = 2**29  # of states kept; rows beyond that are computed each time
 
 
 def install_hidden_state_cache(model: Any) -> None:
-    """Cache the hidden states below the first trainable layer, by row.
-
-    No effect on unsupported types, trained embeddings or first layers, or dropout in frozen layers.
-    """
+    """Cache hidden states below the first trainable layer, by row, on supported types without dropout."""
     if not supports_fast_paths(model):
         return
     transformer = unwrapped(model).base_model
@@ -158,10 +155,7 @@ def _score_chunk(
 
 
 def install_target_logprob_head(model: Any) -> None:
-    """Replace TRL's output layer in a model that a TRL trainer has prepared.
-
-    No effect on unsupported types, GPUs, trained output layers, or capped logits (Gemma 2).
-    """
+    """Replace TRL's output layer on a CPU; not where it is trained, capped or of other types."""
     whole = unwrapped(model)
     if supports_split_head(model):
         _replace_forward(whole)

@@ -70,10 +70,7 @@ def estimate(
     *,
     checkpointing: bool | None = None,
 ) -> float:
-    """Bytes of a training step at its fullest, with rows as long as the longest one, where that is known.
-
-    `checkpointing` left out: as the stage would be trained.
-    """
+    """Bytes of a training step with rows of the `longest` length; `checkpointing` left out: as trained."""
     if checkpointing is None:
         checkpointing = needs_checkpointing(recipe, stage, model, target, longest)
     weights, adapted = _weights(recipe, stage, model, target)

@@ -288,10 +288,7 @@ def not_joined(config: Any, own: tuple[str, ...] = ()) -> str | None:
 
 
 def join(parts: list[Part]) -> tuple[Weights, Any]:
-    """One LoRA adapter equal to the sum of all parts, and its configuration.
-
-    Ranks add up, the scaling is 1, missing layers are zeros; tensors besides factors are the last part's.
-    """
+    """One LoRA adapter equal to the sum of all parts: ranks add up, scaling 1, missing layers are zeros."""
     ranks = [max(len(w) for name, w in weights.items() if _factor(name) == "A") for weights, _, _ in parts]
     total = sum(ranks)
     joined = {name: weight for name, weight in parts[-1][0].items() if not _factor(name)}

@@ -218,10 +218,7 @@ class Quality:
                 break
 
     def _score_columns(self, raw: Mapping[str, Any]) -> list[tuple[str, str]]:
-        """Pairs of columns that score the two sides, higher is better, by the sides' names in the file.
-
-        The same column twice: it lists both scores, chosen first. An empty second: a margin, above 0.
-        """
+        """Pairs of columns that score the sides, higher is better; twice the same: both, `""`: a margin."""
         key = tuple(raw)
         if key not in self.score_columns:
             pairs = [(name, self._other_side(name)) for name in raw]
