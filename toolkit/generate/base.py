@@ -37,13 +37,14 @@ class Reply:
     tokens_in: int = 0  # of the prompt, as a server counts them
 
 
+Replies = Iterator[tuple[Request, Reply]]
+
+
 @runtime_checkable
 class Source(Protocol):
     """Generates replies: a model in memory, an endpoint, a Python function."""
 
-    def replies(
-        self, requests: Sequence[Request], done: Collection[str], options: Generation
-    ) -> Iterator[tuple[Request, Reply]]:
+    def replies(self, requests: Sequence[Request], done: Collection[str], options: Generation) -> Replies:
         """Yield replies as they are ready, in any order.
 
         Args:
@@ -72,9 +73,7 @@ class Scripted(Source):
 
     script: Callable[[Sequence[Message]], str]
 
-    def replies(
-        self, requests: Sequence[Request], done: Collection[str], options: Generation
-    ) -> Iterator[tuple[Request, Reply]]:
+    def replies(self, requests: Sequence[Request], done: Collection[str], options: Generation) -> Replies:
         """Words count as tokens; replies are cut at `max_new_tokens`."""
         for request in requests:
             if request.id not in done:
@@ -93,9 +92,7 @@ class EndpointSource(Source):
     endpoint: Endpoint
     retry: Retry = Retry()
 
-    def replies(
-        self, requests: Sequence[Request], done: Collection[str], options: Generation
-    ) -> Iterator[tuple[Request, Reply]]:
+    def replies(self, requests: Sequence[Request], done: Collection[str], options: Generation) -> Replies:
         """Replies as they arrive, single refusals too; an `EndpointError` where none comes."""
         waiting = [request for request in requests if request.id not in done]
         chat_requests = [ChatRequest(request.messages, seed=request.seed % 2**31) for request in waiting]

@@ -31,7 +31,7 @@ from transformers import AutoConfig
 from toolkit import io
 from toolkit.data.chat import opens_thinking, prompt_ids, render
 from toolkit.errors import ModelError
-from toolkit.generate.base import EndpointSource, Reply, Request, Source, engine_name, sampling
+from toolkit.generate.base import EndpointSource, Replies, Request, Source, engine_name, sampling
 from toolkit.models import bases, hardware
 from toolkit.models.loading import load_tokenizer, loaded_fingerprint
 from toolkit.models.rate_limit import Retry
@@ -243,9 +243,7 @@ class ServedModel(Source):
     engine: Engine
     adapter: str | None = None
 
-    def replies(
-        self, requests: Sequence[Request], done: Collection[str], options: Generation
-    ) -> Iterator[tuple[Request, Reply]]:
+    def replies(self, requests: Sequence[Request], done: Collection[str], options: Generation) -> Replies:
         """Replies as they arrive; an `EndpointError` where the server died or refuses every request."""
         places = options.batch_size if isinstance(options.batch_size, int) else 64
         endpoint = Endpoint(

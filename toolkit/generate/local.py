@@ -13,7 +13,7 @@ from transformers import GenerationConfig
 
 from toolkit.data.chat import opens_thinking, prompt_ids, render
 from toolkit.errors import DataError
-from toolkit.generate.base import Reply, Request, Source, sampling
+from toolkit.generate.base import Replies, Reply, Request, Source, sampling
 from toolkit.generate.batching import BatchSlots
 from toolkit.models import Loaded, bases, batch_size
 from toolkit.models.loading import context_window, unwrapped
@@ -72,9 +72,7 @@ class LocalSource(Source):
     _rendered: dict[tuple[Message, ...], list[int]] = field(default_factory=dict, compare=False, repr=False)
     """Conversations as tokens, wanted twice: to find the answers that are there, and to continue."""
 
-    def replies(
-        self, requests: Sequence[Request], done: Collection[str], options: Generation
-    ) -> Iterator[tuple[Request, Reply]]:
+    def replies(self, requests: Sequence[Request], done: Collection[str], options: Generation) -> Replies:
         """Answers in the model's chat template; a `DataError` where an example does not fit its context."""
         by_id = {request.id: request for request in requests}
         prompts = [self._prompt(request, options) for request in requests]

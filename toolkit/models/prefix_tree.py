@@ -19,6 +19,7 @@ from transformers import DynamicCache
 from toolkit.models import batch_size
 
 Tokens = Sequence[int]
+Passes = Iterator[tuple[tuple[int, ...], torch.Tensor]]  # positions of some prompts, and their logits
 
 MIN_PREFIX = 16  # shortest common prefix, in tokens, that is computed once for all prompts
 
@@ -134,7 +135,7 @@ class PrefixTree:
         self.rows = rows or [1] * len(prompts)
         self.cache = DynamicCache(config=model.config)
 
-    def logits(self, requested: Set[int]) -> Iterator[tuple[tuple[int, ...], torch.Tensor]]:
+    def logits(self, requested: Set[int]) -> Passes:
         """Yield (prompts, their logits: float32, (sum of the prompts' rows, vocabulary)), pass by pass.
 
         Passes without a wanted prompt are left out. Which prompts go together depends on all prompts, not on
@@ -142,9 +143,7 @@ class PrefixTree:
         """
         yield from self._walk(sorted_by_tokens(self.prompts), 0, requested)
 
-    def _walk(
-        self, members: list[int], depth: int, requested: Set[int]
-    ) -> Iterator[tuple[tuple[int, ...], torch.Tensor]]:
+    def _walk(self, members: list[int], depth: int, requested: Set[int]) -> Passes:
         """Read a branch whose first `depth` tokens are in the cache, and leave the cache as it was."""
         if requested.isdisjoint(members):
             return
@@ -166,9 +165,7 @@ class PrefixTree:
                 yield from self._walk(group, common, requested)
         self._crop_cache(depth)
 
-    def _read(
-        self, parts: Iterable[list[int]], common: int, requested: Set[int]
-    ) -> Iterator[tuple[tuple[int, ...], torch.Tensor]]:
+    def _read(self, parts: Iterable[list[int]], common: int, requested: Set[int]) -> Passes:
         """One pass for each part that has a wanted prompt."""
         for members in parts:
             if requested.isdisjoint(members):
@@ -210,7 +207,7 @@ class PrefixTree:
 
 def tree_logits(
     model: Any, prompts: Sequence[Tokens], requested: Set[int], rows: Sequence[int] | None = None
-) -> Iterator[tuple[tuple[int, ...], torch.Tensor]]:
+) -> Passes:
     """As `PrefixTree.logits`, with passes as large as the device takes; each wanted prompt once."""
     limit, left = batch_size.PASS_TOKENS.on(model.device), set(requested)
     while left:
