@@ -28,11 +28,12 @@ def qwen_7b() -> Any:
     return shape("qwen2", vocab_size=151_936, num_key_value_heads=32, tie_word_embeddings=False)
 
 
-def gigabytes(model: Any, length: int, *, batch: int = 1, **adapter: Any) -> float:
+def gigabytes(model: Any, length: int, *, batch: int = 1, attention: str = "auto", **adapter: Any) -> float:
     trainer = {"max_length": length, "per_device_train_batch_size": batch, "gradient_checkpointing": True}
     stage = {"name": "sft", "method": "sft", "data": "rows", "adapter": adapter, "trainer": trainer}
     data = {"rows": {"source": "rows.jsonl"}}
-    plain = {"name": "x", "base": "a/b", "model": {"quantization": "nf4"}, "data": data, "stages": [stage]}
+    options = {"quantization": "nf4", "attention": attention}
+    plain = {"name": "x", "base": "a/b", "model": options, "data": data, "stages": [stage]}
     recipe = Recipe.model_validate(plain)
     return estimate(recipe, recipe.stages[0], model, Machine("a GPU", 80e9), length) / 1e9
 
@@ -88,6 +89,17 @@ def test_quantising_and_shorter_rows_and_smaller_ranks_take_less(qwen_7b: Any):
     assert gigabytes(qwen_7b, 512, r=64) < whole
     assert gigabytes(qwen_7b, 1024, r=8) < whole
     assert gigabytes(qwen_7b, 1024, batch=2, r=64) > whole
+
+
+def test_layers_trained_whole_and_eager_attention_are_counted(qwen_7b: Any):
+    plain = gigabytes(qwen_7b, 1024, target_modules=ATTENTION)
+    head = 151_936 * 4096 * 16 / 1e9  # weights, gradients and two moments in fp32
+    saved = gigabytes(qwen_7b, 1024, target_modules=ATTENTION, modules_to_save=["lm_head"])
+    assert saved == pytest.approx(plain + head)
+    pattern = gigabytes(qwen_7b, 1024, target_modules=rf".*\.({'|'.join(ATTENTION)})")
+    assert pattern == pytest.approx(plain)
+    eager = gigabytes(qwen_7b, 2048, attention="eager")
+    assert eager > gigabytes(qwen_7b, 2048) + 32 * 2048**2 * 6 / 1e9 - 0.01
 
 
 @pytest.mark.parametrize(

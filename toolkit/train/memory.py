@@ -14,6 +14,7 @@ SmolLM2-135M this is 0 to 5% above the measured peaks with rows of 256 to 1,024 
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -92,7 +93,8 @@ def estimate(
     else:
         inner = getattr(config, "intermediate_size", 4 * width)
         a_layer = size * tokens * (14 * width + 4 * inner)
-        a_layer += (size + 4) * tokens * length * config.num_attention_heads  # scores, and softmax in fp32
+    if not target.gpu or recipe.model.attention == "eager":  # scores, and softmax in fp32
+        a_layer += (size + 4) * tokens * length * config.num_attention_heads
     inputs = size * tokens * width * layers
     kept = inputs + a_layer if checkpointing else a_layer * layers
     scored = max(PIECE, tokens) if target.gpu else PIECE
@@ -116,9 +118,16 @@ def _weights(recipe: Recipe, stage: Stage, model: Any, target: Machine) -> tuple
     whole = 4 if exact else 2
     bits = {"nf4": 0.52, "int8": 1.0}.get(quantization, whole)
     targets = adapter.target_modules  # other kinds of adapter are smaller than LoRA
-    names = linear if targets == "all-linear" else [n for n in linear if n.rpartition(".")[2] in targets]
-    chosen = [linear[name] for name in names]
+    chosen = [
+        module
+        for name, module in linear.items()
+        if targets == "all-linear"
+        or (re.fullmatch(targets, name) if isinstance(targets, str) else name.rpartition(".")[2] in targets)
+    ]
     trained = sum(adapter.r * (module.in_features + module.out_features) for module in chosen)
+    copied = set((adapter.model_extra or {}).get("modules_to_save") or ())
+    whole_layers = [m for name, m in model.named_modules() if name.rpartition(".")[2] in copied]
+    trained += sum(weight.numel() for module in whole_layers for weight in module.parameters())
     held = inside * bits + outside * (whole if quantization == "none" else 4)
     beside = 4 * trained if merged else 0  # the frozen parent
     return held + beside + trained * (4 + 4 + moments), sum(module.in_features for module in chosen)
