@@ -95,6 +95,12 @@ def perplexities(rng: np.random.Generator, n: int) -> tuple[float | None, float 
     return of_score(np.stack([sum_nll, tokens], axis=1), "exp_ratio")
 
 
+def unlike_perplexities(rng: np.random.Generator, n: int) -> tuple[float | None, float | None]:
+    """The same of answers of very unlike length: median 55 tokens, two in three from 20 to 150."""
+    tokens = np.ceil(np.exp(rng.normal(4.0, 1.0, n)))
+    return of_score(np.stack([rng.gamma(4.0, 0.125, n) * tokens, tokens], axis=1), "exp_ratio")
+
+
 def mostly_perfect(unlike: float) -> Draw:
     """Scores of 1 but for a share of the examples, whose scores are anywhere from 0 to 1."""
     return lambda rng, n: of_score(np.where(rng.random(n) < unlike, rng.random(n), 1.0))
@@ -117,6 +123,7 @@ CASES: dict[str, Case] = {
     "right or wrong, 70% right (Wilson)": (0.7, accuracy(0.7)),
     "right or wrong, 50% to 97% right (Wilson)": (0.0, any_accuracy),
     "perplexity (BCa)": (math.exp(0.5), perplexities),
+    "perplexity of texts of very unlike length (BCa)": (math.exp(0.5), unlike_perplexities),
     "1 but for 3% of the examples (BCa, widened)": (0.985, mostly_perfect(0.03)),
     "1 but for 15% of the examples (BCa, widened)": (0.925, mostly_perfect(0.15)),
     "the difference of two such, 3% (Student, widened)": (0.0, mostly_alike(0.03)),

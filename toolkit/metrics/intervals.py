@@ -4,11 +4,12 @@ Intervals of proportions are Wilson's (1927). Other scores have bootstrap interv
 corrected and accelerated (BCa, Efron 1987), tails widened for small samples as in Hesterberg (2015). For
 corpus metrics the column sums are resampled, so BLEU costs what a mean costs. Differences are paired; they
 are nearly symmetric with long tails, where BCa covered 88% of real ones and Student's interval with the
-jackknife's error (Tukey 1958) 95%. BLEU, chrF and shares over groups, which have two ends and count long
-examples most, have that interval on the logit scale, with fewer degrees of freedom the more unlike the sizes
-are. P-values come from swapping the two contestants' results at random (approximate randomisation, Riezler &
-Maxwell 2005), exactly where there are few examples or only right and wrong. `perf/score_coverage.py` measures
-how many intervals hold the truth. No interval of a bounded metric has no width (`widen`).
+jackknife's error (Tukey 1958) 95%. BLEU, chrF and shares over groups, which have two ends, have that interval
+on the logit scale. Where long examples count most, as in these and in perplexity, degrees of freedom are the
+fewer the more unlike the sizes are. P-values come from swapping the two contestants' results at random
+(approximate randomisation, Riezler & Maxwell 2005), exactly where there are few examples or only right and
+wrong. `perf/score_coverage.py` measures how many intervals hold the truth. No interval of a bounded metric
+has no width (`widen`).
 
 Of stages that were trained several times, examples and seeds are crossed: every trained model answers every
 example. The variance of the mean is split by the mean squares of that layout, and each part of the margin has
@@ -69,7 +70,8 @@ def _over_examples(table: Array, kind: Kind, seed: int) -> tuple[float, float]:
         return wilson(table.sum(), len(table))
     if kind in UPPER_END:
         return logit_interval(table, kind)
-    low, high = bootstrap(table, lambda sums, n: combine(kind, sums, n), seed=seed)
+    freedom = degrees_of_freedom(kind, table)
+    low, high = bootstrap(table, lambda sums, n: combine(kind, sums, n), seed=seed, freedom=freedom)
     if kind == "mean" and is_share(table):
         return widen(table[:, 0], low, high, (0.0, 1.0))
     if kind == "ter" and high - low < NO_ERROR:  # all alike: as if each edit were one of at most 100
@@ -207,27 +209,32 @@ def jackknife_error(table: Array, statistic: Statistic) -> float:
     return math.sqrt((n - 1) / n * float(((left_out - left_out.mean()) ** 2).sum()))
 
 
+def degrees_of_freedom(kind: Kind, table: Array) -> float:
+    """Of a metric's error over examples, whose sizes are in the second column of all but means.
+
+    A few long examples can outweigh all others, so that the error is known less well than from as many
+    even ones. They are those of a sum of squares weighted by squared sizes (Satterthwaite 1946); of shares,
+    whose part in it is bounded, those of the number of even groups (Kish 1965). At least one.
+    """
+    if kind == "mean" or not table[:, 1].any():
+        return len(table) - 1
+    weight = table[:, 1] if kind == "share" else table[:, 1] ** 2
+    return float(max(1.0, weight.sum() ** 2 / (weight**2).sum() - 1))
+
+
 def logit_interval(table: Array, kind: Kind) -> tuple[float, float]:
     """Student's interval on the logit scale; Wilson's at an end, or where all examples are alike.
 
-    A few long examples can outweigh all others, so that the error is known less well than from as many
-    even ones. Its degrees of freedom are those of a sum of squares weighted by squared sizes (Satterthwaite
-    1946); of shares, whose part in it is bounded, those of the number of even groups (Kish 1965). One less
-    in both, and at least one.
-
-    Args:
-        table: one row an example, its size in the second column.
-        kind: one of `UPPER_END`.
+    `table` has one row an example, `kind` is one of `UPPER_END`.
     """
-    end, size = UPPER_END[kind], table[:, 1]
-    weight = size if kind == "share" else size**2
+    end = UPPER_END[kind]
     share = float(combine(kind, table.sum(axis=0), len(table))) / end
     error = jackknife_error(table, lambda sums, n: combine(kind, sums, n)) / end
     if not 0 < share < 1 or error < NO_ERROR:
         low, high = wilson(share * len(table), len(table))
         return end * low, end * max(high, share)
-    freedom = max(1.0, weight.sum() ** 2 / (weight**2).sum() - 1)
-    return on_logit_scale(end * share, end * student_quantile((1 + LEVEL) / 2, freedom) * error, end)
+    margin = student_quantile((1 + LEVEL) / 2, degrees_of_freedom(kind, table)) * error
+    return on_logit_scale(end * share, end * margin, end)
 
 
 def on_logit_scale(value: float, margin: float, end: float) -> tuple[float, float]:
@@ -240,8 +247,13 @@ def on_logit_scale(value: float, margin: float, end: float) -> tuple[float, floa
     return end * float(low), end * float(high)
 
 
-def bootstrap(table: Array, statistic: Statistic, *, seed: int = 0) -> tuple[float, float]:
-    """BCa interval of a function of column sums; rows of the table (n, columns), n at least 2, resampled."""
+def bootstrap(
+    table: Array, statistic: Statistic, *, seed: int = 0, freedom: float | None = None
+) -> tuple[float, float]:
+    """BCa interval of a function of column sums; rows of the table (n, columns), n at least 2, resampled.
+
+    Its tails are Student's with these degrees of freedom, n - 1 where they are left out.
+    """
     n, sums = len(table), table.sum(axis=0)
     observed = float(statistic(sums, n))
     rng, even = np.random.default_rng(seed), np.full(n, 1 / n)
@@ -254,7 +266,7 @@ def bootstrap(table: Array, statistic: Statistic, *, seed: int = 0) -> tuple[flo
     spread = float((apart**2).sum())
     skew = float((apart**3).sum()) / (6 * spread**1.5) if spread > 0 else 0.0
     # the normal quantile with Student's tail; a bootstrap's spread is (n-1)/n too small
-    tail = student_quantile((1 + LEVEL) / 2, n - 1) * math.sqrt(n / (n - 1))
+    tail = student_quantile((1 + LEVEL) / 2, freedom or n - 1) * math.sqrt(n / (n - 1))
     low, high = (float(np.quantile(values, _shifted(z, bias, skew))) for z in (-tail, tail))
     return low, high
 
