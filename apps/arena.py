@@ -8,8 +8,7 @@ import streamlit as st
 
 from apps import admin, ask, compare, leaderboard, vote
 from apps.session import has_admins
-from apps.settings import Settings
-from apps.theme import ICON, STYLE
+from apps.settings import ICON, STYLE, Settings
 from toolkit.errors import ToolkitError
 
 st.set_page_config(page_title="Arena", page_icon=ICON, layout="wide")

@@ -22,8 +22,7 @@ from starlette.middleware import Middleware
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from apps.settings import ADDRESS_HEADER, SECRETS, VOTER_COOKIE, Settings
-from apps.theme import THEME
+from apps.settings import ADDRESS_HEADER, SECRETS, THEME, VOTER_COOKIE, Settings
 from toolkit.arena.tally import paused_collection
 
 YEAR = 365 * 24 * 3600

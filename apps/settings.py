@@ -1,10 +1,12 @@
-"""Settings passed from `adapter-arena serve` to the pages through the process environment."""
+"""Settings passed from `adapter-arena serve` to the pages through the process environment, and their look."""
 
 from __future__ import annotations
 
 import json
 import os
 from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
 
 VARIABLE = "ADAPTER_ARENA_SERVE"
 VOTER_COOKIE = "adapter_arena_voter"
@@ -20,6 +22,29 @@ or issuer and subject of their account as `https://issuer|subject`."""
 
 SECRETS = "ADAPTER_ARENA_SECRETS"
 """Environment variable with the path of a `secrets.toml` in which Streamlit finds its identity provider."""
+
+STYLE = Path(__file__).with_name("style.css")
+ICON = Path(__file__).with_name("icon.svg")
+
+# Colours and type: every text has a contrast of at least 4.5:1 with what is behind it, in light and dark.
+THEME: dict[str, Any] = {
+    "theme.baseFontSize": 16,
+    "theme.baseRadius": "6px",
+    "theme.buttonRadius": "6px",
+    "theme.showWidgetBorder": True,
+    "theme.light.backgroundColor": "#ffffff",
+    "theme.light.secondaryBackgroundColor": "#f5f5f3",
+    "theme.light.textColor": "#1d2125",
+    "theme.light.primaryColor": "#1d4f7c",
+    "theme.light.borderColor": "#d8d8d4",
+    "theme.light.codeBackgroundColor": "#f5f5f3",
+    "theme.dark.backgroundColor": "#16181b",
+    "theme.dark.secondaryBackgroundColor": "#1f2226",
+    "theme.dark.textColor": "#e8e8e5",
+    "theme.dark.primaryColor": "#2f6fab",
+    "theme.dark.borderColor": "#3a3e44",
+    "theme.dark.codeBackgroundColor": "#1f2226",
+}
 
 
 @dataclass(frozen=True)

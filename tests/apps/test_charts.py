@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from apps import charts
-from apps.theme import THEME
+from apps.settings import THEME
 from toolkit.ratings import BradleyTerry, History, bradley_terry
 from toolkit.types import Rating, Vote
 

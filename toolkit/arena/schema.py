@@ -135,18 +135,17 @@ def _add_indexes(connection: sa.Connection) -> None:
         index.create(connection, checkfirst=True)
 
 
-def _add_weights(connection: sa.Connection) -> None:
-    """To version 4: what a vote counts where examples are not drawn alike."""
-    _add_columns(connection, ballots, "weight")
-
-
 def _add_columns(connection: sa.Connection, table: sa.Table, *names: str) -> None:
     for name in names:
         kind = table.c[name].type.compile(connection.dialect)
         connection.execute(sa.text(f'ALTER TABLE {table.name} ADD COLUMN "{name}" {kind}'))
 
 
-MIGRATIONS: tuple[Callable[[sa.Connection], None], ...] = (_add_draws_and_origins, _add_indexes, _add_weights)
+MIGRATIONS: tuple[Callable[[sa.Connection], None], ...] = (
+    _add_draws_and_origins,
+    _add_indexes,
+    lambda connection: _add_columns(connection, ballots, "weight"),  # to version 4
+)
 """Step n brings a store from version n + 1, which had the tables of the first release, to n + 2."""
 
 
@@ -158,7 +157,9 @@ def migrate(connection: sa.Connection) -> None:
     """
     if connection.dialect.name == "postgresql":  # two processes that start at once take turns
         connection.execute(sa.text("SELECT pg_advisory_xact_lock(7318349)"))
-    version, newest = _version(connection), 1 + len(MIGRATIONS)
+    is_new = not sa.inspect(connection).has_table(versions.name)
+    version = 0 if is_new else connection.execute(sa.select(versions.c.version)).scalar() or 0
+    newest = 1 + len(MIGRATIONS)
     if version > newest:
         raise StoreError(
             f"the vote store has schema version {version}, this program knows {newest}: update the program"
@@ -173,12 +174,6 @@ def migrate(connection: sa.Connection) -> None:
         connection.execute(versions.insert().values(version=newest))
     if connection.execute(sa.select(secret_table.c.value)).first() is None:
         connection.execute(secret_table.insert().values(name="arena", value=secrets.token_hex(32)))
-
-
-def _version(connection: sa.Connection) -> int:
-    if not sa.inspect(connection).has_table(versions.name):
-        return 0
-    return connection.execute(sa.select(versions.c.version)).scalar() or 0
 
 
 WAIT = 30

@@ -65,9 +65,7 @@ class JudgeContext:
     """Where judges write, and how their models are loaded."""
 
     out: Path
-    """Folder of the results."""
     load: Callable[[str], Loaded | ServedModel]
-    """Loads a local model by name."""
     options_of: Callable[[str], ModelOptions]
     """Load options of a model by name."""
     base: str | None = None

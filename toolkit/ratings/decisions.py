@@ -145,7 +145,8 @@ def step_down(z: Array, contrasts: Array, spread: Spread, freedom: float) -> Arr
     those decided already are left out of it, the largest first.
     """
     weight = spread.freedom / (spread.freedom + CORRELATION_PRIOR)
-    root = contrasts @ _root(weight * spread.robust + (1 - weight) * spread.floors[0])
+    sizes, vectors = np.linalg.eigh(weight * spread.robust + (1 - weight) * spread.floors[0])
+    root = contrasts @ (vectors * np.sqrt(np.maximum(sizes, 0)))
     error = np.sqrt((root**2).sum(axis=1))
     root = np.divide(root, error[:, None], out=np.zeros_like(root), where=error[:, None] > 0)
     drawn = _draw_t(root, freedom)
@@ -161,11 +162,6 @@ def step_down(z: Array, contrasts: Array, spread: Spread, freedom: float) -> Arr
         least = float(p_values[decided].max())
         left &= ~decided
     return np.minimum(1.0, p_values)
-
-
-def _root(covariance: Array) -> Array:
-    values, vectors = np.linalg.eigh(covariance)
-    return np.asarray(vectors * np.sqrt(np.maximum(values, 0)))
 
 
 def _draw_t(root: Array, freedom: float, seed: int = 0) -> NDArray[np.float32]:

@@ -140,10 +140,13 @@ def _result(score: Score, recipe: Recipe) -> EvalResult:
     """One `model-index` result; the format has no field for interval and n, so the metric name holds them."""
     from huggingface_hub import EvalResult
 
-    task, _, metric = score.metric.rpartition("/")
+    dataset, _, metric = score.metric.rpartition("/")
     known = score.low is not None and score.high is not None
     between = f"95% {score.low:.4g} to {score.high:.4g}, " if known else ""
-    dataset = task or _dataset(recipe)
+    if not dataset:  # the examples': a hub id, or a file without where it lies here
+        assert recipe.scoring is not None
+        source = recipe.data[recipe.scoring.examples].source
+        dataset = Path(source).stem if Path(source).suffix else source
     return EvalResult(
         task_type="text-generation",
         dataset_type=dataset,
@@ -153,10 +156,3 @@ def _result(score: Score, recipe: Recipe) -> EvalResult:
         metric_value=score.value,
         verified=False,
     )
-
-
-def _dataset(recipe: Recipe) -> str:
-    """The data set of the examples: its hub id, or its file's name without where it lies here."""
-    assert recipe.scoring is not None
-    source = recipe.data[recipe.scoring.examples].source
-    return Path(source).stem if Path(source).suffix else source

@@ -237,11 +237,10 @@ def compare(
         p_value, info = corrected.get(found.metric, found.p_value), infos[found.metric]
         before, after = (scores.get((name, found.metric)) for name in (found.against, found.contestant))
         claims.append(Claim(found, p_value, conclude(found, p_value, info.better), info, before, after))
-    decided: dict[str, Conclusion] = {}
+    sides, decided = (pair.contestant, pair.against), dict[str, Conclusion]()
     for voters, ranked in votes.items():
-        if {pair.contestant, pair.against} <= set(ranked.names):
-            better = ranked.better(pair.contestant, pair.against)
-            worse = ranked.better(pair.against, pair.contestant)
+        if set(sides) <= set(ranked.names):
+            better, worse = ranked.better(*sides), ranked.better(*sides[::-1])
             decided[voters] = "better" if better else "worse" if worse else "unclear"
     return Comparison(pair, tuple(claims), measure, decided)
 
@@ -375,10 +374,9 @@ def ratings_sentence(ratings: Sequence[Rating], voters: str) -> str:
     if not ratings:
         return ""
     top = [row for row in ratings if row.rank == 1]
-    spans = [f"[{known}]" if (known := span(row.low, row.high, 0)) else "" for row in ratings]
-    rated = ", ".join(
-        f"{row.contestant} {number(row.value, 0)} {ends}" for row, ends in zip(ratings, spans, strict=True)
-    )
+    spans = [f" [{ends}]" if (ends := span(row.low, row.high, 0)) else "" for row in ratings]
+    named = (f"{row.contestant} {number(row.value, 0)}" for row in ratings)
+    rated = ", ".join(map("".join, zip(named, spans, strict=True)))
     votes = counted(sum(row.battles for row in ratings) // 2, "vote")
     if len(top) == 1 and len(ratings) > 1:
         return f"{voters} put {top[0].contestant} first, beyond chance ({rated}; {votes})."

@@ -42,7 +42,6 @@ class RunView:
     groups: dict[str, str] = field(default_factory=dict)
     """Example -> the group it is in, where intervals are over groups."""
     judge_votes: list[Vote] = field(default_factory=list)
-    """Votes of judge models."""
     verdicts: list[Verdict] = field(default_factory=list)
     """Judge verdicts, for the reasons behind votes."""
     people: list[Vote] = field(default_factory=list)
@@ -51,7 +50,6 @@ class RunView:
     curves: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     """Stage -> the rows of its training log."""
     lineages: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """Stage -> lineage of its adapter."""
     benchmarks: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Contestant -> lm-eval's own results."""
     questions: dict[str, dict[str, dict[str, float]]] = field(default_factory=dict)
@@ -110,7 +108,8 @@ def load_run(folder: Path) -> RunView:
     names, stages = summary.contestants, [stage.name for stage in summary.stages]
     votes = _records(folder / "votes.jsonl", Vote)
     verdicts = _records(folder / "verdicts.jsonl", Verdict)
-    text, completions = _text(folder / "recipe.yaml"), _each(folder / "completions", names, Completion)
+    answers = {name: _records(folder / "completions" / f"{name}.jsonl", Completion) for name in names}
+    text, completions = _text(folder / "recipe.yaml"), {name: rows for name, rows in answers.items() if rows}
     recipe, people = _recipe(text), [vote for vote in votes if vote.kind == "person"]
     benchmarks = {name: _json(folder / "benchmarks" / f"{name}.json", {}) for name in names}
     questions = {name: values_of(folder / "benchmarks" / name) for name in names}
@@ -216,11 +215,6 @@ def _valid(kind: type[R], value: Any, file: Path) -> R:
         return kind.model_validate(value)
     except ValidationError as error:
         raise DataError(f"{file}: {io.first_problem(error, kind.__name__)}") from None
-
-
-def _each(folder: Path, names: tuple[str, ...], kind: type[R]) -> dict[str, list[R]]:
-    found = {name: _records(folder / f"{name}.jsonl", kind) for name in names}
-    return {name: rows for name, rows in found.items() if rows}
 
 
 def _records(path: Path, kind: type[R]) -> list[R]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from markupsafe import Markup
@@ -185,28 +185,23 @@ def ratings(title: str, rows: Sequence[Rating], settings: str = "") -> Table:
 def ratings_beside(sides: Mapping[str, Sequence[Rating]]) -> Table:
     """The same contestants by several kinds of voters, side by side."""
     order = dict.fromkeys(row.contestant for rows in reversed([*sides.values()]) for row in rows)
-    by_name = [{row.contestant: row for row in rows} for rows in sides.values()]
-    rows = [(name, *(_ranked_cell(own.get(name)) for own in by_name)) for name in order]
+    cells = [{row.contestant: _ranked_cell(row) for row in rows} for rows in sides.values()]
+    rows = [(name, *(by_name.get(name, Cell(ABSENT)) for by_name in cells)) for name in order]
     caption = "Bradley-Terry ratings with their 95% intervals, by who voted"
     return Table.of(caption, ("contestant", *sides), rows)
 
 
-def _ranked_cell(row: Rating | None) -> Cell:
+def _ranked_cell(row: Rating) -> Cell:
     cell = interval_cell(row, 0)
-    return Cell(cell.text, ", ".join(filter(None, (cell.small, f"rank {row.rank}")))) if row else cell
+    return replace(cell, small=", ".join(filter(None, (cell.small, f"rank {row.rank}"))))
 
 
 def win_rates_together(rates: Sequence[WinRate]) -> Table:
     """People and judge together, pair by pair."""
-    rows = [
-        (
-            f"{each.first} against {each.second}",
-            percent(each.value),
-            f"{percent(each.low)} to {percent(each.high)}",
-            each.labels,
-        )
-        for each in rates
-    ]
+    rows = []
+    for rate in rates:
+        interval = f"{percent(rate.low)} to {percent(rate.high)}"
+        rows.append((f"{rate.first} against {rate.second}", percent(rate.value), interval, rate.labels))
     header = ("pair", "points of the first", "95% interval", "battles that people voted on")
     return Table.of("People + judge: share of points the first took from the second", header, rows)
 
@@ -430,11 +425,9 @@ def slice_section(view: RunView, pairs: Sequence[ComparisonPair]) -> SliceSectio
                 worse.append(f"{': '.join(place)} ({pair.title})")
         rows.append((Cell(": ".join(place), f"n {count}"), *cells))
     titles = [f"{pair.contestant} {MINUS} {pair.against}" for pair in compared]
-    where = (
-        f"got worse in {listed(worse)}"
-        if worse
-        else f"is not shown to have got worse in any of {len(rows)} slices"
-    )
+    where = f"is not shown to have got worse in any of {len(rows)} slices"
+    if worse:
+        where = f"got worse in {listed(worse)}"
     return SliceSection(
         metric=info.title,
         table=Table.of(f"{info.title} by slice", ("slice", *names, *titles), rows),

@@ -50,8 +50,7 @@ def votes_section(view: RunView, colours: dict[str, int]) -> dict[str, Any]:
         void, fit = noise and title == judge, fits[title]
         place = first_place(votes) if votes and not void else None
         firm += [f"{title}: {place.sentence}"] if place else []
-        rows = fit.ratings if fit else stored.get(title)
-        if rows:
+        if rows := fit.ratings if fit else stored.get(title):
             chart = charts.contestant_dots(f"{title}: ratings with 95% intervals", rows, colours, 0)
             board = {
                 "title": title,
