@@ -70,7 +70,7 @@ def _panel(rows: Sequence[Row], left: int, top: int, digits: int) -> str:
 
     bottom = top + _height(rows) - AXIS
     parts, centred = [], 'class="tick" text-anchor="middle"'
-    for tick in _ticks(start, end):
+    for tick in ticks(start, end):
         parts.append(f'<path class="grid" d="M{x(tick)} {top + 6}V{bottom + 6}"/>')
         parts.append(f'<text {centred} x="{x(tick)}" y="{bottom + 24}">{tick:g}</text>')
     parts += [_row(row, x, left, top + ROW * i + ROW // 2 + 4, digits) for i, row in enumerate(rows)]
@@ -87,10 +87,10 @@ def _row(row: Row, x: Callable[[float], float], left: int, y: int, digits: int) 
     return "".join(parts)
 
 
-def _ticks(start: float, end: float) -> list[float]:
-    """About five round numbers between the two."""
-    rough = (end - start) / 5
+def ticks(start: float, end: float, count: int = 5) -> list[float]:
+    """About so many round numbers between the two."""
+    rough = (end - start) / count
     power = 10.0 ** math.floor(math.log10(rough))
-    step = next(power * m for m in (1, 2, 5, 10) if power * m >= rough)
+    step = next(power * m for m in (1, 2, 2.5, 5, 10) if power * m >= rough * 0.999)
     first = math.ceil(start / step)
-    return [round(step * i, 12) for i in range(first, math.floor(end / step) + 1)]
+    return [float(f"{i * step:.10g}") for i in range(first, math.floor(end / step) + 1)]

@@ -132,14 +132,10 @@ def _csv(path: Path, columns: Sequence[str] | None) -> pd.DataFrame:
         names = [name for name in next(csv.reader(file), []) if columns is None or name in columns]
     types = {name: pa.dictionary(pa.int32(), pa.string()) for name in names if name in RATED}
     types |= {name: pa.float64() for name in names if name in NUMBERS}
+    convert = arrow_csv.ConvertOptions(include_columns=names, column_types=types, null_values=[""])
     try:
-        table = arrow_csv.read_csv(
-            path,
-            parse_options=arrow_csv.ParseOptions(newlines_in_values=True),
-            convert_options=arrow_csv.ConvertOptions(
-                include_columns=names, column_types=types, null_values=[""]
-            ),
-        )
+        parse = arrow_csv.ParseOptions(newlines_in_values=True)
+        table = arrow_csv.read_csv(path, parse_options=parse, convert_options=convert)
     except pa.ArrowException:  # slowly: names the row that cannot be read
         rows = [row for _, row in io.read_csv(path)]
         return pd.DataFrame(rows, columns=None if rows else names)[names]
@@ -151,21 +147,16 @@ def _jsonl(path: Path, columns: Sequence[str] | None) -> pd.DataFrame:
     from pyarrow import json as arrow_json
 
     if columns is not None:
-        types = {name: pa.float64() if name in NUMBERS else pa.string() for name in columns}
-        options = arrow_json.ParseOptions(
-            explicit_schema=pa.schema(list(types.items())), unexpected_field_behavior="ignore"
-        )
+        schema = pa.schema([(name, pa.float64() if name in NUMBERS else pa.string()) for name in columns])
+        options = arrow_json.ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore")
         try:
             table = arrow_json.read_json(path, parse_options=options)
         except pa.ArrowException:
             logger.debug("%s: read line by line", path)
         else:
             there = [name for name in table.column_names if table[name].null_count < len(table)]
-            words = [name for name in there if types[name] == pa.string()]
-            for name in words:
-                place = table.column_names.index(name)
-                table = table.set_column(place, name, table[name].dictionary_encode())
-            return _frame(table.select(there), path)
+            texts = {name: table[name].dictionary_encode() for name in there if name not in NUMBERS}
+            return _frame(pa.table({name: texts.get(name, table[name]) for name in there}), path)
     return _chosen([row for _, row in _objects(path)], columns)
 
 

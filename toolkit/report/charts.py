@@ -15,6 +15,7 @@ from markupsafe import Markup, escape
 
 from toolkit.metric_info import metric_info
 from toolkit.report import formatting
+from toolkit.svg import ticks
 from toolkit.types import Rating, Score
 
 WIDTH = 340
@@ -71,7 +72,7 @@ def dots(title: str, rows: Sequence[Dot], digits: int = 2) -> Markup:
     values = [", ".join(formatting.number(each, digits) for each in (row.value, *row.points)) for row in rows]
     description = "; ".join(f"{row.label} {each}" for row, each in zip(rows, values, strict=True))
     parts: list[str] = [_open(f"{title}: {description}", height)]
-    for tick in _ticks(start, end, 4):
+    for tick in ticks(start, end, 4):
         parts.append(f'<path class="grid" d="M{x(tick)} 4V{height - AXIS + 2}"/>')
         parts.append(f'<text class="tick" x="{x(tick)}" y="{height - 7}">{tick:g}</text>')
     for index, row in enumerate(rows):
@@ -150,7 +151,7 @@ def curves(title: str, lines: Sequence[Curve], unit: str = "step") -> Markup:
     ends = [(line.label, *line.points[0], *line.points[-1]) for line in drawn]
     words = [f"{name} from {y0:.4g} at {x0:g} to {y1:.4g} at {x1:g}" for name, x0, y0, x1, y1 in ends]
     parts: list[str] = [_open(f"{title}: {'; '.join(words)}", height)]
-    for tick in _ticks(start, end, 4):
+    for tick in ticks(start, end, 4):
         y = at(first, tick)[1]
         parts.append(f'<path class="grid" d="M{left} {y}H{WIDTH - right}"/>')
         parts.append(f'<text class="name tick" x="{left - 7}" y="{y + 4}">{tick:g}</text>')
@@ -198,15 +199,6 @@ def _scale(low: float, high: float) -> tuple[float, float]:
     if room <= max(abs(low), abs(high), SMALLEST) * 1e-9:
         room = max(abs(high) * 0.1, 0.5)
     return low - room, high + room
-
-
-def _ticks(start: float, end: float, count: int) -> list[float]:
-    """Round tick values between two ends, about `wanted` of them."""
-    rough = (end - start) / count
-    power = 10.0 ** math.floor(math.log10(rough))
-    step = next(power * m for m in (1, 2, 2.5, 5, 10) if power * m >= rough * 0.999)
-    first = math.ceil(start / step)
-    return [float(f"{i * step:.10g}") for i in range(first, math.floor(end / step) + 1)]
 
 
 CURVES = {
