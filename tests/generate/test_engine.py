@@ -126,6 +126,17 @@ def test_where_one_cannot_be_served_none_is(
     assert not_served(tiny_model, OPTIONS.model_copy(update={"quantization": "int8"}), {}) is not None
 
 
+@pytest.mark.parametrize(
+    ("field", "value"), [("bias", "all"), ("target_modules", r".*\.(lm_head|q_proj)"), ("r", 1024)]
+)
+def test_adapters_that_no_server_takes(tmp_path: Path, tiny_model: Path, field: str, value: object):
+    plain = {"peft_type": "LORA", "r": 4, "bias": "none", "target_modules": ["q_proj"]}
+    io.write_json(tmp_path / "adapter_config.json", plain)
+    assert not_served(tiny_model, OPTIONS, {"one": tmp_path}) is None
+    io.write_json(tmp_path / "adapter_config.json", plain | {field: value})
+    assert str(not_served(tiny_model, OPTIONS, {"one": tmp_path})).startswith("one (")
+
+
 @pytest.mark.parametrize("error", [KeyboardInterrupt, ModelError])
 def test_an_engine_is_stopped_whatever_happens(error: type[BaseException], tmp_path: Path, tiny_model: Path):
     server = tmp_path / "server.py"

@@ -74,8 +74,10 @@ def not_served(base: Path, options: ModelOptions, adapters: Mapping[str, Path]) 
         if config["peft_type"] != "LORA":
             return f"{name} ({config['peft_type']})"
         found = [key for key in UNSERVED if config.get(key)]
-        if {"embed_tokens", "lm_head"} & set(config.get("target_modules") or ()):
+        targets = config.get("target_modules") or ()  # a pattern is a text
+        if any(name in targets for name in ("embed_tokens", "lm_head")):
             found.append("an adapter on the embeddings or the output layer")
+        found += ["bias"] if config.get("bias", "none") != "none" else []
         if config["r"] > RANKS[-1]:
             found.append(f"rank {config['r']}")
         if found:
