@@ -22,7 +22,7 @@ from toolkit.metrics.compare import slice_examples, slice_figures, write_groups
 from toolkit.metrics.intervals import clustered
 from toolkit.metrics.measurement import join_seeds, read_by_seed, values_by_seed
 from toolkit.ratings import bradley_terry, elo, prediction_powered
-from toolkit.recipe import Recipe, Scoring, Stage, arena_claims, contestants, fingerprint, load
+from toolkit.recipe import Judge, Recipe, Scoring, Stage, arena_claims, contestants, fingerprint, load
 from toolkit.recipe.files import completion_files
 from toolkit.report import PAGES, write_report
 from toolkit.report.export import write_scores
@@ -46,49 +46,60 @@ def build_summary(execution: Execution, cache: StepCache) -> Summary:
     recipe, folder, scoring = execution.recipe, execution.folder, execution.recipe.scoring
     names = [contestant.name for contestant in execution.contestants]
     scores: list[Score] = []
-    differences: list[Difference] = []
-    notes: dict[str, Any] = {}
-    trained = {name for name, spec in contestants(recipe).items() if spec.stage is not None}
+    found, notes = _measured(execution, scoring, names) if scoring else ([], {})
     if scoring:
-        by_seed = {name: read_by_seed(folder.path, name, recipe.seeds) for name in names}
-        found = [each for name in names for each in join_seeds(by_seed[name], recipe.seeds)]
-        if recipe.seeds > 1:
-            values = {name: values_by_seed(by_seed[name]) for name in names if name in trained}
-            notes["seeds"] = {"count": recipe.seeds, "values": values}
-        if scoring.slices:
-            notes["slices"] = _slices(execution, scoring, found)
-        if execution.groups:
-            found = [clustered(measured, execution.groups) for measured in found]
-            notes["groups"] = scoring.groups
-        if scoring.generation.samples > 1:
-            notes["samples"] = scoring.generation.samples
-        if scoring.primary:
-            notes["primary"] = scoring.primary
-        if execution.swept:
-            notes["sweep"] = execution.swept
         scores = [score(measured) for measured in found]
-        differences = paired_differences(found, names)
         for contestant in benchmarked_contestants(execution):
             scores += scores_of(folder.benchmarks(contestant.name), contestant.name)
         notes |= _answer_notes(execution)
         if recipe.judge:
-            judges, verdicts = recipe.judge.members(), list(io.read(folder.verdicts, Verdict))
-            battles, seen = run_battles(execution, recipe.judge), {each.battle_id for each in verdicts}
-            battles = all_battles(_answers(execution), recipe.judge, battles)
-            battles = [battle for battle in battles if battle.id in seen]  # `judge` may have added some
-            judged = summarize_verdicts(judges, battles, verdicts, judge_context(execution))
-            notes |= {"judge": judged.statistics}
-            notes |= {} if judged.disagreement is None else {"jury": judged.disagreement}
+            notes |= _judge_notes(execution, recipe.judge)
     return Summary(
         run=folder.path.name,
         contestants=tuple(names),
         scores=tuple(scores),
-        differences=tuple(differences),
+        differences=tuple(paired_differences(found, names)),
         ratings=_rate(execution) if scoring else Ratings(),
         stages=load_stage_results(folder, recipe.stages),
         skipped=tuple(cache.skipped),
         seconds=round(cache.seconds, 1),
         notes=notes,
+    )
+
+
+def _measured(
+    execution: Execution, scoring: Scoring, names: Sequence[str]
+) -> tuple[list[Measurement], dict[str, Any]]:
+    """The measurements of all contestants, over seeds and groups, and notes on how they were made."""
+    recipe, notes = execution.recipe, dict[str, Any]()
+    by_seed = {name: read_by_seed(execution.folder.path, name, recipe.seeds) for name in names}
+    found = [each for name in names for each in join_seeds(by_seed[name], recipe.seeds)]
+    if recipe.seeds > 1:
+        trained = {name for name, spec in contestants(recipe).items() if spec.stage is not None}
+        values = {name: values_by_seed(by_seed[name]) for name in names if name in trained}
+        notes["seeds"] = {"count": recipe.seeds, "values": values}
+    if scoring.slices:
+        notes["slices"] = _slices(execution, scoring, found)
+    if execution.groups:
+        found = [clustered(measured, execution.groups) for measured in found]
+        notes["groups"] = scoring.groups
+    if scoring.generation.samples > 1:
+        notes["samples"] = scoring.generation.samples
+    if scoring.primary:
+        notes["primary"] = scoring.primary
+    if execution.swept:
+        notes["sweep"] = execution.swept
+    return found, notes
+
+
+def _judge_notes(execution: Execution, judge: Judge) -> dict[str, Any]:
+    verdicts = list(io.read(execution.folder.verdicts, Verdict))
+    seen = {each.battle_id for each in verdicts}
+    battles = all_battles(_answers(execution), judge, run_battles(execution, judge))
+    battles = [battle for battle in battles if battle.id in seen]  # the command `judge` may have added some
+    judged = summarize_verdicts(judge.members(), battles, verdicts, judge_context(execution))
+    return {"judge": judged.statistics} | (
+        {} if judged.disagreement is None else {"jury": judged.disagreement}
     )
 
 

@@ -89,15 +89,7 @@ def _train(recipe: Recipe, stage: Stage, run: Path) -> tuple[Callable[[], float]
     base.start(trainer.model)
     # what PEFT subtracted from the base (PiSSA, OLoRA)
     initial_weights = publish.copy_adapter(trainer.model) if subtracts_from_base(base.adapter) else {}
-    for kind in (PrinterCallback, ProgressCallback):  # they write to stdout
-        trainer.remove_callback(kind)
-    trainer.add_callback(log)
-    if base.parent_beside:
-        trainer.add_callback(callbacks.ParentBeside())
-    for callback in trainer.callback_handler.callbacks:
-        if isinstance(callback, TensorBoardCallback) and callback.logging_dir is None:
-            # else with the checkpoints, and gone
-            callback.logging_dir = str(run / "tensorboard" / stage.name)
+    _set_callbacks(trainer, log, run / "tensorboard" / stage.name, parent_beside=base.parent_beside)
     # what adapters read is not cast to their own type: under autocast it would be cast back
     layers = [module for module in trainer.model.modules() if isinstance(module, BaseTunerLayer)]
     casting = all(hasattr(layer, "cast_input_dtype_enabled") for layer in layers)  # IA3 casts nothing
@@ -122,6 +114,17 @@ def _train(recipe: Recipe, stage: Stage, run: Path) -> tuple[Callable[[], float]
     plain = distributed.is_main() and not (base.on_parent or learned.initial_weights)
     weights = learned.adapter() if plain else {}
     return partial(verify, expected, unverified, replace(base, model=None), weights), result
+
+
+def _set_callbacks(trainer: Any, log: TrainingLog, tensorboard: Path, *, parent_beside: bool) -> None:
+    for kind in (PrinterCallback, ProgressCallback):  # they write to stdout
+        trainer.remove_callback(kind)
+    trainer.add_callback(log)
+    if parent_beside:
+        trainer.add_callback(callbacks.ParentBeside())
+    for callback in trainer.callback_handler.callbacks:
+        if isinstance(callback, TensorBoardCallback) and callback.logging_dir is None:
+            callback.logging_dir = str(tensorboard)  # else with the checkpoints, and gone
 
 
 def load_stage_rows(recipe: Recipe, stage: Stage) -> tuple[list[Row], list[Row]]:
