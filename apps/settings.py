@@ -1,12 +1,10 @@
 """Settings passed from `adapter-arena serve` to the pages through the process environment, and their look."""
 
-from __future__ import annotations
-
 import json
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 VARIABLE = "ADAPTER_ARENA_SERVE"
 VOTER_COOKIE = "adapter_arena_voter"
@@ -69,6 +67,6 @@ class Settings:
         return {VARIABLE: json.dumps(asdict(self))}
 
     @classmethod
-    def from_environment(cls) -> Settings:
+    def from_environment(cls) -> Self:
         fields = json.loads(os.environ[VARIABLE])
         return cls(**fields | {"contestants": tuple(fields["contestants"])})

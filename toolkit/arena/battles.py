@@ -1,7 +1,5 @@
 """Battles of a run (stored answers of its contestants), and the ballot records."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import secrets
@@ -194,6 +192,16 @@ question; `imported`: from a battle log; `simulated`: the same, and not cast by 
 Action = Literal["vote", "undo", "skip"]
 
 
+class BlindBallot(Record):
+    """All that a page may know before the vote: no names, and no sign of an attention check."""
+
+    id: str
+    messages: tuple[Message, ...]
+    answer_a: str
+    answer_b: str
+    cut: str = ""
+
+
 class Ballot(Record):
     """One battle as shown to one voter. Never sent to a browser: see `Ballot.blind`."""
 
@@ -231,16 +239,6 @@ class Ballot(Record):
     def blind(self) -> BlindBallot:
         shown = {name: getattr(self, name) for name in ("id", "messages", "answer_a", "answer_b")}
         return BlindBallot(**shown, cut=self.cut or "")
-
-
-class BlindBallot(Record):
-    """All that a page may know before the vote: no names, and no sign of an attention check."""
-
-    id: str
-    messages: tuple[Message, ...]
-    answer_a: str
-    answer_b: str
-    cut: str = ""
 
 
 class Cast(Record):

@@ -8,8 +8,6 @@ the judge predicts, where a vote tells the most (Neyman 1934); the ballot's weig
 drawn by a fair coin. The draws depend on a secret, so that nobody can work out the next one.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
@@ -24,6 +22,8 @@ from toolkit.arena.battles import BattlePool, battle_key, side_fields
 from toolkit.arena.tally import Tally
 from toolkit.statistics import newton
 from toolkit.types import Pair, sorted_pair
+
+Matrix = NDArray[np.float64]
 
 MIN_UNCERTAINTY = 1e-12
 """With thousands of votes a pair's doubt may round to zero, and then that of all of them."""
@@ -114,8 +114,6 @@ MARGINS = 3
 """Classes of battles, by how sure the judge is."""
 PRIOR_VOTES = 10
 """Votes that the judge's own probabilities stand for in each class."""
-
-Matrix = NDArray[np.float64]
 
 
 def residual_deviations(judged: Matrix, points: Matrix, seen: Matrix) -> Matrix:

@@ -4,15 +4,13 @@ Shares come with Wilson's 95% interval (Wilson 1927), which keeps its width at 0
 battles, never verdicts: the two orders of one battle are not two independent observations.
 """
 
-from __future__ import annotations
-
 import math
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import combinations
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -254,7 +252,7 @@ class Preference(Record):
     length_against: int
     example_id: str = ""
 
-    def reversed(self) -> Preference:
+    def reversed(self) -> Self:
         """The same, seen from the other side."""
         names = {"contestant": self.against, "against": self.contestant, "value": 1 - self.value}
         lengths = {"length": self.length_against, "length_against": self.length}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass, replace
+from typing import Self
 
 import numpy as np
 
@@ -75,7 +76,7 @@ class BradleyTerry(RatingTable):
             parts.append(f"prior: {self.prior:g} imagined games each against an average contestant")
         return f"{'; '.join([*parts, self.decisions.meaning])}."
 
-    def for_open_arena(self, votes: Votes, claims: Collection[Pair] | None = None) -> BradleyTerry:
+    def for_open_arena(self, votes: Votes, claims: Collection[Pair] | None = None) -> Self:
         """The same ratings, with ranks and decisions that hold however often the votes are looked at.
 
         `votes` are those that were rated, in the order of their time; `claims` as of `decide_anytime`.

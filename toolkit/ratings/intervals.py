@@ -7,10 +7,8 @@ Gelbach and Miller 2011). Everything is in log-odds, about contrasts: a row of `
 weights of the parameters in one quantity, such as a contestant's strength less the mean of all.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -83,7 +81,7 @@ class Spread:
         middle, margin = contrasts @ strength, self.reach() * self.errors(contrasts)
         return middle - margin, middle + margin
 
-    def select(self, size: int) -> Spread:
+    def select(self, size: int) -> Self:
         """Of the first `size` parameters, as differences from their mean."""
         centring = contrasts_to(size, None)
         robust, *floors = (centring @ part[:size, :size] @ centring for part in (self.robust, *self.floors))
@@ -98,6 +96,60 @@ def variances(contrasts: Array, covariance: Array) -> Array:
 def contrasts_to(n: int, anchor: int | None) -> Array:
     """Each strength less the anchor's, or without one less the mean of all; shape (n, n)."""
     return np.eye(n) - (1 / n if anchor is None else np.eye(n)[anchor])
+
+
+@dataclass(frozen=True)
+class VoteScores:
+    """Derivatives of each vote's log-likelihood, as sparse rows: `scores` (votes, m), and its curvature."""
+
+    scores: Any
+    """A scipy CSR matrix."""
+    bends: Array | None
+    """Each vote's part in the curvature of its gap, shape (votes,); `None`: no cluster is left out."""
+    first: Codes
+    second: Codes
+
+    @classmethod
+    def of(cls, votes: Likelihood, theta: Array) -> Self:
+        """At `theta`; clusters are left out in turn where there are no features."""
+        games = votes.games
+        parts = [votes.rows(theta, part) for part in blocks(len(games.first))]
+        slope, bends, extra = (
+            np.concatenate([getattr(part, name) for part in parts]) for name in ("slope", "bend", "extra")
+        )
+        return cls.build(games, slope, bends if games.features is None else None, extra)
+
+    @classmethod
+    def build(cls, games: Games, slope: Array, bends: Array | None, extra: Array) -> Self:
+        """From slopes by the gap (votes,), which count against the second, and by other parameters."""
+        from scipy.sparse import csr_matrix, hstack
+
+        rows = np.arange(len(slope))
+        at = np.concatenate([rows, rows]), np.concatenate([games.first, games.second]).astype(np.intp)
+        gaps = csr_matrix((np.concatenate([slope, -slope]), at), shape=(len(slope), games.n))
+        scores = hstack([gaps, csr_matrix(extra)]).tocsr() if extra.shape[1] else gaps
+        return cls(scores, bends, games.first, games.second)
+
+    def covariance(self, curvature: Array, cluster: NDArray[np.int64]) -> Array:
+        """Leave-one-cluster-out covariance of the parameters."""
+        from scipy.sparse import csr_matrix
+
+        names, place = np.unique(cluster, return_inverse=True)
+        groups, m = len(names), self.scores.shape[1]
+        member = csr_matrix((np.ones(len(place)), (place, np.arange(len(place)))), shape=(groups, len(place)))
+        sums = member @ self.scores
+        if self.bends is None or groups * m * m > LEAVE_OUT_CELLS or groups == len(place):
+            inverse = np.linalg.inv(curvature)
+            scatter = np.asarray((sums.T @ sums).todense()) * groups / max(1, groups - 1)
+            return inverse @ scatter @ inverse
+        own = np.zeros((groups, m, m))
+        first, second = self.first.astype(np.intp), self.second.astype(np.intp)
+        for i, j, sign in ((first, first, 1), (second, second, 1), (first, second, -1), (second, first, -1)):
+            np.add.at(own, (place, i, j), sign * self.bends)
+        part = 1 - 1 / max(2, groups)  # so that what one cluster alone shows stays finite
+        shift = np.linalg.solve(curvature[None] - own * part, sums.toarray()[:, :, None])[:, :, 0]
+        shift -= shift.mean(axis=0)
+        return shift.T @ shift * (groups - 1) / groups
 
 
 def compute_spread(
@@ -176,57 +228,3 @@ def cluster_codes(table: Table, kind: str) -> NDArray[np.int64]:
     if labels is None:
         return own
     return np.where(labels.codes == MISSING, own + len(labels.names), labels.codes).astype(np.int64)
-
-
-@dataclass(frozen=True)
-class VoteScores:
-    """Derivatives of each vote's log-likelihood, as sparse rows: `scores` (votes, m), and its curvature."""
-
-    scores: Any
-    """A scipy CSR matrix."""
-    bends: Array | None
-    """Each vote's part in the curvature of its gap, shape (votes,); `None`: no cluster is left out."""
-    first: Codes
-    second: Codes
-
-    @classmethod
-    def of(cls, votes: Likelihood, theta: Array) -> VoteScores:
-        """At `theta`; clusters are left out in turn where there are no features."""
-        games = votes.games
-        parts = [votes.rows(theta, part) for part in blocks(len(games.first))]
-        slope, bends, extra = (
-            np.concatenate([getattr(part, name) for part in parts]) for name in ("slope", "bend", "extra")
-        )
-        return cls.build(games, slope, bends if games.features is None else None, extra)
-
-    @classmethod
-    def build(cls, games: Games, slope: Array, bends: Array | None, extra: Array) -> VoteScores:
-        """From slopes by the gap (votes,), which count against the second, and by other parameters."""
-        from scipy.sparse import csr_matrix, hstack
-
-        rows = np.arange(len(slope))
-        at = np.concatenate([rows, rows]), np.concatenate([games.first, games.second]).astype(np.intp)
-        gaps = csr_matrix((np.concatenate([slope, -slope]), at), shape=(len(slope), games.n))
-        scores = hstack([gaps, csr_matrix(extra)]).tocsr() if extra.shape[1] else gaps
-        return cls(scores, bends, games.first, games.second)
-
-    def covariance(self, curvature: Array, cluster: NDArray[np.int64]) -> Array:
-        """Leave-one-cluster-out covariance of the parameters."""
-        from scipy.sparse import csr_matrix
-
-        names, place = np.unique(cluster, return_inverse=True)
-        groups, m = len(names), self.scores.shape[1]
-        member = csr_matrix((np.ones(len(place)), (place, np.arange(len(place)))), shape=(groups, len(place)))
-        sums = member @ self.scores
-        if self.bends is None or groups * m * m > LEAVE_OUT_CELLS or groups == len(place):
-            inverse = np.linalg.inv(curvature)
-            scatter = np.asarray((sums.T @ sums).todense()) * groups / max(1, groups - 1)
-            return inverse @ scatter @ inverse
-        own = np.zeros((groups, m, m))
-        first, second = self.first.astype(np.intp), self.second.astype(np.intp)
-        for i, j, sign in ((first, first, 1), (second, second, 1), (first, second, -1), (second, first, -1)):
-            np.add.at(own, (place, i, j), sign * self.bends)
-        part = 1 - 1 / max(2, groups)  # so that what one cluster alone shows stays finite
-        shift = np.linalg.solve(curvature[None] - own * part, sums.toarray()[:, :, None])[:, :, 0]
-        shift -= shift.mean(axis=0)
-        return shift.T @ shift * (groups - 1) / groups

@@ -9,11 +9,9 @@ model has one, or the coefficients of features. It is concave, so the one maximu
 raised; naive fixed-point iterations can stop elsewhere in silence.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Self
 
 import numpy as np
 
@@ -141,7 +139,7 @@ class Games:
     """Shape (rows, k): what adds to the gap, each times its coefficient."""
 
     @classmethod
-    def of(cls, counts: Counts, *, squared: bool = False) -> Games:
+    def of(cls, counts: Counts, *, squared: bool = False) -> Self:
         """The pairs of a tally; with `squared`, of its sums of squared weights."""
         i, j = np.nonzero(np.triu(counts.met > 0, 1))
         wins = counts.wins_squared if squared else counts.wins
@@ -149,7 +147,7 @@ class Games:
         return cls(len(counts.names), i, j, (wins[i, j], wins[j, i], ties[i, j]))
 
     @classmethod
-    def of_votes(cls, table: Table, model: TieModel, features: Array | None = None) -> Games:
+    def of_votes(cls, table: Table, model: TieModel, features: Array | None = None) -> Self:
         """Every vote on its own; without a tie parameter its outcome is its points."""
         weight = table.weights
         if model.has_parameter:

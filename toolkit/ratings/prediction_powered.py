@@ -9,12 +9,10 @@ is not alike. Where pairs have few battles each they are no strata, and people's
 all of the judge's alike. The covariance is clustered as that of people's votes.
 """
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, Self
 
 import numpy as np
 
@@ -101,7 +99,7 @@ class _Battles:
     """The same of each of people's votes."""
 
     @classmethod
-    def build(cls, people: Table, judge: Table) -> _Battles | None:
+    def build(cls, people: Table, judge: Table) -> Self | None:
         if "example" not in people.labels or "example" not in judge.labels:
             return None
         n, examples = len(people.names), people.labels["example"]

@@ -3,13 +3,11 @@
 The report shows losses beside gains, so that it cannot flatter the trained model by its choice of examples.
 """
 
-from __future__ import annotations
-
 import difflib
 import re
 from collections import defaultdict
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, Self
 
 from toolkit.metric_info import metric_info
 from toolkit.report.formatting import number
@@ -26,6 +24,31 @@ DECLINES = re.compile(
 """How answers decline, in English; a sign to look there, not a measure."""
 MOST_MARKED = 5_000
 """Answers up to which differences are marked: comparing takes about 5 ms an answer."""
+
+
+Kind = Literal["same", "only", "missing"]
+"""Of a piece: in both texts, in this one only, or in the other one only."""
+
+MIN_OVERLAP = 0.4
+"""Texts that share a smaller part of their words are different texts, not edits of each other."""
+MAX_CHARS = 2000
+"""Characters of a text that are compared and shown."""
+
+
+@dataclass(frozen=True)
+class MarkedText:
+    """A text in pieces, compared with another."""
+
+    pieces: tuple[tuple[Kind, str], ...]
+    shared: float
+    """Share of the words of both texts that the other has too, in the same order."""
+    cut: int = 0
+    """Characters left out at the end."""
+
+    @property
+    def text(self) -> str:
+        """The text without the missing pieces."""
+        return "".join(piece for kind, piece in self.pieces if kind != "missing")
 
 
 @dataclass(frozen=True)
@@ -68,7 +91,7 @@ class ShownExample:
     why: str = ""
     """Why the report shows it."""
 
-    def of(self, pair: ComparisonPair) -> ShownExample:
+    def of(self, pair: ComparisonPair) -> Self:
         """With the answers of two contestants only."""
         two = (pair.against, pair.contestant)
         return replace(self, answers=tuple(each for each in self.answers if each.contestant in two))
@@ -214,31 +237,6 @@ def _figure(value: float | None, metric: str | None) -> str:
         return ""
     means = metric_info(metric)
     return f"{means.title} {number(value, min(means.digits, 2))}"
-
-
-Kind = Literal["same", "only", "missing"]
-"""Of a piece: in both texts, in this one only, or in the other one only."""
-
-MIN_OVERLAP = 0.4
-"""Texts that share a smaller part of their words are different texts, not edits of each other."""
-MAX_CHARS = 2000
-"""Characters of a text that are compared and shown."""
-
-
-@dataclass(frozen=True)
-class MarkedText:
-    """A text in pieces, compared with another."""
-
-    pieces: tuple[tuple[Kind, str], ...]
-    shared: float
-    """Share of the words of both texts that the other has too, in the same order."""
-    cut: int = 0
-    """Characters left out at the end."""
-
-    @property
-    def text(self) -> str:
-        """The text without the missing pieces."""
-        return "".join(piece for kind, piece in self.pieces if kind != "missing")
 
 
 def mark_differences(text: str, other: str) -> MarkedText:

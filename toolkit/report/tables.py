@@ -1,12 +1,10 @@
 """The report's tables as plain values: drawn once as HTML and once as Markdown."""
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Self
 
 from markupsafe import Markup
 
@@ -56,7 +54,7 @@ class Table:
     rows: tuple[tuple[Cell, ...], ...]
 
     @classmethod
-    def of(cls, caption: str, header: Iterable[str], rows: Iterable[Iterable[object]]) -> Table:
+    def of(cls, caption: str, header: Iterable[str], rows: Iterable[Iterable[object]]) -> Self:
         """Build a table; texts and numbers become cells."""
         cells = (tuple(x if isinstance(x, Cell) else Cell(str(x)) for x in row) for row in rows)
         return cls(caption, tuple(header), tuple(cells))
