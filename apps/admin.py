@@ -112,27 +112,16 @@ def _contest(control: ArenaSettings) -> None:
     here = Path(Settings.from_environment().run)
     found = [str(path.parent) for path in sorted(here.parent.glob("*/completions")) if path.parent != here]
     with st.form("contest", border=False):
-        runs = st.multiselect(
-            "Further runs",
-            list(dict.fromkeys([*found, *control.runs])),
-            default=control.runs,
-            format_func=lambda run: Path(run).name,
-        )
+        shown = list(dict.fromkeys([*found, *control.runs]))
+        runs = st.multiselect("Further runs", shown, control.runs, format_func=lambda run: Path(run).name)
         everyone = service().effective_settings.everyone.contestants
         contestants = st.multiselect("Contestants", everyone, default=service().pool.contestants)
-        pairing = st.selectbox(
-            "Pairing",
-            list(PAIRINGS),
-            index=list(PAIRINGS).index(control.pairing),
-            format_func=lambda key: PAIRINGS[key],
-        )
+        names = list(PAIRINGS)
+        index = names.index(control.pairing)
+        pairing = st.selectbox("Pairing", names, index=index, format_func=lambda key: PAIRINGS[key])
         repeats = st.toggle("Let voters go on after the last unseen answer", value=control.repeats)
-        limit = st.number_input(
-            "Voters without an account who count, of one network address (0: all)",
-            0,
-            10_000,
-            control.voters_per_address,
-        )
+        label = "Voters without an account who count, of one network address (0: all)"
+        limit = st.number_input(label, 0, 10_000, control.voters_per_address)
         if st.form_submit_button("Apply"):
             added = set(runs) != set(control.runs)
             chosen = () if added else tuple(contestants)

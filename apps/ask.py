@@ -127,13 +127,10 @@ def _take_answers(chat: Chat) -> None:
         turns = [*chat.turns, turn]
         ballot = None
         try:
+            questions = [each.question for each in turns]
+            texts = _transcript(turns, 0), _transcript(turns, 1)
             ballot = service().add_live_ballot(
-                voter(),
-                chat.sides,
-                [each.question for each in turns],
-                (_transcript(turns, 0), _transcript(turns, 1)),
-                cut=cut,
-                pair_probability=chat.pair_probability,
+                voter(), chat.sides, questions, texts, cut=cut, pair_probability=chat.pair_probability
             )
         except ToolkitError as problem:
             st.session_state.problem = _problem_text(problem)
@@ -186,13 +183,12 @@ def _submit_question() -> None:
 
 def _ask(chat: Chat, sampled: bool) -> None:
     """Put the pending question to both sides, each in its own conversation."""
-    talks = []
-    for side in (0, 1):
-        messages = []
+    talks: list[list[Message]] = [[], []]
+    for side, messages in enumerate(talks):
         for turn in chat.turns:
             messages.append(Message(role="user", content=turn.question))
             messages.append(Message(role="assistant", content=turn.answers[side]))
-        talks.append([*messages, Message(role="user", content=str(chat.pending))])
+        messages.append(Message(role="user", content=str(chat.pending)))
     try:
         service().count_question(voter())
         chat.job = live_models().ask(chat.sides, talks, seed=chat.seed, sampled=sampled)

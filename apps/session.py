@@ -37,11 +37,7 @@ def live_models() -> LiveModels:
 
 
 def voter() -> str:
-    """Voter id: a keyed hash, so that the log contains no cookie or name, and nobody can compute one.
-
-    Raises:
-        NotAllowed: the arena is for voters with an account, and nobody is signed in.
-    """
+    """Voter id: a keyed hash, so that the log contains no cookie or name, and nobody can compute one."""
     if "voter" not in st.session_state:
         store = service().store
         token = st.context.cookies.get(VOTER_COOKIE, "") or secrets.token_urlsafe(24)  # cookies refused

@@ -149,11 +149,10 @@ def single_key_toggle() -> None:
 
 
 def _votes_needed_text(reveal: Reveal) -> str:
-    a, b = safe_markdown(reveal.ballot.contestant_a), safe_markdown(reveal.ballot.contestant_b)
-    now = ratings()
-    if now is None or not {reveal.ballot.contestant_a, reveal.ballot.contestant_b} <= set(now.names):
+    pair, now = (reveal.ballot.contestant_a, reveal.ballot.contestant_b), ratings()
+    a, b = map(safe_markdown, pair)
+    if now is None or not set(pair) <= set(now.names):
         return f"These are the first votes on {a} and {b}."
-    pair = reveal.ballot.contestant_a, reveal.ballot.contestant_b
     needed = now.votes_needed_text(*pair)
     return {
         "no claim": f"Votes on {a} and {b} count in the ratings; this arena decides other pairs.",

@@ -18,12 +18,8 @@ def accepted_votes(
 
     Left out are blocked voters, votes on answers whose author the voter knew, on voters' own questions, and
     voters without an account after the first few of a network address (`ArenaSettings.voters_per_address`).
-
-    Args:
-        database: SQLAlchemy URL.
-        run: name of one run; left out, of all.
-        answers: as of `Store.vote_rows`.
-        simulated: the simulated voters' votes in the place of people's.
+    `database` is an SQLAlchemy URL, `answers` are as of `Store.vote_rows`; `simulated`: the simulated voters'
+    votes in the place of people's. Without `run`, the votes of all runs.
     """
     kinds = (SIMULATED,) if simulated else ("battle", "imported")
     with closing(Store(database)) as store:

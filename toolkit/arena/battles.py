@@ -108,11 +108,8 @@ def answer_files(run: Path) -> dict[str, Path]:
 def load_battle_pool(run: Path, contestants: Sequence[str] = ()) -> BattlePool:
     """Read `recipe.yaml` and `completions/*.jsonl` of a run folder, `results/<name>/`.
 
-    `contestants` take part; left out, as the recipe says, else everyone with answers.
-
-    Raises:
-        DataError: no such folder, fewer than two contestants, one without answers, no answer at all, or a
-            bad line.
+    `contestants` take part; left out, as the recipe says, else everyone with answers. Raises `DataError` for
+    fewer than two contestants, one without answers, or a bad line.
     """
     files = answer_files(run)
     options, base = _read_recipe(run / "recipe.yaml")

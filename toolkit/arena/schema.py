@@ -150,11 +150,7 @@ MIGRATIONS: tuple[Callable[[sa.Connection], None], ...] = (
 
 
 def migrate(connection: sa.Connection) -> None:
-    """Bring the store to this program's version, inside the caller's transaction; a new one gets its tables.
-
-    Raises:
-        StoreError: the store was made by a newer version of this program.
-    """
+    """Bring the store to this program's version, in the caller's transaction; `StoreError`: it is newer."""
     if connection.dialect.name == "postgresql":  # two processes that start at once take turns
         connection.execute(sa.text("SELECT pg_advisory_xact_lock(7318349)"))
     is_new = not sa.inspect(connection).has_table(versions.name)
@@ -184,11 +180,7 @@ class Database:
     """An engine whose transactions are either read-only or take the write lock from their first statement."""
 
     def __init__(self, url: str) -> None:
-        """Connect, and create or migrate the tables.
-
-        Raises:
-            StoreError: the URL is not one, its driver is not installed, or the database cannot be reached.
-        """
+        """Connect, and create or migrate the tables; `StoreError` where that cannot be done."""
         self.shown_url = url
         try:
             self.shown_url = sa.make_url(url).render_as_string(hide_password=True)

@@ -74,9 +74,7 @@ def agreement(votes: Table, reference: Table, *, seed: int = 0) -> AgreementRepo
     """Set votes (a judge's, say) against a reference (people's) on the units that both have.
 
     Votes of the reference whose voters are on the other side too are left out, unless there are no others.
-
-    Raises:
-        RatingError: votes name no question, or the two have no unit in common.
+    Raises `RatingError` where votes name no question, or the two have no unit in common.
     """
     voters, others = votes.labels.get("voter"), reference.labels.get("voter")
     if voters is not None and others is not None:

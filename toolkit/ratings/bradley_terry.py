@@ -210,11 +210,7 @@ def _model(counts: Counts, ties: Ties) -> TieModel:
 
 
 def select_prior(counts: Counts, ties: Ties, requested: float | None) -> tuple[float, str | None]:
-    """The prior to use, and why there is one if none was requested.
-
-    Raises:
-        RatingError: the requested prior is negative, or 0 where the votes need one.
-    """
+    """The prior to use, and why there is one if none was requested; `RatingError`: 0 where one is needed."""
     if requested is not None and not requested >= 0:
         raise RatingError(f"prior must be 0 or more, got {requested}")
     if requested:

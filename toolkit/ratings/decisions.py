@@ -318,15 +318,10 @@ def leaderboard(
     battles: NDArray[np.int64],
     centre: float = CENTRE,
 ) -> tuple[Rating, ...]:
-    """Rows of a leaderboard, best first, equal ones by name.
+    """Rows of a leaderboard, best first, equal ones by name; all arguments in the order of the decisions'.
 
-    Args:
-        decisions: whose names give the order of the other arguments, and the ranks.
-        strength: in log-odds, shape (n,).
-        spread: its covariance.
-        contrasts: what each contestant's strength is measured from, shape (n, n).
-        battles: how many votes each was in.
-        centre: rating of a contrast of 0.
+    `strength` is in log-odds, shape (n,), with its covariance `spread`; `contrasts` (n, n) are what is rated,
+    such as each strength less the mean; `battles` the votes each was in; `centre` the rating of a contrast 0.
     """
     values = [contrasts @ strength, *spread.interval(strength, contrasts)]
     points = [(centre + SCALE * each).round(DIGITS).tolist() for each in values]

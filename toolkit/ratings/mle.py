@@ -250,11 +250,7 @@ def _net(pairs: Array, n: int) -> Array:
 
 
 def solve(likelihood: Likelihood) -> Array:
-    """The parameters of highest likelihood, shape (m,), strengths with mean 0.
-
-    Raises:
-        RatingError: Newton's method did not converge.
-    """
+    """The parameters of highest likelihood, shape (m,), strengths with mean 0; `RatingError`: not reached."""
     n, start = likelihood.games.n, np.zeros(likelihood.size)
     floor = np.full(likelihood.size, -np.inf)
     if likelihood.model.has_parameter:

@@ -170,11 +170,7 @@ def by_category(votes: Votes, rate: Callable[[Table], T], *, label: str = "categ
 
 
 def from_frame(frame: pd.DataFrame, *, place: Callable[[int], str]) -> Table:
-    """A frame's votes; `place` names a row, given its position, in messages.
-
-    Raises:
-        DataError: a column is missing, or a row does not fit.
-    """
+    """A frame's votes; `place` names a row by its position in the `DataError` of one that does not fit."""
     missing = [name for name in ("model_a", "model_b", "winner") if name not in frame.columns]
     if missing:
         raise DataError(f"votes: no column {missing[0]}; a vote has model_a, model_b, winner")

@@ -91,11 +91,7 @@ def parse_requirement(text: str) -> Requirement:
 
 
 def run_gate(run: Path, requirements: Sequence[Requirement], contestant: str | None = None) -> Gate:
-    """Hold a contestant of a finished run, by default that of the last stage, against requirements.
-
-    Raises:
-        DataError: the run is not finished, or has no such contestant, metric or primary measure.
-    """
+    """Hold a contestant of a finished run, by default that of the last stage, against requirements."""
     view = load_run(run)
     if found := changed_outputs(run):
         raise DataError(f"{run}: {found[0]}; run its recipe again, then hold it against requirements")
