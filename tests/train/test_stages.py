@@ -11,8 +11,9 @@ import torch
 from peft import PeftModel
 from transformers import AutoModelForCausalLM
 
+from tests.train.test_methods import recipe_of, stage, train
 from toolkit import recipe as recipes
-from toolkit.errors import DataError, ModelError, RecipeError
+from toolkit.errors import DataError, ModelError, RecipeError, ToolkitError, TrainingError
 from toolkit.models import load_base
 from toolkit.recipe import LoraOptions, ModelOptions, Recipe
 from toolkit.train import train_stage
@@ -99,8 +100,8 @@ def test_a_published_adapter_stands_on_its_own(
 
 
 def test_an_adapter_is_refused_on_other_weights(recipe: Recipe, tmp_path: Path, tiny_model: Path):
-    for stage in recipe.stages:
-        train_stage(recipe, stage, tmp_path)
+    for each in recipe.stages:
+        train_stage(recipe, each, tmp_path)
     other = AutoModelForCausalLM.from_pretrained(tiny_model)
     with torch.no_grad():
         other.model.layers[0].mlp.up_proj.weight.mul_(1.01)
@@ -161,3 +162,24 @@ def test_an_adapter_names_its_base_from_any_folder(
     _name_base(config, base)
     found = json.loads(config.read_text())
     assert found["base_model_name_or_path"] == named.format(here=tmp_path.resolve())
+
+
+@pytest.mark.parametrize(
+    ("trainer", "error", "problem"),
+    [
+        ({"max_steps": "2"}, RecipeError, "TypeError"),
+        ({"lr_scheduler_type": "warmup_stable_decay"}, TrainingError, "num_decay_steps"),
+    ],
+)
+def test_what_trl_refuses_is_one_line(
+    tmp_path: Path, tiny_model: Path, trainer: dict[str, Any], error: type[ToolkitError], problem: str
+):
+    recipe = recipe_of(tmp_path, tiny_model, [stage("a", "sft", "answers", trainer=trainer)])
+    with pytest.raises(error, match=rf"stages\.a\.trainer: .*{problem}.*check` names the field"):
+        train(recipe, tmp_path / "run")
+
+
+def test_a_share_that_leaves_no_row_to_train_on_is_refused(tmp_path: Path, tiny_model: Path):
+    recipe = recipe_of(tmp_path, tiny_model, [stage("a", "sft", "answers") | {"heldout_share": 0.99}])
+    with pytest.raises(DataError, match="no row is left to train on"):
+        train(recipe, tmp_path / "run")

@@ -21,7 +21,7 @@ from safetensors import SafetensorError
 from transformers import TrainerCallback
 
 from toolkit import distributed, io
-from toolkit.errors import TrainingError
+from toolkit.errors import ToolkitError, TrainingError
 from toolkit.progress import log_progress
 from toolkit.train.base import activate_both
 from toolkit.types import StageResult
@@ -116,6 +116,18 @@ def report_full_disk(folder: Path) -> Iterator[None]:
         if problem is None:
             raise
         raise TrainingError(f"{folder}: {problem}; make room, then run again: it continues") from error
+
+
+@contextmanager
+def explain_refusal(stage: str, kind: type[ToolkitError]) -> Iterator[None]:
+    """Raise what TRL and transformers refuse of a stage's fields in one line."""
+    try:
+        yield
+    except ModuleNotFoundError:
+        raise
+    except (TypeError, ValueError, LookupError, AssertionError, ImportError, AttributeError) as error:
+        text = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+        raise kind(f"stages.{stage}.trainer: {text}; `adapter-arena check` names the field") from error
 
 
 MIN_MARGIN = 1e-6

@@ -19,12 +19,12 @@ from transformers.integrations import TensorBoardCallback
 
 from toolkit import distributed, io
 from toolkit.data import Row, load_rows, split_heldout
-from toolkit.errors import ModelError
+from toolkit.errors import DataError, ModelError, RecipeError, TrainingError
 from toolkit.models import bases
 from toolkit.recipe import Recipe, Stage
 from toolkit.train import callbacks, dry_run, publish
 from toolkit.train.base import prepare_base, subtracts_from_base
-from toolkit.train.callbacks import InterruptCallback, TrainingLog, report_full_disk
+from toolkit.train.callbacks import InterruptCallback, TrainingLog, explain_refusal, report_full_disk
 from toolkit.train.memory import needs_checkpointing, this_machine
 from toolkit.train.methods import build_trainer, validate_rows
 from toolkit.train.publish import RESULT, model_card
@@ -84,7 +84,7 @@ def _train(recipe: Recipe, stage: Stage, run: Path) -> tuple[Callable[[], float]
     checkpointing = needs_checkpointing(recipe, stage, base.model, this_machine(), None)
     trainer_args["gradient_checkpointing"] = checkpointing
     trainer_args["run_name"] = f"{recipe.name}/{stage.name}"  # in Weights & Biases, MLflow, trackio
-    with report_full_disk(working):
+    with report_full_disk(working), explain_refusal(stage.name, RecipeError):
         trainer = build_trainer(stage)(base, stage, train, heldout, trainer_args)
     base.start(trainer.model)
     # what PEFT subtracted from the base (PiSSA, OLoRA)
@@ -97,7 +97,8 @@ def _train(recipe: Recipe, stage: Stage, run: Path) -> tuple[Callable[[], float]
     with disable_input_dtype_casting(trainer.model, active=autocast and casting):
         selection = CheckpointSelection(recipe, stage, base, working) if stage.select else None
         trainer.args.eval_on_start = bool(heldout)  # by ourselves before, several processes would train apart
-        learned = _fit(trainer, working, log, initial_weights, selection)
+        with explain_refusal(stage.name, TrainingError):
+            learned = _fit(trainer, working, log, initial_weights, selection)
     reads = trainer.model_wrapped if distributed.share_weights() else trainer.model
     reads = trainer.accelerator.unwrap_model(reads, keep_fp32_wrapper=False)  # without accelerate's autocast
     expected = TrainedLogits.of(reads, base.tokenizer, [*heldout, *train])
@@ -132,7 +133,10 @@ def load_stage_rows(recipe: Recipe, stage: Stage) -> tuple[list[Row], list[Row]]
     rows = load_rows(recipe.data[stage.data], seed=recipe.seed).rows
     if stage.heldout is not None:
         return rows, load_rows(recipe.data[stage.heldout], seed=recipe.seed).rows
-    return split_heldout(rows, stage.heldout_share, recipe.seed)
+    train, heldout = split_heldout(rows, stage.heldout_share, recipe.seed)
+    if not train:
+        raise DataError(f"stages.{stage.name}: no row is left to train on; lower heldout_share, or add rows")
+    return train, heldout
 
 
 def _fit(
