@@ -1,6 +1,7 @@
 """`adapter-arena ratings`, and three lines in a notebook."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -143,3 +144,10 @@ def test_votes_without_the_label_to_split_by_are_refused(tmp_path):
     LOG[["model_a", "model_b", "winner"]].to_csv(tmp_path / "votes.csv", index=False)
     done = call(tmp_path / "votes.csv", "--by", "category")
     assert (done.exit_code, "--by category: no vote says its category" in done.stderr) == (2, True)
+
+
+def test_a_judges_ratings_are_those_of_its_run():
+    """Its mean probabilities are rated, not the whole wins that they come closest to."""
+    run = Path(__file__).parents[2] / "results" / "demo-example"
+    rated = json.loads(call(run, "--json").stdout)["ratings"]
+    assert rated == json.loads((run / "summary.json").read_text())["ratings"]["judge"]

@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 REQUIRED = ("model_a", "model_b", "winner")
 RENAMED = {"example_id": "question_id", "cast_at": "tstamp"}
 """Columns of our own vote logs -> their names in battle logs."""
-NUMBERS = ("turn", "tstamp", "cast_at", "weight")
+NUMBERS = ("turn", "tstamp", "cast_at", "weight", "probability_a")
 RATED = (
     *REQUIRED,
     *(column for columns in LABELS.values() for column in columns),
