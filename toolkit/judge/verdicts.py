@@ -277,7 +277,7 @@ class JudgmentStore(Generic[J]):
         return key in self._store.replies
 
 
-def ask(
+def request_judgments(
     judge: PairJudge,
     questions: Sequence[Question],
     store: JudgmentStore[Any],
@@ -319,15 +319,16 @@ def judge_battles(
         JudgeError: the judge cannot be used for these battles.
         EndpointError: the judge's server does not answer; earlier verdicts are kept.
     """
-    kept, (part, parts) = JudgmentStore(store, judge.name, judge.prompt_key, Verdict), share
+    stored, (part, parts) = JudgmentStore(store, judge.name, judge.prompt_key, Verdict), share
     questions = both_orders(battles)
     count = len(questions) // 2
     mine = questions[2 * (part * count // parts) : 2 * ((part + 1) * count // parts)]
-    for each in [each for each in mine if each.identical and kept.get(each) is None]:
-        kept.add(next(each.content_keys()), each.tie(judge.name, judge.prompt_key))
-    own, distinct = set(mine), [each for each in questions if not each.identical]
-    ask(judge, distinct, kept, {e: e.tie(judge.name, judge.prompt_key) for e in distinct if e not in own})
-    return kept.of(mine)
+    for each in [each for each in mine if each.identical and stored.get(each) is None]:
+        stored.add(next(each.content_keys()), each.tie(judge.name, judge.prompt_key))
+    shared, distinct = set(mine), [each for each in questions if not each.identical]
+    others = {each: each.tie(judge.name, judge.prompt_key) for each in distinct if each not in shared}
+    request_judgments(judge, distinct, stored, others)
+    return stored.of(mine)
 
 
 def load_verdicts(battles: Iterable[Battle], judge: str, prompt: str, *, store: Path) -> list[Verdict]:
@@ -348,9 +349,9 @@ def import_old_log(log: Path, store: Path, kind: type[Judgment]) -> None:
             key = digest(old_id, *others) if kind is Verdict else digest(*others, old_id)
             if len(old_id) == OLD_ID_DIGITS:
                 who = judgment.judge, judgment.prompt
-                kept = stores[who] = stores.get(who) or JudgmentStore(store, *who, kind)
-                if key not in kept:
-                    kept.add(key, judgment)
+                stored = stores[who] = stores.get(who) or JudgmentStore(store, *who, kind)
+                if key not in stored:
+                    stored.add(key, judgment)
 
 
 def grade_completions(
@@ -361,10 +362,10 @@ def grade_completions(
     Grades already there (same question and answer, judge and prompt) are not requested again. `reference`:
     whether the judge is shown the reference.
     """
-    kept = JudgmentStore(store, judge.name, judge.prompt_key, Grade)
+    stored = JudgmentStore(store, judge.name, judge.prompt_key, Grade)
     questions = [Grading(row, reference) for row in completions]
-    ask(judge, list({next(each.content_keys()): each for each in questions}.values()), kept)
-    return kept.of(questions)
+    request_judgments(judge, list({next(each.content_keys()): each for each in questions}.values()), stored)
+    return stored.of(questions)
 
 
 def grade_scores(grades: Iterable[Grade]) -> list[Score]:
