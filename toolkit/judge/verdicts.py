@@ -326,8 +326,10 @@ def judge_battles(
     for each in [each for each in mine if each.identical and stored.get(each) is None]:
         stored.add(next(each.content_keys()), each.tie(judge.name, judge.prompt_key))
     shared, distinct = set(mine), [each for each in questions if not each.identical]
-    others = {each: each.tie(judge.name, judge.prompt_key) for each in distinct if each not in shared}
-    request_judgments(judge, distinct, stored, others)
+    elsewhere: dict[Question, Judgment] = {
+        each: each.tie(judge.name, judge.prompt_key) for each in distinct if each not in shared
+    }
+    request_judgments(judge, distinct, stored, elsewhere)
     return stored.of(mine)
 
 
