@@ -179,6 +179,9 @@ def test_battle_logs_have_the_columns_of_fastchat(tmp_path: Path):
     needed = {"question_id", "model_a", "model_b", "winner", "judge", "turn", "anony", "language", "tstamp"}
     assert all(needed <= row.keys() for row in rows)
     assert [row["winner"] for row in rows] == ["model_b", "model_a", "model_a"]
+    assert not any("probability_a" in row for row in rows)
+    likely = [vote.model_copy(update={"probability_a": 0.51}) for vote in aggregate_votes(battles, verdicts)]
+    assert [row["probability_a"] for row in battle_log(likely)] == [0.51] * 3, "so that `ratings` rates alike"
 
 
 def test_arena_rank_rates_a_battle_log_as_we_do(tmp_path: Path):

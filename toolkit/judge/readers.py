@@ -46,6 +46,7 @@ def battle_log(votes: Iterable[Vote]) -> list[dict[str, Any]]:
                 "category": vote.category or "",
                 "tstamp": float(place),
             }
+            | ({} if vote.probability_a is None else {"probability_a": vote.probability_a})  # rated by it
         )
     return log
 
