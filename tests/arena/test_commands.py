@@ -193,7 +193,8 @@ FORMS = {
                  "states": [{"model_name": "x", "conv_id": "c"}, {"model_name": "y", "conv_id": "d"}]},
     "MT-bench": {"question_id": 81, "model_1": "x", "model_2": "y", "g1_winner": "model_2",
                  "g2_winner": "model_2", "judge": ["gpt-4", "pair-v2"], "turn": 1},
-    "AlpacaEval": {"instruction": "Why?", "generator_1": "x", "generator_2": "y", "preference": 1.9},
+    "AlpacaEval": {"instruction": "Why?", "generator_1": "x", "generator_2": "y", "preference": 1.9,
+                   "dataset": "koala"},
 }  # fmt: skip
 
 
@@ -209,6 +210,7 @@ def test_vote_files_of_others_are_read(tmp_path: Path, form: str) -> None:
     assert (ballot.contestant_a, ballot.contestant_b, reveal.cast.outcome) == ("x", "y", "b")
     if form in ("kaggle", "parts and ISO"):
         assert (ballot.messages[0].content, ballot.answer_a, ballot.answer_b) == ("Why?", "No.", "So.")
+    assert ballot.category == ("koala" if form == "AlpacaEval" else None)
     if form in ("parts and ISO", "left and right"):
         assert reveal.cast.cast_at == 1767323045
 

@@ -8,8 +8,10 @@ from tests.arena.household import judge_run, write_run
 from toolkit import io
 from toolkit.arena.battles import load_battle_pool
 from toolkit.arena.tally import verdicts_on, win_rates, with_lengths
+from toolkit.judge.battles import build_battles
 from toolkit.ratings import tabulate
-from toolkit.types import Verdict, Vote
+from toolkit.recipe import Judge
+from toolkit.types import Completion, Message, Verdict, Vote
 
 
 def test_a_tie_is_half_a_win_for_each() -> None:
@@ -30,6 +32,22 @@ def test_an_examples_verdicts_are_found_by_what_was_judged(tmp_path: Path) -> No
     first = answers["house-00"]
     changed = {name: answer.model_copy(update={"completion": "new"}) for name, answer in first.items()}
     assert verdicts_on(changed, verdicts) == []
+
+
+def test_verdicts_on_conversations_with_different_earlier_turns_are_found() -> None:
+    user = Message(role="user", content="And now?")
+    answers = {}
+    for name in ("x", "y"):
+        turns = (
+            Message(role="user", content="Hello"),
+            Message(role="assistant", content=f"I am {name}"),
+            user,
+        )
+        fields = {"example_id": "e", "contestant": name, "messages": turns, "completion": f"now {name}"}
+        answers[name] = Completion(**fields, finish="stop", tokens=2)
+    (battle,) = build_battles({name: [answer] for name, answer in answers.items()}, Judge())
+    verdict = Verdict(judge="j", battle_id=battle.id, order="ab", outcome="a")
+    assert verdicts_on(answers, [verdict]) == [("x", "y", verdict)]
 
 
 def test_votes_get_the_lengths_of_the_answers_they_are_on(tmp_path: Path) -> None:
