@@ -5,8 +5,6 @@ subclasses override, or that are imported from modules without a promise; `tests
 when one is gone.
 """
 
-from __future__ import annotations
-
 import ctypes
 import os
 import sys

@@ -1,7 +1,5 @@
 """Several processes that train together, started by `accelerate launch`: one writes, the others follow."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager

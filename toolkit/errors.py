@@ -5,8 +5,6 @@ gave is wrong (the command exits with 2), anything else that the work itself fai
 message is one line: the file, the place in it, what is wrong, and what to do.
 """
 
-from __future__ import annotations
-
 
 class ToolkitError(Exception):
     """The work failed. `exit_code` is what the command line ends with."""

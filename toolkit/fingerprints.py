@@ -4,8 +4,6 @@ The hash of a large file is remembered under its device, inode, size, mtime and 
 that gigabytes of weights are read once and not at every command.
 """
 
-from __future__ import annotations
-
 import ast
 import hashlib
 import json

@@ -4,8 +4,6 @@ A whole file or folder appears under its name only when it is complete. JSONL lo
 thing a crash can leave is a last line without its newline, and it is dropped on the next read or append.
 """
 
-from __future__ import annotations
-
 import csv
 import fcntl
 import json

@@ -4,8 +4,6 @@ Jinja's sandbox keeps a template from Python, but bounds neither its time nor it
 this file is that process.
 """
 
-from __future__ import annotations
-
 import json
 import re
 import resource

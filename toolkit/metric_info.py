@@ -1,7 +1,5 @@
 """The metrics that a recipe may name, in one table: class, figures, their titles, groups and directions."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace

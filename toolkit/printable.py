@@ -1,7 +1,5 @@
 """Text of others made safe to show: what a terminal or browser would obey becomes visible instead."""
 
-from __future__ import annotations
-
 import re
 
 CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")

@@ -1,7 +1,5 @@
 """Progress of long work as log records; whoever shows the log draws a bar or writes a line."""
 
-from __future__ import annotations
-
 import logging
 from dataclasses import dataclass
 

@@ -5,8 +5,6 @@ Functions are named `package.module:function` and imported on first use, so that
 torch.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal

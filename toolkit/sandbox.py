@@ -1,7 +1,5 @@
 """Programs written by a model, run where they can do no harm; pass@k."""
 
-from __future__ import annotations
-
 import json
 import math
 import os

@@ -11,8 +11,6 @@ descriptor `report` when the program has run to its end: one that exits early ha
 written to look as if it passed could: it shares its process with its tests.)
 """
 
-from __future__ import annotations
-
 import ctypes
 import errno
 import json

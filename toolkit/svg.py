@@ -1,7 +1,5 @@
 """Interval charts as self-contained SVG, for files and notebooks, in light and dark."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 from html import escape

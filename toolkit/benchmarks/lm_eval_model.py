@@ -6,8 +6,6 @@
   texts depend on the batch size, these do not.
 """
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any

@@ -1,7 +1,5 @@
 """lm-eval's result files -> scores, and its sample logs -> values per question."""
 
-from __future__ import annotations
-
 import logging
 import math
 import re

@@ -4,8 +4,6 @@ Commands live in modules by group, one function each, which reads its arguments,
 library, prints and exits. Results go to stdout, progress to stderr.
 """
 
-from __future__ import annotations
-
 import difflib
 import errno
 import importlib

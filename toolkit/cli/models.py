@@ -1,7 +1,5 @@
 """Commands that load a model: answer, perplexity, bench."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any

@@ -1,7 +1,5 @@
 """How commands speak: results to stdout (a table, or JSON for machines), progress to stderr."""
 
-from __future__ import annotations
-
 import dataclasses
 import json
 import logging

@@ -4,8 +4,6 @@ On a terminal progress is a bar that goes away when the work is done. In a pipe,
 now and then, so that a log of hours stays a page long.
 """
 
-from __future__ import annotations
-
 import logging
 import os
 import time

@@ -1,7 +1,5 @@
 """Commands on a finished run: report, gate, selftest, export, merge, export-model; and push."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """`adapter-arena serve`: the blind arena in the browser."""
 
-from __future__ import annotations
-
 import os
 import time
 from pathlib import Path

@@ -6,8 +6,6 @@ strips their thinking, or ends the last turn otherwise), the row is split there,
 template. The end-of-turn token is learned: a model that never sees it in the loss never stops.
 """
 
-from __future__ import annotations
-
 import re
 import sys
 from collections.abc import Collection, Sequence

@@ -4,8 +4,6 @@ The grammar is the part of Python's expressions made of column names, literals, 
 `or`, `not` and parentheses. Anything else, calls and attributes above all, is refused.
 """
 
-from __future__ import annotations
-
 import ast
 import math
 import operator

@@ -6,8 +6,6 @@ TRL takes them), hh-rlhf's text (`\n\nHuman: ...\n\nAssistant: ...`), and plain 
 cannot honour (tool calls, images, weights other than 0 and 1, unknown keys of turns) is refused, not dropped.
 """
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,5 @@
 """Data sets from files, the hub or the package -> checked rows and examples."""
 
-from __future__ import annotations
-
 import difflib
 import random
 import re

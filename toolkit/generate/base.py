@@ -1,7 +1,5 @@
 """Request, reply and the `Source` protocol that generation engines implement; endpoints as a source."""
 
-from __future__ import annotations
-
 import shlex
 import shutil
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence

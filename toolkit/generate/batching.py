@@ -9,8 +9,6 @@ conversation does not depend on its batch where kernels compute rows independent
   change the order of summation at remainders and single rows.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -6,8 +6,6 @@ with Engine(command, base, {"sft": folder}, options, generation, log) as engine:
 The server may live in an environment of its own: it is a command, and what it needs of ours is on disk.
 """
 
-from __future__ import annotations
-
 import atexit
 import logging
 import os

@@ -13,8 +13,6 @@ Examples get the same id whoever answered them, so that contestants from differe
 question that is there twice counts once, with the first answer.
 """
 
-from __future__ import annotations
-
 import json
 import logging
 import re

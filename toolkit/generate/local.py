@@ -1,7 +1,5 @@
 """Generation by a model in memory: chat template, continuous batching, sampling, stop strings."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager

@@ -3,8 +3,6 @@
 Each gives one number an example, so that intervals and paired tests are those of every other metric.
 """
 
-from __future__ import annotations
-
 import importlib.util
 import json
 import math

@@ -18,8 +18,6 @@ both by Satterthwaite's rule covered 92% where the parts are alike, and this 95%
 is taken by its jackknife pseudo-values (Tukey 1958). `perf/coverage.py` measures it.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Container, Iterator, Mapping
 

@@ -5,8 +5,6 @@ metric is a function of column sums, one bootstrap and one permutation test serv
 corpus metrics included, without scoring a text twice.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal

@@ -4,8 +4,6 @@ exp of the mean negative log-likelihood per token. Bits per byte divide the same
 bytes, so that models with different tokenizers can be compared (Gao et al. 2020).
 """
 
-from __future__ import annotations
-
 import math
 import sys
 from collections.abc import Sequence

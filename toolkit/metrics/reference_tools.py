@@ -3,8 +3,6 @@
 Only plain functions of texts, so that large sets can be shared out among processes that import nothing heavy.
 """
 
-from __future__ import annotations
-
 import multiprocessing
 import os
 import unicodedata

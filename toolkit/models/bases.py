@@ -4,8 +4,6 @@ A GGUF file is turned once into an ordinary model folder in the user's cache, so
 TRL and lm-eval all see the same weights. Weights are read from safetensors or GGUF, never from pickle.
 """
 
-from __future__ import annotations
-
 import hashlib
 import importlib.util
 import json

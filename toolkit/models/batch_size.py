@@ -1,7 +1,5 @@
 """Batch sizes by free memory, halved when a batch did not fit."""
 
-from __future__ import annotations
-
 import gc
 import logging
 from collections.abc import Callable

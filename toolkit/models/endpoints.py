@@ -4,8 +4,6 @@ for index, reply in chat(endpoint, [ChatRequest(messages)], Generation()):
     ...
 """
 
-from __future__ import annotations
-
 import asyncio
 import base64
 import html

@@ -1,7 +1,5 @@
 """Select device, dtype and attention kernel from the hardware unless the recipe sets them."""
 
-from __future__ import annotations
-
 import os
 from dataclasses import dataclass
 from pathlib import Path

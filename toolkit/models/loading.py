@@ -8,8 +8,6 @@ with loaded.using(None):
     ...                      # the bare base
 """
 
-from __future__ import annotations
-
 import json
 import sys
 import warnings

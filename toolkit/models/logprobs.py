@@ -4,8 +4,6 @@ The last hidden states go through the output layer in chunks, so peak memory dep
 number or length of texts. A common prefix (system turn, worked examples) is read once.
 """
 
-from __future__ import annotations
-
 import copy
 import logging
 from collections.abc import Iterator, Sequence

@@ -6,8 +6,6 @@ lets each token see the cache and its own ancestors, at its position in its own 
 logits of all its prompts without padding (tree attention, as in SpecInfer, Miao et al. 2023).
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from itertools import groupby

@@ -1,7 +1,5 @@
 """Rate limits, back-off, circuit breaker and budget, shared by all requests to one endpoint."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 import logging

@@ -3,8 +3,6 @@
 Saved as TRL's `RewardTrainer` does: a model folder, or an adapter folder on its base.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Model types on which our hand-made fast paths are tested to equal the library's plain path."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from peft import PeftModel

@@ -1,7 +1,5 @@
 """The files a recipe names: found beside it, or where variables of the environment say."""
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Iterator

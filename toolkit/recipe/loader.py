@@ -1,7 +1,5 @@
 """A YAML file -> a checked `Recipe`, and back."""
 
-from __future__ import annotations
-
 import copy
 import difflib
 import math

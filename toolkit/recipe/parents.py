@@ -1,7 +1,5 @@
 """Stages of other runs: `start: results/round1:sft` puts that stage and those below it into a recipe."""
 
-from __future__ import annotations
-
 import difflib
 from collections.abc import Callable
 from pathlib import Path

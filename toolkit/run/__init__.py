@@ -1,7 +1,5 @@
 """Executing a recipe: `results/<name>/`, its cache of finished steps, and the steps themselves."""
 
-from __future__ import annotations
-
 import itertools
 import logging
 import sys

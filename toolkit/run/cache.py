@@ -5,8 +5,6 @@ that it wrote. When the inputs changed, its outputs are removed first; a step th
 Outputs that another version of the run made from the same inputs are copied.
 """
 
-from __future__ import annotations
-
 import logging
 import shutil
 import time

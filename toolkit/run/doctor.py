@@ -1,7 +1,5 @@
 """Installation diagnostics: packages, hardware, models and disk, with a command that fixes each problem."""
 
-from __future__ import annotations
-
 import importlib.util
 import os
 import platform

@@ -1,7 +1,5 @@
 """Draft a recipe from what one has: training data, preference pairs, examples, adapters, files of answers."""
 
-from __future__ import annotations
-
 import json
 import os
 import re

@@ -4,8 +4,6 @@ A GGUF file answers the run's examples again, by llama.cpp itself, and is compar
 the same examples: rounded weights are another model.
 """
 
-from __future__ import annotations
-
 import logging
 import shlex
 import tempfile

@@ -7,8 +7,6 @@ run and does it as a local run would. What a killed worker left is continued by 
 python -m toolkit.run.launch RUN STAGE        # what accelerate starts, once for each process
 """
 
-from __future__ import annotations
-
 import json
 import logging
 import os

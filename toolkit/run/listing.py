@@ -1,7 +1,5 @@
 """The runs of a results folder: what is in each, what it changed, and removing one."""
 
-from __future__ import annotations
-
 import logging
 import shutil
 from collections.abc import Mapping

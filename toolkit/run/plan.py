@@ -1,7 +1,5 @@
 """A recipe's steps, each with what it needs and leaves: check, train, answer, measure, benchmark, judge."""
 
-from __future__ import annotations
-
 import logging
 import shutil
 from collections.abc import Callable, Sequence

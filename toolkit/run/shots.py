@@ -1,7 +1,5 @@
 """Worked examples of contestants (`shots`): drawn from training rows, their number tuned on others."""
 
-from __future__ import annotations
-
 import logging
 import random
 import re

@@ -1,7 +1,5 @@
 """The model a stage starts from: the base, with the adapter below the stage continued, or frozen."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path

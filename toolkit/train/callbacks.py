@@ -1,7 +1,5 @@
 """Trainer callbacks: the training log with its sanity checks, and a clean stop on Ctrl-C or a full disk."""
 
-from __future__ import annotations
-
 import errno
 import json
 import logging

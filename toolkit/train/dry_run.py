@@ -4,8 +4,6 @@ Finds what PEFT would ignore (unknown layers among known ones, missing layers), 
 loading, and what could not be published correctly.
 """
 
-from __future__ import annotations
-
 import copy
 import dataclasses
 import re

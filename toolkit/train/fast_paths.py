@@ -8,8 +8,6 @@ several times over, and computes a gradient of the frozen weights: half of the t
 only learned positions are scored, once, and the backward pass reuses what the forward pass computed.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from functools import wraps
 from types import MethodType

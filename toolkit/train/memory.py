@@ -11,8 +11,6 @@ attention its scores for each pair of tokens and head; Python with its libraries
 SmolLM2-135M this is 0 to 5% above the measured peaks with rows of 256 to 1,024 tokens.
 """
 
-from __future__ import annotations
-
 import os
 import re
 from dataclasses import dataclass

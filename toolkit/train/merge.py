@@ -4,8 +4,6 @@ Sums are made in fp32 on the CPU, one layer after the other, and cast once. An a
 is merged into the dequantised weights, whose rounding errors it has learned to correct.
 """
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Sequence
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """A stage's TRL configuration: defaults, its own fields, what is refused."""
 
-from __future__ import annotations
-
 import dataclasses
 import difflib
 import os

@@ -8,8 +8,6 @@
   sigmoid(log odds ratio of chosen to rejected).
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path

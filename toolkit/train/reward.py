@@ -4,8 +4,6 @@ Loss: -log sigmoid(reward of chosen - reward of rejected) (Bradley-Terry; Ouyang
 `RewardTrainer`). Held-out figures: accuracy and calibration error.
 """
 
-from __future__ import annotations
-
 import copy
 from typing import Any
 

@@ -5,8 +5,6 @@ Several reward models are added up by their weights (helpfulness and safety, as 
 `beta`, keeps the model near the one the stage starts from.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any

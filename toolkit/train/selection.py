@@ -4,8 +4,6 @@ Every n steps, and after the last, the model answers examples of `scoring.valida
 The trainer's own state keeps the best value and its step, so that a resumed training makes the same choice.
 """
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager

@@ -3,8 +3,6 @@
 Loss: mean negative log-likelihood of the learned tokens, the end token included (TRL's `SFTTrainer`).
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 from typing import Any

@@ -1,7 +1,5 @@
 """Training one stage of a recipe, from its data to a published folder."""
 
-from __future__ import annotations
-
 import json
 import logging
 import shutil

@@ -1,7 +1,5 @@
 """Settings outside of the stages that would stop a run later, or make its figures worthless."""
 
-from __future__ import annotations
-
 import importlib.util
 import math
 import os

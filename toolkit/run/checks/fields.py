@@ -1,7 +1,5 @@
 """Settings that cannot work: fields of stages, BERTScores without a baseline, judges that cannot vote."""
 
-from __future__ import annotations
-
 import copy
 import dataclasses
 import difflib

@@ -1,7 +1,5 @@
 """Steps and estimated memory of each stage; a trial of the first step."""
 
-from __future__ import annotations
-
 import contextlib
 import copy
 import io

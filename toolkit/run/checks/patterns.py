@@ -1,8 +1,6 @@
 # ruff: noqa: RUF001 - letters of other scripts are meant
 """Signs of faults in the text of rows, and the finding of each."""
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """What the chat template makes of rows: what the model sees, which tokens it learns, what is cut off."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
