@@ -1,1 +1,1 @@
-"""The arena in the browser: Streamlit pages that only draw; the rest is `toolkit.arena`'s."""
+"""Streamlit pages of the arena: display only; the logic is in `toolkit.arena`."""

@@ -1,4 +1,4 @@
-"""The arena's entry: the pages and the frame around them."""
+"""Entry point of the Streamlit app: page configuration and navigation."""
 
 from __future__ import annotations
 

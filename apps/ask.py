@@ -1,6 +1,6 @@
 """Ask page: the voter's own questions to two anonymous contestants, then the same vote.
 
-Both answers are awaited and shown together, so that speed identifies nobody. A talk stays on the server until
+Both answers are shown together, so that speed reveals no model. A conversation stays on the server until
 it is started over: the page can be reloaded at any time.
 """
 
@@ -51,7 +51,7 @@ class Chat:
 
 @st.cache_resource(show_spinner=False)
 def _chats() -> OrderedDict[str, Chat]:
-    """Voter -> their talk."""
+    """Voter id -> conversation."""
     return OrderedDict()
 
 
@@ -103,7 +103,7 @@ def _question(key: str, question: str, *, last: bool) -> None:
 
 @st.fragment(run_every=1.0)
 def _wait(job: Job, before: str = "") -> None:
-    """How long it takes, once a second, until all answers are there."""
+    """Show the elapsed time, updated every second, until all answers have arrived."""
     if job.done:
         st.rerun()
     ahead = 0 if before else live_models().ahead(job)

@@ -30,7 +30,7 @@ def page() -> None:
     if example == voting_on:
         st.write("You have an open battle on this example: vote on it or skip it first.")
         return
-    service().store.add_view(voter(), example)  # answers whose author they know are not put to them
+    service().store.add_view(voter(), example)  # no more battles with answers whose author the voter knows
     by_name = answers[example]
     first = next(iter(by_name.values()))
     with st.container(key="prompt"):
@@ -62,7 +62,7 @@ def _side_by_side(completions: list[Completion]) -> None:
 
 
 def _scores(example: str, names: Sequence[str]) -> None:
-    from toolkit.metric_info import metric_info  # a room that voting does not need
+    from toolkit.metric_info import metric_info  # a subpackage that voting does not need
 
     values = {name: per_example_scores().get(name, {}) for name in names}
     metrics = dict.fromkeys(metric for own in values.values() for metric in own if example in own[metric])

@@ -1,4 +1,4 @@
-"""Figures of the pages, made once for all sessions: reports on voters, ratings, win rates, agreement."""
+"""Statistics shown by the pages, cached for all sessions: ratings, win rates, agreement, voter reports."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What leans on private parts of other libraries, in one place: change here when one of them changes.
+"""All uses of other libraries' private APIs, in one place: update here when one of them changes.
 
 Functions and context managers below are the patches and private reads. `PRIVATE` lists the private names that
 subclasses override, or that are imported from modules without a promise; `tests/train/test_compat.py` fails

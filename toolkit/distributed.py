@@ -1,4 +1,4 @@
-"""Several processes that train together, started by `accelerate launch`: one writes, the others follow."""
+"""Distributed training under `accelerate launch`: process count, main process, barriers."""
 
 import os
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ def is_main() -> bool:
 
 
 def wait() -> None:
-    """Go on when all processes are here."""
+    """Barrier: return once all processes have reached it."""
     if count() > 1:
         from accelerate import PartialState
 
@@ -30,7 +30,7 @@ def wait() -> None:
 
 @contextmanager
 def main_first() -> Iterator[None]:
-    """Let the others into the block when the one that writes has left it."""
+    """Run the block in the main process first, then in the others."""
     if not is_main():
         wait()
     try:

@@ -1,6 +1,6 @@
 """Every error this package raises on purpose.
 
-`ToolkitError` is the root. Its subclasses say whose turn it is: an `InputError` means that what the user
+`ToolkitError` is the root. Its subclasses say who must act: an `InputError` means that what the user
 gave is wrong (the command exits with 2), anything else that the work itself failed (exit code 1). The
 message is one line: the file, the place in it, what is wrong, and what to do.
 """

@@ -1,4 +1,4 @@
-"""Bounds on the Jinja templates of models and prompts: each renders examples in a process with limits first.
+"""Limits on untrusted Jinja templates: each first renders examples in a process with time and memory limits.
 
 Jinja's sandbox keeps a template from Python, but bounds neither its time nor its memory. Run as a script,
 this file is that process.

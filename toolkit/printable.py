@@ -1,4 +1,4 @@
-"""Text of others made safe to show: what a terminal or browser would obey becomes visible instead."""
+"""Make untrusted text safe to display: control characters become visible marks."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""Progress of long work as log records; whoever shows the log draws a bar or writes a line."""
+"""Progress of long tasks as log records; the log handler shows a bar or a line."""
 
 import logging
 from dataclasses import dataclass
@@ -14,6 +14,6 @@ class Progress:
 
 
 def log_progress(logger: logging.Logger, what: str, done: int, total: int, note: str = "") -> None:
-    """Say how far `what` is; may be called for every piece, since the one who shows it leaves most out."""
+    """Log the progress of `what`; may be called for every item: the handler drops most records."""
     text = "%s %d of %d" + (f", {note.replace('%', '%%')}" if note else "")
     logger.info(text, what, done, total, extra={"progress": Progress(what, done, total)})

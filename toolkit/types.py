@@ -1,4 +1,4 @@
-"""The records that travel between the rooms and onto disk.
+"""Records exchanged between subpackages and written to disk.
 
 Every record is frozen, refuses unknown fields, and names the records it came from, so any figure in a
 report can be followed back to the answers and votes behind it. This module imports nothing from the

@@ -110,7 +110,7 @@ def test_a_folder_arrives_whole_and_without_pickles(hub: Hub, adapter: Path):
 @pytest.mark.slow
 def test_what_is_missing_is_one_line(hub: Hub, adapter: Path, tmp_path: Path):
     for folder, repo, message, code, settings in (
-        (adapter, "ann/tickets", "the hub wants a token: set HF_TOKEN", 2, {}),
+        (adapter, "ann/tickets", "the hub needs a token: set HF_TOKEN", 2, {}),
         (tmp_path, "ann/tickets", "neither an adapter nor a model is here", 2, {"HF_TOKEN": "t"}),
         (adapter, "a/b/c", "not a repository's name", 2, {"HF_TOKEN": "t"}),
         (adapter, "ann/tickets", "HF_HUB_OFFLINE is set", 1, {"HF_TOKEN": "t", "HF_HUB_OFFLINE": "1"}),

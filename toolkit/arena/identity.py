@@ -1,4 +1,4 @@
-"""Answers that name their author."""
+"""Detect answers that reveal which model wrote them."""
 
 import re
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Untrusted answers as Markdown that can be shown: the layout is kept, everything active is spelled out.
+"""Sanitise Markdown in untrusted answers: the layout is kept, active content is escaped.
 
 An answer is parsed and written again in a small Markdown of our own: every punctuation mark of its text is
 escaped, so that only what this module writes is markup. HTML, entities, images and links stay visible source;

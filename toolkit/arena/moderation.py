@@ -1,7 +1,7 @@
-"""Moderation: conspicuous voters, with the evidence for each.
+"""Detect suspicious voters, and report the evidence for each.
 
 Each test gives a p-value under honest voting, corrected for all voters and tests (Bonferroni): at most 5% of
-crowds should accuse anybody honest. Honest voters differ in taste: what a test expects of them, and
+crowds should flag any honest voter. Honest voters differ in taste: what a test expects of them, and
 how far they spread, is taken from the crowd itself, so that a taste which a fifth of the voters share accuses
 nobody. How many riggers are found in simulated crowds: `perf/riggers.py`.
 """

@@ -98,7 +98,7 @@ _SHARED_FIELDS = [name for name in VoteRow._fields if name in Vote.model_fields 
 
 
 class LogState(NamedTuple):
-    """How far the store has come: cheap to read, and changed whenever the votes are."""
+    """Version of the store's contents: cheap to read, changes whenever the votes change."""
 
     last: int
     """Highest line of the vote log."""
@@ -395,7 +395,7 @@ class Store:
         return found
 
     def forget(self, voter: str, *, remove: bool) -> int:
-        """Delete what is known of a voter; ballots are removed too, or kept without the person. How many."""
+        """Delete a voter's data; their ballots are deleted or anonymised. Returns the number of ballots."""
         substitute = self.keyed_hash("forgotten", new_id())
         with self._database.write() as connection:
             ids = list(connection.execute(select(voters.c.id).where(_is_person(voter))).scalars())

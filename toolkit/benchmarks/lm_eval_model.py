@@ -47,14 +47,14 @@ class LoadedLM(HFLM):  # type: ignore[misc]  # lm-eval is untyped
         self.local, self.seed = LocalSource(loaded), seed
 
     def loglikelihood(self, requests: list[Instance], disable_tqdm: bool = False) -> list[tuple[float, bool]]:
-        """As lm-eval's own, without its bar for the tokenizer's work of a second."""
+        """Same as lm-eval's, without the progress bar for tokenization."""
         return list(super().loglikelihood(requests, disable_tqdm=True))
 
     @torch.inference_mode()
     def _loglikelihood_tokens(
         self, requests: list[Request], disable_tqdm: bool = False, override_bs: int | None = None
     ) -> list[tuple[float, bool]]:
-        """(log-likelihood of the continuation, whether greedy decoding would say it), in order."""
+        """(log-likelihood of the continuation, whether greedy decoding would generate it), in order."""
         if not supports_fast_paths(self.model):
             plain, size = super()._loglikelihood_tokens, override_bs or int(self.batch_size)
             return batch_size.with_halving(lambda n: list(plain(requests, disable_tqdm, n)), size, self.work)

@@ -28,7 +28,7 @@ SHARE = click.FloatRange(0, 1, min_open=True)
 @click.option("--stop", multiple=True, metavar="TEXT", help="Text that ends an answer; may be repeated.")
 @click.option("--batch-size", type=click.IntRange(1), help="Conversations at a time; left out, by memory.")
 @click.option("--limit", type=click.IntRange(1), help="Use the first examples only.")
-@click.option("--seed", default=0, help="Of sampling.")
+@click.option("--seed", default=0, help="Seed for sampling.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @add_options(*MODEL_OPTIONS)
 def answer_command(model: str, examples: str, out: Path, as_json: bool, **options: Any) -> None:
@@ -146,7 +146,7 @@ def perplexity_command(  # noqa: PLR0913, PLR0917 - one argument per option
     metavar="SPLIT=FILE",
     help="Rows of a split, with the hub set's columns; left out, they come from the hub.",
 )
-@click.option("--num-fewshot", type=click.IntRange(0), help="Left out, as the task says.")
+@click.option("--num-fewshot", type=click.IntRange(0), help="Few-shot examples; default: the task's.")
 @click.option("--limit", type=click.IntRange(1), help="Use the first questions only (of each subtask).")
 @click.option("--chat-template", is_flag=True, help="Wrap the prompts in the model's chat template.")
 @click.option(
@@ -155,7 +155,7 @@ def perplexity_command(  # noqa: PLR0913, PLR0917 - one argument per option
     help="Run the code the model writes, in a sandbox; before Linux 5.13 it can read your files.",
 )
 @click.option("--out", type=PATH, help="lm-eval result file, added to; left out: benchmarks/<name>.json.")
-@click.option("--seed", default=0, help="Of few-shot examples and sampling.")
+@click.option("--seed", default=0, help="Seed for few-shot examples and sampling.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 @add_options(*MODEL_OPTIONS)
 def bench_command(

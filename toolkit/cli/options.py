@@ -30,7 +30,7 @@ SET_HELP = "Change a key of the recipe: stages.0.trainer.max_steps=5."
 set_keys = click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", help=SET_HELP)
 
 ENDPOINT_OPTIONS = (
-    click.option("--endpoint", metavar="URL", help="Server of the model, up to /v1; left out, it is local."),
+    click.option("--endpoint", metavar="URL", help="Base URL of the server, up to /v1; default: local."),
     click.option("--key-env", metavar="NAME", help="Environment variable that holds the server's API key."),
     click.option("--parameters", metavar="MAPPING", help="Further fields of every request: '{top_k: 5}'."),
     click.option("--timeout", type=click.FloatRange(0, min_open=True), help="Seconds for one request."),

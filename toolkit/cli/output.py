@@ -1,4 +1,4 @@
-"""How commands speak: results to stdout (a table, or JSON for machines), progress to stderr."""
+"""Command output: results to stdout (a table or JSON), progress to stderr."""
 
 import dataclasses
 import json
@@ -15,7 +15,7 @@ from toolkit.printable import escaped_json, printable
 
 
 def show_progress() -> None:
-    """Send the package's log to stderr, and nobody else's chatter."""
+    """Send the package's log to stderr, and hide other libraries' warnings and progress bars."""
     os.environ.setdefault("TQDM_DISABLE", "1")
     warnings.simplefilter("ignore", FutureWarning)
     for library in ("bitsandbytes", "lm_eval", "transformers", "datasets"):
@@ -40,7 +40,7 @@ def print_result(value: Any, text: object, *, as_json: bool) -> None:
 
 
 def print_text(text: object, *, err: bool = False, nl: bool = True) -> None:
-    """Print a line that may hold text of others: names, answers, a server's words."""
+    """Print a line that may contain untrusted text: names, answers, server messages."""
     click.echo(printable(str(text)), err=err, nl=nl)
 
 

@@ -33,13 +33,13 @@ AGREEMENTS = {
 @click.command("ratings")
 @click.argument("votes")
 @choice("--method", *METHODS, "elo", help="Ties are half wins, or have Davidson's or Rao and Kupper's model.")
-@click.option("--prior", type=click.FloatRange(min=0), help="Imagined games of each against an average one.")
+@click.option("--prior", type=click.FloatRange(min=0), help="Prior: virtual games against an average one.")
 @click.option("--anchor", metavar="NAME", help="Contestant whose rating is the centre; left out: the mean.")
-@click.option("--centre", type=float, default=1000.0, help="That rating.")
+@click.option("--centre", type=float, default=1000.0, help="Rating of the anchor, or the mean of all.")
 @click.option("--weight", "weights", multiple=True, metavar="VOTER=W", help="Weight of a voter's votes.")
 @click.option("--k", type=float, default=16.0, help="Elo: points a vote can move at most.")
 @choice("--order", "average", "file", help="Elo: the mean over random orders of the votes, or the file's.")
-@click.option("--by", type=click.Choice(["category", "voter"]), help="Rate the votes of each apart too.")
+@click.option("--by", type=click.Choice(["category", "voter"]), help="Also rate each category or voter.")
 @click.option(
     "--control",
     "features",

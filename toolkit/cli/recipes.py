@@ -26,7 +26,7 @@ STATE_COLOURS = {"ok": "green", "note": "yellow", "missing": "red"}
 @results_folder
 @set_keys
 @choice("--on", "here", "ray", help="ray: steps side by side, at RAY_ADDRESS or on this machine's GPUs.")
-@click.option("--anyway", is_flag=True, help="Go on in spite of errors that the check finds.")
+@click.option("--anyway", is_flag=True, help="Continue even if the check reports errors.")
 @click.option("--json", "as_json", is_flag=True, help="Print summary.json instead of where things are.")
 def run_command(
     recipe: str, out: Path, changes: tuple[str, ...], on: Literal["here", "ray"], anyway: bool, as_json: bool
@@ -86,7 +86,7 @@ def train_command(
 @click.command("check")
 @click.argument("recipe")
 @set_keys
-@click.option("--strict", is_flag=True, help="Let warnings fail too.")
+@click.option("--strict", is_flag=True, help="Treat warnings as errors.")
 @click.option(
     "--show", type=click.IntRange(1), metavar="N", help="Print N rows a stage as the model sees them."
 )

@@ -55,10 +55,10 @@ against_option = click.option(
 )
 encoding_options = add_options(
     click.option("--encoder", default="all-minilm-l6-v2", help="Of BERTScore: folder or hub id."),
-    click.option("--layer", type=click.IntRange(1), help="Of the encoder; left out, bert-score's choice."),
+    click.option("--layer", type=click.IntRange(1), help="Encoder layer; default: bert-score's choice."),
     click.option("--idf", is_flag=True, help="BERTScore weights tokens by their rarity."),
     click.option("--rescale", is_flag=True, help="BERTScore above bert-score's published baseline."),
-    click.option("--baseline", type=PATH, help="The same, with a baseline file in bert-score's format."),
+    click.option("--baseline", type=PATH, help="Like --rescale, from a bert-score baseline file."),
     click.option(
         "--tokenizer",
         type=click.Choice(get_args(Tokenizer)),

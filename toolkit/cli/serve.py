@@ -21,7 +21,7 @@ from toolkit.cli.output import print_result
 @click.option(
     "--contestant", "contestants", multiple=True, help="Contestant to show; repeat it. Left out: all."
 )
-@click.option("--seed", default=0, help="Of the draws, beside the arena's own secret.")
+@click.option("--seed", default=0, help="Seed for drawing battles, combined with the arena's secret.")
 @choice(
     "--reveal",
     "after-vote",
@@ -49,7 +49,7 @@ from toolkit.cli.output import print_result
     help="Most votes a minute of an account, or of an address.",
 )
 @click.option("--undo-seconds", "grace", default=60.0, help="How long a vote can be taken back.")
-@click.option("--check-every", default=0, help="One battle in so many checks attention; 0: none.")
+@click.option("--check-every", default=0, help="One attention check per N battles on average; 0: none.")
 @click.option("--ask", is_flag=True, help="Let voters ask questions of their own; loads the models.")
 @click.option("--json", "as_json", is_flag=True, help="Print the address as JSON, then serve.")
 def serve_command(

@@ -193,7 +193,7 @@ def forget(source: str, voter: str, remove: bool, as_json: bool) -> None:
 @choice("--voters", "people", "judge", "all", "simulated")
 @click.option("--min-votes", default=1, help="Votes a pair needs, ties left out.")
 @click.option("--min-agreement", default=0.6, help="Share of them on the chosen side.")
-@click.option("--heldout-share", default=0.1, help="Of the prompts; 0 without --heldout.")
+@click.option("--heldout-share", default=0.1, help="Share of held-out prompts; 0 without --heldout.")
 @click.option("--seed", default=0, help="Of the split.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def preferences_command(

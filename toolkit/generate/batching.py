@@ -39,7 +39,7 @@ class BatchSlots:
 
     @torch.inference_mode()
     def _read(self, common: list[int]) -> None:
-        """Read what all conversations begin with, into every slot."""
+        """Compute the common prefix and copy its keys and values into every slot."""
         ids = torch.tensor([common], device=self.model.device)
         self.rows = torch.arange(self.size, device=self.model.device)
         self._forward(self.transformer, ids, torch.arange(len(common), device=ids.device)[None], None)
@@ -78,7 +78,7 @@ class BatchSlots:
         return logits[:, -1].float()
 
     def free(self, slot: int) -> None:
-        """Let go of a conversation, so that the slot no longer lengthens what all attend to."""
+        """Free a slot, so that its length no longer extends the attended range of all slots."""
         self.lengths[slot] = self.common
 
     def _mask(self, seen: torch.Tensor) -> torch.Tensor:

@@ -212,7 +212,7 @@ def win_share(
 
 
 def disagreement(votes: Iterable[Vote]) -> dict[str, Any]:
-    """How far a jury is of one mind: `unanimous` battles, and the agreement of each two judges.
+    """Agreement within a jury: `unanimous` battles, and the agreement of each two judges.
 
     Of battles that all judges voted on; a tie agrees with a tie.
     """

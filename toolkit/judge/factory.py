@@ -118,7 +118,7 @@ def load_judge_prompt(judge: Judge) -> JudgePrompt:
 
 
 def prompt_key(judge: Judge) -> str:
-    """What the verdicts of this section are kept under, known before any model is loaded."""
+    """Key of the section's verdicts in the store; needs no loaded model."""
     ending = JUDGE_METHODS[judge.method].prompt
     if ending is None:
         return digest(judge.method)
@@ -128,7 +128,7 @@ def prompt_key(judge: Judge) -> str:
 def judge_name(
     judge: Judge, options_of: Callable[[str], ModelOptions], *, base: str | None = None, fetch: bool = True
 ) -> str:
-    """What the verdicts of this section are signed with, known before any model is loaded.
+    """Judge name recorded in the section's verdicts; needs no loaded model.
 
     `options_of` gives how a model of a name is loaded; `base` judges where the section names none. Without
     `fetch` the name of weights that are not on this machine has no mark.

@@ -1,4 +1,4 @@
-"""The logits judge: a local model's verdict read from its next token, without a word being written.
+"""The logits judge: a local model's verdict from next-token probabilities, without generating text.
 
 The probabilities of the answer letters after the prompt are renormalised to those letters, so every reply
 can be read, and how sure the judge is comes with it.

@@ -133,7 +133,7 @@ def conversations(comparison: Comparison) -> tuple[tuple[Message, ...], tuple[Me
 
 
 def both_orders(battles: Iterable[Battle]) -> list[Comparison]:
-    """The questions that battles are, each once."""
+    """Comparisons of all battles in both orders, without duplicates."""
     return [Comparison(battle, order) for battle in {b.id: b for b in battles}.values() for order in ORDERS]
 
 
@@ -233,7 +233,7 @@ class PairJudge(Protocol):
 
     @property
     def name(self) -> str:
-        """What its verdicts and votes are signed with."""
+        """Judge name recorded in its verdicts and votes."""
 
     @property
     def prompt_key(self) -> str:

@@ -1,4 +1,4 @@
-"""How sure a figure is: intervals over examples, paired differences, and what would settle them.
+"""Confidence intervals over examples, paired differences, and the number of examples needed.
 
 Intervals of proportions are Wilson's (1927). Other scores have bootstrap intervals over examples: bias-
 corrected and accelerated (BCa, Efron 1987), tails widened for small samples as in Hesterberg (2015). For
@@ -8,8 +8,8 @@ jackknife's error (Tukey 1958) 95%. BLEU, chrF and shares over groups, which hav
 on the logit scale. Where long examples count most, as in these and in perplexity, degrees of freedom are the
 fewer the more unlike the sizes are. P-values come from swapping the two contestants' results at random
 (approximate randomisation, Riezler & Maxwell 2005), exactly where there are few examples or only right and
-wrong. `perf/score_coverage.py` measures how many intervals hold the truth. No interval of a bounded metric
-has no width (`widen`).
+wrong. `perf/score_coverage.py` measures interval coverage. Every interval of a bounded metric
+has a positive width (`widen`).
 
 Of stages that were trained several times, examples and seeds are crossed: every trained model answers every
 example. The variance of the mean is split by the mean squares of that layout, and each part of the margin has

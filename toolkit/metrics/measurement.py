@@ -1,4 +1,4 @@
-"""What a metric found: a row of numbers for every example, and how their sums become the metric's value.
+"""Measurements: per-example statistics of a metric, and how their sums give the metric's value.
 
 A mean keeps one number an example, perplexity two (nats, tokens), BLEU ten n-gram counts. Because every
 metric is a function of column sums, one bootstrap and one permutation test serve them all (`intervals`),

@@ -1,4 +1,4 @@
-"""The reference tools, called example by example: rows of numbers from predictions and references.
+"""Per-example statistics from the reference implementations (rouge-score, sacrebleu).
 
 Only plain functions of texts, so that large sets can be shared out among processes that import nothing heavy.
 """
@@ -25,7 +25,7 @@ ROUGE = ("rouge1", "rouge2", "rougeL", "rougeLsum")
 
 SACREBLEU_WORDS = ("zh", "ja-mecab", "ko-mecab", "flores200")
 """Tokenizers that sacrebleu has, for ROUGE and BLEU."""
-JOINERS = {0x200C: None, 0x200D: None}  # signs inside words that are not seen
+JOINERS = {0x200C: None, 0x200D: None}  # invisible characters inside words
 SCRIPTS = {
     "kana": {"HIRAGANA", "KATAKANA"},
     "han": {"CJK"},

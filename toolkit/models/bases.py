@@ -267,7 +267,7 @@ def push(folder: Path, repo: str, *, private: bool = True) -> str:
     if not any((folder / file).is_file() for file in ("adapter_config.json", "config.json")):
         raise ModelError(f"{folder}: neither an adapter nor a model is here")
     if not get_token():
-        raise ModelError("the hub wants a token: set HF_TOKEN, or run `hf auth login`")
+        raise ModelError("the hub needs a token: set HF_TOKEN, or run `hf auth login`")
     hub = HfApi()
     try:
         address = hub.create_repo(repo, private=private, exist_ok=True)

@@ -87,7 +87,7 @@ class ChatReply:
 
 @dataclass(frozen=True)
 class Refusal:
-    """The server's last word on one request: it would refuse the same request again."""
+    """A permanent refusal of one request: the server would refuse the same request again."""
 
     status: int
     reason: str
@@ -106,7 +106,7 @@ def chat(
 ) -> Iterator[tuple[int, Answer]]:
     """Yield (position in `requests`, reply) as replies arrive, `endpoint.concurrency` requests at a time.
 
-    A request's place is taken by the next one only when the caller comes back for more: what the caller does
+    The next request is sent only when the caller asks for the next reply: whatever the caller does
     with a reply is done before the next request is drawn from `requests` and sent in its place. Statuses 429
     and 5xx, broken connections and timeouts are tried again (`retry`), and rate-limit headers are obeyed by
     all requests. Each request carries an `Idempotency-Key`, a hash of its body: the same at every attempt,

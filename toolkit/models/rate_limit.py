@@ -27,7 +27,7 @@ EPOCH = 1e9  # seconds from which on a number is a point in time (in 2001 or lat
 
 @dataclass(frozen=True)
 class Retry:
-    """How long to go on asking. Times are seconds."""
+    """Retry policy. Times are in seconds."""
 
     attempts: int = 6  # of one request, the first included; those answered by 429 do not count
     patience: float = 3600.0  # how long one request waits altogether

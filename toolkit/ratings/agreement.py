@@ -2,7 +2,7 @@
 
 A unit is one pair of answers to one example; both_bad counts as a tie. Where several voters judged a unit,
 every vote of one side is set against every vote of the other, and each unit weighs the same, as in MT-bench
-(Zheng et al. 2023). Nobody is set against their own votes. Where several pairs of contestants are judged,
+(Zheng et al. 2023). No voter is compared with themselves. Where several pairs of contestants are judged,
 which of two is called the first is arbitrary, so figures count both ways round and do not depend on names.
 Intervals are those of the Bayesian bootstrap (Rubin 1981) over examples, with half a unit of agreement and
 half a unit of disagreement imagined, so that they have width at 5 of 5.
@@ -54,7 +54,7 @@ class Agreement:
 
 @dataclass(frozen=True)
 class AgreementReport:
-    """What `agreement` found."""
+    """Result of `agreement`."""
 
     between: Agreement
     within: Agreement | None

@@ -3,7 +3,7 @@
 Claims from a closed set of votes (a judge's, imported ones) are `fixed-sample`: the largest standardised
 gap over all pairs is compared with its own distribution, step by step (Romano and Wolf 2005), so that the
 chance of any false claim among all pairs is at most 5%. Claims from the votes of an open arena are
-`anytime-valid`: whoever looks after every vote is misled with no more than that chance. There each pair is
+`anytime-valid`: that error rate holds even if results are checked after every vote. There each pair is
 a bet against equality (Waudby-Smith and Ramdas 2024) with one step an example, and pairs are corrected by
 Holm's method.
 """

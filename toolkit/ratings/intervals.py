@@ -1,4 +1,4 @@
-"""How sure ratings are: the sandwich covariance of a fit, clustered by what votes share.
+"""Uncertainty of ratings: the sandwich covariance of a fit, clustered by example and voter.
 
 Votes on one example share its answers, and votes of one voter a taste, so neither are independent. The
 sandwich (Huber 1967; Liang and Zeger 1986) sums the votes' scores within a cluster before it squares them.

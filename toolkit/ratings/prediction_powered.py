@@ -84,7 +84,7 @@ class PredictionPowered(RatingTable):
 
 @dataclass(frozen=True)
 class _Battles:
-    """What the judge sees of every battle, and of those that people voted on."""
+    """The judge's points on all battles, and on those that people voted on."""
 
     people: Table
     seen: Array

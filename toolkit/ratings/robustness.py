@@ -1,4 +1,4 @@
-"""How firm first place is: how few votes, or which one voter, would have to go for another to be first.
+"""Robustness of first place: the fewest votes, or the one voter, whose removal changes the leader.
 
 Votes are ranked by what leaving one out moves the gap between two contestants, to first order, and the others
 are fitted to confirm it (as Huang, Shen, Wei and Broderick 2025 drop votes of arenas).

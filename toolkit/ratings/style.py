@@ -1,4 +1,4 @@
-"""Bradley-Terry ratings with style taken out: what contestants would get if answers were alike in it.
+"""Style-controlled Bradley-Terry ratings: estimates for answers of equal style.
 
 The log-odds of a battle get a term for each style measure, beta * (x_a - x_b) / (x_a + x_b + 1), as LMArena's
 style control (2024) has it, each scaled to a mean square of 1. Sides may be swapped without any effect: the
@@ -99,7 +99,7 @@ def style_controlled(
         theta = solve(likelihood)
     except RatingError:
         raise RatingError(
-            "the fit did not converge: a feature decides every battle, or says the same as another"
+            "the fit did not converge: a feature decides every battle, or is collinear with another"
         ) from None
     spread = _spread(likelihood, theta, counts, table)
     strength, own = theta[:n], spread.select(n)

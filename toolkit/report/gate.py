@@ -91,10 +91,10 @@ def parse_requirement(text: str) -> Requirement:
 
 
 def run_gate(run: Path, requirements: Sequence[Requirement], contestant: str | None = None) -> Gate:
-    """Hold a contestant of a finished run, by default that of the last stage, against requirements."""
+    """Test requirements on a contestant of a finished run; default: that of the last stage."""
     view = load_run(run)
     if found := changed_outputs(run):
-        raise DataError(f"{run}: {found[0]}; run its recipe again, then hold it against requirements")
+        raise DataError(f"{run}: {found[0]}; run its recipe again, then test the requirements")
     names, name = view.summary.contestants, contestant or _last_stage(view)
     for each in [name, *(requirement.against for requirement in requirements)]:
         if each not in names:

@@ -1,4 +1,4 @@
-"""What the steps of a run share: contestants, their models, and fingerprints of the contents they depend on.
+"""Shared state of a run's steps: contestants, loaded models, and fingerprints of everything they depend on.
 
 A fingerprint covers everything that a step's outputs depend on, by content and never by name, and nothing
 that changes no output; so a change redoes just what it touches.

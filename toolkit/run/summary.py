@@ -1,4 +1,4 @@
-"""What came of a run, read from the files that its steps left: summary, ratings, report."""
+"""Build a run's summary, ratings and report from the files that its steps wrote."""
 
 from __future__ import annotations
 

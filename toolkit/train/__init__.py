@@ -1,4 +1,4 @@
-"""One flat file per training method over TRL."""
+"""Training methods on top of TRL, one module each."""
 
 from toolkit.train.stage import train_stage
 

@@ -1,4 +1,4 @@
-"""From a trained model to `adapters/<stage>/`: one folder that stands on its own, whole or not at all."""
+"""Write a trained model to `adapters/<stage>/`: one self-contained folder, written atomically."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # ruff: noqa: RUF001 - letters of other scripts are meant
-"""Signs of faults in the text of rows, and the finding of each."""
+"""Text patterns that indicate faulty rows, and the finding reported for each."""
 
 import re
 from dataclasses import dataclass
@@ -135,7 +135,7 @@ MESSAGES = "give messages, not text that a template has made"
 ALTERNATE = "follow each other; most templates were trained on turns that alternate"
 
 FAULTS = {
-    "mojibake": Fault("holds {shown}: decoded as another encoding", "read the file as what it is"),
+    "mojibake": Fault("holds {shown}: decoded as another encoding", "read the file in its actual encoding"),
     "invisible": Fault("holds the invisible character {shown}, which is learned too", "take it out"),
     "html": Fault("holds HTML ({shown}), as it stands", "unescape it, unless HTML is wanted"),
     "foreign-template": Fault("the text holds {shown}, the mark of another chat template", MESSAGES),
