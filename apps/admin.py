@@ -10,13 +10,13 @@ from threading import Lock
 
 import streamlit as st
 
-from apps.figures import Selection, ratings, reports
+from apps.cached_statistics import Selection, ratings, reports
 from apps.session import admin_name, can_sign_in, is_admin, service
 from apps.settings import ADDRESS_HEADER, PASSWORD, Settings
 from apps.vote_widgets import show_table
-from toolkit.arena.identity import identity_match
 from toolkit.arena.markdown import safe_markdown
 from toolkit.arena.moderation import VoterReport
+from toolkit.arena.self_revealing import identity_match
 from toolkit.arena.settings import ArenaSettings
 from toolkit.arena.vote_io import battle_row
 from toolkit.errors import ToolkitError

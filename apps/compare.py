@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import streamlit as st
 
-from apps.figures import judge_verdicts, per_example_scores
+from apps.cached_statistics import judge_verdicts, per_example_scores
 from apps.session import is_admin, service, voter
 from apps.vote_widgets import reasons_text, show_table, show_text, text_toggles
 from toolkit.arena.markdown import safe_markdown

@@ -8,7 +8,7 @@ from typing import Literal
 import streamlit as st
 
 from apps import charts
-from apps.figures import (
+from apps.cached_statistics import (
     Selection,
     Standings,
     flagged_voters,

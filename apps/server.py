@@ -53,11 +53,11 @@ def serve(settings: Settings, address: Address, announce: Callable[[], None]) ->
     os.environ.update(settings.as_environment())
     os.environ["FORWARDED_ALLOW_IPS"] = ",".join(address.proxies)  # the server believes these alone
     with paused_collection():
-        from apps import figures, leaderboard, session  # noqa: F401 - what takes long to import, before visitors
+        from apps import cached_statistics, leaderboard, session  # noqa: F401 - what takes long to import, before visitors
 
         store = session.service().store
         gc.freeze()  # what was loaded stays: no collection looks at it
-    making = Thread(target=figures.warm_up, daemon=True)
+    making = Thread(target=cached_statistics.warm_up, daemon=True)
     making.start()
     making.join(MOST_WAIT)
     if settings.ask:
@@ -65,7 +65,7 @@ def serve(settings: Settings, address: Address, announce: Callable[[], None]) ->
     sys.setswitchinterval(0.0005)  # else a vote waits 5 ms at every statement while figures are made
     announce()
     guard = Middleware(Guard, address=address, keyed_hash=store.keyed_hash)
-    streamlit.App(Path(__file__).with_name("arena.py"), middleware=[guard]).run(config=_config(address))
+    streamlit.App(Path(__file__).with_name("main.py"), middleware=[guard]).run(config=_config(address))
 
 
 def _config(address: Address) -> dict[str, Any]:

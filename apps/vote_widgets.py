@@ -7,7 +7,7 @@ from typing import Any
 
 import streamlit as st
 
-from apps.figures import ratings
+from apps.cached_statistics import ratings
 from apps.session import preference, preference_toggle, service, show_errors, voter
 from toolkit.arena.battles import Cast, Reveal
 from toolkit.arena.markdown import safe_markdown

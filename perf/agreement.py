@@ -21,7 +21,7 @@ from toolkit.judge.aggregation import Preference, length_controlled, win_rates
 from toolkit.judge.parsing import NUMBER, read_outcome
 from toolkit.ratings import tabulate
 from toolkit.ratings.agreement import Estimate, agreement
-from toolkit.ratings.table import Table
+from toolkit.ratings.vote_table import Table
 
 DATA = Path(os.environ.get("ADAPTER_ARENA_DATA", Path(__file__).parents[2] / "shared" / "data"))
 WINNERS = {"1": "model_a", "2": "model_b", "0": "tie", "Tie": "tie"}

@@ -42,7 +42,7 @@ from toolkit.ratings.decisions import betting_evidence, decide_fixed
 from toolkit.ratings.intervals import Spread
 from toolkit.ratings.mle import Games, Likelihood, solve
 from toolkit.ratings.prediction_powered import Cluster, prediction_powered
-from toolkit.ratings.table import Array, Labels, Table
+from toolkit.ratings.vote_table import Array, Labels, Table
 
 SPREAD = 0.6
 """Standard deviation of contestants' strengths, where they are not equal; that of one vote's luck is

@@ -25,7 +25,7 @@ from rouge_score.rouge_scorer import RougeScorer
 from sacrebleu.metrics import BLEU, CHRF, TER
 from scipy import stats
 
-from toolkit.metrics import intervals, reference_tools
+from toolkit.metrics import intervals, reference_scorers
 from toolkit.metrics.text import Bleu, Chrf, Match, Rouge, Shape, Ter
 
 MODEL = "smollm2-135m-instruct"
@@ -56,11 +56,11 @@ def texts(data: Path) -> tuple[list[str], list[str], list[str]]:
 
 def text_lines(reply: list[str], known: list[str], further: list[str]) -> Iterator[Line]:
     several = [list(refs) for refs in zip(known, further, strict=True)]
-    scorer = RougeScorer(list(reference_tools.ROUGE))
+    scorer = RougeScorer(list(reference_scorers.ROUGE))
     for more, references in (("", [[ref] for ref in known]), (", two references", several)):
         ours = Rouge().compute(predictions=reply, references=references)
         direct = [scorer.score_multi(refs, text) for text, refs in zip(reply, references, strict=True)]
-        for name in reference_tools.ROUGE:
+        for name in reference_scorers.ROUGE:
             theirs = float(np.mean([each[name].fmeasure for each in direct]))
             yield f"{name}{more}", "rouge-score", ours[name], theirs
     for metric, tool, most in ((Bleu, BLEU, None), (Chrf, CHRF, None), (Ter, TER, FEW)):

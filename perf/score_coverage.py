@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
-from toolkit.metrics import Measurement, difference, intervals, reference_tools, score
+from toolkit.metrics import Measurement, difference, intervals, reference_scorers, score
 from toolkit.metrics.measurement import Array, Kind, combine
 
 Draw = Callable[[np.random.Generator, int], tuple[float | None, float | None]]
@@ -165,17 +165,17 @@ def real_cases(data: Path) -> dict[str, Sequence[Case]]:
     """ROUGE-L, BLEU, chrF and TER of real answers."""
     reply, known = answers(data)
     one, two, *_ = reply.values()
-    rouge, other = (np.array(reference_tools.rouge_rows(texts, known))[:, 2:3] for texts in (one, two))
+    rouge, other = (np.array(reference_scorers.rouge_rows(texts, known))[:, 2:3] for texts in (one, two))
     bleu, chrf = (
         [np.array(rows(texts, known)) for texts in reply.values()]
-        for rows in (reference_tools.bleu_rows, reference_tools.chrf_rows)
+        for rows in (reference_scorers.bleu_rows, reference_scorers.chrf_rows)
     )
     return {
         "ROUGE-L of real answers (BCa)": [from_rows("mean", rouge)],
         "BLEU of eight models' answers (Student, logit)": [from_rows("bleu", rows) for rows in bleu],
         "chrF of eight models' answers (Student, logit)": [from_rows("chrf", rows) for rows in chrf],
         "TER of real answers, one of them endless (BCa)": [
-            from_rows("ter", np.array(reference_tools.ter_rows(one, known)))
+            from_rows("ter", np.array(reference_scorers.ter_rows(one, known)))
         ],
         "difference in ROUGE-L of two real models": [apart("mean", rouge, other)],
         "difference in chrF of two real models": [apart("chrf", *chrf[:2])],

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from toolkit.ratings import fit_ratings
     from toolkit.ratings.bradley_terry import bradley_terry
     from toolkit.ratings.elo import elo
-    from toolkit.ratings.files import read_votes
+    from toolkit.ratings.vote_files import read_votes
     from toolkit.recipe import Recipe
     from toolkit.recipe import load as load_recipe
     from toolkit.report import write_report

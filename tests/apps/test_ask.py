@@ -12,7 +12,7 @@ import streamlit as st
 import yaml
 from streamlit.testing.v1 import AppTest
 
-from apps import figures, session
+from apps import cached_statistics, session
 from apps.settings import PASSWORD, VOTER_COOKIE, Settings
 from tests.apps.chat import Chat, chat, write_live_run
 from toolkit.arena import accepted_votes
@@ -105,8 +105,8 @@ def test_a_question_survives_a_reload_and_its_vote_stays_apart(
     assert not any(name in texts(page) for name in ("heron", "otter")), "blind"
     votes = session.service().votes()
     assert (len(votes.own_questions), len(votes.rows), sum(votes.tally.votes.values())) == (1, 0, 0)
-    assert figures.standings(figures.Selection()) is None
-    assert figures.standings(figures.Selection(category="own questions")).votes == 1
+    assert cached_statistics.standings(cached_statistics.Selection()) is None
+    assert cached_statistics.standings(cached_statistics.Selection(category="own questions")).votes == 1
     assert accepted_votes(str(session.service().store._database.shown_url)) == []
 
 
@@ -196,7 +196,7 @@ def test_a_database_that_is_down_gives_our_words(
 
     visit()
     monkeypatch.setattr(session.service().store._database._engine, "connect", down)
-    page = AppTest.from_file(str(Path(session.__file__).with_name("arena.py")), default_timeout=60).run()
+    page = AppTest.from_file(str(Path(session.__file__).with_name("main.py")), default_timeout=60).run()
     assert not page.exception
     assert [error.value for error in page.error] == [
         "The arena cannot reach its votes just now. Nothing is lost: try again in a moment."

@@ -14,7 +14,7 @@ from toolkit import io
 from toolkit.judge.aggregation import aggregate_votes
 from toolkit.judge.battles import build_battles
 from toolkit.metrics.measurement import Measurement, measurement_from_values
-from toolkit.metrics.reference_tools import ROUGE, rouge_rows
+from toolkit.metrics.reference_scorers import ROUGE, rouge_rows
 from toolkit.recipe import Judge
 from toolkit.types import Battle, Completion, Message, Outcome, Verdict
 

@@ -10,8 +10,8 @@ from perf.riggers import crowd
 from tests.arena import self_revealing_held_out as held_out
 from tests.arena.self_revealing import HARMLESS, REVEALING
 from toolkit.arena.battles import Ballot, Cast, Reveal
-from toolkit.arena.identity import identity_match, reveals_identity
 from toolkit.arena.moderation import voter_reports
+from toolkit.arena.self_revealing import identity_match, reveals_identity
 from toolkit.types import Message
 
 

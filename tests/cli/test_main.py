@@ -135,7 +135,7 @@ def test_the_version_is_the_packages():
     ],
 )
 def test_errors_are_one_line_and_an_exit_code(monkeypatch, error, code, message):
-    module = importlib.import_module("toolkit.cli.results")
+    module = importlib.import_module("toolkit.cli.runs")
 
     @click.command("report")
     def failing() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from toolkit.cli.models import answer_command, bench_command, perplexity_command
+from toolkit.cli.inference import answer_command, bench_command, perplexity_command
 from toolkit.recipe import ModelOptions
 
 RENAMED = {"chat_template": "template", "chat_template_kwargs": "template_kwargs"}

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from toolkit.metrics import Measurement, difference, intervals, reference_tools, score
+from toolkit.metrics import Measurement, difference, intervals, reference_scorers, score
 from toolkit.metrics.measurement import Kind, combine, measurement_from_values
 from toolkit.statistics import holm
 
@@ -193,7 +193,7 @@ def test_a_means_difference_has_students_interval():
 def test_a_corpus_metric_has_an_interval_and_its_value_is_the_corpus_value():
     reply = ["the cat sat on the mat", "dogs run in the park today", "it is raining again here"] * 5
     known = [["the cat sat on a mat"], ["dogs ran in the park"], ["it rains here again"]] * 5
-    found = score(of_table(np.array(reference_tools.bleu_rows(reply, known)), "bleu"))
+    found = score(of_table(np.array(reference_scorers.bleu_rows(reply, known)), "bleu"))
     assert found.low is not None
     assert found.high is not None
     assert found.low < found.value < found.high

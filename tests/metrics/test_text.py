@@ -18,7 +18,7 @@ from rouge_score.rouge_scorer import RougeScorer
 from sacrebleu.metrics import BLEU, CHRF, TER
 
 from toolkit.errors import DataError, InputError, ModelError
-from toolkit.metrics import measure_texts, reference_tools
+from toolkit.metrics import measure_texts, reference_scorers
 from toolkit.metrics.bertscore import BertScore
 from toolkit.metrics.measurement import combine
 from toolkit.metrics.text import Bleu, Chrf, Match, Rouge, Shape, Ter, TextMetric
@@ -49,10 +49,10 @@ def both_kinds(real: tuple[list[str], list[str]], count: int = 60) -> list[tuple
 
 def test_rouge_is_that_of_rouge_score(real: tuple[list[str], list[str]]):
     for reply, known in both_kinds(real):
-        scorer = RougeScorer(list(reference_tools.ROUGE))
+        scorer = RougeScorer(list(reference_scorers.ROUGE))
         direct = [scorer.score(ref, text) for text, ref in zip(reply, known, strict=True)]
         ours = Rouge().compute(predictions=reply, references=known)
-        for name in reference_tools.ROUGE:
+        for name in reference_scorers.ROUGE:
             assert ours[name] == pytest.approx(np.mean([s[name].fmeasure for s in direct]), abs=1e-12)
 
 
@@ -87,9 +87,9 @@ def test_several_references_as_sacrebleu_takes_them(metric: type[TextMetric], to
 def test_sums_of_rows_give_what_sacrebleu_gives(pairs: list[tuple[str, str]]):
     reply, known = [list(side) for side in zip(*pairs, strict=True)]
     for kind, rows, tool in (
-        ("bleu", reference_tools.bleu_rows, BLEU),
-        ("chrf", reference_tools.chrf_rows, CHRF),
-        ("ter", reference_tools.ter_rows, TER),
+        ("bleu", reference_scorers.bleu_rows, BLEU),
+        ("chrf", reference_scorers.chrf_rows, CHRF),
+        ("ter", reference_scorers.ter_rows, TER),
     ):
         table = np.array(rows(reply, [[ref] for ref in known]))
         expected = tool().corpus_score(reply, [known]).score
@@ -174,7 +174,7 @@ def test_metrics_combine_and_need_no_network():
         warnings.simplefilter("ignore")
         both = evaluate.combine([Rouge(), Bleu()])
         found = both.compute(predictions=OUTPUTS, references=KNOWN)
-    assert set(found) == {*reference_tools.ROUGE, "bleu"}
+    assert set(found) == {*reference_scorers.ROUGE, "bleu"}
 
 
 def test_a_prediction_without_a_reference_is_named():
@@ -184,12 +184,12 @@ def test_a_prediction_without_a_reference_is_named():
 
 @pytest.mark.slow
 def test_large_sets_are_shared_out_and_come_back_in_order(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(reference_tools, "PARALLEL_FROM", 4)
-    monkeypatch.setattr(reference_tools.os, "sched_getaffinity", lambda _: {0, 1})
+    monkeypatch.setattr(reference_scorers, "PARALLEL_FROM", 4)
+    monkeypatch.setattr(reference_scorers.os, "sched_getaffinity", lambda _: {0, 1})
     references = [[ref] for ref in KNOWN]
-    assert reference_tools.parallel_rows(
-        reference_tools.rouge_rows, OUTPUTS, references
-    ) == reference_tools.rouge_rows(OUTPUTS, references)
+    assert reference_scorers.parallel_rows(
+        reference_scorers.rouge_rows, OUTPUTS, references
+    ) == reference_scorers.rouge_rows(OUTPUTS, references)
 
 
 def test_matches_fold_case_and_white_space():
@@ -258,12 +258,12 @@ def test_right_answers_of_any_script_get_the_full_score(language: str, caplog: p
 
 
 def test_marks_stay_with_their_letters_and_english_with_the_reference_tool():
-    tokens = reference_tools.WordTokenizer("words").tokenize
+    tokens = reference_scorers.WordTokenizer("words").tokenize
     assert tokens("Café, naïve; 3 words!") == ["café", "naïve", "3", "words"]
     assert tokens("बिल्ली है।") == ["बिल्ली", "है"]
     assert tokens("Cafe\u0301") == tokens("Café")
-    assert reference_tools.WordTokenizer("characters").tokenize("猫は 5") == ["猫", "は", "5"]
-    assert reference_tools.choose_tokenizer([["A cat sat on the mat."], ["12 3"]]) is None
+    assert reference_scorers.WordTokenizer("characters").tokenize("猫は 5") == ["猫", "は", "5"]
+    assert reference_scorers.choose_tokenizer([["A cat sat on the mat."], ["12 3"]]) is None
     assert Rouge(tokenizer="auto").signature([["The cat"]]) is None
     assert Rouge(tokenizer="auto").signature([["кот"]]) == "rouge-score|tok:words"
     assert "tok:zh" in (Bleu(tokenizer="auto").signature([["猫坐在垫子"]]) or "")
@@ -273,7 +273,7 @@ def test_marks_stay_with_their_letters_and_english_with_the_reference_tool():
 @pytest.mark.parametrize(("name", "package"), [("ja-mecab", "MeCab"), ("ko-mecab", "mecab_ko")])
 def test_a_tokenizer_that_is_not_installed_is_named(name: str, package: str):
     if importlib.util.find_spec(package):
-        assert len(reference_tools.WordTokenizer(name).tokenize(PERFECT[name[:2]][0])) > 3
+        assert len(reference_scorers.WordTokenizer(name).tokenize(PERFECT[name[:2]][0])) > 3
     else:
         with pytest.raises(InputError, match=rf"tokenizer {name}: .*adapter-arena\[{name[:2]}\]"):
             Rouge(tokenizer=name).compute(predictions=["a"], references=[["a"]])

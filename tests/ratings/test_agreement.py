@@ -18,7 +18,7 @@ from toolkit.cli import main
 from toolkit.errors import RatingError
 from toolkit.ratings import tabulate
 from toolkit.ratings.agreement import Agreement, agreement, agreement_sentence
-from toolkit.ratings.table import Table
+from toolkit.ratings.vote_table import Table
 
 WINNERS = ("model_a", "model_b", "tie")
 

@@ -10,7 +10,7 @@ import pytest
 
 from perf.coverage import measure_real, real_battles
 from toolkit.ratings import Table, bradley_terry, first_place, prediction_powered, tabulate
-from toolkit.ratings.table import Labels
+from toolkit.ratings.vote_table import Labels
 
 NAMES = ("a", "b", "c")
 

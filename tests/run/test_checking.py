@@ -20,7 +20,7 @@ from toolkit.cli import main
 from toolkit.data.formats import RowError, convert
 from toolkit.errors import DataError, RecipeError
 from toolkit.run import checks
-from toolkit.run.checks import fields
+from toolkit.run.checks import trainer_fields
 from toolkit.types import Finding
 
 WORDS = (
@@ -669,7 +669,7 @@ NUMBERS = {
 @pytest.mark.parametrize(("name", "value"), [(name, each) for name, some in NUMBERS.items() for each in some])
 def test_numbers_of_trainers_are_held_against_their_range(plan: Plan, name: str, value: Any):
     field(plan, 1, **{name: value})
-    found = list(fields._values(recipes.parse(plan.raw, plan.folder / "r.yaml").stages[1]))
+    found = list(trainer_fields._values(recipes.parse(plan.raw, plan.folder / "r.yaml").stages[1]))
     assert [finding.code for finding in found] == ["field-value"]
     assert name in f"{found[0].place}: {found[0].message}"
 
@@ -678,7 +678,7 @@ def test_numbers_in_their_range_are_no_fault(plan: Plan):
     field(
         plan, 1, weight_decay=0, adam_beta1=0.9, max_length=64, save_steps=0.5, seed=2**32 - 1, max_steps=-1
     )
-    assert list(fields._values(recipes.parse(plan.raw, plan.folder / "r.yaml").stages[1])) == []
+    assert list(trainer_fields._values(recipes.parse(plan.raw, plan.folder / "r.yaml").stages[1])) == []
 
 
 @pytest.mark.parametrize(

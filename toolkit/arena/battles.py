@@ -14,7 +14,7 @@ import yaml
 from pydantic import Field
 
 from toolkit import io
-from toolkit.arena.identity import reveals_identity
+from toolkit.arena.self_revealing import reveals_identity
 from toolkit.errors import DataError
 from toolkit.recipe import ArenaOptions, read_yaml
 from toolkit.recipe.files import completion_files

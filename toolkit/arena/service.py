@@ -22,7 +22,6 @@ from toolkit.arena.battles import (
     new_id,
     side_fields,
 )
-from toolkit.arena.identity import reveals_identity
 from toolkit.arena.pairing import (
     DrawnBattle,
     Matrix,
@@ -32,6 +31,7 @@ from toolkit.arena.pairing import (
     draw_pair,
     residual_deviations,
 )
+from toolkit.arena.self_revealing import reveals_identity
 from toolkit.arena.settings import ArenaSettings, EffectiveSettings, SettingsStore, apply_settings
 from toolkit.arena.store import OWN_QUESTIONS, Store
 from toolkit.arena.tally import CountedVotes, Tally, VoteLog

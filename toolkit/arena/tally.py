@@ -16,7 +16,7 @@ from toolkit.arena.battles import BattlePool
 from toolkit.arena.store import CHUNK, FORGOTTEN, Answers, LogState, Store, VoteRow
 from toolkit.judge.battles import battle_of
 from toolkit.ratings import count
-from toolkit.ratings.table import MISSING, Array, Labels, Table
+from toolkit.ratings.vote_table import MISSING, Array, Labels, Table
 from toolkit.types import POINTS, Completion, Outcome, Pair, Verdict, sorted_pair
 
 

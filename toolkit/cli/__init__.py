@@ -46,8 +46,8 @@ COMMANDS = {
 
 MODULES = {
     "recipes": ("init", "run", "check", "train", "doctor"),
-    "results": ("merge", "export-model", "export", "push", "runs", "report", "gate", "selftest"),
-    "models": ("answer", "perplexity", "bench"),
+    "runs": ("merge", "export-model", "export", "push", "runs", "report", "gate", "selftest"),
+    "inference": ("answer", "perplexity", "bench"),
     "scores": ("metrics", "score", "leaderboard"),
     "judge": ("judge",),
     "ratings": ("ratings", "agreement"),

@@ -17,7 +17,7 @@ from bert_score.utils import model2layers
 from transformers import AutoConfig
 
 from toolkit.errors import DataError, ModelError, first_line
-from toolkit.metrics.reference_tools import References
+from toolkit.metrics.reference_scorers import References
 from toolkit.metrics.text import Table, TextMetric
 from toolkit.models import batch_size, resolve_encoder
 

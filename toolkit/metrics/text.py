@@ -17,9 +17,9 @@ import evaluate
 import numpy as np
 
 from toolkit.errors import DataError
-from toolkit.metrics import reference_tools
+from toolkit.metrics import reference_scorers
 from toolkit.metrics.measurement import Kind, combine
-from toolkit.metrics.reference_tools import References, Rows
+from toolkit.metrics.reference_scorers import References, Rows
 
 if TYPE_CHECKING:
     from toolkit.metrics.registry import Encoding
@@ -61,14 +61,14 @@ class TextMetric(evaluate.Metric):  # type: ignore[misc]  # evaluate is untyped
 
     def rows(self, predictions: Sequence[str], references: References) -> Table:
         """The figures behind the metric, one row an example."""
-        found = reference_tools.parallel_rows(self.worker(references), predictions, references)
+        found = reference_scorers.parallel_rows(self.worker(references), predictions, references)
         if self.corpus:
             return {self.corpus: (self.corpus, found)}
         return {name: ("mean", [(row[i],) for row in found]) for i, name in enumerate(self.columns)}
 
     def signature(self, references: References) -> str | None:
         """What the reference tool asks to be quoted with its figures, where it has such a thing."""
-        return reference_tools.sacrebleu_signature(self.corpus.upper(), references) if self.corpus else None
+        return reference_scorers.sacrebleu_signature(self.corpus.upper(), references) if self.corpus else None
 
     def worker(self, references: References) -> Callable[..., Rows]:
         """What makes the rows, for texts like these."""
@@ -96,7 +96,7 @@ class TokenMetric(TextMetric):
 
     def chosen(self, references: References) -> str | None:
         """The tokenizer for texts like these."""
-        return reference_tools.choose_tokenizer(references) if self.tokenizer == "auto" else self.tokenizer
+        return reference_scorers.choose_tokenizer(references) if self.tokenizer == "auto" else self.tokenizer
 
     def worker(self, references: References) -> Callable[..., Rows]:
         name = self.chosen(references)
@@ -113,9 +113,9 @@ class TokenMetric(TextMetric):
 class Rouge(TokenMetric):
     """F1 of ROUGE-1, -2, -L and -Lsum by rouge-score, 0 to 1, without stemming (Lin 2004)."""
 
-    columns = reference_tools.ROUGE
-    work = reference_tools.rouge_rows
-    unread = reference_tools.unread_by_rouge
+    columns = reference_scorers.ROUGE
+    work = reference_scorers.rouge_rows
+    unread = reference_scorers.unread_by_rouge
 
     def signature(self, references: References) -> str | None:
         name = self.chosen(references)
@@ -126,37 +126,37 @@ class Match(TextMetric):
     """Exact match and token F1, 0 to 1: SQuAD's, with punctuation and articles kept."""
 
     columns = ("exact_match", "token_f1")
-    work = reference_tools.match_rows
+    work = reference_scorers.match_rows
 
 
 class Shape(TextMetric):
     """Words per answer, the shares of distinct words and word pairs, the share of repeated word 4-grams."""
 
     columns = ("length_words", "distinct_1", "distinct_2", "repetition_4")
-    work = reference_tools.shape_rows
+    work = reference_scorers.shape_rows
 
 
 class Bleu(TokenMetric):
     """Corpus BLEU by sacrebleu (Papineni et al. 2002)."""
 
     corpus = "bleu"
-    work = reference_tools.bleu_rows
-    unread = reference_tools.unread_by_bleu
+    work = reference_scorers.bleu_rows
+    unread = reference_scorers.unread_by_bleu
 
     def signature(self, references: References) -> str | None:
-        options = reference_tools.bleu_options(self.chosen(references))
-        return reference_tools.sacrebleu_signature("BLEU", references, **options)
+        options = reference_scorers.bleu_options(self.chosen(references))
+        return reference_scorers.sacrebleu_signature("BLEU", references, **options)
 
 
 class Chrf(TextMetric):
     """Corpus chrF2 by sacrebleu: character n-gram F-score (Popovic 2015)."""
 
     corpus = "chrf"
-    work = reference_tools.chrf_rows
+    work = reference_scorers.chrf_rows
 
 
 class Ter(TextMetric):
     """Translation edit rate by sacrebleu; less is better (Snover et al. 2006)."""
 
     corpus = "ter"
-    work = reference_tools.ter_rows
+    work = reference_scorers.ter_rows

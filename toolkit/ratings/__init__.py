@@ -10,11 +10,11 @@ from typing import Any, Literal
 from toolkit.ratings.bradley_terry import BradleyTerry, bradley_terry
 from toolkit.ratings.decisions import Decisions, decide_anytime, win_probability
 from toolkit.ratings.elo import Elo, History, elo, elo_history
-from toolkit.ratings.files import RATED, read_votes
 from toolkit.ratings.prediction_powered import PredictionPowered, WinRate, prediction_powered
 from toolkit.ratings.robustness import Firmness, first_place
 from toolkit.ratings.style import Coefficient, StyleControlled, style_controlled
-from toolkit.ratings.table import Counts, Table, Votes, by_category, count, tabulate
+from toolkit.ratings.vote_files import RATED, read_votes
+from toolkit.ratings.vote_table import Counts, Table, Votes, by_category, count, tabulate
 
 __all__ = [
     "RATED",

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from toolkit.errors import RatingError
-from toolkit.ratings.table import MISSING, TIE, Array, Table
+from toolkit.ratings.vote_table import MISSING, TIE, Array, Table
 from toolkit.statistics import NORMAL
 
 REPLICATES = 2000

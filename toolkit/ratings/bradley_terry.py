@@ -25,7 +25,7 @@ from toolkit.ratings.decisions import (
 )
 from toolkit.ratings.intervals import Spread, compute_spread, contrasts_to
 from toolkit.ratings.mle import TIE_MODELS, Games, Likelihood, TieModel, Ties, solve
-from toolkit.ratings.table import Array, Counts, Votes, count, identifiability_problem, tabulate
+from toolkit.ratings.vote_table import Array, Counts, Votes, count, identifiability_problem, tabulate
 from toolkit.statistics import LEVEL
 from toolkit.types import Pair
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from toolkit.errors import RatingError
 from toolkit.ratings.intervals import Spread
-from toolkit.ratings.table import Array, Table
+from toolkit.ratings.vote_table import Array, Table
 from toolkit.statistics import LEVEL, NORMAL
 from toolkit.svg import Row, interval_chart
 from toolkit.types import Pair, Rating, sorted_pair, to_frame

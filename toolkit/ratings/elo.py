@@ -18,7 +18,7 @@ from toolkit.ratings.decisions import (
     leaderboard,
 )
 from toolkit.ratings.intervals import Spread, cluster_codes, degrees_of_freedom
-from toolkit.ratings.table import FIRST, SECOND, Array, Table, Votes, count, tabulate
+from toolkit.ratings.vote_table import FIRST, SECOND, Array, Table, Votes, count, tabulate
 
 INITIAL = 1000.0
 K = 16.0

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from toolkit.ratings.mle import Derivatives, Games, Likelihood, dot
-from toolkit.ratings.table import MISSING, Array, Codes, Counts, Table, blocks
+from toolkit.ratings.vote_table import MISSING, Array, Codes, Counts, Table, blocks
 from toolkit.statistics import LEVEL
 
 TWO_WAY_FROM = 10

@@ -16,7 +16,7 @@ from typing import Literal, Self
 import numpy as np
 
 from toolkit.errors import RatingError
-from toolkit.ratings.table import Array, Codes, Counts, Table, blocks
+from toolkit.ratings.vote_table import Array, Codes, Counts, Table, blocks
 from toolkit.statistics import newton
 
 Ties = Literal["half", "davidson", "rao-kupper"]

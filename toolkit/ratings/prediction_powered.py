@@ -21,7 +21,7 @@ from toolkit.ratings.bradley_terry import BradleyTerry, bradley_terry
 from toolkit.ratings.decisions import RatingTable, decide_fixed, leaderboard
 from toolkit.ratings.intervals import TWO_WAY_FROM, Spread, VoteScores, cluster_codes, contrasts_to, two_way
 from toolkit.ratings.mle import Games, Likelihood, sigmoid, solve
-from toolkit.ratings.table import MISSING, Array, Codes, Labels, Table, Votes, count, tabulate
+from toolkit.ratings.vote_table import MISSING, Array, Codes, Labels, Table, Votes, count, tabulate
 from toolkit.statistics import LEVEL, Z, wilson
 
 FEWEST = 100

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from toolkit.errors import RatingError
 from toolkit.ratings.bradley_terry import select_prior
 from toolkit.ratings.mle import Games, Likelihood, solve
-from toolkit.ratings.table import Array, Table, Votes, count, tabulate
+from toolkit.ratings.vote_table import Array, Table, Votes, count, tabulate
 
 FEWEST = 10
 """Votes below which nothing is firm."""

@@ -19,7 +19,7 @@ from toolkit.ratings.bradley_terry import select_prior
 from toolkit.ratings.decisions import CENTRE, Decisions, RatingTable, decide_fixed, index_of, leaderboard
 from toolkit.ratings.intervals import Spread, VoteScores, contrasts_to, tie_dispersion, two_way
 from toolkit.ratings.mle import TIE_MODELS, Games, Likelihood, solve
-from toolkit.ratings.table import Array, Counts, Table, blocks, count, read_numbers, tabulate
+from toolkit.ratings.vote_table import Array, Counts, Table, blocks, count, read_numbers, tabulate
 
 if TYPE_CHECKING:
     import pandas as pd

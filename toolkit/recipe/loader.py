@@ -14,8 +14,8 @@ from pydantic import BaseModel, ValidationError
 from toolkit import io
 from toolkit.errors import RecipeError
 from toolkit.metric_info import METRICS
+from toolkit.recipe.external_stages import add_stages_of_other_runs
 from toolkit.recipe.files import PACKAGED, existing, fill_in, locate
-from toolkit.recipe.parents import add_stages_of_other_runs
 from toolkit.recipe.schema import Recipe, answered_data, contestants, unknown, with_fewshot_baseline
 
 

@@ -63,14 +63,14 @@ def check(recipe: Recipe, *, gpu: str | None = None, examples: int = 0) -> Repor
     tokenizer, shape, tokens, findings = None, None, dict[str, Any](), list[Finding]()
     shown: list[Shown] = []
     if recipe.base:
-        from toolkit.run.checks import fields, memory, template  # imports torch
+        from toolkit.run.checks import memory, template, trainer_fields  # imports torch
         from toolkit.train import dry_run
 
         target = memory.machine(gpu)
         tokenizer, findings = template.tokenizer_of(recipe)
         shape = dry_run.shape_of(recipe)
-        findings += fields.fields(recipe, shape, here=gpu is None)
-        findings += fields.swept(recipe, shape, here=gpu is None)
+        findings += trainer_fields.fields(recipe, shape, here=gpu is None)
+        findings += trainer_fields.swept(recipe, shape, here=gpu is None)
     special = tokenizer.all_special_tokens if tokenizer else []
     heldout, found = rows.read_heldout(recipe)
     findings += found

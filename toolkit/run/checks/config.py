@@ -21,7 +21,7 @@ from toolkit.judge.factory import validate_judges
 from toolkit.metric_info import METRICS
 from toolkit.metrics.checks import measure_check
 from toolkit.metrics.compare import slice_examples
-from toolkit.metrics.reference_tools import WordTokenizer, unread_by_bleu, unread_by_rouge
+from toolkit.metrics.reference_scorers import WordTokenizer, unread_by_bleu, unread_by_rouge
 from toolkit.models import bases, resolve_encoder
 from toolkit.recipe import Benchmark, Contestant, Judge, Recipe, Scoring, contestants, existing
 from toolkit.run.checks import Find, error, from_error, info, warning

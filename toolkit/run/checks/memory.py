@@ -16,9 +16,9 @@ from toolkit.data import Row
 from toolkit.errors import DataError
 from toolkit.recipe import Recipe, Stage
 from toolkit.run.checks import error, info, warning
-from toolkit.run.checks.fields import steps
 from toolkit.run.checks.rows import Seen
 from toolkit.run.checks.template import Tokens
+from toolkit.run.checks.trainer_fields import steps
 from toolkit.train.memory import TIGHT, Machine, estimate, needs_checkpointing, this_machine
 from toolkit.train.methods import settings
 from toolkit.types import Finding

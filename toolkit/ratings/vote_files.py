@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from toolkit import io
 from toolkit.errors import DataError
-from toolkit.ratings.table import LABELS, from_frame
+from toolkit.ratings.vote_table import LABELS, from_frame
 from toolkit.types import WINNERS, turn_id
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
-from apps import figures, server, session
+from apps import cached_statistics, server, session
 from apps.settings import VOTER_COOKIE, Settings
 from tests.arena.household import judge_run, write_run
 from toolkit import ratings
@@ -75,8 +75,10 @@ def test_the_server_answers_once_the_figures_of_the_leaderboard_are_made(
     desk: ArenaService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made: list[object] = []
-    compute = figures._caches()[1]._compute
-    monkeypatch.setattr(figures._caches()[1], "_compute", lambda key: made.append(key) or compute(key))
+    compute = cached_statistics._caches()[1]._compute
+    monkeypatch.setattr(
+        cached_statistics._caches()[1], "_compute", lambda key: made.append(key) or compute(key)
+    )
     monkeypatch.setenv("FORWARDED_ALLOW_IPS", "")
     monkeypatch.setattr(gc, "freeze", list)
     monkeypatch.setattr(sys, "setswitchinterval", lambda _: None)
@@ -107,7 +109,7 @@ def test_first_place_is_shown_with_what_it_hangs_on_and_simulated_votes_apart(de
 def test_of_many_votes_only_the_first_viewer_waits(
     desk: ArenaService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(figures, "FEW_VOTES", 0)
+    monkeypatch.setattr(cached_statistics, "FEW_VOTES", 0)
     may_go_on, made = threading.Event(), []
 
     def compute(key: str) -> int:
@@ -116,8 +118,8 @@ def test_of_many_votes_only_the_first_viewer_waits(
         made.append(key)
         return len(desk.votes().rows)
 
-    cache = figures.BackgroundCache(compute, seconds=0.0)
-    monkeypatch.setattr(figures, "PAUSE", 0)
+    cache = cached_statistics.BackgroundCache(compute, seconds=0.0)
+    monkeypatch.setattr(cached_statistics, "PAUSE", 0)
     assert (cache.get("all"), cache.get("all")) == (30, 30)
     desk.vote("bob", desk.ballot("bob").id, "a")
     time.sleep(0.01)
