@@ -25,7 +25,7 @@ test: $(VENV)/.installed-test
 	OMP_NUM_THREADS=1 $(BIN)/pytest $(CLUSTER)
 	$(PYTEST) --ignore $(CLUSTER)
 
-UNIT := tests/ratings tests/report tests/arena $(filter-out tests/test_public.py tests/test_package.py tests/test_fingerprints.py tests/test_jinja_limits.py,$(wildcard tests/test_*.py)) --ignore tests/arena/test_circle.py
+UNIT := tests/ratings tests/report tests/arena $(filter-out tests/test_public.py tests/test_package.py tests/test_fingerprints.py tests/test_jinja_limits.py,$(wildcard tests/test_*.py)) --ignore tests/arena/test_next_round.py
 
 unit: $(VENV)/.installed-test
 	ADAPTER_ARENA_TESTS=unit $(PYTEST) -m "not slow and not gpu" $(UNIT)

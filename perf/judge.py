@@ -22,7 +22,7 @@ import torch
 
 from perf.attacks import measure_attacks
 from perf.judge_model import MODEL, TRAINED, annotated
-from tests.faultserver import Say, serving
+from tests.fault_server import Response, fault_server
 from toolkit.generate.importers import read_answer_files
 from toolkit.judge import judge_battles, prompts
 from toolkit.judge.aggregation import aggregate_votes, judge_statistics
@@ -101,7 +101,7 @@ def endpoint(folder: Path, *, concurrency: int = 8, requests: int = 400, delay: 
         )
         for number in range(requests // 2)
     ]
-    with serving(lambda _number, _request: Say("[[A]]", delay=delay)) as server:
+    with fault_server(lambda _number, _request: Response("[[A]]", delay=delay)) as server:
         writer = EndpointBackend(server.endpoint(concurrency=concurrency))
         rate, _ = timed(GenerativeJudge(writer, load_prompt("pairwise")), battles, folder)
         span = requests / rate

@@ -105,12 +105,12 @@ def arena_opens(command: Path, run: Path) -> bool:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    serving = subprocess.Popen(
+    fault_server = subprocess.Popen(
         [command, "serve", run, "--port", str(port)], cwd=run.parent, env=environment, start_new_session=True
     )
     try:
         for _ in range(240):
-            assert serving.poll() is None
+            assert fault_server.poll() is None
             try:
                 with urllib.request.urlopen(f"http://127.0.0.1:{port}/_stcore/health") as answer:
                     return bool(answer.status == 200)
@@ -118,5 +118,5 @@ def arena_opens(command: Path, run: Path) -> bool:
                 time.sleep(0.5)
         return False
     finally:
-        os.killpg(serving.pid, signal.SIGTERM)
-        serving.wait()
+        os.killpg(fault_server.pid, signal.SIGTERM)
+        fault_server.wait()

@@ -468,7 +468,7 @@ def test_a_packaged_recipe_can_be_extended_and_a_section_taken_away(tmp_path):
         ("extends: demo\nnaem: a\n", "child.yaml: naem: unknown key; did you mean `name`?"),
     ],
 )
-def test_what_cannot_be_extended_is_told(text, message, tmp_path):
+def test_what_cannot_be_extended_is_reported(text, message, tmp_path):
     child = tmp_path / "child.yaml"
     child.write_text(text)
     with pytest.raises(RecipeError) as raised:

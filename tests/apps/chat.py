@@ -10,8 +10,8 @@ from typing import Any
 
 import yaml
 
-from tests.arena.household import write_run
-from tests.faultserver import Say, serving
+from tests.arena.example_run import write_run
+from tests.fault_server import Response, fault_server
 
 LONG = "One paragraph of many, with `code` and **weight** in it, long enough to wrap.\n\n" * 30
 
@@ -29,22 +29,22 @@ class Chat:
         self.temperatures: list[float] = []
         """Of every request."""
 
-    def answer(self, _number: int, request: dict[str, Any]) -> Say:
+    def answer(self, _number: int, request: dict[str, Any]) -> Response:
         self.temperatures.append(request["temperature"])
         if self.down:
-            return Say(drop=True)
+            return Response(drop=True)
         self.free.wait()
         turn = sum(message["role"] == "user" for message in request["messages"])
         if request["model"] == "otter":
-            return Say(f"Briefly: answer number {turn}.", finish="length" if self.cut else "stop")
+            return Response(f"Briefly: answer number {turn}.", finish="length" if self.cut else "stop")
         more = f"\n\n{LONG}" if "long" in request["messages"][-1]["content"] else ""
-        return Say(f"At length and then some: answer number {turn}.{more}")
+        return Response(f"At length and then some: answer number {turn}.{more}")
 
 
 @contextmanager
 def chat() -> Iterator[Chat]:
     answering = Chat()
-    with serving(answering.answer) as server:
+    with fault_server(answering.answer) as server:
         answering.url = server.url
         yield answering
         answering.free.set()

@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.apps.provider import Provider, provider
-from tests.arena.household import write_run
+from tests.arena.example_run import write_run
 from toolkit.arena.settings import ArenaSettings, SettingsStore
 from toolkit.arena.store import Store
 
@@ -21,10 +21,10 @@ pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("admin")]
 
 @pytest.fixture
 def address(
-    serve: Callable[..., str], household: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    serve: Callable[..., str], example_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> str:
     monkeypatch.setenv("ADAPTER_ARENA_ADMIN_PASSWORD", PASSWORD)
-    return serve(household, "--db", f"sqlite:///{tmp_path / 'arena.db'}")
+    return serve(example_run, "--db", f"sqlite:///{tmp_path / 'arena.db'}")
 
 
 def test_names_and_answers_stay_apart_until_the_arena_is_closed_which_stops_votes(
@@ -57,7 +57,7 @@ def test_names_and_answers_stay_apart_until_the_arena_is_closed_which_stops_vote
     expect(page.get_by_role("heading", name="badger-c3")).to_be_visible()
 
 
-def test_a_further_run_that_is_gone_is_said_to_the_administrator_and_voting_goes_on(
+def test_a_further_run_that_is_gone_is_reported_to_the_administrator_and_voting_goes_on(
     page: Page, serve: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ADAPTER_ARENA_ADMIN_PASSWORD", PASSWORD)
@@ -84,9 +84,9 @@ def test_a_further_run_that_is_gone_is_said_to_the_administrator_and_voting_goes
 
 
 def test_without_a_password_there_is_no_admin_page(
-    page: Page, serve: Callable[..., str], household: Path, tmp_path: Path
+    page: Page, serve: Callable[..., str], example_run: Path, tmp_path: Path
 ) -> None:
-    page.goto(serve(household, "--db", f"sqlite:///{tmp_path / 'arena.db'}"))
+    page.goto(serve(example_run, "--db", f"sqlite:///{tmp_path / 'arena.db'}"))
     page.get_by_role("button", name="A is better").wait_for()
     expect(page.get_by_role("link", name="Leaderboard")).to_be_visible()
     assert page.get_by_role("link", name="Admin").count() == 0
@@ -106,7 +106,7 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.fixture(scope="module")
 def address_signing_in(
     serve: Callable[..., str],
-    household: Path,
+    example_run: Path,
     database: str,
     provided: Provider,
     tmp_path_factory: pytest.TempPathFactory,
@@ -117,7 +117,7 @@ def address_signing_in(
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("ADAPTER_ARENA_SECRETS", str(secrets))
         environment.setenv("ADAPTER_ARENA_ADMINS", "boss@example.org, deputy@example.org")
-        return serve(household, "--db", database)
+        return serve(example_run, "--db", database)
 
 
 def test_administrators_sign_in_with_their_account(

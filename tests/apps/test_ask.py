@@ -139,7 +139,7 @@ def test_every_request_counts_against_the_limit_though_it_fails(
     assert "Ask again" in labels(page), "the question is kept, to be asked a minute later"
 
 
-def test_a_server_that_is_down_is_said_without_naming_it(
+def test_a_server_that_is_down_is_reported_without_naming_it(
     visit: Callable[..., AppTest], answering: Chat, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("toolkit.models.rate_limit.Retry", lambda **_: Retry(attempts=1, patience=1))
@@ -163,7 +163,7 @@ def test_questions_stand_in_a_queue(visit: Callable[..., AppTest], answering: Ch
     assert models.ahead(jobs[2]) == 0
 
 
-def test_missing_weights_are_said_at_the_start(tmp_path: Path, answering: Chat) -> None:
+def test_missing_weights_are_reported_at_the_start(tmp_path: Path, answering: Chat) -> None:
     run = write_live_run(tmp_path / "household", answering.url)
     recipe = yaml.safe_load((run / "recipe.yaml").read_text())
     recipe["contestants"] |= {"tuned": {"model": "./gone"}}

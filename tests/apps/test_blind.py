@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, Response, WebSocket, expect
 
-from tests.arena.household import CONTESTANTS
+from tests.arena.example_run import CONTESTANTS
 from toolkit.arena.store import Store
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("blind")]
@@ -68,8 +68,8 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture(scope="module")
-def address(serve: Callable[..., str], household: Path, database: str) -> str:
-    return serve(household, "--db", database, "--votes-per-minute", "1000")
+def address(serve: Callable[..., str], example_run: Path, database: str) -> str:
+    return serve(example_run, "--db", database, "--votes-per-minute", "1000")
 
 
 def test_votes_are_blind_on_the_wire(page: Page, address: str, database: str) -> None:

@@ -15,14 +15,14 @@ from streamlit.testing.v1 import AppTest
 
 from apps import cached_statistics, server, session
 from apps.settings import VOTER_COOKIE, Settings
-from tests.arena.household import judge_run, write_run
+from tests.arena.example_run import judge_run, write_run
 from toolkit import ratings
 from toolkit.arena.service import ArenaService
 from toolkit.arena.vote_io import battle_row, import_votes, parse_votes
 
 
 @pytest.fixture
-def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ArenaService:
+def service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ArenaService:
     """The service of a judged run with thirty votes."""
     run = judge_run(write_run(tmp_path / "household"))
     url = f"sqlite:///{tmp_path / 'arena.db'}"
@@ -34,12 +34,12 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ArenaService:
     monkeypatch.setattr(st, "context", context)
     monkeypatch.setattr(st, "user", {"is_logged_in": False})
     st.cache_resource.clear()
-    desk = session.service()
+    service = session.service()
     for voter in ("ann", "bob", "cy"):
-        desk.register_voter(voter)
+        service.register_voter(voter)
         for number in range(10):
-            desk.vote(voter, desk.ballot(voter).id, "ab"[number % 2])
-    return desk
+            service.vote(voter, service.ballot(voter).id, "ab"[number % 2])
+    return service
 
 
 def leaderboard() -> AppTest:
@@ -55,7 +55,7 @@ def leaderboard() -> AppTest:
 
 @pytest.mark.slow
 def test_the_leaderboard_is_computed_once_for_all_visits_until_a_vote_is_cast(
-    desk: ArenaService, monkeypatch: pytest.MonkeyPatch
+    service: ArenaService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fitted: list[object] = []
     fit = ratings.bradley_terry
@@ -66,13 +66,13 @@ def test_the_leaderboard_is_computed_once_for_all_visits_until_a_vote_is_cast(
     for _ in range(3):
         leaderboard()
     assert len(fitted) == before
-    desk.vote("ann", desk.ballot("ann").id, "a")
+    service.vote("ann", service.ballot("ann").id, "a")
     assert "31 votes by 3 voters" in leaderboard().markdown[0].value
     assert len(fitted) == 2 * before
 
 
 def test_the_server_answers_once_the_figures_of_the_leaderboard_are_made(
-    desk: ArenaService, monkeypatch: pytest.MonkeyPatch
+    service: ArenaService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made: list[object] = []
     compute = cached_statistics._caches()[1]._compute
@@ -91,13 +91,13 @@ def test_the_server_answers_once_the_figures_of_the_leaderboard_are_made(
 
 
 @pytest.mark.slow
-def test_first_place_is_shown_with_what_it_hangs_on_and_simulated_votes_apart(desk: ArenaService) -> None:
+def test_first_place_is_shown_with_what_it_hangs_on_and_simulated_votes_apart(service: ArenaService) -> None:
     page = leaderboard()
     assert any("irst place" in caption.value for caption in page.caption)
     assert list(page.segmented_control[0].options) == ["People", "Judge", "Both"]
-    rows = [battle_row(reveal) for reveal in desk.store.cast_votes()]
+    rows = [battle_row(reveal) for reveal in service.store.cast_votes()]
     votes = parse_votes((str(place), row) for place, row in enumerate(rows))
-    import_votes(desk.store, votes, run=desk.pool.run, simulated=True)
+    import_votes(service.store, votes, run=service.pool.run, simulated=True)
     st.cache_resource.clear()
     page = leaderboard()
     assert "30 votes by 3 voters" in page.markdown[0].value, "of people alone"
@@ -107,7 +107,7 @@ def test_first_place_is_shown_with_what_it_hangs_on_and_simulated_votes_apart(de
 
 
 def test_of_many_votes_only_the_first_viewer_waits(
-    desk: ArenaService, monkeypatch: pytest.MonkeyPatch
+    service: ArenaService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cached_statistics, "FEW_VOTES", 0)
     may_go_on, made = threading.Event(), []
@@ -116,12 +116,12 @@ def test_of_many_votes_only_the_first_viewer_waits(
         if made:
             may_go_on.wait(60)
         made.append(key)
-        return len(desk.votes().rows)
+        return len(service.votes().rows)
 
     cache = cached_statistics.BackgroundCache(compute, seconds=0.0)
     monkeypatch.setattr(cached_statistics, "PAUSE", 0)
     assert (cache.get("all"), cache.get("all")) == (30, 30)
-    desk.vote("bob", desk.ballot("bob").id, "a")
+    service.vote("bob", service.ballot("bob").id, "a")
     time.sleep(0.01)
     assert [cache.get("all") for _ in range(5)] == [30] * 5, "while the new one is made"
     assert cache.get("other", 7) == 7, "one is made at a time"

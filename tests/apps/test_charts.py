@@ -27,7 +27,7 @@ def contrast(one: str, other: str) -> float:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_lines_can_be_told_from_the_page(scheme: str) -> None:
+def test_lines_stand_out_from_the_page(scheme: str) -> None:
     ground = THEME[f"theme.{scheme}.backgroundColor"]
     assert min(contrast(colour, ground) for colour in [*charts.LINES, charts.GREY]) >= 3
 
@@ -103,7 +103,7 @@ def test_intervals_have_no_legend_and_name_each_row() -> None:
     assert not any("color" in layer["encoding"] for layer in chart["layer"])
 
 
-def test_votes_that_would_decide_are_named_only_where_that_says_something() -> None:
+def test_votes_that_would_decide_are_named_only_where_that_is_informative() -> None:
     def ratings(wins: int, losses: int) -> BradleyTerry:
         won = [Vote(model_a="x", model_b="y", outcome="a")] * wins
         return bradley_terry([*won, *[Vote(model_a="x", model_b="y", outcome="b")] * losses])

@@ -148,8 +148,8 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture(scope="module")
-def address(serve: Callable[..., str], household: Path, store: str) -> str:
-    return serve(household, "--db", store, "--trusted-proxy", PROXY, "--public-name", "arena.example")
+def address(serve: Callable[..., str], example_run: Path, store: str) -> str:
+    return serve(example_run, "--db", store, "--trusted-proxy", PROXY, "--public-name", "arena.example")
 
 
 def voters(url: str) -> dict[str, str]:
@@ -214,7 +214,7 @@ def test_a_foreign_handshake_is_refused_at_once_and_makes_no_voter(
 
 
 @pytest.mark.slow
-def test_only_a_trusted_proxy_says_where_a_voter_is(address: str, store: str) -> None:
+def test_only_a_trusted_proxy_sets_where_a_voter_is(address: str, store: str) -> None:
     def network_of_visit(source: str, forwarded: str) -> str:
         before = voters(store)
         asyncio.run(visit(address, "", source, **{"X-Forwarded-For": forwarded}))

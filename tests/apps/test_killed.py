@@ -80,9 +80,9 @@ async def vote_and_kill(run: Path, database: str, replicas: int) -> list[tuple[s
     return acknowledged
 
 
-def test_what_voters_saw_acknowledged_is_stored_once(database: str, household: Path) -> None:
+def test_what_voters_saw_acknowledged_is_stored_once(database: str, example_run: Path) -> None:
     replicas = 1 if database.startswith("sqlite") else 2
-    acknowledged = asyncio.run(vote_and_kill(household, database, replicas))
+    acknowledged = asyncio.run(vote_and_kill(example_run, database, replicas))
     assert len(acknowledged) >= KILLS * BETWEEN
     store = Store(database)
     for ballot, outcome in acknowledged:

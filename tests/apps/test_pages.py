@@ -15,7 +15,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.apps.chat import chat, write_live_run
-from tests.arena.household import judge_run, write_run
+from tests.arena.example_run import judge_run, write_run
 from toolkit.arena.battles import load_battle_pool
 from toolkit.arena.service import ArenaService, Rules
 from toolkit.arena.store import Store
@@ -31,11 +31,11 @@ def address(serve: Callable[..., str], tmp_path_factory: pytest.TempPathFactory)
     """An arena on a judged run, with some votes in it and an administrator."""
     run = judge_run(write_run(tmp_path_factory.mktemp("results") / "household"))
     database = f"sqlite:///{run / 'arena.db'}"
-    desk = ArenaService(load_battle_pool(run), Store(database), Rules(per_minute=1000))
+    service = ArenaService(load_battle_pool(run), Store(database), Rules(per_minute=1000))
     for voter in ("ann", "bob", "cy"):
-        desk.register_voter(voter)
+        service.register_voter(voter)
         for number in range(20):
-            desk.vote(voter, desk.ballot(voter).id, "abab"[number % 4] if number % 5 else "tie")
+            service.vote(voter, service.ballot(voter).id, "abab"[number % 4] if number % 5 else "tie")
     os.environ["ADAPTER_ARENA_ADMIN_PASSWORD"] = "between us"
     try:
         return serve(run, "--votes-per-minute", "1000")

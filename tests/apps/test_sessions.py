@@ -26,9 +26,9 @@ def url(tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def visitor(household: Path, url: str, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+def visitor(example_run: Path, url: str, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Sets the settings, and who the next sessions are."""
-    for name, value in Settings(run=str(household), database=url).as_environment().items():
+    for name, value in Settings(run=str(example_run), database=url).as_environment().items():
         monkeypatch.setenv(name, value)
     st.cache_resource.clear()
     st.cache_data.clear()
@@ -96,7 +96,7 @@ def test_admin_opens_for_verified_addresses_and_named_accounts_alone(
     assert session.is_admin() == admitted
 
 
-def test_the_log_says_who_did_what(visitor: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_log_reports_who_did_what(visitor: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(ADMINS, "boss@example.org")
     monkeypatch.setenv(PASSWORD, "between us")
     visitor(BOSS | {"email_verified": True})
@@ -161,18 +161,18 @@ def test_a_cookies_votes_join_the_account_at_sign_in(visitor: Callable[..., None
         assert not page.exception
         return str(page.text[0].value)
 
-    desk: ArenaService = session.service()
+    service: ArenaService = session.service()
     cookie = open_session()
-    vote = desk.vote(cookie, desk.ballot(cookie).id, "a").ballot
+    vote = service.vote(cookie, service.ballot(cookie).id, "a").ballot
     visitor(BOSS)
     account = open_session()
     assert account != cookie
-    assert [reveal.ballot.id for reveal in desk.history(account)] == [vote.id]
-    assert {row.voter for row in desk.store.vote_rows()} == {account}
+    assert [reveal.ballot.id for reveal in service.history(account)] == [vote.id]
+    assert {row.voter for row in service.store.vote_rows()} == {account}
     visitor()  # signed out again: the cookie is a new voter, not the account
     after = open_session()
     assert after not in (cookie, account)
-    assert desk.history(after) == []
+    assert service.history(after) == []
     visitor({**BOSS, "sub": "18"})
     assert open_session() not in (cookie, account, after)
-    assert {row.voter for row in desk.store.vote_rows()} == {account}, "another account takes nothing over"
+    assert {row.voter for row in service.store.vote_rows()} == {account}, "another account takes nothing over"

@@ -13,7 +13,7 @@ from streamlit.testing.v1 import AppTest
 from apps import session
 from apps import vote_widgets as widgets
 from apps.settings import VOTER_COOKIE, Settings
-from tests.arena.household import CONTESTANTS, write_run
+from tests.arena.example_run import CONTESTANTS, write_run
 from toolkit import io
 from toolkit.arena.battles import Cast
 from toolkit.types import Completion

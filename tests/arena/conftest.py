@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from tests.arena.household import write_run
+from tests.arena.example_run import write_run
 from toolkit.arena.battles import BattlePool, load_battle_pool
 from toolkit.arena.service import ArenaService
 from toolkit.arena.store import Store
@@ -25,13 +25,13 @@ class Clock:
 
 
 @pytest.fixture(scope="session")
-def household(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def example_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_run(tmp_path_factory.mktemp("results") / "household")
 
 
 @pytest.fixture(scope="session")
-def pool(household: Path) -> BattlePool:
-    return load_battle_pool(household)
+def pool(example_run: Path) -> BattlePool:
+    return load_battle_pool(example_run)
 
 
 @pytest.fixture
@@ -48,8 +48,8 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def desk(pool: BattlePool, url: str, clock: Clock) -> ArenaService:
-    desk = ArenaService(pool, Store(url), clock=clock)
-    desk.register_voter("ann")
-    desk.register_voter("bob")
-    return desk
+def service(pool: BattlePool, url: str, clock: Clock) -> ArenaService:
+    service = ArenaService(pool, Store(url), clock=clock)
+    service.register_voter("ann")
+    service.register_voter("bob")
+    return service

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from tests.arena.household import write_run
+from tests.arena.example_run import write_run
 from toolkit.arena import accepted_votes
 from toolkit.arena.battles import load_battle_pool
 from toolkit.arena.service import ArenaService
@@ -28,14 +28,14 @@ def call(*arguments: object) -> Result:
 def run(tmp_path: Path) -> Path:
     """A run with thirty votes: `otter-b2` always wins, `badger-c3` always loses."""
     folder = write_run(tmp_path / "household")
-    desk = ArenaService(load_battle_pool(folder), Store(f"sqlite:///{folder / 'arena.db'}"))
+    service = ArenaService(load_battle_pool(folder), Store(f"sqlite:///{folder / 'arena.db'}"))
     order = ("badger-c3", "heron-a1", "otter-b2")
     for voter in ("ann", "bob"):
-        desk.register_voter(voter)
+        service.register_voter(voter)
         for _ in range(15):
-            ballot = desk.store.ballot(desk.ballot(voter).id)
+            ballot = service.store.ballot(service.ballot(voter).id)
             better = order.index(ballot.contestant_a) > order.index(ballot.contestant_b)
-            desk.vote(voter, ballot.id, "a" if better else "b")
+            service.vote(voter, ballot.id, "a" if better else "b")
     return folder
 
 
@@ -246,9 +246,9 @@ def test_a_judges_games_are_votes_in_both_orders(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("suffix", ["jsonl", "csv"])
 def test_reasons_survive_export_and_import(run: Path, tmp_path: Path, suffix: str) -> None:
-    desk = ArenaService(load_battle_pool(run), Store(f"sqlite:///{run / 'arena.db'}"))
-    first = desk.store.history("ann")[-1]
-    desk.annotate("ann", first.ballot.id, ("clear", "follows the instructions"), "short, and right")
+    service = ArenaService(load_battle_pool(run), Store(f"sqlite:///{run / 'arena.db'}"))
+    first = service.store.history("ann")[-1]
+    service.annotate("ann", first.ballot.id, ("clear", "follows the instructions"), "short, and right")
     log, other = tmp_path / f"log.{suffix}", tmp_path / "other"
     other.mkdir()
     call("votes", "export", run, log)
@@ -266,7 +266,7 @@ def test_exported_votes_can_be_rated(run: Path, tmp_path: Path) -> None:
     assert [row["contestant"] for row in ratings] == ["otter-b2", "heron-a1", "badger-c3"]
 
 
-def test_texts_go_with_the_votes_when_asked(run: Path, tmp_path: Path) -> None:
+def test_texts_go_with_the_votes_when_requested(run: Path, tmp_path: Path) -> None:
     call("votes", "export", run, tmp_path / "log.jsonl", "--texts")
     other = tmp_path / "other"
     other.mkdir()
@@ -358,8 +358,8 @@ def test_simulated_voters_are_kept_apart_from_people(run: Path, tmp_path: Path):
     assert ({vote.kind for vote in people}, len(people)) == ({"person"}, 30)
     assert ({vote.kind for vote in programs}, len(programs)) == ({"simulated"}, 30)
     assert not {vote.voter for vote in people} & {vote.voter for vote in programs}
-    desk = ArenaService(load_battle_pool(run), Store(database))
-    assert len(desk.votes().rows) == 30
+    service = ArenaService(load_battle_pool(run), Store(database))
+    assert len(service.votes().rows) == 30
     call("votes", "export", run, log)
     assert len(log.read_text().splitlines()) == 30
     assert call("votes", "export", run, other, "--kind", "simulated").exit_code == 0

@@ -51,10 +51,10 @@ def until(acknowledged: Path, count: int, processes: list[subprocess.Popen[bytes
 
 @pytest.mark.slow
 def test_no_acknowledged_vote_is_lost_and_none_is_there_twice(
-    database: str, household: Path, tmp_path: Path
+    database: str, example_run: Path, tmp_path: Path
 ) -> None:
     acknowledged = tmp_path / "acknowledged"
-    command = [sys.executable, "-m", "tests.arena.voting", household, database, acknowledged, str(VOTERS)]
+    command = [sys.executable, "-m", "tests.arena.voting", example_run, database, acknowledged, str(VOTERS)]
     for _ in range(KILLS):
         processes = [subprocess.Popen(command) for _ in range(2)]  # two arenas on one store
         until(acknowledged, len(read(acknowledged)) + BETWEEN, processes)
@@ -87,8 +87,8 @@ def doubled(database: str) -> list[object]:
     return twice
 
 
-def test_an_answer_with_a_nul_in_it_is_kept_by_either_database(database: str, household: Path) -> None:
-    desk = ArenaService(load_battle_pool(household), Store(database))
-    desk.register_voter("nul")
-    ballot = desk.add_live_ballot("nul", ("heron-a1", "otter-b2"), ["Why?"], ("a\0b", "Because."))
-    assert desk.vote("nul", ballot, "a").ballot.answer_a == "a\ufffdb"
+def test_an_answer_with_a_nul_in_it_is_kept_by_either_database(database: str, example_run: Path) -> None:
+    service = ArenaService(load_battle_pool(example_run), Store(database))
+    service.register_voter("nul")
+    ballot = service.add_live_ballot("nul", ("heron-a1", "otter-b2"), ["Why?"], ("a\0b", "Because."))
+    assert service.vote("nul", ballot, "a").ballot.answer_a == "a\ufffdb"

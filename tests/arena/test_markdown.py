@@ -163,5 +163,5 @@ def marks(answer: str) -> Counter[str]:
     return found
 
 
-def test_a_very_long_answer_is_cut_and_says_so() -> None:
+def test_a_very_long_answer_is_cut_and_marked() -> None:
     assert safe_markdown("y" * (LIMIT + 7)).endswith("*(7 more characters are not shown)*")

@@ -66,7 +66,7 @@ def test_answers_that_name_their_author_are_found_and_harmless_ones_left() -> No
     assert [identity_match(line, names) for line in harmless if reveals_identity(line, names)] == []
 
 
-def test_a_list_that_the_rule_was_not_written_on_is_told_apart_nearly_as_well() -> None:
+def test_a_list_that_the_rule_was_not_written_on_is_distinguished_nearly_as_well() -> None:
     """Unseen, the rule found 47 of these 100 and struck 4 of the others; then odd lines were looked at."""
     names = ("base", "student", "teacher", "tinyllama-dpo")
     even = slice(1, None, 2)

@@ -61,16 +61,16 @@ def test_no_predictor_beats_the_stored_probabilities(
 ) -> None:
     """What pairs there are, all votes, one's own id and the seed are known; the arena's secret is not."""
     rules = Rules(seed=0, per_minute=10_000)
-    desk = ArenaService(pool, Store(url), rules, clock)
+    service = ArenaService(pool, Store(url), rules, clock)
     twin = ArenaService(pool, Store(url.replace("arena.db", "twin.db")), rules, clock)  # its own secret
     tally = Tally()
     tally.add_vote("otter-b2", "badger-c3", "a", 25)
-    for each in (desk, twin):
+    for each in (service, twin):
         monkeypatch.setattr(each, "tally", lambda: tally)
         monkeypatch.setattr(each, "_revealed", lambda _: set())
         monkeypatch.setattr(each.store, "seen_battles", lambda _: set())
     visits = [(f"voter-{number // 20}", number % 20) for number in range(2000)]
-    real = [desk._draw(*visit) for visit in visits]
+    real = [service._draw(*visit) for visit in visits]
     chances = pair_probabilities(pool, tally, pool.pairs)
     likeliest = pool.pairs[int(chances.argmax())]
     predictors = {
@@ -86,7 +86,9 @@ def test_no_predictor_beats_the_stored_probabilities(
     assert {ballot.pair_probability for ballot in real} == set(chances.tolist())
 
 
-def test_examples_are_drawn_where_the_judge_tells_least_and_the_weights_undo_it(pool: BattlePool) -> None:
+def test_examples_are_drawn_where_the_judge_is_least_certain_and_the_weights_undo_it(
+    pool: BattlePool,
+) -> None:
     """Of a pair's 20 examples the judge is unsure on 10, and has no vote on one."""
     pair, examples = pool.pairs[0], list(pool.answers)
     judged = {(e, pair): 0.5 if k < 10 else 0.05 for k, e in enumerate(examples) if k != 19}
@@ -105,7 +107,7 @@ def test_examples_are_drawn_where_the_judge_tells_least_and_the_weights_undo_it(
     assert draw_battle(uniform, Tally(), set(), rng, set(), deviations).weight == pytest.approx(1)
 
 
-def test_people_show_where_the_judge_tells_least() -> None:
+def test_people_show_where_the_judge_is_least_certain() -> None:
     """A sure judge whom people contradict half of the time tells nothing: examples are drawn alike."""
     judged = np.repeat([0.45, 0.05], 50)
     right = residual_deviations(judged, np.tile([1.0, 0.0], 50), judged)
@@ -114,13 +116,13 @@ def test_people_show_where_the_judge_tells_least() -> None:
     assert right[0] > 2 * right[2]
 
 
-def test_a_votes_weight_is_stored_rated_and_travels(desk: ArenaService, tmp_path: Path, url: str) -> None:
-    ballot = desk._draw("ann", 0).model_copy(update={"weight": 0.75})
-    desk.store.add_ballot(ballot)
-    desk.vote("ann", ballot.id, "a")
-    assert [row.vote.weight for row in desk.votes().rows] == [0.75]
+def test_a_votes_weight_is_stored_rated_and_travels(service: ArenaService, tmp_path: Path, url: str) -> None:
+    ballot = service._draw("ann", 0).model_copy(update={"weight": 0.75})
+    service.store.add_ballot(ballot)
+    service.vote("ann", ballot.id, "a")
+    assert [row.vote.weight for row in service.votes().rows] == [0.75]
     assert accepted_votes(url)[0].weight == 0.75
-    (reveal,) = desk.store.cast_votes()
+    (reveal,) = service.store.cast_votes()
     other = Store(f"sqlite:///{tmp_path}/other.db")
     for suffix in ("jsonl", "csv"):
         file = tmp_path / f"votes.{suffix}"

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tests.arena.conftest import Clock
-from tests.arena.household import write_run
+from tests.arena.example_run import write_run
 from toolkit.arena.battles import BattlePool, load_battle_pool, merge_pools
 from toolkit.arena.pairing import RIGHT, WRONG, build_attention_check
 from toolkit.arena.service import RETRY_SECONDS, ArenaService, NotAllowed, Rules
@@ -18,86 +18,88 @@ from toolkit.arena.store import Store
 from toolkit.errors import DataError
 
 
-def test_a_closed_arena_takes_no_votes(desk: ArenaService) -> None:
-    ballot = desk.ballot("ann")
-    desk.settings_store.change(ArenaSettings(open=False), "enough votes")
+def test_a_closed_arena_takes_no_votes(service: ArenaService) -> None:
+    ballot = service.ballot("ann")
+    service.settings_store.change(ArenaSettings(open=False), "enough votes")
     with pytest.raises(NotAllowed, match="closed"):
-        desk.vote("ann", ballot.id, "a")
-    desk._clock.now += 1
-    desk.settings_store.change(desk.settings_store.control.model_copy(update={"open": True}), "once more")
+        service.vote("ann", ballot.id, "a")
+    service._clock.now += 1
+    service.settings_store.change(
+        service.settings_store.control.model_copy(update={"open": True}), "once more"
+    )
     with pytest.raises(NotAllowed, match="void"):
-        desk.vote("ann", ballot.id, "a")
-    again = desk.ballot("ann")
+        service.vote("ann", ballot.id, "a")
+    again = service.ballot("ann")
     assert again.id != ballot.id, "names were shown meanwhile"
-    desk.vote("ann", again.id, "a")
-    assert len(desk.store.vote_rows(repeats=False)) == 1
+    service.vote("ann", again.id, "a")
+    assert len(service.store.vote_rows(repeats=False)) == 1
 
 
-def test_a_blocked_voter_is_stopped_and_not_counted_but_stays_in_the_log(desk: ArenaService) -> None:
-    ballot = desk.ballot("ann")
-    desk.vote("ann", ballot.id, "a")
-    desk.settings_store.block("ann", "votes for A whatever it says")
-    assert desk.store.vote_rows(repeats=False) == []
-    assert sum(desk.tally().votes.values()) == 0
-    assert len(desk.store.log(ballot.id)) == 1
+def test_a_blocked_voter_is_stopped_and_not_counted_but_stays_in_the_log(service: ArenaService) -> None:
+    ballot = service.ballot("ann")
+    service.vote("ann", ballot.id, "a")
+    service.settings_store.block("ann", "votes for A whatever it says")
+    assert service.store.vote_rows(repeats=False) == []
+    assert sum(service.tally().votes.values()) == 0
+    assert len(service.store.log(ballot.id)) == 1
     with pytest.raises(NotAllowed, match="may not vote"):
-        desk.ballot("ann")
-    desk.settings_store.block("ann", "it was a mistake", blocked=False)
-    assert len(desk.store.vote_rows(repeats=False)) == 1
+        service.ballot("ann")
+    service.settings_store.block("ann", "it was a mistake", blocked=False)
+    assert len(service.store.vote_rows(repeats=False)) == 1
 
 
-def test_only_chosen_contestants_meet(desk: ArenaService) -> None:
-    desk.settings_store.change(ArenaSettings(contestants=("heron-a1", "otter-b2")), "final")
+def test_only_chosen_contestants_meet(service: ArenaService) -> None:
+    service.settings_store.change(ArenaSettings(contestants=("heron-a1", "otter-b2")), "final")
     for _ in range(10):
-        reveal = desk.vote("ann", desk.ballot("ann").id, "tie")
+        reveal = service.vote("ann", service.ballot("ann").id, "tie")
         assert {reveal.ballot.contestant_a, reveal.ballot.contestant_b} == {"heron-a1", "otter-b2"}
 
 
-def test_another_process_follows(desk: ArenaService, url: str) -> None:
-    other = ArenaService(desk.pool, Store(url), clock=desk._clock)
+def test_another_process_follows(service: ArenaService, url: str) -> None:
+    other = ArenaService(service.pool, Store(url), clock=service._clock)
     assert other.settings_store.control.open
-    desk.settings_store.change(ArenaSettings(open=False), "enough votes")
-    desk._clock.now += 3
+    service.settings_store.change(ArenaSettings(open=False), "enough votes")
+    service._clock.now += 3
     assert not other.settings_store.control.open
 
 
-def test_one_contestant_alone_is_refused(desk: ArenaService) -> None:
+def test_one_contestant_alone_is_refused(service: ArenaService) -> None:
     with pytest.raises(DataError, match="two contestants, not only `otter-b2`"):
-        desk.settings_store.change(ArenaSettings(contestants=("otter-b2",)), "the best")
-    assert desk.settings_store.control == ArenaSettings()
+        service.settings_store.change(ArenaSettings(contestants=("otter-b2",)), "the best")
+    assert service.settings_store.control == ArenaSettings()
 
 
-def test_a_clock_that_is_put_back_delays_nothing(desk: ArenaService, url: str) -> None:
-    other = ArenaService(desk.pool, Store(url), clock=Clock())
+def test_a_clock_that_is_put_back_delays_nothing(service: ArenaService, url: str) -> None:
+    other = ArenaService(service.pool, Store(url), clock=Clock())
     assert other.settings_store.control.open
     assert not other.tally().votes
-    desk.vote("ann", desk.ballot("ann").id, "a")
-    desk.settings_store.change(ArenaSettings(open=False), "enough votes")
+    service.vote("ann", service.ballot("ann").id, "a")
+    service.settings_store.change(ArenaSettings(open=False), "enough votes")
     other._clock.now -= 3600
     assert not other.settings_store.control.open
     assert sum(other.tally().votes.values()) == 1
 
 
-def test_another_runs_contestants_join_on_the_same_prompts(desk: ArenaService, tmp_path: Path) -> None:
+def test_another_runs_contestants_join_on_the_same_prompts(service: ArenaService, tmp_path: Path) -> None:
     guest = write_run(tmp_path / "guest")
-    both = merge_pools(desk.pool, load_battle_pool(guest))
+    both = merge_pools(service.pool, load_battle_pool(guest))
     assert len(both.contestants) == 6
-    assert len(both.answers) == len(desk.pool.answers)
+    assert len(both.answers) == len(service.pool.answers)
     assert both.battles["badger-c3", "guest/otter-b2"]
     assert not both.battles["guest/otter-b2", "otter-b2"], "the same text twice is no battle"
-    desk.settings_store.change(ArenaSettings(runs=(str(guest),)), "the old ones too")
-    assert len(desk.pool.contestants) == 6
-    assert desk.effective_settings.problems == ()
+    service.settings_store.change(ArenaSettings(runs=(str(guest),)), "the old ones too")
+    assert len(service.pool.contestants) == 6
+    assert service.effective_settings.problems == ()
 
 
-def test_a_further_run_that_is_gone_stops_nothing_and_the_administrator_is_told(
+def test_a_further_run_that_is_gone_stops_nothing_and_the_administrator_is_notified(
     pool: BattlePool, url: str, clock: Clock, tmp_path: Path
 ) -> None:
     guest, other = write_run(tmp_path / "guest"), write_run(tmp_path / "other")
-    desk = ArenaService(pool, Store(url), clock=clock)
-    desk.register_voter("ann")
-    desk.settings_store.change(ArenaSettings(runs=(str(guest), str(other))), "all of them")
-    assert len(desk.pool.contestants) == 9
+    service = ArenaService(pool, Store(url), clock=clock)
+    service.register_voter("ann")
+    service.settings_store.change(ArenaSettings(runs=(str(guest), str(other))), "all of them")
+    assert len(service.pool.contestants) == 9
 
     guest.rename(tmp_path / "away")
     restarted = ArenaService(pool, Store(url), clock=clock)
@@ -115,20 +117,22 @@ def test_a_further_run_that_is_gone_stops_nothing_and_the_administrator_is_told(
 
 
 def test_chosen_contestants_of_a_run_that_is_gone_are_missed_not_replaced(
-    desk: ArenaService, tmp_path: Path
+    service: ArenaService, tmp_path: Path
 ) -> None:
     gone = ArenaSettings(runs=(str(tmp_path / "guest"),), contestants=("guest/otter-b2", "otter-b2"))
-    desk.settings_store.change(gone, "old against new")
-    assert desk.pool.contestants == ("otter-b2",)
-    assert desk.ballot("ann") is None
-    assert desk.progress(desk.tally()) == (0, 0)
-    assert desk.effective_settings.problems[1] == (
+    service.settings_store.change(gone, "old against new")
+    assert service.pool.contestants == ("otter-b2",)
+    assert service.ballot("ann") is None
+    assert service.progress(service.tally()) == (0, 0)
+    assert service.effective_settings.problems[1] == (
         "Of the chosen contestants only otter-b2 is there, so nobody can vote: choose others."
     )
 
 
-def test_attention_checks_look_like_battles_and_do_not_count(desk: ArenaService) -> None:
-    watchful = ArenaService(desk.pool, desk.store, Rules(check_every=3, per_minute=1000), desk._clock)
+def test_attention_checks_look_like_battles_and_do_not_count(service: ArenaService) -> None:
+    watchful = ArenaService(
+        service.pool, service.store, Rules(check_every=3, per_minute=1000), service._clock
+    )
     kinds = []
     for voter in ("ann", "bob") * 15:
         ballot = watchful.ballot(voter)
@@ -143,22 +147,24 @@ def test_attention_checks_look_like_battles_and_do_not_count(desk: ArenaService)
             assert {reveal.ballot.contestant_a, reveal.ballot.contestant_b} == {RIGHT, WRONG}
     assert 3 <= kinds.count("check") <= 18
     assert kinds[0] == "battle"
-    assert len(desk.store.vote_rows(repeats=False)) == kinds.count("battle")
-    assert len(desk.store.cast_votes(kinds=("check",))) == kinds.count("check")
+    assert len(service.store.vote_rows(repeats=False)) == kinds.count("battle")
+    assert len(service.store.cast_votes(kinds=("check",))) == kinds.count("check")
 
 
 def test_checks_that_were_met_are_followed_by_battles(pool: BattlePool, url: str, clock: Clock) -> None:
     """Two examples make few checks; a voter who has met them is not told that nothing is left."""
     few = {example: pool.answers[example] for example in ("house-00", "house-01")}
-    desk = ArenaService(replace(pool, answers=few), Store(url), Rules(check_every=1, per_minute=1000), clock)
-    desk.register_voter("ann")
+    service = ArenaService(
+        replace(pool, answers=few), Store(url), Rules(check_every=1, per_minute=1000), clock
+    )
+    service.register_voter("ann")
     kinds = []
-    while ballot := desk.ballot("ann"):
-        kinds.append(desk.vote("ann", ballot.id, "tie").ballot.kind)
+    while ballot := service.ballot("ann"):
+        kinds.append(service.vote("ann", ballot.id, "tie").ballot.kind)
     assert kinds.count("battle") == 2, "one pair on each example"
 
 
-def test_a_check_shows_no_answer_that_says_who_wrote_it(pool: BattlePool) -> None:
+def test_a_check_shows_no_self_revealing_answer(pool: BattlePool) -> None:
     informing = frozenset(answer.id for answer in pool.answers["house-00"].values())
     rng = np.random.default_rng(0)
     some = replace(pool, flagged=informing)

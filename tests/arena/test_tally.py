@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.arena.household import judge_run, write_run
+from tests.arena.example_run import judge_run, write_run
 from toolkit import io
 from toolkit.arena.battles import load_battle_pool
 from toolkit.arena.tally import verdicts_on, win_rates, with_lengths

@@ -28,30 +28,30 @@ def import_rows(store: Store, rows: Iterable[Mapping[str, Any]], *, run: str, so
     return import_votes(store, parse_votes(places), run=run, source=source)
 
 
-def vote_on(desk: ArenaService, voter: str, acknowledged: int, luck: random.Random) -> None:
+def vote_on(service: ArenaService, voter: str, acknowledged: int, luck: random.Random) -> None:
     """One voter: vote until nothing is left."""
-    while ballot := desk.ballot(voter):
+    while ballot := service.ballot(voter):
         outcome = luck.choice(["a", "b", "tie", "both_bad"])
         if luck.random() < 0.2:  # a second tab at the same moment
             twin = threading.Thread(
-                target=desk.vote, args=(voter, ballot.id, luck.choice(["a", "b"])), daemon=True
+                target=service.vote, args=(voter, ballot.id, luck.choice(["a", "b"])), daemon=True
             )
             twin.start()
-        taken = desk.vote(voter, ballot.id, outcome).cast.outcome
+        taken = service.vote(voter, ballot.id, outcome).cast.outcome
         os.write(acknowledged, f"{voter} {ballot.id} {taken}\n".encode())
         if luck.random() < 0.2:
-            assert desk.vote(voter, ballot.id, "a").cast.outcome == taken
+            assert service.vote(voter, ballot.id, "a").cast.outcome == taken
 
 
 def main(run: str, url: str, acknowledged: str, voters: str) -> None:
-    desk = ArenaService(load_battle_pool(Path(run)), Store(url), Rules(per_minute=10_000))
+    service = ArenaService(load_battle_pool(Path(run)), Store(url), Rules(per_minute=10_000))
     log = os.open(acknowledged, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     threads = []
     for number in range(int(voters)):
         voter = f"voter-{number}"
-        desk.register_voter(voter)
+        service.register_voter(voter)
         threads.append(
-            threading.Thread(target=vote_on, args=(desk, voter, log, random.Random()), daemon=True)
+            threading.Thread(target=vote_on, args=(service, voter, log, random.Random()), daemon=True)
         )
     for thread in threads:
         thread.start()

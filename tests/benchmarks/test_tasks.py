@@ -101,7 +101,7 @@ def test_humaneval_is_lm_evals_but_for_what_runs_the_code(task: str):
     assert as_theirs == theirs
 
 
-def test_a_task_not_asked_for_before_is_found():
+def test_a_task_not_used_before_is_found():
     assert task_file("arc_easy").name == "arc_easy.yaml"
     with pytest.raises(DataError, match="neither lm-eval nor this package has a task of that name"):
         task_file("no_such_task")

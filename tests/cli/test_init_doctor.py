@@ -48,7 +48,7 @@ def test_a_bad_answer_writes_nothing(tmp_path: Path):
     assert not file.exists()
 
 
-def test_doctor_tells_what_is_used_and_why():
+def test_doctor_reports_what_is_used_and_why():
     shown = CliRunner().invoke(main, ["doctor", "--json"])
     lines = {line["what"]: line for line in json.loads(shown.stdout)["lines"]}
     assert "torch" in lines["packages"]["found"]

@@ -40,12 +40,12 @@ def test_every_command_takes_json_and_has_a_schema():
 
 
 @pytest.mark.parametrize("name", sorted(commands()))
-def test_every_option_says_what_it_does_or_names_its_choices(name: str):
+def test_every_option_has_help_or_names_its_choices(name: str):
     options = [param for param in commands()[name].params if isinstance(param, click.Option)]
     assert [o.name for o in options if not o.help and not o.show_default] == []
 
 
-def ask(name: str, *arguments: object, code: int = 0) -> Any:
+def run_with_json(name: str, *arguments: object, code: int = 0) -> Any:
     """The value a command prints with `--json`, held against its schema."""
     words = name.split()
     done = CliRunner().invoke(main, [*words, *map(str, arguments), "--json"])
@@ -59,27 +59,27 @@ def ask(name: str, *arguments: object, code: int = 0) -> Any:
 def test_trained_scored_and_judged(small_recipe: Path, tmp_path: Path, tiny_model: Path):
     """One run of a tiny model, and every command that reads it."""
     out = ("--out", tmp_path / "results")
-    assert [stage["name"] for stage in ask("train", small_recipe, "sft", *out)["stages"]] == ["sft"]
-    assert "train sft" in ask("run", small_recipe, *out)["skipped"]
+    assert [stage["name"] for stage in run_with_json("train", small_recipe, "sft", *out)["stages"]] == ["sft"]
+    assert "train sft" in run_with_json("run", small_recipe, *out)["skipped"]
     run = tmp_path / "results" / "small"
-    assert Path(ask("report", run)["html"]).is_file()
-    assert ask("score", run, "--against", "base", "--metric", "rouge")["differences"]
-    assert ask("metrics", run / "completions" / "sft.jsonl", "--metric", "rouge")["scores"]
-    assert ask("ratings", run / "votes.jsonl")["ratings"]
-    assert ask("ratings", run / "votes.jsonl", "--method", "elo", "--by", "voter")["voter"]
-    assert ask("agreement", run / "votes.jsonl", run / "votes.jsonl")["agreement"]["value"] == 1
-    assert ask("judge --estimate", run)["estimates"][0]["battles"]
-    assert ask("judge", run)["battles"]
-    ask("preferences", "--from-votes", run, "--voters", "judge", "--out", tmp_path / "pairs.jsonl")
-    assert ask("merge", run, "sft", "--out", tmp_path / "merged")["drift"]
-    assert ask("export-model", run, "sft", "--to", "vllm", "--out", tmp_path / "served")["command"]
+    assert Path(run_with_json("report", run)["html"]).is_file()
+    assert run_with_json("score", run, "--against", "base", "--metric", "rouge")["differences"]
+    assert run_with_json("metrics", run / "completions" / "sft.jsonl", "--metric", "rouge")["scores"]
+    assert run_with_json("ratings", run / "votes.jsonl")["ratings"]
+    assert run_with_json("ratings", run / "votes.jsonl", "--method", "elo", "--by", "voter")["voter"]
+    assert run_with_json("agreement", run / "votes.jsonl", run / "votes.jsonl")["agreement"]["value"] == 1
+    assert run_with_json("judge --estimate", run)["estimates"][0]["battles"]
+    assert run_with_json("judge", run)["battles"]
+    run_with_json("preferences", "--from-votes", run, "--voters", "judge", "--out", tmp_path / "pairs.jsonl")
+    assert run_with_json("merge", run, "sft", "--out", tmp_path / "merged")["drift"]
+    assert run_with_json("export-model", run, "sft", "--to", "vllm", "--out", tmp_path / "served")["command"]
 
 
 def test_one_model_at_a_time(tiny_model: Path, tmp_path: Path):
     rows = [{"prompt": f"my lamp {i}", "completion": "a lamp"} for i in range(3)]
     (tmp_path / "q.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     common = ("--device", "cpu", "--dtype", "float32")
-    reply = ask(
+    reply = run_with_json(
         "answer",
         tiny_model,
         tmp_path / "q.jsonl",
@@ -90,7 +90,7 @@ def test_one_model_at_a_time(tiny_model: Path, tmp_path: Path):
         *common,
     )
     assert reply["completions"] == 3
-    assert ask("perplexity", tiny_model, tmp_path / "q.jsonl", *common)["scores"]
+    assert run_with_json("perplexity", tiny_model, tmp_path / "q.jsonl", *common)["scores"]
     file = (
         "--file",
         "test=package:tickets/choice.jsonl",
@@ -99,8 +99,8 @@ def test_one_model_at_a_time(tiny_model: Path, tmp_path: Path):
         "--out",
         tmp_path / "benchmarks" / "t.json",
     )
-    assert ask("bench", tiny_model, "tickets_choice", *file, *common)["scores"]
-    assert ask("leaderboard", tmp_path)["rows"]
+    assert run_with_json("bench", tiny_model, "tickets_choice", *file, *common)["scores"]
+    assert run_with_json("leaderboard", tmp_path)["rows"]
 
 
 def test_votes_in_and_out(tmp_path: Path):
@@ -108,27 +108,27 @@ def test_votes_in_and_out(tmp_path: Path):
     (tmp_path / "votes.jsonl").write_text(json.dumps(row) + "\n")
     run = tmp_path / "run"
     run.mkdir()
-    assert ask("votes import", tmp_path / "votes.jsonl", run)["added"] == 1
-    assert ask("votes export", run, tmp_path / "out.csv")["votes"] == 1
+    assert run_with_json("votes import", tmp_path / "votes.jsonl", run)["added"] == 1
+    assert run_with_json("votes export", run, tmp_path / "out.csv")["votes"] == 1
     (vote,) = accepted_votes(f"sqlite:///{run / 'arena.db'}")
-    assert ask("votes forget", run, vote.voter)["battles"] == 1
+    assert run_with_json("votes forget", run, vote.voter)["battles"] == 1
 
 
 def test_before_anything_runs(small_recipe: Path, tmp_path: Path):
-    assert "findings" in ask("check", small_recipe)
+    assert "findings" in run_with_json("check", small_recipe)
     data = ("--base", "x/y", "--data", tmp_path / "sft.jsonl", "--heldout", "")
-    assert ask("init", tmp_path / "new.yaml", *data)["method"] == "sft"
+    assert run_with_json("init", tmp_path / "new.yaml", *data)["method"] == "sft"
     done = CliRunner().invoke(main, ["doctor", "--json"])
     OUTPUTS["doctor"].model_validate(json.loads(done.stdout))
 
 
 def test_data_sets_of_a_run(tmp_path: Path):
-    assert ask("export", EXAMPLE, tmp_path / "data")["rows"]
+    assert run_with_json("export", EXAMPLE, tmp_path / "data")["rows"]
 
 
-def test_a_push_says_where_it_went(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_push_reports_where_it_went(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("toolkit.models.bases.push", lambda folder, repo, *, private: f"https://hub/{repo}")
-    assert ask("push", tmp_path, "ann/tickets")["repository"].endswith("ann/tickets")
+    assert run_with_json("push", tmp_path, "ann/tickets")["repository"].endswith("ann/tickets")
 
 
 def test_serve_prints_its_address_and_serves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -140,5 +140,5 @@ def test_serve_prints_its_address_and_serves(tmp_path: Path, monkeypatch: pytest
 
     monkeypatch.setattr("apps.server.serve", serve)
     run = Path(shutil.copytree(EXAMPLE, tmp_path / "run"))
-    assert ask("serve", run, "--port", 8600)["url"] == "http://localhost:8600/"
+    assert run_with_json("serve", run, "--port", 8600)["url"] == "http://localhost:8600/"
     assert len(served) == 1

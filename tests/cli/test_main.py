@@ -70,7 +70,7 @@ def test_help_lists_every_command():
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_every_command_has_a_module_and_says_what_it_does(name):
+def test_every_command_has_a_module_and_a_summary(name):
     command = main.get_command(click.Context(main), name)
     assert isinstance(command, click.Command)
     assert command.name == name
@@ -93,13 +93,13 @@ def test_every_command_written_is_offered():
 
 
 @pytest.mark.parametrize(("typed", "meant"), [("reprot", "report"), ("rating", "ratings"), ("runn", "run")])
-def test_a_mistyped_command_is_told_the_nearest(typed, meant):
+def test_a_mistyped_command_gets_the_nearest_name(typed, meant):
     result = CliRunner().invoke(main, [typed])
     assert result.exit_code == 2
     assert f"No such command '{typed}'; did you mean '{meant}'?" in result.output
 
 
-def test_a_word_like_no_command_is_told_so():
+def test_a_word_like_no_command_gets_that_message():
     result = CliRunner().invoke(main, ["zzzzzz"])
     assert result.exit_code == 2
     assert "No such command 'zzzzzz'." in result.output

@@ -119,7 +119,7 @@ def test_metrics_of_files(two: list[Path]):
     assert value["base", "rouge1"] < 0.5
 
 
-def test_bertscore_is_made_as_asked(two: list[Path], tmp_path: Path):
+def test_bertscore_is_made_as_requested(two: list[Path], tmp_path: Path):
     baseline = tmp_path / "baseline.tsv"
     baseline.write_text("LAYER,P,R,F\n" + "".join(f"{layer},0.5,0.5,0.5\n" for layer in range(4)))
 
@@ -320,7 +320,7 @@ def test_metrics_without_references_are_no_success(tmp_path: Path):
     assert run("metrics", file, "--metric", "length").exit_code == 0
 
 
-def test_bench_says_what_it_was_not_told(tiny_model: Path, tmp_path: Path):
+def test_bench_reports_the_defaults_it_used(tiny_model: Path, tmp_path: Path):
     assert run("bench", tiny_model, "gsm8k", "--file", "rows.jsonl").exit_code == 2
     result = run("bench", tiny_model, "humaneval", "--file", "test=rows.jsonl", "--out", tmp_path / "x.json")
     assert result.exit_code == 2

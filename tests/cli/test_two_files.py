@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from tests.faultserver import Say, serving
+from tests.fault_server import Response, fault_server
 from toolkit.arena.battles import load_battle_pool
 from toolkit.cli import main
 from toolkit.report.load import load_run
@@ -34,13 +34,13 @@ def invoke(*arguments: str) -> Result:
     return CliRunner().invoke(main, [*arguments])
 
 
-def prefer_first(number: int, request: dict[str, Any]) -> Say:
+def prefer_first(number: int, request: dict[str, Any]) -> Response:
     text = json.dumps(request)
-    return Say("[[A]]" if text.index("ours ") < text.index("theirs ") else "[[B]]")
+    return Response("[[A]]" if text.index("ours ") < text.index("theirs ") else "[[B]]")
 
 
 def test_judged_files_are_a_run_that_opens(files: tuple[str, str]):
-    with serving(prefer_first) as server:
+    with fault_server(prefer_first) as server:
         judged = invoke(
             "judge", *files, "--judge", "m", "--endpoint", server.url, "--out", "compared", "--json"
         )
@@ -68,7 +68,7 @@ def test_an_arena_opened_on_judged_files_loses_nothing(
     files: tuple[str, str], monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr("apps.server.serve", lambda *_: None)
-    with serving(prefer_first) as server:
+    with fault_server(prefer_first) as server:
         invoke("judge", *files, "--judge", "m", "--endpoint", server.url, "--out", "compared")
     summary = Path("compared/summary.json").read_bytes()
     assert invoke("serve", *files, "--out", "compared").exit_code == 0

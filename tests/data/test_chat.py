@@ -31,7 +31,7 @@ def test_only_answers_are_learned_each_with_its_end_token(tokenizer):
     assert not encoded.truncated
 
 
-def test_truncation_is_told_and_keeps_the_start(tokenizer):
+def test_truncation_is_reported_and_keeps_the_start(tokenizer):
     talk = [turn("user", "hi"), turn("assistant", "a long answer")]
     whole, cut = encode_conversation(tokenizer, talk), encode_conversation(tokenizer, talk, 12)
     assert cut.truncated

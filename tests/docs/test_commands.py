@@ -107,7 +107,7 @@ def test_lines_that_take_seconds_are_run(page: Path, workspace: Path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("page", [p for p in WITH_LINES if any(map(is_asked, LINES[p]))], ids=name_of)
-def test_lines_that_ask_a_small_model_are_run(page: Path, workspace: Path):
+def test_lines_that_run_a_small_model_are_run(page: Path, workspace: Path):
     lay_out_files(page)
     (workspace / "my_choice.jsonl").write_text((ROOT / "toolkit/recipes/tickets/choice.jsonl").read_text())
     (

@@ -44,7 +44,7 @@ GENERATED = generator().pages()
 
 
 @pytest.mark.parametrize("file", GENERATED, ids=lambda file: file.name)
-def test_generated_pages_are_what_the_code_says(file: Path):
+def test_generated_pages_are_up_to_date_with_the_code(file: Path):
     assert file.read_text(encoding="utf-8") == GENERATED[file], "stale: run python docs/generate.py"
     if file.suffix == ".json":
         jsonschema.Draft202012Validator.check_schema(json.loads(GENERATED[file]))

@@ -34,7 +34,7 @@ def test_packaged_recipes_fit(file):
     assert validator(RECIPE).is_valid({"name": "x", "extends": "demo"})
 
 
-def test_an_editor_is_told_what_every_key_of_the_top_sections_means():
+def test_an_editor_gets_what_every_key_of_the_top_sections_means():
     definitions = io.read_json(RECIPE)["$defs"]
     assert "Relative files" in definitions["DataSource"]["properties"]["source"]["description"]
     assert yaml.safe_load(json.dumps(definitions["Stage"]["properties"]["start"]["default"])) == "base"

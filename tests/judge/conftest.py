@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.generate.conftest import address, served
-from tests.judge.battlefield import SHORT
+from tests.judge.example_battles import SHORT
 from toolkit.judge.prompts import JudgePrompt
 from toolkit.models import Loaded, load_base
 from toolkit.recipe import ModelOptions

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from perf.attacks import ATTACKS, apply_attack, measure_attacks
-from tests.judge.battlefield import RuleJudge, battle
+from tests.judge.example_battles import RuleJudge, battle
 from toolkit.judge.prompts import CONTROL, load_prompt, render
 from toolkit.judge.verdicts import Comparison
 from toolkit.types import Outcome

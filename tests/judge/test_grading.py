@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.faultserver import Say, serving
-from tests.judge.battlefield import completion
+from tests.fault_server import Response, fault_server
+from tests.judge.example_battles import completion
 from toolkit import io
 from toolkit.errors import JudgeError
 from toolkit.judge.generative import EndpointBackend, GenerativeJudge
@@ -18,14 +18,18 @@ from toolkit.types import Completion, digest
 ROWS = [completion(name, i, f"{name} {i}") for name in ("base", "sft") for i in range(4)]
 
 
-def by_words(_number: int, request: dict) -> Say:
+def by_words(_number: int, request: dict) -> Response:
     text = request["messages"][-1]["content"]
-    return Say("Hm.") if "base 3" in text else Say("So so.\n[[4]]" if "base" in text else "Well done.\n[[9]]")
+    return (
+        Response("Hm.")
+        if "base 3" in text
+        else Response("So so.\n[[4]]" if "base" in text else "Well done.\n[[9]]")
+    )
 
 
 def test_written_grades_are_kept_and_averaged(tmp_path: Path):
     store = tmp_path / "kept"
-    with serving(by_words) as server:
+    with fault_server(by_words) as server:
         grader = GenerativeJudge(EndpointBackend(server.endpoint()), load_prompt("single"))
         grades = grade_completions(grader, ROWS, store=store)
         assert len(server.requests) == 8 + 2
@@ -39,7 +43,7 @@ def test_written_grades_are_kept_and_averaged(tmp_path: Path):
 
 
 def test_grades_go_by_what_the_judge_read_and_never_by_names(tmp_path: Path):
-    with serving(by_words) as server:
+    with fault_server(by_words) as server:
         grader = GenerativeJudge(EndpointBackend(server.endpoint()), load_prompt("single"))
         grades = grade_completions(grader, ROWS, store=tmp_path)
         requested = len(server.requests)
@@ -88,7 +92,7 @@ def test_a_comparing_prompt_cannot_grade(tiny: Loaded, tmp_path: Path):
 
 def test_references_are_shown_where_wanted(tmp_path: Path):
     row = Completion.model_validate(ROWS[0].model_dump() | {"reference": "THE TRUTH"})
-    with serving(lambda _number, _request: Say("[[5]]")) as server:
+    with fault_server(lambda _number, _request: Response("[[5]]")) as server:
         for reference in (False, True):
             backend = EndpointBackend(server.endpoint())
             grader = GenerativeJudge(backend, load_prompt("rubric"), reference=reference)

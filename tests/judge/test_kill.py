@@ -13,20 +13,24 @@ from pathlib import Path
 
 import pytest
 
-from tests.faultserver import FaultServer, Say, serving
+from tests.fault_server import FaultServer, Response, fault_server
 from toolkit import io
 from toolkit.types import Verdict, Vote
 
 CONCURRENCY = 8
 
 
-def faulty(number: int, request: dict) -> Say:
+def faulty(number: int, request: dict) -> Response:
     """Answers fairly, apart from a fault in every tenth request."""
-    faults = [Say(status=500), Say(status=429, headers={"retry-after-ms": "20"}), Say(drop=True)]
+    faults = [
+        Response(status=500),
+        Response(status=429, headers={"retry-after-ms": "20"}),
+        Response(drop=True),
+    ]
     if number % 10 == 9:
         return faults[number // 10 % 3]
     text = request["messages"][-1]["content"]
-    return Say("[[A]]" if text.index("GOOD") < text.index("BAD") else "[[B]]", delay=0.005)
+    return Response("[[A]]" if text.index("GOOD") < text.index("BAD") else "[[B]]", delay=0.005)
 
 
 def outputs(file: Path, battles: int) -> Path:
@@ -63,7 +67,7 @@ def test_kill_9_loses_and_repeats_nothing(tmp_path: Path, record_property: Calla
         return set(file.read_text().split("\n")[1:-1])
 
     stored_at_kills: list[set[str]] = []
-    with serving(faulty) as server:
+    with fault_server(faulty) as server:
         for share in (0.3, 0.6):
             kill_at(server, judging(server, answers, out), sent + int(share * battles))
             stored_at_kills.append(log())

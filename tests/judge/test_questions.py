@@ -9,7 +9,7 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
-from tests.faultserver import Say, serving
+from tests.fault_server import Response, fault_server
 from toolkit import io, models
 from toolkit.cli import main
 from toolkit.recipe import ModelOptions
@@ -105,7 +105,7 @@ def test_a_server_judges_a_run_whose_own_judge_averages_probabilities(run: Path,
     (run / "recipe.yaml").write_text(yaml.safe_dump(recipe))
     questions = tmp_path / "prompts.txt"
     questions.write_text("Where is my lamp?\n")
-    with serving(lambda _number, _request: Say("[[A]]")) as server:
+    with fault_server(lambda _number, _request: Response("[[A]]")) as server:
         options = ["--questions", questions, "--judge", "m", "--endpoint", server.url]
         result = CliRunner().invoke(main, ["judge", str(run), *map(str, options)])
     assert result.exit_code == 0, result.output
@@ -118,7 +118,7 @@ def test_what_makes_other_votes_has_a_folder_of_its_own(run: Path):
         row = Completion(example_id="e", contestant=name, messages=[{"role": "user", "content": "q"}],
                          completion=name, finish="stop", tokens=1, reference="r")  # fmt: skip
         io.write(run / "completions" / f"{name}.jsonl", [row])
-    with serving(lambda _number, _request: Say("[[A]]")) as server:
+    with fault_server(lambda _number, _request: Response("[[A]]")) as server:
         options = ["--judge", "m", "--endpoint", server.url, "--json"]
         for more, name in (([], "m"), (["--reference"], "m-reference")):
             found = json.loads(CliRunner().invoke(main, ["judge", str(run), *options, *more]).stdout or "{}")
@@ -128,7 +128,9 @@ def test_what_makes_other_votes_has_a_folder_of_its_own(run: Path):
 
 def test_contestants_behind_a_server_answer_too(run: Path, tmp_path: Path):
     recipe = yaml.safe_load((run / "recipe.yaml").read_text())
-    with serving(lambda _number, request: Say(request["messages"][-1]["content"].upper())) as server:
+    with fault_server(
+        lambda _number, request: Response(request["messages"][-1]["content"].upper())
+    ) as server:
         recipe["contestants"] = {"base": {}, "loud": {"endpoint": {"url": server.url, "model": "loud"}}}
         served = written(recipe, tmp_path / "served")
         questions = tmp_path / "prompts.txt"

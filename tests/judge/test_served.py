@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.judge.battlefield import battle, kept
+from tests.judge.example_battles import battle, kept
 from toolkit.judge import judge_battles
 from toolkit.judge.generative import EndpointBackend, GenerativeJudge, LocalBackend
 from toolkit.judge.prompts import JudgePrompt
@@ -19,7 +19,7 @@ OPTIONS = Generation(max_new_tokens=24)
 
 
 @pytest.mark.usefixtures("served")
-def test_a_served_judge_writes_as_it_does_in_memory_and_is_asked_once(
+def test_a_served_judge_writes_as_it_does_in_memory_and_is_requested_once(
     address: str, tiny_model: Path, tiny: Loaded, short: JudgePrompt, tmp_path: Path
 ):
     """Random weights write nothing that can be read: every attempt is made, and kept as invalid."""

@@ -228,7 +228,7 @@ def test_many_pairs_agree_with_scipys_permutation_test():
     assert found.p_value == pytest.approx(expected.pvalue, abs=0.03)
 
 
-def test_a_perfect_contestant_is_told_from_nonsense_among_hundreds_of_tests():
+def test_a_perfect_contestant_is_distinguished_from_nonsense_among_hundreds_of_tests():
     rng = np.random.default_rng(0)
     left, right = rng.normal(0.9, 0.1, (60, 1)), rng.normal(0.1, 0.1, (60, 1))
     found = difference(of_table(left), of_table(right, contestant="b"))

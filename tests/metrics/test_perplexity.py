@@ -58,7 +58,7 @@ def test_references_are_measured_given_their_prompt_end_token_included(tiny: Loa
     assert score(perplexity).n == 1
 
 
-def test_how_far_it_is_is_told_to_the_end(
+def test_progress_is_reported_to_the_end(
     tiny: Loaded, progress_updates: list[Progress], monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(batch_size, "TOKENS", batch_size.Limit(200, 200))

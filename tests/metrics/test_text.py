@@ -118,7 +118,7 @@ def test_bertscore_takes_the_best_of_several_references():
     assert table["bertscore_f1"][1][0][0] == pytest.approx(1.0, abs=1e-5)
 
 
-def test_bertscore_says_with_what_it_was_made():
+def test_bertscore_reports_with_what_it_was_made():
     signature = BertScore(layer=5).signature([["x"]])
     assert signature is not None
     assert signature.startswith("all-minilm-l6-v2_L5_no-idf")
@@ -279,7 +279,7 @@ def test_a_tokenizer_that_is_not_installed_is_named(name: str, package: str):
             Rouge(tokenizer=name).compute(predictions=["a"], references=[["a"]])
 
 
-def test_bertscore_says_how_many_texts_were_cut(caplog: pytest.LogCaptureFixture):
+def test_bertscore_reports_how_many_texts_were_cut(caplog: pytest.LogCaptureFixture):
     metric = BertScore()
     metric.rows(["short", "word " * 600], [["short"], ["a reference"]])
     assert metric.cut == 1

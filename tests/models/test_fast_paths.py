@@ -171,7 +171,7 @@ def test_a_head_that_is_followed_by_a_cap_is_not_used_alone():
 SETTINGS = {"repetition_penalty": 1.9, "do_sample": True, "temperature": 0.7, "top_k": 5}
 
 
-def test_a_models_own_sampling_is_taken_only_when_asked_for(tiny: Loaded, monkeypatch: pytest.MonkeyPatch):
+def test_a_models_own_sampling_is_taken_only_when_requested(tiny: Loaded, monkeypatch: pytest.MonkeyPatch):
     """The same on both paths: greedy by the recipe, whatever the model's settings say."""
     for kind in ("llama", "gpt_neox"):
         model = model_of(kind)

@@ -122,7 +122,7 @@ def test_what_is_missing_is_one_line(hub: Hub, adapter: Path, tmp_path: Path):
     assert not hub.files
 
 
-def test_a_refusal_of_the_hub_is_told(hub: Hub, adapter: Path):
+def test_a_refusal_of_the_hub_is_reported(hub: Hub, adapter: Path):
     hub.refuses = True
     done = push(hub, str(adapter), "ann/tickets", HF_TOKEN="t")
     assert done.returncode == 1

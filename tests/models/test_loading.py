@@ -121,7 +121,7 @@ def test_weights_of_a_base_that_are_missing_or_no_numbers_are_named(
         load_base(str(own), PLAIN)
 
 
-def test_what_is_no_model_is_told_apart(own: Path, tmp_path: Path):
+def test_what_is_no_model_is_distinguished(own: Path, tmp_path: Path):
     (own / "model.safetensors").rename(own / "pytorch_model.bin")
     with pytest.raises(ModelError, match="no safetensors weights; convert them"):
         resolve_base(str(own))

@@ -11,7 +11,7 @@ import torch
 from lm_eval.api.instance import Instance
 from peft import LoraConfig, get_peft_model
 
-from tests.judge.battlefield import SHORT, battle
+from tests.judge.example_battles import SHORT, battle
 from tests.pretended_gpu import pretended_gpu
 from toolkit.benchmarks.lm_eval_model import LoadedLM
 from toolkit.data.formats import Text

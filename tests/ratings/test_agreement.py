@@ -197,7 +197,7 @@ def test_as_good_as_a_person_is_shown_not_assumed(right, good):
     assert not few.as_good_as_one  # not refuted, and not shown
 
 
-def test_nothing_in_common_is_said():
+def test_nothing_in_common_is_reported():
     with pytest.raises(RatingError, match="no answers to the same question"):
         agreement(table([(1, 0)]), table([(2, 0)]))
 

@@ -74,6 +74,6 @@ def test_bad_rows_are_named(rows, message):
         count(pd.DataFrame(rows, columns=["model_a", "model_b", "winner"]))
 
 
-def test_no_votes_says_what_to_do():
+def test_no_votes_is_an_error_with_the_mend():
     with pytest.raises(RatingError, match="arena"):
         bradley_terry([])

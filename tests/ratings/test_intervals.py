@@ -35,7 +35,7 @@ def cast(wins, losses, ties=0):
         World(4, 60, rho=0.2, voters=40, taste=0.3, uneven=True, equal=True),
     ],
 )
-def test_intervals_cover_and_equal_contestants_are_rarely_told_apart(world):
+def test_intervals_cover_and_equal_contestants_are_rarely_distinguished(world):
     found = measure_ratings(world, 150)
     assert found.ratings >= 0.92  # 93%, less the error of so small a simulation
     assert found.gaps >= 0.92

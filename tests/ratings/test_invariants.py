@@ -145,7 +145,7 @@ def test_style_control_finds_what_length_alone_won():
         ({"length_b": "long"}, DataError, "votes row 1: length_b is 'long'; it must be a number"),
     ],
 )
-def test_a_style_that_says_nothing_is_refused(change, error, message):
+def test_a_style_without_information_is_refused(change, error, message):
     with pytest.raises(error, match=message):
         style_controlled(add_lengths(LOG).assign(**change))
 

@@ -39,7 +39,7 @@ def test_no_benchmark_no_leaderboard(finished: Path, tmp_path: Path):
     assert benchmark_section(load_run(tmp_path)) is None
 
 
-def test_a_gain_on_one_task_paid_for_on_others_is_told(tmp_path: Path):
+def test_a_gain_on_one_task_paid_for_on_others_is_reported(tmp_path: Path):
     scores, summary = [], {"run": "x", "contestants": ["base", "tuned"], "scores": (), "differences": ()}
     rates = {"a": (0.2, 0.9), "b": (0.9, 0.3), "c": (0.8, 0.2)}
     for place, name in enumerate(("base", "tuned")):

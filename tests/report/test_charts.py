@@ -87,7 +87,7 @@ def test_a_long_log_is_thinned_and_keeps_its_ends():
     assert 2 < len(drawn) <= MOST_POINTS
 
 
-def test_a_reader_without_eyes_is_told_the_figures():
+def test_a_reader_without_eyes_gets_the_figures():
     assert 'aria-label="Loss: training from 2 at 1 to 0.5 at 9"' in curves(
         "Loss", [Curve("training", [(1, 2), (9, 0.5)])]
     )

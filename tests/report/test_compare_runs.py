@@ -52,7 +52,7 @@ def test_another_run_is_compared_on_what_is_shared(two, tmp_path):
     assert {score.n for score in facts["summary"].scores} == {49}
 
 
-def test_prompts_that_a_round_was_trained_on_are_left_out_and_said(two, tmp_path):
+def test_prompts_that_a_round_was_trained_on_are_left_out_and_reported(two, tmp_path):
     run, other = two
     prompts = [answer.messages for answer in io.read(run / "completions" / f"{NAMES[0]}.jsonl", Completion)]
     pairs = tmp_path / "pairs.jsonl"
@@ -69,7 +69,7 @@ def test_prompts_that_a_round_was_trained_on_are_left_out_and_said(two, tmp_path
     assert facts["summary"].run.endswith("without 7 examples that one of them was trained on")
 
 
-def test_what_was_changed_is_told(two):
+def test_what_was_changed_is_reported(two):
     changed = build_comparison(load_run(two[0]), load_run(two[1]))["changes"]
     assert [[cell.text for cell in row] for row in changed.rows] == [
         ["stages.1.trainer.beta", "0.3", "not set"]
@@ -116,7 +116,7 @@ def test_the_command_writes_one_report_or_a_comparison(two):
     assert "## What was changed" in Path(files["markdown"]).read_text(encoding="utf-8")
 
 
-def test_the_command_says_where_no_run_is(tmp_path):
+def test_the_command_reports_where_no_run_is(tmp_path):
     result = CliRunner().invoke(main, ["report", str(tmp_path)])
     assert result.exit_code == 2
     assert "no summary.json here" in result.output

@@ -120,7 +120,7 @@ def test_gains_and_losses_together_are_mixed():
     )
 
 
-def test_the_change_is_told_from_the_scores():
+def test_the_change_is_computed_from_the_scores():
     scores = [Score(contestant=c, metric="rougeL", value=v, n=60) for c, v in ((OLD, 0.5), (NEW, 0.8))]
     comparison = headline.compare(summary(found("rougeL", 0.3, 0.1, 0.0002), scores=scores), QUESTION)
     assert headline.evidence_sentence([comparison]) == (
@@ -174,7 +174,7 @@ def test_the_primary_measure_does_not_pay_for_the_others():
     assert caution.startswith("Any difference but in the primary measure, of whatever size: 8 examples and")
 
 
-def test_without_comparisons_nothing_is_said():
+def test_without_comparisons_nothing_is_claimed():
     assert headline.opening_sentence([]).startswith("Nothing can be said")
     assert headline.multiplicity_note([]) == ""
 

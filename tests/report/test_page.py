@@ -106,7 +106,7 @@ def test_no_figure_is_not_a_number(copied):
     assert not re.search(r"\bnan\b|\binf\b|None", read(copied).text)
 
 
-def test_markdown_says_the_same(copied):
+def test_markdown_has_the_same_content(copied):
     write_report(copied)
     text = (copied / "report.md").read_text(encoding="utf-8")
     assert text.startswith("# synthetic: did it get better?\n\n**Yes. dpo is better than base-fewshot")
@@ -246,7 +246,7 @@ def test_a_recipe_of_another_version_is_read_as_far_as_it_is_known(copied):
 
 
 @pytest.mark.parametrize("text", ["stages: 3", "a: [", ""])
-def test_a_recipe_that_cannot_be_read_costs_only_what_it_would_tell(copied, text):
+def test_a_recipe_that_cannot_be_read_costs_only_what_it_would_add(copied, text):
     (copied / "recipe.yaml").write_text(text)
     assert "dpo is better than base" in read(copied).text
 

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from tests import forked
-from tests.faultserver import FaultServer
+from tests.fault_server import FaultServer
 from tests.run.test_jury import server
 from tests.run.test_run import COMMAND, essence, run
 from toolkit.errors import InputError

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.faultserver import FaultServer, Say, serving
+from tests.fault_server import FaultServer, Response, fault_server
 from toolkit import io
 from toolkit.cli import main
 from toolkit.errors import EndpointError
@@ -24,14 +24,14 @@ from toolkit.types import Verdict, Vote
 BATTLES = 6
 
 
-def say(_number: int, request: dict) -> Say:
+def script(_number: int, request: dict) -> Response:
     """`first` takes whatever it is shown first; the others call every battle a tie."""
-    return Say("[[A]]" if request["model"] == "first" else "[[C]]")
+    return Response("[[A]]" if request["model"] == "first" else "[[C]]")
 
 
 @pytest.fixture
 def server() -> Iterator[FaultServer]:
-    with serving(say) as state:
+    with fault_server(script) as state:
         yield state
 
 
@@ -66,7 +66,7 @@ def cast(folder: Path) -> list[Vote]:
 
 
 @pytest.mark.slow
-def test_a_jury_votes_and_nobody_in_it_is_asked_twice(with_jury, server: FaultServer, tmp_path: Path):
+def test_a_jury_votes_and_no_member_judges_twice(with_jury, server: FaultServer, tmp_path: Path):
     summary = run(load(with_jury("first", "even")), tmp_path)
     folder = tmp_path / "small"
     counts = received(folder)
@@ -96,8 +96,8 @@ def test_a_jury_votes_and_nobody_in_it_is_asked_twice(with_jury, server: FaultSe
 def test_a_judge_that_fails_costs_the_others_nothing(with_jury, server: FaultServer, tmp_path: Path):
     down = True
 
-    def script(number: int, request: dict) -> Say:
-        return Say(status=401) if down and request["model"] == "even" else say(number, request)
+    def script(number: int, request: dict) -> Response:
+        return Response(status=401) if down and request["model"] == "even" else script(number, request)
 
     server.script = script
     with pytest.raises(EndpointError):

@@ -11,7 +11,7 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
-from tests.judge.battlefield import RuleJudge
+from tests.judge.example_battles import RuleJudge
 from toolkit import recipe as recipes
 from toolkit.cli import main
 from toolkit.data.formats import Preference

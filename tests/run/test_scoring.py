@@ -91,7 +91,7 @@ def test_a_run_without_groups_keeps_none(scored, tmp_path: Path):
     assert load_groups([tmp_path / "small"]) == {}
 
 
-def test_bertscore_is_made_as_the_recipe_says(scored, tmp_path: Path):
+def test_bertscore_is_made_as_the_recipe_sets_it(scored, tmp_path: Path):
     baseline = tmp_path / "baseline.tsv"
     baseline.write_text("LAYER,P,R,F\n" + "".join(f"{layer},0.5,0.5,0.5\n" for layer in range(4)))
     scored(bertscore_layer=3, bertscore_idf=True, bertscore_rescale="baseline.tsv")

@@ -44,7 +44,7 @@ def test_what_a_recipe_leaves_out_the_report_does_without(small_recipe: Path, tm
 
 
 @pytest.mark.slow
-def test_training_alone_is_told(small_recipe: Path, tmp_path: Path):
+def test_training_alone_is_reported(small_recipe: Path, tmp_path: Path):
     stages = yaml.safe_load(small_recipe.read_text())["stages"][:1]
     code, err = ran(small_recipe, tmp_path, {"stages": stages, "scoring": None, "judge": None})
     assert code == 0, err
@@ -63,7 +63,7 @@ def test_an_empty_data_file_is_named(small_recipe: Path, tmp_path: Path, name: s
 
 
 @pytest.mark.slow
-def test_an_error_of_the_check_stops_the_run_unless_told_otherwise(small_recipe: Path, tmp_path: Path):
+def test_an_error_of_the_check_stops_the_run_unless_overridden(small_recipe: Path, tmp_path: Path):
     raw = yaml.safe_load(small_recipe.read_text())
     raw["stages"][1]["trainer"] = raw["stages"][1]["trainer"] | {"beta": -0.1}
     code, err = ran(small_recipe, tmp_path, {"stages": raw["stages"], "judge": None})

@@ -66,7 +66,7 @@ def test_the_best_on_the_evaluation_split_is_run_and_not_trained_again(small_rec
         ({"scoring": {"validation": "deev"}}, "did you mean `dev`"),
     ],
 )
-def test_what_a_grid_lacks_is_said(changes: dict[str, Any], message: str, small_recipe: Path):
+def test_what_a_grid_lacks_is_reported(changes: dict[str, Any], message: str, small_recipe: Path):
     with pytest.raises(RecipeError, match=message):
         recipes.load(swept(small_recipe, [1e-3], **changes))
 

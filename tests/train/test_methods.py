@@ -99,7 +99,7 @@ def requested(word: str) -> list[Message]:
     return [Message(role="user", content=f"my {word}")]
 
 
-def test_dpo_tells_how_often_the_chosen_answer_is_the_likelier_one(tmp_path: Path, tiny_model: Path):
+def test_dpo_logs_how_often_the_chosen_answer_is_the_likelier_one(tmp_path: Path, tiny_model: Path):
     """Before and after, against likelihoods taken another way; rewards say nothing before."""
     pairs = [{"prompt": f"my {w}", "chosen": f"a {w}", "rejected": f"a {w[::-1]}"} for w in WORDS]
     (tmp_path / "near.jsonl").write_text("\n".join(map(json.dumps, pairs)))
@@ -299,7 +299,7 @@ def test_other_kinds_of_adapter_learn(adapter: dict[str, Any], tmp_path: Path, t
     load_base(str(tiny_model), FP32).attach("s", tmp_path / "adapters" / "s")
 
 
-def test_the_log_tells_speed_and_memory_of_every_step(tmp_path: Path, tiny_model: Path):
+def test_the_log_has_speed_and_memory_of_every_step(tmp_path: Path, tiny_model: Path):
     train(recipe_of(tmp_path, tiny_model, [stage("s", "orpo", "pairs")]), tmp_path)
     lines = (tmp_path / "adapters" / "s" / "training.jsonl").read_text().splitlines()
     steps = [row for row in map(json.loads, lines) if "loss" in row]

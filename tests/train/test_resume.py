@@ -163,7 +163,7 @@ def test_a_truncated_newest_checkpoint_is_passed_over(whole_sft: Path, tmp_path:
 
 
 @pytest.mark.slow
-def test_a_file_that_cannot_be_written_is_told_and_training_continues(
+def test_a_file_that_cannot_be_written_is_reported_and_training_continues(
     whole_sft: Path, tmp_path: Path, tiny_model: Path
 ):
     recipe = recipe_of(tmp_path, tiny_model, STAGES["sft"])
@@ -179,7 +179,7 @@ def test_a_file_that_cannot_be_written_is_told_and_training_continues(
 @pytest.mark.slow
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small disk takes root")
 @pytest.mark.parametrize("kilobytes", [48, later(200), 400])
-def test_a_full_disk_is_told_in_one_line_and_training_continues(
+def test_a_full_disk_is_reported_in_one_line_and_training_continues(
     kilobytes: int, whole_sft: Path, tmp_path: Path, tiny_model: Path
 ):
     recipe = recipe_of(tmp_path, tiny_model, STAGES["sft"])

@@ -553,10 +553,10 @@ FAULTS: dict[str, tuple[Callable[[Plan], Any], str, str]] = {
 
 @pytest.mark.parametrize("name", FAULTS)
 def test_a_planted_fault_is_found(name: str, plan: Plan):
-    planted, code, told = FAULTS[name]
+    planted, code, message = FAULTS[name]
     planted(plan)
     found = [finding for finding in plan.check() if finding.code == code]
-    assert any(told in f"{finding.place}: {finding.message}; {finding.fix}" for finding in found), found
+    assert any(message in f"{finding.place}: {finding.message}; {finding.fix}" for finding in found), found
 
 
 def test_data_to_choose_by_is_used(plan: Plan):
@@ -682,7 +682,7 @@ def test_numbers_in_their_range_are_no_fault(plan: Plan):
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "message"),
     [
         ({"parameters": {"stream": True}}, "parameters: `stream` cannot be set"),
         ({"parameters": {"n": 4}}, "parameters: `n` cannot be set"),
@@ -691,9 +691,9 @@ def test_numbers_in_their_range_are_no_fault(plan: Plan):
         ({"url": "https://h/v1/responses/"}, "url: give the base URL"),
     ],
 )
-def test_endpoints_that_could_not_be_asked(plan: Plan, changes: dict[str, Any], told: str):
+def test_endpoints_that_no_request_could_reach(plan: Plan, changes: dict[str, Any], message: str):
     plan.raw["contestants"] = remote(**changes)
-    with pytest.raises(RecipeError, match=re.escape(told)):
+    with pytest.raises(RecipeError, match=re.escape(message)):
         recipes.parse(plan.raw, plan.folder / "r.yaml")
     plan.raw["contestants"] = remote(parameters={"stream": False, "n": 1, "top_k": 5})
     assert recipes.parse(plan.raw, plan.folder / "r.yaml")

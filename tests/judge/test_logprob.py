@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.judge.battlefield import battle
+from tests.judge.example_battles import battle
 from toolkit.errors import JudgeError
 from toolkit.judge import judge_battles
 from toolkit.judge.aggregation import aggregate_votes

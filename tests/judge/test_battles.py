@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.judge.battlefield import completion
+from tests.judge.example_battles import completion
 from toolkit.errors import DataError
 from toolkit.judge.battles import build_battles
 from toolkit.judge.prompts import load_prompt, render
@@ -40,7 +40,7 @@ def test_a_limit_keeps_the_same_seeded_examples_for_every_pair():
     )
 
 
-def test_battles_that_lack_an_answer_are_left_out_and_said(caplog: pytest.LogCaptureFixture):
+def test_battles_that_lack_an_answer_are_left_out_and_reported(caplog: pytest.LogCaptureFixture):
     battles = build_battles({"base": FIELD["base"], "sft": FIELD["sft"][:4]}, Judge())
     assert len(battles) == 4
     assert "2 answers are missing" in caplog.text

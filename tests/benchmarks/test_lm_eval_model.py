@@ -79,7 +79,7 @@ def test_what_greedy_decoding_would_say_is_known(tiny: Loaded):
 
 
 @pytest.mark.parametrize("requested", ["likelihoods", "texts"])
-def test_how_far_it_is_is_told_to_the_end(requested: str, tiny: Loaded, progress_updates: list[Progress]):
+def test_progress_is_reported_to_the_end(requested: str, tiny: Loaded, progress_updates: list[Progress]):
     model = LoadedLM(tiny)
     model.work = "base: benchmark of a test"
     if requested == "likelihoods":

@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from docs.outputs import OUTPUTS
-from tests.faultserver import Say, serving
+from tests.fault_server import Response, fault_server
 from toolkit import io
 from toolkit.cli import main
 from toolkit.judge.aggregation import disagreement, majority_votes
@@ -30,19 +30,19 @@ def outputs(folder: Path, count: int = 5) -> Path:
     return file
 
 
-def fair(_number: int, request: dict) -> Say:
+def fair(_number: int, request: dict) -> Response:
     text = request["messages"][-1]["content"]
-    return Say("[[A]]" if text.index("GOOD") < text.index("BAD") else "[[B]]")
+    return Response("[[A]]" if text.index("GOOD") < text.index("BAD") else "[[B]]")
 
 
-def partial(number: int, request: dict) -> Say:
+def partial(number: int, request: dict) -> Response:
     """One judge of the two always takes the first answer."""
-    return Say("[[A]]") if request["model"] == "lazy" else fair(number, request)
+    return Response("[[A]]") if request["model"] == "lazy" else fair(number, request)
 
 
 def test_files_of_outputs_are_judged_and_everything_is_written(tmp_path: Path):
     out = tmp_path / "judged"
-    with serving(fair) as server:
+    with fault_server(fair) as server:
         options = ["--judge", "fair", "--endpoint", server.url, "--out", out]
         result = adapter_arena(outputs(tmp_path), *options, "--json")
         assert result.exit_code == 0, result.output
@@ -75,9 +75,9 @@ def test_files_of_outputs_are_judged_and_everything_is_written(tmp_path: Path):
     }
 
 
-def test_a_limit_restricts_what_is_asked_now_and_takes_no_votes_away(tmp_path: Path):
+def test_a_limit_restricts_the_requests_of_this_call_and_takes_no_votes_away(tmp_path: Path):
     out = tmp_path / "judged"
-    with serving(fair) as server:
+    with fault_server(fair) as server:
         options = ["--judge", "fair", "--endpoint", server.url, "--out", out]
         assert adapter_arena(outputs(tmp_path), *options).exit_code == 0
         kept = (out / "votes.jsonl").read_bytes()
@@ -92,7 +92,7 @@ def test_a_limit_restricts_what_is_asked_now_and_takes_no_votes_away(tmp_path: P
 
 def test_another_judge_on_a_part_of_the_battles_takes_no_votes_away(tmp_path: Path):
     out = tmp_path / "judged"
-    with serving(fair) as server:
+    with fault_server(fair) as server:
         options = [outputs(tmp_path), "--endpoint", server.url, "--out", out, "--judge"]
         assert adapter_arena(*options, "fair").exit_code == 0
         before = {file.name: file.read_bytes() for file in out.iterdir() if file.is_file()}
@@ -111,7 +111,7 @@ def test_another_judge_on_a_part_of_the_battles_takes_no_votes_away(tmp_path: Pa
 
 
 def test_a_judge_that_cast_no_vote_ends_with_the_reason(tmp_path: Path):
-    with serving(lambda _number, _request: Say("I like both of them.")) as server:
+    with fault_server(lambda _number, _request: Response("I like both of them.")) as server:
         options = ["--judge", "vague", "--endpoint", server.url, "--out", tmp_path / "out"]
         result = adapter_arena(outputs(tmp_path), *options)
     assert result.exit_code == 1
@@ -119,8 +119,8 @@ def test_a_judge_that_cast_no_vote_ends_with_the_reason(tmp_path: Path):
     assert "I like both of them." in result.stderr
 
 
-def test_endpoints_are_asked_as_a_recipe_would_ask_them(tmp_path: Path):
-    with serving(fair) as server:
+def test_endpoints_get_the_requests_of_a_recipe(tmp_path: Path):
+    with fault_server(fair) as server:
         result = adapter_arena(
             *(outputs(tmp_path), "--judge", "fair", "--endpoint", server.url, "--out", tmp_path / "out"),
             *("--parameters", "{top_k: 5, seed: null}", "--max-new-tokens", 99, "--concurrency", 2),
@@ -149,7 +149,7 @@ def test_endpoint_options_that_do_not_fit_are_one_line(options: list[str], expec
 
 def test_several_judges_are_a_jury(tmp_path: Path):
     out = tmp_path / "judged"
-    with serving(partial) as server:
+    with fault_server(partial) as server:
         judges = ["--judge", "fair", "--judge", "lazy", "--judge", "second"]
         result = adapter_arena(outputs(tmp_path), *judges, "--endpoint", server.url, "--out", out)
     assert result.exit_code == 0, result.output
@@ -160,9 +160,9 @@ def test_several_judges_are_a_jury(tmp_path: Path):
     assert agreement == {("fair", "lazy"): 0, ("fair", "second"): 1, ("lazy", "second"): 0}
 
 
-def test_an_estimate_asks_nobody_and_comes_near(tmp_path: Path):
+def test_an_estimate_sends_no_request_and_comes_near(tmp_path: Path):
     out = tmp_path / "judged"
-    with serving(fair) as server:
+    with fault_server(fair) as server:
         options = ["--judge", "fair", "--endpoint", server.url, "--out", out]
         before = adapter_arena(outputs(tmp_path), *options, "--estimate", "--json")
         assert before.exit_code == 0, before.output
@@ -176,8 +176,8 @@ def test_an_estimate_asks_nobody_and_comes_near(tmp_path: Path):
     assert json.loads(after.stdout)["estimates"][0]["requests"] == 0
 
 
-def test_an_estimate_knows_what_a_judge_of_any_name_has_said(tmp_path: Path):
-    with serving(fair) as server:
+def test_an_estimate_knows_what_is_stored_of_a_judge_of_any_name(tmp_path: Path):
+    with fault_server(fair) as server:
         options = ["--judge", "fair@001", "--endpoint", server.url, "--out", tmp_path / "judged"]
         adapter_arena(outputs(tmp_path), *options)
     after = adapter_arena(outputs(tmp_path), *options, "--estimate", "--json")
@@ -229,13 +229,13 @@ def test_a_jury_needs_more_than_half():
     assert found["unanimous"]["n"] == 2, "the third battle was not voted on by all"
 
 
-def test_a_single_prompt_grades_every_answer_and_asks_once(tmp_path: Path):
+def test_a_single_prompt_grades_every_answer_with_one_request(tmp_path: Path):
     out = tmp_path / "judged"
 
-    def grades(_number: int, request: dict) -> Say:
-        return Say("Fine.\n[[9]]" if "GOOD" in request["messages"][-1]["content"] else "Poor.\n[[3]]")
+    def grades(_number: int, request: dict) -> Response:
+        return Response("Fine.\n[[9]]" if "GOOD" in request["messages"][-1]["content"] else "Poor.\n[[3]]")
 
-    with serving(grades) as server:
+    with fault_server(grades) as server:
         options = ["--judge", "m", "--endpoint", server.url, "--out", out, "--prompt", "single", "--json"]
         before = adapter_arena(outputs(tmp_path), *options, "--estimate")
         assert json.loads(before.stdout)["estimates"][0]["requests"] == 10
@@ -259,7 +259,7 @@ def test_a_single_prompt_grades_every_answer_and_asks_once(tmp_path: Path):
 
 
 def test_prices_before_and_after(tmp_path: Path):
-    with serving(fair) as server:
+    with fault_server(fair) as server:
         options = [
             "--judge",
             "fair",
@@ -286,7 +286,7 @@ def test_prices_before_and_after(tmp_path: Path):
     )
 
 
-def test_annotations_of_alpaca_eval_are_counted_and_nobody_is_asked(tmp_path: Path):
+def test_annotations_of_alpaca_eval_are_counted_and_no_request_is_sent(tmp_path: Path):
     row = {
         "instruction": "Why?",
         "generator_1": "base",

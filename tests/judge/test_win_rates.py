@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from perf.agreement import standard_error
-from tests.judge.battlefield import RuleJudge, battle
+from tests.judge.example_battles import RuleJudge, battle
 from toolkit.errors import DataError
 from toolkit.judge import judge_battles
 from toolkit.judge.aggregation import (

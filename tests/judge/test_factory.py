@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.judge.battlefield import battle, kept
+from tests.judge.example_battles import battle, kept
 from toolkit.errors import ModelError, RecipeError
 from toolkit.judge import build_judge, judge_battles
 from toolkit.judge.aggregation import aggregate_votes
@@ -82,7 +82,7 @@ def test_sections_that_vote_are_not_refused(section: Judge):
     validate_judges(section.members(), base="tiny")
 
 
-def test_a_jurys_members_are_judges_with_all_that_the_section_says():
+def test_a_jurys_members_are_judges_with_all_settings_of_the_section():
     jury = Judge(jury=({}, {"model": "x", "method": "logits"}), method="written", reference=True, limit=3)
     assert jury.members() == [
         Judge(method="written", reference=True, limit=3),
@@ -91,7 +91,7 @@ def test_a_jurys_members_are_judges_with_all_that_the_section_says():
     assert Judge(model="x").members() == [Judge(model="x")]
 
 
-def test_a_reference_asks_for_the_prompt_that_shows_it():
+def test_a_reference_selects_the_prompt_that_shows_it():
     assert "{{ reference }}" in load_judge_prompt(Judge(reference=True)).user
     assert "{{ reference }}" not in load_judge_prompt(Judge()).user
 
@@ -157,7 +157,7 @@ def test_a_reward_adapter_is_put_on_its_base(tiny_model: Path, tmp_path: Path):
     )
 
 
-def test_a_reward_model_is_loaded_as_the_recipe_says(reward_model: Path, tmp_path: Path):
+def test_a_reward_model_is_loaded_as_the_recipe_sets_it(reward_model: Path, tmp_path: Path):
     options = ModelOptions(device="cpu", dtype="bfloat16", attention="eager", quantization="nf4")
     judge = build_judge(Judge(model=str(reward_model), method="reward"), str, options=options)
     model = judge.scorer.model

@@ -43,7 +43,7 @@ def test_texts_with_little_in_common_are_left_unmarked():
     assert 0 < found.shared < 0.4
 
 
-def test_a_very_long_text_is_cut_and_says_so():
+def test_a_very_long_text_is_cut_and_marked():
     found = mark_differences("x" * (MAX_CHARS + 5), "y")
     assert found.cut == 5
     assert len(found.text) == MAX_CHARS

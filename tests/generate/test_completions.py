@@ -11,7 +11,7 @@ import pytest
 import torch
 import transformers
 
-from tests.faultserver import Say, serving
+from tests.fault_server import Response, fault_server
 from toolkit.data.chat import prompt_ids
 from toolkit.errors import DataError, EndpointError
 from toolkit.generate import Reply, Request, Scripted, generate_completions
@@ -99,7 +99,9 @@ def test_a_long_common_beginning_is_read_once_and_changes_no_text(
     assert out.read_bytes() == whole
 
 
-def test_an_answer_that_ends_itself_says_stop(tiny: Loaded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_an_answer_that_ends_itself_finishes_by_stop(
+    tiny: Loaded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     tokens = one_at_a_time(tiny, examples(1)[0], 8)
     options = Generation(max_new_tokens=8)
     (cut,) = generate_completions(
@@ -157,7 +159,7 @@ def test_a_contestants_own_prompt_comes_first_and_is_not_recorded(tmp_path: Path
     assert found[0].messages == examples(1)[0].messages
 
 
-def test_models_with_a_memory_of_their_own_do_not_fit_slots_and_are_asked_alone(tiny: Loaded, tmp_path: Path):
+def test_models_with_a_memory_of_their_own_do_not_fit_slots_and_run_alone(tiny: Loaded, tmp_path: Path):
     torch.manual_seed(0)
     config = transformers.MambaConfig(vocab_size=259, hidden_size=32, num_hidden_layers=2, eos_token_id=0)
     model = transformers.MambaForCausalLM(config).eval()
@@ -231,7 +233,7 @@ def requested_again(tmp_path: Path, count: int = 3, *, weights: str = "", **chan
     return counting.asked
 
 
-def test_only_what_shapes_an_answer_has_it_asked_again(tmp_path: Path):
+def test_only_what_shapes_an_answer_has_it_requested_again(tmp_path: Path):
     corrected = [
         example.model_copy(update={"reference": "better", "category": "x"}) for example in examples(3)
     ]
@@ -261,7 +263,7 @@ def test_only_what_shapes_an_answer_has_it_asked_again(tmp_path: Path):
     assert requested_again(tmp_path, options=Generation(temperature=0.5), seed=1) == everything
 
 
-def test_a_line_of_the_store_that_was_edited_is_asked_again(tmp_path: Path):
+def test_a_line_of_the_store_that_was_edited_is_requested_again(tmp_path: Path):
     generate_completions(Counting(), examples(3), contestant="c", out=tmp_path / "c.jsonl")
     (kept,) = (tmp_path / ".answers").iterdir()
     lines = kept.read_text().splitlines(keepends=True)
@@ -331,29 +333,31 @@ def test_nucleus_sampling_draws_from_the_smallest_likely_set():
     assert 0.55 < draws.count(0) / 400 < 0.70  # 0.5 / 0.8
 
 
-def echo(_number: int, request: dict) -> Say:
-    return Say("re: " + str(request["messages"][-1]["content"]))
+def echo(_number: int, request: dict) -> Response:
+    return Response("re: " + str(request["messages"][-1]["content"]))
 
 
 def test_an_endpoint_is_a_contestant_like_any_other(tmp_path: Path):
-    with serving(echo) as server:
+    with fault_server(echo) as server:
         found = generate_completions(
             server.endpoint(), examples(), contestant="remote", out=tmp_path / "remote.jsonl"
         )
     assert texts(found) == ["re: " + example.messages[-1].content for example in examples()]
 
 
-def test_what_an_endpoint_answered_is_not_asked_again(tmp_path: Path):
+def test_what_an_endpoint_answered_is_not_requested_again(tmp_path: Path):
     refusing = True
 
-    def refuses_one(_number: int, request: dict) -> Say:
+    def refuses_one(_number: int, request: dict) -> Response:
         text = str(request["messages"][-1]["content"])
         return (
-            Say(status=400, body="too long") if refusing and text.endswith(" 7") else echo(_number, request)
+            Response(status=400, body="too long")
+            if refusing and text.endswith(" 7")
+            else echo(_number, request)
         )
 
     out = tmp_path / "remote.jsonl"
-    with serving(refuses_one) as server:
+    with fault_server(refuses_one) as server:
         found = generate_completions(server.endpoint(), examples(), contestant="remote", out=out)
         assert [one.example_id for one in found if one.refused] == ["e7"]
         assert (found[7].completion, found[7].error) == ("", "HTTP 400: too long")
@@ -366,24 +370,24 @@ def test_what_an_endpoint_answered_is_not_asked_again(tmp_path: Path):
     ]
 
 
-def test_of_two_runs_that_ask_the_same_at_once_the_first_answers_stand(tmp_path: Path):
+def test_of_two_runs_that_request_the_same_at_once_the_first_answers_stand(tmp_path: Path):
     rows, sampled = examples(4), Generation(temperature=0.7)
 
-    def ask(name: str, url: str) -> list[str]:
+    def answers_of(name: str, url: str) -> list[str]:
         out, endpoint = tmp_path / name / "x.jsonl", Endpoint(url=url, model="m", concurrency=1)
         options = {"contestant": "x", "options": sampled, "out": out, "store": tmp_path / "store"}
         return texts(generate_completions(endpoint, rows, **options))
 
     second = list[str]()
 
-    def script(number: int, _request: dict) -> Say:
+    def script(number: int, _request: dict) -> Response:
         if number == 2:  # the other run comes and goes, while this one has two answers and awaits a third
-            second.extend(ask("second", server.url))
-        return Say(f"reply {number}")
+            second.extend(answers_of("second", server.url))
+        return Response(f"reply {number}")
 
-    with serving(script) as server:
-        first = ask("first", server.url)
-        assert ask("third", server.url) == first
+    with fault_server(script) as server:
+        first = answers_of("first", server.url)
+        assert answers_of("third", server.url) == first
         assert len(server.requests) == 6
     assert first == second == ["reply 0", "reply 1", "reply 3", "reply 4"]
 
@@ -391,7 +395,7 @@ def test_of_two_runs_that_ask_the_same_at_once_the_first_answers_stand(tmp_path:
 def test_a_budget_counts_what_earlier_calls_spent(tmp_path: Path):
     common: dict[str, Any] = {"contestant": "paid", "out": tmp_path / "paid.jsonl"}
     common["options"] = Generation(max_new_tokens=9)
-    with serving(echo) as server:
+    with fault_server(echo) as server:
         endpoint = server.endpoint(price=(1000, 1000), budget_usd=0.5, concurrency=1)
         for _ in range(2):
             with pytest.raises(EndpointError, match=r"budget_usd: \d.* of 0.5 dollars are spent"):
@@ -402,7 +406,7 @@ def test_a_budget_counts_what_earlier_calls_spent(tmp_path: Path):
     assert len(server.answered) == 100
 
 
-def test_thinking_is_kept_apart_and_a_budget_spent_on_it_is_told(tmp_path: Path, caplog):
+def test_thinking_is_kept_apart_and_a_budget_spent_on_it_is_reported(tmp_path: Path, caplog):
     def thinks(messages: Sequence[Message]) -> str:
         return (
             "<think>\nhm hm hm hm" if messages[-1].content.endswith(" 0") else "<think>\nhm\n</think>\n\nyes"

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.judge.battlefield import battle
+from tests.judge.example_battles import battle
 from toolkit.errors import DataError
 from toolkit.judge.prompts import (
     CONTROL,
@@ -40,8 +40,10 @@ def test_packaged_prompts_show_what_they_promise(name: str):
 
 
 def test_orders_change_the_answers_places_and_nothing_else():
-    prompt, fought = load_prompt("pairwise"), battle(0, "APPLE", "PEAR")
-    ab, ba = (render(prompt, "letter", Comparison(fought, order).case())[1].content for order in ("ab", "ba"))
+    prompt, battles = load_prompt("pairwise"), battle(0, "APPLE", "PEAR")
+    ab, ba = (
+        render(prompt, "letter", Comparison(battles, order).case())[1].content for order in ("ab", "ba")
+    )
     assert ab.index("APPLE") < ab.index("PEAR")
     assert ba.index("PEAR") < ba.index("APPLE")
     assert len(ab) == len(ba)

@@ -37,7 +37,7 @@ MANNER = {"role": "system", "content": "Say more"}
 SHORT, LONG = "Sorry.", "Sorry to hear that, we will see."
 
 
-def ask(prompt: str) -> list[dict[str, str]]:
+def as_messages(prompt: str) -> list[dict[str, str]]:
     return [{"role": "user", "content": prompt}]
 
 
@@ -71,12 +71,12 @@ def likes_short(ballot: BlindBallot) -> Outcome:
 def vote(run: Path, contestants: tuple[str, ...]) -> None:
     """Three voters see every battle there is."""
     store = Store(f"sqlite:///{run / 'arena.db'}")
-    desk = ArenaService(load_battle_pool(run, contestants), store, Rules(per_minute=10_000))
+    service = ArenaService(load_battle_pool(run, contestants), store, Rules(per_minute=10_000))
     coin = random.Random(0)
     for voter in ("ann", "bob", "toss"):
-        desk.register_voter(voter)
-        while ballot := desk.ballot(voter):
-            desk.vote(voter, ballot.id, coin.choice("ab") if voter == "toss" else likes_short(ballot))
+        service.register_voter(voter)
+        while ballot := service.ballot(voter):
+            service.vote(voter, ballot.id, coin.choice("ab") if voter == "toss" else likes_short(ballot))
     store.close()
 
 
@@ -84,7 +84,7 @@ def vote(run: Path, contestants: tuple[str, ...]) -> None:
 def recipe(tmp_path: Path, tiny_model: Path) -> dict[str, Any]:
     """SFT on short and long answers alike; its two contestants answer at temperature 1."""
     reply = [
-        {"messages": [*manner, *ask(prompt), {"role": "assistant", "content": answer}]}
+        {"messages": [*manner, *as_messages(prompt), {"role": "assistant", "content": answer}]}
         for prompt in PROMPTS
         for manner, answer in (([], SHORT), ([], LONG), ([MANNER], LONG))
     ]
@@ -94,8 +94,10 @@ def recipe(tmp_path: Path, tiny_model: Path) -> dict[str, Any]:
         "model": {"device": "cpu", "dtype": "float32"},
         "data": {
             "said": write(tmp_path / "said.jsonl", reply),
-            "first": write(tmp_path / "first.jsonl", [{"messages": ask(prompt)} for prompt in FIRST]),
-            "second": write(tmp_path / "second.jsonl", [{"messages": ask(prompt)} for prompt in SECOND]),
+            "first": write(tmp_path / "first.jsonl", [{"messages": as_messages(prompt)} for prompt in FIRST]),
+            "second": write(
+                tmp_path / "second.jsonl", [{"messages": as_messages(prompt)} for prompt in SECOND]
+            ),
         },
         "stages": [
             {

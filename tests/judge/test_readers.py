@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from tests.judge.battlefield import RuleJudge, battle, completion
+from tests.judge.example_battles import RuleJudge, battle, completion
 from toolkit import io
 from toolkit.errors import DataError
 from toolkit.generate.importers import read_answer_files

@@ -1,6 +1,6 @@
 """A small finished run: twenty household questions answered by three contestants, written for these tests.
 
-    python tests/arena/household.py results/household
+    python tests/arena/example_run.py results/household
 
 `otter-b2` answers to the point, `heron-a1` says the same at length, `badger-c3` shrugs.
 """

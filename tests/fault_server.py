@@ -15,7 +15,7 @@ from toolkit.recipe import Endpoint
 
 
 @dataclass(frozen=True)
-class Say:
+class Response:
     """What the server does with one request."""
 
     text: str = "fine"
@@ -29,7 +29,7 @@ class Say:
     finish: str = "stop"
 
 
-Script = Callable[[int, dict[str, Any]], Say]
+Script = Callable[[int, dict[str, Any]], Response]
 """(number of the request from 0, its JSON) -> what to do."""
 
 
@@ -53,7 +53,7 @@ class FaultServer:
 
 
 @contextmanager
-def serving(script: Script) -> Iterator[FaultServer]:
+def fault_server(script: Script) -> Iterator[FaultServer]:
     """The server, while the body runs."""
     state = FaultServer(script)
 
@@ -78,15 +78,15 @@ def serving(script: Script) -> Iterator[FaultServer]:
                     state.busy -= 1
                     state.busy_seconds += time.monotonic() - began
 
-        def answer(self, say: Say, request: dict[str, Any]) -> None:
-            time.sleep(say.delay)
-            if say.drop:
+        def answer(self, reply: Response, request: dict[str, Any]) -> None:
+            time.sleep(reply.delay)
+            if reply.drop:
                 self.close_connection = True
                 return
-            body = (say.body if say.body is not None else completion(say, request)).encode()
+            body = (reply.body if reply.body is not None else completion(reply, request)).encode()
             try:
-                self.send_response(say.status)
-                for name, value in say.headers.items():
+                self.send_response(reply.status)
+                for name, value in reply.headers.items():
                     self.send_header(name, value)
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
@@ -95,7 +95,7 @@ def serving(script: Script) -> Iterator[FaultServer]:
             except OSError:  # the client is gone
                 self.close_connection = True
                 return
-            if say.status == 200:
+            if reply.status == 200:
                 with state.lock:
                     state.answered.append(request)
 
@@ -119,12 +119,12 @@ def serving(script: Script) -> Iterator[FaultServer]:
         thread.join()
 
 
-def completion(say: Say, request: dict[str, Any]) -> str:
+def completion(reply: Response, request: dict[str, Any]) -> str:
     words = sum(len(message["content"].split()) for message in request["messages"])
-    message = {"role": "assistant", "content": say.text}
+    message = {"role": "assistant", "content": reply.text}
     return json.dumps(
         {
-            "choices": [{"index": 0, "message": message, "finish_reason": say.finish}],
-            "usage": {"prompt_tokens": words, "completion_tokens": len(say.text.split())},
+            "choices": [{"index": 0, "message": message, "finish_reason": reply.finish}],
+            "usage": {"prompt_tokens": words, "completion_tokens": len(reply.text.split())},
         }
     )

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.faultserver import FaultServer, Say, serving
-from tests.judge.battlefield import battle, kept
+from tests.fault_server import FaultServer, Response, fault_server
+from tests.judge.example_battles import battle, kept
 from toolkit import io
 from toolkit.errors import EndpointError
 from toolkit.judge import judge_battles
@@ -33,17 +33,17 @@ def judge(server: FaultServer, **options: object) -> GenerativeJudge:
     return GenerativeJudge(EndpointBackend(server.endpoint(), QUICK), load_prompt("pairwise"), **options)
 
 
-def fair(_number: int, request: dict) -> Say:
+def fair(_number: int, request: dict) -> Response:
     """Sees which answer is good, and writes as it was asked to."""
     text = request["messages"][-1]["content"]
     mark = "[[A]]" if text.index("GOOD") < text.index("BAD") else "[[B]]"
     if "response_format" in request:
-        return Say(json.dumps({"reason": "one is good", "verdict": mark}))
-    return Say(f"one is good\n{mark}")
+        return Response(json.dumps({"reason": "one is good", "verdict": mark}))
+    return Response(f"one is good\n{mark}")
 
 
 def test_replies_become_votes_with_reasons_and_counts(tmp_path: Path):
-    with serving(fair) as server:
+    with fault_server(fair) as server:
         verdicts = judge_battles(judge(server), field(), store=tmp_path / "kept")
     assert [vote.outcome for vote in aggregate_votes(field(), verdicts)] == ["b", "a", "b", "a"]
     assert {verdict.reason for verdict in verdicts} == {"one is good"}
@@ -54,13 +54,13 @@ def test_replies_become_votes_with_reasons_and_counts(tmp_path: Path):
     assert len(server.requests) == 8
 
 
-def test_a_server_without_structured_output_is_asked_without_it(tmp_path: Path):
-    def plain(number: int, request: dict) -> Say:
+def test_a_server_without_structured_output_is_requested_without_it(tmp_path: Path):
+    def plain(number: int, request: dict) -> Response:
         if "response_format" in request:
-            return Say(status=400, body="response_format: not supported")
+            return Response(status=400, body="response_format: not supported")
         return fair(number, request)
 
-    with serving(plain) as server:
+    with fault_server(plain) as server:
         verdicts = judge_battles(judge(server), field(30), store=tmp_path / "kept")
     assert all(verdict.outcome for verdict in verdicts)
     assert len(server.answered) == 60
@@ -68,14 +68,14 @@ def test_a_server_without_structured_output_is_asked_without_it(tmp_path: Path):
     assert 1 <= refused <= server.endpoint().concurrency, "only what was under way when it was found out"
 
 
-def test_an_unreadable_reply_is_asked_for_again_and_then_recorded_as_invalid(tmp_path: Path):
+def test_an_unreadable_reply_is_requested_again_and_then_recorded_as_invalid(tmp_path: Path):
     store = tmp_path / "kept"
 
-    def mumbles(number: int, request: dict) -> Say:
+    def mumbles(number: int, request: dict) -> Response:
         first = "Question 0" in request["messages"][-1]["content"]
-        return Say("I cannot decide.") if first or number < 4 else fair(number, request)
+        return Response("I cannot decide.") if first or number < 4 else fair(number, request)
 
-    with serving(mumbles) as server:
+    with fault_server(mumbles) as server:
         verdicts = judge_battles(judge(server), field(), store=store)
         requested = len(server.requests)
         again = judge_battles(judge(server), field(), store=store)
@@ -95,7 +95,7 @@ def test_an_unreadable_reply_is_asked_for_again_and_then_recorded_as_invalid(tmp
 
 def test_a_crash_between_attempts_repeats_none(tmp_path: Path):
     store = tmp_path / "kept"
-    with serving(lambda _number, _request: Say("Hm.")) as server:
+    with fault_server(lambda _number, _request: Response("Hm.")) as server:
         replies = judge(server, attempts=1)
         judge_battles(replies, field(1), store=store)
         assert len(server.requests) == 2
@@ -105,42 +105,42 @@ def test_a_crash_between_attempts_repeats_none(tmp_path: Path):
 
 
 def test_of_two_runs_that_judge_the_same_at_once_the_first_readable_verdicts_stand(tmp_path: Path):
-    store, fought, other = tmp_path / "kept", field(3), list[Verdict]()
+    store, battles, other = tmp_path / "kept", field(3), list[Verdict]()
 
-    def script(number: int, _request: dict) -> Say:
+    def script(number: int, _request: dict) -> Response:
         if number == 2:  # another run with the sides changed comes and goes
-            turned = [each.mirrored for each in fought]
+            turned = [each.mirrored for each in battles]
             other.extend(judge_battles(judge(server), turned, store=store))
-        return Say("Hm." if number == 1 else "[[A]]" if number < 3 else "[[B]]")
+        return Response("Hm." if number == 1 else "[[A]]" if number < 3 else "[[B]]")
 
-    with serving(script) as server:
+    with fault_server(script) as server:
         server_of_one = EndpointBackend(server.endpoint(concurrency=1), QUICK)
-        mine = judge_battles(GenerativeJudge(server_of_one, load_prompt("pairwise")), fought, store=store)
-        again = judge_battles(judge(server), fought, store=store)
+        mine = judge_battles(GenerativeJudge(server_of_one, load_prompt("pairwise")), battles, store=store)
+        again = judge_battles(judge(server), battles, store=store)
     assert [(each.order, each.outcome) for each in mine] == [(each.order, each.outcome) for each in again]
     turned_back = {"a": "b", "b": "a"}
     by_order = {(each.battle_id, each.order): each.outcome for each in other}
     for verdict in mine:
-        battle_of = next(each for each in fought if each.id == verdict.battle_id)
+        battle_of = next(each for each in battles if each.id == verdict.battle_id)
         shown = by_order[battle_of.mirrored.id, "ba" if verdict.order == "ab" else "ab"]
         assert turned_back[shown] == verdict.outcome
 
 
 def test_a_reply_cut_at_the_limit_is_unreadable(tmp_path: Path):
-    with serving(lambda _number, _request: Say("First, [[A]]", finish="length")) as server:
+    with fault_server(lambda _number, _request: Response("First, [[A]]", finish="length")) as server:
         verdicts = judge_battles(judge(server, attempts=1), field(1), store=tmp_path / "kept")
     assert [verdict.outcome for verdict in verdicts] == [None, None]
 
 
-def test_a_refused_question_is_no_verdict_and_asked_again_by_the_next_call(tmp_path: Path):
+def test_a_refused_question_is_no_verdict_and_requested_again_by_the_next_call(tmp_path: Path):
     store, refusing = tmp_path / "kept", True
 
-    def picky(number: int, request: dict) -> Say:
+    def picky(number: int, request: dict) -> Response:
         if refusing and "Question 1" in request["messages"][-1]["content"]:
-            return Say(status=413, body="too long for me")
+            return Response(status=413, body="too long for me")
         return fair(number, request)
 
-    with serving(picky) as server:
+    with fault_server(picky) as server:
         verdicts = judge_battles(judge(server), field(), store=store)
         assert [v.error for v in verdicts if v.refused] == ["HTTP 413: too long for me"] * 2
         assert len(server.requests) == 8, "it is not asked three times"
@@ -152,9 +152,9 @@ def test_a_refused_question_is_no_verdict_and_asked_again_by_the_next_call(tmp_p
     assert all(verdict.readable for verdict in again)
 
 
-def test_a_refusal_that_an_earlier_version_kept_as_unreadable_is_asked_again(tmp_path: Path):
+def test_a_refusal_that_an_earlier_version_kept_as_unreadable_is_requested_again(tmp_path: Path):
     store, one = tmp_path / "kept", field(1)
-    with serving(fair) as server:
+    with fault_server(fair) as server:
         requested = judge(server)
         old = {"judge": requested.name, "outcome": None, "prompt": requested.prompt_key, "attempt": 3}
         old |= {"battle_id": one[0].former_id, "reason": "no reply: HTTP 402: no credit"}
@@ -165,19 +165,19 @@ def test_a_refusal_that_an_earlier_version_kept_as_unreadable_is_asked_again(tmp
 
 def test_a_judge_whose_every_question_is_refused_stops_with_the_servers_words(tmp_path: Path):
     store = tmp_path / "kept"
-    with serving(lambda _number, _request: Say(status=422, body="no field `seed`")) as server:
+    with fault_server(lambda _number, _request: Response(status=422, body="no field `seed`")) as server:
         with pytest.raises(EndpointError, match=r"all 20 requests so far were refused.*no field `seed`"):
             judge_battles(judge(server), field(60), store=store)
         assert len(server.requests) < 60
 
 
 def test_one_over_long_battle_does_not_switch_structured_output_off(tmp_path: Path):
-    def limited(number: int, request: dict) -> Say:
+    def limited(number: int, request: dict) -> Response:
         if "Question 0" in request["messages"][-1]["content"]:
-            return Say(status=400, body="maximum context length is 4096 tokens")
+            return Response(status=400, body="maximum context length is 4096 tokens")
         return fair(number, request)
 
-    with serving(limited) as server:
+    with fault_server(limited) as server:
         one_at_a_time = EndpointBackend(server.endpoint(concurrency=1), QUICK)
         verdicts = judge_battles(
             GenerativeJudge(one_at_a_time, load_prompt("pairwise")), field(6), store=tmp_path / "kept"
@@ -187,13 +187,13 @@ def test_one_over_long_battle_does_not_switch_structured_output_off(tmp_path: Pa
     assert sum(verdict.refused for verdict in verdicts) == 2
 
 
-def test_a_longer_reply_is_reason_to_ask_what_was_cut_again(tmp_path: Path):
+def test_a_longer_reply_is_reason_to_request_what_was_cut_again(tmp_path: Path):
     store = tmp_path / "kept"
 
-    def long_winded(number: int, request: dict) -> Say:
-        return Say("Hm", finish="length") if request["max_tokens"] < 100 else fair(number, request)
+    def long_winded(number: int, request: dict) -> Response:
+        return Response("Hm", finish="length") if request["max_tokens"] < 100 else fair(number, request)
 
-    with serving(long_winded) as server:
+    with fault_server(long_winded) as server:
         short = judge(server, attempts=1, options=Generation(max_new_tokens=50))
         assert not any(v.readable for v in judge_battles(short, field(1), store=store))
         judge_battles(short, field(1), store=store)
@@ -207,7 +207,7 @@ def test_a_budget_counts_what_earlier_calls_spent(tmp_path: Path):
     from toolkit.recipe import Judge
 
     store = tmp_path / "kept"
-    with serving(fair) as server:
+    with fault_server(fair) as server:
         endpoint = server.endpoint(price=(1000, 1000), budget_usd=4.0, concurrency=1)
         requested = Judge(method="written", endpoint=endpoint, max_new_tokens=16)
         for _ in range(2):
@@ -217,13 +217,13 @@ def test_a_budget_counts_what_earlier_calls_spent(tmp_path: Path):
     assert 0 < sum(1000 * (v.tokens_in + v.tokens_out) / 1e6 for v in reply) <= 4.0
 
 
-def test_what_arrived_before_the_server_died_is_not_asked_for_again(tmp_path: Path):
+def test_what_arrived_before_the_server_died_is_not_requested_again(tmp_path: Path):
     store, dead = tmp_path / "kept", True
 
-    def script(number: int, request: dict) -> Say:
-        return Say(status=503) if dead and number >= 20 else fair(number, request)
+    def script(number: int, request: dict) -> Response:
+        return Response(status=503) if dead and number >= 20 else fair(number, request)
 
-    with serving(script) as server:
+    with fault_server(script) as server:
         with pytest.raises(EndpointError, match="requests in a row failed"):
             judge_battles(judge(server), field(30), store=store)
         known = len(kept(store))
