@@ -251,3 +251,13 @@ def test_a_fit_that_does_not_converge_is_an_error(monkeypatch):
     monkeypatch.setattr(statistics, "STEPS", 1)
     with pytest.raises(RatingError, match="the fit did not converge"):
         bradley_terry(LOG)
+
+
+def test_no_number_of_votes_is_named_where_those_there_would_do_by_their_error():
+    """Probabilities near a half have small errors, on examples too few to decide by."""
+    rows = [("x", "y", 0.51, "e1"), ("x", "y", 0.52, "e2"), ("x", "y", 0.505, "e3")]
+    votes = pd.DataFrame(rows, columns=["model_a", "model_b", "probability_a", "question_id"])
+    fit = bradley_terry(votes.assign(winner="model_a"))
+    assert not fit.decisions.decided("x", "y")
+    assert fit.votes_needed_text("x", "y") == "unknown"
+    assert fit.votes_needed("x", "y") >= 1

@@ -108,7 +108,9 @@ class BradleyTerry(RatingTable):
     ) -> tuple[int, int, int | None]:
         """The votes needed, and those if the gap is a standard error larger or smaller.
 
-        The last is `None` where that gap is none. Without `peeking`: if votes were counted once, at the end.
+        The last is `None` where nothing can be planned: that gap is none, or by the gap's error the votes
+        would do, but the rule, which knows how few examples they are on, does not decide. Without `peeking`:
+        if votes were counted once, at the end.
         """
         if self.decisions.decided(first, second):
             return 0, 0, 0
@@ -118,12 +120,13 @@ class BradleyTerry(RatingTable):
         for size in (abs(gap), abs(gap) + error, abs(gap) - error):
             p = 1 / (1 + np.exp(-size))
             found.append(votes_needed(size, error, p * (1 - p) / self.dispersion, rule.reach))
-        return found[0], found[1], found[2] if abs(gap) > error else None
+        least_one = [max(1, number) for number in found]
+        return least_one[0], least_one[1], least_one[2] if abs(gap) > error and found[0] > 0 else None
 
     def votes_needed_text(self, first: str, second: str) -> str:
         """`decided`, or the votes needed and their range, e.g. `120 (40 to 900)`.
 
-        `unknown` where the gap is less than its standard error, so that no number would say anything.
+        `unknown` where no number would be of use: see `votes_needed_range`.
         """
         if not self.decisions.is_tested(first, second):
             return "no claim"

@@ -259,12 +259,12 @@ def betting_evidence(steps: Array) -> Array:
 def votes_needed(gap: float, error: float, per_vote: float, reach: float) -> int:
     """About how many more votes on a pair decide it with 80% power, if `gap` (log-odds) is the true one.
 
-    `error` is its standard error, `per_vote` what a vote on an example of its own adds to its precision, and
-    `reach` the standard errors at which the rule decides.
+    Below 1 where those that are there would do. `error` is its standard error, `per_vote` what a vote on an
+    example of its own adds to its precision, and `reach` the standard errors at which the rule decides.
     """
     size = 2 * math.sinh(max(abs(gap), NEGLIGIBLE) / 2)
     precision = ((reach + NORMAL.inv_cdf(POWER)) / size) ** 2
-    return max(1, math.ceil((precision - 1 / error**2) / per_vote))
+    return math.ceil((precision - 1 / error**2) / per_vote)
 
 
 POINTS_PER_DECADE = 400.0
