@@ -31,17 +31,25 @@ def write_report(folder: Path) -> Path:
     return folder / "report.html"
 
 
+def compare_pairs(
+    view: RunView, pairs: Sequence[headline.ComparisonPair]
+) -> tuple[list[headline.Comparison], list[headline.Comparison]]:
+    """The comparisons of `pairs` with any claim, and those of all other pairs whose difference is known."""
+    decided, less = votes.decisions(view), view.less_is_better
+    compared = [headline.compare(view.summary, pair, less, decided) for pair in pairs]
+    compared = [comparison for comparison in compared if comparison.claims]
+    shown = {(each.pair.contestant, each.pair.against) for each in compared}
+    others = dict.fromkeys((each.contestant, each.against) for each in view.summary.differences)
+    rest = [headline.ComparisonPair(*pair, headline.OTHER) for pair in others if pair not in shown]
+    return compared, [headline.compare(view.summary, pair, less, decided) for pair in rest]
+
+
 def build_context(view: RunView, pairs: Sequence[headline.ComparisonPair] | None = None) -> dict[str, Any]:
     """Everything the templates show, by section; `pairs` in place of a run's own questions."""
     summary, names = view.summary, view.summary.contestants
     colours = {name: index for index, name in enumerate(names)}
     pairs = headline.headline_pairs(names, view.recipe) if pairs is None else pairs
-    decided, less = votes.decisions(view), view.less_is_better
-    compared = [headline.compare(summary, pair, less, decided) for pair in pairs]
-    compared = [comparison for comparison in compared if comparison.claims]
-    shown = {(each.pair.contestant, each.pair.against) for each in compared}
-    others = dict.fromkeys((each.contestant, each.against) for each in summary.differences)
-    rest = [headline.ComparisonPair(*pair, headline.OTHER) for pair in others if pair not in shown]
+    compared, others = compare_pairs(view, pairs)
     grouped = tables.panels(view, colours)
     benchmarks = grouped.pop(BENCHMARKS, [])
     measured = [panel for own in grouped.values() for panel in own]
@@ -57,7 +65,7 @@ def build_context(view: RunView, pairs: Sequence[headline.ComparisonPair] | None
         "leading": headline.evidence_sentence(compared),
         "comparisons": tables.comparisons(compared) if compared else None,
         "main": next((panel for panel in [*measured, *benchmarks] if panel.metric == deciding), None),
-        "others": [headline.compare(summary, pair, less, decided) for pair in rest],
+        "others": others,
         "caution": headline.multiplicity_note(compared),
         "unknowns": headline.limitations(summary, compared, unusable, view.same_test_set),
         "over": headline.interval_unit(summary),
