@@ -18,8 +18,8 @@ from toolkit.arena.live_models import Job, LiveAnswer
 from toolkit.errors import ToolkitError
 from toolkit.types import Message
 
-MOST_TALKS = 1_000
-"""Talks that are kept in memory; beyond, those that nobody touched for longest are let go."""
+MOST_CONVERSATIONS = 1_000
+"""Conversations that are kept in memory; beyond, those that nobody touched for longest are let go."""
 
 
 @dataclass
@@ -174,7 +174,7 @@ def _submit_question() -> None:
     except ToolkitError as error:
         st.session_state.problem = _problem_text(error)
         return
-    while len(chats) > MOST_TALKS:
+    while len(chats) > MOST_CONVERSATIONS:
         chats.popitem(last=False)
     if chat.job is None:
         chat.pending = st.session_state.question
@@ -183,15 +183,15 @@ def _submit_question() -> None:
 
 def _ask(chat: Chat, sampled: bool) -> None:
     """Put the pending question to both sides, each in its own conversation."""
-    talks: list[list[Message]] = [[], []]
-    for side, messages in enumerate(talks):
+    conversations: list[list[Message]] = [[], []]
+    for side, messages in enumerate(conversations):
         for turn in chat.turns:
             messages.append(Message(role="user", content=turn.question))
             messages.append(Message(role="assistant", content=turn.answers[side]))
         messages.append(Message(role="user", content=str(chat.pending)))
     try:
         service().count_question(voter())
-        chat.job = live_models().ask(chat.sides, talks, seed=chat.seed, sampled=sampled)
+        chat.job = live_models().submit(chat.sides, conversations, seed=chat.seed, sampled=sampled)
     except ToolkitError as error:
         st.session_state.problem = _problem_text(error)
 
@@ -246,5 +246,5 @@ def try_page() -> None:
 
 def _start_trial() -> None:
     prompt, names = st.session_state["trial-prompt"], live_models().names
-    talks = [[Message(role="user", content=prompt)]] * len(names)
-    st.session_state.trial = prompt, live_models().ask(names, talks, seed=time.time_ns() % 2**32)
+    conversations = [[Message(role="user", content=prompt)]] * len(names)
+    st.session_state.trial = prompt, live_models().submit(names, conversations, seed=time.time_ns() % 2**32)

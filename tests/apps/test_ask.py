@@ -155,8 +155,8 @@ def test_questions_stand_in_a_queue(visit: Callable[..., AppTest], answering: Ch
     visit()
     models: LiveModels = session.live_models()
     answering.free.clear()
-    talk = [Message(role="user", content="?")]
-    jobs = [models.ask(("heron-a1", "otter-b2"), [talk, talk], seed=0) for _ in range(3)]
+    conversation = [Message(role="user", content="?")]
+    jobs = [models.submit(("heron-a1", "otter-b2"), [conversation, conversation], seed=0) for _ in range(3)]
     assert [models.ahead(job) for job in jobs] == [0, 1, 2]
     answering.free.set()
     assert all(job.future.result(timeout=60)[0].text for job in jobs)

@@ -125,7 +125,7 @@ def test_the_number_0_is_an_id_and_an_empty_reference_is_one(tmp_path: Path):
         ),
         (
             [{"instruction": "a", "output": "b"}, {"instruction": "a", "output": None}],
-            r"x\.jsonl:2: not as the file's first row \(ValidationError",
+            r"x\.jsonl:2: completion: Input should be a valid string",
         ),
         (
             [{"prompt": "a", "response": "b"}, {"prompt": "a", "response": None}],

@@ -114,12 +114,17 @@ class LiveModels:
             except ToolkitError as error:
                 logger.warning("%s cannot answer questions: %s", name, error)
 
-    def ask(
-        self, names: Sequence[str], talks: Sequence[Sequence[Message]], *, seed: int, sampled: bool = False
+    def submit(
+        self,
+        names: Sequence[str],
+        conversations: Sequence[Sequence[Message]],
+        *,
+        seed: int,
+        sampled: bool = False,
     ) -> Job:
         """Let contestants answer in the background, each the end of a conversation of its own.
 
-        `talks` are without what the contestant's own prompt puts before them; `sampled` draws tokens at
+        `conversations` lack the messages of the contestant's own prompt; `sampled` draws tokens at
         `TEMPERATURE` even where the recipe is greedy, whose answer never changes.
         """
         job = Job(tuple(names))
@@ -128,8 +133,8 @@ class LiveModels:
             try:
                 with ThreadPoolExecutor(len(names)) as sides:
                     futures = [
-                        sides.submit(self._answer, name, talk, seed, sampled)
-                        for name, talk in zip(names, talks, strict=True)
+                        sides.submit(self._answer, name, conversation, seed, sampled)
+                        for name, conversation in zip(names, conversations, strict=True)
                     ]
                     return tuple(future.result() for future in futures)
             finally:
@@ -144,7 +149,7 @@ class LiveModels:
         waiting = list(self._waiting)
         return waiting.index(job) if job in waiting else 0
 
-    def _answer(self, name: str, talk: Sequence[Message], seed: int, sampled: bool) -> LiveAnswer:
+    def _answer(self, name: str, conversation: Sequence[Message], seed: int, sampled: bool) -> LiveAnswer:
         """One contestant's answer, or why there is none."""
         from toolkit.data.chat import with_prompt
         from toolkit.generate import Request
@@ -154,7 +159,7 @@ class LiveModels:
         if sampled and options.temperature == 0:
             options = options.model_copy(update={"temperature": TEMPERATURE})
         place = int(digest(str(seed), name), 16) % 2**63
-        request = Request(id="live", messages=with_prompt(contestant.prompt, talk), seed=place)
+        request = Request(id="live", messages=with_prompt(contestant.prompt, conversation), seed=place)
         try:
             # One model in memory answers one question at a time.
             with nullcontext() if contestant.endpoint else self._turn:

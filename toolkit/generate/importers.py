@@ -24,6 +24,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from toolkit import io
 from toolkit.data.formats import RowError
 from toolkit.data.readers import raw_rows, references
 from toolkit.errors import DataError, first_line
@@ -97,7 +98,9 @@ def read_completions(
             made = read(row, contestant or path.stem, questions)
         except RowError as error:
             raise DataError(f"{place}: {error}") from None
-        except (KeyError, IndexError, TypeError, AttributeError, ValidationError) as error:
+        except ValidationError as error:
+            raise DataError(f"{place}: {io.first_problem(error, 'the row')}") from None
+        except (KeyError, IndexError, TypeError, AttributeError) as error:
             reason = f"{type(error).__name__}: {first_line(error)}"
             raise DataError(f"{place}: not as the file's first row ({reason})") from None
         for each in made:
@@ -264,24 +267,24 @@ def _by_turns(row: Columns, name: str, questions: Questions) -> list[Completion]
     number, contestant = str(row.get("question_id", row.get("uid"))), row.get("model_id") or row["model"]
     question = questions.get(number)
     made: list[Completion] = []
-    talk: list[Message] = []
+    conversation: list[Message] = []
     for turn, answer in enumerate(_turn_text(each) for each in row["choices"][0]["turns"]):
         example: dict[str, Any] = {"example_id": turn_id(number, turn + 1)}
         if question and turn == len(question.turns):
             break
         if question:
-            talk.append(Message(role="user", content=question.turns[turn]))
+            conversation.append(Message(role="user", content=question.turns[turn]))
             example |= {"reference": question.references[turn], "category": question.category}
-        made.append(_completion(str(contestant), "", answer, **example, messages=tuple(talk)))
+        made.append(_completion(str(contestant), "", answer, **example, messages=tuple(conversation)))
         if question:
-            talk.append(Message(role="assistant", content=made[-1].completion))
+            conversation.append(Message(role="assistant", content=made[-1].completion))
     return made
 
 
 def _arena_hard_2(row: Columns, name: str, questions: Questions) -> list[Completion]:
-    *talk, answer = (Message(role=each["role"], content=_turn_text(each)) for each in row["messages"])
+    *conversation, answer = (Message(role=each["role"], content=_turn_text(each)) for each in row["messages"])
     example = {"example_id": str(row["uid"]), "category": _category(row.get("category"))}
-    return [_completion(str(row["model"]), "", answer.content, messages=tuple(talk), **example)]
+    return [_completion(str(row["model"]), "", answer.content, messages=tuple(conversation), **example)]
 
 
 def _side_by_side(row: Columns, name: str, questions: Questions) -> list[Completion]:
@@ -310,19 +313,28 @@ def _plain(row: Columns, name: str, questions: Questions) -> list[Completion]:
     example: dict[str, Any] = {"category": _category(row.get("category"))}
     if completion is None or (prompt is None and not turns and own is None):
         raise TypeError(f"the {'answer' if completion is None else 'question'} is missing")
-    prompt, talk = ("", turns) if prompt is None else (prompt, None)
+    prompt, conversation = ("", turns) if prompt is None else (prompt, None)
     if not isinstance(prompt, (str, int, float)) or not isinstance(completion, (str, int, float)):
         raise RowError("the question and the answer must be texts")
-    if talk is not None:
-        example["messages"] = tuple(Message(role=turn["role"], content=_turn_text(turn)) for turn in talk)
-        example["example_id"] = digest(json.dumps(talk, sort_keys=True))
+    if conversation is not None:
+        example["messages"] = tuple(
+            Message(role=turn["role"], content=_turn_text(turn)) for turn in conversation
+        )
+        example["example_id"] = digest(json.dumps(conversation, sort_keys=True))
     example |= {} if own is None else {"example_id": str(own)}
     contestant = str(row.get("model") or row.get("contestant") or name)
     return [_completion(contestant, str(prompt), str(completion), _references(row), **example)]
 
 
+def _ours(row: Columns, _name: str, _questions: Questions) -> list[Completion]:
+    if isinstance(row.get("reference"), list):
+        known = [*references(row["reference"], "reference"), *row.get("references", ())]
+        row = row | {"reference": known[0] if known else None, "references": known[1:]}
+    return [Completion.model_validate(row)]
+
+
 READERS: list[tuple[set[str], Reader]] = [
-    ({"example_id", "completion", "contestant", "finish"}, lambda row, *_: [Completion.model_validate(row)]),
+    ({"example_id", "completion", "contestant", "finish"}, _ours),
     ({"question_id", "choices"}, _by_turns),
     ({"uid", "choices"}, _by_turns),
     ({"uid", "model", "messages"}, _arena_hard_2),

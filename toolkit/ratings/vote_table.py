@@ -184,9 +184,9 @@ def from_frame(frame: pd.DataFrame, *, place: Callable[[int], str]) -> Table:
         weight = np.where(frame["weight"].isna(), 1.0, weight)
         weight = None if (weight == 1).all() else weight
     probability = read_numbers(frame, "probability_a")
-    if probability is not None:
-        probability = None if np.isnan(probability).all() else np.clip(probability, 0.0, 1.0)
-    _refuse(frame, place, first, second, outcome, weight)
+    _refuse(frame, place, (first, second, outcome), weight, probability)
+    if probability is not None and np.isnan(probability).all():
+        probability = None
     labels = {kind: _labels(frame, columns) for kind, columns in LABELS.items()}
     present = {kind: part for kind, part in labels.items() if part is not None}
     return Table(tuple(names), first, second, outcome, weight, present, probability)
@@ -195,11 +195,11 @@ def from_frame(frame: pd.DataFrame, *, place: Callable[[int], str]) -> Table:
 def _refuse(
     frame: pd.DataFrame,
     place: Callable[[int], str],
-    first: Codes,
-    second: Codes,
-    outcome: Codes,
+    codes: tuple[Codes, Codes, Codes],
     weight: Array | None,
+    probability: Array | None,
 ) -> None:
+    first, second, outcome = codes
     # Each is made after the one before is gone: it takes a byte a vote.
     faults: list[tuple[Callable[[], NDArray[np.bool_]], str]] = [
         (lambda: first == MISSING, "model_a is {model_a!r}; it must be a name"),
@@ -210,6 +210,11 @@ def _refuse(
     if weight is not None:
         unfit = ~(np.isfinite(weight) & (weight >= 0))
         faults.append((lambda: unfit, "weight is {weight!r}; it must be 0 or more"))
+    if probability is not None:
+        outside = ~((probability >= 0) & (probability <= 1)) & frame["probability_a"].notna().to_numpy()
+        faults.append(
+            (lambda: outside, "probability_a is {probability_a!r}; it must be from 0 to 1, or empty")
+        )
     found = [(int(wrong.argmax()), message) for find, message in faults if (wrong := find()).any()]
     if found:
         row, message = min(found, key=lambda fault: fault[0])

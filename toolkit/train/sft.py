@@ -45,8 +45,8 @@ def trainer(
 
 def dataset(base: Base, rows: list[Row], max_length: int | None) -> Dataset:
     """Columns `input_ids` and `labels` (-100 where nothing is learned): conversations, or parts of them."""
-    talks = [row for row in rows if isinstance(row, Conversation)]
-    parts = (encode_turns(base.tokenizer, row.messages, row.unlearned, max_length) for row in talks)
+    conversations = [row for row in rows if isinstance(row, Conversation)]
+    parts = (encode_turns(base.tokenizer, row.messages, row.unlearned, max_length) for row in conversations)
     encoded = list(chain.from_iterable(parts))
     masked = (zip(part.input_ids, part.completion_mask, strict=True) for part in encoded)
     labels = [[token if learned else IGNORED for token, learned in row] for row in masked]
