@@ -24,14 +24,14 @@ from toolkit.types import Verdict, Vote
 BATTLES = 6
 
 
-def script(_number: int, request: dict) -> Response:
+def prefer_first(_number: int, request: dict) -> Response:
     """`first` takes whatever it is shown first; the others call every battle a tie."""
     return Response("[[A]]" if request["model"] == "first" else "[[C]]")
 
 
 @pytest.fixture
 def server() -> Iterator[FaultServer]:
-    with fault_server(script) as state:
+    with fault_server(prefer_first) as state:
         yield state
 
 
@@ -97,7 +97,7 @@ def test_a_judge_that_fails_costs_the_others_nothing(with_jury, server: FaultSer
     down = True
 
     def script(number: int, request: dict) -> Response:
-        return Response(status=401) if down and request["model"] == "even" else script(number, request)
+        return Response(status=401) if down and request["model"] == "even" else prefer_first(number, request)
 
     server.script = script
     with pytest.raises(EndpointError):
