@@ -50,6 +50,9 @@ async def vote(cookie: str, addresses: list[str], acknowledged: list[tuple[str, 
                     await visitor.press(label)
                     assert "Next battle" in visitor.buttons
                     acknowledged.append((ballot, CHOICES[label]))
+                    await asyncio.sleep(
+                        luck.random()
+                    )  # lest nothing be left to vote on when servers are slow
                     await visitor.press("Next battle")
                 return
         except (OSError, WebSocketException, TimeoutError):
@@ -65,8 +68,9 @@ async def vote_and_kill(run: Path, database: str, replicas: int) -> list[tuple[s
     cookies = [f"{VOTER_COOKIE}={signed_cookie(sign)}" for _ in range(VOTERS)]
     voters = [asyncio.create_task(vote(cookie, addresses, acknowledged)) for cookie in cookies]
     for _ in range(KILLS):
-        servers = [await asyncio.to_thread(start, run, *options, port=port) for port in ports]
-        before = len(acknowledged)
+        before = len(acknowledged)  # the first server that is up is voted on while another starts
+        starting = [asyncio.to_thread(start, run, *options, port=port) for port in ports]
+        servers = await asyncio.gather(*starting)
         async with asyncio.timeout(90):
             while len(acknowledged) < before + BETWEEN:
                 await asyncio.sleep(0.02)

@@ -63,7 +63,10 @@ BAD = {
     "a number": ({"model_a": 7, "model_b": "y", "winner": "tie"}, "model_a is 7; it must be a name"),
     "a list": ({"model_a": ["x"], "model_b": "y", "winner": "tie"}, r"model_a is \['x'\]"),
     "weight": ({"model_a": "x", "model_b": "y", "winner": "tie", "weight": -1}, "weight is -1"),
-    "probability": ({"model_a": "x", "model_b": "y", "winner": "tie", "probability_a": 1.5}, "probability_a is 1.5"),
+    "probability": (
+        {"model_a": "x", "model_b": "y", "winner": "tie", "probability_a": 1.5},
+        "probability_a is 1.5",
+    ),
 }
 
 
