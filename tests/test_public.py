@@ -91,3 +91,9 @@ def test_users_get_the_types(tmp_path: Path):
     message = subprocess.run(mypy, cwd=ROOT, capture_output=True, text=True, check=False).stdout
     assert 'Revealed type is "tuple[toolkit.types.Score, ...]"' in message
     assert '"load_recipe" has incompatible type "int"' in message or "Argument 1 to" in message
+
+
+def test_running_a_recipe_imports_no_http_client():
+    """It takes as long to import as all of `toolkit.run`; only endpoints use it."""
+    code = "import sys, toolkit.run; sys.exit('httpx' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)

@@ -10,7 +10,7 @@ import pytest
 from toolkit import io
 from toolkit.errors import EndpointError
 from toolkit.generate import generate_completions
-from toolkit.generate.base import EndpointSource
+from toolkit.generate.endpoint import EndpointSource
 from toolkit.models import load_base
 from toolkit.models.rate_limit import Retry
 from toolkit.recipe import Endpoint, Generation, ModelOptions

@@ -172,7 +172,7 @@ class LiveModels:
 
     def _source(self, name: str, contestant: Contestant) -> Source:
         if contestant.endpoint:
-            from toolkit.generate.base import EndpointSource
+            from toolkit.generate.endpoint import EndpointSource
             from toolkit.models.rate_limit import Retry
 
             return EndpointSource(contestant.endpoint, Retry(attempts=3, patience=60))  # a person waits

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from toolkit import io
 from toolkit.data.chat import with_prompt
 from toolkit.errors import DataError
-from toolkit.generate.base import EndpointSource, Reply, Request, Source, may_sample
+from toolkit.generate.base import Reply, Request, Source, may_sample
 from toolkit.progress import log_progress
 from toolkit.recipe import Endpoint, Generation
 from toolkit.types import Completion, Example, Message, Record, digest
@@ -141,6 +141,8 @@ def _as_source(source: Loaded | Source | Endpoint, adapter: str | None) -> Sourc
     if isinstance(source, Source):
         return source
     if isinstance(source, Endpoint):
+        from toolkit.generate.endpoint import EndpointSource
+
         return EndpointSource(source)
     from toolkit.generate.local import LocalSource  # imports torch
 

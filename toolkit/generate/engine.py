@@ -29,7 +29,8 @@ from transformers import AutoConfig
 from toolkit import io
 from toolkit.data.chat import opens_thinking, prompt_ids, render
 from toolkit.errors import ModelError
-from toolkit.generate.base import EndpointSource, Replies, Request, Source, engine_name, sampling
+from toolkit.generate.base import Replies, Request, Source, engine_name, sampling
+from toolkit.generate.endpoint import EndpointSource
 from toolkit.models import bases, hardware
 from toolkit.models.loading import load_tokenizer, loaded_fingerprint
 from toolkit.models.rate_limit import Retry

@@ -19,7 +19,7 @@ import httpx
 
 from toolkit.errors import ModelError
 from toolkit.fingerprints import file_hash
-from toolkit.generate.base import EndpointSource
+from toolkit.generate.endpoint import EndpointSource
 from toolkit.generate.engine import RETRY, Engine
 from toolkit.recipe import Endpoint, Generation
 
