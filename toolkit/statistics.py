@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from statistics import NormalDist
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     import numpy as np
@@ -17,6 +17,15 @@ LEVEL = 0.95
 SIGNIFICANT = 0.05
 NORMAL = NormalDist()
 Z = NORMAL.inv_cdf((1 + LEVEL) / 2)
+
+
+def effective_freedom(weights: NDArray[Any]) -> float:
+    """Degrees of freedom of a sum of parts with these weights, at least one: n - 1 where all are equal.
+
+    One less than as many equal parts as count as much (Kish 1965); with squared sizes as weights, those of a
+    sum of squares (Satterthwaite 1946).
+    """
+    return max(1.0, float(weights.sum() ** 2 / (weights**2).sum()) - 1)
 
 
 def wilson(successes: float, n: float) -> tuple[float, float]:

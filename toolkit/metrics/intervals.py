@@ -24,7 +24,7 @@ from collections.abc import Callable, Container, Iterator, Mapping
 import numpy as np
 
 from toolkit.metrics.measurement import Array, Kind, Measurement, combine, paired, tables_by_seed
-from toolkit.statistics import LEVEL, NORMAL, smallest_p, wilson
+from toolkit.statistics import LEVEL, NORMAL, effective_freedom, smallest_p, wilson
 from toolkit.types import Difference, Score
 
 RESAMPLES = 4000
@@ -217,7 +217,7 @@ def degrees_of_freedom(kind: Kind, table: Array) -> float:
     if kind == "mean" or not table[:, 1].any():
         return len(table) - 1
     weight = table[:, 1] if kind == "share" else table[:, 1] ** 2
-    return float(max(1.0, weight.sum() ** 2 / (weight**2).sum() - 1))
+    return effective_freedom(weight)
 
 
 def logit_interval(table: Array, kind: Kind) -> tuple[float, float]:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from toolkit.ratings.mle import Derivatives, Games, Likelihood, dot
 from toolkit.ratings.vote_table import MISSING, Array, Codes, Counts, Table, blocks
-from toolkit.statistics import LEVEL
+from toolkit.statistics import LEVEL, effective_freedom
 
 TWO_WAY_FROM = 10
 """Voters from which on voters are clusters too; the variance over fewer is not known ..."""
@@ -218,7 +218,7 @@ def degrees_of_freedom(cluster: NDArray[np.int64], weight: Array) -> float:
     Where a few clusters hold most votes, their number says too much (Carter, Schnepel and Steigerwald 2017).
     """
     sizes = np.bincount(np.unique(cluster, return_inverse=True)[1], weight)
-    return max(1.0, float(sizes.sum() ** 2 / (sizes**2).sum()) - 1)
+    return effective_freedom(sizes)
 
 
 def cluster_codes(table: Table, kind: str) -> NDArray[np.int64]:
