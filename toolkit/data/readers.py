@@ -14,6 +14,7 @@ from toolkit import io
 from toolkit.data.filters import parse_filter
 from toolkit.data.formats import VISIBLE, Row, RowError, check_one_format, conversation, convert, detect
 from toolkit.errors import DataError, first_line
+from toolkit.fingerprints import file_hash
 from toolkit.recipe import DATA_FILES, DataSource, existing, fingerprint, source_file
 from toolkit.types import Example, split_thinking
 
@@ -60,15 +61,15 @@ def load_examples(source: DataSource, *, seed: int = 0) -> list[Example]:
 def load_placed_examples(source: DataSource, *, seed: int = 0) -> list[tuple[str, Example]]:
     """`load_examples`, each with its `file:line`; a file is parsed once until it changes."""
     file = existing(str(source_file(source.source)))
-    load, state = _load_placed.__wrapped__, None
-    if file is not None and file.is_file():
-        known = file.stat()
-        load, state = _load_placed, (known.st_ino, known.st_size, known.st_mtime_ns, known.st_ctime_ns)
-    return list(load(source.model_dump_json(), seed, state))
+    if file is None or not file.is_file():
+        return _load_placed.__wrapped__(source.model_dump_json(), seed, "")
+    with io.readable(file):
+        content = file_hash(file)
+    return list(_load_placed(source.model_dump_json(), seed, content))
 
 
 @lru_cache(maxsize=8)
-def _load_placed(as_json: str, seed: int, _state: tuple[int, ...] | None) -> list[tuple[str, Example]]:
+def _load_placed(as_json: str, seed: int, _content: str) -> list[tuple[str, Example]]:
     source = DataSource.model_validate_json(as_json)
     chosen, _ = _load(source, lambda row, row_id: _example(row, source, row_id), seed)
     seen: dict[str, str] = {}
