@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any, Literal
 from urllib.parse import quote
 
@@ -158,15 +159,21 @@ WORD = 12
 
 def masked(text: str, key: str | None) -> str:
     """`text` without the key, also where it was escaped for a URL or JSON, or is part of a text in base64."""
-    forms = {key, key.replace("/", "\\/"), key.replace('"', '\\"'), html.escape(key)} if key else set()
-    forms |= {quote(key, safe=""), quote(key), key.encode().hex()} if key else set()
-    for before in range(3) if key else ():  # bytes that share their first letters with the key
-        coded = base64.b64encode(bytes(before) + (key or "").encode()).decode().rstrip("=")
-        own = coded[-(-before * 4 // 3) : (before + len(key or "")) * 4 // 3]
-        forms |= {own, own.replace("+", "-").replace("/", "_")} if len(own) >= WORD else set()
-    for form in sorted(forms, key=len, reverse=True):
+    for form in _spellings(key) if key else ():
         text = text.replace(form, "***")
     return text
+
+
+@cache
+def _spellings(key: str) -> list[str]:
+    """A key as servers may send it back, the longest form first."""
+    forms = {key, key.replace("/", "\\/"), key.replace('"', '\\"'), html.escape(key)}
+    forms |= {quote(key, safe=""), quote(key), key.encode().hex()}
+    for before in range(3):  # bytes that share their first letters with the key
+        coded = base64.b64encode(bytes(before) + key.encode()).decode().rstrip("=")
+        own = coded[-(-before * 4 // 3) : (before + len(key)) * 4 // 3]
+        forms |= {own, own.replace("+", "-").replace("/", "_")} if len(own) >= WORD else set()
+    return sorted(forms, key=len, reverse=True)
 
 
 @dataclass(frozen=True)

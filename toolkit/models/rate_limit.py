@@ -101,8 +101,8 @@ class RateLimiter:
         """Wait until requests may be sent; an `EndpointError` where that is too long."""
         while (wait := self.opens_at - time.monotonic()) > 0:
             if wait > max(self.retry.max_server_wait, self.retry.longest_wait):
-                asked = f"the server asks to wait {wait:.0f} s ({wait / 3600:.1f} hours; {self.reason})"
-                raise EndpointError(f"{asked}; what was answered is kept, run again then")
+                problem = f"the server asks to wait {wait:.0f} s ({wait / 3600:.1f} hours; {self.reason})"
+                raise EndpointError(f"{problem}; what was answered is kept, run again then")
             await asyncio.sleep(wait * random.uniform(1.0, 1.1))
 
 
